@@ -1,0 +1,90 @@
+//! [`Changes`]: what a call changed, for the caller to act on.
+
+/// How an exchange ended. Each ends exactly once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The handler's answer, result or error, was handed over; or its client had gone and nobody was left to take it.
+    Answered,
+    /// The handler did not answer in time: the session answered for it with an error, which was handed over.
+    Synthesized,
+    /// The client cancelled the request: no answer is owed.
+    Cancelled,
+    /// An answer was due and could not be handed over in time.
+    Forced,
+}
+
+/// Somebody who should look again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wake<T> {
+    /// Whoever reads the stream: there is an event, or an end.
+    Reader(T),
+    /// Whoever works on the exchange: there is space, a reply, a cancellation, a drain.
+    Handler(T),
+}
+
+/// What has been counted since the last [`Changes`] were taken. Gauges are differences.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests that were admitted.
+    pub admitted: u32,
+    /// Gauge: requests that are owed an answer.
+    pub running: i32,
+    /// Gauge: replies not handed over yet, running requests included.
+    pub replies: i32,
+    /// Exchanges that ended as [`Outcome::Answered`].
+    pub answered: u32,
+    /// Exchanges that ended as [`Outcome::Synthesized`].
+    pub synthesized: u32,
+    /// Exchanges that ended as [`Outcome::Cancelled`].
+    pub cancelled: u32,
+    /// Exchanges that ended as [`Outcome::Forced`].
+    pub forced: u32,
+    /// Streams that were opened.
+    pub streams_opened: u32,
+    /// Streams that ended: with their last event taken, or because their client had gone.
+    pub streams_ended: u32,
+    /// Streams that were cut with events in them, or unread.
+    pub streams_cut: u32,
+}
+
+impl Tally {
+    pub(super) fn outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Answered => self.answered += 1,
+            Outcome::Synthesized => self.synthesized += 1,
+            Outcome::Cancelled => self.cancelled += 1,
+            Outcome::Forced => self.forced += 1,
+        }
+    }
+}
+
+/// What a call changed: whom to wake and what to count. Act on it after the lock is released.
+#[derive(Debug)]
+#[must_use = "somebody waits to be woken"]
+pub struct Changes<T> {
+    // The first wake is kept inline: most calls wake one waiter, and a `Vec` would allocate for it.
+    first: Option<Wake<T>>,
+    rest: Vec<Wake<T>>,
+    /// What to count.
+    pub tally: Tally,
+}
+
+impl<T> Changes<T> {
+    pub(super) fn wake(&mut self, wake: Wake<T>) {
+        match self.first {
+            None => self.first = Some(wake),
+            Some(_) => self.rest.push(wake),
+        }
+    }
+
+    /// Whom to wake, in order. May name somebody twice, and somebody for whom nothing changed.
+    pub fn into_wakes(self) -> impl Iterator<Item = Wake<T>> {
+        self.first.into_iter().chain(self.rest)
+    }
+}
+
+impl<T> Default for Changes<T> {
+    fn default() -> Self {
+        Self { first: None, rest: Vec::new(), tally: Tally::default() }
+    }
+}

@@ -1,0 +1,79 @@
+//! [`SessionConfig`]: the limits of one session.
+
+use std::time::Duration;
+
+use super::Schedule;
+
+/// Whether a request is answered as JSON or as a stream of events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ResponseMode {
+    /// JSON when the answer comes first, events as soon as anything precedes it: a message of the handler, or a
+    /// heartbeat's worth of silence.
+    #[default]
+    Auto,
+    /// Always events.
+    Sse,
+    /// Always JSON. Notifications of the handler are dropped and its requests to the client fail (D-14).
+    Json,
+}
+
+/// What becomes of a second standalone (GET) stream of a session (D-22).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SecondStream {
+    /// It gets 409, unless the first one has stopped reading: then it takes over (D-23).
+    #[default]
+    Refuse,
+    /// It takes over always.
+    Replace,
+}
+
+/// The limits of one session. Every field has a default with a reason.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SessionConfig {
+    /// How long a session without a running request or a healthy GET stream lives, from the end of its last
+    /// exchange. 30 minutes: longer than a pause for lunch costs little (an idle session is some hundred bytes),
+    /// shorter makes clients start over.
+    pub idle_timeout: Duration,
+    /// How long a session may take from `initialize` to `notifications/initialized`, the handler's part
+    /// included. 30 seconds: it is one round trip.
+    pub initialize_timeout: Duration,
+    /// How long a session lives at the most, however busy. `None` by default: the spec sets no limit.
+    pub max_age: Option<Duration>,
+    /// Events that may wait in one stream; the next sender waits. 256: a burst, not a backlog.
+    pub queue_events: usize,
+    /// Bytes that may wait in one stream. 1 MiB. One event is always taken when the queue is empty.
+    pub queue_bytes: usize,
+    /// After how much silence a stream gets a comment. 15 seconds: proxies commonly close after 30 to 60.
+    pub heartbeat: Duration,
+    /// JSON or events.
+    pub response_mode: ResponseMode,
+    /// A second GET stream.
+    pub second_stream: SecondStream,
+    /// How long a handler may go on after its client cancelled, before it is dropped. 3 seconds: as long as the
+    /// Cancelling phase.
+    pub cancel_grace: Duration,
+    /// Requests that may run in one session at a time; the next gets 503. 1,000: no interactive client comes near
+    /// it, and one that floods cannot take the server's memory.
+    pub max_exchanges: usize,
+    /// Budgets for terminating this session alone: DELETE, expiry, eviction, [`Session::terminate`](crate::Session::terminate).
+    pub terminate: Schedule,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(30 * 60),
+            initialize_timeout: Duration::from_secs(30),
+            max_age: None,
+            queue_events: 256,
+            queue_bytes: 1024 * 1024,
+            heartbeat: Duration::from_secs(15),
+            response_mode: ResponseMode::Auto,
+            second_stream: SecondStream::Refuse,
+            cancel_grace: Duration::from_secs(3),
+            max_exchanges: 1_000,
+            terminate: Schedule::default(),
+        }
+    }
+}

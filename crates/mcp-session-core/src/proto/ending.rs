@@ -1,0 +1,160 @@
+//! How a session ends: its reason, its phases and their budgets.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use super::{ErrorCode, RpcError};
+
+/// Why a session was terminated. The one reason that reaches the hook, the log, the counters and the error's
+/// `data` (S12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TerminateReason {
+    /// The client sent DELETE.
+    ClientDelete,
+    /// `notifications/initialized` did not come in time.
+    InitializeTimeout,
+    /// Nothing happened for [`idle_timeout`](super::SessionConfig::idle_timeout).
+    Idle,
+    /// It reached [`max_age`](super::SessionConfig::max_age).
+    MaxAge,
+    /// The application ended it.
+    Evicted,
+    /// The endpoint shuts down.
+    Shutdown,
+    /// `initialize` failed, or something the session cannot go on from.
+    Error,
+}
+
+impl TerminateReason {
+    /// The name in logs, reports and `data.reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientDelete => "client_delete",
+            Self::InitializeTimeout => "initialize_timeout",
+            Self::Idle => "idle",
+            Self::MaxAge => "max_age",
+            Self::Evicted => "evicted",
+            Self::Shutdown => "shutdown",
+            Self::Error => "error",
+        }
+    }
+
+    /// Whether the client may send the request again, in a new session.
+    pub fn is_retryable(self) -> bool {
+        match self {
+            Self::ClientDelete => false,
+            Self::InitializeTimeout
+            | Self::Idle
+            | Self::MaxAge
+            | Self::Evicted
+            | Self::Shutdown
+            | Self::Error => true,
+        }
+    }
+
+    /// The error that answers a request whose handler did not (S5): `data` names the reason and says whether to retry.
+    pub fn to_error(self, code: ErrorCode) -> RpcError {
+        let data = serde_json::json!({ "reason": self.as_str(), "retryable": self.is_retryable() });
+        RpcError::new(code, format!("the session ended before the request was answered: {self}"))
+            .with_data(data)
+    }
+}
+
+impl fmt::Display for TerminateReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a terminated handler may answer with: the same error that the session would synthesize.
+impl From<TerminateReason> for RpcError {
+    fn from(reason: TerminateReason) -> Self {
+        reason.to_error(ErrorCode::CONNECTION_CLOSED)
+    }
+}
+
+/// How long each phase of ending may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// Draining: how long running requests may go on undisturbed. Zero by default: who terminates one session
+    /// does not want it to go on.
+    pub drain: Duration,
+    /// Cancelling: how long handlers may take to answer once they are told. 3 seconds: time for a clean-up, not
+    /// for the work.
+    pub cancel: Duration,
+    /// Finishing: how long readers may take to read what is queued. 2 seconds: a reader that is there needs
+    /// milliseconds.
+    pub finish: Duration,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { drain: Duration::ZERO, cancel: Duration::from_secs(3), finish: Duration::from_secs(2) }
+    }
+}
+
+/// Where the ending of a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// It is not ending.
+    Running,
+    /// Standalone streams have ended; running requests go on.
+    Draining,
+    /// Handlers have been told to stop.
+    Cancelling,
+    /// Everything is answered; what is queued may still leave.
+    Finishing,
+    /// Nothing is left.
+    Closed,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Draining => "draining",
+            Self::Cancelling => "cancelling",
+            Self::Finishing => "finishing",
+            Self::Closed => "closed",
+        })
+    }
+}
+
+/// A session on its way out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) reason: TerminateReason,
+    pub(super) phase: Phase,
+    pub(super) cancel_at: Instant,
+    pub(super) finish_at: Instant,
+    pub(super) close_at: Instant,
+}
+
+impl Ending {
+    pub(super) fn new(now: Instant, reason: TerminateReason, schedule: &Schedule) -> Self {
+        let cancel_at = now + schedule.drain;
+        let finish_at = cancel_at + schedule.cancel;
+        Self { reason, phase: Phase::Draining, cancel_at, finish_at, close_at: finish_at + schedule.finish }
+    }
+
+    /// Deadlines only ever come closer (S10).
+    pub(super) fn tighten(&mut self, now: Instant, schedule: &Schedule) {
+        let tighter = Self::new(now, self.reason, schedule);
+        self.cancel_at = self.cancel_at.min(tighter.cancel_at);
+        self.finish_at = self.finish_at.min(tighter.finish_at);
+        self.close_at = self.close_at.min(tighter.close_at);
+    }
+
+    /// When the present phase is over at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Draining => Some(self.cancel_at),
+            Phase::Cancelling => Some(self.finish_at),
+            Phase::Finishing => Some(self.close_at),
+            Phase::Running | Phase::Closed => None,
+        }
+    }
+}

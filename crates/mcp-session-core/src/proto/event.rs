@@ -1,0 +1,108 @@
+//! Server-sent events: one message, one event, one [`Bytes`].
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::message::Outgoing;
+
+/// A comment: keeps proxies from closing a silent stream and tells the client nothing (D-42).
+pub const HEARTBEAT: &[u8] = b":\n\n";
+
+/// Names an event within its session: the stream, and the position in it (D-26, D-27).
+///
+/// The session is not part of it: a request names that in its header, so an id of a foreign session finds nothing.
+///
+/// ```
+/// use mcp_session_core::proto::EventId;
+///
+/// let id = EventId { stream: 3, position: 17 };
+/// assert_eq!(id.to_string(), "3-17");
+/// assert_eq!(EventId::parse("3-17"), Some(id));
+/// assert_eq!(EventId::parse("3-+17"), None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId {
+    /// The stream's number in its session.
+    pub stream: u64,
+    /// The position in the stream; 0 is before its first event.
+    pub position: u64,
+}
+
+impl EventId {
+    /// Reads an id as a client sends it back. `None` if this server cannot have written it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (stream, position) = text.split_once('-')?;
+        let number =
+            |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?;
+        Some(Self { stream: number(stream)?, position: number(position)? })
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.stream, self.position)
+    }
+}
+
+/// Encodes a message as one whole event with a single `data` line (D-39, D-40).
+///
+/// ```
+/// use mcp_session_core::{RequestId, proto::{EventId, Json, Outgoing, encode_event}};
+///
+/// let (id, result) = (RequestId::from(1), Json::from_text("{}".into())?);
+/// let answer = Outgoing::Result { id: &id, result: &result };
+/// assert_eq!(encode_event(None, &answer), "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n");
+/// let event = encode_event(Some(EventId { stream: 0, position: 1 }), &answer);
+/// assert_eq!(event, "id: 0-1\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n");
+/// # Ok::<(), mcp_session_core::RpcError>(())
+/// ```
+pub fn encode_event(id: Option<EventId>, message: &Outgoing<'_>) -> Bytes {
+    // "data: " and the blank line, and an id line of two numbers at most 20 digits each.
+    let frame = 8 + if id.is_some() { 46 } else { 0 };
+    let mut out = Vec::with_capacity(message.size_hint() + frame);
+    if let Some(id) = id {
+        out.extend_from_slice(format!("id: {id}\n").as_bytes());
+    }
+    out.extend_from_slice(b"data: ");
+    let start = out.len();
+    message.write(&mut out);
+    // JSON has line breaks only between its tokens, where a space means the same; in an event they would end
+    // the data line.
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    out.extend_from_slice(b"\n\n");
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{Json, RequestId};
+
+    #[test]
+    fn d_40_line_breaks_between_tokens_do_not_end_the_event() {
+        let id = RequestId::from("a\nb");
+        let result = Json::from_text("{\r\n  \"text\": \"one\\ntwo\"\n}".into()).unwrap();
+        let event = encode_event(None, &Outgoing::Result { id: &id, result: &result });
+        let event = std::str::from_utf8(&event).unwrap();
+        let data = event.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap();
+        assert!(!data.contains(['\n', '\r']), "{data}");
+        let value: serde_json::Value = serde_json::from_str(data).unwrap();
+        assert_eq!(value["result"]["text"], "one\ntwo");
+        assert_eq!(value["id"], "a\nb");
+    }
+
+    #[test]
+    fn d_28_event_ids_are_visible_ascii_and_strict() {
+        let id = EventId { stream: u64::MAX, position: 0 };
+        assert!(id.to_string().bytes().all(|b| b.is_ascii_graphic()));
+        assert_eq!(EventId::parse(&id.to_string()), Some(id));
+        for foreign in ["", "-", "1", "1-", "-1", "1-2-3", " 1-2", "1-99999999999999999999999", "a-b"] {
+            assert_eq!(EventId::parse(foreign), None, "{foreign:?}");
+        }
+    }
+}

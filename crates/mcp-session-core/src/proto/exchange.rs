@@ -1,0 +1,625 @@
+//! [`Exchange`]: one client request and its one answer.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{
+    Changes, ErrorCode, Json, Next, Outcome, Outgoing, RequestId, ResponseMode, RpcError, SendError,
+    SessionConfig, Stream, TerminateReason, Wake, encode_event, event::HEARTBEAT,
+};
+
+/// Which rules of the protocol an exchange follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Era {
+    /// Revisions with sessions: a client that disconnects does not cancel (D-12).
+    Legacy,
+    /// Revisions without: disconnecting is cancelling (G-30).
+    Modern,
+}
+
+/// Why a handler should stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelReason {
+    /// The client cancelled the request, with the reason it gave (F-02). Nobody waits for the answer.
+    Client(Option<String>),
+    /// The client went away, in a revision where that cancels (G-30).
+    Disconnected,
+    /// The session or the endpoint is ending. There is a little time left to answer.
+    Terminated(TerminateReason),
+}
+
+/// What a handler that was told to stop may answer with.
+impl From<CancelReason> for RpcError {
+    fn from(reason: CancelReason) -> Self {
+        match reason {
+            CancelReason::Client(_) | CancelReason::Disconnected => request_cancelled(),
+            CancelReason::Terminated(reason) => reason.into(),
+        }
+    }
+}
+
+/// What the HTTP response to the request is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Not decided: wait for [`Wake::Reader`].
+    Pending,
+    /// The whole answer, as `application/json`.
+    Json(Bytes),
+    /// Events: read them with [`Exchange::poll_event`].
+    Stream,
+}
+
+/// What a handler has to know about its exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Status {
+    /// It should stop.
+    pub cancelled: Option<CancelReason>,
+    /// Its time is up: whatever it still does reaches nobody.
+    pub abandoned: bool,
+}
+
+#[derive(Debug)]
+enum Body<T> {
+    Undecided,
+    Json(Bytes),
+    Stream(Stream<T>),
+    /// Taken, or nobody is there to take it.
+    Done,
+}
+
+/// One client request and its one answer: the unit that is drained.
+///
+/// It has two sides. The *handler* works and answers, or is told to stop; the *reader* carries the reply to the
+/// client, or goes away. The exchange is over when both sides are through with it.
+#[derive(Debug)]
+pub struct Exchange<T> {
+    id: RequestId,
+    tag: T,
+    era: Era,
+    mode: ResponseMode,
+    body: Body<T>,
+    /// How it ended, once nothing more is owed. Counted when the reply is out of the house.
+    outcome: Option<Outcome>,
+    settled: bool,
+    cancelled: Option<CancelReason>,
+    /// When a cancelled handler is given up.
+    abandon_at: Option<Instant>,
+    abandoned: bool,
+    /// The handler is through.
+    released: bool,
+    /// Since when the handler is silent, before the reply was decided.
+    silent_since: Option<Instant>,
+    progress: Option<f64>,
+}
+
+impl<T: Clone> Exchange<T> {
+    /// Admits a request: from here on it is owed exactly one answer.
+    pub fn new(id: RequestId, tag: T, era: Era, mode: ResponseMode, out: &mut Changes<T>) -> Self {
+        out.tally.admitted += 1;
+        out.tally.running += 1;
+        out.tally.replies += 1;
+        Self {
+            id,
+            tag,
+            era,
+            mode,
+            body: Body::Undecided,
+            outcome: None,
+            settled: false,
+            cancelled: None,
+            abandon_at: None,
+            abandoned: false,
+            released: false,
+            silent_since: None,
+            progress: None,
+        }
+    }
+
+    // What happened.
+
+    /// The handler is not ready at once: silence counts from now.
+    pub fn handle_suspended(&mut self, now: Instant, out: &mut Changes<T>) {
+        self.silent_since = Some(now);
+        if self.mode == ResponseMode::Sse {
+            self.open_stream(now, out);
+        }
+    }
+
+    /// Its reader has gone.
+    pub fn handle_disconnect(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) {
+        if let Body::Stream(stream) = &mut self.body {
+            stream.disconnect(out);
+        }
+        self.body = Body::Done;
+        match self.era {
+            Era::Legacy => {}
+            Era::Modern => self.cancel(now, CancelReason::Disconnected, config, out),
+        }
+        self.settle(out);
+    }
+
+    /// Its handler is through, with or without an answer.
+    pub fn handle_released(&mut self) {
+        self.released = true;
+    }
+
+    /// Looks at its deadlines.
+    pub fn handle_timeout(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) {
+        if self.abandon_at.is_some_and(|at| at <= now) {
+            self.abandon(out);
+        }
+        let silent = self.silence_ends(config).is_some_and(|at| at <= now);
+        match &mut self.body {
+            Body::Stream(stream) => {
+                stream.handle_silence(now, config, out);
+            }
+            Body::Undecided if silent => {
+                self.open_stream(now, out).push_unbounded(now, Bytes::from_static(HEARTBEAT), out);
+            }
+            Body::Undecided | Body::Json(_) | Body::Done => {}
+        }
+    }
+
+    // What the handler wants.
+
+    /// Sends a message ahead of the answer. In JSON mode, and when the reader has gone, it is dropped (D-12, D-14).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`]: wait for [`Wake::Handler`]. [`SendError::Closed`]: the exchange has its answer.
+    pub fn notify(
+        &mut self,
+        now: Instant,
+        event: &Bytes,
+        config: &SessionConfig,
+        out: &mut Changes<T>,
+    ) -> Result<(), SendError> {
+        if self.outcome.is_some() {
+            return Err(SendError::Closed);
+        }
+        match &mut self.body {
+            Body::Done => Ok(()),
+            Body::Undecided if self.mode == ResponseMode::Json => Ok(()),
+            Body::Undecided => {
+                self.open_stream(now, out).push_unbounded(now, event.clone(), out);
+                Ok(())
+            }
+            Body::Stream(stream) if stream.is_open() => {
+                stream.push(now, event, config, out).map_err(|_| SendError::Full)
+            }
+            Body::Stream(_) | Body::Json(_) => Err(SendError::Closed),
+        }
+    }
+
+    /// Whether a message sent now can reach the client on this exchange.
+    pub fn can_send(&self) -> bool {
+        self.outcome.is_none()
+            && match &self.body {
+                Body::Undecided => self.mode != ResponseMode::Json,
+                Body::Stream(stream) => stream.is_open(),
+                Body::Json(_) | Body::Done => false,
+            }
+    }
+
+    /// Whether `progress` may be reported: it has to exceed what was reported before (F-14).
+    pub fn accept_progress(&mut self, progress: f64) -> bool {
+        let grows = self.progress.is_none_or(|last| progress > last) && !progress.is_nan();
+        if grows {
+            self.progress = Some(progress);
+        }
+        grows
+    }
+
+    /// The handler's answer. Only the first answer counts; a cancelled or terminated exchange takes none.
+    /// Returns whether it did.
+    pub fn answer(&mut self, now: Instant, answer: &Result<Json, RpcError>, out: &mut Changes<T>) -> bool {
+        let counts = self.outcome.is_none();
+        if counts {
+            self.finish(now, answer, Outcome::Answered, out);
+        }
+        counts
+    }
+
+    // What ends it otherwise.
+
+    /// The client cancelled: no answer is owed any more. The handler is told, and has
+    /// [`cancel_grace`](SessionConfig::cancel_grace) to stop.
+    pub fn cancel(
+        &mut self,
+        now: Instant,
+        reason: CancelReason,
+        config: &SessionConfig,
+        out: &mut Changes<T>,
+    ) {
+        if self.outcome.is_some() {
+            return;
+        }
+        self.cancelled = Some(reason);
+        self.abandon_at = Some(now + config.cancel_grace);
+        out.wake(Wake::Handler(self.tag.clone()));
+        if matches!(self.body, Body::Undecided) {
+            // A POST cannot end without a response (F-08).
+            self.finish(now, &Err(request_cancelled()), Outcome::Cancelled, out);
+        } else {
+            self.decide(Outcome::Cancelled, out);
+            if let Body::Stream(stream) = &mut self.body {
+                stream.end(out);
+            }
+            self.settle(out);
+        }
+    }
+
+    /// The session is ending: tells the handler, which may still answer.
+    pub fn interrupt(&mut self, reason: TerminateReason, out: &mut Changes<T>) {
+        if self.outcome.is_none() && self.cancelled.is_none() {
+            self.cancelled = Some(CancelReason::Terminated(reason));
+            out.wake(Wake::Handler(self.tag.clone()));
+        }
+    }
+
+    /// The handler has had its time: answers for it (S5) and gives it up.
+    pub fn synthesize(&mut self, now: Instant, reason: TerminateReason, out: &mut Changes<T>) {
+        if self.outcome.is_none() {
+            let code = match self.era {
+                Era::Legacy => ErrorCode::CONNECTION_CLOSED,
+                Era::Modern => ErrorCode::INTERNAL_ERROR,
+            };
+            self.interrupt(reason, out);
+            self.finish(now, &Err(reason.to_error(code)), Outcome::Synthesized, out);
+        }
+        self.abandon(out);
+    }
+
+    /// Ends it by force: what has not been taken by now is lost.
+    pub fn close(&mut self, now: Instant, reason: TerminateReason, out: &mut Changes<T>) {
+        self.synthesize(now, reason, out);
+        if let Body::Stream(stream) = &mut self.body {
+            stream.cut(out);
+        }
+        if !self.settled && self.outcome != Some(Outcome::Cancelled) {
+            self.outcome = Some(Outcome::Forced);
+        }
+        self.count(out);
+    }
+
+    // What to do next.
+
+    /// What the HTTP response is made of. A JSON answer is handed over by this call; after it there is `None`.
+    pub fn poll_reply(&mut self, out: &mut Changes<T>) -> Option<Reply> {
+        match &mut self.body {
+            Body::Undecided => Some(Reply::Pending),
+            Body::Stream(_) => Some(Reply::Stream),
+            Body::Json(answer) => {
+                let answer = std::mem::take(answer);
+                self.body = Body::Done;
+                self.settle(out);
+                Some(Reply::Json(answer))
+            }
+            Body::Done => None,
+        }
+    }
+
+    /// Takes the next event of the reply's stream.
+    pub fn poll_event(&mut self, out: &mut Changes<T>) -> Next {
+        let Body::Stream(stream) = &mut self.body else { return Next::End };
+        let next = stream.poll_event(out);
+        self.settle(out);
+        next
+    }
+
+    /// When [`Exchange::handle_timeout`] wants to be called.
+    pub fn next_timeout(&self, config: &SessionConfig) -> Option<Instant> {
+        let silence = match &self.body {
+            Body::Stream(stream) => stream.next_timeout(config),
+            Body::Undecided => self.silence_ends(config),
+            Body::Json(_) | Body::Done => None,
+        };
+        let abandon = self.abandon_at.filter(|_| !self.abandoned && !self.released);
+        silence.into_iter().chain(abandon).min()
+    }
+
+    // Getters.
+
+    /// The request's id.
+    pub fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// What finds its waiters.
+    pub fn tag(&self) -> &T {
+        &self.tag
+    }
+
+    /// Whether it is owed an answer.
+    pub fn is_running(&self) -> bool {
+        self.outcome.is_none()
+    }
+
+    /// Whether its reply has been handed over, or nobody is left to take it.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Whether both sides are through with it.
+    pub fn is_over(&self) -> bool {
+        let read = match &self.body {
+            Body::Done => true,
+            Body::Stream(stream) => stream.is_over(),
+            Body::Undecided | Body::Json(_) => false,
+        };
+        self.released && self.settled && read
+    }
+
+    /// The stream of its reply, if that is one.
+    pub fn stream(&self) -> Option<&Stream<T>> {
+        match &self.body {
+            Body::Stream(stream) => Some(stream),
+            Body::Undecided | Body::Json(_) | Body::Done => None,
+        }
+    }
+
+    /// What its handler has to know.
+    pub fn status(&self) -> Status {
+        Status { cancelled: self.cancelled.clone(), abandoned: self.abandoned }
+    }
+
+    fn open_stream(&mut self, now: Instant, out: &mut Changes<T>) -> &mut Stream<T> {
+        if !matches!(self.body, Body::Stream(_)) {
+            self.body = Body::Stream(Stream::new(now, self.tag.clone(), out));
+        }
+        match &mut self.body {
+            Body::Stream(stream) => stream,
+            Body::Undecided | Body::Json(_) | Body::Done => unreachable!("it was made a stream just now"),
+        }
+    }
+
+    /// Decides the outcome and puts the answer on its way.
+    fn finish(
+        &mut self,
+        now: Instant,
+        answer: &Result<Json, RpcError>,
+        outcome: Outcome,
+        out: &mut Changes<T>,
+    ) {
+        let message = match answer {
+            Ok(result) => Outgoing::Result { id: &self.id, result },
+            Err(error) => Outgoing::Error { id: Some(&self.id), error },
+        };
+        let as_json = self.mode != ResponseMode::Sse;
+        match &mut self.body {
+            Body::Undecided if as_json => {
+                self.body = Body::Json(message.to_json());
+                out.wake(Wake::Reader(self.tag.clone()));
+            }
+            Body::Undecided | Body::Stream(_) => {
+                let event = encode_event(None, &message);
+                let stream = self.open_stream(now, out);
+                stream.push_unbounded(now, event, out);
+                stream.end(out);
+            }
+            Body::Json(_) | Body::Done => {}
+        }
+        self.decide(outcome, out);
+        self.settle(out);
+    }
+
+    fn decide(&mut self, outcome: Outcome, out: &mut Changes<T>) {
+        self.outcome = Some(outcome);
+        out.tally.running -= 1;
+    }
+
+    /// Counts the outcome once the reply is out of the house.
+    fn settle(&mut self, out: &mut Changes<T>) {
+        let handed_over = match &self.body {
+            Body::Done => true,
+            Body::Stream(stream) => stream.is_over(),
+            Body::Undecided | Body::Json(_) => false,
+        };
+        if handed_over {
+            self.count(out);
+        }
+    }
+
+    fn count(&mut self, out: &mut Changes<T>) {
+        if let (false, Some(outcome)) = (self.settled, self.outcome) {
+            self.settled = true;
+            out.tally.replies -= 1;
+            out.tally.outcome(outcome);
+        }
+    }
+
+    fn abandon(&mut self, out: &mut Changes<T>) {
+        if !self.abandoned {
+            self.abandoned = true;
+            out.wake(Wake::Handler(self.tag.clone()));
+        }
+    }
+
+    fn silence_ends(&self, config: &SessionConfig) -> Option<Instant> {
+        let since = self.silent_since?;
+        (self.mode == ResponseMode::Auto).then(|| since + config.heartbeat)
+    }
+}
+
+fn request_cancelled() -> RpcError {
+    RpcError::new(ErrorCode::REQUEST_CANCELLED, "the client cancelled the request")
+}
+
+#[cfg(test)]
+mod tests {
+    //! An exchange on its own, without a session: what a protocol revision without sessions is made of.
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{proto::Tally, testing::start as begin};
+
+    struct Bench {
+        now: Instant,
+        config: SessionConfig,
+        out: Changes<&'static str>,
+    }
+
+    fn modern() -> (Bench, Exchange<&'static str>) {
+        start(Era::Modern, ResponseMode::Auto)
+    }
+
+    fn start(era: Era, mode: ResponseMode) -> (Bench, Exchange<&'static str>) {
+        let mut bench = Bench { now: begin(), config: SessionConfig::default(), out: Changes::default() };
+        let exchange = Exchange::new(7.into(), "call", era, mode, &mut bench.out);
+        (bench, exchange)
+    }
+
+    fn result() -> Result<Json, RpcError> {
+        Json::new("done")
+    }
+
+    const ANSWER: &str = r#"{"jsonrpc":"2.0","id":7,"result":"done"}"#;
+
+    fn event(next: Next) -> String {
+        match next {
+            Next::Event(bytes, _) => String::from_utf8(bytes.to_vec()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_sessionless_exchange_is_answered_as_json() {
+        let (mut b, mut exchange) = modern();
+        assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Pending));
+        exchange.answer(b.now, &result(), &mut b.out);
+        exchange.answer(b.now, &Err(RpcError::internal("a second answer")), &mut b.out);
+        assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Json(ANSWER.into())));
+        exchange.handle_released();
+        assert!(exchange.is_over());
+        assert_eq!(b.out.tally, Tally { admitted: 1, answered: 1, ..Tally::default() });
+    }
+
+    #[test]
+    fn a_sessionless_exchange_streams_and_ends_with_its_answer() {
+        let (mut b, mut exchange) = modern();
+        exchange.notify(b.now, &Bytes::from_static(b"data: 1\n\n"), &b.config, &mut b.out).unwrap();
+        assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Stream));
+        exchange.answer(b.now, &result(), &mut b.out);
+        let late = exchange.notify(b.now, &Bytes::from_static(b"late"), &b.config, &mut b.out);
+        assert_eq!(late, Err(SendError::Closed)); // F-15
+        assert_eq!(event(exchange.poll_event(&mut b.out)), "data: 1\n\n");
+        assert!(!exchange.is_settled());
+        assert_eq!(exchange.poll_event(&mut b.out), Next::Event(format!("data: {ANSWER}\n\n").into(), true));
+        assert!(exchange.is_settled());
+    }
+
+    #[test]
+    fn g_30_without_a_session_disconnecting_cancels() {
+        let (mut b, mut exchange) = modern();
+        exchange.handle_disconnect(b.now, &b.config, &mut b.out);
+        assert_eq!(exchange.status().cancelled, Some(CancelReason::Disconnected));
+        exchange.answer(b.now, &result(), &mut b.out);
+        assert_eq!(b.out.tally, Tally { admitted: 1, cancelled: 1, ..Tally::default() });
+        assert!(!exchange.status().abandoned);
+        exchange.handle_timeout(b.now + b.config.cancel_grace, &b.config, &mut b.out);
+        assert!(exchange.status().abandoned);
+    }
+
+    #[test]
+    fn d_12_with_a_session_disconnecting_does_not_cancel() {
+        let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Auto);
+        exchange.handle_disconnect(b.now, &b.config, &mut b.out);
+        assert_eq!(exchange.status(), Status::default());
+        exchange.notify(b.now, &Bytes::from_static(b"x"), &b.config, &mut b.out).unwrap();
+        exchange.answer(b.now, &result(), &mut b.out);
+        assert_eq!(b.out.tally, Tally { admitted: 1, answered: 1, ..Tally::default() });
+    }
+
+    #[test]
+    fn s_5_shutdown_of_a_sessionless_exchange_synthesizes_one_answer() {
+        for streaming in [false, true] {
+            let (mut b, mut exchange) = modern();
+            if streaming {
+                exchange.notify(b.now, &Bytes::from_static(b"1"), &b.config, &mut b.out).unwrap();
+                let _ = exchange.poll_event(&mut b.out);
+            }
+            exchange.interrupt(TerminateReason::Shutdown, &mut b.out);
+            let told = Some(CancelReason::Terminated(TerminateReason::Shutdown));
+            assert_eq!(exchange.status(), Status { cancelled: told, abandoned: false });
+            exchange.synthesize(b.now, TerminateReason::Shutdown, &mut b.out);
+            assert!(exchange.status().abandoned);
+            exchange.answer(b.now, &result(), &mut b.out);
+            let answer = if streaming {
+                event(exchange.poll_event(&mut b.out))
+            } else {
+                match exchange.poll_reply(&mut b.out) {
+                    Some(Reply::Json(answer)) => String::from_utf8(answer.to_vec()).unwrap(),
+                    other => panic!("{other:?}"),
+                }
+            };
+            assert!(answer.contains(r#""id":7,"error":{"code":-32603,"#), "{answer}");
+            assert!(answer.contains(r#""data":{"reason":"shutdown","retryable":true}"#), "{answer}");
+            assert_eq!((b.out.tally.running, b.out.tally.synthesized, b.out.tally.answered), (0, 1, 0));
+        }
+    }
+
+    #[test]
+    fn a_reply_nobody_takes_is_forced_in_the_end() {
+        let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Sse);
+        exchange.handle_suspended(b.now, &mut b.out);
+        exchange.answer(b.now, &result(), &mut b.out);
+        exchange.close(b.now, TerminateReason::Shutdown, &mut b.out);
+        exchange.close(b.now, TerminateReason::Shutdown, &mut b.out);
+        assert_eq!(exchange.poll_event(&mut b.out), Next::Cut);
+        assert_eq!(
+            b.out.tally,
+            Tally { admitted: 1, forced: 1, streams_opened: 1, streams_cut: 1, ..Tally::default() }
+        );
+    }
+
+    #[test]
+    fn f_08_a_cancelled_exchange_still_has_an_ending() {
+        let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Auto);
+        exchange.cancel(b.now, CancelReason::Client(None), &b.config, &mut b.out);
+        match exchange.poll_reply(&mut b.out) {
+            Some(Reply::Json(answer)) => assert!(answer.windows(6).any(|code| code == b"-32800")),
+            other => panic!("{other:?}"),
+        }
+        let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Auto);
+        exchange.notify(b.now, &Bytes::from_static(b"1"), &b.config, &mut b.out).unwrap();
+        exchange.cancel(b.now, CancelReason::Client(None), &b.config, &mut b.out);
+        exchange.answer(b.now, &result(), &mut b.out);
+        assert_eq!(exchange.poll_event(&mut b.out), Next::Event("1".into(), true));
+        assert_eq!(
+            b.out.tally,
+            Tally { admitted: 1, cancelled: 1, streams_opened: 1, streams_ended: 1, ..Tally::default() }
+        );
+    }
+
+    #[test]
+    fn silence_turns_the_reply_into_a_stream() {
+        let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Auto);
+        assert_eq!(exchange.next_timeout(&b.config), None);
+        exchange.handle_suspended(b.now, &mut b.out);
+        let at = exchange.next_timeout(&b.config).unwrap();
+        exchange.handle_timeout(at - Duration::from_millis(1), &b.config, &mut b.out);
+        assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Pending));
+        exchange.handle_timeout(at, &b.config, &mut b.out);
+        assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Stream));
+        assert_eq!(event(exchange.poll_event(&mut b.out)), ":\n\n");
+    }
+
+    #[test]
+    fn d_14_in_json_mode_nothing_precedes_the_answer() {
+        let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Json);
+        exchange.handle_suspended(b.now, &mut b.out);
+        exchange.notify(b.now, &Bytes::from_static(b"1"), &b.config, &mut b.out).unwrap();
+        assert!(!exchange.can_send());
+        exchange.handle_timeout(b.now + b.config.heartbeat, &b.config, &mut b.out);
+        assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Pending));
+    }
+
+    #[test]
+    fn f_14_progress_only_grows() {
+        let (_, mut exchange) = modern();
+        let accepted = [0.0, 0.5, 0.5, 0.1, f64::NAN, 2.0].map(|p| exchange.accept_progress(p));
+        assert_eq!(accepted, [true, true, false, false, false, true]);
+    }
+}

@@ -1,0 +1,586 @@
+//! JSON-RPC: classification of what comes in, encoding of what goes out.
+//!
+//! Only the envelope is decoded. `params`, `result` and `error.data` stay the bytes they were ([`Json`]), so a
+//! handler sees exactly what the client wrote (A-17).
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::RequestId;
+
+/// How deep a message may nest. `serde_json` stops at the same depth, so what passes here a handler can decode (A-19).
+const MAX_DEPTH: usize = 128;
+
+/// A code of a JSON-RPC error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ErrorCode(pub i64);
+
+impl ErrorCode {
+    /// The body is not JSON.
+    pub const PARSE_ERROR: Self = Self(-32700);
+    /// The JSON is not a request this server can take.
+    pub const INVALID_REQUEST: Self = Self(-32600);
+    /// There is no such method.
+    pub const METHOD_NOT_FOUND: Self = Self(-32601);
+    /// The method does not take these params.
+    pub const INVALID_PARAMS: Self = Self(-32602);
+    /// The server failed.
+    pub const INTERNAL_ERROR: Self = Self(-32603);
+    /// The session or server is ending. What the TypeScript and Python SDKs call `ConnectionClosed`.
+    pub const CONNECTION_CLOSED: Self = Self(-32000);
+    /// No such session. What the TypeScript SDK answers beside 404.
+    pub const SESSION_NOT_FOUND: Self = Self(-32001);
+    /// The client cancelled the request. What the Python SDK answers, and language servers before it.
+    pub const REQUEST_CANCELLED: Self = Self(-32800);
+}
+
+/// One JSON value, as text. Cheap to clone.
+///
+/// ```
+/// use mcp_session_core::Json;
+/// use serde_json::json;
+///
+/// let value = Json::new(&json!({"text": "hi"}))?;
+/// assert_eq!(value.as_str(), r#"{"text":"hi"}"#);
+/// assert_eq!(value.parse::<serde_json::Value>()?["text"], "hi");
+/// assert!(value.parse::<u32>().is_err());
+/// assert!(Json::from_text("{".into()).is_err());
+/// # Ok::<(), mcp_session_core::RpcError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Json(Bytes);
+
+impl Json {
+    /// Serializes `value`, compactly.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::INTERNAL_ERROR`] if `value` cannot be JSON, such as a map with keys that are no strings.
+    pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, RpcError> {
+        match serde_json::to_vec(value) {
+            Ok(text) => Ok(Self(text.into())),
+            Err(error) => Err(RpcError::internal(format!("not serializable as JSON: {error}"))),
+        }
+    }
+
+    /// Takes text that is already JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::PARSE_ERROR`] if it is not.
+    pub fn from_text(text: Bytes) -> Result<Self, RpcError> {
+        match serde_json::from_slice::<&RawValue>(&text) {
+            Ok(_) => Ok(Self(text)),
+            Err(error) => Err(RpcError::new(ErrorCode::PARSE_ERROR, format!("not JSON: {error}"))),
+        }
+    }
+
+    /// Decodes the value.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::INVALID_PARAMS`] if it is not a `T`, with the reason.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, RpcError> {
+        self.borrow()
+    }
+
+    /// Decodes the value, borrowing strings from it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Json::parse`].
+    pub fn borrow<'a, T: Deserialize<'a>>(&'a self) -> Result<T, RpcError> {
+        serde_json::from_slice(&self.0).map_err(|error| RpcError::invalid_params(error.to_string()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        // Every constructor has seen it pass a JSON parser, which checks UTF-8.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The part of `body` that `raw` was parsed from.
+    fn slice(body: &Bytes, raw: &RawValue) -> Self {
+        Self(body.slice_ref(raw.get().as_bytes()))
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<serde_json::Value> for Json {
+    fn from(value: serde_json::Value) -> Self {
+        Self(value.to_string().into())
+    }
+}
+
+impl From<Box<RawValue>> for Json {
+    fn from(value: Box<RawValue>) -> Self {
+        Self(String::from(Box::<str>::from(value)).into())
+    }
+}
+
+/// A JSON-RPC error: what a handler answers instead of a result.
+///
+/// ```
+/// use mcp_session_core::{ErrorCode, RpcError};
+///
+/// let error = RpcError::invalid_params("`steps` must be at least 1");
+/// assert_eq!(error.code, ErrorCode::INVALID_PARAMS);
+/// assert_eq!(error.to_string(), "`steps` must be at least 1 (-32602)");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message} ({})", code.0)]
+pub struct RpcError {
+    /// What kind of error.
+    pub code: ErrorCode,
+    /// One sentence for the human who reads it.
+    pub message: Cow<'static, str>,
+    /// More, for a program.
+    pub data: Option<Json>,
+}
+
+impl RpcError {
+    /// An error without data.
+    pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), data: None }
+    }
+
+    /// [`ErrorCode::INVALID_PARAMS`].
+    pub fn invalid_params(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::INVALID_PARAMS, message)
+    }
+
+    /// [`ErrorCode::METHOD_NOT_FOUND`]: the answer to a method the server does not have (A-18).
+    pub fn method_not_found(method: &str) -> Self {
+        Self::new(ErrorCode::METHOD_NOT_FOUND, format!("method not found: {method}"))
+    }
+
+    /// [`ErrorCode::INTERNAL_ERROR`].
+    pub fn internal(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::INTERNAL_ERROR, message)
+    }
+
+    /// The same error with data.
+    #[must_use]
+    pub fn with_data(mut self, data: impl Into<Json>) -> Self {
+        self.data = Some(data.into());
+        self
+    }
+}
+
+/// A client's request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What the answer repeats.
+    pub id: RequestId,
+    /// The method.
+    pub method: String,
+    /// An object, if present (A-03).
+    pub params: Option<Json>,
+}
+
+/// A client's notification: nobody answers it (A-09).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// The method.
+    pub method: String,
+    /// An object, if present.
+    pub params: Option<Json>,
+}
+
+/// A client's reply to a request of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// Which request. An error reply may have none.
+    pub id: Option<RequestId>,
+    /// The result, or the client's error, unchanged (F-25).
+    pub outcome: Result<Json, RpcError>,
+}
+
+/// One message of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// It wants an answer.
+    Request(Request),
+    /// It wants none.
+    Notification(Notification),
+    /// It is an answer.
+    Response(Response),
+}
+
+/// The body is not one message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// Not JSON, or not UTF-8 (A-02, A-14).
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    /// An array of messages (A-31).
+    #[error("an array of messages")]
+    Batch,
+    /// JSON, and not a JSON-RPC message (A-16).
+    #[error("not a JSON-RPC message: {reason}")]
+    Invalid {
+        /// The id to echo, where the message has a legal one.
+        id: Option<RequestId>,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    method: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
+}
+
+/// Keeps `null` apart from absent: `{"id":null}` is an invalid request, not a notification (A-04).
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+#[derive(Deserialize)]
+struct ErrorObject<'a> {
+    code: i64,
+    message: String,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+}
+
+impl Message {
+    /// Reads one message from a POST body and classifies it (A.1).
+    ///
+    /// ```
+    /// use mcp_session_core::proto::{Message, ParseError};
+    ///
+    /// let parse = |text: &'static str| Message::parse(&text.into());
+    /// assert!(matches!(parse(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#), Ok(Message::Request(_))));
+    /// assert!(matches!(parse(r#"{"jsonrpc":"2.0","method":"ping"}"#), Ok(Message::Notification(_))));
+    /// assert!(matches!(parse(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#), Ok(Message::Response(_))));
+    /// assert!(matches!(parse(r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#), Err(ParseError::Invalid { .. })));
+    /// assert_eq!(parse("[]"), Err(ParseError::Batch));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`], with the id to echo if the message has a legal one (A-12).
+    pub fn parse(body: &Bytes) -> Result<Self, ParseError> {
+        if nests_deeper(body, MAX_DEPTH) {
+            return Err(ParseError::Invalid { id: None, reason: "it nests deeper than 128 levels" });
+        }
+        match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{') => {}
+            first => {
+                return Err(match serde_json::from_slice::<&RawValue>(body) {
+                    Err(error) => ParseError::NotJson(error.to_string()),
+                    Ok(_) if first == Some(&b'[') => ParseError::Batch,
+                    Ok(_) => ParseError::Invalid { id: None, reason: "it is not an object" },
+                });
+            }
+        }
+        match serde_json::from_slice::<Envelope<'_>>(body) {
+            Ok(envelope) => envelope.classify(body),
+            Err(_) => Err(match serde_json::from_slice::<&RawValue>(body) {
+                Err(error) => ParseError::NotJson(error.to_string()),
+                Ok(_) => ParseError::Invalid { id: None, reason: "it has a member twice" },
+            }),
+        }
+    }
+}
+
+impl Envelope<'_> {
+    fn classify(self, body: &Bytes) -> Result<Message, ParseError> {
+        let id = self.id.map(|raw| RequestId::from_json(raw.get()));
+        let legal_id = id.clone().flatten();
+        let invalid = |reason| ParseError::Invalid { id: legal_id.clone(), reason };
+
+        if self.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
+            return Err(invalid("`jsonrpc` must be \"2.0\""));
+        }
+        if id == Some(None) {
+            return Err(invalid("`id` must be a string or an integer"));
+        }
+        match (self.method, legal_id.clone(), self.result, self.error) {
+            (Some(method), id, None, None) => {
+                let method =
+                    serde_json::from_str(method.get()).map_err(|_| invalid("`method` must be a string"))?;
+                if self.params.is_some_and(|params| !params.get().starts_with('{')) {
+                    return Err(invalid("`params` must be an object"));
+                }
+                let params = self.params.map(|params| Json::slice(body, params));
+                Ok(match id {
+                    Some(id) => Message::Request(Request { id, method, params }),
+                    None => Message::Notification(Notification { method, params }),
+                })
+            }
+            (None, Some(id), Some(result), None) => {
+                Ok(Message::Response(Response { id: Some(id), outcome: Ok(Json::slice(body, result)) }))
+            }
+            (None, id, None, Some(error)) => {
+                let error: ErrorObject<'_> = serde_json::from_str(error.get())
+                    .map_err(|_| invalid("`error` must have an integer `code` and a string `message`"))?;
+                let data = error.data.map(|data| Json::slice(body, data));
+                let error = RpcError { code: ErrorCode(error.code), message: error.message.into(), data };
+                Ok(Message::Response(Response { id, outcome: Err(error) }))
+            }
+            _ => Err(invalid("it is neither a request, a notification nor a response")),
+        }
+    }
+}
+
+/// Whether brackets outside strings nest deeper than `limit`. Counts, so that hostile nesting costs no stack.
+fn nests_deeper(text: &[u8], limit: usize) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for &byte in text {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+        } else {
+            match byte {
+                b'"' => in_string = true,
+                b'{' | b'[' if depth == limit => return true,
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+    false
+}
+
+/// A message of the server, ready to be written.
+#[derive(Debug, Clone, Copy)]
+pub enum Outgoing<'a> {
+    /// The answer to a request.
+    Result {
+        /// The request's id.
+        id: &'a RequestId,
+        /// The handler's result.
+        result: &'a Json,
+    },
+    /// The error answer to a request, or to something without a readable id (`null`, A-13).
+    Error {
+        /// The request's id.
+        id: Option<&'a RequestId>,
+        /// The error.
+        error: &'a RpcError,
+    },
+    /// A notification.
+    Notification {
+        /// The method.
+        method: &'a str,
+        /// An object, if present.
+        params: Option<&'a Json>,
+    },
+    /// A request to the client.
+    Request {
+        /// The server's own id (F-20).
+        id: u64,
+        /// The method.
+        method: &'a str,
+        /// An object, if present.
+        params: Option<&'a Json>,
+    },
+}
+
+impl Outgoing<'_> {
+    /// The message alone, for a body of `application/json`.
+    pub fn to_json(&self) -> Bytes {
+        let mut out = Vec::with_capacity(self.size_hint());
+        self.write(&mut out);
+        out.into()
+    }
+
+    /// About how many bytes the message takes; more than it does, unless strings have to be escaped.
+    pub(super) fn size_hint(&self) -> usize {
+        let id_len = |id: &RequestId| match id {
+            RequestId::Integer(_) => 40,
+            RequestId::String(id) => id.len() + 2,
+        };
+        let json_len = |json: Option<&Json>| json.map_or(0, |json| json.0.len());
+        64 + match self {
+            Self::Result { id, result } => id_len(id) + result.0.len(),
+            Self::Error { id, error } => {
+                id.map_or(4, id_len) + error.message.len() + json_len(error.data.as_ref())
+            }
+            Self::Notification { method, params } | Self::Request { method, params, .. } => {
+                20 + method.len() + json_len(*params)
+            }
+        }
+    }
+
+    /// Appends the message.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
+        match self {
+            Self::Result { id, result } => {
+                out.extend_from_slice(b"\"id\":");
+                id.write_json(out);
+                out.extend_from_slice(b",\"result\":");
+                out.extend_from_slice(&result.0);
+            }
+            Self::Error { id, error } => {
+                out.extend_from_slice(b"\"id\":");
+                match id {
+                    Some(id) => id.write_json(out),
+                    None => out.extend_from_slice(b"null"),
+                }
+                out.extend_from_slice(
+                    format!(",\"error\":{{\"code\":{},\"message\":", error.code.0).as_bytes(),
+                );
+                write_string(&error.message, out);
+                if let Some(data) = &error.data {
+                    out.extend_from_slice(b",\"data\":");
+                    out.extend_from_slice(&data.0);
+                }
+                out.push(b'}');
+            }
+            Self::Notification { method, params } => write_call(method, *params, out),
+            Self::Request { id, method, params } => {
+                out.extend_from_slice(format!("\"id\":{id},").as_bytes());
+                write_call(method, *params, out);
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+fn write_call(method: &str, params: Option<&Json>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"method\":");
+    write_string(method, out);
+    if let Some(params) = params {
+        out.extend_from_slice(b",\"params\":");
+        out.extend_from_slice(&params.0);
+    }
+}
+
+fn write_string(text: &str, out: &mut Vec<u8>) {
+    // Writing to a `Vec` cannot fail, nor can a string fail to serialize.
+    let written = serde_json::to_writer(out, text);
+    debug_assert!(written.is_ok());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Message, ParseError> {
+        Message::parse(&Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    fn invalid_id(text: &str) -> Option<RequestId> {
+        match parse(text) {
+            Err(ParseError::Invalid { id, .. }) => id,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_17_params_are_byte_faithful() {
+        let params = "{ \"n\" : 1.50,\n\"u\":\"\\u00e9\" }";
+        let body = format!(r#" {{"x":0,"jsonrpc":"2.0","id":"7","method":"m","params":{params}}} "#);
+        let Ok(Message::Request(request)) = parse(&body) else { panic!("{body}") };
+        assert_eq!(request.params.unwrap().as_str(), params);
+        assert_eq!(request.id, "7".into());
+    }
+
+    #[test]
+    fn a_14_what_is_not_json() {
+        for body in ["", " ", "{", "nul", r#"{"jsonrpc":"2.0","id":1,"method":"m"} x"#, "[1,", "'a'"] {
+            assert!(matches!(parse(body), Err(ParseError::NotJson(_))), "{body}");
+        }
+        let latin1 = Bytes::from_static(b"{\"jsonrpc\":\"2.0\",\"method\":\"\xe9\"}");
+        assert!(matches!(Message::parse(&latin1), Err(ParseError::NotJson(_))));
+    }
+
+    #[test]
+    fn a_16_a_12_what_is_not_a_message_echoes_a_legal_id() {
+        for (body, id) in [
+            ("1", None),
+            ("\"x\"", None),
+            ("null", None),
+            ("{}", None),
+            (r#"{"jsonrpc":"1.0","id":3,"method":"m"}"#, Some(3.into())),
+            (r#"{"id":3,"method":"m"}"#, Some(3.into())),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"m"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":1.5,"method":"m"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":true,"method":"m"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":{},"method":"m"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":"a","method":7}"#, Some("a".into())),
+            (r#"{"jsonrpc":"2.0","id":"a","method":"m","params":[1]}"#, Some("a".into())),
+            (r#"{"jsonrpc":"2.0","id":4,"method":"m","result":{}}"#, Some(4.into())),
+            (r#"{"jsonrpc":"2.0","id":4,"result":{},"error":{"code":1,"message":""}}"#, Some(4.into())),
+            (r#"{"jsonrpc":"2.0","id":4}"#, Some(4.into())),
+            (r#"{"jsonrpc":"2.0","result":{}}"#, None),
+            (r#"{"jsonrpc":"2.0","id":4,"error":{"code":"x"}}"#, Some(4.into())),
+            (r#"{"jsonrpc":"2.0","id":4,"id":4,"method":"m"}"#, None),
+        ] {
+            assert_eq!(invalid_id(body), id, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_10_responses() {
+        let Ok(Message::Response(ok)) = parse(r#"{"jsonrpc":"2.0","id":4,"result":null}"#) else { panic!() };
+        assert_eq!(ok, Response { id: Some(4.into()), outcome: Ok(Json(Bytes::from("null"))) });
+        let Ok(Message::Response(err)) =
+            parse(r#"{"jsonrpc":"2.0","error":{"code":-1,"message":"no","data":[ 1 ]}}"#)
+        else {
+            panic!()
+        };
+        assert_eq!(err.id, None);
+        let error = err.outcome.unwrap_err();
+        assert_eq!(
+            (error.code, &*error.message, error.data.unwrap().as_str()),
+            (ErrorCode(-1), "no", "[ 1 ]")
+        );
+    }
+
+    #[test]
+    fn a_19_nesting_is_bounded() {
+        let nested = |depth: usize| {
+            let open = "[".repeat(depth - 2);
+            let close = "]".repeat(depth - 2);
+            format!(r#"{{"jsonrpc":"2.0","method":"[[{{\"[","params":{{"a":{open}{close}}}}}"#)
+        };
+        assert!(parse(&nested(128)).is_ok());
+        assert!(matches!(parse(&nested(129)), Err(ParseError::Invalid { .. })));
+        assert!(matches!(parse(&"[".repeat(1_000_000)), Err(ParseError::Invalid { .. })));
+    }
+
+    #[test]
+    fn a_11_a_13_encoding() {
+        let error = RpcError::internal("a \"b\"\n").with_data(serde_json::json!({"k": 1}));
+        let text = Outgoing::Error { id: None, error: &error }.to_json();
+        assert_eq!(
+            text,
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"a \"b\"\n","data":{"k":1}}}"#
+        );
+        let ping = Outgoing::Request { id: 5, method: "ping", params: None }.to_json();
+        assert_eq!(ping, r#"{"jsonrpc":"2.0","id":5,"method":"ping"}"#);
+        let params = Json::new(&serde_json::json!({"a": 1})).unwrap();
+        let note = Outgoing::Notification { method: "n", params: Some(&params) }.to_json();
+        assert_eq!(note, r#"{"jsonrpc":"2.0","method":"n","params":{"a":1}}"#);
+    }
+}

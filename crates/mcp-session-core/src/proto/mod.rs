@@ -1,0 +1,50 @@
+//! The machine: the protocol's state, pure and synchronous.
+//!
+//! Nothing here looks at a clock, a socket or a task. Time comes in as `now`, messages come in decoded, and what
+//! the caller has to do next comes out as [`Changes`]. So a test is a function call with an
+//! [`Instant`](std::time::Instant).
+//!
+//! ```text
+//!              handle_*  (something happened)          poll_*, take_changes  (what to do next)
+//!   request ─┐                                      ┌─ events of a stream
+//!   reply    ├──────────►  Session ── Exchange ─────┼─ wakes: readers and handlers to look again
+//!   timeout ─┘               │  └──── Stream        ├─ tally: what was answered, ended, cut
+//!   verbs    ────────────────┘                      └─ next_timeout
+//!   (answer, notify, request, drain, terminate, close)
+//! ```
+//!
+//! An [`Exchange`] and its [`Stream`] do not need a [`Session`]: a session is a container of them with a
+//! lifecycle. A protocol revision without sessions is an exchange on its own.
+//!
+//! `T` is whatever the caller attaches to a stream or exchange to find its waiters again (the shell attaches an
+//! `Arc` of its wakers, a test a name).
+
+mod changes;
+mod config;
+mod ending;
+mod event;
+mod exchange;
+mod id;
+mod message;
+mod outbound;
+mod session;
+mod state;
+mod stream;
+mod timer;
+mod version;
+
+pub use changes::{Changes, Outcome, Tally, Wake};
+pub use config::{ResponseMode, SecondStream, SessionConfig};
+pub use ending::{Phase, Schedule, TerminateReason};
+pub use event::{EventId, HEARTBEAT, encode_event};
+pub use exchange::{CancelReason, Era, Exchange, Reply, Status};
+pub use id::{InvalidSessionId, RequestId, SessionId};
+pub use message::{
+    ErrorCode, Json, Message, Notification, Outgoing, ParseError, Request, Response, RpcError,
+};
+pub use outbound::{OutboundId, RequestError};
+pub use session::{ClientCapabilities, ExchangeKey, SendError, Session, StreamKey};
+pub use state::{Input, Refusal, State, Verdict};
+pub use stream::{Full, Next, Stream};
+pub use timer::Timer;
+pub use version::ProtocolVersion;

@@ -1,0 +1,109 @@
+//! Requests of the server to its client, waiting for their replies.
+
+use std::{collections::HashMap, time::Instant};
+
+use super::{ExchangeKey, Json, RpcError, SendError, TerminateReason};
+
+/// A request of the server: unique in its session, never reused (F-20).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OutboundId(pub(super) u64);
+
+/// Why a request to the client has no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The client answered with this error, unchanged (F-25).
+    #[error("the client answered: {0}")]
+    Client(RpcError),
+    /// The client did not declare the capability that the method needs (C-13). Nothing was sent.
+    #[error("the client did not declare the capability for {0}")]
+    Undeclared(String),
+    /// The client has not sent `notifications/initialized` yet (C-06). Nothing was sent.
+    #[error("the client has not finished its initialization")]
+    NotInitialized,
+    /// It could not be sent: there is no stream to the client, or it is closed.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// No reply in time. The client was told to stop (F-24).
+    #[error("the client did not answer in time")]
+    TimedOut,
+    /// The request it was made for has ended.
+    #[error("the request it belongs to has ended")]
+    Cancelled,
+    /// The session is ending.
+    #[error("the session is ending: {0}")]
+    Terminated(TerminateReason),
+}
+
+/// What a handler answers that cannot go on without the client's reply.
+impl From<RequestError> for RpcError {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Terminated(reason) => reason.into(),
+            other => RpcError::internal(other.to_string()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    exchange: ExchangeKey,
+    deadline: Instant,
+    reply: Option<Result<Json, RequestError>>,
+}
+
+/// The replies a session waits for.
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    next: u64,
+    waiting: HashMap<u64, Waiting>,
+}
+
+impl Outbound {
+    /// The id that the next request will have.
+    pub(super) fn next_id(&self) -> u64 {
+        self.next
+    }
+
+    pub(super) fn insert(&mut self, exchange: ExchangeKey, deadline: Instant) -> OutboundId {
+        let id = self.next;
+        self.next += 1;
+        self.waiting.insert(id, Waiting { exchange, deadline, reply: None });
+        OutboundId(id)
+    }
+
+    /// Keeps the first reply. Returns whose handler waits for it; `None` if nobody does (B-19).
+    pub(super) fn resolve(&mut self, id: u64, reply: Result<Json, RequestError>) -> Option<ExchangeKey> {
+        let waiting = self.waiting.get_mut(&id).filter(|waiting| waiting.reply.is_none())?;
+        waiting.reply = Some(reply);
+        Some(waiting.exchange)
+    }
+
+    /// Takes the reply, if it is there.
+    pub(super) fn poll(&mut self, id: OutboundId) -> Option<Result<Json, RequestError>> {
+        match self.waiting.get(&id.0) {
+            None => Some(Err(RequestError::Cancelled)),
+            Some(waiting) if waiting.reply.is_none() => None,
+            Some(_) => self.waiting.remove(&id.0)?.reply,
+        }
+    }
+
+    /// Forgets a request. Returns where it was sent if it was still unanswered.
+    pub(super) fn remove(&mut self, id: OutboundId) -> Option<ExchangeKey> {
+        self.waiting.remove(&id.0).filter(|waiting| waiting.reply.is_none()).map(|waiting| waiting.exchange)
+    }
+
+    /// The unanswered requests that `select` picks by exchange and deadline.
+    pub(super) fn unanswered(
+        &self,
+        select: impl Fn(ExchangeKey, Instant) -> bool,
+    ) -> Vec<(u64, ExchangeKey)> {
+        let picked =
+            |waiting: &Waiting| waiting.reply.is_none() && select(waiting.exchange, waiting.deadline);
+        self.waiting.iter().filter(|(_, w)| picked(w)).map(|(id, w)| (*id, w.exchange)).collect()
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.waiting.values().filter(|w| w.reply.is_none()).map(|w| w.deadline).min()
+    }
+}

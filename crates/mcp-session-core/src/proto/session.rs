@@ -1,0 +1,737 @@
+//! [`Session`]: a container of exchanges and streams with a lifecycle.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{
+    CancelReason, Changes, Era, Exchange, Input, Json, Next, OutboundId, Outgoing, Phase, ProtocolVersion,
+    Refusal, Reply, RequestError, RequestId, Response, RpcError, Schedule, SecondStream, SessionConfig,
+    State, Status, Stream, TerminateReason, Timer, Verdict, Wake, encode_event, ending::Ending,
+    event::HEARTBEAT, outbound::Outbound,
+};
+
+/// Names an exchange within its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExchangeKey(u64);
+
+/// Names a stream within its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StreamKey {
+    /// The reply to a POST.
+    Response(ExchangeKey),
+    /// A GET: each connection has a key of its own.
+    Standalone(u64),
+}
+
+/// A message could not be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The stream's queue is full. Whoever may wait, waits for space.
+    #[error("the stream's queue is full")]
+    Full,
+    /// There is no stream, or it has ended.
+    #[error("there is no open stream to the client")]
+    Closed,
+}
+
+/// What the client said at `initialize` that it can do. Decides which requests the server may send it (C-13).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientCapabilities {
+    /// `sampling/*`
+    pub sampling: bool,
+    /// `elicitation/*`
+    pub elicitation: bool,
+    /// `roots/*`
+    pub roots: bool,
+}
+
+impl ClientCapabilities {
+    /// Whether the server may send a request with this method.
+    pub fn allow(&self, method: &str) -> bool {
+        match method.split_once('/') {
+            Some(("sampling", _)) => self.sampling,
+            Some(("elicitation", _)) => self.elicitation,
+            Some(("roots", _)) => self.roots,
+            _ => true,
+        }
+    }
+}
+
+/// One session, from `initialize` to its last byte.
+///
+/// Methods come in four kinds, `now` first: *getters*; `handle_*`, something happened; *verbs*, the application
+/// wants something; `poll_*`, what to do next. After every call, act on [`Session::take_changes`].
+#[derive(Debug)]
+pub struct Session<T> {
+    config: Arc<SessionConfig>,
+    state: State,
+    version: ProtocolVersion,
+    capabilities: ClientCapabilities,
+    created: Instant,
+    /// When the client was last active: the idle timeout counts from here.
+    active: Instant,
+    next_key: u64,
+    initialize: ExchangeKey,
+    /// The client got, or will get, the result of its `initialize`.
+    established: bool,
+    exchanges: HashMap<ExchangeKey, Exchange<T>>,
+    running: HashMap<RequestId, ExchangeKey>,
+    standalone: Option<(u64, Stream<T>)>,
+    outbound: Outbound,
+    ending: Option<Ending>,
+    timer: Timer,
+    changes: Changes<T>,
+}
+
+impl<T: Clone> Session<T> {
+    /// A session whose `initialize` has just been admitted, and the key of that exchange.
+    pub fn new(
+        now: Instant,
+        config: Arc<SessionConfig>,
+        initialize: RequestId,
+        tag: T,
+        version: ProtocolVersion,
+        capabilities: ClientCapabilities,
+    ) -> (Self, ExchangeKey) {
+        let key = ExchangeKey(0);
+        let mut session = Self {
+            state: State::Initializing,
+            version,
+            capabilities,
+            created: now,
+            active: now,
+            next_key: 0,
+            initialize: key,
+            established: false,
+            exchanges: HashMap::new(),
+            running: HashMap::new(),
+            standalone: None,
+            outbound: Outbound::default(),
+            ending: None,
+            timer: Timer::default(),
+            changes: Changes::default(),
+            config,
+        };
+        session.timer.arm(now + session.config.initialize_timeout);
+        if let Some(max_age) = session.config.max_age {
+            session.timer.arm(now + max_age);
+        }
+        session.admit(initialize, tag);
+        (session, key)
+    }
+
+    // Getters.
+
+    /// Where the session stands, as its client sees it.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Where its ending stands.
+    pub fn phase(&self) -> Phase {
+        self.ending.map_or(Phase::Running, |ending| ending.phase)
+    }
+
+    /// Why it is ending, if it is.
+    pub fn reason(&self) -> Option<TerminateReason> {
+        self.ending.map(|ending| ending.reason)
+    }
+
+    /// The negotiated version.
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// What the client can do.
+    pub fn capabilities(&self) -> ClientCapabilities {
+        self.capabilities
+    }
+
+    /// When it was created.
+    pub fn created(&self) -> Instant {
+        self.created
+    }
+
+    /// Whether `initialize` was answered with a result: only then is there an id to tell the client (C-20).
+    pub fn is_established(&self) -> bool {
+        self.established
+    }
+
+    /// How many replies have not been handed over yet, those of running requests included.
+    pub fn unsettled(&self) -> usize {
+        self.exchanges.values().filter(|exchange| !exchange.is_settled()).count()
+    }
+
+    /// How many requests are owed an answer.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// How many streams are open.
+    pub fn streams(&self) -> usize {
+        let open = |stream: &Stream<T>| !stream.is_over() && !stream.is_cut();
+        let standalone = self.standalone.iter().filter(|(_, stream)| open(stream)).count();
+        standalone + self.exchanges.values().filter(|exchange| exchange.stream().is_some_and(open)).count()
+    }
+
+    // What happened.
+
+    /// A request other than `initialize` and `ping`. Admitted, it is owed exactly one answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], by state (C.2), for an id in flight, and beyond the limit of running requests.
+    pub fn handle_request(&mut self, now: Instant, id: RequestId, tag: T) -> Result<ExchangeKey, Refusal> {
+        match self.state.on(Input::Request) {
+            Verdict::Refuse(refusal) => Err(refusal),
+            _ if self.running.contains_key(&id) => Err(Refusal::DuplicateId),
+            _ if self.running.len() >= self.config.max_exchanges => Err(Refusal::TooManyRequests),
+            _ => {
+                self.active = now;
+                Ok(self.admit(id, tag))
+            }
+        }
+    }
+
+    /// Anything else that a POST or GET can be. Tells what to do with it; has an effect only where the verdict is
+    /// [`Verdict::Operate`]. A GET is opened by [`Session::handle_get`], a DELETE by [`Session::handle_delete`].
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], by state (C.2).
+    pub fn handle_input(&mut self, now: Instant, input: Input) -> Result<Verdict, Refusal> {
+        match self.state.on(input) {
+            Verdict::Refuse(refusal) => Err(refusal),
+            verdict => {
+                self.active = now;
+                if verdict == Verdict::Operate {
+                    self.state = State::Operating;
+                    self.timer.arm(now + self.config.idle_timeout);
+                }
+                Ok(verdict)
+            }
+        }
+    }
+
+    /// `notifications/cancelled` for a request of the client. Unknown and finished ones, and `initialize`, are
+    /// left alone (F-03, F-04, C-22).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], by state (C.2).
+    pub fn handle_cancelled(
+        &mut self,
+        now: Instant,
+        id: Option<&RequestId>,
+        reason: Option<String>,
+    ) -> Result<(), Refusal> {
+        if self.handle_input(now, Input::Cancelled)? == Verdict::Accept {
+            if let Some(key) = id.and_then(|id| self.running.get(id)).copied() {
+                self.fail_outbound(now, &RequestError::Cancelled, |exchange, _| exchange == key);
+                self.with_exchange(now, key, |exchange, config, out| {
+                    exchange.cancel(now, CancelReason::Client(reason), config, out);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A reply of the client. One that nobody waits for is dropped (B-19).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], by state (C.2).
+    pub fn handle_response(&mut self, now: Instant, response: Response) -> Result<(), Refusal> {
+        if self.handle_input(now, Input::Response)? == Verdict::Accept {
+            // Ours are small integers: any other id was never sent.
+            let id = match response.id {
+                Some(RequestId::Integer(id)) => u64::try_from(id).ok(),
+                Some(RequestId::String(_)) | None => None,
+            };
+            if let Some(id) = id {
+                self.resolve_outbound(id, response.outcome.map_err(RequestError::Client));
+            }
+        }
+        Ok(())
+    }
+
+    /// GET: opens the standalone stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], by state (C.2), and [`Refusal::StreamTaken`] by [`SecondStream`].
+    pub fn handle_get(&mut self, now: Instant, tag: T) -> Result<StreamKey, Refusal> {
+        if let Verdict::Refuse(refusal) = self.state.on(Input::Get) {
+            return Err(refusal);
+        }
+        if let Some((_, stream)) = &mut self.standalone {
+            let yields = match self.config.second_stream {
+                SecondStream::Replace => true,
+                SecondStream::Refuse => stream.is_stalled() || !stream.is_open(),
+            };
+            if !yields {
+                return Err(Refusal::StreamTaken);
+            }
+            stream.disconnect(&mut self.changes);
+        }
+        self.active = now;
+        self.next_key += 1;
+        let mut stream = Stream::new(now, tag, &mut self.changes);
+        // So that the client and every proxy see the stream open before its first message (B-33).
+        stream.push_unbounded(now, Bytes::from_static(HEARTBEAT), &mut self.changes);
+        self.timer.arm(now + self.config.heartbeat);
+        self.standalone = Some((self.next_key, stream));
+        Ok(StreamKey::Standalone(self.next_key))
+    }
+
+    /// DELETE: terminates the session. Exactly one of several wins (E-24).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Gone`] if it is terminated already (B-38).
+    pub fn handle_delete(&mut self, now: Instant) -> Result<(), Refusal> {
+        match self.state.on(Input::Delete) {
+            Verdict::Refuse(refusal) => Err(refusal),
+            _ => {
+                self.terminate(now, TerminateReason::ClientDelete);
+                Ok(())
+            }
+        }
+    }
+
+    /// The handler of this exchange is not ready at once.
+    pub fn handle_suspended(&mut self, now: Instant, key: ExchangeKey) {
+        // The header of a successful `initialize` carries the session id: its head waits for the result (C-20).
+        if key != self.initialize {
+            self.with_exchange(now, key, |exchange, _, out| exchange.handle_suspended(now, out));
+        }
+    }
+
+    /// The handler of this exchange is through.
+    pub fn handle_released(&mut self, now: Instant, key: ExchangeKey) {
+        self.with_exchange(now, key, |exchange, _, _| exchange.handle_released());
+    }
+
+    /// The reader of this stream has gone.
+    pub fn handle_disconnect(&mut self, now: Instant, key: StreamKey) {
+        match key {
+            StreamKey::Response(key) => {
+                self.with_exchange(now, key, |exchange, config, out| {
+                    exchange.handle_disconnect(now, config, out)
+                });
+            }
+            StreamKey::Standalone(number) => {
+                if let Some((_, stream)) = self.standalone.as_mut().filter(|(current, _)| *current == number)
+                {
+                    stream.disconnect(&mut self.changes);
+                    self.standalone = None;
+                    self.active = self.active.max(now);
+                    self.timer.arm(now + self.config.idle_timeout);
+                }
+            }
+        }
+        self.advance(now);
+    }
+
+    /// Time has passed: heartbeats, expiry, timeouts, phases.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if !self.timer.is_due(now) {
+            return;
+        }
+        self.fail_outbound(now, &RequestError::TimedOut, |_, deadline| deadline <= now);
+        if let Some((_, stream)) = &mut self.standalone {
+            if stream.handle_silence(now, &self.config, &mut self.changes) {
+                self.active = now;
+            }
+        }
+        for exchange in self.exchanges.values_mut() {
+            exchange.handle_timeout(now, &self.config, &mut self.changes);
+        }
+        if let Some(reason) = self.expired(now) {
+            self.terminate(now, reason);
+        }
+        self.advance(now);
+        let deadlines = self.deadlines();
+        self.timer.rearm(deadlines);
+    }
+
+    // What the application wants.
+
+    /// The handler's answer to a request. That of `initialize` decides over the session: with a result it awaits
+    /// `notifications/initialized`, with an error nothing is left of it (C-20).
+    pub fn answer(&mut self, now: Instant, key: ExchangeKey, answer: &Result<Json, RpcError>) {
+        self.fail_outbound(now, &RequestError::Cancelled, |exchange, _| exchange == key);
+        let counted = self.with_exchange(now, key, |exchange, _, out| {
+            exchange.handle_released();
+            exchange.answer(now, answer, out)
+        });
+        if key == self.initialize && counted == Some(true) {
+            self.established = answer.is_ok();
+            if !self.established {
+                self.terminate(now, TerminateReason::Error);
+            } else if self.state == State::Initializing {
+                self.state = State::AwaitingInitialized;
+            }
+        }
+    }
+
+    /// Sends an event on the reply of a running exchange.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`]: wait for [`Wake::Handler`]. [`SendError::Closed`]: the exchange has its answer.
+    pub fn notify(&mut self, now: Instant, key: ExchangeKey, event: &Bytes) -> Result<(), SendError> {
+        self.with_exchange(now, key, |exchange, config, out| exchange.notify(now, event, config, out))
+            .unwrap_or(Err(SendError::Closed))
+    }
+
+    /// Whether a progress value may be reported (F-14).
+    pub fn accept_progress(&mut self, key: ExchangeKey, progress: f64) -> bool {
+        self.exchanges.get_mut(&key).is_some_and(|exchange| exchange.accept_progress(progress))
+    }
+
+    /// Sends an event that belongs to no request on the standalone stream. Without one it is dropped (D-24).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`]: wait for [`Wake::Handler`]. [`SendError::Closed`]: the session is ending.
+    pub fn notify_standalone(&mut self, now: Instant, event: &Bytes) -> Result<(), SendError> {
+        if self.ending.is_some() {
+            return Err(SendError::Closed);
+        }
+        match &mut self.standalone {
+            Some((_, stream)) if stream.is_open() => {
+                stream.push(now, event, &self.config, &mut self.changes).map_err(|_| SendError::Full)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What finds the waiters of the standalone stream.
+    pub fn standalone_tag(&self) -> Option<&T> {
+        self.standalone.as_ref().map(|(_, stream)| stream.tag())
+    }
+
+    /// Sends a request to the client on the reply of a running exchange (F-22).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]; nothing was sent then. [`SendError::Full`]: wait for [`Wake::Handler`].
+    pub fn request(
+        &mut self,
+        now: Instant,
+        key: ExchangeKey,
+        method: &str,
+        params: Option<&Json>,
+        timeout: Duration,
+    ) -> Result<OutboundId, RequestError> {
+        if let Some(ending) = self.ending.filter(|ending| ending.phase >= Phase::Cancelling) {
+            return Err(RequestError::Terminated(ending.reason));
+        }
+        if self.state == State::AwaitingInitialized && method != "ping" {
+            return Err(RequestError::NotInitialized);
+        }
+        if !self.capabilities.allow(method) {
+            return Err(RequestError::Undeclared(method.to_owned()));
+        }
+        if !self.exchanges.get(&key).is_some_and(Exchange::can_send) {
+            return Err(SendError::Closed.into());
+        }
+        let event = encode_event(None, &Outgoing::Request { id: self.outbound.next_id(), method, params });
+        self.notify(now, key, &event)?;
+        let deadline = now + timeout;
+        self.timer.arm(deadline);
+        Ok(self.outbound.insert(key, deadline))
+    }
+
+    /// Nobody waits for the reply any more: the client is told to stop.
+    pub fn abandon_request(&mut self, now: Instant, id: OutboundId) {
+        if let Some(key) = self.outbound.remove(id) {
+            self.tell_cancelled(now, key, id.0, "the server does not wait for it any more");
+        }
+    }
+
+    /// Terminates the session: from this moment its id is dead (E-11, F-28). What runs is told to stop and gets
+    /// the budgets of [`SessionConfig::terminate`]. Returns whether it was this call that did it.
+    pub fn terminate(&mut self, now: Instant, reason: TerminateReason) -> bool {
+        if self.state == State::Terminated {
+            return false;
+        }
+        self.state = State::Terminated;
+        let schedule = self.config.terminate;
+        match &mut self.ending {
+            // It was draining for a shutdown: the client or a timer was faster.
+            Some(ending) => {
+                ending.tighten(now, &schedule);
+                ending.reason = reason;
+            }
+            None => self.begin(now, reason, &schedule),
+        }
+        self.advance(now);
+        true
+    }
+
+    /// Lets the session end for a shutdown: what runs may go on for the time that `schedule` gives, while the id
+    /// stays known. On a session that is ending already, the tighter deadlines hold.
+    pub fn drain(&mut self, now: Instant, schedule: &Schedule) {
+        match &mut self.ending {
+            Some(ending) => ending.tighten(now, schedule),
+            None => {
+                if self.state != State::Terminated {
+                    self.state = State::Draining;
+                }
+                self.begin(now, TerminateReason::Shutdown, schedule);
+            }
+        }
+        self.advance(now);
+    }
+
+    /// Ends what is left, by force.
+    pub fn close(&mut self, now: Instant, reason: TerminateReason) {
+        self.state = State::Terminated;
+        if self.ending.is_none() {
+            self.begin(
+                now,
+                reason,
+                &Schedule { drain: Duration::ZERO, cancel: Duration::ZERO, finish: Duration::ZERO },
+            );
+        }
+        if let Some(ending) = &mut self.ending {
+            ending.cancel_at = now;
+            ending.finish_at = now;
+            ending.close_at = now;
+        }
+        self.advance(now);
+    }
+
+    // What to do next.
+
+    /// What the HTTP response of this exchange is made of; `None` if its reply was taken.
+    pub fn poll_reply(&mut self, now: Instant, key: ExchangeKey) -> Option<Reply> {
+        self.with_exchange(now, key, |exchange, _, out| exchange.poll_reply(out))?
+    }
+
+    /// Takes the next event of a stream.
+    pub fn poll_event(&mut self, now: Instant, key: StreamKey) -> Next {
+        let next = match key {
+            StreamKey::Response(key) => {
+                self.with_exchange(now, key, |exchange, _, out| exchange.poll_event(out)).unwrap_or(Next::End)
+            }
+            StreamKey::Standalone(number) => match &mut self.standalone {
+                Some((current, stream)) if *current == number => stream.poll_event(&mut self.changes),
+                Some(_) | None => Next::End, // a newer connection has taken over
+            },
+        };
+        self.advance(now);
+        next
+    }
+
+    /// The client's reply; `None` if it is not there yet: wait for [`Wake::Handler`].
+    pub fn poll_outbound(&mut self, id: OutboundId) -> Option<Result<Json, RequestError>> {
+        self.outbound.poll(id)
+    }
+
+    /// What the handler of this exchange has to know. One that is over is abandoned.
+    pub fn poll_status(&self, key: ExchangeKey) -> Status {
+        match self.exchanges.get(&key) {
+            Some(exchange) => exchange.status(),
+            None => Status { cancelled: None, abandoned: true },
+        }
+    }
+
+    /// When [`Session::handle_timeout`] wants to be called, if ever.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timer.deadline()
+    }
+
+    /// Whom to wake and what to count after the calls so far.
+    pub fn take_changes(&mut self) -> Changes<T> {
+        mem::take(&mut self.changes)
+    }
+
+    fn admit(&mut self, id: RequestId, tag: T) -> ExchangeKey {
+        let key = ExchangeKey(self.next_key);
+        self.next_key += 1;
+        let mode = self.config.response_mode;
+        let exchange = Exchange::new(id.clone(), tag, Era::Legacy, mode, &mut self.changes);
+        self.running.insert(id, key);
+        self.exchanges.insert(key, exchange);
+        key
+    }
+
+    /// The one way to an exchange: keeps the books after whatever `act` did to it.
+    fn with_exchange<R>(
+        &mut self,
+        now: Instant,
+        key: ExchangeKey,
+        act: impl FnOnce(&mut Exchange<T>, &SessionConfig, &mut Changes<T>) -> R,
+    ) -> Option<R> {
+        let exchange = self.exchanges.get_mut(&key)?;
+        let was_running = exchange.is_running();
+        let result = act(exchange, &self.config, &mut self.changes);
+        if let Some(deadline) = exchange.next_timeout(&self.config) {
+            self.timer.arm(deadline);
+        }
+        if was_running && !exchange.is_running() {
+            self.running.remove(exchange.id());
+            self.active = now;
+            self.timer.arm(now + self.config.idle_timeout);
+        }
+        if exchange.is_over() {
+            self.exchanges.remove(&key);
+        }
+        self.advance(now);
+        Some(result)
+    }
+
+    fn begin(&mut self, now: Instant, reason: TerminateReason, schedule: &Schedule) {
+        self.ending = Some(Ending::new(now, reason, schedule));
+        // Standalone streams carry nothing that is owed: they end first (S4).
+        if let Some((_, stream)) = &mut self.standalone {
+            stream.end(&mut self.changes);
+        }
+        for exchange in self.exchanges.values().filter(|exchange| exchange.is_running()) {
+            self.changes.wake(Wake::Handler(exchange.tag().clone()));
+        }
+    }
+
+    /// Moves the ending through its phases, as far as it can go now.
+    fn advance(&mut self, now: Instant) {
+        while let Some(ending) = self.ending {
+            let next = match ending.phase {
+                Phase::Running | Phase::Draining if self.running.is_empty() => Phase::Finishing,
+                Phase::Running | Phase::Draining if ending.cancel_at <= now => {
+                    self.fail_outbound(now, &RequestError::Terminated(ending.reason), |_, _| true);
+                    for exchange in self.exchanges.values_mut() {
+                        exchange.interrupt(ending.reason, &mut self.changes);
+                    }
+                    Phase::Cancelling
+                }
+                Phase::Cancelling if self.running.is_empty() => Phase::Finishing,
+                Phase::Cancelling if ending.finish_at <= now => {
+                    for exchange in self.exchanges.values_mut() {
+                        exchange.synthesize(now, ending.reason, &mut self.changes);
+                    }
+                    self.running.clear();
+                    self.forget_exchanges();
+                    Phase::Finishing
+                }
+                Phase::Finishing if self.is_delivered() => Phase::Closed,
+                Phase::Finishing if ending.close_at <= now => {
+                    for exchange in self.exchanges.values_mut() {
+                        exchange.close(now, ending.reason, &mut self.changes);
+                    }
+                    if let Some((_, stream)) = &mut self.standalone {
+                        stream.cut(&mut self.changes);
+                    }
+                    self.forget_exchanges();
+                    Phase::Closed
+                }
+                Phase::Running | Phase::Draining | Phase::Cancelling | Phase::Finishing => {
+                    if let Some(deadline) = ending.deadline() {
+                        self.timer.arm(deadline);
+                    }
+                    return;
+                }
+                Phase::Closed => return,
+            };
+            self.ending = Some(Ending { phase: next, ..ending });
+        }
+    }
+
+    fn forget_exchanges(&mut self) {
+        self.exchanges.retain(|_, exchange| !exchange.is_over());
+    }
+
+    /// Whether every reply and stream has been handed over.
+    fn is_delivered(&self) -> bool {
+        self.exchanges.values().all(Exchange::is_settled)
+            && self.standalone.as_ref().is_none_or(|(_, stream)| stream.is_over())
+    }
+
+    fn expired(&self, now: Instant) -> Option<TerminateReason> {
+        let past = |since: Instant, limit: Duration| since + limit <= now;
+        let quiet = self.running.is_empty();
+        match self.state {
+            State::Initializing if past(self.created, self.config.initialize_timeout) => {
+                Some(TerminateReason::InitializeTimeout)
+            }
+            State::AwaitingInitialized if quiet && past(self.active, self.config.initialize_timeout) => {
+                Some(TerminateReason::InitializeTimeout)
+            }
+            State::Operating
+                if quiet && !self.is_listening() && past(self.active, self.config.idle_timeout) =>
+            {
+                Some(TerminateReason::Idle)
+            }
+            State::Initializing | State::AwaitingInitialized | State::Operating => self
+                .config
+                .max_age
+                .filter(|limit| past(self.created, *limit))
+                .map(|_| TerminateReason::MaxAge),
+            State::Draining | State::Terminated => None,
+        }
+    }
+
+    /// Whether a client is at the other end of the standalone stream and reads.
+    fn is_listening(&self) -> bool {
+        self.standalone.as_ref().is_some_and(|(_, stream)| stream.is_open() && !stream.is_stalled())
+    }
+
+    fn deadlines(&self) -> Vec<Instant> {
+        let lifetime = match self.state {
+            State::Initializing => Some(self.created + self.config.initialize_timeout),
+            State::AwaitingInitialized if self.running.is_empty() => {
+                Some(self.active + self.config.initialize_timeout)
+            }
+            State::Operating if self.running.is_empty() && !self.is_listening() => {
+                Some(self.active + self.config.idle_timeout)
+            }
+            State::AwaitingInitialized | State::Operating | State::Draining | State::Terminated => None,
+        };
+        let max_age = match self.ending {
+            None => self.config.max_age.map(|limit| self.created + limit),
+            Some(_) => None,
+        };
+        let exchanges = self.exchanges.values().filter_map(|exchange| exchange.next_timeout(&self.config));
+        let standalone = self.standalone.as_ref().and_then(|(_, stream)| stream.next_timeout(&self.config));
+        let ending = self.ending.and_then(|ending| ending.deadline());
+        let singles = [lifetime, max_age, standalone, ending, self.outbound.next_timeout()];
+        singles.into_iter().flatten().chain(exchanges).collect()
+    }
+
+    fn resolve_outbound(&mut self, id: u64, reply: Result<Json, RequestError>) {
+        if let Some(exchange) = self.outbound.resolve(id, reply).and_then(|key| self.exchanges.get(&key)) {
+            self.changes.wake(Wake::Handler(exchange.tag().clone()));
+        }
+    }
+
+    /// Fails the waits that `select` picks, and tells the client to stop, each on the stream it was asked on.
+    fn fail_outbound(
+        &mut self,
+        now: Instant,
+        error: &RequestError,
+        select: impl Fn(ExchangeKey, Instant) -> bool,
+    ) {
+        for (id, key) in self.outbound.unanswered(select) {
+            self.resolve_outbound(id, Err(error.clone()));
+            self.tell_cancelled(now, key, id, &error.to_string());
+        }
+    }
+
+    fn tell_cancelled(&mut self, now: Instant, key: ExchangeKey, id: u64, reason: &str) {
+        let params = Json::from(serde_json::json!({ "requestId": id, "reason": reason }));
+        let message = Outgoing::Notification { method: "notifications/cancelled", params: Some(&params) };
+        if let Some(exchange) = self.exchanges.get_mut(&key).filter(|exchange| exchange.can_send()) {
+            // Best effort: with a full queue the client has other things to read first.
+            let _ = exchange.notify(now, &encode_event(None, &message), &self.config, &mut self.changes);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The state table: what a session does with what arrives, every pair written.
+
+/// Where a session stands, as its client sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// `initialize` is with the handler; the client does not have the id yet.
+    Initializing,
+    /// The client has the answer to `initialize` and owes `notifications/initialized`.
+    AwaitingInitialized,
+    /// In use.
+    Operating,
+    /// The endpoint shuts down: what runs may end, nothing new begins.
+    Draining,
+    /// The id is dead and answers 404. What ran before may still be ending.
+    Terminated,
+}
+
+/// What can arrive at a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// A second `initialize`, carrying this session's id.
+    Initialize,
+    /// `notifications/initialized`.
+    Initialized,
+    /// `ping`.
+    Ping,
+    /// Any other request.
+    Request,
+    /// A reply to a request of the server.
+    Response,
+    /// `notifications/cancelled`.
+    Cancelled,
+    /// Any other notification.
+    Notification,
+    /// GET: the standalone stream.
+    Get,
+    /// DELETE.
+    Delete,
+    /// A deadline of the session, or its eviction.
+    Expire,
+}
+
+/// What the session does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The request is admitted: it is owed exactly one answer.
+    Admit,
+    /// The session itself answers.
+    Answer,
+    /// Taken, 202.
+    Accept,
+    /// 202, without any effect.
+    Ignore,
+    /// The session becomes operational.
+    Operate,
+    /// The stream is opened.
+    Open,
+    /// The session is terminated.
+    Terminate,
+    /// Refused with an HTTP error.
+    Refuse(Refusal),
+}
+
+/// Why a session refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// It has been initialized already (C-17).
+    AlreadyInitialized,
+    /// It has not been initialized yet.
+    NotInitialized,
+    /// A request with this id is still running (A-07).
+    DuplicateId,
+    /// It has [`max_exchanges`](super::SessionConfig::max_exchanges) running requests.
+    TooManyRequests,
+    /// It has a standalone stream already (D-22).
+    StreamTaken,
+    /// The endpoint shuts down (F-38).
+    Draining,
+    /// It is terminated (E-11).
+    Gone,
+}
+
+impl State {
+    /// What a session in this state does with `input` (C.2).
+    ///
+    /// ```
+    /// use mcp_session_core::proto::{Input, Refusal, State, Verdict};
+    ///
+    /// assert_eq!(State::Operating.on(Input::Request), Verdict::Admit);
+    /// assert_eq!(State::Draining.on(Input::Request), Verdict::Refuse(Refusal::Draining));
+    /// assert_eq!(State::Draining.on(Input::Response), Verdict::Accept);
+    /// ```
+    #[rustfmt::skip]
+    pub fn on(self, input: Input) -> Verdict {
+        use Input as I;
+        use Refusal::{AlreadyInitialized, Draining, Gone, NotInitialized};
+        use State as S;
+        use Verdict::{Accept, Admit, Answer, Ignore, Open, Operate, Refuse, Terminate};
+        match (self, input) {
+            (S::Initializing,        I::Initialize)   => Refuse(AlreadyInitialized),
+            (S::Initializing,        I::Initialized)  => Ignore,
+            (S::Initializing,        I::Ping)         => Answer,
+            (S::Initializing,        I::Request)      => Refuse(NotInitialized),
+            (S::Initializing,        I::Response)     => Ignore,
+            (S::Initializing,        I::Cancelled)    => Ignore,
+            (S::Initializing,        I::Notification) => Ignore,
+            (S::Initializing,        I::Get)          => Refuse(NotInitialized),
+            (S::Initializing,        I::Delete)       => Terminate,
+            (S::Initializing,        I::Expire)       => Terminate,
+
+            (S::AwaitingInitialized, I::Initialize)   => Refuse(AlreadyInitialized),
+            (S::AwaitingInitialized, I::Initialized)  => Operate,
+            (S::AwaitingInitialized, I::Ping)         => Answer,
+            (S::AwaitingInitialized, I::Request)      => Admit, // separate POSTs may overtake each other (C-18)
+            (S::AwaitingInitialized, I::Response)     => Accept,
+            (S::AwaitingInitialized, I::Cancelled)    => Accept,
+            (S::AwaitingInitialized, I::Notification) => Accept,
+            (S::AwaitingInitialized, I::Get)          => Open,
+            (S::AwaitingInitialized, I::Delete)       => Terminate,
+            (S::AwaitingInitialized, I::Expire)       => Terminate,
+
+            (S::Operating,           I::Initialize)   => Refuse(AlreadyInitialized),
+            (S::Operating,           I::Initialized)  => Ignore, // C-19
+            (S::Operating,           I::Ping)         => Answer,
+            (S::Operating,           I::Request)      => Admit,
+            (S::Operating,           I::Response)     => Accept,
+            (S::Operating,           I::Cancelled)    => Accept,
+            (S::Operating,           I::Notification) => Accept,
+            (S::Operating,           I::Get)          => Open,
+            (S::Operating,           I::Delete)       => Terminate,
+            (S::Operating,           I::Expire)       => Terminate,
+
+            (S::Draining,            I::Initialize)   => Refuse(AlreadyInitialized),
+            (S::Draining,            I::Initialized)  => Ignore,
+            (S::Draining,            I::Ping)         => Answer,
+            (S::Draining,            I::Request)      => Refuse(Draining),
+            (S::Draining,            I::Response)     => Accept, // lets the handlers finish
+            (S::Draining,            I::Cancelled)    => Accept,
+            (S::Draining,            I::Notification) => Accept,
+            (S::Draining,            I::Get)          => Refuse(Draining),
+            (S::Draining,            I::Delete)       => Terminate,
+            (S::Draining,            I::Expire)       => Terminate,
+
+            (S::Terminated,          I::Initialize)   => Refuse(Gone),
+            (S::Terminated,          I::Initialized)  => Refuse(Gone),
+            (S::Terminated,          I::Ping)         => Refuse(Gone),
+            (S::Terminated,          I::Request)      => Refuse(Gone),
+            (S::Terminated,          I::Response)     => Refuse(Gone),
+            (S::Terminated,          I::Cancelled)    => Refuse(Gone),
+            (S::Terminated,          I::Notification) => Refuse(Gone),
+            (S::Terminated,          I::Get)          => Refuse(Gone),
+            (S::Terminated,          I::Delete)       => Refuse(Gone),
+            (S::Terminated,          I::Expire)       => Ignore,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The suite on every runtime, and wire tests over loopback sockets.
