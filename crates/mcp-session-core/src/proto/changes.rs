@@ -62,8 +62,8 @@ impl Tally {
 #[derive(Debug)]
 #[must_use = "somebody waits to be woken"]
 pub struct Changes<T> {
-    // The first wake is kept inline: most calls wake one waiter, and a `Vec` would allocate for it.
-    first: Option<Wake<T>>,
+    // Two wakes are kept inline: no call on the common path wakes more, and a `Vec` would allocate for them.
+    first: [Option<Wake<T>>; 2],
     rest: Vec<Wake<T>>,
     /// What to count.
     pub tally: Tally,
@@ -71,20 +71,20 @@ pub struct Changes<T> {
 
 impl<T> Changes<T> {
     pub(super) fn wake(&mut self, wake: Wake<T>) {
-        match self.first {
-            None => self.first = Some(wake),
-            Some(_) => self.rest.push(wake),
+        match self.first.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => *slot = Some(wake),
+            None => self.rest.push(wake),
         }
     }
 
     /// Whom to wake, in order. May name somebody twice, and somebody for whom nothing changed.
     pub fn into_wakes(self) -> impl Iterator<Item = Wake<T>> {
-        self.first.into_iter().chain(self.rest)
+        self.first.into_iter().flatten().chain(self.rest)
     }
 }
 
 impl<T> Default for Changes<T> {
     fn default() -> Self {
-        Self { first: None, rest: Vec::new(), tally: Tally::default() }
+        Self { first: [None, None], rest: Vec::new(), tally: Tally::default() }
     }
 }

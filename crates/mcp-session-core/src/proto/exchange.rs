@@ -27,13 +27,17 @@ pub enum CancelReason {
     Disconnected,
     /// The session or the endpoint is ending. There is a little time left to answer.
     Terminated(TerminateReason),
+    /// The request has its answer: what still works on it works for nobody.
+    Answered,
 }
 
 /// What a handler that was told to stop may answer with.
 impl From<CancelReason> for RpcError {
     fn from(reason: CancelReason) -> Self {
         match reason {
-            CancelReason::Client(_) | CancelReason::Disconnected => request_cancelled(),
+            CancelReason::Client(_) | CancelReason::Disconnected | CancelReason::Answered => {
+                request_cancelled()
+            }
             CancelReason::Terminated(reason) => reason.into(),
         }
     }
@@ -217,6 +221,8 @@ impl<T: Clone> Exchange<T> {
         let counts = self.outcome.is_none();
         if counts {
             self.finish(now, answer, Outcome::Answered, out);
+            self.cancelled.get_or_insert(CancelReason::Answered);
+            self.abandon(out); // a part of the handler that goes on by itself should know
         }
         counts
     }

@@ -6,7 +6,7 @@
 use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::RequestId;
@@ -106,6 +106,14 @@ impl Json {
     /// The part of `body` that `raw` was parsed from.
     fn slice(body: &Bytes, raw: &RawValue) -> Self {
         Self(body.slice_ref(raw.get().as_bytes()))
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::from_str::<&RawValue>(self.as_str())
+            .map_err(serde::ser::Error::custom)?
+            .serialize(serializer)
     }
 }
 

@@ -39,6 +39,9 @@ pub enum SendError {
     /// There is no stream, or it has ended.
     #[error("there is no open stream to the client")]
     Closed,
+    /// The params cannot be JSON.
+    #[error("the params cannot be written as JSON")]
+    Invalid,
 }
 
 /// What the client said at `initialize` that it can do. Decides which requests the server may send it (C-13).

@@ -1,0 +1,178 @@
+//! [`Call`]: one running exchange, from the handler's first poll to the head of its response.
+
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use event_listener::EventListener;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Either, poll_fn, select},
+};
+
+use crate::{
+    EventStream, Json, RequestId, RpcError,
+    hub::Hub,
+    proto::{ExchangeKey, Reply, Status, StreamKey},
+    session::{Session, Signal},
+    trace,
+};
+
+/// One running exchange of a session.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) session: Session,
+    pub(crate) key: ExchangeKey,
+    pub(crate) signal: Arc<Signal>,
+}
+
+/// What the HTTP response is made of.
+#[derive(Debug)]
+pub(crate) enum Head {
+    Json(bytes::Bytes),
+    Events(EventStream),
+    /// The reply was taken before: cannot happen while there is one reader.
+    Lost,
+}
+
+impl Call {
+    /// Runs the handler: in place if it is ready at its first poll, else as a task (design: no task and no stream
+    /// for an answer that is there at once).
+    pub(crate) async fn start(
+        &self,
+        hub: &Hub,
+        id: &RequestId,
+        method: &str,
+        handler: BoxFuture<'static, Result<Json, RpcError>>,
+    ) {
+        let mut work = Work {
+            call: self.clone(),
+            handler: Some(trace::exchange(&self.session.id(), id, method, handler)),
+            method: method.into(),
+            started: hub.runtime.now(),
+        };
+        if poll_fn(|cx| Poll::Ready(work.poll_handler(cx))).await.is_pending() {
+            self.session.with(|machine, now| machine.handle_suspended(now, self.key));
+            hub.runtime.spawn(work.run().boxed());
+        }
+    }
+
+    /// Waits until it is decided what the response is made of.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the client counts as gone; the request goes on (D-12).
+    pub(crate) async fn head(self) -> Head {
+        PendingHead { call: Some(self) }.await
+    }
+
+    /// What the handler has to know, or the wait for it to change.
+    pub(crate) fn status(&self) -> (Status, EventListener) {
+        self.session.with(|machine, _| (machine.poll_status(self.key), self.signal.handler.listen()))
+    }
+}
+
+/// A handler at work. However it goes, the exchange is answered and released: also if the handler panics, and if
+/// the runtime drops the task.
+struct Work {
+    call: Call,
+    handler: Option<BoxFuture<'static, Result<Json, RpcError>>>,
+    method: Box<str>,
+    started: Instant,
+}
+
+impl Work {
+    /// Polls the handler and passes its answer on. A panic is an answer too: -32603, and the session lives on.
+    fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(handler) = &mut self.handler else { return Poll::Ready(()) };
+        let answer = match std::panic::catch_unwind(AssertUnwindSafe(|| handler.poll_unpin(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(answer)) => answer,
+            Err(_) => {
+                trace::handler_panicked(&self.method);
+                Err(RpcError::internal("the handler panicked"))
+            }
+        };
+        self.answer(&answer);
+        Poll::Ready(())
+    }
+
+    async fn run(mut self) {
+        let call = self.call.clone();
+        let abandoned = pin!(async move {
+            loop {
+                let (status, changed) = call.status();
+                if status.abandoned {
+                    return;
+                }
+                changed.await;
+            }
+        });
+        match select(poll_fn(|cx| self.poll_handler(cx)), abandoned).await {
+            Either::Left(((), _)) => {}
+            Either::Right(((), _)) => {
+                self.call.session.with(|machine, now| {
+                    machine.handle_released(now, self.call.key);
+                    trace::exchange_abandoned(&self.method, now.saturating_duration_since(self.started));
+                });
+                drop(self.handler.take());
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: &Result<Json, RpcError>) {
+        // Dropped before anybody learns of the answer: what it holds is free by then.
+        let handler = self.handler.take();
+        let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(handler)));
+        self.call.session.with(|machine, now| {
+            machine.answer(now, self.call.key, answer);
+            trace::exchange_answered(&self.method, answer, now.saturating_duration_since(self.started));
+        });
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        if self.handler.is_some() {
+            self.answer(&Err(RpcError::internal("the server dropped the request")));
+        }
+    }
+}
+
+struct PendingHead {
+    call: Option<Call>,
+}
+
+impl Future for PendingHead {
+    type Output = Head;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Head> {
+        let Some(call) = &self.call else { return Poll::Ready(Head::Lost) };
+        call.signal.reader.register(cx.waker());
+        let reply = call.session.with(|machine, now| machine.poll_reply(now, call.key));
+        if reply == Some(Reply::Pending) {
+            return Poll::Pending;
+        }
+        let call = self.call.take();
+        Poll::Ready(match (reply, call) {
+            (Some(Reply::Json(answer)), _) => Head::Json(answer),
+            (Some(Reply::Stream), Some(Call { session, key, signal })) => {
+                Head::Events(EventStream::new(session, StreamKey::Response(key), signal))
+            }
+            (Some(Reply::Pending | Reply::Stream) | None, _) => Head::Lost,
+        })
+    }
+}
+
+impl Drop for PendingHead {
+    fn drop(&mut self) {
+        if let Some(call) = &self.call {
+            call.session.with(|machine, now| machine.handle_disconnect(now, StreamKey::Response(call.key)));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! [`Config`]: the limits of an endpoint, each with its reason.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{AllowedHosts, AllowedOrigins, Authenticate, SessionConfig};
+
+/// The limits of an endpoint.
+///
+/// ```
+/// use std::time::Duration;
+/// use mcp_session_core::Config;
+///
+/// let mut config = Config::default();
+/// config.max_sessions = 10_000;
+/// config.session.idle_timeout = Duration::from_secs(600);
+/// config.allowed_hosts.allow("mcp.example.com")?;
+/// assert!(config.allowed_hosts.allow("not a host").is_err());
+/// # Ok::<(), mcp_session_core::InvalidEntry>(())
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The limits of each session.
+    pub session: SessionConfig,
+    /// Sessions alive at a time; the next `initialize` gets 503 (E-15). 100,000: some tens of megabytes when idle.
+    pub max_sessions: usize,
+    /// Bytes of a POST body; more get 413 (A-19). 4 MiB: what the Python, Go and Rust SDKs take.
+    pub body_limit: usize,
+    /// How long a POST body may take to arrive; then 408. 30 seconds: 4 MiB over a bad phone line.
+    pub body_timeout: Duration,
+    /// What `Retry-After` says beside 503, in whole seconds. 1 second: the next instance is usually there already.
+    pub retry_after: Duration,
+    /// Whether GET opens a standalone stream; without, it gets 405 (B-32).
+    pub standalone_streams: bool,
+    /// Whether a client may DELETE its session; without, it gets 405 (B-35).
+    pub client_delete: bool,
+    /// Which `Host` values are served (B-07). Loopback names by default: a public server lists its own.
+    pub allowed_hosts: AllowedHosts,
+    /// Which `Origin` values are served; requests without one are no browser's and pass (B-05, B-06). Loopback
+    /// origins by default.
+    pub allowed_origins: AllowedOrigins,
+    /// Looks at the credential of every request (B-09, B-10). `None` by default: then a layer in front does it,
+    /// or nobody.
+    pub authenticate: Option<Arc<dyn Authenticate>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            session: SessionConfig::default(),
+            max_sessions: 100_000,
+            body_limit: 4 * 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
+            retry_after: Duration::from_secs(1),
+            standalone_streams: true,
+            client_delete: true,
+            allowed_hosts: AllowedHosts::default(),
+            allowed_origins: AllowedOrigins::default(),
+            authenticate: None,
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("session", &self.session)
+            .field("max_sessions", &self.max_sessions)
+            .field("body_limit", &self.body_limit)
+            .field("body_timeout", &self.body_timeout)
+            .field("retry_after", &self.retry_after)
+            .field("standalone_streams", &self.standalone_streams)
+            .field("client_delete", &self.client_delete)
+            .field("allowed_hosts", &self.allowed_hosts)
+            .field("allowed_origins", &self.allowed_origins)
+            .field("authenticate", &self.authenticate.is_some())
+            .finish()
+    }
+}

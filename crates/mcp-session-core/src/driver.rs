@@ -1,0 +1,89 @@
+//! The driver: one task per endpoint that keeps every deadline of every session.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, Weak},
+    time::Instant,
+};
+
+use event_listener::Event;
+use futures::future::{Either, select};
+
+use crate::{
+    hub::{Hub, lock},
+    session::{Inner, Session},
+};
+
+/// The next deadline of each session, at most one entry a session.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    queue: Mutex<Queue>,
+    changed: Event,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    // The number keeps sessions with the same deadline apart.
+    entries: BTreeMap<(Instant, u64), Weak<Inner>>,
+    closed: bool,
+}
+
+impl Timers {
+    /// Moves the deadline of a session from `old` to `new`.
+    pub(crate) fn set(&self, session: &Arc<Inner>, old: Option<Instant>, new: Option<Instant>) {
+        let earlier = {
+            let mut queue = lock(&self.queue);
+            let first = queue.entries.keys().next().map(|(at, _)| *at);
+            if let Some(old) = old {
+                queue.entries.remove(&(old, session.number()));
+            }
+            if let Some(new) = new {
+                queue.entries.insert((new, session.number()), Arc::downgrade(session));
+            }
+            new.is_some_and(|new| first.is_none_or(|first| new < first))
+        };
+        if earlier {
+            self.changed.notify(usize::MAX);
+        }
+    }
+
+    /// Ends the driver.
+    pub(crate) fn close(&self) {
+        let entries = {
+            let mut queue = lock(&self.queue);
+            queue.closed = true;
+            std::mem::take(&mut queue.entries)
+        };
+        drop(entries); // outside the lock
+        self.changed.notify(usize::MAX);
+    }
+}
+
+/// Keeps the deadlines until the endpoint is gone.
+pub(crate) async fn drive(hub: Arc<Hub>) {
+    loop {
+        let now = hub.runtime.now();
+        let (due, next, changed) = {
+            let mut queue = lock(&hub.timers.queue);
+            if queue.closed {
+                return;
+            }
+            let later = queue.entries.split_off(&(now, u64::MAX));
+            let due = std::mem::replace(&mut queue.entries, later);
+            let next = queue.entries.keys().next().map(|(at, _)| *at);
+            (due, next, hub.timers.changed.listen())
+        };
+        if !due.is_empty() {
+            for session in due.values().filter_map(Weak::upgrade) {
+                Session::from(session).fire();
+            }
+            continue; // some may be due again, or sooner than `next`
+        }
+        match next {
+            None => changed.await,
+            Some(at) => match select(hub.runtime.sleep_until(at), changed).await {
+                Either::Left(_) | Either::Right(_) => {}
+            },
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! [`Endpoint`]: method, headers and body in, response out, along one order of checks.
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
+use http_body::Body;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    ClientCapabilities, Config, EventStream, Handler, InitializeRequest, Json, Message, Notification,
+    Outgoing, ProtocolVersion, ReplyBody, RequestContext, RequestId, RpcError, Runtime, Session,
+    SessionManager, Shutdown, ShutdownPhase, ShutdownPolicy, Stats,
+    call::{Call, Head},
+    driver,
+    error::Rejection,
+    hub::Hub,
+    manager::Registry,
+    proto::{self, Input, Verdict},
+    security,
+    session::{Signal, run},
+    trace,
+    wire::{self, SessionHeader},
+};
+
+const ALLOW: &str = "GET, POST, DELETE";
+const ALLOW_NO_GET: &str = "POST, DELETE";
+const ALLOW_NO_DELETE: &str = "GET, POST";
+const ALLOW_POST: &str = "POST";
+
+/// The front door of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
+///
+/// Cheap to clone. Dropping the last clone without [`Endpoint::shutdown`] cuts whatever is still open.
+///
+/// Every request passes the same checks in the same order, and the first failure is the answer (B-44): `Host` and
+/// `Origin`, method, authentication, `Accept` and `Content-Type`, body size, JSON, message shape, era, session,
+/// version, lifecycle. One that passes is admitted: it is owed exactly one answer.
+///
+/// ```
+/// # use mcp_session_core::{Endpoint, Router, Runtime};
+/// # async fn example(runtime: impl Runtime) {
+/// let endpoint = Endpoint::new(runtime, Router::new("greeter", "0.1.0"));
+///
+/// let refused = endpoint.handle(http::Request::put("/mcp").body(String::new()).unwrap()).await;
+/// assert_eq!(refused.status(), 405);
+///
+/// let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{
+///     "protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
+/// let request = http::Request::post("/mcp")
+///     .header("content-type", "application/json")
+///     .header("accept", "application/json, text/event-stream");
+/// let response = endpoint.handle(request.body(initialize.to_owned()).unwrap()).await;
+/// assert_eq!(response.status(), 200);
+/// assert!(response.headers().contains_key("mcp-session-id"));
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Endpoint {
+    registry: Arc<Registry>,
+}
+
+/// The params of `initialize`, as far as the session has to know them.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InitializeParams<'a> {
+    protocol_version: String,
+    #[serde(borrow)]
+    capabilities: Capabilities<'a>,
+    client_info: ClientInfo,
+}
+
+#[derive(Deserialize)]
+struct Capabilities<'a> {
+    #[serde(borrow, default)]
+    sampling: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    elicitation: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    roots: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "decoded to be checked: both are required")]
+struct ClientInfo {
+    name: String,
+    version: String,
+}
+
+/// The same params, for the handler.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawInitializeParams {
+    capabilities: Box<RawValue>,
+    client_info: Box<RawValue>,
+}
+
+#[derive(Deserialize, Default)]
+struct CancelledParams {
+    #[serde(default, rename = "requestId")]
+    request_id: Option<Box<RawValue>>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+impl Endpoint {
+    /// An endpoint with the default [`Config`].
+    pub fn new(runtime: impl Runtime, handler: impl Handler) -> Self {
+        Self::with_config(runtime, handler, Config::default())
+    }
+
+    /// An endpoint with limits of its own. Spawns the one task that keeps all deadlines.
+    pub fn with_config(runtime: impl Runtime, handler: impl Handler, config: Config) -> Self {
+        let hub = Arc::new(Hub::new(Arc::new(runtime), config, Arc::new(handler)));
+        hub.runtime.spawn(Box::pin(driver::drive(Arc::clone(&hub))));
+        Self { registry: Arc::new(Registry::new(hub)) }
+    }
+
+    /// The sessions.
+    pub fn manager(&self) -> SessionManager {
+        SessionManager(Arc::clone(&self.registry))
+    }
+
+    /// A snapshot of gauges and totals (S15).
+    pub fn stats(&self) -> Stats {
+        self.registry.stats()
+    }
+
+    /// False from the first moment of a shutdown: what a readiness probe should say.
+    pub fn is_ready(&self) -> bool {
+        self.manager().is_ready()
+    }
+
+    /// Begins to shut down, along the phases of [`ShutdownPolicy`]: running calls finish or get exactly one error,
+    /// every stream gets its end, and all of it within the ceiling. Resolves once the last byte was handed over
+    /// (S9); close the HTTP server's connections after that, not before (S7).
+    ///
+    /// Called again, it joins the same shutdown, and may only tighten its deadlines (S10). The work does not
+    /// depend on the handle being awaited or kept.
+    pub fn shutdown(&self, policy: ShutdownPolicy) -> Shutdown {
+        self.manager().shutdown(policy)
+    }
+
+    /// Serves one HTTP request, whatever its path. The response's body ends properly, or with an error if it had
+    /// to be cut.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before the response, the client counts as gone. A request that was admitted goes on (D-12).
+    pub async fn handle<B>(&self, request: Request<B>) -> Response<ReplyBody>
+    where
+        B: Body,
+        B::Error: fmt::Display,
+    {
+        let (parts, body) = request.into_parts();
+        let version = parts.version;
+        let mut id = None;
+        let mut response = match self.route(parts, body, &mut id).await {
+            Ok(response) => response,
+            Err(rejection) => {
+                trace::rejected(rejection.status(), &rejection.to_error());
+                rejection.into_response(id.as_ref(), &self.registry.hub.config)
+            }
+        };
+        // A client that is told so sends its next request to another instance. HTTP/2 has GOAWAY for it.
+        if version < Version::HTTP_2 && self.registry.phase() != ShutdownPhase::Running {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// The checks that need no body, and the three methods. `id` is set as soon as it could be read (A-12).
+    async fn route<B>(
+        &self,
+        mut parts: Parts,
+        body: B,
+        id: &mut Option<RequestId>,
+    ) -> Result<Response<ReplyBody>, Rejection>
+    where
+        B: Body,
+        B::Error: fmt::Display,
+    {
+        let config = &self.registry.hub.config;
+        security::check_host(&config.allowed_hosts, &parts.uri, &parts.headers)?;
+        security::check_origin(&config.allowed_origins, &parts.headers)?;
+        let offered = match parts.method {
+            Method::POST => true,
+            Method::GET => config.standalone_streams,
+            Method::DELETE => config.client_delete,
+            _ => false,
+        };
+        if !offered {
+            return Err(Rejection::MethodNotAllowed(
+                match (config.standalone_streams, config.client_delete) {
+                    (true, true) => ALLOW,
+                    (false, true) => ALLOW_NO_GET,
+                    (true, false) => ALLOW_NO_DELETE,
+                    (false, false) => ALLOW_POST,
+                },
+            ));
+        }
+        if let Some(authenticate) = &config.authenticate {
+            authenticate.authenticate(&mut parts)?;
+        }
+        match parts.method {
+            Method::GET => self.get(&parts),
+            Method::DELETE => self.delete(&parts),
+            _ => {
+                wire::check_post_accept(&parts.headers)?;
+                wire::check_content_type(&parts.headers)?;
+                let body = wire::read_body(body, config, &*self.registry.hub.runtime).await?;
+                match Message::parse(&body)? {
+                    Message::Request(request) => {
+                        *id = Some(request.id.clone());
+                        self.request(parts, request).await
+                    }
+                    Message::Notification(notification) => self.notification(&parts, notification),
+                    Message::Response(response) => {
+                        let session = self.session(&parts)?;
+                        session.with(|machine, now| machine.handle_response(now, response))?;
+                        Ok(accepted())
+                    }
+                }
+            }
+        }
+    }
+
+    fn get(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
+        wire::check_get_accept(&parts.headers)?;
+        let session = self.session(parts)?;
+        let signal = Arc::new(Signal::default());
+        let key = session.with(|machine, now| machine.handle_get(now, Arc::clone(&signal)))?;
+        Ok(events(EventStream::new(session, key, signal)))
+    }
+
+    fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
+        let session = self.session(parts)?;
+        session.with(|machine, now| machine.handle_delete(now))?;
+        let mut response = Response::new(ReplyBody::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT; // B-36
+        Ok(response)
+    }
+
+    async fn request(&self, parts: Parts, request: proto::Request) -> Result<Response<ReplyBody>, Rejection> {
+        if request.method == "initialize" {
+            return self.initialize(&parts, request).await;
+        }
+        check_era(&parts, &request)?;
+        let session = self.session(&parts)?;
+        if request.method == "ping" {
+            // Answered by the session itself, in every state, while other requests run (C-14).
+            session.with(|machine, now| machine.handle_input(now, Input::Ping))?;
+            let result = Json::from(serde_json::json!({}));
+            return Ok(json(Outgoing::Result { id: &request.id, result: &result }.to_json()));
+        }
+        let signal = Arc::new(Signal::default());
+        let key = session
+            .with(|machine, now| machine.handle_request(now, request.id.clone(), Arc::clone(&signal)))?;
+        let hub = &self.registry.hub;
+        let call = Call { session, key, signal };
+        let (id, method) = (request.id.clone(), request.method.clone());
+        let handler = Arc::clone(&hub.handler).request(RequestContext::new(call.clone(), request, parts));
+        call.start(hub, &id, &method, handler).await;
+        respond(call.head().await)
+    }
+
+    async fn initialize(
+        &self,
+        parts: &Parts,
+        request: proto::Request,
+    ) -> Result<Response<ReplyBody>, Rejection> {
+        let params = request.params.clone().ok_or_else(|| {
+            Rejection::InvalidInitialize(RpcError::invalid_params("`initialize` needs `params`"))
+        });
+        let (version, capabilities, initialize) = read_initialize(&params?)?;
+        if wire::session_header(&parts.headers)? != SessionHeader::Absent {
+            // C-17: a live session refuses, a dead one is unknown.
+            self.lookup(parts)?.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
+        }
+        let signal = Arc::new(Signal::default());
+        let (session, key) =
+            self.registry.create(request.id.clone(), Arc::clone(&signal), version, capabilities)?;
+        let hub = &self.registry.hub;
+        let answer = Arc::clone(&hub.handler).initialize(initialize);
+        let handler = Box::pin(async move {
+            let result = answer.await?;
+            let mut text = serde_json::json!({
+                "protocolVersion": version.as_str(),
+                "capabilities": result.capabilities,
+                "serverInfo": result.server_info,
+            });
+            if let Some(instructions) = result.instructions {
+                text["instructions"] = instructions.into();
+            }
+            Ok(Json::from(text))
+        });
+        let call = Call { session: session.clone(), key, signal };
+        call.start(hub, &request.id, &request.method, handler).await;
+        let mut response = respond(call.head().await)?;
+        if session.with(|machine, _| machine.is_established()) {
+            let id = HeaderValue::try_from(session.id().to_string())
+                .map_err(|_| Rejection::Internal("the session id is no header value"))?;
+            response.headers_mut().insert(wire::SESSION_ID, id);
+        }
+        Ok(response)
+    }
+
+    fn notification(
+        &self,
+        parts: &Parts,
+        notification: Notification,
+    ) -> Result<Response<ReplyBody>, Rejection> {
+        wire::check_era(&parts.headers)?;
+        let session = self.session(parts)?;
+        match notification.method.as_str() {
+            "notifications/initialized" => {
+                let verdict = session.with(|machine, now| machine.handle_input(now, Input::Initialized))?;
+                if verdict == Verdict::Operate {
+                    session.initialized();
+                }
+            }
+            "notifications/cancelled" => {
+                // Malformed ones are ignored (F-04).
+                let params = notification.params.and_then(|params| params.parse().ok());
+                let CancelledParams { request_id, reason } = params.unwrap_or_default();
+                let request_id = request_id.and_then(|raw| RequestId::from_json(raw.get()));
+                trace::exchange_cancelled(&session.id(), request_id.as_ref(), reason.as_deref());
+                session.with(|machine, now| machine.handle_cancelled(now, request_id.as_ref(), reason))?;
+            }
+            _ => {
+                let verdict = session.with(|machine, now| machine.handle_input(now, Input::Notification))?;
+                if verdict == Verdict::Accept {
+                    let hub = &self.registry.hub;
+                    run(hub, Arc::clone(&hub.handler).notification(notification, session));
+                }
+            }
+        }
+        Ok(accepted())
+    }
+
+    /// The session that a request names, with a version it may name (E-09, E-11, B-26).
+    fn session(&self, parts: &Parts) -> Result<Session, Rejection> {
+        let session = self.lookup(parts)?;
+        wire::check_version(&parts.headers)?;
+        Ok(session)
+    }
+
+    fn lookup(&self, parts: &Parts) -> Result<Session, Rejection> {
+        match wire::session_header(&parts.headers)? {
+            SessionHeader::Absent => Err(Rejection::MissingSession),
+            SessionHeader::Foreign => Err(Rejection::UnknownSession),
+            SessionHeader::Id(id) => {
+                let session = self.registry.get(&id).ok_or(Rejection::UnknownSession)?;
+                // A dead id is 404 before anything else about the request is looked at (E-11).
+                match session.state() {
+                    proto::State::Terminated => Err(Rejection::UnknownSession),
+                    _ => Ok(session),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+fn read_initialize(
+    params: &Json,
+) -> Result<(ProtocolVersion, ClientCapabilities, InitializeRequest), Rejection> {
+    let invalid = |error: RpcError| Rejection::InvalidInitialize(error);
+    let checked: InitializeParams<'_> = params.borrow().map_err(invalid)?;
+    let raw: RawInitializeParams = params.parse().map_err(invalid)?;
+    let capabilities = ClientCapabilities {
+        sampling: checked.capabilities.sampling.is_some(),
+        elicitation: checked.capabilities.elicitation.is_some(),
+        roots: checked.capabilities.roots.is_some(),
+    };
+    let ClientInfo { .. } = checked.client_info;
+    let version = ProtocolVersion::negotiate(&checked.protocol_version);
+    let request =
+        InitializeRequest { capabilities: raw.capabilities.into(), client_info: raw.client_info.into() };
+    Ok((version, capabilities, request))
+}
+
+/// A request of a revision without sessions, by its envelope or by its header (G-40).
+fn check_era(parts: &Parts, request: &proto::Request) -> Result<(), Rejection> {
+    const KEY: &str = "io.modelcontextprotocol/protocolVersion";
+    #[derive(Deserialize)]
+    struct Params {
+        #[serde(rename = "_meta")]
+        meta: Meta,
+    }
+    #[derive(Deserialize)]
+    struct Meta {
+        #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
+        version: String,
+    }
+    // Looked for as text first: almost no request has it.
+    if let Some(params) = request.params.as_ref().filter(|params| params.as_str().contains(KEY)) {
+        match params.parse::<Params>() {
+            Ok(Params { meta }) if wire::is_modern(&meta.version) => {
+                return Err(Rejection::UnsupportedVersion(meta.version));
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    wire::check_era(&parts.headers)
+}
+
+fn respond(head: Head) -> Result<Response<ReplyBody>, Rejection> {
+    match head {
+        Head::Json(answer) => Ok(json(answer)),
+        Head::Events(stream) => Ok(events(stream)),
+        Head::Lost => Err(Rejection::Internal("the reply was lost")),
+    }
+}
+
+fn accepted() -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = StatusCode::ACCEPTED; // B-17
+    response
+}
+
+fn json(answer: bytes::Bytes) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::full(answer));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn events(stream: EventStream) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::events(stream));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // D-41: no cache and no proxy may hold events back.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}

@@ -1,0 +1,162 @@
+//! [`Rejection`]: why a request was not admitted, and the one table from there to status and code.
+
+use std::borrow::Cow;
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::{
+    AuthError, Config, ErrorCode, Outgoing, ParseError, ProtocolVersion, Refusal, ReplyBody, RequestId,
+    RpcError,
+};
+
+/// Why a request was not admitted. Nothing was dispatched, and nothing is owed but this answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// `Host` is not on the list (B-07).
+    ForbiddenHost,
+    /// `Origin` is not on the list (B-05).
+    ForbiddenOrigin,
+    /// The method is not offered; `Allow` lists what is (B-39).
+    MethodNotAllowed(&'static str),
+    /// The credential was refused (B-09).
+    Auth(AuthError),
+    /// `Accept` does not cover what the answer may be (B-14, B-31).
+    NotAcceptable(&'static str),
+    /// `Content-Type` is not `application/json` (B-15).
+    UnsupportedMediaType,
+    /// The body is larger than [`Config::body_limit`].
+    PayloadTooLarge,
+    /// The body did not arrive within [`Config::body_timeout`].
+    BodyTimeout,
+    /// The body broke off.
+    BodyIncomplete(String),
+    /// The body is not one JSON-RPC message.
+    Message(ParseError),
+    /// A single-valued header of the protocol came twice (B-12).
+    RepeatedHeader(&'static str),
+    /// The session header is missing (E-09).
+    MissingSession,
+    /// No such session, or not any more (E-11).
+    UnknownSession,
+    /// A protocol version that is not supported (B-26), or one without sessions (G-40).
+    UnsupportedVersion(String),
+    /// The params of `initialize` (C-02).
+    InvalidInitialize(RpcError),
+    /// The session refuses (C.2).
+    Session(Refusal),
+    /// There are [`Config::max_sessions`] sessions (E-15).
+    TooManySessions,
+    /// The endpoint shuts down: no new session (F-37).
+    ShuttingDown,
+    /// The server failed before the answer began (B-43).
+    Internal(&'static str),
+}
+
+impl Rejection {
+    /// The table: status, code and sentence of every rejection.
+    #[rustfmt::skip]
+    fn row(&self) -> (StatusCode, ErrorCode, Cow<'static, str>) {
+        use ErrorCode as C;
+        use StatusCode as S;
+        match self {
+            Self::ForbiddenHost          => (S::FORBIDDEN, C::INVALID_REQUEST, "this host name is not allowed here".into()),
+            Self::ForbiddenOrigin        => (S::FORBIDDEN, C::INVALID_REQUEST, "this origin is not allowed here".into()),
+            Self::MethodNotAllowed(_)    => (S::METHOD_NOT_ALLOWED, C::INVALID_REQUEST, "the endpoint does not offer this method".into()),
+            Self::Auth(AuthError::Unauthorized(_)) => (S::UNAUTHORIZED, C::INVALID_REQUEST, "a valid credential is required".into()),
+            Self::Auth(AuthError::Forbidden) => (S::FORBIDDEN, C::INVALID_REQUEST, "the credential does not allow this".into()),
+            Self::Auth(AuthError::Malformed) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the credential cannot be read".into()),
+            Self::NotAcceptable(needed)  => (S::NOT_ACCEPTABLE, C::INVALID_REQUEST, format!("`Accept` must cover {needed}").into()),
+            Self::UnsupportedMediaType   => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "`Content-Type` must be application/json".into()),
+            Self::PayloadTooLarge        => (S::PAYLOAD_TOO_LARGE, C::INVALID_REQUEST, "the body is too large".into()),
+            Self::BodyTimeout            => (S::REQUEST_TIMEOUT, C::INVALID_REQUEST, "the body did not arrive in time".into()),
+            Self::BodyIncomplete(why)    => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the body broke off: {why}").into()),
+            Self::Message(error @ ParseError::NotJson(_)) => (S::BAD_REQUEST, C::PARSE_ERROR, error.to_string().into()),
+            Self::Message(ParseError::Batch) => (S::BAD_REQUEST, C::INVALID_REQUEST, "batches are not supported: send each message in a POST of its own".into()),
+            Self::Message(error @ ParseError::Invalid { .. }) => (S::BAD_REQUEST, C::INVALID_REQUEST, error.to_string().into()),
+            Self::RepeatedHeader(name)   => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the header {name} must not be repeated").into()),
+            Self::MissingSession         => (S::BAD_REQUEST, C::INVALID_REQUEST, "the header Mcp-Session-Id is missing: open a session with `initialize`".into()),
+            Self::UnknownSession         => (S::NOT_FOUND, C::SESSION_NOT_FOUND, "no such session: open a new one with `initialize`".into()),
+            Self::UnsupportedVersion(v)  => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("protocol version {v:?} is not supported here").into()),
+            Self::InvalidInitialize(e)   => (S::BAD_REQUEST, C::INVALID_PARAMS, e.message.clone()),
+            Self::Session(Refusal::AlreadyInitialized) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session is initialized already".into()),
+            Self::Session(Refusal::NotInitialized) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session is not initialized yet".into()),
+            Self::Session(Refusal::DuplicateId) => (S::BAD_REQUEST, C::INVALID_REQUEST, "a request with this id is still running".into()),
+            Self::Session(Refusal::TooManyRequests) => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many requests are running in this session".into()),
+            Self::Session(Refusal::StreamTaken) => (S::CONFLICT, C::INVALID_REQUEST, "the session has a standalone stream already".into()),
+            Self::Session(Refusal::Draining) | Self::ShuttingDown => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server is shutting down".into()),
+            Self::Session(Refusal::Gone) => Self::UnknownSession.row(),
+            Self::TooManySessions        => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many sessions".into()),
+            Self::Internal(what)         => (S::INTERNAL_SERVER_ERROR, C::INTERNAL_ERROR, (*what).into()),
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.row().0
+    }
+
+    /// The JSON-RPC error in the body.
+    pub fn to_error(&self) -> RpcError {
+        let (_, code, message) = self.row();
+        let error = RpcError::new(code, message);
+        match self {
+            Self::UnsupportedVersion(requested) => error.with_data(serde_json::json!({
+                "supported": ProtocolVersion::ALL.map(ProtocolVersion::as_str),
+                "requested": requested,
+            })),
+            Self::Session(Refusal::Draining) | Self::ShuttingDown => {
+                error.with_data(serde_json::json!({ "reason": "shutdown", "retryable": true }))
+            }
+            Self::Session(Refusal::TooManyRequests) | Self::TooManySessions => {
+                error.with_data(serde_json::json!({ "reason": "overload", "retryable": true }))
+            }
+            _ => error,
+        }
+    }
+
+    /// The whole response. `id` is that of the request, where it could be read.
+    pub(crate) fn into_response(self, id: Option<&RequestId>, config: &Config) -> Response<ReplyBody> {
+        let id = match &self {
+            Self::Message(ParseError::Invalid { id, .. }) => id.as_ref(),
+            _ => id,
+        };
+        let body = Outgoing::Error { id, error: &self.to_error() }.to_json();
+        let mut response = Response::new(ReplyBody::full(body));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = config.retry_after.as_secs().max(1);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        match self {
+            Self::MethodNotAllowed(allow) => {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+            }
+            Self::Auth(AuthError::Unauthorized(challenge)) => {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        Self::Session(refusal)
+    }
+}
+
+impl From<ParseError> for Rejection {
+    fn from(error: ParseError) -> Self {
+        Self::Message(error)
+    }
+}
+
+impl From<AuthError> for Rejection {
+    fn from(error: AuthError) -> Self {
+        Self::Auth(error)
+    }
+}

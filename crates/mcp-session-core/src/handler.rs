@@ -1,0 +1,379 @@
+//! [`Handler`], the user's code, and [`RequestContext`], what it works with.
+
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use http::{Extensions, HeaderMap, request::Parts};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use crate::{
+    CancelReason, Json, Notification, Request, RequestError, RequestId, RpcError, SendError, Session,
+    SessionId, TerminateReason, call::Call, proto::OutboundId, session::notification,
+};
+
+/// The params of `initialize` (C-02), beside the version, which the session negotiates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InitializeRequest {
+    /// The client's capabilities, an object.
+    pub capabilities: Json,
+    /// The client's name and version, an object.
+    pub client_info: Json,
+}
+
+/// The result of `initialize` (C-03), beside the version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InitializeResult {
+    /// The server's capabilities, an object.
+    pub capabilities: Json,
+    /// The server's name and version, an object.
+    pub server_info: Json,
+    /// Hints for the model.
+    pub instructions: Option<String>,
+}
+
+impl InitializeResult {
+    /// A server of this name and version, without capabilities.
+    pub fn new(name: &str, version: &str) -> Self {
+        Self {
+            capabilities: serde_json::json!({}).into(),
+            server_info: serde_json::json!({ "name": name, "version": version }).into(),
+            instructions: None,
+        }
+    }
+
+    /// The same with these capabilities.
+    #[must_use]
+    pub fn capabilities(mut self, capabilities: impl Into<Json>) -> Self {
+        self.capabilities = capabilities.into();
+        self
+    }
+
+    /// The same with these instructions.
+    #[must_use]
+    pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
+        self.instructions = Some(instructions.into());
+        self
+    }
+}
+
+/// The user's code: what a server does with what its clients ask.
+///
+/// [`Router`](crate::Router) implements it by method name; implement it yourself for a framework of your own.
+///
+/// A request's future is polled once in place. If it is ready then, the answer costs no task. If not, it becomes a
+/// task, which goes on when the client disconnects (D-12), is told to stop through [`RequestContext::cancelled`],
+/// and is dropped some time after that. A panic is answered with -32603 and harms nobody else.
+///
+/// ```
+/// use mcp_session_core::{Handler, InitializeRequest, InitializeResult, Json, RequestContext, RpcError};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     async fn initialize(&self, _: InitializeRequest) -> Result<InitializeResult, RpcError> {
+///         Ok(InitializeResult::new("echo", "0.1.0"))
+///     }
+///     async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
+///         match cx.method() {
+///             "echo" => Ok(cx.params::<serde_json::Value>()?.into()),
+///             other => Err(RpcError::method_not_found(other)),
+///         }
+///     }
+/// }
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// A client opens a session.
+    fn initialize(
+        &self,
+        request: InitializeRequest,
+    ) -> impl Future<Output = Result<InitializeResult, RpcError>> + Send;
+
+    /// A client's request, other than `initialize` and `ping`. The result has to be an object.
+    fn request(&self, cx: RequestContext) -> impl Future<Output = Result<Json, RpcError>> + Send;
+
+    /// A client's notification, other than `initialized` and `cancelled`. Ignored by default.
+    fn notification(&self, notification: Notification, session: Session) -> impl Future<Output = ()> + Send {
+        let _ = (notification, session);
+        async {}
+    }
+
+    /// The hook: nothing of a session is left, and this is why (S12). Called once for each session whose
+    /// `initialize` succeeded. A shutdown waits for it, within its ceiling (S8).
+    fn terminated(&self, session: Session, reason: TerminateReason) -> impl Future<Output = ()> + Send {
+        let _ = (session, reason);
+        async {}
+    }
+}
+
+/// [`Handler`] as an object.
+pub(crate) trait ErasedHandler: Send + Sync + 'static {
+    fn initialize(
+        self: Arc<Self>,
+        request: InitializeRequest,
+    ) -> BoxFuture<'static, Result<InitializeResult, RpcError>>;
+    fn request(self: Arc<Self>, cx: RequestContext) -> BoxFuture<'static, Result<Json, RpcError>>;
+    fn notification(self: Arc<Self>, notification: Notification, session: Session) -> BoxFuture<'static, ()>;
+    fn terminated(self: Arc<Self>, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()>;
+}
+
+impl<H: Handler> ErasedHandler for H {
+    fn initialize(
+        self: Arc<Self>,
+        request: InitializeRequest,
+    ) -> BoxFuture<'static, Result<InitializeResult, RpcError>> {
+        async move { Handler::initialize(&*self, request).await }.boxed()
+    }
+
+    fn request(self: Arc<Self>, cx: RequestContext) -> BoxFuture<'static, Result<Json, RpcError>> {
+        async move { Handler::request(&*self, cx).await }.boxed()
+    }
+
+    fn notification(self: Arc<Self>, notification: Notification, session: Session) -> BoxFuture<'static, ()> {
+        async move { Handler::notification(&*self, notification, session).await }.boxed()
+    }
+
+    fn terminated(self: Arc<Self>, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()> {
+        async move { Handler::terminated(&*self, session, reason).await }.boxed()
+    }
+}
+
+/// One request at work: what it asks, who asks it, and the way back. Cheap to clone, for parts of the work that
+/// go on by themselves.
+#[derive(Debug, Clone)]
+pub struct RequestContext(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    call: Call,
+    request: Request,
+    parts: Parts,
+    progress_token: OnceLock<Option<Box<RawValue>>>,
+}
+
+#[derive(Deserialize)]
+struct ParamsWithMeta<'a> {
+    #[serde(borrow, default, rename = "_meta")]
+    meta: Option<Meta<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, default, rename = "progressToken")]
+    progress_token: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Progress<'a> {
+    #[serde(rename = "progressToken")]
+    progress_token: &'a RawValue,
+    progress: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+impl RequestContext {
+    pub(crate) fn new(call: Call, request: Request, parts: Parts) -> Self {
+        Self(Arc::new(Inner { call, request, parts, progress_token: OnceLock::new() }))
+    }
+
+    /// The method.
+    pub fn method(&self) -> &str {
+        &self.0.request.method
+    }
+
+    /// The request's id.
+    pub fn id(&self) -> &RequestId {
+        &self.0.request.id
+    }
+
+    /// The params as the client wrote them (A-17).
+    pub fn raw_params(&self) -> Option<&Json> {
+        self.0.request.params.as_ref()
+    }
+
+    /// The params, decoded. Absent ones count as an empty object.
+    ///
+    /// # Errors
+    ///
+    /// -32602 with the reason, ready to be answered.
+    pub fn params<P: DeserializeOwned>(&self) -> Result<P, RpcError> {
+        match self.raw_params() {
+            Some(params) => params.parse(),
+            None => serde_json::from_str("{}").map_err(|error| RpcError::invalid_params(error.to_string())),
+        }
+    }
+
+    /// The session it belongs to.
+    pub fn session(&self) -> &Session {
+        &self.0.call.session
+    }
+
+    /// The id of that session.
+    pub fn session_id(&self) -> SessionId {
+        self.session().id()
+    }
+
+    /// What layers in front, and [`Authenticate`](crate::Authenticate), have left on the HTTP request.
+    pub fn extensions(&self) -> &Extensions {
+        &self.0.parts.extensions
+    }
+
+    /// The headers of the HTTP request.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.parts.headers
+    }
+
+    /// Sends a notification ahead of the answer, on the stream of this request (D-04). Waits while its queue is
+    /// full; nobody else waits with it. If the client has left, it is dropped (D-12).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`]: the request has its answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while waiting, nothing was sent.
+    pub async fn notify<P: Serialize + ?Sized>(
+        &self,
+        method: &str,
+        params: Option<&P>,
+    ) -> Result<(), SendError> {
+        let event = notification(method, params)?;
+        let Call { session, key, signal } = &self.0.call;
+        session
+            .send_with(|machine, now| match machine.notify(now, *key, &event) {
+                Err(SendError::Full) => Err(Some(Arc::clone(signal))),
+                sent => Ok(sent),
+            })
+            .await
+    }
+
+    /// Reports progress, if the client asked for it with a token (F-13). A value that does not exceed the last
+    /// one is not reported (F-14).
+    ///
+    /// # Errors
+    ///
+    /// As [`RequestContext::notify`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while waiting, nothing was sent.
+    pub async fn progress(
+        &self,
+        progress: f64,
+        total: Option<f64>,
+        message: Option<&str>,
+    ) -> Result<(), SendError> {
+        let Some(progress_token) = self.progress_token() else { return Ok(()) };
+        let Call { session, key, .. } = &self.0.call;
+        if !session.with(|machine, _| machine.accept_progress(*key, progress)) {
+            return Ok(());
+        }
+        let params = Progress { progress_token, progress, total, message };
+        self.notify("notifications/progress", Some(&params)).await
+    }
+
+    /// Whether the client wants progress.
+    pub fn wants_progress(&self) -> bool {
+        self.progress_token().is_some()
+    }
+
+    /// Asks the client, on the stream of this request (F-22), and waits for its reply, `timeout` at the most.
+    /// Dropped or timed out, it tells the client to stop (F-24).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: the client's own error, an undeclared capability, no stream, a timeout, the end.
+    pub async fn request<P: Serialize + ?Sized>(
+        &self,
+        method: &str,
+        params: Option<&P>,
+        timeout: Duration,
+    ) -> Result<Json, RequestError> {
+        let params = params.map(Json::new).transpose().map_err(|_: RpcError| SendError::Invalid)?;
+        let Call { session, key, signal } = &self.0.call;
+        let id = session
+            .send_with(|machine, now| match machine.request(now, *key, method, params.as_ref(), timeout) {
+                Err(RequestError::Send(SendError::Full)) => Err(Some(Arc::clone(signal))),
+                sent => Ok(sent),
+            })
+            .await?;
+        let waiting = Waiting { call: &self.0.call, id };
+        session
+            .send_with(|machine, _| machine.poll_outbound(waiting.id).ok_or_else(|| Some(Arc::clone(signal))))
+            .await
+    }
+
+    /// Waits until the handler should stop, and says why. After [`CancelReason::Terminated`] there is a little
+    /// time left to answer; otherwise nobody waits for the answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing.
+    pub async fn cancelled(&self) -> CancelReason {
+        loop {
+            let (status, changed) = self.0.call.status();
+            match status {
+                crate::Status { cancelled: Some(reason), .. } => return reason,
+                crate::Status { abandoned: true, .. } => return CancelReason::Answered,
+                crate::Status { cancelled: None, abandoned: false } => changed.await,
+            }
+        }
+    }
+
+    /// Whether the handler should stop, without waiting.
+    pub fn is_cancelled(&self) -> Option<CancelReason> {
+        self.cancelled().now_or_never()
+    }
+
+    /// Waits until the endpoint shuts down or the session ends: a hint to come to an end, before anything is
+    /// cancelled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing.
+    pub async fn draining(&self) {
+        let Call { session, signal, .. } = &self.0.call;
+        session
+            .send_with(|machine, _| match machine.reason() {
+                Some(_) => Ok(()),
+                None => Err(Some(Arc::clone(signal))),
+            })
+            .await;
+    }
+
+    /// Whether the endpoint shuts down or the session ends.
+    pub fn is_draining(&self) -> bool {
+        self.draining().now_or_never().is_some()
+    }
+
+    fn progress_token(&self) -> Option<&RawValue> {
+        let token = self.0.progress_token.get_or_init(|| {
+            let params: ParamsWithMeta<'_> = self.raw_params()?.borrow().ok()?;
+            let token = params.meta?.progress_token?;
+            RequestId::from_json(token.get()).map(|_| token.to_owned()) // a string or an integer (F-12)
+        });
+        token.as_deref()
+    }
+}
+
+/// A request to the client whose reply is waited for.
+struct Waiting<'a> {
+    call: &'a Call,
+    id: OutboundId,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.call.session.with(|machine, now| machine.abandon_request(now, self.id));
+    }
+}

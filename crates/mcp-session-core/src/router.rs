@@ -1,0 +1,122 @@
+//! [`Router`]: a [`Handler`] made of functions, one per method.
+
+use std::{collections::HashMap, fmt, future::Future, sync::Arc};
+
+use futures::{FutureExt, future::BoxFuture};
+use serde::Serialize;
+
+use crate::{
+    Handler, InitializeRequest, InitializeResult, Json, Notification, RequestContext, RpcError, Session,
+};
+
+type RequestFn = Arc<dyn Fn(RequestContext) -> BoxFuture<'static, Result<Json, RpcError>> + Send + Sync>;
+type NotificationFn = Arc<dyn Fn(Notification, Session) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// A [`Handler`] made of functions, one per method. An unknown method is answered with -32601 (A-18), an unknown
+/// notification ignored.
+///
+/// ```
+/// use mcp_session_core::{RequestContext, Router, RpcError};
+/// use serde_json::{Value, json};
+///
+/// let router = Router::new("greeter", "0.1.0")
+///     .capabilities(json!({ "tools": {} }))
+///     .request("tools/list", |_| async { Ok(json!({ "tools": [] })) })
+///     .request("tools/call", |cx: RequestContext| async move {
+///         let params: Value = cx.params()?;
+///         match params["name"].as_str() {
+///             Some("greet") => Ok(json!({ "content": [{ "type": "text", "text": "hello" }] })),
+///             _ => Err(RpcError::invalid_params("unknown tool")),
+///         }
+///     });
+/// # let _ = router;
+/// ```
+#[derive(Clone)]
+pub struct Router {
+    initialize: InitializeResult,
+    requests: HashMap<String, RequestFn>,
+    notifications: HashMap<String, NotificationFn>,
+}
+
+impl Router {
+    /// A server of this name and version, which can nothing yet but `initialize` and `ping`.
+    pub fn new(name: &str, version: &str) -> Self {
+        Self {
+            initialize: InitializeResult::new(name, version),
+            requests: HashMap::new(),
+            notifications: HashMap::new(),
+        }
+    }
+
+    /// What `initialize` says the server can do.
+    #[must_use]
+    pub fn capabilities(mut self, capabilities: impl Into<Json>) -> Self {
+        self.initialize = self.initialize.capabilities(capabilities);
+        self
+    }
+
+    /// What `initialize` tells the model.
+    #[must_use]
+    pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
+        self.initialize = self.initialize.instructions(instructions);
+        self
+    }
+
+    /// Answers requests of this method. The result has to serialize as an object. A second function for the same
+    /// method replaces the first.
+    #[must_use]
+    pub fn request<F, Fut, R>(mut self, method: &str, answer: F) -> Self
+    where
+        F: Fn(RequestContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, RpcError>> + Send + 'static,
+        R: Serialize + 'static,
+    {
+        let answer: RequestFn = Arc::new(move |cx| {
+            let answer = answer(cx);
+            async move { Json::new(&answer.await?) }.boxed()
+        });
+        self.requests.insert(method.to_owned(), answer);
+        self
+    }
+
+    /// Takes notifications of this method.
+    #[must_use]
+    pub fn notification<F, Fut>(mut self, method: &str, take: F) -> Self
+    where
+        F: Fn(Notification, Session) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let take: NotificationFn = Arc::new(move |notification, session| take(notification, session).boxed());
+        self.notifications.insert(method.to_owned(), take);
+        self
+    }
+}
+
+impl Handler for Router {
+    async fn initialize(&self, _: InitializeRequest) -> Result<InitializeResult, RpcError> {
+        Ok(self.initialize.clone())
+    }
+
+    async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
+        match self.requests.get(cx.method()) {
+            Some(answer) => answer(cx).await,
+            None => Err(RpcError::method_not_found(cx.method())),
+        }
+    }
+
+    async fn notification(&self, notification: Notification, session: Session) {
+        if let Some(take) = self.notifications.get(&notification.method) {
+            take(notification, session).await;
+        }
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router")
+            .field("initialize", &self.initialize)
+            .field("requests", &self.requests.keys())
+            .field("notifications", &self.notifications.keys())
+            .finish()
+    }
+}

@@ -1,0 +1,310 @@
+//! Who is served: [`AllowedHosts`], [`AllowedOrigins`], [`Authenticate`].
+
+use std::fmt;
+
+use http::{
+    HeaderMap, HeaderValue, Uri,
+    header::{HOST, ORIGIN},
+    request::Parts,
+    uri::Authority,
+};
+
+use crate::error::Rejection;
+
+/// The names of this machine for itself.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// An entry for a list of hosts or origins cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{entry:?} is not {expected}")]
+pub struct InvalidEntry {
+    entry: String,
+    expected: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct HostRule {
+    host: String,
+    /// `None`: any port.
+    port: Option<u16>,
+}
+
+impl HostRule {
+    fn matches(&self, host: &str, port: Option<u16>) -> bool {
+        self.host.eq_ignore_ascii_case(host) && (self.port.is_none() || self.port == port)
+    }
+}
+
+/// Which `Host` (or HTTP/2 `:authority`) values are served. Anything else gets 403 (B-07).
+///
+/// This is what stops a web page from reaching a server on the visitor's own machine through a name that the
+/// page's owner points at 127.0.0.1 (DNS rebinding).
+///
+/// ```
+/// use mcp_session_core::AllowedHosts;
+///
+/// let mut hosts = AllowedHosts::default(); // localhost, 127.0.0.1, [::1], on any port
+/// assert!(hosts.allows("localhost:8000"));
+/// assert!(!hosts.allows("mcp.example.com"));
+/// hosts.allow("mcp.example.com:8443")?;
+/// assert!(hosts.allows("MCP.example.com:8443"));
+/// assert!(!hosts.allows("mcp.example.com:80"));
+/// # Ok::<(), mcp_session_core::InvalidEntry>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedHosts {
+    any: bool,
+    rules: Vec<HostRule>,
+}
+
+impl Default for AllowedHosts {
+    fn default() -> Self {
+        let rules = LOOPBACK.map(|host| HostRule { host: host.to_owned(), port: None });
+        Self { any: false, rules: rules.into() }
+    }
+}
+
+impl AllowedHosts {
+    /// Any host. For a server behind a proxy that checks.
+    pub fn any() -> Self {
+        Self { any: true, rules: Vec::new() }
+    }
+
+    /// Adds a host such as `mcp.example.com` (any port) or `mcp.example.com:8443` (this one).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEntry`] if that is not a host.
+    pub fn allow(&mut self, host: &str) -> Result<&mut Self, InvalidEntry> {
+        let invalid = || InvalidEntry {
+            entry: host.to_owned(),
+            expected: "a host such as mcp.example.com or mcp.example.com:8443",
+        };
+        let (host, port) = split(host).ok_or_else(invalid)?;
+        self.rules.push(HostRule { host, port });
+        Ok(self)
+    }
+
+    /// Whether a request for this host is served.
+    pub fn allows(&self, host: &str) -> bool {
+        self.any
+            || split(host).is_some_and(|(host, port)| self.rules.iter().any(|rule| rule.matches(&host, port)))
+    }
+}
+
+/// Which `Origin` values are served. Anything else gets 403 (B-05).
+///
+/// ```
+/// use mcp_session_core::AllowedOrigins;
+///
+/// let mut origins = AllowedOrigins::default(); // http and https on loopback names, any port
+/// assert!(origins.allows("http://localhost:5173"));
+/// assert!(!origins.allows("https://app.example.com"));
+/// assert!(!origins.allows("null"));
+/// origins.allow("https://app.example.com")?;
+/// assert!(origins.allows("https://app.example.com:443")); // the default port, spelled out
+/// assert!(!origins.allows("http://app.example.com"));
+/// # Ok::<(), mcp_session_core::InvalidEntry>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedOrigins {
+    any: bool,
+    null: bool,
+    rules: Vec<(String, HostRule)>,
+}
+
+impl Default for AllowedOrigins {
+    fn default() -> Self {
+        let rule =
+            |scheme: &str, host: &str| (scheme.to_owned(), HostRule { host: host.to_owned(), port: None });
+        let rules = LOOPBACK.iter().flat_map(|host| [rule("http", host), rule("https", host)]);
+        Self { any: false, null: false, rules: rules.collect() }
+    }
+}
+
+impl AllowedOrigins {
+    /// Any origin: every web page may talk to this server.
+    pub fn any() -> Self {
+        Self { any: true, null: true, rules: Vec::new() }
+    }
+
+    /// Adds an origin such as `https://app.example.com` (its default port) or `http://localhost:5173`; `null` is
+    /// the origin of sandboxed and local pages.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEntry`] if that is not an origin.
+    pub fn allow(&mut self, origin: &str) -> Result<&mut Self, InvalidEntry> {
+        if origin == "null" {
+            self.null = true;
+            return Ok(self);
+        }
+        let (scheme, host, port) = split_origin(origin).ok_or_else(|| InvalidEntry {
+            entry: origin.to_owned(),
+            expected: "an origin such as https://app.example.com",
+        })?;
+        self.rules.push((scheme, HostRule { host, port }));
+        Ok(self)
+    }
+
+    /// Whether a request from this origin is served.
+    pub fn allows(&self, origin: &str) -> bool {
+        if self.any || (self.null && origin == "null") {
+            return true;
+        }
+        split_origin(origin).is_some_and(|(scheme, host, port)| {
+            self.rules.iter().any(|(allowed, rule)| *allowed == scheme && rule.matches(&host, port))
+        })
+    }
+}
+
+/// Why a request is not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthError {
+    /// No credential, or not a valid one: 401, with this `WWW-Authenticate` challenge (B-09).
+    Unauthorized(HeaderValue),
+    /// A valid credential that does not allow this: 403.
+    Forbidden,
+    /// The credential cannot be read: 400.
+    Malformed,
+}
+
+/// Looks at the credential of every request, after `Host` and `Origin` and before anything of MCP (B-44).
+///
+/// What it learns, such as who is calling, it can leave in `parts.extensions` for the handler to find in
+/// [`RequestContext::extensions`](crate::RequestContext::extensions). A check that has to wait for another
+/// service belongs in a layer in front of the endpoint.
+///
+/// ```
+/// use http::{HeaderValue, header::AUTHORIZATION, request::Parts};
+/// use mcp_session_core::{AuthError, Authenticate};
+///
+/// let token = |parts: &mut Parts| match parts.headers.get(AUTHORIZATION) {
+///     Some(value) if value == "Bearer secret" => Ok(()),
+///     _ => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
+/// };
+/// let (mut parts, ()) = http::Request::new(()).into_parts();
+/// assert!(token.authenticate(&mut parts).is_err());
+/// parts.headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer secret"));
+/// assert!(token.authenticate(&mut parts).is_ok());
+/// ```
+pub trait Authenticate: Send + Sync + 'static {
+    /// Lets a request in or not.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`], which becomes the HTTP response.
+    fn authenticate(&self, parts: &mut Parts) -> Result<(), AuthError>;
+}
+
+impl<F: Fn(&mut Parts) -> Result<(), AuthError> + Send + Sync + 'static> Authenticate for F {
+    fn authenticate(&self, parts: &mut Parts) -> Result<(), AuthError> {
+        self(parts)
+    }
+}
+
+impl fmt::Debug for dyn Authenticate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("dyn Authenticate")
+    }
+}
+
+/// Checks the `Host` of a request. One without any is no browser's and passes; two are an attack.
+pub(crate) fn check_host(allowed: &AllowedHosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Rejection> {
+    let mut hosts = headers.get_all(HOST).iter().map(|value| value.to_str().unwrap_or_default());
+    let authority = uri.authority().map(Authority::as_str);
+    let (first, second) = (hosts.next(), hosts.next());
+    let allows = |host: Option<&str>| host.is_none_or(|host| allowed.allows(host));
+    if second.is_none() && allows(first) && allows(authority) {
+        Ok(())
+    } else {
+        Err(Rejection::ForbiddenHost)
+    }
+}
+
+/// Checks the `Origin` of a request (B-04 to B-06).
+pub(crate) fn check_origin(allowed: &AllowedOrigins, headers: &HeaderMap) -> Result<(), Rejection> {
+    let mut origins = headers.get_all(ORIGIN).iter().map(|value| value.to_str().unwrap_or_default());
+    match (origins.next(), origins.next()) {
+        (None, _) => Ok(()),
+        (Some(origin), None) if allowed.allows(origin) => Ok(()),
+        (Some(_), _) => Err(Rejection::ForbiddenOrigin),
+    }
+}
+
+fn split(host: &str) -> Option<(String, Option<u16>)> {
+    let authority: Authority = host.parse().ok()?;
+    let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
+    let port_ok =
+        authority.port_u16().is_some() || !authority.as_str()[authority.host().len()..].contains(':');
+    (plain && port_ok).then(|| (authority.host().to_ascii_lowercase(), authority.port_u16()))
+}
+
+fn split_origin(origin: &str) -> Option<(String, String, Option<u16>)> {
+    let (scheme, rest) = origin.split_once("://")?;
+    let scheme = scheme.to_ascii_lowercase();
+    let (host, port) = split(rest)?;
+    let port = port.or(match scheme.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    });
+    Some((scheme, host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b_07_loopback_hosts_only_by_default() {
+        let hosts = AllowedHosts::default();
+        for host in ["localhost", "LOCALHOST:1", "127.0.0.1:8000", "[::1]", "[::1]:9"] {
+            assert!(hosts.allows(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example.com",
+            "localhost.evil.com",
+            "127.0.0.1.evil.com",
+            "a@localhost",
+            "localhost:x",
+            "::1",
+        ] {
+            assert!(!hosts.allows(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn b_05_b_06_origins() {
+        let mut origins = AllowedOrigins::default();
+        for origin in ["http://localhost", "https://127.0.0.1:8000", "http://[::1]:3000"] {
+            assert!(origins.allows(origin), "{origin}");
+        }
+        for origin in
+            ["", "null", "http://evil.example.com", "ftp://localhost", "localhost", "http://localhost/x"]
+        {
+            assert!(!origins.allows(origin), "{origin}");
+        }
+        origins.allow("null").unwrap();
+        assert!(origins.allows("null"));
+        assert!(origins.allow("app.example.com").is_err());
+    }
+
+    #[test]
+    fn hosts_and_origins_that_come_twice_are_refused() {
+        let mut headers = HeaderMap::new();
+        let uri = Uri::from_static("/mcp");
+        assert!(check_host(&AllowedHosts::default(), &uri, &headers).is_ok());
+        headers.append(HOST, HeaderValue::from_static("localhost"));
+        headers.append(ORIGIN, HeaderValue::from_static("http://localhost"));
+        assert!(check_host(&AllowedHosts::default(), &uri, &headers).is_ok());
+        assert!(check_origin(&AllowedOrigins::default(), &headers).is_ok());
+        headers.append(HOST, HeaderValue::from_static("localhost"));
+        headers.append(ORIGIN, HeaderValue::from_static("http://localhost"));
+        assert!(check_host(&AllowedHosts::default(), &uri, &headers).is_err());
+        assert!(check_origin(&AllowedOrigins::default(), &headers).is_err());
+        let foreign = Uri::from_static("http://evil.example.com/mcp");
+        assert!(check_host(&AllowedHosts::default(), &foreign, &HeaderMap::new()).is_err());
+    }
+}

@@ -1,0 +1,373 @@
+//! [`Session`]: a cheap handle, and the one function that locks the machine.
+
+use std::{
+    fmt,
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use event_listener::{Event, EventListener};
+use futures::{FutureExt, task::AtomicWaker};
+use serde::Serialize;
+
+use crate::{
+    ClientCapabilities, Json, Outgoing, ProtocolVersion, RpcError, SendError, SessionEvent, SessionId,
+    TerminateReason,
+    hub::{Hub, lock},
+    manager::Registry,
+    proto::{self, Changes, Phase, State, Wake, encode_event},
+    terminate::Ledger,
+    trace,
+};
+
+/// The waiters of one exchange or stream: what the machine's wakes find them by.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    /// One reader at a time carries a stream.
+    pub(crate) reader: AtomicWaker,
+    /// A handler may wait in several places at once.
+    pub(crate) handler: Event,
+}
+
+type Machine = proto::Session<Arc<Signal>>;
+
+/// A handle to a session. Cheap to clone; it does not keep the session alive.
+///
+/// ```
+/// # use mcp_session_core::{Endpoint, Router, Runtime, TerminateReason};
+/// # async fn example(endpoint: Endpoint) -> Result<(), Box<dyn std::error::Error>> {
+/// for session in endpoint.manager().sessions() {
+///     session.notify("notifications/tools/list_changed", None::<&()>).await?;
+/// }
+/// if let Some(session) = endpoint.manager().sessions().first() {
+///     let reason = session.terminate(TerminateReason::Evicted).await; // its running calls are answered first
+///     assert_eq!(reason, TerminateReason::Evicted);
+///     assert!(session.notify("notifications/tools/list_changed", None::<&()>).await.is_err());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Session(Arc<Inner>);
+
+/// What a session is made of. Public to the crate for [`Weak`] references only.
+pub(crate) struct Inner {
+    id: SessionId,
+    number: u64,
+    hub: Arc<Hub>,
+    registry: Weak<Registry>,
+    guarded: Mutex<Guarded>,
+    closed: Event,
+}
+
+impl Inner {
+    /// Tells sessions with the same deadline apart.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+struct Guarded {
+    machine: Machine,
+    /// The deadline that the driver knows.
+    armed: Option<Instant>,
+    /// Announced to the application.
+    established: bool,
+    /// Not counted as terminated yet.
+    alive: bool,
+    /// Not handled as closed yet.
+    open: bool,
+    /// The shutdown that this session takes part in.
+    ledger: Option<Arc<Ledger>>,
+}
+
+impl From<Arc<Inner>> for Session {
+    fn from(inner: Arc<Inner>) -> Self {
+        Self(inner)
+    }
+}
+
+impl Session {
+    /// A session of this machine, not yet registered.
+    pub(crate) fn new(id: SessionId, hub: Arc<Hub>, registry: Weak<Registry>, machine: Machine) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let guarded =
+            Guarded { machine, armed: None, established: false, alive: true, open: true, ledger: None };
+        Self(Arc::new(Inner {
+            id,
+            number: NUMBER.fetch_add(1, Relaxed),
+            hub,
+            registry,
+            guarded: Mutex::new(guarded),
+            closed: Event::new(),
+        }))
+    }
+
+    /// Its id. A secret: log [`SessionId::prefix`].
+    pub fn id(&self) -> SessionId {
+        self.0.id
+    }
+
+    /// The negotiated version.
+    pub fn version(&self) -> ProtocolVersion {
+        self.peek(Machine::version)
+    }
+
+    /// What the client declared at `initialize`.
+    pub fn capabilities(&self) -> ClientCapabilities {
+        self.peek(Machine::capabilities)
+    }
+
+    /// Where it stands, as its client sees it.
+    pub fn state(&self) -> State {
+        self.peek(Machine::state)
+    }
+
+    /// Sends a notification that belongs to no request, on the GET stream. Waits while that stream's queue is
+    /// full; without a GET stream the notification is dropped (D-17, D-24).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] if the session is ending.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while waiting, nothing was sent.
+    pub async fn notify<P: Serialize + ?Sized>(
+        &self,
+        method: &str,
+        params: Option<&P>,
+    ) -> Result<(), SendError> {
+        let event = notification(method, params)?;
+        self.send_with(|machine, now| match machine.notify_standalone(now, &event) {
+            Err(SendError::Full) => Err(machine.standalone_tag().cloned()),
+            sent => Ok(sent),
+        })
+        .await
+    }
+
+    /// As [`Session::notify`], without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] if the queue is full, [`SendError::Closed`] if the session is ending.
+    pub fn try_notify<P: Serialize + ?Sized>(
+        &self,
+        method: &str,
+        params: Option<&P>,
+    ) -> Result<(), SendError> {
+        let event = notification(method, params)?;
+        self.with(|machine, now| machine.notify_standalone(now, &event))
+    }
+
+    /// Terminates the session. From this moment its id answers 404; what runs in it is told to stop, answered in
+    /// any case (S5), and every stream gets its end. The first reason stands (S12).
+    ///
+    /// The future waits until nothing of the session is left, and gives the reason that stands. It need not be
+    /// awaited: dropping it changes nothing (S10).
+    pub fn terminate(
+        &self,
+        reason: TerminateReason,
+    ) -> impl Future<Output = TerminateReason> + Send + 'static {
+        self.with(|machine, now| machine.terminate(now, reason));
+        let session = self.clone();
+        async move {
+            loop {
+                let (left, closed) = session.with(|machine, _| {
+                    ((machine.phase() != Phase::Closed).then_some(()), session.0.closed.listen())
+                });
+                match left {
+                    None => return session.peek(Machine::reason).unwrap_or(reason),
+                    Some(()) => closed.await,
+                }
+            }
+        }
+    }
+
+    /// `notifications/initialized` has arrived.
+    pub(crate) fn initialized(&self) {
+        trace::session_initialized(&self.0.id);
+        self.0.hub.publish(&SessionEvent::Initialized(self.0.id));
+    }
+
+    /// The one function that locks the machine: lock, call, unlock, notify. The clock is read here.
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
+        let now = self.0.hub.runtime.now();
+        let mut guarded = lock(&self.0.guarded);
+        let result = act(&mut guarded.machine, now);
+        self.finish(guarded, now);
+        result
+    }
+
+    /// The deadline that the driver kept for this session has come.
+    pub(crate) fn fire(&self) {
+        let now = self.0.hub.runtime.now();
+        let mut guarded = lock(&self.0.guarded);
+        guarded.armed = None;
+        guarded.machine.handle_timeout(now);
+        self.finish(guarded, now);
+    }
+
+    /// Takes part in a shutdown from now on. `act` gets the machine and what is left of the session.
+    pub(crate) fn join<R>(&self, ledger: &Arc<Ledger>, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
+        let now = self.0.hub.runtime.now();
+        let mut guarded = lock(&self.0.guarded);
+        if guarded.ledger.is_none() && guarded.open {
+            ledger.enter(self.0.id, &guarded.machine, guarded.alive);
+            guarded.ledger = Some(Arc::clone(ledger));
+        }
+        let result = act(&mut guarded.machine, now);
+        self.finish(guarded, now);
+        result
+    }
+
+    fn peek<R>(&self, read: impl FnOnce(&Machine) -> R) -> R {
+        read(&lock(&self.0.guarded).machine)
+    }
+
+    fn finish(&self, mut guarded: std::sync::MutexGuard<'_, Guarded>, now: Instant) {
+        let hub = &self.0.hub;
+        let changes = guarded.machine.take_changes();
+
+        let created = !guarded.established && guarded.machine.is_established();
+        let died = guarded.alive && guarded.machine.state() == State::Terminated;
+        let closed = guarded.open && guarded.machine.phase() == Phase::Closed;
+        guarded.established |= created;
+        let established = guarded.established;
+        guarded.alive &= !died;
+        guarded.open &= !closed;
+        // A session that is closed has nothing to wait for; one that is not may have something sooner than known.
+        let deadline = if guarded.open { guarded.machine.next_timeout() } else { None };
+        if deadline != guarded.armed {
+            hub.timers.set(&self.0, guarded.armed, deadline);
+            guarded.armed = deadline;
+        }
+        let gone = guarded.machine.phase() == Phase::Closed && guarded.machine.state() == State::Terminated;
+        let ledger = guarded.ledger.clone();
+        let version = guarded.machine.version();
+        let end = closed.then(|| End {
+            reason: guarded.machine.reason().unwrap_or(TerminateReason::Error),
+            established: guarded.machine.is_established(),
+            age: now.saturating_duration_since(guarded.machine.created()),
+        });
+        drop(guarded);
+
+        if created {
+            hub.counters.sessions_created.fetch_add(1, Relaxed);
+            trace::session_created(&self.0.id, version);
+            hub.publish(&SessionEvent::Created(self.0.id));
+        }
+        if died {
+            hub.counters.sessions.fetch_sub(1, Relaxed);
+            hub.counters.sessions_terminated.fetch_add(u64::from(established), Relaxed);
+        }
+        hub.counters.add(&changes.tally);
+        if let Some(ledger) = &ledger {
+            ledger.add(&changes.tally);
+        }
+        wake(changes);
+        if gone {
+            if let Some(registry) = self.0.registry.upgrade() {
+                registry.remove(&self.0.id);
+            }
+        }
+        if let Some(end) = end {
+            self.ended(end, ledger);
+        }
+    }
+
+    /// Nothing of the session is left: tells whoever wants to know, once.
+    fn ended(&self, end: End, ledger: Option<Arc<Ledger>>) {
+        let Inner { id, hub, closed, .. } = &*self.0;
+        closed.notify(usize::MAX);
+        let id = *id;
+        let leave = move |failure: Option<&'static str>| {
+            if let Some(ledger) = ledger {
+                ledger.leave(id, failure);
+            }
+        };
+        if !end.established {
+            return leave(None); // to the application it never existed (C-20)
+        }
+        trace::session_terminated(&id, end.reason, end.age);
+        hub.publish(&SessionEvent::Terminated(id, end.reason));
+        let hook = AssertUnwindSafe(hub.handler.clone().terminated(self.clone(), end.reason)).catch_unwind();
+        run(hub, async move {
+            let failure = hook.await.err().map(|_| "the `terminated` hook panicked");
+            if let Some(why) = failure {
+                trace::session_failed(&id, why);
+            }
+            leave(failure);
+        });
+    }
+
+    /// Tries until there is space. `attempt` gives the result, or the waiters to wait with.
+    pub(crate) async fn send_with<R>(
+        &self,
+        mut attempt: impl FnMut(&mut Machine, Instant) -> Result<R, Option<Arc<Signal>>>,
+    ) -> R {
+        loop {
+            let space: Option<EventListener> = match self.with(|machine, now| {
+                // The listener is made under the lock: what frees space afterwards finds it.
+                attempt(machine, now).map_err(|signal| signal.map(|signal| signal.handler.listen()))
+            }) {
+                Ok(result) => return result,
+                Err(listener) => listener,
+            };
+            if let Some(space) = space {
+                space.await;
+            }
+        }
+    }
+}
+
+struct End {
+    reason: TerminateReason,
+    established: bool,
+    age: std::time::Duration,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&self.0.id).finish()
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+fn wake(changes: Changes<Arc<Signal>>) {
+    for wake in changes.into_wakes() {
+        match wake {
+            Wake::Reader(signal) => signal.reader.wake(),
+            Wake::Handler(signal) => {
+                signal.handler.notify(usize::MAX);
+            }
+        }
+    }
+}
+
+/// Runs `work` here if it is ready at once, else as a task.
+pub(crate) fn run(hub: &Hub, work: impl Future<Output = ()> + Send + 'static) {
+    let mut work = work.boxed();
+    if work.as_mut().now_or_never().is_none() {
+        hub.runtime.spawn(work);
+    }
+}
+
+/// A whole notification, as an event.
+pub(crate) fn notification<P: Serialize + ?Sized>(
+    method: &str,
+    params: Option<&P>,
+) -> Result<bytes::Bytes, SendError> {
+    let params = params.map(Json::new).transpose().map_err(|_: RpcError| SendError::Invalid)?;
+    Ok(encode_event(None, &Outgoing::Notification { method, params: params.as_ref() }))
+}

@@ -1,0 +1,49 @@
+//! [`Stats`]: what can be seen from outside at any moment.
+
+use serde::Serialize;
+
+use crate::{SessionId, ShutdownPhase, TerminateReason};
+
+/// A snapshot of an endpoint: a dozen atomic reads, cheap enough for every second and every probe (S15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Where shutdown stands.
+    pub phase: ShutdownPhase,
+    /// Sessions alive.
+    pub sessions: u64,
+    /// Requests that are owed an answer.
+    pub exchanges: u64,
+    /// Open streams, POST and GET.
+    pub streams: u64,
+    /// Sessions ever created.
+    pub sessions_created: u64,
+    /// Sessions ever terminated.
+    pub sessions_terminated: u64,
+    /// Requests ever admitted: the sum of the next four and of those not handed over yet.
+    pub exchanges_admitted: u64,
+    /// Requests answered by their handlers.
+    pub exchanges_answered: u64,
+    /// Requests answered by the session, because their handler did not in time.
+    pub exchanges_synthesized: u64,
+    /// Requests that their client cancelled.
+    pub exchanges_cancelled: u64,
+    /// Requests whose answer could not be handed over in time.
+    pub exchanges_forced: u64,
+    /// Streams that ended properly, or whose client had left.
+    pub streams_ended: u64,
+    /// Streams that were cut.
+    pub streams_cut: u64,
+}
+
+/// What happens to sessions, for the application: see [`SessionManager::events`](crate::SessionManager::events).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// `initialize` was answered with a result.
+    Created(SessionId),
+    /// `notifications/initialized` has arrived.
+    Initialized(SessionId),
+    /// The session has ended, for this reason.
+    Terminated(SessionId, TerminateReason),
+}

@@ -1,0 +1,267 @@
+//! The terminate protocol for a whole endpoint: [`Shutdown`], its phases, its policy and its report.
+//!
+//! Each session ends by itself, along the deadlines it is given (`proto::Session::drain`). What is here gives the
+//! deadlines, counts what is left, and says when the next phase has come.
+
+mod ledger;
+mod policy;
+mod report;
+
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use event_listener::{Event, EventListener};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, select},
+};
+
+pub(crate) use ledger::Ledger;
+use policy::Deadlines;
+pub use policy::{ShutdownPhase, ShutdownPolicy};
+pub use report::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals};
+
+use crate::{TerminateReason, hub::lock, manager::Registry, proto::Phase, trace};
+
+/// A shutdown under way. It can be awaited by many, tightened and escalated; dropping it changes nothing (S10).
+///
+/// ```
+/// # use mcp_session_core::{Endpoint, ShutdownPolicy};
+/// # use std::time::Duration;
+/// # async fn example(endpoint: Endpoint) {
+/// let shutdown = endpoint.shutdown(ShutdownPolicy::default());
+/// assert!(!endpoint.is_ready());
+/// // Somebody is in a hurry: the same shutdown, with less time.
+/// let hurried = endpoint.shutdown(ShutdownPolicy { drain: Duration::from_secs(1), ..Default::default() });
+/// let report = shutdown.await;
+/// assert_eq!(report, hurried.await); // one outcome
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Shutdown {
+    registry: Arc<Registry>,
+    progress: Arc<Progress>,
+}
+
+/// What the task of a shutdown and its handles share.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    policy: ShutdownPolicy,
+    begun: Instant,
+    state: Mutex<State>,
+    /// The deadlines were changed, or the report is there.
+    changed: Event,
+    ledger: Arc<Ledger>,
+}
+
+#[derive(Debug)]
+struct State {
+    deadlines: Deadlines,
+    /// The deadlines have changed since sessions were told.
+    stale: bool,
+    report: Option<ShutdownReport>,
+}
+
+impl Progress {
+    pub(crate) fn new(now: Instant, policy: ShutdownPolicy) -> Self {
+        let state = State { deadlines: Deadlines::new(now, &policy), stale: false, report: None };
+        Self { policy, begun: now, state: Mutex::new(state), changed: Event::new(), ledger: Arc::default() }
+    }
+
+    /// Deadlines only ever come closer (S10).
+    pub(crate) fn tighten(&self, now: Instant, policy: ShutdownPolicy) {
+        self.tighten_to(Deadlines::new(now, &policy));
+    }
+
+    fn tighten_to(&self, tighter: Deadlines) {
+        {
+            let mut state = lock(&self.state);
+            state.deadlines = state.deadlines.min(tighter);
+            state.stale = true;
+        }
+        self.changed.notify(usize::MAX);
+    }
+
+    fn deadlines(&self) -> Deadlines {
+        lock(&self.state).deadlines
+    }
+
+    /// The report, or the wait for it.
+    fn report(&self) -> Result<ShutdownReport, EventListener> {
+        let state = lock(&self.state);
+        state.report.clone().ok_or_else(|| self.changed.listen())
+    }
+}
+
+impl Shutdown {
+    pub(crate) fn new(registry: Arc<Registry>, progress: Arc<Progress>) -> Self {
+        Self { registry, progress }
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> ShutdownPhase {
+        self.registry.phase()
+    }
+
+    /// When it is over at the latest. Moves closer only.
+    pub fn ceiling(&self) -> Instant {
+        self.progress.deadlines().close
+    }
+
+    /// Gives it less time: from now on no phase lasts longer than `policy` says. More time than before is not given.
+    pub fn tighten(&self, policy: ShutdownPolicy) {
+        self.progress.tighten(self.registry.hub.runtime.now(), policy);
+    }
+
+    /// Ends the present phase now: what a second signal does. From LameDuck or Draining to Cancelling, from
+    /// Cancelling to Finishing, from Finishing to Closed.
+    pub fn escalate(&self) {
+        let now = self.registry.hub.runtime.now();
+        let escalated = self.progress.policy.after(self.phase());
+        self.progress.tighten_to(Deadlines::new(now, &escalated));
+    }
+
+    /// Waits for the report.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels the wait, not the work.
+    pub fn wait(&self) -> impl Future<Output = ShutdownReport> + Send + 'static {
+        let progress = Arc::clone(&self.progress);
+        async move {
+            loop {
+                match progress.report() {
+                    Ok(report) => return report,
+                    Err(changed) => changed.await,
+                }
+            }
+        }
+    }
+}
+
+impl IntoFuture for Shutdown {
+    type Output = ShutdownReport;
+    type IntoFuture = BoxFuture<'static, ShutdownReport>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.wait().boxed()
+    }
+}
+
+impl fmt::Debug for Shutdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shutdown").field("phase", &self.phase()).finish_non_exhaustive()
+    }
+}
+
+/// Starts the work. From the first moment the endpoint is not ready.
+pub(crate) fn start(registry: &Arc<Registry>, progress: &Arc<Progress>) {
+    let task = Task {
+        registry: Arc::clone(registry),
+        progress: Arc::clone(progress),
+        times: PhaseTimes::default(),
+        entered: progress.begun,
+    };
+    registry.set_phase(ShutdownPhase::LameDuck);
+    trace::shutdown_phase(ShutdownPhase::LameDuck, &registry.stats());
+    registry.hub.runtime.spawn(task.run().boxed());
+}
+
+/// The work of a shutdown.
+struct Task {
+    registry: Arc<Registry>,
+    progress: Arc<Progress>,
+    times: PhaseTimes,
+    entered: Instant,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let ledger = Arc::clone(&self.progress.ledger);
+        self.wait(|| false, |deadlines| deadlines.drain).await;
+
+        self.enter(ShutdownPhase::Draining);
+        self.drain_sessions();
+        self.wait(|| ledger.running() == 0, |deadlines| deadlines.cancel).await;
+
+        if ledger.running() > 0 {
+            self.enter(ShutdownPhase::Cancelling);
+            self.wait(|| ledger.running() == 0, |deadlines| deadlines.finish).await;
+        }
+
+        self.enter(ShutdownPhase::Finishing);
+        let now = self.registry.hub.runtime.now();
+        self.progress.tighten_to(Deadlines::new(now, &self.progress.policy.after(ShutdownPhase::Cancelling)));
+        self.drain_sessions();
+        self.wait(|| ledger.open() == 0, |deadlines| deadlines.close).await;
+
+        self.close_sessions();
+        self.enter(ShutdownPhase::Closed);
+        let took = self.entered.saturating_duration_since(self.progress.begun);
+        let report = ledger.report(self.times, took);
+        lock(&self.progress.state).report = Some(report);
+        self.progress.changed.notify(usize::MAX);
+    }
+
+    fn enter(&mut self, phase: ShutdownPhase) {
+        let now = self.registry.hub.runtime.now();
+        self.times.add(self.registry.phase(), now.saturating_duration_since(self.entered));
+        self.entered = now;
+        self.registry.set_phase(phase);
+        trace::shutdown_phase(phase, &self.registry.stats());
+    }
+
+    /// Gives every session the present deadlines. The first time, it counts what is live in it.
+    fn drain_sessions(&self) {
+        let deadlines = {
+            let mut state = lock(&self.progress.state);
+            state.stale = false;
+            state.deadlines
+        };
+        for session in self.registry.sessions() {
+            session.join(&self.progress.ledger, |machine, now| machine.drain(now, &deadlines.schedule(now)));
+        }
+    }
+
+    /// Ends what is left by force. From here on every id answers 404 (S2).
+    fn close_sessions(&self) {
+        let ledger = &self.progress.ledger;
+        for session in self.registry.sessions() {
+            let unread = session.join(ledger, |machine, now| {
+                let unread = machine.phase() != Phase::Closed;
+                machine.close(now, TerminateReason::Shutdown);
+                unread
+            });
+            if unread {
+                let why = "its client did not read to the end in time";
+                trace::session_failed(&session.id(), why);
+                ledger.fail(session.id(), why);
+            }
+        }
+    }
+
+    /// Waits until `done` or the deadline, which others may move closer meanwhile.
+    async fn wait(&self, done: impl Fn() -> bool, deadline: impl Fn(&Deadlines) -> Instant) {
+        let Progress { state, changed, ledger, .. } = &*self.progress;
+        let runtime = &self.registry.hub.runtime;
+        loop {
+            let (tightened, progressed) = (changed.listen(), ledger.changed.listen());
+            let (stale, at) = {
+                let state = lock(state);
+                (state.stale, deadline(&state.deadlines))
+            };
+            if stale && self.registry.phase() >= ShutdownPhase::Draining {
+                self.drain_sessions();
+                continue;
+            }
+            if done() || runtime.now() >= at {
+                return;
+            }
+            select(runtime.sleep_until(at), select(tightened, progressed)).await;
+        }
+    }
+}

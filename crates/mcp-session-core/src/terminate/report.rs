@@ -1,0 +1,133 @@
+//! [`ShutdownReport`]: what a shutdown found and what became of it.
+
+use std::{fmt, time::Duration};
+
+use serde::{Serialize, Serializer};
+
+use super::ShutdownPhase;
+
+/// What became of requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ExchangeTotals {
+    /// Those whose reply was owed when the shutdown began: the sum of the others.
+    pub total: u64,
+    /// Answered by their handlers.
+    pub answered: u64,
+    /// Answered with an error by the session, because the handler did not in time.
+    pub synthesized: u64,
+    /// Cancelled by their client.
+    pub cancelled: u64,
+    /// Their answer could not be handed over in time.
+    pub forced: u64,
+}
+
+/// What became of streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StreamTotals {
+    /// Those open when the shutdown began, and those that running requests opened after: the sum of the others.
+    pub total: u64,
+    /// Ended properly, or their client had left.
+    pub ended: u64,
+    /// Cut: their client did not read them to the end in time.
+    pub cut: u64,
+}
+
+/// How long each phase took. Serialized as milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PhaseTimes {
+    /// Not ready, everything served.
+    #[serde(rename = "lame_duck_ms", serialize_with = "milliseconds")]
+    pub lame_duck: Duration,
+    /// Running requests went on.
+    #[serde(rename = "draining_ms", serialize_with = "milliseconds")]
+    pub draining: Duration,
+    /// Handlers were told to stop.
+    #[serde(rename = "cancelling_ms", serialize_with = "milliseconds")]
+    pub cancelling: Duration,
+    /// What was queued left.
+    #[serde(rename = "finishing_ms", serialize_with = "milliseconds")]
+    pub finishing: Duration,
+}
+
+impl PhaseTimes {
+    pub(super) fn add(&mut self, phase: ShutdownPhase, time: Duration) {
+        match phase {
+            ShutdownPhase::LameDuck => self.lame_duck += time,
+            ShutdownPhase::Draining => self.draining += time,
+            ShutdownPhase::Cancelling => self.cancelling += time,
+            ShutdownPhase::Finishing => self.finishing += time,
+            ShutdownPhase::Running | ShutdownPhase::Closed => {}
+        }
+    }
+}
+
+/// A session whose end was not clean, although everybody else's was (S8).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[non_exhaustive]
+pub struct Failure {
+    /// The first digits of its id.
+    pub session: String,
+    /// What went wrong.
+    pub reason: &'static str,
+}
+
+/// What a shutdown found and what became of it (S9). `Display` is a short table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Sessions alive when it began.
+    pub sessions: u64,
+    /// Requests.
+    pub exchanges: ExchangeTotals,
+    /// Streams.
+    pub streams: StreamTotals,
+    /// Sessions that did not end cleanly.
+    pub failures: Vec<Failure>,
+    /// Time per phase.
+    pub phases: PhaseTimes,
+    /// Time in all. Serialized as milliseconds.
+    #[serde(rename = "took_ms", serialize_with = "milliseconds")]
+    pub took: Duration,
+}
+
+impl ShutdownReport {
+    /// Whether every request got an answer that was handed over, and every stream its end.
+    pub fn is_clean(&self) -> bool {
+        self.exchanges.forced == 0 && self.streams.cut == 0 && self.failures.is_empty()
+    }
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sessions, exchanges, streams, failures, phases, took } = self;
+        let ms = |time: &Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
+        writeln!(
+            f,
+            "shutdown    {:>12}   {}",
+            ms(took),
+            if self.is_clean() { "clean" } else { "not clean" }
+        )?;
+        writeln!(f, "sessions    {sessions:>12}")?;
+        writeln!(
+            f,
+            "exchanges   {:>12}   answered {}, synthesized {}, cancelled {}, forced {}",
+            exchanges.total, exchanges.answered, exchanges.synthesized, exchanges.cancelled, exchanges.forced
+        )?;
+        writeln!(f, "streams     {:>12}   ended {}, cut {}", streams.total, streams.ended, streams.cut)?;
+        writeln!(f, "lame duck   {:>12}", ms(&phases.lame_duck))?;
+        writeln!(f, "draining    {:>12}", ms(&phases.draining))?;
+        writeln!(f, "cancelling  {:>12}", ms(&phases.cancelling))?;
+        write!(f, "finishing   {:>12}", ms(&phases.finishing))?;
+        for failure in failures {
+            write!(f, "\nfailed      {:>12}   {}", failure.session, failure.reason)?;
+        }
+        Ok(())
+    }
+}
+
+fn milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((time.as_secs_f64() * 1e6).round() / 1e3)
+}

@@ -1,0 +1,247 @@
+//! What a request says beside its body: media types, the session, the version. And the body, bounded.
+
+use std::{fmt::Display, pin::pin, task::Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures::future::{Either, poll_fn, select};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http_body::Body;
+
+use crate::{Config, ProtocolVersion, Runtime, SessionId, error::Rejection};
+
+/// The session header (E-01). Names of headers are matched without regard to case (B-11).
+pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+
+/// The first revision without sessions. Dates compare as text.
+const FIRST_MODERN: &str = "2026-07-28";
+
+/// `Accept` of a POST: it has to cover both forms of the answer (B-14).
+pub(crate) fn check_post_accept(headers: &HeaderMap) -> Result<(), Rejection> {
+    if accepts(headers, JSON) && accepts(headers, EVENTS) {
+        Ok(())
+    } else {
+        Err(Rejection::NotAcceptable("application/json and text/event-stream"))
+    }
+}
+
+/// `Accept` of a GET (B-31).
+pub(crate) fn check_get_accept(headers: &HeaderMap) -> Result<(), Rejection> {
+    if accepts(headers, EVENTS) { Ok(()) } else { Err(Rejection::NotAcceptable("text/event-stream")) }
+}
+
+/// `Content-Type` of a POST: exactly JSON, parameters aside (B-15).
+pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let is_json = |value: &HeaderValue| {
+        let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+        essence.trim().eq_ignore_ascii_case(JSON)
+    };
+    match (types.next(), types.next()) {
+        (Some(value), None) if is_json(value) => Ok(()),
+        _ => Err(Rejection::UnsupportedMediaType),
+    }
+}
+
+/// Whether `Accept` covers a media type: by name, by `type/*` or `*/*`, unless with `q=0`.
+fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
+    // Without the header nothing is covered: the protocol's clients must send it (B-13, B-31).
+    let mut ranges = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    let family = wanted.split('/').next().unwrap_or_default();
+    ranges.any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default();
+        let refused = parts.any(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or_default();
+            name.trim().eq_ignore_ascii_case("q") && value.trim().parse() == Ok(0.0_f32)
+        });
+        let covers = essence == "*/*"
+            || essence.eq_ignore_ascii_case(wanted)
+            || essence.strip_suffix("/*").is_some_and(|range| range.eq_ignore_ascii_case(family));
+        covers && !refused
+    })
+}
+
+/// The session that a request names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionHeader {
+    Absent,
+    /// Not an id of this server: as unknown as one that was never issued (E-12).
+    Foreign,
+    Id(SessionId),
+}
+
+/// Reads the session header, and makes sure that no header of the protocol comes twice (B-12).
+pub(crate) fn session_header(headers: &HeaderMap) -> Result<SessionHeader, Rejection> {
+    single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")?;
+    single(headers, &LAST_EVENT_ID, "Last-Event-ID")?;
+    Ok(match single(headers, &SESSION_ID, "Mcp-Session-Id")? {
+        None => SessionHeader::Absent,
+        Some(id) => match id.to_str().unwrap_or_default().parse() {
+            Ok(id) => SessionHeader::Id(id),
+            Err(_) => SessionHeader::Foreign,
+        },
+    })
+}
+
+fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    spelled: &'static str,
+) -> Result<Option<&'a HeaderValue>, Rejection> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        (_, Some(_)) => Err(Rejection::RepeatedHeader(spelled)),
+    }
+}
+
+/// The version header, where present, names a supported version (B-26). It never changes that of a session (B-29).
+pub(crate) fn check_version(headers: &HeaderMap) -> Result<(), Rejection> {
+    match headers.get(PROTOCOL_VERSION).map(|value| value.to_str().unwrap_or_default()) {
+        None => Ok(()),
+        Some(version) if ProtocolVersion::parse(version).is_some() => Ok(()),
+        Some(version) => Err(Rejection::UnsupportedVersion(version.to_owned())),
+    }
+}
+
+/// A request of a revision without sessions, by its version header, cannot be served yet: a clear error tells its
+/// client to fall back to `initialize` (G-40, G-49).
+pub(crate) fn check_era(headers: &HeaderMap) -> Result<(), Rejection> {
+    match headers.get(PROTOCOL_VERSION).map(|value| value.to_str().unwrap_or_default()) {
+        Some(version) if is_modern(version) => Err(Rejection::UnsupportedVersion(version.to_owned())),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether a version is of a revision without sessions.
+pub(crate) fn is_modern(version: &str) -> bool {
+    version.len() == FIRST_MODERN.len() && version.starts_with("20") && version >= FIRST_MODERN
+}
+
+/// Reads a body, bounded in bytes and time. A body in one piece, which is the common case, is not copied.
+pub(crate) async fn read_body<B>(body: B, config: &Config, runtime: &dyn Runtime) -> Result<Bytes, Rejection>
+where
+    B: Body,
+    B::Error: Display,
+{
+    if body.size_hint().lower() > config.body_limit as u64 {
+        return Err(Rejection::PayloadTooLarge);
+    }
+    let mut collect = pin!(collect(body, config.body_limit));
+    // Most bodies are there already: a timer is made only for one that is not.
+    if let Poll::Ready(collected) = poll_fn(|cx| Poll::Ready(collect.as_mut().poll(cx))).await {
+        return collected;
+    }
+    let deadline = runtime.sleep_until(runtime.now() + config.body_timeout);
+    match select(collect, deadline).await {
+        Either::Left((collected, _)) => collected,
+        Either::Right(((), _)) => Err(Rejection::BodyTimeout),
+    }
+}
+
+async fn collect<B>(body: B, limit: usize) -> Result<Bytes, Rejection>
+where
+    B: Body,
+    B::Error: Display,
+{
+    let mut body = pin!(body);
+    let mut first: Option<Bytes> = None;
+    let mut all = BytesMut::new();
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let frame = frame.map_err(|error| Rejection::BodyIncomplete(error.to_string()))?;
+        let Ok(mut data) = frame.into_data() else { continue };
+        let length = data.remaining();
+        let data = data.copy_to_bytes(length);
+        let so_far = first.as_ref().map_or(all.len(), Bytes::len);
+        if so_far + data.len() > limit {
+            return Err(Rejection::PayloadTooLarge);
+        }
+        match first.take() {
+            None if all.is_empty() => first = Some(data),
+            None => all.extend_from_slice(&data),
+            Some(begin) => {
+                all.extend_from_slice(&begin);
+                all.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| all.freeze()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accept(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn b_14_accept_of_a_post() {
+        for ok in [
+            "application/json, text/event-stream",
+            "text/event-stream;q=0.5,application/json;q=0.9",
+            "*/*",
+            "application/*, text/*",
+            "APPLICATION/JSON , Text/Event-Stream; charset=utf-8",
+        ] {
+            assert!(check_post_accept(&accept(ok)).is_ok(), "{ok}");
+        }
+        for bad in [
+            "",
+            "application/json",
+            "text/event-stream",
+            "application/jsonx, text/event-stream",
+            "text/html, application/*",
+            "application/json, text/event-stream;q=0",
+        ] {
+            assert!(check_post_accept(&accept(bad)).is_err(), "{bad}");
+        }
+        assert!(check_post_accept(&HeaderMap::new()).is_err());
+        assert!(check_get_accept(&accept("text/event-stream")).is_ok());
+        assert!(check_get_accept(&accept("application/json")).is_err());
+    }
+
+    #[test]
+    fn b_15_content_type_is_matched_whole() {
+        for (value, ok) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/json-patch+json", false),
+            ("text/plain", false),
+            ("text/plain; application/json", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]);
+            assert_eq!(check_content_type(&headers).is_ok(), ok, "{value}");
+        }
+        assert!(check_content_type(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn b_12_repeated_protocol_headers() {
+        for name in [SESSION_ID, PROTOCOL_VERSION, LAST_EVENT_ID] {
+            let mut headers = HeaderMap::new();
+            headers.append(&name, HeaderValue::from_static("x"));
+            assert!(session_header(&headers).is_ok());
+            headers.append(&name, HeaderValue::from_static("x"));
+            assert!(matches!(session_header(&headers), Err(Rejection::RepeatedHeader(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn g_40_which_versions_are_modern() {
+        assert!(is_modern("2026-07-28"));
+        assert!(is_modern("2027-01-01"));
+        for legacy in ["2025-11-25", "2024-11-05", "garbage", "", "DRAFT-2026"] {
+            assert!(!is_modern(legacy), "{legacy}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! [`TestBed`]: what a runtime must offer so that the suite can be run on it.
+
+use std::sync::Arc;
+
+use mcp_session_core::Runtime;
+
+use crate::SimRuntime;
+
+/// A runtime under test, and a way for a synchronous `#[test]` to enter it.
+///
+/// A scenario is written once against `&impl TestBed` and run on every runtime. The future given to `block_on`
+/// need neither be `Send` nor `'static`, so that a scenario may borrow from its test; whatever a runtime offers
+/// for its `main` function will do, also one thread with paused time.
+///
+/// # The laws
+///
+/// 1. `runtime` returns the same runtime every time, which may be used before, during and after `block_on`.
+/// 2. While `block_on` runs, tasks run and timers fire. It may be called again, and tasks live on in between,
+///    though they need not make progress there.
+/// 3. A panic of the future comes out of `block_on`.
+///
+/// ```
+/// use std::{panic::{AssertUnwindSafe, catch_unwind}, sync::Arc, time::Instant};
+/// use mcp_session_core::{BoxFuture, Runtime};
+/// use mcp_session_testkit::{SimRuntime, TestBed};
+///
+/// /// Your runtime; this one borrows the simulation's.
+/// #[derive(Debug, Clone)]
+/// struct Mine(SimRuntime);
+///
+/// impl Runtime for Mine {
+///     fn now(&self) -> Instant {
+///         self.0.now()
+///     }
+///     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+///         self.0.sleep_until(deadline)
+///     }
+///     fn spawn(&self, task: BoxFuture<'static, ()>) {
+///         self.0.spawn(task);
+///     }
+/// }
+///
+/// struct Bed(SimRuntime);
+///
+/// impl TestBed for Bed {
+///     fn name(&self) -> &str {
+///         "mine"
+///     }
+///     fn runtime(&self) -> Arc<dyn Runtime> {
+///         Arc::new(Mine(self.0.clone()))
+///     }
+///     fn block_on<F: Future>(&self, future: F) -> F::Output {
+///         self.0.block_on(future)
+///     }
+/// }
+///
+/// let bed = Bed(SimRuntime::new(0));
+/// assert_eq!(bed.block_on(async { 6 * 7 }), 42);
+/// let failed = catch_unwind(AssertUnwindSafe(|| bed.block_on(async { panic!("a failed assertion") })));
+/// assert!(failed.is_err());
+/// ```
+pub trait TestBed {
+    /// The name of the runtime, for messages: `"sim"`, `"tokio"`.
+    fn name(&self) -> &str;
+
+    /// The runtime under test.
+    fn runtime(&self) -> Arc<dyn Runtime>;
+
+    /// Runs `future` to its end, with the tasks and timers of [`runtime`](TestBed::runtime) going on meanwhile.
+    fn block_on<F: Future>(&self, future: F) -> F::Output;
+}
+
+impl TestBed for SimRuntime {
+    fn name(&self) -> &str {
+        "sim"
+    }
+
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        Arc::new(self.clone())
+    }
+
+    #[track_caller]
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        SimRuntime::block_on(self, future)
+    }
+}

@@ -1,0 +1,273 @@
+//! [`SimRuntime`]: a single-threaded runtime in virtual time, replayable from a seed.
+
+mod executor;
+mod rng;
+mod sleep;
+
+use std::{
+    fmt,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, future::BoxFuture, task::waker};
+use mcp_session_core::Runtime;
+
+use executor::Executor;
+use sleep::Sleep;
+
+/// A [`Runtime`] without threads and without waiting: time stands still while any task can run, and jumps to
+/// the next timer when none can.
+///
+/// # Replay
+///
+/// The seed decides the order in which ready tasks run. The same program under the same seed takes the same
+/// schedule, so a failing one replays; when a run panics, its seed and virtual time go to stderr. Seed 0 is
+/// first in, first out: the plain schedule to start with. Timers of different deadlines always fire in order.
+///
+/// Only what happens on the driving thread is replayed. `spawn`, `now` and `sleep_until` work from any thread,
+/// and so does a wake, but a run does not wait for other threads: join them before going on.
+///
+/// # A test fails instead of hanging
+///
+/// When nothing is ready and no timer is set, [`block_on`](Self::block_on) panics with `deadlock: ...`. When
+/// tasks are polled 10 million times without time moving on, every driving method panics with `livelock: ...`.
+///
+/// # Who owns the tasks
+///
+/// Tasks usually hold a clone of the runtime they run on, so they would keep each other alive. Therefore the value
+/// that [`new`](Self::new) returned owns them and its clones do not: dropping it is a
+/// [`shutdown`](Self::shutdown), however many clones are left.
+///
+/// # Example
+///
+/// ```
+/// use std::{panic::catch_unwind, time::Duration};
+/// use futures::{FutureExt, future::pending};
+/// use mcp_session_core::Runtime;
+/// use mcp_session_testkit::SimRuntime;
+///
+/// let sim = SimRuntime::new(7);
+/// let hour = Duration::from_secs(3600);
+///
+/// // An hour passes at once.
+/// sim.block_on(sim.sleep_until(sim.now() + hour));
+/// assert_eq!(sim.elapsed(), hour);
+///
+/// // A task runs in the background, and a panic stays inside it.
+/// sim.spawn(async { panic!("oops") }.boxed());
+/// sim.run_until_stalled();
+/// assert_eq!(sim.panics(), ["oops"]);
+/// assert_eq!(sim.tasks(), 0);
+///
+/// // What can never finish is refused.
+/// assert!(catch_unwind(|| SimRuntime::new(7).block_on(pending::<()>())).is_err());
+/// ```
+pub struct SimRuntime {
+    executor: Arc<Executor>,
+    /// Whether dropping this value drops the tasks.
+    owner: bool,
+}
+
+impl SimRuntime {
+    /// A runtime at virtual time zero whose schedule follows from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self { executor: Arc::new(Executor::new(seed)), owner: true }
+    }
+
+    /// Sets how many polls without time moving on count as a livelock. The default is 10 million: seconds of
+    /// polling, and far more than a scenario needs at one instant.
+    ///
+    /// ```should_panic
+    /// use std::{future::poll_fn, task::Poll};
+    /// use mcp_session_testkit::SimRuntime;
+    ///
+    /// SimRuntime::new(0).with_poll_limit(1_000).block_on(poll_fn(|cx| {
+    ///     cx.waker().wake_by_ref(); // for ever busy: panics with "livelock: ..."
+    ///     Poll::<()>::Pending
+    /// }));
+    /// ```
+    #[must_use]
+    pub fn with_poll_limit(self, limit: u64) -> Self {
+        self.executor.lock().poll_limit = limit;
+        self
+    }
+
+    /// Runs `future` together with all tasks, and returns its output as soon as it has one. The other tasks stay
+    /// where they are until time is driven again.
+    ///
+    /// The future takes part in the seeded order like a task, but need neither be `Send` nor `'static`.
+    ///
+    /// # Panics
+    ///
+    /// When `future` panics; on a deadlock or a livelock; when this runtime is already being driven, that is from
+    /// inside one of its tasks (await there instead) or from a second thread.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _running = self.executor.enter();
+        let mut future = pin!(future);
+        let main = self.executor.queue_main();
+        let waker = waker(main.clone());
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            match self.executor.next_ready() {
+                Some(node) if Arc::ptr_eq(&node, &main) => {
+                    if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                        return output;
+                    }
+                }
+                Some(node) => self.executor.poll_task(&node),
+                None if self.executor.jump(None) => {}
+                None => self.executor.deadlock(),
+            }
+        }
+    }
+
+    /// Runs tasks until none is ready. Time does not move.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use mcp_session_core::Runtime;
+    /// use mcp_session_testkit::SimRuntime;
+    ///
+    /// let sim = SimRuntime::new(0);
+    /// sim.spawn(Box::pin(async {}));
+    /// sim.spawn(sim.sleep_until(sim.now() + Duration::from_secs(1)));
+    /// sim.run_until_stalled();
+    /// assert_eq!(sim.tasks(), 1); // the sleeping one
+    /// assert_eq!(sim.elapsed(), Duration::ZERO);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// On a livelock, or when this runtime is already being driven.
+    #[track_caller]
+    pub fn run_until_stalled(&self) {
+        let _running = self.executor.enter();
+        self.executor.run_ready();
+    }
+
+    /// Lets `duration` of virtual time pass: everything due on the way runs in order, at its own time, and what
+    /// that makes ready runs before time moves on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use mcp_session_core::Runtime;
+    /// use mcp_session_testkit::SimRuntime;
+    ///
+    /// let sim = SimRuntime::new(0);
+    /// sim.spawn(sim.sleep_until(sim.now() + Duration::from_millis(10)));
+    /// sim.advance(Duration::from_millis(9));
+    /// assert_eq!(sim.tasks(), 1);
+    /// sim.advance(Duration::from_millis(1));
+    /// assert_eq!(sim.tasks(), 0);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// On a livelock, or when this runtime is already being driven (inside a task, `sleep_until` instead).
+    #[track_caller]
+    pub fn advance(&self, duration: Duration) {
+        let _running = self.executor.enter();
+        let target = self.executor.lock().now + duration;
+        self.executor.run_ready();
+        while self.executor.jump(Some(target)) {
+            self.executor.run_ready();
+        }
+        self.executor.lock().move_to(target);
+    }
+
+    /// Drops every task, and from now on every task that is spawned. Destructors run here; one that panics is
+    /// stored in [`panics`](Self::panics). Repeated calls do nothing more.
+    ///
+    /// ```
+    /// use std::{future::pending, sync::Arc};
+    /// use mcp_session_core::Runtime;
+    /// use mcp_session_testkit::SimRuntime;
+    ///
+    /// let sim = SimRuntime::new(0);
+    /// let held = Arc::new(());
+    /// let (sim2, held2) = (sim.clone(), held.clone());
+    /// sim.spawn(Box::pin(async move {
+    ///     let _held = (sim2, held2);
+    ///     pending().await
+    /// }));
+    /// sim.shutdown();
+    /// assert_eq!((sim.tasks(), Arc::strong_count(&held)), (0, 1));
+    ///
+    /// sim.spawn(Box::pin(async {}));
+    /// assert_eq!(sim.tasks(), 0); // refused
+    /// ```
+    pub fn shutdown(&self) {
+        self.executor.shutdown();
+    }
+
+    /// The seed of the schedule.
+    pub fn seed(&self) -> u64 {
+        self.executor.seed
+    }
+
+    /// The virtual time that has passed since [`new`](Self::new).
+    pub fn elapsed(&self) -> Duration {
+        self.executor.elapsed()
+    }
+
+    /// The number of tasks that were spawned and have not ended. Zero at the end of a test shows that nothing
+    /// leaked.
+    pub fn tasks(&self) -> usize {
+        self.executor.lock().tasks.len()
+    }
+
+    /// The number of sleeps that were polled and neither came due nor were dropped.
+    pub fn timers(&self) -> usize {
+        self.executor.lock().timers.len()
+    }
+
+    /// The messages of the panics caught in tasks so far, in order. A test that expects none asserts that this
+    /// is empty: a panic inside a task fails nothing by itself.
+    pub fn panics(&self) -> Vec<String> {
+        self.executor.lock().panics.clone()
+    }
+}
+
+impl Runtime for SimRuntime {
+    fn now(&self) -> Instant {
+        self.executor.lock().now
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        Sleep::new(self.executor.clone(), deadline).boxed()
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.executor.spawn(task);
+    }
+}
+
+impl Clone for SimRuntime {
+    /// Another handle to the same runtime, which does not own the tasks.
+    fn clone(&self) -> Self {
+        Self { executor: self.executor.clone(), owner: false }
+    }
+}
+
+impl Drop for SimRuntime {
+    fn drop(&mut self) {
+        if self.owner {
+            self.shutdown();
+        }
+    }
+}
+
+impl fmt::Debug for SimRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimRuntime")
+            .field("seed", &self.seed())
+            .field("elapsed", &self.elapsed())
+            .field("tasks", &self.tasks())
+            .field("timers", &self.timers())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,287 @@
+//! The laws hold on the simulation, and each of them fails on a runtime with a defect planted against it.
+
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    thread,
+    time::{Duration, Instant},
+};
+
+use futures::{
+    FutureExt,
+    future::{AbortHandle, abortable, poll_fn, ready},
+};
+use mcp_session_core::{BoxFuture, Runtime};
+use mcp_session_testkit::{SimRuntime, TestBed, contract, runtime_contract};
+
+runtime_contract!(sim_fifo, SimRuntime::new(0));
+runtime_contract!(sim_seed_1, SimRuntime::new(1));
+runtime_contract!(sim_seed_max, SimRuntime::new(u64::MAX));
+// Without a defect the bed below breaks no law, so what the tests find is the defect.
+runtime_contract!(nothing_planted, planted(|_| {}));
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+#[should_panic(expected = "a sleep ended 1ms early")]
+fn never_early_finds_an_early_wake() {
+    contract::law_sleep_is_never_early(&sleep(|sim, deadline| sim.sleep_until(deadline - MS)));
+}
+
+#[test]
+#[should_panic(expected = "a sleep ended 300µs early")]
+fn never_early_finds_a_timer_that_rounds_down() {
+    contract::law_sleep_is_never_early(&sleep(|sim, deadline| {
+        let left = deadline.saturating_duration_since(sim.now());
+        sim.sleep_until(deadline - Duration::from_nanos(u64::from(left.subsec_nanos() % 1_000_000)))
+    }));
+}
+
+#[test]
+#[should_panic(expected = "a sleep ended 10ms early")]
+fn never_early_finds_a_sleep_that_trusts_every_wake() {
+    contract::law_sleep_is_never_early(&sleep(|sim, deadline| {
+        let (mut sleep, mut woken) = (sim.sleep_until(deadline), false);
+        poll_fn(move |cx| {
+            let first = !std::mem::replace(&mut woken, true);
+            if first { sleep.poll_unpin(cx) } else { Poll::Ready(()) }
+        })
+        .boxed()
+    }));
+}
+
+#[test]
+#[should_panic(expected = "a sleep of a day ended at its first poll")]
+fn never_early_finds_a_sleep_that_does_not() {
+    contract::law_sleep_is_never_early(&sleep(|_, _| ready(()).boxed()));
+}
+
+#[test]
+#[should_panic(expected = "a past deadline was pending at the first poll")]
+fn past_deadline_finds_a_sleep_that_always_yields() {
+    contract::law_past_deadline_is_ready(&sleep(|sim, deadline| {
+        let (mut sleep, mut yielded) = (sim.sleep_until(deadline), false);
+        poll_fn(move |cx| {
+            if std::mem::replace(&mut yielded, true) {
+                return sleep.poll_unpin(cx);
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .boxed()
+    }));
+}
+
+#[test]
+#[should_panic(expected = "a dropped sleep called its waker")]
+fn dropped_sleep_finds_a_timer_that_stays() {
+    contract::law_dropped_sleep_is_silent(&sleep(|sim, deadline| {
+        let (sim, mut sleep) = (sim.clone(), sim.sleep_until(deadline));
+        poll_fn(move |cx| {
+            let poll = sleep.poll_unpin(cx);
+            if poll.is_pending() {
+                let (timer, waker) = (sim.sleep_until(deadline), cx.waker().clone());
+                sim.spawn(timer.map(|()| waker.wake()).boxed());
+            }
+            poll
+        })
+        .boxed()
+    }));
+}
+
+#[test]
+#[should_panic(expected = "a detached task was dropped before its start")]
+fn spawn_detaches_finds_a_dropped_task() {
+    contract::law_spawn_detaches(&spawn(|_, task| drop(task)));
+}
+
+#[test]
+#[should_panic(expected = "a detached task was dropped")]
+fn spawn_detaches_finds_a_task_cut_short() {
+    // As a handle that cancels when its scope ends: one poll, and it is gone.
+    contract::law_spawn_detaches(&spawn(|sim, task| sim.spawn(async { _ = task.now_or_never() }.boxed())));
+}
+
+#[test]
+#[should_panic(expected = "a task spawned by a task was dropped")]
+fn spawn_detaches_finds_a_lost_nested_task() {
+    let spawned = AtomicBool::new(false);
+    contract::law_spawn_detaches(&spawn(move |sim, task| {
+        if !spawned.swap(true, Ordering::SeqCst) {
+            sim.spawn(task);
+        }
+    }));
+}
+
+#[test]
+#[should_panic(expected = "after a panic, a new task was dropped")]
+fn panic_stays_inside_finds_a_runtime_that_dies() {
+    let dead = Arc::new(AtomicBool::new(false));
+    contract::law_panic_stays_inside(&spawn(move |sim, task| {
+        if dead.load(Ordering::SeqCst) {
+            return;
+        }
+        let dead = dead.clone();
+        let task = AssertUnwindSafe(task).catch_unwind();
+        sim.spawn(task.map(move |end| dead.store(end.is_err(), Ordering::SeqCst)).boxed());
+    }));
+}
+
+#[test]
+#[should_panic(expected = "a panic took an earlier task with it")]
+fn panic_stays_inside_finds_a_lost_neighbour() {
+    let all = Arc::new(Mutex::new(Vec::<AbortHandle>::new()));
+    contract::law_panic_stays_inside(&spawn(move |sim, task| {
+        let (task, handle) = abortable(AssertUnwindSafe(task).catch_unwind());
+        all.lock().expect("one thread").push(handle);
+        let all = all.clone();
+        sim.spawn(
+            task.map(move |end| {
+                if matches!(end, Ok(Err(_))) {
+                    all.lock().expect("one thread").drain(..).for_each(|other| other.abort());
+                }
+            })
+            .boxed(),
+        );
+    }));
+}
+
+#[test]
+#[should_panic(expected = "planted by law_panic_stays_inside")]
+fn panic_stays_inside_finds_a_panic_that_comes_out() {
+    contract::law_panic_stays_inside(&spawn(|sim, mut task| {
+        // Runs a task in place for as long as it goes, without catching anything.
+        if task.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
+            sim.spawn(task);
+        }
+    }));
+}
+
+#[test]
+#[should_panic(expected = "now went backwards by 1ms")]
+fn now_finds_a_clock_that_is_corrected() {
+    let reads = AtomicU32::new(0);
+    contract::law_now_is_the_clock_of_sleep(&clock(move |sim| {
+        // As a wall clock is, once, in the middle.
+        let corrected = reads.fetch_add(1, Ordering::SeqCst) >= 500;
+        sim.now() + if corrected { Duration::ZERO } else { MS }
+    }));
+}
+
+#[test]
+#[should_panic(expected = "early")]
+fn now_finds_a_clock_that_stands_still() {
+    let base = Instant::now();
+    contract::law_now_is_the_clock_of_sleep(&clock(move |_| base));
+}
+
+#[test]
+#[should_panic(expected = "past for now, but not for sleep_until")]
+fn now_finds_a_clock_ahead_of_the_timers() {
+    contract::law_now_is_the_clock_of_sleep(&clock(|sim| sim.now() + MS));
+}
+
+#[test]
+#[should_panic(expected = "the runtime panicked on a thread of another's")]
+fn any_thread_finds_a_runtime_bound_to_its_own() {
+    let home = thread::current().id();
+    contract::law_any_thread(&spawn(move |sim, task| {
+        assert_eq!(thread::current().id(), home, "there is no reactor running on this thread");
+        sim.spawn(task);
+    }));
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn any_thread_finds_a_sleep_that_keeps_its_first_waker() {
+    contract::law_any_thread(&sleep(|sim, deadline| {
+        let (mut sleep, mut first) = (sim.sleep_until(deadline), None);
+        poll_fn(move |cx| {
+            let first = first.get_or_insert_with(|| cx.waker().clone());
+            sleep.poll_unpin(&mut Context::from_waker(first))
+        })
+        .boxed()
+    }));
+}
+
+type Now = dyn Fn(&SimRuntime) -> Instant + Send + Sync;
+type SleepUntil = dyn Fn(&SimRuntime, Instant) -> BoxFuture<'static, ()> + Send + Sync;
+type Spawn = dyn Fn(&SimRuntime, BoxFuture<'static, ()>) + Send + Sync;
+
+/// A runtime that passes everything on to the simulation, except for what a test replaces.
+struct Planted {
+    sim: SimRuntime,
+    now: Box<Now>,
+    sleep_until: Box<SleepUntil>,
+    spawn: Box<Spawn>,
+}
+
+impl Runtime for Planted {
+    fn now(&self) -> Instant {
+        (self.now)(&self.sim)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        (self.sleep_until)(&self.sim, deadline)
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        (self.spawn)(&self.sim, task);
+    }
+}
+
+impl fmt::Debug for Planted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Planted").field("sim", &self.sim).finish_non_exhaustive()
+    }
+}
+
+struct Bed {
+    sim: SimRuntime,
+    runtime: Arc<Planted>,
+}
+
+impl TestBed for Bed {
+    fn name(&self) -> &str {
+        "planted"
+    }
+
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        self.runtime.clone()
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.sim.block_on(future)
+    }
+}
+
+fn planted(defect: impl FnOnce(&mut Planted)) -> Bed {
+    let sim = SimRuntime::new(1);
+    let mut runtime = Planted {
+        sim: sim.clone(),
+        now: Box::new(Runtime::now),
+        sleep_until: Box::new(Runtime::sleep_until),
+        spawn: Box::new(Runtime::spawn),
+    };
+    defect(&mut runtime);
+    Bed { sim, runtime: Arc::new(runtime) }
+}
+
+fn clock(now: impl Fn(&SimRuntime) -> Instant + Send + Sync + 'static) -> Bed {
+    planted(|runtime| runtime.now = Box::new(now))
+}
+
+fn sleep(
+    sleep_until: impl Fn(&SimRuntime, Instant) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+) -> Bed {
+    planted(|runtime| runtime.sleep_until = Box::new(sleep_until))
+}
+
+fn spawn(spawn: impl Fn(&SimRuntime, BoxFuture<'static, ()>) + Send + Sync + 'static) -> Bed {
+    planted(|runtime| runtime.spawn = Box::new(spawn))
+}

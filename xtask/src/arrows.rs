@@ -1,0 +1,55 @@
+//! `cargo xtask arrows`: who may use whom. A broken arrow is reported with what to do about it.
+
+mod adapters;
+mod dependencies;
+mod imports;
+mod layout;
+mod proto;
+mod source;
+
+use std::fmt;
+
+use anyhow::Result;
+
+use crate::workspace::Workspace;
+
+/// One broken arrow.
+#[derive(Debug)]
+struct Violation {
+    /// Where it is: a crate, or a file and line.
+    place: String,
+    /// What is wrong.
+    what: String,
+    /// What to do.
+    advice: String,
+}
+
+impl Violation {
+    fn new(place: impl Into<String>, what: impl Into<String>, advice: impl Into<String>) -> Violation {
+        Violation { place: place.into(), what: what.into(), advice: advice.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}\n    what to do: {}", self.place, self.what, self.advice)
+    }
+}
+
+/// Checks every arrow; `true` when all hold.
+pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
+    let mut violations = Vec::new();
+    violations.extend(dependencies::check(workspace)?);
+    violations.extend(proto::check(workspace)?);
+    violations.extend(adapters::check(workspace)?);
+    violations.extend(layout::check(workspace)?);
+    for violation in &violations {
+        println!("{violation}");
+    }
+    match violations.len() {
+        0 => println!("every arrow holds"),
+        1 => println!("1 broken arrow"),
+        n => println!("{n} broken arrows"),
+    }
+    Ok(violations.is_empty())
+}

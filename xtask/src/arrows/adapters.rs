@@ -1,0 +1,63 @@
+//! An adapter only translates: no MCP header names, no status codes, and little code.
+
+use anyhow::Result;
+
+use super::Violation;
+use super::source::{self, Source};
+use crate::workspace::{self, Workspace};
+
+/// Lines of code an adapter must stay below. The five parts of an adapter fit; a sixth would be protocol.
+const MOST_LINES: usize = 300;
+
+/// What only core writes, in lower case.
+const CORE_ONLY: [&str; 4] = ["mcp-session-id", "mcp-protocol-version", "last-event-id", "statuscode::"];
+
+pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
+    let mut violations = Vec::new();
+    for adapter in workspace.adapters() {
+        let files = source::files_below(&workspace::directory(adapter).join("src"))?;
+        let lines: usize = files.iter().map(|(_, source)| source.lines_of_code()).sum();
+        println!("{}: {lines} lines of code (fewer than {MOST_LINES} allowed)", adapter.name);
+        if lines >= MOST_LINES {
+            let advice = "move what is not translation between core and the runtime into core";
+            violations.push(Violation::new(
+                adapter.name.as_str(),
+                format!("has {lines} lines of code"),
+                advice,
+            ));
+        }
+        for (path, source) in &files {
+            let place = workspace.relative(path).display();
+            violations.extend(problems(source).into_iter().map(|(line, word)| {
+                let advice = "let core decide: it makes the whole response, and the adapter passes it on";
+                Violation::new(format!("{place}:{line}"), format!("holds `{word}`"), advice)
+            }));
+        }
+    }
+    Ok(violations)
+}
+
+/// Lines that hold what only core may write.
+fn problems(source: &Source) -> Vec<(usize, &'static str)> {
+    let lines = (1..).zip(source.code.lines().map(str::to_ascii_lowercase));
+    let found = |(line, text): (usize, String)| {
+        CORE_ONLY.into_iter().filter(move |word| text.contains(word)).map(move |word| (line, word))
+    };
+    lines.flat_map(found).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Source, problems};
+
+    #[test]
+    fn a_planted_header_or_status_is_found() {
+        let clean = "// Mcp-Session-Id is core's business\nfn f() {}\n\
+            #[cfg(test)]\nmod tests { use http::StatusCode::OK; }";
+        assert_eq!(problems(&Source::parse(clean)), []);
+        let header = clean.replace("fn f() {}", "const ID: &str = \"Mcp-Session-Id\";");
+        assert_eq!(problems(&Source::parse(&header)), [(2, "mcp-session-id")]);
+        let status = clean.replace("fn f() {}", "fn f() { StatusCode::OK; }");
+        assert_eq!(problems(&Source::parse(&status)), [(2, "statuscode::")]);
+    }
+}

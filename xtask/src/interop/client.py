@@ -1,0 +1,214 @@
+"""Drives one MCP server with the `mcp` client installed next to it.
+
+    python client.py http://127.0.0.1:PORT/mcp
+
+Prints one JSON line, `{"client", "ok", "steps": [{"name", "ok", "detail"}]}`, and exits with 0 or 1.
+
+The same script serves both lines of the SDK, which differ in three places:
+
+* The handshake. 1.x: `ClientSession(read, write)` and then `initialize()`. 2.x: `mcp.Client` negotiates when it is
+  entered, and its default `mode="auto"` asks `server/discover` first, which would end without a session on a server
+  that also speaks 2026-07-28. `mode="legacy"` sends `initialize` and nothing before it (`mcp/client/client.py`,
+  `ConnectMode`).
+* The session id. 1.x hands out a callback, 2.x nothing at all. Both accept an HTTP client of ours, so a response hook
+  on it reads the id from the wire; the same hook tells which requests the SDK made by itself (its GET, its DELETE).
+* The HTTP library: `httpx` in 1.x, its successor `httpx2` in 2.x. We use what the SDK brought along.
+"""
+
+import importlib.metadata
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from mcp.client.streamable_http import streamable_http_client
+
+try:
+    import httpx2 as httpx
+except ImportError:
+    import httpx
+
+VERSION = importlib.metadata.version("mcp")
+STEP_SECONDS = 15  # a step is a handful of requests on the loopback interface
+TOTAL_SECONDS = 60  # the caller kills us somewhat later
+SLOW_STEPS = 3
+
+
+class Wire:
+    """What went over the HTTP connection, whoever sent it."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int]] = []
+        self.session_id: str | None = None
+
+    async def on_response(self, response: Any) -> None:
+        self.seen.append((response.request.method, response.status_code))
+        self.session_id = response.headers.get("mcp-session-id", self.session_id)
+
+    def statuses(self, method: str) -> list[int]:
+        return [status for seen, status in self.seen if seen == method]
+
+    async def until(self, method: str, wanted: set[int]) -> str:
+        """Waits until an answer to `method` is on record; the step's time limit ends the wait."""
+        while not self.statuses(method):
+            await anyio.sleep(0.01)
+        status = self.statuses(method)[0]
+        expect(status in wanted, f"{method} was answered with {status}, not one of {sorted(wanted)}")
+        return f"{method} {status}"
+
+
+class Report:
+    """One line per step: a step that raises is FAILED, and the next one still runs."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, Any]] = []
+
+    async def step(self, name: str, action: Callable[[], Awaitable[str]]) -> None:
+        try:
+            with anyio.fail_after(STEP_SECONDS):
+                self.add(name, True, await action())
+        except Exception as error:  # noqa: BLE001 - whatever went wrong is the step's result
+            self.add(name, False, describe(error))
+
+    def add(self, name: str, ok: bool, detail: str) -> None:
+        self.steps.append({"name": name, "ok": ok, "detail": detail})
+
+    def print(self) -> bool:
+        ok = all(step["ok"] for step in self.steps)
+        print(json.dumps({"client": f"mcp {VERSION}", "ok": ok, "steps": self.steps}), flush=True)
+        return ok
+
+
+def expect(condition: bool, message: str) -> None:
+    if not condition:
+        raise AssertionError(message)
+
+
+def describe(error: BaseException) -> str:
+    """The innermost error of an exception group, on one line."""
+    while isinstance(getattr(error, "exceptions", None), tuple):
+        error = error.exceptions[0]
+    if isinstance(error, TimeoutError):
+        return f"no end within {STEP_SECONDS} s"
+    return f"{type(error).__name__}: {error}".replace("\n", " ")
+
+
+@asynccontextmanager
+async def connect(url: str, http: Any) -> AsyncIterator[tuple[Any, str]]:
+    """A client after `initialize`, and the protocol version that was agreed on."""
+    if VERSION.startswith("1."):
+        from mcp import ClientSession
+
+        async with streamable_http_client(url, http_client=http) as (read, write, _):
+            async with ClientSession(read, write) as session:
+                yield session, (await session.initialize()).protocolVersion
+    else:
+        from mcp import Client
+
+        async with Client(streamable_http_client(url, http_client=http), mode="legacy") as client:
+            yield client, client.protocol_version
+
+
+async def live_steps(report: Report, client: Any, raw: Any, url: str, headers: dict[str, str], wire: Wire) -> None:
+    """What a session can do while it lives."""
+
+    async def list_tools() -> str:
+        names = {tool.name for tool in (await client.list_tools()).tools}
+        expect({"echo", "slow"} <= names, f"the tools are {sorted(names)}")
+        return ", ".join(sorted(names))
+
+    async def echo() -> str:
+        text = text_of(await client.call_tool("echo", {"message": "hello"}))
+        expect("hello" in text, f"echo answered {text!r}")
+        return text
+
+    async def slow() -> str:
+        seen: list[float] = []
+
+        async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+            seen.append(progress)
+
+        arguments = {"steps": SLOW_STEPS, "interval_ms": 20}
+        text_of(await client.call_tool("slow", arguments, progress_callback=on_progress))
+        expect(len(seen) == SLOW_STEPS, f"{len(seen)} progress notifications before the result: {seen}")
+        expect(seen == sorted(seen), f"progress went backwards: {seen}")
+        return f"progress {seen}"
+
+    async def second_get() -> str:
+        # One stream per session (409) and many (200) are both in the specification's spirit.
+        async with raw.stream("GET", url, headers=headers) as response:
+            status = response.status_code
+        expect(status in (200, 409), f"a second GET was answered with {status}")
+        return f"GET {status}"
+
+    await report.step("list tools", list_tools)
+    await report.step("echo", echo)
+    await report.step("slow, progress", slow)
+    await report.step("GET stream", lambda: wire.until("GET", {200}))
+    await report.step("second GET", second_get)
+    await report.step("echo again", echo)
+
+
+async def dead_steps(report: Report, raw: Any, url: str, headers: dict[str, str]) -> None:
+    """A terminated session id is unknown to every method."""
+    body = {"jsonrpc": "2.0", "id": 99, "method": "tools/list"}
+
+    async def gone(method: str) -> str:
+        content = {"json": body} if method == "POST" else {}
+        async with raw.stream(method, url, headers=headers, **content) as response:
+            status = response.status_code
+        expect(status == 404, f"{method} with a terminated session id was answered with {status}, not 404")
+        return f"{method} 404"
+
+    for method in ("POST", "GET", "DELETE"):
+        await report.step(f"dead id: {method}", lambda method=method: gone(method))
+
+
+def text_of(result: Any) -> str:
+    failed = getattr(result, "isError", None) or getattr(result, "is_error", None)  # 1.x or 2.x
+    text = " ".join(part.text for part in result.content if part.type == "text")
+    expect(not failed, f"the tool failed: {text}")
+    return text
+
+
+async def drive(url: str, report: Report) -> None:
+    wire = Wire()
+    # trust_env: a proxy from the environment has no business between us and the loopback interface.
+    options: dict[str, Any] = {"timeout": httpx.Timeout(STEP_SECONDS, read=TOTAL_SECONDS), "trust_env": False}
+    async with (
+        httpx.AsyncClient(**options, event_hooks={"response": [wire.on_response]}) as http,
+        httpx.AsyncClient(**options) as raw,
+    ):
+        headers: dict[str, str] = {}
+        try:
+            async with connect(url, http) as (client, version):
+                expect(wire.session_id is not None, "the answer to initialize has no mcp-session-id header")
+                report.add("initialize", True, version)
+                headers = {
+                    "accept": "application/json, text/event-stream",
+                    "mcp-session-id": str(wire.session_id),
+                    "mcp-protocol-version": version,
+                }
+                await live_steps(report, client, raw, url, headers, wire)
+        except Exception as error:  # noqa: BLE001 - also what the SDK raises while it closes
+            report.add("session" if headers else "initialize", False, describe(error))
+        if not headers:
+            return
+        # Leaving the SDK's context sent the DELETE; the specification asks for a 2xx.
+        await report.step("DELETE", lambda: wire.until("DELETE", {200, 202, 204}))
+        await dead_steps(report, raw, url, headers)
+
+
+async def main(url: str) -> int:
+    report = Report()
+    with anyio.move_on_after(TOTAL_SECONDS) as limit:
+        await drive(url, report)
+    if limit.cancelled_caught:
+        report.add("time limit", False, f"no end within {TOTAL_SECONDS} s")
+    return 0 if report.print() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(anyio.run(main, sys.argv[1]))

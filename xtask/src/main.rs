@@ -1,0 +1,48 @@
+//! `cargo xtask`: the project's chores, one file per task.
+
+mod arrows;
+mod interop;
+mod process;
+mod server;
+mod test_all;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The project's chores")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Checks which crate may use which, and what proto and the adapters must not hold
+    Arrows,
+    /// Runs every check there is and ends with a table and a count
+    TestAll(test_all::Args),
+    /// Drives the examples with the real Python clients, one virtual environment per SDK line
+    Interop(interop::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended_well = Workspace::load().and_then(|workspace| match cli.task {
+        Task::Arrows => arrows::run(&workspace),
+        Task::TestAll(args) => test_all::run(&workspace, &args),
+        Task::Interop(args) => interop::run(&workspace, &args),
+    });
+    match ended_well {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The tests: built once for all packages, then run package by package.
+//!
+//! `cargo test -p X` for one package after the other resolves the features of the dependencies anew each time
+//! and compiles tokio and what is above it again: 143 crates instead of 119 when we compared. The artifacts of one
+//! build also serve the doc-tests, and running the executables ourselves lets us end one that hangs.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use cargo_metadata::Message;
+
+use super::report::{Counts, Outcome};
+use super::steps::{Action, Step};
+use crate::process;
+use crate::workspace::{self, EXAMPLES, Workspace};
+
+const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
+
+/// One test executable has this long; ours wait for states and not for time, so a minute is already slow.
+const RUN_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// Packages that may have no test; everywhere else an empty run means that tests got lost.
+const MAY_HAVE_NONE: [&str; 2] = [EXAMPLES, "xtask"];
+
+/// The packages to test and, once built, their executables.
+#[derive(Debug)]
+pub(super) struct Tests {
+    packages: Vec<String>,
+    executables: HashMap<String, Vec<PathBuf>>,
+}
+
+impl Tests {
+    /// The tests that these steps will run.
+    pub(super) fn of(steps: &[Step]) -> Tests {
+        let packages = steps.iter().filter_map(|step| match &step.action {
+            Action::Test(package) => Some(package.clone()),
+            Action::Plain(_) | Action::Build => None,
+        });
+        Tests { packages: packages.collect(), executables: HashMap::new() }
+    }
+
+    /// Builds them all; what can be built is run even when something else cannot.
+    pub(super) fn build(&mut self, workspace: &Workspace) -> Result<Outcome> {
+        let mut command = process::cargo(["test", "--all-features", "--lib", "--bins", "--tests"]);
+        command.args(["--no-run", "--no-fail-fast", "--message-format=json-render-diagnostics"]);
+        for package in &self.packages {
+            command.args(["--package", package]);
+        }
+        let mut messages = Vec::new();
+        let status = process::stream_quietly(command.current_dir(workspace.root()), BUILD_LIMIT, |line| {
+            messages.extend(serde_json::from_str::<Message>(line));
+        })?;
+        for message in messages {
+            let Message::CompilerArtifact(artifact) = message else { continue };
+            let package = workspace.packages().into_iter().find(|package| package.id == artifact.package_id);
+            if let (true, Some(executable), Some(package)) =
+                (artifact.profile.test, artifact.executable, package)
+            {
+                let executables = self.executables.entry(package.name.to_string()).or_default();
+                executables.push(executable.into_std_path_buf());
+            }
+        }
+        let built: usize = self.executables.values().map(Vec::len).sum();
+        println!("{built} test executables");
+        Ok(if status.success() {
+            Outcome::ok()
+        } else {
+            Outcome::failed(format!("cargo test --no-run: {status}"))
+        })
+    }
+
+    /// Runs the tests of one package.
+    pub(super) fn run(&self, workspace: &Workspace, name: &str) -> Result<Outcome> {
+        let package = workspace.package(name)?;
+        let executables = self.executables.get(name).map(Vec::as_slice).unwrap_or_default();
+        let mut counts = Counts::default();
+        let mut broken = Vec::new();
+        for executable in executables {
+            let mut command = Command::new(executable);
+            // As cargo does it: paths in tests are relative to their package.
+            command.current_dir(workspace::directory(package));
+            command.env("CARGO_MANIFEST_DIR", workspace::directory(package));
+            match process::stream(&mut command, RUN_LIMIT, |line| counts.add_line(line)) {
+                Ok(status) if status.success() => {}
+                Ok(status) => broken.push(format!("{}: {status}", process::display(&command))),
+                Err(error) => broken.push(error.to_string()),
+            }
+        }
+        if !broken.is_empty() {
+            println!("by hand: cargo test -p {name} --all-features --lib --bins --tests");
+            return Ok(Outcome::failed(broken.join(", ")).with_counts(counts));
+        }
+        ensure!(!executables.is_empty() || MAY_HAVE_NONE.contains(&name), "no test executable was built");
+        ensure!(counts.run() > 0 || MAY_HAVE_NONE.contains(&name), "not one test was run");
+        Ok(Outcome::ok().with_counts(counts))
+    }
+}

@@ -1,0 +1,161 @@
+//! What the steps came to: the table, and the one line that a script may read.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Tests, as libtest counts them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Counts {
+    pub(super) passed: usize,
+    pub(super) failed: usize,
+    pub(super) ignored: usize,
+}
+
+impl Counts {
+    /// Adds what a `test result: ok. 3 passed; 0 failed; 1 ignored; …` line says; other lines say nothing.
+    pub(super) fn add_line(&mut self, line: &str) {
+        let Some(result) = line.trim_start().strip_prefix("test result: ") else { return };
+        let words: Vec<&str> = result.split_whitespace().collect();
+        for pair in words.windows(2) {
+            let number = pair[0].parse().unwrap_or(0);
+            match pair[1] {
+                "passed;" => self.passed += number,
+                "failed;" => self.failed += number,
+                "ignored;" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+
+    fn add(&mut self, other: Counts) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+
+    /// How many tests were run.
+    pub(super) fn run(self) -> usize {
+        self.passed + self.failed
+    }
+}
+
+/// How a step ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    verdict: Verdict,
+    counts: Option<Counts>,
+}
+
+#[derive(Debug)]
+enum Verdict {
+    Ok,
+    Failed(String),
+    Skipped(String),
+}
+
+impl Outcome {
+    pub(crate) fn ok() -> Outcome {
+        Outcome { verdict: Verdict::Ok, counts: None }
+    }
+
+    pub(crate) fn failed(why: impl Into<String>) -> Outcome {
+        Outcome { verdict: Verdict::Failed(why.into()), counts: None }
+    }
+
+    pub(crate) fn skipped(why: impl Into<String>) -> Outcome {
+        Outcome { verdict: Verdict::Skipped(why.into()), counts: None }
+    }
+
+    /// For a check that has said itself what is wrong.
+    pub(crate) fn from_success(success: bool) -> Outcome {
+        if success { Outcome::ok() } else { Outcome::failed("see above") }
+    }
+
+    pub(super) fn with_counts(self, counts: Counts) -> Outcome {
+        Outcome { counts: Some(counts), ..self }
+    }
+}
+
+/// The steps that ran, in order.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    rows: Vec<(String, Outcome, Duration)>,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, step: String, outcome: Outcome, time: Duration) {
+        self.rows.push((step, outcome, time));
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        self.rows.iter().any(|(_, outcome, _)| matches!(outcome.verdict, Verdict::Failed(_)))
+    }
+
+    /// All tests. A step that failed without a failing test (it did not compile, say) counts as one failure,
+    /// so that the last line never reads `0 failed` when something did.
+    fn totals(&self) -> Counts {
+        let mut totals = Counts::default();
+        for (_, outcome, _) in &self.rows {
+            let counts = outcome.counts.unwrap_or_default();
+            totals.add(counts);
+            if matches!(outcome.verdict, Verdict::Failed(_)) && counts.failed == 0 {
+                totals.failed += 1;
+            }
+        }
+        totals
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.rows.iter().map(|(step, ..)| step.len()).max().unwrap_or_default();
+        writeln!(f, "{:width$}  {:>5}  {:>7}  result", "step", "tests", "time")?;
+        for (step, outcome, time) in &self.rows {
+            let tests = outcome.counts.map_or("-".to_owned(), |counts| counts.passed.to_string());
+            write!(f, "{step:width$}  {tests:>5}  {:>5.1} s  ", time.as_secs_f64())?;
+            match &outcome.verdict {
+                Verdict::Ok => writeln!(f, "ok")?,
+                Verdict::Failed(why) => writeln!(f, "FAILED: {}", brief(why))?,
+                Verdict::Skipped(why) => writeln!(f, "skipped: {}", brief(why))?,
+            }
+        }
+        let Counts { passed, failed, ignored } = self.totals();
+        write!(f, "\n{passed} passed, {failed} failed, {ignored} skipped")
+    }
+}
+
+/// As much of a reason as a row has room for; the whole of it stands above the table.
+fn brief(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Counts, Outcome, Report};
+
+    #[test]
+    fn libtest_lines_are_added_up() {
+        let mut counts = Counts::default();
+        counts.add_line(
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s",
+        );
+        counts.add_line("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out");
+        counts.add_line("7 passed; 7 failed;");
+        assert_eq!(counts, Counts { passed: 4, failed: 2, ignored: 1 });
+    }
+
+    #[test]
+    fn the_last_line_stands_alone_and_never_hides_a_failure() {
+        let mut report = Report::default();
+        let counts = Counts { passed: 4, failed: 0, ignored: 1 };
+        report.add("test a".to_owned(), Outcome::ok().with_counts(counts), Duration::ZERO);
+        report.add("deny".to_owned(), Outcome::skipped("not installed"), Duration::ZERO);
+        assert!(!report.failed());
+        assert_eq!(report.to_string().lines().last(), Some("4 passed, 0 failed, 1 skipped"));
+        report.add("docs".to_owned(), Outcome::failed("exit status: 101"), Duration::ZERO);
+        assert!(report.failed());
+        assert_eq!(report.to_string().lines().last(), Some("4 passed, 1 failed, 1 skipped"));
+    }
+}
