@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::{
     ClientCapabilities, Config, EventStream, Handler, InitializeRequest, Json, Message, Notification,
     Outgoing, ProtocolVersion, ReplyBody, RequestContext, RequestId, RpcError, Runtime, Session,
-    SessionManager, Shutdown, ShutdownPhase, ShutdownPolicy, Stats,
+    SessionManager, Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats,
     call::{Call, Head},
     driver,
     error::Rejection,
@@ -140,6 +140,17 @@ impl Endpoint {
         self.manager().shutdown(policy)
     }
 
+    /// Waits until a shutdown, whoever began it, is over, and gives its report. For the HTTP server around the
+    /// endpoint: it goes on accepting until then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it begins nothing.
+    pub fn closed(&self) -> impl Future<Output = ShutdownReport> + Send + 'static {
+        let registry = Arc::clone(&self.registry);
+        async move { registry.shutdown_begun().await.wait().await }
+    }
+
     /// Serves one HTTP request, whatever its path. The response's body ends properly, or with an error if it had
     /// to be cut.
     ///
@@ -234,7 +245,7 @@ impl Endpoint {
 
     fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
         let session = self.session(parts)?;
-        session.with(|machine, now| machine.handle_delete(now))?;
+        session.with(proto::Session::handle_delete)?;
         let mut response = Response::new(ReplyBody::empty());
         *response.status_mut() = StatusCode::NO_CONTENT; // B-36
         Ok(response)

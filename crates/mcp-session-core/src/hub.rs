@@ -45,7 +45,7 @@ impl Hub {
     /// Tells every subscriber. One that has not kept up misses the event: a slow observer must not slow a session.
     pub(crate) fn publish(&self, event: &SessionEvent) {
         lock(&self.listeners).retain(|listener| {
-            let sent = listener.try_send(event.clone());
+            let sent = listener.try_send(*event);
             !matches!(sent, Err(async_channel::TrySendError::Closed(_)))
         });
     }

@@ -9,6 +9,8 @@ use std::{
     },
 };
 
+use event_listener::Event;
+
 use crate::{
     ClientCapabilities, ProtocolVersion, RequestId, SessionEvent, SessionId, Shutdown, ShutdownPhase,
     ShutdownPolicy, Stats, TerminateReason,
@@ -31,6 +33,7 @@ pub(crate) struct Registry {
     shards: [Shard; SHARDS],
     phase: AtomicU8,
     shutdown: OnceLock<Arc<terminate::Progress>>,
+    shutdown_begun: Event,
 }
 
 impl Registry {
@@ -40,6 +43,7 @@ impl Registry {
             shards: std::array::from_fn(|_| Mutex::default()),
             phase: AtomicU8::new(ShutdownPhase::Running as u8),
             shutdown: OnceLock::new(),
+            shutdown_begun: Event::new(),
         }
     }
 
@@ -105,6 +109,18 @@ impl Registry {
         self.phase.store(phase as u8, SeqCst);
     }
 
+    /// Waits for the shutdown to begin.
+    pub(crate) async fn shutdown_begun(self: Arc<Self>) -> Shutdown {
+        loop {
+            let begun = self.shutdown_begun.listen();
+            if let Some(progress) = self.shutdown.get() {
+                let progress = Arc::clone(progress);
+                return Shutdown::new(self, progress);
+            }
+            begun.await;
+        }
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         Stats { phase: self.phase(), ..self.hub.counters.stats() }
     }
@@ -166,6 +182,7 @@ impl SessionManager {
         });
         if first {
             terminate::start(&self.0, progress);
+            self.0.shutdown_begun.notify(usize::MAX);
         } else {
             progress.tighten(self.0.hub.runtime.now(), policy);
         }

@@ -326,6 +326,7 @@ impl Session {
     }
 }
 
+#[derive(Clone, Copy)]
 struct End {
     reason: TerminateReason,
     established: bool,

@@ -117,7 +117,7 @@ impl Shutdown {
         self.progress.tighten(self.registry.hub.runtime.now(), policy);
     }
 
-    /// Ends the present phase now: what a second signal does. From LameDuck or Draining to Cancelling, from
+    /// Ends the present phase now: what a second signal does. From `LameDuck` or `Draining` to Cancelling, from
     /// Cancelling to Finishing, from Finishing to Closed.
     pub fn escalate(&self) {
         let now = self.registry.hub.runtime.now();

@@ -1,1 +1,36 @@
-//! Tokio adapter.
+//! [`mcp_session_core`] on tokio and hyper.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`TokioRuntime`] | tokio as a [`Runtime`](mcp_session_core::Runtime), paused time included |
+//! | [`McpService`] | an [`Endpoint`](mcp_session_core::Endpoint) as a hyper and a tower service, for `axum` and friends |
+//! | [`serve`] | a server over HTTP/1.1 and HTTP/2 that stops without losing an answer |
+//! | [`terminate_signal`] | SIGTERM or Ctrl-C |
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use mcp_session_core::{Endpoint, Router, ShutdownPolicy};
+//! use mcp_session_tokio::{TokioRuntime, serve};
+//!
+//! let endpoint = Endpoint::new(TokioRuntime::current(), Router::new("greeter", "0.1.0"));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let server = tokio::spawn(serve(listener, endpoint.clone()).into_future());
+//! assert!(endpoint.is_ready());
+//!
+//! endpoint.shutdown(ShutdownPolicy::default());
+//! let report = server.await??; // nothing was in flight: it ends at once
+//! assert!(report.is_clean());
+//! assert!(!endpoint.is_ready());
+//! # Ok(())
+//! # }
+//! ```
+
+mod connection;
+mod runtime;
+mod serve;
+mod service;
+
+pub use runtime::TokioRuntime;
+pub use serve::{Serve, serve, terminate_signal};
+pub use service::McpService;

@@ -1,0 +1,64 @@
+//! [`TokioRuntime`].
+
+use std::time::Instant;
+
+use futures::FutureExt;
+use mcp_session_core::{BoxFuture, Runtime};
+use tokio::{runtime::Handle, time};
+
+/// Tokio as a [`Runtime`]. Its clock is tokio's, so `tokio::time::pause` works.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// use std::time::Duration;
+/// use mcp_session_core::Runtime;
+/// use mcp_session_tokio::TokioRuntime;
+///
+/// let runtime = TokioRuntime::current();
+/// let begin = runtime.now();
+/// runtime.sleep_until(begin + Duration::from_secs(3600)).await; // paused: takes no time
+/// assert!(runtime.now() >= begin + Duration::from_secs(3600));
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct TokioRuntime(Handle);
+
+impl TokioRuntime {
+    /// The runtime that this code runs on.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime. There, use [`TokioRuntime::from`] with a handle.
+    #[track_caller]
+    pub fn current() -> Self {
+        Self(Handle::current())
+    }
+}
+
+impl From<Handle> for TokioRuntime {
+    fn from(handle: Handle) -> Self {
+        Self(handle)
+    }
+}
+
+impl Runtime for TokioRuntime {
+    fn now(&self) -> Instant {
+        let _context = self.0.enter(); // a paused clock is seen from inside its runtime only
+        time::Instant::now().into_std()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        let _context = self.0.enter();
+        let deadline = time::Instant::from_std(deadline);
+        // Tokio's sleep is pending at its first poll even if the deadline has passed.
+        if deadline <= time::Instant::now() {
+            return futures::future::ready(()).boxed();
+        }
+        time::sleep_until(deadline).boxed()
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        drop(self.0.spawn(task)); // dropping the handle detaches the task
+    }
+}

@@ -1,0 +1,81 @@
+//! [`McpService`]: the endpoint as a `hyper` and a `tower` service.
+
+use std::{
+    convert::Infallible,
+    fmt::Display,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use mcp_session_core::{BoxFuture, Endpoint, ReplyBody};
+
+/// An [`Endpoint`] as a [`hyper::service::Service`] and a [`tower_service::Service`]. It never fails: every
+/// error is a response.
+///
+/// It serves whatever path it is asked for, so mount it where it belongs:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use mcp_session_core::{Endpoint, Router};
+/// use mcp_session_tokio::{McpService, TokioRuntime};
+///
+/// let endpoint = Endpoint::new(TokioRuntime::current(), Router::new("greeter", "0.1.0"));
+/// let app: axum::Router = axum::Router::new().nest_service("/mcp", McpService::new(endpoint));
+/// # let _ = app;
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct McpService(Endpoint);
+
+impl McpService {
+    /// A service for this endpoint.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self(endpoint)
+    }
+
+    fn handle<B>(&self, request: Request<B>) -> BoxFuture<'static, Result<Response<ReplyBody>, Infallible>>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Display,
+    {
+        let endpoint = self.0.clone();
+        Box::pin(async move { Ok(endpoint.handle(request).await) })
+    }
+}
+
+impl<B> hyper::service::Service<Request<B>> for McpService
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Display,
+{
+    type Response = Response<ReplyBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        self.handle(request)
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for McpService
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Display,
+{
+    type Response = Response<ReplyBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.handle(request)
+    }
+}
