@@ -44,6 +44,13 @@ pub enum SendError {
     Invalid,
 }
 
+/// What a handler answers that cannot go on without its message.
+impl From<SendError> for RpcError {
+    fn from(error: SendError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
 /// What the client said at `initialize` that it can do. Decides which requests the server may send it (C-13).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClientCapabilities {
