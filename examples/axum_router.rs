@@ -1,2 +1,56 @@
-//! Run with `cargo run`.
-fn main() {}
+//! Run with `cargo run --example axum_router -- --bind 127.0.0.1:8000`, stop with Ctrl-C.
+//!
+//! MCP as one route of an axum application. The application ends the way the endpoint does: nothing is lost.
+
+use std::time::Duration;
+
+use axum::{http::StatusCode, routing::get};
+use mcp_session_core::{Endpoint, RequestContext, Router, RpcError};
+use mcp_session_tokio::{McpService, TokioRuntime, serve, terminate_signal};
+use serde_json::{Value, json};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let bind = std::env::args().skip_while(|arg| arg != "--bind").nth(1);
+    let listener = tokio::net::TcpListener::bind(bind.as_deref().unwrap_or("127.0.0.1:8000")).await?;
+    println!("http://{}/mcp", listener.local_addr()?);
+
+    let mcp = Router::new("axum-router", "0.1.0")
+        .capabilities(json!({ "tools": {} }))
+        .request("tools/list", |_| async { Ok(json!({ "tools": [tool("echo"), tool("slow")] })) })
+        .request("tools/call", call);
+    let endpoint = Endpoint::new(TokioRuntime::current(), mcp);
+    let probed = endpoint.clone();
+    let app = axum::Router::new()
+        .route("/", get(|| async { "hello\n" }))
+        .route("/readyz", get(move || async move { ready(&probed) }))
+        .route_service("/mcp", McpService::new(endpoint.clone()));
+    let report = serve(listener, endpoint).with_service(app).with_shutdown(terminate_signal).await?;
+    println!("{report}");
+    Ok(())
+}
+
+/// For a load balancer: 503 from the first moment of the shutdown.
+fn ready(endpoint: &Endpoint) -> StatusCode {
+    if endpoint.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+async fn call(cx: RequestContext) -> Result<Value, RpcError> {
+    let params: Value = cx.params()?;
+    let text = match params["name"].as_str() {
+        Some("echo") => params["arguments"]["message"].as_str().unwrap_or_default().to_owned(),
+        Some("slow") => {
+            for step in 1..=params["arguments"]["steps"].as_u64().unwrap_or(5) {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                cx.progress(step as f64, None, None).await?;
+            }
+            "done".to_owned()
+        }
+        _ => return Err(RpcError::invalid_params("no such tool")),
+    };
+    Ok(json!({ "content": [{ "type": "text", "text": text }] }))
+}
+
+fn tool(name: &str) -> Value {
+    json!({ "name": name, "description": name, "inputSchema": { "type": "object" } })
+}

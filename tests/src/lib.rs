@@ -1,1 +1,3 @@
 //! The suite on every runtime, and wire tests over loopback sockets.
+
+pub mod wire;

@@ -383,6 +383,11 @@ fn read_initialize(
     let invalid = |error: RpcError| Rejection::InvalidInitialize(error);
     let checked: InitializeParams<'_> = params.borrow().map_err(invalid)?;
     let raw: RawInitializeParams = params.parse().map_err(invalid)?;
+    for (name, value) in [("capabilities", &raw.capabilities), ("clientInfo", &raw.client_info)] {
+        if !value.get().starts_with('{') {
+            return Err(invalid(RpcError::invalid_params(format!("`{name}` must be an object"))));
+        }
+    }
     let capabilities = ClientCapabilities {
         sampling: checked.capabilities.sampling.is_some(),
         elicitation: checked.capabilities.elicitation.is_some(),

@@ -131,13 +131,22 @@ pub(super) struct Ending {
     pub(super) cancel_at: Instant,
     pub(super) finish_at: Instant,
     pub(super) close_at: Instant,
+    /// What Finishing may take, should it begin early.
+    finish: Duration,
 }
 
 impl Ending {
     pub(super) fn new(now: Instant, reason: TerminateReason, schedule: &Schedule) -> Self {
         let cancel_at = now + schedule.drain;
         let finish_at = cancel_at + schedule.cancel;
-        Self { reason, phase: Phase::Draining, cancel_at, finish_at, close_at: finish_at + schedule.finish }
+        Self {
+            reason,
+            phase: Phase::Draining,
+            cancel_at,
+            finish_at,
+            close_at: finish_at + schedule.finish,
+            finish: schedule.finish,
+        }
     }
 
     /// Deadlines only ever come closer (S10).
@@ -146,6 +155,12 @@ impl Ending {
         self.cancel_at = self.cancel_at.min(tighter.cancel_at);
         self.finish_at = self.finish_at.min(tighter.finish_at);
         self.close_at = self.close_at.min(tighter.close_at);
+        self.finish = self.finish.min(tighter.finish);
+    }
+
+    /// Everything is answered, perhaps early: readers get their budget from now on, and no more than that.
+    pub(super) fn finish_early(&mut self, now: Instant) {
+        self.close_at = self.close_at.min(now + self.finish);
     }
 
     /// When the present phase is over at the latest.

@@ -404,7 +404,8 @@ impl<T: Clone> Session<T> {
 
     /// Whether a progress value may be reported (F-14).
     pub fn accept_progress(&mut self, key: ExchangeKey, progress: f64) -> bool {
-        self.exchanges.get_mut(&key).is_some_and(|exchange| exchange.accept_progress(progress))
+        // One that is over takes nothing more: sending will say so.
+        self.exchanges.get_mut(&key).is_none_or(|exchange| exchange.accept_progress(progress))
     }
 
     /// Sends an event that belongs to no request on the standalone stream. Without one it is dropped (D-24).
@@ -652,7 +653,13 @@ impl<T: Clone> Session<T> {
                 }
                 Phase::Closed => return,
             };
-            self.ending = Some(Ending { phase: next, ..ending });
+            let mut ending = ending;
+            ending.phase = next;
+            // In a shutdown, a reader may take its time for as long as other sessions still work.
+            if next == Phase::Finishing && self.state == State::Terminated {
+                ending.finish_early(now);
+            }
+            self.ending = Some(ending);
         }
     }
 

@@ -1,0 +1,358 @@
+//! Status codes, headers, bad input: every row of the status matrix.
+
+use futures::channel::mpsc;
+use http::{HeaderValue, Method, StatusCode};
+use mcp_session_core::{AuthError, Authenticate};
+use serde_json::{Value, json};
+
+use super::world::{Client, Reply, SOON, SlowBody, World, initialize, notification, request, request_with};
+use crate::TestBed;
+
+async fn status_of(client: &Client, message: &Value) -> u16 {
+    client.post(message).await.status.as_u16()
+}
+
+async fn raw(client: &Client, body: &str) -> Reply {
+    client.send(client.request(Method::POST).body(body.to_owned()).unwrap()).await
+}
+
+async fn with_headers(client: &Client, method: Method, headers: &[(&str, &str)]) -> Reply {
+    let mut request = client.request(method).body(request(9, "echo").to_string()).unwrap();
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse().unwrap();
+        if value.is_empty() {
+            request.headers_mut().remove(name);
+        } else {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+    }
+    client.send(request).await
+}
+
+/// B.7, row by row.
+pub fn b_7_status_matrix(bed: &impl TestBed) {
+    let world = World::new(bed, |config| config.body_limit = 10_000);
+    bed.block_on(async {
+        let client = world.client().await;
+        let dead = world.client().await;
+        dead.delete().await;
+        let stranger = world.stranger();
+        let echo = request(1, "echo");
+
+        // any: bad Origin, bad Host
+        for method in [Method::POST, Method::GET, Method::DELETE] {
+            for (name, value) in [("origin", "http://evil.example.com"), ("host", "evil.example.com")] {
+                let reply = with_headers(&client, method.clone(), &[(name, value)]).await;
+                assert_eq!(reply.status, 403, "{method} with {name}: {value}");
+            }
+        }
+        // any except initialize: session header missing; session unknown, malformed or terminated
+        for method in [Method::POST, Method::GET, Method::DELETE] {
+            assert_eq!(with_headers(&stranger, method.clone(), &[]).await.status, 400, "{method}");
+            assert_eq!(with_headers(&dead, method.clone(), &[]).await.status, 404, "{method}");
+            for unknown in ["0123456789abcdef0123456789abcdef", "nonsense"] {
+                let reply = with_headers(&stranger, method.clone(), &[("mcp-session-id", unknown)]).await;
+                assert_eq!(reply.status, 404, "{method} {unknown}");
+            }
+            let reply =
+                with_headers(&client, method.clone(), &[("mcp-protocol-version", "1999-01-01")]).await;
+            assert_eq!(reply.status, 400, "{method} with an unsupported version");
+        }
+        // POST: accepted
+        let reply = client.post(&echo).await;
+        assert_eq!((reply.status.as_u16(), reply.header("content-type")), (200, "application/json"));
+        assert_eq!(status_of(&client, &notification("notifications/anything")).await, 202);
+        assert_eq!(status_of(&client, &json!({ "jsonrpc": "2.0", "id": 77, "result": {} })).await, 202);
+        // POST: refused notification and response
+        assert_eq!(status_of(&stranger, &notification("notifications/anything")).await, 400);
+        assert_eq!(status_of(&dead, &json!({ "jsonrpc": "2.0", "id": 77, "result": {} })).await, 404);
+        // POST: not JSON, not JSON-RPC, an array
+        for (body, code) in [("{", -32700), ("", -32700), ("{}", -32600), ("7", -32600), ("[]", -32600)] {
+            let reply = raw(&client, body).await;
+            assert_eq!(reply.status, 400, "{body:?}");
+            assert_eq!(reply.json().await["error"]["code"], code, "{body:?}");
+        }
+        // POST: Accept, Content-Type, size
+        assert_eq!(with_headers(&client, Method::POST, &[("accept", "application/json")]).await.status, 406);
+        assert_eq!(with_headers(&client, Method::POST, &[("content-type", "text/plain")]).await.status, 415);
+        assert_eq!(raw(&client, &" ".repeat(10_001)).await.status, 413);
+        // POST: second initialize on a live session
+        let reply = client.post(&initialize("2025-11-25", "client")).await;
+        assert_eq!(reply.status, 400);
+        assert_eq!(reply.json().await["error"]["code"], -32600);
+        // GET: stream offered, Accept lacks SSE, second stream, an event that cannot be resumed
+        assert_eq!(with_headers(&client, Method::GET, &[("accept", "application/json")]).await.status, 406);
+        let stream = client.get().await;
+        assert_eq!((stream.status.as_u16(), stream.is_stream()), (200, true));
+        assert_eq!(client.get().await.status, 409);
+        drop(stream);
+        // Without replay the header is ignored: a plain stream, and never 404 (D-35, D-37).
+        let resumed = with_headers(&client, Method::GET, &[("last-event-id", "7-7")]).await;
+        assert_eq!((resumed.status.as_u16(), resumed.is_stream()), (200, true));
+        // other methods
+        for method in [Method::PUT, Method::PATCH, Method::HEAD, Method::OPTIONS] {
+            let reply = with_headers(&client, method.clone(), &[]).await;
+            assert_eq!(
+                (reply.status.as_u16(), reply.header("allow")),
+                (405, "GET, POST, DELETE"),
+                "{method}"
+            );
+        }
+        // DELETE: ok, no session id, already terminated
+        assert_eq!(client.delete().await.status, 204);
+        assert_eq!(stranger.delete().await.status, 400);
+        assert_eq!(client.delete().await.status, 404);
+    });
+
+    // GET: no stream offered; DELETE: not allowed
+    let world = World::new(bed, |config| {
+        config.standalone_streams = false;
+        config.client_delete = false;
+    });
+    bed.block_on(async {
+        let client = world.client().await;
+        for reply in [client.get().await, client.delete().await] {
+            assert_eq!((reply.status.as_u16(), reply.header("allow")), (405, "POST"));
+        }
+        assert_eq!(status_of(&client, &request(1, "echo")).await, 200); // and the session stays valid
+    });
+    // any: no or invalid token is `b_09_authentication`; draining and overloaded are `s_2_…` and `e_15_…`
+}
+
+/// C.2, the column of absent sessions: without an id 400, with an unknown one 404, and `initialize` opens one.
+pub fn absent_sessions_of_c_2(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let stranger = world.stranger();
+        let unknown = stranger.with_session(Some("0123456789abcdef0123456789abcdef".parse().unwrap()));
+        for message in [
+            notification("notifications/initialized"),
+            request(1, "ping"),
+            request(1, "echo"),
+            json!({ "jsonrpc": "2.0", "id": 1, "result": {} }),
+            notification("notifications/cancelled"),
+            notification("notifications/roots/list_changed"),
+        ] {
+            assert_eq!(status_of(&stranger, &message).await, 400, "{message}");
+            assert_eq!(status_of(&unknown, &message).await, 404, "{message}");
+        }
+        assert_eq!(status_of(&unknown, &initialize("2025-11-25", "client")).await, 404);
+        assert_eq!(status_of(&stranger, &initialize("2025-11-25", "client")).await, 200);
+        assert_eq!(unknown.get().await.status, 404);
+        assert_eq!(unknown.delete().await.status, 404);
+    });
+}
+
+/// A-12: an error after the id could be read echoes it; before, it is null.
+pub fn a_12_errors_echo_the_id(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let stranger = world.stranger();
+        assert_eq!(stranger.post(&request("x", "echo")).await.json().await["id"], "x");
+        assert_eq!(stranger.post(&request(7, "echo")).await.json().await["id"], 7);
+        let reply = with_headers(&client, Method::POST, &[("mcp-protocol-version", "1.0")]).await;
+        assert_eq!(reply.json().await["id"], 9);
+        let reply = raw(&client, r#"{"id":"bad","method":"echo"}"#).await;
+        assert_eq!(reply.json().await["id"], "bad");
+        for body in [
+            "{",
+            r#"{"jsonrpc":"2.0","id":null,"method":"echo"}"#,
+            r#"{"jsonrpc":"2.0","id":1.5,"method":"x"}"#,
+        ] {
+            let error = raw(&client, body).await.json().await;
+            assert!(error["id"].is_null() && error["error"]["message"].is_string(), "{error}");
+        }
+    });
+}
+
+/// B-12: a protocol header that comes twice is refused, never picked from.
+pub fn b_12_repeated_headers(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        for name in ["mcp-session-id", "mcp-protocol-version", "last-event-id"] {
+            let mut request = client.request(Method::POST).body(request(1, "echo").to_string()).unwrap();
+            request.headers_mut().append(name, HeaderValue::from_static("2025-11-25"));
+            request.headers_mut().append(name, HeaderValue::from_static("2025-11-25"));
+            assert_eq!(client.send(request).await.status, 400, "{name}");
+        }
+    });
+}
+
+/// B-26, B-29: the version header has to be a supported one, and does not switch the session's.
+pub fn b_26_b_29_version_header(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        for (version, status) in [
+            ("2025-03-26", 200),
+            ("2025-06-18", 200),
+            ("2025-11-25", 200),
+            ("", 200),
+            ("2024-11-05", 400),
+            ("x", 400),
+        ] {
+            let reply = with_headers(&client, Method::POST, &[("mcp-protocol-version", version)]).await;
+            assert_eq!(reply.status.as_u16(), status, "{version:?}");
+        }
+        assert_eq!(client.session().version().as_str(), "2025-11-25");
+        // B-28: on `initialize` the body decides, whatever the header says.
+        let mut request =
+            world.stranger().request(Method::POST).body(initialize("2025-06-18", "c").to_string()).unwrap();
+        request.headers_mut().insert("mcp-protocol-version", HeaderValue::from_static("1999-01-01"));
+        let reply = world.stranger().send(request).await;
+        assert_eq!(reply.json().await["result"]["protocolVersion"], "2025-06-18");
+    });
+}
+
+/// G-40, G-49: a request of a revision without sessions gets a 400 that names what is supported, and none of the
+/// codes that only such a revision may use, so that its client falls back to `initialize`.
+pub fn g_40_requests_without_sessions_are_told_to_fall_back(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let envelope = json!({ "_meta": { "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {} } });
+        let modern = request_with(3, "server/discover", envelope);
+        for client in [world.stranger(), world.client().await] {
+            let reply = client.post(&modern).await;
+            assert_eq!(reply.status, 400);
+            let body = reply.json().await;
+            assert_eq!((&body["id"], &body["error"]["code"]), (&json!(3), &json!(-32600)));
+            assert_eq!(body["error"]["data"]["supported"], json!(["2025-03-26", "2025-06-18", "2025-11-25"]));
+        }
+        let reply =
+            with_headers(&world.stranger(), Method::POST, &[("mcp-protocol-version", "2026-07-28")]).await;
+        assert_eq!(reply.json().await["error"]["data"]["requested"], "2026-07-28");
+    });
+}
+
+/// A-31: an array is refused, and nothing of it is dispatched.
+pub fn a_31_batches_are_refused(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {
+            let mut client = world.stranger();
+            client.initialize(version).await;
+            let reply = client.post(&json!([request(1, "work"), notification("x")])).await;
+            assert_eq!(reply.status, 400);
+            let body = reply.json().await;
+            assert_eq!(body["error"]["code"], -32600);
+            assert!(body["error"]["message"].as_str().unwrap().contains("batches"), "{body}");
+        }
+        assert_eq!(world.endpoint.stats().exchanges, 0);
+    });
+}
+
+/// A-19: a body is bounded, whether it says its length or not.
+pub fn a_19_bodies_are_bounded(bed: &impl TestBed) {
+    let world = World::new(bed, |config| config.body_limit = 1_000);
+    bed.block_on(async {
+        let client = world.client().await;
+        let fits = format!("{:<1000}", request(1, "echo").to_string());
+        assert_eq!(raw(&client, &fits).await.status, 200);
+        assert_eq!(raw(&client, &format!("{fits} ")).await.status, 413);
+        let (sender, receiver) = mpsc::unbounded();
+        for _ in 0..11 {
+            sender.unbounded_send(vec![b' '; 100].into()).unwrap();
+        }
+        let reply = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap()).await;
+        assert_eq!(reply.status, 413); // although the body goes on
+        drop(sender);
+    });
+}
+
+/// A body that drips or never ends gets 408, and nobody else waits for it.
+pub fn bodies_that_never_end_get_a_deadline(bed: &impl TestBed) {
+    let world = World::new(bed, |config| config.body_timeout = SOON);
+    bed.block_on(async {
+        let client = world.client().await;
+        let begin = world.runtime.now();
+        let (sender, receiver) = mpsc::unbounded();
+        sender.unbounded_send("{".into()).unwrap();
+        let dripping = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap()).await;
+        assert_eq!(dripping.status, StatusCode::REQUEST_TIMEOUT);
+        assert!(world.runtime.now() >= begin + SOON);
+        assert_eq!(status_of(&client, &request(1, "echo")).await, 200);
+        // One that arrives in pieces, in time, is whole.
+        let (sender, receiver) = mpsc::unbounded();
+        let body = request_with(2, "echo", json!({ "a": "b" })).to_string();
+        for piece in body.as_bytes().chunks(3) {
+            sender.unbounded_send(piece.to_vec().into()).unwrap();
+        }
+        drop(sender);
+        let reply = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap()).await;
+        assert_eq!(reply.json().await["result"], json!({ "a": "b" }));
+    });
+}
+
+/// B-05, B-07: loopback names only, unless others are listed; before the body is read.
+pub fn b_05_b_07_host_and_origin(bed: &impl TestBed) {
+    let world = World::new(bed, |config| {
+        config.allowed_hosts.allow("mcp.example.com").unwrap();
+        config.allowed_origins.allow("https://app.example.com").unwrap();
+    });
+    bed.block_on(async {
+        let client = world.client().await;
+        for (headers, status) in [
+            (vec![("host", "127.0.0.1:8000"), ("origin", "http://127.0.0.1:8000")], 200),
+            (vec![("host", "mcp.example.com:443"), ("origin", "https://app.example.com")], 200),
+            (vec![("host", "evil.example.com")], 403),
+            (vec![("origin", "http://app.example.com")], 403),
+            (vec![("origin", "null")], 403),
+            (vec![("host", "localhost.evil.com")], 403),
+        ] {
+            let reply = with_headers(&client, Method::POST, &headers).await;
+            assert_eq!(reply.status.as_u16(), status, "{headers:?}");
+        }
+        let (_open, receiver) = mpsc::unbounded();
+        let mut request = client.request(Method::POST).body(SlowBody(receiver)).unwrap();
+        request.headers_mut().insert("host", HeaderValue::from_static("evil.example.com"));
+        assert_eq!(client.send(request).await.status, 403);
+    });
+}
+
+/// B-09, B-10: the credential of every request is looked at, before anything of the protocol.
+pub fn b_09_authentication(bed: &impl TestBed) {
+    let check = |parts: &mut http::request::Parts| match parts
+        .headers
+        .get("authorization")
+        .map(HeaderValue::as_bytes)
+    {
+        Some(b"Bearer good") => Ok(()),
+        Some(b"Bearer weak") => Err(AuthError::Forbidden),
+        Some(b"garbage") => Err(AuthError::Malformed),
+        _ => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
+    };
+    let world = World::new(bed, |config| {
+        config.authenticate = Some(std::sync::Arc::new(check) as std::sync::Arc<dyn Authenticate>)
+    });
+    bed.block_on(async {
+        let stranger = world.stranger();
+        for method in [Method::POST, Method::GET, Method::DELETE] {
+            for (credential, status) in
+                [("", 401), ("Bearer bad", 401), ("Bearer weak", 403), ("garbage", 400)]
+            {
+                // Nothing else about the request is right: the credential comes first (B-44).
+                let headers = [("authorization", credential), ("accept", "x/y"), ("content-type", "x/y")];
+                let reply = with_headers(&stranger, method.clone(), &headers).await;
+                assert_eq!(reply.status.as_u16(), status, "{method} {credential:?}");
+                assert_eq!(reply.header("www-authenticate"), if status == 401 { "Bearer" } else { "" });
+            }
+        }
+        let reply = with_headers(&stranger, Method::POST, &[("authorization", "Bearer good")]).await;
+        assert_eq!(reply.status, 400); // let in, and then told that it has no session
+    });
+}
+
+/// B-17: a notification gets 202 and an empty body, and reaches the handler.
+pub fn b_17_notifications_get_202(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let mut reply = client.post(&notification("notifications/roots/list_changed")).await;
+        assert_eq!(reply.status, StatusCode::ACCEPTED);
+        assert!(reply.event().await.is_none());
+        assert_eq!(world.notification().await.method, "notifications/roots/list_changed");
+    });
+}

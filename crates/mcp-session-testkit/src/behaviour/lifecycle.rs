@@ -1,0 +1,271 @@
+//! Sessions: how they begin, and the ways they end.
+
+use http::StatusCode;
+use mcp_session_core::{ProtocolVersion, SendError, SessionEvent, TerminateReason};
+use serde_json::json;
+
+use super::world::{NEVER, SOON, World, initialize, notification, request};
+use crate::TestBed;
+
+/// C-07, C-08: a supported version is repeated, any other gets the newest.
+pub fn c_07_c_08_versions_are_negotiated(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        for version in ["2025-03-26", "2025-06-18", "2025-11-25", "2024-11-05", "2026-07-28", "garbage"] {
+            let mut client = world.stranger();
+            let answer = client.initialize(version).await;
+            let expected = ProtocolVersion::parse(version).unwrap_or(ProtocolVersion::LATEST);
+            assert_eq!(answer["result"]["protocolVersion"], expected.as_str());
+            assert_eq!(answer["result"]["serverInfo"]["name"], "world"); // C-03
+            assert!(answer["result"]["capabilities"].is_object());
+            assert_eq!(client.session().version(), expected);
+        }
+    });
+}
+
+/// C-02: missing or mistyped params of `initialize` get -32602, and no session.
+pub fn c_02_initialize_params_are_checked(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        for member in ["protocolVersion", "capabilities", "clientInfo"] {
+            for value in [None, Some(json!(7)), Some(json!([]))] {
+                let mut message = initialize("2025-11-25", "client");
+                let params = message["params"].as_object_mut().unwrap();
+                match &value {
+                    Some(value) => params.insert(member.to_owned(), value.clone()),
+                    None => params.remove(member),
+                };
+                let reply = world.stranger().post(&message).await;
+                assert_eq!(reply.session(), None);
+                let answer = reply.json().await;
+                assert_eq!(
+                    (&answer["error"]["code"], &answer["id"]),
+                    (&json!(-32602), &json!(0)),
+                    "{member} {value:?}"
+                );
+            }
+        }
+        let bare = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize" });
+        assert_eq!(world.stranger().post(&bare).await.json().await["error"]["code"], -32602);
+        assert_eq!(world.endpoint.stats().sessions, 0);
+    });
+}
+
+/// C-20: a failed `initialize` leaves nothing behind, and its answer carries no session id.
+pub fn c_20_a_failed_initialize_leaves_nothing(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        for name in ["refused", "panics"] {
+            let reply = world.stranger().post(&initialize("2025-11-25", name)).await;
+            assert_eq!((reply.status, reply.session()), (StatusCode::OK, None), "{name}");
+            assert_eq!(reply.json().await["error"]["code"], -32603, "{name}");
+        }
+        assert_eq!(world.endpoint.stats().sessions, 0);
+        assert_eq!(world.endpoint.stats().sessions_created, 0);
+        assert!(world.endpoint.manager().sessions().is_empty());
+        assert!(world.ended().is_empty()); // to the application it never existed
+    });
+}
+
+/// C-17, C-19: a second `initialize` is refused, a second `initialized` ignored.
+pub fn c_17_c_19_repeated_initialization(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        assert_eq!(client.post(&initialize("2025-06-18", "client")).await.status, 400);
+        assert_eq!(client.session().version(), ProtocolVersion::V2025_11_25);
+        assert_eq!(client.post(&notification("notifications/initialized")).await.status, 202);
+        assert_eq!(client.post(&request(1, "echo")).await.status, 200);
+    });
+}
+
+/// C-14, C-18: `ping` is answered in every state, also while other requests run; requests before `initialized` too.
+pub fn c_14_ping_in_every_state(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let mut client = world.stranger();
+        client.initialize("2025-11-25").await;
+        assert_eq!(
+            client.post(&request(1, "ping")).await.json().await,
+            json!({ "jsonrpc": "2.0", "id": 1, "result": {} })
+        );
+        assert_eq!(client.post(&request(2, "echo")).await.status, 200);
+        client.post(&notification("notifications/initialized")).await;
+        let running = client.start(&request(3, "work"));
+        let work = world.work().await;
+        assert_eq!(client.post(&request(4, "ping")).await.json().await["result"], json!({}));
+        work.finish(json!({}));
+        running.head().await.answer().await;
+    });
+}
+
+/// E-24, B-38: of several DELETEs exactly one wins; the others, and everything after, get 404.
+pub fn e_24_b_38_one_delete_wins(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let deletes = futures::future::join_all((0..5).map(|_| client.delete())).await;
+        let mut statuses: Vec<u16> = deletes.iter().map(|reply| reply.status.as_u16()).collect();
+        statuses.sort_unstable();
+        assert_eq!(statuses, [204, 404, 404, 404, 404]);
+        for message in
+            [request(1, "echo"), request(1, "ping"), notification("x"), initialize("2025-11-25", "c")]
+        {
+            assert_eq!(client.post(&message).await.status, 404);
+        }
+        assert_eq!(client.get().await.status, 404);
+        assert_eq!(world.ended(), [(client.id(), TerminateReason::ClientDelete)]);
+    });
+}
+
+/// E-25, F-28 to F-33: DELETE does not wait for handlers. They are told, and answered for; the id is dead at once.
+pub fn e_25_delete_does_not_wait_for_handlers(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.terminate.cancel = SOON);
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request("slow", "work"));
+        let work = world.work().await;
+        assert_eq!(client.delete().await.status, 204);
+        assert_eq!(client.post(&request(2, "echo")).await.status, 404);
+        assert!(work.cx.is_cancelled().is_some());
+        let answer = running.head().await.answer().await;
+        assert_eq!(answer["id"], "slow");
+        assert_eq!(answer["error"]["code"], -32000);
+        assert_eq!(answer["error"]["data"], json!({ "reason": "client_delete", "retryable": false }));
+        world.until(|_| work.is_dropped()).await;
+        world.until(|world| world.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
+        assert!(world.endpoint.manager().get(&client.id()).is_none());
+    });
+}
+
+/// E-14: a session without activity expires, and its client hears 404.
+pub fn e_14_idle_sessions_expire(bed: &impl TestBed) {
+    let world = World::new(bed, |config| config.session.idle_timeout = SOON);
+    bed.block_on(async {
+        let begin = world.runtime.now();
+        let client = world.client().await;
+        world.until(|world| world.endpoint.stats().sessions == 0).await;
+        assert!(world.runtime.now() >= begin + SOON);
+        assert_eq!(client.post(&request(1, "echo")).await.status, 404);
+        world.until(|world| world.ended() == [(client.id(), TerminateReason::Idle)]).await;
+    });
+}
+
+/// A running call is never reaped, and the idle time counts from its end.
+pub fn a_running_call_is_never_idle(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.idle_timeout = SOON);
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        world.elapse(SOON * 3).await;
+        assert_eq!(world.endpoint.stats().sessions, 1);
+        let ended = world.runtime.now();
+        work.finish(json!({ "ok": true }));
+        assert_eq!(running.head().await.answer().await["result"]["ok"], true);
+        world.until(|world| world.endpoint.stats().sessions == 0).await;
+        assert!(world.runtime.now() >= ended + SOON);
+    });
+}
+
+/// An open GET stream whose heartbeats are read keeps its session; one that is not read does not.
+pub fn an_open_stream_is_not_idle(bed: &impl TestBed) {
+    let world = World::new(bed, |config| {
+        config.session.idle_timeout = SOON * 2;
+        config.session.heartbeat = SOON;
+        config.session.terminate.finish = SOON;
+    });
+    bed.block_on(async {
+        let client = world.client().await;
+        let mut stream = client.get().await;
+        for _ in 0..6 {
+            assert_eq!(stream.event().await.unwrap().unwrap(), ":\n\n"); // waits for a heartbeat, reads it
+        }
+        assert_eq!(world.endpoint.stats().sessions, 1);
+        // From here on nobody reads.
+        world.until(|world| world.endpoint.stats().sessions == 0).await;
+        world.until(|world| world.ended() == [(client.id(), TerminateReason::Idle)]).await;
+        assert_eq!(world.endpoint.stats().streams_cut, 1);
+    });
+}
+
+/// C-10: a session that is not completed expires: without `initialized`, and with a handler that hangs.
+pub fn c_10_half_open_sessions_expire(bed: &impl TestBed) {
+    let world = World::new(bed, |config| {
+        config.session.initialize_timeout = SOON;
+        config.session.terminate.cancel = SOON;
+    });
+    bed.block_on(async {
+        let mut client = world.stranger();
+        client.initialize("2025-11-25").await;
+        world.until(|world| world.endpoint.stats().sessions == 0).await;
+        assert_eq!(client.post(&notification("notifications/initialized")).await.status, 404);
+        world.until(|world| world.ended() == [(client.id(), TerminateReason::InitializeTimeout)]).await;
+
+        let reply = world.stranger().post(&initialize("2025-11-25", "hangs")).await;
+        assert_eq!((reply.status, reply.session()), (StatusCode::OK, None));
+        assert_eq!(reply.json().await["error"]["data"]["reason"], "initialize_timeout");
+        assert_eq!(world.endpoint.stats().sessions, 0);
+    });
+}
+
+/// E-15: beyond the cap, `initialize` gets 503 and `Retry-After`; a place that becomes free is used.
+pub fn e_15_sessions_are_capped(bed: &impl TestBed) {
+    let world = World::new(bed, |config| config.max_sessions = 2);
+    bed.block_on(async {
+        let (first, _second) = (world.client().await, world.client().await);
+        let reply = world.stranger().post(&initialize("2025-11-25", "client")).await;
+        assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, "1"));
+        assert_eq!(reply.json().await["error"]["data"]["reason"], "overload");
+        assert_eq!(first.post(&request(1, "echo")).await.status, 200);
+        first.delete().await;
+        world.client().await;
+        assert_eq!(world.endpoint.stats().sessions, 2);
+    });
+}
+
+/// S12: one reason reaches the hook, the events and the error's data.
+pub fn s_12_one_reason_everywhere(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.terminate.cancel = SOON);
+    bed.block_on(async {
+        let events = world.endpoint.manager().events(16);
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let _hangs = world.work().await;
+        let session = client.session();
+        let reason = session.terminate(TerminateReason::Evicted);
+        let second = session.terminate(TerminateReason::Error); // too late: the first stands
+        let answer = running.head().await.answer().await;
+        assert_eq!(answer["error"]["data"], json!({ "reason": "evicted", "retryable": true }));
+        assert_eq!((reason.await, second.await), (TerminateReason::Evicted, TerminateReason::Evicted));
+        assert_eq!(session.notify("x", None::<&()>).await, Err(SendError::Closed));
+        world.until(|world| world.ended() == [(client.id(), TerminateReason::Evicted)]).await;
+        let id = client.id();
+        let heard: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+        let told = SessionEvent::Terminated(id, TerminateReason::Evicted);
+        assert_eq!(heard, [SessionEvent::Created(id), SessionEvent::Initialized(id), told]);
+        assert_eq!(world.endpoint.stats().sessions_terminated, 1);
+    });
+}
+
+/// An endpoint that is dropped without a shutdown leaves nobody waiting: its streams are cut, its calls answered.
+pub fn dropping_the_endpoint_cuts_what_is_open(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.idle_timeout = NEVER);
+    bed.block_on(async {
+        let client = world.client().await;
+        let mut stream = client.get().await;
+        assert_eq!(stream.event().await.unwrap().unwrap(), ":\n\n");
+        let work = {
+            let mut running = client.start(&request(1, "work"));
+            let work = world.work().await;
+            assert!(running.head_now().is_none());
+            work
+        };
+        let World { endpoint, runtime, .. } = world;
+        drop((client, endpoint));
+        // The POST above still holds the endpoint until it is answered.
+        work.finish(json!({}));
+        assert!(stream.event().await.unwrap().is_err());
+        drop(runtime);
+    });
+}

@@ -1,0 +1,359 @@
+//! Exchanges: how a request is answered, and what can come in between.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use mcp_session_core::{CancelReason, ErrorCode, RequestError, RpcError, SendError};
+use serde_json::json;
+
+use super::world::{NEVER, SOON, World, cancel, request, request_with};
+use crate::TestBed;
+
+/// An answer that is there at once is JSON: no task, no stream.
+pub fn answers_at_once_are_json(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let reply = client.post(&request_with(1, "echo", json!({ "a": [1, 2] }))).await;
+        assert!(!reply.is_stream());
+        assert_eq!(reply.json().await, json!({ "jsonrpc": "2.0", "id": 1, "result": { "a": [1, 2] } }));
+        assert_eq!(world.endpoint.stats().streams_ended, 0);
+        assert_eq!(world.endpoint.stats().exchanges_answered, 1 + 1); // `initialize` was the other
+    });
+}
+
+/// D-01, D-02, D-04: what the handler sends comes first, then the answer, then the end; on this stream alone.
+pub fn d_02_progress_then_answer_then_end(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let mut get = client.get().await;
+        assert!(get.event().await.is_some());
+        let running = client.start(&request_with("p", "work", json!({ "_meta": { "progressToken": 5 } })));
+        let work = world.work().await;
+        work.cx.progress(0.5, Some(1.0), Some("half")).await.unwrap();
+        work.cx
+            .notify("notifications/message", Some(&json!({ "level": "info", "data": "hi" })))
+            .await
+            .unwrap();
+        let mut reply = running.head().await;
+        assert!(reply.is_stream());
+        assert_eq!(reply.header("cache-control"), "no-cache, no-transform"); // D-41
+        let progress = reply.message().await.unwrap();
+        let params = json!({ "progressToken": 5, "progress": 0.5, "total": 1.0, "message": "half" });
+        assert_eq!(
+            progress,
+            json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params })
+        );
+        assert_eq!(reply.message().await.unwrap()["method"], "notifications/message");
+        let cx = work.cx.clone();
+        work.finish(json!({ "ok": 1 }));
+        assert_eq!(
+            reply.message().await.unwrap(),
+            json!({ "jsonrpc": "2.0", "id": "p", "result": { "ok": 1 } })
+        );
+        assert_eq!(reply.message().await, None);
+        // F-15: nothing after the answer.
+        assert_eq!(cx.notify("late", None::<&()>).await, Err(SendError::Closed));
+        assert_eq!(cx.cancelled().await, CancelReason::Answered);
+        assert!(get.is_silent()); // D-18
+    });
+}
+
+/// A heartbeat's worth of silence commits the stream, so that no proxy gives up.
+pub fn silence_becomes_a_stream(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.heartbeat = SOON);
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        let mut reply = running.head().await;
+        assert!(reply.is_stream());
+        assert_eq!(reply.event().await.unwrap().unwrap(), ":\n\n");
+        work.finish(json!({}));
+        assert_eq!(reply.answer().await["id"], 1);
+    });
+}
+
+/// A handler that panics answers -32603 with the id; the session and its other calls go on.
+pub fn a_panic_answers_and_the_session_lives_on(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        let answer = client.post(&request("boom", "panic")).await.answer().await;
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!("boom"), &json!(-32603)));
+        assert_eq!(client.post(&request(2, "echo")).await.status, 200);
+        work.finish(json!({}));
+        assert_eq!(running.head().await.answer().await["id"], 1);
+    });
+}
+
+/// A-07: an id in flight is refused and its first request unaffected; `1` and `"1"` are two ids; a completed one
+/// may come again.
+pub fn a_07_duplicate_ids(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        let refused = client.post(&request(1, "echo")).await;
+        assert_eq!(refused.status, 400);
+        let body = refused.json().await;
+        assert_eq!((&body["id"], &body["error"]["code"]), (&json!(1), &json!(-32600)));
+        assert_eq!(client.post(&request("1", "echo")).await.status, 200);
+        let other = world.client().await; // ids are the session's own
+        assert_eq!(other.post(&request(1, "echo")).await.status, 200);
+        work.finish(json!({ "first": true }));
+        assert_eq!(running.head().await.answer().await["result"]["first"], true);
+        assert_eq!(client.post(&request(1, "echo")).await.status, 200);
+    });
+}
+
+/// A-08: an answer repeats the id, type and value.
+pub fn a_08_ids_keep_their_type(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        for id in ["1", "\"1\"", "9007199254740993", "-5", "\"a\\nb\"", "18446744073709551615"] {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"echo"}}"#);
+            let mut reply = client.send(client.request(Method::POST).body(body).unwrap()).await;
+            let text = reply.event().await.unwrap().unwrap();
+            let expected = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#);
+            assert_eq!(std::str::from_utf8(&text).unwrap(), expected);
+        }
+    });
+}
+
+/// A-17: params reach the handler as the bytes they were.
+pub fn a_17_params_arrive_byte_for_byte(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let params = "{ \"n\" : 1.50, \"big\":123456789012345678901234567890,\n \"u\":\"\\u00e9\" }";
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"work","params":{params},"extra":0}}"#);
+        let (endpoint, request) = (world.endpoint.clone(), client.request(Method::POST).body(body).unwrap());
+        world.runtime.spawn(Box::pin(async move {
+            endpoint.handle(request).await;
+        }));
+        let work = world.work().await;
+        assert_eq!(work.cx.raw_params().unwrap().as_str(), params);
+        assert!(work.cx.params::<Vec<u8>>().is_err());
+        work.finish(json!({}));
+    });
+}
+
+/// A-18, B-20, B-41: an unknown method is answered in-band, never with 404.
+pub fn a_18_unknown_methods(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let reply = client.post(&request(1, "no/such/method")).await;
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.json().await["error"]["code"], -32601);
+    });
+}
+
+/// F-02, F-04, F-08: a cancelled request gets no answer on a stream and -32800 as JSON; what names nothing that
+/// runs is ignored.
+pub fn f_02_f_08_cancelled_requests(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (json, sse) = (client.start(&request(1, "work")), client.start(&request("s", "work")));
+        let (first, second) = (world.work().await, world.work().await);
+        let (json_work, sse_work) =
+            if first.cx.id() == &1.into() { (first, second) } else { (second, first) };
+        sse_work.cx.notify("notifications/message", None::<&()>).await.unwrap();
+        let mut stream = sse.head().await;
+        assert!(stream.message().await.is_some());
+
+        for nothing in
+            [json!({}), json!({ "requestId": 99 }), json!({ "requestId": null }), json!({ "requestId": {} })]
+        {
+            let message = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": nothing });
+            assert_eq!(client.post(&message).await.status, 202);
+        }
+        let stranger = world.client().await; // F-09: only inside its own session
+        assert_eq!(stranger.post(&cancel(1)).await.status, 202);
+        assert_eq!(json_work.cx.is_cancelled(), None);
+
+        assert_eq!(client.post(&cancel(1)).await.status, 202);
+        assert_eq!(client.post(&cancel("s")).await.status, 202);
+        assert_eq!(json_work.cx.cancelled().await, CancelReason::Client(Some("enough".into())));
+        assert_eq!(sse_work.cx.cancelled().await, CancelReason::Client(Some("enough".into())));
+        assert_eq!(json.head().await.answer().await["error"]["code"], ErrorCode::REQUEST_CANCELLED.0);
+        assert_eq!(stream.message().await, None);
+        json_work.finish(json!({ "late": true }));
+        sse_work.fail(RpcError::internal("late"));
+        world.until(|world| world.endpoint.stats().exchanges_cancelled == 2).await;
+        assert_eq!(client.post(&request(1, "echo")).await.status, 200);
+    });
+}
+
+/// F-33: a handler that ignores its cancellation is dropped after the grace time.
+pub fn f_33_a_handler_that_ignores_its_cancellation_is_dropped(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.cancel_grace = SOON);
+    bed.block_on(async {
+        let client = world.client().await;
+        let _running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        let begin = world.runtime.now();
+        client.post(&cancel(1)).await;
+        assert!(!work.is_dropped());
+        world.until(|_| work.is_dropped()).await;
+        assert!(world.runtime.now() >= begin + SOON);
+    });
+}
+
+/// D-12: a client that closes the connection of its call does not cancel it.
+pub fn d_12_a_client_that_leaves_does_not_cancel(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        work.cx.notify("notifications/message", None::<&()>).await.unwrap();
+        drop(running.head().await);
+        for _ in 0..1_000 {
+            work.cx.notify("notifications/message", None::<&()>).await.unwrap(); // nobody is there to make it wait
+        }
+        assert_eq!(work.cx.is_cancelled(), None);
+        assert_eq!(world.endpoint.stats().exchanges, 1);
+        work.finish(json!({}));
+        world.until(|world| world.endpoint.stats().exchanges == 0).await;
+        assert_eq!(world.endpoint.stats().streams, 0);
+        assert_eq!(client.post(&request(1, "echo")).await.status, 200);
+    });
+}
+
+/// F-20 to F-22: a request to the client goes out on the stream of the call, and its reply comes back once.
+pub fn f_21_requests_to_the_client(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        let params = json!({ "maxTokens": 1 });
+        let client_side = async {
+            let mut reply = running.head().await;
+            for (expected, outcome) in [
+                ("sampling/createMessage", json!({ "result": { "text": "hi" } })),
+                ("roots/list", json!({ "error": { "code": -1, "message": "user said no" } })),
+            ] {
+                let asked = reply.message().await.unwrap();
+                assert_eq!(asked["method"], expected);
+                let mut message = json!({ "jsonrpc": "2.0", "id": asked["id"] });
+                message.as_object_mut().unwrap().extend(outcome.as_object().unwrap().clone());
+                for _ in 0..2 {
+                    assert_eq!(client.post(&message).await.status, 202); // B-19: the second is dropped
+                }
+            }
+            reply.answer().await
+        };
+        let server_side = async {
+            let sampled = work.cx.request("sampling/createMessage", Some(&params), NEVER).await.unwrap();
+            let refused = work.cx.request("roots/list", None::<&()>, NEVER).await.unwrap_err();
+            assert_eq!(refused, RequestError::Client(RpcError::new(ErrorCode(-1), "user said no"))); // F-25
+            work.finish(json!({ "sampled": sampled }));
+        };
+        let (answer, ()) = futures::join!(client_side, server_side);
+        assert_eq!(answer["result"]["sampled"]["text"], "hi");
+    });
+}
+
+/// F-23: a reply counts only from the session that was asked.
+pub fn f_23_a_reply_from_another_session(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let (client, other) = (world.client().await, world.client().await);
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        let client_side = async {
+            let mut reply = running.head().await;
+            let id = reply.message().await.unwrap()["id"].clone();
+            let message = |text: &str| json!({ "jsonrpc": "2.0", "id": id, "result": { "text": text } });
+            assert_eq!(other.post(&message("foreign")).await.status, 202);
+            assert_eq!(client.post(&message("own")).await.status, 202);
+        };
+        let (asked, ()) =
+            futures::join!(work.cx.request("sampling/createMessage", None::<&()>, NEVER), client_side);
+        assert_eq!(asked.unwrap().as_str(), r#"{"text":"own"}"#);
+        work.finish(json!({}));
+    });
+}
+
+/// F-24, F-06: without a reply in time the wait fails, the client is told to stop, and its late reply is dropped.
+pub fn f_24_a_reply_that_does_not_come(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        let failed = work.cx.request("sampling/createMessage", None::<&()>, SOON).await;
+        assert_eq!(failed, Err(RequestError::TimedOut));
+        let mut reply = running.head().await;
+        let asked = reply.message().await.unwrap();
+        let told = reply.message().await.unwrap();
+        assert_eq!(told["method"], "notifications/cancelled");
+        assert_eq!(told["params"]["requestId"], asked["id"]);
+        let late = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": {} });
+        assert_eq!(client.post(&late).await.status, 202);
+        // A wait that is dropped tells the client too.
+        let dropped = work.cx.request("roots/list", None::<&()>, NEVER);
+        assert!(futures::FutureExt::now_or_never(dropped).is_none());
+        assert_eq!(reply.message().await.unwrap()["method"], "roots/list");
+        assert_eq!(reply.message().await.unwrap()["method"], "notifications/cancelled");
+        work.finish(json!({}));
+        assert_eq!(reply.answer().await["id"], 1);
+    });
+}
+
+/// C-13, C-06: what the client did not declare is not asked for; nothing goes out.
+pub fn c_13_undeclared_capabilities(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        let failed = work.cx.request("elicitation/create", None::<&()>, NEVER).await;
+        assert_eq!(failed, Err(RequestError::Undeclared("elicitation/create".into())));
+        work.finish(json!({}));
+        let reply = running.head().await;
+        assert!(!reply.is_stream());
+        let mut early = world.stranger();
+        early.initialize("2025-11-25").await;
+        let running = early.start(&request(1, "work"));
+        let work = world.work().await;
+        let failed = work.cx.request("sampling/createMessage", None::<&()>, Duration::ZERO).await;
+        assert_eq!(failed, Err(RequestError::NotInitialized));
+        work.finish(json!({}));
+        assert_eq!(running.head().await.status, StatusCode::OK);
+    });
+}
+
+/// F-13, F-14: progress goes out only with a token, and only when it grows.
+pub fn f_13_f_14_progress_needs_a_token_and_grows(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        assert!(!work.cx.wants_progress());
+        work.cx.progress(1.0, None, None).await.unwrap();
+        work.finish(json!({}));
+        assert!(!running.head().await.is_stream());
+
+        let running = client.start(&request_with(2, "work", json!({ "_meta": { "progressToken": "t" } })));
+        let work = world.work().await;
+        for progress in [0.0, 1.0, 1.0, 0.5, 2.0] {
+            work.cx.progress(progress, None, None).await.unwrap();
+        }
+        work.finish(json!({}));
+        let messages = running.head().await.messages().await;
+        let progress: Vec<_> = messages.iter().filter_map(|m| m["params"]["progress"].as_f64()).collect();
+        assert_eq!(progress, [0.0, 1.0, 2.0]);
+        assert_eq!(messages[0]["params"]["progressToken"], "t");
+    });
+}

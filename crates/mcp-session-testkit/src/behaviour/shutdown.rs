@@ -1,0 +1,578 @@
+//! The terminate protocol: promises S1 to S15, for one session and for the whole endpoint.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{FutureExt, channel::mpsc, future::join_all};
+use http::Method;
+use mcp_session_core::{
+    CancelReason, RequestError, ShutdownPhase, ShutdownPolicy, ShutdownReport, TerminateReason,
+};
+use serde_json::{Value, json};
+
+use super::world::{
+    Client, Hook, NEVER, Reply, SOON, SlowBody, Started, Work, World, cancel, initialize, request,
+    request_with,
+};
+use crate::TestBed;
+
+/// Nothing of it elapses.
+const PATIENT: ShutdownPolicy =
+    ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
+
+/// Handlers get no time by themselves and little once they are told; readers get all they need.
+const STRICT: ShutdownPolicy =
+    ShutdownPolicy { lame_duck: Duration::ZERO, drain: Duration::ZERO, cancel: SOON, finish: NEVER };
+
+/// A call that has begun, and its handler.
+async fn begin(world: &mut World, client: &Client, id: impl Into<Value>) -> (Started, Work) {
+    let started = client.start(&request_with(id, "work", json!({ "_meta": { "progressToken": 1 } })));
+    (started, world.work().await)
+}
+
+/// A call whose reply is a stream already.
+async fn begin_stream(world: &mut World, client: &Client, id: impl Into<Value>) -> (Reply, Work) {
+    let (started, work) = begin(world, client, id).await;
+    work.cx.progress(1.0, None, None).await.unwrap();
+    let mut reply = started.head().await;
+    assert!(reply.message().await.is_some());
+    (reply, work)
+}
+
+/// The totals of a report: live, and what became of it.
+fn exchanges(report: &ShutdownReport) -> [u64; 5] {
+    let totals = report.exchanges;
+    [totals.total, totals.answered, totals.synthesized, totals.cancelled, totals.forced]
+}
+
+fn streams(report: &ShutdownReport) -> [u64; 3] {
+    [report.streams.total, report.streams.ended, report.streams.cut]
+}
+
+/// S1: a session born during shutdown is refused or terminated, never missed.
+pub fn s_1_sessions_born_during_shutdown(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let stranger = world.stranger();
+        let early: Vec<_> = (0..50).map(|_| stranger.start(&initialize("2025-11-25", "client"))).collect();
+        let shutdown = world.endpoint.shutdown(PATIENT);
+        let late: Vec<_> = (0..50).map(|_| stranger.start(&initialize("2025-11-25", "client"))).collect();
+        let mut born = Vec::new();
+        for reply in join_all(early.into_iter().chain(late).map(Started::head)).await {
+            match reply.status.as_u16() {
+                200 => born.push(reply.session().unwrap()),
+                status => assert_eq!(status, 503),
+            }
+        }
+        let report = shutdown.await;
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(world.endpoint.stats().sessions, 0);
+        assert_eq!(world.ended().len(), born.len());
+        for session in born {
+            assert_eq!(stranger.with_session(Some(session)).post(&request(1, "echo")).await.status, 404);
+        }
+    });
+}
+
+/// S2, F-37, F-38, B-42: while draining, `initialize` and new requests get 503 and `Retry-After`, and no live id
+/// gets 404, not even that of a session in which nothing runs; after Closed they all do.
+pub fn s_2_never_404_while_draining(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let (busy, idle) = (world.client().await, world.client().await);
+        let (running, work) = begin(&mut world, &busy, 1).await;
+        let shutdown = world.endpoint.shutdown(PATIENT);
+        world.until(|_| shutdown.phase() == ShutdownPhase::Draining).await;
+        world.until(|world| world.ended().len() == 1).await; // nothing of the idle one is left inside
+        for reply in [
+            world.stranger().post(&initialize("2025-11-25", "client")).await,
+            busy.post(&request(2, "echo")).await,
+            idle.post(&request(2, "echo")).await,
+            idle.get().await,
+        ] {
+            assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, "1"));
+            assert_eq!(reply.header("connection"), "close");
+            let error = reply.json().await;
+            assert_eq!(error["error"]["data"], json!({ "reason": "shutdown", "retryable": true }));
+        }
+        assert_eq!(idle.post(&request(3, "ping")).await.status, 200);
+        work.finish(json!({ "ok": true }));
+        assert_eq!(running.head().await.answer().await["result"]["ok"], true);
+        shutdown.await;
+        for client in [&busy, &idle] {
+            assert_eq!(client.post(&request(4, "ping")).await.status, 404);
+        }
+        assert_eq!(world.stranger().post(&initialize("2025-11-25", "client")).await.status, 503);
+    });
+}
+
+/// S3: one deadline over all phases. Handlers that hang, hooks that hang and readers that stall, many of each, do
+/// not move it.
+pub fn s_3_hung_handlers_do_not_move_the_ceiling(bed: &impl TestBed) {
+    const CALLS: usize = 20;
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let _stalled = client.get().await;
+        let mut running = Vec::new();
+        for id in 0..CALLS {
+            running.push(begin(&mut world, &client, id).await);
+        }
+        let other = world.client().await;
+        world.plant(other.id(), Hook::Hangs);
+        let policy = ShutdownPolicy { lame_duck: SOON, drain: SOON, cancel: SOON, finish: SOON };
+        let begin = world.runtime.now();
+        let shutdown = world.endpoint.shutdown(policy);
+        assert_eq!(shutdown.ceiling(), begin + policy.ceiling());
+        let ceiling = shutdown.ceiling();
+        let report = shutdown.clone().await;
+        assert!(shutdown.ceiling() <= ceiling);
+        assert!(report.took >= SOON * 3); // every phase was used, none of them twice
+        if bed.name() == "sim" {
+            assert!(world.runtime.now() <= ceiling, "in virtual time the ceiling is exact");
+        }
+        assert_eq!(exchanges(&report), [CALLS as u64, 0, CALLS as u64, 0, 0]);
+        assert_eq!(streams(&report), [1, 0, 1]);
+        for (id, (running, work)) in running.into_iter().enumerate() {
+            assert_eq!(running.head().await.answer().await["id"], id);
+            world.until(|_| work.is_dropped()).await;
+        }
+    });
+}
+
+/// S4: idle streams end first, and with nothing in flight shutdown returns at once, whatever the budgets.
+pub fn s_4_nothing_in_flight_returns_at_once(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let report = world.endpoint.shutdown(PATIENT).await;
+        assert!(report.took < NEVER && report.is_clean());
+    });
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let (idle, busy) = (world.client().await, world.client().await);
+        let mut get = idle.get().await;
+        let (running, work) = begin(&mut world, &busy, 1).await;
+        let shutdown = world.endpoint.shutdown(PATIENT);
+        assert_eq!(get.message().await, None); // ends while the call still runs
+        assert_eq!(shutdown.phase(), ShutdownPhase::Draining);
+        work.finish(json!({}));
+        running.head().await.answer().await;
+        let report = shutdown.await;
+        assert!(report.took < NEVER);
+        assert_eq!((exchanges(&report), streams(&report)), ([1, 1, 0, 0, 0], [1, 1, 0]));
+    });
+}
+
+/// S5: a call whose handler hangs gets exactly one answer, as JSON.
+pub fn s_5_exactly_one_answer_json(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (running, work) = begin(&mut world, &client, "json").await;
+        let report = world.endpoint.shutdown(STRICT).await;
+        let reply = running.head().await;
+        assert!(!reply.is_stream());
+        assert_eq!(reply.header("connection"), "close");
+        let answer = reply.answer().await;
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!("json"), &json!(-32000)));
+        assert_eq!(answer["error"]["data"], json!({ "reason": "shutdown", "retryable": true }));
+        assert_eq!(exchanges(&report), [1, 0, 1, 0, 0]);
+        world.until(|_| work.is_dropped()).await;
+    });
+}
+
+/// S5: the same on streams: the one answer is the last event, on the right stream.
+pub fn s_5_exactly_one_answer_sse(bed: &impl TestBed) {
+    const CALLS: usize = 10;
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (mut replies, mut works) = (Vec::new(), Vec::new());
+        for id in 0..CALLS {
+            let (reply, work) = begin_stream(&mut world, &client, id).await;
+            replies.push(reply);
+            works.push(work);
+        }
+        let shutdown = world.endpoint.shutdown(STRICT);
+        let answers = join_all(replies.into_iter().map(Reply::messages)).await;
+        let report = shutdown.await;
+        for (id, messages) in answers.into_iter().enumerate() {
+            assert_eq!(messages.len(), 1, "{messages:?}");
+            assert_eq!((&messages[0]["id"], &messages[0]["error"]["code"]), (&json!(id), &json!(-32000)));
+        }
+        assert_eq!(exchanges(&report), [CALLS as u64, 0, CALLS as u64, 0, 0]);
+        assert_eq!(streams(&report), [CALLS as u64, CALLS as u64, 0]);
+        drop(works);
+    });
+}
+
+/// S5: a handler that stops when it is told may say so itself; its requests to the client fail with the reason.
+pub fn s_5_an_obedient_handler_answers_itself(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (running, work) = begin(&mut world, &client, 1).await;
+        let waits = work.cx.clone();
+        let asked = async { waits.request("sampling/createMessage", None::<&()>, NEVER).await };
+        let handler = async {
+            work.cx.draining().await;
+            let reason = work.cx.cancelled().await;
+            assert_eq!(reason, CancelReason::Terminated(TerminateReason::Shutdown));
+            work.fail(reason.into());
+        };
+        let shutdown = async {
+            let policy = ShutdownPolicy { drain: SOON, ..PATIENT };
+            world.endpoint.shutdown(policy).await
+        };
+        let reader = async { running.head().await.messages().await };
+        let (asked, (), report, messages) = futures::join!(asked, handler, shutdown, reader);
+        assert_eq!(asked, Err(RequestError::Terminated(TerminateReason::Shutdown)));
+        assert_eq!(exchanges(&report), [1, 1, 0, 0, 0]);
+        let methods: Vec<_> =
+            messages.iter().map(|message| message["method"].as_str().unwrap_or("answer")).collect();
+        assert_eq!(methods, ["sampling/createMessage", "notifications/cancelled", "answer"]); // F-32
+        assert_eq!(messages[2]["error"]["data"]["reason"], "shutdown");
+    });
+}
+
+/// S5, C-20: an `initialize` that hangs is owed an answer like any other, and opens no session.
+pub fn s_5_initialize_is_answered_too(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let running = world.stranger().start(&initialize("2025-11-25", "hangs"));
+        world.until(|world| world.endpoint.stats().exchanges == 1).await;
+        let report = world.endpoint.shutdown(STRICT).await;
+        let reply = running.head().await;
+        assert_eq!((reply.session(), exchanges(&report)), (None, [1, 0, 1, 0, 0]));
+        assert_eq!(reply.answer().await["error"]["code"], -32000);
+    });
+}
+
+/// S7, S9: streams, POST and GET alike, have had their last event and their end when shutdown resolves.
+pub fn s_7_streams_end_before_shutdown_resolves(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let mut get = client.get().await;
+        assert!(get.event().await.is_some());
+        let (reply, work) = begin_stream(&mut world, &client, 1).await;
+        let mut shutdown = Box::pin(world.endpoint.shutdown(PATIENT).wait());
+        assert_eq!(get.message().await, None);
+        work.finish(json!({}));
+        // Answered, and not yet read: shutdown waits for the reader.
+        world.until(|world| world.endpoint.stats().phase == ShutdownPhase::Finishing).await;
+        assert!(shutdown.as_mut().now_or_never().is_none());
+        assert_eq!(reply.messages().await.len(), 1);
+        let report = shutdown.await;
+        assert_eq!((streams(&report), report.is_clean()), ([2, 2, 0], true));
+    });
+}
+
+/// S8: one session's hook panics, one's hangs, one's reader stalls; all the others are clean, and the report names
+/// the three.
+pub fn s_8_failures_are_isolated(bed: &impl TestBed) {
+    const SESSIONS: usize = 100;
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let mut clients = Vec::new();
+        for _ in 0..SESSIONS {
+            clients.push(world.client().await);
+        }
+        world.plant(clients[10].id(), Hook::Panics);
+        world.plant(clients[20].id(), Hook::Hangs);
+        let _stalled = clients[30].get().await;
+        let report = world.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT }).await;
+        assert_eq!(report.sessions, SESSIONS as u64);
+        let mut expected = vec![
+            (clients[10].id().prefix(), "the `terminated` hook panicked"),
+            (clients[20].id().prefix(), "the `terminated` hook did not end in time"),
+            (clients[30].id().prefix(), "its client did not read to the end in time"),
+        ];
+        expected.sort();
+        let failures: Vec<_> = report.failures.iter().map(|f| (f.session.clone(), f.reason)).collect();
+        assert_eq!(failures, expected);
+        world.until(|world| world.ended().len() == SESSIONS).await;
+        assert!(world.ended().iter().all(|(_, reason)| *reason == TerminateReason::Shutdown));
+    });
+}
+
+/// S9: the totals of the report are those of what was live when it began, whatever became of each.
+pub fn s_9_totals_are_those_of_the_start(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        client.post(&request("before", "echo")).await.answer().await; // over: not in the report
+        let (answered, work) = begin(&mut world, &client, 1).await;
+        let (cancelled, _cancelled_work) = begin(&mut world, &client, 2).await;
+        let (synthesized, _hangs) = begin_stream(&mut world, &client, 3).await;
+        let (_unread, _unread_work) = begin_stream(&mut world, &client, 4).await;
+        let deleted = world.client().await;
+        let (gone, _gone_work) = begin(&mut world, &deleted, 5).await;
+        deleted.delete().await; // on its way out already, and its call still owed an answer
+        let live = world.endpoint.stats();
+        let policy = ShutdownPolicy { drain: NEVER, cancel: SOON, finish: SOON, ..PATIENT };
+        let shutdown = world.endpoint.shutdown(policy);
+        world.until(|_| shutdown.phase() == ShutdownPhase::Draining).await;
+        work.finish(json!({}));
+        client.post(&cancel(2)).await;
+        shutdown.escalate();
+        for reply in [answered.head().await, cancelled.head().await, gone.head().await, synthesized] {
+            if reply.is_stream() {
+                reply.messages().await;
+            } else {
+                reply.answer().await;
+            }
+        }
+        let report = shutdown.await;
+        assert_eq!((report.sessions, live.sessions, live.exchanges), (1, 1, 5));
+        assert_eq!(exchanges(&report), [5, 1, 2, 1, 1], "{report}");
+        assert_eq!(streams(&report), [2, 1, 1], "{report}");
+        assert!(!report.is_clean());
+        let rest = world.endpoint.stats();
+        assert_eq!((rest.sessions, rest.exchanges, rest.streams), (0, 0, 0));
+    });
+}
+
+/// S10: calls share one outcome; a later one may only tighten; a second signal ends the present phase.
+pub fn s_10_idempotent_tightened_and_escalated(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (running, work) = begin(&mut world, &client, 1).await;
+        let first = world.endpoint.shutdown(ShutdownPolicy { lame_duck: NEVER, ..PATIENT });
+        let ceiling = first.ceiling();
+        let longer = ShutdownPolicy { drain: NEVER * 2, ..PATIENT };
+        let second = world.endpoint.shutdown(ShutdownPolicy { lame_duck: NEVER, ..longer });
+        assert_eq!((first.ceiling(), second.ceiling()), (ceiling, ceiling)); // more time is not given
+        assert_eq!(first.phase(), ShutdownPhase::LameDuck);
+        second.escalate();
+        world.until(|_| first.phase() == ShutdownPhase::Cancelling).await;
+        assert!(work.cx.is_cancelled().is_some());
+        second.escalate();
+        let (one, two) = futures::join!(first.wait(), async {
+            let answer = running.head().await.answer().await;
+            assert_eq!(answer["error"]["code"], -32000);
+            second.wait().await
+        });
+        assert_eq!(one, two);
+        assert_eq!(world.endpoint.shutdown(PATIENT).await, one); // also afterwards
+        assert_eq!(world.endpoint.closed().await, one);
+        assert_eq!(exchanges(&one), [1, 0, 1, 0, 0]);
+    });
+}
+
+/// S10: dropping the handle cancels the wait, not the work.
+pub fn s_10_dropping_the_handle_changes_nothing(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let mut get = client.get().await;
+        let mut wait = world.endpoint.shutdown(PATIENT).wait().boxed();
+        assert!(wait.as_mut().now_or_never().is_none());
+        drop(wait);
+        assert_eq!(get.message().await, None);
+        assert!(world.endpoint.closed().await.is_clean());
+    });
+}
+
+/// S11: a client that reads nothing delays neither shutdown nor anybody else.
+pub fn s_11_a_client_that_reads_nothing_delays_nobody(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.queue_events = 4);
+    bed.block_on(async {
+        let client = world.client().await;
+        let _stalled_get = client.get().await;
+        let (_stalled_post, stalled_work) = begin_stream(&mut world, &client, 1).await;
+        while stalled_work.cx.notify("notifications/x", None::<&()>).now_or_never().is_some() {}
+        let (reply, work) = begin_stream(&mut world, &client, 2).await;
+        let shutdown = world.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT });
+        world.until(|_| shutdown.phase() == ShutdownPhase::Draining).await;
+        stalled_work.finish(json!({}));
+        work.finish(json!({}));
+        assert_eq!(reply.messages().await.last().unwrap()["id"], 2);
+        let report = shutdown.await;
+        assert_eq!(exchanges(&report), [2, 1, 0, 0, 1]);
+        assert_eq!(streams(&report), [3, 1, 2]);
+    });
+}
+
+/// S14: a POST whose body is half there when shutdown comes gets a definite end: refused, and never 404 before
+/// everything is closed.
+pub fn s_14_a_post_half_arrived(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (running, work) = begin(&mut world, &client, 0).await;
+        let mut halves = Vec::new();
+        for _ in 0..2 {
+            let (sender, receiver) = mpsc::unbounded();
+            let body = request(1, "echo").to_string();
+            sender.unbounded_send(Bytes::copy_from_slice(&body.as_bytes()[..10])).unwrap();
+            let (client, http) =
+                (client.clone(), client.request(Method::POST).body(SlowBody(receiver)).unwrap());
+            let reply = async move { client.send(http).await }.shared_head();
+            halves.push((sender, Bytes::copy_from_slice(&body.as_bytes()[10..]), reply));
+        }
+        for (_, _, reply) in &mut halves {
+            assert!(reply.as_mut().now_or_never().is_none());
+        }
+        let shutdown = world.endpoint.shutdown(PATIENT);
+        world.until(|_| shutdown.phase() == ShutdownPhase::Draining).await;
+        let (after, during) = (halves.pop().unwrap(), halves.pop().unwrap());
+        let complete = |(sender, rest, reply): (mpsc::UnboundedSender<Bytes>, Bytes, _)| {
+            sender.unbounded_send(rest).unwrap();
+            reply
+        };
+        assert_eq!(complete(during).await.status, 503);
+        work.finish(json!({}));
+        running.head().await.answer().await;
+        shutdown.await;
+        assert_eq!(complete(after).await.status, 404);
+    });
+}
+
+trait SharedHead: Future<Output = Reply> + Sized {
+    fn shared_head<'a>(self) -> std::pin::Pin<Box<dyn Future<Output = Reply> + 'a>>
+    where
+        Self: 'a,
+    {
+        Box::pin(self)
+    }
+}
+
+impl<F: Future<Output = Reply>> SharedHead for F {}
+
+/// S14: what a handler says after the end is heard by nobody, and harms nobody.
+pub fn s_14_output_after_the_end(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (reply, work) = begin_stream(&mut world, &client, 1).await;
+        let cx = work.cx.clone();
+        let shutdown = world.endpoint.shutdown(STRICT);
+        let messages = reply.messages().await;
+        assert_eq!((messages.len(), &messages[0]["error"]["code"]), (1, &json!(-32000)));
+        let report = shutdown.await;
+        work.finish(json!({ "late": true }));
+        assert!(cx.notify("notifications/late", None::<&()>).await.is_err());
+        assert!(cx.progress(9.0, None, None).await.is_err());
+        assert!(cx.request("roots/list", None::<&()>, NEVER).await.is_err());
+        assert!(cx.is_cancelled().is_some());
+        assert_eq!(exchanges(&report), [1, 0, 1, 0, 0]);
+        assert_eq!(world.endpoint.stats().exchanges_admitted, 2); // `initialize` and the call
+        assert_eq!(world.endpoint.stats().exchanges_answered, 1);
+    });
+}
+
+/// S15: phase and counts can be seen at any moment; readiness ends with the first.
+pub fn s_15_observable_at_any_moment(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (reply, work) = begin_stream(&mut world, &client, 1).await;
+        let stats = world.endpoint.stats();
+        assert_eq!(
+            (stats.phase, stats.sessions, stats.exchanges, stats.streams),
+            (ShutdownPhase::Running, 1, 1, 1)
+        );
+        assert!(world.endpoint.is_ready());
+        let shutdown = world.endpoint.shutdown(PATIENT);
+        assert!(!world.endpoint.is_ready());
+        world.until(|world| world.endpoint.stats().phase == ShutdownPhase::Draining).await;
+        assert_eq!(world.endpoint.stats().exchanges, 1);
+        work.finish(json!({}));
+        world.until(|world| world.endpoint.stats().phase == ShutdownPhase::Finishing).await;
+        let stats = world.endpoint.stats();
+        assert_eq!((stats.exchanges, stats.streams), (0, 1));
+        reply.messages().await;
+        shutdown.await;
+        let stats = world.endpoint.stats();
+        assert_eq!((stats.phase, stats.sessions, stats.streams), (ShutdownPhase::Closed, 0, 0));
+    });
+}
+
+/// LameDuck: not ready, and everything is still served; HTTP/1.1 clients are told to go elsewhere next time.
+pub fn lame_duck_serves_everything(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        assert_eq!(client.post(&request(0, "echo")).await.header("connection"), "");
+        let shutdown = world.endpoint.shutdown(ShutdownPolicy { lame_duck: NEVER, ..PATIENT });
+        assert!(!world.endpoint.is_ready());
+        for reply in [
+            client.post(&request(1, "echo")).await,
+            world.stranger().post(&initialize("2025-11-25", "client")).await,
+            client.get().await,
+        ] {
+            assert_eq!((reply.status.as_u16(), reply.header("connection")), (200, "close"));
+        }
+        // HTTP/2 has no such header.
+        let mut request = client.request(Method::POST).body(request(2, "echo").to_string()).unwrap();
+        *request.version_mut() = http::Version::HTTP_2;
+        assert_eq!(client.send(request).await.header("connection"), "");
+        shutdown.tighten(PATIENT); // enough of it
+        assert!(shutdown.await.is_clean());
+    });
+}
+
+/// While draining, replies to requests of the server arrive and let handlers finish; cancels and DELETE work.
+pub fn replies_cancels_and_delete_arrive_while_draining(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let (asking, deleting) = (world.client().await, world.client().await);
+        let (asked, ask_work) = begin(&mut world, &asking, 1).await;
+        let (cancelled, cancel_work) = begin(&mut world, &asking, 2).await;
+        let (deleted, delete_work) = begin(&mut world, &deleting, 3).await;
+        let shutdown = world.endpoint.shutdown(PATIENT);
+        world.until(|_| shutdown.phase() == ShutdownPhase::Draining).await;
+
+        let handler = async {
+            let text = ask_work.cx.request("sampling/createMessage", None::<&()>, NEVER).await.unwrap();
+            ask_work.finish(json!({ "sampled": text }));
+        };
+        let client_side = async {
+            let mut reply = asked.head().await;
+            let id = reply.message().await.unwrap()["id"].clone();
+            let answer = json!({ "jsonrpc": "2.0", "id": id, "result": { "text": "hi" } });
+            assert_eq!(asking.post(&answer).await.status, 202);
+            reply.answer().await
+        };
+        let ((), answer) = futures::join!(handler, client_side);
+        assert_eq!(answer["result"]["sampled"]["text"], "hi");
+
+        assert_eq!(asking.post(&cancel(2)).await.status, 202);
+        assert_eq!(cancel_work.cx.cancelled().await, CancelReason::Client(Some("enough".into())));
+        assert_eq!(cancelled.head().await.answer().await["error"]["code"], -32800);
+        cancel_work.finish(json!({}));
+
+        assert_eq!(deleting.delete().await.status, 204);
+        assert_eq!(deleting.post(&request(4, "ping")).await.status, 404); // its own client wanted it so
+        delete_work.finish(json!({ "in": "time" }));
+        assert_eq!(deleted.head().await.answer().await["result"]["in"], "time");
+        let report = shutdown.await;
+        assert_eq!(exchanges(&report), [3, 2, 0, 1, 0]);
+        assert!(report.is_clean(), "{report}");
+    });
+}
+
+/// Terminating one session closes every stream of it, POST and GET alike, and nobody else's; twice is once.
+pub fn terminate_closes_post_and_get_alike(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.terminate.cancel = SOON);
+    bed.block_on(async {
+        let (client, other) = (world.client().await, world.client().await);
+        let (mut get, mut other_get) = (client.get().await, other.get().await);
+        let (post, _hangs) = begin_stream(&mut world, &client, 1).await;
+        let session = client.session();
+        let both = futures::future::join(
+            session.terminate(TerminateReason::Evicted),
+            session.terminate(TerminateReason::Evicted),
+        );
+        let (reasons, messages, end) = futures::join!(both, post.messages(), get.message());
+        assert_eq!(reasons, (TerminateReason::Evicted, TerminateReason::Evicted));
+        assert_eq!((messages.len(), &messages[0]["error"]["data"]["reason"]), (1, &json!("evicted")));
+        assert_eq!(end, None);
+        assert!(other_get.event().await.is_some());
+        assert!(other_get.is_silent());
+        assert_eq!(other.post(&request(1, "echo")).await.status, 200);
+        assert_eq!(world.ended(), [(client.id(), TerminateReason::Evicted)]);
+    });
+}

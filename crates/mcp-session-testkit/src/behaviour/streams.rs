@@ -1,0 +1,162 @@
+//! Standalone streams, many streams at once, and readers that do not read.
+
+use futures::future::join_all;
+use http::StatusCode;
+use mcp_session_core::{SecondStream, SendError};
+use serde_json::json;
+
+use super::world::{SOON, World, request, request_with};
+use crate::TestBed;
+
+/// D-17, D-24: what belongs to no request goes out on the GET stream; without one it is dropped.
+pub fn d_17_notifications_on_the_standalone_stream(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let session = client.session();
+        session.notify("notifications/dropped", None::<&()>).await.unwrap();
+        let mut stream = client.get().await;
+        assert_eq!(stream.event().await.unwrap().unwrap(), ":\n\n"); // B-33: open at once
+        session.notify("notifications/tools/list_changed", None::<&()>).await.unwrap();
+        session.try_notify("notifications/resources/updated", Some(&json!({ "uri": "a://b" }))).unwrap();
+        assert_eq!(stream.message().await.unwrap()["method"], "notifications/tools/list_changed");
+        assert_eq!(stream.message().await.unwrap()["params"]["uri"], "a://b");
+        drop(stream); // D-19: no effect on the session
+        session.notify("notifications/dropped", None::<&()>).await.unwrap();
+        assert_eq!(client.get().await.status, StatusCode::OK);
+    });
+}
+
+/// D-22, D-23: a second GET is refused, or takes over, by policy; a message goes to exactly one of them.
+pub fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let first = client.get().await;
+        assert_eq!(client.get().await.status, StatusCode::CONFLICT);
+        drop(first);
+        assert_eq!(client.get().await.status, StatusCode::OK);
+    });
+    let world = World::new(bed, |config| config.session.second_stream = SecondStream::Replace);
+    bed.block_on(async {
+        let client = world.client().await;
+        let mut first = client.get().await;
+        assert!(first.event().await.is_some());
+        let mut second = client.get().await;
+        assert!(first.event().await.is_none()); // its end, properly
+        drop(first);
+        client.session().notify("notifications/x", None::<&()>).await.unwrap();
+        assert_eq!(second.message().await.unwrap()["method"], "notifications/x");
+    });
+    // One that has stopped reading yields, also where a second is refused.
+    let world = World::new(bed, |config| config.session.heartbeat = SOON);
+    bed.block_on(async {
+        let client = world.client().await;
+        let _stalled = client.get().await;
+        let mut second = client.get().await;
+        while second.status == StatusCode::CONFLICT {
+            world.elapse(SOON).await;
+            second = client.get().await;
+        }
+        assert_eq!(second.status, StatusCode::OK);
+    });
+}
+
+/// D-42: silence gets a comment, again and again; comments are no messages.
+pub fn d_42_heartbeats(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.heartbeat = SOON);
+    bed.block_on(async {
+        let client = world.client().await;
+        let mut get = client.get().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        let mut post = running.head().await;
+        for _ in 0..3 {
+            assert_eq!(get.event().await.unwrap().unwrap(), ":\n\n");
+            assert_eq!(post.event().await.unwrap().unwrap(), ":\n\n");
+        }
+        work.finish(json!({}));
+        assert_eq!(post.answer().await["id"], 1);
+    });
+}
+
+/// S11: a GET stream that nobody reads, its queue full: other streams of the session, other sessions and
+/// termination go on.
+pub fn s_11_a_stalled_reader_stalls_nobody_else(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| {
+        config.session.queue_events = 4;
+        config.session.terminate.finish = SOON;
+    });
+    bed.block_on(async {
+        let (client, other) = (world.client().await, world.client().await);
+        let stalled = client.get().await;
+        let session = client.session();
+        while session.try_notify("notifications/x", None::<&()>) != Err(SendError::Full) {}
+
+        let running = client.start(&request_with(1, "work", json!({ "_meta": { "progressToken": 1 } })));
+        let work = world.work().await;
+        work.cx.progress(1.0, None, None).await.unwrap();
+        work.finish(json!({}));
+        assert_eq!(running.head().await.answer().await["id"], 1);
+        assert_eq!(client.post(&request(2, "echo")).await.status, 200);
+        assert_eq!(other.post(&request(2, "echo")).await.status, 200);
+
+        assert_eq!(client.delete().await.status, 204);
+        world.until(|world| world.endpoint.stats().streams == 0).await;
+        assert_eq!(world.endpoint.stats().streams_cut, 1);
+        let mut stalled = stalled;
+        assert!(stalled.event().await.unwrap().is_err()); // cut is not a proper end
+        assert_eq!(other.post(&request(3, "echo")).await.status, 200);
+    });
+}
+
+/// D-20: many calls of one session stream at once, each on its own stream.
+pub fn d_20_many_streams_in_one_session(bed: &impl TestBed) {
+    const CALLS: usize = 50;
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let running: Vec<_> = (0..CALLS)
+            .map(|n| client.start(&request_with(n, "work", json!({ "_meta": { "progressToken": n } }))))
+            .collect();
+        let mut works = Vec::new();
+        for _ in 0..CALLS {
+            works.push(world.work().await);
+        }
+        join_all(works.iter().map(|work| work.cx.progress(1.0, None, None))).await;
+        works.reverse();
+        for work in works {
+            let id = work.cx.id().to_string();
+            work.finish(json!({ "id": id }));
+        }
+        for (n, running) in running.into_iter().enumerate() {
+            let messages = running.head().await.messages().await;
+            assert_eq!(messages.len(), 2);
+            assert_eq!(messages[0]["params"]["progressToken"], n);
+            assert_eq!(messages[1]["result"]["id"], n.to_string());
+        }
+        assert_eq!(world.endpoint.stats().exchanges, 0);
+    });
+}
+
+/// Back-pressure belongs to the sender: it waits while its queue is full, and loses nothing.
+pub fn a_full_queue_makes_its_sender_wait(bed: &impl TestBed) {
+    const EVENTS: usize = 100;
+    let mut world = World::new(bed, |config| config.session.queue_events = 4);
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        let sender = async {
+            for n in 0..EVENTS {
+                work.cx.notify("notifications/n", Some(&json!({ "n": n }))).await.unwrap();
+            }
+            work.finish(json!({})); // the answer never waits
+        };
+        let reader = async { running.head().await.messages().await };
+        let ((), messages) = futures::join!(sender, reader);
+        let numbers: Vec<_> = messages.iter().filter_map(|m| m["params"]["n"].as_u64()).collect();
+        assert_eq!(numbers, (0..EVENTS as u64).collect::<Vec<_>>());
+        assert_eq!(messages.last().unwrap()["id"], 1);
+    });
+}

@@ -1,0 +1,430 @@
+//! What a scenario is made of: an endpoint, a handler that the scenario plays, and clients.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{
+    FutureExt, StreamExt,
+    channel::{mpsc, oneshot},
+    future::{pending, poll_fn},
+};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body::{Body, Frame};
+use mcp_session_core::{
+    Config, Endpoint, Handler, InitializeRequest, InitializeResult, Json, Notification, ReplyBody,
+    RequestContext, RpcError, Runtime, Session, SessionId, StreamCut, TerminateReason,
+};
+use serde_json::{Value, json};
+
+use crate::TestBed;
+
+/// For what has to elapse: short, because a real clock really waits for it.
+pub const SOON: Duration = Duration::from_millis(40);
+
+/// For what must not elapse, however slow the machine.
+pub const NEVER: Duration = Duration::from_secs(600);
+
+/// An endpoint on the runtime of a [`TestBed`], with a handler that the scenario plays itself.
+#[derive(Debug)]
+pub struct World {
+    /// The runtime.
+    pub runtime: Arc<dyn Runtime>,
+    /// The endpoint under test.
+    pub endpoint: Endpoint,
+    play: Play,
+    work: mpsc::UnboundedReceiver<Work>,
+    notifications: mpsc::UnboundedReceiver<Notification>,
+}
+
+/// What the `terminated` hook does with a session.
+#[derive(Debug, Clone, Copy)]
+pub enum Hook {
+    /// It panics.
+    Panics,
+    /// It never ends.
+    Hangs,
+}
+
+/// A request whose handler waits for the scenario. Dropped, the handler hangs: it ignores its cancellation.
+#[derive(Debug)]
+pub struct Work {
+    /// What the handler has.
+    pub cx: RequestContext,
+    answer: oneshot::Sender<Result<Json, RpcError>>,
+}
+
+impl Work {
+    /// The handler answers with this result.
+    pub fn finish(self, result: Value) {
+        // The handler may have been dropped: then nobody wants the answer.
+        let _ = self.answer.send(Ok(result.into()));
+    }
+
+    /// The handler answers with this error.
+    pub fn fail(self, error: RpcError) {
+        let _ = self.answer.send(Err(error));
+    }
+
+    /// Whether the handler was dropped.
+    pub fn is_dropped(&self) -> bool {
+        self.answer.is_canceled()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Play {
+    work: mpsc::UnboundedSender<Work>,
+    notifications: mpsc::UnboundedSender<Notification>,
+    hooks: Arc<Mutex<HashMap<SessionId, Hook>>>,
+    ended: Arc<Mutex<Vec<(SessionId, TerminateReason)>>>,
+}
+
+impl Handler for Play {
+    /// The client's name says what becomes of it.
+    async fn initialize(&self, request: InitializeRequest) -> Result<InitializeResult, RpcError> {
+        match request.client_info.parse::<Value>()?["name"].as_str() {
+            Some("refused") => Err(RpcError::internal("not you")),
+            Some("panics") => panic!("planted: the handler panics in initialize"),
+            Some("hangs") => pending().await,
+            _ => Ok(InitializeResult::new("world", "1.0.0").capabilities(json!({ "tools": {} }))),
+        }
+    }
+
+    async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
+        match cx.method() {
+            "echo" => Ok(cx.raw_params().cloned().unwrap_or_else(|| json!({}).into())),
+            "panic" => panic!("planted: the handler panics"),
+            "work" => {
+                let (answer, answered) = oneshot::channel();
+                if self.work.unbounded_send(Work { cx, answer }).is_err() {
+                    return Err(RpcError::internal("the scenario is over"));
+                }
+                match answered.await {
+                    Ok(answer) => answer,
+                    Err(oneshot::Canceled) => pending().await,
+                }
+            }
+            other => Err(RpcError::method_not_found(other)),
+        }
+    }
+
+    async fn notification(&self, notification: Notification, _: Session) {
+        let _ = self.notifications.unbounded_send(notification); // the scenario may be over
+    }
+
+    async fn terminated(&self, session: Session, reason: TerminateReason) {
+        let hook = self.hooks.lock().unwrap().get(&session.id()).copied();
+        self.ended.lock().unwrap().push((session.id(), reason));
+        match hook {
+            None => {}
+            Some(Hook::Panics) => panic!("planted: the hook panics"),
+            Some(Hook::Hangs) => pending().await,
+        }
+    }
+}
+
+impl World {
+    /// An endpoint with a configuration in which nothing elapses by itself, then tuned.
+    pub fn new(bed: &impl TestBed, tune: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        config.body_timeout = NEVER;
+        config.session.idle_timeout = NEVER;
+        config.session.initialize_timeout = NEVER;
+        config.session.heartbeat = NEVER;
+        config.session.cancel_grace = NEVER;
+        config.session.terminate.cancel = NEVER;
+        config.session.terminate.finish = NEVER;
+        tune(&mut config);
+        let (work_sender, work) = mpsc::unbounded();
+        let (notification_sender, notifications) = mpsc::unbounded();
+        let play = Play {
+            work: work_sender,
+            notifications: notification_sender,
+            hooks: Arc::default(),
+            ended: Arc::default(),
+        };
+        let runtime = bed.runtime();
+        let endpoint = Endpoint::with_config(Arc::clone(&runtime), play.clone(), config);
+        Self { runtime, endpoint, play, work, notifications }
+    }
+
+    /// The next request whose handler waits for the scenario.
+    pub async fn work(&mut self) -> Work {
+        self.work.next().await.expect("the endpoint holds the other end")
+    }
+
+    /// The next notification that reached the handler.
+    pub async fn notification(&mut self) -> Notification {
+        self.notifications.next().await.expect("the endpoint holds the other end")
+    }
+
+    /// From now on, the hook fails for this session.
+    pub fn plant(&self, session: SessionId, hook: Hook) {
+        self.play.hooks.lock().unwrap().insert(session, hook);
+    }
+
+    /// For which sessions the hook was called, and with which reason.
+    pub fn ended(&self) -> Vec<(SessionId, TerminateReason)> {
+        self.play.ended.lock().unwrap().clone()
+    }
+
+    /// Waits until a state is reached. Looks again every millisecond: of virtual time, in a simulation.
+    pub async fn until(&self, mut state: impl FnMut(&Self) -> bool) {
+        while !state(self) {
+            self.runtime.sleep_until(self.runtime.now() + Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Lets this much time elapse.
+    pub async fn elapse(&self, time: Duration) {
+        self.runtime.sleep_until(self.runtime.now() + time).await;
+    }
+
+    /// A client without a session.
+    pub fn stranger(&self) -> Client {
+        Client { endpoint: self.endpoint.clone(), runtime: Arc::clone(&self.runtime), session: None }
+    }
+
+    /// A client with a session in operation.
+    pub async fn client(&self) -> Client {
+        let mut client = self.stranger();
+        client.initialize("2025-11-25").await;
+        assert_eq!(
+            client.post(&notification("notifications/initialized")).await.status,
+            StatusCode::ACCEPTED
+        );
+        client
+    }
+}
+
+/// A client of the endpoint.
+#[derive(Debug, Clone)]
+pub struct Client {
+    endpoint: Endpoint,
+    runtime: Arc<dyn Runtime>,
+    session: Option<SessionId>,
+}
+
+impl Client {
+    /// Opens a session, without `notifications/initialized`.
+    pub async fn initialize(&mut self, version: &str) -> Value {
+        let reply = self.post(&initialize(version, "client")).await;
+        assert_eq!(reply.status, StatusCode::OK);
+        self.session = reply.session();
+        assert!(self.session.is_some(), "the answer to initialize carries the session id");
+        reply.json().await
+    }
+
+    /// The id of its session.
+    pub fn id(&self) -> SessionId {
+        self.session.expect("the client has a session")
+    }
+
+    /// The server's handle of its session.
+    pub fn session(&self) -> Session {
+        self.endpoint.manager().get(&self.id()).expect("the session is alive")
+    }
+
+    /// The same client, with the session of another.
+    pub fn with_session(&self, session: Option<SessionId>) -> Self {
+        Self { session, ..self.clone() }
+    }
+
+    /// A request as a proper client makes it.
+    pub fn request(&self, method: Method) -> http::request::Builder {
+        let accept =
+            if method == Method::GET { "text/event-stream" } else { "application/json, text/event-stream" };
+        let builder = Request::builder().method(method).uri("/mcp").header("host", "localhost:8000");
+        let builder = builder.header("accept", accept).header("content-type", "application/json");
+        match self.session {
+            Some(id) => builder.header("mcp-session-id", id.to_string()),
+            None => builder,
+        }
+    }
+
+    /// Sends any request.
+    pub async fn send<B>(&self, request: Request<B>) -> Reply
+    where
+        B: Body,
+        B::Error: std::fmt::Display,
+    {
+        let (parts, body) = self.endpoint.handle(request).await.into_parts();
+        Reply { status: parts.status, headers: parts.headers, body: Box::pin(body) }
+    }
+
+    /// POSTs a message and waits for the head of the response.
+    pub async fn post(&self, message: &Value) -> Reply {
+        self.send(self.request(Method::POST).body(message.to_string()).expect("a request")).await
+    }
+
+    /// POSTs a message in a task of its own: for a head that comes later.
+    pub fn start(&self, message: &Value) -> Started {
+        let (sender, head) = oneshot::channel();
+        let (client, message) = (self.clone(), message.clone());
+        self.runtime.spawn(Box::pin(async move {
+            let _ = sender.send(client.post(&message).await); // the scenario may not want it any more
+        }));
+        Started(head)
+    }
+
+    /// GET: the standalone stream.
+    pub async fn get(&self) -> Reply {
+        self.send(self.request(Method::GET).body(String::new()).expect("a request")).await
+    }
+
+    /// DELETE.
+    pub async fn delete(&self) -> Reply {
+        self.send(self.request(Method::DELETE).body(String::new()).expect("a request")).await
+    }
+}
+
+/// A POST under way.
+#[derive(Debug)]
+pub struct Started(oneshot::Receiver<Reply>);
+
+impl Started {
+    /// Waits for the head of the response.
+    pub async fn head(self) -> Reply {
+        self.0.await.expect("the task of the POST goes on")
+    }
+
+    /// The head, if it is there already.
+    pub fn head_now(&mut self) -> Option<Reply> {
+        self.0.try_recv().expect("the task of the POST goes on")
+    }
+}
+
+/// A response.
+#[derive(Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    body: Pin<Box<ReplyBody>>,
+}
+
+impl Reply {
+    /// The session that it opened.
+    pub fn session(&self) -> Option<SessionId> {
+        self.headers.get("mcp-session-id")?.to_str().ok()?.parse().ok()
+    }
+
+    /// Whether it is a stream of events.
+    pub fn is_stream(&self) -> bool {
+        self.headers.get("content-type").is_some_and(|value| value == "text/event-stream")
+    }
+
+    /// The value of a header, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The next event as it is on the wire; `None` at the end.
+    pub async fn event(&mut self) -> Option<Result<Bytes, StreamCut>> {
+        let frame = poll_fn(|cx| self.body.as_mut().poll_frame(cx)).await?;
+        Some(frame.map(|frame| frame.into_data().expect("a body has no trailers")))
+    }
+
+    /// The next message, comments left out; `None` at the end.
+    pub async fn message(&mut self) -> Option<Value> {
+        loop {
+            let event = self.event().await?.expect("the stream is not cut");
+            let text = std::str::from_utf8(&event).expect("events are UTF-8");
+            if let Some(data) = text.strip_prefix("data: ") {
+                let data = data.strip_suffix("\n\n").expect("an event is whole");
+                return Some(serde_json::from_str(data).expect("data is JSON"));
+            }
+            assert!(text.starts_with(':'), "neither a message nor a comment: {text:?}");
+        }
+    }
+
+    /// All messages up to the end.
+    pub async fn messages(mut self) -> Vec<Value> {
+        let mut messages = Vec::new();
+        while let Some(message) = self.message().await {
+            messages.push(message);
+        }
+        messages
+    }
+
+    /// The body as JSON.
+    pub async fn json(mut self) -> Value {
+        assert_eq!(self.header("content-type"), "application/json");
+        let mut body = Vec::new();
+        while let Some(data) = self.event().await {
+            body.extend_from_slice(&data.expect("a JSON body is not cut"));
+        }
+        serde_json::from_slice(&body).expect("the body is JSON")
+    }
+
+    /// The one answer, in whichever form it comes; asserts that nothing follows it.
+    pub async fn answer(self) -> Value {
+        assert_eq!(self.status, StatusCode::OK);
+        if !self.is_stream() {
+            return self.json().await;
+        }
+        let messages = self.messages().await;
+        let answers: Vec<_> =
+            messages.iter().filter(|message| message.get("id").is_some_and(|id| !id.is_null())).collect();
+        assert_eq!(answers.len(), 1, "exactly one answer: {messages:?}");
+        assert_eq!(Some(answers[0]), messages.last(), "nothing follows the answer");
+        answers[0].clone()
+    }
+
+    /// Whether nothing is there to read now.
+    pub fn is_silent(&mut self) -> bool {
+        self.event().now_or_never().is_none()
+    }
+}
+
+/// `initialize`, id 0. The client's name decides what the handler does with it.
+pub fn initialize(version: &str, name: &str) -> Value {
+    json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+        "protocolVersion": version,
+        "capabilities": { "sampling": {}, "roots": {} },
+        "clientInfo": { "name": name, "version": "1" },
+    } })
+}
+
+/// A request without params.
+pub fn request(id: impl Into<Value>, method: &str) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id.into(), "method": method })
+}
+
+/// A request with params.
+pub fn request_with(id: impl Into<Value>, method: &str, params: Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id.into(), "method": method, "params": params })
+}
+
+/// A notification without params.
+pub fn notification(method: &str) -> Value {
+    json!({ "jsonrpc": "2.0", "method": method })
+}
+
+/// `notifications/cancelled` for a request.
+pub fn cancel(id: impl Into<Value>) -> Value {
+    json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id.into(), "reason": "enough" } })
+}
+
+/// A body that arrives when the scenario says so.
+#[derive(Debug)]
+pub struct SlowBody(pub mpsc::UnboundedReceiver<Bytes>);
+
+impl Body for SlowBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_next_unpin(cx).map(|data| data.map(|data| Ok(Frame::data(data))))
+    }
+}

@@ -1,0 +1,68 @@
+//! The table at the end: what the clients saw, what the server reports, and the verdict over both.
+
+use std::{fmt, sync::atomic::Ordering::Relaxed};
+
+use mcp_session_core::ShutdownReport;
+
+use crate::{
+    args::Args,
+    load::{Losses, Seen},
+    server::STEPS,
+};
+
+pub(crate) struct Table {
+    /// What it is, how many the clients saw, how many there should be.
+    seen: [(&'static str, u64, u64); 3],
+    cut: u64,
+    report: ShutdownReport,
+    lost: Vec<String>,
+}
+
+impl Table {
+    pub(crate) fn new(args: &Args, seen: &Seen, report: ShutdownReport, losses: Losses) -> Self {
+        let Args { calls, sessions, .. } = *args;
+        let mut lost: Vec<_> = losses.into_iter().map(|(what, times)| format!("{times} x {what}")).collect();
+        if !report.is_clean() {
+            lost.push("the report is not clean".to_owned());
+        }
+        // The server has to know all of it: a report that is clean because it missed something is worth nothing.
+        let totals = [
+            ("sessions", report.sessions, sessions),
+            ("exchanges", report.exchanges.total, calls),
+            ("exchanges answered", report.exchanges.answered, calls),
+            ("streams", report.streams.total, sessions + calls), // the answer of a call is a stream too
+            ("streams ended", report.streams.ended, sessions + calls),
+        ];
+        for (what, reported, total) in totals.into_iter().filter(|(_, reported, total)| reported != total) {
+            lost.push(format!("the report counts {reported} of {total} {what}"));
+        }
+        let rows = [
+            ("calls answered", seen.answered.load(Relaxed), calls),
+            ("streams ended", seen.ended.load(Relaxed), sessions),
+            ("progress events", seen.progress.load(Relaxed), calls * STEPS),
+        ];
+        Self { seen: rows, cut: seen.cut.load(Relaxed), report, lost }
+    }
+
+    /// Whether nothing was lost, by both accounts.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.lost.is_empty() && self.cut == 0 && self.seen.iter().all(|(_, seen, total)| seen == total)
+    }
+}
+
+/// In the columns of [`ShutdownReport`]'s own table, which follows.
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "what the clients saw")?;
+        for (what, seen, total) in &self.seen {
+            writeln!(f, "{what:<15} {seen:>8}   of {total}")?;
+        }
+        writeln!(f, "{:<15} {:>8}", "streams cut", self.cut)?;
+        writeln!(f, "\nwhat the server reports\n{}\n", self.report)?;
+        if self.is_clean() {
+            return f.write_str("nothing was lost");
+        }
+        f.write_str("LOST")?;
+        self.lost.iter().try_for_each(|what| write!(f, "\n  {what}"))
+    }
+}

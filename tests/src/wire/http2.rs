@@ -1,0 +1,148 @@
+//! A client for HTTP/2: hyper's, with a look at the frames that the server sends.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{Builder, SendRequest},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    task::JoinHandle,
+};
+
+use super::{Client, within};
+
+/// How much of a stream a client takes unread.
+const WINDOW: u32 = 64 * 1024;
+
+/// A frame that the server sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// DATA, and whether it has `END_STREAM`.
+    Data(bool),
+    /// HEADERS, and whether it has `END_STREAM`.
+    Headers(bool),
+    /// `RST_STREAM`.
+    Reset,
+    /// GOAWAY, and its error code.
+    GoAway(u32),
+    /// Something else.
+    Other,
+}
+
+/// An HTTP/2 connection.
+#[derive(Debug)]
+pub struct Http2 {
+    client: Client,
+    sender: SendRequest<Full<Bytes>>,
+    received: Arc<Mutex<Vec<u8>>>,
+    task: JoinHandle<hyper::Result<()>>,
+}
+
+impl Http2 {
+    /// Connects, to send requests of this client.
+    pub async fn open(client: &Client) -> Self {
+        let socket = within("connecting", TcpStream::connect(client.addr)).await.expect("a connection");
+        let received = Arc::default();
+        let tap = Tap { socket, received: Arc::clone(&received) };
+        let mut http = Builder::new(TokioExecutor::new());
+        http.initial_stream_window_size(WINDOW).initial_connection_window_size(16 * WINDOW);
+        let (sender, connection) =
+            within("the handshake", http.handshake(TokioIo::new(tap))).await.expect("HTTP/2");
+        Self { client: client.clone(), sender, received, task: tokio::spawn(connection) }
+    }
+
+    /// Sends a request, and waits for the head of its answer.
+    pub async fn send(&mut self, method: &str, body: Option<&Value>) -> Response<Incoming> {
+        let Client { addr, session } = &self.client;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://{addr}/mcp"))
+            .header("accept", "application/json, text/event-stream")
+            .header("content-type", "application/json");
+        if !session.is_empty() {
+            request = request.header("mcp-session-id", session);
+        }
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        let request = request.body(Full::new(body.into())).expect("a request");
+        within("an answer", self.sender.send_request(request)).await.expect("an answer")
+    }
+
+    /// Sends a message, and waits for the head of its answer.
+    pub async fn post(&mut self, message: &Value) -> Response<Incoming> {
+        self.send("POST", Some(message)).await
+    }
+
+    /// Waits for the server to close the connection, and gives all the frames it sent, with the stream of each.
+    pub async fn closed(self) -> Vec<(u32, Frame)> {
+        let _ = within("the end of the connection", self.task).await.expect("no panic");
+        frames(&self.received.lock().expect("no panic"))
+    }
+}
+
+/// Splits what a server sent into its frames.
+fn frames(mut bytes: &[u8]) -> Vec<(u32, Frame)> {
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
+    let mut frames = Vec::new();
+    while let Some((head, rest)) = bytes.split_at_checked(9) {
+        let length = number(&head[..3]) as usize;
+        let Some((payload, rest)) = rest.split_at_checked(length) else { break };
+        let ends = head[4] & 1 == 1;
+        let frame = match head[3] {
+            0 => Frame::Data(ends),
+            1 => Frame::Headers(ends),
+            3 => Frame::Reset,
+            7 => Frame::GoAway(number(&payload[4..8])),
+            _ => Frame::Other,
+        };
+        frames.push((number(&head[5..]), frame));
+        bytes = rest;
+    }
+    frames
+}
+
+/// A socket that keeps what was read from it.
+struct Tap {
+    socket: TcpStream,
+    received: Arc<Mutex<Vec<u8>>>,
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
+        self.received.lock().expect("no panic").extend_from_slice(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}

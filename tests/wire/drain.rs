@@ -1,0 +1,112 @@
+//! What is served while the server drains.
+
+use mcp_session_core::ShutdownPhase;
+use mcp_session_tests::wire::{Client, Connection, End, Http2, LONG, Server, call, initialize, initialized};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s2_while_draining_no_live_id_is_unknown_and_everything_has_its_answer() {
+    let server = Server::start().await;
+    let (client, nobody) = (server.client().await, Client { addr: server.addr, session: String::new() });
+    let mut kept = Connection::open(client.addr).await;
+    kept.write(client.request(&call(1, "echo", json!({})))).await.unwrap();
+    assert_eq!(kept.reply().await.head.get("connection"), None);
+    let mut running = client.start(2, "gated").await;
+    server.drain().await;
+
+    // On the kept connection, and then on new ones: the listener is still open.
+    kept.write(client.request(&call(3, "ping", json!({})))).await.unwrap();
+    let reply = kept.reply().await;
+    assert_eq!((reply.head.status, reply.head.get("connection")), (200, Some("close")));
+    assert_eq!(kept.closed().await, End::Closed);
+    let cancel =
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 9 } });
+    let reply = json!({ "jsonrpc": "2.0", "id": 9, "result": {} });
+    for (request, status) in [
+        (nobody.request(&initialize()), 503),
+        (client.request(&call(4, "echo", json!({}))), 503),
+        (client.get(), 503),
+        (client.request(&call(5, "ping", json!({}))), 200),
+        (client.request(&initialized()), 202),
+        (client.request(&cancel), 202),
+        (client.request(&reply), 202),
+    ] {
+        let mut connection = client.send(&request).await;
+        let reply = connection.reply().await;
+        assert_eq!((reply.head.status, reply.end), (status, End::Complete), "{request}: {reply:?}");
+        assert_eq!(reply.head.get("connection"), Some("close"), "{reply:?}");
+        assert_eq!(reply.head.get("retry-after"), (status == 503).then_some("1"), "{reply:?}");
+        assert_eq!(connection.closed().await, End::Closed);
+    }
+
+    let mut http = Http2::open(&client).await; // HTTP/2 has GOAWAY instead
+    let ping = http.post(&call(6, "ping", json!({}))).await;
+    assert_eq!((ping.status().as_u16(), ping.headers().get("connection")), (200, None));
+    let refused = http.post(&call(7, "echo", json!({}))).await;
+    assert_eq!((refused.status().as_u16(), refused.headers().contains_key("retry-after")), (503, true));
+
+    server.open_gate();
+    assert_eq!(running.message().await.expect("the answer")["id"], 2);
+    assert!(server.ended().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b_18_a_reply_on_a_new_connection_reaches_its_handler_while_draining() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let mut asking = client.post(&call(1, "ask", json!({}))).await;
+    asking.head().await.expect("an answer");
+    let asked = asking.message().await.expect("a request");
+    assert_eq!(asked["method"], "roots/list");
+    server.drain().await;
+
+    let reply = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": { "roots": [] } });
+    assert_eq!(client.ask(&reply).await.head.status, 202);
+    assert_eq!(asking.message().await.expect("the answer")["result"], json!({ "roots": [] }));
+    assert_eq!(asking.message().await, Err(End::LastChunk));
+    let report = server.ended().await;
+    assert!(report.is_clean() && report.exchanges.answered == 1, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e_24_delete_while_draining_ends_the_session_at_once() {
+    let server = Server::start().await;
+    let (client, other) = (server.client().await, server.client().await);
+    let mut cancelled = client.start(1, "gated").await;
+    let mut running = other.start(1, "gated").await;
+    server.drain().await;
+
+    let delete = client.head_with("DELETE", "");
+    assert_eq!(client.send(&delete).await.reply().await.head.status, 204);
+    assert_eq!(client.send(&delete).await.reply().await.head.status, 404);
+    assert_eq!(other.ask(&call(2, "ping", json!({}))).await.head.status, 200, "the other one goes on");
+    server.open_gate();
+    for stream in [&mut cancelled, &mut running] {
+        assert_eq!(stream.message().await.expect("one answer")["id"], 1);
+        assert_eq!(stream.message().await, Err(End::LastChunk));
+    }
+    let report = server.ended().await;
+    assert!(report.is_clean() && report.sessions == 2, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lame_duck_serves_everything_and_says_close() {
+    let server = Server::with(|setup| setup.policy.lame_duck = LONG).await;
+    let nobody = Client { addr: server.addr, session: String::new() };
+    let mut http = Http2::open(&nobody).await;
+    assert!(server.endpoint.is_ready());
+    server.signal();
+    server.reach(ShutdownPhase::LameDuck).await;
+    assert!(!server.endpoint.is_ready());
+
+    let client = server.client().await;
+    let reply = client.ask(&call(1, "echo", json!({}))).await;
+    assert_eq!((reply.head.status, reply.head.get("connection")), (200, Some("close")));
+    let response = http.post(&initialize()).await;
+    assert_eq!((response.status().as_u16(), response.headers().get("connection")), (200, None));
+    let mut listening = client.listen().await;
+    server.signal(); // enough of it
+    assert_eq!(listening.message().await, Err(End::LastChunk));
+    let report = server.ended().await;
+    assert!(report.is_clean() && report.sessions == 2, "{report}");
+}

@@ -1,0 +1,106 @@
+//! The endpoint as a service in somebody else's server.
+
+use std::{convert::Infallible, net::SocketAddr};
+
+use axum::routing::get;
+use http_body_util::BodyExt;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use mcp_session_core::{Endpoint, RequestContext, Router, ShutdownPolicy};
+use mcp_session_tests::wire::{Client, End, Http2, call, within};
+use mcp_session_tokio::{McpService, TokioRuntime, serve};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+fn endpoint() -> Endpoint {
+    let router = Router::new("wire", "0.0.0")
+        .request("echo", |cx: RequestContext| async move { cx.params::<Value>() })
+        .request("steps", |cx: RequestContext| async move {
+            let params = json!({ "level": "info", "data": "started" });
+            cx.notify("notifications/message", Some(&params)).await?;
+            Ok(json!({ "done": true }))
+        });
+    Endpoint::new(TokioRuntime::current(), router)
+}
+
+async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("an address");
+    (listener, addr)
+}
+
+/// A session, an answer in JSON, an answer in events and its end, a GET stream and its end.
+async fn is_served(addr: SocketAddr, endpoint: &Endpoint) {
+    let client = Client::open(addr).await;
+    let reply = client.ask(&call(1, "echo", json!({ "a": [1, "2"] }))).await;
+    assert_eq!((reply.json()["result"].clone(), reply.end), (json!({ "a": [1, "2"] }), End::Complete));
+    let reply = client.ask(&call(2, "steps", json!({}))).await;
+    let messages = reply.messages();
+    assert_eq!(
+        (messages.len(), &messages[1]["result"], reply.end),
+        (2, &json!({ "done": true }), End::LastChunk)
+    );
+    let mut listening = client.listen().await;
+    let report = within("the shutdown", endpoint.shutdown(ShutdownPolicy::default()).wait()).await;
+    assert!(report.is_clean() && report.sessions == 1, "{report}");
+    assert_eq!(listening.rest().await.1, End::LastChunk);
+    assert_eq!(client.ask(&call(3, "ping", json!({}))).await.head.status, 404, "after Closed (S2)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mcp_service_serves_a_plain_hyper_connection() {
+    let (endpoint, (listener, addr)) = (endpoint(), listener().await);
+    let service = McpService::new(endpoint.clone());
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service.clone()));
+        }
+    });
+    is_served(addr, &endpoint).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_serves_in_a_service_fn() {
+    let (endpoint, (listener, addr)) = (endpoint(), listener().await);
+    let shared = endpoint.clone();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let endpoint = shared.clone();
+            let service = service_fn(move |request| {
+                let endpoint = endpoint.clone();
+                async move { Ok::<_, Infallible>(endpoint.handle(request).await) }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
+        }
+    });
+    is_served(addr, &endpoint).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mcp_service_serves_nested_in_axum() {
+    let (endpoint, (listener, addr)) = (endpoint(), listener().await);
+    let app = axum::Router::new().nest_service("/mcp", McpService::new(endpoint.clone()));
+    tokio::spawn(axum::serve(listener, app).into_future());
+    is_served(addr, &endpoint).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s7_serve_ends_the_streams_of_an_axum_app() {
+    let (endpoint, (listener, addr)) = (endpoint(), listener().await);
+    let app = axum::Router::new()
+        .nest_service("/mcp", McpService::new(endpoint.clone()))
+        .route("/healthz", get(|| async { "ok" }));
+    let server = tokio::spawn(serve(listener, endpoint.clone()).with_service(app).into_future());
+
+    let client = Client::open(addr).await;
+    let health = client.send("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.reply().await;
+    assert_eq!((health.head.status, &health.body[..]), (200, &b"ok"[..]));
+    let mut http = Http2::open(&client).await;
+    let listening = http.send("GET", None).await;
+    let mut second = Client::open(addr).await.listen().await;
+    endpoint.shutdown(ShutdownPolicy::default());
+    listening.into_body().collect().await.expect("the end of the stream");
+    assert_eq!(second.rest().await.1, End::LastChunk);
+    let report = within("the end of the server", server).await.expect("no panic").expect("a report");
+    assert!(report.is_clean() && report.streams.ended == 2, "{report}");
+}

@@ -1,0 +1,174 @@
+//! Clients that do not read, and clients that leave.
+
+use http_body_util::BodyExt;
+use mcp_session_core::{SendError, Session, ShutdownReport};
+use mcp_session_tests::wire::{
+    Client, Connection, End, Frame, Http2, SHORT, Server, Setup, call, large, until,
+};
+use serde_json::json;
+
+/// A full queue is four events here, which nothing between it and a client that does not read can take.
+fn small_queues(setup: &mut Setup) {
+    setup.config.session.queue_events = 4;
+    setup.config.session.queue_bytes = usize::MAX;
+    setup.policy.finish = SHORT;
+}
+
+/// Fills the queue of the session's GET stream, and keeps it full until the session ends.
+async fn fill(server: &Server, session: &Session) -> tokio::task::JoinHandle<SendError> {
+    server.reach_counts(0, 1).await;
+    let full = || session.try_notify("notifications/message", Some(&large())) == Err(SendError::Full);
+    until("a full queue", full).await;
+    let session = session.clone();
+    tokio::spawn(async move {
+        loop {
+            if let Err(error) = session.notify("notifications/message", Some(&large())).await {
+                return error;
+            }
+        }
+    })
+}
+
+/// Whatever else this session does goes on.
+async fn goes_on(server: &Server, client: &Client) {
+    assert_eq!(client.ask(&call(1, "echo", json!({}))).await.head.status, 200);
+    let mut stream = client.start(2, "gated").await;
+    server.open_gate();
+    assert_eq!(stream.message().await.expect("the answer")["result"], json!({ "done": true }));
+    assert_eq!(stream.message().await, Err(End::LastChunk));
+}
+
+/// What a client finds that comes back to reading.
+async fn is_cut(mut stalled: Connection) {
+    assert_eq!(stalled.head().await.expect("the head had arrived").status, 200);
+    let (_, end) = stalled.rest().await;
+    assert!(matches!(end, End::Closed | End::Reset), "{end:?} of a stream that is not complete");
+}
+
+fn one_cut(report: &ShutdownReport) {
+    assert_eq!((report.streams.cut, report.failures.len()), (1, 1), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_an_unread_get_stream_delays_nobody() {
+    let server = Server::with(small_queues).await;
+    let client = server.client().await;
+    let session = server.session();
+    let stalled = client.stall(&client.get()).await;
+    let filling = fill(&server, &session).await;
+
+    goes_on(&server, &client).await;
+    let other = server.client().await;
+    let mut listening = other.listen().await;
+    goes_on(&server, &other).await;
+    let reached = server.endpoint.manager().sessions().into_iter().find(|found| found.id() != session.id());
+    reached.expect("the other session").notify("notifications/other", None::<&()>).await.expect("space");
+    assert_eq!(listening.message().await.expect("a message")["method"], "notifications/other");
+
+    server.drain().await;
+    assert_eq!(listening.message().await, Err(End::LastChunk));
+    let report = server.ended().await;
+    one_cut(&report);
+    assert_eq!((report.sessions, report.streams.ended), (2, 1), "{report}");
+    assert_eq!(report.failures[0].session, session.id().prefix());
+    assert_eq!(filling.await.expect("no panic"), SendError::Closed);
+    is_cut(stalled).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_an_unread_answer_delays_nobody() {
+    let server = Server::with(|setup| {
+        small_queues(setup);
+        (setup.policy.drain, setup.policy.cancel) = (SHORT, SHORT);
+    })
+    .await;
+    let client = server.client().await;
+    let stalled = client.stall(&client.request(&call(7, "flood", json!({})))).await;
+    server.reach_counts(1, 1).await;
+
+    goes_on(&server, &client).await;
+    goes_on(&server, &server.client().await).await;
+    let report = server.stop().await;
+    one_cut(&report);
+    assert_eq!((report.exchanges.total, report.exchanges.forced), (1, 1), "{report}");
+    is_cut(stalled).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_an_unread_http2_stream_delays_no_other_of_its_connection() {
+    let server = Server::with(small_queues).await;
+    let client = server.client().await;
+    let mut http = Http2::open(&client).await;
+    let unread = http.send("GET", None).await;
+    fill(&server, &server.session()).await;
+
+    let echo = http.post(&call(1, "echo", json!({}))).await.into_body().collect().await;
+    assert!(!echo.expect("the whole answer").to_bytes().is_empty());
+    let gated = http.post(&call(2, "gated", json!({}))).await;
+    server.open_gate();
+    gated.into_body().collect().await.expect("the end of the answer");
+
+    one_cut(&server.stop().await);
+    assert!(unread.into_body().collect().await.is_err(), "not as if it were complete");
+    let frames = http.closed().await;
+    assert!(!frames.contains(&(1, Frame::Data(true))), "{frames:?}");
+    assert!(frames.contains(&(5, Frame::Data(true))), "{frames:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_delete_ends_a_session_whose_stream_is_unread() {
+    let server = Server::with(|setup| {
+        small_queues(setup);
+        setup.config.session.terminate.finish = SHORT;
+    })
+    .await;
+    let client = server.client().await;
+    let stalled = client.stall(&client.get()).await;
+    let filling = fill(&server, &server.session()).await;
+
+    let delete = client.head_with("DELETE", "");
+    assert_eq!(client.send(&delete).await.reply().await.head.status, 204);
+    assert_eq!(client.send(&delete).await.reply().await.head.status, 404);
+    assert_eq!(filling.await.expect("no panic"), SendError::Closed);
+    server.reach_counts(0, 0).await;
+    assert_eq!(server.endpoint.stats().streams_cut, 1);
+    // Still stalled: its connection is dropped at the end.
+    let report = server.stop().await;
+    assert_eq!((report.sessions, report.streams.total), (0, 0), "{report}");
+    is_cut(stalled).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing() {
+    let server = Server::start().await;
+    let (client, other) = (server.client().await, server.client().await);
+    let mut listening = client.listen().await;
+    let mut kept = other.start(1, "gated").await;
+    let streaming = client.start(1, "gated").await;
+    let silent = client.post(&call(2, "quiet", json!({}))).await;
+    server.reach_counts(3, 3).await;
+
+    drop((streaming, silent));
+    server.reach_counts(3, 2).await; // its stream is gone, its calls are not
+    assert_eq!(client.ask(&call(3, "ping", json!({}))).await.head.status, 200);
+    assert_eq!(client.ask(&call(1, "echo", json!({}))).await.head.status, 400, "the id is still in flight");
+    server.open_gate();
+    assert_eq!(kept.message().await.expect("the answer")["id"], 1);
+    assert_eq!(kept.message().await, Err(End::LastChunk));
+    server.reach_counts(0, 1).await;
+    let stats = server.endpoint.stats();
+    assert_eq!((stats.exchanges_answered, stats.exchanges_cancelled), (stats.exchanges_admitted, 0));
+
+    for session in server.endpoint.manager().sessions() {
+        session.notify("notifications/still", None::<&()>).await.expect("space");
+    }
+    assert_eq!(listening.message().await.expect("a message")["method"], "notifications/still");
+    drop(listening);
+    server.reach_counts(0, 0).await;
+    let again = client.listen().await;
+    server.reach_counts(0, 1).await;
+    drop(again);
+    server.reach_counts(0, 0).await;
+    let report = server.stop().await;
+    assert!(report.is_clean() && report.sessions == 2, "{report}");
+}
