@@ -270,6 +270,13 @@ impl Session {
         if let Some(ledger) = &ledger {
             ledger.add(&changes.tally);
         }
+        if changes.tally.streams_cut + changes.tally.forced > 0 {
+            let why = "its client did not read to the end in time";
+            trace::session_failed(&self.0.id, why);
+            if let Some(ledger) = &ledger {
+                ledger.fail(self.0.id, why);
+            }
+        }
         wake(changes);
         if gone {
             if let Some(registry) = self.0.registry.upgrade() {

@@ -1,8 +1,8 @@
 //! [`SessionConfig`]: the limits of one session.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::Schedule;
+use super::{Schedule, timer::after};
 
 /// Whether a request is answered as JSON or as a stream of events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct SessionConfig {
     pub queue_events: usize,
     /// Bytes that may wait in one stream. 1 MiB. One event is always taken when the queue is empty.
     pub queue_bytes: usize,
-    /// After how much silence a stream gets a comment. 15 seconds: proxies commonly close after 30 to 60.
+    /// After how much silence a stream gets a comment. 15 seconds: proxies commonly close after 30 to 60. Zero: never.
     pub heartbeat: Duration,
     /// JSON or events.
     pub response_mode: ResponseMode,
@@ -53,11 +53,18 @@ pub struct SessionConfig {
     /// How long a handler may go on after its client cancelled, before it is dropped. 3 seconds: as long as the
     /// Cancelling phase.
     pub cancel_grace: Duration,
-    /// Requests that may run in one session at a time; the next gets 503. 1,000: no interactive client comes near
-    /// it, and one that floods cannot take the server's memory.
+    /// Requests that one session may have at a time, running or with a reply that is not read yet; the next gets
+    /// 503. 1,000: no interactive client comes near it, and one that floods cannot take the server's memory.
     pub max_exchanges: usize,
     /// Budgets for terminating this session alone: DELETE, expiry, eviction, [`Session::terminate`](crate::Session::terminate).
     pub terminate: Schedule,
+}
+
+impl SessionConfig {
+    /// When a stream that is silent since then gets a comment.
+    pub(super) fn heartbeat_due(&self, silent_since: Instant) -> Option<Instant> {
+        (!self.heartbeat.is_zero()).then(|| after(silent_since, self.heartbeat))
+    }
 }
 
 impl Default for SessionConfig {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ErrorCode, RpcError};
+use super::{ErrorCode, RpcError, timer::after};
 
 /// Why a session was terminated. The one reason that reaches the hook, the log, the counters and the error's
 /// `data` (S12).
@@ -137,14 +137,14 @@ pub(super) struct Ending {
 
 impl Ending {
     pub(super) fn new(now: Instant, reason: TerminateReason, schedule: &Schedule) -> Self {
-        let cancel_at = now + schedule.drain;
-        let finish_at = cancel_at + schedule.cancel;
+        let cancel_at = after(now, schedule.drain);
+        let finish_at = after(cancel_at, schedule.cancel);
         Self {
             reason,
             phase: Phase::Draining,
             cancel_at,
             finish_at,
-            close_at: finish_at + schedule.finish,
+            close_at: after(finish_at, schedule.finish),
             finish: schedule.finish,
         }
     }
@@ -160,7 +160,7 @@ impl Ending {
 
     /// Everything is answered, perhaps early: readers get their budget from now on, and no more than that.
     pub(super) fn finish_early(&mut self, now: Instant) {
-        self.close_at = self.close_at.min(now + self.finish);
+        self.close_at = self.close_at.min(after(now, self.finish));
     }
 
     /// When the present phase is over at the latest.

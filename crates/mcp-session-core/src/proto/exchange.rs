@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Changes, ErrorCode, Json, Next, Outcome, Outgoing, RequestId, ResponseMode, RpcError, SendError,
-    SessionConfig, Stream, TerminateReason, Wake, encode_event, event::HEARTBEAT,
+    SessionConfig, Stream, TerminateReason, Wake, encode_event, event::HEARTBEAT, timer::after,
 };
 
 /// Which rules of the protocol an exchange follows.
@@ -125,7 +125,7 @@ impl<T: Clone> Exchange<T> {
     /// The handler is not ready at once: silence counts from now.
     pub fn handle_suspended(&mut self, now: Instant, out: &mut Changes<T>) {
         self.silent_since = Some(now);
-        if self.mode == ResponseMode::Sse {
+        if self.mode == ResponseMode::Sse && matches!(self.body, Body::Undecided) {
             self.open_stream(now, out);
         }
     }
@@ -196,6 +196,13 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
+    /// Sends a message that must not wait, where there is a stream for it.
+    pub fn tell(&mut self, now: Instant, event: Bytes, out: &mut Changes<T>) {
+        if let Body::Stream(stream) = &mut self.body {
+            stream.push_unbounded(now, event, out);
+        }
+    }
+
     /// Whether a message sent now can reach the client on this exchange.
     pub fn can_send(&self) -> bool {
         self.outcome.is_none()
@@ -242,7 +249,7 @@ impl<T: Clone> Exchange<T> {
             return;
         }
         self.cancelled = Some(reason);
-        self.abandon_at = Some(now + config.cancel_grace);
+        self.abandon_at = Some(after(now, config.cancel_grace));
         out.wake(Wake::Handler(self.tag.clone()));
         if matches!(self.body, Body::Undecided) {
             // A POST cannot end without a response (F-08).
@@ -321,7 +328,7 @@ impl<T: Clone> Exchange<T> {
             Body::Undecided => self.silence_ends(config),
             Body::Json(_) | Body::Done => None,
         };
-        let abandon = self.abandon_at.filter(|_| !self.abandoned && !self.released);
+        let abandon = self.abandon_at.filter(|_| self.is_winding_down());
         silence.into_iter().chain(abandon).min()
     }
 
@@ -345,6 +352,11 @@ impl<T: Clone> Exchange<T> {
     /// Whether its reply has been handed over, or nobody is left to take it.
     pub fn is_settled(&self) -> bool {
         self.settled
+    }
+
+    /// Whether its handler was told to stop by the client, and has some of its grace left.
+    pub fn is_winding_down(&self) -> bool {
+        self.abandon_at.is_some() && !self.abandoned && !self.released
     }
 
     /// Whether both sides are through with it.
@@ -444,7 +456,7 @@ impl<T: Clone> Exchange<T> {
 
     fn silence_ends(&self, config: &SessionConfig) -> Option<Instant> {
         let since = self.silent_since?;
-        (self.mode == ResponseMode::Auto).then(|| since + config.heartbeat)
+        config.heartbeat_due(since).filter(|_| self.mode == ResponseMode::Auto)
     }
 }
 

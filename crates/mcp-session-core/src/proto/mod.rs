@@ -47,4 +47,5 @@ pub use session::{ClientCapabilities, ExchangeKey, SendError, Session, StreamKey
 pub use state::{Input, Refusal, State, Verdict};
 pub use stream::{Full, Next, Stream};
 pub use timer::Timer;
+pub(crate) use timer::after;
 pub use version::ProtocolVersion;

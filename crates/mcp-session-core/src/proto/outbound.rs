@@ -1,6 +1,6 @@
 //! Requests of the server to its client, waiting for their replies.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 
 use super::{ExchangeKey, Json, RpcError, SendError, TerminateReason};
 
@@ -56,7 +56,7 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Outbound {
     next: u64,
-    waiting: HashMap<u64, Waiting>,
+    waiting: BTreeMap<u64, Waiting>,
 }
 
 impl Outbound {

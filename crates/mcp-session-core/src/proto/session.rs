@@ -1,7 +1,7 @@
 //! [`Session`]: a container of exchanges and streams with a lifecycle.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     mem,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use super::{
     CancelReason, Changes, Era, Exchange, Input, Json, Next, OutboundId, Outgoing, Phase, ProtocolVersion,
     Refusal, Reply, RequestError, RequestId, Response, RpcError, Schedule, SecondStream, SessionConfig,
     State, Status, Stream, TerminateReason, Timer, Verdict, Wake, encode_event, ending::Ending,
-    event::HEARTBEAT, outbound::Outbound,
+    event::HEARTBEAT, outbound::Outbound, timer::after,
 };
 
 /// Names an exchange within its session.
@@ -91,7 +91,10 @@ pub struct Session<T> {
     initialize: ExchangeKey,
     /// The client got, or will get, the result of its `initialize`.
     established: bool,
-    exchanges: HashMap<ExchangeKey, Exchange<T>>,
+    /// The client has sent `notifications/initialized`.
+    initialized: bool,
+    // Ordered: so that they are told and woken in the same order each time, and a seed replays.
+    exchanges: BTreeMap<ExchangeKey, Exchange<T>>,
     running: HashMap<RequestId, ExchangeKey>,
     standalone: Option<(u64, Stream<T>)>,
     outbound: Outbound,
@@ -120,7 +123,8 @@ impl<T: Clone> Session<T> {
             next_key: 0,
             initialize: key,
             established: false,
-            exchanges: HashMap::new(),
+            initialized: false,
+            exchanges: BTreeMap::new(),
             running: HashMap::new(),
             standalone: None,
             outbound: Outbound::default(),
@@ -129,9 +133,9 @@ impl<T: Clone> Session<T> {
             changes: Changes::default(),
             config,
         };
-        session.timer.arm(now + session.config.initialize_timeout);
+        session.timer.arm(after(now, session.config.initialize_timeout));
         if let Some(max_age) = session.config.max_age {
-            session.timer.arm(now + max_age);
+            session.timer.arm(after(now, max_age));
         }
         session.admit(initialize, tag);
         (session, key)
@@ -202,7 +206,7 @@ impl<T: Clone> Session<T> {
         match self.state.on(Input::Request) {
             Verdict::Refuse(refusal) => Err(refusal),
             _ if self.running.contains_key(&id) => Err(Refusal::DuplicateId),
-            _ if self.running.len() >= self.config.max_exchanges => Err(Refusal::TooManyRequests),
+            _ if self.exchanges.len() >= self.config.max_exchanges => Err(Refusal::TooManyRequests),
             _ => {
                 self.active = now;
                 Ok(self.admit(id, tag))
@@ -223,7 +227,8 @@ impl<T: Clone> Session<T> {
                 self.active = now;
                 if verdict == Verdict::Operate {
                     self.state = State::Operating;
-                    self.timer.arm(now + self.config.idle_timeout);
+                    self.initialized = true;
+                    self.timer.arm(after(now, self.config.idle_timeout));
                 }
                 Ok(verdict)
             }
@@ -243,7 +248,8 @@ impl<T: Clone> Session<T> {
         reason: Option<String>,
     ) -> Result<(), Refusal> {
         if self.handle_input(now, Input::Cancelled)? == Verdict::Accept {
-            if let Some(key) = id.and_then(|id| self.running.get(id)).copied() {
+            let running = id.and_then(|id| self.running.get(id)).copied();
+            if let Some(key) = running.filter(|key| *key != self.initialize) {
                 self.fail_outbound(now, &RequestError::Cancelled, |exchange, _| exchange == key);
                 self.with_exchange(now, key, |exchange, config, out| {
                     exchange.cancel(now, CancelReason::Client(reason), config, out);
@@ -296,7 +302,7 @@ impl<T: Clone> Session<T> {
         let mut stream = Stream::new(now, tag, &mut self.changes);
         // So that the client and every proxy see the stream open before its first message (B-33).
         stream.push_unbounded(now, Bytes::from_static(HEARTBEAT), &mut self.changes);
-        self.timer.arm(now + self.config.heartbeat);
+        self.config.heartbeat_due(now).into_iter().for_each(|due| self.timer.arm(due));
         self.standalone = Some((self.next_key, stream));
         Ok(StreamKey::Standalone(self.next_key))
     }
@@ -334,7 +340,7 @@ impl<T: Clone> Session<T> {
         match key {
             StreamKey::Response(key) => {
                 self.with_exchange(now, key, |exchange, config, out| {
-                    exchange.handle_disconnect(now, config, out)
+                    exchange.handle_disconnect(now, config, out);
                 });
             }
             StreamKey::Standalone(number) => {
@@ -343,7 +349,7 @@ impl<T: Clone> Session<T> {
                     stream.disconnect(&mut self.changes);
                     self.standalone = None;
                     self.active = self.active.max(now);
-                    self.timer.arm(now + self.config.idle_timeout);
+                    self.timer.arm(after(now, self.config.idle_timeout));
                 }
             }
         }
@@ -377,6 +383,10 @@ impl<T: Clone> Session<T> {
     /// The handler's answer to a request. That of `initialize` decides over the session: with a result it awaits
     /// `notifications/initialized`, with an error nothing is left of it (C-20).
     pub fn answer(&mut self, now: Instant, key: ExchangeKey, answer: &Result<Json, RpcError>) {
+        // A session that is dead already must not be offered to the client.
+        let dead = self.reason().filter(|_| key == self.initialize && self.state == State::Terminated);
+        let refused = dead.map(|reason| Err(reason.into()));
+        let answer = refused.as_ref().unwrap_or(answer);
         self.fail_outbound(now, &RequestError::Cancelled, |exchange, _| exchange == key);
         let counted = self.with_exchange(now, key, |exchange, _, out| {
             exchange.handle_released();
@@ -392,14 +402,18 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// Sends an event on the reply of a running exchange.
+    /// Sends an event on the reply of a running exchange. On that of `initialize`, whose head waits for the result,
+    /// it is dropped (C-20).
     ///
     /// # Errors
     ///
     /// [`SendError::Full`]: wait for [`Wake::Handler`]. [`SendError::Closed`]: the exchange has its answer.
     pub fn notify(&mut self, now: Instant, key: ExchangeKey, event: &Bytes) -> Result<(), SendError> {
-        self.with_exchange(now, key, |exchange, config, out| exchange.notify(now, event, config, out))
-            .unwrap_or(Err(SendError::Closed))
+        let headless = key == self.initialize;
+        self.with_exchange(now, key, |exchange, config, out| {
+            if headless && exchange.is_running() { Ok(()) } else { exchange.notify(now, event, config, out) }
+        })
+        .unwrap_or(Err(SendError::Closed))
     }
 
     /// Whether a progress value may be reported (F-14).
@@ -446,7 +460,7 @@ impl<T: Clone> Session<T> {
         if let Some(ending) = self.ending.filter(|ending| ending.phase >= Phase::Cancelling) {
             return Err(RequestError::Terminated(ending.reason));
         }
-        if self.state == State::AwaitingInitialized && method != "ping" {
+        if key == self.initialize || (!self.initialized && method != "ping") {
             return Err(RequestError::NotInitialized);
         }
         if !self.capabilities.allow(method) {
@@ -457,7 +471,7 @@ impl<T: Clone> Session<T> {
         }
         let event = encode_event(None, &Outgoing::Request { id: self.outbound.next_id(), method, params });
         self.notify(now, key, &event)?;
-        let deadline = now + timeout;
+        let deadline = after(now, timeout);
         self.timer.arm(deadline);
         Ok(self.outbound.insert(key, deadline))
     }
@@ -478,10 +492,12 @@ impl<T: Clone> Session<T> {
         self.state = State::Terminated;
         let schedule = self.config.terminate;
         match &mut self.ending {
-            // It was draining for a shutdown: the client or a timer was faster.
+            // It was draining for a shutdown, and the client was faster. The first reason stands (S12).
             Some(ending) => {
                 ending.tighten(now, &schedule);
-                ending.reason = reason;
+                if ending.phase == Phase::Finishing {
+                    ending.finish_early(now);
+                }
             }
             None => self.begin(now, reason, &schedule),
         }
@@ -507,17 +523,10 @@ impl<T: Clone> Session<T> {
     /// Ends what is left, by force.
     pub fn close(&mut self, now: Instant, reason: TerminateReason) {
         self.state = State::Terminated;
-        if self.ending.is_none() {
-            self.begin(
-                now,
-                reason,
-                &Schedule { drain: Duration::ZERO, cancel: Duration::ZERO, finish: Duration::ZERO },
-            );
-        }
-        if let Some(ending) = &mut self.ending {
-            ending.cancel_at = now;
-            ending.finish_at = now;
-            ending.close_at = now;
+        let at_once = Schedule { drain: Duration::ZERO, cancel: Duration::ZERO, finish: Duration::ZERO };
+        match &mut self.ending {
+            Some(ending) => ending.tighten(now, &at_once),
+            None => self.begin(now, reason, &at_once),
         }
         self.advance(now);
     }
@@ -590,13 +599,16 @@ impl<T: Clone> Session<T> {
         if let Some(deadline) = exchange.next_timeout(&self.config) {
             self.timer.arm(deadline);
         }
-        if was_running && !exchange.is_running() {
+        let ended = was_running && !exchange.is_running();
+        if ended {
             self.running.remove(exchange.id());
             self.active = now;
-            self.timer.arm(now + self.config.idle_timeout);
         }
         if exchange.is_over() {
             self.exchanges.remove(&key);
+        }
+        if let Some(deadline) = self.lifetime().filter(|_| ended) {
+            self.timer.arm(deadline);
         }
         self.advance(now);
         Some(result)
@@ -634,8 +646,7 @@ impl<T: Clone> Session<T> {
                     self.forget_exchanges();
                     Phase::Finishing
                 }
-                Phase::Finishing if self.is_delivered() => Phase::Closed,
-                Phase::Finishing if ending.close_at <= now => {
+                Phase::Finishing if self.is_delivered() || ending.close_at <= now => {
                     for exchange in self.exchanges.values_mut() {
                         exchange.close(now, ending.reason, &mut self.changes);
                     }
@@ -667,20 +678,20 @@ impl<T: Clone> Session<T> {
         self.exchanges.retain(|_, exchange| !exchange.is_over());
     }
 
-    /// Whether every reply and stream has been handed over.
+    /// Whether every reply and stream has been handed over, and no handler is in its grace any more.
     fn is_delivered(&self) -> bool {
-        self.exchanges.values().all(Exchange::is_settled)
+        self.exchanges.values().all(|exchange| exchange.is_settled() && !exchange.is_winding_down())
             && self.standalone.as_ref().is_none_or(|(_, stream)| stream.is_over())
     }
 
     fn expired(&self, now: Instant) -> Option<TerminateReason> {
-        let past = |since: Instant, limit: Duration| since + limit <= now;
+        let past = |since: Instant, limit: Duration| after(since, limit) <= now;
         let quiet = self.running.is_empty();
         match self.state {
             State::Initializing if past(self.created, self.config.initialize_timeout) => {
                 Some(TerminateReason::InitializeTimeout)
             }
-            State::AwaitingInitialized if quiet && past(self.active, self.config.initialize_timeout) => {
+            State::AwaitingInitialized if quiet && past(self.created, self.config.initialize_timeout) => {
                 Some(TerminateReason::InitializeTimeout)
             }
             State::Operating
@@ -702,25 +713,29 @@ impl<T: Clone> Session<T> {
         self.standalone.as_ref().is_some_and(|(_, stream)| stream.is_open() && !stream.is_stalled())
     }
 
-    fn deadlines(&self) -> Vec<Instant> {
-        let lifetime = match self.state {
-            State::Initializing => Some(self.created + self.config.initialize_timeout),
+    /// When the session expires if nothing happens any more.
+    fn lifetime(&self) -> Option<Instant> {
+        match self.state {
+            State::Initializing => Some(after(self.created, self.config.initialize_timeout)),
             State::AwaitingInitialized if self.running.is_empty() => {
-                Some(self.active + self.config.initialize_timeout)
+                Some(after(self.created, self.config.initialize_timeout))
             }
             State::Operating if self.running.is_empty() && !self.is_listening() => {
-                Some(self.active + self.config.idle_timeout)
+                Some(after(self.active, self.config.idle_timeout))
             }
             State::AwaitingInitialized | State::Operating | State::Draining | State::Terminated => None,
-        };
+        }
+    }
+
+    fn deadlines(&self) -> Vec<Instant> {
         let max_age = match self.ending {
-            None => self.config.max_age.map(|limit| self.created + limit),
+            None => self.config.max_age.map(|limit| after(self.created, limit)),
             Some(_) => None,
         };
         let exchanges = self.exchanges.values().filter_map(|exchange| exchange.next_timeout(&self.config));
         let standalone = self.standalone.as_ref().and_then(|(_, stream)| stream.next_timeout(&self.config));
         let ending = self.ending.and_then(|ending| ending.deadline());
-        let singles = [lifetime, max_age, standalone, ending, self.outbound.next_timeout()];
+        let singles = [self.lifetime(), max_age, standalone, ending, self.outbound.next_timeout()];
         singles.into_iter().flatten().chain(exchanges).collect()
     }
 
@@ -746,9 +761,13 @@ impl<T: Clone> Session<T> {
     fn tell_cancelled(&mut self, now: Instant, key: ExchangeKey, id: u64, reason: &str) {
         let params = Json::from(serde_json::json!({ "requestId": id, "reason": reason }));
         let message = Outgoing::Notification { method: "notifications/cancelled", params: Some(&params) };
-        if let Some(exchange) = self.exchanges.get_mut(&key).filter(|exchange| exchange.can_send()) {
-            // Best effort: with a full queue the client has other things to read first.
-            let _ = exchange.notify(now, &encode_event(None, &message), &self.config, &mut self.changes);
+        if let Some(exchange) = self.exchanges.get_mut(&key) {
+            // Beyond the bounds of the queue: there is at most one for each request that went through it.
+            exchange.tell(now, encode_event(None, &message), &mut self.changes);
         }
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -154,3 +154,57 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Input, Refusal, State, Verdict};
+
+    const STATES: [State; 5] = [
+        State::Initializing,
+        State::AwaitingInitialized,
+        State::Operating,
+        State::Draining,
+        State::Terminated,
+    ];
+
+    /// Table C.2 of the requirements in its own words, a row per input, a column per state.
+    #[rustfmt::skip]
+    const TABLE: [(Input, [&str; 5]); 10] = [
+        //                    Initializing   Awaiting…    Operating    Draining     Terminated
+        (Input::Initialize,   ["400 again", "400 again", "400 again", "400 again", "404"]),
+        (Input::Initialized,  ["202 drop",  "operate",   "202 drop",  "202 drop",  "404"]),
+        (Input::Ping,         ["answer",    "answer",    "answer",    "answer",    "404"]),
+        (Input::Request,      ["400 early", "admit",     "admit",     "503",       "404"]),
+        (Input::Response,     ["202 drop",  "202 route", "202 route", "202 route", "404"]),
+        (Input::Cancelled,    ["202 drop",  "202 route", "202 route", "202 route", "404"]),
+        (Input::Notification, ["202 drop",  "202 route", "202 route", "202 route", "404"]),
+        (Input::Get,          ["400 early", "open",      "open",      "503",       "404"]),
+        (Input::Delete,       ["terminate", "terminate", "terminate", "terminate", "404"]),
+        (Input::Expire,       ["terminate", "terminate", "terminate", "terminate", "202 drop"]),
+    ];
+
+    fn in_words(verdict: Verdict) -> &'static str {
+        match verdict {
+            Verdict::Admit => "admit",
+            Verdict::Answer => "answer",
+            Verdict::Accept => "202 route",
+            Verdict::Ignore => "202 drop",
+            Verdict::Operate => "operate",
+            Verdict::Open => "open",
+            Verdict::Terminate => "terminate",
+            Verdict::Refuse(Refusal::AlreadyInitialized) => "400 again",
+            Verdict::Refuse(Refusal::NotInitialized) => "400 early",
+            Verdict::Refuse(Refusal::Draining) => "503",
+            Verdict::Refuse(Refusal::Gone) => "404",
+            Verdict::Refuse(other) => panic!("{other:?} does not depend on the state"),
+        }
+    }
+
+    #[test]
+    fn c_2_every_state_and_input() {
+        for (input, row) in TABLE {
+            let verdicts = STATES.map(|state| in_words(state.on(input)));
+            assert_eq!(verdicts, row, "{input:?}");
+        }
+    }
+}

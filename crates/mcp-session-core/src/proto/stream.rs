@@ -150,7 +150,7 @@ impl<T: Clone> Stream<T> {
     /// Queues a heartbeat if the stream was silent for long enough. Returns whether its reader has taken all that
     /// came before: a sign of life.
     pub fn handle_silence(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) -> bool {
-        if self.life != Life::Open || now < self.quiet_since + config.heartbeat {
+        if self.next_timeout(config).is_none_or(|due| now < due) {
             return false;
         }
         let alive = self.queue.is_empty();
@@ -166,7 +166,7 @@ impl<T: Clone> Stream<T> {
 
     /// When [`Stream::handle_silence`] wants to be called.
     pub fn next_timeout(&self, config: &SessionConfig) -> Option<Instant> {
-        self.is_open().then(|| self.quiet_since + config.heartbeat)
+        config.heartbeat_due(self.quiet_since).filter(|_| self.is_open())
     }
 
     /// Whether more may be pushed.

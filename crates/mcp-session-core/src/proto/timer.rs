@@ -1,6 +1,6 @@
 //! [`Timer`]: the earliest of many deadlines.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A lower bound of the next deadline.
 ///
@@ -45,4 +45,11 @@ impl Timer {
     pub fn deadline(&self) -> Option<Instant> {
         self.0
     }
+}
+
+/// `duration` after `since`. `Duration::MAX` says "never", and a sum of it would overflow.
+pub(crate) fn after(since: Instant, duration: Duration) -> Instant {
+    // 30 years: out of everybody's sight, and far enough from the end of every clock.
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    since + duration.min(NEVER)
 }

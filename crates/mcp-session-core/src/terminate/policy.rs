@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::Schedule;
+use crate::{Schedule, proto::after};
 
 /// Where the shutdown of an endpoint stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -86,7 +86,8 @@ impl Default for ShutdownPolicy {
 impl ShutdownPolicy {
     /// The longest a shutdown may take.
     pub fn ceiling(&self) -> Duration {
-        self.lame_duck + self.drain + self.cancel + self.finish
+        let Self { lame_duck, drain, cancel, finish } = *self;
+        lame_duck.saturating_add(drain).saturating_add(cancel).saturating_add(finish)
     }
 
     /// What remains of the policy when `phase` is over.
@@ -117,10 +118,10 @@ pub(crate) struct Deadlines {
 
 impl Deadlines {
     pub(crate) fn new(now: Instant, policy: &ShutdownPolicy) -> Self {
-        let drain = now + policy.lame_duck;
-        let cancel = drain + policy.drain;
-        let finish = cancel + policy.cancel;
-        Self { drain, cancel, finish, close: finish + policy.finish }
+        let drain = after(now, policy.lame_duck);
+        let cancel = after(drain, policy.drain);
+        let finish = after(cancel, policy.cancel);
+        Self { drain, cancel, finish, close: after(finish, policy.finish) }
     }
 
     pub(crate) fn min(self, other: Self) -> Self {

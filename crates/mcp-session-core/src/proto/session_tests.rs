@@ -1,0 +1,1224 @@
+//! The session machine, scenario by scenario. A test is named after the requirement or promise that it holds.
+
+use super::*;
+use crate::{
+    proto::{ErrorCode, ResponseMode, Tally},
+    testing::start,
+};
+
+#[path = "session_walk.rs"]
+mod walk;
+
+const MS: Duration = Duration::from_millis(1);
+/// More timers than any of these sessions may need: beyond it they run in circles.
+const MANY: usize = 10_000;
+/// The budgets of a shutdown.
+const SHUTDOWN: Schedule = Schedule { drain: secs(15), cancel: secs(3), finish: secs(2) };
+const NOTE: Bytes = Bytes::from_static(b"data: {\"jsonrpc\":\"2.0\",\"method\":\"note\"}\n\n");
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn config() -> SessionConfig {
+    SessionConfig::default()
+}
+
+/// A session, its time, and what it has told so far. Whatever is done to it, the books have to balance.
+struct Bench {
+    now: Instant,
+    session: Session<u64>,
+    tags: u64,
+    tally: Tally,
+    wakes: Vec<Wake<u64>>,
+    ending: Option<Ending>,
+}
+
+impl Bench {
+    fn initializing(config: SessionConfig) -> Self {
+        let (now, all) = (start(), ClientCapabilities { sampling: true, elicitation: true, roots: true });
+        let version = ProtocolVersion::LATEST;
+        let (session, key) = Session::new(now, Arc::new(config), 0.into(), 0, version, all);
+        assert_eq!(key, INITIALIZE);
+        let (tally, wakes) = (Tally::default(), Vec::new());
+        let mut bench = Self { now, session, tags: 0, tally, wakes, ending: None };
+        bench.check();
+        bench
+    }
+
+    fn awaiting(config: SessionConfig) -> Self {
+        let mut bench = Self::initializing(config);
+        bench.answer(INITIALIZE);
+        let _ = (bench.reply(INITIALIZE), bench.read(StreamKey::Response(INITIALIZE)));
+        bench
+    }
+
+    fn operating(config: SessionConfig) -> Self {
+        let mut bench = Self::awaiting(config);
+        assert_eq!(bench.input(Input::Initialized), Ok(Verdict::Operate));
+        bench
+    }
+
+    fn in_state(state: State) -> Self {
+        let mut bench = match state {
+            State::Initializing => return Self::initializing(config()),
+            State::AwaitingInitialized => Self::awaiting(config()),
+            State::Operating | State::Draining | State::Terminated => Self::operating(config()),
+        };
+        bench.call(1);
+        match state {
+            State::Draining => bench.drain(&SHUTDOWN),
+            State::Terminated => assert!(bench.terminate(TerminateReason::Evicted)),
+            State::Initializing | State::AwaitingInitialized | State::Operating => {}
+        }
+        assert_eq!(bench.session.state(), state);
+        bench
+    }
+
+    /// The one way to change the session.
+    fn act<R>(&mut self, act: impl FnOnce(&mut Session<u64>, Instant) -> R) -> R {
+        let result = act(&mut self.session, self.now);
+        self.check();
+        result
+    }
+
+    /// What holds after every call.
+    fn check(&mut self) {
+        let (session, all) = (&mut self.session, &mut self.tally);
+        let changes = session.take_changes();
+        add(all, &changes.tally);
+        self.wakes.extend(changes.into_wakes());
+
+        assert_eq!(usize::try_from(all.running), Ok(session.running()), "running: {all:?}");
+        assert_eq!(usize::try_from(all.replies), Ok(session.unsettled()), "unsettled: {all:?}");
+        let outcomes = all.answered + all.synthesized + all.cancelled + all.forced;
+        assert_eq!(all.admitted as usize, outcomes as usize + session.unsettled(), "{all:?}");
+        let closed = all.streams_ended + all.streams_cut;
+        assert_eq!(all.streams_opened as usize, closed as usize + session.streams(), "{all:?}");
+
+        let due = session.deadlines().into_iter().min();
+        let timer = session.next_timeout();
+        assert!(due.is_none_or(|due| timer.is_some_and(|timer| timer <= due)), "the timer is late");
+
+        assert_eq!(session.ending.is_some(), matches!(session.state, State::Draining | State::Terminated));
+        if let (Some(was), Some(is)) = (self.ending, session.ending) {
+            assert!(was.phase <= is.phase, "{was:?} then {is:?}");
+            let deadlines = |ending: Ending| [ending.cancel_at, ending.finish_at, ending.close_at];
+            let closer = deadlines(was).into_iter().zip(deadlines(is)).all(|(was, is)| is <= was);
+            assert!(closer, "S10: {was:?} then {is:?}");
+        }
+        self.ending = session.ending;
+        if session.ending.is_some() {
+            assert_eq!(session.phase() >= Phase::Finishing, session.running() == 0, "S4");
+        }
+        if session.phase() == Phase::Closed {
+            assert_eq!((session.unsettled(), session.streams()), (0, 0));
+        }
+    }
+
+    // Time.
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.act(Session::handle_timeout);
+        assert!(self.session.next_timeout().is_none_or(|next| next > self.now), "S3: a busy timer");
+    }
+
+    /// Calls `handle_timeout` when the session asks for it and at no other time; returns how long that took.
+    fn run_until(&mut self, done: impl Fn(&Self) -> bool) -> Duration {
+        self.run_reading(None, done)
+    }
+
+    /// The same, with a client that reads this stream.
+    fn run_reading(&mut self, stream: Option<StreamKey>, done: impl Fn(&Self) -> bool) -> Duration {
+        let from = self.now;
+        for _ in 0..MANY {
+            if done(self) {
+                return self.now - from;
+            }
+            let next = self.session.next_timeout().expect("something to wait for");
+            self.wait(next.saturating_duration_since(self.now));
+            if let Some(stream) = stream {
+                self.read(stream);
+            }
+        }
+        panic!("S3: {MANY} timers and not done");
+    }
+
+    fn run_to(&mut self, phase: Phase) -> Duration {
+        self.run_until(|b| b.session.phase() >= phase)
+    }
+
+    // The client.
+
+    fn input(&mut self, input: Input) -> Result<Verdict, Refusal> {
+        self.act(|session, now| session.handle_input(now, input))
+    }
+
+    fn request(&mut self, id: impl Into<RequestId>) -> Result<ExchangeKey, Refusal> {
+        self.tags += 1;
+        let tag = self.tags;
+        self.act(|session, now| session.handle_request(now, id.into(), tag))
+    }
+
+    /// An admitted request whose handler takes its time.
+    fn call(&mut self, id: impl Into<RequestId>) -> ExchangeKey {
+        let key = self.request(id).unwrap();
+        self.act(|session, now| session.handle_suspended(now, key));
+        key
+    }
+
+    /// The same, with a reply that is a stream.
+    fn stream(&mut self, id: impl Into<RequestId>) -> (ExchangeKey, StreamKey) {
+        let key = self.call(id);
+        assert_eq!(self.notify(key), Ok(()));
+        assert_eq!(self.reply(key), "stream");
+        assert_eq!(self.read(StreamKey::Response(key)), ["note"]);
+        (key, StreamKey::Response(key))
+    }
+
+    fn get(&mut self) -> Result<StreamKey, Refusal> {
+        self.tags += 1;
+        let tag = self.tags;
+        self.act(|session, now| session.handle_get(now, tag))
+    }
+
+    fn delete(&mut self) -> Result<(), Refusal> {
+        self.act(Session::handle_delete)
+    }
+
+    fn cancel(&mut self, id: impl Into<RequestId>) -> Result<(), Refusal> {
+        self.act(|session, now| session.handle_cancelled(now, Some(&id.into()), Some("enough".into())))
+    }
+
+    fn respond(&mut self, id: impl Into<RequestId>, result: &str) -> Result<(), Refusal> {
+        let response = Response { id: Some(id.into()), outcome: Json::new(result) };
+        self.act(|session, now| session.handle_response(now, response))
+    }
+
+    fn disconnect(&mut self, key: StreamKey) {
+        self.act(|session, now| session.handle_disconnect(now, key));
+    }
+
+    /// The body of a POST, or what it is so far.
+    fn reply(&mut self, key: ExchangeKey) -> String {
+        match self.act(|session, now| session.poll_reply(now, key)) {
+            Some(Reply::Json(body)) => brief(&body),
+            Some(Reply::Stream) => "stream".into(),
+            Some(Reply::Pending) => "pending".into(),
+            None => "taken".into(),
+        }
+    }
+
+    /// What there is to read at the moment, and the end if it has come.
+    fn read(&mut self, key: StreamKey) -> Vec<String> {
+        let mut seen = Vec::new();
+        loop {
+            match self.act(|session, now| session.poll_event(now, key)) {
+                Next::Event(event, last) => {
+                    seen.push(brief(&event));
+                    if !last {
+                        continue;
+                    }
+                    seen.push("end".into());
+                }
+                Next::Pending => {}
+                Next::End => seen.push("end".into()),
+                Next::Cut => seen.push("cut".into()),
+            }
+            return seen;
+        }
+    }
+
+    // The handler and the application.
+
+    fn answer(&mut self, key: ExchangeKey) {
+        self.act(|session, now| session.answer(now, key, &Json::new("done")));
+    }
+
+    fn notify(&mut self, key: ExchangeKey) -> Result<(), SendError> {
+        self.act(|session, now| session.notify(now, key, &NOTE))
+    }
+
+    fn announce(&mut self) -> Result<(), SendError> {
+        self.act(|session, now| session.notify_standalone(now, &NOTE))
+    }
+
+    fn ask(&mut self, key: ExchangeKey, method: &str) -> Result<OutboundId, RequestError> {
+        self.act(|session, now| session.request(now, key, method, None, secs(60)))
+    }
+
+    fn outbound(&mut self, id: OutboundId) -> Option<Result<Json, RequestError>> {
+        self.act(|session, _| session.poll_outbound(id))
+    }
+
+    fn unanswered(&self) -> usize {
+        self.session.outbound.unanswered(|_, _| true).len()
+    }
+
+    fn status(&self, key: ExchangeKey) -> Status {
+        self.session.poll_status(key)
+    }
+
+    fn terminate(&mut self, reason: TerminateReason) -> bool {
+        self.act(|session, now| session.terminate(now, reason))
+    }
+
+    fn drain(&mut self, schedule: &Schedule) {
+        self.act(|session, now| session.drain(now, schedule));
+    }
+
+    fn close(&mut self) {
+        self.act(|session, now| session.close(now, TerminateReason::Shutdown));
+    }
+
+    fn stands(&self) -> (State, Phase) {
+        (self.session.state(), self.session.phase())
+    }
+
+    /// How the exchanges ended: answered, synthesized, cancelled, forced.
+    fn outcomes(&self) -> [u32; 4] {
+        let tally = &self.tally;
+        [tally.answered, tally.synthesized, tally.cancelled, tally.forced]
+    }
+}
+
+const INITIALIZE: ExchangeKey = ExchangeKey(0);
+/// Of a session that has been initialized, and nothing else.
+const ONLY_INITIALIZED: [u32; 4] = [1, 0, 0, 0];
+
+fn add(sum: &mut Tally, more: &Tally) {
+    sum.admitted += more.admitted;
+    sum.running += more.running;
+    sum.replies += more.replies;
+    sum.answered += more.answered;
+    sum.synthesized += more.synthesized;
+    sum.cancelled += more.cancelled;
+    sum.forced += more.forced;
+    sum.streams_opened += more.streams_opened;
+    sum.streams_ended += more.streams_ended;
+    sum.streams_cut += more.streams_cut;
+}
+
+/// A message in few words: `method #id` of a request, `id = result` or `id ! code reason` of an answer.
+fn brief(message: &[u8]) -> String {
+    if message == HEARTBEAT {
+        return ":".into();
+    }
+    let text = std::str::from_utf8(message).unwrap();
+    let value: serde_json::Value = serde_json::from_str(text.trim_start_matches("data: ")).unwrap();
+    let (id, method) = (&value["id"], value["method"].as_str());
+    match (method, value.get("error")) {
+        (Some("notifications/cancelled"), _) => format!("cancelled #{}", value["params"]["requestId"]),
+        (Some(method), _) if id.is_null() => method.into(),
+        (Some(method), _) => format!("{method} #{id}"),
+        (None, Some(error)) => {
+            let reason = error["data"]["reason"].as_str().unwrap_or("-");
+            format!("{id} ! {} {reason}", error["code"])
+        }
+        (None, None) => format!("{id} = {}", value["result"]),
+    }
+}
+
+fn told(reason: TerminateReason) -> Status {
+    Status { cancelled: Some(CancelReason::Terminated(reason)), abandoned: false }
+}
+
+// The table, and the machine.
+
+const STATES: [State; 5] =
+    [State::Initializing, State::AwaitingInitialized, State::Operating, State::Draining, State::Terminated];
+
+const INPUTS: [Input; 10] = [
+    Input::Initialize,
+    Input::Initialized,
+    Input::Ping,
+    Input::Request,
+    Input::Response,
+    Input::Cancelled,
+    Input::Notification,
+    Input::Get,
+    Input::Delete,
+    Input::Expire,
+];
+
+/// What the session really does with `input`: told by its effects where it has any.
+fn observe(b: &mut Bench, input: Input) -> Verdict {
+    let before = (b.session.running(), b.session.streams(), b.session.state());
+    let running = b.session.running.values().copied().next().unwrap_or(INITIALIZE);
+    let asked = b.ask(running, "ping").ok();
+    let outcome = match input {
+        Input::Initialize | Input::Initialized | Input::Ping | Input::Notification => b.input(input),
+        Input::Request => b.request(9).map(|_| Verdict::Admit),
+        Input::Response => b.respond(0, "pong").map(|()| {
+            let routed = asked.is_some_and(|id| matches!(b.outbound(id), Some(Ok(_))));
+            if routed { Verdict::Accept } else { Verdict::Ignore }
+        }),
+        Input::Cancelled => {
+            let id = b.session.running.keys().next().cloned().unwrap_or_else(|| 1.into());
+            b.cancel(id).map(|()| match b.status(running).cancelled {
+                Some(_) => Verdict::Accept,
+                None => Verdict::Ignore,
+            })
+        }
+        Input::Get => b.get().map(|_| Verdict::Open),
+        Input::Delete => b.delete().map(|()| Verdict::Terminate),
+        Input::Expire => {
+            let first = b.terminate(TerminateReason::Idle);
+            Ok(if first { Verdict::Terminate } else { Verdict::Ignore })
+        }
+    };
+    let verdict = outcome.unwrap_or_else(Verdict::Refuse);
+    let expected = match verdict {
+        Verdict::Admit => (before.0 + 1, before.1, before.2),
+        Verdict::Open => (before.0, before.1 + 1, before.2),
+        Verdict::Operate => (before.0, before.1, State::Operating),
+        Verdict::Terminate => (before.0, before.1, State::Terminated),
+        Verdict::Accept if input == Input::Cancelled => (before.0 - 1, before.1, before.2),
+        Verdict::Accept | Verdict::Answer | Verdict::Ignore | Verdict::Refuse(_) => before,
+    };
+    let opened = usize::from(asked.is_some()); // by the question itself
+    let after = (b.session.running(), b.session.streams() - opened, b.session.state());
+    assert_eq!(after, expected, "{input:?} in {:?}", before.2);
+    verdict
+}
+
+#[test]
+fn c_2_the_machine_does_what_the_table_says() {
+    for state in STATES {
+        for input in INPUTS {
+            let mut b = Bench::in_state(state);
+            let verdict = observe(&mut b, input);
+            assert_eq!(verdict, state.on(input), "{input:?} in {state:?}");
+            if verdict == Verdict::Terminate {
+                for late in INPUTS {
+                    assert_eq!(observe(&mut b, late), State::Terminated.on(late), "{late:?} after {input:?}");
+                }
+            }
+        }
+    }
+}
+
+// Lifecycle.
+
+#[test]
+fn c_04_initialize_and_initialized_make_it_operate() {
+    let mut b = Bench::initializing(config());
+    assert!(!b.session.is_established());
+    assert_eq!(b.reply(INITIALIZE), "pending");
+    b.answer(INITIALIZE);
+    assert!(b.session.is_established());
+    assert_eq!(b.reply(INITIALIZE), "0 = \"done\"");
+    assert_eq!(b.stands(), (State::AwaitingInitialized, Phase::Running));
+    assert_eq!(b.input(Input::Initialized), Ok(Verdict::Operate));
+    assert_eq!(b.input(Input::Initialized), Ok(Verdict::Ignore)); // C-19
+    assert_eq!(b.stands(), (State::Operating, Phase::Running));
+    assert_eq!(b.outcomes(), ONLY_INITIALIZED);
+}
+
+#[test]
+fn c_20_a_failed_initialize_leaves_nothing() {
+    let mut b = Bench::initializing(config());
+    b.act(|session, now| session.answer(now, INITIALIZE, &Err(RpcError::invalid_params("no"))));
+    assert!(!b.session.is_established());
+    assert_eq!(b.session.reason(), Some(TerminateReason::Error));
+    assert_eq!(b.request(1), Err(Refusal::Gone));
+    assert_eq!(b.reply(INITIALIZE), "0 ! -32602 -");
+    assert_eq!(b.stands(), (State::Terminated, Phase::Closed));
+    b.answer(INITIALIZE); // too late for a second answer
+    assert!(!b.session.is_established());
+}
+
+#[test]
+fn c_20_nothing_precedes_the_answer_to_initialize() {
+    for response_mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
+        let mut b = Bench::initializing(SessionConfig { response_mode, ..config() });
+        b.act(|session, now| session.handle_suspended(now, INITIALIZE));
+        assert_eq!(b.notify(INITIALIZE), Ok(()));
+        for method in ["ping", "roots/list"] {
+            assert_eq!(b.ask(INITIALIZE, method), Err(RequestError::NotInitialized)); // C-06
+        }
+        b.wait(config().heartbeat);
+        assert_eq!(b.reply(INITIALIZE), "pending", "{response_mode:?}");
+        b.answer(INITIALIZE);
+        assert_eq!(b.notify(INITIALIZE), Err(SendError::Closed));
+        let body = match response_mode {
+            ResponseMode::Sse => b.read(StreamKey::Response(INITIALIZE)),
+            ResponseMode::Auto | ResponseMode::Json => vec![b.reply(INITIALIZE)],
+        };
+        assert_eq!(body[0], "0 = \"done\"", "{response_mode:?}");
+    }
+}
+
+#[test]
+fn c_10_an_initialize_that_hangs_is_answered() {
+    let mut b = Bench::initializing(config());
+    let ended = b.run_until(|b| b.session.state() == State::Terminated);
+    assert_eq!(ended, config().initialize_timeout);
+    assert_eq!(b.status(INITIALIZE), told(TerminateReason::InitializeTimeout));
+    assert_eq!(b.run_to(Phase::Finishing), config().terminate.cancel);
+    assert!(!b.session.is_established() && b.status(INITIALIZE).abandoned);
+    assert_eq!(b.reply(INITIALIZE), "0 ! -32000 initialize_timeout");
+    assert_eq!(b.outcomes(), [0, 1, 0, 0]);
+    assert_eq!(b.session.phase(), Phase::Closed);
+}
+
+#[test]
+fn c_10_a_client_that_never_says_initialized_is_not_waited_for() {
+    let mut b = Bench::awaiting(config());
+    assert_eq!(b.run_to(Phase::Closed), config().initialize_timeout);
+    assert_eq!(b.session.reason(), Some(TerminateReason::InitializeTimeout));
+    assert_eq!(b.outcomes(), ONLY_INITIALIZED);
+}
+
+#[test]
+fn c_18_a_call_before_initialized_is_not_reaped() {
+    let mut b = Bench::awaiting(config());
+    let (key, stream) = b.stream(1);
+    let tomorrow = b.now + secs(24 * 60 * 60);
+    b.run_reading(Some(stream), |b| b.now >= tomorrow);
+    assert_eq!(b.stands(), (State::AwaitingInitialized, Phase::Running));
+    b.answer(key);
+    assert_eq!(b.read(stream), ["1 = \"done\"", "end"]);
+    assert_eq!(b.run_to(Phase::Closed), config().initialize_timeout);
+}
+
+#[test]
+fn c_10_a_half_open_session_is_not_forgotten_after_a_quiet_call() {
+    // In JSON mode nothing else asks for time while the call runs.
+    let mut b = Bench::awaiting(SessionConfig { response_mode: ResponseMode::Json, ..config() });
+    let key = b.call(1);
+    b.wait(config().initialize_timeout);
+    assert_eq!(b.session.next_timeout(), None);
+    b.answer(key);
+    b.reply(key);
+    assert_eq!(b.run_to(Phase::Closed), config().initialize_timeout);
+}
+
+// Exchanges.
+
+#[test]
+fn a_07_an_id_in_flight_is_refused_and_may_come_again_after_its_answer() {
+    let mut b = Bench::operating(config());
+    let first = b.call(1);
+    assert_eq!(b.request(1), Err(Refusal::DuplicateId));
+    let text = b.call("1"); // another id
+    assert_eq!(b.status(first), Status::default());
+    b.answer(first);
+    let again = b.call(1); // before the first answer has been read
+    b.answer(text);
+    b.answer(again);
+    let replies = [first, text, again].map(|key| b.reply(key));
+    assert_eq!(replies, ["1 = \"done\"", "\"1\" = \"done\"", "1 = \"done\""]);
+    assert_eq!(b.outcomes(), [4, 0, 0, 0]);
+}
+
+#[test]
+fn max_exchanges_bounds_what_runs() {
+    let mut b = Bench::operating(SessionConfig { max_exchanges: 2, ..config() });
+    let first = b.call(1);
+    b.call(2);
+    assert_eq!(b.request(2), Err(Refusal::DuplicateId));
+    assert_eq!(b.request(3), Err(Refusal::TooManyRequests));
+    b.answer(first);
+    assert!(b.request(3).is_ok());
+}
+
+#[test]
+fn f_02_a_cancelled_call_has_its_grace_and_is_then_abandoned() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1);
+    assert_eq!(b.cancel(1), Ok(()));
+    let cancelled = Some(CancelReason::Client(Some("enough".into())));
+    assert_eq!(b.status(key), Status { cancelled, abandoned: false });
+    assert!(b.wakes.contains(&Wake::Handler(1)));
+    assert_eq!(b.reply(key), "1 ! -32800 -"); // F-08
+    b.answer(key); // F-05: nobody gets it
+    assert_eq!(b.reply(key), "taken");
+
+    let (key, stream) = b.stream(2);
+    assert_eq!(b.cancel(2), Ok(()));
+    assert_eq!(b.notify(key), Err(SendError::Closed)); // F-15
+    assert_eq!(b.read(stream), ["end"]);
+    assert_eq!(b.outcomes(), [1, 0, 2, 0]);
+    assert_eq!(b.run_until(|b| b.status(key).abandoned), config().cancel_grace);
+    b.act(|session, now| session.handle_released(now, key));
+    assert!(b.session.exchanges.is_empty());
+}
+
+#[test]
+fn f_03_cancels_of_nothing_are_ignored() {
+    let mut b = Bench::operating(config());
+    let (finished, running) = (b.call(1), b.call(2));
+    b.answer(finished);
+    for id in [1, 0, 77] {
+        assert_eq!(b.cancel(id), Ok(()));
+    }
+    assert_eq!(b.cancel("2"), Ok(())); // not the integer
+    assert_eq!(b.act(|session, now| session.handle_cancelled(now, None, None)), Ok(()));
+    assert_eq!(b.status(running), Status::default());
+    assert_eq!(b.reply(finished), "1 = \"done\"");
+    assert_eq!(b.outcomes(), [2, 0, 0, 0]);
+}
+
+#[test]
+fn c_22_initialize_cannot_be_cancelled() {
+    for drained in [false, true] {
+        let mut b = Bench::initializing(config());
+        if drained {
+            b.drain(&SHUTDOWN);
+        }
+        assert_eq!(b.cancel(0), Ok(()));
+        assert_eq!(b.status(INITIALIZE), Status::default());
+        b.answer(INITIALIZE);
+        assert_eq!(b.reply(INITIALIZE), "0 = \"done\"");
+    }
+}
+
+#[test]
+fn d_12_disconnecting_does_not_cancel() {
+    let mut b = Bench::operating(config());
+    let undecided = b.call(1);
+    let (streaming, stream) = b.stream(2);
+    b.disconnect(StreamKey::Response(undecided));
+    b.disconnect(stream);
+    for key in [undecided, streaming] {
+        assert_eq!(b.status(key), Status::default());
+        assert_eq!(b.notify(key), Ok(())); // dropped
+        b.answer(key);
+    }
+    assert_eq!(b.outcomes(), [3, 0, 0, 0]);
+    assert!(b.session.exchanges.is_empty());
+}
+
+#[test]
+fn an_answer_that_nobody_fetches_is_settled_when_its_client_goes() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1);
+    b.answer(key);
+    assert_eq!(b.session.unsettled(), 1);
+    b.disconnect(StreamKey::Response(key));
+    assert_eq!((b.session.unsettled(), b.outcomes()), (0, [2, 0, 0, 0]));
+}
+
+#[test]
+fn a_reader_that_went_before_the_handler_was_suspended_opens_no_stream() {
+    for response_mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
+        let mut b = Bench::operating(SessionConfig { response_mode, ..config() });
+        let key = b.request(1).unwrap();
+        b.disconnect(StreamKey::Response(key));
+        b.act(|session, now| session.handle_suspended(now, key));
+        assert_eq!(b.session.streams(), 0, "{response_mode:?}");
+        b.answer(key);
+        assert_eq!(b.outcomes(), [2, 0, 0, 0], "{response_mode:?}");
+    }
+}
+
+#[test]
+fn f_14_f_15_progress_only_grows_and_ends_with_the_call() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = b.stream(1);
+    let grows = [0.5, 0.5, 0.7].map(|progress| b.act(|session, _| session.accept_progress(key, progress)));
+    assert_eq!(grows, [true, false, true]);
+    b.answer(key);
+    assert_eq!(b.notify(key), Err(SendError::Closed));
+    assert_eq!(b.read(stream), ["1 = \"done\"", "end"]);
+    assert_eq!(b.notify(key), Err(SendError::Closed)); // forgotten by now
+}
+
+// Requests to the client.
+
+#[test]
+fn f_20_f_21_each_request_has_its_own_id_and_takes_one_reply() {
+    let mut b = Bench::operating(config());
+    let (one, first) = b.stream(1);
+    let (two, second) = b.stream(2);
+    let asked = [one, two, one].map(|key| b.ask(key, "roots/list").unwrap());
+    assert_eq!(b.read(first), ["roots/list #0", "roots/list #2"]); // F-22: on the stream of its own call
+    assert_eq!(b.read(second), ["roots/list #1"]);
+    b.wakes.clear();
+    assert_eq!((b.respond(1, "mine"), b.respond(1, "again")), (Ok(()), Ok(())));
+    assert_eq!(b.wakes, [Wake::Handler(2)]);
+    assert_eq!(b.outbound(asked[1]), Some(Ok(Json::new("mine").unwrap())));
+    assert_eq!(b.respond(1, "late"), Ok(()));
+    assert_eq!(b.outbound(asked[1]), Some(Err(RequestError::Cancelled))); // taken already
+    assert_eq!((b.outbound(asked[0]), b.outbound(asked[2])), (None, None));
+
+    let refusal = RpcError::new(ErrorCode(-1), "the user said no");
+    let response = Response { id: Some(0.into()), outcome: Err(refusal.clone()) };
+    b.act(|session, now| session.handle_response(now, response)).unwrap();
+    assert_eq!(b.outbound(asked[0]), Some(Err(RequestError::Client(refusal)))); // F-25
+    assert_eq!(b.ask(two, "ping"), Ok(OutboundId(3)));
+}
+
+#[test]
+fn b_19_a_reply_that_nobody_waits_for_is_dropped() {
+    let mut b = Bench::operating(config());
+    let (key, _) = b.stream(1);
+    let asked = b.ask(key, "ping").unwrap();
+    for id in [1, -1, i64::MAX, i64::MIN] {
+        assert_eq!(b.respond(id, "whose?"), Ok(()));
+    }
+    assert_eq!(b.respond("0", "text"), Ok(()));
+    assert_eq!(b.respond(RequestId::Integer(1 << 64), "0 in 64 bits"), Ok(()));
+    let response = Response { id: None, outcome: Err(RpcError::internal("what?")) };
+    assert_eq!(b.act(|session, now| session.handle_response(now, response)), Ok(()));
+    assert_eq!(b.outbound(asked), None);
+}
+
+#[test]
+fn f_24_a_request_that_times_out_is_taken_back_on_its_stream() {
+    for timeout in [secs(1), secs(60)] {
+        let mut b = Bench::operating(config());
+        let (key, stream) = b.stream(1);
+        let (_, other) = b.stream(2);
+        let asked = b.act(|session, now| session.request(now, key, "ping", None, timeout)).unwrap();
+        assert_eq!(b.run_until(|b| b.unanswered() == 0), timeout);
+        assert_eq!(b.outbound(asked), Some(Err(RequestError::TimedOut)));
+        assert_eq!(b.read(stream), ["ping #0", "cancelled #0"]);
+        assert!(b.read(other).iter().all(|event| event == ":"));
+        assert_eq!(b.respond(0, "late"), Ok(())); // F-06
+        assert_eq!(b.status(key), Status::default());
+    }
+}
+
+#[test]
+fn f_24_a_request_that_nobody_waits_for_is_taken_back_once() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = b.stream(1);
+    let [dropped, answered] = [0, 1].map(|_| b.ask(key, "ping").unwrap());
+    b.respond(1, "pong").unwrap();
+    for id in [dropped, dropped, answered] {
+        b.act(|session, now| session.abandon_request(now, id));
+    }
+    assert_eq!(b.read(stream), ["ping #0", "ping #1", "cancelled #0"]);
+    assert!(b.session.outbound.next_timeout().is_none());
+}
+
+#[test]
+fn c_13_c_06_d_14_requests_that_the_client_cannot_take_are_not_sent() {
+    let mut b = Bench::awaiting(config());
+    let (key, stream) = b.stream(1);
+    assert_eq!(b.ask(key, "roots/list"), Err(RequestError::NotInitialized));
+    assert!(b.ask(key, "ping").is_ok());
+    b.input(Input::Initialized).unwrap();
+    b.session.capabilities = ClientCapabilities { roots: true, ..ClientCapabilities::default() };
+    for method in ["sampling/createMessage", "elicitation/create"] {
+        assert_eq!(b.ask(key, method), Err(RequestError::Undeclared(method.into())));
+    }
+    assert!(b.ask(key, "roots/list").is_ok());
+    assert_eq!(b.read(stream), ["ping #0", "roots/list #1"]);
+
+    let mut b = Bench::operating(SessionConfig { response_mode: ResponseMode::Json, ..config() });
+    let key = b.call(1);
+    assert_eq!(b.ask(key, "ping"), Err(SendError::Closed.into()));
+    assert_eq!(b.notify(key), Ok(())); // dropped
+    b.answer(key);
+    assert_eq!(b.reply(key), "1 = \"done\"");
+}
+
+#[test]
+fn f_11_nested_requests_end_with_their_call() {
+    for cancelled in [false, true] {
+        let mut b = Bench::operating(config());
+        let (key, stream) = b.stream(1);
+        let (other, _) = b.stream(2);
+        let nested = b.ask(key, "ping").unwrap();
+        let unrelated = b.ask(other, "ping").unwrap();
+        if cancelled {
+            b.cancel(1).unwrap();
+        } else {
+            b.answer(key);
+        }
+        assert_eq!(b.outbound(nested), Some(Err(RequestError::Cancelled)));
+        assert_eq!(b.outbound(unrelated), None);
+        let seen = b.read(stream);
+        assert_eq!(seen[..2], ["ping #0", "cancelled #0"]);
+        assert_eq!(seen[2..], if cancelled { vec!["end"] } else { vec!["1 = \"done\"", "end"] });
+        assert_eq!(b.ask(key, "ping"), Err(SendError::Closed.into()));
+    }
+}
+
+#[test]
+fn f_26_a_lost_connection_does_not_fail_the_wait() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = b.stream(1);
+    let asked = b.ask(key, "ping").unwrap();
+    b.disconnect(stream);
+    assert_eq!(b.outbound(asked), None);
+    assert_eq!(b.ask(key, "ping"), Err(SendError::Closed.into())); // D-14: but no new one
+    b.respond(0, "pong").unwrap();
+    assert!(matches!(b.outbound(asked), Some(Ok(_))));
+}
+
+#[test]
+fn f_32_a_terminated_session_fails_its_requests_and_takes_them_back() {
+    let reason = TerminateReason::Evicted;
+    let mut b = Bench::operating(config());
+    let (key, stream) = b.stream(1);
+    let asked = b.ask(key, "ping").unwrap();
+    assert!(b.terminate(reason));
+    assert_eq!(b.outbound(asked), Some(Err(RequestError::Terminated(reason))));
+    assert_eq!(b.ask(key, "ping"), Err(RequestError::Terminated(reason)));
+    assert_eq!(b.respond(0, "late"), Err(Refusal::Gone));
+    assert_eq!(b.read(stream), ["ping #0", "cancelled #0"]);
+}
+
+// The standalone stream.
+
+#[test]
+fn b_33_d_22_a_get_begins_with_a_comment_and_a_second_one_is_refused() {
+    let mut b = Bench::operating(config());
+    let get = b.get().unwrap();
+    assert_eq!(b.get(), Err(Refusal::StreamTaken));
+    assert_eq!(b.announce(), Ok(()));
+    assert_eq!(b.read(get), [":", "note"]);
+    b.disconnect(get); // D-19
+    assert_eq!(b.session.standalone_tag(), None);
+    assert_eq!(b.stands(), (State::Operating, Phase::Running));
+    assert!(b.get().is_ok());
+}
+
+#[test]
+fn d_22_a_replaced_get_ends_and_its_late_disconnect_harms_nobody() {
+    let mut b = Bench::operating(SessionConfig { second_stream: SecondStream::Replace, ..config() });
+    let old = b.get().unwrap();
+    assert_eq!(b.read(old), [":"]);
+    b.wakes.clear();
+    let new = b.get().unwrap();
+    assert!(b.wakes.contains(&Wake::Reader(1)));
+    assert_eq!(b.read(old), ["end"]);
+    b.disconnect(old);
+    b.announce().unwrap();
+    assert_eq!(b.read(new), [":", "note"]); // D-21
+    assert!(b.read(old).contains(&"end".into()));
+}
+
+#[test]
+fn d_23_a_get_whose_client_reads_nothing_is_taken_over() {
+    let mut b = Bench::operating(config());
+    let old = b.get().unwrap();
+    b.wait(config().heartbeat - MS);
+    assert_eq!(b.get(), Err(Refusal::StreamTaken));
+    b.wait(MS);
+    assert_eq!(b.read(old), [":"]); // late, but it reads
+    assert_eq!(b.get(), Err(Refusal::StreamTaken));
+    b.wait(2 * config().heartbeat);
+    b.wait(config().heartbeat);
+    let new = b.get().unwrap();
+    assert_eq!(b.read(old), ["end"]);
+    assert_eq!(b.read(new), [":"]);
+    b.wait(config().heartbeat);
+    assert_eq!(b.get(), Err(Refusal::StreamTaken));
+}
+
+#[test]
+fn d_24_without_a_get_announcements_are_dropped() {
+    let mut b = Bench::operating(config());
+    assert_eq!(b.announce(), Ok(()));
+    let get = b.get().unwrap();
+    assert_eq!(b.read(get), [":"]);
+    b.terminate(TerminateReason::Evicted);
+    assert_eq!(b.announce(), Err(SendError::Closed));
+    assert_eq!(b.read(get), ["end"]);
+}
+
+#[test]
+fn s_11_a_full_stream_holds_up_no_other() {
+    let mut b = Bench::operating(SessionConfig { queue_events: 2, ..config() });
+    let get = b.get().unwrap();
+    let (slow, stream) = b.stream(1);
+    let (fast, other) = b.stream(2);
+    b.announce().unwrap();
+    assert_eq!(b.announce(), Err(SendError::Full));
+    assert_eq!([0; 3].map(|_| b.notify(slow)), [Ok(()), Ok(()), Err(SendError::Full)]);
+    assert_eq!(b.ask(slow, "ping"), Err(SendError::Full.into()));
+    for _ in 0..3 {
+        assert_eq!(b.notify(fast), Ok(())); // D-20
+        assert_eq!(b.read(other), ["note"]);
+    }
+    b.wakes.clear();
+    assert_eq!(b.read(get), [":", "note"]);
+    assert_eq!(b.wakes, [Wake::Handler(1)]);
+    assert_eq!(b.announce(), Ok(()));
+    b.answer(slow); // the answer never waits
+    assert_eq!(b.read(stream), ["note", "note", "1 = \"done\"", "end"]);
+}
+
+// Time.
+
+#[test]
+fn d_42_a_silent_call_gets_comments_that_no_one_has_to_ask_for() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1);
+    assert_eq!(b.run_until(|b| b.session.streams() == 1), config().heartbeat);
+    assert_eq!((b.reply(key).as_str(), b.read(StreamKey::Response(key))), ("stream", vec![":".into()]));
+    b.wait(config().heartbeat - MS);
+    assert!(b.read(StreamKey::Response(key)).is_empty());
+    b.wait(MS);
+    assert_eq!(b.read(StreamKey::Response(key)), [":"]);
+}
+
+#[test]
+fn e_14_idle_counts_from_the_end_of_the_last_call_and_no_running_call_is_reaped() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = b.stream(1);
+    let tomorrow = b.now + secs(24 * 60 * 60);
+    b.run_reading(Some(stream), |b| b.now >= tomorrow);
+    assert_eq!(b.stands(), (State::Operating, Phase::Running));
+    b.answer(key);
+    b.read(stream);
+    assert_eq!(b.run_to(Phase::Closed), config().idle_timeout);
+    assert_eq!(b.session.reason(), Some(TerminateReason::Idle));
+    assert_eq!(b.outcomes(), [2, 0, 0, 0]);
+}
+
+#[test]
+fn e_14_what_the_client_says_puts_idle_off() {
+    for input in [Input::Ping, Input::Notification, Input::Response, Input::Cancelled] {
+        let mut b = Bench::operating(config());
+        b.wait(config().idle_timeout - MS);
+        b.input(input).unwrap();
+        assert_eq!(b.run_to(Phase::Closed), config().idle_timeout, "{input:?}");
+    }
+}
+
+#[test]
+fn e_14_a_get_keeps_the_session_only_while_it_is_read() {
+    let mut b = Bench::operating(config());
+    let get = b.get().unwrap();
+    let tomorrow = b.now + secs(24 * 60 * 60);
+    b.run_reading(Some(get), |b| b.now >= tomorrow);
+    assert_eq!(b.stands(), (State::Operating, Phase::Running));
+    let unread = b.run_until(|b| b.session.state() == State::Terminated);
+    assert_eq!(unread, config().heartbeat + config().idle_timeout); // the next comment still finds it reading
+    assert_eq!(b.run_to(Phase::Closed), config().terminate.finish);
+    assert_eq!((b.tally.streams_cut, b.read(get)), (1, vec!["cut".into()]));
+
+    let mut b = Bench::operating(config());
+    let get = b.get().unwrap();
+    let tomorrow = b.now + secs(24 * 60 * 60);
+    b.run_reading(Some(get), |b| b.now >= tomorrow);
+    for _ in 0..config().idle_timeout.as_secs() {
+        b.wait(secs(2));
+        b.announce().unwrap(); // never silent for long enough to be asked for a sign of life
+        assert_eq!(b.read(get), ["note"]);
+    }
+    assert_eq!(b.stands(), (State::Operating, Phase::Running));
+    b.wait(secs(1));
+    b.disconnect(get);
+    assert_eq!(b.run_to(Phase::Closed), config().idle_timeout);
+}
+
+#[test]
+fn e_10_max_age_ends_the_busiest_session() {
+    let mut b = Bench::operating(SessionConfig { max_age: Some(secs(3600)), ..config() });
+    let (key, stream) = b.stream(1);
+    let aged = b.run_reading(Some(stream), |b| b.session.state() == State::Terminated);
+    assert_eq!(aged, secs(3600));
+    assert_eq!(b.status(key), told(TerminateReason::MaxAge));
+    b.run_to(Phase::Finishing);
+    assert_eq!(b.read(stream), ["1 ! -32000 max_age", "end"]);
+    assert_eq!((b.now - b.session.created(), b.session.phase()), (secs(3603), Phase::Closed));
+}
+
+#[test]
+fn for_ever_is_a_duration_like_any_other() {
+    let never = Duration::MAX;
+    let terminate = Schedule { drain: never, cancel: never, finish: never };
+    let mut b = Bench::operating(SessionConfig {
+        idle_timeout: never,
+        max_age: Some(never),
+        heartbeat: never,
+        cancel_grace: never,
+        terminate,
+        ..config()
+    });
+    let key = b.call(1);
+    b.get().unwrap();
+    let asked = b.act(|session, now| session.request(now, key, "ping", None, never)).unwrap();
+    b.wait(secs(365 * 24 * 60 * 60));
+    assert_eq!((b.outbound(asked), b.stands()), (None, (State::Operating, Phase::Running)));
+    b.drain(&terminate);
+    b.cancel(1).unwrap();
+    b.close();
+    assert_eq!(b.session.phase(), Phase::Closed);
+}
+
+// Terminating.
+
+#[test]
+fn e_24_one_of_several_ends_wins() {
+    let mut b = Bench::operating(config());
+    b.call(1);
+    assert_eq!((b.delete(), b.delete()), (Ok(()), Err(Refusal::Gone)));
+    assert!(!b.terminate(TerminateReason::Idle));
+    assert_eq!(b.session.reason(), Some(TerminateReason::ClientDelete));
+    b.run_to(Phase::Closed);
+    assert!(!b.terminate(TerminateReason::Idle));
+    assert_eq!((b.delete(), b.session.reason()), (Err(Refusal::Gone), Some(TerminateReason::ClientDelete)));
+}
+
+#[test]
+fn s_5_delete_answers_what_runs_once_each_as_json_and_as_a_stream() {
+    let reason = TerminateReason::ClientDelete;
+    let mut b = Bench::operating(config());
+    let json = b.call(1);
+    let (streaming, stream) = b.stream(2);
+    let (quick, last) = b.stream(3);
+    b.delete().unwrap();
+    assert_eq!(b.session.phase(), Phase::Cancelling);
+    for key in [json, streaming, quick] {
+        assert_eq!(b.status(key), told(reason));
+    }
+    assert_eq!((b.reply(json), b.read(stream)), ("pending".into(), vec![]));
+    b.answer(quick);
+    assert_eq!(b.read(last), ["3 = \"done\"", "end"]); // there was time for its own answer
+
+    assert_eq!(b.run_to(Phase::Finishing), config().terminate.cancel);
+    assert!(b.status(json).abandoned && b.status(streaming).abandoned);
+    b.answer(json); // F-33
+    b.answer(streaming);
+    assert_eq!(b.reply(json), "1 ! -32000 client_delete");
+    assert_eq!(b.read(stream), ["2 ! -32000 client_delete", "end"]);
+    assert_eq!((b.reply(json), b.read(stream)), ("taken".into(), vec!["end".into()]));
+    assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [2, 2, 0, 0]));
+}
+
+#[test]
+fn s_4_a_session_whose_handlers_stop_when_told_ends_at_once() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1);
+    b.terminate(TerminateReason::Evicted);
+    b.answer(key);
+    assert_eq!(b.session.phase(), Phase::Finishing);
+    assert_eq!(b.reply(key), "1 = \"done\"");
+    assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [2, 0, 0, 0]));
+}
+
+#[test]
+fn s_12_one_reason_reaches_the_handler_and_the_client() {
+    use TerminateReason::{ClientDelete, Error, Evicted, Idle, InitializeTimeout, MaxAge, Shutdown};
+    for reason in [ClientDelete, InitializeTimeout, Idle, MaxAge, Evicted, Shutdown, Error] {
+        let mut b = Bench::operating(config());
+        let key = b.call(1);
+        assert!(b.terminate(reason));
+        assert_eq!((b.session.reason(), b.status(key)), (Some(reason), told(reason)));
+        b.run_to(Phase::Finishing);
+        assert_eq!(b.reply(key), format!("1 ! -32000 {reason}"));
+        assert_eq!(reason.is_retryable(), reason != ClientDelete);
+    }
+}
+
+#[test]
+fn f_33_a_handler_that_was_given_up_may_still_be_released() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1);
+    b.delete().unwrap();
+    b.run_to(Phase::Finishing);
+    b.reply(key);
+    assert_eq!(b.session.exchanges.len(), 1);
+    b.act(|session, now| session.handle_released(now, key));
+    assert!(b.session.exchanges.is_empty());
+    assert!(b.status(key).abandoned);
+}
+
+// Shutting down.
+
+#[test]
+fn s_4_with_nothing_in_flight_draining_is_over_at_once() {
+    let mut b = Bench::operating(config());
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.session.phase(), Phase::Closed);
+
+    let mut b = Bench::operating(config());
+    let get = b.get().unwrap();
+    b.call(1);
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.read(get), [":", "end"]); // idle streams first
+    b.cancel(1).unwrap();
+    b.disconnect(StreamKey::Response(ExchangeKey(b.session.next_key - 1)));
+    assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [1, 0, 1, 0]));
+}
+
+#[test]
+fn f_37_while_draining_what_runs_can_finish_and_nothing_begins() {
+    let mut b = Bench::operating(config());
+    let (one, first) = b.stream(1);
+    let (two, second) = b.stream(2);
+    let three = b.call(3);
+    let asked = b.ask(one, "ping").unwrap();
+    b.wakes.clear();
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.stands(), (State::Draining, Phase::Draining));
+    for tag in [1, 2, 3] {
+        assert!(b.wakes.contains(&Wake::Handler(tag)));
+    }
+    assert_eq!((b.request(4), b.get()), (Err(Refusal::Draining), Err(Refusal::Draining))); // F-38, S2
+    assert_eq!(b.input(Input::Ping), Ok(Verdict::Answer));
+    assert_eq!(b.respond(0, "pong"), Ok(()));
+    assert!(matches!(b.outbound(asked), Some(Ok(_))));
+    assert!(b.ask(two, "ping").is_ok());
+    assert_eq!(b.cancel(2), Ok(()));
+    assert_eq!(b.read(second), ["ping #1", "cancelled #1", "end"]);
+    b.wait(SHUTDOWN.drain - MS);
+    assert_eq!(b.status(one), Status::default());
+    b.answer(three);
+    b.answer(one);
+    assert_eq!(b.session.phase(), Phase::Finishing);
+    assert_eq!(b.read(first).last().unwrap(), "end");
+    assert_eq!(b.session.phase(), Phase::Finishing);
+    assert_eq!(b.reply(three), "3 = \"done\"");
+    assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [3, 0, 1, 0]));
+}
+
+#[test]
+fn s_3_a_hung_handler_and_a_client_that_reads_nothing_do_not_move_the_ceiling() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1); // never answers
+    let (_, unread) = b.stream(2); // never reads
+    let (read, stream) = b.stream(3);
+    b.get().unwrap();
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.run_to(Phase::Cancelling), SHUTDOWN.drain);
+    assert_eq!(b.status(read), told(TerminateReason::Shutdown));
+    assert_eq!(b.run_to(Phase::Finishing), SHUTDOWN.cancel);
+    assert!(b.read(stream).contains(&"3 ! -32000 shutdown".into()));
+    assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.finish);
+    assert_eq!(b.read(unread), ["cut"]); // S11
+    assert_eq!(b.outcomes(), [1, 1, 0, 2]);
+    assert_eq!((b.tally.streams_ended, b.tally.streams_cut), (1, 3));
+    assert!(b.status(key).abandoned);
+}
+
+#[test]
+fn s_11_a_client_that_reads_nothing_is_cut_when_its_time_is_up() {
+    let mut b = Bench::operating(config());
+    let json = b.call(1);
+    let (streaming, stream) = b.stream(2);
+    let get = b.get().unwrap();
+    b.drain(&SHUTDOWN);
+    b.answer(json);
+    b.answer(streaming);
+    assert_eq!(b.session.phase(), Phase::Finishing);
+    b.wait(secs(1));
+    // Nothing runs any more, so the endpoint leaves its readers their own budget and no more.
+    b.drain(&Schedule { drain: Duration::ZERO, cancel: Duration::ZERO, ..SHUTDOWN });
+    assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.finish);
+    assert_eq!((b.read(get), b.read(stream)), (vec!["cut".into()], vec!["cut".into()]));
+    assert_eq!(b.outcomes(), [1, 0, 0, 2]);
+}
+
+#[test]
+fn s_11_a_terminated_session_gives_its_readers_their_budget_from_the_last_answer() {
+    let mut b = Bench::operating(SessionConfig { terminate: SHUTDOWN, ..config() });
+    let (early, late) = (b.call(1), b.call(2));
+    b.delete().unwrap();
+    b.answer(early);
+    b.wait(secs(1));
+    assert_eq!(b.session.phase(), Phase::Draining);
+    b.answer(late);
+    assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.finish);
+    assert_eq!(b.outcomes(), [1, 0, 0, 2]);
+}
+
+#[test]
+fn s_10_draining_again_only_tightens() {
+    let mut b = Bench::operating(config());
+    b.call(1);
+    b.drain(&SHUTDOWN);
+    b.wait(secs(1));
+    b.drain(&Schedule { drain: secs(60), ..SHUTDOWN });
+    let (now, ending) = (b.now, b.session.ending.unwrap());
+    assert_eq!([ending.cancel_at, ending.close_at], [now + secs(14), now + secs(19)]);
+    // Shorter phases that end later change nothing.
+    b.drain(&Schedule { drain: secs(60), cancel: Duration::ZERO, finish: Duration::ZERO });
+    assert_eq!(b.session.ending.unwrap().close_at, ending.close_at);
+    b.drain(&Schedule { drain: Duration::ZERO, ..SHUTDOWN }); // a second signal
+    assert_eq!(b.stands(), (State::Draining, Phase::Cancelling));
+    assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.cancel + SHUTDOWN.finish);
+    assert_eq!(b.outcomes(), [1, 0, 0, 1]);
+}
+
+#[test]
+fn s_1_draining_a_session_that_is_terminating_changes_neither_reason_nor_state() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1);
+    b.delete().unwrap();
+    b.drain(&Schedule { drain: secs(60), ..SHUTDOWN });
+    assert_eq!(b.stands(), (State::Terminated, Phase::Cancelling));
+    assert_eq!(b.run_to(Phase::Finishing), config().terminate.cancel);
+    assert_eq!(b.reply(key), "1 ! -32000 client_delete");
+    assert_eq!(b.session.reason(), Some(TerminateReason::ClientDelete));
+}
+
+#[test]
+fn f_37_delete_while_draining_does_not_wait_for_the_drain() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1);
+    b.drain(&SHUTDOWN);
+    b.wait(secs(1));
+    assert_eq!((b.delete(), b.delete()), (Ok(()), Err(Refusal::Gone)));
+    assert_eq!(b.stands(), (State::Terminated, Phase::Cancelling));
+    assert_eq!(b.status(key), told(TerminateReason::ClientDelete));
+    assert_eq!(b.run_to(Phase::Finishing), config().terminate.cancel);
+    assert_eq!(b.reply(key), "1 ! -32000 client_delete");
+}
+
+#[test]
+fn s_2_a_session_born_during_the_drain_is_answered_and_ends() {
+    let mut b = Bench::initializing(config());
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.session.phase(), Phase::Draining);
+    b.answer(INITIALIZE);
+    assert!(b.session.is_established());
+    assert_eq!(b.stands(), (State::Draining, Phase::Finishing));
+    assert_eq!(b.reply(INITIALIZE), "0 = \"done\"");
+    assert_eq!(b.session.phase(), Phase::Closed);
+}
+
+#[test]
+fn closing_is_the_end_of_everything_in_every_state() {
+    for state in STATES {
+        let mut b = Bench::in_state(state);
+        let call = b.session.running.values().copied().next().unwrap();
+        b.close();
+        let outcomes = b.outcomes();
+        b.close();
+        assert_eq!(b.stands(), (State::Terminated, Phase::Closed), "{state:?}");
+        assert_eq!((outcomes[3], b.outcomes()), (1, outcomes), "{state:?}");
+        assert!(b.status(call).abandoned, "{state:?}");
+        assert_eq!(b.request(7), Err(Refusal::Gone));
+    }
+}
+
+#[test]
+fn closing_gives_up_the_cancelled_too() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1);
+    b.cancel(1).unwrap();
+    b.reply(key);
+    b.close();
+    assert!(b.status(key).abandoned);
+    assert!(b.wakes.ends_with(&[Wake::Handler(1)]));
+}
+
+#[test]
+fn closing_cuts_streams_and_tells_everybody() {
+    let mut b = Bench::operating(config());
+    let get = b.get().unwrap();
+    let (key, stream) = b.stream(1);
+    b.notify(key).unwrap();
+    let asked = b.ask(key, "ping").unwrap();
+    b.wakes.clear();
+    b.close();
+    assert_eq!((b.read(get), b.read(stream)), (vec!["cut".into()], vec!["cut".into()]));
+    assert_eq!(b.outbound(asked), Some(Err(RequestError::Terminated(TerminateReason::Shutdown))));
+    for wake in [Wake::Reader(1), Wake::Reader(2), Wake::Handler(2)] {
+        assert!(b.wakes.contains(&wake), "{wake:?}");
+    }
+    b.disconnect(stream);
+    b.disconnect(get);
+    b.act(|session, now| session.handle_released(now, key));
+    assert_eq!((b.tally.streams_ended, b.tally.streams_cut), (0, 2));
+}
