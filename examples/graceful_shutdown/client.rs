@@ -1,4 +1,4 @@
-//! The client's side of HTTP: a connection, and the events of a body.
+//! The client's side of HTTP: a connection, a message, and the events of a body.
 
 use std::net::SocketAddr;
 
@@ -15,45 +15,39 @@ use tokio::net::TcpStream;
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// One HTTP/1.1 connection.
-pub(crate) struct Connection {
-    sender: SendRequest<String>,
-    host: String,
+pub(crate) type Connection = SendRequest<String>;
+
+pub(crate) async fn connect(server: SocketAddr) -> Result<Connection, Error> {
+    let (sender, connection) = handshake(TokioIo::new(TcpStream::connect(server).await?)).await?;
+    tokio::spawn(connection); // if it fails, whoever reads a body learns of it
+    Ok(sender)
 }
 
-impl Connection {
-    pub(crate) async fn open(server: SocketAddr) -> Result<Self, Error> {
-        let (sender, connection) = handshake(TokioIo::new(TcpStream::connect(server).await?)).await?;
-        tokio::spawn(connection); // if it fails, whoever reads a body learns of it
-        Ok(Self { sender, host: server.to_string() })
+/// Posts a message, or opens the session's own stream with a GET. Anything but success is an error.
+pub(crate) async fn send(
+    connection: &mut Connection,
+    session: Option<&HeaderValue>,
+    message: Option<&Value>,
+) -> Result<Response<Incoming>, Error> {
+    let mut request = Request::builder()
+        .method(if message.is_some() { Method::POST } else { Method::GET })
+        .uri("/mcp")
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .header("mcp-protocol-version", "2025-11-25");
+    if let Some(session) = session {
+        request = request.header("mcp-session-id", session);
     }
-
-    /// Posts a message, or opens the session's own stream with a GET. Anything but success is an error.
-    pub(crate) async fn send(
-        &mut self,
-        session: Option<&HeaderValue>,
-        message: Option<&Value>,
-    ) -> Result<Response<Incoming>, Error> {
-        let method = if message.is_some() { Method::POST } else { Method::GET };
-        let mut request = Request::builder()
-            .method(method)
-            .uri("/mcp")
-            .header("host", &self.host)
-            .header("content-type", "application/json")
-            .header("accept", "application/json, text/event-stream")
-            .header("mcp-protocol-version", "2025-11-25");
-        if let Some(session) = session {
-            request = request.header("mcp-session-id", session);
-        }
-        let request = request.body(message.map(Value::to_string).unwrap_or_default())?;
-        self.sender.ready().await?; // the last response was read to its end
-        let response = self.sender.send_request(request).await?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let (head, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Err(format!("{}: {}", head.status, String::from_utf8_lossy(&body)).into())
+    let request = request.body(message.map(Value::to_string).unwrap_or_default())?;
+    connection.ready().await?; // the last response was read to its end
+    let response = connection.send_request(request).await?;
+    if response.status().is_success() {
+        return Ok(response);
     }
+    let (head, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Err(format!("{}: {}", head.status, String::from_utf8_lossy(&body)).into())
 }
 
 /// One server-sent event.
@@ -79,15 +73,16 @@ impl Events {
         }
     }
 
-    /// The next event; `None` after the last chunk. A body that stops before its last chunk is an error of hyper's.
+    /// The next event; `None` after the last chunk. If the body stops without it, hyper gives an error.
     pub(crate) async fn next(&mut self) -> Result<Option<Event>, Error> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|two| two == b"\n\n") {
                 let event: Vec<u8> = self.buffer.drain(..end + 2).collect();
-                return Ok(Some(match event.strip_prefix(b"data: ") {
-                    Some(data) => Event::Message(serde_json::from_slice(data)?),
-                    None => Event::Comment,
-                }));
+                return match event.strip_prefix(b"data: ") {
+                    Some(data) => Ok(Some(Event::Message(serde_json::from_slice(data)?))),
+                    None if event.starts_with(b":") => Ok(Some(Event::Comment)),
+                    None => Err("neither a message nor a comment".into()),
+                };
             }
             match self.body.frame().await {
                 Some(frame) => self.buffer.extend(frame?.into_data().unwrap_or_default()),

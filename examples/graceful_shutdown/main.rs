@@ -2,13 +2,15 @@
 //!
 //! A server under load gets a real SIGTERM and loses nothing: 1,000 sessions with an open stream each, 500 running
 //! tool calls, all over real sockets. The clients count what they got, and the table at the end compares that
-//! with what the server says. Exit code 0 means that nothing was lost. Try `--grace 500ms --call-time 5s`.
+//! with what the server says. Exit code 0 means that nothing was lost. Append
+//! `-- --grace 500ms --call-time 5s` to see what a grace that is too short costs.
 
 mod args;
 mod client;
 mod limits;
 mod load;
 mod progress;
+mod reader;
 mod server;
 mod table;
 
@@ -20,13 +22,14 @@ use tokio::time::timeout;
 use crate::{
     args::Args,
     client::Error,
-    load::{Load, Seen},
+    load::Load,
     progress::{Gauge, show},
+    reader::Seen,
     server::{STEPS, Server},
     table::Table,
 };
 
-/// How long the load may take to build. It takes less than a second; 30 leave room for a debug build on a busy machine.
+/// How long the load may take to build. Less than a second is normal, a debug build on a busy machine is not.
 const OPENING: Duration = Duration::from_secs(30);
 
 /// How long clients may go on reading after the server has ended: everything was sent by then.

@@ -4,15 +4,11 @@ use std::{fmt, sync::atomic::Ordering::Relaxed};
 
 use mcp_session_core::ShutdownReport;
 
-use crate::{
-    args::Args,
-    load::{Losses, Seen},
-    server::STEPS,
-};
+use crate::{args::Args, load::Losses, reader::Seen, server::STEPS};
 
 pub(crate) struct Table {
-    /// What it is, how many the clients saw, how many there should be.
-    seen: [(&'static str, u64, u64); 3],
+    /// What it is, how many the clients saw, how many there should be, and how.
+    seen: [(&'static str, u64, u64, &'static str); 3],
     cut: u64,
     report: ShutdownReport,
     lost: Vec<String>,
@@ -37,16 +33,16 @@ impl Table {
             lost.push(format!("the report counts {reported} of {total} {what}"));
         }
         let rows = [
-            ("calls answered", seen.answered.load(Relaxed), calls),
-            ("streams ended", seen.ended.load(Relaxed), sessions),
-            ("progress events", seen.progress.load(Relaxed), calls * STEPS),
+            ("calls answered", seen.answered.load(Relaxed), calls, ", once, each on a stream of its own"),
+            ("GET streams ended", seen.ended.load(Relaxed), sessions, ", with their last chunk"),
+            ("progress events", seen.progress.load(Relaxed), calls * STEPS, ""),
         ];
         Self { seen: rows, cut: seen.cut.load(Relaxed), report, lost }
     }
 
     /// Whether nothing was lost, by both accounts.
     pub(crate) fn is_clean(&self) -> bool {
-        self.lost.is_empty() && self.cut == 0 && self.seen.iter().all(|(_, seen, total)| seen == total)
+        self.lost.is_empty() && self.cut == 0 && self.seen.iter().all(|(_, seen, total, _)| seen == total)
     }
 }
 
@@ -54,10 +50,10 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "what the clients saw")?;
-        for (what, seen, total) in &self.seen {
-            writeln!(f, "{what:<15} {seen:>8}   of {total}")?;
+        for (what, seen, total, how) in &self.seen {
+            writeln!(f, "{what:<17}{seen:>7}   of {total}{how}")?;
         }
-        writeln!(f, "{:<15} {:>8}", "streams cut", self.cut)?;
+        writeln!(f, "{:<17}{:>7}", "streams cut", self.cut)?;
         writeln!(f, "\nwhat the server reports\n{}\n", self.report)?;
         if self.is_clean() {
             return f.write_str("nothing was lost");

@@ -1,1 +1,185 @@
+//! `everything` as a process of its own, and real signals.
 
+use futures::future::join_all;
+use http_body_util::BodyExt;
+use mcp_session_tests::wire::{Client, Connection, End, Http2, Process, call, initialize, within};
+use serde_json::{Value, json};
+
+const SESSIONS: usize = 200;
+const SLOW: u64 = 50;
+const HANG: u64 = 10;
+
+/// More steps than anybody waits for.
+const ENDLESS: u32 = 1_000_000;
+
+/// A call of a tool. With a token, it is answered in events as soon as it makes progress; else in JSON.
+async fn tool(client: &Client, id: u64, name: &str, steps: u32, token: bool) -> Connection {
+    let mut params = json!({ "name": name, "arguments": {} });
+    if name == "slow" {
+        params["arguments"] = json!({ "steps": steps, "interval_ms": 100 });
+    }
+    if token {
+        params["_meta"] = json!({ "progressToken": id });
+    }
+    client.post(&call(id, "tools/call", params)).await
+}
+
+/// Sessions, each with its GET stream.
+async fn sessions(server: &Process) -> (Vec<Client>, Vec<Connection>) {
+    let clients = join_all((0..SESSIONS).map(|_| Client::open(server.addr))).await;
+    let streams = join_all(clients.iter().map(Client::listen)).await;
+    (clients, streams)
+}
+
+/// Waits until this many calls of `slow` and `hang` are running.
+async fn active(client: &Client, calls: u64) {
+    let calls = calls.to_string();
+    let running = async {
+        loop {
+            let reply = client.ask(&call(0, "tools/call", json!({ "name": "active" }))).await.json();
+            if reply["result"]["content"][0]["text"] == calls {
+                return;
+            }
+        }
+    };
+    within("the start of the calls", running).await;
+}
+
+/// Reads one answer with this id, nothing but progress before it and nothing after it.
+async fn answer(id: u64, mut call: Connection) -> Value {
+    let reply = call.reply().await;
+    assert_eq!(reply.head.status, 200);
+    let answer = if reply.head.get("content-type") == Some("application/json") {
+        assert_eq!(reply.end, End::Complete);
+        reply.json()
+    } else {
+        assert_eq!(reply.end, End::LastChunk);
+        let mut messages = reply.messages();
+        let answer = messages.pop().expect("an answer");
+        assert!(messages.iter().all(|message| message["method"] == "notifications/progress"), "{messages:?}");
+        answer
+    };
+    assert_eq!(answer["id"], id, "{answer}");
+    answer
+}
+
+async fn all_end(streams: Vec<Connection>) {
+    for mut stream in streams {
+        assert_eq!(stream.rest().await.1, End::LastChunk);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_with_time_enough_loses_nothing() {
+    let server = Process::start(&["--grace", "60s"]).await;
+    let (clients, streams) = sessions(&server).await;
+    let mut calls = Vec::new();
+    for (id, client) in (1..=SLOW).zip(&clients) {
+        calls.push((id, tool(client, id, "slow", 20, true).await));
+    }
+    for (id, call) in &mut calls {
+        assert_eq!(call.head().await.expect("progress").status, 200, "of call {id}");
+    }
+    server.signal("TERM").await;
+
+    for (id, mut call) in calls {
+        let answer = loop {
+            match call.message().await.expect("an answer") {
+                progress if progress["method"] == "notifications/progress" => {}
+                answer => break answer,
+            }
+        };
+        assert_eq!((&answer["id"], &answer["error"]), (&json!(id), &Value::Null), "{answer}");
+        assert_eq!(call.message().await, Err(End::LastChunk));
+    }
+    all_end(streams).await;
+    let (status, report) = server.exited().await;
+    assert_eq!(status.code(), Some(0), "{report}");
+    assert_eq!((&report["sessions"], &report["streams"]["cut"]), (&json!(SESSIONS), &json!(0)), "{report}");
+    assert_eq!(report["exchanges"]["answered"], report["exchanges"]["total"], "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_with_too_little_time_answers_every_call_with_one_error() {
+    // That the process ends within the limit of this test shows that nobody waits for the hanging calls.
+    let server = Process::start(&["--grace", "200ms", "--cancel", "200ms", "--finish", "60s"]).await;
+    let (clients, streams) = sessions(&server).await;
+    let mut calls = Vec::new();
+    for (id, client) in (1..=SLOW + HANG).zip(&clients) {
+        let name = if id <= SLOW { "slow" } else { "hang" };
+        calls.push((id, tool(client, id, name, ENDLESS, id % 2 == 0).await));
+    }
+    active(&clients[0], SLOW + HANG).await;
+    server.signal("TERM").await;
+
+    for (id, call) in calls {
+        let answer = answer(id, call).await;
+        assert_eq!(answer["error"]["code"], -32000, "{answer}");
+        assert_eq!(answer["error"]["data"], json!({ "reason": "shutdown", "retryable": true }), "{answer}");
+    }
+    all_end(streams).await;
+    let (status, report) = server.exited().await;
+    assert_eq!(status.code(), Some(0), "nothing was forced: {report}");
+    let exchanges = &report["exchanges"];
+    assert_eq!(
+        (&exchanges["total"], &exchanges["synthesized"]),
+        (&json!(SLOW + HANG), &json!(HANG)),
+        "{report}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn further_signals_escalate_and_the_probe_says_no() {
+    let server = Process::start(&["--grace", "60s", "--cancel", "60s", "--finish", "60s"]).await;
+    let client = Client::open(server.addr).await;
+    let probe = "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    assert_eq!(client.send(probe).await.reply().await.head.status, 200);
+    let (slow, hang) =
+        (tool(&client, 1, "slow", ENDLESS, true).await, tool(&client, 2, "hang", 0, false).await);
+    active(&client, 2).await;
+
+    server.signal("TERM").await;
+    let refused = async { while client.send(probe).await.reply().await.head.status != 503 {} };
+    within("the probe to say no", refused).await;
+    let nobody = Client { session: String::new(), ..client.clone() };
+    let reply = nobody.ask(&initialize()).await;
+    assert_eq!((reply.head.status, reply.head.get("retry-after")), (503, Some("1")));
+    assert_eq!(client.ask(&call(3, "ping", json!({}))).await.head.status, 200);
+
+    server.signal("INT").await; // calls are told to stop, and the slow one does
+    assert_eq!(answer(1, slow).await["error"]["data"]["reason"], "shutdown");
+    server.signal("TERM").await; // the other one is answered for
+    assert_eq!(answer(2, hang).await["error"]["data"]["reason"], "shutdown");
+    let (status, report) = server.exited().await;
+    assert_eq!((status.code(), &report["exchanges"]["synthesized"]), (Some(0), &json!(1)), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_nobody_reads_is_cut_and_the_exit_code_is_1() {
+    let server = Process::start(&["--grace", "60s", "--cancel", "60s", "--finish", "200ms"]).await;
+    let client = Client::open(server.addr).await;
+    let mut http = Http2::with_window(&client, 0).await;
+    let unread = http.send("GET", None).await;
+    server.signal("TERM").await;
+    let (status, report) = server.exited().await;
+    assert_eq!((status.code(), &report["streams"]["cut"]), (Some(1), &json!(1)), "{report}");
+    assert!(unread.into_body().collect().await.is_err(), "not as if it were complete");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_served_is_refused_with_a_reason() {
+    let taken = Process::start(&[]).await;
+    let address = taken.addr.to_string();
+    for (args, code, says) in [
+        (["--bind", &address], 1, address.as_str()),
+        (["--bind", "nowhere"], 2, "such as 127.0.0.1:8000"),
+        (["--grace", "15"], 2, "such as 15s"),
+        (["--report", "xml"], 2, "json"),
+        (["--runtime", "none"], 2, "tokio"),
+        (["--allow-origin", "example.com"], 2, "https://"),
+    ] {
+        let (status, said) = Process::refused(&args).await;
+        assert_eq!(status.code(), Some(code), "{args:?}: {said}");
+        assert!(said.contains(says), "{args:?}: {said}");
+    }
+}

@@ -1,4 +1,89 @@
-//! The session layer for MCP servers over Streamable HTTP.
+//! The session layer for MCP servers over Streamable HTTP, for every async runtime.
+//!
+//! > Every admitted request gets exactly one answer. Every stream ends with a proper end of body. Shutdown always
+//! > finishes on time, with a report.
+//!
+//! This crate has no runtime, no sockets and no `unsafe`. An adapter crate brings those:
+//! [`mcp-session-tokio`](https://docs.rs/mcp-session-tokio) for tokio and hyper, or a [`Runtime`] of your own.
+//!
+//! ```text
+//!   http::Request ──► Endpoint ──► Session ──► proto::Session        the machine: pure, behind one lock
+//!                        │            ▲             │
+//!                        │            │             └─ events ──► ReplyBody ──► http::Response
+//!                        ▼            │
+//!                     Handler ── RequestContext    notify, progress, ask the client, cancelled, draining
+//!                        ▲
+//!   Runtime ─────────────┴── one driver task for all deadlines; one task for each call that is not ready at once
+//! ```
+//!
+//! # Quickstart
+//!
+//! A server is a [`Handler`], most simply a [`Router`], in an [`Endpoint`]:
+//!
+//! ```
+//! use mcp_session_core::{Endpoint, RequestContext, Router, RpcError, Runtime, ShutdownPolicy};
+//! use serde_json::{Value, json};
+//!
+//! fn server(runtime: impl Runtime) -> Endpoint {
+//!     let router = Router::new("greeter", "0.1.0")
+//!         .capabilities(json!({ "tools": {} }))
+//!         .request("tools/list", |_| async {
+//!             let greet = json!({ "name": "greet", "description": "Greets", "inputSchema": { "type": "object" } });
+//!             Ok(json!({ "tools": [greet] }))
+//!         })
+//!         .request("tools/call", |cx: RequestContext| async move {
+//!             let params: Value = cx.params()?;
+//!             match params["name"].as_str() {
+//!                 Some("greet") => Ok(json!({ "content": [{ "type": "text", "text": "hello" }] })),
+//!                 _ => Err(RpcError::invalid_params("no such tool")),
+//!             }
+//!         });
+//!     Endpoint::new(runtime, router)
+//! }
+//!
+//! async fn stop(endpoint: Endpoint) {
+//!     let report = endpoint.shutdown(ShutdownPolicy::default()).await; // 20 seconds at the most
+//!     assert!(report.is_clean(), "{report}");
+//! }
+//! ```
+//!
+//! # The words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | exchange | one client request and its one answer: the unit that is drained |
+//! | stream | an ordered sequence of events: the reply to a POST, or the standalone stream of a GET |
+//! | session | the container of exchanges and streams that `initialize` opens |
+//! | endpoint | the front door: an `http::Request` in, an `http::Response` out |
+//! | machine | [`proto`]: the protocol's state, which never sees a clock, a socket or a task |
+//!
+//! # What is promised
+//!
+//! | | promise |
+//! |---|---|
+//! | S1 | a session born during shutdown is refused or terminated, never missed |
+//! | S2 | while draining, `initialize` gets 503 and a live id never gets 404; after Closed, 404 |
+//! | S3 | one deadline over all phases: hung handlers cannot push shutdown past the ceiling |
+//! | S4 | idle streams end first; with nothing in flight shutdown returns at once |
+//! | S5 | every admitted request gets exactly one terminal answer, right id, right stream, before the end of body |
+//! | S7 | bodies end properly, and the HTTP server's drain waits for them |
+//! | S8 | sessions terminate in parallel, isolated; failures are logged and reported by id |
+//! | S9 | `shutdown()` resolves after the last byte was handed over; its totals are those of the start |
+//! | S10 | repeated calls share one outcome and may only tighten it; a second signal escalates |
+//! | S11 | a client that reads nothing delays neither shutdown nor another stream |
+//! | S12 | one reason reaches the hook, the log, the events and the error's `data` |
+//! | S14 | a POST half parsed, a handler's output after the end: each gets a definite end |
+//! | S15 | phase and counts can be seen at any moment |
+//!
+//! Each has a test of that name, which runs on every runtime. Letters with numbers elsewhere in these docs
+//! (`B-44`, `D-12`) name the requirements of the MCP specification, by the section of our list of them: A framing,
+//! B HTTP, C lifecycle, D streams, E sessions, F cancellation and requests to the client, G revision 2026-07-28.
+//!
+//! # What is not here yet
+//!
+//! Replay of events (`Last-Event-ID` is ignored, and no event ids are sent), batches of revision 2025-03-26
+//! (refused with 400), and revision 2026-07-28 (its requests get a 400 that makes clients fall back to
+//! `initialize`).
 
 mod call;
 mod config;

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll, ready},
@@ -25,7 +24,7 @@ use tokio::{
 
 use super::{Client, within};
 
-/// How much of a stream a client takes unread.
+/// How much of a stream a client takes before it reads.
 const WINDOW: u32 = 64 * 1024;
 
 /// A frame that the server sent.
@@ -55,11 +54,16 @@ pub struct Http2 {
 impl Http2 {
     /// Connects, to send requests of this client.
     pub async fn open(client: &Client) -> Self {
+        Self::with_window(client, WINDOW).await
+    }
+
+    /// Connects, for streams of which this client takes no byte more than this before it reads.
+    pub async fn with_window(client: &Client, window: u32) -> Self {
         let socket = within("connecting", TcpStream::connect(client.addr)).await.expect("a connection");
         let received = Arc::default();
         let tap = Tap { socket, received: Arc::clone(&received) };
         let mut http = Builder::new(TokioExecutor::new());
-        http.initial_stream_window_size(WINDOW).initial_connection_window_size(16 * WINDOW);
+        http.initial_stream_window_size(window).initial_connection_window_size(16 * WINDOW);
         let (sender, connection) =
             within("the handshake", http.handshake(TokioIo::new(tap))).await.expect("HTTP/2");
         Self { client: client.clone(), sender, received, task: tokio::spawn(connection) }

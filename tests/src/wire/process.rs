@@ -47,10 +47,10 @@ impl Process {
         (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
-    /// Sends SIGTERM.
-    pub async fn terminate(&self) {
+    /// Sends a signal, such as `TERM`.
+    pub async fn signal(&self, name: &str) {
         let pid = self.child.id().expect("a running process").to_string();
-        let killed = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill");
+        let killed = Command::new("kill").args(["-s", name, &pid]).status().await.expect("kill");
         assert!(killed.success());
     }
 
@@ -79,9 +79,17 @@ fn command(args: &[&str]) -> Command {
 fn executable() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
-        let args = ["build", "--package", "mcp-session-examples", "--example", "everything"];
+        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
         let built = std::process::Command::new(env!("CARGO"))
-            .args(args)
+            .args([
+                "build",
+                "--package",
+                "mcp-session-examples",
+                "--example",
+                "everything",
+                "--profile",
+                profile,
+            ])
             .args(["--message-format", "json-render-diagnostics"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stderr(Stdio::inherit())
