@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bind = std::env::args().skip_while(|arg| arg != "--bind").nth(1);
     let listener = tokio::net::TcpListener::bind(bind.as_deref().unwrap_or("127.0.0.1:8000")).await?;
-    println!("http://{}/mcp", listener.local_addr()?);
+    let url = format!("http://{}/mcp", listener.local_addr()?);
 
     let mcp = Router::new("axum-router", "0.1.0")
         .capabilities(json!({ "tools": {} }))
@@ -25,8 +25,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/", get(|| async { "hello\n" }))
         .route("/readyz", get(move || async move { ready(&probed) }))
         .route_service("/mcp", McpService::new(endpoint.clone()));
-    let report = serve(listener, endpoint).with_service(app).with_shutdown(terminate_signal).await?;
-    println!("{report}");
+    let server = serve(listener, endpoint).with_service(app).with_shutdown(terminate_signal);
+    println!("{url}");
+    println!("{}", server.await?);
     Ok(())
 }
 

@@ -1,12 +1,8 @@
 //! Run with `cargo run --example tokio_hyper -- --bind 127.0.0.1:8000`, stop with Ctrl-C.
-//!
-//! A whole MCP server with two tools, on tokio and hyper.
-
-use std::time::Duration;
-
 use mcp_session_core::{Endpoint, RequestContext, Router, RpcError};
 use mcp_session_tokio::{TokioRuntime, serve, terminate_signal};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,13 +10,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = tokio::net::TcpListener::bind(bind.as_deref().unwrap_or("127.0.0.1:8000")).await?;
     println!("http://{}/mcp", listener.local_addr()?);
 
+    let tool = |name| json!({ "name": name, "description": name, "inputSchema": { "type": "object" } });
+    let tools = json!({ "tools": [tool("echo"), tool("slow")] });
     let router = Router::new("tokio-hyper", "0.1.0")
         .capabilities(json!({ "tools": {} }))
-        .request("tools/list", |_| async { Ok(json!({ "tools": [tool("echo"), tool("slow")] })) })
+        .request("tools/list", move |_| std::future::ready(Ok(tools.clone())))
         .request("tools/call", call);
-    let report =
-        serve(listener, Endpoint::new(TokioRuntime::current(), router)).with_shutdown(terminate_signal);
-    println!("{}", report.await?);
+    let endpoint = Endpoint::new(TokioRuntime::current(), router);
+    println!("{}", serve(listener, endpoint).with_shutdown(terminate_signal).await?);
     Ok(())
 }
 
@@ -38,8 +35,4 @@ async fn call(cx: RequestContext) -> Result<Value, RpcError> {
         _ => return Err(RpcError::invalid_params("no such tool")),
     };
     Ok(json!({ "content": [{ "type": "text", "text": text }] }))
-}
-
-fn tool(name: &str) -> Value {
-    json!({ "name": name, "description": name, "inputSchema": { "type": "object" } })
 }

@@ -23,12 +23,13 @@ pub(crate) async fn on_tokio(args: &Args) -> io::Result<ShutdownReport> {
         let why = format!("cannot listen on {}: {error}; choose another with --bind", args.bind);
         io::Error::new(error.kind(), why)
     })?;
-    say(&format!("http://{}/mcp", listener.local_addr()?));
-    serve(listener, endpoint)
+    let url = format!("http://{}/mcp", listener.local_addr()?);
+    let server = serve(listener, endpoint)
         .with_service(routes)
         .with_shutdown(terminate_signal)
-        .with_policy(args.policy())
-        .await
+        .with_policy(args.policy());
+    say(&url); // the last thing before serving: whoever reads it may use it, or send a signal
+    server.await
 }
 
 /// What a load balancer goes by: 503 from the first moment of the shutdown.

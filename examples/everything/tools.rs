@@ -2,12 +2,13 @@
 //! ends, and one that counts the last two.
 
 use std::{
-    future::pending,
+    future::{pending, poll_fn},
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -89,6 +90,7 @@ impl Tools {
         let work = pin!(async {
             for step in 1..=steps {
                 let interval = Duration::from_millis(interval_ms.into());
+                yield_now().await;
                 self.runtime.sleep_until(self.runtime.now() + interval).await;
                 cx.progress(step.into(), Some(steps.into()), None).await?;
             }
@@ -120,6 +122,19 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
+}
+
+/// Lets others run. Without it, steps of no time would be one long step that cannot be told to stop.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn read<T: DeserializeOwned>(arguments: Arguments) -> Result<T, RpcError> {

@@ -116,10 +116,11 @@ impl Work {
         match select(poll_fn(|cx| self.poll_handler(cx)), abandoned).await {
             Either::Left(((), _)) => {}
             Either::Right(((), _)) => {
-                self.call.session.with(|machine, now| {
+                let ended = self.call.session.with(|machine, now| {
                     machine.handle_released(now, self.call.key);
-                    trace::exchange_abandoned(&self.method, now.saturating_duration_since(self.started));
+                    now
                 });
+                trace::exchange_abandoned(&self.method, ended.saturating_duration_since(self.started));
                 drop(self.handler.take());
             }
         }
@@ -129,10 +130,11 @@ impl Work {
         // Dropped before anybody learns of the answer: what it holds is free by then.
         let handler = self.handler.take();
         let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(handler)));
-        self.call.session.with(|machine, now| {
+        let ended = self.call.session.with(|machine, now| {
             machine.answer(now, self.call.key, answer);
-            trace::exchange_answered(&self.method, answer, now.saturating_duration_since(self.started));
+            now
         });
+        trace::exchange_answered(&self.method, answer, ended.saturating_duration_since(self.started));
     }
 }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use mcp_session_core::{CancelReason, ErrorCode, RequestError, RpcError, SendError};
+use mcp_session_core::{CancelReason, ErrorCode, RequestError, ResponseMode, RpcError, SendError, Session};
 use serde_json::json;
 
-use super::world::{NEVER, SOON, World, cancel, request, request_with};
+use super::world::{NEVER, SOON, World, cancel, initialize, request, request_with};
 use crate::TestBed;
 
 /// An answer that is there at once is JSON: no task, no stream.
@@ -71,6 +71,44 @@ pub fn silence_becomes_a_stream(bed: &impl TestBed) {
         assert!(reply.is_stream());
         assert_eq!(reply.event().await.unwrap().unwrap(), ":\n\n");
         work.finish(json!({}));
+        assert_eq!(reply.answer().await["id"], 1);
+    });
+}
+
+/// By policy every answer is a stream, or every answer JSON: then what would precede it is dropped, and what would
+/// need a reply fails at once (D-14).
+pub fn d_14_response_modes(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.response_mode = ResponseMode::Sse);
+    bed.block_on(async {
+        let opened = world.stranger().post(&initialize("2025-11-25", "client")).await;
+        assert!(opened.is_stream() && opened.session().is_some());
+        assert_eq!(opened.answer().await["result"]["protocolVersion"], "2025-11-25");
+        let client =
+            world.stranger().with_session(world.endpoint.manager().sessions().first().map(Session::id));
+        let at_once = client.post(&request(1, "echo")).await;
+        assert!(at_once.is_stream());
+        assert_eq!(at_once.answer().await["id"], 1);
+        let mut later = client.start(&request(2, "work")).head().await; // the head does not wait for the answer
+        assert!(later.is_stream() && later.is_silent());
+        world.work().await.finish(json!({}));
+        assert_eq!(later.answer().await["id"], 2);
+    });
+    let mut world = World::new(bed, |config| {
+        config.session.response_mode = ResponseMode::Json;
+        config.session.heartbeat = SOON;
+    });
+    bed.block_on(async {
+        let client = world.client().await;
+        let mut running = client.start(&request_with(1, "work", json!({ "_meta": { "progressToken": 1 } })));
+        let work = world.work().await;
+        work.cx.progress(1.0, None, None).await.unwrap();
+        let failed = work.cx.request("sampling/createMessage", None::<&()>, NEVER).await;
+        assert_eq!(failed, Err(RequestError::Send(SendError::Closed)));
+        world.elapse(SOON * 2).await;
+        assert!(running.head_now().is_none());
+        work.finish(json!({}));
+        let reply = running.head().await;
+        assert!(!reply.is_stream());
         assert_eq!(reply.answer().await["id"], 1);
     });
 }
