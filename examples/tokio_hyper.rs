@@ -8,7 +8,7 @@ use std::time::Duration;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bind = std::env::args().skip_while(|arg| arg != "--bind").nth(1);
     let listener = tokio::net::TcpListener::bind(bind.as_deref().unwrap_or("127.0.0.1:8000")).await?;
-    println!("http://{}/mcp", listener.local_addr()?);
+    let address = listener.local_addr()?;
 
     let tool = |name| json!({ "name": name, "description": name, "inputSchema": { "type": "object" } });
     let tools = json!({ "tools": [tool("echo"), tool("slow")] });
@@ -17,7 +17,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .request("tools/list", move |_| std::future::ready(Ok(tools.clone())))
         .request("tools/call", call);
     let endpoint = Endpoint::new(TokioRuntime::current(), router);
-    println!("{}", serve(listener, endpoint).with_shutdown(terminate_signal).await?);
+    let server = serve(listener, endpoint).with_shutdown(terminate_signal);
+    println!("http://{address}/mcp");
+    println!("{}", server.await?);
     Ok(())
 }
 

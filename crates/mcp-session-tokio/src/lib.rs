@@ -30,7 +30,9 @@ mod connection;
 mod runtime;
 mod serve;
 mod service;
+mod signal;
 
 pub use runtime::TokioRuntime;
-pub use serve::{Serve, serve, terminate_signal};
+pub use serve::{Serve, serve};
 pub use service::McpService;
+pub use signal::terminate_signal;

@@ -1,8 +1,7 @@
 //! [`serve`]: accepts connections, and stops without losing an answer.
 
 use std::{
-    error::Error,
-    future::{Future, IntoFuture},
+    future::{IntoFuture, pending},
     io,
     pin::pin,
     time::Duration,
@@ -11,16 +10,24 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::{rt::TokioExecutor, server::conn::auto};
 use mcp_session_core::{BoxFuture, Endpoint, Shutdown, ShutdownPolicy, ShutdownReport};
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinSet,
+    time::{self, Instant},
+};
+use tower_service::Service;
 
-use crate::{McpService, connection};
+use crate::{
+    McpService,
+    connection::{BoxError, Connect, Options, connector},
+};
 
 /// The least time that connections get to write out what they were handed, also at the very ceiling.
 const FLUSH: Duration = Duration::from_millis(100);
 
-/// How long to wait after `accept` has failed for want of resources, such as file descriptors.
+/// How long not to accept after it has failed for want of resources, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 type Signal = Box<dyn FnMut() -> BoxFuture<'static, ()> + Send>;
@@ -43,174 +50,135 @@ type Signal = Box<dyn FnMut() -> BoxFuture<'static, ()> + Send>;
 /// # Ok(())
 /// # }
 /// ```
-pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve<McpService> {
+pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
+    let service = McpService::new(endpoint.clone());
     Serve {
         listener,
-        service: McpService::new(endpoint.clone()),
         endpoint,
         policy: ShutdownPolicy::default(),
-        connection: connection::Options::default(),
-        signal: None,
+        options: Options::DEFAULT,
+        connect: connector(service),
+        signalled: Box::pin(pending()),
+        signal: Box::new(|| Box::pin(pending())),
     }
 }
 
 /// A server to be awaited: see [`serve`].
 #[must_use = "a server does nothing unless it is awaited"]
-pub struct Serve<S> {
+pub struct Serve {
     listener: TcpListener,
     endpoint: Endpoint,
-    service: S,
     policy: ShutdownPolicy,
-    connection: connection::Options,
-    signal: Option<Signal>,
+    options: Options,
+    connect: Connect,
+    signalled: BoxFuture<'static, ()>,
+    signal: Signal,
 }
 
-impl<S> Serve<S> {
+impl Serve {
     /// Serves this service instead, such as an `axum::Router` that has an [`McpService`] among other routes. The
     /// endpoint still decides when the server ends.
-    pub fn with_service<T>(self, service: T) -> Serve<T> {
-        let Self { listener, endpoint, policy, connection, signal, .. } = self;
-        Serve { listener, endpoint, service, policy, connection, signal }
+    pub fn with_service<S, B>(self, service: S) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+        S: Clone + Send + Sync + 'static,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
+        Self { connect: connector(service), ..self }
     }
 
-    /// Shuts down when the future of `signal` is ready, and escalates when that of a second call is, and so on.
-    /// Without it, the server ends when somebody calls [`Endpoint::shutdown`].
-    pub fn with_shutdown<F, Fut>(mut self, mut signal: F) -> Self
-    where
-        F: FnMut() -> Fut + Send + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.signal = Some(Box::new(move || Box::pin(signal())));
-        self
+    /// Shuts down when the future of `signal` is ready, and escalates when that of a second call is, and so on. The
+    /// first call is made here. Without it, the server ends when somebody calls [`Endpoint::shutdown`].
+    pub fn with_shutdown<F: Future<Output = ()> + Send + 'static>(
+        self,
+        mut signal: impl FnMut() -> F + Send + 'static,
+    ) -> Self {
+        Self { signalled: Box::pin(signal()), signal: Box::new(move || Box::pin(signal())), ..self }
     }
 
     /// How long the phases of the shutdown may take.
-    pub fn with_policy(mut self, policy: ShutdownPolicy) -> Self {
-        self.policy = policy;
-        self
+    pub fn with_policy(self, policy: ShutdownPolicy) -> Self {
+        Self { policy, ..self }
     }
 
     /// How long a request head may take to arrive; also how long a kept connection may be idle. 30 seconds.
     pub fn with_header_timeout(mut self, timeout: Duration) -> Self {
-        self.connection.header_timeout = timeout;
+        self.options.header_timeout = timeout;
         self
     }
 
     /// Bytes that the kernel may hold for a client that does not read. 256 KiB: what is there has left the
     /// session's bounded queue and cannot be answered for, so it should not be megabytes.
     pub fn with_send_buffer(mut self, bytes: usize) -> Self {
-        self.connection.send_buffer = bytes;
+        self.options.send_buffer = bytes;
         self
     }
-}
 
-impl<S, B> Serve<S>
-where
-    S: tower_service::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    async fn run(self) -> io::Result<ShutdownReport> {
-        let Self { listener, endpoint, service, policy, connection, mut signal } = self;
-        let mut http = auto::Builder::new(TokioExecutor::new());
-        connection.configure(&mut http);
+    async fn run(mut self) -> ShutdownReport {
         let (close, closing) = watch::channel(());
         let mut connections = JoinSet::new();
-        let mut shutdown = None;
-        let mut closed = pin!(endpoint.closed());
-        let mut signalled = next_signal(&mut signal);
-
-        // The listener stays open while the endpoint drains: replies, cancels and DELETE must still get in.
-        let report = loop {
-            tokio::select! {
-                report = &mut closed => break report,
-                () = &mut signalled => {
-                    match &shutdown {
-                        None => shutdown = Some(endpoint.shutdown(policy)),
-                        Some(shutdown) => Shutdown::escalate(shutdown),
-                    }
-                    signalled = next_signal(&mut signal);
-                }
-                Some(_) = connections.join_next() => {}
-                accepted = listener.accept() => match accepted {
-                    Ok((socket, _)) => {
-                        let (http, service, closing) = (http.clone(), service.clone(), closing.clone());
-                        connections.spawn(connection::serve(http, socket, service, connection, closing));
-                    }
-                    Err(_error) => {
-                        #[cfg(feature = "tracing")]
-                        tracing::warn!(error = %_error, "accept failed");
-                        time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
-        };
-
+        let report = self.accept(&mut connections, closing).await;
+        let Self { listener, endpoint, policy, .. } = self;
         drop(listener);
+
         // Every answer and every end has been handed over: connections write them out and close. One whose client
         // does not read is dropped.
-        let now = time::Instant::now();
+        let now = Instant::now();
         let ceiling = endpoint.shutdown(policy).ceiling().into();
         let deadline = (now + policy.finish).min(ceiling).max(now + FLUSH);
         let _ = close.send(());
         let all = async { while connections.join_next().await.is_some() {} };
         let _ = time::timeout_at(deadline, all).await;
-        Ok(report)
+        report
+    }
+
+    /// Accepts until the endpoint was shut down. The listener stays open while it drains: replies, cancels and
+    /// DELETE must still get in.
+    async fn accept(
+        &mut self,
+        connections: &mut JoinSet<()>,
+        closing: watch::Receiver<()>,
+    ) -> ShutdownReport {
+        let Self { listener, endpoint, policy, options, connect, signalled, signal } = self;
+        let mut shutdown: Option<Shutdown> = None;
+        let mut closed = pin!(endpoint.closed());
+        let mut pause = pin!(time::sleep(Duration::ZERO));
+        loop {
+            tokio::select! {
+                report = &mut closed => return report,
+                () = &mut *signalled => {
+                    *signalled = signal();
+                    match &shutdown {
+                        None => shutdown = Some(endpoint.shutdown(*policy)),
+                        Some(shutdown) => shutdown.escalate(),
+                    }
+                }
+                Some(_) = connections.join_next() => {}
+                () = pause.as_mut(), if !pause.is_elapsed() => {}
+                accepted = listener.accept(), if pause.is_elapsed() => match accepted {
+                    Ok((socket, _)) => drop(connections.spawn(connect(socket, *options, closing.clone()))),
+                    Err(_error) => {
+                        #[cfg(feature = "tracing")]
+                        tracing::warn!(error = %_error, "accept failed");
+                        pause.as_mut().reset(Instant::now() + ACCEPT_PAUSE);
+                    }
+                },
+            }
+        }
     }
 }
 
-impl<S, B> IntoFuture for Serve<S>
-where
-    S: tower_service::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+impl IntoFuture for Serve {
     type Output = io::Result<ShutdownReport>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Box::pin(async move { Ok(self.run().await) })
     }
 }
 
-impl<S> std::fmt::Debug for Serve<S> {
+impl std::fmt::Debug for Serve {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Serve")
-            .field("listener", &self.listener)
-            .field("policy", &self.policy)
-            .finish_non_exhaustive()
+        f.debug_struct("Serve").field("listener", &self.listener).finish_non_exhaustive()
     }
-}
-
-fn next_signal(signal: &mut Option<Signal>) -> BoxFuture<'static, ()> {
-    match signal {
-        Some(signal) => signal(),
-        None => Box::pin(std::future::pending()),
-    }
-}
-
-/// Ready at the next SIGTERM or Ctrl-C: for [`Serve::with_shutdown`].
-///
-/// # Panics
-///
-/// If the process cannot listen for signals.
-pub async fn terminate_signal() {
-    let interrupt = async { tokio::signal::ctrl_c().await.expect("the process can listen for Ctrl-C") };
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).expect("the process can listen for SIGTERM");
-        tokio::select! {
-            () = interrupt => {}
-            _ = terminate.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    interrupt.await;
 }

@@ -34,39 +34,22 @@ impl McpService {
     pub fn new(endpoint: Endpoint) -> Self {
         Self(endpoint)
     }
-
-    fn handle<B>(&self, request: Request<B>) -> BoxFuture<'static, Result<Response<ReplyBody>, Infallible>>
-    where
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Display,
-    {
-        let endpoint = self.0.clone();
-        Box::pin(async move { Ok(endpoint.handle(request).await) })
-    }
 }
 
-impl<B> hyper::service::Service<Request<B>> for McpService
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Display,
+impl<B: Body<Data: Send, Error: Display> + Send + 'static> hyper::service::Service<Request<B>>
+    for McpService
 {
     type Response = Response<ReplyBody>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<B>) -> Self::Future {
-        self.handle(request)
+        let endpoint = self.0.clone();
+        Box::pin(async move { Ok(endpoint.handle(request).await) })
     }
 }
 
-impl<B> tower_service::Service<Request<B>> for McpService
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Display,
-{
+impl<B: Body<Data: Send, Error: Display> + Send + 'static> tower_service::Service<Request<B>> for McpService {
     type Response = Response<ReplyBody>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
@@ -76,6 +59,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.handle(request)
+        hyper::service::Service::call(self, request)
     }
 }

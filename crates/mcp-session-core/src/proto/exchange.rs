@@ -635,6 +635,78 @@ mod tests {
     }
 
     #[test]
+    fn without_heartbeats_silence_decides_nothing() {
+        for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
+            let (mut b, mut exchange) = start(Era::Legacy, mode);
+            b.config.heartbeat = Duration::ZERO;
+            exchange.handle_suspended(b.now, &mut b.out);
+            for later in [Duration::ZERO, Duration::from_secs(24 * 60 * 60)] {
+                assert_eq!(exchange.next_timeout(&b.config), None);
+                exchange.handle_timeout(b.now + later, &b.config, &mut b.out);
+            }
+            match mode {
+                ResponseMode::Sse => assert_eq!(exchange.poll_event(&mut b.out), Next::Pending),
+                ResponseMode::Auto | ResponseMode::Json => {
+                    assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Pending));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_told_needs_no_space_but_an_open_stream() {
+        let told = || Bytes::from_static(b"told");
+        let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Auto);
+        b.config.queue_events = 1;
+        exchange.tell(b.now, told(), &mut b.out);
+        assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Pending)); // it opens none
+        let one = Bytes::from_static(b"1");
+        assert_eq!(exchange.notify(b.now, &one, &b.config, &mut b.out), Ok(()));
+        assert_eq!(exchange.notify(b.now, &one, &b.config, &mut b.out), Err(SendError::Full));
+        for _ in 0..2 {
+            exchange.tell(b.now, told(), &mut b.out);
+        }
+        assert_eq!(exchange.notify(b.now, &one, &b.config, &mut b.out), Err(SendError::Full));
+        exchange.answer(b.now, &result(), &mut b.out);
+        exchange.tell(b.now, told(), &mut b.out); // D-02: nothing follows the answer
+        let events = [0; 4].map(|_| event(exchange.poll_event(&mut b.out)));
+        assert_eq!(events, ["1", "told", "told", &format!("data: {ANSWER}\n\n")]);
+        assert!(exchange.is_settled());
+    }
+
+    #[test]
+    fn only_a_cancelled_handler_winds_down_until_it_stops_or_is_given_up() {
+        let cancelled = || {
+            let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Auto);
+            assert!(!exchange.is_winding_down());
+            exchange.cancel(b.now, CancelReason::Client(None), &b.config, &mut b.out);
+            assert!(exchange.is_winding_down());
+            assert_eq!(exchange.next_timeout(&b.config), Some(b.now + b.config.cancel_grace));
+            (b, exchange)
+        };
+        let (b, mut exchange) = cancelled();
+        exchange.handle_released();
+        assert!(!exchange.is_winding_down());
+        assert_eq!(exchange.next_timeout(&b.config), None);
+
+        let (mut b, mut exchange) = cancelled();
+        let grace = b.config.cancel_grace;
+        exchange.handle_timeout(b.now + grace - Duration::from_millis(1), &b.config, &mut b.out);
+        assert!(exchange.is_winding_down());
+        exchange.handle_timeout(b.now + grace, &b.config, &mut b.out);
+        assert!(!exchange.is_winding_down() && exchange.status().abandoned);
+        assert_eq!(exchange.next_timeout(&b.config), None);
+
+        let (mut b, mut exchange) = cancelled();
+        exchange.close(b.now, TerminateReason::Shutdown, &mut b.out);
+        assert!(!exchange.is_winding_down() && exchange.status().abandoned);
+
+        let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Auto);
+        exchange.interrupt(TerminateReason::Shutdown, &mut b.out);
+        assert!(!exchange.is_winding_down()); // it has the session's budget, and owes an answer
+    }
+
+    #[test]
     fn f_14_progress_only_grows() {
         let (_, mut exchange) = modern();
         let accepted = [0.0, 0.5, 0.5, 0.1, f64::NAN, 2.0].map(|p| exchange.accept_progress(p));

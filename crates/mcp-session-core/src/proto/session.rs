@@ -457,6 +457,7 @@ impl<T: Clone> Session<T> {
         params: Option<&Json>,
         timeout: Duration,
     ) -> Result<OutboundId, RequestError> {
+        self.advance(now); // with a late timer, sending would: too late for this request to fail with the others
         if let Some(ending) = self.ending.filter(|ending| ending.phase >= Phase::Cancelling) {
             return Err(RequestError::Terminated(ending.reason));
         }

@@ -32,6 +32,8 @@ struct Bench {
     tally: Tally,
     wakes: Vec<Wake<u64>>,
     ending: Option<Ending>,
+    /// Its state and whether it was established, before the last call.
+    was: (State, bool),
 }
 
 impl Bench {
@@ -40,8 +42,8 @@ impl Bench {
         let version = ProtocolVersion::LATEST;
         let (session, key) = Session::new(now, Arc::new(config), 0.into(), 0, version, all);
         assert_eq!(key, INITIALIZE);
-        let (tally, wakes) = (Tally::default(), Vec::new());
-        let mut bench = Self { now, session, tags: 0, tally, wakes, ending: None };
+        let (tally, wakes, was) = (Tally::default(), Vec::new(), (State::Initializing, false));
+        let mut bench = Self { now, session, tags: 0, tally, wakes, ending: None, was };
         bench.check();
         bench
     }
@@ -106,14 +108,25 @@ impl Bench {
             let deadlines = |ending: Ending| [ending.cancel_at, ending.finish_at, ending.close_at];
             let closer = deadlines(was).into_iter().zip(deadlines(is)).all(|(was, is)| is <= was);
             assert!(closer, "S10: {was:?} then {is:?}");
+            assert_eq!(was.reason, is.reason, "S12");
         }
         self.ending = session.ending;
         if session.ending.is_some() {
             assert_eq!(session.phase() >= Phase::Finishing, session.running() == 0, "S4");
         }
-        if session.phase() == Phase::Closed {
-            assert_eq!((session.unsettled(), session.streams()), (0, 0));
+        let winding_down = session.exchanges.values().any(Exchange::is_winding_down);
+        match session.phase() {
+            Phase::Finishing => assert!(!session.is_delivered(), "S4: nothing to wait for"),
+            Phase::Closed => {
+                assert_eq!((session.unsettled(), session.streams(), winding_down), (0, 0, false));
+            }
+            Phase::Running | Phase::Draining | Phase::Cancelling => {}
         }
+
+        assert!(session.exchanges.len() <= session.config.max_exchanges, "more than it may hold");
+        let is = (session.state(), session.is_established());
+        let (state, established) = mem::replace(&mut self.was, is);
+        assert!(state != State::Terminated || is == (state, established), "C-20, E-11: {is:?}");
     }
 
     // Time.
@@ -240,6 +253,10 @@ impl Bench {
         self.act(|session, now| session.notify(now, key, &NOTE))
     }
 
+    fn release(&mut self, key: ExchangeKey) {
+        self.act(|session, now| session.handle_released(now, key));
+    }
+
     fn announce(&mut self) -> Result<(), SendError> {
         self.act(|session, now| session.notify_standalone(now, &NOTE))
     }
@@ -266,6 +283,12 @@ impl Bench {
 
     fn drain(&mut self, schedule: &Schedule) {
         self.act(|session, now| session.drain(now, schedule));
+    }
+
+    /// When draining, cancelling and finishing are over, counted from now.
+    fn left(&self) -> [Duration; 3] {
+        let ending = self.session.ending.unwrap();
+        [ending.cancel_at, ending.finish_at, ending.close_at].map(|at| at.saturating_duration_since(self.now))
     }
 
     fn close(&mut self) {
@@ -451,6 +474,47 @@ fn c_20_nothing_precedes_the_answer_to_initialize() {
 }
 
 #[test]
+fn c_20_an_initialize_that_succeeds_after_its_session_is_dead_offers_no_session() {
+    type End = fn(&mut Bench);
+    let ends: [(End, &str); 4] = [
+        (|b| _ = b.run_until(|b| b.session.state() == State::Terminated), "initialize_timeout"),
+        (|b| b.delete().unwrap(), "client_delete"),
+        (|b| assert!(b.terminate(TerminateReason::Evicted)), "evicted"),
+        (|b| (b.drain(&SHUTDOWN), b.delete().unwrap()).1, "shutdown"),
+    ];
+    for (end, reason) in ends {
+        for response_mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
+            let mut b = Bench::initializing(SessionConfig { response_mode, ..config() });
+            end(&mut b);
+            assert_eq!(b.stands(), (State::Terminated, Phase::Cancelling));
+            b.wait(config().terminate.cancel - MS);
+            b.answer(INITIALIZE);
+            assert!(!b.session.is_established(), "{reason}");
+            assert_eq!(b.stands(), (State::Terminated, Phase::Finishing));
+            let body = match b.reply(INITIALIZE).as_str() {
+                "stream" => b.read(StreamKey::Response(INITIALIZE)).remove(0),
+                body => body.to_owned(),
+            };
+            assert_eq!(body, format!("0 ! -32000 {reason}"), "{response_mode:?}");
+            assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, ONLY_INITIALIZED));
+            assert!(!b.session.is_established(), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn c_20_s_12_a_failed_initialize_in_a_shutdown_leaves_nothing_and_is_no_reason() {
+    let mut b = Bench::initializing(config());
+    b.drain(&SHUTDOWN);
+    b.act(|session, now| session.answer(now, INITIALIZE, &Err(RpcError::invalid_params("no"))));
+    assert_eq!(b.stands(), (State::Terminated, Phase::Finishing));
+    assert_eq!(b.left()[2], SHUTDOWN.finish);
+    assert_eq!((b.session.is_established(), b.session.reason()), (false, Some(TerminateReason::Shutdown)));
+    assert_eq!(b.reply(INITIALIZE), "0 ! -32602 -");
+    assert_eq!(b.session.phase(), Phase::Closed);
+}
+
+#[test]
 fn c_10_an_initialize_that_hangs_is_answered() {
     let mut b = Bench::initializing(config());
     let ended = b.run_until(|b| b.session.state() == State::Terminated);
@@ -472,27 +536,88 @@ fn c_10_a_client_that_never_says_initialized_is_not_waited_for() {
 }
 
 #[test]
-fn c_18_a_call_before_initialized_is_not_reaped() {
+fn c_10_the_time_to_initialize_counts_from_creation_whatever_the_client_does_meanwhile() {
+    let mut b = Bench::initializing(config());
+    b.wait(config().initialize_timeout - secs(10));
+    b.answer(INITIALIZE);
+    b.reply(INITIALIZE);
+    let get = b.get().unwrap();
+    for input in [Input::Ping, Input::Notification, Input::Response, Input::Cancelled] {
+        b.wait(secs(2));
+        b.input(input).unwrap();
+        let call = b.call(1);
+        b.answer(call);
+        b.reply(call);
+        b.read(get); // it listens
+    }
+    b.wait(secs(2) - MS);
+    assert_eq!(b.stands(), (State::AwaitingInitialized, Phase::Running));
+    b.wait(MS);
+    assert_eq!(b.now - b.session.created(), config().initialize_timeout);
+    assert_eq!(b.stands(), (State::Terminated, Phase::Finishing));
+    assert_eq!(b.session.reason(), Some(TerminateReason::InitializeTimeout));
+    assert_eq!(b.read(get), ["end"]);
+    assert_eq!(b.session.phase(), Phase::Closed);
+}
+
+#[test]
+fn c_10_a_client_that_says_initialized_in_the_last_moment_operates() {
+    let mut b = Bench::awaiting(config());
+    b.wait(config().initialize_timeout - MS);
+    assert_eq!(b.input(Input::Initialized), Ok(Verdict::Operate));
+    assert_eq!(b.run_to(Phase::Closed), config().idle_timeout);
+    assert_eq!(b.session.reason(), Some(TerminateReason::Idle));
+}
+
+#[test]
+fn c_18_a_call_before_initialized_is_not_reaped_and_its_session_only_after_the_last_one() {
+    let mut b = Bench::awaiting(config());
+    let (key, stream) = b.stream(1);
+    let other = b.call(2);
+    let tomorrow = b.now + secs(24 * 60 * 60);
+    b.run_reading(Some(stream), |b| b.now >= tomorrow);
+    b.answer(other);
+    b.wait(Duration::ZERO);
+    assert_eq!(b.stands(), (State::AwaitingInitialized, Phase::Running));
+    b.answer(key);
+    assert!(b.session.next_timeout().is_some_and(|at| at <= b.now), "it does not go at once");
+    b.wait(Duration::ZERO);
+    assert_eq!(b.stands(), (State::Terminated, Phase::Finishing));
+    assert_eq!(b.session.reason(), Some(TerminateReason::InitializeTimeout));
+    assert_eq!(b.read(stream), ["1 = \"done\"", "end"]); // what is answered can still be read
+    assert_eq!(b.read(StreamKey::Response(other)), [":", "2 = \"done\"", "end"]);
+    assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [3, 0, 0, 0]));
+}
+
+#[test]
+fn c_18_initialized_during_a_long_call_is_not_too_late() {
     let mut b = Bench::awaiting(config());
     let (key, stream) = b.stream(1);
     let tomorrow = b.now + secs(24 * 60 * 60);
     b.run_reading(Some(stream), |b| b.now >= tomorrow);
-    assert_eq!(b.stands(), (State::AwaitingInitialized, Phase::Running));
+    assert_eq!(b.input(Input::Initialized), Ok(Verdict::Operate));
     b.answer(key);
-    assert_eq!(b.read(stream), ["1 = \"done\"", "end"]);
-    assert_eq!(b.run_to(Phase::Closed), config().initialize_timeout);
+    b.read(stream);
+    assert_eq!(b.run_to(Phase::Closed), config().idle_timeout);
 }
 
 #[test]
 fn c_10_a_half_open_session_is_not_forgotten_after_a_quiet_call() {
-    // In JSON mode nothing else asks for time while the call runs.
-    let mut b = Bench::awaiting(SessionConfig { response_mode: ResponseMode::Json, ..config() });
-    let key = b.call(1);
-    b.wait(config().initialize_timeout);
-    assert_eq!(b.session.next_timeout(), None);
-    b.answer(key);
-    b.reply(key);
-    assert_eq!(b.run_to(Phase::Closed), config().initialize_timeout);
+    let timeout = config().initialize_timeout;
+    for (took, rest) in
+        [(secs(1), timeout - secs(1)), (timeout, Duration::ZERO), (2 * timeout, Duration::ZERO)]
+    {
+        // In JSON mode nothing else asks for time while the call runs.
+        let mut b = Bench::awaiting(SessionConfig { response_mode: ResponseMode::Json, ..config() });
+        let key = b.call(1);
+        b.wait(took);
+        assert!(took < timeout || b.session.next_timeout().is_none());
+        b.answer(key);
+        b.reply(key);
+        assert_eq!(b.run_to(Phase::Closed), rest, "after {took:?}");
+        assert_eq!(b.session.reason(), Some(TerminateReason::InitializeTimeout));
+        assert_eq!(b.outcomes(), [2, 0, 0, 0]);
+    }
 }
 
 // Exchanges.
@@ -514,14 +639,48 @@ fn a_07_an_id_in_flight_is_refused_and_may_come_again_after_its_answer() {
 }
 
 #[test]
-fn max_exchanges_bounds_what_runs() {
-    let mut b = Bench::operating(SessionConfig { max_exchanges: 2, ..config() });
-    let first = b.call(1);
-    b.call(2);
-    assert_eq!(b.request(2), Err(Refusal::DuplicateId));
-    assert_eq!(b.request(3), Err(Refusal::TooManyRequests));
-    b.answer(first);
-    assert!(b.request(3).is_ok());
+fn max_exchanges_bounds_what_runs_what_winds_down_and_what_is_unread() {
+    let mut b = Bench::operating(SessionConfig { max_exchanges: 4, ..config() });
+    let cancelled = b.call(1);
+    let (unread, stream) = b.stream(2);
+    let (answered, running) = (b.call(3), b.call(4));
+    b.cancel(1).unwrap();
+    assert_eq!(b.reply(cancelled), "1 ! -32800 -"); // its handler is left
+    b.answer(unread);
+    b.answer(answered);
+    assert_eq!((b.session.running(), b.session.unsettled()), (1, 3));
+    assert_eq!(b.request(4), Err(Refusal::DuplicateId));
+    for id in [1, 5] {
+        assert_eq!(b.request(id), Err(Refusal::TooManyRequests));
+    }
+    assert_eq!(b.input(Input::Ping), Ok(Verdict::Answer)); // neither of them is held
+    assert!(b.get().is_ok());
+
+    assert_eq!(b.reply(answered), "3 = \"done\"");
+    b.call(5);
+    assert_eq!(b.request(6), Err(Refusal::TooManyRequests));
+    assert_eq!(b.read(stream), ["2 = \"done\"", "end"]);
+    let sixth = b.call(6);
+    b.answer(sixth);
+    assert_eq!(b.request(7), Err(Refusal::TooManyRequests));
+    b.disconnect(StreamKey::Response(sixth)); // as good as read
+    b.call(7);
+    b.wait(config().cancel_grace);
+    assert!(b.status(cancelled).abandoned);
+    assert_eq!(b.request(8), Err(Refusal::TooManyRequests)); // told, not gone
+    b.release(cancelled);
+    b.call(8);
+    b.disconnect(StreamKey::Response(running)); // D-12: it goes on
+    assert_eq!(b.request(9), Err(Refusal::TooManyRequests));
+}
+
+#[test]
+fn max_exchanges_counts_the_initialize_that_is_unread() {
+    let mut b = Bench::initializing(SessionConfig { max_exchanges: 1, ..config() });
+    b.answer(INITIALIZE);
+    assert_eq!(b.request(1), Err(Refusal::TooManyRequests));
+    b.reply(INITIALIZE);
+    assert!(b.request(1).is_ok());
 }
 
 #[test]
@@ -542,7 +701,7 @@ fn f_02_a_cancelled_call_has_its_grace_and_is_then_abandoned() {
     assert_eq!(b.read(stream), ["end"]);
     assert_eq!(b.outcomes(), [1, 0, 2, 0]);
     assert_eq!(b.run_until(|b| b.status(key).abandoned), config().cancel_grace);
-    b.act(|session, now| session.handle_released(now, key));
+    b.release(key);
     assert!(b.session.exchanges.is_empty());
 }
 
@@ -696,6 +855,79 @@ fn f_24_a_request_that_nobody_waits_for_is_taken_back_once() {
 }
 
 #[test]
+fn f_24_taking_a_request_back_does_not_wait_for_space() {
+    type Way = fn(&mut Bench, ExchangeKey, OutboundId);
+    let ways: [(Way, &[&str]); 5] = [
+        (|b, _, _| b.wait(secs(60)), &[]),
+        (|b, _, id| b.act(|session, now| session.abandon_request(now, id)), &[]),
+        (|b, _, _| assert!(b.terminate(TerminateReason::Evicted)), &[]),
+        (|b, _, _| b.cancel(1).unwrap(), &["end"]),
+        (|b, key, _| b.answer(key), &["1 = \"done\"", "end"]),
+    ];
+    let bounds =
+        [SessionConfig { queue_events: 1, ..config() }, SessionConfig { queue_bytes: 1, ..config() }];
+    for bound in bounds {
+        for (way, rest) in ways {
+            let mut b = Bench::operating(bound.clone());
+            let (key, stream) = b.stream(1);
+            let asked = b.ask(key, "ping").unwrap();
+            assert_eq!(b.notify(key), Err(SendError::Full));
+            way(&mut b, key, asked);
+            assert_eq!(b.unanswered(), 0);
+            assert!(b.notify(key).is_err()); // who may wait, still waits
+            let seen = b.read(stream);
+            assert_eq!(seen[..2], ["ping #0", "cancelled #0"]);
+            assert_eq!(seen[2..], *rest);
+        }
+    }
+}
+
+#[test]
+fn f_24_each_of_many_requests_is_taken_back_once_and_in_order() {
+    let mut b = Bench::operating(SessionConfig { queue_events: 2, ..config() });
+    let (key, stream) = b.stream(1);
+    for id in 0..5 {
+        b.ask(key, "ping").unwrap();
+        assert_eq!(b.read(stream), [format!("ping #{id}")]);
+    }
+    b.respond(3, "pong").unwrap();
+    assert_eq!([0; 3].map(|_| b.notify(key)), [Ok(()), Ok(()), Err(SendError::Full)]);
+    b.wait(secs(60));
+    assert_eq!(b.ask(key, "ping"), Err(SendError::Full.into()));
+    let all = ["note", "note", "cancelled #0", "cancelled #1", "cancelled #2", "cancelled #4"];
+    assert_eq!(b.read(stream), all);
+    b.wait(MS);
+    assert_eq!((b.read(stream).len(), b.notify(key)), (0, Ok(())));
+}
+
+#[test]
+fn c_06_a_session_that_ends_before_it_was_initialized_asks_for_nothing_but_a_ping() {
+    type Begin = fn(SessionConfig) -> Bench;
+    let begins: [(Begin, bool); 2] = [(Bench::awaiting, false), (Bench::operating, true)];
+    for (begin, initialized) in begins {
+        for deleted in [false, true] {
+            let mut b = begin(SessionConfig { terminate: SHUTDOWN, ..config() });
+            let (key, stream) = b.stream(1);
+            if deleted {
+                b.delete().unwrap()
+            } else {
+                b.drain(&SHUTDOWN)
+            }
+            assert_eq!(b.session.phase(), Phase::Draining);
+            let late = if deleted { Err(Refusal::Gone) } else { Ok(Verdict::Ignore) };
+            assert_eq!(b.input(Input::Initialized), late);
+            for method in ["roots/list", "sampling/createMessage", "elicitation/create"] {
+                let asked = b.ask(key, method).map(|_| ());
+                let refused = Err(RequestError::NotInitialized);
+                assert_eq!(asked, if initialized { Ok(()) } else { refused }, "{method}");
+            }
+            assert!(b.ask(key, "ping").is_ok());
+            assert_eq!(b.read(stream).len(), if initialized { 4 } else { 1 });
+        }
+    }
+}
+
+#[test]
 fn c_13_c_06_d_14_requests_that_the_client_cannot_take_are_not_sent() {
     let mut b = Bench::awaiting(config());
     let (key, stream) = b.stream(1);
@@ -762,6 +994,18 @@ fn f_32_a_terminated_session_fails_its_requests_and_takes_them_back() {
     assert_eq!(b.ask(key, "ping"), Err(RequestError::Terminated(reason)));
     assert_eq!(b.respond(0, "late"), Err(Refusal::Gone));
     assert_eq!(b.read(stream), ["ping #0", "cancelled #0"]);
+}
+
+#[test]
+fn f_32_a_request_when_the_drain_is_over_is_refused_though_the_timer_is_late() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = b.stream(1);
+    b.drain(&SHUTDOWN);
+    b.now += SHUTDOWN.drain;
+    let refused = RequestError::Terminated(TerminateReason::Shutdown);
+    assert_eq!(b.ask(key, "ping"), Err(refused));
+    assert_eq!((b.session.phase(), b.unanswered()), (Phase::Cancelling, 0));
+    assert!(b.read(stream).is_empty());
 }
 
 // The standalone stream.
@@ -857,6 +1101,41 @@ fn d_42_a_silent_call_gets_comments_that_no_one_has_to_ask_for() {
     assert!(b.read(StreamKey::Response(key)).is_empty());
     b.wait(MS);
     assert_eq!(b.read(StreamKey::Response(key)), [":"]);
+}
+
+#[test]
+fn d_42_without_heartbeats_nothing_ticks() {
+    let (day, never) = (secs(24 * 60 * 60), Duration::ZERO);
+    for response_mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
+        let mut b = Bench::operating(SessionConfig { heartbeat: never, response_mode, ..config() });
+        let get = b.get().unwrap();
+        let key = b.call(1);
+        b.wait(config().idle_timeout); // what was armed before
+        assert_eq!(b.session.next_timeout(), None, "{response_mode:?}");
+        b.wait(day);
+        assert_eq!((b.read(get), b.stands()), (vec![":".into()], (State::Operating, Phase::Running))); // B-33
+        assert_eq!(b.get(), Err(Refusal::StreamTaken)); // without them, nobody is known not to read
+        let streams = response_mode == ResponseMode::Sse;
+        assert_eq!(b.reply(key), if streams { "stream" } else { "pending" });
+        b.answer(key);
+        if streams {
+            assert_eq!(b.read(StreamKey::Response(key)), ["1 = \"done\"", "end"]);
+        } else {
+            assert_eq!(b.reply(key), "1 = \"done\"");
+        }
+        b.wait(day);
+        assert_eq!((b.session.next_timeout(), b.session.state()), (None, State::Operating));
+        b.disconnect(get);
+        assert_eq!(b.run_to(Phase::Closed), config().idle_timeout);
+    }
+
+    let mut b = Bench::operating(SessionConfig { heartbeat: never, ..config() });
+    let (key, stream) = b.stream(1); // by a message, not by silence
+    b.wait(day);
+    assert_eq!((b.session.next_timeout(), b.read(stream).len()), (None, 0));
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.drain + SHUTDOWN.cancel + SHUTDOWN.finish);
+    assert!(b.status(key).abandoned);
 }
 
 #[test]
@@ -1018,7 +1297,7 @@ fn f_33_a_handler_that_was_given_up_may_still_be_released() {
     b.run_to(Phase::Finishing);
     b.reply(key);
     assert_eq!(b.session.exchanges.len(), 1);
-    b.act(|session, now| session.handle_released(now, key));
+    b.release(key);
     assert!(b.session.exchanges.is_empty());
     assert!(b.status(key).abandoned);
 }
@@ -1033,12 +1312,96 @@ fn s_4_with_nothing_in_flight_draining_is_over_at_once() {
 
     let mut b = Bench::operating(config());
     let get = b.get().unwrap();
-    b.call(1);
+    let key = b.call(1);
     b.drain(&SHUTDOWN);
     assert_eq!(b.read(get), [":", "end"]); // idle streams first
     b.cancel(1).unwrap();
-    b.disconnect(StreamKey::Response(ExchangeKey(b.session.next_key - 1)));
+    b.disconnect(StreamKey::Response(key));
+    assert_eq!((b.session.phase(), b.outcomes()), (Phase::Finishing, [1, 0, 1, 0]));
+    b.release(key);
     assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [1, 0, 1, 0]));
+}
+
+/// A call that its client has cancelled, and that has not stopped yet. Its client has all it will get.
+fn winding_down(cancel_grace: Duration) -> (Bench, ExchangeKey) {
+    let mut b = Bench::operating(SessionConfig { cancel_grace, ..config() });
+    let key = b.call(1);
+    b.cancel(1).unwrap();
+    assert_eq!(b.reply(key), "1 ! -32800 -");
+    (b, key)
+}
+
+const CANCELLED: [u32; 4] = [1, 0, 1, 0];
+
+#[test]
+fn s_4_a_session_ends_when_the_handler_of_a_cancelled_call_has_stopped() {
+    type End = fn(&mut Bench);
+    let ends: [End; 2] = [|b| b.drain(&SHUTDOWN), |b| b.delete().unwrap()];
+    let stops: [fn(&mut Bench, ExchangeKey); 2] = [Bench::release, Bench::answer];
+    for end in ends {
+        for stop in stops {
+            let (mut b, key) = winding_down(config().cancel_grace);
+            end(&mut b);
+            assert_eq!((b.session.phase(), b.session.unsettled()), (Phase::Finishing, 0));
+            b.wait(secs(1));
+            assert!(b.session.phase() == Phase::Finishing && !b.status(key).abandoned);
+            stop(&mut b, key);
+            assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, CANCELLED));
+            assert!(b.session.exchanges.is_empty());
+        }
+        // Neither side alone is enough.
+        let mut b = Bench::operating(config());
+        let key = b.call(1);
+        b.cancel(1).unwrap();
+        end(&mut b);
+        b.release(key);
+        assert_eq!(b.session.phase(), Phase::Finishing);
+        assert_eq!(b.reply(key), "1 ! -32800 -");
+        assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, CANCELLED));
+    }
+}
+
+#[test]
+fn s_4_a_session_waits_for_a_cancelled_handler_no_longer_than_its_grace() {
+    let grace = secs(10);
+    for waited in [Duration::ZERO, secs(4), grace - MS] {
+        let (mut b, key) = winding_down(grace);
+        b.wait(waited);
+        b.drain(&SHUTDOWN);
+        b.wakes.clear();
+        assert_eq!(b.run_to(Phase::Closed), grace - waited);
+        assert!(b.status(key).abandoned && b.wakes.contains(&Wake::Handler(1)));
+        assert_eq!(b.outcomes(), CANCELLED);
+        b.release(key);
+        assert!(b.session.exchanges.is_empty());
+    }
+    // It was over before, and is nobody to wait for, though it is still there.
+    let (mut b, key) = winding_down(grace);
+    b.wait(grace);
+    assert!(b.status(key).abandoned);
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.session.phase(), Phase::Closed);
+    // There is none.
+    let (mut b, key) = winding_down(Duration::ZERO);
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.run_to(Phase::Closed), Duration::ZERO);
+    assert!(b.status(key).abandoned);
+}
+
+#[test]
+fn s_3_a_cancelled_handler_in_its_grace_does_not_move_the_ceiling() {
+    let hour = secs(3600);
+    let (mut b, key) = winding_down(hour);
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.drain + SHUTDOWN.cancel + SHUTDOWN.finish);
+    assert!(b.status(key).abandoned && b.wakes.ends_with(&[Wake::Handler(1)]));
+    assert_eq!(b.outcomes(), CANCELLED);
+
+    let (mut b, key) = winding_down(hour);
+    b.delete().unwrap();
+    assert_eq!(b.run_to(Phase::Closed), config().terminate.finish);
+    assert!(b.status(key).abandoned);
+    assert_eq!((b.outcomes(), b.session.next_timeout()), (CANCELLED, None));
 }
 
 #[test]
@@ -1153,16 +1516,83 @@ fn s_1_draining_a_session_that_is_terminating_changes_neither_reason_nor_state()
 }
 
 #[test]
-fn f_37_delete_while_draining_does_not_wait_for_the_drain() {
-    let mut b = Bench::operating(config());
+fn f_37_s_12_terminating_while_draining_does_not_wait_for_the_drain_and_keeps_the_reason() {
+    let ends: [fn(&mut Bench) -> bool; 2] =
+        [|b| b.delete().is_ok(), |b| b.terminate(TerminateReason::Evicted)];
+    for end in ends {
+        let mut b = Bench::operating(config());
+        let (json, (key, stream)) = (b.call(1), b.stream(2));
+        let asked = b.ask(key, "ping").unwrap();
+        b.drain(&SHUTDOWN);
+        b.wait(secs(1));
+        assert_eq!(b.left(), [secs(14), secs(17), secs(19)]);
+        assert!(end(&mut b));
+        assert!(!end(&mut b));
+        let Schedule { cancel, finish, .. } = config().terminate;
+        assert_eq!(b.left(), [Duration::ZERO, cancel, cancel + finish]);
+        assert_eq!(b.stands(), (State::Terminated, Phase::Cancelling));
+        let reason = TerminateReason::Shutdown;
+        assert_eq!(b.session.reason(), Some(reason));
+        assert_eq!((b.status(json), b.status(key)), (told(reason), told(reason)));
+        assert_eq!(b.outbound(asked), Some(Err(RequestError::Terminated(reason))));
+        assert_eq!(b.run_to(Phase::Finishing), cancel);
+        assert_eq!(b.reply(json), "1 ! -32000 shutdown");
+        assert_eq!(b.read(stream), ["ping #0", "cancelled #0", "2 ! -32000 shutdown", "end"]);
+        assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [1, 2, 0, 0]));
+    }
+}
+
+#[test]
+fn f_37_s_10_terminating_with_a_longer_schedule_than_the_shutdown_prolongs_nothing() {
+    let minute = Schedule { drain: secs(60), cancel: secs(60), finish: secs(60) };
+    let mut b = Bench::operating(SessionConfig { terminate: minute, ..config() });
     let key = b.call(1);
     b.drain(&SHUTDOWN);
     b.wait(secs(1));
+    let left = b.left();
+    b.delete().unwrap();
+    assert_eq!((b.left(), b.stands()), (left, (State::Terminated, Phase::Draining)));
+    assert_eq!(b.status(key), Status::default());
+    b.answer(key);
+    assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.finish); // the shorter of both, from the last answer
+}
+
+#[test]
+fn f_37_terminating_while_finishing_gives_readers_their_budget_from_then() {
+    let Schedule { drain, cancel, finish } = SHUTDOWN;
+    let ceiling = drain + cancel + finish;
+    for (own, waited, rest) in [
+        (secs(1), secs(1), secs(1)),
+        (secs(60), secs(1), finish), // no more than the shutdown gives
+        (Duration::ZERO, secs(1), Duration::ZERO),
+        (secs(60), ceiling - secs(1), secs(1)), // S10
+    ] {
+        let terminate = Schedule { finish: own, ..Schedule::default() };
+        let mut b = Bench::operating(SessionConfig { terminate, ..config() });
+        let (json, (key, stream)) = (b.call(1), b.stream(2));
+        b.drain(&SHUTDOWN);
+        b.answer(json);
+        b.answer(key);
+        assert_eq!(b.stands(), (State::Draining, Phase::Finishing));
+        b.wait(waited);
+        assert_eq!(b.left()[2], ceiling - waited);
+        b.delete().unwrap();
+        assert_eq!(
+            (b.session.state(), b.session.reason()),
+            (State::Terminated, Some(TerminateReason::Shutdown))
+        );
+        assert_eq!(b.run_to(Phase::Closed), rest, "{own:?} after {waited:?}");
+        assert_eq!((b.read(stream), b.outcomes()), (vec!["cut".into()], [1, 0, 0, 2]));
+    }
+    // After its end, it changes nothing but the answer to the next DELETE.
+    let mut b = Bench::operating(config());
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.stands(), (State::Draining, Phase::Closed));
     assert_eq!((b.delete(), b.delete()), (Ok(()), Err(Refusal::Gone)));
-    assert_eq!(b.stands(), (State::Terminated, Phase::Cancelling));
-    assert_eq!(b.status(key), told(TerminateReason::ClientDelete));
-    assert_eq!(b.run_to(Phase::Finishing), config().terminate.cancel);
-    assert_eq!(b.reply(key), "1 ! -32000 client_delete");
+    assert_eq!(b.stands(), (State::Terminated, Phase::Closed));
+    assert_eq!(b.session.reason(), Some(TerminateReason::Shutdown));
+    b.wait(config().idle_timeout);
+    assert_eq!(b.session.next_timeout(), None);
 }
 
 #[test]
@@ -1219,6 +1649,6 @@ fn closing_cuts_streams_and_tells_everybody() {
     }
     b.disconnect(stream);
     b.disconnect(get);
-    b.act(|session, now| session.handle_released(now, key));
+    b.release(key);
     assert_eq!((b.tally.streams_ended, b.tally.streams_cut), (0, 2));
 }

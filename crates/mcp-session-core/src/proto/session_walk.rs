@@ -1,12 +1,15 @@
 //! A seeded random walk: clients, handlers, timers and endings in any order, beside a model of what is owed to
 //! whom.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use super::{
     Bench, ExchangeKey, INITIALIZE, Input, Json, MS, Next, OutboundId, Phase, Refusal, Reply, RequestError,
     RequestId, ResponseMode, RpcError, Schedule, SecondStream, SendError, SessionConfig, State, Status,
-    StreamKey, Tally, TerminateReason, Verdict, Wake, config, secs,
+    StreamKey, Tally, TerminateReason, Verdict, Wake, after, brief, config, secs,
 };
 use crate::proto::{Outcome, Outgoing};
 
@@ -15,16 +18,36 @@ const STEPS: usize = 200;
 /// Tags of GET streams begin here, those of calls at 0.
 const GETS: u64 = 1 << 32;
 
+/// What is rare. Each is met in some walks.
+const CORNERS: [&str; 9] = [
+    "a request beyond the limit, with fewer running",
+    "a result of initialize for a dead session",
+    "a failed initialize in a shutdown",
+    "an ending that waits for a cancelled handler alone",
+    "a cancelled handler given up with its session",
+    "a request taken back on a full stream",
+    "a request refused before initialized in a shutdown",
+    "terminated in a shutdown, while finishing",
+    "reaped at the end of a long call",
+];
+
 #[test]
 fn s_5_whatever_happens_every_call_gets_one_end() {
-    let mut total = Tally::default();
+    let (mut total, mut corners) = (Tally::default(), BTreeMap::new());
     for seed in 1..=SEEDS {
-        super::add(&mut total, &walk(seed).bench.tally);
+        let walk = walk(seed);
+        super::add(&mut total, &walk.bench.tally);
+        for corner in walk.corners {
+            *corners.entry(corner).or_insert(0) += 1;
+        }
     }
     // It has been everywhere.
     let Tally { answered, synthesized, cancelled, forced, streams_ended, streams_cut, .. } = total;
     for count in [answered, synthesized, cancelled, forced, streams_ended, streams_cut] {
         assert!(count > 500, "{total:?}");
+    }
+    for corner in CORNERS {
+        assert!(corners.get(corner).is_some_and(|walks| *walks >= 10), "{corner}: {corners:?}");
     }
 }
 
@@ -102,12 +125,19 @@ struct Call {
     answer: Result<Json, RpcError>,
     outcome: Option<Outcome>,
     settled: bool,
+    /// Until when a handler whose client has cancelled may go on: while it does, its session is not closed.
+    grace: Option<Instant>,
+    /// The handler reaches nobody any more.
+    given_up: bool,
     /// The handler is through.
     released: bool,
     /// The reader is through, or has gone.
     read: bool,
     answers_seen: usize,
     asked: Vec<(OutboundId, Waiter)>,
+    /// All that it ever asked its client, and what its client was told not to answer.
+    requests: Vec<u64>,
+    taken_back: Vec<u64>,
     reader: Waiter,
     space: Waiter,
     status: (Status, u32),
@@ -123,10 +153,14 @@ impl Call {
             answer,
             outcome: None,
             settled: false,
+            grace: None,
+            given_up: false,
             released: false,
             read: false,
             answers_seen: 0,
             asked: Vec::new(),
+            requests: Vec::new(),
+            taken_back: Vec::new(),
             reader: Waiter::default(),
             space: Waiter::default(),
             status: (Status::default(), 0),
@@ -146,12 +180,32 @@ impl Call {
         self.settled |= self.outcome.is_some();
     }
 
+    fn release(&mut self) {
+        self.released = true;
+        self.grace = None;
+    }
+
+    fn give_up(&mut self) {
+        self.given_up = true;
+        self.grace = None;
+    }
+
+    /// Whether it takes one of the places of its session.
+    fn is_held(&self) -> bool {
+        !(self.released && self.settled && self.read)
+    }
+
     /// Its reader got `message`. Returns whether that is an answer: the one that is due, and only one.
     fn receive(&mut self, message: &[u8]) -> bool {
         let message = std::str::from_utf8(message).unwrap();
         let message = message.strip_prefix("data: ").unwrap_or(message).trim_end();
         if message == ":" || message.contains("\"method\"") {
             assert_eq!(self.answers_seen, 0, "{message} after the answer");
+            if message.contains("notifications/cancelled") {
+                let id = brief(message.as_bytes()).replace("cancelled #", "").parse().unwrap();
+                assert!(self.requests.contains(&id), "F-24: {message} for {:?}", self.requests);
+                self.taken_back.push(id);
+            }
             return false;
         }
         let id = &self.id;
@@ -188,6 +242,15 @@ struct Walk {
     gets: Vec<Get>,
     /// The application waits for space on this GET.
     announcer: (usize, Waiter),
+    /// The requests to the client that it has answered in time.
+    responded: BTreeSet<u64>,
+    established: bool,
+    initialized: bool,
+    phase: Phase,
+    reason: Option<TerminateReason>,
+    /// Time has passed that the session does not know of.
+    late: bool,
+    corners: BTreeSet<&'static str>,
     /// Everybody who was woken, in order.
     trace: Vec<Wake<u64>>,
 }
@@ -199,21 +262,26 @@ impl Walk {
             idle_timeout: secs(60),
             max_age: rng.one(&[None, None, Some(secs(200))]),
             queue_events: 1 + rng.below(4),
+            heartbeat: rng.one(&[config().heartbeat, config().heartbeat, Duration::ZERO]),
+            cancel_grace: rng.one(&[config().cancel_grace, secs(30), Duration::ZERO]),
             response_mode: rng.one(&[ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json]),
             second_stream: rng.one(&[SecondStream::Refuse, SecondStream::Replace]),
             max_exchanges: 4,
             terminate: schedule(&mut rng),
             ..config()
         };
-        let answer = if rng.chance(5) { Err(RpcError::internal("no")) } else { Json::new("yes") };
+        let answer = if rng.chance(3) { Err(RpcError::internal("no")) } else { Json::new("yes") };
         let mut initialize = Call::new(INITIALIZE, 0.into(), answer);
-        let bench = if rng.chance(4) {
-            Bench::initializing(config)
-        } else {
+        let begins = rng.one(&[State::Initializing, State::AwaitingInitialized, State::Operating]);
+        if begins != State::Initializing {
             initialize.decide(Outcome::Answered);
             initialize.read_to_end();
-            initialize.released = true;
-            Bench::operating(config)
+            initialize.release();
+        }
+        let bench = match begins {
+            State::Initializing => Bench::initializing(config),
+            State::AwaitingInitialized => Bench::awaiting(config),
+            State::Operating | State::Draining | State::Terminated => Bench::operating(config),
         };
         let calls = vec![initialize];
         let mut walk = Self {
@@ -222,6 +290,13 @@ impl Walk {
             calls,
             gets: Vec::new(),
             announcer: (0, Waiter::default()),
+            responded: BTreeSet::new(),
+            established: begins != State::Initializing,
+            initialized: begins == State::Operating,
+            phase: Phase::Running,
+            reason: None,
+            late: false,
+            corners: BTreeSet::new(),
             trace: Vec::new(),
         };
         walk.sync();
@@ -234,7 +309,7 @@ impl Walk {
             8..20 => self.request(),
             20..58 => self.handler(),
             58..84 => self.reader(),
-            84..98 => self.client(),
+            84..97 => self.client(),
             _ => self.ending(),
         }
         self.sync();
@@ -251,11 +326,26 @@ impl Walk {
             }
             self.trace.push(wake);
         }
-        let phase = self.bench.session.phase();
+        self.check_reason();
+        let (phase, before) = (self.bench.session.phase(), self.phase);
+        self.phase = phase;
+        if phase >= Phase::Finishing && self.calls.iter().any(|call| call.outcome.is_none()) {
+            // The time of the handlers is up, also that of those who owe no answer.
+            for call in &mut self.calls {
+                if call.outcome.is_none() {
+                    call.decide(Outcome::Synthesized);
+                }
+                if !call.released {
+                    call.give_up();
+                }
+            }
+        }
+        self.check_end(before);
         let (mut running, mut outcomes) = (0, [0; 4]);
         for call in &mut self.calls {
-            if phase >= Phase::Finishing && call.outcome.is_none() {
-                call.decide(Outcome::Synthesized);
+            if phase == Phase::Closed {
+                call.given_up |= !call.released;
+                call.grace = None;
             }
             if phase == Phase::Closed && !call.settled {
                 call.settled = true;
@@ -272,8 +362,79 @@ impl Walk {
                 Some(Outcome::Forced) => outcomes[3] += 1,
             }
         }
-        assert_eq!(self.bench.session.running(), running);
+        let session = &self.bench.session;
+        assert_eq!(session.running(), running);
         assert_eq!(self.bench.outcomes(), outcomes);
+        assert_eq!(session.is_established(), self.established);
+        if phase != Phase::Closed {
+            assert_eq!(session.exchanges.len(), self.calls.iter().filter(|call| call.is_held()).count());
+        }
+    }
+
+    /// S12: what ended it first, the session says. It may end by time alone, if it is the time.
+    fn check_reason(&mut self) {
+        let (session, now) = (&self.bench.session, self.bench.now);
+        if self.reason.is_none() {
+            let past = |limit: Duration| now >= session.created + limit;
+            let quiet = self.calls.iter().all(|call| call.outcome.is_some());
+            match session.reason() {
+                None => {}
+                Some(TerminateReason::InitializeTimeout) => {
+                    assert!(!self.initialized && past(session.config.initialize_timeout));
+                    assert!(quiet || !self.established, "C-18");
+                }
+                Some(TerminateReason::Idle) => {
+                    assert!(self.initialized && quiet && past(session.config.idle_timeout));
+                }
+                Some(TerminateReason::MaxAge) => assert!(session.config.max_age.is_some_and(past)),
+                Some(reason) => panic!("{reason} comes from nowhere"),
+            }
+            self.reason = session.reason();
+        }
+        assert_eq!(session.reason(), self.reason, "S12");
+    }
+
+    /// S4: it is closed when nobody is left to wait for, or when its time is up.
+    fn check_end(&mut self, before: Phase) {
+        let winds_down = self.calls.iter().any(|call| call.grace.is_some());
+        let unread =
+            self.calls.iter().any(|call| !call.settled) || self.gets.last().is_some_and(|get| !get.over);
+        let Some(ending) = self.bench.session.ending else { return };
+        let up = ending.close_at <= self.bench.now;
+        match self.phase {
+            Phase::Finishing => {
+                assert!(winds_down || unread, "S4: nothing to wait for");
+                assert!(!up || self.late, "S3: no time to wait");
+                if !unread {
+                    self.corners.insert("an ending that waits for a cancelled handler alone");
+                }
+            }
+            Phase::Closed if before != Phase::Closed => {
+                assert!(up || !(winds_down || unread), "S4: closed too early");
+                if winds_down {
+                    self.corners.insert("a cancelled handler given up with its session");
+                }
+            }
+            Phase::Running | Phase::Draining | Phase::Cancelling | Phase::Closed => {}
+        }
+    }
+
+    /// Time passes, and the session gets to know.
+    fn wait(&mut self, time: Duration) {
+        self.bench.wait(time);
+        self.late = false;
+        let (session, now) = (&self.bench.session, self.bench.now);
+        for call in &mut self.calls {
+            if call.grace.is_some_and(|until| until <= now) {
+                call.give_up();
+            }
+        }
+        let half_open = match session.state() {
+            State::Initializing => true,
+            State::AwaitingInitialized => session.running() == 0,
+            State::Operating | State::Draining | State::Terminated => false,
+        };
+        assert!(!half_open || now < session.created + session.config.initialize_timeout, "C-10");
     }
 
     fn pass_time(&mut self) {
@@ -285,8 +446,9 @@ impl Walk {
         };
         if self.rng.chance(5) {
             self.bench.now += time; // the timer is late
+            self.late = true;
         } else {
-            self.bench.wait(time);
+            self.wait(time);
         }
     }
 
@@ -294,10 +456,16 @@ impl Walk {
         let id = self.some_id();
         let in_flight = self.calls.iter().filter(|call| call.outcome.is_none());
         let (running, duplicate) = (in_flight.clone().count(), in_flight.clone().any(|call| call.id == id));
+        let held = self.calls.iter().filter(|call| call.is_held()).count();
         let expected = match self.bench.session.state().on(Input::Request) {
             Verdict::Refuse(refusal) => Err(refusal),
             _ if duplicate => Err(Refusal::DuplicateId),
-            _ if running >= 4 => Err(Refusal::TooManyRequests),
+            _ if held >= self.bench.session.config.max_exchanges => {
+                if running < held {
+                    self.corners.insert("a request beyond the limit, with fewer running");
+                }
+                Err(Refusal::TooManyRequests)
+            }
             _ => Ok(()),
         };
         let tag = self.calls.len() as u64;
@@ -334,11 +502,25 @@ impl Walk {
                 call.space.look(sent == Err(SendError::Full), call.handler_wakes);
                 assert_eq!(sent == Err(SendError::Closed), call.outcome.is_some());
             }
-            3 => match bench.ask(key, "ping") {
-                Ok(id) => call.asked.push((id, Waiter::default())),
-                Err(RequestError::Send(SendError::Full)) => call.space.look(true, call.handler_wakes),
-                Err(_) => {}
-            },
+            3 => {
+                let method = self.rng.one(&["ping", "roots/list"]);
+                let early = index == 0 || (!self.initialized && method != "ping");
+                match bench.ask(key, method) {
+                    Ok(id) => {
+                        assert!(!early, "C-06: {method}");
+                        call.asked.push((id, Waiter::default()));
+                        call.requests.push(id.0);
+                    }
+                    Err(RequestError::NotInitialized) => {
+                        assert!(early, "{method}");
+                        if index != 0 && bench.session.state() == State::Draining {
+                            self.corners.insert("a request refused before initialized in a shutdown");
+                        }
+                    }
+                    Err(RequestError::Send(SendError::Full)) => call.space.look(true, call.handler_wakes),
+                    Err(_) => {}
+                }
+            }
             4 | 5 => {
                 call.asked.retain_mut(|(id, waiter)| {
                     let reply = bench.outbound(*id);
@@ -350,25 +532,67 @@ impl Walk {
                     status == call.status.0 || call.handler_wakes > call.status.1,
                     "a lost wake: {status:?}"
                 );
+                assert_eq!(status.abandoned, call.given_up);
                 call.status = (status, call.handler_wakes);
                 if call.status.0.abandoned {
-                    bench.act(|session, now| session.handle_released(now, key));
-                    call.released = true;
+                    bench.release(key);
+                    call.release();
                 }
             }
             6 => {
                 if let Some((id, _)) = call.asked.pop() {
+                    let full = bench.notify(key) == Err(SendError::Full);
+                    if full && bench.session.outbound.unanswered(|_, _| true).contains(&(id.0, key)) {
+                        self.corners.insert("a request taken back on a full stream");
+                    }
                     bench.act(|session, now| session.abandon_request(now, id));
                 }
             }
             _ => {
+                let (state, running) = (bench.session.state(), bench.session.running());
                 bench.act(|session, now| session.answer(now, key, &call.answer));
-                call.released = true;
+                call.release();
                 if call.outcome.is_none() {
                     call.decide(Outcome::Answered);
+                    if index == 0 {
+                        self.initialize(state);
+                    } else if running == 1 && self.is_overdue(state) {
+                        self.corners.insert("reaped at the end of a long call");
+                        self.wait(Duration::ZERO);
+                        assert_eq!(self.bench.session.reason(), Some(TerminateReason::InitializeTimeout));
+                    }
                 }
             }
         }
+    }
+
+    /// Its `initialize` was answered in this state, with what decides over the session if it still may.
+    fn initialize(&mut self, state: State) {
+        let answer = &mut self.calls[0].answer;
+        match (state, self.reason) {
+            (State::Terminated, Some(reason)) => {
+                if answer.is_ok() {
+                    self.corners.insert("a result of initialize for a dead session");
+                }
+                *answer = Err(reason.into());
+            }
+            (_, reason) => {
+                self.established = answer.is_ok();
+                if answer.is_err() {
+                    self.reason = reason.or(Some(TerminateReason::Error));
+                    if reason.is_some() {
+                        self.corners.insert("a failed initialize in a shutdown");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a session in this state has only lived for what ran in it.
+    fn is_overdue(&self, state: State) -> bool {
+        let session = &self.bench.session;
+        let due = after(session.created, session.config.initialize_timeout);
+        state == State::AwaitingInitialized && due <= self.bench.now
     }
 
     fn reader(&mut self) {
@@ -397,6 +621,7 @@ impl Walk {
             }
             Some(Reply::Json(_) | Reply::Pending) | None => Next::Pending,
         };
+        let over = matches!(next, Next::Event(_, true) | Next::End);
         let call = &mut self.calls[index];
         let waits = next == Next::Pending && matches!(reply, Some(Reply::Stream | Reply::Pending));
         call.reader.look(waits, call.reader_wakes);
@@ -421,6 +646,12 @@ impl Walk {
             }
             (None, _) => panic!("a reply that was never given is gone"),
             (Some(Reply::Pending | Reply::Stream), Next::Pending) => {}
+        }
+        if over {
+            // F-24, F-11: every request that the client has not answered was taken back, once.
+            let open = call.requests.iter().copied().filter(|id| !self.responded.contains(id));
+            call.taken_back.sort_unstable();
+            assert_eq!(call.taken_back, open.collect::<Vec<_>>());
         }
         !waits
     }
@@ -460,12 +691,21 @@ impl Walk {
                     let running = self.calls.iter_mut().skip(1).find(|c| c.id == id && c.outcome.is_none());
                     if let Some(call) = running {
                         call.decide(Outcome::Cancelled);
+                        call.grace = Some(self.bench.now + self.bench.session.config.cancel_grace);
                     }
                 }
             }
             2 | 3 => {
-                let id = self.rng.below(6) as i64;
-                let _ = self.bench.respond(id, "pong");
+                let open = self.bench.session.outbound.unanswered(|_, _| true);
+                let id = match open.len() {
+                    waiting if waiting > 0 && self.rng.chance(2) => open[self.rng.below(waiting)].0,
+                    _ => self.rng.below(6) as u64,
+                };
+                let routed = self.bench.session.state().on(Input::Response) == Verdict::Accept;
+                let _ = self.bench.respond(id as i64, "pong");
+                if routed && open.iter().any(|(waiting, _)| *waiting == id) {
+                    self.responded.insert(id);
+                }
             }
             4 => {
                 let tag = GETS + self.gets.len() as u64;
@@ -486,7 +726,8 @@ impl Walk {
                 }
             }
             6 => {
-                let _ = self.bench.input(Input::Initialized);
+                let verdict = self.bench.input(Input::Initialized);
+                self.initialized |= verdict == Ok(Verdict::Operate);
             }
             _ => {
                 let _ = self.bench.input(Input::Ping);
@@ -495,15 +736,32 @@ impl Walk {
     }
 
     fn ending(&mut self) {
-        match self.rng.below(10) {
-            0 => drop(self.bench.delete()),
-            1 => drop(self.bench.terminate(TerminateReason::Evicted)),
-            2 => self.bench.close(),
+        let stood = self.bench.stands();
+        let reason = match self.rng.below(10) {
+            0 => {
+                let _ = self.bench.delete();
+                TerminateReason::ClientDelete
+            }
+            1 => {
+                self.bench.terminate(TerminateReason::Evicted);
+                TerminateReason::Evicted
+            }
+            2 => {
+                self.bench.close();
+                TerminateReason::Shutdown
+            }
             3..6 => {
                 let schedule = schedule(&mut self.rng);
                 self.bench.drain(&schedule);
+                TerminateReason::Shutdown
             }
-            _ => {}
+            _ => return,
+        };
+        self.reason.get_or_insert(reason);
+        if stood == (State::Draining, Phase::Finishing) && self.bench.session.state() == State::Terminated {
+            self.corners.insert("terminated in a shutdown, while finishing");
+            let (now, finish) = (self.bench.now, self.bench.session.config.terminate.finish);
+            assert!(self.bench.session.ending.is_some_and(|ending| ending.close_at <= now + finish), "F-37");
         }
     }
 
@@ -511,10 +769,15 @@ impl Walk {
     fn finish(&mut self) {
         if self.rng.chance(2) {
             self.bench.drain(&super::SHUTDOWN);
+            self.reason.get_or_insert(TerminateReason::Shutdown);
+            self.sync();
             let Schedule { drain, cancel, finish } = super::SHUTDOWN;
             assert!(self.bench.run_to(Phase::Closed) <= drain + cancel + finish, "S3");
+            self.wait(Duration::ZERO);
+            self.sync();
         }
         self.bench.close();
+        self.reason.get_or_insert(TerminateReason::Shutdown);
         self.sync();
         assert_eq!(self.bench.stands(), (State::Terminated, Phase::Closed));
         assert!(self.calls.iter().all(|call| call.settled));

@@ -285,4 +285,20 @@ mod tests {
         assert!(!stream.is_stalled());
         assert_eq!(stream.poll_event(out), Next::Pending);
     }
+
+    #[test]
+    fn d_42_a_heartbeat_of_zero_is_none() {
+        let config = SessionConfig { heartbeat: Duration::ZERO, ..small() };
+        let (now, out) = (start(), &mut Changes::default());
+        let mut stream = Stream::new(now, "s", out);
+        for _unread in 0..2 {
+            assert_eq!(stream.next_timeout(&config), None);
+            for later in [Duration::ZERO, Duration::from_secs(24 * 60 * 60)] {
+                assert!(!stream.handle_silence(now + later, &config, out));
+            }
+            assert!(!stream.is_stalled());
+            stream.push_unbounded(now, event("a"), out);
+        }
+        assert_eq!(stream.poll_event(out), Next::Event(event("a"), false));
+    }
 }

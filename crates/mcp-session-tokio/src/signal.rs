@@ -1,0 +1,26 @@
+//! [`terminate_signal`].
+
+/// Ready at the next SIGTERM or Ctrl-C: for [`Serve::with_shutdown`](crate::Serve::with_shutdown). The process
+/// listens from the call on, so that a signal that comes before the first poll is not lost.
+///
+/// # Panics
+///
+/// Outside a tokio runtime, and if the process cannot listen for signals.
+pub fn terminate_signal() -> impl Future<Output = ()> + Send + 'static {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let [mut terminate, mut interrupt] = [SignalKind::terminate(), SignalKind::interrupt()]
+            .map(|kind| signal(kind).expect("the process can listen for signals"));
+        async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    async {
+        tokio::signal::ctrl_c().await.expect("the process can listen for Ctrl-C");
+    }
+}
