@@ -1,4 +1,4 @@
-//! Small promises about files: core's clippy.toml, and the first line of each example.
+//! Small promises about files: core's clippy.toml, the first line of each example, the example in the README.
 
 use std::fs;
 
@@ -15,7 +15,21 @@ const DISALLOWED: [&str; 4] =
 pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
     let mut violations = clippy_toml(workspace)?;
     violations.extend(examples(workspace)?);
+    violations.extend(readme(workspace)?);
     Ok(violations)
+}
+
+/// The README shows the smallest example: the very text, so that what a reader copies compiles.
+fn readme(workspace: &Workspace) -> Result<Option<Violation>> {
+    const SHOWN: &str = "tokio_hyper";
+    let Some(target) = workspace.examples()?.into_iter().find(|target| target.name == SHOWN) else {
+        return Ok(None);
+    };
+    let example = fs::read_to_string(&target.src_path)?;
+    let readme = fs::read_to_string(workspace.root().join("README.md"))?;
+    let advice = "copy the example into the README's Rust block";
+    Ok((!readme.contains(&example))
+        .then(|| Violation::new("README.md", format!("does not show {SHOWN} as it is"), advice)))
 }
 
 fn clippy_toml(workspace: &Workspace) -> Result<Vec<Violation>> {

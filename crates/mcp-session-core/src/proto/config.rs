@@ -44,7 +44,8 @@ pub struct SessionConfig {
     pub queue_events: usize,
     /// Bytes that may wait in one stream. 1 MiB. One event is always taken when the queue is empty.
     pub queue_bytes: usize,
-    /// After how much silence a stream gets a comment. 15 seconds: proxies commonly close after 30 to 60. Zero: never.
+    /// After how much silence a stream gets a comment. 15 seconds: proxies commonly close after 30 to 60. Zero:
+    /// never; then a client that has silently gone keeps its GET stream, and so its session.
     pub heartbeat: Duration,
     /// JSON or events.
     pub response_mode: ResponseMode,

@@ -201,7 +201,7 @@ impl<T: Clone> Session<T> {
     ///
     /// # Errors
     ///
-    /// [`Refusal`], by state (C.2), for an id in flight, and beyond the limit of running requests.
+    /// [`Refusal`], by state (C.2), for an id in flight, and beyond the limit of requests.
     pub fn handle_request(&mut self, now: Instant, id: RequestId, tag: T) -> Result<ExchangeKey, Refusal> {
         match self.state.on(Input::Request) {
             Verdict::Refuse(refusal) => Err(refusal),
@@ -770,5 +770,4 @@ impl<T: Clone> Session<T> {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;

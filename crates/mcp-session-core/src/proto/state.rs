@@ -70,7 +70,7 @@ pub enum Refusal {
     NotInitialized,
     /// A request with this id is still running.
     DuplicateId,
-    /// It has [`max_exchanges`](super::SessionConfig::max_exchanges) running requests.
+    /// It has as many requests as [`max_exchanges`](super::SessionConfig::max_exchanges) allows.
     TooManyRequests,
     /// It has a standalone stream already (D-22).
     StreamTaken,

@@ -87,7 +87,8 @@ impl<T: Clone> Stream<T> {
         Ok(())
     }
 
-    /// Queues an event beyond the bounds: for the one terminal answer, which must never wait.
+    /// Queues an event beyond the bounds: for what must never wait and comes at most once for something that was
+    /// bounded, such as the one terminal answer.
     pub fn push_unbounded(&mut self, now: Instant, event: Bytes, out: &mut Changes<T>) {
         if self.life == Life::Open {
             self.queued_bytes += event.len();

@@ -6,7 +6,6 @@ use crate::{
     testing::start,
 };
 
-#[path = "session_walk.rs"]
 mod walk;
 
 const MS: Duration = Duration::from_millis(1);
@@ -909,9 +908,9 @@ fn c_06_a_session_that_ends_before_it_was_initialized_asks_for_nothing_but_a_pin
             let mut b = begin(SessionConfig { terminate: SHUTDOWN, ..config() });
             let (key, stream) = b.stream(1);
             if deleted {
-                b.delete().unwrap()
+                b.delete().unwrap();
             } else {
-                b.drain(&SHUTDOWN)
+                b.drain(&SHUTDOWN);
             }
             assert_eq!(b.session.phase(), Phase::Draining);
             let late = if deleted { Err(Refusal::Gone) } else { Ok(Verdict::Ignore) };

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::proto::{Outcome, Outgoing};
 
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 5_000;
 const STEPS: usize = 200;
 /// Tags of GET streams begin here, those of calls at 0.
 const GETS: u64 = 1 << 32;
@@ -47,7 +47,7 @@ fn s_5_whatever_happens_every_call_gets_one_end() {
         assert!(count > 500, "{total:?}");
     }
     for corner in CORNERS {
-        assert!(corners.get(corner).is_some_and(|walks| *walks >= 10), "{corner}: {corners:?}");
+        assert!(corners.get(corner).is_some_and(|walks| *walks >= 5), "{corner}: {corners:?}");
     }
 }
 
