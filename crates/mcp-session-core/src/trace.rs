@@ -10,57 +10,63 @@ use futures::future::BoxFuture;
 
 use crate::{Json, ProtocolVersion, RequestId, RpcError, SessionId, ShutdownPhase, Stats, TerminateReason};
 
+/// What a filter names, wherever in core the event comes from.
+#[cfg(feature = "tracing")]
+const TARGET: &str = "mcp_session_core";
+
 pub(crate) fn session_created(session: &SessionId, version: ProtocolVersion) {
     #[cfg(feature = "tracing")]
-    tracing::info!(?session, %version, "session created");
+    tracing::info!(target: TARGET, ?session, %version, "session created");
 }
 
 pub(crate) fn session_initialized(session: &SessionId) {
     #[cfg(feature = "tracing")]
-    tracing::info!(?session, "session initialized");
+    tracing::info!(target: TARGET, ?session, "session initialized");
 }
 
 pub(crate) fn session_terminated(session: &SessionId, reason: TerminateReason, age: Duration) {
     #[cfg(feature = "tracing")]
-    tracing::info!(?session, %reason, ?age, "session terminated");
+    tracing::info!(target: TARGET, ?session, %reason, ?age, "session terminated");
 }
 
 pub(crate) fn session_failed(session: &SessionId, why: &str) {
     #[cfg(feature = "tracing")]
-    tracing::warn!(?session, why, "session did not end as it should");
+    tracing::warn!(target: TARGET, ?session, why, "session did not end as it should");
 }
 
 pub(crate) fn rejected(status: http::StatusCode, why: &RpcError) {
     #[cfg(feature = "tracing")]
-    tracing::debug!(status = status.as_u16(), error = %why, "request rejected");
+    tracing::debug!(target: TARGET, status = status.as_u16(), error = %why, "request rejected");
 }
 
 pub(crate) fn exchange_answered(method: &str, answer: &Result<Json, RpcError>, elapsed: Duration) {
     #[cfg(feature = "tracing")]
     match answer {
-        Ok(_) => tracing::debug!(method, outcome = "result", ?elapsed, "exchange answered"),
-        Err(error) => tracing::debug!(method, outcome = "error", %error, ?elapsed, "exchange answered"),
+        Ok(_) => tracing::debug!(target: TARGET, method, outcome = "result", ?elapsed, "exchange answered"),
+        Err(error) => {
+            tracing::debug!(target: TARGET, method, outcome = "error", %error, ?elapsed, "exchange answered")
+        }
     }
 }
 
 pub(crate) fn exchange_abandoned(method: &str, elapsed: Duration) {
     #[cfg(feature = "tracing")]
-    tracing::warn!(method, outcome = "abandoned", ?elapsed, "handler dropped: it did not stop in time");
+    tracing::warn!(target: TARGET, method, outcome = "abandoned", ?elapsed, "handler dropped: it did not stop in time");
 }
 
 pub(crate) fn exchange_cancelled(session: &SessionId, request: Option<&RequestId>, reason: Option<&str>) {
     #[cfg(feature = "tracing")]
-    tracing::debug!(?session, ?request, reason, "client cancelled a request");
+    tracing::debug!(target: TARGET, ?session, ?request, reason, "client cancelled a request");
 }
 
 pub(crate) fn handler_panicked(method: &str) {
     #[cfg(feature = "tracing")]
-    tracing::error!(method, "handler panicked");
+    tracing::error!(target: TARGET, method, "handler panicked");
 }
 
 pub(crate) fn shutdown_phase(phase: ShutdownPhase, stats: &Stats) {
     #[cfg(feature = "tracing")]
-    tracing::info!(
+    tracing::info!(target: TARGET,
         %phase,
         sessions = stats.sessions,
         exchanges = stats.exchanges,
@@ -79,7 +85,7 @@ pub(crate) fn exchange<'a, T: 'a>(
     #[cfg(feature = "tracing")]
     {
         use tracing::Instrument as _;
-        let span = tracing::debug_span!("exchange", ?session, ?request, method);
+        let span = tracing::debug_span!(target: TARGET, "exchange", ?session, ?request, method);
         if !span.is_disabled() {
             return Box::pin(work.instrument(span));
         }
