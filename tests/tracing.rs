@@ -85,6 +85,9 @@ async fn sessions_exchanges_and_phases_are_logged_without_secrets() {
         assert!(log.contains(expected), "{expected:?} is missing in\n{log}");
     }
     let inside = log.lines().find(|line| line.contains("inside the handler")).expect("it is there");
-    assert!(inside.contains("exchange{") && inside.contains("request=2"), "in the span of its exchange: {inside}");
+    assert!(
+        inside.contains("exchange{") && inside.contains("request=2"),
+        "in the span of its exchange: {inside}"
+    );
     assert!(log.contains(&id[..8]) && !log.contains(&id), "the id is a secret: its prefix will do");
 }

@@ -1,6 +1,10 @@
 //! Heads and bodies that drip, never end, or are too large.
 
-use mcp_session_tests::wire::{Client, Connection, End, SHORT, Server, call};
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use mcp_session_tests::wire::{Client, Connection, End, Http2, SHORT, Server, call};
 use serde_json::{Value, json};
 
 const LIMIT: usize = 1024;
@@ -103,6 +107,21 @@ async fn a_19_an_oversized_body_gets_413() {
             }
         }
     }
+    others_are_well(server, &client, listening).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http2_the_same_bodies_get_408_and_413() {
+    let (server, client, listening) = impatient().await;
+    let mut http = Http2::open(&client).await;
+    let begin = Bytes::from(r#"{"jsonrpc":"2.0","#);
+    let frames = stream::iter([Ok(Frame::data(begin))]).chain(stream::pending());
+    let endless = http.send_body("POST", BodyExt::boxed(StreamBody::new(frames))).await;
+    assert_eq!(endless.status().as_u16(), 408);
+    let large = http.post(&call(1, "echo", json!({ "text": "x".repeat(LIMIT) }))).await;
+    assert_eq!(large.status().as_u16(), 413);
+    // The connection lives on.
+    assert_eq!(http.post(&call(2, "echo", json!({}))).await.status().as_u16(), 200);
     others_are_well(server, &client, listening).await;
 }
 

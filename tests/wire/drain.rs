@@ -90,6 +90,23 @@ async fn e_24_delete_while_draining_ends_the_session_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s14_a_post_that_is_half_there_when_the_drain_begins_is_refused() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let mut running = client.start(1, "gated").await;
+    let request = client.request(&call(2, "echo", json!({})));
+    let (half, rest) = request.split_at(request.len() - 10);
+    let mut posting = client.send(half).await;
+    server.drain().await;
+    posting.write(rest).await.expect("an open connection");
+    let reply = posting.reply().await;
+    assert_eq!((reply.head.status, &reply.json()["id"], reply.end), (503, &json!(2), End::Complete));
+    server.open_gate();
+    assert_eq!(running.message().await.expect("the answer")["id"], 1);
+    assert!(server.ended().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lame_duck_serves_everything_and_says_close() {
     let server = Server::with(|setup| setup.policy.lame_duck = LONG).await;
     let nobody = Client { addr: server.addr, session: String::new() };

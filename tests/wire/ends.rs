@@ -1,8 +1,9 @@
 //! How answers and streams end on the wire (S7).
 
 use http_body_util::BodyExt;
-use mcp_session_tests::wire::{Connection, End, Frame, Http2, Server, call};
-use serde_json::json;
+use mcp_session_core::ShutdownPhase;
+use mcp_session_tests::wire::{Connection, End, Frame, Http2, Server, call, large};
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s7_post_and_get_streams_end_with_the_last_chunk() {
@@ -27,7 +28,7 @@ async fn s7_post_and_get_streams_end_with_the_last_chunk() {
 async fn s7_http2_streams_end_without_a_reset_and_the_connection_with_goaway() {
     let server = Server::start().await;
     let mut http = Http2::open(&server.client().await).await;
-    let get = http.send("GET", None).await;
+    let get = http.send("GET").await;
     let post = http.post(&call(1, "gated", json!({}))).await;
     assert_eq!((get.status(), post.status()), (200.try_into().unwrap(), 200.try_into().unwrap()));
 
@@ -66,15 +67,17 @@ async fn an_answer_that_is_there_at_once_is_one_write() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s9_a_json_answer_of_the_last_moment_is_complete() {
     let server = Server::start().await;
-    let mut answer = server.client().await.post(&call(1, "quiet", json!({}))).await;
+    let params: Value = serde_json::from_str(large().get()).expect("JSON");
+    let mut answer = server.client().await.post(&call(1, "quiet", params.clone())).await;
     server.reach_counts(1, 0).await;
     server.drain().await;
     server.open_gate();
-    let report = server.ended().await;
-    // Read only after the server has gone.
+    server.reach(ShutdownPhase::Closed).await;
+    // Only now is it read, so most of it has not left the server yet.
     let reply = answer.reply().await;
     assert_eq!((reply.head.status, reply.end), (200, End::Complete));
-    assert_eq!(reply.json()["result"], json!({ "done": true }));
+    assert_eq!(reply.json()["result"], params);
     assert_eq!(answer.closed().await, End::Closed);
+    let report = server.ended().await;
     assert!(report.is_clean() && report.exchanges.answered == 1, "{report}");
 }

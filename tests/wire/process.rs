@@ -159,7 +159,7 @@ async fn a_stream_that_nobody_reads_is_cut_and_the_exit_code_is_1() {
     let server = Process::start(&["--grace", "60s", "--cancel", "60s", "--finish", "200ms"]).await;
     let client = Client::open(server.addr).await;
     let mut http = Http2::with_window(&client, 0).await;
-    let unread = http.send("GET", None).await;
+    let unread = http.send("GET").await;
     server.signal("TERM").await;
     let (status, report) = server.exited().await;
     assert_eq!((status.code(), &report["streams"]["cut"]), (Some(1), &json!(1)), "{report}");

@@ -96,7 +96,7 @@ async fn s7_serve_ends_the_streams_of_an_axum_app() {
     let health = client.send("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.reply().await;
     assert_eq!((health.head.status, &health.body[..]), (200, &b"ok"[..]));
     let mut http = Http2::open(&client).await;
-    let listening = http.send("GET", None).await;
+    let listening = http.send("GET").await;
     let mut second = Client::open(addr).await.listen().await;
     endpoint.shutdown(ShutdownPolicy::default());
     listening.into_body().collect().await.expect("the end of the stream");

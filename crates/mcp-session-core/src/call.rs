@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -90,7 +90,7 @@ impl Work {
     /// Polls the handler and passes its answer on. A panic is an answer too: -32603, and the session lives on.
     fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(handler) = &mut self.handler else { return Poll::Ready(()) };
-        let answer = match std::panic::catch_unwind(AssertUnwindSafe(|| handler.poll_unpin(cx))) {
+        let answer = match catch_unwind(AssertUnwindSafe(|| handler.poll_unpin(cx))) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(answer)) => answer,
             Err(_) => {
@@ -116,20 +116,24 @@ impl Work {
         match select(poll_fn(|cx| self.poll_handler(cx)), abandoned).await {
             Either::Left(((), _)) => {}
             Either::Right(((), _)) => {
+                self.drop_handler();
                 let ended = self.call.session.with(|machine, now| {
                     machine.handle_released(now, self.call.key);
                     now
                 });
                 trace::exchange_abandoned(&self.method, ended.saturating_duration_since(self.started));
-                drop(self.handler.take());
             }
         }
     }
 
-    fn answer(&mut self, answer: &Result<Json, RpcError>) {
-        // Dropped before anybody learns of the answer: what it holds is free by then.
+    /// Before anybody learns that it is through: what it holds is free by then.
+    fn drop_handler(&mut self) {
         let handler = self.handler.take();
-        let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(handler)));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(handler)));
+    }
+
+    fn answer(&mut self, answer: &Result<Json, RpcError>) {
+        self.drop_handler();
         let ended = self.call.session.with(|machine, now| {
             machine.answer(now, self.call.key, answer);
             now

@@ -1,7 +1,8 @@
 //! [`Endpoint`]: method, headers and body in, response out, along one order of checks.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
 
+use futures::FutureExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 use serde::Deserialize;
@@ -341,7 +342,13 @@ impl Endpoint {
                 let verdict = session.with(|machine, now| machine.handle_input(now, Input::Notification))?;
                 if verdict == Verdict::Accept {
                     let hub = &self.registry.hub;
-                    run(hub, Arc::clone(&hub.handler).notification(notification, session));
+                    let method = notification.method.clone();
+                    let work = Arc::clone(&hub.handler).notification(notification, session);
+                    run(hub, async move {
+                        if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                            trace::handler_panicked(&method);
+                        }
+                    });
                 }
             }
         }

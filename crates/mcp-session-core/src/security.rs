@@ -234,7 +234,8 @@ pub(crate) fn check_origin(allowed: &AllowedOrigins, headers: &HeaderMap) -> Res
 
 fn split(host: &str) -> Option<(String, Option<u16>)> {
     let authority: Authority = host.parse().ok()?;
-    let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
+    // A wildcard would look as if it matched; whoever wants any host says so.
+    let plain = !authority.as_str().contains(['@', '*']) && !authority.host().is_empty();
     let port_ok =
         authority.port_u16().is_some() || !authority.as_str()[authority.host().len()..].contains(':');
     (plain && port_ok).then(|| (authority.host().to_ascii_lowercase(), authority.port_u16()))
@@ -289,6 +290,8 @@ mod tests {
         origins.allow("null").unwrap();
         assert!(origins.allows("null"));
         assert!(origins.allow("app.example.com").is_err());
+        assert!(origins.allow("https://*").is_err());
+        assert!(AllowedHosts::default().allow("*").is_err());
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub(crate) struct Signal {
     pub(crate) handler: Event,
 }
 
+/// Why a session did not end cleanly whose answers or streams were cut.
+const UNREAD: &str = "its client did not read to the end in time";
+
 type Machine = proto::Session<Arc<Signal>>;
 
 /// A handle to a session. Cheap to clone; it does not keep the session alive.
@@ -255,6 +258,14 @@ impl Session {
             established: guarded.machine.is_established(),
             age: now.saturating_duration_since(guarded.machine.created()),
         });
+        let unread = changes.tally.streams_cut + changes.tally.forced > 0;
+        if let Some(ledger) = &ledger {
+            // Under the lock: the shutdown, which takes it once more at its ceiling, finds everything in the books.
+            ledger.book(&changes.tally);
+            if unread {
+                ledger.fail(self.0.id, UNREAD);
+            }
+        }
         drop(guarded);
 
         if created {
@@ -267,15 +278,11 @@ impl Session {
             hub.counters.sessions_terminated.fetch_add(u64::from(established), Relaxed);
         }
         hub.counters.add(&changes.tally);
-        if let Some(ledger) = &ledger {
-            ledger.add(&changes.tally);
+        if unread {
+            trace::session_failed(&self.0.id, UNREAD);
         }
-        if changes.tally.streams_cut + changes.tally.forced > 0 {
-            let why = "its client did not read to the end in time";
-            trace::session_failed(&self.0.id, why);
-            if let Some(ledger) = &ledger {
-                ledger.fail(self.0.id, why);
-            }
+        if let Some(ledger) = &ledger {
+            ledger.notify(&changes.tally);
         }
         wake(changes);
         if gone {
@@ -293,9 +300,12 @@ impl Session {
         let Inner { id, hub, closed, .. } = &*self.0;
         closed.notify(usize::MAX);
         let id = *id;
-        let leave = move |failure: Option<&'static str>| {
-            if let Some(ledger) = ledger {
-                ledger.leave(id, failure);
+        let leave = {
+            let ledger = ledger.clone();
+            move |failure: Option<&'static str>| {
+                if let Some(ledger) = ledger {
+                    ledger.leave(id, failure);
+                }
             }
         };
         if !end.established {
@@ -304,13 +314,16 @@ impl Session {
         trace::session_terminated(&id, end.reason, end.age);
         hub.publish(&SessionEvent::Terminated(id, end.reason));
         let hook = AssertUnwindSafe(hub.handler.clone().terminated(self.clone(), end.reason)).catch_unwind();
-        run(hub, async move {
+        let waits = run(hub, async move {
             let failure = hook.await.err().map(|_| "the `terminated` hook panicked");
             if let Some(why) = failure {
                 trace::session_failed(&id, why);
             }
             leave(failure);
         });
+        if let (true, Some(ledger)) = (waits, ledger) {
+            ledger.wait_for_hook(&id);
+        }
     }
 
     /// Tries until there is space. `attempt` gives the result, or the waiters to wait with.
@@ -363,12 +376,14 @@ fn wake(changes: Changes<Arc<Signal>>) {
     }
 }
 
-/// Runs `work` here if it is ready at once, else as a task.
-pub(crate) fn run(hub: &Hub, work: impl Future<Output = ()> + Send + 'static) {
+/// Runs `work` here if it is ready at once, else as a task. Returns whether it became one.
+pub(crate) fn run(hub: &Hub, work: impl Future<Output = ()> + Send + 'static) -> bool {
     let mut work = work.boxed();
-    if work.as_mut().now_or_never().is_none() {
+    let waits = work.as_mut().now_or_never().is_none();
+    if waits {
         hub.runtime.spawn(work);
     }
+    waits
 }
 
 /// A whole notification, as an event.

@@ -44,7 +44,7 @@ pub(crate) fn exchange_answered(method: &str, answer: &Result<Json, RpcError>, e
     match answer {
         Ok(_) => tracing::debug!(target: TARGET, method, outcome = "result", ?elapsed, "exchange answered"),
         Err(error) => {
-            tracing::debug!(target: TARGET, method, outcome = "error", %error, ?elapsed, "exchange answered")
+            tracing::debug!(target: TARGET, method, outcome = "error", %error, ?elapsed, "exchange answered");
         }
     }
 }

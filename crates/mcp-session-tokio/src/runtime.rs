@@ -62,3 +62,33 @@ impl Runtime for TokioRuntime {
         drop(self.0.spawn(task)); // dropping the handle detaches the task
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_is_tokios_and_a_past_deadline_is_ready_at_once() {
+        let runtime = TokioRuntime::current();
+        let begin = runtime.now();
+        assert!(runtime.sleep_until(begin).now_or_never().is_some());
+        assert!(runtime.sleep_until(begin + Duration::from_secs(60)).now_or_never().is_none());
+        time::advance(Duration::from_secs(60)).await;
+        assert_eq!(runtime.now(), begin + Duration::from_secs(60));
+    }
+
+    #[test]
+    fn it_works_from_a_thread_without_a_runtime() {
+        let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        let runtime = TokioRuntime::from(tokio.handle().clone());
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let sleep = runtime.sleep_until(runtime.now() + Duration::from_millis(5));
+        runtime.spawn(Box::pin(async move {
+            sleep.await;
+            sender.send(()).expect("the test waits");
+        }));
+        receiver.recv().expect("the task runs to its end");
+    }
+}

@@ -62,3 +62,25 @@ impl<B: Body<Data: Send, Error: Display> + Send + 'static> tower_service::Servic
         hyper::service::Service::call(self, request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::poll_fn;
+    use mcp_session_core::Router;
+
+    use super::*;
+    use crate::TokioRuntime;
+
+    #[tokio::test]
+    async fn hyper_and_tower_get_the_same_answer() {
+        let endpoint = Endpoint::new(TokioRuntime::current(), Router::new("service", "0.1.0"));
+        let mut service = McpService::new(endpoint);
+        let request = || Request::put("/mcp").body(String::new()).expect("a request");
+        poll_fn(|cx| tower_service::Service::<Request<String>>::poll_ready(&mut service, cx))
+            .await
+            .expect("ready");
+        let Ok(tower) = tower_service::Service::call(&mut service, request()).await;
+        let Ok(hyper) = hyper::service::Service::call(&service, request()).await;
+        assert_eq!((tower.status().as_u16(), hyper.status().as_u16()), (405, 405));
+    }
+}

@@ -24,3 +24,19 @@ pub fn terminate_signal() -> impl Future<Output = ()> + Send + 'static {
         tokio::signal::ctrl_c().await.expect("the process can listen for Ctrl-C");
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_before_the_first_poll_is_not_lost() {
+        let [first, second] = [terminate_signal(), terminate_signal()];
+        let kill = Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
+        assert!(kill.expect("kill is there").success());
+        first.await;
+        second.await;
+    }
+}

@@ -265,7 +265,7 @@ impl Connection {
     }
 
     async fn fill(&mut self) -> Result<(), End> {
-        self.buffer.reserve(64 * 1024);
+        self.buffer.reserve(4096);
         let end = match within("reading", self.socket.read_buf(&mut self.buffer)).await {
             Ok(0) => End::Closed,
             Ok(_) => {
@@ -355,10 +355,11 @@ impl Client {
         stream
     }
 
-    /// Sends a request on a new connection whose answer nobody reads.
+    /// Sends a request on a new connection, and reads the head of the answer and no more.
     pub async fn stall(&self, request: &str) -> Connection {
         let mut connection = Connection::narrow(self.addr).await;
         connection.write(request).await.expect("an open connection");
+        assert_eq!(connection.head().await.expect("an answer").status, 200);
         connection
     }
 

@@ -1,6 +1,7 @@
 //! A client for HTTP/2: hyper's, with a look at the frames that the server sends.
 
 use std::{
+    convert::Infallible,
     io,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -9,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::{
     body::Incoming,
     client::conn::http2::{Builder, SendRequest},
@@ -26,6 +27,9 @@ use super::{Client, within};
 
 /// How much of a stream a client takes before it reads.
 const WINDOW: u32 = 64 * 1024;
+
+/// What a request carries.
+pub type Sent = BoxBody<Bytes, Infallible>;
 
 /// A frame that the server sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub enum Frame {
 #[derive(Debug)]
 pub struct Http2 {
     client: Client,
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Sent>,
     received: Arc<Mutex<Vec<u8>>>,
     task: JoinHandle<hyper::Result<()>>,
 }
@@ -69,8 +73,18 @@ impl Http2 {
         Self { client: client.clone(), sender, received, task: tokio::spawn(connection) }
     }
 
-    /// Sends a request, and waits for the head of its answer.
-    pub async fn send(&mut self, method: &str, body: Option<&Value>) -> Response<Incoming> {
+    /// Sends a request without a body, and waits for the head of its answer.
+    pub async fn send(&mut self, method: &str) -> Response<Incoming> {
+        self.send_body(method, Empty::new().boxed()).await
+    }
+
+    /// Sends a message, and waits for the head of its answer.
+    pub async fn post(&mut self, message: &Value) -> Response<Incoming> {
+        self.send_body("POST", Full::from(message.to_string()).boxed()).await
+    }
+
+    /// Sends a request with this body, and waits for the head of its answer.
+    pub async fn send_body(&mut self, method: &str, body: Sent) -> Response<Incoming> {
         let Client { addr, session } = &self.client;
         let mut request = Request::builder()
             .method(method)
@@ -80,14 +94,8 @@ impl Http2 {
         if !session.is_empty() {
             request = request.header("mcp-session-id", session);
         }
-        let body = body.map(ToString::to_string).unwrap_or_default();
-        let request = request.body(Full::new(body.into())).expect("a request");
+        let request = request.body(body).expect("a request");
         within("an answer", self.sender.send_request(request)).await.expect("an answer")
-    }
-
-    /// Sends a message, and waits for the head of its answer.
-    pub async fn post(&mut self, message: &Value) -> Response<Incoming> {
-        self.send("POST", Some(message)).await
     }
 
     /// Waits for the server to close the connection, and gives all the frames it sent, with the stream of each.

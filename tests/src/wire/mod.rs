@@ -9,7 +9,7 @@ mod server;
 use std::{future::Future, time::Duration};
 
 pub use http1::{Client, Connection, End, Head, Reply, call, initialize, initialized};
-pub use http2::{Frame, Http2};
+pub use http2::{Frame, Http2, Sent};
 pub use process::Process;
 pub use server::{Server, Setup, large};
 use tokio::time;

@@ -1,13 +1,20 @@
 //! [`Server`]: an endpoint behind the tokio adapter, on a loopback socket.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use mcp_session_core::{
     Config, Endpoint, RequestContext, Router, RpcError, Session, ShutdownPhase, ShutdownPolicy,
     ShutdownReport,
 };
 use mcp_session_tokio::{TokioRuntime, serve};
-use serde_json::{Value, json};
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 
 use super::{Client, LONG, until, within};
@@ -29,7 +36,7 @@ pub struct Setup {
 /// |---|---|
 /// | `echo` | answers with its params at once |
 /// | `gated` | sends a notification, then answers when the gate opens |
-/// | `quiet` | answers when the gate opens |
+/// | `quiet` | answers with its params when the gate opens |
 /// | `ask` | asks the client for its roots and answers with them |
 /// | `hang` | sends a notification, and ignores everything from then on |
 /// | `flood` | sends large notifications for as long as they are taken |
@@ -152,11 +159,11 @@ fn router(gate: &Arc<Semaphore>) -> Router {
                 Ok(json!({ "done": true }))
             }
         })
-        .request("quiet", move |_| {
+        .request("quiet", move |cx: RequestContext| {
             let wait = wait(&quiet);
             async move {
                 wait.await;
-                Ok(json!({ "done": true }))
+                cx.params::<Value>()
             }
         })
         .request("ask", |cx: RequestContext| async move {
@@ -168,9 +175,8 @@ fn router(gate: &Arc<Semaphore>) -> Router {
             std::future::pending::<Result<Value, RpcError>>().await
         })
         .request("flood", |cx: RequestContext| async move {
-            let text = large();
             loop {
-                cx.notify("notifications/message", Some(&text)).await?;
+                cx.notify("notifications/message", Some(large())).await?;
             }
             #[allow(unreachable_code, reason = "gives the block its type")]
             Ok(json!({}))
@@ -179,8 +185,12 @@ fn router(gate: &Arc<Semaphore>) -> Router {
 
 /// The params of a notification that is larger than what hyper and the kernel hold of a stream together: half a
 /// megabyte and a bit. So one whose reader has stopped is never out of the house whole.
-pub fn large() -> Value {
-    json!({ "level": "info", "data": "x".repeat(2 * 1024 * 1024) })
+pub fn large() -> &'static RawValue {
+    static LARGE: OnceLock<Box<RawValue>> = OnceLock::new();
+    LARGE.get_or_init(|| {
+        let text = "x".repeat(2 * 1024 * 1024);
+        to_raw_value(&json!({ "level": "info", "data": text })).expect("JSON")
+    })
 }
 
 async fn started(cx: &RequestContext) -> Result<(), RpcError> {

@@ -1,5 +1,7 @@
 //! [`Changes`]: what a call changed, for the caller to act on.
 
+use std::ops::AddAssign;
+
 /// How an exchange ended. Each ends exactly once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -45,6 +47,33 @@ pub struct Tally {
     pub streams_ended: u32,
     /// Streams that were cut with events in them, or unread.
     pub streams_cut: u32,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            admitted,
+            running,
+            replies,
+            answered,
+            synthesized,
+            cancelled,
+            forced,
+            streams_opened,
+            streams_ended,
+            streams_cut,
+        } = other;
+        self.admitted += admitted;
+        self.running += running;
+        self.replies += replies;
+        self.answered += answered;
+        self.synthesized += synthesized;
+        self.cancelled += cancelled;
+        self.forced += forced;
+        self.streams_opened += streams_opened;
+        self.streams_ended += streams_ended;
+        self.streams_cut += streams_cut;
+    }
 }
 
 impl Tally {

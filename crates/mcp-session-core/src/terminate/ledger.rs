@@ -1,7 +1,7 @@
 //! [`Ledger`]: what was live when the shutdown began, and what became of it.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     mem,
     sync::{Arc, Mutex},
     time::Duration,
@@ -29,9 +29,9 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default)]
 struct Books {
     sessions: u64,
-    running: i64,
     tally: Tally,
-    open: HashSet<SessionId>,
+    /// What is left, and whether it is only the hook, at work.
+    open: HashMap<SessionId, bool>,
     failures: Vec<Failure>,
 }
 
@@ -40,31 +40,36 @@ impl Ledger {
     pub(crate) fn enter(&self, id: SessionId, machine: &proto::Session<Arc<Signal>>, alive: bool) {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let mut books = lock(&self.books);
-        books.open.insert(id);
+        books.open.insert(id, false);
         books.sessions += u64::from(alive);
-        books.running += i64::try_from(machine.running()).unwrap_or(i64::MAX);
-        books.tally.admitted += count(machine.unsettled());
-        books.tally.streams_opened += count(machine.streams());
+        books.tally += Tally {
+            admitted: count(machine.unsettled()),
+            running: i32::try_from(machine.running()).unwrap_or(i32::MAX),
+            streams_opened: count(machine.streams()),
+            ..Tally::default()
+        };
     }
 
-    /// Something happened in a session that takes part.
-    pub(crate) fn add(&self, tally: &Tally) {
+    /// Something happened in a session that takes part. Called under its lock; [`Ledger::notify`] follows.
+    pub(crate) fn book(&self, tally: &Tally) {
         if *tally == Tally::default() {
             return;
         }
-        {
-            let mut books = lock(&self.books);
-            books.running += i64::from(tally.running);
-            books.tally.admitted += tally.admitted;
-            books.tally.answered += tally.answered;
-            books.tally.synthesized += tally.synthesized;
-            books.tally.cancelled += tally.cancelled;
-            books.tally.forced += tally.forced;
-            books.tally.streams_opened += tally.streams_opened;
-            books.tally.streams_ended += tally.streams_ended;
-            books.tally.streams_cut += tally.streams_cut;
+        lock(&self.books).tally += *tally;
+    }
+
+    /// Tells whoever waits for less to run that something was booked.
+    pub(crate) fn notify(&self, tally: &Tally) {
+        if *tally != Tally::default() {
+            self.changed.notify(usize::MAX);
         }
-        self.changed.notify(usize::MAX);
+    }
+
+    /// All that is left of a session is its hook, which was not ready at once.
+    pub(crate) fn wait_for_hook(&self, session: &SessionId) {
+        if let Some(hook) = lock(&self.books).open.get_mut(session) {
+            *hook = true;
+        }
     }
 
     /// Nothing of a session is left.
@@ -85,8 +90,8 @@ impl Ledger {
     }
 
     /// Requests that are owed an answer.
-    pub(crate) fn running(&self) -> i64 {
-        lock(&self.books).running
+    pub(crate) fn running(&self) -> i32 {
+        lock(&self.books).tally.running
     }
 
     /// Sessions of which something is left, their hooks included.
@@ -97,7 +102,8 @@ impl Ledger {
     pub(crate) fn report(&self, phases: PhaseTimes, took: Duration) -> ShutdownReport {
         let mut books = lock(&self.books);
         let mut failures = mem::take(&mut books.failures);
-        failures.extend(books.open.iter().map(|session| Failure {
+        // One whose hook has not begun is being closed by somebody else this very moment.
+        failures.extend(books.open.iter().filter(|(_, hook)| **hook).map(|(session, _)| Failure {
             session: session.prefix(),
             reason: "the `terminated` hook did not end in time",
         }));

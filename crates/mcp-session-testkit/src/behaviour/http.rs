@@ -1,5 +1,7 @@
 //! Status codes, headers, bad input: every row of the status matrix.
 
+use std::sync::Arc;
+
 use futures::channel::mpsc;
 use http::{HeaderValue, Method, StatusCode};
 use mcp_session_core::{AuthError, Authenticate};
@@ -325,7 +327,7 @@ pub fn b_09_authentication(bed: &impl TestBed) {
         _ => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
     };
     let world = World::new(bed, |config| {
-        config.authenticate = Some(std::sync::Arc::new(check) as std::sync::Arc<dyn Authenticate>)
+        config.authenticate = Some(Arc::new(check) as Arc<dyn Authenticate>);
     });
     bed.block_on(async {
         let stranger = world.stranger();
@@ -354,5 +356,8 @@ pub fn b_17_notifications_get_202(bed: &impl TestBed) {
         assert_eq!(reply.status, StatusCode::ACCEPTED);
         assert!(reply.event().await.is_none());
         assert_eq!(world.notification().await.method, "notifications/roots/list_changed");
+        // A handler that panics over one harms nobody.
+        assert_eq!(client.post(&notification("panic")).await.status, StatusCode::ACCEPTED);
+        assert_eq!(client.post(&request(1, "echo")).await.status, StatusCode::OK);
     });
 }

@@ -489,7 +489,7 @@ pub fn s_15_observable_at_any_moment(bed: &impl TestBed) {
     });
 }
 
-/// LameDuck: not ready, and everything is still served; HTTP/1.1 clients are told to go elsewhere next time.
+/// `LameDuck`: not ready, and everything is still served; HTTP/1.1 clients are told to go elsewhere next time.
 pub fn lame_duck_serves_everything(bed: &impl TestBed) {
     let world = World::new(bed, |_| {});
     bed.block_on(async {

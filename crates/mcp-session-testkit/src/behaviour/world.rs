@@ -115,6 +115,7 @@ impl Handler for Play {
     }
 
     async fn notification(&self, notification: Notification, _: Session) {
+        assert_ne!(notification.method, "panic", "planted: the handler panics over a notification");
         let _ = self.notifications.unbounded_send(notification); // the scenario may be over
     }
 
@@ -399,6 +400,7 @@ pub fn request(id: impl Into<Value>, method: &str) -> Value {
 }
 
 /// A request with params.
+#[allow(clippy::needless_pass_by_value)] // a scenario reads better without a `&` before each `json!`
 pub fn request_with(id: impl Into<Value>, method: &str, params: Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id.into(), "method": method, "params": params })
 }
