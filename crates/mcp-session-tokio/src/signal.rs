@@ -25,7 +25,8 @@ pub fn terminate_signal() -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::process::Command;
 
