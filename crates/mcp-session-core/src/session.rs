@@ -259,8 +259,16 @@ impl Session {
             age: now.saturating_duration_since(guarded.machine.created()),
         });
         let unread = changes.tally.streams_cut + changes.tally.forced > 0;
+        // Counted under the lock: whoever sees what happened, sees it counted.
+        if created {
+            hub.counters.sessions_created.fetch_add(1, Relaxed);
+        }
+        if died {
+            hub.counters.sessions.fetch_sub(1, Relaxed);
+            hub.counters.sessions_terminated.fetch_add(u64::from(established), Relaxed);
+        }
+        hub.counters.add(&changes.tally);
         if let Some(ledger) = &ledger {
-            // Under the lock: the shutdown, which takes it once more at its ceiling, finds everything in the books.
             ledger.book(&changes.tally);
             if unread {
                 ledger.fail(self.0.id, UNREAD);
@@ -269,15 +277,9 @@ impl Session {
         drop(guarded);
 
         if created {
-            hub.counters.sessions_created.fetch_add(1, Relaxed);
             trace::session_created(&self.0.id, version);
             hub.publish(&SessionEvent::Created(self.0.id));
         }
-        if died {
-            hub.counters.sessions.fetch_sub(1, Relaxed);
-            hub.counters.sessions_terminated.fetch_add(u64::from(established), Relaxed);
-        }
-        hub.counters.add(&changes.tally);
         if unread {
             trace::session_failed(&self.0.id, UNREAD);
         }

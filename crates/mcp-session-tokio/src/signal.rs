@@ -25,8 +25,8 @@ pub fn terminate_signal() -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
-#[cfg(unix)]
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::process::Command;
 
