@@ -74,7 +74,7 @@ async fn sessions_exchanges_and_phases_are_logged_without_secrets() {
         "session created",
         "version=2025-11-25",
         "session initialized",
-        "exchange answered method=\"wait\" outcome=\"result\" elapsed=1s",
+        "request=2 method=\"wait\" outcome=\"result\" elapsed=1s",
         "inside the handler",
         "request rejected status=400",
         "shutdown phase=draining sessions=1",

@@ -53,6 +53,7 @@ impl Call {
         let mut work = Work {
             call: self.clone(),
             handler: Some(trace::exchange(&self.session.id(), id, method, handler)),
+            id: id.clone(),
             method: method.into(),
             started: hub.runtime.now(),
         };
@@ -82,6 +83,7 @@ impl Call {
 struct Work {
     call: Call,
     handler: Option<BoxFuture<'static, Result<Json, RpcError>>>,
+    id: RequestId,
     method: Box<str>,
     started: Instant,
 }
@@ -121,7 +123,7 @@ impl Work {
                     machine.handle_released(now, self.call.key);
                     now
                 });
-                trace::exchange_abandoned(&self.method, ended.saturating_duration_since(self.started));
+                self.trace(ended, &trace::Outcome::Abandoned);
             }
         }
     }
@@ -134,11 +136,19 @@ impl Work {
 
     fn answer(&mut self, answer: &Result<Json, RpcError>) {
         self.drop_handler();
-        let ended = self.call.session.with(|machine, now| {
-            machine.answer(now, self.call.key, answer);
-            now
-        });
-        trace::exchange_answered(&self.method, answer, ended.saturating_duration_since(self.started));
+        let Call { session, key, .. } = &self.call;
+        let (heard, ended) = session.with(|machine, now| (machine.answer(now, *key, answer), now));
+        let outcome = match answer {
+            _ if !heard => trace::Outcome::Unheard,
+            Ok(_) => trace::Outcome::Result,
+            Err(error) => trace::Outcome::Error(error),
+        };
+        self.trace(ended, &outcome);
+    }
+
+    fn trace(&self, ended: Instant, outcome: &trace::Outcome<'_>) {
+        let elapsed = ended.saturating_duration_since(self.started);
+        trace::exchange_ended(&self.call.session.id(), &self.id, &self.method, outcome, elapsed);
     }
 }
 

@@ -29,22 +29,23 @@ struct Queue {
 }
 
 impl Timers {
-    /// Moves the deadline of a session from `old` to `new`.
-    pub(crate) fn set(&self, session: &Arc<Inner>, old: Option<Instant>, new: Option<Instant>) {
-        let earlier = {
-            let mut queue = lock(&self.queue);
-            let first = queue.entries.keys().next().map(|(at, _)| *at);
-            if let Some(old) = old {
-                queue.entries.remove(&(old, session.number()));
-            }
-            if let Some(new) = new {
-                queue.entries.insert((new, session.number()), Arc::downgrade(session));
-            }
-            new.is_some_and(|new| first.is_none_or(|first| new < first))
-        };
-        if earlier {
-            self.changed.notify(usize::MAX);
+    /// Moves the deadline of a session from `old` to `new`. Returns whether the driver has to be told, by
+    /// [`Timers::notify`], that it is the first of all.
+    pub(crate) fn set(&self, session: &Arc<Inner>, old: Option<Instant>, new: Option<Instant>) -> bool {
+        let mut queue = lock(&self.queue);
+        let first = queue.entries.keys().next().map(|(at, _)| *at);
+        if let Some(old) = old {
+            queue.entries.remove(&(old, session.number()));
         }
+        if let Some(new) = new {
+            queue.entries.insert((new, session.number()), Arc::downgrade(session));
+        }
+        new.is_some_and(|new| first.is_none_or(|first| new < first))
+    }
+
+    /// Tells the driver to look again.
+    pub(crate) fn notify(&self) {
+        self.changed.notify(usize::MAX);
     }
 
     /// Ends the driver.

@@ -1,8 +1,8 @@
 //! [`Endpoint`]: method, headers and body in, response out, along one order of checks.
 
-use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
+use std::{fmt, panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
-use futures::FutureExt;
+use futures::{FutureExt, future::select};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 use serde::Deserialize;
@@ -17,9 +17,9 @@ use crate::{
     error::Rejection,
     hub::Hub,
     manager::Registry,
-    proto::{self, Input, Verdict},
+    proto::{self, Input, Phase, Verdict},
     security,
-    session::{Signal, run},
+    session::Signal,
     trace,
     wire::{self, SessionHeader},
 };
@@ -31,7 +31,8 @@ const ALLOW_POST: &str = "POST";
 
 /// The front door of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
 ///
-/// Cheap to clone. Dropping the last clone without [`Endpoint::shutdown`] cuts whatever is still open.
+/// Cheap to clone. When the last clone, [`SessionManager`] and [`Shutdown`] are dropped without a shutdown, whatever
+/// is still open is cut. A handler must not hold one of them: they hold the handler.
 ///
 /// Every request passes the same checks in the same order, and the first failure is the answer (B-44): `Host` and
 /// `Origin`, method, authentication, `Accept` and `Content-Type`, body size, JSON, message shape, era, session,
@@ -173,7 +174,8 @@ impl Endpoint {
                 rejection.into_response(id.as_ref(), &self.registry.hub.config)
             }
         };
-        // A client that is told so sends its next request to another instance. HTTP/2 has GOAWAY for it.
+        // A client that is told so sends its next request on a new connection, to another instance. HTTP/2 has no such
+        // header: there the connection is closed, with GOAWAY, once everything is over.
         if version < Version::HTTP_2 && self.registry.phase() != ShutdownPhase::Running {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -254,7 +256,7 @@ impl Endpoint {
 
     async fn request(&self, parts: Parts, request: proto::Request) -> Result<Response<ReplyBody>, Rejection> {
         if request.method == "initialize" {
-            return self.initialize(&parts, request).await;
+            return self.initialize(parts, request).await;
         }
         check_era(&parts, &request)?;
         let session = self.session(&parts)?;
@@ -277,17 +279,24 @@ impl Endpoint {
 
     async fn initialize(
         &self,
-        parts: &Parts,
+        parts: Parts,
         request: proto::Request,
     ) -> Result<Response<ReplyBody>, Rejection> {
+        if wire::session_header(&parts.headers)? != SessionHeader::Absent {
+            // C-17: a live session refuses, a dead one is unknown.
+            self.lookup(&parts)?.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
+        }
         let params = request.params.clone().ok_or_else(|| {
             Rejection::InvalidInitialize(RpcError::invalid_params("`initialize` needs `params`"))
         });
-        let (version, capabilities, initialize) = read_initialize(&params?)?;
-        if wire::session_header(&parts.headers)? != SessionHeader::Absent {
-            // C-17: a live session refuses, a dead one is unknown.
-            self.lookup(parts)?.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
-        }
+        let (version, capabilities, raw) = read_initialize(&params?)?;
+        let initialize = InitializeRequest {
+            protocol_version: version,
+            capabilities: raw.capabilities.into(),
+            client_info: raw.client_info.into(),
+            headers: parts.headers,
+            extensions: parts.extensions,
+        };
         let signal = Arc::new(Signal::default());
         let (session, key) =
             self.registry.create(request.id.clone(), Arc::clone(&signal), version, capabilities)?;
@@ -341,18 +350,33 @@ impl Endpoint {
             _ => {
                 let verdict = session.with(|machine, now| machine.handle_input(now, Input::Notification))?;
                 if verdict == Verdict::Accept {
-                    let hub = &self.registry.hub;
-                    let method = notification.method.clone();
-                    let work = Arc::clone(&hub.handler).notification(notification, session);
-                    run(hub, async move {
-                        if AssertUnwindSafe(work).catch_unwind().await.is_err() {
-                            trace::handler_panicked(&method);
-                        }
-                    });
+                    self.notify_handler(session, notification)?;
                 }
             }
         }
         Ok(accepted())
+    }
+
+    /// Gives a notification to the handler: in place if it is through with it at once, else as a task, which ends
+    /// with the session.
+    fn notify_handler(&self, session: Session, notification: Notification) -> Result<(), Rejection> {
+        let hub = &self.registry.hub;
+        let place = session.notification_place()?;
+        let method = notification.method.clone();
+        let work = Arc::clone(&hub.handler).notification(notification, session.clone());
+        let mut work = Box::pin(async move {
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                trace::handler_panicked(&method);
+            }
+            drop(place);
+        });
+        if work.as_mut().now_or_never().is_none() {
+            hub.runtime.spawn(Box::pin(async move {
+                let closed = pin!(session.until_ending(|machine| machine.phase() == Phase::Closed));
+                select(work, closed).await;
+            }));
+        }
+        Ok(())
     }
 
     /// The session that a request names, with a version it may name (E-09, E-11, B-26).
@@ -386,7 +410,7 @@ impl fmt::Debug for Endpoint {
 
 fn read_initialize(
     params: &Json,
-) -> Result<(ProtocolVersion, ClientCapabilities, InitializeRequest), Rejection> {
+) -> Result<(ProtocolVersion, ClientCapabilities, RawInitializeParams), Rejection> {
     let invalid = |error: RpcError| Rejection::InvalidInitialize(error);
     let checked: InitializeParams<'_> = params.borrow().map_err(invalid)?;
     let raw: RawInitializeParams = params.parse().map_err(invalid)?;
@@ -402,9 +426,7 @@ fn read_initialize(
     };
     let ClientInfo { .. } = checked.client_info;
     let version = ProtocolVersion::negotiate(&checked.protocol_version);
-    let request =
-        InitializeRequest { capabilities: raw.capabilities.into(), client_info: raw.client_info.into() };
-    Ok((version, capabilities, request))
+    Ok((version, capabilities, raw))
 }
 
 /// A request of a revision without sessions, by its envelope or by its header (G-40).

@@ -11,8 +11,7 @@ use crate::{
 
 /// Why a request was not admitted. Nothing was dispatched, and nothing is owed but this answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Rejection {
+pub(crate) enum Rejection {
     /// `Host` is not on the list (B-07).
     ForbiddenHost,
     /// `Origin` is not on the list (B-05).
@@ -92,12 +91,12 @@ impl Rejection {
     }
 
     /// The HTTP status.
-    pub fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.row().0
     }
 
     /// The JSON-RPC error in the body.
-    pub fn to_error(&self) -> RpcError {
+    pub(crate) fn to_error(&self) -> RpcError {
         let (_, code, message) = self.row();
         let error = RpcError::new(code, message);
         match self {

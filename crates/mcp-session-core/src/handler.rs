@@ -1,29 +1,53 @@
 //! [`Handler`], the user's code, and [`RequestContext`], what it works with.
 
 use std::{
+    fmt,
     future::Future,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Either, select},
+};
 use http::{Extensions, HeaderMap, request::Parts};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{
-    CancelReason, Json, Notification, Request, RequestError, RequestId, RpcError, SendError, Session,
-    SessionId, TerminateReason, call::Call, proto::OutboundId, session::notification,
+    CancelReason, Json, Notification, ProtocolVersion, Request, RequestError, RequestId, RpcError, SendError,
+    Session, SessionId, TerminateReason,
+    call::Call,
+    proto::{OutboundId, Phase, after},
+    session::notification,
 };
 
-/// The params of `initialize` (C-02), beside the version, which the session negotiates.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a client opens a session with (C-02).
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct InitializeRequest {
+    /// The version that the session will have.
+    pub protocol_version: ProtocolVersion,
     /// The client's capabilities, an object.
     pub capabilities: Json,
     /// The client's name and version, an object.
     pub client_info: Json,
+    /// The headers of the HTTP request.
+    pub headers: HeaderMap,
+    /// What layers in front, and [`Authenticate`](crate::Authenticate), have left on the HTTP request.
+    pub extensions: Extensions,
+}
+
+/// Without headers and extensions: they hold the client's secrets.
+impl fmt::Debug for InitializeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InitializeRequest")
+            .field("protocol_version", &self.protocol_version)
+            .field("capabilities", &self.capabilities)
+            .field("client_info", &self.client_info)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The result of `initialize` (C-03), beside the version.
@@ -98,14 +122,16 @@ pub trait Handler: Send + Sync + 'static {
     /// A client's request, other than `initialize` and `ping`. The result has to be an object.
     fn request(&self, cx: RequestContext) -> impl Future<Output = Result<Json, RpcError>> + Send;
 
-    /// A client's notification, other than `initialized` and `cancelled`. Ignored by default.
+    /// A client's notification, other than `initialized` and `cancelled`. Ignored by default. It may take its time, as
+    /// long as the session lives; one session may have as many at work as it may have requests.
     fn notification(&self, notification: Notification, session: Session) -> impl Future<Output = ()> + Send {
         let _ = (notification, session);
         async {}
     }
 
-    /// The hook: nothing of a session is left, and this is why (S12). Called once for each session whose
-    /// `initialize` succeeded. A shutdown waits for it, within its ceiling (S8).
+    /// The hook: a session has ended, nothing is owed to its client any more, and this is why (S12). Called once for
+    /// each session whose `initialize` succeeded, as a task of its own. A shutdown waits for it, within its ceiling
+    /// (S8). A handler that ignored its cancellation may still be about to be dropped.
     fn terminated(&self, session: Session, reason: TerminateReason) -> impl Future<Output = ()> + Send {
         let _ = (session, reason);
         async {}
@@ -146,10 +172,9 @@ impl<H: Handler> ErasedHandler for H {
 
 /// One request at work: what it asks, who asks it, and the way back. Cheap to clone, for parts of the work that
 /// go on by themselves.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RequestContext(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     call: Call,
     request: Request,
@@ -274,12 +299,15 @@ impl RequestContext {
         message: Option<&str>,
     ) -> Result<(), SendError> {
         let Some(progress_token) = self.progress_token() else { return Ok(()) };
-        let Call { session, key, .. } = &self.0.call;
-        if !session.with(|machine, _| machine.accept_progress(*key, progress)) {
-            return Ok(());
-        }
         let params = Progress { progress_token, progress, total, message };
-        self.notify("notifications/progress", Some(&params)).await
+        let event = notification("notifications/progress", Some(&params))?;
+        let Call { session, key, signal } = &self.0.call;
+        session
+            .send_with(|machine, now| match machine.progress(now, *key, progress, &event) {
+                Err(SendError::Full) => Err(Some(Arc::clone(signal))),
+                sent => Ok(sent),
+            })
+            .await
     }
 
     /// Whether the client wants progress.
@@ -301,12 +329,23 @@ impl RequestContext {
     ) -> Result<Json, RequestError> {
         let params = params.map(Json::new).transpose().map_err(|_: RpcError| SendError::Invalid)?;
         let Call { session, key, signal } = &self.0.call;
-        let id = session
-            .send_with(|machine, now| match machine.request(now, *key, method, params.as_ref(), timeout) {
+        let deadline = after(session.now(), timeout);
+        let mut sending = Box::pin(session.send_with(|machine, now| {
+            let left = deadline.saturating_duration_since(now);
+            match machine.request(now, *key, method, params.as_ref(), left) {
                 Err(RequestError::Send(SendError::Full)) => Err(Some(Arc::clone(signal))),
                 sent => Ok(sent),
-            })
-            .await?;
+            }
+        }));
+        // The queue has space, as a rule: a timer is made only when it has not.
+        let sent = match sending.as_mut().now_or_never() {
+            Some(sent) => sent,
+            None => match select(sending, session.sleep_until(deadline)).await {
+                Either::Left((sent, _)) => sent,
+                Either::Right(((), _)) => return Err(RequestError::TimedOut),
+            },
+        };
+        let id = sent?;
         let waiting = Waiting { call: &self.0.call, id };
         session
             .send_with(|machine, _| machine.poll_outbound(waiting.id).ok_or_else(|| Some(Arc::clone(signal))))
@@ -342,13 +381,7 @@ impl RequestContext {
     ///
     /// Safe: it changes nothing.
     pub async fn draining(&self) {
-        let Call { session, signal, .. } = &self.0.call;
-        session
-            .send_with(|machine, _| match machine.reason() {
-                Some(_) => Ok(()),
-                None => Err(Some(Arc::clone(signal))),
-            })
-            .await;
+        self.session().until_ending(|machine| machine.phase() != Phase::Running).await;
     }
 
     /// Whether the endpoint shuts down or the session ends.
@@ -363,6 +396,17 @@ impl RequestContext {
             RequestId::from_json(token.get()).map(|_| token.to_owned()) // a string or an integer (F-12)
         });
         token.as_deref()
+    }
+}
+
+/// Without headers and params: they hold the client's secrets (E-20).
+impl fmt::Debug for RequestContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestContext")
+            .field("session", &self.session_id())
+            .field("id", self.id())
+            .field("method", &self.method())
+            .finish_non_exhaustive()
     }
 }
 

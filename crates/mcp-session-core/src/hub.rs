@@ -44,10 +44,14 @@ impl Hub {
 
     /// Tells every subscriber. One that has not kept up misses the event: a slow observer must not slow a session.
     pub(crate) fn publish(&self, event: &SessionEvent) {
-        lock(&self.listeners).retain(|listener| {
-            let sent = listener.try_send(*event);
-            !matches!(sent, Err(async_channel::TrySendError::Closed(_)))
-        });
+        let listeners = {
+            let mut listeners = lock(&self.listeners);
+            listeners.retain(|listener| !listener.is_closed());
+            listeners.clone()
+        };
+        for listener in listeners {
+            let _ = listener.try_send(*event); // full, or closed just now
+        }
     }
 }
 

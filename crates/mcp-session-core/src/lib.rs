@@ -108,7 +108,6 @@ mod wire;
 
 pub use config::Config;
 pub use endpoint::Endpoint;
-pub use error::Rejection;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
 pub use manager::SessionManager;
 pub use proto::{
@@ -120,7 +119,7 @@ use proto::{Message, Outgoing, ParseError, Refusal, Status};
 pub use router::Router;
 pub use runtime::{BoxFuture, Runtime};
 pub use security::{AllowedHosts, AllowedOrigins, AuthError, Authenticate, InvalidEntry};
-pub use session::Session;
+pub use session::{Session, Termination};
 pub use stats::{SessionEvent, Stats};
 pub use stream::{EventStream, ReplyBody, StreamCut};
 pub use terminate::{

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicU8, Ordering::Relaxed, Ordering::SeqCst},
+        atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
 };
 
@@ -31,6 +31,8 @@ type Shard = Mutex<HashMap<SessionId, Session>>;
 pub(crate) struct Registry {
     pub(crate) hub: Arc<Hub>,
     shards: [Shard; SHARDS],
+    /// Sessions in the shards: those alive, and those of which something is left.
+    registered: AtomicUsize,
     phase: AtomicU8,
     shutdown: OnceLock<Arc<terminate::Progress>>,
     shutdown_begun: Event,
@@ -41,6 +43,7 @@ impl Registry {
         Self {
             hub,
             shards: std::array::from_fn(|_| Mutex::default()),
+            registered: AtomicUsize::new(0),
             phase: AtomicU8::new(ShutdownPhase::Running as u8),
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
@@ -70,17 +73,16 @@ impl Registry {
         let (machine, key) = proto::Session::new(now, config, initialize, signal, version, capabilities);
         let session = Session::new(id, Arc::clone(&self.hub), Arc::downgrade(self), machine);
 
-        let sessions = &self.hub.counters.sessions;
         {
             let mut shard = lock(self.shard(&id));
             if self.phase() >= ShutdownPhase::Draining {
                 return Err(Rejection::ShuttingDown);
             }
-            let limit = i64::try_from(self.hub.config.max_sessions).unwrap_or(i64::MAX);
-            if sessions.fetch_add(1, Relaxed) >= limit {
-                sessions.fetch_sub(1, Relaxed);
+            if self.registered.fetch_add(1, Relaxed) >= self.hub.config.max_sessions {
+                self.registered.fetch_sub(1, Relaxed);
                 return Err(Rejection::TooManySessions);
             }
+            self.hub.counters.sessions.fetch_add(1, Relaxed);
             shard.insert(id, session.clone());
         }
         session.with(|_, _| ()); // its deadlines and its first exchange count from here
@@ -93,6 +95,9 @@ impl Registry {
 
     pub(crate) fn remove(&self, id: &SessionId) {
         let removed = lock(self.shard(id)).remove(id);
+        if removed.is_some() {
+            self.registered.fetch_sub(1, Relaxed);
+        }
         drop(removed); // outside the lock
     }
 
@@ -178,13 +183,14 @@ impl SessionManager {
         let mut first = false;
         let progress = self.0.shutdown.get_or_init(|| {
             first = true;
+            self.0.set_phase(ShutdownPhase::LameDuck); // before anybody can know of the shutdown
             Arc::new(terminate::Progress::new(self.0.hub.runtime.now(), policy))
         });
         if first {
             terminate::start(&self.0, progress);
             self.0.shutdown_begun.notify(usize::MAX);
         } else {
-            progress.tighten(self.0.hub.runtime.now(), policy);
+            progress.tighten(self.0.hub.runtime.now(), self.0.phase(), policy);
         }
         Shutdown::new(Arc::clone(&self.0), Arc::clone(progress))
     }

@@ -70,7 +70,7 @@ impl AllowedHosts {
         Self { any: true, rules: Vec::new() }
     }
 
-    /// Adds a host such as `mcp.example.com` (any port) or `mcp.example.com:8443` (this one).
+    /// Adds a host such as `mcp.example.com` (any port, and none) or `mcp.example.com:8443` (this one, spelled out).
     ///
     /// # Errors
     ///

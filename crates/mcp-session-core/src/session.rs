@@ -2,17 +2,17 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::IntoFuture,
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Instant,
 };
 
 use event_listener::{Event, EventListener};
-use futures::{FutureExt, task::AtomicWaker};
+use futures::{FutureExt, future::BoxFuture, task::AtomicWaker};
 use serde::Serialize;
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     TerminateReason,
     hub::{Hub, lock},
     manager::Registry,
-    proto::{self, Changes, Phase, State, Wake, encode_event},
+    proto::{self, Changes, Phase, Refusal, State, Wake, encode_event},
     terminate::Ledger,
     trace,
 };
@@ -65,7 +65,10 @@ pub(crate) struct Inner {
     hub: Arc<Hub>,
     registry: Weak<Registry>,
     guarded: Mutex<Guarded>,
-    closed: Event,
+    /// The session has begun to end, or is closed.
+    changed: Event,
+    /// Notifications at work.
+    notifications: AtomicUsize,
 }
 
 impl Inner {
@@ -83,8 +86,12 @@ struct Guarded {
     established: bool,
     /// Not counted as terminated yet.
     alive: bool,
+    /// Not known to be ending yet.
+    undisturbed: bool,
     /// Not handled as closed yet.
     open: bool,
+    /// The application has been told of its end, and has done what it wanted to.
+    left: bool,
     /// The shutdown that this session takes part in.
     ledger: Option<Arc<Ledger>>,
 }
@@ -99,15 +106,24 @@ impl Session {
     /// A session of this machine, not yet registered.
     pub(crate) fn new(id: SessionId, hub: Arc<Hub>, registry: Weak<Registry>, machine: Machine) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let guarded =
-            Guarded { machine, armed: None, established: false, alive: true, open: true, ledger: None };
+        let guarded = Guarded {
+            machine,
+            armed: None,
+            established: false,
+            alive: true,
+            undisturbed: true,
+            open: true,
+            left: false,
+            ledger: None,
+        };
         Self(Arc::new(Inner {
             id,
             number: NUMBER.fetch_add(1, Relaxed),
             hub,
             registry,
             guarded: Mutex::new(guarded),
-            closed: Event::new(),
+            changed: Event::new(),
+            notifications: AtomicUsize::new(0),
         }))
     }
 
@@ -171,25 +187,10 @@ impl Session {
     /// Terminates the session. From this moment its id answers 404; what runs in it is told to stop, answered in
     /// any case (S5), and every stream gets its end. The first reason stands (S12).
     ///
-    /// The future waits until nothing of the session is left, and gives the reason that stands. It need not be
-    /// awaited: dropping it changes nothing (S10).
-    pub fn terminate(
-        &self,
-        reason: TerminateReason,
-    ) -> impl Future<Output = TerminateReason> + Send + 'static {
+    /// Await the [`Termination`] to know when nothing of the session is left, or drop it: that changes nothing (S10).
+    pub fn terminate(&self, reason: TerminateReason) -> Termination {
         self.with(|machine, now| machine.terminate(now, reason));
-        let session = self.clone();
-        async move {
-            loop {
-                let (left, closed) = session.with(|machine, _| {
-                    ((machine.phase() != Phase::Closed).then_some(()), session.0.closed.listen())
-                });
-                match left {
-                    None => return session.peek(Machine::reason).unwrap_or(reason),
-                    Some(()) => closed.await,
-                }
-            }
-        }
+        Termination { session: self.clone(), reason }
     }
 
     /// `notifications/initialized` has arrived.
@@ -200,7 +201,7 @@ impl Session {
 
     /// The one function that locks the machine: lock, call, unlock, notify. The clock is read here.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
-        let now = self.0.hub.runtime.now();
+        let now = self.now();
         let mut guarded = lock(&self.0.guarded);
         let result = act(&mut guarded.machine, now);
         self.finish(guarded, now);
@@ -209,24 +210,58 @@ impl Session {
 
     /// The deadline that the driver kept for this session has come.
     pub(crate) fn fire(&self) {
-        let now = self.0.hub.runtime.now();
+        let now = self.now();
         let mut guarded = lock(&self.0.guarded);
         guarded.armed = None;
         guarded.machine.handle_timeout(now);
         self.finish(guarded, now);
     }
 
-    /// Takes part in a shutdown from now on. `act` gets the machine and what is left of the session.
+    /// Takes part in a shutdown from now on, if anything of it is left.
     pub(crate) fn join<R>(&self, ledger: &Arc<Ledger>, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
-        let now = self.0.hub.runtime.now();
+        let now = self.now();
         let mut guarded = lock(&self.0.guarded);
-        if guarded.ledger.is_none() && guarded.open {
-            ledger.enter(self.0.id, &guarded.machine, guarded.alive);
+        if guarded.ledger.is_none() && !guarded.left {
+            // A session that is being born has not been counted by anybody: what it has done so far is in the
+            // machine, and must not be booked a second time.
+            self.0.hub.counters.add(&guarded.machine.take_changes().tally);
+            ledger.enter(self.0.id, &guarded.machine, guarded.alive, (!guarded.open).then_some(now));
             guarded.ledger = Some(Arc::clone(ledger));
         }
         let result = act(&mut guarded.machine, now);
         self.finish(guarded, now);
         result
+    }
+
+    /// Waits until the session is ending, and in this state.
+    pub(crate) async fn until_ending(&self, state: impl Fn(&Machine) -> bool) {
+        loop {
+            // The listener is made under the lock: what changes afterwards finds it.
+            let (reached, changed) = self.with(|machine, _| (state(machine), self.0.changed.listen()));
+            if reached {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// A place for one more notification at work, unless there are as many as there may be requests.
+    pub(crate) fn notification_place(&self) -> Result<NotificationPlace, Refusal> {
+        let place = NotificationPlace(self.clone());
+        let taken = self.0.notifications.fetch_add(1, Relaxed);
+        if taken < self.0.hub.session_config.max_exchanges {
+            Ok(place)
+        } else {
+            Err(Refusal::TooManyRequests)
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.0.hub.runtime.now()
+    }
+
+    pub(crate) fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        self.0.hub.runtime.sleep_until(deadline)
     }
 
     fn peek<R>(&self, read: impl FnOnce(&Machine) -> R) -> R {
@@ -237,6 +272,8 @@ impl Session {
         let hub = &self.0.hub;
         let changes = guarded.machine.take_changes();
 
+        let disturbed = guarded.undisturbed && guarded.machine.phase() != Phase::Running;
+        guarded.undisturbed &= !disturbed;
         let created = !guarded.established && guarded.machine.is_established();
         let died = guarded.alive && guarded.machine.state() == State::Terminated;
         let closed = guarded.open && guarded.machine.phase() == Phase::Closed;
@@ -246,11 +283,9 @@ impl Session {
         guarded.open &= !closed;
         // A session that is closed has nothing to wait for; one that is not may have something sooner than known.
         let deadline = if guarded.open { guarded.machine.next_timeout() } else { None };
-        if deadline != guarded.armed {
-            hub.timers.set(&self.0, guarded.armed, deadline);
-            guarded.armed = deadline;
-        }
-        let gone = guarded.machine.phase() == Phase::Closed && guarded.machine.state() == State::Terminated;
+        let sooner = deadline != guarded.armed && hub.timers.set(&self.0, guarded.armed, deadline);
+        guarded.armed = deadline;
+        let gone = guarded.left && guarded.machine.state() == State::Terminated;
         let ledger = guarded.ledger.clone();
         let version = guarded.machine.version();
         let end = closed.then(|| End {
@@ -276,6 +311,12 @@ impl Session {
         }
         drop(guarded);
 
+        if sooner {
+            hub.timers.notify();
+        }
+        if disturbed || closed {
+            self.0.changed.notify(usize::MAX);
+        }
         if created {
             trace::session_created(&self.0.id, version);
             hub.publish(&SessionEvent::Created(self.0.id));
@@ -288,43 +329,54 @@ impl Session {
         }
         wake(changes);
         if gone {
-            if let Some(registry) = self.0.registry.upgrade() {
-                registry.remove(&self.0.id);
-            }
+            self.unregister();
         }
         if let Some(end) = end {
-            self.ended(end, ledger);
+            self.ended(end, ledger.as_deref());
         }
     }
 
-    /// Nothing of the session is left: tells whoever wants to know, once.
-    fn ended(&self, end: End, ledger: Option<Arc<Ledger>>) {
-        let Inner { id, hub, closed, .. } = &*self.0;
-        closed.notify(usize::MAX);
-        let id = *id;
-        let leave = {
-            let ledger = ledger.clone();
-            move |failure: Option<&'static str>| {
-                if let Some(ledger) = ledger {
-                    ledger.leave(id, failure);
-                }
-            }
-        };
-        if !end.established {
-            return leave(None); // to the application it never existed (C-20)
+    fn unregister(&self) {
+        if let Some(registry) = self.0.registry.upgrade() {
+            registry.remove(&self.0.id);
         }
-        trace::session_terminated(&id, end.reason, end.age);
-        hub.publish(&SessionEvent::Terminated(id, end.reason));
+    }
+
+    /// Nothing is owed to the client any more: tells the application, once, and gives it time.
+    fn ended(&self, end: End, ledger: Option<&Ledger>) {
+        let Inner { id, hub, .. } = &*self.0;
+        if !end.established {
+            return self.leave(None); // to the application it never existed (C-20)
+        }
+        trace::session_terminated(id, end.reason, end.age);
+        hub.publish(&SessionEvent::Terminated(*id, end.reason));
+        if let Some(ledger) = ledger {
+            ledger.hook_begins(self.now(), id);
+        }
+        // A task of its own: one that takes its time, or its thread, must not hold up other sessions (S8).
+        let session = self.clone();
         let hook = AssertUnwindSafe(hub.handler.clone().terminated(self.clone(), end.reason)).catch_unwind();
-        let waits = run(hub, async move {
+        hub.runtime.spawn(Box::pin(async move {
             let failure = hook.await.err().map(|_| "the `terminated` hook panicked");
             if let Some(why) = failure {
-                trace::session_failed(&id, why);
+                trace::session_failed(&session.id(), why);
             }
-            leave(failure);
-        });
-        if let (true, Some(ledger)) = (waits, ledger) {
-            ledger.wait_for_hook(&id);
+            session.leave(failure);
+        }));
+    }
+
+    /// The application is through with the session as well.
+    fn leave(&self, failure: Option<&'static str>) {
+        let (ledger, gone) = {
+            let mut guarded = lock(&self.0.guarded);
+            guarded.left = true;
+            (guarded.ledger.clone(), guarded.machine.state() == State::Terminated)
+        };
+        if gone {
+            self.unregister();
+        }
+        if let Some(ledger) = ledger {
+            ledger.leave(self.0.id, failure);
         }
     }
 
@@ -378,14 +430,34 @@ fn wake(changes: Changes<Arc<Signal>>) {
     }
 }
 
-/// Runs `work` here if it is ready at once, else as a task. Returns whether it became one.
-pub(crate) fn run(hub: &Hub, work: impl Future<Output = ()> + Send + 'static) -> bool {
-    let mut work = work.boxed();
-    let waits = work.as_mut().now_or_never().is_none();
-    if waits {
-        hub.runtime.spawn(work);
+/// A session on its way out: see [`Session::terminate`]. Await it, or drop it.
+#[derive(Debug)]
+pub struct Termination {
+    session: Session,
+    reason: TerminateReason,
+}
+
+impl IntoFuture for Termination {
+    /// The reason that stands: that of whoever was first.
+    type Output = TerminateReason;
+    type IntoFuture = BoxFuture<'static, TerminateReason>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            self.session.until_ending(|machine| machine.phase() == Phase::Closed).await;
+            self.session.peek(Machine::reason).unwrap_or(self.reason)
+        })
     }
-    waits
+}
+
+/// Counts a notification at work for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct NotificationPlace(Session);
+
+impl Drop for NotificationPlace {
+    fn drop(&mut self) {
+        self.0.0.notifications.fetch_sub(1, Relaxed);
+    }
 }
 
 /// A whole notification, as an event.

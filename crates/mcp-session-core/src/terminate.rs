@@ -73,8 +73,9 @@ impl Progress {
     }
 
     /// Deadlines only ever come closer (S10).
-    pub(crate) fn tighten(&self, now: Instant, policy: ShutdownPolicy) {
-        self.tighten_to(Deadlines::new(now, &policy));
+    /// Phases that are over get no budget again.
+    pub(crate) fn tighten(&self, now: Instant, phase: ShutdownPhase, policy: ShutdownPolicy) {
+        self.tighten_to(Deadlines::new(now, &policy.from(phase)));
     }
 
     fn tighten_to(&self, tighter: Deadlines) {
@@ -114,15 +115,21 @@ impl Shutdown {
 
     /// Gives it less time: from now on no phase lasts longer than `policy` says. More time than before is not given.
     pub fn tighten(&self, policy: ShutdownPolicy) {
-        self.progress.tighten(self.registry.hub.runtime.now(), policy);
+        self.progress.tighten(self.registry.hub.runtime.now(), self.phase(), policy);
     }
 
     /// Ends the present phase now: what a second signal does. From `LameDuck` or `Draining` to Cancelling, from
     /// Cancelling to Finishing, from Finishing to Closed.
     pub fn escalate(&self) {
         let now = self.registry.hub.runtime.now();
-        let escalated = self.progress.policy.after(self.phase());
-        self.progress.tighten_to(Deadlines::new(now, &escalated));
+        let next = match self.phase() {
+            ShutdownPhase::Running | ShutdownPhase::LameDuck | ShutdownPhase::Draining => {
+                ShutdownPhase::Cancelling
+            }
+            ShutdownPhase::Cancelling => ShutdownPhase::Finishing,
+            ShutdownPhase::Finishing | ShutdownPhase::Closed => ShutdownPhase::Closed,
+        };
+        self.progress.tighten(now, next, self.progress.policy);
     }
 
     /// Waits for the report.
@@ -166,7 +173,6 @@ pub(crate) fn start(registry: &Arc<Registry>, progress: &Arc<Progress>) {
         times: PhaseTimes::default(),
         entered: progress.begun,
     };
-    registry.set_phase(ShutdownPhase::LameDuck);
     trace::shutdown_phase(ShutdownPhase::LameDuck, &registry.stats());
     registry.hub.runtime.spawn(task.run().boxed());
 }
@@ -195,7 +201,7 @@ impl Task {
 
         self.enter(ShutdownPhase::Finishing);
         let now = self.registry.hub.runtime.now();
-        self.progress.tighten_to(Deadlines::new(now, &self.progress.policy.after(ShutdownPhase::Cancelling)));
+        self.progress.tighten(now, ShutdownPhase::Finishing, self.progress.policy);
         self.drain_sessions();
         self.wait(|| ledger.open() == 0, |deadlines| deadlines.close).await;
 
@@ -230,6 +236,7 @@ impl Task {
     /// Ends what is left by force. From here on every id answers 404 (S2).
     fn close_sessions(&self) {
         let ledger = &self.progress.ledger;
+        ledger.blame_hooks(self.progress.deadlines().close);
         for session in self.registry.sessions() {
             session.join(ledger, |machine, now| machine.close(now, TerminateReason::Shutdown));
         }

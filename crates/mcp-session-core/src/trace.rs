@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use crate::{Json, ProtocolVersion, RequestId, RpcError, SessionId, ShutdownPhase, Stats, TerminateReason};
+use crate::{ProtocolVersion, RequestId, RpcError, SessionId, ShutdownPhase, Stats, TerminateReason};
 
 /// What a filter names, wherever in core the event comes from.
 #[cfg(feature = "tracing")]
@@ -39,19 +39,40 @@ pub(crate) fn rejected(status: http::StatusCode, why: &RpcError) {
     tracing::debug!(target: TARGET, status = status.as_u16(), error = %why, "request rejected");
 }
 
-pub(crate) fn exchange_answered(method: &str, answer: &Result<Json, RpcError>, elapsed: Duration) {
-    #[cfg(feature = "tracing")]
-    match answer {
-        Ok(_) => tracing::debug!(target: TARGET, method, outcome = "result", ?elapsed, "exchange answered"),
-        Err(error) => {
-            tracing::debug!(target: TARGET, method, outcome = "error", %error, ?elapsed, "exchange answered");
-        }
-    }
+/// How a handler's work on an exchange ended.
+pub(crate) enum Outcome<'a> {
+    /// It answered with a result.
+    Result,
+    /// It answered with an error.
+    Error(&'a RpcError),
+    /// It answered, and the client had cancelled, or had got another answer.
+    Unheard,
+    /// It was dropped, because it did not stop in time.
+    Abandoned,
 }
 
-pub(crate) fn exchange_abandoned(method: &str, elapsed: Duration) {
+pub(crate) fn exchange_ended(
+    session: &SessionId,
+    request: &RequestId,
+    method: &str,
+    outcome: &Outcome<'_>,
+    elapsed: Duration,
+) {
     #[cfg(feature = "tracing")]
-    tracing::warn!(target: TARGET, method, outcome = "abandoned", ?elapsed, "handler dropped: it did not stop in time");
+    match outcome {
+        Outcome::Result => {
+            tracing::debug!(target: TARGET, ?session, ?request, method, outcome = "result", ?elapsed, "exchange ended");
+        }
+        Outcome::Error(error) => {
+            tracing::debug!(target: TARGET, ?session, ?request, method, outcome = "error", %error, ?elapsed, "exchange ended");
+        }
+        Outcome::Unheard => {
+            tracing::debug!(target: TARGET, ?session, ?request, method, outcome = "unheard", ?elapsed, "exchange ended");
+        }
+        Outcome::Abandoned => {
+            tracing::warn!(target: TARGET, ?session, ?request, method, outcome = "abandoned", ?elapsed, "exchange ended");
+        }
+    }
 }
 
 pub(crate) fn exchange_cancelled(session: &SessionId, request: Option<&RequestId>, reason: Option<&str>) {

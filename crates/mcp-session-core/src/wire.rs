@@ -7,7 +7,7 @@ use futures::future::{Either, poll_fn, select};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Body;
 
-use crate::{Config, ProtocolVersion, Runtime, SessionId, error::Rejection};
+use crate::{Config, ProtocolVersion, Runtime, SessionId, error::Rejection, proto::after};
 
 /// The session header (E-01). Names of headers are matched without regard to case (B-11).
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -47,26 +47,32 @@ pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
     }
 }
 
-/// Whether `Accept` covers a media type: by name, by `type/*` or `*/*`, unless with `q=0`.
+/// Whether `Accept` covers a media type. The most specific range that matches decides (`type/subtype` before `type/*`
+/// before `*/*`), and says no with `q=0`. Without the header nothing is covered: the protocol's clients must send it
+/// (B-13, B-31).
 fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
-    // Without the header nothing is covered: the protocol's clients must send it (B-13, B-31).
-    let mut ranges = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .flat_map(|value| value.to_str().unwrap_or_default().split(','));
     let family = wanted.split('/').next().unwrap_or_default();
-    ranges.any(|range| {
+    let matches = |range: &str| {
         let mut parts = range.split(';').map(str::trim);
         let essence = parts.next().unwrap_or_default();
+        let specificity = if essence.eq_ignore_ascii_case(wanted) {
+            2
+        } else if essence.strip_suffix("/*").is_some_and(|range| range.eq_ignore_ascii_case(family)) {
+            1
+        } else if essence == "*/*" {
+            0
+        } else {
+            return None;
+        };
         let refused = parts.any(|parameter| {
             let (name, value) = parameter.split_once('=').unwrap_or_default();
             name.trim().eq_ignore_ascii_case("q") && value.trim().parse() == Ok(0.0_f32)
         });
-        let covers = essence == "*/*"
-            || essence.eq_ignore_ascii_case(wanted)
-            || essence.strip_suffix("/*").is_some_and(|range| range.eq_ignore_ascii_case(family));
-        covers && !refused
-    })
+        Some((specificity, !refused))
+    };
+    let values = headers.get_all(header::ACCEPT).iter();
+    let ranges = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    ranges.filter_map(matches).max().is_some_and(|(_, accepted)| accepted)
 }
 
 /// The session that a request names.
@@ -140,7 +146,7 @@ where
     if let Poll::Ready(collected) = poll_fn(|cx| Poll::Ready(collect.as_mut().poll(cx))).await {
         return collected;
     }
-    let deadline = runtime.sleep_until(runtime.now() + config.body_timeout);
+    let deadline = runtime.sleep_until(after(runtime.now(), config.body_timeout));
     match select(collect, deadline).await {
         Either::Left((collected, _)) => collected,
         Either::Right(((), _)) => Err(Rejection::BodyTimeout),
@@ -202,6 +208,7 @@ mod tests {
             "application/jsonx, text/event-stream",
             "text/html, application/*",
             "application/json, text/event-stream;q=0",
+            "*/*, text/event-stream;q=0",
         ] {
             assert!(check_post_accept(&accept(bad)).is_err(), "{bad}");
         }

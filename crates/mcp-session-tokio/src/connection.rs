@@ -1,11 +1,7 @@
 //! One connection: its socket's options, its deadlines, its end.
 
-use std::{
-    error::Error,
-    pin::pin,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
+use std::{error::Error, pin::pin, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -15,10 +11,18 @@ use hyper_util::{
     server::conn::auto,
 };
 use mcp_session_core::BoxFuture;
+use socket2::SockRef;
 use tokio::{net::TcpStream, sync::watch, time};
 use tower_service::Service;
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What hyper may hold for an HTTP/1.1 client that does not read, and the longest request head.
+const BUFFER: usize = 64 * 1024;
+
+/// How long sent bytes may go unacknowledged: a client that has silently gone must not keep its session.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
 /// After how much silence an HTTP/2 client is asked whether it is there. It has hyper's 20 seconds to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -37,7 +41,7 @@ impl Options {
     /// Both protocols get a timer: without one hyper has no deadline for heads and no pings.
     fn builder(&self) -> auto::Builder<TokioExecutor> {
         let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1().timer(TokioTimer::new()).header_read_timeout(self.header_timeout);
+        http.http1().timer(TokioTimer::new()).header_read_timeout(self.header_timeout).max_buf_size(BUFFER);
         http.http2().timer(TokioTimer::new()).keep_alive_interval(PING_INTERVAL);
         http
     }
@@ -57,7 +61,10 @@ where
     Box::new(move |socket, options, mut closing| {
         // Without it, a small answer waits for the client's delayed acknowledgement: 44 ms instead of none.
         let _ = socket.set_nodelay(true);
-        let _ = socket2::SockRef::from(&socket).set_send_buffer_size(options.send_buffer);
+        let raw = SockRef::from(&socket);
+        let _ = raw.set_send_buffer_size(options.send_buffer);
+        #[cfg(target_os = "linux")]
+        let _ = raw.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
 
         let begun = Arc::new(OnceLock::new());
         let (service, begins) = (service.clone(), Arc::clone(&begun));

@@ -1,22 +1,14 @@
 //! [`serve`]: accepts connections, and stops without losing an answer.
 
-use std::{
-    future::{IntoFuture, pending},
-    io,
-    pin::pin,
-    time::Duration,
-};
+use std::future::{IntoFuture, pending};
+use std::{io, pin::pin, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use mcp_session_core::{BoxFuture, Endpoint, Shutdown, ShutdownPolicy, ShutdownReport};
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::JoinSet,
-    time::{self, Instant},
-};
+use tokio::time::{self, Instant};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tower_service::Service;
 
 use crate::{
@@ -101,9 +93,10 @@ impl Serve {
         Self { policy, ..self }
     }
 
-    /// How long a request head may take to arrive; also how long a kept connection may be idle. 30 seconds.
+    /// How long the first request head of a connection may take to arrive, and over HTTP/1.1 every head, which also
+    /// bounds how long a kept connection may be idle. A day at the most; 30 seconds by default.
     pub fn with_header_timeout(mut self, timeout: Duration) -> Self {
-        self.options.header_timeout = timeout;
+        self.options.header_timeout = timeout.min(Duration::from_secs(86_400)); // further away, some clocks overflow
         self
     }
 
@@ -117,18 +110,18 @@ impl Serve {
     async fn run(mut self) -> ShutdownReport {
         let (close, closing) = watch::channel(());
         let mut connections = JoinSet::new();
-        let report = self.accept(&mut connections, closing).await;
+        let mut report = self.accept(&mut connections, closing).await;
         let Self { listener, endpoint, policy, .. } = self;
         drop(listener);
 
         // Every answer and every end has been handed over: connections write them out and close. One whose client
         // does not read is dropped.
-        let now = Instant::now();
-        let ceiling = endpoint.shutdown(policy).ceiling().into();
-        let deadline = (now + policy.finish).min(ceiling).max(now + FLUSH);
+        let ceiling = Instant::from(endpoint.shutdown(policy).ceiling());
+        let budget = policy.finish.min(ceiling.saturating_duration_since(Instant::now())).max(FLUSH);
         let _ = close.send(());
         let all = async { while connections.join_next().await.is_some() {} };
-        let _ = time::timeout_at(deadline, all).await;
+        let _ = time::timeout(budget, all).await;
+        report.connections_cut = connections.len() as u64;
         report
     }
 

@@ -213,13 +213,26 @@ impl<T: Clone> Exchange<T> {
             }
     }
 
-    /// Whether `progress` may be reported: it has to exceed what was reported before (F-14).
-    pub fn accept_progress(&mut self, progress: f64) -> bool {
+    /// Reports progress, with this event, if it exceeds what was reported before; else it is dropped (F-14).
+    ///
+    /// # Errors
+    ///
+    /// As [`Exchange::notify`]; then nothing was reported.
+    pub fn progress(
+        &mut self,
+        now: Instant,
+        progress: f64,
+        event: &Bytes,
+        config: &SessionConfig,
+        out: &mut Changes<T>,
+    ) -> Result<(), SendError> {
         let grows = self.progress.is_none_or(|last| progress > last) && !progress.is_nan();
-        if grows {
-            self.progress = Some(progress);
+        if self.is_running() && !grows {
+            return Ok(());
         }
-        grows
+        self.notify(now, event, config, out)?;
+        self.progress = Some(progress);
+        Ok(())
     }
 
     /// The handler's answer. Only the first answer counts; a cancelled or terminated exchange takes none.
@@ -708,8 +721,21 @@ mod tests {
 
     #[test]
     fn f_14_progress_only_grows() {
-        let (_, mut exchange) = modern();
-        let accepted = [0.0, 0.5, 0.5, 0.1, f64::NAN, 2.0].map(|p| exchange.accept_progress(p));
-        assert_eq!(accepted, [true, true, false, false, false, true]);
+        let (mut b, mut exchange) = modern();
+        for progress in [0.0, 0.5, 0.5, 0.1, f64::NAN, 2.0] {
+            let event = Bytes::from(progress.to_string());
+            exchange.progress(b.now, progress, &event, &b.config, &mut b.out).unwrap();
+        }
+        let reported = [0; 3].map(|_| event(exchange.poll_event(&mut b.out)));
+        assert_eq!(reported, ["0", "0.5", "2"]);
+        assert_eq!(exchange.poll_event(&mut b.out), Next::Pending);
+        // One that did not fit was not reported, and may come again.
+        b.config.queue_events = 1;
+        let mut report =
+            |progress| exchange.progress(b.now, progress, &Bytes::from("x"), &b.config, &mut b.out);
+        assert_eq!(
+            [report(3.0), report(4.0), report(4.0)],
+            [Ok(()), Err(SendError::Full), Err(SendError::Full)]
+        );
     }
 }

@@ -381,8 +381,9 @@ impl<T: Clone> Session<T> {
     // What the application wants.
 
     /// The handler's answer to a request. That of `initialize` decides over the session: with a result it awaits
-    /// `notifications/initialized`, with an error nothing is left of it (C-20).
-    pub fn answer(&mut self, now: Instant, key: ExchangeKey, answer: &Result<Json, RpcError>) {
+    /// `notifications/initialized`, with an error nothing is left of it (C-20). Returns whether it was this answer that
+    /// the client gets.
+    pub fn answer(&mut self, now: Instant, key: ExchangeKey, answer: &Result<Json, RpcError>) -> bool {
         // A session that is dead already must not be offered to the client.
         let dead = self.reason().filter(|_| key == self.initialize && self.state == State::Terminated);
         let refused = dead.map(|reason| Err(reason.into()));
@@ -400,6 +401,7 @@ impl<T: Clone> Session<T> {
                 self.state = State::AwaitingInitialized;
             }
         }
+        counted == Some(true)
     }
 
     /// Sends an event on the reply of a running exchange. On that of `initialize`, whose head waits for the result,
@@ -416,10 +418,22 @@ impl<T: Clone> Session<T> {
         .unwrap_or(Err(SendError::Closed))
     }
 
-    /// Whether a progress value may be reported (F-14).
-    pub fn accept_progress(&mut self, key: ExchangeKey, progress: f64) -> bool {
-        // One that is over takes nothing more: sending will say so.
-        self.exchanges.get_mut(&key).is_none_or(|exchange| exchange.accept_progress(progress))
+    /// Reports progress, with this event, if it exceeds what was reported before; else it is dropped (F-14).
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::notify`]; then nothing was reported.
+    pub fn progress(
+        &mut self,
+        now: Instant,
+        key: ExchangeKey,
+        progress: f64,
+        event: &Bytes,
+    ) -> Result<(), SendError> {
+        self.with_exchange(now, key, |exchange, config, out| {
+            exchange.progress(now, progress, event, config, out)
+        })
+        .unwrap_or(Err(SendError::Closed))
     }
 
     /// Sends an event that belongs to no request on the standalone stream. Without one it is dropped (D-24).

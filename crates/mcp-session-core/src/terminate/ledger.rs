@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     mem,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use event_listener::Event;
@@ -30,17 +30,23 @@ pub(crate) struct Ledger {
 struct Books {
     sessions: u64,
     tally: Tally,
-    /// What is left, and whether it is only the hook, at work.
-    open: HashMap<SessionId, bool>,
+    /// What is left; if that is only the hook, since when it is at work.
+    open: HashMap<SessionId, Option<Instant>>,
     failures: Vec<Failure>,
 }
 
 impl Ledger {
     /// A session takes part. Called under its lock.
-    pub(crate) fn enter(&self, id: SessionId, machine: &proto::Session<Arc<Signal>>, alive: bool) {
+    pub(crate) fn enter(
+        &self,
+        id: SessionId,
+        machine: &proto::Session<Arc<Signal>>,
+        alive: bool,
+        hook: Option<Instant>,
+    ) {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let mut books = lock(&self.books);
-        books.open.insert(id, false);
+        books.open.insert(id, hook);
         books.sessions += u64::from(alive);
         books.tally += Tally {
             admitted: count(machine.unsettled()),
@@ -65,11 +71,23 @@ impl Ledger {
         }
     }
 
-    /// All that is left of a session is its hook, which was not ready at once.
-    pub(crate) fn wait_for_hook(&self, session: &SessionId) {
+    /// All that is left of a session is its hook.
+    pub(crate) fn hook_begins(&self, now: Instant, session: &SessionId) {
         if let Some(hook) = lock(&self.books).open.get_mut(session) {
-            *hook = true;
+            *hook = Some(now);
         }
+    }
+
+    /// Time was up at `ceiling`: hooks that had begun before and have not ended are failures. One that begins with
+    /// the ceiling itself, because its client was cut then, has had no time and is not blamed.
+    pub(super) fn blame_hooks(&self, ceiling: Instant) {
+        let mut books = lock(&self.books);
+        let Books { open, failures, .. } = &mut *books;
+        let overdue = open.iter().filter(|(_, hook)| hook.is_some_and(|begun| begun < ceiling));
+        failures.extend(overdue.map(|(session, _)| Failure {
+            session: session.prefix(),
+            reason: "the `terminated` hook did not end in time",
+        }));
     }
 
     /// Nothing of a session is left.
@@ -102,11 +120,6 @@ impl Ledger {
     pub(crate) fn report(&self, phases: PhaseTimes, took: Duration) -> ShutdownReport {
         let mut books = lock(&self.books);
         let mut failures = mem::take(&mut books.failures);
-        // One whose hook has not begun is being closed by somebody else this very moment.
-        failures.extend(books.open.iter().filter(|(_, hook)| **hook).map(|(session, _)| Failure {
-            session: session.prefix(),
-            reason: "the `terminated` hook did not end in time",
-        }));
         failures.sort();
         let tally = &books.tally;
         ShutdownReport {
@@ -123,6 +136,7 @@ impl Ledger {
                 ended: tally.streams_ended.into(),
                 cut: tally.streams_cut.into(),
             },
+            connections_cut: 0,
             failures,
             phases,
             took,

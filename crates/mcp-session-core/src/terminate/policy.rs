@@ -90,20 +90,16 @@ impl ShutdownPolicy {
         lame_duck.saturating_add(drain).saturating_add(cancel).saturating_add(finish)
     }
 
-    /// What remains of the policy when `phase` is over.
-    pub(crate) fn after(&self, phase: ShutdownPhase) -> Self {
+    /// What remains of the policy at the beginning of `phase`.
+    pub(crate) fn from(&self, phase: ShutdownPhase) -> Self {
         use ShutdownPhase as P;
-        let mut rest = *self;
-        if phase >= P::Running {
-            (rest.lame_duck, rest.drain) = (Duration::ZERO, Duration::ZERO);
+        let unless_over = |next: P, budget| if phase >= next { Duration::ZERO } else { budget };
+        Self {
+            lame_duck: unless_over(P::Draining, self.lame_duck),
+            drain: unless_over(P::Cancelling, self.drain),
+            cancel: unless_over(P::Finishing, self.cancel),
+            finish: unless_over(P::Closed, self.finish),
         }
-        if phase >= P::Cancelling {
-            rest.cancel = Duration::ZERO;
-        }
-        if phase >= P::Finishing {
-            rest.finish = Duration::ZERO;
-        }
-        rest
     }
 }
 

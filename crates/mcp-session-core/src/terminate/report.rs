@@ -10,7 +10,7 @@ use super::ShutdownPhase;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExchangeTotals {
-    /// Those whose reply was owed when the shutdown began: the sum of the others.
+    /// Those whose reply was owed when it began to drain: the sum of the others.
     pub total: u64,
     /// Answered by their handlers.
     pub answered: u64,
@@ -26,7 +26,7 @@ pub struct ExchangeTotals {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StreamTotals {
-    /// Those open when the shutdown began, and those that running requests opened after: the sum of the others.
+    /// Those open when it began to drain, and those that running requests opened after: the sum of the others.
     pub total: u64,
     /// Ended properly, or their client had left.
     pub ended: u64,
@@ -74,16 +74,19 @@ pub struct Failure {
     pub reason: &'static str,
 }
 
-/// What a shutdown found and what became of it (S9). `Display` is a short table.
+/// What a shutdown found when it began to drain, and what became of it (S9). `Display` is a short table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Sessions alive when it began.
+    /// Sessions alive when it began to drain.
     pub sessions: u64,
     /// Requests.
     pub exchanges: ExchangeTotals,
     /// Streams.
     pub streams: StreamTotals,
+    /// Connections that the HTTP server around the endpoint had to drop, with bytes unwritten or a request half read.
+    /// The server fills it in: the endpoint hands bytes over and sees no connections.
+    pub connections_cut: u64,
     /// Sessions that did not end cleanly.
     pub failures: Vec<Failure>,
     /// Time per phase.
@@ -94,15 +97,16 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
-    /// Whether every request got an answer that was handed over, and every stream its end.
+    /// Whether every request got an answer that was handed over, every stream its end, and nothing else failed.
     pub fn is_clean(&self) -> bool {
-        self.exchanges.forced == 0 && self.streams.cut == 0 && self.failures.is_empty()
+        let cut = self.exchanges.forced + self.streams.cut + self.connections_cut;
+        cut == 0 && self.failures.is_empty()
     }
 }
 
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sessions, exchanges, streams, failures, phases, took } = self;
+        let Self { sessions, exchanges, streams, connections_cut, failures, phases, took } = self;
         let ms = |time: &Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
         let verdict = match (self.is_clean(), exchanges.synthesized) {
             (true, 0) => "clean",
@@ -121,6 +125,9 @@ impl fmt::Display for ShutdownReport {
         writeln!(f, "draining    {:>12}", ms(&phases.draining))?;
         writeln!(f, "cancelling  {:>12}", ms(&phases.cancelling))?;
         write!(f, "finishing   {:>12}", ms(&phases.finishing))?;
+        if *connections_cut > 0 {
+            write!(f, "\nconnections {connections_cut:>12}   dropped, not closed")?;
+        }
         for failure in failures {
             write!(f, "\nfailed      {:>12}   {}", failure.session, failure.reason)?;
         }

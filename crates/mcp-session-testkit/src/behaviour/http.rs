@@ -1,10 +1,10 @@
 //! Status codes, headers, bad input: every row of the status matrix.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::channel::mpsc;
 use http::{HeaderValue, Method, StatusCode};
-use mcp_session_core::{AuthError, Authenticate};
+use mcp_session_core::{AuthError, Authenticate, ShutdownPolicy};
 use serde_json::{Value, json};
 
 use super::world::{Client, Reply, SOON, SlowBody, World, initialize, notification, request, request_with};
@@ -344,6 +344,46 @@ pub fn b_09_authentication(bed: &impl TestBed) {
         }
         let reply = with_headers(&stranger, Method::POST, &[("authorization", "Bearer good")]).await;
         assert_eq!(reply.status, 400); // let in, and then told that it has no session
+    });
+}
+
+/// Notifications whose handler takes its time are bounded like requests, and end with their session.
+pub fn notifications_are_bounded_and_end_with_the_session(bed: &impl TestBed) {
+    let world = World::new(bed, |config| config.session.max_exchanges = 3);
+    bed.block_on(async {
+        let client = world.client().await;
+        for status in [202, 202, 202, 503, 503] {
+            assert_eq!(status_of(&client, &notification("hang")).await, status);
+        }
+        assert_eq!(status_of(&client, &request(1, "echo")).await, 200);
+        assert_eq!(world.hanging(), 3);
+        client.delete().await;
+        world.until(|world| world.hanging() == 0).await;
+    });
+}
+
+/// Limits of `Duration::MAX` mean never, and break nothing.
+pub fn never_is_a_limit(bed: &impl TestBed) {
+    let world = World::new(bed, |config| {
+        config.body_timeout = Duration::MAX;
+        config.session.idle_timeout = Duration::MAX;
+        config.session.heartbeat = Duration::MAX;
+        config.session.terminate.cancel = Duration::MAX;
+    });
+    bed.block_on(async {
+        let client = world.client().await;
+        let (sender, receiver) = mpsc::unbounded();
+        let reply = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap());
+        let arrives = async {
+            world.elapse(SOON).await;
+            sender.unbounded_send(request(1, "echo").to_string().into()).unwrap();
+            drop(sender);
+        };
+        let (reply, ()) = futures::join!(reply, arrives);
+        assert_eq!(reply.status, 200);
+        let never = Duration::MAX;
+        let policy = ShutdownPolicy { lame_duck: Duration::ZERO, drain: never, cancel: never, finish: never };
+        assert!(world.endpoint.shutdown(policy).await.is_clean());
     });
 }
 

@@ -1,5 +1,7 @@
 //! Sessions: how they begin, and the ways they end.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use mcp_session_core::{ProtocolVersion, SendError, SessionEvent, TerminateReason};
 use serde_json::json;
@@ -113,8 +115,10 @@ pub fn e_24_b_38_one_delete_wins(bed: &impl TestBed) {
         {
             assert_eq!(client.post(&message).await.status, 404);
         }
+        // E-11: whatever else is wrong with it.
+        assert_eq!(client.post(&request(1, "initialize")).await.status, 404);
         assert_eq!(client.get().await.status, 404);
-        assert_eq!(world.ended(), [(client.id(), TerminateReason::ClientDelete)]);
+        world.until(|world| world.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
     });
 }
 
@@ -219,8 +223,26 @@ pub fn e_15_sessions_are_capped(bed: &impl TestBed) {
         assert_eq!(reply.json().await["error"]["data"]["reason"], "overload");
         assert_eq!(first.post(&request(1, "echo")).await.status, 200);
         first.delete().await;
-        world.client().await;
+        // Its place is free as soon as nothing of it is left.
+        while world.stranger().post(&initialize("2025-11-25", "client")).await.status != StatusCode::OK {
+            world.elapse(Duration::from_millis(1)).await;
+        }
         assert_eq!(world.endpoint.stats().sessions, 2);
+    });
+}
+
+/// E-15: what lingers of deleted sessions counts too, so that a client cannot pile it up.
+pub fn e_15_the_cap_counts_what_lingers(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.max_sessions = 3);
+    bed.block_on(async {
+        let mut lingering = Vec::new();
+        for _ in 0..3 {
+            let client = world.client().await;
+            lingering.push((client.get().await, client.start(&request(1, "work")), world.work().await));
+            assert_eq!(client.delete().await.status, 204);
+        }
+        assert_eq!(world.endpoint.stats().sessions, 0);
+        assert_eq!(world.stranger().post(&initialize("2025-11-25", "client")).await.status, 503);
     });
 }
 

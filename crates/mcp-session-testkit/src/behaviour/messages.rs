@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use http::{Method, StatusCode};
 use mcp_session_core::{CancelReason, ErrorCode, RequestError, ResponseMode, RpcError, SendError, Session};
 use serde_json::json;
@@ -340,11 +341,27 @@ pub fn f_24_a_reply_that_does_not_come(bed: &impl TestBed) {
         assert_eq!(client.post(&late).await.status, 202);
         // A wait that is dropped tells the client too.
         let dropped = work.cx.request("roots/list", None::<&()>, NEVER);
-        assert!(futures::FutureExt::now_or_never(dropped).is_none());
+        assert!(dropped.now_or_never().is_none());
         assert_eq!(reply.message().await.unwrap()["method"], "roots/list");
         assert_eq!(reply.message().await.unwrap()["method"], "notifications/cancelled");
         work.finish(json!({}));
         assert_eq!(reply.answer().await["id"], 1);
+    });
+}
+
+/// F-24: the timeout counts from the call, also where there is no space for the request.
+pub fn f_24_a_request_that_cannot_be_sent(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.queue_events = 2);
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        work.cx.notify("notifications/x", None::<&()>).await.unwrap();
+        let _unread = running.head().await;
+        while work.cx.notify("notifications/x", None::<&()>).now_or_never().is_some() {}
+        let failed = work.cx.request("roots/list", None::<&()>, SOON).await;
+        assert_eq!(failed, Err(RequestError::TimedOut));
+        work.finish(json!({}));
     });
 }
 
@@ -368,6 +385,46 @@ pub fn c_13_undeclared_capabilities(bed: &impl TestBed) {
         assert_eq!(failed, Err(RequestError::NotInitialized));
         work.finish(json!({}));
         assert_eq!(running.head().await.status, StatusCode::OK);
+    });
+}
+
+/// F-14: progress grows on the wire, also where reports wait for space; one that was dropped may come again.
+pub fn f_14_progress_that_waits(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.queue_events = 1);
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request_with(1, "work", json!({ "_meta": { "progressToken": "t" } })));
+        let work = world.work().await;
+        work.cx.progress(1.0, None, None).await.unwrap();
+        let reply = running.head().await;
+        assert!(work.cx.progress(2.0, None, None).now_or_never().is_none()); // dropped while it waits
+        let reports = async {
+            let [two, three] = [work.cx.progress(2.0, None, None), work.cx.progress(3.0, None, None)];
+            let (two, three) = futures::join!(two, three);
+            assert_eq!((two, three), (Ok(()), Ok(())));
+            work.finish(json!({}));
+        };
+        let (messages, ()) = futures::join!(reply.messages(), reports);
+        let progress: Vec<_> = messages.iter().filter_map(|m| m["params"]["progress"].as_f64()).collect();
+        assert!(progress.is_sorted_by(|a, b| a < b) && progress.contains(&3.0), "{progress:?}");
+    });
+}
+
+/// E-20: what is printed of a request holds neither its session's id nor its credential.
+pub fn e_20_secrets_are_not_printed(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let http = client.request(Method::POST).header("authorization", "Bearer hunter2");
+        let (endpoint, http) = (world.endpoint.clone(), http.body(request(1, "work").to_string()).unwrap());
+        world.runtime.spawn(Box::pin(async move {
+            endpoint.handle(http).await;
+        }));
+        let work = world.work().await;
+        let printed = format!("{:?} {:?}", work.cx, work.cx.session());
+        assert!(printed.contains(&client.id().prefix()), "{printed}");
+        assert!(!printed.contains(&client.id().to_string()) && !printed.contains("hunter2"), "{printed}");
+        work.finish(json!({}));
     });
 }
 

@@ -1,6 +1,6 @@
 //! The terminate protocol: promises S1 to S15, for one session and for the whole endpoint.
 
-use std::time::Duration;
+use std::{future::IntoFuture, time::Duration};
 
 use bytes::Bytes;
 use futures::{FutureExt, channel::mpsc, future::join_all};
@@ -152,6 +152,7 @@ pub fn s_4_nothing_in_flight_returns_at_once(bed: &impl TestBed) {
         let mut get = idle.get().await;
         let (running, work) = begin(&mut world, &busy, 1).await;
         let shutdown = world.endpoint.shutdown(PATIENT);
+        work.cx.draining().await;
         assert_eq!(get.message().await, None); // ends while the call still runs
         assert_eq!(shutdown.phase(), ShutdownPhase::Draining);
         work.finish(json!({}));
@@ -256,6 +257,7 @@ pub fn s_7_streams_end_before_shutdown_resolves(bed: &impl TestBed) {
         assert!(get.event().await.is_some());
         let (reply, work) = begin_stream(&mut world, &client, 1).await;
         let mut shutdown = Box::pin(world.endpoint.shutdown(PATIENT).wait());
+        work.cx.draining().await;
         assert_eq!(get.message().await, None);
         work.finish(json!({}));
         // Answered, and not yet read: shutdown waits for the reader.
@@ -311,10 +313,11 @@ pub fn s_9_totals_are_those_of_the_start(bed: &impl TestBed) {
         let live = world.endpoint.stats();
         let policy = ShutdownPolicy { drain: NEVER, cancel: SOON, finish: SOON, ..PATIENT };
         let shutdown = world.endpoint.shutdown(policy);
-        world.until(|_| shutdown.phase() == ShutdownPhase::Draining).await;
+        work.cx.draining().await;
         work.finish(json!({}));
         client.post(&cancel(2)).await;
         shutdown.escalate();
+        world.until(|_| shutdown.phase() >= ShutdownPhase::Cancelling).await; // by now every session takes part
         for reply in [answered.head().await, cancelled.head().await, gone.head().await, synthesized] {
             if reply.is_stream() {
                 reply.messages().await;
@@ -384,7 +387,7 @@ pub fn s_11_a_client_that_reads_nothing_delays_nobody(bed: &impl TestBed) {
         while stalled_work.cx.notify("notifications/x", None::<&()>).now_or_never().is_some() {}
         let (reply, work) = begin_stream(&mut world, &client, 2).await;
         let shutdown = world.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT });
-        world.until(|_| shutdown.phase() == ShutdownPhase::Draining).await;
+        work.cx.draining().await;
         stalled_work.finish(json!({}));
         work.finish(json!({}));
         assert_eq!(reply.messages().await.last().unwrap()["id"], 2);
@@ -522,7 +525,8 @@ pub fn replies_cancels_and_delete_arrive_while_draining(bed: &impl TestBed) {
         let (cancelled, cancel_work) = begin(&mut world, &asking, 2).await;
         let (deleted, delete_work) = begin(&mut world, &deleting, 3).await;
         let shutdown = world.endpoint.shutdown(PATIENT);
-        world.until(|_| shutdown.phase() == ShutdownPhase::Draining).await;
+        ask_work.cx.draining().await;
+        delete_work.cx.draining().await;
 
         let handler = async {
             let text = ask_work.cx.request("sampling/createMessage", None::<&()>, NEVER).await.unwrap();
@@ -553,6 +557,55 @@ pub fn replies_cancels_and_delete_arrive_while_draining(bed: &impl TestBed) {
     });
 }
 
+/// S8, S12: a shutdown waits for hooks, also for those that began before it; and blames none that had no time.
+pub fn s_8_hooks_are_waited_for(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        world.plant(client.id(), Hook::Hangs);
+        client.delete().await;
+        world.until(|world| world.ended().len() == 1).await;
+        let report = world.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT }).await;
+        assert!(report.took >= SOON, "{report}");
+        assert_eq!(report.failures[0].reason, "the `terminated` hook did not end in time");
+        assert_eq!((report.sessions, report.failures.len()), (0, 1)); // it was no live session any more
+    });
+}
+
+/// S10: deadlines are tightened from the present phase on; what is over gets no budget again.
+pub fn s_10_tightened_in_a_later_phase(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (running, _hangs) = begin(&mut world, &client, 1).await;
+        let shutdown = world.endpoint.shutdown(ShutdownPolicy { drain: Duration::ZERO, ..PATIENT });
+        world.until(|_| shutdown.phase() == ShutdownPhase::Cancelling).await;
+        shutdown.tighten(ShutdownPolicy { cancel: SOON, ..PATIENT });
+        assert!(shutdown.ceiling() <= world.runtime.now() + SOON + PATIENT.finish);
+        assert_eq!(running.head().await.answer().await["error"]["code"], -32000);
+        assert!(shutdown.await.took < NEVER);
+    });
+}
+
+/// A part of a handler that goes on by itself, after the answer, still learns of the end.
+pub fn draining_reaches_what_outlives_its_answer(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (running, work) = begin(&mut world, &client, 1).await;
+        let (sender, told) = futures::channel::oneshot::channel();
+        let cx = work.cx.clone();
+        world.runtime.spawn(Box::pin(async move {
+            cx.draining().await;
+            let _ = sender.send(()); // the scenario may have failed
+        }));
+        work.finish(json!({}));
+        running.head().await.answer().await;
+        world.endpoint.shutdown(PATIENT).await;
+        told.await.unwrap();
+    });
+}
+
 /// Terminating one session closes every stream of it, POST and GET alike, and nobody else's; twice is once.
 pub fn terminate_closes_post_and_get_alike(bed: &impl TestBed) {
     let mut world = World::new(bed, |config| config.session.terminate.cancel = SOON);
@@ -562,8 +615,8 @@ pub fn terminate_closes_post_and_get_alike(bed: &impl TestBed) {
         let (post, _hangs) = begin_stream(&mut world, &client, 1).await;
         let session = client.session();
         let both = futures::future::join(
-            session.terminate(TerminateReason::Evicted),
-            session.terminate(TerminateReason::Evicted),
+            session.terminate(TerminateReason::Evicted).into_future(),
+            session.terminate(TerminateReason::Evicted).into_future(),
         );
         let (reasons, messages, end) = futures::join!(both, post.messages(), get.message());
         assert_eq!(reasons, (TerminateReason::Evicted, TerminateReason::Evicted));
@@ -572,6 +625,6 @@ pub fn terminate_closes_post_and_get_alike(bed: &impl TestBed) {
         assert!(other_get.event().await.is_some());
         assert!(other_get.is_silent());
         assert_eq!(other.post(&request(1, "echo")).await.status, 200);
-        assert_eq!(world.ended(), [(client.id(), TerminateReason::Evicted)]);
+        world.until(|world| world.ended() == [(client.id(), TerminateReason::Evicted)]).await;
     });
 }

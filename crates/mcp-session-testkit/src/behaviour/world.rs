@@ -83,6 +83,8 @@ struct Play {
     notifications: mpsc::UnboundedSender<Notification>,
     hooks: Arc<Mutex<HashMap<SessionId, Hook>>>,
     ended: Arc<Mutex<Vec<(SessionId, TerminateReason)>>>,
+    /// Held by every handler of a notification that hangs.
+    hanging: Arc<()>,
 }
 
 impl Handler for Play {
@@ -115,7 +117,14 @@ impl Handler for Play {
     }
 
     async fn notification(&self, notification: Notification, _: Session) {
-        assert_ne!(notification.method, "panic", "planted: the handler panics over a notification");
+        match notification.method.as_str() {
+            "panic" => panic!("planted: the handler panics over a notification"),
+            "hang" => {
+                let _hanging = Arc::clone(&self.hanging);
+                return pending().await;
+            }
+            _ => {}
+        }
         let _ = self.notifications.unbounded_send(notification); // the scenario may be over
     }
 
@@ -149,6 +158,7 @@ impl World {
             notifications: notification_sender,
             hooks: Arc::default(),
             ended: Arc::default(),
+            hanging: Arc::default(),
         };
         let runtime = bed.runtime();
         let endpoint = Endpoint::with_config(Arc::clone(&runtime), play.clone(), config);
@@ -173,6 +183,12 @@ impl World {
     /// For which sessions the hook was called, and with which reason.
     pub fn ended(&self) -> Vec<(SessionId, TerminateReason)> {
         self.play.ended.lock().unwrap().clone()
+    }
+
+    /// How many handlers of notifications hang.
+    pub fn hanging(&self) -> usize {
+        // The world and the handler hold one each.
+        Arc::strong_count(&self.play.hanging) - 2
     }
 
     /// Waits until a state is reached. Looks again every millisecond: of virtual time, in a simulation.
