@@ -68,7 +68,7 @@
 //! | S5 | every admitted request gets exactly one terminal answer, right id, right stream, before the end of body |
 //! | S7 | bodies end properly, and the HTTP server's drain waits for them |
 //! | S8 | sessions terminate in parallel, isolated; failures are logged and reported by id |
-//! | S9 | `shutdown()` resolves after the last byte was handed over; its totals are those of the start |
+//! | S9 | `shutdown()` resolves after the last byte was handed over; its totals are those of what was live when it began to drain |
 //! | S10 | repeated calls share one outcome and may only tighten it; a second signal escalates |
 //! | S11 | a client that reads nothing delays neither shutdown nor another stream |
 //! | S12 | one reason reaches the hook, the log, the events and the error's `data` |

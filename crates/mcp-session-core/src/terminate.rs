@@ -205,10 +205,14 @@ impl Task {
         self.drain_sessions();
         self.wait(|| ledger.open() == 0, |deadlines| deadlines.close).await;
 
+        self.close();
+    }
+
+    fn close(&mut self) {
         self.close_sessions();
         self.enter(ShutdownPhase::Closed);
         let took = self.entered.saturating_duration_since(self.progress.begun);
-        let report = ledger.report(self.times, took);
+        let report = self.progress.ledger.report(self.times, took);
         lock(&self.progress.state).report = Some(report);
         self.progress.changed.notify(usize::MAX);
     }
@@ -260,6 +264,15 @@ impl Task {
                 return;
             }
             select(runtime.sleep_until(at), select(tightened, progressed)).await;
+        }
+    }
+}
+
+/// A runtime that drops the task, because it ends itself, must not leave anybody waiting for the report.
+impl Drop for Task {
+    fn drop(&mut self) {
+        if self.registry.phase() != ShutdownPhase::Closed {
+            self.close();
         }
     }
 }

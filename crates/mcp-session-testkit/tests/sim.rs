@@ -409,3 +409,13 @@ fn debug_names_the_seed_and_the_counts() {
     assert!(text.contains("seed: 3") && text.contains("tasks: 1"), "{text}");
     assert_eq!(sim.seed(), 3);
 }
+
+#[test]
+fn a_shutdown_whose_runtime_ends_still_has_a_report() {
+    let (sim, other) = (SimRuntime::new(1), SimRuntime::new(2));
+    let endpoint =
+        mcp_session_core::Endpoint::new(sim.clone(), mcp_session_core::Router::new("gone", "1.0.0"));
+    let shutdown = endpoint.shutdown(mcp_session_core::ShutdownPolicy::default());
+    sim.shutdown();
+    assert!(other.block_on(shutdown.wait()).is_clean());
+}

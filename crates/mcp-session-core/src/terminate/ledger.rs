@@ -143,3 +143,40 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use super::*;
+    use crate::{
+        ClientCapabilities, Config, Json, ProtocolVersion, Router, SessionConfig, TerminateReason, hub::Hub,
+        session::Session, testing::Stopped,
+    };
+
+    #[test]
+    fn s_1_a_session_that_is_being_born_is_counted_once() {
+        let runtime = Arc::new(Stopped::default());
+        let router = Arc::new(Router::new("newborn", "1.0.0"));
+        let hub = Arc::new(Hub::new(runtime, Config::default(), router));
+        let (machine, key) = proto::Session::new(
+            hub.runtime.now(),
+            Arc::new(SessionConfig::default()),
+            1.into(),
+            Arc::new(Signal::default()),
+            ProtocolVersion::LATEST,
+            ClientCapabilities::default(),
+        );
+        let session = Session::new(SessionId::from_bits(1), Arc::clone(&hub), Weak::new(), machine);
+        // The shutdown visits it between its registration and the first look at it.
+        let ledger = Arc::new(Ledger::default());
+        session.join(&ledger, |machine, now| machine.drain(now, &crate::Schedule::default()));
+        session.with(|_, _| ());
+        assert_eq!((ledger.running(), hub.counters.stats().exchanges), (1, 1));
+        session.with(|machine, now| machine.answer(now, key, &Json::new(&())));
+        session.with(|machine, now| machine.poll_reply(now, key));
+        session.with(|machine, now| machine.close(now, TerminateReason::Shutdown));
+        let report = ledger.report(PhaseTimes::default(), Duration::ZERO);
+        assert_eq!((ledger.running(), report.exchanges.total, report.exchanges.answered), (0, 1, 1));
+    }
+}
