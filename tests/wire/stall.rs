@@ -173,3 +173,39 @@ async fn d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing() {
     let report = server.stop().await;
     assert!(report.is_clean() && report.sessions == 2, "{report}");
 }
+
+/// What has left the session may still be in the HTTP server's buffer when its client does not read: then the
+/// connection has to be dropped, and the report says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn s9_a_clean_report_means_that_the_client_has_everything() {
+    let backlog = async |pieces: usize| {
+        let server = Server::with(|setup| {
+            setup.policy.finish = SHORT;
+            setup.config.session.queue_events = 10_000;
+            setup.config.session.queue_bytes = usize::MAX;
+        })
+        .await;
+        let client = server.client().await;
+        let mut stalled = client.stall(&client.get()).await;
+        server.reach_counts(0, 1).await;
+        let piece = json!({ "level": "info", "data": "x".repeat(24_000) });
+        for _ in 0..pieces {
+            server
+                .session()
+                .notify("notifications/message", Some(&piece))
+                .await
+                .expect("the queue has space");
+        }
+        let report = server.stop().await;
+        let (_, end) = stalled.rest().await;
+        assert_eq!(report.is_clean(), end == End::LastChunk, "{pieces} pieces: {end:?}\n{report}");
+        report
+    };
+    // From what fits into the kernel's buffers to what fits nowhere.
+    let mut kinds = [0; 3];
+    for pieces in (1..40).step_by(3) {
+        let report = backlog(pieces).await;
+        kinds[if report.is_clean() { 0 } else { 1 + usize::from(report.streams.cut > 0) }] += 1;
+    }
+    assert!(kinds[0] > 0 && kinds[2] > 0, "both ends were reached: {kinds:?}");
+}

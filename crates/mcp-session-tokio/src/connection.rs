@@ -88,6 +88,9 @@ where
                     _ = closing.changed() => break,
                 }
             }
+            if begun.get().is_none() {
+                return; // half a head, or nothing: nobody is owed anything here
+            }
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         })
