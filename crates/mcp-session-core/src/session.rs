@@ -199,10 +199,11 @@ impl Session {
         self.0.hub.publish(&SessionEvent::Initialized(self.0.id));
     }
 
-    /// The one function that locks the machine: lock, call, unlock, notify. The clock is read here.
+    /// The one function that locks the machine: lock, call, unlock, notify. The clock is read here, under the lock, so
+    /// that for the machine time never goes backwards.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
-        let now = self.now();
         let mut guarded = lock(&self.0.guarded);
+        let now = self.now();
         let result = act(&mut guarded.machine, now);
         self.finish(guarded, now);
         result
@@ -210,8 +211,8 @@ impl Session {
 
     /// The deadline that the driver kept for this session has come.
     pub(crate) fn fire(&self) {
-        let now = self.now();
         let mut guarded = lock(&self.0.guarded);
+        let now = self.now();
         guarded.armed = None;
         guarded.machine.handle_timeout(now);
         self.finish(guarded, now);
@@ -219,8 +220,8 @@ impl Session {
 
     /// Takes part in a shutdown from now on, if anything of it is left.
     pub(crate) fn join<R>(&self, ledger: &Arc<Ledger>, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
-        let now = self.now();
         let mut guarded = lock(&self.0.guarded);
+        let now = self.now();
         if guarded.ledger.is_none() && !guarded.left {
             // A session that is being born has not been counted by anybody: what it has done so far is in the
             // machine, and must not be booked a second time.
