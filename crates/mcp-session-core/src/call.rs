@@ -41,8 +41,8 @@ pub(crate) enum Head {
 }
 
 impl Call {
-    /// Runs the handler: in place if it is ready at its first poll, else as a task (design: no task and no stream
-    /// for an answer that is there at once).
+    /// Runs the handler: in place if it is ready at its first poll, so that an answer that is there at once costs no
+    /// task and no stream; else as a task.
     pub(crate) async fn start(
         &self,
         hub: &Hub,

@@ -5,10 +5,10 @@ use std::{
     future::IntoFuture,
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use event_listener::{Event, EventListener};
@@ -94,6 +94,45 @@ struct Guarded {
     left: bool,
     /// The shutdown that this session takes part in.
     ledger: Option<Arc<Ledger>>,
+}
+
+/// What has become of a session since the last look: each is news once.
+struct News {
+    /// It is ending.
+    disturbed: bool,
+    /// `initialize` was answered with a result.
+    created: Option<ProtocolVersion>,
+    /// Its id is dead.
+    died: bool,
+    /// Nothing is owed to its client any more.
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy)]
+struct End {
+    reason: TerminateReason,
+    established: bool,
+    age: Duration,
+}
+
+impl Guarded {
+    fn news(&mut self, now: Instant) -> News {
+        let Self { machine, .. } = self;
+        let disturbed = self.undisturbed && machine.phase() != Phase::Running;
+        let created = !self.established && machine.is_established();
+        let died = self.alive && machine.state() == State::Terminated;
+        let closed = self.open && machine.phase() == Phase::Closed;
+        self.undisturbed &= !disturbed;
+        self.established |= created;
+        self.alive &= !died;
+        self.open &= !closed;
+        let end = closed.then(|| End {
+            reason: machine.reason().unwrap_or(TerminateReason::Error),
+            established: self.established,
+            age: now.saturating_duration_since(machine.created()),
+        });
+        News { disturbed, created: created.then(|| machine.version()), died, end }
+    }
 }
 
 impl From<Arc<Inner>> for Session {
@@ -269,39 +308,26 @@ impl Session {
         read(&lock(&self.0.guarded).machine)
     }
 
-    fn finish(&self, mut guarded: std::sync::MutexGuard<'_, Guarded>, now: Instant) {
+    /// After every call on the machine: counts under the lock, then releases it, then tells whoever has to know.
+    fn finish(&self, mut guarded: MutexGuard<'_, Guarded>, now: Instant) {
         let hub = &self.0.hub;
         let changes = guarded.machine.take_changes();
-
-        let disturbed = guarded.undisturbed && guarded.machine.phase() != Phase::Running;
-        guarded.undisturbed &= !disturbed;
-        let created = !guarded.established && guarded.machine.is_established();
-        let died = guarded.alive && guarded.machine.state() == State::Terminated;
-        let closed = guarded.open && guarded.machine.phase() == Phase::Closed;
-        guarded.established |= created;
-        let established = guarded.established;
-        guarded.alive &= !died;
-        guarded.open &= !closed;
+        let news = guarded.news(now);
         // A session that is closed has nothing to wait for; one that is not may have something sooner than known.
         let deadline = if guarded.open { guarded.machine.next_timeout() } else { None };
         let sooner = deadline != guarded.armed && hub.timers.set(&self.0, guarded.armed, deadline);
         guarded.armed = deadline;
         let gone = guarded.left && guarded.machine.state() == State::Terminated;
         let ledger = guarded.ledger.clone();
-        let version = guarded.machine.version();
-        let end = closed.then(|| End {
-            reason: guarded.machine.reason().unwrap_or(TerminateReason::Error),
-            established: guarded.machine.is_established(),
-            age: now.saturating_duration_since(guarded.machine.created()),
-        });
         let unread = changes.tally.streams_cut + changes.tally.forced > 0;
-        // Counted under the lock: whoever sees what happened, sees it counted.
-        if created {
+
+        // Under the lock: whoever sees what happened, sees it counted.
+        if news.created.is_some() {
             hub.counters.sessions_created.fetch_add(1, Relaxed);
         }
-        if died {
+        if news.died {
             hub.counters.sessions.fetch_sub(1, Relaxed);
-            hub.counters.sessions_terminated.fetch_add(u64::from(established), Relaxed);
+            hub.counters.sessions_terminated.fetch_add(u64::from(guarded.established), Relaxed);
         }
         hub.counters.add(&changes.tally);
         if let Some(ledger) = &ledger {
@@ -315,10 +341,10 @@ impl Session {
         if sooner {
             hub.timers.notify();
         }
-        if disturbed || closed {
+        if news.disturbed || news.end.is_some() {
             self.0.changed.notify(usize::MAX);
         }
-        if created {
+        if let Some(version) = news.created {
             trace::session_created(&self.0.id, version);
             hub.publish(&SessionEvent::Created(self.0.id));
         }
@@ -332,7 +358,7 @@ impl Session {
         if gone {
             self.unregister();
         }
-        if let Some(end) = end {
+        if let Some(end) = news.end {
             self.ended(end, ledger.as_deref());
         }
     }
@@ -399,13 +425,6 @@ impl Session {
             }
         }
     }
-}
-
-#[derive(Clone, Copy)]
-struct End {
-    reason: TerminateReason,
-    established: bool,
-    age: std::time::Duration,
 }
 
 impl fmt::Debug for Session {
