@@ -9,13 +9,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    ClientCapabilities, Config, EventStream, Handler, InitializeRequest, Json, Message, Notification,
-    Outgoing, ProtocolVersion, ReplyBody, RequestContext, RequestId, RpcError, Runtime, Session,
-    SessionManager, Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats,
+    Config, EventStream, Handler, InitializeRequest, Json, Message, Notification, Outgoing, ReplyBody,
+    RequestContext, RequestId, RpcError, Runtime, Session, SessionManager, Shutdown, ShutdownPhase,
+    ShutdownPolicy, ShutdownReport, Stats,
     call::{Call, Head},
     driver,
     error::Rejection,
     hub::Hub,
+    initialize,
     manager::Registry,
     proto::{self, Input, Phase, Verdict},
     security,
@@ -59,41 +60,6 @@ const ALLOW_POST: &str = "POST";
 #[derive(Clone)]
 pub struct Endpoint {
     registry: Arc<Registry>,
-}
-
-/// The params of `initialize`, as far as the session has to know them.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct InitializeParams<'a> {
-    protocol_version: String,
-    #[serde(borrow)]
-    capabilities: Capabilities<'a>,
-    client_info: ClientInfo,
-}
-
-#[derive(Deserialize)]
-struct Capabilities<'a> {
-    #[serde(borrow, default)]
-    sampling: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    elicitation: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    roots: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[allow(dead_code, reason = "decoded to be checked: both are required")]
-struct ClientInfo {
-    name: String,
-    version: String,
-}
-
-/// The same params, for the handler.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawInitializeParams {
-    capabilities: Box<RawValue>,
-    client_info: Box<RawValue>,
 }
 
 #[derive(Deserialize, Default)]
@@ -289,7 +255,7 @@ impl Endpoint {
         let params = request.params.clone().ok_or_else(|| {
             Rejection::InvalidInitialize(RpcError::invalid_params("`initialize` needs `params`"))
         });
-        let (version, capabilities, raw) = read_initialize(&params?)?;
+        let (version, capabilities, raw) = initialize::read(&params?)?;
         let initialize = InitializeRequest {
             protocol_version: version,
             capabilities: raw.capabilities.into(),
@@ -406,27 +372,6 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint").field("stats", &self.stats()).finish_non_exhaustive()
     }
-}
-
-fn read_initialize(
-    params: &Json,
-) -> Result<(ProtocolVersion, ClientCapabilities, RawInitializeParams), Rejection> {
-    let invalid = |error: RpcError| Rejection::InvalidInitialize(error);
-    let checked: InitializeParams<'_> = params.borrow().map_err(invalid)?;
-    let raw: RawInitializeParams = params.parse().map_err(invalid)?;
-    for (name, value) in [("capabilities", &raw.capabilities), ("clientInfo", &raw.client_info)] {
-        if !value.get().starts_with('{') {
-            return Err(invalid(RpcError::invalid_params(format!("`{name}` must be an object"))));
-        }
-    }
-    let capabilities = ClientCapabilities {
-        sampling: checked.capabilities.sampling.is_some(),
-        elicitation: checked.capabilities.elicitation.is_some(),
-        roots: checked.capabilities.roots.is_some(),
-    };
-    let ClientInfo { .. } = checked.client_info;
-    let version = ProtocolVersion::negotiate(&checked.protocol_version);
-    Ok((version, capabilities, raw))
 }
 
 /// A request of a revision without sessions, by its envelope or by its header (G-40).

@@ -92,6 +92,7 @@ mod endpoint;
 mod error;
 mod handler;
 mod hub;
+mod initialize;
 mod manager;
 pub mod proto;
 mod router;
