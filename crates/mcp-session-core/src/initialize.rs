@@ -12,6 +12,7 @@ struct InitializeParams<'a> {
     protocol_version: String,
     #[serde(borrow)]
     capabilities: Capabilities<'a>,
+    #[allow(dead_code, reason = "decoded to be checked")]
     client_info: ClientInfo,
 }
 
@@ -26,7 +27,7 @@ struct Capabilities<'a> {
 }
 
 #[derive(Deserialize)]
-#[allow(dead_code, reason = "decoded to be checked: both are required")]
+#[allow(dead_code, reason = "decoded to be checked")]
 struct ClientInfo {
     name: String,
     version: String,
