@@ -1,7 +1,7 @@
 //! Run with `cargo run --example everything -- --bind 127.0.0.1:8000`, stop with Ctrl-C.
 //!
 //! The server for trying things out: every feature of MCP with canned answers, and tools that take their time or
-//! never end. It is what the conformance suite, the client SDKs and the container talk to.
+//! never end. It is what `cargo xtask interop` drives with real clients.
 
 mod args;
 mod fixtures;

@@ -58,7 +58,7 @@ impl fmt::Display for Table {
         if self.is_clean() {
             return f.write_str("nothing was lost");
         }
-        f.write_str("LOST")?;
+        f.write_str("LOST, or ended with an error")?;
         self.lost.iter().try_for_each(|what| write!(f, "\n  {what}"))
     }
 }

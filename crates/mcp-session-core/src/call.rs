@@ -94,6 +94,9 @@ impl Work {
         let Some(handler) = &mut self.handler else { return Poll::Ready(()) };
         let answer = match catch_unwind(AssertUnwindSafe(|| handler.poll_unpin(cx))) {
             Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(Ok(result))) if !result.is_object() => {
+                Err(RpcError::internal("the handler's result is not an object"))
+            }
             Ok(Poll::Ready(answer)) => answer,
             Err(_) => {
                 trace::handler_panicked(&self.method);

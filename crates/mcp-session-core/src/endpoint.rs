@@ -33,7 +33,8 @@ const ALLOW_POST: &str = "POST";
 /// The front door of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
 ///
 /// Cheap to clone. When the last clone, [`SessionManager`] and [`Shutdown`] are dropped without a shutdown, whatever
-/// is still open is cut. A handler must not hold one of them: they hold the handler.
+/// is still open is cut. A handler must not hold one of them, because they hold the
+/// handler: a task beside it, which ends with the server, can broadcast.
 ///
 /// Every request passes the same checks in the same order, and the first failure is the answer (B-44): `Host` and
 /// `Origin`, method, authentication, `Accept` and `Content-Type`, body size, JSON, message shape, era, session,

@@ -59,8 +59,8 @@ impl Rejection {
         use ErrorCode as C;
         use StatusCode as S;
         match self {
-            Self::ForbiddenHost          => (S::FORBIDDEN, C::INVALID_REQUEST, "this host name is not allowed here".into()),
-            Self::ForbiddenOrigin        => (S::FORBIDDEN, C::INVALID_REQUEST, "this origin is not allowed here".into()),
+            Self::ForbiddenHost          => (S::FORBIDDEN, C::INVALID_REQUEST, "this host name is not allowed here: the server lists those that are".into()),
+            Self::ForbiddenOrigin        => (S::FORBIDDEN, C::INVALID_REQUEST, "this origin is not allowed here: the server lists those that are".into()),
             Self::MethodNotAllowed(_)    => (S::METHOD_NOT_ALLOWED, C::INVALID_REQUEST, "the endpoint does not offer this method".into()),
             Self::Auth(AuthError::Unauthorized(_)) => (S::UNAUTHORIZED, C::INVALID_REQUEST, "a valid credential is required".into()),
             Self::Auth(AuthError::Forbidden) => (S::FORBIDDEN, C::INVALID_REQUEST, "the credential does not allow this".into()),

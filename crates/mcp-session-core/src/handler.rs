@@ -20,7 +20,7 @@ use crate::{
     Session, SessionId, TerminateReason,
     call::Call,
     proto::{OutboundId, Phase, after},
-    session::notification,
+    session::{notification, object},
 };
 
 /// What a client opens a session with (C-02).
@@ -119,7 +119,8 @@ pub trait Handler: Send + Sync + 'static {
         request: InitializeRequest,
     ) -> impl Future<Output = Result<InitializeResult, RpcError>> + Send;
 
-    /// A client's request, other than `initialize` and `ping`. The result has to be an object.
+    /// A client's request, other than `initialize` and `ping`. The result has to be an object; anything else becomes
+    /// -32603.
     fn request(&self, cx: RequestContext) -> impl Future<Output = Result<Json, RpcError>> + Send;
 
     /// A client's notification, other than `initialized` and `cancelled`. Ignored by default. It may take its time, as
@@ -131,7 +132,8 @@ pub trait Handler: Send + Sync + 'static {
 
     /// The hook: a session has ended, nothing is owed to its client any more, and this is why (S12). Called once for
     /// each session whose `initialize` succeeded, as a task of its own. A shutdown waits for it, within its ceiling
-    /// (S8). A handler that ignored its cancellation may still be about to be dropped.
+    /// (S8). A handler that ignored its cancellation may still be about to be dropped, and during a shutdown the
+    /// session's [`state`](Session::state) is `Draining` still: its id answers 503 until everything is over (S2).
     fn terminated(&self, session: Session, reason: TerminateReason) -> impl Future<Output = ()> + Send {
         let _ = (session, reason);
         async {}
@@ -172,6 +174,25 @@ impl<H: Handler> ErasedHandler for H {
 
 /// One request at work: what it asks, who asks it, and the way back. Cheap to clone, for parts of the work that
 /// go on by themselves.
+///
+/// ```
+/// use std::time::Duration;
+/// use futures::{FutureExt, select_biased};
+/// use mcp_session_core::{RequestContext, RpcError};
+/// use serde_json::{Value, json};
+///
+/// async fn work(cx: RequestContext) -> Result<Value, RpcError> {
+///     let params: Value = cx.params()?; // -32602 if they are not what they should be
+///     cx.progress(0.5, Some(1.0), Some("asking")).await?;
+///     let mut asked = Box::pin(cx.request("roots/list", None::<&()>, Duration::from_secs(60))).fuse();
+///     let mut cancelled = Box::pin(cx.cancelled()).fuse();
+///     select_biased! {
+///         roots = asked => Ok(json!({ "of": params, "roots": roots? })),
+///         why = cancelled => Err(why.into()),
+///     }
+/// }
+/// # let _ = work;
+/// ```
 #[derive(Clone)]
 pub struct RequestContext(Arc<Inner>);
 
@@ -262,7 +283,7 @@ impl RequestContext {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`]: the request has its answer.
+    /// [`SendError::Closed`]: the request has its answer. [`SendError::Invalid`]: the params are no JSON object.
     ///
     /// # Cancel safety
     ///
@@ -327,7 +348,7 @@ impl RequestContext {
         params: Option<&P>,
         timeout: Duration,
     ) -> Result<Json, RequestError> {
-        let params = params.map(Json::new).transpose().map_err(|_: RpcError| SendError::Invalid)?;
+        let params = object(params)?;
         let Call { session, key, signal } = &self.0.call;
         let deadline = after(session.now(), timeout);
         let mut sending = Box::pin(session.send_with(|machine, now| {
@@ -352,7 +373,7 @@ impl RequestContext {
             .await
     }
 
-    /// Waits until the handler should stop, and says why. After [`CancelReason::Terminated`] there is a little
+    /// Waits until the handler should stop, and says why. A handler that stops answers `Err(reason.into())`. After [`CancelReason::Terminated`] there is a little
     /// time left to answer; otherwise nobody waits for the answer.
     ///
     /// # Cancel safety
@@ -369,8 +390,8 @@ impl RequestContext {
         }
     }
 
-    /// Whether the handler should stop, without waiting.
-    pub fn is_cancelled(&self) -> Option<CancelReason> {
+    /// Why the handler should stop, if it should: [`RequestContext::cancelled`] without waiting.
+    pub fn cancel_reason(&self) -> Option<CancelReason> {
         self.cancelled().now_or_never()
     }
 

@@ -9,7 +9,8 @@ use std::{
 };
 
 use crate::{
-    Config, Runtime, SessionConfig, SessionEvent, Stats, driver::Timers, handler::ErasedHandler, proto::Tally,
+    Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, driver::Timers,
+    handler::ErasedHandler, proto::Tally,
 };
 
 /// What all sessions of an endpoint share.
@@ -36,7 +37,7 @@ impl Hub {
         }
     }
 
-    pub(crate) fn subscribe(&self, capacity: usize) -> async_channel::Receiver<SessionEvent> {
+    pub(crate) fn subscribe(&self, capacity: usize) -> SessionEvents {
         let (sender, receiver) = async_channel::bounded(capacity.max(1));
         lock(&self.listeners).push(sender);
         receiver

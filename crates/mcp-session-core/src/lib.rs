@@ -75,7 +75,7 @@
 //! | S14 | a POST half parsed, a handler's output after the end: each gets a definite end |
 //! | S15 | phase and counts can be seen at any moment |
 //!
-//! Each has a test of that name, which runs on every runtime. Letters with numbers elsewhere in these docs
+//! Each has a test of that name, which runs on every runtime; S6 and S13, about replay and stores, are to come. Letters with numbers elsewhere in these docs
 //! (`B-44`, `D-12`) name the requirements of the MCP specification, by the section of our list of them: A framing,
 //! B HTTP, C lifecycle, D streams, E sessions, F cancellation and requests to the client, G revision 2026-07-28.
 //!
@@ -111,17 +111,18 @@ pub use config::Config;
 pub use endpoint::Endpoint;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
 pub use manager::SessionManager;
+#[doc(inline)]
 pub use proto::{
     CancelReason, ClientCapabilities, ErrorCode, InvalidSessionId, Json, Notification, ProtocolVersion,
     Request, RequestError, RequestId, ResponseMode, RpcError, Schedule, SecondStream, SendError,
-    SessionConfig, SessionId, TerminateReason,
+    SessionConfig, SessionId, State as SessionState, TerminateReason,
 };
 use proto::{Message, Outgoing, ParseError, Refusal, Status};
 pub use router::Router;
 pub use runtime::{BoxFuture, Runtime};
 pub use security::{AllowedHosts, AllowedOrigins, AuthError, Authenticate, InvalidEntry};
 pub use session::{Session, Termination};
-pub use stats::{SessionEvent, Stats};
+pub use stats::{SessionEvent, SessionEvents, Stats};
 pub use stream::{EventStream, ReplyBody, StreamCut};
 pub use terminate::{
     ExchangeTotals, Failure, PhaseTimes, Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport,

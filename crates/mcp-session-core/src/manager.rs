@@ -12,7 +12,7 @@ use std::{
 use event_listener::Event;
 
 use crate::{
-    ClientCapabilities, ProtocolVersion, RequestId, SessionEvent, SessionId, Shutdown, ShutdownPhase,
+    ClientCapabilities, ProtocolVersion, RequestId, SessionEvents, SessionId, Shutdown, ShutdownPhase,
     ShutdownPolicy, Stats, TerminateReason,
     error::Rejection,
     hub::{Hub, lock},
@@ -173,8 +173,8 @@ impl SessionManager {
     }
 
     /// What happens to sessions from now on. A subscriber that is `capacity` events behind misses the next ones: a
-    /// slow observer never slows a session.
-    pub fn events(&self, capacity: usize) -> async_channel::Receiver<SessionEvent> {
+    /// slow observer never slows a session. A capacity of 0 counts as 1.
+    pub fn events(&self, capacity: usize) -> SessionEvents {
         self.0.hub.subscribe(capacity)
     }
 

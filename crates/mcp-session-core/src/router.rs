@@ -62,7 +62,8 @@ impl Router {
         self
     }
 
-    /// Answers requests of this method. The result has to serialize as an object. A second function for the same
+    /// Answers requests of this method. The result has to serialize as an object, else the
+    /// answer is -32603. A second function for the same
     /// method replaces the first.
     #[must_use]
     pub fn request<F, Fut, R>(mut self, method: &str, answer: F) -> Self

@@ -16,8 +16,7 @@ use futures::{FutureExt, future::BoxFuture, task::AtomicWaker};
 use serde::Serialize;
 
 use crate::{
-    ClientCapabilities, Json, Outgoing, ProtocolVersion, RpcError, SendError, SessionEvent, SessionId,
-    TerminateReason,
+    ClientCapabilities, Json, Outgoing, ProtocolVersion, SendError, SessionEvent, SessionId, TerminateReason,
     hub::{Hub, lock},
     manager::Registry,
     proto::{self, Changes, Phase, Refusal, State, Wake, encode_event},
@@ -191,7 +190,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] if the session is ending.
+    /// [`SendError::Closed`] if the session is ending, [`SendError::Invalid`] if the params are no JSON object.
     ///
     /// # Cancel safety
     ///
@@ -213,7 +212,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`] if the queue is full, [`SendError::Closed`] if the session is ending.
+    /// [`SendError::Full`] if the queue is full; else as [`Session::notify`].
     pub fn try_notify<P: Serialize + ?Sized>(
         &self,
         method: &str,
@@ -485,6 +484,14 @@ pub(crate) fn notification<P: Serialize + ?Sized>(
     method: &str,
     params: Option<&P>,
 ) -> Result<bytes::Bytes, SendError> {
-    let params = params.map(Json::new).transpose().map_err(|_: RpcError| SendError::Invalid)?;
+    let params = object(params)?;
     Ok(encode_event(None, &Outgoing::Notification { method, params: params.as_ref() }))
+}
+
+/// Params have to be an object.
+pub(crate) fn object<P: Serialize + ?Sized>(params: Option<&P>) -> Result<Option<Json>, SendError> {
+    match params.map(Json::new).transpose() {
+        Ok(params) if params.as_ref().is_none_or(Json::is_object) => Ok(params),
+        Ok(_) | Err(_) => Err(SendError::Invalid),
+    }
 }

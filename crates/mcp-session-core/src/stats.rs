@@ -36,6 +36,9 @@ pub struct Stats {
     pub streams_cut: u64,
 }
 
+/// Where [`SessionEvent`]s arrive: a stream, and an async channel's receiver. It ends when the endpoint is gone.
+pub type SessionEvents = async_channel::Receiver<SessionEvent>;
+
 /// What happens to sessions, for the application: see [`SessionManager::events`](crate::SessionManager::events).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -44,6 +47,6 @@ pub enum SessionEvent {
     Created(SessionId),
     /// `notifications/initialized` has arrived.
     Initialized(SessionId),
-    /// The session has ended, for this reason.
+    /// The session has ended, for this reason. Told before the hook is called.
     Terminated(SessionId, TerminateReason),
 }

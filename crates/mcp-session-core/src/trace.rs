@@ -36,7 +36,13 @@ pub(crate) fn session_failed(session: &SessionId, why: &str) {
 
 pub(crate) fn rejected(status: http::StatusCode, why: &RpcError) {
     #[cfg(feature = "tracing")]
-    tracing::debug!(target: TARGET, status = status.as_u16(), error = %why, "request rejected");
+    match status {
+        // A public server that has not listed its own name refuses everybody: its operator has to see that.
+        http::StatusCode::FORBIDDEN => {
+            tracing::info!(target: TARGET, status = 403, error = %why, "request rejected");
+        }
+        _ => tracing::debug!(target: TARGET, status = status.as_u16(), error = %why, "request rejected"),
+    }
 }
 
 /// How a handler's work on an exchange ended.

@@ -41,7 +41,7 @@ macro_rules! behaviour_suite {
                     c_10_half_open_sessions_expire, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers, s_12_one_reason_everywhere,
                     dropping_the_endpoint_cuts_what_is_open;
                 messages: answers_at_once_are_json, d_02_progress_then_answer_then_end,
-                    silence_becomes_a_stream, d_14_response_modes, a_panic_answers_and_the_session_lives_on, a_07_duplicate_ids,
+                    silence_becomes_a_stream, d_14_response_modes, a_03_only_objects_leave, a_panic_answers_and_the_session_lives_on, a_07_duplicate_ids,
                     a_08_ids_keep_their_type, a_17_params_arrive_byte_for_byte, a_18_unknown_methods,
                     f_02_f_08_cancelled_requests, f_33_a_handler_that_ignores_its_cancellation_is_dropped,
                     d_12_a_client_that_leaves_does_not_cancel, f_21_requests_to_the_client,

@@ -162,6 +162,7 @@ impl Serve {
 }
 
 impl IntoFuture for Serve {
+    /// Always `Ok` so far: the error is kept for what may fail before the first connection.
     type Output = io::Result<ShutdownReport>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 

@@ -13,7 +13,8 @@ use mcp_session_core::{BoxFuture, Endpoint, ReplyBody};
 /// An [`Endpoint`] as a [`hyper::service::Service`] and a [`tower_service::Service`]. It never fails: every
 /// error is a response.
 ///
-/// It serves whatever path it is asked for, so mount it where it belongs:
+/// It serves whatever path it is asked for, so route it where it belongs, and give the app to
+/// [`serve`](crate::serve()) `(listener, endpoint).with_service(app)`: that is where a graceful stop comes from.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -22,7 +23,7 @@ use mcp_session_core::{BoxFuture, Endpoint, ReplyBody};
 /// use mcp_session_tokio::{McpService, TokioRuntime};
 ///
 /// let endpoint = Endpoint::new(TokioRuntime::current(), Router::new("greeter", "0.1.0"));
-/// let app: axum::Router = axum::Router::new().nest_service("/mcp", McpService::new(endpoint));
+/// let app: axum::Router = axum::Router::new().route_service("/mcp", McpService::new(endpoint));
 /// # let _ = app;
 /// # }
 /// ```

@@ -1,6 +1,6 @@
 //! [`Exchange`]: one client request and its one answer.
 
-use std::time::Instant;
+use std::{fmt, time::Instant};
 
 use bytes::Bytes;
 
@@ -29,6 +29,18 @@ pub enum CancelReason {
     Terminated(TerminateReason),
     /// The request has its answer: what still works on it works for nobody.
     Answered,
+}
+
+impl fmt::Display for CancelReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(Some(reason)) => write!(f, "cancelled by the client: {reason}"),
+            Self::Client(None) => f.write_str("cancelled by the client"),
+            Self::Disconnected => f.write_str("the client went away"),
+            Self::Terminated(reason) => write!(f, "the session is ending: {reason}"),
+            Self::Answered => f.write_str("the request has its answer"),
+        }
+    }
 }
 
 /// What a handler that was told to stop may answer with.

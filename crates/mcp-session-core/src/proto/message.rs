@@ -97,6 +97,11 @@ impl Json {
         serde_json::from_slice(&self.0).map_err(|error| RpcError::invalid_params(error.to_string()))
     }
 
+    /// Whether it is an object.
+    pub fn is_object(&self) -> bool {
+        self.0.trim_ascii_start().starts_with(b"{")
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         // Every constructor has seen it pass a JSON parser, which checks UTF-8.

@@ -39,8 +39,8 @@ pub enum SendError {
     /// There is no stream, or it has ended.
     #[error("there is no open stream to the client")]
     Closed,
-    /// The params cannot be JSON.
-    #[error("the params cannot be written as JSON")]
+    /// The params are not a JSON object, or cannot be JSON at all.
+    #[error("the params are not a JSON object")]
     Invalid,
 }
 

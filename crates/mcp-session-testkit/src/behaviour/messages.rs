@@ -114,6 +114,22 @@ pub fn d_14_response_modes(bed: &impl TestBed) {
     });
 }
 
+/// A result that is no object, and params that are none, do not reach the client.
+pub fn a_03_only_objects_leave(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        assert_eq!(work.cx.notify("notifications/x", Some(&json!([1]))).await, Err(SendError::Invalid));
+        let asked = work.cx.request("roots/list", Some("params"), NEVER).await;
+        assert_eq!(asked, Err(RequestError::Send(SendError::Invalid)));
+        assert_eq!(client.session().try_notify("notifications/x", Some(&7)), Err(SendError::Invalid));
+        work.finish(json!(["no", "object"]));
+        assert_eq!(running.head().await.answer().await["error"]["code"], -32603);
+    });
+}
+
 /// A handler that panics answers -32603 with the id; the session and its other calls go on.
 pub fn a_panic_answers_and_the_session_lives_on(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});
@@ -216,7 +232,7 @@ pub fn f_02_f_08_cancelled_requests(bed: &impl TestBed) {
         }
         let stranger = world.client().await; // F-09: only inside its own session
         assert_eq!(stranger.post(&cancel(1)).await.status, 202);
-        assert_eq!(json_work.cx.is_cancelled(), None);
+        assert_eq!(json_work.cx.cancel_reason(), None);
 
         assert_eq!(client.post(&cancel(1)).await.status, 202);
         assert_eq!(client.post(&cancel("s")).await.status, 202);
@@ -258,7 +274,7 @@ pub fn d_12_a_client_that_leaves_does_not_cancel(bed: &impl TestBed) {
         for _ in 0..1_000 {
             work.cx.notify("notifications/message", None::<&()>).await.unwrap(); // nobody is there to make it wait
         }
-        assert_eq!(work.cx.is_cancelled(), None);
+        assert_eq!(work.cx.cancel_reason(), None);
         assert_eq!(world.endpoint.stats().exchanges, 1);
         work.finish(json!({}));
         world.until(|world| world.endpoint.stats().exchanges == 0).await;
