@@ -1,19 +1,22 @@
 //! [`Session`]: a container of exchanges and streams with a lifecycle.
 
+mod asking;
+mod ending;
+mod expiry;
+
 use std::{
     collections::{BTreeMap, HashMap},
     mem,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
 
 use super::{
-    CancelReason, Changes, Era, Exchange, Input, Json, Next, OutboundId, Outgoing, Phase, ProtocolVersion,
-    Refusal, Reply, RequestError, RequestId, Response, RpcError, Schedule, SecondStream, SessionConfig,
-    State, Status, Stream, TerminateReason, Timer, Verdict, Wake, encode_event, ending::Ending,
-    event::HEARTBEAT, outbound::Outbound, timer::after,
+    CancelReason, Changes, Era, Exchange, Input, Json, Next, Phase, ProtocolVersion, Refusal, Reply,
+    RequestError, RequestId, RpcError, SecondStream, SessionConfig, State, Status, Stream, TerminateReason,
+    Timer, Verdict, ending::Ending, event::HEARTBEAT, outbound::Outbound, timer::after,
 };
 
 /// Names an exchange within its session.
@@ -259,25 +262,6 @@ impl<T: Clone> Session<T> {
         Ok(())
     }
 
-    /// A reply of the client. One that nobody waits for is dropped (B-19).
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal`], by state (C.2).
-    pub fn handle_response(&mut self, now: Instant, response: Response) -> Result<(), Refusal> {
-        if self.handle_input(now, Input::Response)? == Verdict::Accept {
-            // Ours are small integers: any other id was never sent.
-            let id = match response.id {
-                Some(RequestId::Integer(id)) => u64::try_from(id).ok(),
-                Some(RequestId::String(_)) | None => None,
-            };
-            if let Some(id) = id {
-                self.resolve_outbound(id, response.outcome.map_err(RequestError::Client));
-            }
-        }
-        Ok(())
-    }
-
     /// GET: opens the standalone stream.
     ///
     /// # Errors
@@ -356,28 +340,6 @@ impl<T: Clone> Session<T> {
         self.advance(now);
     }
 
-    /// Time has passed: heartbeats, expiry, timeouts, phases.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if !self.timer.is_due(now) {
-            return;
-        }
-        self.fail_outbound(now, &RequestError::TimedOut, |_, deadline| deadline <= now);
-        if let Some((_, stream)) = &mut self.standalone {
-            if stream.handle_silence(now, &self.config, &mut self.changes) {
-                self.active = now;
-            }
-        }
-        for exchange in self.exchanges.values_mut() {
-            exchange.handle_timeout(now, &self.config, &mut self.changes);
-        }
-        if let Some(reason) = self.expired(now) {
-            self.terminate(now, reason);
-        }
-        self.advance(now);
-        let deadlines = self.deadlines();
-        self.timer.rearm(deadlines);
-    }
-
     // What the application wants.
 
     /// The handler's answer to a request. That of `initialize` decides over the session: with a result it awaits
@@ -409,7 +371,7 @@ impl<T: Clone> Session<T> {
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`]: wait for [`Wake::Handler`]. [`SendError::Closed`]: the exchange has its answer.
+    /// [`SendError::Full`]: wait for [`Wake::Handler`](super::Wake::Handler). [`SendError::Closed`]: the exchange has its answer.
     pub fn notify(&mut self, now: Instant, key: ExchangeKey, event: &Bytes) -> Result<(), SendError> {
         let headless = key == self.initialize;
         self.with_exchange(now, key, |exchange, config, out| {
@@ -440,7 +402,7 @@ impl<T: Clone> Session<T> {
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`]: wait for [`Wake::Handler`]. [`SendError::Closed`]: the session is ending.
+    /// [`SendError::Full`]: wait for [`Wake::Handler`](super::Wake::Handler). [`SendError::Closed`]: the session is ending.
     pub fn notify_standalone(&mut self, now: Instant, event: &Bytes) -> Result<(), SendError> {
         if self.ending.is_some() {
             return Err(SendError::Closed);
@@ -456,94 +418,6 @@ impl<T: Clone> Session<T> {
     /// What finds the waiters of the standalone stream.
     pub fn standalone_tag(&self) -> Option<&T> {
         self.standalone.as_ref().map(|(_, stream)| stream.tag())
-    }
-
-    /// Sends a request to the client on the reply of a running exchange (F-22).
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`]; nothing was sent then. [`SendError::Full`]: wait for [`Wake::Handler`].
-    pub fn request(
-        &mut self,
-        now: Instant,
-        key: ExchangeKey,
-        method: &str,
-        params: Option<&Json>,
-        timeout: Duration,
-    ) -> Result<OutboundId, RequestError> {
-        self.advance(now); // with a late timer, sending would: too late for this request to fail with the others
-        if let Some(ending) = self.ending.filter(|ending| ending.phase >= Phase::Cancelling) {
-            return Err(RequestError::Terminated(ending.reason));
-        }
-        if key == self.initialize || (!self.initialized && method != "ping") {
-            return Err(RequestError::NotInitialized);
-        }
-        if !self.capabilities.allow(method) {
-            return Err(RequestError::Undeclared(method.to_owned()));
-        }
-        if !self.exchanges.get(&key).is_some_and(Exchange::can_send) {
-            return Err(SendError::Closed.into());
-        }
-        let event = encode_event(None, &Outgoing::Request { id: self.outbound.next_id(), method, params });
-        self.notify(now, key, &event)?;
-        let deadline = after(now, timeout);
-        self.timer.arm(deadline);
-        Ok(self.outbound.insert(key, deadline))
-    }
-
-    /// Nobody waits for the reply any more: the client is told to stop.
-    pub fn abandon_request(&mut self, now: Instant, id: OutboundId) {
-        if let Some(key) = self.outbound.remove(id) {
-            self.tell_cancelled(now, key, id.0, "the server does not wait for it any more");
-        }
-    }
-
-    /// Terminates the session: from this moment its id is dead (E-11, F-28). What runs is told to stop and gets
-    /// the budgets of [`SessionConfig::terminate`]. Returns whether it was this call that did it.
-    pub fn terminate(&mut self, now: Instant, reason: TerminateReason) -> bool {
-        if self.state == State::Terminated {
-            return false;
-        }
-        self.state = State::Terminated;
-        let schedule = self.config.terminate;
-        match &mut self.ending {
-            // It was draining for a shutdown, and the client was faster. The first reason stands (S12).
-            Some(ending) => {
-                ending.tighten(now, &schedule);
-                if ending.phase == Phase::Finishing {
-                    ending.finish_early(now);
-                }
-            }
-            None => self.begin(now, reason, &schedule),
-        }
-        self.advance(now);
-        true
-    }
-
-    /// Lets the session end for a shutdown: what runs may go on for the time that `schedule` gives, while the id
-    /// stays known. On a session that is ending already, the tighter deadlines hold.
-    pub fn drain(&mut self, now: Instant, schedule: &Schedule) {
-        match &mut self.ending {
-            Some(ending) => ending.tighten(now, schedule),
-            None => {
-                if self.state != State::Terminated {
-                    self.state = State::Draining;
-                }
-                self.begin(now, TerminateReason::Shutdown, schedule);
-            }
-        }
-        self.advance(now);
-    }
-
-    /// Ends what is left, by force.
-    pub fn close(&mut self, now: Instant, reason: TerminateReason) {
-        self.state = State::Terminated;
-        let at_once = Schedule { drain: Duration::ZERO, cancel: Duration::ZERO, finish: Duration::ZERO };
-        match &mut self.ending {
-            Some(ending) => ending.tighten(now, &at_once),
-            None => self.begin(now, reason, &at_once),
-        }
-        self.advance(now);
     }
 
     // What to do next.
@@ -568,22 +442,12 @@ impl<T: Clone> Session<T> {
         next
     }
 
-    /// The client's reply; `None` if it is not there yet: wait for [`Wake::Handler`].
-    pub fn poll_outbound(&mut self, id: OutboundId) -> Option<Result<Json, RequestError>> {
-        self.outbound.poll(id)
-    }
-
     /// What the handler of this exchange has to know. One that is over is abandoned.
     pub fn poll_status(&self, key: ExchangeKey) -> Status {
         match self.exchanges.get(&key) {
             Some(exchange) => exchange.status(),
             None => Status { cancelled: None, abandoned: true },
         }
-    }
-
-    /// When [`Session::handle_timeout`] wants to be called, if ever.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        self.timer.deadline()
     }
 
     /// Whom to wake and what to count after the calls so far.
@@ -627,159 +491,6 @@ impl<T: Clone> Session<T> {
         }
         self.advance(now);
         Some(result)
-    }
-
-    fn begin(&mut self, now: Instant, reason: TerminateReason, schedule: &Schedule) {
-        self.ending = Some(Ending::new(now, reason, schedule));
-        // Standalone streams carry nothing that is owed: they end first (S4).
-        if let Some((_, stream)) = &mut self.standalone {
-            stream.end(&mut self.changes);
-        }
-        for exchange in self.exchanges.values().filter(|exchange| exchange.is_running()) {
-            self.changes.wake(Wake::Handler(exchange.tag().clone()));
-        }
-    }
-
-    /// Moves the ending through its phases, as far as it can go now.
-    fn advance(&mut self, now: Instant) {
-        while let Some(ending) = self.ending {
-            let next = match ending.phase {
-                Phase::Running | Phase::Draining if self.running.is_empty() => Phase::Finishing,
-                Phase::Running | Phase::Draining if ending.cancel_at <= now => {
-                    self.fail_outbound(now, &RequestError::Terminated(ending.reason), |_, _| true);
-                    for exchange in self.exchanges.values_mut() {
-                        exchange.interrupt(ending.reason, &mut self.changes);
-                    }
-                    Phase::Cancelling
-                }
-                Phase::Cancelling if self.running.is_empty() => Phase::Finishing,
-                Phase::Cancelling if ending.finish_at <= now => {
-                    for exchange in self.exchanges.values_mut() {
-                        exchange.synthesize(now, ending.reason, &mut self.changes);
-                    }
-                    self.running.clear();
-                    self.forget_exchanges();
-                    Phase::Finishing
-                }
-                Phase::Finishing if self.is_delivered() || ending.close_at <= now => {
-                    for exchange in self.exchanges.values_mut() {
-                        exchange.close(now, ending.reason, &mut self.changes);
-                    }
-                    if let Some((_, stream)) = &mut self.standalone {
-                        stream.cut(&mut self.changes);
-                    }
-                    self.forget_exchanges();
-                    Phase::Closed
-                }
-                Phase::Running | Phase::Draining | Phase::Cancelling | Phase::Finishing => {
-                    if let Some(deadline) = ending.deadline() {
-                        self.timer.arm(deadline);
-                    }
-                    return;
-                }
-                Phase::Closed => return,
-            };
-            let mut ending = ending;
-            ending.phase = next;
-            // In a shutdown, a reader may take its time for as long as other sessions still work.
-            if next == Phase::Finishing && self.state == State::Terminated {
-                ending.finish_early(now);
-            }
-            self.ending = Some(ending);
-        }
-    }
-
-    fn forget_exchanges(&mut self) {
-        self.exchanges.retain(|_, exchange| !exchange.is_over());
-    }
-
-    /// Whether every reply and stream has been handed over, and no handler is in its grace any more.
-    fn is_delivered(&self) -> bool {
-        self.exchanges.values().all(|exchange| exchange.is_settled() && !exchange.is_winding_down())
-            && self.standalone.as_ref().is_none_or(|(_, stream)| stream.is_over())
-    }
-
-    fn expired(&self, now: Instant) -> Option<TerminateReason> {
-        let past = |since: Instant, limit: Duration| after(since, limit) <= now;
-        let quiet = self.running.is_empty();
-        match self.state {
-            State::Initializing if past(self.created, self.config.initialize_timeout) => {
-                Some(TerminateReason::InitializeTimeout)
-            }
-            State::AwaitingInitialized if quiet && past(self.created, self.config.initialize_timeout) => {
-                Some(TerminateReason::InitializeTimeout)
-            }
-            State::Operating
-                if quiet && !self.is_listening() && past(self.active, self.config.idle_timeout) =>
-            {
-                Some(TerminateReason::Idle)
-            }
-            State::Initializing | State::AwaitingInitialized | State::Operating => self
-                .config
-                .max_age
-                .filter(|limit| past(self.created, *limit))
-                .map(|_| TerminateReason::MaxAge),
-            State::Draining | State::Terminated => None,
-        }
-    }
-
-    /// Whether a client is at the other end of the standalone stream and reads.
-    fn is_listening(&self) -> bool {
-        self.standalone.as_ref().is_some_and(|(_, stream)| stream.is_open() && !stream.is_stalled())
-    }
-
-    /// When the session expires if nothing happens any more.
-    fn lifetime(&self) -> Option<Instant> {
-        match self.state {
-            State::Initializing => Some(after(self.created, self.config.initialize_timeout)),
-            State::AwaitingInitialized if self.running.is_empty() => {
-                Some(after(self.created, self.config.initialize_timeout))
-            }
-            State::Operating if self.running.is_empty() && !self.is_listening() => {
-                Some(after(self.active, self.config.idle_timeout))
-            }
-            State::AwaitingInitialized | State::Operating | State::Draining | State::Terminated => None,
-        }
-    }
-
-    fn deadlines(&self) -> Vec<Instant> {
-        let max_age = match self.ending {
-            None => self.config.max_age.map(|limit| after(self.created, limit)),
-            Some(_) => None,
-        };
-        let exchanges = self.exchanges.values().filter_map(|exchange| exchange.next_timeout(&self.config));
-        let standalone = self.standalone.as_ref().and_then(|(_, stream)| stream.next_timeout(&self.config));
-        let ending = self.ending.and_then(|ending| ending.deadline());
-        let singles = [self.lifetime(), max_age, standalone, ending, self.outbound.next_timeout()];
-        singles.into_iter().flatten().chain(exchanges).collect()
-    }
-
-    fn resolve_outbound(&mut self, id: u64, reply: Result<Json, RequestError>) {
-        if let Some(exchange) = self.outbound.resolve(id, reply).and_then(|key| self.exchanges.get(&key)) {
-            self.changes.wake(Wake::Handler(exchange.tag().clone()));
-        }
-    }
-
-    /// Fails the waits that `select` picks, and tells the client to stop, each on the stream it was asked on.
-    fn fail_outbound(
-        &mut self,
-        now: Instant,
-        error: &RequestError,
-        select: impl Fn(ExchangeKey, Instant) -> bool,
-    ) {
-        for (id, key) in self.outbound.unanswered(select) {
-            self.resolve_outbound(id, Err(error.clone()));
-            self.tell_cancelled(now, key, id, &error.to_string());
-        }
-    }
-
-    fn tell_cancelled(&mut self, now: Instant, key: ExchangeKey, id: u64, reason: &str) {
-        let params = Json::from(serde_json::json!({ "requestId": id, "reason": reason }));
-        let message = Outgoing::Notification { method: "notifications/cancelled", params: Some(&params) };
-        if let Some(exchange) = self.exchanges.get_mut(&key) {
-            // Beyond the bounds of the queue: there is at most one for each request that went through it.
-            exchange.tell(now, encode_event(None, &message), &mut self.changes);
-        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The session machine, scenario by scenario. A test is named after the requirement or promise that it holds.
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
-    proto::{ErrorCode, ResponseMode, Tally},
+    proto::{ErrorCode, OutboundId, Response, ResponseMode, Schedule, Tally, Wake},
     testing::start,
 };
 

@@ -1,0 +1,126 @@
+//! How a session ends: along deadlines of its own, alone or in a shutdown.
+
+use std::time::{Duration, Instant};
+
+use super::Session;
+use crate::proto::{Phase, RequestError, Schedule, State, TerminateReason, Wake, ending::Ending};
+
+impl<T: Clone> Session<T> {
+    /// Terminates the session: from this moment its id is dead (E-11, F-28). What runs is told to stop and gets
+    /// the budgets of [`SessionConfig::terminate`](crate::proto::SessionConfig::terminate). Returns whether it was this call that did it.
+    pub fn terminate(&mut self, now: Instant, reason: TerminateReason) -> bool {
+        if self.state == State::Terminated {
+            return false;
+        }
+        self.state = State::Terminated;
+        let schedule = self.config.terminate;
+        match &mut self.ending {
+            // It was draining for a shutdown, and the client was faster. The first reason stands (S12).
+            Some(ending) => {
+                ending.tighten(now, &schedule);
+                if ending.phase == Phase::Finishing {
+                    ending.finish_early(now);
+                }
+            }
+            None => self.begin(now, reason, &schedule),
+        }
+        self.advance(now);
+        true
+    }
+
+    /// Lets the session end for a shutdown: what runs may go on for the time that `schedule` gives, while the id
+    /// stays known. On a session that is ending already, the tighter deadlines hold.
+    pub fn drain(&mut self, now: Instant, schedule: &Schedule) {
+        match &mut self.ending {
+            Some(ending) => ending.tighten(now, schedule),
+            None => {
+                if self.state != State::Terminated {
+                    self.state = State::Draining;
+                }
+                self.begin(now, TerminateReason::Shutdown, schedule);
+            }
+        }
+        self.advance(now);
+    }
+
+    /// Ends what is left, by force.
+    pub fn close(&mut self, now: Instant, reason: TerminateReason) {
+        self.state = State::Terminated;
+        let at_once = Schedule { drain: Duration::ZERO, cancel: Duration::ZERO, finish: Duration::ZERO };
+        match &mut self.ending {
+            Some(ending) => ending.tighten(now, &at_once),
+            None => self.begin(now, reason, &at_once),
+        }
+        self.advance(now);
+    }
+
+    pub(super) fn begin(&mut self, now: Instant, reason: TerminateReason, schedule: &Schedule) {
+        self.ending = Some(Ending::new(now, reason, schedule));
+        // Standalone streams carry nothing that is owed: they end first (S4).
+        if let Some((_, stream)) = &mut self.standalone {
+            stream.end(&mut self.changes);
+        }
+        for exchange in self.exchanges.values().filter(|exchange| exchange.is_running()) {
+            self.changes.wake(Wake::Handler(exchange.tag().clone()));
+        }
+    }
+
+    /// Moves the ending through its phases, as far as it can go now.
+    pub(super) fn advance(&mut self, now: Instant) {
+        while let Some(ending) = self.ending {
+            let next = match ending.phase {
+                Phase::Running | Phase::Draining if self.running.is_empty() => Phase::Finishing,
+                Phase::Running | Phase::Draining if ending.cancel_at <= now => {
+                    self.fail_outbound(now, &RequestError::Terminated(ending.reason), |_, _| true);
+                    for exchange in self.exchanges.values_mut() {
+                        exchange.interrupt(ending.reason, &mut self.changes);
+                    }
+                    Phase::Cancelling
+                }
+                Phase::Cancelling if self.running.is_empty() => Phase::Finishing,
+                Phase::Cancelling if ending.finish_at <= now => {
+                    for exchange in self.exchanges.values_mut() {
+                        exchange.synthesize(now, ending.reason, &mut self.changes);
+                    }
+                    self.running.clear();
+                    self.forget_exchanges();
+                    Phase::Finishing
+                }
+                Phase::Finishing if self.is_delivered() || ending.close_at <= now => {
+                    for exchange in self.exchanges.values_mut() {
+                        exchange.close(now, ending.reason, &mut self.changes);
+                    }
+                    if let Some((_, stream)) = &mut self.standalone {
+                        stream.cut(&mut self.changes);
+                    }
+                    self.forget_exchanges();
+                    Phase::Closed
+                }
+                Phase::Running | Phase::Draining | Phase::Cancelling | Phase::Finishing => {
+                    if let Some(deadline) = ending.deadline() {
+                        self.timer.arm(deadline);
+                    }
+                    return;
+                }
+                Phase::Closed => return,
+            };
+            let mut ending = ending;
+            ending.phase = next;
+            // In a shutdown, a reader may take its time for as long as other sessions still work.
+            if next == Phase::Finishing && self.state == State::Terminated {
+                ending.finish_early(now);
+            }
+            self.ending = Some(ending);
+        }
+    }
+
+    fn forget_exchanges(&mut self) {
+        self.exchanges.retain(|_, exchange| !exchange.is_over());
+    }
+
+    /// Whether every reply and stream has been handed over, and no handler is in its grace any more.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.exchanges.values().all(|exchange| exchange.is_settled() && !exchange.is_winding_down())
+            && self.standalone.as_ref().is_none_or(|(_, stream)| stream.is_over())
+    }
+}

@@ -1,0 +1,90 @@
+//! What a session does when time has passed, and when it wants to be looked at next.
+
+use std::time::{Duration, Instant};
+
+use super::Session;
+use crate::proto::{RequestError, State, TerminateReason, timer::after};
+
+impl<T: Clone> Session<T> {
+    /// Time has passed: heartbeats, expiry, timeouts, phases.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if !self.timer.is_due(now) {
+            return;
+        }
+        self.fail_outbound(now, &RequestError::TimedOut, |_, deadline| deadline <= now);
+        if let Some((_, stream)) = &mut self.standalone {
+            if stream.handle_silence(now, &self.config, &mut self.changes) {
+                self.active = now;
+            }
+        }
+        for exchange in self.exchanges.values_mut() {
+            exchange.handle_timeout(now, &self.config, &mut self.changes);
+        }
+        if let Some(reason) = self.expired(now) {
+            self.terminate(now, reason);
+        }
+        self.advance(now);
+        let deadlines = self.deadlines();
+        self.timer.rearm(deadlines);
+    }
+
+    /// When [`Session::handle_timeout`] wants to be called, if ever.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timer.deadline()
+    }
+
+    fn expired(&self, now: Instant) -> Option<TerminateReason> {
+        let past = |since: Instant, limit: Duration| after(since, limit) <= now;
+        let quiet = self.running.is_empty();
+        match self.state {
+            State::Initializing if past(self.created, self.config.initialize_timeout) => {
+                Some(TerminateReason::InitializeTimeout)
+            }
+            State::AwaitingInitialized if quiet && past(self.created, self.config.initialize_timeout) => {
+                Some(TerminateReason::InitializeTimeout)
+            }
+            State::Operating
+                if quiet && !self.is_listening() && past(self.active, self.config.idle_timeout) =>
+            {
+                Some(TerminateReason::Idle)
+            }
+            State::Initializing | State::AwaitingInitialized | State::Operating => self
+                .config
+                .max_age
+                .filter(|limit| past(self.created, *limit))
+                .map(|_| TerminateReason::MaxAge),
+            State::Draining | State::Terminated => None,
+        }
+    }
+
+    /// Whether a client is at the other end of the standalone stream and reads.
+    fn is_listening(&self) -> bool {
+        self.standalone.as_ref().is_some_and(|(_, stream)| stream.is_open() && !stream.is_stalled())
+    }
+
+    /// When the session expires if nothing happens any more.
+    pub(super) fn lifetime(&self) -> Option<Instant> {
+        match self.state {
+            State::Initializing => Some(after(self.created, self.config.initialize_timeout)),
+            State::AwaitingInitialized if self.running.is_empty() => {
+                Some(after(self.created, self.config.initialize_timeout))
+            }
+            State::Operating if self.running.is_empty() && !self.is_listening() => {
+                Some(after(self.active, self.config.idle_timeout))
+            }
+            State::AwaitingInitialized | State::Operating | State::Draining | State::Terminated => None,
+        }
+    }
+
+    pub(super) fn deadlines(&self) -> Vec<Instant> {
+        let max_age = match self.ending {
+            None => self.config.max_age.map(|limit| after(self.created, limit)),
+            Some(_) => None,
+        };
+        let exchanges = self.exchanges.values().filter_map(|exchange| exchange.next_timeout(&self.config));
+        let standalone = self.standalone.as_ref().and_then(|(_, stream)| stream.next_timeout(&self.config));
+        let ending = self.ending.and_then(|ending| ending.deadline());
+        let singles = [self.lifetime(), max_age, standalone, ending, self.outbound.next_timeout()];
+        singles.into_iter().flatten().chain(exchanges).collect()
+    }
+}
