@@ -16,10 +16,10 @@ use futures::{
 };
 
 use crate::{
-    EventStream, Json, RequestId, RpcError,
+    EventStream, Json, RequestId, RpcError, SendError,
     hub::Hub,
     proto::{ExchangeKey, Reply, Status, StreamKey},
-    session::{Session, Signal},
+    session::{Machine, Session, Signal},
     trace,
 };
 
@@ -46,15 +46,15 @@ impl Call {
     pub(crate) async fn start(
         &self,
         hub: &Hub,
-        id: &RequestId,
-        method: &str,
+        id: RequestId,
+        method: String,
         handler: BoxFuture<'static, Result<Json, RpcError>>,
     ) {
         let mut work = Work {
             call: self.clone(),
-            handler: Some(trace::exchange(&self.session.id(), id, method, handler)),
-            id: id.clone(),
-            method: method.into(),
+            handler: Some(trace::exchange(&self.session.id(), &id, &method, handler)),
+            id,
+            method,
             started: hub.runtime.now(),
         };
         if poll_fn(|cx| Poll::Ready(work.poll_handler(cx))).await.is_pending() {
@@ -72,6 +72,20 @@ impl Call {
         PendingHead { call: Some(self) }.await
     }
 
+    /// Sends something on the reply, waiting for space in its queue.
+    pub(crate) async fn send(
+        &self,
+        mut attempt: impl FnMut(&mut Machine, Instant) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        let waiters = || Some(Arc::clone(&self.signal));
+        self.session
+            .send_with(|machine, now| match attempt(machine, now) {
+                Err(SendError::Full) => Err(waiters()),
+                sent => Ok(sent),
+            })
+            .await
+    }
+
     /// What the handler has to know, or the wait for it to change.
     pub(crate) fn status(&self) -> (Status, EventListener) {
         self.session.with(|machine, _| (machine.poll_status(self.key), self.signal.handler.listen()))
@@ -84,7 +98,7 @@ struct Work {
     call: Call,
     handler: Option<BoxFuture<'static, Result<Json, RpcError>>>,
     id: RequestId,
-    method: Box<str>,
+    method: String,
     started: Instant,
 }
 

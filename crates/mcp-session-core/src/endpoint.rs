@@ -137,7 +137,7 @@ impl Endpoint {
         let mut response = match self.route(parts, body, &mut id).await {
             Ok(response) => response,
             Err(rejection) => {
-                trace::rejected(rejection.status(), &rejection.to_error());
+                trace::rejected(&rejection);
                 rejection.into_response(id.as_ref(), &self.registry.hub.config)
             }
         };
@@ -240,7 +240,7 @@ impl Endpoint {
         let call = Call { session, key, signal };
         let (id, method) = (request.id.clone(), request.method.clone());
         let handler = Arc::clone(&hub.handler).request(RequestContext::new(call.clone(), request, parts));
-        call.start(hub, &id, &method, handler).await;
+        call.start(hub, id, method, handler).await;
         respond(call.head().await)
     }
 
@@ -282,7 +282,7 @@ impl Endpoint {
             Ok(Json::from(text))
         });
         let call = Call { session: session.clone(), key, signal };
-        call.start(hub, &request.id, &request.method, handler).await;
+        call.start(hub, request.id, request.method, handler).await;
         let mut response = respond(call.head().await)?;
         if session.with(|machine, _| machine.is_established()) {
             let id = HeaderValue::try_from(session.id().to_string())
@@ -349,22 +349,18 @@ impl Endpoint {
     /// The session that a request names, with a version it may name (E-09, E-11, B-26).
     fn session(&self, parts: &Parts) -> Result<Session, Rejection> {
         let session = self.lookup(parts)?;
-        wire::check_version(&parts.headers)?;
-        Ok(session)
+        match wire::check_version(&parts.headers) {
+            // A dead id is 404, whatever else is wrong with the request (E-11). With nothing wrong, the machine says so.
+            Err(_) if session.state() == proto::State::Terminated => Err(Rejection::UnknownSession),
+            checked => checked.map(|()| session),
+        }
     }
 
     fn lookup(&self, parts: &Parts) -> Result<Session, Rejection> {
         match wire::session_header(&parts.headers)? {
             SessionHeader::Absent => Err(Rejection::MissingSession),
             SessionHeader::Foreign => Err(Rejection::UnknownSession),
-            SessionHeader::Id(id) => {
-                let session = self.registry.get(&id).ok_or(Rejection::UnknownSession)?;
-                // A dead id is 404 before anything else about the request is looked at (E-11).
-                match session.state() {
-                    proto::State::Terminated => Err(Rejection::UnknownSession),
-                    _ => Ok(session),
-                }
-            }
+            SessionHeader::Id(id) => self.registry.get(&id).ok_or(Rejection::UnknownSession),
         }
     }
 }

@@ -294,13 +294,8 @@ impl RequestContext {
         params: Option<&P>,
     ) -> Result<(), SendError> {
         let event = notification(method, params)?;
-        let Call { session, key, signal } = &self.0.call;
-        session
-            .send_with(|machine, now| match machine.notify(now, *key, &event) {
-                Err(SendError::Full) => Err(Some(Arc::clone(signal))),
-                sent => Ok(sent),
-            })
-            .await
+        let call = &self.0.call;
+        call.send(|machine, now| machine.notify(now, call.key, &event)).await
     }
 
     /// Reports progress, if the client asked for it with a token (F-13). A value that does not exceed the last
@@ -322,13 +317,8 @@ impl RequestContext {
         let Some(progress_token) = self.progress_token() else { return Ok(()) };
         let params = Progress { progress_token, progress, total, message };
         let event = notification("notifications/progress", Some(&params))?;
-        let Call { session, key, signal } = &self.0.call;
-        session
-            .send_with(|machine, now| match machine.progress(now, *key, progress, &event) {
-                Err(SendError::Full) => Err(Some(Arc::clone(signal))),
-                sent => Ok(sent),
-            })
-            .await
+        let call = &self.0.call;
+        call.send(|machine, now| machine.progress(now, call.key, progress, &event)).await
     }
 
     /// Whether the client wants progress.

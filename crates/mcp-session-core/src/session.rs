@@ -36,7 +36,7 @@ pub(crate) struct Signal {
 /// Why a session did not end cleanly whose answers or streams were cut.
 const UNREAD: &str = "its client did not read to the end in time";
 
-type Machine = proto::Session<Arc<Signal>>;
+pub(crate) type Machine = proto::Session<Arc<Signal>>;
 
 /// A handle to a session. Cheap to clone; it does not keep the session alive.
 ///

@@ -50,7 +50,6 @@ pub struct Shutdown {
 /// What the task of a shutdown and its handles share.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    policy: ShutdownPolicy,
     begun: Instant,
     state: Mutex<State>,
     /// The deadlines were changed, or the report is there.
@@ -60,6 +59,8 @@ pub(crate) struct Progress {
 
 #[derive(Debug)]
 struct State {
+    /// The tightest so far.
+    policy: ShutdownPolicy,
     deadlines: Deadlines,
     /// The deadlines have changed since sessions were told.
     stale: bool,
@@ -68,23 +69,27 @@ struct State {
 
 impl Progress {
     pub(crate) fn new(now: Instant, policy: ShutdownPolicy) -> Self {
-        let state = State { deadlines: Deadlines::new(now, &policy), stale: false, report: None };
-        Self { policy, begun: now, state: Mutex::new(state), changed: Event::new(), ledger: Arc::default() }
+        let deadlines = Deadlines::new(now, &policy);
+        let state = State { policy, deadlines, stale: false, report: None };
+        Self { begun: now, state: Mutex::new(state), changed: Event::new(), ledger: Arc::default() }
     }
 
-    /// Deadlines only ever come closer (S10).
-    /// Phases that are over get no budget again.
+    /// From `phase` on, which begins now or has begun, every phase has the budget of the tightest policy so far.
+    /// Deadlines only ever come closer (S10); phases that are over get no budget again.
     pub(crate) fn tighten(&self, now: Instant, phase: ShutdownPhase, policy: ShutdownPolicy) {
-        self.tighten_to(Deadlines::new(now, &policy.from(phase)));
-    }
-
-    fn tighten_to(&self, tighter: Deadlines) {
         {
             let mut state = lock(&self.state);
-            state.deadlines = state.deadlines.min(tighter);
+            state.policy = state.policy.min(policy);
+            state.deadlines = state.deadlines.min(Deadlines::new(now, &policy.from(phase)));
             state.stale = true;
         }
         self.changed.notify(usize::MAX);
+    }
+
+    /// `phase` begins now, perhaps early.
+    fn advance(&self, now: Instant, phase: ShutdownPhase) {
+        let policy = lock(&self.state).policy;
+        self.tighten(now, phase, policy);
     }
 
     fn deadlines(&self) -> Deadlines {
@@ -129,7 +134,7 @@ impl Shutdown {
             ShutdownPhase::Cancelling => ShutdownPhase::Finishing,
             ShutdownPhase::Finishing | ShutdownPhase::Closed => ShutdownPhase::Closed,
         };
-        self.progress.tighten(now, next, self.progress.policy);
+        self.progress.advance(now, next);
     }
 
     /// Waits for the report.
@@ -201,7 +206,7 @@ impl Task {
 
         self.enter(ShutdownPhase::Finishing);
         let now = self.registry.hub.runtime.now();
-        self.progress.tighten(now, ShutdownPhase::Finishing, self.progress.policy);
+        self.progress.advance(now, ShutdownPhase::Finishing);
         self.drain_sessions();
         self.wait(|| ledger.open() == 0, |deadlines| deadlines.close).await;
 

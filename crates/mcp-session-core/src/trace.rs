@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use crate::{ProtocolVersion, RequestId, RpcError, SessionId, ShutdownPhase, Stats, TerminateReason};
+use crate::{
+    ProtocolVersion, RequestId, RpcError, SessionId, ShutdownPhase, Stats, TerminateReason, error::Rejection,
+};
 
 /// What a filter names, wherever in core the event comes from.
 #[cfg(feature = "tracing")]
@@ -34,14 +36,15 @@ pub(crate) fn session_failed(session: &SessionId, why: &str) {
     tracing::warn!(target: TARGET, ?session, why, "session did not end as it should");
 }
 
-pub(crate) fn rejected(status: http::StatusCode, why: &RpcError) {
+pub(crate) fn rejected(rejection: &Rejection) {
     #[cfg(feature = "tracing")]
-    match status {
-        // A public server that has not listed its own name refuses everybody: its operator has to see that.
-        http::StatusCode::FORBIDDEN => {
-            tracing::info!(target: TARGET, status = 403, error = %why, "request rejected");
+    {
+        let (status, error) = (rejection.status().as_u16(), rejection.to_error());
+        match status {
+            // A public server that has not listed its own name refuses everybody: its operator has to see that.
+            403 => tracing::info!(target: TARGET, status, %error, "request rejected"),
+            _ => tracing::debug!(target: TARGET, status, %error, "request rejected"),
         }
-        _ => tracing::debug!(target: TARGET, status = status.as_u16(), error = %why, "request rejected"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`terminate_signal`].
 
-/// Ready at the next SIGTERM or Ctrl-C: for [`Serve::with_shutdown`](crate::Serve::with_shutdown). The process
-/// listens from the call on, so that a signal that comes before the first poll is not lost.
+/// Ready at the next SIGTERM or Ctrl-C: for [`Serve::with_shutdown`](crate::Serve::with_shutdown). On Unix the
+/// process listens from the call on, so that a signal that comes before the first poll is not lost.
 ///
 /// # Panics
 ///

@@ -90,6 +90,16 @@ impl ShutdownPolicy {
         lame_duck.saturating_add(drain).saturating_add(cancel).saturating_add(finish)
     }
 
+    /// The tighter of both in every phase.
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self {
+            lame_duck: self.lame_duck.min(other.lame_duck),
+            drain: self.drain.min(other.drain),
+            cancel: self.cancel.min(other.cancel),
+            finish: self.finish.min(other.finish),
+        }
+    }
+
     /// What remains of the policy at the beginning of `phase`.
     pub(crate) fn from(&self, phase: ShutdownPhase) -> Self {
         use ShutdownPhase as P;

@@ -585,6 +585,20 @@ pub fn s_10_tightened_in_a_later_phase(bed: &impl TestBed) {
         assert_eq!(running.head().await.answer().await["error"]["code"], -32000);
         assert!(shutdown.await.took < NEVER);
     });
+    // A budget for a later phase holds when that phase comes, also when it comes early.
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let _stalled = client.get().await;
+        let (running, work) = begin(&mut world, &client, 1).await;
+        let shutdown = world.endpoint.shutdown(PATIENT);
+        work.cx.draining().await;
+        shutdown.tighten(ShutdownPolicy { finish: SOON, ..PATIENT });
+        work.finish(json!({}));
+        running.head().await.answer().await;
+        let report = shutdown.await;
+        assert!(report.took < NEVER && report.streams.cut == 1, "{report}");
+    });
 }
 
 /// A part of a handler that goes on by itself, after the answer, still learns of the end.
