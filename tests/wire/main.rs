@@ -1,5 +1,6 @@
 //! The tokio adapter over real loopback sockets, in real time: a test waits for a state, never for a duration.
 
+mod batches;
 mod bounds;
 mod drain;
 mod ends;

@@ -26,6 +26,9 @@ pub struct Config {
     pub max_sessions: usize,
     /// Bytes of a POST body; more get 413. 4 MiB: what the Python, Go and Rust SDKs take.
     pub body_limit: usize,
+    /// Messages in one batch; more get 400, and nothing of it is dispatched. Only sessions of revision 2025-03-26
+    /// have batches. 100: they run all at once, and no known client sends more than a handful.
+    pub batch_limit: usize,
     /// How long a POST body may take to arrive; then 408. 30 seconds: 4 MiB over a bad phone line.
     pub body_timeout: Duration,
     /// What `Retry-After` says beside 503, in whole seconds. 1 second: the next instance is usually there already.
@@ -50,6 +53,7 @@ impl Default for Config {
             session: SessionConfig::default(),
             max_sessions: 100_000,
             body_limit: 4 * 1024 * 1024,
+            batch_limit: 100,
             body_timeout: Duration::from_secs(30),
             retry_after: Duration::from_secs(1),
             standalone_streams: true,
@@ -67,6 +71,7 @@ impl fmt::Debug for Config {
             .field("session", &self.session)
             .field("max_sessions", &self.max_sessions)
             .field("body_limit", &self.body_limit)
+            .field("batch_limit", &self.batch_limit)
             .field("body_timeout", &self.body_timeout)
             .field("retry_after", &self.retry_after)
             .field("standalone_streams", &self.standalone_streams)

@@ -1,5 +1,7 @@
 //! [`Endpoint`]: method, headers and body in, response out, along one order of checks.
 
+mod batch;
+
 use std::{fmt, panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
 use futures::{FutureExt, future::select};
@@ -18,9 +20,9 @@ use crate::{
     hub::Hub,
     initialize,
     manager::Registry,
-    proto::{self, Input, Phase, Verdict},
+    proto::{self, Input, ParseError, Phase, Refusal, Verdict},
     security,
-    session::Signal,
+    session::{NotificationPlace, Signal},
     trace,
     wire::{self, SessionHeader},
 };
@@ -189,17 +191,19 @@ impl Endpoint {
                 wire::check_post_accept(&parts.headers)?;
                 wire::check_content_type(&parts.headers)?;
                 let body = wire::read_body(body, config, &*self.registry.hub.runtime).await?;
-                match Message::parse(&body)? {
-                    Message::Request(request) => {
+                match Message::parse(&body) {
+                    Ok(Message::Request(request)) => {
                         *id = Some(request.id.clone());
                         self.request(parts, request).await
                     }
-                    Message::Notification(notification) => self.notification(&parts, notification),
-                    Message::Response(response) => {
+                    Ok(Message::Notification(notification)) => self.notification(&parts, notification),
+                    Ok(Message::Response(response)) => {
                         let session = self.session(&parts)?;
                         session.with(|machine, now| machine.handle_response(now, response))?;
                         Ok(accepted())
                     }
+                    Err(ParseError::Batch) => self.batch(parts, &body).await,
+                    Err(error) => Err(error.into()),
                 }
             }
         }
@@ -210,7 +214,7 @@ impl Endpoint {
         let session = self.session(parts)?;
         let signal = Arc::new(Signal::default());
         let key = session.with(|machine, now| machine.handle_get(now, Arc::clone(&signal)))?;
-        Ok(events(EventStream::new(session, key, signal)))
+        Ok(events(ReplyBody::events(EventStream::new(session, key, signal))))
     }
 
     fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
@@ -230,8 +234,7 @@ impl Endpoint {
         if request.method == "ping" {
             // Answered by the session itself, in every state, while other requests run (C-14).
             session.with(|machine, now| machine.handle_input(now, Input::Ping))?;
-            let result = Json::from(serde_json::json!({}));
-            return Ok(json(Outgoing::Result { id: &request.id, result: &result }.to_json()));
+            return Ok(json(pong(&request.id)));
         }
         let signal = Arc::new(Signal::default());
         let key = session
@@ -299,6 +302,17 @@ impl Endpoint {
     ) -> Result<Response<ReplyBody>, Rejection> {
         wire::check_era(&parts.headers)?;
         let session = self.session(parts)?;
+        self.notified(&session, notification, || session.notification_place())?;
+        Ok(accepted())
+    }
+
+    /// Does what a notification says. One for the handler needs a place.
+    fn notified(
+        &self,
+        session: &Session,
+        notification: Notification,
+        place: impl FnOnce() -> Result<NotificationPlace, Refusal>,
+    ) -> Result<(), Rejection> {
         match notification.method.as_str() {
             "notifications/initialized" => {
                 let verdict = session.with(|machine, now| machine.handle_input(now, Input::Initialized))?;
@@ -317,18 +331,17 @@ impl Endpoint {
             _ => {
                 let verdict = session.with(|machine, now| machine.handle_input(now, Input::Notification))?;
                 if verdict == Verdict::Accept {
-                    self.notify_handler(session, notification)?;
+                    self.notify_handler(session.clone(), notification, place()?);
                 }
             }
         }
-        Ok(accepted())
+        Ok(())
     }
 
     /// Gives a notification to the handler: in place if it is through with it at once, else as a task, which ends
     /// with the session.
-    fn notify_handler(&self, session: Session, notification: Notification) -> Result<(), Rejection> {
+    fn notify_handler(&self, session: Session, notification: Notification, place: NotificationPlace) {
         let hub = &self.registry.hub;
-        let place = session.notification_place()?;
         let method = notification.method.clone();
         let work = Arc::clone(&hub.handler).notification(notification, session.clone());
         let mut work = Box::pin(async move {
@@ -343,7 +356,6 @@ impl Endpoint {
                 select(work, closed).await;
             }));
         }
-        Ok(())
     }
 
     /// The session that a request names, with a version it may name (E-09, E-11, B-26).
@@ -399,9 +411,14 @@ fn check_era(parts: &Parts, request: &proto::Request) -> Result<(), Rejection> {
 fn respond(head: Head) -> Result<Response<ReplyBody>, Rejection> {
     match head {
         Head::Json(answer) => Ok(json(answer)),
-        Head::Events(stream) => Ok(events(stream)),
+        Head::Events(stream) => Ok(events(ReplyBody::events(stream))),
         Head::Lost => Err(Rejection::Internal("the reply was lost")),
     }
+}
+
+/// The answer to `ping` (C-14).
+fn pong(id: &RequestId) -> bytes::Bytes {
+    Outgoing::Result { id, result: &Json::from(serde_json::json!({})) }.to_json()
 }
 
 fn accepted() -> Response<ReplyBody> {
@@ -416,8 +433,8 @@ fn json(answer: bytes::Bytes) -> Response<ReplyBody> {
     response
 }
 
-fn events(stream: EventStream) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::events(stream));
+fn events(body: ReplyBody) -> Response<ReplyBody> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     // D-41: no cache and no proxy may hold events back.

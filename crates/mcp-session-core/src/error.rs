@@ -30,7 +30,7 @@ pub(crate) enum Rejection {
     BodyTimeout,
     /// The body broke off.
     BodyIncomplete(String),
-    /// The body is not one JSON-RPC message.
+    /// The body is not one JSON-RPC message, nor a batch that the session takes (A-14, A-16, A.2).
     Message(ParseError),
     /// A single-valued header of the protocol came twice (B-12).
     RepeatedHeader(&'static str),
@@ -71,8 +71,8 @@ impl Rejection {
             Self::BodyTimeout            => (S::REQUEST_TIMEOUT, C::INVALID_REQUEST, "the body did not arrive in time".into()),
             Self::BodyIncomplete(why)    => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the body broke off: {why}").into()),
             Self::Message(error @ ParseError::NotJson(_)) => (S::BAD_REQUEST, C::PARSE_ERROR, error.to_string().into()),
-            Self::Message(ParseError::Batch) => (S::BAD_REQUEST, C::INVALID_REQUEST, "batches are not supported: send each message in a POST of its own".into()),
-            Self::Message(error @ ParseError::Invalid { .. }) => (S::BAD_REQUEST, C::INVALID_REQUEST, error.to_string().into()),
+            Self::Message(ParseError::Batch) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session's version has no batches: send each message in a POST of its own".into()),
+            Self::Message(error @ (ParseError::Invalid { .. } | ParseError::InvalidBatch(_))) => (S::BAD_REQUEST, C::INVALID_REQUEST, error.to_string().into()),
             Self::RepeatedHeader(name)   => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the header {name} must not be repeated").into()),
             Self::MissingSession         => (S::BAD_REQUEST, C::INVALID_REQUEST, "the header Mcp-Session-Id is missing: open a session with `initialize`".into()),
             Self::UnknownSession         => (S::NOT_FOUND, C::SESSION_NOT_FOUND, "no such session: open a new one with `initialize`".into()),
@@ -114,14 +114,18 @@ impl Rejection {
         }
     }
 
+    /// The error as a message, with this id.
+    pub(crate) fn to_json(&self, id: Option<&RequestId>) -> bytes::Bytes {
+        Outgoing::Error { id, error: &self.to_error() }.to_json()
+    }
+
     /// The whole response. `id` is that of the request, where it could be read.
     pub(crate) fn into_response(self, id: Option<&RequestId>, config: &Config) -> Response<ReplyBody> {
         let id = match &self {
             Self::Message(ParseError::Invalid { id, .. }) => id.as_ref(),
             _ => id,
         };
-        let body = Outgoing::Error { id, error: &self.to_error() }.to_json();
-        let mut response = Response::new(ReplyBody::full(body));
+        let mut response = Response::new(ReplyBody::full(self.to_json(id)));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

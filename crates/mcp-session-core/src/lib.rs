@@ -81,9 +81,8 @@
 //!
 //! # What is not here yet
 //!
-//! Replay of events (`Last-Event-ID` is ignored, and no event ids are sent), batches of revision 2025-03-26
-//! (refused with 400), and revision 2026-07-28 (its requests get a 400 that makes clients fall back to
-//! `initialize`).
+//! Replay of events (`Last-Event-ID` is ignored, and no event ids are sent), and revision 2026-07-28 (its requests
+//! get a 400 that makes clients fall back to `initialize`).
 
 mod call;
 mod config;

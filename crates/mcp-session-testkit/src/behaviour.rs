@@ -13,6 +13,7 @@
 
 #![allow(clippy::missing_panics_doc)] // a scenario panics where the endpoint does not do what it says
 
+pub mod batches;
 pub mod http;
 pub mod lifecycle;
 pub mod messages;
@@ -29,9 +30,15 @@ macro_rules! behaviour_suite {
             #[allow(unused_imports, clippy::wildcard_imports)] // the expression may name nothing from outside
             use super::*;
             $crate::behaviour_suite! { @scenarios $bed;
+                batches: a_21_a_24_each_request_has_its_own_answer, a_24_progress_of_many_on_one_stream,
+                    a_23_notifications_or_replies_alone_get_202, a_26_json_answers_are_an_array,
+                    a_22_a_28_a_29_batches_that_are_refused, a_27_initialize_has_to_come_alone,
+                    a_29_what_is_no_message_has_an_error_of_its_own, a_31_other_versions_have_no_batches,
+                    a_21_all_of_a_batch_or_nothing, a_21_a_cancelled_request_of_a_batch,
+                    s_5_a_batch_in_a_shutdown, d_12_a_client_that_leaves_its_batch;
                 http: b_7_status_matrix, absent_sessions_of_c_2, a_12_errors_echo_the_id, b_12_repeated_headers,
                     b_26_b_29_version_header, g_40_requests_without_sessions_are_told_to_fall_back,
-                    a_31_batches_are_refused, a_19_bodies_are_bounded, bodies_that_never_end_get_a_deadline,
+                    a_19_bodies_are_bounded, bodies_that_never_end_get_a_deadline,
                     b_05_b_07_host_and_origin, b_09_authentication, b_17_notifications_get_202,
                     notifications_are_bounded_and_end_with_the_session, never_is_a_limit;
                 lifecycle: c_07_c_08_versions_are_negotiated, c_02_initialize_params_are_checked,

@@ -19,6 +19,7 @@
 //! `T` is whatever the caller attaches to a stream or exchange to find its waiters again (the shell attaches an
 //! `Arc` of its wakers, a test a name).
 
+mod batch;
 mod changes;
 mod config;
 mod ending;
@@ -33,6 +34,7 @@ mod stream;
 mod timer;
 mod version;
 
+pub use batch::Batch;
 pub use changes::{Changes, Outcome, Tally, Wake};
 pub use config::{ResponseMode, SecondStream, SessionConfig};
 pub use ending::{Phase, Schedule, TerminateReason};

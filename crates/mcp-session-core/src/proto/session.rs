@@ -1,6 +1,7 @@
 //! [`Session`]: a container of exchanges and streams with a lifecycle.
 
 mod asking;
+mod batch;
 mod ending;
 mod expiry;
 
@@ -15,8 +16,8 @@ use bytes::Bytes;
 
 use super::{
     CancelReason, Changes, Era, Exchange, Input, Json, Next, Phase, ProtocolVersion, Refusal, Reply,
-    RequestError, RequestId, RpcError, SecondStream, SessionConfig, State, Status, Stream, TerminateReason,
-    Timer, Verdict, ending::Ending, event::HEARTBEAT, outbound::Outbound, timer::after,
+    RequestError, RequestId, ResponseMode, RpcError, SecondStream, SessionConfig, State, Status, Stream,
+    TerminateReason, Timer, Verdict, ending::Ending, event::HEARTBEAT, outbound::Outbound, timer::after,
 };
 
 /// Names an exchange within its session.
@@ -140,7 +141,8 @@ impl<T: Clone> Session<T> {
         if let Some(max_age) = session.config.max_age {
             session.timer.arm(after(now, max_age));
         }
-        session.admit(initialize, tag);
+        let mode = session.config.response_mode;
+        session.admit(initialize, tag, mode);
         (session, key)
     }
 
@@ -212,7 +214,8 @@ impl<T: Clone> Session<T> {
             _ if self.exchanges.len() >= self.config.max_exchanges => Err(Refusal::TooManyRequests),
             _ => {
                 self.active = now;
-                Ok(self.admit(id, tag))
+                let mode = self.config.response_mode;
+                Ok(self.admit(id, tag, mode))
             }
         }
     }
@@ -455,10 +458,9 @@ impl<T: Clone> Session<T> {
         mem::take(&mut self.changes)
     }
 
-    fn admit(&mut self, id: RequestId, tag: T) -> ExchangeKey {
+    fn admit(&mut self, id: RequestId, tag: T, mode: ResponseMode) -> ExchangeKey {
         let key = ExchangeKey(self.next_key);
         self.next_key += 1;
-        let mode = self.config.response_mode;
         let exchange = Exchange::new(id.clone(), tag, Era::Legacy, mode, &mut self.changes);
         self.running.insert(id, key);
         self.exchanges.insert(key, exchange);

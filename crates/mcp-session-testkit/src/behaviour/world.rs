@@ -208,10 +208,15 @@ impl World {
         Client { endpoint: self.endpoint.clone(), runtime: Arc::clone(&self.runtime), session: None }
     }
 
-    /// A client with a session in operation.
+    /// A client with a session in operation, of the newest version.
     pub async fn client(&self) -> Client {
+        self.client_of("2025-11-25").await
+    }
+
+    /// A client with a session of this version in operation.
+    pub async fn client_of(&self, version: &str) -> Client {
         let mut client = self.stranger();
-        client.initialize("2025-11-25").await;
+        client.initialize(version).await;
         assert_eq!(
             client.post(&notification("notifications/initialized")).await.status,
             StatusCode::ACCEPTED
@@ -288,6 +293,11 @@ impl Client {
             let _ = sender.send(client.post(&message).await); // the scenario may not want it any more
         }));
         Started(head)
+    }
+
+    /// POSTs a body as it is.
+    pub async fn post_text(&self, body: impl Into<String>) -> Reply {
+        self.send(self.request(Method::POST).body(body.into()).expect("a request")).await
     }
 
     /// GET: the standalone stream.

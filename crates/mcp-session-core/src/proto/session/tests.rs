@@ -8,6 +8,7 @@ use crate::{
     testing::start,
 };
 
+mod batches;
 mod walk;
 
 const MS: Duration = Duration::from_millis(1);

@@ -453,6 +453,9 @@ impl Walk {
     }
 
     fn request(&mut self) {
+        if self.rng.chance(4) {
+            return self.batch();
+        }
         let id = self.some_id();
         let in_flight = self.calls.iter().filter(|call| call.outcome.is_none());
         let (running, duplicate) = (in_flight.clone().count(), in_flight.clone().any(|call| call.id == id));
@@ -473,6 +476,30 @@ impl Walk {
         assert_eq!(key.map(|_| ()), expected);
         if let Ok(key) = key {
             self.calls.push(Call::new(key, id, Json::new(&tag)));
+        }
+    }
+
+    /// Two requests and a ping, or three: all of them or none.
+    fn batch(&mut self) {
+        let ids = BTreeSet::from([self.some_id(), self.some_id(), self.some_id()]);
+        let inputs =
+            if self.rng.chance(2) { vec![Input::Ping, Input::Request] } else { vec![Input::Request] };
+        let mut in_flight = self.calls.iter().filter(|call| call.outcome.is_none());
+        let duplicate = in_flight.any(|call| ids.contains(&call.id));
+        let held = self.calls.iter().filter(|call| call.is_held()).count();
+        let expected = match self.bench.session.state().on(Input::Request) {
+            Verdict::Refuse(refusal) => Err(refusal),
+            _ if duplicate => Err(Refusal::DuplicateId),
+            _ if held + ids.len() > self.bench.session.config.max_exchanges => Err(Refusal::TooManyRequests),
+            _ => Ok(()),
+        };
+        let first = self.calls.len() as u64;
+        let requests: Vec<_> = ids.into_iter().zip(first..).collect();
+        let keys = self.bench.act(|session, now| session.handle_batch(now, inputs, requests.clone()));
+        assert_eq!(keys.as_ref().map(|_| ()).map_err(|refusal| *refusal), expected);
+        for ((id, tag), key) in requests.into_iter().zip(keys.unwrap_or_default()) {
+            self.calls.push(Call::new(key, id, Json::new(&tag)));
+            self.corners.insert("a batch");
         }
     }
 
