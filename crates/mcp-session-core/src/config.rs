@@ -24,6 +24,9 @@ pub struct Config {
     pub session: SessionConfig,
     /// Sessions alive at a time; the next `initialize` gets 503 (E-15). 100,000: some tens of megabytes when idle.
     pub max_sessions: usize,
+    /// Those of them that one [`Principal`](crate::Principal) may have; its next `initialize` gets 503 (E-15). 10,000, a
+    /// tenth: no single caller can take every place, and a gateway that speaks for many users under one name fits.
+    pub max_sessions_per_principal: usize,
     /// Bytes of a POST body; more get 413. 4 MiB: what the Python, Go and Rust SDKs take.
     pub body_limit: usize,
     /// Messages in one batch; more get 400, and nothing of it is dispatched. Only sessions of revision 2025-03-26
@@ -52,6 +55,7 @@ impl Default for Config {
         Self {
             session: SessionConfig::default(),
             max_sessions: 100_000,
+            max_sessions_per_principal: 10_000,
             body_limit: 4 * 1024 * 1024,
             batch_limit: 100,
             body_timeout: Duration::from_secs(30),
@@ -70,6 +74,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("session", &self.session)
             .field("max_sessions", &self.max_sessions)
+            .field("max_sessions_per_principal", &self.max_sessions_per_principal)
             .field("body_limit", &self.body_limit)
             .field("batch_limit", &self.batch_limit)
             .field("body_timeout", &self.body_timeout)

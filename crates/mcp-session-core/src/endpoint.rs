@@ -268,8 +268,15 @@ impl Endpoint {
             extensions: parts.extensions,
         };
         let signal = Arc::new(Signal::default());
-        let (session, key) =
-            self.registry.create(request.id.clone(), Arc::clone(&signal), version, capabilities)?;
+        let principal = initialize.principal().cloned();
+        let create = || {
+            let (id, signal, principal) = (request.id.clone(), Arc::clone(&signal), principal.clone());
+            self.registry.create(id, signal, version, capabilities, principal)
+        };
+        let (session, key) = match create() {
+            Err(Rejection::TooManySessions) if self.registry.reap().await => create()?,
+            created => created?,
+        };
         let hub = &self.registry.hub;
         let answer = Arc::clone(&hub.handler).initialize(initialize);
         let handler = Box::pin(async move {
@@ -372,7 +379,12 @@ impl Endpoint {
         match wire::session_header(&parts.headers)? {
             SessionHeader::Absent => Err(Rejection::MissingSession),
             SessionHeader::Foreign => Err(Rejection::UnknownSession),
-            SessionHeader::Id(id) => self.registry.get(&id).ok_or(Rejection::UnknownSession),
+            SessionHeader::Id(id) => {
+                let session = self.registry.get(&id).ok_or(Rejection::UnknownSession)?;
+                // Somebody else's is as unknown as one that was never issued (E-07).
+                let theirs = session.principal() == parts.extensions.get();
+                theirs.then_some(session).ok_or(Rejection::UnknownSession)
+            }
         }
     }
 }

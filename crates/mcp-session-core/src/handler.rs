@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{
-    CancelReason, Json, Notification, ProtocolVersion, Request, RequestError, RequestId, RpcError, SendError,
-    Session, SessionId, TerminateReason,
+    CancelReason, Json, Notification, Principal, ProtocolVersion, Request, RequestError, RequestId, RpcError,
+    SendError, Session, SessionId, TerminateReason,
     call::Call,
     proto::{OutboundId, Phase, after},
     session::{notification, object},
@@ -37,6 +37,13 @@ pub struct InitializeRequest {
     pub headers: HeaderMap,
     /// What layers in front, and [`Authenticate`](crate::Authenticate), have left on the HTTP request.
     pub extensions: Extensions,
+}
+
+impl InitializeRequest {
+    /// Whose session it will be, if a layer in front or [`Authenticate`](crate::Authenticate) has said so.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.extensions.get()
+    }
 }
 
 /// Without headers and extensions: they hold the client's secrets.
@@ -266,6 +273,12 @@ impl RequestContext {
     /// The id of that session.
     pub fn session_id(&self) -> SessionId {
         self.session().id()
+    }
+
+    /// Who is asking: the principal of the session. State that outlives the request belongs to this name, not to the
+    /// session's id (E-19).
+    pub fn principal(&self) -> Option<&Principal> {
+        self.session().principal()
     }
 
     /// What layers in front, and [`Authenticate`](crate::Authenticate), have left on the HTTP request.

@@ -93,6 +93,8 @@ mod handler;
 mod hub;
 mod initialize;
 mod manager;
+mod places;
+mod principal;
 pub mod proto;
 mod router;
 mod runtime;
@@ -110,6 +112,7 @@ pub use config::Config;
 pub use endpoint::Endpoint;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
 pub use manager::SessionManager;
+pub use principal::Principal;
 #[doc(inline)]
 pub use proto::{
     CancelReason, ClientCapabilities, ErrorCode, InvalidSessionId, Json, Notification, ProtocolVersion,

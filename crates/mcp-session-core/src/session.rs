@@ -16,7 +16,8 @@ use futures::{FutureExt, future::BoxFuture, task::AtomicWaker};
 use serde::Serialize;
 
 use crate::{
-    ClientCapabilities, Json, Outgoing, ProtocolVersion, SendError, SessionEvent, SessionId, TerminateReason,
+    ClientCapabilities, Json, Outgoing, Principal, ProtocolVersion, SendError, SessionEvent, SessionId,
+    TerminateReason,
     hub::{Hub, lock},
     manager::Registry,
     proto::{self, Changes, Phase, Refusal, State, Wake, encode_event},
@@ -60,6 +61,7 @@ pub struct Session(Arc<Inner>);
 /// What a session is made of. Public to the crate for [`Weak`] references only.
 pub(crate) struct Inner {
     id: SessionId,
+    principal: Option<Principal>,
     number: u64,
     hub: Arc<Hub>,
     registry: Weak<Registry>,
@@ -142,7 +144,13 @@ impl From<Arc<Inner>> for Session {
 
 impl Session {
     /// A session of this machine, not yet registered.
-    pub(crate) fn new(id: SessionId, hub: Arc<Hub>, registry: Weak<Registry>, machine: Machine) -> Self {
+    pub(crate) fn new(
+        id: SessionId,
+        principal: Option<Principal>,
+        hub: Arc<Hub>,
+        registry: Weak<Registry>,
+        machine: Machine,
+    ) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let guarded = Guarded {
             machine,
@@ -156,6 +164,7 @@ impl Session {
         };
         Self(Arc::new(Inner {
             id,
+            principal,
             number: NUMBER.fetch_add(1, Relaxed),
             hub,
             registry,
@@ -168,6 +177,11 @@ impl Session {
     /// Its id. A secret: log [`SessionId::prefix`].
     pub fn id(&self) -> SessionId {
         self.0.id
+    }
+
+    /// Whose session it is: that of the request which opened it (E-06). Every request that reaches it has the same.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.0.principal.as_ref()
     }
 
     /// The negotiated version.

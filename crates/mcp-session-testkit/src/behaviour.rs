@@ -17,6 +17,7 @@ pub mod batches;
 pub mod http;
 pub mod lifecycle;
 pub mod messages;
+pub mod security;
 pub mod shutdown;
 pub mod streams;
 pub mod world;
@@ -55,6 +56,9 @@ macro_rules! behaviour_suite {
                     f_23_a_reply_from_another_session, f_24_a_reply_that_does_not_come,
                     f_24_a_request_that_cannot_be_sent, f_14_progress_that_waits, e_20_secrets_are_not_printed,
                     c_13_undeclared_capabilities, f_13_f_14_progress_needs_a_token_and_grows;
+                security: e_07_a_foreign_principal_finds_nothing, e_07_a_foreign_principal_keeps_no_session_alive,
+                    e_15_sessions_of_one_principal_are_capped, e_15_what_has_expired_makes_room,
+                    e_02_e_03_e_04_session_ids;
                 streams: d_17_notifications_on_the_standalone_stream, d_22_a_second_standalone_stream,
                     d_42_heartbeats, s_11_a_stalled_reader_stalls_nobody_else, d_20_many_streams_in_one_session,
                     a_full_queue_makes_its_sender_wait;

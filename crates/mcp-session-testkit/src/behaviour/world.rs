@@ -17,7 +17,7 @@ use futures::{
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::{Body, Frame};
 use mcp_session_core::{
-    Config, Endpoint, Handler, InitializeRequest, InitializeResult, Json, Notification, ReplyBody,
+    Config, Endpoint, Handler, InitializeRequest, InitializeResult, Json, Notification, Principal, ReplyBody,
     RequestContext, RpcError, Runtime, Session, SessionId, StreamCut, TerminateReason,
 };
 use serde_json::{Value, json};
@@ -142,6 +142,11 @@ impl Handler for Play {
 impl World {
     /// An endpoint with a configuration in which nothing elapses by itself, then tuned.
     pub fn new(bed: &impl TestBed, tune: impl FnOnce(&mut Config)) -> Self {
+        Self::on(bed.runtime(), tune)
+    }
+
+    /// The same, on a runtime of the scenario's own.
+    pub fn on(runtime: Arc<dyn Runtime>, tune: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.body_timeout = NEVER;
         config.session.idle_timeout = NEVER;
@@ -160,7 +165,6 @@ impl World {
             ended: Arc::default(),
             hanging: Arc::default(),
         };
-        let runtime = bed.runtime();
         let endpoint = Endpoint::with_config(Arc::clone(&runtime), play.clone(), config);
         Self { runtime, endpoint, play, work, notifications }
     }
@@ -205,7 +209,8 @@ impl World {
 
     /// A client without a session.
     pub fn stranger(&self) -> Client {
-        Client { endpoint: self.endpoint.clone(), runtime: Arc::clone(&self.runtime), session: None }
+        let (endpoint, runtime) = (self.endpoint.clone(), Arc::clone(&self.runtime));
+        Client { endpoint, runtime, session: None, principal: None }
     }
 
     /// A client with a session in operation, of the newest version.
@@ -231,6 +236,7 @@ pub struct Client {
     endpoint: Endpoint,
     runtime: Arc<dyn Runtime>,
     session: Option<SessionId>,
+    principal: Option<Principal>,
 }
 
 impl Client {
@@ -258,12 +264,21 @@ impl Client {
         Self { session, ..self.clone() }
     }
 
+    /// The same client, as somebody, or as nobody in particular.
+    pub fn known_as(&self, principal: Option<&str>) -> Self {
+        Self { principal: principal.map(Principal::new), ..self.clone() }
+    }
+
     /// A request as a proper client makes it.
     pub fn request(&self, method: Method) -> http::request::Builder {
         let accept =
             if method == Method::GET { "text/event-stream" } else { "application/json, text/event-stream" };
         let builder = Request::builder().method(method).uri("/mcp").header("host", "localhost:8000");
         let builder = builder.header("accept", accept).header("content-type", "application/json");
+        let builder = match &self.principal {
+            Some(principal) => builder.extension(principal.clone()),
+            None => builder,
+        };
         match self.session {
             Some(id) => builder.header("mcp-session-id", id.to_string()),
             None => builder,
@@ -381,14 +396,19 @@ impl Reply {
         messages
     }
 
-    /// The body as JSON.
-    pub async fn json(mut self) -> Value {
-        assert_eq!(self.header("content-type"), "application/json");
+    /// The whole body, which is not cut.
+    pub async fn bytes(mut self) -> Vec<u8> {
         let mut body = Vec::new();
         while let Some(data) = self.event().await {
-            body.extend_from_slice(&data.expect("a JSON body is not cut"));
+            body.extend_from_slice(&data.expect("the body is not cut"));
         }
-        serde_json::from_slice(&body).expect("the body is JSON")
+        body
+    }
+
+    /// The body as JSON.
+    pub async fn json(self) -> Value {
+        assert_eq!(self.header("content-type"), "application/json");
+        serde_json::from_slice(&self.bytes().await).expect("the body is JSON")
     }
 
     /// The one answer, in whichever form it comes; asserts that nothing follows it.
