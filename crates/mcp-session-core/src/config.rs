@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{AllowedHosts, AllowedOrigins, Authenticate, SessionConfig};
+use crate::{AllowedHosts, AllowedOrigins, Authenticate, Cors, SessionConfig};
 
 /// The limits of an endpoint.
 ///
@@ -45,6 +45,9 @@ pub struct Config {
     /// Which `Origin` values are served; requests without one are no browser's and pass (B-05, B-06). Loopback
     /// origins by default.
     pub allowed_origins: AllowedOrigins,
+    /// Lets clients in web pages of these origins use the server (B-40). `None` by default: most clients are no pages,
+    /// and every page that may read answers is one more that may be attacked.
+    pub cors: Option<Cors>,
     /// Looks at the credential of every request (B-09, B-10). `None` by default: then a layer in front does it,
     /// or nobody.
     pub authenticate: Option<Arc<dyn Authenticate>>,
@@ -64,6 +67,7 @@ impl Default for Config {
             client_delete: true,
             allowed_hosts: AllowedHosts::default(),
             allowed_origins: AllowedOrigins::default(),
+            cors: None,
             authenticate: None,
         }
     }
@@ -83,6 +87,7 @@ impl fmt::Debug for Config {
             .field("client_delete", &self.client_delete)
             .field("allowed_hosts", &self.allowed_hosts)
             .field("allowed_origins", &self.allowed_origins)
+            .field("cors", &self.cors)
             .field("authenticate", &self.authenticate.is_some())
             .finish()
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Config, EventStream, Handler, InitializeRequest, Json, Message, Notification, Outgoing, ReplyBody,
+    Config, Cors, EventStream, Handler, InitializeRequest, Json, Message, Notification, Outgoing, ReplyBody,
     RequestContext, RequestId, RpcError, Runtime, Session, SessionManager, Shutdown, ShutdownPhase,
     ShutdownPolicy, ShutdownReport, Stats,
     call::{Call, Head},
@@ -26,11 +26,6 @@ use crate::{
     trace,
     wire::{self, SessionHeader},
 };
-
-const ALLOW: &str = "GET, POST, DELETE";
-const ALLOW_NO_GET: &str = "POST, DELETE";
-const ALLOW_NO_DELETE: &str = "GET, POST";
-const ALLOW_POST: &str = "POST";
 
 /// The front door of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
 ///
@@ -135,14 +130,20 @@ impl Endpoint {
     {
         let (parts, body) = request.into_parts();
         let version = parts.version;
+        let config = &self.registry.hub.config;
+        let cors = config.cors.as_ref();
+        let cors = cors.map(|cors| (cors, Cors::origin(&config.allowed_origins, &parts.headers)));
         let mut id = None;
         let mut response = match self.route(parts, body, &mut id).await {
             Ok(response) => response,
             Err(rejection) => {
                 trace::rejected(&rejection);
-                rejection.into_response(id.as_ref(), &self.registry.hub.config)
+                rejection.into_response(id.as_ref(), config)
             }
         };
+        if let Some((cors, origin)) = cors {
+            cors.mark(&config.allowed_origins, origin, response.headers_mut());
+        }
         // A client that is told so sends its next request on a new connection, to another instance. HTTP/2 has no such
         // header: there the connection is closed, with GOAWAY, once everything is over.
         if version < Version::HTTP_2 && self.registry.phase() != ShutdownPhase::Running {
@@ -172,15 +173,14 @@ impl Endpoint {
             _ => false,
         };
         if !offered {
-            return Err(Rejection::MethodNotAllowed(
-                match (config.standalone_streams, config.client_delete) {
-                    (true, true) => ALLOW,
-                    (false, true) => ALLOW_NO_GET,
-                    (true, false) => ALLOW_NO_DELETE,
-                    (false, false) => ALLOW_POST,
-                },
-            ));
+            return match &config.cors {
+                Some(cors) if Cors::is_preflight(&parts.method, &parts.headers) => {
+                    Ok(cors.preflight(allowed_methods(config)))
+                }
+                Some(_) | None => Err(Rejection::MethodNotAllowed(allowed_methods(config))),
+            };
         }
+        security::check_authorization(&parts.headers)?;
         if let Some(authenticate) = &config.authenticate {
             authenticate.authenticate(&mut parts)?;
         }
@@ -392,6 +392,16 @@ impl Endpoint {
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// What `Allow` lists (B-39).
+fn allowed_methods(config: &Config) -> &'static str {
+    match (config.standalone_streams, config.client_delete) {
+        (true, true) => "GET, POST, DELETE",
+        (false, true) => "POST, DELETE",
+        (true, false) => "GET, POST",
+        (false, false) => "POST",
     }
 }
 

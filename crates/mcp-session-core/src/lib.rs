@@ -86,6 +86,7 @@
 
 mod call;
 mod config;
+mod cors;
 mod driver;
 mod endpoint;
 mod error;
@@ -109,6 +110,7 @@ mod trace;
 mod wire;
 
 pub use config::Config;
+pub use cors::Cors;
 pub use endpoint::Endpoint;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
 pub use manager::SessionManager;

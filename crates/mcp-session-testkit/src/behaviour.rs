@@ -58,7 +58,8 @@ macro_rules! behaviour_suite {
                     c_13_undeclared_capabilities, f_13_f_14_progress_needs_a_token_and_grows;
                 security: e_07_a_foreign_principal_finds_nothing, e_07_a_foreign_principal_keeps_no_session_alive,
                     e_15_sessions_of_one_principal_are_capped, e_15_what_has_expired_makes_room,
-                    e_02_e_03_e_04_session_ids;
+                    e_02_e_03_e_04_session_ids, b_40_cors_for_allowed_origins, b_40_cors_answers_and_credentials,
+                    b_44_the_first_check_that_fails_answers, b_12_a_repeated_credential;
                 streams: d_17_notifications_on_the_standalone_stream, d_22_a_second_standalone_stream,
                     d_42_heartbeats, s_11_a_stalled_reader_stalls_nobody_else, d_20_many_streams_in_one_session,
                     a_full_queue_makes_its_sender_wait;

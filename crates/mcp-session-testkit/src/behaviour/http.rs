@@ -173,7 +173,7 @@ pub fn b_12_repeated_headers(bed: &impl TestBed) {
     let world = World::new(bed, |_| {});
     bed.block_on(async {
         let client = world.client().await;
-        for name in ["mcp-session-id", "mcp-protocol-version", "last-event-id"] {
+        for name in ["mcp-session-id", "mcp-protocol-version", "last-event-id", "mcp-method", "mcp-name"] {
             let mut request = client.request(Method::POST).body(request(1, "echo").to_string()).unwrap();
             request.headers_mut().append(name, HeaderValue::from_static("2025-11-25"));
             request.headers_mut().append(name, HeaderValue::from_static("2025-11-25"));

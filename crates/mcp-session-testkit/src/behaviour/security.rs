@@ -9,7 +9,9 @@ use std::{
 };
 
 use http::{HeaderMap, Method, StatusCode};
-use mcp_session_core::{BoxFuture, Principal, Runtime, SessionId};
+use mcp_session_core::{
+    AllowedOrigins, AuthError, Authenticate, BoxFuture, Config, Cors, Principal, Runtime, SessionId,
+};
 use serde_json::json;
 
 use super::world::{Client, NEVER, Reply, SOON, World, cancel, initialize, notification, request};
@@ -189,5 +191,192 @@ pub fn e_02_e_03_e_04_session_ids(bed: &impl TestBed) {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), SESSIONS);
+    });
+}
+
+const APP: &str = "https://app.example.com";
+
+fn with(client: &Client, method: Method, headers: &[(&str, &str)]) -> http::Request<String> {
+    let mut http = client.request(method).body(request(9, "echo").to_string()).unwrap();
+    for (name, value) in headers {
+        http.headers_mut().insert(name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap());
+    }
+    http
+}
+
+/// The names in a header that lists some.
+fn names(reply: &Reply, header: &str) -> Vec<String> {
+    reply.header(header).split(',').map(|name| name.trim().to_ascii_lowercase()).collect()
+}
+
+/// B-40: with CORS on, a page of an allowed origin is told what it may send and read, on every answer; any other is
+/// refused as without.
+pub fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
+    let refuse = |_: &mut http::request::Parts| -> Result<(), AuthError> {
+        Err(AuthError::Unauthorized(http::HeaderValue::from_static("Bearer")))
+    };
+    let world = World::new(bed, |config| {
+        config.allowed_origins.allow(APP).unwrap();
+        let mut cors = Cors::default();
+        cors.request_headers.push(http::HeaderName::from_static("x-api-key"));
+        config.cors = Some(cors);
+        config.authenticate = Some(Arc::new(refuse) as Arc<dyn Authenticate>);
+    });
+    bed.block_on(async {
+        let page = world.stranger();
+        // Before the credential is looked for: the browser's question carries none.
+        for asked in ["POST", "GET", "DELETE"] {
+            let asks = [("origin", APP), ("access-control-request-method", asked)];
+            let told = page.send(with(&page, Method::OPTIONS, &asks)).await;
+            assert_eq!((told.status.as_u16(), told.header("access-control-allow-origin")), (204, APP));
+            assert_eq!(names(&told, "access-control-allow-methods"), ["get", "post", "delete"]);
+            let allowed = names(&told, "access-control-allow-headers");
+            for name in [
+                "mcp-session-id",
+                "mcp-protocol-version",
+                "last-event-id",
+                "mcp-method",
+                "mcp-name",
+                "authorization",
+                "content-type",
+                "x-api-key",
+            ] {
+                assert!(allowed.iter().any(|allowed| allowed == name), "{name}: {allowed:?}");
+            }
+            assert_eq!((told.header("access-control-max-age"), told.header("vary")), ("7200", "origin"));
+            assert_eq!(told.header("access-control-allow-credentials"), "");
+            assert!(told.bytes().await.is_empty());
+        }
+        // Errors are readable too: how else should a page learn that it has to log in?
+        let refused = page.send(with(&page, Method::POST, &[("origin", APP)])).await;
+        assert_eq!((refused.status.as_u16(), refused.header("access-control-allow-origin")), (401, APP));
+        let exposed = names(&refused, "access-control-expose-headers");
+        assert!(["mcp-session-id", "www-authenticate"].iter().all(|name| exposed.iter().any(|n| n == name)));
+        // Without an origin there is nobody to tell, but a cache has to know that it depends.
+        let other = page.send(with(&page, Method::POST, &[])).await;
+        assert_eq!((other.header("access-control-allow-origin"), other.header("vary")), ("", "origin"));
+        for (origin, host) in [("https://evil.example.com", "localhost"), ("null", "localhost")] {
+            for method in [Method::OPTIONS, Method::POST] {
+                let asks = [("origin", origin), ("host", host), ("access-control-request-method", "POST")];
+                let refused = page.send(with(&page, method, &asks)).await;
+                assert_eq!(
+                    (refused.status.as_u16(), refused.header("access-control-allow-origin")),
+                    (403, "")
+                );
+            }
+        }
+        let asks = [("origin", APP), ("host", "evil.example.com"), ("access-control-request-method", "POST")];
+        assert_eq!(page.send(with(&page, Method::OPTIONS, &asks)).await.status, 403);
+        // OPTIONS that asks nothing is a method like any other that is not offered.
+        assert_eq!(page.send(with(&page, Method::OPTIONS, &[("origin", APP)])).await.status, 405);
+    });
+}
+
+/// B-40: the answers themselves; and credentials, which no list of everybody may have.
+pub fn b_40_cors_answers_and_credentials(bed: &impl TestBed) {
+    let any = |config: &mut Config| config.allowed_origins = AllowedOrigins::any();
+    for (everybody, credentials, told) in [(false, true, "true"), (false, false, ""), (true, true, "")] {
+        let world = World::new(bed, |config| {
+            config.allowed_origins.allow(APP).unwrap();
+            everybody.then(|| any(config));
+            let mut cors = Cors::default();
+            cors.credentials = credentials;
+            config.cors = Some(cors);
+            config.standalone_streams = false;
+        });
+        bed.block_on(async {
+            let client = world.client().await;
+            let answer = client.send(with(&client, Method::POST, &[("origin", APP)])).await;
+            assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, APP));
+            assert_eq!(answer.header("access-control-allow-credentials"), told);
+            assert!(names(&answer, "access-control-expose-headers").contains(&"mcp-session-id".to_owned()));
+            let asks = [("origin", APP), ("access-control-request-method", "GET")];
+            let told = client.send(with(&client, Method::OPTIONS, &asks)).await;
+            assert_eq!(names(&told, "access-control-allow-methods"), ["post", "delete"]); // what is offered
+        });
+    }
+    // Off, as it is by default: not a word.
+    let world = World::new(bed, |config| {
+        config.allowed_origins.allow(APP).unwrap();
+    });
+    bed.block_on(async {
+        let client = world.client().await;
+        let asks = [("origin", APP), ("access-control-request-method", "POST")];
+        for (method, status) in [(Method::POST, 200), (Method::OPTIONS, 405)] {
+            let reply = client.send(with(&client, method, &asks)).await;
+            assert_eq!((reply.status.as_u16(), reply.header("vary")), (status, ""));
+            assert!(reply.headers.keys().all(|name| !name.as_str().starts_with("access-control")));
+        }
+    });
+}
+
+/// B-44: of several things that are wrong with a request, the first in the order of checks is the answer.
+pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
+    let check = |parts: &mut http::request::Parts| match parts.headers.contains_key("x-stranger") {
+        true => Err(AuthError::Unauthorized(http::HeaderValue::from_static("Bearer"))),
+        false => Ok(()),
+    };
+    let mut world = World::new(bed, |config| {
+        config.body_limit = 2_000;
+        config.session.max_exchanges = 1;
+        config.authenticate = Some(Arc::new(check) as Arc<dyn Authenticate>);
+    });
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        // What is wrong, in the order of the checks; each is added to all that follow it.
+        type Fault = fn(&mut http::Request<String>);
+        fn set(http: &mut http::Request<String>, name: &'static str, value: &'static str) {
+            http.headers_mut().insert(name, http::HeaderValue::from_static(value));
+        }
+        let faults: [(u16, i64, Fault); 12] = [
+            (403, -32600, |http| set(http, "host", "evil.example.com")),
+            (403, -32600, |http| set(http, "origin", "null")),
+            (405, -32600, |http| *http.method_mut() = Method::PATCH),
+            (401, -32600, |http| set(http, "x-stranger", "1")),
+            (406, -32600, |http| set(http, "accept", "text/html")),
+            (415, -32600, |http| set(http, "content-type", "text/plain")),
+            (413, -32600, |http| *http.body_mut() = " ".repeat(2_001)),
+            (400, -32700, |http| *http.body_mut() = "{".into()),
+            (400, -32600, |http| *http.body_mut() = r#"{"jsonrpc":"2.0","id":9}"#.into()),
+            (404, -32001, |http| set(http, "mcp-session-id", "x")),
+            (400, -32600, |http| set(http, "mcp-protocol-version", "x")),
+            (503, -32000, |_| {}), // as many requests as there may be are running
+        ];
+        for first in 0..faults.len() {
+            let mut http = client.request(Method::POST).body(request(9, "echo").to_string()).unwrap();
+            // From the last to the first, so that of several bodies the first one's is sent.
+            for (_, _, fault) in faults[first..].iter().rev() {
+                fault(&mut http);
+            }
+            let (status, code, _) = faults[first];
+            let reply = client.send(http).await;
+            assert_eq!(reply.status.as_u16(), status, "fault {first}");
+            assert_eq!(reply.json().await["error"]["code"], code, "fault {first}");
+        }
+        assert_eq!(world.endpoint.stats().exchanges_admitted, 2); // nothing of all this was dispatched
+        work.finish(json!({}));
+        assert_eq!(running.head().await.answer().await["id"], 1);
+    });
+}
+
+/// B-12: a credential that comes twice is refused, whatever it says.
+pub fn b_12_a_repeated_credential(bed: &impl TestBed) {
+    let good = |parts: &mut http::request::Parts| match parts.headers.get("authorization") {
+        Some(value) if value == "Bearer good" => Ok(()),
+        _ => Err(AuthError::Forbidden),
+    };
+    let world = World::new(bed, |config| {
+        config.authenticate = Some(Arc::new(good) as Arc<dyn Authenticate>);
+    });
+    bed.block_on(async {
+        let client = world.stranger();
+        let mut http = with(&client, Method::POST, &[("authorization", "Bearer good")]);
+        *http.body_mut() = initialize("2025-11-25", "client").to_string();
+        http.headers_mut().append("authorization", "Bearer other".parse().unwrap());
+        assert_eq!(client.send(http.clone()).await.status, 400);
+        http.headers_mut().insert("authorization", "Bearer good".parse().unwrap());
+        assert_eq!(client.send(http).await.status, 200);
     });
 }
