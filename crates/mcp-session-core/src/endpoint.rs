@@ -2,7 +2,12 @@
 
 mod batch;
 
-use std::{fmt, panic::AssertUnwindSafe, pin::pin, sync::Arc};
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use futures::{FutureExt, future::select};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
@@ -138,6 +143,7 @@ impl Endpoint {
             Ok(response) => response,
             Err(rejection) => {
                 trace::rejected(&rejection);
+                self.registry.hub.counters.requests_refused.fetch_add(1, Relaxed);
                 rejection.into_response(id.as_ref(), config)
             }
         };

@@ -84,6 +84,8 @@
 //! Replay of events (`Last-Event-ID` is ignored, and no event ids are sent), and revision 2026-07-28 (its requests
 //! get a 400 that makes clients fall back to `initialize`).
 
+mod ask;
+mod broadcast;
 mod call;
 mod config;
 mod cors;
@@ -109,6 +111,7 @@ mod testing;
 mod trace;
 mod wire;
 
+pub use broadcast::Broadcast;
 pub use config::Config;
 pub use cors::Cors;
 pub use endpoint::Endpoint;

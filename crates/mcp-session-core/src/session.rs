@@ -16,8 +16,9 @@ use futures::{FutureExt, future::BoxFuture, task::AtomicWaker};
 use serde::Serialize;
 
 use crate::{
-    ClientCapabilities, Json, Outgoing, Principal, ProtocolVersion, SendError, SessionEvent, SessionId,
-    TerminateReason,
+    ClientCapabilities, Json, Outgoing, Principal, ProtocolVersion, RequestError, SendError, SessionEvent,
+    SessionId, TerminateReason,
+    ask::ask,
     hub::{Hub, lock},
     manager::Registry,
     proto::{self, Changes, Phase, Refusal, State, Wake, encode_event},
@@ -236,6 +237,25 @@ impl Session {
         self.with(|machine, now| machine.notify_standalone(now, &event))
     }
 
+    /// Asks the client, on the GET stream, whether it is there, and waits for its answer, `timeout` at the most (C-14). The
+    /// only request that need not belong to one of the client's (F-22): for any other, see
+    /// [`RequestContext::request`](crate::RequestContext::request). Sessions do it by themselves, after
+    /// [`ping_interval`](crate::SessionConfig::ping_interval) of silence.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Send`] if there is no GET stream (D-24), [`RequestError::TimedOut`], [`RequestError::Client`] if
+    /// the client answers with an error, which is a sign of life too, [`RequestError::Terminated`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the client is told to stop.
+    pub async fn ping(&self, timeout: Duration) -> Result<(), RequestError> {
+        let signal = Arc::new(Signal::default());
+        let send = |machine: &mut Machine, now, left| machine.ping(now, Arc::clone(&signal), left);
+        ask(self, &signal, timeout, send, |machine| machine.standalone_tag().cloned()).await.map(drop)
+    }
+
     /// Terminates the session. From this moment its id answers 404; what runs in it is told to stop, answered in
     /// any case (S5), and every stream gets its end. The first reason stands (S12).
     ///
@@ -363,6 +383,9 @@ impl Session {
         }
         if unread {
             trace::session_failed(&self.0.id, UNREAD);
+        }
+        if changes.tally.pings_unanswered > 0 {
+            trace::ping_unanswered(&self.0.id);
         }
         if let Some(ledger) = &ledger {
             ledger.notify(&changes.tally);

@@ -13,6 +13,7 @@
 
 #![allow(clippy::missing_panics_doc)] // a scenario panics where the endpoint does not do what it says
 
+pub mod asking;
 pub mod batches;
 pub mod http;
 pub mod lifecycle;
@@ -31,6 +32,13 @@ macro_rules! behaviour_suite {
             #[allow(unused_imports, clippy::wildcard_imports)] // the expression may name nothing from outside
             use super::*;
             $crate::behaviour_suite! { @scenarios $bed;
+                asking: c_12_c_13_every_capability_is_checked_before_anything_is_sent,
+                    f_25_errors_of_the_client_reach_the_handler,
+                    f_19_f_27_notifications_of_the_client_reach_the_handler,
+                    f_01_f_20_ids_of_each_direction_are_its_own, c_14_the_server_may_ping,
+                    c_15_a_client_that_is_gone_keeps_no_session, c_06_nothing_is_announced_before_initialized,
+                    d_21_a_broadcast_waits_for_nobody, e_23_elicitation_complete_goes_to_its_own_session,
+                    f_35_the_life_of_sessions_is_told_once, s_15_refused_requests_are_counted;
                 batches: a_21_a_24_each_request_has_its_own_answer, a_24_progress_of_many_on_one_stream,
                     a_23_notifications_or_replies_alone_get_202, a_26_json_answers_are_an_array,
                     a_22_a_28_a_29_batches_that_are_refused, a_27_initialize_has_to_come_alone,
@@ -59,7 +67,9 @@ macro_rules! behaviour_suite {
                 security: e_07_a_foreign_principal_finds_nothing, e_07_a_foreign_principal_keeps_no_session_alive,
                     e_15_sessions_of_one_principal_are_capped, e_15_what_has_expired_makes_room,
                     e_02_e_03_e_04_session_ids, b_40_cors_for_allowed_origins, b_40_cors_answers_and_credentials,
-                    b_44_the_first_check_that_fails_answers, b_12_a_repeated_credential;
+                    b_44_the_first_check_that_fails_answers, b_12_a_repeated_credential,
+                    e_07_a_thousand_foreign_principals, f_23_a_thousand_foreign_replies,
+                    f_09_a_thousand_foreign_cancels;
                 streams: d_17_notifications_on_the_standalone_stream, d_22_a_second_standalone_stream,
                     d_42_heartbeats, s_11_a_stalled_reader_stalls_nobody_else, d_20_many_streams_in_one_session,
                     a_full_queue_makes_its_sender_wait;

@@ -20,6 +20,7 @@
 //! `Arc` of its wakers, a test a name).
 
 mod batch;
+mod capabilities;
 mod changes;
 mod config;
 mod ending;
@@ -35,6 +36,7 @@ mod timer;
 mod version;
 
 pub use batch::Batch;
+pub use capabilities::ClientCapabilities;
 pub use changes::{Changes, Outcome, Tally, Wake};
 pub use config::{ResponseMode, SecondStream, SessionConfig};
 pub use ending::{Phase, Schedule, TerminateReason};
@@ -45,7 +47,7 @@ pub use message::{
     ErrorCode, Json, Message, Notification, Outgoing, ParseError, Request, Response, RpcError,
 };
 pub use outbound::{OutboundId, RequestError};
-pub use session::{ClientCapabilities, ExchangeKey, SendError, Session, StreamKey};
+pub use session::{ExchangeKey, SendError, Session, StreamKey};
 pub use state::{Input, Refusal, State, Verdict};
 pub use stream::{Full, Next, Stream};
 pub use timer::Timer;

@@ -6,7 +6,7 @@ use http::StatusCode;
 use mcp_session_core::{CancelReason, RequestError, ResponseMode, ShutdownPolicy};
 use serde_json::{Value, json};
 
-use super::world::{NEVER, SOON, World, cancel, initialize, notification, request, request_with};
+use super::world::{self, NEVER, SOON, World, cancel, initialize, notification, request, request_with};
 use crate::TestBed;
 
 /// The revision with batches.
@@ -21,7 +21,7 @@ fn answers(messages: &[Value]) -> Vec<Value> {
 }
 
 fn reply(id: impl Into<Value>) -> Value {
-    json!({ "jsonrpc": "2.0", "id": id.into(), "result": {} })
+    world::reply(id, json!({}))
 }
 
 /// every request of a batch gets its own answer, notifications get none, and the stream ends after the

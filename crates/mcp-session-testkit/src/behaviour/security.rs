@@ -8,14 +8,15 @@ use std::{
     time::Instant,
 };
 
+use futures::future::join_all;
 use http::{HeaderMap, Method, StatusCode};
 use mcp_session_core::{
     AllowedOrigins, AuthError, Authenticate, BoxFuture, Config, Cors, Principal, Runtime, SessionId,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::world::{Client, NEVER, Reply, SOON, World, cancel, initialize, notification, request};
-use crate::TestBed;
+use super::world::{Client, NEVER, Reply, SOON, Work, World, cancel, initialize, notification, request};
+use crate::{TestBed, sim::rng::SplitMix64};
 
 /// All there is of a response.
 async fn whole(reply: Reply) -> (StatusCode, HeaderMap, Vec<u8>) {
@@ -378,5 +379,157 @@ pub fn b_12_a_repeated_credential(bed: &impl TestBed) {
         assert_eq!(client.send(http.clone()).await.status, 400);
         http.headers_mut().insert("authorization", "Bearer good".parse().unwrap());
         assert_eq!(client.send(http).await.status, 200);
+    });
+}
+
+/// Attempts per kind.
+const ATTEMPTS: usize = 1_000;
+
+/// A client, its open GET stream, its running call and what that call sends; whoever else sees the secret has seen too much.
+struct Victim {
+    client: Client,
+    name: String,
+    secret: String,
+    get: Reply,
+    call: Reply,
+    work: Work,
+}
+
+impl Victim {
+    /// Sessions of a few principals, some of nobody in particular, all of them busy.
+    async fn some(world: &mut World, n: usize) -> Vec<Self> {
+        let mut victims = Vec::new();
+        for number in 0..n {
+            let name = format!("principal {}", number % 4);
+            let mut client = world.stranger().known_as((number % 4 != 0).then_some(name.as_str()));
+            client.initialize(["2025-03-26", "2025-06-18", "2025-11-25"][number % 3]).await;
+            client.post(&notification("notifications/initialized")).await;
+            let get = client.get().await;
+            let running = client.start(&request(1, "work"));
+            let work = world.work().await;
+            let secret = format!("secret {number} of many");
+            work.cx.notify("notifications/message", Some(&json!({ "data": secret }))).await.unwrap();
+            client.session().notify("notifications/message", Some(&json!({ "data": secret }))).await.unwrap();
+            victims.push(Self { client, name, secret, get, call: running.head().await, work });
+        }
+        victims
+    }
+
+    /// Finishes the call; nothing but what is meant for this client has reached it, and all of that once.
+    async fn finds_itself_unharmed(mut self) {
+        assert_eq!(self.work.cx.cancel_reason(), None);
+        self.work.finish(json!({ "data": self.secret }));
+        let mut seen = self.call.messages().await;
+        assert_eq!(
+            (&seen[0]["params"]["data"], &seen[1]["result"]["data"]),
+            (&json!(self.secret), &json!(self.secret))
+        );
+        assert_eq!(seen.split_off(2), [json!(null); 0]);
+        assert_eq!(self.get.message().await.unwrap()["params"]["data"], self.secret);
+        assert!(self.get.is_silent());
+        assert_eq!(self.client.post(&request(2, "echo")).await.status, StatusCode::OK);
+    }
+}
+
+/// E-07: whoever has somebody else's session id and not their credential gets the answer of an unknown id, byte for byte,
+/// whatever is tried.
+pub fn e_07_a_thousand_foreign_principals(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let victims = Victim::some(&mut world, 12).await;
+        let mut rng = SplitMix64::new(7);
+        let mut attempt = 0;
+        while attempt < ATTEMPTS {
+            let (victim, thief) = (&victims[rng.index(12)], &victims[rng.index(12)]);
+            let foreign = match rng.index(4) {
+                0 => victim.client.known_as(Some(&format!("{}{attempt}", victim.name))),
+                1 => victim.client.known_as(None),
+                _ => thief.client.with_session(Some(victim.client.id())),
+            };
+            if foreign.principal() == victim.client.principal() {
+                continue; // no thief, but the owner
+            }
+            attempt += 1;
+            let unknown = foreign.with_session(Some(SessionId::from_bits(u128::from(rng.next()))));
+            let id = rng.index(4);
+            let message = match rng.index(8) {
+                0 => json!({ "jsonrpc": "2.0", "id": id, "result": {} }),
+                1 => cancel(id),
+                2 => request(id, "ping"),
+                3 => initialize("2025-11-25", "client"),
+                4 => notification("notifications/initialized"),
+                5 => json!([request(id, "echo"), cancel(1)]),
+                _ => request(id, ["echo", "work", "no/such"][rng.index(3)]),
+            };
+            let method =
+                [Method::POST, Method::POST, Method::POST, Method::GET, Method::DELETE][rng.index(5)].clone();
+            let mut answers = Vec::new();
+            for client in [&foreign, &unknown] {
+                let http = client.request(method.clone()).body(message.to_string()).unwrap();
+                answers.push(whole(client.send(http).await).await);
+            }
+            assert_eq!(answers[0], answers[1], "attempt {attempt}: {method} {message}");
+            assert_eq!(answers[0].0, StatusCode::NOT_FOUND);
+        }
+        for victim in victims {
+            victim.finds_itself_unharmed().await;
+        }
+    });
+}
+
+/// F-23, B-19: a reply counts in its own session alone: a thousand replies of others, with all the right numbers, are
+/// taken, dropped and change nothing.
+pub fn f_23_a_thousand_foreign_replies(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let victims = Victim::some(&mut world, 12).await;
+        let mut rng = SplitMix64::new(23);
+        // The first six ask their clients something; the others, who were asked nothing, answer.
+        let asking =
+            victims[..6].iter().map(|victim| victim.work.cx.request("roots/list", None::<&()>, NEVER));
+        let asking = join_all(asking);
+        let attacks = async {
+            for _ in 0..ATTEMPTS {
+                let thief = &victims[6 + rng.index(6)].client;
+                let (id, outcome) = (rng.index(3), ["result", "error"][rng.index(2)]);
+                let content = json!({ "code": -1, "message": "stolen" });
+                let reply = json!({ "jsonrpc": "2.0", "id": id, outcome: content });
+                assert_eq!(thief.post(&reply).await.status, StatusCode::ACCEPTED);
+                let named = thief.with_session(Some(SessionId::from_bits(u128::from(rng.next()))));
+                assert_eq!(named.post(&reply).await.status, StatusCode::NOT_FOUND);
+            }
+            for victim in &victims[..6] {
+                let roots = json!({ "roots": [victim.secret] });
+                let own = json!({ "jsonrpc": "2.0", "id": 0, "result": roots });
+                assert_eq!(victim.client.post(&own).await.status, StatusCode::ACCEPTED);
+            }
+        };
+        let (replies, ()) = futures::join!(asking, attacks);
+        for (reply, victim) in replies.iter().zip(&victims) {
+            assert_eq!(reply.as_ref().unwrap().parse::<Value>().unwrap()["roots"][0], victim.secret);
+        }
+        for mut victim in victims {
+            let asked = victim.call.message().await.unwrap();
+            assert_eq!(asked["params"]["data"], victim.secret);
+            victim.work.finish(json!({}));
+            let rest = victim.call.messages().await;
+            assert!(rest.iter().all(|message| !message.to_string().contains("stolen")), "{rest:?}");
+        }
+    });
+}
+
+/// F-09: a cancel is honoured inside its own session alone.
+pub fn f_09_a_thousand_foreign_cancels(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let victims = Victim::some(&mut world, 6).await;
+        let (thief, mut rng) = (world.client().await, SplitMix64::new(9));
+        for _ in 0..ATTEMPTS {
+            let id = [json!(1), json!("1"), json!(0), json!(rng.index(9))][rng.index(4)].clone();
+            assert_eq!(thief.post(&cancel(id)).await.status, StatusCode::ACCEPTED);
+        }
+        for victim in victims {
+            victim.finds_itself_unharmed().await;
+        }
     });
 }

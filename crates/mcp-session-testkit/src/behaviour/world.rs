@@ -152,6 +152,7 @@ impl World {
         config.session.idle_timeout = NEVER;
         config.session.initialize_timeout = NEVER;
         config.session.heartbeat = NEVER;
+        config.session.ping_interval = NEVER;
         config.session.cancel_grace = NEVER;
         config.session.terminate.cancel = NEVER;
         config.session.terminate.finish = NEVER;
@@ -242,7 +243,12 @@ pub struct Client {
 impl Client {
     /// Opens a session, without `notifications/initialized`.
     pub async fn initialize(&mut self, version: &str) -> Value {
-        let reply = self.post(&initialize(version, "client")).await;
+        self.initialize_with(&initialize(version, "client")).await
+    }
+
+    /// Opens a session by this message.
+    pub async fn initialize_with(&mut self, message: &Value) -> Value {
+        let reply = self.post(message).await;
         assert_eq!(reply.status, StatusCode::OK);
         self.session = reply.session();
         assert!(self.session.is_some(), "the answer to initialize carries the session id");
@@ -262,6 +268,11 @@ impl Client {
     /// The same client, with the session of another.
     pub fn with_session(&self, session: Option<SessionId>) -> Self {
         Self { session, ..self.clone() }
+    }
+
+    /// As whom it is known.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
     }
 
     /// The same client, as somebody, or as nobody in particular.
@@ -438,6 +449,11 @@ pub fn initialize(version: &str, name: &str) -> Value {
         "capabilities": { "sampling": {}, "roots": {} },
         "clientInfo": { "name": name, "version": "1" },
     } })
+}
+
+/// The answer to a request.
+pub fn reply(id: impl Into<Value>, result: impl Into<Value>) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id.into(), "result": result.into() })
 }
 
 /// A request without params.

@@ -1,7 +1,7 @@
 //! [`SimRuntime`]: a single-threaded runtime in virtual time, replayable from a seed.
 
 mod executor;
-mod rng;
+pub(crate) mod rng;
 mod sleep;
 
 use std::{

@@ -32,7 +32,7 @@ impl<T: Clone> Session<T> {
         if self.exchanges.len() + requests.len() > self.config.max_exchanges {
             return Err(Refusal::TooManyRequests);
         }
-        self.active = now;
+        self.hear(now);
         let mode = match self.config.response_mode {
             ResponseMode::Auto | ResponseMode::Sse => ResponseMode::Sse,
             ResponseMode::Json => ResponseMode::Json,
