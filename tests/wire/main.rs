@@ -5,6 +5,7 @@ mod bounds;
 mod drain;
 mod ends;
 mod process;
+mod security;
 mod services;
 mod signal;
 mod stall;
