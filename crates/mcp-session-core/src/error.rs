@@ -163,3 +163,72 @@ impl From<AuthError> for Rejection {
         Self::Auth(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b_43_a_failure_before_the_head_is_500_with_the_id() {
+        let response =
+            Rejection::Internal("no random bits").into_response(Some(&7.into()), &Config::default());
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = Rejection::Internal("no random bits").to_json(Some(&7.into()));
+        assert_eq!(body, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"no random bits"}}"#);
+    }
+
+    #[test]
+    fn b_42_what_may_work_later_is_503_and_says_when() {
+        let config = Config::default();
+        for rejection in [
+            Rejection::TooManySessions,
+            Rejection::ShuttingDown,
+            Rejection::Session(Refusal::Draining),
+            Rejection::Session(Refusal::TooManyRequests),
+        ] {
+            let response = rejection.into_response(None, &config);
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        }
+    }
+
+    /// The codes of the table are the five of JSON-RPC and the two that older SDKs use beside 404 and 503: none of
+    /// those that later revisions reserve (A-32, G-49).
+    #[test]
+    fn a_15_g_49_which_codes_there_are() {
+        let refusals = [
+            Refusal::AlreadyInitialized,
+            Refusal::NotInitialized,
+            Refusal::DuplicateId,
+            Refusal::TooManyRequests,
+            Refusal::StreamTaken,
+            Refusal::Draining,
+            Refusal::Gone,
+        ];
+        let others = [
+            Rejection::ForbiddenHost,
+            Rejection::MethodNotAllowed("POST"),
+            Rejection::Auth(AuthError::Forbidden),
+            Rejection::Message(ParseError::NotJson(String::new())),
+            Rejection::Message(ParseError::Batch),
+            Rejection::Message(ParseError::InvalidBatch("empty")),
+            Rejection::InvalidInitialize(RpcError::invalid_params("no")),
+            Rejection::UnknownSession,
+            Rejection::Internal("no"),
+        ];
+        let all = refusals.map(Rejection::Session).into_iter().chain(others);
+        for rejection in all {
+            let code = rejection.to_error().code.0;
+            assert!(
+                [-32700, -32600, -32601, -32602, -32603, -32000, -32001].contains(&code),
+                "{rejection:?}"
+            );
+            let not_found = rejection.status() == StatusCode::NOT_FOUND;
+            assert_eq!(
+                not_found,
+                rejection.to_error().code == ErrorCode::SESSION_NOT_FOUND,
+                "B-41: {rejection:?}"
+            );
+        }
+    }
+}

@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn a_14_what_is_not_json() {
+    fn a_02_a_14_what_is_not_json() {
         for body in ["", " ", "{", "nul", r#"{"jsonrpc":"2.0","id":1,"method":"m"} x"#, "[1,", "'a'"] {
             assert!(matches!(parse(body), Err(ParseError::NotJson(_))), "{body}");
         }
@@ -548,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn a_16_a_12_what_is_not_a_message_echoes_a_legal_id() {
+    fn a_01_a_03_a_16_a_12_what_is_not_a_message_echoes_a_legal_id() {
         for (body, id) in [
             ("1", None),
             ("\"x\"", None),

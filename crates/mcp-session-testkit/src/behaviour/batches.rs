@@ -57,8 +57,8 @@ pub fn a_21_a_24_each_request_has_its_own_answer(bed: &impl TestBed) {
     });
 }
 
-/// A-24, D-04: what belongs to the requests of a batch, progress and requests to the client, goes out on its stream.
-pub fn a_24_progress_of_many_on_one_stream(bed: &impl TestBed) {
+/// D-04: what belongs to the requests of a batch, progress and requests to the client, goes out on its stream.
+pub fn a_24_a_25_progress_of_many_on_one_stream(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});
     bed.block_on(async {
         let client = world.client_of(VERSION).await;
@@ -95,6 +95,7 @@ pub fn a_24_progress_of_many_on_one_stream(bed: &impl TestBed) {
             assert_eq!(progress, [Some(1.0), Some(2.0), Some(3.0)], "F-14");
         }
         assert_eq!(answers(&seen), [reply(1), reply(2)]);
+        assert!(seen.iter().all(Value::is_object)); // never a batch of ours
     });
 }
 
