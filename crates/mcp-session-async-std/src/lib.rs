@@ -1,0 +1,8 @@
+mod convert;
+mod endpoint;
+mod runtime;
+mod signal;
+
+pub use endpoint::McpEndpoint;
+pub use runtime::AsyncStdRuntime;
+pub use signal::terminate_signal;
