@@ -89,8 +89,8 @@ impl Serve {
         }
     }
 
-    /// Shuts down when the future of `signal` is ready, and escalates when that of a second call is, and so on. The
-    /// first call is made here. Without it, the server ends when somebody calls [`Endpoint::shutdown`].
+    /// Shuts down when the future of `signal` is ready, and escalates when that of a second call is, and so on; the
+    /// last one cuts the connections that are left. The first call is made here. Without it, the server ends when somebody calls [`Endpoint::shutdown`].
     pub fn with_shutdown<F: Future<Output = ()> + Send + 'static>(
         self,
         mut signal: impl FnMut() -> F + Send + 'static,
@@ -121,7 +121,7 @@ impl Serve {
         let runtime = Arc::clone(self.endpoint.runtime());
         let connections = Connections::default();
         let mut report = self.accept(&connections).await;
-        let Self { endpoint, policy, incoming, .. } = self;
+        let Self { endpoint, policy, incoming, signalled, .. } = self;
         drop(incoming); // and with it the listener
 
         // Every answer and every end has been handed over: connections write them out and close. One whose client
@@ -130,7 +130,8 @@ impl Serve {
         let now = runtime.now();
         let budget = policy.finish.min(ceiling.saturating_duration_since(now)).max(FLUSH);
         connections.shared.enter(Stage::Closing);
-        select(connections.all_ended().boxed(), runtime.sleep_until(now + budget)).await;
+        let enough = select(runtime.sleep_until(now + budget), signalled);
+        select(connections.all_ended().boxed(), enough).await;
         report.connections_cut = connections.shared.live.load(SeqCst) as u64;
         report
     }
