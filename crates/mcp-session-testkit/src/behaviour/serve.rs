@@ -200,7 +200,7 @@ pub fn dropping_the_server_cuts_its_connections(bed: &impl TestBed) {
             Box::pin(async move {
                 let _held = held;
                 sender.send(()).expect("the scenario waits");
-                pending().await;
+                pending::<()>().await;
             })
         });
         clients.unbounded_send(Ok(connect)).expect("the server accepts");
