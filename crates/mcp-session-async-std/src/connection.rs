@@ -70,7 +70,7 @@ async fn exchanges<F>(
 where
     F: Future<Output = http_types::Result<Response>>,
 {
-    let (runtime, closing, peer) = (context.runtime(), context.closing(), wire.peer());
+    let (runtime, mut closing, peer) = (context.runtime(), context.closing(), wire.peer());
     let mut unread = None;
     loop {
         let request = {
@@ -82,7 +82,7 @@ where
                 decode(wire.clone()).await
             });
             let late = runtime.sleep_until(runtime.now() + context.header_timeout());
-            match select(next, select(context.closing(), late)).await {
+            match select(next, select(&mut closing, late)).await {
                 Either::Left((request, _)) => request?,
                 Either::Right(_) => None,
             }
