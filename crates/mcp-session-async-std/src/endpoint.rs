@@ -1,7 +1,7 @@
 //! [`McpEndpoint`]: core's endpoint as tide's.
 
 use mcp_session_core::Endpoint;
-use tide::{http as http_types, utils::async_trait};
+use tide::utils::async_trait;
 
 use crate::convert::{to_http, to_http_types};
 
@@ -37,15 +37,11 @@ impl McpEndpoint {
     pub fn new(endpoint: Endpoint) -> Self {
         Self(endpoint)
     }
-
-    pub(crate) async fn respond(&self, request: http_types::Request) -> tide::Result<http_types::Response> {
-        to_http_types(self.0.handle(to_http(request)?).await)
-    }
 }
 
 #[async_trait]
 impl<State: Clone + Send + Sync + 'static> tide::Endpoint<State> for McpEndpoint {
     async fn call(&self, request: tide::Request<State>) -> tide::Result {
-        Ok(self.respond(request.into()).await?.into())
+        Ok(to_http_types(self.0.handle(to_http(request.into())?).await)?.into())
     }
 }

@@ -3,10 +3,6 @@
 use async_std::net::{TcpListener, TcpStream};
 use futures::stream;
 use mcp_session_core::{Connect, Endpoint, Serve};
-use tide::{
-    Server,
-    http::{Request, Response, Result},
-};
 
 use crate::{McpEndpoint, connection::serve_connection};
 
@@ -28,11 +24,10 @@ use crate::{McpEndpoint, connection::serve_connection};
 /// # }).unwrap();
 /// ```
 pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
+    let mut app = tide::new();
     let mcp = McpEndpoint::new(endpoint.clone());
-    serve_with(listener, endpoint, move |request| {
-        let mcp = mcp.clone();
-        async move { mcp.respond(request).await }
-    })
+    app.at("/").all(mcp.clone()).at("*").all(mcp);
+    serve_app(listener, endpoint, app)
 }
 
 /// Like [`serve`], for an app that has an [`McpEndpoint`] of this endpoint among its routes. The endpoint decides when
@@ -54,27 +49,13 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 /// # std::io::Result::Ok(())
 /// # }).unwrap();
 /// ```
-pub fn serve_app<State>(listener: TcpListener, endpoint: Endpoint, app: Server<State>) -> Serve
+pub fn serve_app<State>(listener: TcpListener, endpoint: Endpoint, app: tide::Server<State>) -> Serve
 where
     State: Clone + Send + Sync + 'static,
 {
-    serve_with(listener, endpoint, move |request| {
-        let app = app.clone();
-        async move { app.respond(request).await }
-    })
-}
-
-fn serve_with<F>(
-    listener: TcpListener,
-    endpoint: Endpoint,
-    respond: impl Fn(Request) -> F + Clone + Send + Sync + 'static,
-) -> Serve
-where
-    F: Future<Output = Result<Response>> + Send + 'static,
-{
     let connect = move |socket: TcpStream| -> Connect {
-        let respond = respond.clone();
-        Box::new(move |context| Box::pin(serve_connection(socket, respond, context)))
+        let app = app.clone();
+        Box::new(move |context| Box::pin(serve_connection(socket, app, context)))
     };
     let incoming = stream::unfold((listener, connect), async |(listener, connect)| {
         let accepted = listener.accept().await;

@@ -1,7 +1,12 @@
 //! [`terminate_signal`].
 
 use async_signal::{Signal, Signals};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
+
+#[cfg(unix)]
+const SIGNALS: &[Signal] = &[Signal::Term, Signal::Int];
+#[cfg(not(unix))]
+const SIGNALS: &[Signal] = &[Signal::Int];
 
 /// Ready at the next SIGTERM or Ctrl-C: for [`Serve::with_shutdown`](crate::Serve::with_shutdown). The process
 /// listens from the call on, so that a signal that comes before the first poll is not lost.
@@ -10,14 +15,8 @@ use futures::StreamExt;
 ///
 /// If the process cannot listen for signals.
 pub fn terminate_signal() -> impl Future<Output = ()> + Send + 'static {
-    #[cfg(unix)]
-    const SIGNALS: &[Signal] = &[Signal::Term, Signal::Int];
-    #[cfg(not(unix))]
-    const SIGNALS: &[Signal] = &[Signal::Int];
-    let mut signals = Signals::new(SIGNALS).expect("the process can listen for signals");
-    async move {
-        signals.next().await;
-    }
+    let signals = Signals::new(SIGNALS).expect("the process can listen for signals");
+    StreamExt::into_future(signals).map(drop)
 }
 
 #[cfg(test)]

@@ -1,152 +1,101 @@
 //! [`Wire`]: a socket that is read ahead, so that a client that leaves is noticed while it is being answered, and that
 //! is handed out one request at a time, so that the next one is not lost.
 
-use std::{
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, Waker, ready},
-};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use async_std::net::TcpStream;
-use bytes::{Buf, BytesMut};
-use futures::io::{self, AsyncRead, AsyncWrite, AsyncWriteExt};
+use bytes::Bytes;
+use futures::io::{self, AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt};
+use futures::{FutureExt, StreamExt, TryStreamExt, channel::mpsc, stream};
 
-/// How far to read ahead. A client that sends more than that before it is answered is noticed when it leaves only after
-/// the server has read so far.
-const AHEAD: usize = 8 * 1024;
+/// The most that one read takes.
+const READ: usize = 8 * 1024;
+
+/// How many reads to be ahead. A client that sends more before it is answered is noticed when it leaves only once the
+/// server has come so far.
+const AHEAD: usize = 4;
 
 /// A socket as `async_h1` decodes requests from it. Clones share it.
-#[derive(Debug, Clone)]
-pub(crate) struct Wire {
-    socket: TcpStream,
-    state: Arc<Mutex<State>>,
-}
+#[derive(Clone)]
+pub(crate) struct Wire(pub(crate) TcpStream, Arc<Mutex<Input>>);
 
-#[derive(Debug, Default)]
-struct State {
-    part: Part,
+struct Input {
+    ahead: Box<dyn AsyncBufRead + Send + Unpin>,
+    /// A head has been read, and its response has not begun.
+    in_body: bool,
     /// What is left of a body that told its length.
-    length: u64,
-    ahead: BytesMut,
-    ended: bool,
-    reader: Option<Waker>,
-    pump: Option<Waker>,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    #[default]
-    Head,
-    Body,
-    Response,
+    length: usize,
 }
 
 impl Wire {
-    pub(crate) fn new(socket: TcpStream) -> Self {
-        Self { socket, state: Arc::default() }
+    /// The socket, and what reads it ahead: it has to be polled, and ends when the client has left.
+    pub(crate) fn new(socket: TcpStream) -> (Self, impl Future<Output = ()>) {
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        let ahead = Box::new(receiver.map(Ok).into_async_read());
+        let input = Input { ahead, in_body: false, length: 0 };
+        let wire = Self(socket.clone(), Arc::new(Mutex::new(input)));
+        let reads = stream::poll_fn(move |cx| {
+            let mut bytes = [0; READ]; // here, so that a connection that waits holds none
+            let length = ready!(Pin::new(&mut &socket).poll_read(cx, &mut bytes)).unwrap_or(0);
+            Poll::Ready((length > 0).then(|| Ok(Bytes::copy_from_slice(&bytes[..length]))))
+        });
+        (wire, reads.forward(sender).map(drop))
     }
 
-    /// The address of the client.
-    pub(crate) fn peer(&self) -> Option<String> {
-        self.socket.peer_addr().map(|address| address.to_string()).ok()
-    }
-
-    /// What comes next is a head.
-    pub(crate) fn begin_head(&self) {
-        self.with(|state| state.part = Part::Head);
-    }
-
-    /// What comes next is a body of this length, or of chunks or nothing if it is zero.
-    pub(crate) fn begin_body(&self, length: u64) {
-        self.with(|state| (state.part, state.length) = (Part::Body, length));
+    /// What comes next is a body of this length; of chunks, or none, if it is zero.
+    pub(crate) fn begin_body(&self, length: usize) {
+        let mut input = self.lock();
+        (input.in_body, input.length) = (true, length);
     }
 
     /// Writes a piece of a response.
     pub(crate) async fn respond(&self, bytes: &[u8]) -> io::Result<()> {
-        self.with(|state| state.part = Part::Response);
-        (&self.socket).write_all(bytes).await
+        self.lock().in_body = false;
+        (&self.0).write_all(bytes).await
     }
 
-    /// Reads ahead; ready when the client has left. Only this reads from the socket: it has one place for a waker.
-    pub(crate) fn poll_pump(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.with(|state| {
-            while !state.ended {
-                if state.ahead.len() >= AHEAD {
-                    state.pump = Some(cx.waker().clone());
-                    return Poll::Pending;
-                }
-                let mut bytes = [0; AHEAD];
-                match ready!(Pin::new(&mut &self.socket).poll_read(cx, &mut bytes)) {
-                    Ok(0) | Err(_) => state.ended = true,
-                    Ok(length) => state.ahead.extend_from_slice(&bytes[..length]),
-                }
-                // A reader in the same task is polled after this anyway.
-                if let Some(reader) = state.reader.take().filter(|reader| !reader.will_wake(cx.waker())) {
-                    reader.wake();
-                }
-            }
-            Poll::Ready(())
-        })
-    }
-
-    fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
-        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    fn lock(&self) -> MutexGuard<'_, Input> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// How much of what is there may be handed out. `async_h1` drops what it has buffered beyond a request, so it gets
-    /// nothing beyond: a head and a chunked body both end with a line, another body says how long it is.
-    fn available(&self) -> usize {
-        let all = self.ahead.len();
-        if self.length > 0 {
-            return all.min(usize::try_from(self.length).unwrap_or(all));
-        }
-        let line = self.ahead.iter().position(|byte| *byte == b'\n').map_or(all, |end| end + 1);
-        // On a head that is not ASCII, `http-types` would panic: as if the client had left.
-        if self.part == Part::Head && !self.ahead[..line].is_ascii() { 0 } else { line }
-    }
-
-    fn take(&mut self, to: &mut [u8]) -> usize {
-        let length = self.available().min(to.len());
-        self.ahead.copy_to_slice(&mut to[..length]);
-        self.length = self.length.saturating_sub(length as u64);
-        if self.ahead.is_empty() {
-            self.ahead = BytesMut::new(); // an idle connection holds no buffer
-        }
-        if let Some(pump) = self.pump.take() {
-            pump.wake();
-        }
-        length
-    }
-}
-
+/// `async_h1` drops what it has buffered beyond a request, so it gets nothing beyond: a head and a chunked body both
+/// end with a line, another body says how long it is.
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.with(|state| {
-            if state.ahead.is_empty() && !state.ended {
-                state.reader = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            Poll::Ready(Ok(state.take(to)))
-        })
+        let mut input = self.lock();
+        let Input { ahead, in_body, length: left } = &mut *input;
+        let piece = ready!(Pin::new(&mut *ahead).poll_fill_buf(cx))?;
+        let line = piece.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+        let length = match *left {
+            // On a head that is not ASCII, `http-types` would panic: as if the client had left.
+            0 if !*in_body && !line.is_ascii() => 0,
+            0 => line.len().min(to.len()),
+            left => piece.len().min(to.len()).min(left),
+        };
+        to[..length].copy_from_slice(&piece[..length]);
+        Pin::new(ahead).consume(length);
+        *left = left.saturating_sub(length);
+        Poll::Ready(Ok(length))
     }
 }
 
-/// `async_h1` writes only `100 Continue` here, from a task of its own: it must not come after the response has begun.
+/// `async_h1` writes only `100 Continue` here, from a task of its own: it must not come into the midst of a response.
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        self.with(|state| match state.part {
-            Part::Body => Pin::new(&mut &self.socket).poll_write(cx, from),
-            Part::Head | Part::Response => Poll::Ready(Ok(from.len())),
-        })
+        match self.lock().in_body {
+            true => Pin::new(&mut &self.0).poll_write(cx, from),
+            false => Poll::Ready(Ok(from.len())),
+        }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &self.socket).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &self.socket).poll_close(cx)
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
