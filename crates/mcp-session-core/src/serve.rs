@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -262,37 +262,44 @@ impl fmt::Debug for ConnectionContext {
 #[derive(Debug)]
 pub struct Closing {
     shared: Arc<Shared>,
-    stage: Stage,
-    listener: Option<EventListener>,
+    stage: u8,
+    /// At which stage, who is woken by the next one, and what holds the place.
+    registered: Option<(u8, Waker, EventListener)>,
 }
 
 impl Closing {
     fn new(shared: &Arc<Shared>, stage: Stage) -> Self {
-        Self { shared: Arc::clone(shared), stage, listener: None }
+        Self { shared: Arc::clone(shared), stage: stage as u8, registered: None }
     }
 
     /// Whether it is ready.
     pub fn is_closing(&self) -> bool {
-        self.shared.stage.load(SeqCst) >= self.stage as u8
+        self.shared.stage.load(SeqCst) >= self.stage
     }
 }
 
 impl Future for Closing {
     type Output = ();
 
+    /// A connection polls this with everything that it does, and all connections share one event: so the event is
+    /// touched only when the task or the stage is another than the last time.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.is_closing() {
-                self.listener = None;
+            let stage = self.shared.stage.load(SeqCst);
+            if stage >= self.stage {
+                self.registered = None;
                 return Poll::Ready(());
             }
-            // Listening comes first, the second look after it: a change in between is not missed.
-            match &mut self.listener {
-                None => self.listener = Some(self.shared.changed.listen()),
-                Some(listener) => {
-                    futures::ready!(listener.poll_unpin(cx));
-                    self.listener = None;
+            if let Some((seen, waker, _)) = &self.registered {
+                if *seen == stage && waker.will_wake(cx.waker()) {
+                    return Poll::Pending;
                 }
+            }
+            let mut listener = self.shared.changed.listen();
+            // The stage may have changed before anybody listened.
+            if self.shared.stage.load(SeqCst) == stage && listener.poll_unpin(cx).is_pending() {
+                self.registered = Some((stage, cx.waker().clone(), listener));
+                return Poll::Pending;
             }
         }
     }
