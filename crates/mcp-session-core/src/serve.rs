@@ -290,14 +290,15 @@ impl Future for Closing {
                 self.registered = None;
                 return Poll::Ready(());
             }
-            if self.registered.as_ref().is_some_and(|it| it.stage == stage && it.waker.will_wake(cx.waker()))
-            {
-                return Poll::Pending;
+            if let Some((seen, waker, _)) = &self.registered {
+                if *seen == stage && waker.will_wake(cx.waker()) {
+                    return Poll::Pending;
+                }
             }
             let mut listener = self.shared.changed.listen();
             // The stage may have changed before anybody listened.
             if self.shared.stage.load(SeqCst) == stage && listener.poll_unpin(cx).is_pending() {
-                self.registered = Some(Registered { listener, waker: cx.waker().clone(), stage });
+                self.registered = Some((stage, cx.waker().clone(), listener));
                 return Poll::Pending;
             }
         }
