@@ -181,7 +181,7 @@ pub fn s_10_signals_begin_and_escalate(bed: &impl TestBed) {
             world.until(|world| world.endpoint.stats().phase >= phase).await;
         }
         assert_eq!(call.head().await.answer().await["error"]["code"], -32000);
-        world.until(|world| world.endpoint.stats().phase == ShutdownPhase::Closed).await;
+        world.endpoint.closed().await;
         server.signals.notify(1); // the endpoint is closed, a connection is not
         assert_eq!(server.ended().await.connections_cut, 1);
         stays.gone().await;
