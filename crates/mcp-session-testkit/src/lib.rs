@@ -43,7 +43,10 @@
 mod bed;
 pub mod behaviour;
 pub mod contract;
+mod rng;
 mod sim;
+mod slow;
 
 pub use bed::TestBed;
 pub use sim::SimRuntime;
+pub use slow::Slow;

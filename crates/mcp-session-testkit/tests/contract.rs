@@ -17,11 +17,12 @@ use futures::{
     future::{AbortHandle, abortable, poll_fn, ready},
 };
 use mcp_session_core::{BoxFuture, Runtime};
-use mcp_session_testkit::{SimRuntime, TestBed, contract, runtime_contract};
+use mcp_session_testkit::{SimRuntime, Slow, TestBed, contract, runtime_contract};
 
 runtime_contract!(sim_fifo, SimRuntime::new(0));
 runtime_contract!(sim_seed_1, SimRuntime::new(1));
 runtime_contract!(sim_seed_max, SimRuntime::new(u64::MAX));
+runtime_contract!(slow, Slow::new(SimRuntime::new(1), 1));
 // Without a defect the bed below breaks no law, so what the tests find is the defect.
 runtime_contract!(nothing_planted, planted(|_| {}));
 
