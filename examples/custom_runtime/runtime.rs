@@ -9,11 +9,11 @@ use mcp_session_core::{BoxFuture, Runtime};
 /// As many threads as the machine has; one more, which `async-io` starts when it is first needed, waits for timers and
 /// sockets.
 #[derive(Debug, Clone)]
-pub struct PoolRuntime(ThreadPool);
+pub(crate) struct PoolRuntime(ThreadPool);
 
 impl PoolRuntime {
     /// A new pool. Its threads end when the last handle and the last task are gone.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self(ThreadPool::builder().name_prefix("pool-").create()?))
     }
 }
