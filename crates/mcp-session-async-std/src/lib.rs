@@ -7,6 +7,34 @@
 //! | [`serve`], [`serve_app`] | a server over HTTP/1.1 that stops without losing an answer |
 //! | [`terminate_signal`] | SIGTERM or Ctrl-C |
 //!
+//! # Async-std is discontinued
+//!
+//! Its authors ended it in 2025 and name smol as its successor; tide and http-types are not maintained either. Nobody
+//! repairs what is found in them ([RUSTSEC-2025-0052], [RUSTSEC-2026-0170], [RUSTSEC-2026-0174]), so this crate is for
+//! servers that stand on them already. A new one, and one that can move, takes `mcp-session-smol`: the same functions,
+//! on the executor and the reactor that async-std itself is made of, with hyper above them, which also speaks
+//! HTTP/2.
+//!
+//! [RUSTSEC-2025-0052]: https://rustsec.org/advisories/RUSTSEC-2025-0052
+//! [RUSTSEC-2026-0170]: https://rustsec.org/advisories/RUSTSEC-2026-0170
+//! [RUSTSEC-2026-0174]: https://rustsec.org/advisories/RUSTSEC-2026-0174
+//!
+//! # What `serve` adds to tide, and what stays
+//!
+//! | | `tide::Server::listen` | [`serve`], [`serve_app`] |
+//! |---|---|---|
+//! | stop | none | idle connections close, others end after their response; a hard ceiling; a report |
+//! | small answers | 44 ms on a kept connection | at once: `TCP_NODELAY`, one write |
+//! | a client that leaves | noticed at the second write | noticed at once, also while nothing is written |
+//! | requests sent ahead (pipelining) | lost | answered in order |
+//! | bytes held for a client that does not read | megabytes | 256 KiB, [`Serve::with_send_buffer`] |
+//! | a head that drips | 60 s | 30 s, [`Serve::with_header_timeout`] |
+//!
+//! Middleware and other routes go on working. Connections cannot be upgraded (no WebSocket). Below is still `async-h1`:
+//! HTTP/1.1 only, heads of at most 8 KiB, and whoever sends one that it cannot parse, or with bytes that are not
+//! ASCII, finds the connection closed, without a response. Its `204` has a `Content-Length: 0`. A client that closes its
+//! sending half counts as gone.
+//!
 //! ```
 //! # async_std::task::block_on(async {
 //! use mcp_session_async_std::{AsyncStdRuntime, serve};
