@@ -132,7 +132,7 @@ impl Connection {
         let head = Head { status: status.expect("a status line"), fields: lines.filter_map(field).collect() };
         self.left = match (head.get("content-length"), head.get("transfer-encoding")) {
             (None, Some("chunked")) => Left::Chunks,
-            (None, None) if head.status == 204 => Left::Nothing(End::Complete),
+            (None, None) if matches!(head.status, 100 | 204) => Left::Nothing(End::Complete),
             (Some(length), None) => Left::Bytes(length.parse().expect("a length")),
             _ => panic!("a body of unknown length: {head:?}"),
         };
