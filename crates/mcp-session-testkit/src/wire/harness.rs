@@ -1,8 +1,12 @@
 //! [`ServeHarness`]: what an adapter must offer so that the wire suite can be run on it.
 
-use std::{net::TcpListener, sync::Arc};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use mcp_session_core::{Endpoint, Runtime, Serve};
+use tokio::time;
+
+/// How long a scenario may take on the slowest machine: no server, however broken, makes a test run for ever.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// An adapter under test: a runtime that runs, and the adapter's `serve`.
 ///
@@ -27,8 +31,9 @@ pub trait ServeHarness {
 ///
 /// # Panics
 ///
-/// When the server does not do what the scenario says, and inside a tokio runtime.
+/// When the server does not do what the scenario says, after three minutes at the most, and inside a tokio runtime.
 pub fn run<H: ServeHarness>(harness: &H, scenario: impl AsyncFnOnce(&H)) {
     let clients = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    clients.block_on(scenario(harness));
+    let all = async { time::timeout(PATIENCE, scenario(harness)).await };
+    assert!(clients.block_on(all).is_ok(), "the scenario took more than {PATIENCE:?}");
 }
