@@ -2,8 +2,9 @@
 
 use mcp_session_core::ShutdownPhase;
 use serde_json::{Value, json};
+use tokio::time;
 
-use super::{Connection, End, ServeHarness, Server, call, large};
+use super::{Connection, End, SHORT, ServeHarness, Server, call, large};
 
 /// S7, S4, S5: while draining, an idle stream ends first, a running one after its answer; then the connections close.
 pub async fn s_7_post_and_get_streams_end_with_the_last_chunk(harness: &impl ServeHarness) {
@@ -41,7 +42,8 @@ pub async fn an_answer_that_is_there_at_once_is_one_write(harness: &impl ServeHa
     assert_eq!(server.endpoint.stats().streams_ended, 0, "no stream was made for them");
 }
 
-/// S9: an answer that was handed over is complete for its client, also one that the connection needs time for.
+/// S9: an answer that was handed over is complete for its client, also for one that takes its time: the budget of the
+/// last phase is there for connections too.
 pub async fn s_9_a_json_answer_of_the_last_moment_is_complete(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let params: Value = serde_json::from_str(large().get()).expect("JSON");
@@ -50,7 +52,9 @@ pub async fn s_9_a_json_answer_of_the_last_moment_is_complete(harness: &impl Ser
     server.drain().await;
     server.open_gate();
     server.reach(ShutdownPhase::Closed).await;
-    // Only now is it read, so most of it has not left the server yet.
+    // Only now is it read, and not at once, so most of it has not left the server yet. The pause is how slow this client
+    // is, not a wait.
+    time::sleep(2 * SHORT).await;
     let reply = answer.reply().await;
     assert_eq!((reply.head.status, reply.end), (200, End::Complete));
     assert_eq!(reply.json()["result"], params);
