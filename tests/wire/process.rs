@@ -26,7 +26,7 @@ macro_rules! process_suite {
     )+};
 }
 
-process_suite!(on_tokio: "tokio");
+process_suite!(on_smol: "smol", on_tokio: "tokio");
 
 const SESSIONS: usize = 1000;
 const SLOW: u64 = 200;
