@@ -111,6 +111,7 @@ pub fn s_7_connections_close_after_the_endpoint(bed: &impl TestBed) {
         late.gone().await;
         world.elapse(SOON * 5).await; // it has `finish`, not only the least time
         let mut report = server.report;
+        world.elapse(4 * SOON).await; // more than the least that a connection gets
         assert!((&mut report).now_or_never().is_none(), "one connection has not ended");
         open.send(()).expect("the connection waits");
         let report = report.await.expect("the server ends");
