@@ -53,8 +53,8 @@ use std::{fmt, sync::Arc};
 /// app.route_service("/mcp", McpService::new(endpoint)).layer(middleware::from_fn(authenticated))
 /// ```
 ///
-/// In tide, whose requests have extensions of their own, `request.set_ext(Principal::new(subject))`; the adapter
-/// carries it over.
+/// In tide, whose requests have extensions of another kind, a middleware makes an `http::Extensions` with the
+/// `Principal` in it and hands that on by `request.set_ext(extensions)`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Principal(Arc<str>);
 

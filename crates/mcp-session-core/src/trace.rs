@@ -2,7 +2,7 @@
 //!
 //! Session ids are secrets: `SessionId`'s `Debug` shows their first digits only (E-20).
 
-#![cfg_attr(not(feature = "tracing"), allow(unused_variables, clippy::needless_pass_by_value))]
+#![cfg_attr(not(feature = "tracing"), allow(dead_code, unused_variables, clippy::needless_pass_by_value))]
 
 use std::time::Duration;
 
@@ -34,6 +34,11 @@ pub(crate) fn session_terminated(session: &SessionId, reason: TerminateReason, a
 pub(crate) fn session_failed(session: &SessionId, why: &str) {
     #[cfg(feature = "tracing")]
     tracing::warn!(target: TARGET, ?session, why, "session did not end as it should");
+}
+
+pub(crate) fn accept_failed(error: &std::io::Error) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(target: TARGET, %error, "accept failed");
 }
 
 pub(crate) fn rejected(rejection: &Rejection) {

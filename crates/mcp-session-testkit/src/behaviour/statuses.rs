@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use mcp_session_core::{AuthError, Authenticate, RpcError, ShutdownPhase, ShutdownPolicy};
+use mcp_session_core::{AuthError, Authenticate, RpcError, SessionState, ShutdownPolicy};
 use serde_json::{Value, json};
 
 use super::world::{
@@ -285,7 +285,8 @@ pub fn b_42_f_38_overload_and_shutdown_are_503(bed: &impl TestBed) {
         assert_eq!([told(&full), told(&busy)], [(503, "2".into()), (503, "2".into())]);
         let policy = ShutdownPolicy { drain: NEVER, ..ShutdownPolicy::default() };
         let shutdown = world.endpoint.shutdown(policy);
-        world.until(|world| world.endpoint.stats().phase >= ShutdownPhase::Draining).await;
+        let session = client.session();
+        world.until(|_| session.state() == SessionState::Draining).await;
         let late = world.stranger().post(&initialize("2025-11-25", "client")).await;
         let stopping = client.post(&request(2, "echo")).await;
         assert_eq!(

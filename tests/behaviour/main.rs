@@ -1,0 +1,19 @@
+//! The laws of a runtime and the behaviour suite, on every runtime there is an adapter for and on one there is none for.
+//!
+//! A suite is the module of its runtime's name, its laws are the module `<name>_laws`: `cargo xtask test-all` counts
+//! them by these names.
+
+mod beds;
+
+use beds::{PoolBed, SmolBed, TokioBed};
+use mcp_session_testkit::{behaviour_suite, runtime_contract};
+
+runtime_contract!(tokio_paused_laws, TokioBed::paused());
+runtime_contract!(tokio_threads_laws, TokioBed::threads());
+runtime_contract!(smol_laws, SmolBed::new());
+runtime_contract!(custom_laws, PoolBed::new());
+
+behaviour_suite!(tokio_paused, TokioBed::paused());
+behaviour_suite!(tokio_threads, TokioBed::threads());
+behaviour_suite!(smol, SmolBed::new());
+behaviour_suite!(custom, PoolBed::new());
