@@ -60,6 +60,7 @@ impl<T: Clone> Session<T> {
     /// When [`Session::handle_pulse`] has something to do.
     pub(super) fn ping_due(&self) -> Option<Instant> {
         let open = self.standalone.as_ref().is_some_and(|(_, stream)| stream.is_open());
-        (open && !self.config.ping_interval.is_zero()).then(|| after(self.pulse.since, self.config.ping_interval))
+        (open && !self.config.ping_interval.is_zero())
+            .then(|| after(self.pulse.since, self.config.ping_interval))
     }
 }
