@@ -8,6 +8,7 @@
 //! | have a test fail that would hang | [`Watched`], around any bed |
 //! | show that sessions behave on your runtime | [`behaviour_suite!`], or the scenarios in [`behaviour`] |
 //! | show that your [`Runtime`](mcp_session_core::Runtime) is one | [`runtime_contract!`], or the laws in [`contract`] |
+//! | put core on a runtime of your own, step by step | the chapter [`bring_your_own_runtime`] |
 //!
 //! Waiting in a test is for a state, never for a duration. Here thirty minutes pass in no time, and the test
 //! would fail with `deadlock: ...` rather than hang if the task were lost:
@@ -44,6 +45,7 @@
 
 mod bed;
 pub mod behaviour;
+pub mod bring_your_own_runtime;
 pub mod contract;
 mod rng;
 mod sim;
