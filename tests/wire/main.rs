@@ -1,9 +1,5 @@
-//! The tokio adapter over real loopback sockets, in real time: a test waits for a state, never for a duration.
+//! Every adapter over real loopback sockets, in real time: a test waits for a state, never for a duration.
 
-mod bounds;
-mod drain;
-mod ends;
+mod adapters;
 mod process;
 mod services;
-mod signal;
-mod stall;

@@ -57,7 +57,7 @@ fn drive(workspace: &Workspace, profile: Profile, environments: &[Environment]) 
         ensure!(known.iter().any(|target| target.name == name), "{EXAMPLES} has no example {name}");
     }
     // All examples, as in the step `examples`: another selection could mean other features.
-    let mut build = process::cargo(["build", "--package", EXAMPLES, "--examples"]);
+    let mut build = process::cargo(["build", "--package", EXAMPLES, "--examples", "--all-features"]);
     build.args(profile.flags()).current_dir(workspace.root());
     ensure!(process::stream(&mut build, BUILD_LIMIT, |_| {})?.success(), "the examples do not build");
 

@@ -7,6 +7,7 @@
 //! | know whether a test only passes where the machine is fast | [`Slow`], around any bed |
 //! | have a test fail that would hang | [`Watched`], around any bed |
 //! | show that sessions behave on your runtime | [`behaviour_suite!`], or the scenarios in [`behaviour`] |
+//! | show that an adapter does on sockets what it should | `wire_suite!`, or the scenarios in `wire`: behind the feature `wire`, which brings tokio and hyper for the clients |
 //! | show that your [`Runtime`](mcp_session_core::Runtime) is one | [`runtime_contract!`], or the laws in [`contract`] |
 //! | put core on a runtime of your own, step by step | the chapter [`bring_your_own_runtime`] |
 //!
@@ -51,6 +52,8 @@ mod rng;
 mod sim;
 mod slow;
 mod watched;
+#[cfg(feature = "wire")]
+pub mod wire;
 
 pub use bed::TestBed;
 pub use sim::SimRuntime;

@@ -7,6 +7,9 @@ use super::Violation;
 use crate::process;
 use crate::workspace::{CORE, HYPER, TESTKIT, Workspace};
 
+const ALL_FEATURES: &str = "--all-features";
+const DEFAULT_FEATURES: &str = "--features=";
+
 /// What core may name in its manifest. None of these brings a runtime, a socket or a clock.
 pub(super) const CORE_MAY_USE: [&str; 11] = [
     "async-channel",
@@ -26,8 +29,12 @@ pub(super) const CORE_MAY_USE: [&str; 11] = [
 const NOT_BELOW_CORE: [&str; 7] =
     ["async-executor", "async-io", "async-std", "hyper", "smol", "tide", "tokio"];
 
-/// What the test kit's tree must not hold: it brings its own, simulated, runtime.
-const NOT_BELOW_TESTKIT: [&str; 3] = ["async-std", "smol", "tokio"];
+/// What the test kit's tree must not hold as it comes: it brings its own, simulated, runtime.
+const NOT_BELOW_TESTKIT: [&str; 7] =
+    ["async-executor", "async-io", "async-std", "hyper", "smol", "tide", "tokio"];
+
+/// Nor with all its features. The clients of its wire suite (feature `wire`) run on tokio and hyper.
+const NOT_BELOW_WIRE: [&str; 5] = ["async-executor", "async-io", "async-std", "smol", "tide"];
 
 pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
     let members = workspace.packages();
@@ -42,7 +49,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
             "move what needs it into an adapter; core is handed its runtime through `trait Runtime`",
         )
     }));
-    violations.extend(tree(workspace, CORE, &NOT_BELOW_CORE)?);
+    violations.extend(tree(workspace, CORE, ALL_FEATURES, &NOT_BELOW_CORE)?);
 
     let testkit = workspace.package(TESTKIT)?;
     violations.extend(normal(testkit).filter(|name| is_member(name) && *name != CORE).map(|name| {
@@ -52,7 +59,8 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
             "let the suite be generic over `Runtime`; tests/ brings the adapters to it",
         )
     }));
-    violations.extend(tree(workspace, TESTKIT, &NOT_BELOW_TESTKIT)?);
+    violations.extend(tree(workspace, TESTKIT, DEFAULT_FEATURES, &NOT_BELOW_TESTKIT)?);
+    violations.extend(tree(workspace, TESTKIT, ALL_FEATURES, &NOT_BELOW_WIRE)?);
 
     for adapter in workspace.adapters() {
         let foreign = |name: &&str| is_member(name) && ![CORE, HYPER].contains(name);
@@ -74,8 +82,8 @@ fn normal(package: &Package) -> impl Iterator<Item = &str> {
 ///
 /// From `cargo tree`, since the graph in `cargo metadata` is the union over the workspace: an optional
 /// dependency that only a test switches on would look like everybody's.
-fn tree(workspace: &Workspace, package: &str, banned: &[&str]) -> Result<Vec<Violation>> {
-    let flags = ["--all-features", "--edges=normal", "--target=all", "--prefix=none", "--format={p}"];
+fn tree(workspace: &Workspace, package: &str, features: &str, banned: &[&str]) -> Result<Vec<Violation>> {
+    let flags = [features, "--edges=normal", "--target=all", "--prefix=none", "--format={p}"];
     let mut command = process::cargo(["tree", "--package", package]);
     let output = command.args(flags).current_dir(workspace.root()).output()?;
     ensure!(output.status.success(), "cargo tree -p {package}: {}", String::from_utf8_lossy(&output.stderr));
@@ -83,7 +91,7 @@ fn tree(workspace: &Workspace, package: &str, banned: &[&str]) -> Result<Vec<Vio
     let names: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
     ensure!(names.contains(&package), "cargo tree -p {package} does not list {package} itself");
     let found = banned.iter().filter(|name| names.contains(name)).map(|name| {
-        let how = format!("cargo tree -p {package} -e normal --all-features -i {name}");
+        let how = format!("cargo tree -p {package} -e normal {features} -i {name}");
         let advice = format!("see how it gets in with `{how}`, and switch that feature off");
         Violation::new(package, format!("has {name} in its tree"), advice)
     });

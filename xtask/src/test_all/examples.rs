@@ -19,7 +19,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(60);
 pub(super) fn run(workspace: &Workspace) -> Result<Outcome> {
     let examples = workspace.examples()?;
     ensure!(!examples.is_empty(), "{EXAMPLES} has no [[example]]");
-    let mut command = process::cargo(["build", "--package", EXAMPLES, "--examples"]);
+    let mut command = process::cargo(["build", "--package", EXAMPLES, "--examples", "--all-features"]);
     command.args(Profile::Release.flags()).current_dir(workspace.root());
     let status = process::stream(&mut command, BUILD_LIMIT, |_| {})?;
     ensure!(status.success(), "the examples do not build: {status}");

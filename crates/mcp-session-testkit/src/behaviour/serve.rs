@@ -111,6 +111,7 @@ pub fn s_7_connections_close_after_the_endpoint(bed: &impl TestBed) {
         late.gone().await;
         world.elapse(SOON * 5).await; // it has `finish`, not only the least time
         let mut report = server.report;
+        world.elapse(4 * SOON).await; // more than the least that a connection gets
         assert!((&mut report).now_or_never().is_none(), "one connection has not ended");
         open.send(()).expect("the connection waits");
         let report = report.await.expect("the server ends");
@@ -184,7 +185,7 @@ pub fn s_10_signals_begin_and_escalate(bed: &impl TestBed) {
             world.until(|world| world.endpoint.stats().phase >= phase).await;
         }
         assert_eq!(call.head().await.answer().await["error"]["code"], -32000);
-        world.until(|world| world.endpoint.stats().phase == ShutdownPhase::Closed).await;
+        world.endpoint.closed().await;
         server.signals.notify(1); // the endpoint is closed, a connection is not
         assert_eq!(server.ended().await.connections_cut, 1);
         stays.gone().await;

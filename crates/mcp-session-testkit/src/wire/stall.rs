@@ -1,21 +1,19 @@
 //! Clients that do not read, and clients that leave.
 
-use http_body_util::BodyExt;
 use mcp_session_core::{SendError, Session, ShutdownReport};
-use mcp_session_tests::wire::{
-    Client, Connection, End, Frame, Http2, SHORT, Server, Setup, call, large, until,
-};
 use serde_json::json;
 
+use super::{Client, Connection, End, SHORT, ServeHarness, Server, Setup, call, large, until};
+
 /// A full queue is four events here, which nothing between it and a client that does not read can take.
-fn small_queues(setup: &mut Setup) {
+pub(super) fn small_queues(setup: &mut Setup) {
     setup.config.session.queue_events = 4;
     setup.config.session.queue_bytes = usize::MAX;
     setup.policy.finish = SHORT;
 }
 
 /// Fills the queue of the session's GET stream, and keeps it full until the session ends.
-async fn fill(server: &Server, session: &Session) -> tokio::task::JoinHandle<SendError> {
+pub(super) async fn fill(server: &Server, session: &Session) -> tokio::task::JoinHandle<SendError> {
     server.reach_counts(0, 1).await;
     let full = || session.try_notify("notifications/message", Some(large())) == Err(SendError::Full);
     until("a full queue", full).await;
@@ -44,13 +42,13 @@ async fn is_cut(mut stalled: Connection) {
     assert!(matches!(end, End::Closed | End::Reset), "{end:?} of a stream that is not complete");
 }
 
-fn one_cut(report: &ShutdownReport) {
+pub(super) fn one_cut(report: &ShutdownReport) {
     assert_eq!((report.streams.cut, report.failures.len()), (1, 1), "{report}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s11_an_unread_get_stream_delays_nobody() {
-    let server = Server::with(small_queues).await;
+/// S11: a GET stream whose client reads nothing holds up neither its session, nor another, nor the shutdown.
+pub async fn s_11_an_unread_get_stream_delays_nobody(harness: &impl ServeHarness) {
+    let server = Server::with(harness, small_queues);
     let client = server.client().await;
     let session = server.session();
     let stalled = client.stall(&client.get()).await;
@@ -74,13 +72,12 @@ async fn s11_an_unread_get_stream_delays_nobody() {
     is_cut(stalled).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s11_an_unread_answer_delays_nobody() {
-    let server = Server::with(|setup| {
+/// S11: nor does a call that sends more than its client reads.
+pub async fn s_11_an_unread_answer_delays_nobody(harness: &impl ServeHarness) {
+    let server = Server::with(harness, |setup| {
         small_queues(setup);
         (setup.policy.drain, setup.policy.cancel) = (SHORT, SHORT);
-    })
-    .await;
+    });
     let client = server.client().await;
     let stalled = client.stall(&client.request(&call(7, "flood", json!({})))).await;
     server.reach_counts(1, 1).await;
@@ -93,34 +90,12 @@ async fn s11_an_unread_answer_delays_nobody() {
     is_cut(stalled).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s11_an_unread_http2_stream_delays_no_other_of_its_connection() {
-    let server = Server::with(small_queues).await;
-    let client = server.client().await;
-    let mut http = Http2::open(&client).await;
-    let unread = http.send("GET").await;
-    fill(&server, &server.session()).await;
-
-    let echo = http.post(&call(1, "echo", json!({}))).await.into_body().collect().await;
-    assert!(!echo.expect("the whole answer").to_bytes().is_empty());
-    let gated = http.post(&call(2, "gated", json!({}))).await;
-    server.open_gate();
-    gated.into_body().collect().await.expect("the end of the answer");
-
-    one_cut(&server.stop().await);
-    assert!(unread.into_body().collect().await.is_err(), "not as if it were complete");
-    let frames = http.closed().await;
-    assert!(!frames.contains(&(1, Frame::Data(true))), "{frames:?}");
-    assert!(frames.contains(&(5, Frame::Data(true))), "{frames:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn s11_delete_ends_a_session_whose_stream_is_unread() {
-    let server = Server::with(|setup| {
+/// S11, E-24: nor does such a stream keep its session from ending.
+pub async fn s_11_delete_ends_a_session_whose_stream_is_unread(harness: &impl ServeHarness) {
+    let server = Server::with(harness, |setup| {
         small_queues(setup);
         setup.config.session.terminate.finish = SHORT;
-    })
-    .await;
+    });
     let client = server.client().await;
     let stalled = client.stall(&client.get()).await;
     let filling = fill(&server, &server.session()).await;
@@ -136,9 +111,9 @@ async fn s11_delete_ends_a_session_whose_stream_is_unread() {
     assert_eq!((report.sessions, report.streams.total), (0, 0), "{report}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing() {
-    let server = Server::start().await;
+/// D-12: a connection that is gone takes its stream along and nothing else, whether or not there is something to write.
+pub async fn d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
     let (client, other) = (server.client().await, server.client().await);
     let mut listening = client.listen().await;
     let mut kept = other.start(1, "gated").await;
@@ -174,17 +149,15 @@ async fn d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing() {
     assert!(report.is_clean() && report.sessions == 2, "{report}");
 }
 
-/// What has left the session may still be in the HTTP server's buffer when its client does not read: then the
+/// S9: what has left the session may still be in the HTTP server's buffer when its client does not read: then the
 /// connection has to be dropped, and the report says so.
-#[tokio::test(flavor = "multi_thread")]
-async fn s9_a_clean_report_means_that_the_client_has_everything() {
+pub async fn s_9_a_clean_report_means_that_the_client_has_everything(harness: &impl ServeHarness) {
     let backlog = async |pieces: usize| {
-        let server = Server::with(|setup| {
+        let server = Server::with(harness, |setup| {
             setup.policy.finish = SHORT;
             setup.config.session.queue_events = 10_000;
             setup.config.session.queue_bytes = usize::MAX;
-        })
-        .await;
+        });
         let client = server.client().await;
         let mut stalled = client.stall(&client.get()).await;
         server.reach_counts(0, 1).await;

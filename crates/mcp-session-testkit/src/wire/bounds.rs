@@ -1,28 +1,34 @@
 //! Heads and bodies that drip, never end, or are too large.
 
-use bytes::Bytes;
-use futures::{StreamExt, stream};
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::Frame;
-use mcp_session_tests::wire::{Client, Connection, End, Http2, SHORT, Server, call};
+use std::time::Duration;
+
+use futures::future::join_all;
 use serde_json::{Value, json};
 
-const LIMIT: usize = 1024;
+use super::{Client, Connection, End, LONG, ServeHarness, Server, call};
 
-async fn impatient() -> (Server, Client, Connection) {
-    let server = Server::with(|setup| {
-        setup.header_timeout = SHORT;
-        setup.config.body_timeout = SHORT;
-        setup.config.body_limit = LIMIT;
-    })
-    .await;
+/// The deadline for heads and bodies, and what a client that is in order never needs: it writes each at once.
+pub(super) const IMPATIENT: Duration = Duration::from_millis(500);
+
+pub(super) const BODY_LIMIT: usize = 1024;
+
+/// More than any server should take for the head of a request.
+const HEAD_LIMIT: usize = 16 * 1024 * 1024;
+
+/// A server with little patience, a client of it, and the client's GET stream.
+pub(super) async fn impatient(harness: &impl ServeHarness) -> (Server, Client, Connection) {
+    let server = Server::with(harness, |setup| {
+        setup.header_timeout = IMPATIENT;
+        setup.config.body_timeout = IMPATIENT;
+        setup.config.body_limit = BODY_LIMIT;
+    });
     let client = server.client().await;
     let listening = client.listen().await;
     (server, client, listening)
 }
 
 /// Others, also those whose stream has been open for longer than any of the deadlines, do not notice.
-async fn others_are_well(server: Server, client: &Client, mut listening: Connection) {
+pub(super) async fn others_are_well(server: Server, client: &Client, mut listening: Connection) {
     assert_eq!(client.ask(&call(1, "echo", json!({}))).await.head.status, 200);
     server.session().notify("notifications/well", None::<&()>).await.expect("space");
     assert_eq!(listening.message().await.expect("a message")["method"], "notifications/well");
@@ -31,29 +37,42 @@ async fn others_are_well(server: Server, client: &Client, mut listening: Connect
     assert!(server.ended().await.is_clean());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_never_ends_has_a_deadline() {
-    let (server, client, listening) = impatient().await;
-    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let settings = format!("{preface}\0\0\0\x04\0\0\0\0\0");
-    for bytes in ["", "P", "POST /mcp HTTP/1.1\r\nhost: localhost\r\n", &preface[..18], preface, &settings] {
-        client.send(bytes).await.drained().await;
-    }
+/// Nothing, or the beginning of a head, and then silence: the connection is closed.
+pub async fn a_head_that_never_ends_has_a_deadline(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
+    let heads = ["", "P", "POST /mcp HTTP/1.1\r\nhost: localhost\r\n"];
+    join_all(heads.map(async |bytes| client.send(bytes).await.drained().await)).await;
     others_are_well(server, &client, listening).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_drips_has_a_deadline() {
-    let (server, client, listening) = impatient().await;
+/// One byte now and then does not move that deadline.
+pub async fn a_head_that_drips_has_a_deadline(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
     let mut dripping = client.send("POST /mcp HTTP/1.1\r\nhost: localhost\r\nx-drip: ").await;
     dripping.drip("x").await;
     dripping.drained().await;
     others_are_well(server, &client, listening).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_kept_connection_that_is_idle_has_a_deadline() {
-    let (server, client, listening) = impatient().await;
+/// No client can make the server keep a head of any size.
+pub async fn a_head_has_a_limit(harness: &impl ServeHarness) {
+    let server = Server::with(harness, |setup| setup.header_timeout = LONG);
+    let client = server.client().await;
+    let mut endless = client.send("POST /mcp HTTP/1.1\r\nhost: localhost\r\n").await;
+    let field = format!("x-endless: {}\r\n", "x".repeat(1000)).repeat(64);
+    let mut sent = 0;
+    while endless.write(&field).await.is_ok() {
+        sent += field.len();
+        assert!(sent < HEAD_LIMIT, "{sent} bytes of a head were taken");
+    }
+    endless.drained().await;
+    assert_eq!(client.ask(&call(1, "echo", json!({}))).await.head.status, 200);
+    assert!(server.stop().await.is_clean());
+}
+
+/// The header timeout bounds this too: from the end of an answer, not from the beginning of the connection.
+pub async fn a_kept_connection_that_is_idle_has_a_deadline(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
     let mut kept = Connection::open(client.addr).await;
     for id in 1..=2 {
         kept.write(client.request(&call(id, "echo", json!({})))).await.unwrap();
@@ -63,9 +82,9 @@ async fn a_kept_connection_that_is_idle_has_a_deadline() {
     others_are_well(server, &client, listening).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_never_ends_gets_408() {
-    let (server, client, listening) = impatient().await;
+/// A body that stops, or drips, gets a complete answer at its deadline.
+pub async fn a_body_that_never_ends_gets_408(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
     let half = client.head("POST", 100) + r#"{"jsonrpc":"2.0","#;
     let silent = client.head_with("POST", "transfer-encoding: chunked\r\n") + "1\r\n{\r\n";
     for request in [half, silent.clone()] {
@@ -82,17 +101,17 @@ async fn timed_out(mut connection: Connection) {
     assert!(matches!(connection.drained().await, End::Closed | End::Reset));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_breaks_off_harms_nobody() {
-    let (server, client, listening) = impatient().await;
+/// A client that leaves in the middle of its request.
+pub async fn a_body_that_breaks_off_harms_nobody(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
     drop(client.send(&(client.head("POST", 100) + "{")).await);
     others_are_well(server, &client, listening).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_19_an_oversized_body_gets_413() {
-    let (server, client, listening) = impatient().await;
-    let large = call(1, "echo", json!({ "text": "x".repeat(LIMIT) })).to_string();
+/// A-19: whether the size was announced or not.
+pub async fn a_19_an_oversized_body_gets_413(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
+    let large = call(1, "echo", json!({ "text": "x".repeat(BODY_LIMIT) })).to_string();
     let announced = client.head("POST", large.len());
     let chunked = client.head_with("POST", "transfer-encoding: chunked\r\n");
     let chunk = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
@@ -107,21 +126,6 @@ async fn a_19_an_oversized_body_gets_413() {
             }
         }
     }
-    others_are_well(server, &client, listening).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn over_http2_the_same_bodies_get_408_and_413() {
-    let (server, client, listening) = impatient().await;
-    let mut http = Http2::open(&client).await;
-    let begin = Bytes::from(r#"{"jsonrpc":"2.0","#);
-    let frames = stream::iter([Ok(Frame::data(begin))]).chain(stream::pending());
-    let endless = http.send_body("POST", BodyExt::boxed(StreamBody::new(frames))).await;
-    assert_eq!(endless.status().as_u16(), 408);
-    let large = http.post(&call(1, "echo", json!({ "text": "x".repeat(LIMIT) }))).await;
-    assert_eq!(large.status().as_u16(), 413);
-    // The connection lives on.
-    assert_eq!(http.post(&call(2, "echo", json!({}))).await.status().as_u16(), 200);
     others_are_well(server, &client, listening).await;
 }
 

@@ -1,12 +1,15 @@
 //! Signals, the ceiling, and a server with nothing to do.
 
+use std::net::TcpStream;
+
 use mcp_session_core::ShutdownPhase;
-use mcp_session_tests::wire::{Connection, End, Http2, LONG, SHORT, Server, call};
 use serde_json::json;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s10_the_first_signal_begins_and_the_next_ones_escalate() {
-    let server = Server::start().await; // every phase may take longer than this test
+use super::{Connection, End, LONG, SHORT, ServeHarness, Server, call, until};
+
+/// S10, S5: each signal ends a phase, and a call that is cut short has one error.
+pub async fn s_10_the_first_signal_begins_and_the_next_ones_escalate(harness: &impl ServeHarness) {
+    let server = Server::start(harness); // every phase may take longer than this test
     let mut hanging = server.client().await.start(7, "hang").await;
     assert_eq!(server.endpoint.stats().phase, ShutdownPhase::Running);
     for phase in [ShutdownPhase::Draining, ShutdownPhase::Cancelling, ShutdownPhase::Finishing] {
@@ -21,9 +24,9 @@ async fn s10_the_first_signal_begins_and_the_next_ones_escalate() {
     assert!(report.is_clean() && report.exchanges.synthesized == 1, "{report}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s10_the_last_signal_does_not_wait_for_a_reader() {
-    let server = Server::start().await;
+/// S10, S11: the fourth signal ends it all, also what a client has not read.
+pub async fn s_10_the_last_signal_does_not_wait_for_a_reader(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
     let client = server.client().await;
     let mut unread = client.stall(&client.request(&call(1, "flood", json!({})))).await;
     server.reach_counts(1, 1).await;
@@ -39,12 +42,11 @@ async fn s10_the_last_signal_does_not_wait_for_a_reader() {
     assert_ne!(unread.drained().await, End::LastChunk);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s3_neither_hung_handlers_nor_unread_streams_move_the_ceiling() {
-    let server = Server::with(|setup| {
+/// S3: the phases add up to the ceiling, whatever hangs.
+pub async fn s_3_neither_hung_handlers_nor_unread_streams_move_the_ceiling(harness: &impl ServeHarness) {
+    let server = Server::with(harness, |setup| {
         (setup.policy.drain, setup.policy.cancel, setup.policy.finish) = (SHORT, SHORT, SHORT);
-    })
-    .await;
+    });
     let mut hanging = Vec::new();
     let mut stalled = Vec::new();
     for id in 1..=5 {
@@ -68,28 +70,53 @@ async fn s3_neither_hung_handlers_nor_unread_streams_move_the_ceiling() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s4_with_nothing_in_flight_idle_connections_close_and_the_server_ends() {
-    let server = Server::start().await;
+/// S4: idle connections, used or not, are closed at once, properly.
+pub async fn s_4_with_nothing_in_flight_idle_connections_close_and_the_server_ends(
+    harness: &impl ServeHarness,
+) {
+    let server = Server::start(harness);
     let client = server.client().await;
     let mut unused = Connection::open(client.addr).await;
     let mut kept = Connection::open(client.addr).await;
     kept.write(client.request(&call(1, "echo", json!({})))).await.unwrap();
     assert_eq!(kept.reply().await.head.status, 200);
-    let mut http = Http2::open(&client).await;
-    assert_eq!(http.post(&call(2, "ping", json!({}))).await.status().as_u16(), 200);
 
     let report = server.stop().await; // although every phase may take longer than this test
     assert!(report.is_clean() && report.exchanges.total == 0, "{report}");
     assert_eq!((unused.closed().await, kept.closed().await), (End::Closed, End::Closed));
-    http.closed().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s7_a_shutdown_that_somebody_else_begins_ends_the_server_too() {
-    let server = Server::start().await;
+/// S4: so are those with half a head, the first one or a later one: nobody is owed an answer to it.
+pub async fn s_4_half_a_head_is_owed_nothing(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
+    let client = server.client().await;
+    let request = client.request(&call(1, "echo", json!({})));
+    let half = &request[..20];
+    let mut unused = client.send(half).await;
+    let mut kept = client.send(&request).await;
+    assert_eq!(kept.reply().await.head.status, 200);
+    kept.write(half).await.expect("an open connection");
+
+    let report = server.stop().await; // although every phase may take longer than this test
+    assert!(report.is_clean(), "{report}");
+    unused.drained().await;
+    kept.drained().await;
+}
+
+/// S7: whoever calls `Endpoint::shutdown`, the server ends with it, with the same report.
+pub async fn s_7_a_shutdown_that_somebody_else_begins_ends_the_server_too(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
     let mut listening = server.client().await.listen().await;
     let shutdown = server.endpoint.shutdown(Default::default());
     assert_eq!(listening.rest().await.1, End::LastChunk);
     assert_eq!(shutdown.await, server.ended().await);
+}
+
+/// While the endpoint drains, the listener is open (`drain`); when the server has ended, it is closed.
+pub async fn nobody_listens_after_the_end(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
+    let client = server.client().await;
+    assert!(server.stop().await.is_clean());
+    // Another test may have been given the port by now: then until that one has ended.
+    until("the port to be closed", || TcpStream::connect(client.addr).is_err()).await;
 }

@@ -1,25 +1,26 @@
-//! [`Server`]: an endpoint behind the tokio adapter, on a loopback socket.
+//! [`Server`]: an endpoint behind the adapter under test, on a loopback socket.
 
 use std::{
-    net::SocketAddr,
+    io,
+    net::{SocketAddr, TcpListener},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
+use futures::channel::oneshot;
 use mcp_session_core::{
     Config, Endpoint, RequestContext, Router, RpcError, Session, ShutdownPhase, ShutdownPolicy,
     ShutdownReport,
 };
-use mcp_session_tokio::{TokioRuntime, serve};
 use serde_json::{
     Value, json,
     value::{RawValue, to_raw_value},
 };
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::sync::Semaphore;
 
-use super::{Client, LONG, until, within};
+use super::{Client, LONG, ServeHarness, until, within};
 
-/// What a test sets before its server starts.
+/// What a scenario sets before its server starts.
 #[derive(Debug)]
 pub struct Setup {
     /// The limits.
@@ -49,36 +50,42 @@ pub struct Server {
     policy: ShutdownPolicy,
     gate: Arc<Semaphore>,
     signal: Arc<Semaphore>,
-    task: JoinHandle<std::io::Result<ShutdownReport>>,
+    report: oneshot::Receiver<io::Result<ShutdownReport>>,
 }
 
 impl Server {
     /// A server that is in no hurry.
-    pub async fn start() -> Self {
-        Self::with(|_| {}).await
+    pub fn start(harness: &impl ServeHarness) -> Self {
+        Self::with(harness, |_| {})
     }
 
     /// A server with limits of its own.
-    pub async fn with(set: impl FnOnce(&mut Setup)) -> Self {
+    pub fn with<H: ServeHarness>(harness: &H, set: impl FnOnce(&mut Setup)) -> Self {
         let policy = ShutdownPolicy { lame_duck: Duration::ZERO, drain: LONG, cancel: LONG, finish: LONG };
         let mut setup = Setup { config: Config::default(), policy, header_timeout: LONG };
         set(&mut setup);
         let Setup { config, policy, header_timeout } = setup;
 
         let gate = Arc::new(Semaphore::new(0));
-        let endpoint = Endpoint::with_config(TokioRuntime::current(), router(&gate), config);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let runtime = harness.runtime();
+        let endpoint = Endpoint::with_config(Arc::clone(&runtime), router(&gate), config);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("an option");
         let addr = listener.local_addr().expect("an address");
         let signal = Arc::new(Semaphore::new(0));
-        let next = Arc::clone(&signal);
-        let server = serve(listener, endpoint.clone())
-            .with_policy(policy)
-            .with_header_timeout(header_timeout)
-            .with_shutdown(move || {
-                let next = Arc::clone(&next);
-                async move { next.acquire().await.expect("never closed").forget() }
-            });
-        Self { addr, endpoint, policy, gate, signal, task: tokio::spawn(server.into_future()) }
+        let (next, served) = (Arc::clone(&signal), endpoint.clone());
+        let (ended, report) = oneshot::channel();
+        runtime.spawn(Box::pin(async move {
+            let server = H::serve(listener, served)
+                .with_policy(policy)
+                .with_header_timeout(header_timeout)
+                .with_shutdown(move || {
+                    let next = Arc::clone(&next);
+                    async move { next.acquire().await.expect("never closed").forget() }
+                });
+            let _ = ended.send(server.await); // the scenario may be over
+        }));
+        Self { addr, endpoint, policy, gate, signal, report }
     }
 
     /// A client with a session.
@@ -125,8 +132,8 @@ impl Server {
 
     /// Waits for the server to end.
     pub async fn ended(self) -> ShutdownReport {
-        let report = within("the end of the server", self.task).await;
-        let report = report.expect("no panic").expect("a report");
+        let report = within("the end of the server", self.report).await;
+        let report = report.expect("the server does not panic").expect("a report");
         // S3. The machine may be busy.
         assert!(
             report.took <= self.policy.ceiling() + Duration::from_secs(5),
@@ -183,8 +190,8 @@ fn router(gate: &Arc<Semaphore>) -> Router {
         })
 }
 
-/// The params of a notification that is larger than what hyper and the kernel hold of a stream together: half a
-/// megabyte and a bit. So one whose reader has stopped is never out of the house whole.
+/// The params of a notification that is larger than what an HTTP server and the kernel should hold of a stream
+/// together: half a megabyte and a bit. So one whose reader has stopped is never out of the house whole.
 pub fn large() -> &'static RawValue {
     static LARGE: OnceLock<Box<RawValue>> = OnceLock::new();
     LARGE.get_or_init(|| {

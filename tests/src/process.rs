@@ -7,13 +7,12 @@ use std::{
     sync::OnceLock,
 };
 
+use mcp_session_testkit::wire::within;
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
 };
-
-use super::within;
 
 /// A running `everything`. Killed when it is dropped.
 #[derive(Debug)]
@@ -25,10 +24,11 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it with these arguments, on a free port, and waits until it listens.
-    pub async fn start(args: &[&str]) -> Self {
+    /// Starts it on this runtime, as `--runtime` names it, with these arguments and a free port, and waits until it
+    /// listens.
+    pub async fn start(runtime: &str, args: &[&str]) -> Self {
         let mut child = command(args)
-            .args(["--bind", "127.0.0.1:0", "--report", "json"])
+            .args(["--runtime", runtime, "--bind", "127.0.0.1:0", "--report", "json"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

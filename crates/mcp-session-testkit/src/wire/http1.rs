@@ -132,7 +132,7 @@ impl Connection {
         let head = Head { status: status.expect("a status line"), fields: lines.filter_map(field).collect() };
         self.left = match (head.get("content-length"), head.get("transfer-encoding")) {
             (None, Some("chunked")) => Left::Chunks,
-            (None, None) if head.status == 204 => Left::Nothing(End::Complete),
+            (None, None) if matches!(head.status, 100 | 204) => Left::Nothing(End::Complete),
             (Some(length), None) => Left::Bytes(length.parse().expect("a length")),
             _ => panic!("a body of unknown length: {head:?}"),
         };
@@ -237,14 +237,17 @@ impl Connection {
 
     /// Writes these bytes over and over until the server answers, or closes the connection.
     pub async fn drip(&mut self, bytes: &str) {
-        while self.buffer.is_empty() && matches!(self.left, Left::Nothing(End::Complete)) {
-            // The pause is the drip, not a wait: without it the limit for bytes would come first.
-            match time::timeout(Duration::from_millis(5), self.fill()).await {
-                Ok(_) => return,
-                Err(_) if self.write(bytes).await.is_err() => return,
-                Err(_) => {}
+        let refused = async {
+            while self.buffer.is_empty() && matches!(self.left, Left::Nothing(End::Complete)) {
+                // The pause is the drip, not a wait: without it the limit for bytes would come first.
+                match time::timeout(Duration::from_millis(5), self.fill()).await {
+                    Ok(_) => return,
+                    Err(_) if self.write(bytes).await.is_err() => return,
+                    Err(_) => {}
+                }
             }
-        }
+        };
+        within("an end of the server's patience", refused).await;
     }
 
     async fn until(&mut self, pattern: &[u8]) -> Result<Bytes, End> {

@@ -1,13 +1,14 @@
 //! How answers and streams end on the wire (S7).
 
-use http_body_util::BodyExt;
 use mcp_session_core::ShutdownPhase;
-use mcp_session_tests::wire::{Connection, End, Frame, Http2, Server, call, large};
 use serde_json::{Value, json};
+use tokio::time;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s7_post_and_get_streams_end_with_the_last_chunk() {
-    let server = Server::start().await;
+use super::{Connection, End, SHORT, ServeHarness, Server, call, large};
+
+/// S7, S4, S5: while draining, an idle stream ends first, a running one after its answer; then the connections close.
+pub async fn s_7_post_and_get_streams_end_with_the_last_chunk(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
     let client = server.client().await;
     let mut get = client.listen().await;
     let mut post = client.start(1, "gated").await;
@@ -24,32 +25,9 @@ async fn s7_post_and_get_streams_end_with_the_last_chunk() {
     assert_eq!((report.exchanges.answered, report.streams.ended), (1, 2), "{report}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s7_http2_streams_end_without_a_reset_and_the_connection_with_goaway() {
-    let server = Server::start().await;
-    let mut http = Http2::open(&server.client().await).await;
-    let get = http.send("GET").await;
-    let post = http.post(&call(1, "gated", json!({}))).await;
-    assert_eq!((get.status(), post.status()), (200.try_into().unwrap(), 200.try_into().unwrap()));
-
-    server.drain().await;
-    get.into_body().collect().await.expect("the end of the GET stream");
-    server.open_gate();
-    let answer = post.into_body().collect().await.expect("the end of the answer").to_bytes();
-    assert!(String::from_utf8_lossy(&answer).contains(r#""result":{"done":true}"#), "{answer:?}");
-
-    let report = server.ended().await;
-    assert!(report.is_clean(), "{report}");
-    let frames = http.closed().await;
-    let ends = [1, 3].map(|stream| frames.contains(&(stream, Frame::Data(true))));
-    assert_eq!(ends, [true, true], "END_STREAM: {frames:?}");
-    assert!(frames.contains(&(0, Frame::GoAway(0))), "{frames:?}");
-    assert!(frames.iter().all(|(_, frame)| *frame != Frame::Reset), "{frames:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_there_at_once_is_one_write() {
-    let server = Server::start().await;
+/// `one_write`: what a delayed acknowledgement could hold up in between costs 44 ms each time.
+pub async fn an_answer_that_is_there_at_once_is_one_write(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
     let client = server.client().await;
     let mut connection = Connection::open(client.addr).await;
     for id in 0..100 {
@@ -64,16 +42,19 @@ async fn an_answer_that_is_there_at_once_is_one_write() {
     assert_eq!(server.endpoint.stats().streams_ended, 0, "no stream was made for them");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn s9_a_json_answer_of_the_last_moment_is_complete() {
-    let server = Server::start().await;
+/// S9: an answer that was handed over is complete for its client, also for one that takes its time: the budget of the
+/// last phase is there for connections too.
+pub async fn s_9_a_json_answer_of_the_last_moment_is_complete(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
     let params: Value = serde_json::from_str(large().get()).expect("JSON");
     let mut answer = server.client().await.post(&call(1, "quiet", params.clone())).await;
     server.reach_counts(1, 0).await;
     server.drain().await;
     server.open_gate();
     server.reach(ShutdownPhase::Closed).await;
-    // Only now is it read, so most of it has not left the server yet.
+    // Only now is it read, and not at once, so most of it has not left the server yet. The pause is how slow this client
+    // is, not a wait.
+    time::sleep(2 * SHORT).await;
     let reply = answer.reply().await;
     assert_eq!((reply.head.status, reply.end), (200, End::Complete));
     assert_eq!(reply.json()["result"], params);
