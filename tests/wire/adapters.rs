@@ -1,4 +1,4 @@
-//! The wire suite on every adapter.
+//! The wire suite on every adapter, and on the example `custom_runtime`.
 
 use std::{net::TcpListener, sync::Arc, thread};
 
@@ -7,17 +7,21 @@ use mcp_session_smol::SmolRuntime;
 use mcp_session_testkit::{wire::ServeHarness, wire_suite};
 use mcp_session_tokio::TokioRuntime;
 use smol::channel::{self, Sender};
-use tokio::runtime;
+
+#[path = "../../examples/custom_runtime/runtime.rs"]
+mod runtime;
+#[path = "../../examples/custom_runtime/server.rs"]
+mod server;
 
 /// How many threads a server has: two are enough for a race.
 const THREADS: usize = 2;
 
 /// A runtime of its own for each test.
-struct Tokio(runtime::Runtime);
+struct Tokio(tokio::runtime::Runtime);
 
 impl Tokio {
     fn new() -> Self {
-        let mut builder = runtime::Builder::new_multi_thread();
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
         Self(builder.worker_threads(THREADS).enable_all().build().expect("a runtime"))
     }
 }
@@ -62,5 +66,25 @@ impl ServeHarness for Smol {
     }
 }
 
+/// The runtime of the example, a pool for each test.
+struct Custom(runtime::PoolRuntime);
+
+impl Custom {
+    fn new() -> Self {
+        Self(runtime::PoolRuntime::new().expect("threads"))
+    }
+}
+
+impl ServeHarness for Custom {
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        Arc::new(self.0.clone())
+    }
+
+    fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
+        server::serve(listener, endpoint).expect("a listener")
+    }
+}
+
+wire_suite!(on_custom, Custom::new());
 wire_suite!(on_smol, Smol::new());
 wire_suite!(on_tokio, Tokio::new());
