@@ -315,6 +315,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::testing::start;
 
     const LONG: Duration = Duration::from_secs(600);
     const SHORT: Duration = Duration::from_secs(1);
@@ -324,7 +325,7 @@ mod tests {
     /// S10: a budget for a later phase holds whether it comes before or after that phase begins.
     #[test]
     fn s_10_tightening_and_the_next_phase_in_either_order() {
-        let now = Instant::now();
+        let now = start();
         let hurried = ShutdownPolicy { finish: SHORT, ..PATIENT };
         for tighten_first in [true, false] {
             let progress = Progress::new(now, PATIENT);
@@ -342,7 +343,7 @@ mod tests {
 
     #[test]
     fn after_the_end_nothing_moves() {
-        let now = Instant::now();
+        let now = start();
         let progress = Progress::new(now, PATIENT);
         progress.enter(now, ShutdownPhase::Finishing);
         progress.enter(now, ShutdownPhase::Closed);

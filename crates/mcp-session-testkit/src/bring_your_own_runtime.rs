@@ -9,9 +9,10 @@
 //! | [2. The laws](#2-the-laws) | a [`TestBed`](crate::TestBed), one line | 7 tests, one for each law |
 //! | [3. The behaviour suite](#3-the-behaviour-suite) | one line | every promise of an endpoint, on your runtime |
 //! | [4. Sockets](#4-sockets) | a stream of accepted connections | a server that stops without losing an answer |
+//! | [5. The wire suite](#5-the-wire-suite) | a `ServeHarness`, one line | what its clients see, byte by byte |
 //!
 //! The runtime of this chapter has no name: tasks run on the thread pool of `futures`, timers and sockets are those of
-//! `async-io`. All of it together is the example [`custom_runtime`], a whole server in a hundred lines.
+//! `async-io`. All of it together is the example [`custom_runtime`], a whole server with two tools.
 //!
 //! [`custom_runtime`]: https://github.com/mcp-session/mcp-session/tree/main/examples/custom_runtime
 //!
@@ -306,3 +307,90 @@
 //! connection with [`Endpoint::handle`](mcp_session_core::Endpoint::handle), ends once
 //! [`ConnectionContext::closing`](mcp_session_core::ConnectionContext::closing) is ready and nothing is running on it, and
 //! may be dropped at any moment.
+//!
+//! # 5. The wire suite
+//!
+//! The last step needs the feature `wire`. Its clients write bytes to your sockets and say exactly how each body ended: a
+//! clean end, a reader that stalls, a client that vanishes, heads that drip, signals. `wire_suite!` takes a `ServeHarness`, your
+//! runtime and your `serve`:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! mcp-session-testkit = { version = "0.1", features = ["wire"] }
+//! ```
+//!
+#![cfg_attr(feature = "wire", doc = "```")]
+#![cfg_attr(not(feature = "wire"), doc = "```ignore")]
+//! # use std::{panic::AssertUnwindSafe, time::Instant};
+//! # use async_io::{Async, Timer};
+//! # use futures::{FutureExt, executor::ThreadPool, stream};
+//! # use mcp_session_core::{BoxFuture, Connect};
+//! # use mcp_session_hyper::{McpService, configure_socket, serve_connection};
+//! # use smol_hyper::rt::FuturesIo;
+//! # #[derive(Debug, Clone)]
+//! # struct PoolRuntime(ThreadPool);
+//! # impl Runtime for PoolRuntime {
+//! #     fn now(&self) -> Instant { Instant::now() }
+//! #     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+//! #         Timer::at(deadline).map(|_| ()).boxed()
+//! #     }
+//! #     fn spawn(&self, task: BoxFuture<'static, ()>) {
+//! #         self.0.spawn_ok(AssertUnwindSafe(task).catch_unwind().map(|_| ()));
+//! #     }
+//! # }
+//! # fn serve(listener: TcpListener, endpoint: Endpoint) -> std::io::Result<Serve> {
+//! #     let listener = Async::new(listener)?;
+//! #     let service = McpService::new(endpoint.clone());
+//! #     let connect = move |socket: Async<std::net::TcpStream>| -> Connect {
+//! #         let service = service.clone();
+//! #         Box::new(move |context| {
+//! #             configure_socket(&socket, &context);
+//! #             Box::pin(serve_connection(FuturesIo::new(socket), service, context))
+//! #         })
+//! #     };
+//! #     let incoming = stream::unfold((listener, connect), async |(listener, connect)| {
+//! #         let accepted = listener.accept().await;
+//! #         Some((accepted.map(|(socket, _)| connect(socket)), (listener, connect)))
+//! #     });
+//! #     Ok(Serve::new(endpoint, incoming))
+//! # }
+//! use std::{net::TcpListener, sync::Arc};
+//! use mcp_session_core::{Endpoint, Runtime, Serve};
+//! use mcp_session_testkit::{wire::ServeHarness, wire_suite};
+//!
+//! struct Harness(PoolRuntime);
+//!
+//! impl Harness {
+//!     fn new() -> Self {
+//!         Self(PoolRuntime(ThreadPool::new().expect("threads")))
+//!     }
+//! }
+//!
+//! impl ServeHarness for Harness {
+//!     fn runtime(&self) -> Arc<dyn Runtime> {
+//!         Arc::new(self.0.clone())
+//!     }
+//!
+//!     fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
+//!         serve(listener, endpoint).expect("a listener")
+//!     }
+//! }
+//!
+//! wire_suite!(my_server, Harness::new());
+//!
+//! # fn main() {
+//! // Also a wire scenario is a function:
+//! use mcp_session_testkit::wire;
+//! wire::run(&Harness::new(), wire::ends::s_7_post_and_get_streams_end_with_the_last_chunk);
+//! # }
+//! ```
+//!
+//! ```text
+//! test my_server::d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing ... ok
+//! test my_server::s_11_an_unread_get_stream_delays_nobody ... ok
+//! ...
+//! test my_server::over_http2_the_same_bodies_get_408_and_413 ... ok
+//! ```
+//!
+//! What your HTTP library cannot do is said where the macro is called, and listed as ignored with that reason.
+//! When all of it is green, your runtime is one of ours: open a pull request with its adapter, or keep it to yourself.
