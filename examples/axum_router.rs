@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::{http::StatusCode, routing::get};
 use mcp_session_core::{Endpoint, RequestContext, Router, RpcError};
-use mcp_session_tokio::{McpService, TokioRuntime, serve, terminate_signal};
+use mcp_session_tokio::{McpService, TokioRuntime, serve_app, terminate_signal};
 use serde_json::{Value, json};
 
 #[tokio::main]
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/", get(|| async { "hello\n" }))
         .route("/readyz", get(move || async move { ready(&probed) }))
         .route_service("/mcp", McpService::new(endpoint.clone()));
-    let server = serve(listener, endpoint).with_service(app).with_shutdown(terminate_signal);
+    let server = serve_app(listener, endpoint, app).with_shutdown(terminate_signal);
     println!("{url}");
     println!("{}", server.await?);
     Ok(())

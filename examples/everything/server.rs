@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use axum::{Router, http::StatusCode, routing::get};
 use mcp_session_core::{Endpoint, Runtime, ShutdownReport};
-use mcp_session_tokio::{McpService, TokioRuntime, serve, terminate_signal};
+use mcp_session_tokio::{McpService, TokioRuntime, serve_app, terminate_signal};
 use tokio::net::TcpListener;
 
 use crate::{args::Args, handler::Everything, say};
@@ -24,10 +24,8 @@ pub(crate) async fn on_tokio(args: &Args) -> io::Result<ShutdownReport> {
         io::Error::new(error.kind(), why)
     })?;
     let url = format!("http://{}/mcp", listener.local_addr()?);
-    let server = serve(listener, endpoint)
-        .with_service(routes)
-        .with_shutdown(terminate_signal)
-        .with_policy(args.policy());
+    let server =
+        serve_app(listener, endpoint, routes).with_shutdown(terminate_signal).with_policy(args.policy());
     say(&url); // the last thing before serving: whoever reads it may use it, or send a signal
     server.await
 }

@@ -8,7 +8,7 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use mcp_session_core::{Endpoint, RequestContext, Router, ShutdownPolicy};
 use mcp_session_tests::wire::{Client, End, Http2, call, within};
-use mcp_session_tokio::{McpService, TokioRuntime, serve};
+use mcp_session_tokio::{McpService, TokioRuntime, serve_app};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -90,7 +90,7 @@ async fn s7_serve_ends_the_streams_of_an_axum_app() {
     let app = axum::Router::new()
         .nest_service("/mcp", McpService::new(endpoint.clone()))
         .route("/healthz", get(|| async { "ok" }));
-    let server = tokio::spawn(serve(listener, endpoint.clone()).with_service(app).into_future());
+    let server = tokio::spawn(serve_app(listener, endpoint.clone(), app).into_future());
 
     let client = Client::open(addr).await;
     let health = client.send("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.reply().await;

@@ -7,6 +7,8 @@ use cargo_metadata::{Metadata, MetadataCommand, Package, Target};
 
 /// The name of the runtime-neutral crate.
 pub(crate) const CORE: &str = "mcp-session-core";
+/// The name of the crate that the hyper adapters share: hyper on any `Runtime`.
+pub(crate) const HYPER: &str = "mcp-session-hyper";
 /// The name of the published test kit.
 pub(crate) const TESTKIT: &str = "mcp-session-testkit";
 /// The name of the package whose `[[example]]` targets are the examples.

@@ -84,6 +84,11 @@ impl Endpoint {
         Self { registry: Arc::new(Registry::new(hub)) }
     }
 
+    /// What it runs on.
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.registry.hub.runtime
+    }
+
     /// The sessions.
     pub fn manager(&self) -> SessionManager {
         SessionManager(Arc::clone(&self.registry))

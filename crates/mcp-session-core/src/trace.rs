@@ -36,6 +36,11 @@ pub(crate) fn session_failed(session: &SessionId, why: &str) {
     tracing::warn!(target: TARGET, ?session, why, "session did not end as it should");
 }
 
+pub(crate) fn accept_failed(error: &std::io::Error) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(target: TARGET, %error, "accept failed");
+}
+
 pub(crate) fn rejected(rejection: &Rejection) {
     #[cfg(feature = "tracing")]
     {

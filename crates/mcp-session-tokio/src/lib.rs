@@ -1,10 +1,10 @@
-//! [`mcp_session_core`] on tokio and hyper.
+//! [`mcp_session_core`] on tokio, over [`mcp_session_hyper`].
 //!
 //! | part | what it is |
 //! |---|---|
 //! | [`TokioRuntime`] | tokio as a [`Runtime`](mcp_session_core::Runtime), paused time included |
 //! | [`McpService`] | an [`Endpoint`](mcp_session_core::Endpoint) as a hyper and a tower service, for `axum` and friends |
-//! | [`serve`] | a server over HTTP/1.1 and HTTP/2 that stops without losing an answer |
+//! | [`serve`], [`serve_app`] | a server over HTTP/1.1 and HTTP/2 that stops without losing an answer |
 //! | [`terminate_signal`] | SIGTERM or Ctrl-C |
 //!
 //! ```
@@ -26,13 +26,12 @@
 //! # }
 //! ```
 
-mod connection;
 mod runtime;
 mod serve;
-mod service;
 mod signal;
 
+pub use mcp_session_core::Serve;
+pub use mcp_session_hyper::McpService;
 pub use runtime::TokioRuntime;
-pub use serve::{Serve, serve};
-pub use service::McpService;
+pub use serve::{serve, serve_app};
 pub use signal::terminate_signal;

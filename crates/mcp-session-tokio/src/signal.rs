@@ -1,6 +1,6 @@
 //! [`terminate_signal`].
 
-/// Ready at the next SIGTERM or Ctrl-C: for [`Serve::with_shutdown`](crate::Serve::with_shutdown). On Unix the
+/// Ready at the next SIGTERM or Ctrl-C: for [`Serve::with_shutdown`](mcp_session_core::Serve::with_shutdown). On Unix the
 /// process listens from the call on, so that a signal that comes before the first poll is not lost.
 ///
 /// # Panics

@@ -5,7 +5,7 @@ use cargo_metadata::{DependencyKind, Package};
 
 use super::Violation;
 use crate::process;
-use crate::workspace::{CORE, TESTKIT, Workspace};
+use crate::workspace::{CORE, HYPER, TESTKIT, Workspace};
 
 /// What core may name in its manifest. None of these brings a runtime, a socket or a clock.
 pub(super) const CORE_MAY_USE: [&str; 11] = [
@@ -55,7 +55,8 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
     violations.extend(tree(workspace, TESTKIT, &NOT_BELOW_TESTKIT)?);
 
     for adapter in workspace.adapters() {
-        violations.extend(normal(adapter).filter(|name| is_member(name) && *name != CORE).map(|name| {
+        let foreign = |name: &&str| is_member(name) && ![CORE, HYPER].contains(name);
+        violations.extend(normal(adapter).filter(foreign).map(|name| {
             let advice = "move what both need into core; what only tests need belongs to [dev-dependencies]";
             Violation::new(adapter.name.as_str(), format!("depends on {name}"), advice)
         }));

@@ -13,18 +13,19 @@ use mcp_session_core::{BoxFuture, Endpoint, ReplyBody};
 /// An [`Endpoint`] as a [`hyper::service::Service`] and a [`tower_service::Service`]. It never fails: every
 /// error is a response.
 ///
-/// It serves whatever path it is asked for, so route it where it belongs, and give the app to
-/// [`serve`](crate::serve()) `(listener, endpoint).with_service(app)`: that is where a graceful stop comes from.
+/// It serves whatever path it is asked for, so route it where it belongs, and give the app to an adapter's
+/// `serve_app`: that is where a graceful stop comes from.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// use mcp_session_core::{Endpoint, Router};
-/// use mcp_session_tokio::{McpService, TokioRuntime};
-///
-/// let endpoint = Endpoint::new(TokioRuntime::current(), Router::new("greeter", "0.1.0"));
-/// let app: axum::Router = axum::Router::new().route_service("/mcp", McpService::new(endpoint));
-/// # let _ = app;
+/// # use mcp_session_core::{Endpoint, Router, Runtime};
+/// # use mcp_session_hyper::McpService;
+/// # use hyper::service::Service;
+/// # async fn example(runtime: impl Runtime) {
+/// let endpoint = Endpoint::new(runtime, Router::new("greeter", "0.1.0"));
+/// let service = McpService::new(endpoint);
+/// let request = http::Request::put("/mcp").body(String::new()).unwrap();
+/// let Ok(response) = service.call(request).await; // its error is `Infallible`
+/// assert_eq!(response.status(), 405);
 /// # }
 /// ```
 #[derive(Debug, Clone)]
@@ -68,20 +69,22 @@ impl<B: Body<Data: Send, Error: Display> + Send + 'static> tower_service::Servic
 mod tests {
     use futures::future::poll_fn;
     use mcp_session_core::Router;
+    use mcp_session_testkit::SimRuntime;
 
     use super::*;
-    use crate::TokioRuntime;
 
-    #[tokio::test]
-    async fn hyper_and_tower_get_the_same_answer() {
-        let endpoint = Endpoint::new(TokioRuntime::current(), Router::new("service", "0.1.0"));
-        let mut service = McpService::new(endpoint);
+    #[test]
+    fn hyper_and_tower_get_the_same_answer() {
+        let sim = SimRuntime::new(0);
+        let mut service = McpService::new(Endpoint::new(sim.clone(), Router::new("service", "0.1.0")));
         let request = || Request::put("/mcp").body(String::new()).expect("a request");
-        poll_fn(|cx| tower_service::Service::<Request<String>>::poll_ready(&mut service, cx))
-            .await
-            .expect("ready");
-        let Ok(tower) = tower_service::Service::call(&mut service, request()).await;
-        let Ok(hyper) = hyper::service::Service::call(&service, request()).await;
-        assert_eq!((tower.status().as_u16(), hyper.status().as_u16()), (405, 405));
+        sim.block_on(async {
+            poll_fn(|cx| tower_service::Service::<Request<String>>::poll_ready(&mut service, cx))
+                .await
+                .expect("ready");
+            let Ok(tower) = tower_service::Service::call(&mut service, request()).await;
+            let Ok(hyper) = hyper::service::Service::call(&service, request()).await;
+            assert_eq!((tower.status().as_u16(), hyper.status().as_u16()), (405, 405));
+        });
     }
 }

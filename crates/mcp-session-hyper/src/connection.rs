@@ -1,0 +1,112 @@
+//! [`serve_connection`]: one connection, its deadlines, its end.
+
+use std::{error::Error, future::poll_fn, pin::pin, task::Poll, time::Duration};
+
+use futures::FutureExt;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::{
+    body::Incoming,
+    rt::{Read, Write},
+    service::service_fn,
+};
+use hyper_util::server::conn::auto;
+use mcp_session_core::ConnectionContext;
+use tower_service::Service;
+
+use crate::{activity::Activity, runtime::HyperRuntime};
+
+/// Any error.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What hyper may hold for an HTTP/1.1 client that does not read, and the longest request head.
+const BUFFER: usize = 64 * 1024;
+
+/// After how much silence an HTTP/2 client is asked whether it is there. It has hyper's 20 seconds to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// How long a connection whose time is up may take to say goodbye.
+const GOODBYE: Duration = Duration::from_millis(100);
+
+/// Serves one connection, over HTTP/1.1 or HTTP/2 as its client begins it, until it ends.
+///
+/// One that has no request for [`header_timeout`](ConnectionContext::header_timeout) is closed, whether its client
+/// says nothing or sends a head that never ends. Once [`closing`](ConnectionContext::closing) is ready, it ends as soon as
+/// nothing is running on it: HTTP/2 with GOAWAY, HTTP/1.1 after its last response.
+///
+/// # Cancel safety
+///
+/// Dropping it cuts the connection.
+pub async fn serve_connection<I, S, B>(io: I, service: S, context: ConnectionContext)
+where
+    I: Read + Write + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+    S: Clone + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let runtime = context.runtime();
+    let activity = Activity::new(runtime);
+    let counted = activity.clone();
+    let service = service_fn(move |request| {
+        let busy = counted.begin();
+        let response = service.clone().call(request);
+        async move {
+            // The request is over when its response's body is dropped, and with it this closure.
+            let hold = move |error| {
+                let _ = &busy;
+                error
+            };
+            response.await.map(|response| response.map(|body| body.map_err(hold)))
+        }
+    });
+
+    let hyper = HyperRuntime(runtime.clone());
+    let mut http = auto::Builder::new(hyper.clone());
+    http.http1().max_buf_size(BUFFER);
+    http.http2().timer(hyper).keep_alive_interval(PING_INTERVAL);
+    let mut connection = pin!(http.serve_connection(io, service));
+
+    let mut closing = Some(context.closing());
+    let mut said_goodbye = false;
+    let mut deadline = runtime.sleep_until(runtime.now() + context.header_timeout());
+    loop {
+        let news = poll_fn(|cx| {
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(News::Ended);
+            }
+            if closing.as_mut().is_some_and(|closing| closing.poll_unpin(cx).is_ready()) {
+                return Poll::Ready(News::Closing);
+            }
+            deadline.poll_unpin(cx).map(|()| News::Deadline)
+        });
+        match news.await {
+            News::Ended => return,
+            // Half a first head, or nothing: nobody is owed anything here.
+            News::Closing | News::Deadline if !activity.is_used() => return,
+            News::Closing => {
+                closing = None;
+                connection.as_mut().graceful_shutdown();
+            }
+            News::Deadline => {
+                let now = runtime.now();
+                // While a request is running, looking again after the whole time is early enough.
+                let next = activity.idle_since().unwrap_or(now) + context.header_timeout();
+                if next <= now {
+                    if said_goodbye {
+                        return;
+                    }
+                    said_goodbye = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                deadline = runtime.sleep_until(next.max(now + GOODBYE));
+            }
+        }
+    }
+}
+
+enum News {
+    Ended,
+    Closing,
+    Deadline,
+}

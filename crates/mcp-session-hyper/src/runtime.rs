@@ -1,0 +1,49 @@
+//! hyper's executor and timer, made of a [`Runtime`].
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt;
+use hyper::rt::{Executor, Sleep, Timer};
+use mcp_session_core::{BoxFuture, Runtime};
+
+/// hyper's tasks and times on a [`Runtime`].
+#[derive(Debug, Clone)]
+pub(crate) struct HyperRuntime(pub(crate) Arc<dyn Runtime>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for HyperRuntime {
+    fn execute(&self, task: F) {
+        self.0.spawn(Box::pin(task));
+    }
+}
+
+impl Timer for HyperRuntime {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        self.sleep_until(self.now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
+        Box::pin(SyncSleep(Mutex::new(self.0.sleep_until(deadline))))
+    }
+
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+}
+
+/// A sleep that is `Sync`, as hyper wants it. The mutex is never locked: polling has it for itself.
+struct SyncSleep(Mutex<BoxFuture<'static, ()>>);
+
+impl Future for SyncSleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).poll_unpin(cx)
+    }
+}
+
+impl Sleep for SyncSleep {}
