@@ -15,12 +15,15 @@ use crate::workspace::Workspace;
 
 /// What the installation is made of, and two modules that stand beside it.
 const FILES: [(&str, &str); 5] = [
-    ("package.json", include_str!("../node/package.json")),
+    ("package.json", MANIFEST),
     (LOCK, include_str!("../node/package-lock.json")),
     (".npmrc", include_str!("../node/.npmrc")),
     ("globsync.mjs", include_str!("../node/globsync.mjs")),
     ("globsync-fs.mjs", include_str!("../node/globsync-fs.mjs")),
 ];
+
+/// The list of what is installed, with exact versions.
+pub(crate) const MANIFEST: &str = include_str!("../node/package.json");
 
 const LOCK: &str = "package-lock.json";
 

@@ -40,7 +40,8 @@ pub(crate) fn select(workspace: &Workspace, profile: Profile, wanted: &str) -> R
 fn offered_by(everything: &Path) -> Result<Vec<String>> {
     let help = process::capture(Command::new(everything).arg("-h"), HELP_LIMIT)?;
     let help = String::from_utf8_lossy(&help.stdout);
-    let names = possible_values(&help, "--runtime").context("its -h does not list the values of --runtime")?;
+    let names =
+        possible_values(&help, "--runtime").context("its -h does not list the values of --runtime")?;
     Ok(names.into_iter().map(str::to_owned).collect())
 }
 

@@ -55,14 +55,14 @@ impl Workspace {
         self.packages().into_iter().filter(|package| package.publish.is_none()).collect()
     }
 
-    /// The crates that put core on a runtime: `crates/mcp-session-*` but core, testkit and bench.
+    /// The crates that put core on a runtime: `crates/mcp-session-*` but core, hyper, testkit and bench.
     pub(crate) fn adapters(&self) -> Vec<&Package> {
         let crates = self.root().join("crates");
         let mut packages = self.packages();
         packages.retain(|package| {
             package.manifest_path.as_std_path().starts_with(&crates)
                 && package.name.starts_with("mcp-session-")
-                && ![CORE, TESTKIT, BENCH].contains(&package.name.as_str())
+                && ![CORE, HYPER, TESTKIT, BENCH].contains(&package.name.as_str())
         });
         packages
     }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::report::Outcome;
 use super::{cargo_steps, examples};
 use crate::workspace::Workspace;
-use crate::{arrows, interop};
+use crate::{arrows, conformance, interop};
 
 /// One line of the table.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ pub(super) fn all(workspace: &Workspace) -> Vec<Step> {
         plain("doc-tests", cargo_steps::doc_tests),
         plain("examples", examples::run),
         plain("interop", interop::as_step),
+        plain("conformance", conformance::as_step),
         plain("package", cargo_steps::package),
     ]);
     steps
