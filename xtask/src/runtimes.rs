@@ -26,9 +26,8 @@ pub(crate) fn flags(runtime: &str) -> [&str; 2] {
 /// The runtimes that `wanted` means: one of them, or all. The examples have to be built already.
 pub(crate) fn select(workspace: &Workspace, profile: Profile, wanted: &str) -> Result<Vec<String>> {
     let known = offered_by(&workspace.example_executable(EVERYTHING, profile))?;
-    for adapter in workspace.adapters() {
-        let runtime = adapter.name.trim_start_matches("mcp-session-");
-        ensure!(known.iter().any(|name| name == runtime), "{EVERYTHING} has no --runtime {runtime}");
+    for adapter in workspace.runtimes() {
+        ensure!(known.iter().any(|name| name == adapter), "{EVERYTHING} has no --runtime {adapter}");
     }
     if wanted == ALL {
         return Ok(known);

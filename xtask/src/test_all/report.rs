@@ -91,6 +91,9 @@ impl Outcome {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     rows: Vec<(String, Outcome, Duration)>,
+    /// The suites, runtime by runtime: name, scenarios, and how many of them are ignored. They are among the tests
+    /// of the steps.
+    pub(super) scenarios: Vec<(String, usize, usize)>,
 }
 
 impl Report {
@@ -119,7 +122,9 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.rows.iter().map(|(step, ..)| step.len()).max().unwrap_or_default();
+        let names =
+            self.rows.iter().map(|(step, ..)| step).chain(self.scenarios.iter().map(|(name, ..)| name));
+        let width = names.map(String::len).max().unwrap_or_default();
         writeln!(f, "{:width$}  {:>5}  {:>7}  result", "step", "tests", "time")?;
         for (step, outcome, time) in &self.rows {
             let tests = outcome.counts.map_or("-".to_owned(), |counts| counts.passed.to_string());
@@ -130,6 +135,13 @@ impl fmt::Display for Report {
                 Verdict::Skipped(why) => write!(f, "skipped: {}", brief(why))?,
             }
             writeln!(f, "{}{}", if outcome.note.is_empty() { "" } else { "; " }, outcome.note)?;
+        }
+        if !self.scenarios.is_empty() {
+            writeln!(f, "\n{:width$}  {:>5}", "suite and runtime", "tests")?;
+        }
+        for (name, scenarios, ignored) in &self.scenarios {
+            let note = if *ignored > 0 { format!("  {ignored} ignored") } else { String::new() };
+            writeln!(f, "{name:width$}  {scenarios:>5}{note}")?;
         }
         let Counts { passed, failed, ignored } = self.totals();
         write!(f, "\n{passed} passed, {failed} failed, {ignored} skipped")

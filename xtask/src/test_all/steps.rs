@@ -23,6 +23,8 @@ pub(super) enum Action {
     Build,
     /// Runs the tests of one package.
     Test(String),
+    /// Compares the suites that were among them, runtime by runtime.
+    Compare,
 }
 
 /// Every step.
@@ -43,6 +45,7 @@ pub(super) fn all(workspace: &Workspace) -> Vec<Step> {
         action: Action::Test(package.name.to_string()),
     }));
     steps.extend([
+        Step { name: "test scenarios".to_owned(), action: Action::Compare },
         plain("doc-tests", cargo_steps::doc_tests),
         plain("examples", examples::run),
         plain("interop", interop::as_step),
