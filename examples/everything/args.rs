@@ -50,6 +50,7 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Executor {
     Tokio,
+    Smol,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

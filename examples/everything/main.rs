@@ -14,7 +14,7 @@ use std::{
     process::ExitCode,
 };
 
-use args::{Args, Executor, Format};
+use args::{Args, Format};
 use clap::Parser;
 use mcp_session_core::ShutdownReport;
 use tracing::level_filters::LevelFilter;
@@ -29,12 +29,7 @@ fn main() -> ExitCode {
             EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy(),
         )
         .init();
-    let ended = match args.runtime {
-        Executor::Tokio => {
-            tokio::runtime::Runtime::new().and_then(|tokio| tokio.block_on(server::on_tokio(&args)))
-        }
-    };
-    match ended {
+    match server::run(&args) {
         Ok(report) => {
             say(&written(&report, args.report));
             if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

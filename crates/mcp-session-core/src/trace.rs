@@ -2,7 +2,7 @@
 //!
 //! Session ids are secrets: `SessionId`'s `Debug` shows their first digits only (E-20).
 
-#![cfg_attr(not(feature = "tracing"), allow(unused_variables, clippy::needless_pass_by_value))]
+#![cfg_attr(not(feature = "tracing"), allow(dead_code, unused_variables, clippy::needless_pass_by_value))]
 
 use std::time::Duration;
 

@@ -16,6 +16,7 @@
 pub mod http;
 pub mod lifecycle;
 pub mod messages;
+pub mod serve;
 pub mod shutdown;
 pub mod streams;
 pub mod world;
@@ -61,6 +62,9 @@ macro_rules! behaviour_suite {
                     s_11_a_client_that_reads_nothing_delays_nobody, s_14_a_post_half_arrived,
                     s_14_output_after_the_end, s_15_observable_at_any_moment, lame_duck_serves_everything,
                     replies_cancels_and_delete_arrive_while_draining, terminate_closes_post_and_get_alike;
+                serve: s_7_connections_close_after_the_endpoint, s_3_a_connection_that_stays_is_cut,
+                    s_8_a_connection_that_panics_harms_nobody, accepting_goes_on_after_an_error,
+                    s_10_signals_begin_and_escalate, dropping_the_server_cuts_its_connections;
             }
         }
     };

@@ -1,0 +1,42 @@
+//! [`mcp_session_core`] on smol, over [`mcp_session_hyper`]: the adapter to take off tokio.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`SmolRuntime`] | smol as a [`Runtime`](mcp_session_core::Runtime): its global executor, or one of yours |
+//! | [`McpService`] | an [`Endpoint`](mcp_session_core::Endpoint) as a hyper and a tower service |
+//! | [`serve`], [`serve_app`] | a server over HTTP/1.1 and HTTP/2 that stops without losing an answer |
+//! | [`terminate_signal`] | SIGTERM or Ctrl-C |
+//!
+//! hyper brings the crate `tokio` for a few data structures; its runtime, sockets and timers are neither built nor
+//! used.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # smol::block_on(async {
+//! use mcp_session_core::{Endpoint, Router, ShutdownPolicy};
+//! use mcp_session_smol::{SmolRuntime, serve};
+//! use std::future::IntoFuture;
+//!
+//! let endpoint = Endpoint::new(SmolRuntime::global(), Router::new("greeter", "0.1.0"));
+//! let listener = smol::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let server = smol::spawn(serve(listener, endpoint.clone()).into_future());
+//! assert!(endpoint.is_ready());
+//!
+//! endpoint.shutdown(ShutdownPolicy::default());
+//! let report = server.await?; // nothing was in flight: it ends at once
+//! assert!(report.is_clean());
+//! assert!(!endpoint.is_ready());
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+
+mod runtime;
+mod serve;
+mod signal;
+
+pub use mcp_session_core::Serve;
+pub use mcp_session_hyper::McpService;
+pub use runtime::SmolRuntime;
+pub use serve::{serve, serve_app};
+pub use signal::terminate_signal;

@@ -1,0 +1,74 @@
+//! [`serve`] and [`serve_app`].
+
+use futures::stream;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use mcp_session_core::{Connect, Endpoint, Serve};
+use mcp_session_hyper::{BoxError, McpService, configure_socket, serve_connection};
+use smol::net::{TcpListener, TcpStream};
+use smol_hyper::rt::FuturesIo;
+use tower_service::Service;
+
+/// Serves the endpoint on this listener, whatever the path, over HTTP/1.1 and HTTP/2, until it was shut down.
+///
+/// Set more with the methods of [`Serve`], then `.await` it. Sockets get `TCP_NODELAY` and a bounded send buffer;
+/// a request head that drips gets a deadline. Connections run as tasks of the endpoint's runtime.
+///
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// # smol::block_on(async {
+/// use mcp_session_core::{Endpoint, Router};
+/// use mcp_session_smol::{SmolRuntime, serve, terminate_signal};
+///
+/// let endpoint = Endpoint::new(SmolRuntime::global(), Router::new("greeter", "0.1.0"));
+/// let listener = smol::net::TcpListener::bind("127.0.0.1:8000").await?;
+/// let report = serve(listener, endpoint).with_shutdown(terminate_signal).await?;
+/// println!("{report}");
+/// # Ok(())
+/// # })
+/// # }
+/// ```
+pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
+    let service = McpService::new(endpoint.clone());
+    serve_app(listener, endpoint, service)
+}
+
+/// Like [`serve`], for a tower service that has an [`McpService`] of this endpoint somewhere inside. The endpoint
+/// decides when the server ends.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # smol::block_on(async {
+/// use mcp_session_core::{Endpoint, Router, ShutdownPolicy};
+/// use mcp_session_smol::{McpService, SmolRuntime, serve_app};
+///
+/// let endpoint = Endpoint::new(SmolRuntime::global(), Router::new("greeter", "0.1.0"));
+/// let app = McpService::new(endpoint.clone()); // with tower's layers around it
+/// let listener = smol::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let server = serve_app(listener, endpoint.clone(), app);
+/// endpoint.shutdown(ShutdownPolicy::default());
+/// assert!(server.await?.is_clean());
+/// # Ok(())
+/// # })
+/// # }
+/// ```
+pub fn serve_app<S, B>(listener: TcpListener, endpoint: Endpoint, app: S) -> Serve
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+    S: Clone + Send + Sync + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let connect = move |socket: TcpStream| -> Connect {
+        let app = app.clone();
+        Box::new(move |context| {
+            configure_socket(&socket, &context);
+            Box::pin(serve_connection(FuturesIo::new(socket), app, context))
+        })
+    };
+    let incoming = stream::unfold((listener, connect), async |(listener, connect)| {
+        let accepted = listener.accept().await;
+        Some((accepted.map(|(socket, _)| connect(socket)), (listener, connect)))
+    });
+    Serve::new(endpoint, incoming)
+}
