@@ -5,7 +5,6 @@ mod dependencies;
 mod imports;
 mod layout;
 mod proto;
-mod source;
 mod trees;
 
 use std::fmt;

@@ -2,6 +2,7 @@
 
 mod arrows;
 mod conformance;
+mod coverage;
 mod examples;
 mod interop;
 mod node;
@@ -9,6 +10,7 @@ mod parallel;
 mod process;
 mod runtimes;
 mod server;
+mod source;
 mod test_all;
 mod unavailable;
 mod workspace;
@@ -34,6 +36,8 @@ enum Task {
     TestAll(test_all::Args),
     /// Drives the examples with the real Python and TypeScript clients, two lines of each
     Interop(interop::Args),
+    /// Says which test shows which requirement of the specification, and what has none
+    Coverage(coverage::Args),
     /// Runs the official conformance suite against `everything`, strictly, for each legacy revision
     Conformance(conformance::Args),
 }
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Task::Arrows => arrows::run(&workspace),
         Task::TestAll(args) => test_all::run(&workspace, &args),
         Task::Interop(args) => interop::run(&workspace, &args),
+        Task::Coverage(args) => coverage::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),
     });
     match ended_well {

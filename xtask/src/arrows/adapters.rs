@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Violation;
-use super::source::{self, Source};
+use crate::source::{self, Source};
 use crate::workspace::{self, HYPER, Workspace};
 
 /// Lines of code an adapter must stay below. The five parts of an adapter fit; a sixth would be protocol.

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::report::Outcome;
 use super::{cargo_steps, examples};
 use crate::workspace::Workspace;
-use crate::{arrows, conformance, interop};
+use crate::{arrows, conformance, coverage, interop};
 
 /// One line of the table.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ pub(super) fn all(workspace: &Workspace) -> Vec<Step> {
     let mut steps = vec![
         plain("fmt", cargo_steps::fmt),
         plain("arrows", |workspace| Ok(Outcome::from_success(arrows::run(workspace)?))),
+        plain("coverage", coverage::as_step),
         plain("deny", cargo_steps::deny),
         plain("clippy", cargo_steps::clippy),
         plain("features", cargo_steps::features),
