@@ -1,16 +1,18 @@
 //! `cargo xtask coverage`: which test shows which requirement, and what has none.
 
+mod functions;
+mod ids;
+mod index;
 mod page;
 mod requirements;
-mod tests;
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Result;
 
+use self::index::Index;
 use self::requirements::{Requirements, Standing};
-use self::tests::Tests;
 use crate::test_all::Outcome;
 use crate::workspace::Workspace;
 
@@ -48,14 +50,14 @@ pub(crate) fn as_step(workspace: &Workspace) -> Result<Outcome> {
     Ok(Outcome::from_success(report(workspace, &requirements, &tests)?))
 }
 
-fn load(workspace: &Workspace) -> Result<(Requirements, Tests)> {
+fn load(workspace: &Workspace) -> Result<(Requirements, Index)> {
     let requirements = Requirements::parse(&fs::read_to_string(workspace.root().join(LIST))?)?;
-    let tests = Tests::find(workspace, &requirements)?;
+    let tests = Index::find(workspace, &requirements)?;
     Ok((requirements, tests))
 }
 
 /// Prints the sums, what has no test, and what is wrong.
-fn report(workspace: &Workspace, requirements: &Requirements, tests: &Tests) -> Result<bool> {
+fn report(workspace: &Workspace, requirements: &Requirements, tests: &Index) -> Result<bool> {
     println!("\n{}", page::sums(requirements, tests));
     let mut problems = tests.problems.clone();
     for (section, requirement) in requirements.all() {

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::index::Index;
 use super::requirements::{Requirements, Section, Standing};
-use super::tests::Tests;
 
 const HEAD: &str = "\
 # What of the specification we implement
@@ -19,7 +19,7 @@ is 2026-07-28.
 ";
 
 /// The whole page.
-pub(super) fn render(requirements: &Requirements, tests: &Tests) -> String {
+pub(super) fn render(requirements: &Requirements, tests: &Index) -> String {
     let mut page = HEAD.to_owned();
     page += &table(requirements, tests);
     for (letter, section) in &requirements.sections {
@@ -39,7 +39,7 @@ pub(super) fn render(requirements: &Requirements, tests: &Tests) -> String {
 }
 
 /// The sums in one line.
-pub(super) fn sums(requirements: &Requirements, tests: &Tests) -> String {
+pub(super) fn sums(requirements: &Requirements, tests: &Index) -> String {
     let mut sums = [0; 6];
     for section in requirements.sections.values() {
         sums.iter_mut().zip(count(section, tests)).for_each(|(sum, count)| *sum += count);
@@ -51,7 +51,7 @@ pub(super) fn sums(requirements: &Requirements, tests: &Tests) -> String {
     )
 }
 
-fn table(requirements: &Requirements, tests: &Tests) -> String {
+fn table(requirements: &Requirements, tests: &Index) -> String {
     let mut table = "| section | tested | shown otherwise | declined | to come | optional or not the server's | missing |\n\
         |---|---|---|---|---|---|---|\n"
         .to_owned();
@@ -63,7 +63,7 @@ fn table(requirements: &Requirements, tests: &Tests) -> String {
 }
 
 /// How many are tested, shown otherwise, declined, open, optional or not ours, and missing.
-fn count(section: &Section, tests: &Tests) -> [usize; 6] {
+fn count(section: &Section, tests: &Index) -> [usize; 6] {
     let mut counts = [0; 6];
     for requirement in &section.requirements {
         let place = match requirement.standing(tests.of(&requirement.id).count()) {
