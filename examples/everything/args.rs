@@ -51,6 +51,8 @@ pub(crate) struct Args {
 pub(crate) enum Executor {
     Tokio,
     Smol,
+    #[cfg(feature = "async-std")]
+    AsyncStd,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

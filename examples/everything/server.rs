@@ -18,6 +18,8 @@ pub(crate) fn run(args: &Args) -> io::Result<ShutdownReport> {
     match args.runtime {
         Executor::Tokio => tokio::runtime::Runtime::new()?.block_on(on_tokio(args)),
         Executor::Smol => on_smol(args),
+        #[cfg(feature = "async-std")]
+        Executor::AsyncStd => async_std::task::block_on(on_async_std(args)),
     }
 }
 
@@ -50,6 +52,26 @@ fn on_smol(args: &Args) -> io::Result<ShutdownReport> {
         drop(end);
         report
     })
+}
+
+/// Under tide instead of axum.
+#[cfg(feature = "async-std")]
+async fn on_async_std(args: &Args) -> io::Result<ShutdownReport> {
+    use mcp_session_async_std::{AsyncStdRuntime, McpEndpoint, serve_app, terminate_signal};
+
+    let endpoint = endpoint(AsyncStdRuntime, args);
+    let listener =
+        async_std::net::TcpListener::bind(args.bind).await.map_err(|error| unusable(args, &error))?;
+    let address = listener.local_addr()?;
+    let mut app = tide::new();
+    app.at("/mcp").all(McpEndpoint::new(endpoint.clone()));
+    app.at("/healthz").get(async |_| Ok("ok\n"));
+    let probed = endpoint.clone();
+    app.at("/readyz").get(move |_| {
+        let (status, text) = ready(&probed);
+        std::future::ready(Ok(tide::Response::builder(status.as_u16()).body(text).build()))
+    });
+    ended(serve_app(listener, endpoint, app).with_shutdown(terminate_signal), address, args).await
 }
 
 fn endpoint(runtime: impl Runtime, args: &Args) -> Endpoint {
