@@ -1,11 +1,12 @@
-//! The laws of a runtime, on async-std.
+//! The laws of a runtime and the behaviour suite, on async-std.
 
 use std::sync::Arc;
 
 use mcp_session_async_std::AsyncStdRuntime;
 use mcp_session_core::Runtime;
-use mcp_session_testkit::{TestBed, runtime_contract};
+use mcp_session_testkit::{TestBed, behaviour_suite, runtime_contract};
 
+/// Its executor is the one of the process.
 struct AsyncStdBed;
 
 impl TestBed for AsyncStdBed {
@@ -18,8 +19,9 @@ impl TestBed for AsyncStdBed {
     }
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {
-        async_std::task::block_on(future)
+        ::async_std::task::block_on(future)
     }
 }
 
 runtime_contract!(async_std_laws, AsyncStdBed);
+behaviour_suite!(async_std, AsyncStdBed);
