@@ -180,7 +180,7 @@ impl SessionManager {
 
     /// Shuts down: see [`Endpoint::shutdown`](crate::Endpoint::shutdown).
     pub fn shutdown(&self, policy: ShutdownPolicy) -> Shutdown {
-        let (mut first, phase) = (false, self.0.phase());
+        let mut first = false;
         let progress = self.0.shutdown.get_or_init(|| {
             first = true;
             self.0.set_phase(ShutdownPhase::LameDuck); // before anybody can know of the shutdown
@@ -189,9 +189,8 @@ impl SessionManager {
         if first {
             terminate::start(&self.0, progress);
             self.0.shutdown_begun.notify(usize::MAX);
-        } else if phase != ShutdownPhase::Closed {
-            // Once closed, the last deadline stays what it was: the server's connections have until then.
-            progress.tighten(self.0.hub.runtime.now(), phase, policy);
+        } else {
+            progress.tighten(self.0.hub.runtime.now(), self.0.phase(), policy);
         }
         Shutdown::new(Arc::clone(&self.0), Arc::clone(progress))
     }

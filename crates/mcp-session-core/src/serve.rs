@@ -262,43 +262,43 @@ impl fmt::Debug for ConnectionContext {
 #[derive(Debug)]
 pub struct Closing {
     shared: Arc<Shared>,
-    stage: u8,
-    /// At which stage, who is woken by the next one, and what holds the place.
-    registered: Option<(u8, Waker, EventListener)>,
+    stage: Stage,
+    /// Who is woken by the stage, and what holds the place.
+    registered: Option<(Waker, EventListener)>,
 }
 
 impl Closing {
     fn new(shared: &Arc<Shared>, stage: Stage) -> Self {
-        Self { shared: Arc::clone(shared), stage: stage as u8, registered: None }
+        Self { shared: Arc::clone(shared), stage, registered: None }
     }
 
     /// Whether it is ready.
     pub fn is_closing(&self) -> bool {
-        self.shared.stage.load(SeqCst) >= self.stage
+        self.shared.stage.load(SeqCst) >= self.stage as u8
     }
 }
 
 impl Future for Closing {
     type Output = ();
 
-    /// A connection polls this with everything that it does, and all connections share one event: so the event is
-    /// touched only when the task or the stage is another than the last time.
+    /// A connection polls this with everything that it does, and all connections share the event: so it is touched
+    /// only when the task is another than the last time. A listener that is held is still to be notified, because
+    /// nobody notifies the event of a stage that has not come.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let stage = self.shared.stage.load(SeqCst);
-            if stage >= self.stage {
+            if self.is_closing() {
                 self.registered = None;
                 return Poll::Ready(());
             }
-            if let Some((seen, waker, _)) = &self.registered {
-                if *seen == stage && waker.will_wake(cx.waker()) {
+            if let Some((waker, _)) = &self.registered {
+                if waker.will_wake(cx.waker()) {
                     return Poll::Pending;
                 }
             }
-            let mut listener = self.shared.changed.listen();
-            // The stage may have changed before anybody listened.
-            if self.shared.stage.load(SeqCst) == stage && listener.poll_unpin(cx).is_pending() {
-                self.registered = Some((stage, cx.waker().clone(), listener));
+            let mut listener = self.shared.event(self.stage).listen();
+            // The stage may have come before anybody listened.
+            if !self.is_closing() && listener.poll_unpin(cx).is_pending() {
+                self.registered = Some((cx.waker().clone(), listener));
                 return Poll::Pending;
             }
         }
@@ -316,15 +316,28 @@ enum Stage {
 #[derive(Debug, Default)]
 struct Shared {
     stage: AtomicU8,
-    changed: Event,
+    closing: Event,
+    cut: Event,
     live: AtomicUsize,
     ended: Event,
 }
 
 impl Shared {
+    /// The event of one stage only: a listener that is dropped passes its notification on, and one that got it from
+    /// an earlier stage would sleep through the next.
+    fn event(&self, stage: Stage) -> &Event {
+        match stage {
+            Stage::Closing => &self.closing,
+            Stage::Cut => &self.cut,
+        }
+    }
+
     fn enter(&self, stage: Stage) {
         self.stage.store(stage as u8, SeqCst);
-        self.changed.notify(usize::MAX);
+        self.closing.notify(usize::MAX);
+        if let Stage::Cut = stage {
+            self.cut.notify(usize::MAX);
+        }
     }
 }
 

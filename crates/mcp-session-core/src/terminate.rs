@@ -75,10 +75,14 @@ impl Progress {
     }
 
     /// From `phase` on, which begins now or has begun, every phase has the budget of the tightest policy so far.
-    /// Deadlines only ever come closer (S10); phases that are over get no budget again.
+    /// Deadlines only ever come closer (S10); phases that are over get no budget again. After the end nothing moves:
+    /// what was left of the last phase is what the server's connections have.
     pub(crate) fn tighten(&self, now: Instant, phase: ShutdownPhase, policy: ShutdownPolicy) {
         {
             let mut state = lock(&self.state);
+            if state.report.is_some() {
+                return;
+            }
             state.policy = state.policy.min(policy);
             state.deadlines = state.deadlines.min(Deadlines::new(now, &policy.from(phase)));
             state.stale = true;
