@@ -109,13 +109,14 @@
 //!
 //! # What an HTTP stack may lack
 //!
-//! The promises hold on every adapter. Three abilities are not promises: an adapter whose HTTP library lacks one
+//! The promises hold on every adapter. Four abilities are not promises: an adapter whose HTTP library lacks one
 //! says so where it calls the macro, with the reason, and its tests are listed as ignored with that reason.
 //!
 //! | ability | with it |
 //! |---|---|
 //! | `http2` | HTTP/2 is served on the same port; every scenario of [`over_http2`] |
 //! | `pipelining` | requests sent without waiting for the answers before them have theirs, in order |
+//! | `chunk_extensions` | they are ignored, where a chunked body has some |
 //! | `one_write` | head and body of an answer that is ready at once leave in one write |
 //!
 //! # How it is done
@@ -158,22 +159,26 @@ macro_rules! wire_suite {
         mod $module {
             #[allow(unused_imports, clippy::wildcard_imports)] // the expression may name nothing from outside
             use super::*;
-            $crate::wire_suite! { @abilities [] [] [] $harness; $($ability: $reason,)* }
+            $crate::wire_suite! { @abilities [] [] [] [] $harness; $($ability: $reason,)* }
         }
     };
-    (@abilities [] $pipelining:tt $one_write:tt $harness:expr; http2: $reason:tt, $($rest:tt)*) => {
-        $crate::wire_suite! { @abilities [#[ignore = $reason]] $pipelining $one_write $harness; $($rest)* }
+    (@abilities [] $pipelining:tt $chunks:tt $one_write:tt $harness:expr; http2: $reason:tt, $($rest:tt)*) => {
+        $crate::wire_suite! { @abilities [#[ignore = $reason]] $pipelining $chunks $one_write $harness; $($rest)* }
     };
-    (@abilities $http2:tt [] $one_write:tt $harness:expr; pipelining: $reason:tt, $($rest:tt)*) => {
-        $crate::wire_suite! { @abilities $http2 [#[ignore = $reason]] $one_write $harness; $($rest)* }
+    (@abilities $http2:tt [] $chunks:tt $one_write:tt $harness:expr; pipelining: $reason:tt, $($rest:tt)*) => {
+        $crate::wire_suite! { @abilities $http2 [#[ignore = $reason]] $chunks $one_write $harness; $($rest)* }
     };
-    (@abilities $http2:tt $pipelining:tt [] $harness:expr; one_write: $reason:tt, $($rest:tt)*) => {
-        $crate::wire_suite! { @abilities $http2 $pipelining [#[ignore = $reason]] $harness; $($rest)* }
+    (@abilities $http2:tt $pipelining:tt [] $one_write:tt $harness:expr; chunk_extensions: $reason:tt, $($rest:tt)*) => {
+        $crate::wire_suite! { @abilities $http2 $pipelining [#[ignore = $reason]] $one_write $harness; $($rest)* }
     };
-    (@abilities $http2:tt $pipelining:tt $one_write:tt $harness:expr;) => {
+    (@abilities $http2:tt $pipelining:tt $chunks:tt [] $harness:expr; one_write: $reason:tt, $($rest:tt)*) => {
+        $crate::wire_suite! { @abilities $http2 $pipelining $chunks [#[ignore = $reason]] $harness; $($rest)* }
+    };
+    (@abilities $http2:tt $pipelining:tt $chunks:tt $one_write:tt $harness:expr;) => {
         $crate::wire_suite! { @scenarios $harness;
             [] requests: a_19_a_chunked_body_is_read, b_05_b_07_b_12_header_fields_arrive_as_sent,
                 a_client_that_expects_100_gets_it, answers_without_a_body_have_none;
+            $chunks requests: a_19_chunk_extensions_are_ignored;
             $pipelining requests: pipelined_requests_have_their_answers_in_order,
                 a_pipelined_request_does_not_hide_a_client_that_leaves;
             [] ends: s_7_post_and_get_streams_end_with_the_last_chunk,
