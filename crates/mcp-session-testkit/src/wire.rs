@@ -2,12 +2,13 @@
 //!
 //! The behaviour suite calls an endpoint; this one speaks to it. Its clients write bytes and say exactly how a body
 //! ended, and the server runs on your adapter's own runtime. A scenario is named after the requirement or promise it
-//! shows. [`wire_suite!`](crate::wire_suite) makes one `#[test]` of each, for a [`ServeHarness`]:
+//! shows. [`wire_suite!`](crate::wire_suite) makes one `#[test]` of each, for a [`ServeHarness`]: a bed, which the other
+//! suites take too, and `serve`.
 //!
 //! ```
 //! use std::sync::Arc;
 //! use mcp_session_core::{Endpoint, Runtime, Serve};
-//! use mcp_session_testkit::{wire::ServeHarness, wire_suite};
+//! use mcp_session_testkit::{TestBed, wire::ServeHarness, wire_suite};
 //! # mod mine {
 //! #     // Your crate; this one is hyper's HTTP/1.1 on tokio, without the deadlines that a real adapter has.
 //! #     use std::{convert::Infallible, pin::pin};
@@ -58,7 +59,7 @@
 //! # }
 //! # use mine::{MyRuntime, serve};
 //!
-//! /// A runtime of its own for each scenario. One that is global needs no field.
+//! /// A runtime of its own for each scenario.
 //! struct Mine(tokio::runtime::Runtime);
 //!
 //! impl Mine {
@@ -67,11 +68,21 @@
 //!     }
 //! }
 //!
-//! impl ServeHarness for Mine {
+//! impl TestBed for Mine {
+//!     fn name(&self) -> &str {
+//!         "mine"
+//!     }
+//!
 //!     fn runtime(&self) -> Arc<dyn Runtime> {
 //!         Arc::new(MyRuntime(self.0.handle().clone()))
 //!     }
 //!
+//!     fn block_on<F: Future>(&self, future: F) -> F::Output {
+//!         self.0.block_on(future)
+//!     }
+//! }
+//!
+//! impl ServeHarness for Mine {
 //!     fn serve(listener: std::net::TcpListener, endpoint: Endpoint) -> Serve {
 //!         serve(tokio::net::TcpListener::from_std(listener).expect("a listener"), endpoint)
 //!     }
@@ -110,8 +121,9 @@
 //!
 //! # How it is done
 //!
-//! The clients are on a tokio runtime of the test's thread, whatever yours is: that is why this module is behind
-//! the feature `wire`, and the only part of the crate that brings a runtime along. What has to elapse is short
+//! The server runs inside your [`TestBed`](crate::TestBed), the clients on a thread of their own and on tokio, whatever
+//! your runtime is: that is why this module is behind the feature `wire`, the only part of the crate that brings a
+//! runtime along. What has to elapse is short
 //! ([`SHORT`]), what must not elapse is long ([`LONG`]), everything else waits for a state, for [`LIMIT`] at the
 //! most. A server's log is a help when a scenario fails: core tells `tracing`.
 
