@@ -91,6 +91,7 @@ fn executable() -> &'static PathBuf {
                 profile,
             ])
             .args(["--message-format", "json-render-diagnostics"])
+            .args(if cfg!(feature = "async-std") { &["--features", "async-std"][..] } else { &[] })
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stderr(Stdio::inherit())
             .output()
