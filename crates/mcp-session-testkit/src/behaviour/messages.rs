@@ -388,7 +388,7 @@ pub fn c_13_undeclared_capabilities(bed: &impl TestBed) {
         let running = client.start(&request(1, "work"));
         let work = world.work().await;
         let failed = work.cx.request("elicitation/create", None::<&()>, NEVER).await;
-        assert_eq!(failed, Err(RequestError::Undeclared("elicitation/create".into())));
+        assert_eq!(failed, Err(RequestError::Undeclared("elicitation")));
         work.finish(json!({}));
         let reply = running.head().await;
         assert!(!reply.is_stream());
