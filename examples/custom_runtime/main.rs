@@ -5,6 +5,7 @@
 
 mod runtime;
 mod server;
+mod signal;
 
 use std::{net::TcpListener, time::Duration};
 
@@ -12,7 +13,8 @@ use async_io::Timer;
 use mcp_session_core::{Endpoint, RequestContext, Router, RpcError};
 use runtime::PoolRuntime;
 use serde_json::{Value, json};
-use server::{serve, terminate_signal};
+use server::serve;
+use signal::terminate_signal;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bind = std::env::args().skip_while(|arg| arg != "--bind").nth(1);

@@ -6,8 +6,7 @@ use std::{
 };
 
 use async_io::Async;
-use async_signal::{Signal, Signals};
-use futures::{StreamExt, stream};
+use futures::stream;
 use mcp_session_core::{Connect, Endpoint, Serve};
 use mcp_session_hyper::{McpService, configure_socket, serve_connection};
 use smol_hyper::rt::FuturesIo;
@@ -28,16 +27,4 @@ pub(crate) fn serve(listener: TcpListener, endpoint: Endpoint) -> io::Result<Ser
         Some((accepted.map(|(socket, _)| connect(socket)), (listener, connect)))
     });
     Ok(Serve::new(endpoint, incoming))
-}
-
-/// SIGTERM or Ctrl-C, also one that comes before the first poll.
-pub(crate) fn terminate_signal() -> impl Future<Output = ()> + Send {
-    #[cfg(unix)]
-    const SIGNALS: &[Signal] = &[Signal::Term, Signal::Int];
-    #[cfg(not(unix))]
-    const SIGNALS: &[Signal] = &[Signal::Int];
-    let mut signals = Signals::new(SIGNALS).expect("the process can listen for signals");
-    async move {
-        signals.next().await;
-    }
 }

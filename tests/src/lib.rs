@@ -1,6 +1,8 @@
 //! The suites on every runtime, and what is tested of one stack or one program only.
 #![allow(clippy::missing_panics_doc, reason = "a helper that panics fails its test")]
 
+mod beds;
 mod process;
 
+pub use beds::{PoolBed, SmolBed, TokioBed};
 pub use process::Process;

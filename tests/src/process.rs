@@ -91,6 +91,7 @@ fn executable() -> &'static PathBuf {
                 profile,
             ])
             .args(["--message-format", "json-render-diagnostics"])
+            .args(cfg!(feature = "async-std").then_some("--features=async-std"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stderr(Stdio::inherit())
             .output()

@@ -27,6 +27,8 @@ macro_rules! process_suite {
 }
 
 process_suite!(on_smol: "smol", on_tokio: "tokio");
+#[cfg(feature = "async-std")]
+process_suite!(on_async_std: "async-std");
 
 const SESSIONS: usize = 1000;
 const SLOW: u64 = 200;

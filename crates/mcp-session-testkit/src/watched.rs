@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// # struct Bed;
 /// # impl TestBed for Bed {
 /// #     fn name(&self) -> &str { "mine" }
-/// #     fn runtime(&self) -> Arc<dyn Runtime> { unimplemented!() }
+/// #     fn runtime(&self) -> Arc<dyn Runtime> { Arc::new(mcp_session_testkit::SimRuntime::new(0)) }
 /// #     fn block_on<F: Future>(&self, future: F) -> F::Output { futures::executor::block_on(future) }
 /// # }
 ///

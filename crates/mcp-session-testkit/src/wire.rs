@@ -2,12 +2,13 @@
 //!
 //! The behaviour suite calls an endpoint; this one speaks to it. Its clients write bytes and say exactly how a body
 //! ended, and the server runs on your adapter's own runtime. A scenario is named after the requirement or promise it
-//! shows. [`wire_suite!`](crate::wire_suite) makes one `#[test]` of each, for a [`ServeHarness`]:
+//! shows. [`wire_suite!`](crate::wire_suite) makes one `#[test]` of each, for a [`ServeHarness`]: a bed, which the other
+//! suites take too, and `serve`.
 //!
 //! ```
 //! use std::sync::Arc;
 //! use mcp_session_core::{Endpoint, Runtime, Serve};
-//! use mcp_session_testkit::{wire::ServeHarness, wire_suite};
+//! use mcp_session_testkit::{TestBed, wire::ServeHarness, wire_suite};
 //! # mod mine {
 //! #     // Your crate; this one is hyper's HTTP/1.1 on tokio, without the deadlines that a real adapter has.
 //! #     use std::{convert::Infallible, pin::pin};
@@ -58,7 +59,7 @@
 //! # }
 //! # use mine::{MyRuntime, serve};
 //!
-//! /// A runtime of its own for each scenario. One that is global needs no field.
+//! /// A runtime of its own for each scenario.
 //! struct Mine(tokio::runtime::Runtime);
 //!
 //! impl Mine {
@@ -67,11 +68,21 @@
 //!     }
 //! }
 //!
-//! impl ServeHarness for Mine {
+//! impl TestBed for Mine {
+//!     fn name(&self) -> &str {
+//!         "mine"
+//!     }
+//!
 //!     fn runtime(&self) -> Arc<dyn Runtime> {
 //!         Arc::new(MyRuntime(self.0.handle().clone()))
 //!     }
 //!
+//!     fn block_on<F: Future>(&self, future: F) -> F::Output {
+//!         self.0.block_on(future)
+//!     }
+//! }
+//!
+//! impl ServeHarness for Mine {
 //!     fn serve(listener: std::net::TcpListener, endpoint: Endpoint) -> Serve {
 //!         serve(tokio::net::TcpListener::from_std(listener).expect("a listener"), endpoint)
 //!     }
@@ -98,19 +109,21 @@
 //!
 //! # What an HTTP stack may lack
 //!
-//! The promises hold on every adapter. Three abilities are not promises: an adapter whose HTTP library lacks one
+//! The promises hold on every adapter. Four abilities are not promises: an adapter whose HTTP library lacks one
 //! says so where it calls the macro, with the reason, and its tests are listed as ignored with that reason.
 //!
 //! | ability | with it |
 //! |---|---|
 //! | `http2` | HTTP/2 is served on the same port; every scenario of [`over_http2`] |
 //! | `pipelining` | requests sent without waiting for the answers before them have theirs, in order |
+//! | `chunk_extensions` | they are ignored, where a chunked body has some |
 //! | `one_write` | head and body of an answer that is ready at once leave in one write |
 //!
 //! # How it is done
 //!
-//! The clients are on a tokio runtime of the test's thread, whatever yours is: that is why this module is behind
-//! the feature `wire`, and the only part of the crate that brings a runtime along. What has to elapse is short
+//! The server runs inside your [`TestBed`](crate::TestBed), the clients on a thread of their own and on tokio, whatever
+//! your runtime is: that is why this module is behind the feature `wire`, the only part of the crate that brings a
+//! runtime along. What has to elapse is short
 //! ([`SHORT`]), what must not elapse is long ([`LONG`]), everything else waits for a state, for [`LIMIT`] at the
 //! most. A server's log is a help when a scenario fails: core tells `tracing`.
 
@@ -148,22 +161,26 @@ macro_rules! wire_suite {
         mod $module {
             #[allow(unused_imports, clippy::wildcard_imports)] // the expression may name nothing from outside
             use super::*;
-            $crate::wire_suite! { @abilities [] [] [] $harness; $($ability: $reason,)* }
+            $crate::wire_suite! { @abilities [] [] [] [] $harness; $($ability: $reason,)* }
         }
     };
-    (@abilities [] $pipelining:tt $one_write:tt $harness:expr; http2: $reason:tt, $($rest:tt)*) => {
-        $crate::wire_suite! { @abilities [#[ignore = $reason]] $pipelining $one_write $harness; $($rest)* }
+    (@abilities [] $pipelining:tt $chunks:tt $one_write:tt $harness:expr; http2: $reason:tt, $($rest:tt)*) => {
+        $crate::wire_suite! { @abilities [#[ignore = $reason]] $pipelining $chunks $one_write $harness; $($rest)* }
     };
-    (@abilities $http2:tt [] $one_write:tt $harness:expr; pipelining: $reason:tt, $($rest:tt)*) => {
-        $crate::wire_suite! { @abilities $http2 [#[ignore = $reason]] $one_write $harness; $($rest)* }
+    (@abilities $http2:tt [] $chunks:tt $one_write:tt $harness:expr; pipelining: $reason:tt, $($rest:tt)*) => {
+        $crate::wire_suite! { @abilities $http2 [#[ignore = $reason]] $chunks $one_write $harness; $($rest)* }
     };
-    (@abilities $http2:tt $pipelining:tt [] $harness:expr; one_write: $reason:tt, $($rest:tt)*) => {
-        $crate::wire_suite! { @abilities $http2 $pipelining [#[ignore = $reason]] $harness; $($rest)* }
+    (@abilities $http2:tt $pipelining:tt [] $one_write:tt $harness:expr; chunk_extensions: $reason:tt, $($rest:tt)*) => {
+        $crate::wire_suite! { @abilities $http2 $pipelining [#[ignore = $reason]] $one_write $harness; $($rest)* }
     };
-    (@abilities $http2:tt $pipelining:tt $one_write:tt $harness:expr;) => {
+    (@abilities $http2:tt $pipelining:tt $chunks:tt [] $harness:expr; one_write: $reason:tt, $($rest:tt)*) => {
+        $crate::wire_suite! { @abilities $http2 $pipelining $chunks [#[ignore = $reason]] $harness; $($rest)* }
+    };
+    (@abilities $http2:tt $pipelining:tt $chunks:tt $one_write:tt $harness:expr;) => {
         $crate::wire_suite! { @scenarios $harness;
             [] requests: a_19_a_chunked_body_is_read, b_05_b_07_b_12_header_fields_arrive_as_sent,
                 a_client_that_expects_100_gets_it, answers_without_a_body_have_none;
+            $chunks requests: a_19_chunk_extensions_are_ignored;
             $pipelining requests: pipelined_requests_have_their_answers_in_order,
                 a_pipelined_request_does_not_hide_a_client_that_leaves;
             [] ends: s_7_post_and_get_streams_end_with_the_last_chunk,

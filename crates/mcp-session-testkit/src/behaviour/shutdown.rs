@@ -82,8 +82,9 @@ pub fn s_2_never_404_while_draining(bed: &impl TestBed) {
         let (busy, idle) = (world.client().await, world.client().await);
         let (running, work) = begin(&mut world, &busy, 1).await;
         let shutdown = world.endpoint.shutdown(PATIENT);
-        world.until(|_| shutdown.phase() == ShutdownPhase::Draining).await;
+        work.cx.draining().await; // the one has been told
         world.until(|world| world.ended().len() == 1).await; // nothing of the idle one is left inside
+        assert_eq!(shutdown.phase(), ShutdownPhase::Draining);
         for reply in [
             world.stranger().post(&initialize("2025-11-25", "client")).await,
             busy.post(&request(2, "echo")).await,
@@ -428,7 +429,7 @@ pub fn s_14_a_post_half_arrived(bed: &impl TestBed) {
             assert!(reply.as_mut().now_or_never().is_none());
         }
         let shutdown = world.endpoint.shutdown(PATIENT);
-        world.until(|_| shutdown.phase() == ShutdownPhase::Draining).await;
+        work.cx.draining().await;
         let (after, during) = (halves.pop().unwrap(), halves.pop().unwrap());
         let complete = |(sender, rest, reply): (mpsc::UnboundedSender<Bytes>, Bytes, _)| {
             sender.unbounded_send(rest).unwrap();

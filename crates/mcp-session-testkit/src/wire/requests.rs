@@ -6,13 +6,22 @@ use super::{Connection, End, SHORT, ServeHarness, Server, call, initialized};
 
 /// chunks are put together, however they come.
 pub async fn a_19_a_chunked_body_is_read(harness: &impl ServeHarness) {
+    chunked(harness, "").await;
+}
+
+/// RFC 9112, 7.1.1.
+pub async fn a_19_chunk_extensions_are_ignored(harness: &impl ServeHarness) {
+    chunked(harness, ";name=value").await;
+}
+
+async fn chunked(harness: &impl ServeHarness, extension: &str) {
     let server = Server::start(harness);
     let client = server.client().await;
     let params = json!({ "text": "x".repeat(5000), "a": [1, "2"] });
     let body = call(1, "echo", params.clone()).to_string();
     let mut connection = client.send(&client.head_with("POST", "transfer-encoding: chunked\r\n")).await;
     for part in body.as_bytes().chunks(700) {
-        connection.write(format!("{:X};ext=1\r\n", part.len())).await.expect("an open connection");
+        connection.write(format!("{:X}{extension}\r\n", part.len())).await.expect("an open connection");
         connection.write(part).await.expect("an open connection");
         connection.write("\r\n").await.expect("an open connection");
     }

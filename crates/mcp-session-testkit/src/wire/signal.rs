@@ -1,11 +1,12 @@
 //! Signals, the ceiling, and a server with nothing to do.
 
-use std::net::TcpStream;
+use std::{io::ErrorKind::ConnectionRefused, time::Duration};
 
 use mcp_session_core::ShutdownPhase;
 use serde_json::json;
+use tokio::{net::TcpStream, time};
 
-use super::{Connection, End, LONG, SHORT, ServeHarness, Server, call, until};
+use super::{Connection, End, LONG, SHORT, ServeHarness, Server, call, within};
 
 /// S10, S5: each signal ends a phase, and a call that is cut short has one error.
 pub async fn s_10_the_first_signal_begins_and_the_next_ones_escalate(harness: &impl ServeHarness) {
@@ -118,5 +119,11 @@ pub async fn nobody_listens_after_the_end(harness: &impl ServeHarness) {
     let client = server.client().await;
     assert!(server.stop().await.is_clean());
     // Another test may have been given the port by now: then until that one has ended.
-    until("the port to be closed", || TcpStream::connect(client.addr).is_err()).await;
+    let refused = async {
+        while TcpStream::connect(client.addr).await.err().map(|error| error.kind()) != Some(ConnectionRefused)
+        {
+            time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("the port to be closed", refused).await;
 }

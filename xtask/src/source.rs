@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// A file whose comments and `#[cfg(test)]` items are blanked out; lines keep their numbers.
+/// A file whose comments and, unless they are asked for, `#[cfg(test)]` items are blanked out; lines keep their
+/// numbers.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     /// The code, with its string literals.
-    pub(super) code: String,
+    pub(crate) code: String,
     /// The code, with string and character literals blanked out as well.
-    pub(super) bare: String,
+    pub(crate) bare: String,
 }
 
 impl Source {
-    pub(super) fn parse(text: &str) -> Source {
+    pub(crate) fn parse(text: &str) -> Source {
         let (mut code, mut bare) = blank(text);
         while let Some(range) = next_test_item(&bare) {
             erase(&mut code, range.clone());
@@ -25,14 +26,26 @@ impl Source {
         Source { code, bare }
     }
 
+    /// The same with the test items left in.
+    pub(crate) fn with_tests(text: &str) -> Source {
+        let (code, bare) = blank(text);
+        Source { code, bare }
+    }
+
     /// Lines that hold code.
-    pub(super) fn lines_of_code(&self) -> usize {
+    pub(crate) fn lines_of_code(&self) -> usize {
         self.code.lines().filter(|line| !line.trim().is_empty()).count()
     }
 }
 
 /// Every Rust file below a directory, parsed, in the order of their paths; none without such a directory.
-pub(super) fn files_below(directory: &Path) -> Result<Vec<(PathBuf, Source)>> {
+pub(crate) fn files_below(directory: &Path) -> Result<Vec<(PathBuf, Source)>> {
+    let parsed = |(path, text): (PathBuf, String)| (path, Source::parse(&text));
+    Ok(texts_below(directory)?.into_iter().map(parsed).collect())
+}
+
+/// The text of every Rust file below a directory, in the order of their paths; none without such a directory.
+pub(crate) fn texts_below(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
     if directory.is_dir() {
         let entries: std::io::Result<Vec<_>> = fs::read_dir(directory)?.collect();
@@ -40,10 +53,10 @@ pub(super) fn files_below(directory: &Path) -> Result<Vec<(PathBuf, Source)>> {
         paths.sort();
         for path in paths {
             if path.is_dir() {
-                files.extend(files_below(&path)?);
+                files.extend(texts_below(&path)?);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-                files.push((path, Source::parse(&text)));
+                files.push((path, text));
             }
         }
     }
@@ -130,7 +143,7 @@ fn char_length(rest: &str) -> usize {
 }
 
 /// Overwrites a range with blanks of the same length; line ends stay.
-pub(super) fn erase(text: &mut String, range: Range<usize>) {
+pub(crate) fn erase(text: &mut String, range: Range<usize>) {
     let blanks: String =
         text[range.clone()].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
     text.replace_range(range, &blanks);

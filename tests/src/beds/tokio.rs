@@ -1,22 +1,24 @@
-//! Tokio.
+//! tokio.
 
-use std::sync::Arc;
+use std::{net::TcpListener, sync::Arc};
 
-use mcp_session_core::Runtime;
-use mcp_session_testkit::TestBed;
+use mcp_session_core::{Endpoint, Runtime, Serve};
+use mcp_session_testkit::{TestBed, wire::ServeHarness};
 use mcp_session_tokio::TokioRuntime;
 
-pub(crate) struct TokioBed(tokio::runtime::Runtime);
+/// A runtime of its own for each test.
+#[derive(Debug)]
+pub struct TokioBed(tokio::runtime::Runtime);
 
 impl TokioBed {
     /// One thread, with tokio's clock paused: it jumps when nothing is left to do.
-    pub(crate) fn paused() -> Self {
+    pub fn paused() -> Self {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         Self(builder.enable_all().start_paused(true).build().expect("a runtime"))
     }
 
     /// Several threads and the real clock: where races would show.
-    pub(crate) fn threads() -> Self {
+    pub fn threads() -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         Self(builder.worker_threads(4).enable_all().build().expect("a runtime"))
     }
@@ -33,5 +35,12 @@ impl TestBed for TokioBed {
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.0.block_on(future)
+    }
+}
+
+impl ServeHarness for TokioBed {
+    fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+        mcp_session_tokio::serve(listener, endpoint)
     }
 }

@@ -1,6 +1,5 @@
-//! The virtual environments under `target/interop`, one per line of the SDK.
+//! The Python clients: virtual environments under `target/interop`, one per line of the SDK.
 
-use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::Client;
 use crate::process;
+use crate::unavailable::{Prepared, Unavailable};
 use crate::workspace::Workspace;
 
 /// The lines of the `mcp` package and the release we drive of each: the newest of 2.x, which prefers revision
@@ -29,33 +30,15 @@ const UNREACHABLE: [&str; 6] = [
 ];
 
 /// A directory with a python and one release of the SDK.
-#[derive(Debug)]
-pub(super) struct Environment {
+struct Environment {
     directory: PathBuf,
-    pub(super) version: &'static str,
-}
-
-/// Why there can be no environment on this machine, through no fault of the project.
-#[derive(Debug)]
-pub(super) enum Unavailable {
-    Python,
-    Venv,
-    Index,
-}
-
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Unavailable::Python => "no python3",
-            Unavailable::Venv => "python3 has no venv (Debian: apt-get install python3-venv)",
-            Unavailable::Index => "pip cannot reach its package index",
-        })
-    }
+    version: &'static str,
 }
 
 /// Makes the environments, or reuses those of an earlier run.
-pub(super) fn prepare(workspace: &Workspace) -> Result<Result<Vec<Environment>, Unavailable>> {
-    let mut environments = Vec::new();
+pub(super) fn clients(workspace: &Workspace) -> Prepared<Vec<Client>> {
+    let script = workspace.root().join("xtask/src/interop/client.py");
+    let mut clients = Vec::new();
     for (line, version) in PINS {
         let directory = workspace.target_directory().join("interop").join(format!("venv-{line}"));
         let environment = Environment { directory, version };
@@ -64,13 +47,19 @@ pub(super) fn prepare(workspace: &Workspace) -> Result<Result<Vec<Environment>, 
                 return Ok(Err(unavailable));
             }
         }
-        environments.push(environment);
+        let words = [environment.python().into(), "-u".into(), script.clone().into()];
+        clients.push(Client {
+            package: "mcp",
+            version: version.to_owned(),
+            words: words.to_vec(),
+            directory: None,
+        });
     }
-    Ok(Ok(environments))
+    Ok(Ok(clients))
 }
 
 impl Environment {
-    pub(super) fn python(&self) -> PathBuf {
+    fn python(&self) -> PathBuf {
         self.directory.join("bin").join("python")
     }
 
@@ -85,11 +74,12 @@ impl Environment {
             let imported = Command::new("python3").args(["-c", module]).output();
             imported.is_ok_and(|output| output.status.success())
         };
+        let unavailable = |why: &str| Ok(Err(Unavailable(why.to_owned())));
         if !python_has("pass") {
-            return Ok(Err(Unavailable::Python));
+            return unavailable("no python3");
         }
         if !python_has("import venv, ensurepip") {
-            return Ok(Err(Unavailable::Venv));
+            return unavailable("python3 has no venv (Debian: apt-get install python3-venv)");
         }
         println!("installing mcp {} into {}", self.version, self.directory.display());
         if self.directory.exists() {
@@ -115,7 +105,7 @@ impl Environment {
         if installed.status.success() {
             Ok(Ok(()))
         } else if UNREACHABLE.iter().any(|sign| stderr.contains(sign)) {
-            Ok(Err(Unavailable::Index))
+            unavailable("pip cannot reach its package index")
         } else {
             bail!("pip install mcp=={}: {stderr}", self.version)
         }

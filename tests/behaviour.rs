@@ -3,10 +3,8 @@
 //! A suite is the module of its runtime's name, its laws are the module `<name>_laws`: `cargo xtask test-all` counts
 //! them by these names.
 
-mod beds;
-
-use beds::{PoolBed, SmolBed, TokioBed};
 use mcp_session_testkit::{behaviour_suite, runtime_contract};
+use mcp_session_tests::{PoolBed, SmolBed, TokioBed};
 
 runtime_contract!(tokio_paused_laws, TokioBed::paused());
 runtime_contract!(tokio_threads_laws, TokioBed::threads());

@@ -1,21 +1,24 @@
 //! smol.
 
-use std::{sync::Arc, thread};
+use std::{net::TcpListener, sync::Arc, thread};
 
-use mcp_session_core::Runtime;
+use mcp_session_core::{Endpoint, Runtime, Serve};
 use mcp_session_smol::SmolRuntime;
-use mcp_session_testkit::TestBed;
+use mcp_session_testkit::{TestBed, wire::ServeHarness};
 use smol::{Executor, channel};
 
 /// An executor on several threads, where races would show, and smol's own timers.
-pub(crate) struct SmolBed {
+#[derive(Debug)]
+pub struct SmolBed {
     executor: Arc<Executor<'static>>,
     /// The threads end when it is dropped.
     _stop: channel::Sender<()>,
 }
 
 impl SmolBed {
-    pub(crate) fn new() -> Self {
+    /// A new one.
+    #[allow(clippy::new_without_default, reason = "it starts threads")]
+    pub fn new() -> Self {
         let executor = Arc::new(Executor::new());
         let (_stop, stopped) = channel::bounded(1);
         for _ in 0..4 {
@@ -37,5 +40,11 @@ impl TestBed for SmolBed {
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         smol::block_on(future)
+    }
+}
+
+impl ServeHarness for SmolBed {
+    fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
+        mcp_session_smol::serve(listener.try_into().expect("a listener"), endpoint)
     }
 }
