@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's chores, one file per task.
 
 mod arrows;
+mod bench;
 mod interop;
 mod process;
 mod server;
@@ -26,6 +27,8 @@ enum Task {
     Arrows,
     /// Runs every check there is and ends with a table and a count
     TestAll(test_all::Args),
+    /// Measures the servers beside each other and draws the charts
+    Bench(bench::Args),
     /// Drives the examples with the real Python clients, one virtual environment per SDK line
     Interop(interop::Args),
 }
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let ended_well = Workspace::load().and_then(|workspace| match cli.task {
         Task::Arrows => arrows::run(&workspace),
         Task::TestAll(args) => test_all::run(&workspace, &args),
+        Task::Bench(args) => bench::run(&workspace, &args),
         Task::Interop(args) => interop::run(&workspace, &args),
     });
     match ended_well {
