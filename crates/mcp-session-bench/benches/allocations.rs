@@ -34,6 +34,7 @@ fn line(what: &str, mut work: impl FnMut()) {
         "| {what} | {:.2} | {:.0} | {:.0} |",
         each(counted.count_total as f64),
         each(counted.bytes_total as f64),
-        each(counted.bytes_current as f64),
+        // Negative where the work frees a request that was made before.
+        each(counted.bytes_current as f64).max(0.0),
     );
 }

@@ -123,6 +123,16 @@ impl fmt::Display for Spread {
     }
 }
 
+/// An amount: `64`, `10k`.
+pub(crate) fn amount(x: usize) -> String {
+    match x {
+        0..10_000 => x.to_string(),
+        10_000..1_000_000 if x % 1_000 == 0 => format!("{}k", x / 1_000),
+        _ if x % 1_000_000 == 0 => format!("{}M", x / 1_000_000),
+        _ => short(x as f64),
+    }
+}
+
 /// A number in three digits or so.
 pub(crate) fn short(value: f64) -> String {
     match value.abs() {

@@ -1,7 +1,7 @@
 //! The tables: one for each figure, a row for each amount, a column for each server. Then ratios.
 
 use crate::{
-    results::{Results, short},
+    results::{Results, amount},
     scenarios::Scenario,
 };
 
@@ -89,7 +89,7 @@ fn values(results: &Results, scenario: Scenario, metric: &Metric) {
         let cells = peers.iter().map(|peer| {
             results.spread(scenario, *peer, x, metric.name).map_or_else(String::new, |spread| spread.to_string())
         });
-        println!("| {} | {} |", short(x as f64), cells.collect::<Vec<_>>().join(" | "));
+        println!("| {} | {} |", amount(x), cells.collect::<Vec<_>>().join(" | "));
     }
 }
 
@@ -111,6 +111,6 @@ fn ratios(results: &Results, scenario: Scenario, metric: &Metric) {
         let cells = pairs.iter().map(|(peer, other)| {
             results.ratio(scenario, x, metric.name, *peer, *other).map_or_else(String::new, |ratio| ratio.to_string())
         });
-        println!("| {} | {} |", short(x as f64), cells.collect::<Vec<_>>().join(" | "));
+        println!("| {} | {} |", amount(x), cells.collect::<Vec<_>>().join(" | "));
     }
 }

@@ -16,7 +16,8 @@ const FIRST_ID: u64 = 1_000_000;
 pub(crate) struct Call {
     bytes: Vec<u8>,
     session_at: usize,
-    id_at: usize,
+    /// Where the id is, and the progress token if there is one: tokens, too, differ among the calls of a session.
+    ids_at: Vec<usize>,
     id: u64,
 }
 
@@ -30,7 +31,7 @@ impl Call {
     /// `slow` with this many steps, and a wish for progress.
     pub(crate) fn slow(target: &Target, session: &str, steps: u32, interval_ms: u64) -> Self {
         let arguments = format!(r#"{{"steps":{steps},"interval_ms":{interval_ms}}}"#);
-        let meta = r#"{"progressToken":1}"#;
+        let meta = format!(r#"{{"progressToken":{FIRST_ID}}}"#);
         Self::new(target, session, &format!(r#"{{"name":"slow","arguments":{arguments},"_meta":{meta}}}"#))
     }
 
@@ -38,18 +39,21 @@ impl Call {
         let body =
             format!(r#"{{"jsonrpc":"2.0","id":{FIRST_ID},"method":"tools/call","params":{params}}}"#);
         let bytes = post(target, Some(session), &body);
-        let at = |what: &str| memmem::find(&bytes, what.as_bytes()).map_or(0, |at| at + what.len());
-        let (session_at, id_at) = (at("mcp-session-id: "), at("\"id\":"));
-        Self { bytes, session_at, id_at, id: FIRST_ID }
+        let at = |what: &str| memmem::find(&bytes, what.as_bytes()).map(|at| at + what.len());
+        let session_at = at("mcp-session-id: ").unwrap_or_default();
+        let ids_at = ["\"id\":", "\"progressToken\":"].into_iter().filter_map(at).collect();
+        Self { bytes, session_at, ids_at, id: FIRST_ID }
     }
 
     /// The next call, with the next id.
     pub(crate) fn next(&mut self) -> &[u8] {
         self.id = if self.id == 9_999_999 { FIRST_ID } else { self.id + 1 };
-        let mut rest = self.id;
-        for digit in self.bytes[self.id_at..self.id_at + 7].iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
+        for &at in &self.ids_at {
+            let mut rest = self.id;
+            for digit in self.bytes[at..at + 7].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
         }
         &self.bytes
     }
@@ -66,7 +70,7 @@ impl Call {
 
     /// Whether this body has a result for the last call.
     pub(crate) fn is_answered_by(&self, body: &[u8]) -> bool {
-        let id = &self.bytes[self.id_at - 5..self.id_at + 7]; // with its name
+        let id = &self.bytes[self.ids_at[0] - 5..self.ids_at[0] + 7]; // with its name
         memmem::find(body, id).is_some() && memmem::find(body, b"\"result\":").is_some()
     }
 

@@ -37,8 +37,8 @@ fn each(plan: &Plan, work: &str) -> Result<f64> {
 fn instructions(plan: &Plan, work: &str, times: u32) -> Result<u64> {
     let out = plan.target.join("bench").join(format!("callgrind.{work}.{times}"));
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file"])
-        .arg(&out)
+        .arg("--tool=callgrind")
+        .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(plan.target.join("release/in-process"))
         .args([work, &times.to_string()])
         .stdin(Stdio::null())

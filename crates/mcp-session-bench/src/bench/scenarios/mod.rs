@@ -120,7 +120,7 @@ impl Plan {
         Ok(Self {
             peers,
             rounds,
-            few_rounds: if short { 1 } else { rounds.min(3) },
+            few_rounds: rounds.min(if short { 1 } else { 3 }),
             time: Duration::from_secs_f64(seconds),
             connections: given(&args.connections, vec![1, 8, 64, 256]),
             sessions: pick(&[100, 1_000, 10_000], &[1, 10, 100, 1_000, 10_000, 100_000]),
