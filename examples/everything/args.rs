@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// Address and port; port 0 picks a free one. The first line on stdout is the URL
     #[arg(long, default_value = "127.0.0.1:8000", value_parser = address)]
     pub(crate) bind: SocketAddr,
-    /// What to run on
+    /// What to run on. There is also async-std, in a build with `--features async-std`
     #[arg(long, value_enum, default_value_t = Executor::Tokio)]
     pub(crate) runtime: Executor,
     /// How the report, the last thing on stdout, is written
@@ -51,6 +51,8 @@ pub(crate) struct Args {
 pub(crate) enum Executor {
     Tokio,
     Smol,
+    #[cfg(feature = "async-std")]
+    AsyncStd,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use mcp_session_core::{Endpoint, RequestContext, Router, ShutdownPolicy};
-use mcp_session_tests::wire::{Client, End, Http2, call, within};
+use mcp_session_testkit::wire::{Client, End, Http2, call, within};
 use mcp_session_tokio::{McpService, TokioRuntime, serve_app};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -85,7 +85,7 @@ async fn mcp_service_serves_nested_in_axum() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn s7_serve_ends_the_streams_of_an_axum_app() {
+async fn s_7_serve_ends_the_streams_of_an_axum_app() {
     let (endpoint, (listener, addr)) = (endpoint(), listener().await);
     let app = axum::Router::new()
         .nest_service("/mcp", McpService::new(endpoint.clone()))

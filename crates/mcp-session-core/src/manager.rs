@@ -190,7 +190,7 @@ impl SessionManager {
             terminate::start(&self.0, progress);
             self.0.shutdown_begun.notify(usize::MAX);
         } else {
-            progress.tighten(self.0.hub.runtime.now(), self.0.phase(), policy);
+            progress.tighten(self.0.hub.runtime.now(), policy);
         }
         Shutdown::new(Arc::clone(&self.0), Arc::clone(progress))
     }

@@ -72,7 +72,7 @@ macro_rules! behaviour_suite {
         $($(
             #[test]
             fn $scenario() {
-                $crate::behaviour::$group::$scenario(&$bed);
+                $crate::behaviour::$group::$scenario(&$crate::Watched::new($bed));
             }
         )+)+
     };

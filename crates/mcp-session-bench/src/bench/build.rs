@@ -18,9 +18,10 @@ pub(crate) fn target_directory() -> Result<PathBuf> {
     Ok(profile.parent().context("and that in the target directory")?.to_owned())
 }
 
-/// Our servers and the raw ones.
-pub(crate) fn servers() -> Result<()> {
-    cargo(&["build", "--release", "--package", env!("CARGO_PKG_NAME"), "--bins"])
+/// Our servers and the raw ones; those of a feature only with it.
+pub(crate) fn servers(features: &[&str]) -> Result<()> {
+    let features = features.join(",");
+    cargo(&["build", "--release", "--package", env!("CARGO_PKG_NAME"), "--bins", "--features", &features])
 }
 
 /// The server on rmcp.
@@ -35,7 +36,7 @@ pub(crate) fn rmcp_executable(target: &Path) -> PathBuf {
 
 /// The examples that the adapters' table compares.
 pub(crate) fn examples(names: &[&str]) -> Result<()> {
-    let mut args = vec!["build", "--release", "--package", "mcp-session-examples"];
+    let mut args = vec!["build", "--release", "--package", "mcp-session-examples", "--features", "async-std"];
     names.iter().for_each(|name| args.extend(["--example", name]));
     cargo(&args)
 }

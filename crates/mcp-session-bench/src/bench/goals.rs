@@ -24,7 +24,7 @@ enum Bound {
 
 fn goals((streams, _): (usize, usize)) -> Vec<Goal> {
     use Bound::{AtLeast, AtMost};
-    use Peer::{RawSmol, RawTokio, Rmcp, Smol, Tokio};
+    use Peer::{AsyncStd, RawSmol, RawTide, RawTokio, Rmcp, Smol, Tokio};
     let goal = |what, (scenario, x), metric, peer, against: Option<Peer>, bound| Goal {
         what,
         scenario,
@@ -41,6 +41,7 @@ fn goals((streams, _): (usize, usize)) -> Vec<Goal> {
         goal("echo requests/s of raw hyper", echo, "per_second", Tokio, raw, AtLeast(0.75)),
         goal("echo requests/s of rmcp", echo, "per_second", Tokio, Some(Rmcp), AtLeast(4.0)),
         goal("echo requests/s of raw hyper", echo, "per_second", Smol, Some(RawSmol), AtLeast(0.75)),
+        goal("echo requests/s of raw tide", echo, "per_second", AsyncStd, Some(RawTide), AtLeast(0.6)),
         goal("echo p99 of raw hyper", echo, "p99", Tokio, raw, AtMost(2.0)),
         goal("server processor time per request of raw hyper", echo, "server_cpu", Tokio, raw, AtMost(1.4)),
         goal("bytes per idle session, 10,000", (Scenario::Sessions, 10_000), "bytes", Tokio, None, AtMost(1_024.0)),
@@ -49,6 +50,7 @@ fn goals((streams, _): (usize, usize)) -> Vec<Goal> {
         goal("sessions created and deleted/s of raw hyper", churn, "per_second", Tokio, raw, AtLeast(0.7)),
         goal("share of the running calls answered at SIGTERM", shutdown, "answered_share", Tokio, None, AtLeast(1.0)),
         goal("share of the running calls answered at SIGTERM", shutdown, "answered_share", Smol, None, AtLeast(1.0)),
+        goal("share of the running calls answered at SIGTERM", shutdown, "answered_share", AsyncStd, None, AtLeast(1.0)),
         goal("time until all GET streams ended of raw hyper", shutdown, "ended_last", Tokio, raw, AtMost(1.5)),
     ]
 }

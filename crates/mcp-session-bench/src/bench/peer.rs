@@ -15,10 +15,14 @@ pub(crate) enum Peer {
     Tokio,
     /// mcp-session-smol
     Smol,
+    /// mcp-session-async-std
+    AsyncStd,
     /// hyper on tokio with canned answers
     RawTokio,
     /// hyper on smol with canned answers
     RawSmol,
+    /// tide with canned answers and TCP_NODELAY
+    RawTide,
     /// rmcp with TCP_NODELAY
     Rmcp,
     /// rmcp as its documentation shows it
@@ -35,8 +39,10 @@ impl Peer {
         match self {
             Self::Tokio => "tokio",
             Self::Smol => "smol",
+            Self::AsyncStd => "async-std",
             Self::RawTokio => "raw-tokio",
             Self::RawSmol => "raw-smol",
+            Self::RawTide => "raw-tide",
             Self::Rmcp => "rmcp",
             Self::RmcpAsDocumented => "rmcp-as-documented",
         }
@@ -47,8 +53,10 @@ impl Peer {
         match self {
             Self::Tokio => "mcp-session-tokio",
             Self::Smol => "mcp-session-smol",
+            Self::AsyncStd => "mcp-session-async-std",
             Self::RawTokio => "raw hyper on tokio",
             Self::RawSmol => "raw hyper on smol",
+            Self::RawTide => "raw tide, TCP_NODELAY",
             Self::Rmcp => "rmcp, TCP_NODELAY",
             Self::RmcpAsDocumented => "rmcp as documented",
         }
@@ -59,8 +67,10 @@ impl Peer {
         match self {
             Self::Tokio => RGBColor(0xd6, 0x4b, 0x1f),
             Self::Smol => RGBColor(0x1f, 0x77, 0xb4),
+            Self::AsyncStd => RGBColor(0x2c, 0x8c, 0x4a),
             Self::RawTokio => RGBColor(0x6b, 0x6b, 0x6b),
-            Self::RawSmol => RGBColor(0xa9, 0xb4, 0xbd),
+            Self::RawSmol => RGBColor(0x9a, 0xb3, 0xc4),
+            Self::RawTide => RGBColor(0xa9, 0xc4, 0xb0),
             Self::Rmcp => RGBColor(0x7b, 0x4a, 0x9e),
             Self::RmcpAsDocumented => RGBColor(0xc7, 0xa8, 0xdb),
         }
@@ -71,7 +81,8 @@ impl Peer {
         match self {
             Self::Tokio => &[Self::RawTokio, Self::Rmcp],
             Self::Smol => &[Self::RawSmol, Self::Rmcp],
-            Self::RawTokio | Self::RawSmol | Self::Rmcp | Self::RmcpAsDocumented => &[],
+            Self::AsyncStd => &[Self::RawTide, Self::Rmcp],
+            Self::RawTokio | Self::RawSmol | Self::RawTide | Self::Rmcp | Self::RmcpAsDocumented => &[],
         }
     }
 
@@ -81,8 +92,10 @@ impl Peer {
         match self {
             Self::Tokio => (ours("server-tokio"), &[]),
             Self::Smol => (ours("server-smol"), &[]),
+            Self::AsyncStd => (ours("server-async-std"), &[]),
             Self::RawTokio => (ours("raw-tokio"), &[]),
             Self::RawSmol => (ours("raw-smol"), &[]),
+            Self::RawTide => (ours("raw-tide"), &[]),
             Self::Rmcp => (build::rmcp_executable(target), &["--nodelay"]),
             Self::RmcpAsDocumented => (build::rmcp_executable(target), &[]),
         }
@@ -92,7 +105,8 @@ impl Peer {
 /// Builds what these need.
 pub(crate) fn build(peers: &[Peer], target: &Path) -> Result<()> {
     let is_rmcp = |peer: &Peer| matches!(peer, Peer::Rmcp | Peer::RmcpAsDocumented);
-    build::servers()?;
+    let async_std = peers.iter().any(|peer| matches!(peer, Peer::AsyncStd | Peer::RawTide));
+    build::servers(if async_std { &["async-std"] } else { &[] })?;
     if peers.iter().any(is_rmcp) {
         build::rmcp(target)?;
     }

@@ -272,6 +272,7 @@ impl Client {
         B::Error: std::fmt::Display,
     {
         let (parts, body) = self.endpoint.handle(request).await.into_parts();
+        yield_now().await; // between two requests of a real client there is a network
         Reply { status: parts.status, headers: parts.headers, body: Box::pin(body) }
     }
 
@@ -429,6 +430,19 @@ pub fn notification(method: &str) -> Value {
 /// `notifications/cancelled` for a request.
 pub fn cancel(id: impl Into<Value>) -> Value {
     json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id.into(), "reason": "enough" } })
+}
+
+/// Lets others go first, once.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A body that arrives when the scenario says so.

@@ -13,8 +13,11 @@ use crate::{
 };
 
 /// The examples, each the same server.
-const EXAMPLES: [(&str, &str); 2] =
-    [("mcp-session-tokio", "tokio_hyper"), ("mcp-session-smol", "smol_hyper")];
+const EXAMPLES: [(&str, &str); 3] = [
+    ("mcp-session-tokio", "tokio_hyper"),
+    ("mcp-session-smol", "smol_hyper"),
+    ("mcp-session-async-std", "tide_app"),
+];
 
 const STREAMS: usize = 1_000;
 

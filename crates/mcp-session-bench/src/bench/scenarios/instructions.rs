@@ -20,7 +20,7 @@ const RUNS: [u32; 2] = [1_000, 3_000];
 
 /// Counts and prints a table.
 pub(super) fn count(plan: &Plan) -> Result<()> {
-    build::servers()?;
+    build::servers(&[])?;
     println!("\n| work | instructions |\n|---|---|");
     for (work, besides, what) in WORK {
         let besides = besides.map_or(Ok(0.0), |besides| each(plan, besides))?;
