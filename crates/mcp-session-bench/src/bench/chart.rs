@@ -152,7 +152,7 @@ fn bars(area: &Area<'_>, chart: &Chart, series: &[Series]) -> Result<()> {
     };
     plot.configure_mesh()
         .disable_x_mesh()
-        .max_light_lines(0)
+        .light_line_style(INK.mix(0.0)) // none at all would keep plotters looking for places for ever
         .bold_line_style(INK.mix(0.12))
         .axis_style(INK.mix(0.5))
         .label_style(text(12))
