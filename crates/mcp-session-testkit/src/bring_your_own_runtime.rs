@@ -9,7 +9,7 @@
 //! | [2. The laws](#2-the-laws) | a [`TestBed`](crate::TestBed), one line | 7 tests, one for each law |
 //! | [3. The behaviour suite](#3-the-behaviour-suite) | one line | every promise of an endpoint, on your runtime |
 //! | [4. Sockets](#4-sockets) | a stream of accepted connections | a server that stops without losing an answer |
-//! | [5. The wire suite](#5-the-wire-suite) | a `ServeHarness`, one line | what its clients see, byte by byte |
+//! | [5. The wire suite](#5-the-wire-suite) | one method, one line | what its clients see, byte by byte |
 //!
 //! The runtime of this chapter has no name: tasks run on the thread pool of `futures`, timers and sockets are those of
 //! `async-io`. All of it together is the example [`custom_runtime`], a whole server with two tools.
@@ -311,8 +311,8 @@
 //! # 5. The wire suite
 //!
 //! The last step needs the feature `wire`. Its clients write bytes to your sockets and say exactly how each body ended: a
-//! clean end, a reader that stalls, a client that vanishes, heads that drip, signals. `wire_suite!` takes a `ServeHarness`, your
-//! runtime and your `serve`:
+//! clean end, a reader that stalls, a client that vanishes, heads that drip, signals. `wire_suite!` takes a `ServeHarness`,
+//! which is the bed of step 2 with your `serve`:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -324,7 +324,8 @@
 //! # use std::{panic::AssertUnwindSafe, time::Instant};
 //! # use async_io::{Async, Timer};
 //! # use futures::{FutureExt, executor::ThreadPool, stream};
-//! # use mcp_session_core::{BoxFuture, Connect};
+//! # use mcp_session_core::{BoxFuture, Connect, Runtime};
+//! # use mcp_session_testkit::TestBed;
 //! # use mcp_session_hyper::{McpService, configure_socket, serve_connection};
 //! # use smol_hyper::rt::FuturesIo;
 //! # #[derive(Debug, Clone)]
@@ -354,34 +355,31 @@
 //! #     });
 //! #     Ok(Serve::new(endpoint, incoming))
 //! # }
-//! use std::{net::TcpListener, sync::Arc};
-//! use mcp_session_core::{Endpoint, Runtime, Serve};
+//! use std::net::TcpListener;
+//! use mcp_session_core::{Endpoint, Serve};
 //! use mcp_session_testkit::{wire::ServeHarness, wire_suite};
 //!
-//! struct Harness(PoolRuntime);
-//!
-//! impl Harness {
-//!     fn new() -> Self {
-//!         Self(PoolRuntime(ThreadPool::new().expect("threads")))
-//!     }
-//! }
-//!
-//! impl ServeHarness for Harness {
-//!     fn runtime(&self) -> Arc<dyn Runtime> {
-//!         Arc::new(self.0.clone())
-//!     }
-//!
+//! # struct Bed(PoolRuntime);
+//! # impl Bed {
+//! #     fn new() -> Self { Self(PoolRuntime(ThreadPool::new().expect("threads"))) }
+//! # }
+//! # impl TestBed for Bed {
+//! #     fn name(&self) -> &str { "mine" }
+//! #     fn runtime(&self) -> std::sync::Arc<dyn Runtime> { std::sync::Arc::new(self.0.clone()) }
+//! #     fn block_on<F: Future>(&self, future: F) -> F::Output { futures::executor::block_on(future) }
+//! # }
+//! impl ServeHarness for Bed {
 //!     fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 //!         serve(listener, endpoint).expect("a listener")
 //!     }
 //! }
 //!
-//! wire_suite!(my_server, Harness::new());
+//! wire_suite!(my_server, Bed::new());
 //!
 //! # fn main() {
 //! // Also a wire scenario is a function:
 //! use mcp_session_testkit::wire;
-//! wire::run(&Harness::new(), wire::ends::s_7_post_and_get_streams_end_with_the_last_chunk);
+//! wire::run(&Bed::new(), wire::ends::s_7_post_and_get_streams_end_with_the_last_chunk);
 //! # }
 //! ```
 //!
