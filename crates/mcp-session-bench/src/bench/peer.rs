@@ -56,8 +56,8 @@ impl Peer {
             Self::AsyncStd => "mcp-session-async-std",
             Self::RawTokio => "raw hyper on tokio",
             Self::RawSmol => "raw hyper on smol",
-            Self::RawTide => "raw tide, TCP_NODELAY",
-            Self::Rmcp => "rmcp, TCP_NODELAY",
+            Self::RawTide => "raw tide",
+            Self::Rmcp => "rmcp",
             Self::RmcpAsDocumented => "rmcp as documented",
         }
     }

@@ -29,6 +29,7 @@ pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
         Scenario::Sessions => const {
             &[
                 metric("bytes", "bytes of RSS per idle session"),
+                metric("resident", "RSS of the server, bytes"),
                 metric("opened_per_second", "sessions opened/s"),
                 metric("per_second", "requests/s over all sessions in turn"),
                 metric("p99", "p99 of these, us"),

@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result};
 
 pub(crate) use self::{
     churn::{Churn, churn},
-    echo::{Echo, EchoReport, echo},
+    echo::{Echo, EchoReport, echo, echo_times},
     events::{Events, events},
     sessions::open_sessions,
     shutdown::{Shutdown, ShutdownReport, shutdown},

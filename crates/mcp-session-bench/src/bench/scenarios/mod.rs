@@ -6,7 +6,7 @@ mod instructions;
 mod scale;
 mod shutdown;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -171,8 +171,9 @@ impl Plan {
 
     fn start(&self, peer: Peer) -> Result<Server> {
         let (executable, flags) = peer.command(&self.target);
-        let flags: Vec<_> = flags.iter().copied().chain(["--with-parent"]).collect();
-        Server::start(&executable, &flags, &self.version, &self.cores)
+        let mut command = Command::new(executable);
+        command.args(flags).arg("--with-parent");
+        Server::start(command, &self.version, &self.cores)
     }
 
     /// Runs `measure` with a fresh server of each of these peers in turn, `rounds` times.
