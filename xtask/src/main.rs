@@ -1,13 +1,10 @@
 //! `cargo xtask`: the project's chores, one file per task.
 
 mod arrows;
-<<<<<<< HEAD
 mod bench;
-=======
 mod conformance;
 mod coverage;
 mod examples;
->>>>>>> main
 mod interop;
 mod node;
 mod parallel;
@@ -38,13 +35,9 @@ enum Task {
     Arrows,
     /// Runs every check there is and ends with a table and a count
     TestAll(test_all::Args),
-<<<<<<< HEAD
     /// Measures the servers beside each other and draws the charts
     Bench(bench::Args),
-    /// Drives the examples with the real Python clients, one virtual environment per SDK line
-=======
     /// Drives the examples with the real Python and TypeScript clients, two lines of each
->>>>>>> main
     Interop(interop::Args),
     /// Says which test shows which requirement of the specification, and what has none
     Coverage(coverage::Args),

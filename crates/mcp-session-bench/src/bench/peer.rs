@@ -21,9 +21,9 @@ pub(crate) enum Peer {
     RawTokio,
     /// hyper on smol with canned answers
     RawSmol,
-    /// tide with canned answers and TCP_NODELAY
+    /// tide with canned answers and `TCP_NODELAY`
     RawTide,
-    /// rmcp with TCP_NODELAY
+    /// rmcp with `TCP_NODELAY`
     Rmcp,
     /// rmcp as its documentation shows it
     RmcpAsDocumented,

@@ -37,9 +37,8 @@ impl Server {
         let threads = cores.server.len().max(1).to_string();
         command.env("SMOL_THREADS", &threads).env("ASYNC_STD_THREAD_COUNT", &threads);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = cores
-            .as_server(|| command.spawn())
-            .with_context(|| format!("cannot start {name}"))?;
+        let mut child =
+            cores.as_server(|| command.spawn()).with_context(|| format!("cannot start {name}"))?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
