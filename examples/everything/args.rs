@@ -141,6 +141,11 @@ mod tests {
     }
 
     #[test]
+    fn b_08_it_listens_on_loopback_unless_told() {
+        assert!(Args::parse_from(["everything"]).bind.ip().is_loopback());
+    }
+
+    #[test]
     fn the_defaults_are_those_of_core() {
         let args = Args::parse_from(["everything"]);
         assert_eq!(args.policy(), ShutdownPolicy::default());

@@ -94,6 +94,11 @@ pub(crate) fn exchange_cancelled(session: &SessionId, request: Option<&RequestId
     tracing::debug!(target: TARGET, ?session, ?request, reason, "client cancelled a request");
 }
 
+pub(crate) fn ping_unanswered(session: &SessionId) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target: TARGET, ?session, "client did not answer a ping: its GET stream is ended");
+}
+
 pub(crate) fn handler_panicked(method: &str) {
     #[cfg(feature = "tracing")]
     tracing::error!(target: TARGET, method, "handler panicked");

@@ -125,11 +125,14 @@
 //! your runtime is: that is why this module is behind the feature `wire`, the only part of the crate that brings a
 //! runtime along. What has to elapse is short
 //! ([`SHORT`]), what must not elapse is long ([`LONG`]), everything else waits for a state, for [`LIMIT`] at the
-//! most. A server's log is a help when a scenario fails: core tells `tracing`.
+//! most. So the suite also passes in [`Slow`](crate::Slow), on a machine that is busy elsewhere. A server's log is a
+//! help when a scenario fails: core tells `tracing`.
 
 #![allow(clippy::missing_panics_doc, reason = "a scenario panics where the server does not do what it says")]
 
+pub mod batches;
 pub mod bounds;
+pub mod cors;
 pub mod drain;
 pub mod ends;
 mod harness;
@@ -188,6 +191,8 @@ macro_rules! wire_suite {
                 s_11_delete_ends_a_session_whose_stream_is_unread,
                 d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing,
                 s_9_a_clean_report_means_that_the_client_has_everything;
+            [] batches: a_24_s_5_a_batch_in_a_drain_gets_all_its_answers;
+            [] cors: b_40_a_page_may_read_the_answers;
             [] bounds: a_head_that_never_ends_has_a_deadline, a_head_that_drips_has_a_deadline,
                 a_head_has_a_limit, a_kept_connection_that_is_idle_has_a_deadline,
                 a_body_that_never_ends_gets_408, a_body_that_breaks_off_harms_nobody,

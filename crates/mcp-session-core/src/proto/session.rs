@@ -1,8 +1,10 @@
 //! [`Session`]: a container of exchanges and streams with a lifecycle.
 
 mod asking;
+mod batch;
 mod ending;
 mod expiry;
+mod pulse;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,10 +16,12 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    CancelReason, Changes, Era, Exchange, Input, Json, Next, Phase, ProtocolVersion, Refusal, Reply,
-    RequestError, RequestId, RpcError, SecondStream, SessionConfig, State, Status, Stream, TerminateReason,
-    Timer, Verdict, ending::Ending, event::HEARTBEAT, outbound::Outbound, timer::after,
+    CancelReason, Changes, ClientCapabilities, Era, Exchange, Input, Json, Next, Phase, ProtocolVersion,
+    Refusal, Reply, RequestError, RequestId, ResponseMode, RpcError, SecondStream, SessionConfig, State,
+    Status, Stream, TerminateReason, Timer, Verdict, ending::Ending, event::HEARTBEAT, outbound::Outbound,
+    timer::after,
 };
+use pulse::Pulse;
 
 /// Names an exchange within its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,29 +58,6 @@ impl From<SendError> for RpcError {
     }
 }
 
-/// What the client said at `initialize` that it can do. Decides which requests the server may send it (C-13).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ClientCapabilities {
-    /// `sampling/*`
-    pub sampling: bool,
-    /// `elicitation/*`
-    pub elicitation: bool,
-    /// `roots/*`
-    pub roots: bool,
-}
-
-impl ClientCapabilities {
-    /// Whether the server may send a request with this method.
-    pub fn allow(&self, method: &str) -> bool {
-        match method.split_once('/') {
-            Some(("sampling", _)) => self.sampling,
-            Some(("elicitation", _)) => self.elicitation,
-            Some(("roots", _)) => self.roots,
-            _ => true,
-        }
-    }
-}
-
 /// One session, from `initialize` to its last byte.
 ///
 /// Methods come in four kinds, `now` first: *getters*; `handle_*`, something happened; *verbs*, the application
@@ -100,7 +81,9 @@ pub struct Session<T> {
     exchanges: BTreeMap<ExchangeKey, Exchange<T>>,
     running: HashMap<RequestId, ExchangeKey>,
     standalone: Option<(u64, Stream<T>)>,
-    outbound: Outbound,
+    outbound: Outbound<T>,
+    /// Whether the client at the other end of the standalone stream is there.
+    pulse: Pulse,
     ending: Option<Ending>,
     timer: Timer,
     changes: Changes<T>,
@@ -131,6 +114,7 @@ impl<T: Clone> Session<T> {
             running: HashMap::new(),
             standalone: None,
             outbound: Outbound::default(),
+            pulse: Pulse::new(now),
             ending: None,
             timer: Timer::default(),
             changes: Changes::default(),
@@ -140,7 +124,8 @@ impl<T: Clone> Session<T> {
         if let Some(max_age) = session.config.max_age {
             session.timer.arm(after(now, max_age));
         }
-        session.admit(initialize, tag);
+        let mode = session.config.response_mode;
+        session.admit(initialize, tag, mode);
         (session, key)
     }
 
@@ -211,8 +196,9 @@ impl<T: Clone> Session<T> {
             _ if self.running.contains_key(&id) => Err(Refusal::DuplicateId),
             _ if self.exchanges.len() >= self.config.max_exchanges => Err(Refusal::TooManyRequests),
             _ => {
-                self.active = now;
-                Ok(self.admit(id, tag))
+                self.hear(now);
+                let mode = self.config.response_mode;
+                Ok(self.admit(id, tag, mode))
             }
         }
     }
@@ -227,7 +213,7 @@ impl<T: Clone> Session<T> {
         match self.state.on(input) {
             Verdict::Refuse(refusal) => Err(refusal),
             verdict => {
-                self.active = now;
+                self.hear(now);
                 if verdict == Verdict::Operate {
                     self.state = State::Operating;
                     self.initialized = true;
@@ -253,7 +239,7 @@ impl<T: Clone> Session<T> {
         if self.handle_input(now, Input::Cancelled)? == Verdict::Accept {
             let running = id.and_then(|id| self.running.get(id)).copied();
             if let Some(key) = running.filter(|key| *key != self.initialize) {
-                self.fail_outbound(now, &RequestError::Cancelled, |exchange, _| exchange == key);
+                self.fail_outbound(now, &RequestError::Cancelled, |on, _| on == StreamKey::Response(key));
                 self.with_exchange(now, key, |exchange, config, out| {
                     exchange.cancel(now, CancelReason::Client(reason), config, out);
                 });
@@ -281,13 +267,14 @@ impl<T: Clone> Session<T> {
             }
             stream.disconnect(&mut self.changes);
         }
-        self.active = now;
+        self.hear(now);
         self.next_key += 1;
         let mut stream = Stream::new(now, tag, &mut self.changes);
         // So that the client and every proxy see the stream open before its first message (B-33).
         stream.push_unbounded(now, Bytes::from_static(HEARTBEAT), &mut self.changes);
         self.config.heartbeat_due(now).into_iter().for_each(|due| self.timer.arm(due));
         self.standalone = Some((self.next_key, stream));
+        self.ping_due().into_iter().for_each(|due| self.timer.arm(due));
         Ok(StreamKey::Standalone(self.next_key))
     }
 
@@ -350,7 +337,7 @@ impl<T: Clone> Session<T> {
         let dead = self.reason().filter(|_| key == self.initialize && self.state == State::Terminated);
         let refused = dead.map(|reason| Err(reason.into()));
         let answer = refused.as_ref().unwrap_or(answer);
-        self.fail_outbound(now, &RequestError::Cancelled, |exchange, _| exchange == key);
+        self.fail_outbound(now, &RequestError::Cancelled, |on, _| on == StreamKey::Response(key));
         let counted = self.with_exchange(now, key, |exchange, _, out| {
             exchange.handle_released();
             exchange.answer(now, answer, out)
@@ -398,7 +385,8 @@ impl<T: Clone> Session<T> {
         .unwrap_or(Err(SendError::Closed))
     }
 
-    /// Sends an event that belongs to no request on the standalone stream. Without one it is dropped (D-24).
+    /// Sends an event that belongs to no request on the standalone stream. Without one it is dropped (D-24), and so it
+    /// is before `notifications/initialized` (C-06).
     ///
     /// # Errors
     ///
@@ -407,12 +395,20 @@ impl<T: Clone> Session<T> {
         if self.ending.is_some() {
             return Err(SendError::Closed);
         }
+        if !self.initialized {
+            return Ok(()); // the client is not ready for it (C-06)
+        }
         match &mut self.standalone {
             Some((_, stream)) if stream.is_open() => {
                 stream.push(now, event, &self.config, &mut self.changes).map_err(|_| SendError::Full)
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whether a notification that belongs to no request has somebody to go to.
+    pub fn is_listening(&self) -> bool {
+        self.initialized && self.standalone.as_ref().is_some_and(|(_, stream)| stream.is_open())
     }
 
     /// What finds the waiters of the standalone stream.
@@ -455,10 +451,9 @@ impl<T: Clone> Session<T> {
         mem::take(&mut self.changes)
     }
 
-    fn admit(&mut self, id: RequestId, tag: T) -> ExchangeKey {
+    fn admit(&mut self, id: RequestId, tag: T, mode: ResponseMode) -> ExchangeKey {
         let key = ExchangeKey(self.next_key);
         self.next_key += 1;
-        let mode = self.config.response_mode;
         let exchange = Exchange::new(id.clone(), tag, Era::Legacy, mode, &mut self.changes);
         self.running.insert(id, key);
         self.exchanges.insert(key, exchange);

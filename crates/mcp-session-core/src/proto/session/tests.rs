@@ -8,6 +8,8 @@ use crate::{
     testing::start,
 };
 
+mod batches;
+mod pulse;
 mod walk;
 
 const MS: Duration = Duration::from_millis(1);
@@ -22,7 +24,7 @@ const fn secs(n: u64) -> Duration {
 }
 
 fn config() -> SessionConfig {
-    SessionConfig::default()
+    SessionConfig { ping_interval: Duration::ZERO, ..SessionConfig::default() }
 }
 
 /// A session, its time, and what it has told so far. Whatever is done to it, the books have to balance.
@@ -39,7 +41,9 @@ struct Bench {
 
 impl Bench {
     fn initializing(config: SessionConfig) -> Self {
-        let (now, all) = (start(), ClientCapabilities { sampling: true, elicitation: true, roots: true });
+        let (sampling, elicitation, roots) = (true, true, true);
+        let all = ClientCapabilities { sampling, elicitation, roots, ..ClientCapabilities::default() };
+        let now = start();
         let version = ProtocolVersion::LATEST;
         let (session, key) = Session::new(now, Arc::new(config), 0.into(), 0, version, all);
         assert_eq!(key, INITIALIZE);
@@ -322,6 +326,7 @@ fn add(sum: &mut Tally, more: &Tally) {
     sum.streams_opened += more.streams_opened;
     sum.streams_ended += more.streams_ended;
     sum.streams_cut += more.streams_cut;
+    sum.pings_unanswered += more.pings_unanswered;
 }
 
 /// A message in few words: `method #id` of a request, `id = result` or `id ! code reason` of an answer.
@@ -939,8 +944,10 @@ fn c_13_c_06_d_14_requests_that_the_client_cannot_take_are_not_sent() {
     assert!(b.ask(key, "ping").is_ok());
     b.input(Input::Initialized).unwrap();
     b.session.capabilities = ClientCapabilities { roots: true, ..ClientCapabilities::default() };
-    for method in ["sampling/createMessage", "elicitation/create"] {
-        assert_eq!(b.ask(key, method), Err(RequestError::Undeclared(method.into())));
+    for (method, capability) in
+        [("sampling/createMessage", "sampling"), ("elicitation/create", "elicitation")]
+    {
+        assert_eq!(b.ask(key, method), Err(RequestError::Undeclared(capability)));
     }
     assert!(b.ask(key, "roots/list").is_ok());
     assert_eq!(b.read(stream), ["ping #0", "roots/list #1"]);

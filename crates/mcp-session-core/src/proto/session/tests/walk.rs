@@ -263,6 +263,7 @@ impl Walk {
             max_age: rng.one(&[None, None, Some(secs(200))]),
             queue_events: 1 + rng.below(4),
             heartbeat: rng.one(&[config().heartbeat, config().heartbeat, Duration::ZERO]),
+            ping_interval: rng.one(&[Duration::ZERO, secs(20)]),
             cancel_grace: rng.one(&[config().cancel_grace, secs(30), Duration::ZERO]),
             response_mode: rng.one(&[ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json]),
             second_stream: rng.one(&[SecondStream::Refuse, SecondStream::Replace]),
@@ -453,6 +454,9 @@ impl Walk {
     }
 
     fn request(&mut self) {
+        if self.rng.chance(4) {
+            return self.batch();
+        }
         let id = self.some_id();
         let in_flight = self.calls.iter().filter(|call| call.outcome.is_none());
         let (running, duplicate) = (in_flight.clone().count(), in_flight.clone().any(|call| call.id == id));
@@ -473,6 +477,30 @@ impl Walk {
         assert_eq!(key.map(|_| ()), expected);
         if let Ok(key) = key {
             self.calls.push(Call::new(key, id, Json::new(&tag)));
+        }
+    }
+
+    /// Two requests and a ping, or three: all of them or none.
+    fn batch(&mut self) {
+        let ids = BTreeSet::from([self.some_id(), self.some_id(), self.some_id()]);
+        let inputs =
+            if self.rng.chance(2) { vec![Input::Ping, Input::Request] } else { vec![Input::Request] };
+        let mut in_flight = self.calls.iter().filter(|call| call.outcome.is_none());
+        let duplicate = in_flight.any(|call| ids.contains(&call.id));
+        let held = self.calls.iter().filter(|call| call.is_held()).count();
+        let expected = match self.bench.session.state().on(Input::Request) {
+            Verdict::Refuse(refusal) => Err(refusal),
+            _ if duplicate => Err(Refusal::DuplicateId),
+            _ if held + ids.len() > self.bench.session.config.max_exchanges => Err(Refusal::TooManyRequests),
+            _ => Ok(()),
+        };
+        let first = self.calls.len() as u64;
+        let requests: Vec<_> = ids.into_iter().zip(first..).collect();
+        let keys = self.bench.act(|session, now| session.handle_batch(now, inputs, requests.clone()));
+        assert_eq!(keys.as_ref().map(|_| ()).map_err(|refusal| *refusal), expected);
+        for ((id, tag), key) in requests.into_iter().zip(keys.unwrap_or_default()) {
+            self.calls.push(Call::new(key, id, Json::new(&tag)));
+            self.corners.insert("a batch");
         }
     }
 
@@ -542,7 +570,13 @@ impl Walk {
             6 => {
                 if let Some((id, _)) = call.asked.pop() {
                     let full = bench.notify(key) == Err(SendError::Full);
-                    if full && bench.session.outbound.unanswered(|_, _| true).contains(&(id.0, key)) {
+                    if full
+                        && bench
+                            .session
+                            .outbound
+                            .unanswered(|_, _| true)
+                            .contains(&(id.0, StreamKey::Response(key)))
+                    {
                         self.corners.insert("a request taken back on a full stream");
                     }
                     bench.act(|session, now| session.abandon_request(now, id));
@@ -672,7 +706,15 @@ impl Walk {
         get.reader.look(next == Next::Pending, get.reader_wakes);
         match &next {
             Next::Event(event, last) => {
-                assert!(event == super::HEARTBEAT || *event == super::NOTE, "D-18: {event:?}");
+                let what = brief(event);
+                let may_come = what == ":"
+                    || what == "note"
+                    || what.starts_with("ping #")
+                    || what.starts_with("cancelled #");
+                assert!(may_come, "D-18: {event:?}");
+                if what.starts_with("cancelled #") {
+                    self.corners.insert("a client that did not answer a ping");
+                }
                 get.over = *last;
             }
             Next::Pending => {}
