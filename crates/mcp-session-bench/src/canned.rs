@@ -147,8 +147,7 @@ impl Canned {
                 sleep(Duration::from_millis(interval)).await;
             }
             let params = format!(r#"{{"progressToken":{token},"progress":{step}.0}}"#);
-            let text =
-                format!(r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{params}}}"#);
+            let text = format!(r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{params}}}"#);
             event(text.as_bytes())
         });
         steps.chain(stream::once(future::ready(answer))).boxed()

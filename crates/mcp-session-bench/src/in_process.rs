@@ -6,9 +6,7 @@ use mcp_session_bench::work::{Echo, Machine, parse};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (Some(work), Some(Ok(times))) =
-        (args.first(), args.get(1).map(|times| times.parse::<u32>()))
-    else {
+    let (Some(work), Some(Ok(times))) = (args.first(), args.get(1).map(|times| times.parse::<u32>())) else {
         eprintln!("usage: in-process parse|machine|request|echo|session TIMES");
         return ExitCode::from(2);
     };

@@ -49,7 +49,7 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// Such as http://127.0.0.1:8000/mcp
+    /// Such as <http://127.0.0.1:8000/mcp>
     #[arg(long)]
     pub(crate) url: String,
     /// The server's process: its processor time is measured, and SIGTERM goes there

@@ -46,16 +46,47 @@ fn charts() -> Vec<Chart> {
         lines(Scenario::Echo, "per_second", "echo-rate", "echo: requests per second"),
         lines(Scenario::Echo, "p50", "echo-p50", "echo: p50 in microseconds"),
         lines(Scenario::Echo, "p99", "echo-p99", "echo: p99 in microseconds"),
-        lines(Scenario::Echo, "server_cpu", "echo-cpu", "echo: server processor time per request, in microseconds"),
+        lines(
+            Scenario::Echo,
+            "server_cpu",
+            "echo-cpu",
+            "echo: server processor time per request, in microseconds",
+        ),
         bars(Scenario::Churn, "per_second", "churn", "Sessions created and deleted per second"),
-        lines(Scenario::Sessions, "bytes", "sessions-memory", "Bytes of RSS per idle session"),
-        lines(Scenario::Sessions, "per_second", "sessions-rate", "echo: requests per second, in all sessions in turn"),
+        lines(
+            Scenario::Sessions,
+            "resident",
+            "sessions-memory",
+            "Idle sessions: RSS of the server, in bytes",
+        ),
+        bars(Scenario::Sessions, "bytes", "session-memory", "Bytes of RSS per idle session"),
+        lines(
+            Scenario::Sessions,
+            "per_second",
+            "sessions-rate",
+            "echo: requests per second, in all sessions in turn",
+        ),
         lines(Scenario::Streams, "bytes", "streams-memory", "Bytes of RSS per open GET stream"),
         lines(Scenario::Events, "per_second", "events", "Events per second, on all streams of one session"),
         lines(Scenario::Messages, "megabytes_per_second", "messages", "echo: MB/s each way"),
-        bars(Scenario::Shutdown, "calls_answered", "shutdown-answered", "SIGTERM: running calls that got their answer"),
-        bars(Scenario::Shutdown, "ended_last", "shutdown-ended", "SIGTERM: milliseconds until all GET streams had ended"),
-        lines(Scenario::ShutdownScale, "ended_last", "shutdown-scale", "SIGTERM: milliseconds until all GET streams had ended"),
+        bars(
+            Scenario::Shutdown,
+            "calls_answered",
+            "shutdown-answered",
+            "SIGTERM: running calls that got their answer",
+        ),
+        bars(
+            Scenario::Shutdown,
+            "ended_last",
+            "shutdown-ended",
+            "SIGTERM: milliseconds until all GET streams had ended",
+        ),
+        lines(
+            Scenario::ShutdownScale,
+            "ended_last",
+            "shutdown-scale",
+            "SIGTERM: milliseconds until all GET streams had ended",
+        ),
     ]
 }
 
@@ -147,7 +178,9 @@ fn bars(area: &Area<'_>, chart: &Chart, series: &[Series]) -> Result<()> {
         .y_label_area_size(56)
         .build_cartesian_2d((0..bars.len() - 1).into_segmented(), 0.0..high * 1.15)?;
     let name = |segment: &SegmentValue<usize>| match segment {
-        SegmentValue::CenterOf(index) => bars.get(*index).map_or_else(String::new, |bar| bar.0.label().to_owned()),
+        SegmentValue::CenterOf(index) => {
+            bars.get(*index).map_or_else(String::new, |bar| bar.0.label().to_owned())
+        }
         SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
     };
     plot.configure_mesh()

@@ -44,23 +44,70 @@ fn goals((streams, _): (usize, usize)) -> Vec<Goal> {
         goal("echo requests/s of raw tide", echo, "per_second", AsyncStd, Some(RawTide), AtLeast(0.6)),
         goal("echo p99 of raw hyper", echo, "p99", Tokio, raw, AtMost(2.0)),
         goal("server processor time per request of raw hyper", echo, "server_cpu", Tokio, raw, AtMost(1.4)),
-        goal("bytes per idle session, 10,000", (Scenario::Sessions, 10_000), "bytes", Tokio, None, AtMost(1_024.0)),
-        goal("bytes per idle session, 100,000", (Scenario::Sessions, 100_000), "bytes", Tokio, None, AtMost(512.0)),
-        goal("bytes per GET stream of raw hyper", (Scenario::Streams, 1_000), "bytes", Tokio, raw, AtMost(1.15)),
+        goal(
+            "bytes per idle session, 10,000",
+            (Scenario::Sessions, 10_000),
+            "bytes",
+            Tokio,
+            None,
+            AtMost(1_024.0),
+        ),
+        goal(
+            "bytes per idle session, 100,000",
+            (Scenario::Sessions, 100_000),
+            "bytes",
+            Tokio,
+            None,
+            AtMost(512.0),
+        ),
+        goal(
+            "bytes per GET stream of raw hyper",
+            (Scenario::Streams, 1_000),
+            "bytes",
+            Tokio,
+            raw,
+            AtMost(1.15),
+        ),
         goal("sessions created and deleted/s of raw hyper", churn, "per_second", Tokio, raw, AtLeast(0.7)),
-        goal("share of the running calls answered at SIGTERM", shutdown, "answered_share", Tokio, None, AtLeast(1.0)),
-        goal("share of the running calls answered at SIGTERM", shutdown, "answered_share", Smol, None, AtLeast(1.0)),
-        goal("share of the running calls answered at SIGTERM", shutdown, "answered_share", AsyncStd, None, AtLeast(1.0)),
-        goal("time until all GET streams ended of raw hyper", shutdown, "ended_last", Tokio, raw, AtMost(1.5)),
+        goal(
+            "share of the running calls answered at SIGTERM",
+            shutdown,
+            "answered_share",
+            Tokio,
+            None,
+            AtLeast(1.0),
+        ),
+        goal(
+            "share of the running calls answered at SIGTERM",
+            shutdown,
+            "answered_share",
+            Smol,
+            None,
+            AtLeast(1.0),
+        ),
+        goal(
+            "share of the running calls answered at SIGTERM",
+            shutdown,
+            "answered_share",
+            AsyncStd,
+            None,
+            AtLeast(1.0),
+        ),
+        goal(
+            "time until all GET streams ended of raw hyper",
+            shutdown,
+            "ended_last",
+            Tokio,
+            raw,
+            AtMost(1.5),
+        ),
     ]
 }
 
 /// Prints what was measured of them.
 pub(crate) fn print(results: &Results, shutdown: (usize, usize)) {
-    let measured: Vec<_> = goals(shutdown)
-        .into_iter()
-        .filter_map(|goal| Some((goal.measured(results)?, goal)))
-        .collect();
+    let measured: Vec<_> =
+        goals(shutdown).into_iter().filter_map(|goal| Some((goal.measured(results)?, goal))).collect();
     if measured.is_empty() {
         return;
     }

@@ -28,7 +28,7 @@ use crate::{
     scenarios::Plan,
 };
 
-/// When a run is given up as a whole: the full one takes some twenty minutes.
+/// When a run is given up as a whole: the full one takes some thirty minutes.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
 fn main() -> ExitCode {

@@ -21,9 +21,9 @@ pub(crate) enum Peer {
     RawTokio,
     /// hyper on smol with canned answers
     RawSmol,
-    /// tide with canned answers and TCP_NODELAY
+    /// tide with canned answers and `TCP_NODELAY`
     RawTide,
-    /// rmcp with TCP_NODELAY
+    /// rmcp with `TCP_NODELAY`
     Rmcp,
     /// rmcp as its documentation shows it
     RmcpAsDocumented,
@@ -56,8 +56,8 @@ impl Peer {
             Self::AsyncStd => "mcp-session-async-std",
             Self::RawTokio => "raw hyper on tokio",
             Self::RawSmol => "raw hyper on smol",
-            Self::RawTide => "raw tide, TCP_NODELAY",
-            Self::Rmcp => "rmcp, TCP_NODELAY",
+            Self::RawTide => "raw tide",
+            Self::Rmcp => "rmcp",
             Self::RmcpAsDocumented => "rmcp as documented",
         }
     }

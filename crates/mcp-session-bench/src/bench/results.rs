@@ -67,8 +67,9 @@ impl Results {
 
     /// The peers that were measured, in the order of the tables.
     pub(crate) fn peers(&self, scenario: Scenario) -> Vec<Peer> {
-        let measured =
-            |peer: &Peer| self.records.iter().any(|it| (it.scenario, it.peer) == (scenario.name(), peer.name()));
+        let measured = |peer: &Peer| {
+            self.records.iter().any(|it| (it.scenario, it.peer) == (scenario.name(), peer.name()))
+        };
         Peer::all().iter().copied().filter(measured).collect()
     }
 
@@ -127,8 +128,8 @@ impl fmt::Display for Spread {
 pub(crate) fn amount(x: usize) -> String {
     match x {
         0..10_000 => x.to_string(),
-        10_000..1_000_000 if x % 1_000 == 0 => format!("{}k", x / 1_000),
-        _ if x % 1_000_000 == 0 => format!("{}M", x / 1_000_000),
+        10_000..1_000_000 if x.is_multiple_of(1_000) => format!("{}k", x / 1_000),
+        _ if x.is_multiple_of(1_000_000) => format!("{}M", x / 1_000_000),
         _ => short(x as f64),
     }
 }

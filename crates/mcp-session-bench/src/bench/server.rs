@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
@@ -10,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{load::Target, machine::Cores, process};
 
@@ -27,17 +27,18 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts an executable on a free port of the loopback interface, on the server's cores.
-    pub(crate) fn start(executable: &Path, flags: &[&str], version: &str, cores: &Cores) -> Result<Self> {
-        let mut command = Command::new(executable);
-        command.args(["--bind", "127.0.0.1:0"]).args(flags);
+    /// Starts it on a free port of the loopback interface, on the server's cores.
+    ///
+    /// A server that ends with its parent ends with the thread that called this.
+    pub(crate) fn start(mut command: Command, version: &str, cores: &Cores) -> Result<Self> {
+        command.args(["--bind", "127.0.0.1:0"]);
+        let name = command.get_program().display().to_string();
         // Runtimes that do not look at the cores of the process are told how many there are.
         let threads = cores.server.len().max(1).to_string();
         command.env("SMOL_THREADS", &threads).env("ASYNC_STD_THREAD_COUNT", &threads);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = cores
-            .as_server(|| command.spawn())
-            .with_context(|| format!("cannot start {}", executable.display()))?;
+        let mut child =
+            cores.as_server(|| command.spawn()).with_context(|| format!("cannot start {name}"))?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
@@ -48,7 +49,7 @@ impl Server {
         let pid = child.id();
         let target = receiver
             .recv_timeout(START)
-            .with_context(|| format!("{} did not say where it is", executable.display()))
+            .with_context(|| format!("{name} did not say where it is"))
             .and_then(|url| Target::new(url.trim(), version, cores.client_threads()));
         match target {
             Ok(target) => Ok(Self { child, target: Target { pid: Some(pid), ..target } }),
@@ -77,6 +78,12 @@ impl Server {
             last = now;
         }
         Ok(last)
+    }
+
+    /// Tells it to end.
+    pub(crate) fn terminate(&self) -> Result<()> {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).context("a process has a number")?;
+        Ok(kill_process(pid, Signal::TERM)?)
     }
 
     /// Waits for the end of a process that was told to end.

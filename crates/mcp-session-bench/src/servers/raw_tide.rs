@@ -63,7 +63,8 @@ async fn respond(mut request: Request<Arc<Canned>>) -> tide::Result {
     Ok(match reply {
         Reply::Status(status) => Response::new(status.as_u16()),
         Reply::Json(text, session) => {
-            let mut response = Response::builder(200).content_type("application/json").body(&text[..]).build();
+            let mut response =
+                Response::builder(200).content_type("application/json").body(&text[..]).build();
             if let Some(session) = session {
                 response.insert_header("mcp-session-id", session);
             }

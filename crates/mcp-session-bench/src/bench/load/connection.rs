@@ -187,7 +187,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_without_its_last_chunk_is_an_error() {
-        let mut connection = hearing("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n").await;
+        let mut connection =
+            hearing("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n").await;
         let head = connection.head().await.unwrap();
         assert_eq!(head.framing, Framing::Chunked);
         assert_eq!(connection.chunk().await.unwrap(), Some(&b"abc"[..]));

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::{
     Target,
     connection::Connection,
-    fleet::{Usage, Window, drive, usage_in},
+    fleet::{Go, Share, Usage, Window, drive, usage_in},
     message::{Call, open_session},
 };
 
@@ -26,6 +26,28 @@ pub(crate) struct Echo {
     pub(crate) size: usize,
     /// In which sessions. None: each connection opens one of its own.
     pub(crate) sessions: Arc<[String]>,
+}
+
+/// Calls `echo` so many times on one connection.
+pub(crate) fn echo_times(target: &Target, times: usize) -> Result<()> {
+    let target = Target { threads: vec![target.threads[0]], ..target.clone() };
+    let prepare = async |_: Share| {
+        let mut connection = Connection::open(target.address).await?;
+        let session = open_session(&target, &mut connection).await?;
+        Ok((Call::echo(&target, &session, 64), connection))
+    };
+    let conduct = |go: Go<()>| {
+        go.say(());
+        Ok(())
+    };
+    let run = async |(mut call, mut connection): (Call, Connection), ()| {
+        for _ in 0..times {
+            let (_, body) = connection.exchange(call.next()).await?;
+            ensure!(call.is_answered_by(body), "not the answer: {}", String::from_utf8_lossy(body));
+        }
+        Ok(())
+    };
+    drive(&target, prepare, conduct, run).map(drop)
 }
 
 /// What came of it.
@@ -44,7 +66,7 @@ pub(crate) struct EchoReport {
 
 /// Calls `echo` for a while on every connection, one call after the other.
 pub(crate) fn echo(target: &Target, load: &Echo) -> Result<EchoReport> {
-    let prepare = async |share: super::fleet::Share| {
+    let prepare = async |share: Share| {
         let connections = share.of(load.connections).map(async |index| -> Result<_> {
             let mut connection = Connection::open(target.address).await?;
             let sessions: Vec<String> = if load.sessions.is_empty() {
@@ -59,7 +81,7 @@ pub(crate) fn echo(target: &Target, load: &Echo) -> Result<EchoReport> {
         });
         try_join_all(connections).await
     };
-    let conduct = |go: super::fleet::Go<Window>| {
+    let conduct = |go: Go<Window>| {
         let window = Window::of(load.time);
         go.say(window);
         Ok((window, usage_in(window, target.pid)?))

@@ -77,10 +77,7 @@ pub(crate) fn events(target: &Target, load: &Events) -> Result<EventsReport> {
     };
     let (counts, (window, usage)) = drive(target, prepare, conduct, run)?;
     let total = counts.iter().sum::<u64>() as f64;
-    Ok(EventsReport {
-        per_second: total / window.seconds(),
-        server_cpu: usage.server * 1e6 / total.max(1.0),
-    })
+    Ok(EventsReport { per_second: total / window.seconds(), server_cpu: usage.server * 1e6 / total.max(1.0) })
 }
 
 async fn call_on(mut call: Call, mut connection: Connection, steps: usize, window: Window) -> Result<u64> {

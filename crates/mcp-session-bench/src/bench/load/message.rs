@@ -36,8 +36,7 @@ impl Call {
     }
 
     fn new(target: &Target, session: &str, params: &str) -> Self {
-        let body =
-            format!(r#"{{"jsonrpc":"2.0","id":{FIRST_ID},"method":"tools/call","params":{params}}}"#);
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{FIRST_ID},"method":"tools/call","params":{params}}}"#);
         let bytes = post(target, Some(session), &body);
         let at = |what: &str| memmem::find(&bytes, what.as_bytes()).map(|at| at + what.len());
         let session_at = at("mcp-session-id: ").unwrap_or_default();

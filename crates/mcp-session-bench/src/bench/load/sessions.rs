@@ -18,9 +18,9 @@ const CONNECTIONS: usize = 32;
 /// Opens sessions and closes the connections that opened them. Gives their ids, and how many were opened in a second.
 pub(crate) fn open_sessions(target: &Target, count: usize) -> Result<(Arc<[String]>, f64)> {
     let prepare = async |share: Share| {
-        let connections = share.of(CONNECTIONS).map(async |index| -> Result<_> {
-            Ok((index, Connection::open(target.address).await?))
-        });
+        let connections = share
+            .of(CONNECTIONS)
+            .map(async |index| -> Result<_> { Ok((index, Connection::open(target.address).await?)) });
         try_join_all(connections).await
     };
     let conduct = |go: Go<()>| {

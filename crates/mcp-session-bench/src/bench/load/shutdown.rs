@@ -77,8 +77,7 @@ pub(crate) fn shutdown(target: &Target, load: &Shutdown) -> Result<ShutdownRepor
         }
         for (call, mut connection) in calls {
             tasks.spawn(async move {
-                let (text, ended) =
-                    timeout_at(until, rest(&mut connection)).await.unwrap_or_default();
+                let (text, ended) = timeout_at(until, rest(&mut connection)).await.unwrap_or_default();
                 match answers(&text, call.id()) {
                     (1, 0) if ended => Seen::Answered(Instant::now()),
                     (0, 1) if ended => Seen::Failed,

@@ -14,11 +14,7 @@ use super::{
 const AT_ONCE: usize = 64;
 
 /// Opens sessions with a GET stream each, and runs `act` while all are open.
-pub(crate) fn with_streams<M>(
-    target: &Target,
-    streams: usize,
-    act: impl FnOnce() -> Result<M>,
-) -> Result<M> {
+pub(crate) fn with_streams<M>(target: &Target, streams: usize, act: impl FnOnce() -> Result<M>) -> Result<M> {
     let prepare = async |share: Share| open_streams(target, share, streams).await;
     let conduct = |go: Go<()>| {
         let result = act();
@@ -33,11 +29,7 @@ pub(crate) fn with_streams<M>(
 }
 
 /// Sessions with an open GET stream each, whose first byte is there.
-pub(super) async fn open_streams(
-    target: &Target,
-    share: Share,
-    streams: usize,
-) -> Result<Vec<Connection>> {
+pub(super) async fn open_streams(target: &Target, share: Share, streams: usize) -> Result<Vec<Connection>> {
     let opening = stream::iter(share.of(streams)).map(async |_| -> Result<_> {
         let mut connection = Connection::open(target.address).await?;
         let session = open_session(target, &mut connection).await?;

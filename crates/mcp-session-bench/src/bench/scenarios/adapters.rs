@@ -30,7 +30,7 @@ pub(super) fn table(plan: &Plan) -> Result<()> {
         eprintln!("adapters, round {} of {}", round + 1, plan.rounds);
         for (index, (_, example)) in EXAMPLES.iter().enumerate() {
             let executable = plan.target.join("release/examples").join(example);
-            let start = || Server::start(&executable, &[], &plan.version, &plan.cores);
+            let start = || Server::start(Command::new(&executable), &plan.version, &plan.cores);
             let load = Echo { connections: 64, time: plan.time, size: 64, sessions: Arc::default() };
             rates[index].push(echo(start()?.target(), &load)?.per_second);
             bytes[index].push(bytes_of_a_stream(&start()?, STREAMS)?);

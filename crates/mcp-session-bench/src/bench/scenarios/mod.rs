@@ -6,19 +6,12 @@ mod instructions;
 mod scale;
 mod shutdown;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use crate::{
-    args::RunArgs,
-    build,
-    machine::Cores,
-    peer::Peer,
-    results::Results,
-    server::Server,
-};
+use crate::{args::RunArgs, build, machine::Cores, peer::Peer, results::Results, server::Server};
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -111,10 +104,11 @@ impl Plan {
         let given = |given: &[usize], default: Vec<usize>| {
             if given.is_empty() { default } else { given.to_vec() }
         };
-        let seconds = args.seconds.unwrap_or(if short { 0.4 } else { 2.0 });
-        let rounds = args.rounds.unwrap_or(if short { 3 } else { 7 });
-        let mut peers =
-            if args.peers.is_empty() { Peer::all().to_vec() } else { args.peers.clone() };
+        // Many short runs rather than a few long ones: what disturbs a machine lasts for seconds, and should disturb
+        // all peers of a round alike.
+        let seconds = args.seconds.unwrap_or(if short { 0.25 } else { 1.0 });
+        let rounds = args.rounds.unwrap_or(if short { 5 } else { 11 });
+        let mut peers = if args.peers.is_empty() { Peer::all().to_vec() } else { args.peers.clone() };
         peers.sort();
         peers.dedup();
         Ok(Self {
@@ -171,8 +165,9 @@ impl Plan {
 
     fn start(&self, peer: Peer) -> Result<Server> {
         let (executable, flags) = peer.command(&self.target);
-        let flags: Vec<_> = flags.iter().copied().chain(["--with-parent"]).collect();
-        Server::start(&executable, &flags, &self.version, &self.cores)
+        let mut command = Command::new(executable);
+        command.args(flags).arg("--with-parent");
+        Server::start(command, &self.version, &self.cores)
     }
 
     /// Runs `measure` with a fresh server of each of these peers in turn, `rounds` times.

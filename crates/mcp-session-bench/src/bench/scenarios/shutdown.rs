@@ -22,7 +22,9 @@ pub(super) fn with_calls(plan: &Plan, results: &mut Results) -> Result<()> {
     let (streams, calls) = plan.shutdown;
     let load = Shutdown { streams, calls, call_time: CALL_TIME, patience: PATIENCE };
     let rounds = plan.few_rounds;
-    plan.paired(&plan.quick_peers(), (Scenario::Shutdown, streams), rounds, results, |server| stop(server, &load))
+    plan.paired(&plan.quick_peers(), (Scenario::Shutdown, streams), rounds, results, |server| {
+        stop(server, &load)
+    })
 }
 
 pub(super) fn of_streams(plan: &Plan, results: &mut Results) -> Result<()> {
@@ -41,16 +43,8 @@ fn stop(mut server: Server, load: &Shutdown) -> Result<Vec<(&'static str, f64)>>
     // The clients are gone by now: whoever has not ended yet is not waiting for them.
     let begin = Instant::now();
     let exited = server.wait(Duration::from_secs(5));
-    let ShutdownReport {
-        answered,
-        failed,
-        unanswered,
-        ended,
-        cut,
-        ended_median,
-        ended_last,
-        answered_last,
-    } = report;
+    let ShutdownReport { answered, failed, unanswered, ended, cut, ended_median, ended_last, answered_last } =
+        report;
     let mut values = vec![
         ("streams_ended", ended as f64),
         ("streams_cut", cut as f64),
