@@ -81,7 +81,7 @@
 //!
 //! # What is not here yet
 //!
-//! Replay of events (`Last-Event-ID` is ignored, and no event ids are sent), batches of revision 2025-03-26
+//! Batches of revision 2025-03-26
 //! (refused with 400), and revision 2026-07-28 (its requests get a 400 that makes clients fall back to
 //! `initialize`).
 
@@ -115,8 +115,8 @@ pub use manager::SessionManager;
 #[doc(inline)]
 pub use proto::{
     CancelReason, ClientCapabilities, ErrorCode, InvalidSessionId, Json, Notification, ProtocolVersion,
-    Request, RequestError, RequestId, ResponseMode, RpcError, Schedule, SecondStream, SendError,
-    SessionConfig, SessionId, State as SessionState, TerminateReason,
+    ReplayConfig, Request, RequestError, RequestId, ResponseMode, RpcError, Schedule, SecondStream,
+    SendError, SessionConfig, SessionId, State as SessionState, TerminateReason,
 };
 use proto::{Message, Outgoing, ParseError, Refusal, Status};
 pub use router::Router;

@@ -27,6 +27,7 @@ mod exchange;
 mod id;
 mod message;
 mod outbound;
+mod replay;
 mod session;
 mod state;
 mod stream;
@@ -34,7 +35,7 @@ mod timer;
 mod version;
 
 pub use changes::{Changes, Outcome, Tally, Wake};
-pub use config::{ResponseMode, SecondStream, SessionConfig};
+pub use config::{ReplayConfig, ResponseMode, SecondStream, SessionConfig};
 pub use ending::{Phase, Schedule, TerminateReason};
 pub use event::{EventId, HEARTBEAT, encode_event};
 pub use exchange::{CancelReason, Era, Exchange, Reply, Status};
@@ -45,7 +46,7 @@ pub use message::{
 pub use outbound::{OutboundId, RequestError};
 pub use session::{ClientCapabilities, ExchangeKey, SendError, Session, StreamKey};
 pub use state::{Input, Refusal, State, Verdict};
-pub use stream::{Full, Next, Stream};
+pub use stream::{Full, Name, Next, Stream};
 pub use timer::Timer;
 pub(crate) use timer::after;
 pub use version::ProtocolVersion;

@@ -182,6 +182,7 @@ pub fn an_open_stream_is_not_idle(bed: &impl TestBed) {
     bed.block_on(async {
         let client = world.client().await;
         let mut stream = client.get().await;
+        stream.opened().await;
         for _ in 0..6 {
             assert_eq!(stream.event().await.unwrap().unwrap(), ":\n\n"); // waits for a heartbeat, reads it
         }
@@ -274,9 +275,9 @@ pub fn s_12_one_reason_everywhere(bed: &impl TestBed) {
 pub fn dropping_the_endpoint_cuts_what_is_open(bed: &impl TestBed) {
     let mut world = World::new(bed, |config| config.session.idle_timeout = NEVER);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = world.json_client().await;
         let mut stream = client.get().await;
-        assert_eq!(stream.event().await.unwrap().unwrap(), ":\n\n");
+        stream.opened().await;
         let work = {
             let mut running = client.start(&request(1, "work"));
             let work = world.work().await;

@@ -98,6 +98,10 @@ impl<T: Clone> Session<T> {
         if let Some(exchange) = self.exchanges.get_mut(&key) {
             // Beyond the bounds of the queue: there is at most one for each request that went through it.
             exchange.tell(now, encode_event(None, &message), &mut self.changes);
+            if let Some(stream) = exchange.stream_mut() {
+                self.replay.book(now, stream);
+            }
+            self.trim(now);
         }
     }
 }
