@@ -4,6 +4,7 @@ mod bounds;
 mod drain;
 mod ends;
 mod process;
+mod resume;
 mod services;
 mod signal;
 mod stall;
