@@ -152,7 +152,10 @@ impl Fixtures {
                 Action::Result(result) => return Ok(fill(result, &scope)),
                 Action::CloseStream(false) => {}
                 // Where the client cannot come back, the stream stays open, and the script goes on all the same.
-                Action::CloseStream(true) => debug!(closed = cx.close_stream(RETRY), name, "close_stream"),
+                Action::CloseStream(true) => {
+                    let closed = cx.close_stream(RETRY);
+                    debug!(closed, name, "close_stream");
+                }
             }
         }
         Err(RpcError::internal(format!("the script of {name} has no result")))

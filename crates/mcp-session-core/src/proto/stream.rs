@@ -318,7 +318,9 @@ impl<T: Clone> Stream<T> {
     /// The size of the next event that has become a matter of replay: it was sent, or its client is away. The end
     /// is one, of no size, after the last event.
     pub(super) fn keep_next(&mut self) -> Option<usize> {
-        self.name?;
+        if !self.resumable {
+            return None; // nobody can ask for it
+        }
         let ended = match self.life {
             Life::Open => false,
             Life::Ending | Life::Over => self.carrier.is_none(),
@@ -338,6 +340,12 @@ impl<T: Clone> Stream<T> {
             self.life = Life::Over; // the end was the last of it
             self.resumable = false;
         }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.log.kept()
     }
 
     // Getters.

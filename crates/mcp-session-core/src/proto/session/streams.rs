@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::{Changes, Exchange, ExchangeKey, Replay, SendError, Session, StreamKey};
 use crate::proto::{
-    EventId, Input, Name, Next, Phase, ProtocolVersion, Refusal, SecondStream, State, Stream, Verdict,
-    timer::after,
+    EventId, Input, Name, Next, Phase, ProtocolVersion, Refusal, SecondStream, SessionConfig, State, Stream,
+    Verdict, timer::after,
 };
 
 /// The first version whose clients understand a priming event (D-09).
@@ -43,8 +43,9 @@ impl<T: Clone> Session<T> {
             }
         }
         let connection = self.next_key();
-        self.act_on_standalone(now, |stream, out| stream.connect(now, connection, tag, out));
-        Ok(self.opened(now, StreamKey::Standalone(connection)))
+        self.active = now;
+        self.act_on_standalone(now, |stream, _, out| stream.connect(now, connection, tag, out));
+        Ok(StreamKey::Standalone(connection))
     }
 
     /// GET with `Last-Event-ID`: goes on with the stream of that event, from there (D-30). A connection that carries it
@@ -64,28 +65,29 @@ impl<T: Clone> Session<T> {
         let EventId { stream: number, position } =
             EventId::parse(last_event_id).ok_or(Refusal::UnknownEvent)?;
         let connection = self.next_key();
+        let key = ExchangeKey(number);
         let (known, key) = if self.is_standalone(number) {
             if self.state == State::Draining {
                 return Err(Refusal::Draining);
             }
-            let resume =
-                |stream: &mut Stream<T>, out: &mut _| stream.resume(now, position, connection, tag, out);
-            (self.act_on_standalone(now, resume), StreamKey::Standalone(connection))
-        } else {
-            let key = ExchangeKey(number);
-            let known = if let Some(stream) = self.finished.get_mut(&number) {
-                let known = stream.resume(now, position, connection, tag, &mut self.changes);
-                self.replay.book(now, stream);
-                known
-            } else {
-                self.with_exchange(now, key, |exchange, _, out| {
-                    exchange.handle_resume(now, position, connection, tag, out)
-                })
-                .unwrap_or(false)
-            };
+            let known = self
+                .act_on_standalone(now, |stream, _, out| stream.resume(now, position, connection, tag, out));
+            (known, StreamKey::Standalone(connection))
+        } else if let Some(stream) = self.finished.get_mut(&number) {
+            let known = stream.resume(now, position, connection, tag, &mut self.changes);
+            self.replay.book(now, stream);
             (known, StreamKey::Resumed(key, connection))
+        } else {
+            let known = self.with_exchange(now, key, |exchange, _, out| {
+                exchange.handle_resume(now, position, connection, tag, out)
+            });
+            (known.unwrap_or(false), StreamKey::Resumed(key, connection))
         };
-        if known { Ok(self.opened(now, key)) } else { Err(Refusal::UnknownEvent) }
+        if !known {
+            return Err(Refusal::UnknownEvent);
+        }
+        self.active = now;
+        Ok(key)
     }
 
     /// The reader of this connection has gone.
@@ -94,8 +96,9 @@ impl<T: Clone> Session<T> {
             StreamKey::Response(key) => self.disconnect(now, key, 0),
             StreamKey::Resumed(key, connection) => self.disconnect(now, key, connection),
             StreamKey::Standalone(connection) => {
-                let disconnect = |stream: &mut Stream<T>, out: &mut _| stream.disconnect(connection, out);
-                if self.standalone.is_some() && self.act_on_standalone(now, disconnect) {
+                let left = self.standalone.is_some()
+                    && self.act_on_standalone(now, |stream, _, out| stream.disconnect(connection, out));
+                if left {
                     self.standalone.take_if(|stream| stream.is_over());
                     self.active = self.active.max(now);
                     self.timer.arm(after(now, self.config.idle_timeout));
@@ -136,8 +139,7 @@ impl<T: Clone> Session<T> {
         if self.standalone.is_none() && self.config.replay.is_none() {
             return Ok(());
         }
-        let config = std::sync::Arc::clone(&self.config);
-        self.act_on_standalone(now, |stream, out| stream.push(now, event, &config, out))
+        self.act_on_standalone(now, |stream, config, out| stream.push(now, event, config, out))
             .map_err(|_| SendError::Full)
     }
 
@@ -145,9 +147,11 @@ impl<T: Clone> Session<T> {
     /// what is queued, its stream lives on. Returns whether it does; if not, the stream stays as it is. That is so
     /// without replay, for versions before 2025-11-25 (D-05), and in an ending, after which nobody could come back (S6).
     pub fn close_connection(&mut self, now: Instant, key: ExchangeKey, retry: Duration) -> bool {
-        let may = self.ending.is_none() && key != self.initialize;
-        let close = |exchange: &mut Exchange<T>, out: &mut _| exchange.close_connection(now, retry, out);
-        may && self.with_exchange(now, key, |exchange, _, out| close(exchange, out)).unwrap_or(false)
+        if self.ending.is_some() || key == self.initialize {
+            return false;
+        }
+        self.with_exchange(now, key, |exchange, _, out| exchange.close_connection(now, retry, out))
+            .unwrap_or(false)
     }
 
     /// What finds the waiters of the standalone stream.
@@ -163,7 +167,7 @@ impl<T: Clone> Session<T> {
             StreamKey::Response(key) => self.poll_reply_event(now, key, 0),
             StreamKey::Resumed(key, connection) => self.poll_reply_event(now, key, connection),
             StreamKey::Standalone(connection) => match self.standalone {
-                Some(_) => self.act_on_standalone(now, |stream, out| stream.poll_event(connection, out)),
+                Some(_) => self.act_on_standalone(now, |stream, _, out| stream.poll_event(connection, out)),
                 None => Next::End,
             },
         };
@@ -238,7 +242,7 @@ impl<T: Clone> Session<T> {
     fn act_on_standalone<R>(
         &mut self,
         now: Instant,
-        act: impl FnOnce(&mut Stream<T>, &mut Changes<T>) -> R,
+        act: impl FnOnce(&mut Stream<T>, &SessionConfig, &mut Changes<T>) -> R,
     ) -> R {
         let mut stream = match self.standalone.take() {
             Some(stream) => stream,
@@ -247,7 +251,7 @@ impl<T: Clone> Session<T> {
                 Stream::unread(now, self.name(number))
             }
         };
-        let result = act(&mut stream, &mut self.changes);
+        let result = act(&mut stream, &self.config, &mut self.changes);
         self.replay.book(now, &mut stream);
         if let Some(due) = stream.next_timeout(&self.config) {
             self.timer.arm(due);
@@ -260,10 +264,5 @@ impl<T: Clone> Session<T> {
     fn next_key(&mut self) -> u64 {
         self.next_key += 1;
         self.next_key - 1
-    }
-
-    fn opened(&mut self, now: Instant, key: StreamKey) -> StreamKey {
-        self.active = now;
-        key
     }
 }

@@ -143,6 +143,9 @@ impl Bench {
         if let Some(ReplayConfig { events, bytes, .. }) = session.config.replay {
             let kept = session.replay.kept();
             assert!(kept.0 <= events && kept.1 <= bytes, "D-36: {kept:?}");
+            let replies = session.exchanges.values().filter_map(Exchange::stream);
+            let streams = replies.chain(&session.standalone).chain(session.finished.values());
+            assert_eq!(kept.0, streams.map(Stream::kept).sum::<usize>(), "D-36: booked otherwise than kept");
             let away = session.finished.values().filter(|stream| stream.is_over() || stream.is_away());
             assert!(away.count() <= kept.0, "D-36: for ever");
         }

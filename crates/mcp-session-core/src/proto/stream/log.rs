@@ -122,6 +122,12 @@ impl Log {
         }
         false
     }
+
+    /// How many are kept, the end included.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.kept + usize::from(self.end_kept)
+    }
 }
 
 #[cfg(test)]
