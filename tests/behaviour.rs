@@ -1,43 +1,17 @@
-//! The behaviour suite and the laws of a runtime, on every runtime there is an adapter for.
+//! The laws of a runtime and the behaviour suite, on every runtime there is an adapter for and on one there is none for.
+//!
+//! A suite is the module of its runtime's name, its laws are the module `<name>_laws`: `cargo xtask test-all` counts
+//! them by these names.
 
-use std::sync::Arc;
-
-use mcp_session_core::Runtime;
-use mcp_session_testkit::{TestBed, behaviour_suite, runtime_contract};
-use mcp_session_tokio::TokioRuntime;
-
-/// Tokio, entered from a synchronous test.
-struct TokioBed(tokio::runtime::Runtime);
-
-impl TokioBed {
-    /// One thread, with tokio's clock paused: it jumps when nothing is left to do.
-    fn paused() -> Self {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        Self(builder.enable_all().start_paused(true).build().expect("a runtime"))
-    }
-
-    /// Several threads and the real clock: where races would show.
-    fn threads() -> Self {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        Self(builder.worker_threads(4).enable_all().build().expect("a runtime"))
-    }
-}
-
-impl TestBed for TokioBed {
-    fn name(&self) -> &str {
-        "tokio"
-    }
-
-    fn runtime(&self) -> Arc<dyn Runtime> {
-        Arc::new(TokioRuntime::from(self.0.handle().clone()))
-    }
-
-    fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.0.block_on(future)
-    }
-}
+use mcp_session_testkit::{behaviour_suite, runtime_contract};
+use mcp_session_tests::{PoolBed, SmolBed, TokioBed};
 
 runtime_contract!(tokio_paused_laws, TokioBed::paused());
 runtime_contract!(tokio_threads_laws, TokioBed::threads());
+runtime_contract!(smol_laws, SmolBed::new());
+runtime_contract!(custom_laws, PoolBed::new());
+
 behaviour_suite!(tokio_paused, TokioBed::paused());
 behaviour_suite!(tokio_threads, TokioBed::threads());
+behaviour_suite!(smol, SmolBed::new());
+behaviour_suite!(custom, PoolBed::new());

@@ -35,7 +35,7 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 #[tokio::test(flavor = "current_thread", start_paused = true)]
-async fn sessions_exchanges_and_phases_are_logged_without_secrets() {
+async fn e_20_f_07_sessions_exchanges_and_phases_are_logged_without_secrets() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
@@ -67,6 +67,9 @@ async fn sessions_exchanges_and_phases_are_logged_without_secrets() {
     post(Some(&id), r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
     post(Some(&id), r#"{"jsonrpc":"2.0","id":2,"method":"wait"}"#).await;
     post(Some(&id), "nonsense").await;
+    let cancel =
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":9,"reason":"enough"}}"#;
+    post(Some(&id), cancel).await;
     let _ = endpoint.shutdown(ShutdownPolicy::default()).await;
 
     let log = String::from_utf8(log.0.lock().expect("no test panics in here").clone()).expect("UTF-8");
@@ -77,6 +80,8 @@ async fn sessions_exchanges_and_phases_are_logged_without_secrets() {
         "request=2 method=\"wait\" outcome=\"result\" elapsed=1s",
         "inside the handler",
         "request rejected status=400",
+        "client cancelled a request",
+        "reason=\"enough\"",
         "shutdown phase=draining sessions=1",
         "shutdown phase=closed sessions=0",
         "session terminated",

@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// Address and port; port 0 picks a free one. The first line on stdout is the URL
     #[arg(long, default_value = "127.0.0.1:8000", value_parser = address)]
     pub(crate) bind: SocketAddr,
-    /// What to run on
+    /// What to run on. There is also async-std, in a build with `--features async-std`
     #[arg(long, value_enum, default_value_t = Executor::Tokio)]
     pub(crate) runtime: Executor,
     /// How the report, the last thing on stdout, is written
@@ -51,6 +51,8 @@ pub(crate) struct Args {
 pub(crate) enum Executor {
     Tokio,
     Smol,
+    #[cfg(feature = "async-std")]
+    AsyncStd,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -136,6 +138,11 @@ mod tests {
         let config = parse("--allow-origin", "https://app.example.com").unwrap().config();
         assert!(config.allowed_origins.allows("https://app.example.com"));
         assert_eq!(parse("--allow-origin", "app.example.com").unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn b_08_it_listens_on_loopback_unless_told() {
+        assert!(Args::parse_from(["everything"]).bind.ip().is_loopback());
     }
 
     #[test]

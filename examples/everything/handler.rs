@@ -47,6 +47,7 @@ impl Everything {
             "slow" => self.tools.slow(cx, arguments).await?,
             "hang" => self.tools.hang().await,
             "active" => self.tools.active(),
+            "announce" => tools::announce(cx).await?,
             _ => return self.fixtures.call(cx, &name, &*self.runtime).await,
         };
         Ok(json!({ "content": [{ "type": "text", "text": text }] }))

@@ -1,11 +1,19 @@
 //! The server on each runtime: the endpoint at `/mcp`, and two probes.
 
-use std::{io, net::SocketAddr, sync::Arc};
+#[cfg(feature = "async-std")]
+mod async_std;
+mod smol;
+mod tokio;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
 
 use axum::{Router, http::StatusCode, routing::get};
 use mcp_session_core::{Endpoint, Runtime, Serve, ShutdownReport};
-use mcp_session_smol::SmolRuntime;
-use mcp_session_tokio::{McpService, TokioRuntime};
+use mcp_session_tokio::McpService;
 
 use crate::{
     args::{Args, Executor},
@@ -15,41 +23,17 @@ use crate::{
 
 /// Serves until SIGTERM or Ctrl-C, and tells what the shutdown found.
 pub(crate) fn run(args: &Args) -> io::Result<ShutdownReport> {
+    let listener = TcpListener::bind(args.bind).map_err(|error| {
+        let why = format!("cannot listen on {}: {error}; choose another with --bind", args.bind);
+        io::Error::new(error.kind(), why)
+    })?;
+    listener.set_nonblocking(true)?;
     match args.runtime {
-        Executor::Tokio => tokio::runtime::Runtime::new()?.block_on(on_tokio(args)),
-        Executor::Smol => on_smol(args),
+        Executor::Tokio => tokio::run(listener, args),
+        Executor::Smol => smol::run(listener, args),
+        #[cfg(feature = "async-std")]
+        Executor::AsyncStd => async_std::run(listener, args),
     }
-}
-
-async fn on_tokio(args: &Args) -> io::Result<ShutdownReport> {
-    let endpoint = endpoint(TokioRuntime::current(), args);
-    let listener = tokio::net::TcpListener::bind(args.bind).await.map_err(|error| unusable(args, &error))?;
-    let address = listener.local_addr()?;
-    let server = mcp_session_tokio::serve_app(listener, endpoint.clone(), routes(endpoint));
-    ended(server.with_shutdown(mcp_session_tokio::terminate_signal), address, args).await
-}
-
-/// On as many threads as there are cores: smol's global executor has one.
-fn on_smol(args: &Args) -> io::Result<ShutdownReport> {
-    let executor = Arc::new(smol::Executor::new());
-    let endpoint = endpoint(SmolRuntime::from(Arc::clone(&executor)), args);
-    let serving = async {
-        let listener =
-            smol::net::TcpListener::bind(args.bind).await.map_err(|error| unusable(args, &error))?;
-        let address = listener.local_addr()?;
-        let server = mcp_session_smol::serve_app(listener, endpoint.clone(), routes(endpoint));
-        ended(server.with_shutdown(mcp_session_smol::terminate_signal), address, args).await
-    };
-    let threads = std::thread::available_parallelism()?.get();
-    let (end, ending) = smol::channel::bounded::<()>(1);
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|| smol::block_on(executor.run(ending.recv())));
-        }
-        let report = smol::block_on(executor.run(serving));
-        drop(end);
-        report
-    })
 }
 
 fn endpoint(runtime: impl Runtime, args: &Args) -> Endpoint {
@@ -57,25 +41,23 @@ fn endpoint(runtime: impl Runtime, args: &Args) -> Endpoint {
     Endpoint::with_config(Arc::clone(&runtime), Everything::new(runtime), args.config())
 }
 
-/// A service for tower, which is on no particular runtime.
+/// A tower service: it is on no particular runtime.
 fn routes(endpoint: Endpoint) -> Router {
     let probed = endpoint.clone();
     Router::new()
         .route_service("/mcp", McpService::new(endpoint))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(|| async { HEALTHY }))
         .route("/readyz", get(move || async move { ready(&probed) }))
 }
 
-async fn ended(server: Serve, address: SocketAddr, args: &Args) -> io::Result<ShutdownReport> {
+/// Says where, and serves.
+async fn serve(server: Serve, address: SocketAddr, args: &Args) -> io::Result<ShutdownReport> {
     let server = server.with_policy(args.policy());
     say(&format!("http://{address}/mcp")); // the last thing before serving: whoever reads it may use it, or send a signal
     server.await
 }
 
-fn unusable(args: &Args, error: &io::Error) -> io::Error {
-    let why = format!("cannot listen on {}: {error}; choose another with --bind", args.bind);
-    io::Error::new(error.kind(), why)
-}
+const HEALTHY: &str = "ok\n";
 
 /// What a load balancer goes by: 503 from the first moment of the shutdown.
 fn ready(endpoint: &Endpoint) -> (StatusCode, &'static str) {

@@ -1,5 +1,5 @@
 //! The tools for trying out the session layer: one that answers at once, one that takes its time, one that never
-//! ends, and one that counts the last two.
+//! ends, one that counts the last two, and one that uses the GET stream.
 
 use std::{
     future::{pending, poll_fn},
@@ -49,7 +49,7 @@ impl Default for Slow {
 struct Running<'a>(&'a AtomicUsize);
 
 /// What `tools/list` says about them.
-pub(crate) fn definitions() -> [Value; 4] {
+pub(crate) fn definitions() -> [Value; 5] {
     let tool = |name: &str, description: &str, properties: Value, required: &[&str]| {
         let schema = json!({ "type": "object", "properties": properties, "required": required });
         json!({ "name": name, "description": description, "inputSchema": schema })
@@ -70,12 +70,19 @@ pub(crate) fn definitions() -> [Value; 4] {
         ),
         tool("hang", "Never answers, and ignores cancellation", json!({}), &[]),
         tool("active", "Tells how many calls of slow and hang are running", json!({}), &[]),
+        tool("announce", "Sends notifications/tools/list_changed on the GET stream", json!({}), &[]),
     ]
 }
 
 /// Says what it hears.
 pub(crate) fn echo(arguments: Arguments) -> Result<String, RpcError> {
     read(arguments).map(|Echo { message }| message)
+}
+
+/// Sends what belongs to no request. Nothing has changed in fact.
+pub(crate) async fn announce(cx: &RequestContext) -> Result<String, RpcError> {
+    cx.session().notify("notifications/tools/list_changed", None::<&()>).await?;
+    Ok("announced".to_owned())
 }
 
 impl Tools {

@@ -1,3 +1,8 @@
-//! The suite on every runtime, and wire tests over loopback sockets.
+//! The suites on every runtime, and what is tested of one stack or one program only.
+#![allow(clippy::missing_panics_doc, reason = "a helper that panics fails its test")]
 
-pub mod wire;
+mod beds;
+mod process;
+
+pub use beds::{PoolBed, SmolBed, TokioBed};
+pub use process::Process;

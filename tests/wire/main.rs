@@ -1,10 +1,11 @@
-//! The tokio adapter over real loopback sockets, in real time: a test waits for a state, never for a duration.
+//! Every runtime over real loopback sockets, in real time: a test waits for a state, never for a duration.
 
-mod bounds;
-mod drain;
-mod ends;
 mod process;
-mod resume;
 mod services;
-mod signal;
-mod stall;
+
+use mcp_session_testkit::wire_suite;
+use mcp_session_tests::{PoolBed, SmolBed, TokioBed};
+
+wire_suite!(tokio, TokioBed::threads());
+wire_suite!(smol, SmolBed::new());
+wire_suite!(custom, PoolBed::new());

@@ -1,12 +1,37 @@
-//! `everything` as a process of its own, and real signals.
+//! `everything` as a process of its own, on every runtime it has, and real signals.
 
 use futures::future::join_all;
-use http_body_util::BodyExt;
-use mcp_session_tests::wire::{Client, Connection, End, Http2, Process, call, initialize, within};
+use mcp_session_testkit::wire::{Client, Connection, End, call, initialize, within};
+use mcp_session_tests::Process;
 use serde_json::{Value, json};
 
-const SESSIONS: usize = 200;
-const SLOW: u64 = 50;
+/// One `#[test]` for each scenario, on each runtime, as `--runtime` names it.
+macro_rules! process_suite {
+    ($($module:ident: $runtime:literal),+ $(,)?) => {$(
+        mod $module {
+            process_suite! { @scenarios $runtime;
+                sigterm_with_time_enough_loses_nothing,
+                sigterm_with_too_little_time_answers_every_call_with_one_error,
+                further_signals_escalate_and_the_probe_says_no,
+                an_answer_that_nobody_reads_is_cut_and_the_exit_code_is_1,
+                an_address_that_is_taken_is_refused_with_a_reason,
+            }
+        }
+    )+};
+    (@scenarios $runtime:literal; $($scenario:ident),+ $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $scenario() {
+            super::$scenario($runtime).await;
+        }
+    )+};
+}
+
+process_suite!(on_smol: "smol", on_tokio: "tokio");
+#[cfg(feature = "async-std")]
+process_suite!(on_async_std: "async-std");
+
+const SESSIONS: usize = 1000;
+const SLOW: u64 = 200;
 const HANG: u64 = 10;
 
 /// More steps than anybody waits for.
@@ -69,9 +94,8 @@ async fn all_end(streams: Vec<Connection>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sigterm_with_time_enough_loses_nothing() {
-    let server = Process::start(&["--grace", "60s"]).await;
+async fn sigterm_with_time_enough_loses_nothing(runtime: &str) {
+    let server = Process::start(runtime, &["--grace", "60s"]).await;
     let (clients, streams) = sessions(&server).await;
     let mut calls = Vec::new();
     for (id, client) in (1..=SLOW).zip(&clients) {
@@ -99,10 +123,9 @@ async fn sigterm_with_time_enough_loses_nothing() {
     assert_eq!(report["exchanges"]["answered"], report["exchanges"]["total"], "{report}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sigterm_with_too_little_time_answers_every_call_with_one_error() {
+async fn sigterm_with_too_little_time_answers_every_call_with_one_error(runtime: &str) {
     // That the process ends within the limit of this test shows that nobody waits for the hanging calls.
-    let server = Process::start(&["--grace", "200ms", "--cancel", "200ms", "--finish", "60s"]).await;
+    let server = Process::start(runtime, &["--grace", "200ms", "--cancel", "200ms", "--finish", "60s"]).await;
     let (clients, streams) = sessions(&server).await;
     let mut calls = Vec::new();
     for (id, client) in (1..=SLOW + HANG).zip(&clients) {
@@ -128,9 +151,8 @@ async fn sigterm_with_too_little_time_answers_every_call_with_one_error() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn further_signals_escalate_and_the_probe_says_no() {
-    let server = Process::start(&["--grace", "60s", "--cancel", "60s", "--finish", "60s"]).await;
+async fn further_signals_escalate_and_the_probe_says_no(runtime: &str) {
+    let server = Process::start(runtime, &["--grace", "60s", "--cancel", "60s", "--finish", "60s"]).await;
     let client = Client::open(server.addr).await;
     let probe = "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     assert_eq!(client.send(probe).await.reply().await.head.status, 200);
@@ -154,32 +176,39 @@ async fn further_signals_escalate_and_the_probe_says_no() {
     assert_eq!((status.code(), &report["exchanges"]["synthesized"]), (Some(0), &json!(1)), "{report}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_nobody_reads_is_cut_and_the_exit_code_is_1() {
-    let server = Process::start(&["--grace", "60s", "--cancel", "60s", "--finish", "200ms"]).await;
+async fn an_answer_that_nobody_reads_is_cut_and_the_exit_code_is_1(runtime: &str) {
+    let server = Process::start(runtime, &["--grace", "60s", "--cancel", "60s", "--finish", "200ms"]).await;
     let client = Client::open(server.addr).await;
-    let mut http = Http2::with_window(&client, 0).await;
-    let unread = http.send("GET").await;
+    // More than the buffers on the way to it hold, and less than a body may have.
+    let arguments = json!({ "message": "x".repeat(3 << 20) });
+    let echo = call(1, "tools/call", json!({ "name": "echo", "arguments": arguments }));
+    let mut unread = client.stall(&client.request(&echo)).await;
     server.signal("TERM").await;
     let (status, report) = server.exited().await;
-    assert_eq!((status.code(), &report["streams"]["cut"]), (Some(1), &json!(1)), "{report}");
-    assert!(unread.into_body().collect().await.is_err(), "not as if it were complete");
+    assert_eq!((status.code(), &report["connections_cut"]), (Some(1), &json!(1)), "{report}");
+    let (_, end) = unread.rest().await;
+    assert!(matches!(end, End::Closed | End::Reset), "{end:?} of an answer that is not complete");
+}
+
+async fn an_address_that_is_taken_is_refused_with_a_reason(runtime: &str) {
+    let taken = Process::start(runtime, &[]).await;
+    let address = taken.addr.to_string();
+    let (status, said) = Process::refused(&["--runtime", runtime, "--bind", &address]).await;
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains(&address), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_served_is_refused_with_a_reason() {
-    let taken = Process::start(&[]).await;
-    let address = taken.addr.to_string();
-    for (args, code, says) in [
-        (["--bind", &address], 1, address.as_str()),
-        (["--bind", "nowhere"], 2, "such as 127.0.0.1:8000"),
-        (["--grace", "15"], 2, "such as 15s"),
-        (["--report", "xml"], 2, "json"),
-        (["--runtime", "none"], 2, "tokio"),
-        (["--allow-origin", "example.com"], 2, "https://"),
+async fn arguments_that_mean_nothing_are_refused_with_a_reason() {
+    for (args, says) in [
+        (["--bind", "nowhere"], "such as 127.0.0.1:8000"),
+        (["--grace", "15"], "such as 15s"),
+        (["--report", "xml"], "json"),
+        (["--runtime", "none"], "tokio"),
+        (["--allow-origin", "example.com"], "https://"),
     ] {
         let (status, said) = Process::refused(&args).await;
-        assert_eq!(status.code(), Some(code), "{args:?}: {said}");
+        assert_eq!(status.code(), Some(2), "{args:?}: {said}");
         assert!(said.contains(says), "{args:?}: {said}");
     }
 }

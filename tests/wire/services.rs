@@ -2,12 +2,18 @@
 
 use std::{convert::Infallible, net::SocketAddr};
 
-use axum::routing::get;
+use axum::{
+    extract::Request,
+    http::{StatusCode, header::AUTHORIZATION},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use http_body_util::BodyExt;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use mcp_session_core::{Endpoint, RequestContext, Router, ShutdownPolicy};
-use mcp_session_tests::wire::{Client, End, Http2, call, within};
+use mcp_session_core::{Endpoint, Principal, RequestContext, Router, ShutdownPolicy};
+use mcp_session_testkit::wire::{Client, End, Http2, call, initialize, initialized, within};
 use mcp_session_tokio::{McpService, TokioRuntime, serve_app};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -85,7 +91,7 @@ async fn mcp_service_serves_nested_in_axum() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn s7_serve_ends_the_streams_of_an_axum_app() {
+async fn s_7_serve_ends_the_streams_of_an_axum_app() {
     let (endpoint, (listener, addr)) = (endpoint(), listener().await);
     let app = axum::Router::new()
         .nest_service("/mcp", McpService::new(endpoint.clone()))
@@ -103,4 +109,53 @@ async fn s7_serve_ends_the_streams_of_an_axum_app() {
     assert_eq!(second.rest().await.1, End::LastChunk);
     let report = within("the end of the server", server).await.expect("no panic").expect("a report");
     assert!(report.is_clean() && report.streams.ended == 2, "{report}");
+}
+
+/// A layer as a deployer writes it: the credential is verified, and the name that it proves left behind.
+async fn authenticated(mut request: Request, next: Next) -> Response {
+    let credential = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    match credential.and_then(|value| value.strip_prefix("Bearer of-")).map(Principal::new) {
+        Some(principal) => request.extensions_mut().insert(principal),
+        None => return StatusCode::UNAUTHORIZED.into_response(),
+    };
+    next.run(request).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e_06_e_07_a_principal_from_an_axum_layer_owns_its_session() {
+    let router = Router::new("wire", "0.0.0").request("whoami", |cx: RequestContext| async move {
+        Ok(json!({ "principal": cx.principal().map(Principal::as_str) }))
+    });
+    let endpoint = Endpoint::new(TokioRuntime::current(), router);
+    let (listener, addr) = listener().await;
+    let app = axum::Router::new().route_service("/mcp", McpService::new(endpoint.clone()));
+    let app = app.layer(middleware::from_fn(authenticated));
+    let server = tokio::spawn(serve_app(listener, endpoint.clone(), app).into_future());
+
+    let mut client = Client { addr, session: String::new() };
+    let send = |client: Client, method: &'static str, name: &'static str, message: Value| async move {
+        let body = message.to_string();
+        let token =
+            if name.is_empty() { String::new() } else { format!("authorization: Bearer of-{name}\r\n") };
+        let head = client.head_with(method, &format!("{token}content-length: {}\r\n", body.len()));
+        client.send(&(head + &body)).await.reply().await
+    };
+    let opened = send(client.clone(), "POST", "alice", initialize()).await;
+    client.session = opened.head.get("mcp-session-id").expect("a session id").to_owned();
+    assert_eq!(send(client.clone(), "POST", "alice", initialized()).await.head.status, 202);
+    let whoami = call(1, "whoami", json!({}));
+    let own = send(client.clone(), "POST", "alice", whoami.clone()).await;
+    assert_eq!(own.json()["result"], json!({ "principal": "alice" }));
+
+    let unknown = Client { addr, session: "0".repeat(32) };
+    for method in ["POST", "GET", "DELETE"] {
+        let foreign = send(client.clone(), method, "bob", whoami.clone()).await;
+        let never_issued = send(unknown.clone(), method, "bob", whoami.clone()).await;
+        assert_eq!((foreign.head.status, never_issued.head.status), (404, 404), "{method}");
+        assert_eq!(foreign.body, never_issued.body, "{method}");
+        assert_eq!(send(client.clone(), method, "", whoami.clone()).await.head.status, 401, "{method}");
+    }
+    assert_eq!(send(client.clone(), "DELETE", "alice", json!({})).await.head.status, 204);
+    endpoint.shutdown(ShutdownPolicy::default());
+    within("the end of the server", server).await.expect("no panic").expect("a report");
 }

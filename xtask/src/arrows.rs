@@ -5,7 +5,7 @@ mod dependencies;
 mod imports;
 mod layout;
 mod proto;
-mod source;
+mod trees;
 
 use std::fmt;
 
@@ -40,6 +40,7 @@ impl fmt::Display for Violation {
 pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     let mut violations = Vec::new();
     violations.extend(dependencies::check(workspace)?);
+    violations.extend(trees::check(workspace)?);
     violations.extend(proto::check(workspace)?);
     violations.extend(adapters::check(workspace)?);
     violations.extend(layout::check(workspace)?);

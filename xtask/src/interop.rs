@@ -1,35 +1,58 @@
-//! `cargo xtask interop`: the real Python clients against our examples.
+//! `cargo xtask interop`: the real Python and TypeScript clients against our examples.
 
-mod environment;
+mod python;
 mod table;
+mod typescript;
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use self::environment::Environment;
-use self::table::{Column, Table};
-use crate::process;
+use self::table::{Meeting, Table};
+use crate::runtimes::{self, EVERYTHING};
 use crate::server::Server;
 use crate::test_all::Outcome;
-use crate::workspace::{EXAMPLES, Profile, Workspace};
+use crate::unavailable::Unavailable;
+use crate::workspace::{Profile, Workspace};
+use crate::{examples, parallel, process};
 
-/// The examples that are driven. Both promise the tools `echo` and `slow`.
-const SERVERS: [&str; 2] = ["everything", "axum_router"];
+/// The example that is driven besides `everything`: a mounted service. It has the tools `echo` and `slow` as well.
+const MOUNTED: &str = "axum_router";
 
-/// The client ends by itself after 60 s; this is for one that cannot.
+/// A client ends by itself after 60 s; this is for one that cannot.
 const CLIENT_LIMIT: Duration = Duration::from_secs(90);
-
-const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// The runtime to serve on, as `everything --help` lists them, or `all`
+    #[arg(long, default_value = runtimes::ALL)]
+    runtime: String,
     /// Build and drive the examples in release mode
     #[arg(long)]
     release: bool,
+}
+
+/// A release of an SDK, and the command that drives a server with it.
+#[derive(Debug)]
+struct Client {
+    package: &'static str,
+    version: String,
+    /// The command without the URL.
+    words: Vec<OsString>,
+    /// Where to run it, if that matters.
+    directory: Option<PathBuf>,
+}
+
+/// What is driven: an example, with flags.
+#[derive(Debug)]
+struct Target {
+    name: String,
+    executable: PathBuf,
+    flags: Vec<String>,
 }
 
 /// Runs the task on its own; `true` when every step of every client was well.
@@ -37,69 +60,104 @@ pub(crate) struct Args {
 /// What is a skipped step in `test-all` is an error here: who asks for interop must hear that there is none.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     let profile = if args.release { Profile::Release } else { Profile::Dev };
-    match environment::prepare(workspace)? {
-        Ok(environments) => drive(workspace, profile, &environments),
-        Err(unavailable) => anyhow::bail!("{unavailable}"),
-    }
+    let mut clients = python::clients(workspace)??;
+    clients.extend(typescript::clients(workspace)??);
+    drive(workspace, profile, &args.runtime, &clients)
 }
 
-/// Runs the task as a step of `test-all`, on the executables that its `examples` step has built.
+/// Runs the task as a step of `test-all`, on the executables that its `examples` step has built, with the
+/// clients that this machine can run.
 pub(crate) fn as_step(workspace: &Workspace) -> Result<Outcome> {
-    match environment::prepare(workspace)? {
-        Ok(environments) => Ok(Outcome::from_success(drive(workspace, Profile::Release, &environments)?)),
-        Err(unavailable) => Ok(Outcome::skipped(unavailable.to_string())),
-    }
-}
-
-fn drive(workspace: &Workspace, profile: Profile, environments: &[Environment]) -> Result<bool> {
-    let known = workspace.examples()?;
-    for name in SERVERS {
-        ensure!(known.iter().any(|target| target.name == name), "{EXAMPLES} has no example {name}");
-    }
-    // All examples, as in the step `examples`: another selection could mean other features.
-    let mut build = process::cargo(["build", "--package", EXAMPLES, "--examples"]);
-    build.args(profile.flags()).current_dir(workspace.root());
-    ensure!(process::stream(&mut build, BUILD_LIMIT, |_| {})?.success(), "the examples do not build");
-
-    let script = workspace.root().join("xtask/src/interop/client.py");
-    let mut table = Table::default();
-    for name in SERVERS {
-        for environment in environments {
-            println!("{name} <- mcp {}", environment.version);
-            let executable = workspace.example_executable(name, profile);
-            let mut column = Column::default();
-            if let Err(error) = meet(&executable, environment, &script, &mut column) {
-                column.add("run", Err(&format!("{error:#}")));
-            }
-            table.add(name, environment.version, column);
+    let (mut clients, mut missing) = (Vec::new(), Vec::new());
+    let languages =
+        [("Python", python::clients(workspace)?), ("TypeScript", typescript::clients(workspace)?)];
+    for (language, prepared) in languages {
+        match prepared {
+            Ok(found) => clients.extend(found),
+            Err(Unavailable(why)) => missing.push(format!("no {language} clients: {why}")),
         }
     }
-    println!("\n{table}");
+    let missing = missing.join("; ");
+    if clients.is_empty() {
+        return Ok(Outcome::skipped(missing));
+    }
+    let success = drive(workspace, Profile::Release, runtimes::ALL, &clients)?;
+    Ok(Outcome::from_success(success).with_note(missing))
+}
+
+fn drive(workspace: &Workspace, profile: Profile, runtime: &str, clients: &[Client]) -> Result<bool> {
+    examples::build(workspace, profile)?;
+    let targets = targets(workspace, profile, runtime)?;
+    let pairs: Vec<(&Target, &Client)> =
+        targets.iter().flat_map(|target| clients.iter().map(move |client| (target, client))).collect();
+    let mut table = Table::default();
+    let meetings = parallel::map(&pairs, |(target, client)| {
+        let mut meeting = Meeting::default();
+        if let Err(error) = meet(target, client, &mut meeting) {
+            meeting.add("run", Err(format!("{error:#}")));
+        }
+        println!("{} <- {} {}\n{meeting}", target.name, client.package, client.version);
+        meeting
+    });
+    for ((target, client), meeting) in pairs.iter().zip(meetings) {
+        table.add(&target.name, &client.label(), meeting);
+    }
+    println!("{table}");
     Ok(table.is_ok())
 }
 
+/// `everything` on each of the runtimes, and the other example once.
+fn targets(workspace: &Workspace, profile: Profile, runtime: &str) -> Result<Vec<Target>> {
+    let known = workspace.examples()?;
+    ensure!(known.iter().any(|target| target.name == MOUNTED), "there is no example {MOUNTED}");
+    let mut targets = Vec::new();
+    for runtime in runtimes::select(workspace, profile, runtime)? {
+        targets.push(Target {
+            executable: workspace.example_executable(EVERYTHING, profile),
+            flags: runtimes::flags(&runtime).map(str::to_owned).to_vec(),
+            name: runtime,
+        });
+    }
+    let executable = workspace.example_executable(MOUNTED, profile);
+    targets.push(Target { name: MOUNTED.to_owned(), executable, flags: Vec::new() });
+    Ok(targets)
+}
+
+impl Client {
+    /// A heading: the last part of the package's name, and the version.
+    fn label(&self) -> String {
+        format!("{} {}", self.package.rsplit('/').next().unwrap_or_default(), self.version)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]);
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        command
+    }
+}
+
 /// One client meets one server, which is fresh and has to end well on SIGTERM afterwards.
-fn meet(executable: &Path, environment: &Environment, script: &Path, column: &mut Column) -> Result<()> {
-    let server = Server::start(executable)?;
-    let mut command = Command::new(environment.python());
-    let output = process::capture(command.arg("-u").arg(script).arg(server.url()), CLIENT_LIMIT)?;
+fn meet(target: &Target, client: &Client, meeting: &mut Meeting) -> Result<()> {
+    let flags: Vec<&str> = target.flags.iter().map(String::as_str).collect();
+    let server = Server::start(&target.executable, &flags)?;
+    let output = process::capture(client.command().arg(server.url()), CLIENT_LIMIT)?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     let report = stdout.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
     let stderr = String::from_utf8_lossy(&output.stderr);
     let report =
         report.with_context(|| format!("the client gave no report ({}):\n{stderr}", output.status))?;
-    column.add_report(&report)?;
-    if !column.is_ok() {
-        println!("the client's stderr:\n{stderr}\nthe server's output:{}", server.last_words());
+    meeting.add_report(&report)?;
+    if !meeting.is_ok() {
+        meeting.log =
+            format!("the client's stderr:\n{stderr}\nthe server's output:{}\n", server.last_words());
     }
-    ensure!(
-        output.status.success() == column.is_ok(),
-        "the client's report is contradicted by {}",
-        output.status
-    );
-    match server.stop() {
-        Ok(()) => column.add("SIGTERM", Ok("exit code 0")),
-        Err(error) => column.add("SIGTERM", Err(&format!("{error:#}"))),
+    if output.status.success() != meeting.is_ok() {
+        bail!("the client's report is contradicted by {}", output.status);
     }
+    let stopped = server.stop().map(|()| "exit code 0".to_owned());
+    meeting.add("SIGTERM", stopped.map_err(|error| format!("{error:#}")));
     Ok(())
 }

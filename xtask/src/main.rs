@@ -1,10 +1,18 @@
 //! `cargo xtask`: the project's chores, one file per task.
 
 mod arrows;
+mod conformance;
+mod coverage;
+mod examples;
 mod interop;
+mod node;
+mod parallel;
 mod process;
+mod runtimes;
 mod server;
+mod source;
 mod test_all;
+mod unavailable;
 mod workspace;
 
 use std::process::ExitCode;
@@ -26,8 +34,12 @@ enum Task {
     Arrows,
     /// Runs every check there is and ends with a table and a count
     TestAll(test_all::Args),
-    /// Drives the examples with the real Python clients, one virtual environment per SDK line
+    /// Drives the examples with the real Python and TypeScript clients, two lines of each
     Interop(interop::Args),
+    /// Says which test shows which requirement of the specification, and what has none
+    Coverage(coverage::Args),
+    /// Runs the official conformance suite against `everything`, strictly, for each legacy revision
+    Conformance(conformance::Args),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +48,8 @@ fn main() -> ExitCode {
         Task::Arrows => arrows::run(&workspace),
         Task::TestAll(args) => test_all::run(&workspace, &args),
         Task::Interop(args) => interop::run(&workspace, &args),
+        Task::Coverage(args) => coverage::run(&workspace, &args),
+        Task::Conformance(args) => conformance::run(&workspace, &args),
     });
     match ended_well {
         Ok(true) => ExitCode::SUCCESS,

@@ -33,9 +33,9 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts `executable` on a free port of the loopback interface and waits until it prints its URL.
-    pub(crate) fn start(executable: &Path) -> Result<Server> {
+    pub(crate) fn start(executable: &Path, args: &[&str]) -> Result<Server> {
         let mut command = Command::new(executable);
-        command.args(["--bind", "127.0.0.1:0"]);
+        command.args(["--bind", "127.0.0.1:0"]).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().with_context(|| format!("cannot start {}", executable.display()))?;
         let mut child = Reaped(child);

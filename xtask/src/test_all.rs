@@ -4,6 +4,7 @@ mod cargo_steps;
 mod examples;
 mod packages;
 mod report;
+mod scenarios;
 mod steps;
 
 use std::time::Instant;
@@ -60,6 +61,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
         };
         report.add(step.name, outcome, start.elapsed());
     }
+    report.scenarios = tests.scenarios().rows(&workspace.runtimes());
     println!("\n{report}");
     Ok(!report.failed())
 }
@@ -69,5 +71,6 @@ fn perform(action: &Action, workspace: &Workspace, tests: &mut packages::Tests) 
         Action::Plain(check) => check(workspace),
         Action::Build => tests.build(workspace),
         Action::Test(package) => tests.run(workspace, package),
+        Action::Compare => Ok(tests.compare(workspace)),
     }
 }

@@ -14,6 +14,7 @@ pub(crate) const TESTKIT: &str = "mcp-session-testkit";
 /// The name of the package whose `[[example]]` targets are the examples.
 pub(crate) const EXAMPLES: &str = "mcp-session-examples";
 
+const PREFIX: &str = "mcp-session-";
 const BENCH: &str = "mcp-session-bench";
 
 /// The workspace that this xtask was built from.
@@ -55,16 +56,22 @@ impl Workspace {
         self.packages().into_iter().filter(|package| package.publish.is_none()).collect()
     }
 
-    /// The crates that put core on a runtime: `crates/mcp-session-*` but core, testkit and bench.
+    /// The crates that put core on a runtime: `crates/mcp-session-*` but core, hyper, testkit and bench.
     pub(crate) fn adapters(&self) -> Vec<&Package> {
         let crates = self.root().join("crates");
         let mut packages = self.packages();
         packages.retain(|package| {
             package.manifest_path.as_std_path().starts_with(&crates)
-                && package.name.starts_with("mcp-session-")
-                && ![CORE, TESTKIT, BENCH].contains(&package.name.as_str())
+                && package.name.starts_with(PREFIX)
+                && ![CORE, HYPER, TESTKIT, BENCH].contains(&package.name.as_str())
         });
         packages
+    }
+
+    /// The runtimes there is an adapter for, as their crates are named: `mcp-session-async-std` is for `async-std`.
+    pub(crate) fn runtimes(&self) -> Vec<&str> {
+        let names = self.adapters().into_iter().map(|adapter| adapter.name.as_str());
+        names.map(|name| name.trim_start_matches(PREFIX)).collect()
     }
 
     /// The `[[example]]` targets of the examples package, in the order of their names.

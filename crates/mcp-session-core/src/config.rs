@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{AllowedHosts, AllowedOrigins, Authenticate, SessionConfig};
+use crate::{AllowedHosts, AllowedOrigins, Authenticate, Cors, SessionConfig};
 
 /// The limits of an endpoint.
 ///
@@ -24,8 +24,14 @@ pub struct Config {
     pub session: SessionConfig,
     /// Sessions alive at a time; the next `initialize` gets 503 (E-15). 100,000: some tens of megabytes when idle.
     pub max_sessions: usize,
+    /// Those of them that one [`Principal`](crate::Principal) may have; its next `initialize` gets 503 (E-15). 10,000, a
+    /// tenth: no single caller can take every place, and a gateway that speaks for many users under one name fits.
+    pub max_sessions_per_principal: usize,
     /// Bytes of a POST body; more get 413. 4 MiB: what the Python, Go and Rust SDKs take.
     pub body_limit: usize,
+    /// Messages in one batch; more get 400, and nothing of it is dispatched. Only sessions of revision 2025-03-26
+    /// have batches. 100: they run all at once, and no known client sends more than a handful.
+    pub batch_limit: usize,
     /// How long a POST body may take to arrive; then 408. 30 seconds: 4 MiB over a bad phone line.
     pub body_timeout: Duration,
     /// What `Retry-After` says beside 503, in whole seconds. 1 second: the next instance is usually there already.
@@ -39,6 +45,9 @@ pub struct Config {
     /// Which `Origin` values are served; requests without one are no browser's and pass (B-05, B-06). Loopback
     /// origins by default.
     pub allowed_origins: AllowedOrigins,
+    /// Lets clients in web pages of these origins use the server (B-40). `None` by default: most clients are no pages,
+    /// and every page that may read answers is one more that may be attacked.
+    pub cors: Option<Cors>,
     /// Looks at the credential of every request (B-09, B-10). `None` by default: then a layer in front does it,
     /// or nobody.
     pub authenticate: Option<Arc<dyn Authenticate>>,
@@ -49,13 +58,16 @@ impl Default for Config {
         Self {
             session: SessionConfig::default(),
             max_sessions: 100_000,
+            max_sessions_per_principal: 10_000,
             body_limit: 4 * 1024 * 1024,
+            batch_limit: 100,
             body_timeout: Duration::from_secs(30),
             retry_after: Duration::from_secs(1),
             standalone_streams: true,
             client_delete: true,
             allowed_hosts: AllowedHosts::default(),
             allowed_origins: AllowedOrigins::default(),
+            cors: None,
             authenticate: None,
         }
     }
@@ -66,13 +78,16 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("session", &self.session)
             .field("max_sessions", &self.max_sessions)
+            .field("max_sessions_per_principal", &self.max_sessions_per_principal)
             .field("body_limit", &self.body_limit)
+            .field("batch_limit", &self.batch_limit)
             .field("body_timeout", &self.body_timeout)
             .field("retry_after", &self.retry_after)
             .field("standalone_streams", &self.standalone_streams)
             .field("client_delete", &self.client_delete)
             .field("allowed_hosts", &self.allowed_hosts)
             .field("allowed_origins", &self.allowed_origins)
+            .field("cors", &self.cors)
             .field("authenticate", &self.authenticate.is_some())
             .finish()
     }

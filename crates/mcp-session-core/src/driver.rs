@@ -43,6 +43,13 @@ impl Timers {
         new.is_some_and(|new| first.is_none_or(|first| new < first))
     }
 
+    /// Takes what is due.
+    fn take_due(&self, now: Instant) -> Vec<Weak<Inner>> {
+        let mut queue = lock(&self.queue);
+        let later = queue.entries.split_off(&(now, u64::MAX));
+        std::mem::replace(&mut queue.entries, later).into_values().collect()
+    }
+
     /// Tells the driver to look again.
     pub(crate) fn notify(&self) {
         self.changed.notify(usize::MAX);
@@ -60,26 +67,27 @@ impl Timers {
     }
 }
 
+/// Does what is due, should the driver be late. Returns whose deadlines these were.
+pub(crate) fn catch_up(hub: &Hub) -> Vec<Session> {
+    let due = hub.timers.take_due(hub.runtime.now());
+    let due: Vec<_> = due.iter().filter_map(Weak::upgrade).map(Session::from).collect();
+    due.iter().for_each(Session::fire);
+    due
+}
+
 /// Keeps the deadlines until the endpoint is gone.
 pub(crate) async fn drive(hub: Arc<Hub>) {
     loop {
-        let now = hub.runtime.now();
-        let (due, next, changed) = {
-            let mut queue = lock(&hub.timers.queue);
+        if !catch_up(&hub).is_empty() {
+            continue; // some may be due again
+        }
+        let (next, changed) = {
+            let queue = lock(&hub.timers.queue);
             if queue.closed {
                 return;
             }
-            let later = queue.entries.split_off(&(now, u64::MAX));
-            let due = std::mem::replace(&mut queue.entries, later);
-            let next = queue.entries.keys().next().map(|(at, _)| *at);
-            (due, next, hub.timers.changed.listen())
+            (queue.entries.keys().next().map(|(at, _)| *at), hub.timers.changed.listen())
         };
-        if !due.is_empty() {
-            for session in due.values().filter_map(Weak::upgrade) {
-                Session::from(session).fire();
-            }
-            continue; // some may be due again, or sooner than `next`
-        }
         match next {
             None => changed.await,
             Some(at) => match select(hub.runtime.sleep_until(at), changed).await {

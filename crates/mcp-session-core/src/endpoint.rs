@@ -1,6 +1,13 @@
 //! [`Endpoint`]: method, headers and body in, response out, along one order of checks.
 
-use std::{fmt, panic::AssertUnwindSafe, pin::pin, sync::Arc};
+mod batch;
+
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use futures::{FutureExt, future::select};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
@@ -9,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Config, EventStream, Handler, InitializeRequest, Json, Message, Notification, Outgoing, ReplyBody,
+    Config, Cors, EventStream, Handler, InitializeRequest, Json, Message, Notification, Outgoing, ReplyBody,
     RequestContext, RequestId, RpcError, Runtime, Session, SessionManager, Shutdown, ShutdownPhase,
     ShutdownPolicy, ShutdownReport, Stats,
     call::{Call, Head},
@@ -18,17 +25,12 @@ use crate::{
     hub::Hub,
     initialize,
     manager::Registry,
-    proto::{self, Input, Phase, Verdict},
+    proto::{self, Input, ParseError, Phase, Refusal, Verdict},
     security,
-    session::Signal,
+    session::{NotificationPlace, Signal},
     trace,
     wire::{self, SessionHeader},
 };
-
-const ALLOW: &str = "GET, POST, DELETE";
-const ALLOW_NO_GET: &str = "POST, DELETE";
-const ALLOW_NO_DELETE: &str = "GET, POST";
-const ALLOW_POST: &str = "POST";
 
 /// The front door of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
 ///
@@ -138,14 +140,21 @@ impl Endpoint {
     {
         let (parts, body) = request.into_parts();
         let version = parts.version;
+        let config = &self.registry.hub.config;
+        let cors = config.cors.as_ref();
+        let cors = cors.map(|cors| (cors, Cors::origin(&config.allowed_origins, &parts.headers)));
         let mut id = None;
         let mut response = match self.route(parts, body, &mut id).await {
             Ok(response) => response,
             Err(rejection) => {
                 trace::rejected(&rejection);
-                rejection.into_response(id.as_ref(), &self.registry.hub.config)
+                self.registry.hub.counters.requests_refused.fetch_add(1, Relaxed);
+                rejection.into_response(id.as_ref(), config)
             }
         };
+        if let Some((cors, origin)) = cors {
+            cors.mark(&config.allowed_origins, origin, response.headers_mut());
+        }
         // A client that is told so sends its next request on a new connection, to another instance. HTTP/2 has no such
         // header: there the connection is closed, with GOAWAY, once everything is over.
         if version < Version::HTTP_2 && self.registry.phase() != ShutdownPhase::Running {
@@ -175,15 +184,14 @@ impl Endpoint {
             _ => false,
         };
         if !offered {
-            return Err(Rejection::MethodNotAllowed(
-                match (config.standalone_streams, config.client_delete) {
-                    (true, true) => ALLOW,
-                    (false, true) => ALLOW_NO_GET,
-                    (true, false) => ALLOW_NO_DELETE,
-                    (false, false) => ALLOW_POST,
-                },
-            ));
+            return match &config.cors {
+                Some(cors) if Cors::is_preflight(&parts.method, &parts.headers) => {
+                    Ok(cors.preflight(allowed_methods(config)))
+                }
+                Some(_) | None => Err(Rejection::MethodNotAllowed(allowed_methods(config))),
+            };
         }
+        security::check_authorization(&parts.headers)?;
         if let Some(authenticate) = &config.authenticate {
             authenticate.authenticate(&mut parts)?;
         }
@@ -194,17 +202,19 @@ impl Endpoint {
                 wire::check_post_accept(&parts.headers)?;
                 wire::check_content_type(&parts.headers)?;
                 let body = wire::read_body(body, config, &*self.registry.hub.runtime).await?;
-                match Message::parse(&body)? {
-                    Message::Request(request) => {
+                match Message::parse(&body) {
+                    Ok(Message::Request(request)) => {
                         *id = Some(request.id.clone());
                         self.request(parts, request).await
                     }
-                    Message::Notification(notification) => self.notification(&parts, notification),
-                    Message::Response(response) => {
+                    Ok(Message::Notification(notification)) => self.notification(&parts, notification),
+                    Ok(Message::Response(response)) => {
                         let session = self.session(&parts)?;
                         session.with(|machine, now| machine.handle_response(now, response))?;
                         Ok(accepted())
                     }
+                    Err(ParseError::Batch) => self.batch(parts, &body).await,
+                    Err(error) => Err(error.into()),
                 }
             }
         }
@@ -220,7 +230,7 @@ impl Endpoint {
             Some(event) => session.with(|machine, now| machine.handle_resume(now, event, tag))?,
             None => session.with(|machine, now| machine.handle_get(now, tag))?, // D-35
         };
-        Ok(events(EventStream::new(session, key, signal)))
+        Ok(events(ReplyBody::events(EventStream::new(session, key, signal))))
     }
 
     fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
@@ -240,8 +250,7 @@ impl Endpoint {
         if request.method == "ping" {
             // Answered by the session itself, in every state, while other requests run (C-14).
             session.with(|machine, now| machine.handle_input(now, Input::Ping))?;
-            let result = Json::from(serde_json::json!({}));
-            return Ok(json(Outgoing::Result { id: &request.id, result: &result }.to_json()));
+            return Ok(json(pong(&request.id)));
         }
         let signal = Arc::new(Signal::default());
         let key = session
@@ -275,8 +284,15 @@ impl Endpoint {
             extensions: parts.extensions,
         };
         let signal = Arc::new(Signal::default());
-        let (session, key) =
-            self.registry.create(request.id.clone(), Arc::clone(&signal), version, capabilities)?;
+        let principal = initialize.principal().cloned();
+        let create = || {
+            let (id, signal, principal) = (request.id.clone(), Arc::clone(&signal), principal.clone());
+            self.registry.create(id, signal, version, capabilities, principal)
+        };
+        let (session, key) = match create() {
+            Err(Rejection::TooManySessions) if self.registry.reap().await => create()?,
+            created => created?,
+        };
         let hub = &self.registry.hub;
         let answer = Arc::clone(&hub.handler).initialize(initialize);
         let handler = Box::pin(async move {
@@ -309,6 +325,17 @@ impl Endpoint {
     ) -> Result<Response<ReplyBody>, Rejection> {
         wire::check_era(&parts.headers)?;
         let session = self.session(parts)?;
+        self.notified(&session, notification, || session.notification_place())?;
+        Ok(accepted())
+    }
+
+    /// Does what a notification says. One for the handler needs a place.
+    fn notified(
+        &self,
+        session: &Session,
+        notification: Notification,
+        place: impl FnOnce() -> Result<NotificationPlace, Refusal>,
+    ) -> Result<(), Rejection> {
         match notification.method.as_str() {
             "notifications/initialized" => {
                 let verdict = session.with(|machine, now| machine.handle_input(now, Input::Initialized))?;
@@ -327,18 +354,17 @@ impl Endpoint {
             _ => {
                 let verdict = session.with(|machine, now| machine.handle_input(now, Input::Notification))?;
                 if verdict == Verdict::Accept {
-                    self.notify_handler(session, notification)?;
+                    self.notify_handler(session.clone(), notification, place()?);
                 }
             }
         }
-        Ok(accepted())
+        Ok(())
     }
 
     /// Gives a notification to the handler: in place if it is through with it at once, else as a task, which ends
     /// with the session.
-    fn notify_handler(&self, session: Session, notification: Notification) -> Result<(), Rejection> {
+    fn notify_handler(&self, session: Session, notification: Notification, place: NotificationPlace) {
         let hub = &self.registry.hub;
-        let place = session.notification_place()?;
         let method = notification.method.clone();
         let work = Arc::clone(&hub.handler).notification(notification, session.clone());
         let mut work = Box::pin(async move {
@@ -353,7 +379,6 @@ impl Endpoint {
                 select(work, closed).await;
             }));
         }
-        Ok(())
     }
 
     /// The session that a request names, with a version it may name (E-09, E-11, B-26).
@@ -370,7 +395,12 @@ impl Endpoint {
         match wire::session_header(&parts.headers)? {
             SessionHeader::Absent => Err(Rejection::MissingSession),
             SessionHeader::Foreign => Err(Rejection::UnknownSession),
-            SessionHeader::Id(id) => self.registry.get(&id).ok_or(Rejection::UnknownSession),
+            SessionHeader::Id(id) => {
+                let session = self.registry.get(&id).ok_or(Rejection::UnknownSession)?;
+                // Somebody else's is as unknown as one that was never issued (E-07).
+                let theirs = session.principal() == parts.extensions.get();
+                theirs.then_some(session).ok_or(Rejection::UnknownSession)
+            }
         }
     }
 }
@@ -378,6 +408,16 @@ impl Endpoint {
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// What `Allow` lists (B-39).
+fn allowed_methods(config: &Config) -> &'static str {
+    match (config.standalone_streams, config.client_delete) {
+        (true, true) => "GET, POST, DELETE",
+        (false, true) => "POST, DELETE",
+        (true, false) => "GET, POST",
+        (false, false) => "POST",
     }
 }
 
@@ -409,9 +449,14 @@ fn check_era(parts: &Parts, request: &proto::Request) -> Result<(), Rejection> {
 fn respond(head: Head) -> Result<Response<ReplyBody>, Rejection> {
     match head {
         Head::Json(answer) => Ok(json(answer)),
-        Head::Events(stream) => Ok(events(stream)),
+        Head::Events(stream) => Ok(events(ReplyBody::events(stream))),
         Head::Lost => Err(Rejection::Internal("the reply was lost")),
     }
+}
+
+/// The answer to `ping` (C-14).
+fn pong(id: &RequestId) -> bytes::Bytes {
+    Outgoing::Result { id, result: &Json::from(serde_json::json!({})) }.to_json()
 }
 
 fn accepted() -> Response<ReplyBody> {
@@ -426,8 +471,8 @@ fn json(answer: bytes::Bytes) -> Response<ReplyBody> {
     response
 }
 
-fn events(stream: EventStream) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::events(stream));
+fn events(body: ReplyBody) -> Response<ReplyBody> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     // D-41: no cache and no proxy may hold events back.

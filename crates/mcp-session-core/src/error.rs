@@ -30,7 +30,7 @@ pub(crate) enum Rejection {
     BodyTimeout,
     /// The body broke off.
     BodyIncomplete(String),
-    /// The body is not one JSON-RPC message (A-14, A-16, A-31).
+    /// The body is not one JSON-RPC message, nor a batch that the session takes (A-14, A-16, A.2).
     Message(ParseError),
     /// A single-valued header of the protocol came twice (B-12).
     RepeatedHeader(&'static str),
@@ -71,8 +71,8 @@ impl Rejection {
             Self::BodyTimeout            => (S::REQUEST_TIMEOUT, C::INVALID_REQUEST, "the body did not arrive in time".into()),
             Self::BodyIncomplete(why)    => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the body broke off: {why}").into()),
             Self::Message(error @ ParseError::NotJson(_)) => (S::BAD_REQUEST, C::PARSE_ERROR, error.to_string().into()),
-            Self::Message(ParseError::Batch) => (S::BAD_REQUEST, C::INVALID_REQUEST, "batches are not supported: send each message in a POST of its own".into()),
-            Self::Message(error @ ParseError::Invalid { .. }) => (S::BAD_REQUEST, C::INVALID_REQUEST, error.to_string().into()),
+            Self::Message(ParseError::Batch) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session's version has no batches: send each message in a POST of its own".into()),
+            Self::Message(error @ (ParseError::Invalid { .. } | ParseError::InvalidBatch(_))) => (S::BAD_REQUEST, C::INVALID_REQUEST, error.to_string().into()),
             Self::RepeatedHeader(name)   => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the header {name} must not be repeated").into()),
             Self::MissingSession         => (S::BAD_REQUEST, C::INVALID_REQUEST, "the header Mcp-Session-Id is missing: open a session with `initialize`".into()),
             Self::UnknownSession         => (S::NOT_FOUND, C::SESSION_NOT_FOUND, "no such session: open a new one with `initialize`".into()),
@@ -115,14 +115,18 @@ impl Rejection {
         }
     }
 
+    /// The error as a message, with this id.
+    pub(crate) fn to_json(&self, id: Option<&RequestId>) -> bytes::Bytes {
+        Outgoing::Error { id, error: &self.to_error() }.to_json()
+    }
+
     /// The whole response. `id` is that of the request, where it could be read (A-12).
     pub(crate) fn into_response(self, id: Option<&RequestId>, config: &Config) -> Response<ReplyBody> {
         let id = match &self {
             Self::Message(ParseError::Invalid { id, .. }) => id.as_ref(),
             _ => id,
         };
-        let body = Outgoing::Error { id, error: &self.to_error() }.to_json();
-        let mut response = Response::new(ReplyBody::full(body));
+        let mut response = Response::new(ReplyBody::full(self.to_json(id)));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -158,5 +162,74 @@ impl From<ParseError> for Rejection {
 impl From<AuthError> for Rejection {
     fn from(error: AuthError) -> Self {
         Self::Auth(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b_43_a_failure_before_the_head_is_500_with_the_id() {
+        let response =
+            Rejection::Internal("no random bits").into_response(Some(&7.into()), &Config::default());
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = Rejection::Internal("no random bits").to_json(Some(&7.into()));
+        assert_eq!(body, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"no random bits"}}"#);
+    }
+
+    #[test]
+    fn b_42_what_may_work_later_is_503_and_says_when() {
+        let config = Config::default();
+        for rejection in [
+            Rejection::TooManySessions,
+            Rejection::ShuttingDown,
+            Rejection::Session(Refusal::Draining),
+            Rejection::Session(Refusal::TooManyRequests),
+        ] {
+            let response = rejection.into_response(None, &config);
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        }
+    }
+
+    /// The codes of the table are the five of JSON-RPC and the two that older SDKs use beside 404 and 503: none of
+    /// those that later revisions reserve (A-32, G-49).
+    #[test]
+    fn a_15_g_49_which_codes_there_are() {
+        let refusals = [
+            Refusal::AlreadyInitialized,
+            Refusal::NotInitialized,
+            Refusal::DuplicateId,
+            Refusal::TooManyRequests,
+            Refusal::StreamTaken,
+            Refusal::Draining,
+            Refusal::Gone,
+        ];
+        let others = [
+            Rejection::ForbiddenHost,
+            Rejection::MethodNotAllowed("POST"),
+            Rejection::Auth(AuthError::Forbidden),
+            Rejection::Message(ParseError::NotJson(String::new())),
+            Rejection::Message(ParseError::Batch),
+            Rejection::Message(ParseError::InvalidBatch("empty")),
+            Rejection::InvalidInitialize(RpcError::invalid_params("no")),
+            Rejection::UnknownSession,
+            Rejection::Internal("no"),
+        ];
+        let all = refusals.map(Rejection::Session).into_iter().chain(others);
+        for rejection in all {
+            let code = rejection.to_error().code.0;
+            assert!(
+                [-32700, -32600, -32601, -32602, -32603, -32000, -32001].contains(&code),
+                "{rejection:?}"
+            );
+            let not_found = rejection.status() == StatusCode::NOT_FOUND;
+            assert_eq!(
+                not_found,
+                rejection.to_error().code == ErrorCode::SESSION_NOT_FOUND,
+                "B-41: {rejection:?}"
+            );
+        }
     }
 }

@@ -7,20 +7,18 @@ use std::{
     time::Duration,
 };
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Either, select},
-};
+use futures::{FutureExt, future::BoxFuture};
 use http::{Extensions, HeaderMap, request::Parts};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{
-    CancelReason, Json, Notification, ProtocolVersion, Request, RequestError, RequestId, RpcError, SendError,
-    Session, SessionId, TerminateReason,
+    CancelReason, Json, Notification, Principal, ProtocolVersion, Request, RequestError, RequestId, RpcError,
+    SendError, Session, SessionId, TerminateReason,
+    ask::ask,
     call::Call,
-    proto::{OutboundId, Phase, after},
-    session::{notification, object},
+    proto::Phase,
+    session::{Machine, notification, object},
 };
 
 /// What a client opens a session with (C-02).
@@ -37,6 +35,13 @@ pub struct InitializeRequest {
     pub headers: HeaderMap,
     /// What layers in front, and [`Authenticate`](crate::Authenticate), have left on the HTTP request.
     pub extensions: Extensions,
+}
+
+impl InitializeRequest {
+    /// Whose session it will be, if a layer in front or [`Authenticate`](crate::Authenticate) has said so.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.extensions.get()
+    }
 }
 
 /// Without headers and extensions: they hold the client's secrets.
@@ -268,6 +273,12 @@ impl RequestContext {
         self.session().id()
     }
 
+    /// Who is asking: the principal of the session. State that outlives the request belongs to this name, not to the
+    /// session's id (E-19).
+    pub fn principal(&self) -> Option<&Principal> {
+        self.session().principal()
+    }
+
     /// What layers in front, and [`Authenticate`](crate::Authenticate), have left on the HTTP request.
     pub fn extensions(&self) -> &Extensions {
         &self.0.parts.extensions
@@ -340,27 +351,9 @@ impl RequestContext {
     ) -> Result<Json, RequestError> {
         let params = object(params)?;
         let Call { session, key, signal } = &self.0.call;
-        let deadline = after(session.now(), timeout);
-        let mut sending = Box::pin(session.send_with(|machine, now| {
-            let left = deadline.saturating_duration_since(now);
-            match machine.request(now, *key, method, params.as_ref(), left) {
-                Err(RequestError::Send(SendError::Full)) => Err(Some(Arc::clone(signal))),
-                sent => Ok(sent),
-            }
-        }));
-        // The queue has space, as a rule: a timer is made only when it has not.
-        let sent = match sending.as_mut().now_or_never() {
-            Some(sent) => sent,
-            None => match select(sending, session.sleep_until(deadline)).await {
-                Either::Left((sent, _)) => sent,
-                Either::Right(((), _)) => return Err(RequestError::TimedOut),
-            },
-        };
-        let id = sent?;
-        let waiting = Waiting { call: &self.0.call, id };
-        session
-            .send_with(|machine, _| machine.poll_outbound(waiting.id).ok_or_else(|| Some(Arc::clone(signal))))
-            .await
+        let send =
+            |machine: &mut Machine, now, left| machine.request(now, *key, method, params.as_ref(), left);
+        ask(session, signal, timeout, send, |_| Some(Arc::clone(signal))).await
     }
 
     /// Sends the client away for a while, so that a long call holds no connection (SEP-1699): the stream of this request
@@ -446,17 +439,5 @@ impl fmt::Debug for RequestContext {
             .field("id", self.id())
             .field("method", &self.method())
             .finish_non_exhaustive()
-    }
-}
-
-/// A request to the client whose reply is waited for.
-struct Waiting<'a> {
-    call: &'a Call,
-    id: OutboundId,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.call.session.with(|machine, now| machine.abandon_request(now, self.id));
     }
 }

@@ -80,6 +80,8 @@ pub(crate) struct Counters {
     streams_opened: AtomicU64,
     streams_ended: AtomicU64,
     streams_cut: AtomicU64,
+    pub(crate) requests_refused: AtomicU64,
+    pings_unanswered: AtomicU64,
 }
 
 impl Counters {
@@ -100,6 +102,7 @@ impl Counters {
         add(&self.streams_opened, tally.streams_opened);
         add(&self.streams_ended, tally.streams_ended);
         add(&self.streams_cut, tally.streams_cut);
+        add(&self.pings_unanswered, tally.pings_unanswered);
     }
 
     /// Fills in everything that is counted; the phase is the manager's.
@@ -124,6 +127,8 @@ impl Counters {
             exchanges_forced: self.forced.load(Relaxed),
             streams_ended: ended,
             streams_cut: cut,
+            requests_refused: self.requests_refused.load(Relaxed),
+            pings_unanswered: self.pings_unanswered.load(Relaxed),
         }
     }
 }

@@ -81,12 +81,13 @@
 //!
 //! # What is not here yet
 //!
-//! Batches of revision 2025-03-26
-//! (refused with 400), and revision 2026-07-28 (its requests get a 400 that makes clients fall back to
-//! `initialize`).
+//! Revision 2026-07-28 (its requests get a 400 that makes clients fall back to `initialize`).
 
+mod ask;
+mod broadcast;
 mod call;
 mod config;
+mod cors;
 mod driver;
 mod endpoint;
 mod error;
@@ -94,6 +95,8 @@ mod handler;
 mod hub;
 mod initialize;
 mod manager;
+mod places;
+mod principal;
 pub mod proto;
 mod router;
 mod runtime;
@@ -108,10 +111,13 @@ mod testing;
 mod trace;
 mod wire;
 
+pub use broadcast::Broadcast;
 pub use config::Config;
+pub use cors::Cors;
 pub use endpoint::Endpoint;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
 pub use manager::SessionManager;
+pub use principal::Principal;
 #[doc(inline)]
 pub use proto::{
     CancelReason, ClientCapabilities, ErrorCode, InvalidSessionId, Json, Notification, ProtocolVersion,

@@ -5,18 +5,20 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
+        atomic::{AtomicU8, Ordering::Relaxed, Ordering::SeqCst},
     },
 };
 
 use event_listener::Event;
+use futures::future::select;
 
 use crate::{
-    ClientCapabilities, ProtocolVersion, RequestId, SessionEvents, SessionId, Shutdown, ShutdownPhase,
-    ShutdownPolicy, Stats, TerminateReason,
+    ClientCapabilities, Principal, ProtocolVersion, RequestId, SessionEvents, SessionId, Shutdown,
+    ShutdownPhase, ShutdownPolicy, Stats, TerminateReason, driver,
     error::Rejection,
     hub::{Hub, lock},
-    proto::{self, ExchangeKey},
+    places::Places,
+    proto::{self, ExchangeKey, after},
     session::{Session, Signal},
     terminate,
 };
@@ -32,7 +34,7 @@ pub(crate) struct Registry {
     pub(crate) hub: Arc<Hub>,
     shards: [Shard; SHARDS],
     /// Sessions in the shards: those alive, and those of which something is left.
-    registered: AtomicUsize,
+    places: Places,
     phase: AtomicU8,
     shutdown: OnceLock<Arc<terminate::Progress>>,
     shutdown_begun: Event,
@@ -43,7 +45,7 @@ impl Registry {
         Self {
             hub,
             shards: std::array::from_fn(|_| Mutex::default()),
-            registered: AtomicUsize::new(0),
+            places: Places::default(),
             phase: AtomicU8::new(ShutdownPhase::Running as u8),
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
@@ -64,6 +66,7 @@ impl Registry {
         signal: Arc<Signal>,
         version: ProtocolVersion,
         capabilities: ClientCapabilities,
+        principal: Option<Principal>,
     ) -> Result<(Session, ExchangeKey), Rejection> {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).map_err(|_| Rejection::Internal("the system gives no random bits"))?;
@@ -71,15 +74,14 @@ impl Registry {
         let config = Arc::clone(&self.hub.session_config);
         let now = self.hub.runtime.now();
         let (machine, key) = proto::Session::new(now, config, initialize, signal, version, capabilities);
-        let session = Session::new(id, Arc::clone(&self.hub), Arc::downgrade(self), machine);
+        let session = Session::new(id, principal, Arc::clone(&self.hub), Arc::downgrade(self), machine);
 
         {
             let mut shard = lock(self.shard(&id));
             if self.phase() >= ShutdownPhase::Draining {
                 return Err(Rejection::ShuttingDown);
             }
-            if self.registered.fetch_add(1, Relaxed) >= self.hub.config.max_sessions {
-                self.registered.fetch_sub(1, Relaxed);
+            if !self.places.take(&self.hub.config, session.principal()) {
                 return Err(Rejection::TooManySessions);
             }
             self.hub.counters.sessions.fetch_add(1, Relaxed);
@@ -89,16 +91,30 @@ impl Registry {
         Ok((session, key))
     }
 
+    /// Lets what has expired go, should the driver be late, and gives it a moment to be gone. Returns whether there
+    /// was any: then it is worth another try.
+    pub(crate) async fn reap(&self) -> bool {
+        let freed = self.places.freed.listen();
+        let due = driver::catch_up(&self.hub);
+        let expired = due.iter().any(|session| session.state() == proto::State::Terminated);
+        drop(due);
+        if expired {
+            let Hub { runtime, config, .. } = &*self.hub;
+            // The application may take its time over the end of a session: not longer than a client is told to wait.
+            select(freed, runtime.sleep_until(after(runtime.now(), config.retry_after))).await;
+        }
+        expired
+    }
+
     pub(crate) fn get(&self, id: &SessionId) -> Option<Session> {
         lock(self.shard(id)).get(id).cloned()
     }
 
     pub(crate) fn remove(&self, id: &SessionId) {
         let removed = lock(self.shard(id)).remove(id);
-        if removed.is_some() {
-            self.registered.fetch_sub(1, Relaxed);
+        if let Some(removed) = removed {
+            self.places.give_back(removed.principal());
         }
-        drop(removed); // outside the lock
     }
 
     /// Every session, shard by shard. No lock is held while the caller works on one.
@@ -190,7 +206,7 @@ impl SessionManager {
             terminate::start(&self.0, progress);
             self.0.shutdown_begun.notify(usize::MAX);
         } else {
-            progress.tighten(self.0.hub.runtime.now(), self.0.phase(), policy);
+            progress.tighten(self.0.hub.runtime.now(), policy);
         }
         Shutdown::new(Arc::clone(&self.0), Arc::clone(progress))
     }

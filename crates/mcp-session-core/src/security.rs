@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{
     HeaderMap, HeaderValue, Uri,
-    header::{HOST, ORIGIN},
+    header::{AUTHORIZATION, HOST, ORIGIN},
     request::Parts,
     uri::Authority,
 };
@@ -22,16 +22,41 @@ pub struct InvalidEntry {
     expected: &'static str,
 }
 
+/// A host, in lower case, or every host below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct HostRule {
     host: String,
-    /// `None`: any port.
+    /// `*.`: the hosts below, not the host itself.
+    below: bool,
+    /// `None`: any port, and none.
     port: Option<u16>,
 }
 
 impl HostRule {
+    /// This host, on any port.
+    fn exactly(host: &str) -> Self {
+        Self { host: host.to_owned(), below: false, port: None }
+    }
+
+    /// Reads an entry of a list. `default` is the port of an entry that names none.
+    fn parse(entry: &str, default: Option<u16>) -> Option<Self> {
+        let (below, entry) = entry.strip_prefix("*.").map_or((false, entry), |rest| (true, rest));
+        let (any, entry) = entry.strip_suffix(":*").map_or((false, entry), |rest| (true, rest));
+        let (host, port) = split(entry)?;
+        if (any && port.is_some()) || (below && host.starts_with('[')) {
+            return None;
+        }
+        Some(Self { host, below, port: if any { None } else { port.or(default) } })
+    }
+
+    /// Whether it names this host, in lower case, and port.
     fn matches(&self, host: &str, port: Option<u16>) -> bool {
-        self.host.eq_ignore_ascii_case(host) && (self.port.is_none() || self.port == port)
+        let named = if self.below {
+            host.strip_suffix(&self.host).is_some_and(|left| left.len() > 1 && left.ends_with('.'))
+        } else {
+            self.host == host
+        };
+        named && (self.port.is_none() || self.port == port)
     }
 }
 
@@ -39,6 +64,18 @@ impl HostRule {
 ///
 /// This is what stops a web page from reaching a server on the visitor's own machine through a name that the
 /// page's owner points at 127.0.0.1 (DNS rebinding).
+///
+/// | entry | serves | does not serve |
+/// |---|---|---|
+/// | `mcp.example.com` | that name on any port, spelled out or not | names below or above it |
+/// | `mcp.example.com:8443` | that name on that port, spelled out | the name without a port |
+/// | `*.example.com` | every name below, however deep, on any port | `example.com` itself |
+/// | `*.example.com:8443` | every name below, on that port | |
+/// | `[2001:db8::1]` | that address; IPv6 stands in brackets, as in the header | |
+///
+/// Names are matched without regard to case, addresses as they are written: nothing is resolved. A request without
+/// `Host` is no browser's and passes; one with two of them never does. There is no `*`: whoever wants any host
+/// says [`AllowedHosts::any`].
 ///
 /// ```
 /// use mcp_session_core::AllowedHosts;
@@ -49,6 +86,10 @@ impl HostRule {
 /// hosts.allow("mcp.example.com:8443")?;
 /// assert!(hosts.allows("MCP.example.com:8443"));
 /// assert!(!hosts.allows("mcp.example.com:80"));
+/// hosts.allow("*.preview.example.com")?;
+/// assert!(hosts.allows("pr-7.preview.example.com:443"));
+/// assert!(!hosts.allows("preview.example.com"));
+/// assert!(hosts.allow("*").is_err());
 /// # Ok::<(), mcp_session_core::InvalidEntry>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +100,7 @@ pub struct AllowedHosts {
 
 impl Default for AllowedHosts {
     fn default() -> Self {
-        let rules = LOOPBACK.map(|host| HostRule { host: host.to_owned(), port: None });
-        Self { any: false, rules: rules.into() }
+        Self { any: false, rules: LOOPBACK.map(HostRule::exactly).into() }
     }
 }
 
@@ -70,7 +110,12 @@ impl AllowedHosts {
         Self { any: true, rules: Vec::new() }
     }
 
-    /// Adds a host such as `mcp.example.com` (any port, and none) or `mcp.example.com:8443` (this one, spelled out).
+    /// No host, not even loopback: a list to begin from.
+    pub fn none() -> Self {
+        Self { any: false, rules: Vec::new() }
+    }
+
+    /// Adds an entry of the table above.
     ///
     /// # Errors
     ///
@@ -78,10 +123,9 @@ impl AllowedHosts {
     pub fn allow(&mut self, host: &str) -> Result<&mut Self, InvalidEntry> {
         let invalid = || InvalidEntry {
             entry: host.to_owned(),
-            expected: "a host such as mcp.example.com or mcp.example.com:8443",
+            expected: "a host such as mcp.example.com, mcp.example.com:8443 or *.example.com",
         };
-        let (host, port) = split(host).ok_or_else(invalid)?;
-        self.rules.push(HostRule { host, port });
+        self.rules.push(HostRule::parse(host, None).ok_or_else(invalid)?);
         Ok(self)
     }
 
@@ -94,6 +138,18 @@ impl AllowedHosts {
 
 /// Which `Origin` values are served. Anything else gets 403 (B-05).
 ///
+/// | entry | serves | does not serve |
+/// |---|---|---|
+/// | `https://app.example.com` | that origin on its default port, 443 | other ports, `http` |
+/// | `http://localhost:5173` | that origin on that port | |
+/// | `http://localhost:*` | that origin on any port | `https` |
+/// | `https://*.example.com` | every name below, however deep, on 443 | `https://example.com` itself |
+/// | `https://*.example.com:*` | the same on any port | |
+/// | `null` | sandboxed and local pages | |
+///
+/// Scheme and name are matched without regard to case. A request without `Origin` is no browser's and passes; one
+/// with two of them never does (B-06). There is no `*`: whoever wants any origin says [`AllowedOrigins::any`].
+///
 /// ```
 /// use mcp_session_core::AllowedOrigins;
 ///
@@ -104,6 +160,9 @@ impl AllowedHosts {
 /// origins.allow("https://app.example.com")?;
 /// assert!(origins.allows("https://app.example.com:443")); // the default port, spelled out
 /// assert!(!origins.allows("http://app.example.com"));
+/// origins.allow("https://*.preview.example.com")?;
+/// assert!(origins.allows("https://pr-7.preview.example.com"));
+/// assert!(!origins.allows("https://preview.example.com.evil.com"));
 /// # Ok::<(), mcp_session_core::InvalidEntry>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,8 +174,7 @@ pub struct AllowedOrigins {
 
 impl Default for AllowedOrigins {
     fn default() -> Self {
-        let rule =
-            |scheme: &str, host: &str| (scheme.to_owned(), HostRule { host: host.to_owned(), port: None });
+        let rule = |scheme: &str, host: &str| (scheme.to_owned(), HostRule::exactly(host));
         let rules = LOOPBACK.iter().flat_map(|host| [rule("http", host), rule("https", host)]);
         Self { any: false, null: false, rules: rules.collect() }
     }
@@ -128,8 +186,16 @@ impl AllowedOrigins {
         Self { any: true, null: true, rules: Vec::new() }
     }
 
-    /// Adds an origin such as `https://app.example.com` (its default port) or `http://localhost:5173`; `null` is
-    /// the origin of sandboxed and local pages.
+    /// No origin, not even loopback: a list to begin from.
+    pub fn none() -> Self {
+        Self { any: false, null: false, rules: Vec::new() }
+    }
+
+    pub(crate) fn is_any(&self) -> bool {
+        self.any
+    }
+
+    /// Adds an entry of the table above.
     ///
     /// # Errors
     ///
@@ -139,11 +205,16 @@ impl AllowedOrigins {
             self.null = true;
             return Ok(self);
         }
-        let (scheme, host, port) = split_origin(origin).ok_or_else(|| InvalidEntry {
+        let rule = origin.split_once("://").and_then(|(scheme, host)| {
+            let scheme = scheme.to_ascii_lowercase();
+            let rule = HostRule::parse(host, default_port(&scheme))?;
+            let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+            (!scheme.is_empty() && scheme.bytes().all(valid)).then_some((scheme, rule))
+        });
+        self.rules.push(rule.ok_or_else(|| InvalidEntry {
             entry: origin.to_owned(),
-            expected: "an origin such as https://app.example.com",
-        })?;
-        self.rules.push((scheme, HostRule { host, port }));
+            expected: "an origin such as https://app.example.com or https://*.example.com",
+        })?);
         Ok(self)
     }
 
@@ -232,9 +303,17 @@ pub(crate) fn check_origin(allowed: &AllowedOrigins, headers: &HeaderMap) -> Res
     }
 }
 
+/// A credential that comes twice cannot be read: whoever checks one of them may have another in mind (B-12).
+pub(crate) fn check_authorization(headers: &HeaderMap) -> Result<(), Rejection> {
+    match headers.get_all(AUTHORIZATION).iter().nth(1) {
+        None => Ok(()),
+        Some(_) => Err(AuthError::Malformed.into()),
+    }
+}
+
 fn split(host: &str) -> Option<(String, Option<u16>)> {
     let authority: Authority = host.parse().ok()?;
-    // A wildcard would look as if it matched; whoever wants any host says so.
+    // A request's host has no wildcard, and an entry's was taken off before.
     let plain = !authority.as_str().contains(['@', '*']) && !authority.host().is_empty();
     let port_ok =
         authority.port_u16().is_some() || !authority.as_str()[authority.host().len()..].contains(':');
@@ -245,12 +324,16 @@ fn split_origin(origin: &str) -> Option<(String, String, Option<u16>)> {
     let (scheme, rest) = origin.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
     let (host, port) = split(rest)?;
-    let port = port.or(match scheme.as_str() {
+    let port = port.or(default_port(&scheme));
+    Some((scheme, host, port))
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
         "http" => Some(80),
         "https" => Some(443),
         _ => None,
-    });
-    Some((scheme, host, port))
+    }
 }
 
 #[cfg(test)]
@@ -289,9 +372,75 @@ mod tests {
         }
         origins.allow("null").unwrap();
         assert!(origins.allows("null"));
-        assert!(origins.allow("app.example.com").is_err());
-        assert!(origins.allow("https://*").is_err());
-        assert!(AllowedHosts::default().allow("*").is_err());
+        assert!(
+            !AllowedOrigins::none().allows("http://localhost") && !AllowedHosts::none().allows("localhost")
+        );
+    }
+
+    #[test]
+    fn b_06_b_07_ports_and_wildcards() {
+        let mut hosts = AllowedHosts::none();
+        for entry in [
+            "a.example.com",
+            "b.example.com:8443",
+            "*.Deep.example.com",
+            "*.c.example.com:1",
+            "[2001:db8::1]",
+        ] {
+            hosts.allow(entry).unwrap();
+        }
+        for (host, allowed) in [
+            ("a.example.com", true),
+            ("A.example.com:1", true),
+            ("x.a.example.com", false),
+            ("b.example.com:8443", true),
+            ("b.example.com", false),
+            ("x.deep.example.com", true),
+            ("y.x.DEEP.example.com:9", true),
+            ("deep.example.com", false),
+            (".deep.example.com", false),
+            ("xdeep.example.com", false),
+            ("x.deep.example.com.evil.com", false),
+            ("*.deep.example.com", false),
+            ("x.c.example.com:1", true),
+            ("x.c.example.com", false),
+            ("[2001:db8::1]:443", true),
+            ("localhost", false),
+        ] {
+            assert_eq!(hosts.allows(host), allowed, "{host}");
+        }
+        let mut origins = AllowedOrigins::none();
+        for entry in
+            ["https://*.example.com", "http://localhost:*", "HTTPS://*.any.example.org:*", "https://a.b:444"]
+        {
+            origins.allow(entry).unwrap();
+        }
+        for (origin, allowed) in [
+            ("https://app.example.com", true),
+            ("https://x.app.Example.com:443", true),
+            ("https://app.example.com:444", false),
+            ("http://app.example.com", false),
+            ("https://example.com", false),
+            ("https://example.com.evil.com", false),
+            ("http://localhost:5173", true),
+            ("http://localhost", true),
+            ("https://localhost", false),
+            ("https://x.any.example.org:1", true),
+            ("https://a.b", false),
+            ("https://a.b:444", true),
+            ("https://*.example.com", false),
+        ] {
+            assert_eq!(origins.allows(origin), allowed, "{origin}");
+        }
+        for entry in
+            ["*", "", "*.", "*:*", "a.*.example.com", "a:1:*", "*.[::1]", "ex*mple.com", "a@b", "a/b", "a:x"]
+        {
+            assert!(AllowedHosts::none().allow(entry).is_err(), "{entry:?}");
+            assert!(AllowedOrigins::none().allow(&format!("https://{entry}")).is_err(), "{entry:?}");
+        }
+        for entry in ["*", "app.example.com", "://a.b", "*://a.b", "https://"] {
+            assert!(AllowedOrigins::none().allow(entry).is_err(), "{entry:?}");
+        }
     }
 
     #[test]

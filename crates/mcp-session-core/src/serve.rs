@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -89,8 +89,8 @@ impl Serve {
         }
     }
 
-    /// Shuts down when the future of `signal` is ready, and escalates when that of a second call is, and so on. The
-    /// first call is made here. Without it, the server ends when somebody calls [`Endpoint::shutdown`].
+    /// Shuts down when the future of `signal` is ready, and escalates when that of a second call is, and so on; the
+    /// last one cuts the connections that are left. The first call is made here. Without it, the server ends when somebody calls [`Endpoint::shutdown`].
     pub fn with_shutdown<F: Future<Output = ()> + Send + 'static>(
         self,
         mut signal: impl FnMut() -> F + Send + 'static,
@@ -121,7 +121,7 @@ impl Serve {
         let runtime = Arc::clone(self.endpoint.runtime());
         let connections = Connections::default();
         let mut report = self.accept(&connections).await;
-        let Self { endpoint, policy, incoming, .. } = self;
+        let Self { endpoint, policy, incoming, signalled, .. } = self;
         drop(incoming); // and with it the listener
 
         // Every answer and every end has been handed over: connections write them out and close. One whose client
@@ -130,7 +130,8 @@ impl Serve {
         let now = runtime.now();
         let budget = policy.finish.min(ceiling.saturating_duration_since(now)).max(FLUSH);
         connections.shared.enter(Stage::Closing);
-        select(connections.all_ended().boxed(), runtime.sleep_until(now + budget)).await;
+        let enough = select(runtime.sleep_until(now + budget), signalled);
+        select(connections.all_ended().boxed(), enough).await;
         report.connections_cut = connections.shared.live.load(SeqCst) as u64;
         report
     }
@@ -262,12 +263,13 @@ impl fmt::Debug for ConnectionContext {
 pub struct Closing {
     shared: Arc<Shared>,
     stage: Stage,
-    listener: Option<EventListener>,
+    /// Who is woken by the stage, and what holds the place.
+    registered: Option<(Waker, EventListener)>,
 }
 
 impl Closing {
     fn new(shared: &Arc<Shared>, stage: Stage) -> Self {
-        Self { shared: Arc::clone(shared), stage, listener: None }
+        Self { shared: Arc::clone(shared), stage, registered: None }
     }
 
     /// Whether it is ready.
@@ -279,19 +281,25 @@ impl Closing {
 impl Future for Closing {
     type Output = ();
 
+    /// A connection polls this with everything that it does, and all connections share the event: so it is touched
+    /// only when the task is another than the last time. A listener that is held is still to be notified, because
+    /// nobody notifies the event of a stage that has not come.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.is_closing() {
-                self.listener = None;
+                self.registered = None;
                 return Poll::Ready(());
             }
-            // Listening comes first, the second look after it: a change in between is not missed.
-            match &mut self.listener {
-                None => self.listener = Some(self.shared.changed.listen()),
-                Some(listener) => {
-                    futures::ready!(listener.poll_unpin(cx));
-                    self.listener = None;
+            if let Some((waker, _)) = &self.registered {
+                if waker.will_wake(cx.waker()) {
+                    return Poll::Pending;
                 }
+            }
+            let mut listener = self.shared.event(self.stage).listen();
+            // The stage may have come before anybody listened.
+            if !self.is_closing() && listener.poll_unpin(cx).is_pending() {
+                self.registered = Some((cx.waker().clone(), listener));
+                return Poll::Pending;
             }
         }
     }
@@ -308,15 +316,28 @@ enum Stage {
 #[derive(Debug, Default)]
 struct Shared {
     stage: AtomicU8,
-    changed: Event,
+    closing: Event,
+    cut: Event,
     live: AtomicUsize,
     ended: Event,
 }
 
 impl Shared {
+    /// The event of one stage only: a listener that is dropped passes its notification on, and one that got it from
+    /// an earlier stage would sleep through the next.
+    fn event(&self, stage: Stage) -> &Event {
+        match stage {
+            Stage::Closing => &self.closing,
+            Stage::Cut => &self.cut,
+        }
+    }
+
     fn enter(&self, stage: Stage) {
         self.stage.store(stage as u8, SeqCst);
-        self.changed.notify(usize::MAX);
+        self.closing.notify(usize::MAX);
+        if let Stage::Cut = stage {
+            self.cut.notify(usize::MAX);
+        }
     }
 }
 

@@ -16,7 +16,9 @@ use futures::{FutureExt, future::BoxFuture, task::AtomicWaker};
 use serde::Serialize;
 
 use crate::{
-    ClientCapabilities, Json, Outgoing, ProtocolVersion, SendError, SessionEvent, SessionId, TerminateReason,
+    ClientCapabilities, Json, Outgoing, Principal, ProtocolVersion, RequestError, SendError, SessionEvent,
+    SessionId, TerminateReason,
+    ask::ask,
     hub::{Hub, lock},
     manager::Registry,
     proto::{self, Changes, Phase, Refusal, State, Wake, encode_event},
@@ -60,6 +62,7 @@ pub struct Session(Arc<Inner>);
 /// What a session is made of. Public to the crate for [`Weak`] references only.
 pub(crate) struct Inner {
     id: SessionId,
+    principal: Option<Principal>,
     number: u64,
     hub: Arc<Hub>,
     registry: Weak<Registry>,
@@ -142,7 +145,13 @@ impl From<Arc<Inner>> for Session {
 
 impl Session {
     /// A session of this machine, not yet registered.
-    pub(crate) fn new(id: SessionId, hub: Arc<Hub>, registry: Weak<Registry>, machine: Machine) -> Self {
+    pub(crate) fn new(
+        id: SessionId,
+        principal: Option<Principal>,
+        hub: Arc<Hub>,
+        registry: Weak<Registry>,
+        machine: Machine,
+    ) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let guarded = Guarded {
             machine,
@@ -156,6 +165,7 @@ impl Session {
         };
         Self(Arc::new(Inner {
             id,
+            principal,
             number: NUMBER.fetch_add(1, Relaxed),
             hub,
             registry,
@@ -168,6 +178,11 @@ impl Session {
     /// Its id. A secret: log [`SessionId::prefix`].
     pub fn id(&self) -> SessionId {
         self.0.id
+    }
+
+    /// Whose session it is: that of the request which opened it (E-06). Every request that reaches it has the same.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.0.principal.as_ref()
     }
 
     /// The negotiated version.
@@ -221,6 +236,25 @@ impl Session {
     ) -> Result<(), SendError> {
         let event = notification(method, params)?;
         self.with(|machine, now| machine.notify_standalone(now, &event))
+    }
+
+    /// Asks the client, on the GET stream, whether it is there, and waits for its answer, `timeout` at the most (C-14). The
+    /// only request that need not belong to one of the client's (F-22): for any other, see
+    /// [`RequestContext::request`](crate::RequestContext::request). Sessions do it by themselves, after
+    /// [`ping_interval`](crate::SessionConfig::ping_interval) of silence.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Send`] if there is no GET stream (D-24), [`RequestError::TimedOut`], [`RequestError::Client`] if
+    /// the client answers with an error, which is a sign of life too, [`RequestError::Terminated`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the client is told to stop.
+    pub async fn ping(&self, timeout: Duration) -> Result<(), RequestError> {
+        let signal = Arc::new(Signal::default());
+        let send = |machine: &mut Machine, now, left| machine.ping(now, Arc::clone(&signal), left);
+        ask(self, &signal, timeout, send, |machine| machine.standalone_tag().cloned()).await.map(drop)
     }
 
     /// Terminates the session. From this moment its id answers 404; what runs in it is told to stop, answered in
@@ -350,6 +384,9 @@ impl Session {
         }
         if unread {
             trace::session_failed(&self.0.id, UNREAD);
+        }
+        if changes.tally.pings_unanswered > 0 {
+            trace::ping_unanswered(&self.0.id);
         }
         if let Some(ledger) = &ledger {
             ledger.notify(&changes.tally);

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{SessionId, ShutdownPhase, TerminateReason};
 
-/// A snapshot of an endpoint: a dozen atomic reads, cheap enough for every second and every probe (S15).
+/// A snapshot of an endpoint: some atomic reads, cheap enough for every second and every probe (S15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
@@ -34,6 +34,10 @@ pub struct Stats {
     pub streams_ended: u64,
     /// Streams that were cut.
     pub streams_cut: u64,
+    /// HTTP requests that were refused: none of them was dispatched.
+    pub requests_refused: u64,
+    /// Clients that did not answer a `ping` of their session, and lost their GET stream (C-15).
+    pub pings_unanswered: u64,
 }
 
 /// Where [`SessionEvent`]s arrive: a stream, and an async channel's receiver. It ends when the endpoint is gone.

@@ -1,13 +1,14 @@
 //! [`EventStream`] and [`ReplyBody`]: what goes back to the client.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream::SelectAll};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
@@ -82,9 +83,11 @@ impl Drop for EventStream {
 enum Kind {
     Full(Bytes),
     Events(EventStream),
+    /// Answers that were there at once, and the streams of the others, interleaved as they come.
+    Batch(VecDeque<Bytes>, SelectAll<EventStream>),
 }
 
-/// The body of every response: nothing, one JSON text, or the events of a stream.
+/// The body of every response: nothing, one JSON text, or the events of one stream, of several for a batch.
 ///
 /// `is_end_stream` is true as soon as the last event was taken, so that a server can write it together with the
 /// end of the body.
@@ -106,6 +109,11 @@ impl ReplyBody {
     pub fn events(events: EventStream) -> Self {
         Self(Kind::Events(events))
     }
+
+    /// These events first, then those of all streams. It ends with the last of them.
+    pub(crate) fn batch(first: VecDeque<Bytes>, streams: Vec<EventStream>) -> Self {
+        Self(Kind::Batch(first, futures::stream::select_all(streams)))
+    }
 }
 
 impl Body for ReplyBody {
@@ -122,6 +130,10 @@ impl Body for ReplyBody {
             Kind::Events(events) => {
                 events.poll_next_unpin(cx).map(|event| event.map(|event| event.map(Frame::data)))
             }
+            Kind::Batch(first, streams) => match first.pop_front() {
+                Some(event) => Poll::Ready(Some(Ok(Frame::data(event)))),
+                None => streams.poll_next_unpin(cx).map(|event| event.map(|event| event.map(Frame::data))),
+            },
         }
     }
 
@@ -129,13 +141,14 @@ impl Body for ReplyBody {
         match &self.0 {
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Events(events) => events.is_done(),
+            Kind::Batch(first, streams) => first.is_empty() && streams.iter().all(EventStream::is_done),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Events(_) => SizeHint::default(),
+            Kind::Events(_) | Kind::Batch(..) => SizeHint::default(),
         }
     }
 }

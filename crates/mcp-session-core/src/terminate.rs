@@ -59,6 +59,8 @@ pub(crate) struct Progress {
 
 #[derive(Debug)]
 struct State {
+    /// The phase that has begun. Under the lock of the deadlines, so that whoever tightens them knows it.
+    phase: ShutdownPhase,
     /// The tightest so far.
     policy: ShutdownPolicy,
     deadlines: Deadlines,
@@ -70,26 +72,45 @@ struct State {
 impl Progress {
     pub(crate) fn new(now: Instant, policy: ShutdownPolicy) -> Self {
         let deadlines = Deadlines::new(now, &policy);
-        let state = State { policy, deadlines, stale: false, report: None };
+        let phase = ShutdownPhase::LameDuck;
+        let state = State { phase, policy, deadlines, stale: false, report: None };
         Self { begun: now, state: Mutex::new(state), changed: Event::new(), ledger: Arc::default() }
     }
 
-    /// From `phase` on, which begins now or has begun, every phase has the budget of the tightest policy so far.
-    /// Deadlines only ever come closer (S10); phases that are over get no budget again.
-    pub(crate) fn tighten(&self, now: Instant, phase: ShutdownPhase, policy: ShutdownPolicy) {
-        {
-            let mut state = lock(&self.state);
+    /// From the present phase on, every phase has the budget of the tightest policy so far. Deadlines only ever come
+    /// closer (S10); phases that are over get no budget again. After the end nothing moves: what was left of the last
+    /// phase is what the server's connections have.
+    pub(crate) fn tighten(&self, now: Instant, policy: ShutdownPolicy) {
+        self.update(|state| {
             state.policy = state.policy.min(policy);
-            state.deadlines = state.deadlines.min(Deadlines::new(now, &policy.from(phase)));
-            state.stale = true;
-        }
-        self.changed.notify(usize::MAX);
+            state.tighten(now, state.phase);
+        });
     }
 
     /// `phase` begins now, perhaps early.
-    fn advance(&self, now: Instant, phase: ShutdownPhase) {
-        let policy = lock(&self.state).policy;
-        self.tighten(now, phase, policy);
+    fn enter(&self, now: Instant, phase: ShutdownPhase) {
+        self.update(|state| {
+            state.phase = phase;
+            if phase != ShutdownPhase::Closed {
+                state.tighten(now, phase);
+            }
+        });
+    }
+
+    /// What comes before `next` is over.
+    fn end_present(&self, now: Instant, next: ShutdownPhase) {
+        self.update(|state| state.tighten(now, next));
+    }
+
+    fn update(&self, change: impl FnOnce(&mut State)) {
+        {
+            let mut state = lock(&self.state);
+            if state.phase == ShutdownPhase::Closed {
+                return;
+            }
+            change(&mut state);
+        }
+        self.changed.notify(usize::MAX);
     }
 
     fn deadlines(&self) -> Deadlines {
@@ -100,6 +121,14 @@ impl Progress {
     fn report(&self) -> Result<ShutdownReport, EventListener> {
         let state = lock(&self.state);
         state.report.clone().ok_or_else(|| self.changed.listen())
+    }
+}
+
+impl State {
+    fn tighten(&mut self, now: Instant, phase: ShutdownPhase) {
+        let deadlines = self.deadlines.min(Deadlines::new(now, &self.policy.from(phase)));
+        self.stale |= deadlines != self.deadlines;
+        self.deadlines = deadlines;
     }
 }
 
@@ -120,7 +149,7 @@ impl Shutdown {
 
     /// Gives it less time: from now on no phase lasts longer than `policy` says. More time than before is not given.
     pub fn tighten(&self, policy: ShutdownPolicy) {
-        self.progress.tighten(self.registry.hub.runtime.now(), self.phase(), policy);
+        self.progress.tighten(self.registry.hub.runtime.now(), policy);
     }
 
     /// Ends the present phase now: what a second signal does. From `LameDuck` or `Draining` to Cancelling, from
@@ -134,7 +163,7 @@ impl Shutdown {
             ShutdownPhase::Cancelling => ShutdownPhase::Finishing,
             ShutdownPhase::Finishing | ShutdownPhase::Closed => ShutdownPhase::Closed,
         };
-        self.progress.advance(now, next);
+        self.progress.end_present(now, next);
     }
 
     /// Waits for the report.
@@ -205,8 +234,6 @@ impl Task {
         }
 
         self.enter(ShutdownPhase::Finishing);
-        let now = self.registry.hub.runtime.now();
-        self.progress.advance(now, ShutdownPhase::Finishing);
         self.drain_sessions();
         self.wait(|| ledger.open() == 0, |deadlines| deadlines.close).await;
 
@@ -226,6 +253,7 @@ impl Task {
         let now = self.registry.hub.runtime.now();
         self.times.add(self.registry.phase(), now.saturating_duration_since(self.entered));
         self.entered = now;
+        self.progress.enter(now, phase);
         self.registry.set_phase(phase);
         trace::shutdown_phase(phase, &self.registry.stats());
     }
@@ -279,5 +307,47 @@ impl Drop for Task {
         if self.registry.phase() != ShutdownPhase::Closed {
             self.close();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::start;
+
+    const LONG: Duration = Duration::from_secs(600);
+    const SHORT: Duration = Duration::from_secs(1);
+    const PATIENT: ShutdownPolicy =
+        ShutdownPolicy { lame_duck: LONG, drain: LONG, cancel: LONG, finish: LONG };
+
+    /// S10: a budget for a later phase holds whether it comes before or after that phase begins.
+    #[test]
+    fn s_10_tightening_and_the_next_phase_in_either_order() {
+        let now = start();
+        let hurried = ShutdownPolicy { finish: SHORT, ..PATIENT };
+        for tighten_first in [true, false] {
+            let progress = Progress::new(now, PATIENT);
+            assert_eq!(progress.deadlines().close, now + LONG * 4);
+            if tighten_first {
+                progress.tighten(now, hurried);
+                progress.enter(now, ShutdownPhase::Finishing);
+            } else {
+                progress.enter(now, ShutdownPhase::Finishing);
+                progress.tighten(now, hurried);
+            }
+            assert_eq!(progress.deadlines().close, now + SHORT);
+        }
+    }
+
+    #[test]
+    fn after_the_end_nothing_moves() {
+        let now = start();
+        let progress = Progress::new(now, PATIENT);
+        progress.enter(now, ShutdownPhase::Finishing);
+        progress.enter(now, ShutdownPhase::Closed);
+        progress.tighten(now, ShutdownPolicy { finish: SHORT, ..PATIENT });
+        assert_eq!(progress.deadlines().close, now + LONG);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Session ids are secrets: `SessionId`'s `Debug` shows their first digits only (E-20).
 
-#![cfg_attr(not(feature = "tracing"), allow(unused_variables, clippy::needless_pass_by_value))]
+#![cfg_attr(not(feature = "tracing"), allow(dead_code, unused_variables, clippy::needless_pass_by_value))]
 
 use std::time::Duration;
 
@@ -92,6 +92,11 @@ pub(crate) fn exchange_ended(
 pub(crate) fn exchange_cancelled(session: &SessionId, request: Option<&RequestId>, reason: Option<&str>) {
     #[cfg(feature = "tracing")]
     tracing::debug!(target: TARGET, ?session, ?request, reason, "client cancelled a request");
+}
+
+pub(crate) fn ping_unanswered(session: &SessionId) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target: TARGET, ?session, "client did not answer a ping: its GET stream is ended");
 }
 
 pub(crate) fn handler_panicked(method: &str) {

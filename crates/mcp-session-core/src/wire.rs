@@ -13,6 +13,8 @@ use crate::{Config, ProtocolVersion, Runtime, SessionId, error::Rejection, proto
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
@@ -88,6 +90,8 @@ pub(crate) enum SessionHeader {
 pub(crate) fn session_header(headers: &HeaderMap) -> Result<SessionHeader, Rejection> {
     single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")?;
     single(headers, &LAST_EVENT_ID, "Last-Event-ID")?;
+    single(headers, &METHOD, "Mcp-Method")?;
+    single(headers, &NAME, "Mcp-Name")?;
     Ok(match single(headers, &SESSION_ID, "Mcp-Session-Id")? {
         None => SessionHeader::Absent,
         Some(id) => match id.to_str().unwrap_or_default().parse() {
@@ -239,7 +243,7 @@ mod tests {
 
     #[test]
     fn b_12_repeated_protocol_headers() {
-        for name in [SESSION_ID, PROTOCOL_VERSION, LAST_EVENT_ID] {
+        for name in [SESSION_ID, PROTOCOL_VERSION, LAST_EVENT_ID, METHOD, NAME] {
             let mut headers = HeaderMap::new();
             headers.append(&name, HeaderValue::from_static("x"));
             assert!(session_header(&headers).is_ok());

@@ -13,11 +13,18 @@
 
 #![allow(clippy::missing_panics_doc)] // a scenario panics where the endpoint does not do what it says
 
+pub mod asking;
+pub mod batches;
+pub mod framing;
 pub mod http;
 pub mod lifecycle;
 pub mod messages;
 pub mod replay;
+pub mod security;
+pub mod serve;
+pub mod sessions;
 pub mod shutdown;
+pub mod statuses;
 pub mod streams;
 pub mod world;
 
@@ -30,9 +37,22 @@ macro_rules! behaviour_suite {
             #[allow(unused_imports, clippy::wildcard_imports)] // the expression may name nothing from outside
             use super::*;
             $crate::behaviour_suite! { @scenarios $bed;
+                asking: c_12_c_13_every_capability_is_checked_before_anything_is_sent,
+                    f_25_errors_of_the_client_reach_the_handler,
+                    f_19_f_27_notifications_of_the_client_reach_the_handler,
+                    f_01_f_20_ids_of_each_direction_are_its_own, c_14_the_server_may_ping,
+                    c_15_a_client_that_is_gone_keeps_no_session, c_06_nothing_is_announced_before_initialized,
+                    d_21_a_broadcast_waits_for_nobody, e_23_elicitation_complete_goes_to_its_own_session,
+                    f_35_the_life_of_sessions_is_told_once, s_15_refused_requests_are_counted;
+                batches: a_21_a_24_each_request_has_its_own_answer, a_24_a_25_progress_of_many_on_one_stream,
+                    a_23_notifications_or_replies_alone_get_202, a_26_json_answers_are_an_array,
+                    a_22_a_28_a_29_batches_that_are_refused, a_27_initialize_has_to_come_alone,
+                    a_29_what_is_no_message_has_an_error_of_its_own, a_31_other_versions_have_no_batches,
+                    a_21_all_of_a_batch_or_nothing, a_21_a_cancelled_request_of_a_batch,
+                    s_5_a_batch_in_a_shutdown, d_12_a_client_that_leaves_its_batch;
                 http: b_7_status_matrix, absent_sessions_of_c_2, a_12_errors_echo_the_id, b_12_repeated_headers,
                     b_26_b_29_version_header, g_40_requests_without_sessions_are_told_to_fall_back,
-                    a_31_batches_are_refused, a_19_bodies_are_bounded, bodies_that_never_end_get_a_deadline,
+                    a_19_bodies_are_bounded, bodies_that_never_end_get_a_deadline,
                     b_05_b_07_host_and_origin, b_09_authentication, b_17_notifications_get_202,
                     notifications_are_bounded_and_end_with_the_session, never_is_a_limit;
                 lifecycle: c_07_c_08_versions_are_negotiated, c_02_initialize_params_are_checked,
@@ -49,6 +69,15 @@ macro_rules! behaviour_suite {
                     f_23_a_reply_from_another_session, f_24_a_reply_that_does_not_come,
                     f_24_a_request_that_cannot_be_sent, f_14_progress_that_waits, e_20_secrets_are_not_printed,
                     c_13_undeclared_capabilities, f_13_f_14_progress_needs_a_token_and_grows;
+                framing: a_01_a_02_json_rpc_2_in_utf_8, a_09_b_17_nothing_is_replied_to_a_notification, a_11_a_15_the_five_codes, a_20_nothing_is_added_to_a_result;
+                statuses: b_04_b_05_b_06_the_origin_of_every_request, b_10_e_05_a_session_id_is_no_credential, b_11_values_are_case_sensitive, b_01_b_16_json_or_events, b_20_b_21_errors_of_a_handler_are_answers, b_22_last_event_id_on_a_post_is_ignored, b_23_b_25_b_27_a_session_knows_its_version, b_28_initialize_does_not_look_at_the_version_header, b_31_b_32_b_33_a_get_is_a_stream_or_405, b_35_b_36_b_37_b_38_b_39_delete_and_other_methods, b_41_404_means_that_there_is_no_such_session, b_42_f_38_overload_and_shutdown_are_503;
+                sessions: c_01_e_09_initialize_comes_first, c_03_c_09_c_25_a_version_mismatch_is_no_error, e_01_e_16_e_21_the_id_is_told_once, e_11_e_12_e_13_f_28_a_dead_id_is_404_for_everything, e_17_nothing_of_a_session_is_left_to_the_next, f_04_f_05_f_06_races_of_cancels_are_harmless, f_12_f_18_progress_follows_its_request, f_22_requests_go_out_on_the_stream_of_their_call, f_29_f_30_f_31_f_34_f_36_what_a_terminated_session_leaves, c_16_f_41_there_is_no_message_for_a_shutdown;
+                security: e_07_a_foreign_principal_finds_nothing, e_07_a_foreign_principal_keeps_no_session_alive,
+                    e_15_sessions_of_one_principal_are_capped, e_15_what_has_expired_makes_room,
+                    e_02_e_03_e_04_session_ids, b_40_cors_for_allowed_origins, b_40_cors_answers_and_credentials,
+                    b_44_the_first_check_that_fails_answers, b_12_a_repeated_credential,
+                    e_07_a_thousand_foreign_principals, f_23_a_thousand_foreign_replies,
+                    f_09_a_thousand_foreign_cancels;
                 streams: d_17_notifications_on_the_standalone_stream, d_22_a_second_standalone_stream,
                     d_42_heartbeats, s_11_a_stalled_reader_stalls_nobody_else, d_20_many_streams_in_one_session,
                     a_full_queue_makes_its_sender_wait;
@@ -70,6 +99,9 @@ macro_rules! behaviour_suite {
                     s_11_a_client_that_reads_nothing_delays_nobody, s_14_a_post_half_arrived,
                     s_14_output_after_the_end, s_15_observable_at_any_moment, lame_duck_serves_everything,
                     replies_cancels_and_delete_arrive_while_draining, terminate_closes_post_and_get_alike;
+                serve: s_7_connections_close_after_the_endpoint, s_3_a_connection_that_stays_is_cut,
+                    s_8_a_connection_that_panics_harms_nobody, accepting_goes_on_after_an_error,
+                    s_10_signals_begin_and_escalate, dropping_the_server_cuts_its_connections;
             }
         }
     };
@@ -77,7 +109,7 @@ macro_rules! behaviour_suite {
         $($(
             #[test]
             fn $scenario() {
-                $crate::behaviour::$group::$scenario(&$bed);
+                $crate::behaviour::$group::$scenario(&$crate::Watched::new($bed));
             }
         )+)+
     };

@@ -2,8 +2,18 @@
 //!
 //! [`runtime_contract!`](crate::runtime_contract) turns all of them into `#[test]`s for one runtime; each is also
 //! a function of its own. A law panics when it is broken. It waits for states only and never asserts that
-//! something was fast, so a slow machine does not fail it. A real runtime that loses a wake makes a law hang:
-//! run it under the time limit of your test runner.
+//! something was fast, so a slow machine does not fail it. A runtime that loses a wake makes a law hang: the macro
+//! watches for that (see [`Watched`](crate::Watched)).
+//!
+//! | law | what breaks it, for instance |
+//! |---|---|
+//! | [`law_sleep_is_never_early`] | a timer that rounds down, or that takes every wake for its own |
+//! | [`law_past_deadline_is_ready`] | a sleep that always yields once |
+//! | [`law_dropped_sleep_is_silent`] | a timer that nobody takes out of the heap |
+//! | [`law_spawn_detaches`] | a task handle that cancels when it is dropped |
+//! | [`law_panic_stays_inside`] | a pool that loses a thread to each panic |
+//! | [`law_now_is_the_clock_of_sleep`] | a wall clock; a paused clock beside real timers |
+//! | [`law_any_thread`] | a runtime that is only found on its own threads |
 
 use std::{
     sync::{
@@ -30,6 +40,9 @@ const SHORT: Duration = Duration::from_millis(10);
 
 /// Longer than any run of the laws.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The furthest deadline that core has: each of the four phases of a shutdown that may last for ever counts 30 years.
+const FOR_EVER: Duration = Duration::from_secs(4 * 30 * 365 * 24 * 60 * 60);
 
 /// Generates a module with one `#[test]` for each law of [`Runtime`](mcp_session_core::Runtime).
 ///
@@ -92,7 +105,7 @@ macro_rules! runtime_contract {
             $(
                 #[test]
                 fn $law() {
-                    $crate::contract::$law(&$bed);
+                    $crate::contract::$law(&$crate::Watched::new($bed));
                 }
             )+
         }
@@ -107,8 +120,10 @@ macro_rules! runtime_contract {
 pub fn law_sleep_is_never_early(bed: &impl TestBed) {
     let runtime = bed.runtime();
     bed.block_on(async {
-        let far = runtime.sleep_until(runtime.now() + DAY).now_or_never();
-        assert!(far.is_none(), "{}: a sleep of a day ended at its first poll", bed.name());
+        for far in [DAY, FOR_EVER] {
+            let ended = runtime.sleep_until(runtime.now() + far).now_or_never();
+            assert!(ended.is_none(), "{}: a sleep of {far:?} ended at its first poll", bed.name());
+        }
 
         // Out of order, equal ones, and one off the grid of milliseconds that many timers round to.
         let start = runtime.now();
@@ -228,8 +243,8 @@ pub fn law_panic_stays_inside(bed: &impl TestBed) {
     bed.block_on(async {
         let (open, gate) = oneshot::channel::<()>();
         let earlier = in_task(&runtime, gate);
-        // Several, so that a pool that loses a thread with each panic has none left.
-        for _ in 0..8 {
+        // So many that a pool that loses a thread with each panic has none left.
+        for _ in 0..2 * thread::available_parallelism().map_or(8, usize::from).max(4) {
             let panicked = in_task(&runtime, async { panic!("planted by law_panic_stays_inside") });
             let output: Result<(), oneshot::Canceled> = panicked.await;
             assert!(output.is_err(), "{}: a panicking task had an output", bed.name());
@@ -275,7 +290,7 @@ pub fn law_now_is_the_clock_of_sleep(bed: &impl TestBed) {
 }
 
 /// `now`, `sleep_until` and `spawn` may be called from any thread, also one that knows nothing of this runtime,
-/// and from inside another runtime.
+/// and from inside another runtime. There is one clock for all of them.
 ///
 /// # Panics
 ///
@@ -285,25 +300,28 @@ pub fn law_any_thread(bed: &impl TestBed) {
     let start = {
         let runtime = runtime.clone();
         move || {
-            let deadline = runtime.now() + SHORT;
-            let mut sleep = runtime.sleep_until(deadline);
+            let now = runtime.now();
+            let mut sleep = runtime.sleep_until(now + SHORT);
             // Polled here and awaited elsewhere: the last waker is the one that counts.
             let _ = sleep.poll_unpin(&mut Context::from_waker(&noop_waker()));
-            (deadline, sleep, in_task(&runtime, async {}))
+            (now, sleep, in_task(&runtime, async {}))
         }
     };
     let inside_another = {
         let start = start.clone();
         move || SimRuntime::new(0).block_on(async { start() })
     };
+    let before = runtime.now();
     let started = [thread::spawn(start).join(), thread::spawn(inside_another).join()];
+    let after = runtime.now();
     bed.block_on(async {
         for started in started {
-            let Ok((deadline, sleep, task)) = started else {
+            let Ok((now, sleep, task)) = started else {
                 panic!("{}: the runtime panicked on a thread of another's", bed.name());
             };
+            assert!((before..=after).contains(&now), "{}: another thread has another clock", bed.name());
             sleep.await;
-            not_early(bed, runtime.now(), deadline);
+            not_early(bed, runtime.now(), now + SHORT);
             assert!(task.await.is_ok(), "{}: a task from another thread was dropped", bed.name());
         }
     });

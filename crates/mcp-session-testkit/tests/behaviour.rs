@@ -1,7 +1,11 @@
-//! The behaviour suite in virtual time, under schedules of several seeds.
+//! The behaviour suite in virtual time, under schedules of several seeds, and on a slow machine.
 
-use mcp_session_testkit::{SimRuntime, behaviour_suite};
+use mcp_session_testkit::{SimRuntime, Slow, behaviour_suite};
 
 behaviour_suite!(sim_fifo, SimRuntime::new(0));
 behaviour_suite!(sim_seed_1, SimRuntime::new(1));
 behaviour_suite!(sim_seed_2, SimRuntime::new(2));
+
+behaviour_suite!(slow_seed_1, Slow::new(SimRuntime::new(1), 1));
+behaviour_suite!(slow_seed_2, Slow::new(SimRuntime::new(2), 2));
+behaviour_suite!(slow_seed_3, Slow::new(SimRuntime::new(3), 3));

@@ -14,14 +14,17 @@ use std::{
 
 use futures::{
     FutureExt,
+    channel::oneshot,
+    executor::ThreadPool,
     future::{AbortHandle, abortable, poll_fn, ready},
 };
 use mcp_session_core::{BoxFuture, Runtime};
-use mcp_session_testkit::{SimRuntime, TestBed, contract, runtime_contract};
+use mcp_session_testkit::{SimRuntime, Slow, TestBed, Watched, contract, runtime_contract};
 
 runtime_contract!(sim_fifo, SimRuntime::new(0));
 runtime_contract!(sim_seed_1, SimRuntime::new(1));
 runtime_contract!(sim_seed_max, SimRuntime::new(u64::MAX));
+runtime_contract!(slow, Slow::new(SimRuntime::new(1), 1));
 // Without a defect the bed below breaks no law, so what the tests find is the defect.
 runtime_contract!(nothing_planted, planted(|_| {}));
 
@@ -56,9 +59,19 @@ fn never_early_finds_a_sleep_that_trusts_every_wake() {
 }
 
 #[test]
-#[should_panic(expected = "a sleep of a day ended at its first poll")]
+#[should_panic(expected = "a sleep of 86400s ended at its first poll")]
 fn never_early_finds_a_sleep_that_does_not() {
     contract::law_sleep_is_never_early(&sleep(|_, _| ready(()).boxed()));
+}
+
+#[test]
+#[should_panic(expected = "a sleep of 3784320000s ended at its first poll")]
+fn never_early_finds_a_timer_that_overflows() {
+    contract::law_sleep_is_never_early(&sleep(|sim, deadline| {
+        let left = deadline.saturating_duration_since(sim.now());
+        let seconds = i32::try_from(left.as_secs()).unwrap_or(0); // a day fits, a lifetime does not
+        sim.sleep_until(sim.now() + Duration::new(seconds.unsigned_abs().into(), left.subsec_nanos()))
+    }));
 }
 
 #[test]
@@ -197,6 +210,15 @@ fn any_thread_finds_a_runtime_bound_to_its_own() {
 }
 
 #[test]
+#[should_panic(expected = "another thread has another clock")]
+fn any_thread_finds_a_clock_of_each_thread() {
+    let home = thread::current().id();
+    contract::law_any_thread(&clock(move |sim| {
+        sim.now() + if thread::current().id() == home { Duration::ZERO } else { MS }
+    }));
+}
+
+#[test]
 #[should_panic(expected = "deadlock")]
 fn any_thread_finds_a_sleep_that_keeps_its_first_waker() {
     contract::law_any_thread(&sleep(|sim, deadline| {
@@ -207,6 +229,52 @@ fn any_thread_finds_a_sleep_that_keeps_its_first_waker() {
         })
         .boxed()
     }));
+}
+
+/// A law that a real runtime would hang in fails all the same.
+#[test]
+#[should_panic(expected = "pool: nothing has come of it")]
+fn panic_stays_inside_finds_a_pool_that_loses_threads() {
+    let pool = ThreadPool::builder().pool_size(2).create().expect("threads");
+    // As short as this, because it is meant to elapse.
+    contract::law_panic_stays_inside(&Watched::new(Bare(pool)).with_patience(MS * 300));
+}
+
+/// A thread pool that does not catch panics.
+#[derive(Debug, Clone)]
+struct Bare(ThreadPool);
+
+impl Runtime for Bare {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        let (sender, over) = oneshot::channel();
+        thread::spawn(move || {
+            thread::sleep(deadline.saturating_duration_since(Instant::now()));
+            let _ = sender.send(()); // the sleep may have been dropped
+        });
+        over.map(drop).boxed()
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.0.spawn_ok(task);
+    }
+}
+
+impl TestBed for Bare {
+    fn name(&self) -> &str {
+        "pool"
+    }
+
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        Arc::new(self.clone())
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        futures::executor::block_on(future)
+    }
 }
 
 type Now = dyn Fn(&SimRuntime) -> Instant + Send + Sync;

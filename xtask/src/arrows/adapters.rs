@@ -1,10 +1,10 @@
-//! An adapter only translates: no MCP header names, no status codes, and little code.
+//! An adapter only translates: no MCP header names, no status codes, and little code. So does what they share.
 
 use anyhow::Result;
 
 use super::Violation;
-use super::source::{self, Source};
-use crate::workspace::{self, Workspace};
+use crate::source::{self, Source};
+use crate::workspace::{self, HYPER, Workspace};
 
 /// Lines of code an adapter must stay below. The five parts of an adapter fit; a sixth would be protocol.
 const MOST_LINES: usize = 300;
@@ -14,7 +14,9 @@ const CORE_ONLY: [&str; 4] = ["mcp-session-id", "mcp-protocol-version", "last-ev
 
 pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
     let mut violations = Vec::new();
-    for adapter in workspace.adapters() {
+    let mut adapters = workspace.adapters();
+    adapters.push(workspace.package(HYPER)?);
+    for adapter in adapters {
         let files = source::files_below(&workspace::directory(adapter).join("src"))?;
         let lines: usize = files.iter().map(|(_, source)| source.lines_of_code()).sum();
         println!("{}: {lines} lines of code (fewer than {MOST_LINES} allowed)", adapter.name);

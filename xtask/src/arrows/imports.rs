@@ -1,6 +1,6 @@
 //! The paths that `use` declarations name.
 
-use super::source;
+use crate::source;
 
 /// What the `use` declarations of a file name, and its text without them.
 #[derive(Debug, Eq, PartialEq)]

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::Result;
 
 use super::Violation;
-use super::source::Source;
+use crate::source::Source;
 use crate::workspace::{self, CORE, EXAMPLES, Workspace};
 
 /// What core must not call: its `Runtime` hands it the clock and the tasks.

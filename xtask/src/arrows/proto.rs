@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::Violation;
 use super::dependencies::CORE_MAY_USE;
 use super::imports::Imports;
-use super::source::{self, Source};
+use crate::source::{self, Source};
 use crate::workspace::{self, CORE, Workspace};
 
 /// The crates that proto may import.

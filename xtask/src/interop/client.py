@@ -2,7 +2,8 @@
 
     python client.py http://127.0.0.1:PORT/mcp
 
-Prints one JSON line, `{"client", "ok", "steps": [{"name", "ok", "detail"}]}`, and exits with 0 or 1.
+Prints one JSON line, `{"client", "ok", "steps": [{"name", "ok", "detail"}]}`, and exits with 0 or 1. The steps are
+those of client.mjs.
 
 The same script serves both lines of the SDK, which differ in three places:
 
@@ -19,10 +20,13 @@ import importlib.metadata
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
+import anyio.abc
 from mcp.client.streamable_http import streamable_http_client
 
 try:
@@ -34,21 +38,23 @@ VERSION = importlib.metadata.version("mcp")
 STEP_SECONDS = 15  # a step is a handful of requests on the loopback interface
 TOTAL_SECONDS = 60  # the caller kills us somewhat later
 SLOW_STEPS = 3
+ANNOUNCED = "notifications/tools/list_changed"
 
 
 class Wire:
     """What went over the HTTP connection, whoever sent it."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[str, int]] = []
+        self.seen: list[tuple[str, int, str | None]] = []  # method, status, Last-Event-ID
         self.session_id: str | None = None
 
     async def on_response(self, response: Any) -> None:
-        self.seen.append((response.request.method, response.status_code))
+        last_event_id = response.request.headers.get("last-event-id")
+        self.seen.append((response.request.method, response.status_code, last_event_id))
         self.session_id = response.headers.get("mcp-session-id", self.session_id)
 
     def statuses(self, method: str) -> list[int]:
-        return [status for seen, status in self.seen if seen == method]
+        return [status for seen, status, _ in self.seen if seen == method]
 
     async def until(self, method: str, wanted: set[int]) -> str:
         """Waits until an answer to `method` is on record; the step's time limit ends the wait."""
@@ -57,6 +63,51 @@ class Wire:
         status = self.statuses(method)[0]
         expect(status in wanted, f"{method} was answered with {status}, not one of {sorted(wanted)}")
         return f"{method} {status}"
+
+
+class Proxy:
+    """A TCP proxy on the loopback interface that can lose all its connections at once."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        self.connections: set[anyio.CancelScope] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def before(cls, url: str) -> "AsyncIterator[tuple[Proxy, str]]":
+        """Stands before `url`; the URL that comes with it leads there."""
+        target = urlsplit(url)
+        proxy = cls(str(target.hostname), int(target.port or 80))
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, proxy.relay)
+            try:
+                yield proxy, f"http://127.0.0.1:{port}{target.path}"
+            finally:
+                tasks.cancel_scope.cancel()
+
+    def cut(self) -> None:
+        """What is on its way is lost. New connections are served as before."""
+        for scope in self.connections:
+            scope.cancel()
+
+    async def relay(self, client: anyio.abc.SocketStream) -> None:
+        with anyio.CancelScope() as scope:
+            self.connections.add(scope)
+            try:
+                server = await anyio.connect_tcp(self.host, self.port)
+                async with client, server, anyio.create_task_group() as tasks:
+                    tasks.start_soon(self.copy, client, server)
+                    tasks.start_soon(self.copy, server, client)
+            finally:
+                self.connections.discard(scope)
+
+    async def copy(self, source: anyio.abc.SocketStream, sink: anyio.abc.SocketStream) -> None:
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            async for data in source:
+                await sink.send(data)
+            await sink.send_eof()  # the end of one is handed to the other
 
 
 class Report:
@@ -95,75 +146,111 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".replace("\n", " ")
 
 
+@dataclass
+class Meeting:
+    """What the steps work with."""
+
+    report: Report
+    wire: Wire
+    proxy: Proxy
+    url: str
+    raw: Any
+    announced: anyio.Event
+    client: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
 @asynccontextmanager
-async def connect(url: str, http: Any) -> AsyncIterator[tuple[Any, str]]:
+async def connect(url: str, http: Any, on_message: Any) -> AsyncIterator[tuple[Any, str]]:
     """A client after `initialize`, and the protocol version that was agreed on."""
     if VERSION.startswith("1."):
         from mcp import ClientSession
 
         async with streamable_http_client(url, http_client=http) as (read, write, _):
-            async with ClientSession(read, write) as session:
+            async with ClientSession(read, write, message_handler=on_message) as session:
                 yield session, (await session.initialize()).protocolVersion
     else:
         from mcp import Client
 
-        async with Client(streamable_http_client(url, http_client=http), mode="legacy") as client:
+        transport = streamable_http_client(url, http_client=http)
+        async with Client(transport, mode="legacy", message_handler=on_message) as client:
             yield client, client.protocol_version
 
 
-async def live_steps(report: Report, client: Any, raw: Any, url: str, headers: dict[str, str], wire: Wire) -> None:
+async def live_steps(meeting: Meeting) -> None:
     """What a session can do while it lives."""
+    report, client, wire = meeting.report, meeting.client, meeting.wire
+    tools: set[str] = set()
 
     async def list_tools() -> str:
-        names = {tool.name for tool in (await client.list_tools()).tools}
-        expect({"echo", "slow"} <= names, f"the tools are {sorted(names)}")
-        return ", ".join(sorted(names))
+        tools.update(tool.name for tool in (await client.list_tools()).tools)
+        expect({"echo", "slow"} <= tools, f"the tools are {sorted(tools)}")
+        return ", ".join(sorted(tools))
 
     async def echo() -> str:
         text = text_of(await client.call_tool("echo", {"message": "hello"}))
         expect("hello" in text, f"echo answered {text!r}")
         return text
 
-    async def slow() -> str:
+    async def slow(steps: int, interval_ms: int, on_step: Callable[[int], None] = lambda count: None) -> str:
+        """`on_step` hears how often it has made progress. Nothing may be lost, doubled or out of order."""
         seen: list[float] = []
 
         async def on_progress(progress: float, total: float | None, message: str | None) -> None:
             seen.append(progress)
+            on_step(len(seen))
 
-        arguments = {"steps": SLOW_STEPS, "interval_ms": 20}
+        arguments = {"steps": steps, "interval_ms": interval_ms}
         text_of(await client.call_tool("slow", arguments, progress_callback=on_progress))
-        expect(len(seen) == SLOW_STEPS, f"{len(seen)} progress notifications before the result: {seen}")
-        expect(seen == sorted(seen), f"progress went backwards: {seen}")
-        return f"progress {seen}"
+        expect(seen == list(range(1, steps + 1)), f"progress {seen}, not 1 to {steps}")
+        return f"progress {len(seen)} of {steps}, each once"
+
+    async def cut(steps: int, interval_ms: int) -> str:
+        """The connection goes in the middle of a call; the client comes back after a second, by its own clock."""
+        before = len(wire.seen)
+        detail = await slow(steps, interval_ms, lambda count: meeting.proxy.cut() if count == 2 else None)
+        resumed = [status for method, status, last in wire.seen[before:] if method == "GET" and last is not None]
+        expect(resumed != [], "the client did not come back with Last-Event-ID")
+        expect(set(resumed) == {200}, f"resuming was answered with {resumed}")
+        return detail
 
     async def second_get() -> str:
         # One stream per session (409) and many (200) are both in the specification's spirit.
-        async with raw.stream("GET", url, headers=headers) as response:
+        async with meeting.raw.stream("GET", meeting.url, headers=meeting.headers) as response:
             status = response.status_code
         expect(status in (200, 409), f"a second GET was answered with {status}")
         return f"GET {status}"
 
+    async def announced() -> str:
+        text_of(await client.call_tool("announce", {}))
+        await meeting.announced.wait()
+        return ANNOUNCED
+
     await report.step("list tools", list_tools)
     await report.step("echo", echo)
-    await report.step("slow, progress", slow)
+    await report.step("slow, progress", lambda: slow(SLOW_STEPS, 20))
     await report.step("GET stream", lambda: wire.until("GET", {200}))
     await report.step("second GET", second_get)
+    if "announce" in tools:
+        await report.step("GET stream: announced", announced)
+    await report.step("cut, still running", lambda: cut(16, 100))
+    await report.step("cut, ended meanwhile", lambda: cut(4, 50))
     await report.step("echo again", echo)
 
 
-async def dead_steps(report: Report, raw: Any, url: str, headers: dict[str, str]) -> None:
+async def dead_steps(meeting: Meeting) -> None:
     """A terminated session id is unknown to every method."""
     body = {"jsonrpc": "2.0", "id": 99, "method": "tools/list"}
 
     async def gone(method: str) -> str:
         content = {"json": body} if method == "POST" else {}
-        async with raw.stream(method, url, headers=headers, **content) as response:
+        async with meeting.raw.stream(method, meeting.url, headers=meeting.headers, **content) as response:
             status = response.status_code
         expect(status == 404, f"{method} with a terminated session id was answered with {status}, not 404")
         return f"{method} 404"
 
     for method in ("POST", "GET", "DELETE"):
-        await report.step(f"dead id: {method}", lambda method=method: gone(method))
+        await meeting.report.step(f"dead id: {method}", lambda method=method: gone(method))
 
 
 def text_of(result: Any) -> str:
@@ -174,31 +261,37 @@ def text_of(result: Any) -> str:
 
 
 async def drive(url: str, report: Report) -> None:
-    wire = Wire()
+    wire, announced = Wire(), anyio.Event()
+
+    async def on_message(message: Any) -> None:
+        if getattr(getattr(message, "root", message), "method", None) == ANNOUNCED:  # 1.x wraps it
+            announced.set()
+
     # trust_env: a proxy from the environment has no business between us and the loopback interface.
     options: dict[str, Any] = {"timeout": httpx.Timeout(STEP_SECONDS, read=TOTAL_SECONDS), "trust_env": False}
     async with (
+        Proxy.before(url) as (proxy, url),
         httpx.AsyncClient(**options, event_hooks={"response": [wire.on_response]}) as http,
         httpx.AsyncClient(**options) as raw,
     ):
-        headers: dict[str, str] = {}
+        meeting = Meeting(report, wire, proxy, url, raw, announced)
         try:
-            async with connect(url, http) as (client, version):
+            async with connect(url, http, on_message) as (meeting.client, version):
                 expect(wire.session_id is not None, "the answer to initialize has no mcp-session-id header")
                 report.add("initialize", True, version)
-                headers = {
+                meeting.headers = {
                     "accept": "application/json, text/event-stream",
                     "mcp-session-id": str(wire.session_id),
                     "mcp-protocol-version": version,
                 }
-                await live_steps(report, client, raw, url, headers, wire)
+                await live_steps(meeting)
         except Exception as error:  # noqa: BLE001 - also what the SDK raises while it closes
-            report.add("session" if headers else "initialize", False, describe(error))
-        if not headers:
+            report.add("session" if meeting.headers else "initialize", False, describe(error))
+        if not meeting.headers:
             return
         # Leaving the SDK's context sent the DELETE; the specification asks for a 2xx.
         await report.step("DELETE", lambda: wire.until("DELETE", {200, 202, 204}))
-        await dead_steps(report, raw, url, headers)
+        await dead_steps(meeting)
 
 
 async def main(url: str) -> int:

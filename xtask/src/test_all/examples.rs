@@ -6,25 +6,18 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::report::Outcome;
-use crate::process;
 use crate::server::Server;
-use crate::workspace::{EXAMPLES, Profile, Workspace};
-
-const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
+use crate::workspace::{Profile, Workspace};
+use crate::{examples, process};
 
 /// The one example that is no server: it starts one, stops it and ends by itself.
 const ENDS_BY_ITSELF: &str = "graceful_shutdown";
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) fn run(workspace: &Workspace) -> Result<Outcome> {
-    let examples = workspace.examples()?;
-    ensure!(!examples.is_empty(), "{EXAMPLES} has no [[example]]");
-    let mut command = process::cargo(["build", "--package", EXAMPLES, "--examples"]);
-    command.args(Profile::Release.flags()).current_dir(workspace.root());
-    let status = process::stream(&mut command, BUILD_LIMIT, |_| {})?;
-    ensure!(status.success(), "the examples do not build: {status}");
+    examples::build(workspace, Profile::Release)?;
     let mut broken = Vec::new();
-    for example in examples {
+    for example in workspace.examples()? {
         match run_one(workspace, &example.name) {
             Ok(how) => println!("{}: {how}", example.name),
             Err(error) => {
@@ -44,7 +37,7 @@ fn run_one(workspace: &Workspace, name: &str) -> Result<&'static str> {
         ensure!(status.success(), "it must end with exit code 0, not with {status}");
         return Ok("ok, ended by itself");
     }
-    let server = Server::start(&executable)?;
+    let server = Server::start(&executable, &[])?;
     server.initialize()?;
     server.stop().context("after initialize")?;
     Ok("ok, opened a session and ended on SIGTERM")

@@ -13,6 +13,7 @@ use anyhow::{Result, ensure};
 use cargo_metadata::Message;
 
 use super::report::{Counts, Outcome};
+use super::scenarios::Scenarios;
 use super::steps::{Action, Step};
 use crate::process;
 use crate::workspace::{self, EXAMPLES, Workspace};
@@ -29,7 +30,15 @@ const MAY_HAVE_NONE: [&str; 2] = [EXAMPLES, "xtask"];
 #[derive(Debug)]
 pub(super) struct Tests {
     packages: Vec<String>,
-    executables: HashMap<String, Vec<PathBuf>>,
+    executables: HashMap<String, Vec<Executable>>,
+    scenarios: Scenarios,
+}
+
+/// A built test target.
+#[derive(Debug)]
+struct Executable {
+    target: String,
+    path: PathBuf,
 }
 
 impl Tests {
@@ -37,9 +46,9 @@ impl Tests {
     pub(super) fn of(steps: &[Step]) -> Tests {
         let packages = steps.iter().filter_map(|step| match &step.action {
             Action::Test(package) => Some(package.clone()),
-            Action::Plain(_) | Action::Build => None,
+            Action::Plain(_) | Action::Build | Action::Compare => None,
         });
-        Tests { packages: packages.collect(), executables: HashMap::new() }
+        Tests { packages: packages.collect(), executables: HashMap::new(), scenarios: Scenarios::default() }
     }
 
     /// Builds them all; what can be built is run even when something else cannot.
@@ -60,7 +69,8 @@ impl Tests {
                 (artifact.profile.test, artifact.executable, package)
             {
                 let executables = self.executables.entry(package.name.to_string()).or_default();
-                executables.push(executable.into_std_path_buf());
+                let path = executable.into_std_path_buf();
+                executables.push(Executable { target: artifact.target.name, path });
             }
         }
         let built: usize = self.executables.values().map(Vec::len).sum();
@@ -73,17 +83,21 @@ impl Tests {
     }
 
     /// Runs the tests of one package.
-    pub(super) fn run(&self, workspace: &Workspace, name: &str) -> Result<Outcome> {
+    pub(super) fn run(&mut self, workspace: &Workspace, name: &str) -> Result<Outcome> {
         let package = workspace.package(name)?;
         let executables = self.executables.get(name).map(Vec::as_slice).unwrap_or_default();
         let mut counts = Counts::default();
         let mut broken = Vec::new();
         for executable in executables {
-            let mut command = Command::new(executable);
+            let mut command = Command::new(&executable.path);
             // As cargo does it: paths in tests are relative to their package.
             command.current_dir(workspace::directory(package));
             command.env("CARGO_MANIFEST_DIR", workspace::directory(package));
-            match process::stream(&mut command, RUN_LIMIT, |line| counts.add_line(line)) {
+            let status = process::stream(&mut command, RUN_LIMIT, |line| {
+                counts.add_line(line);
+                self.scenarios.add_line(&executable.target, line);
+            });
+            match status {
                 Ok(status) if status.success() => {}
                 Ok(status) => broken.push(format!("{}: {status}", process::display(&command))),
                 Err(error) => broken.push(error.to_string()),
@@ -96,5 +110,16 @@ impl Tests {
         ensure!(!executables.is_empty() || MAY_HAVE_NONE.contains(&name), "no test executable was built");
         ensure!(counts.run() > 0 || MAY_HAVE_NONE.contains(&name), "not one test was run");
         Ok(Outcome::ok().with_counts(counts))
+    }
+
+    /// Compares the suites of what has been run, runtime by runtime.
+    pub(super) fn compare(&self, workspace: &Workspace) -> Outcome {
+        let problems = self.scenarios.problems(&workspace.runtimes());
+        problems.iter().for_each(|problem| println!("{problem}"));
+        if problems.is_empty() { Outcome::ok() } else { Outcome::failed(problems.join(", ")) }
+    }
+
+    pub(super) fn scenarios(&self) -> &Scenarios {
+        &self.scenarios
     }
 }

@@ -44,6 +44,8 @@ impl Counts {
 pub(crate) struct Outcome {
     verdict: Verdict,
     counts: Option<Counts>,
+    /// What the row says besides: what could not be a part of the step on this machine.
+    note: String,
 }
 
 #[derive(Debug)]
@@ -54,21 +56,30 @@ enum Verdict {
 }
 
 impl Outcome {
+    fn new(verdict: Verdict) -> Outcome {
+        Outcome { verdict, counts: None, note: String::new() }
+    }
+
     pub(crate) fn ok() -> Outcome {
-        Outcome { verdict: Verdict::Ok, counts: None }
+        Outcome::new(Verdict::Ok)
     }
 
     pub(crate) fn failed(why: impl Into<String>) -> Outcome {
-        Outcome { verdict: Verdict::Failed(why.into()), counts: None }
+        Outcome::new(Verdict::Failed(why.into()))
     }
 
     pub(crate) fn skipped(why: impl Into<String>) -> Outcome {
-        Outcome { verdict: Verdict::Skipped(why.into()), counts: None }
+        Outcome::new(Verdict::Skipped(why.into()))
     }
 
     /// For a check that has said itself what is wrong.
     pub(crate) fn from_success(success: bool) -> Outcome {
         if success { Outcome::ok() } else { Outcome::failed("see above") }
+    }
+
+    /// Names what was left out.
+    pub(crate) fn with_note(self, note: String) -> Outcome {
+        Outcome { note, ..self }
     }
 
     pub(super) fn with_counts(self, counts: Counts) -> Outcome {
@@ -80,6 +91,9 @@ impl Outcome {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     rows: Vec<(String, Outcome, Duration)>,
+    /// The suites, runtime by runtime: name, scenarios, and how many of them are ignored. They are among the tests
+    /// of the steps.
+    pub(super) scenarios: Vec<(String, usize, usize)>,
 }
 
 impl Report {
@@ -108,16 +122,26 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.rows.iter().map(|(step, ..)| step.len()).max().unwrap_or_default();
+        let names =
+            self.rows.iter().map(|(step, ..)| step).chain(self.scenarios.iter().map(|(name, ..)| name));
+        let width = names.map(String::len).max().unwrap_or_default();
         writeln!(f, "{:width$}  {:>5}  {:>7}  result", "step", "tests", "time")?;
         for (step, outcome, time) in &self.rows {
             let tests = outcome.counts.map_or("-".to_owned(), |counts| counts.passed.to_string());
             write!(f, "{step:width$}  {tests:>5}  {:>5.1} s  ", time.as_secs_f64())?;
             match &outcome.verdict {
-                Verdict::Ok => writeln!(f, "ok")?,
-                Verdict::Failed(why) => writeln!(f, "FAILED: {}", brief(why))?,
-                Verdict::Skipped(why) => writeln!(f, "skipped: {}", brief(why))?,
+                Verdict::Ok => write!(f, "ok")?,
+                Verdict::Failed(why) => write!(f, "FAILED: {}", brief(why))?,
+                Verdict::Skipped(why) => write!(f, "skipped: {}", brief(why))?,
             }
+            writeln!(f, "{}{}", if outcome.note.is_empty() { "" } else { "; " }, outcome.note)?;
+        }
+        if !self.scenarios.is_empty() {
+            writeln!(f, "\n{:width$}  {:>5}", "suite and runtime", "tests")?;
+        }
+        for (name, scenarios, ignored) in &self.scenarios {
+            let note = if *ignored > 0 { format!("  {ignored} ignored") } else { String::new() };
+            writeln!(f, "{name:width$}  {scenarios:>5}{note}")?;
         }
         let Counts { passed, failed, ignored } = self.totals();
         write!(f, "\n{passed} passed, {failed} failed, {ignored} skipped")

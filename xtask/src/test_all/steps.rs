@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::report::Outcome;
 use super::{cargo_steps, examples};
 use crate::workspace::Workspace;
-use crate::{arrows, interop};
+use crate::{arrows, conformance, coverage, interop};
 
 /// One line of the table.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) enum Action {
     Build,
     /// Runs the tests of one package.
     Test(String),
+    /// Compares the suites that were among them, runtime by runtime.
+    Compare,
 }
 
 /// Every step.
@@ -31,6 +33,7 @@ pub(super) fn all(workspace: &Workspace) -> Vec<Step> {
     let mut steps = vec![
         plain("fmt", cargo_steps::fmt),
         plain("arrows", |workspace| Ok(Outcome::from_success(arrows::run(workspace)?))),
+        plain("coverage", coverage::as_step),
         plain("deny", cargo_steps::deny),
         plain("clippy", cargo_steps::clippy),
         plain("features", cargo_steps::features),
@@ -43,9 +46,11 @@ pub(super) fn all(workspace: &Workspace) -> Vec<Step> {
         action: Action::Test(package.name.to_string()),
     }));
     steps.extend([
+        Step { name: "test scenarios".to_owned(), action: Action::Compare },
         plain("doc-tests", cargo_steps::doc_tests),
         plain("examples", examples::run),
         plain("interop", interop::as_step),
+        plain("conformance", conformance::as_step),
         plain("package", cargo_steps::package),
     ]);
     steps

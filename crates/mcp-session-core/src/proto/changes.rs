@@ -48,6 +48,8 @@ pub struct Tally {
     pub streams_ended: u32,
     /// Streams that were cut with events in them, or unread.
     pub streams_cut: u32,
+    /// Clients that did not answer a `ping`, and lost their standalone stream.
+    pub pings_unanswered: u32,
 }
 
 impl AddAssign for Tally {
@@ -63,6 +65,7 @@ impl AddAssign for Tally {
             streams_opened,
             streams_ended,
             streams_cut,
+            pings_unanswered,
         } = other;
         self.admitted += admitted;
         self.running += running;
@@ -74,6 +77,7 @@ impl AddAssign for Tally {
         self.streams_opened += streams_opened;
         self.streams_ended += streams_ended;
         self.streams_cut += streams_cut;
+        self.pings_unanswered += pings_unanswered;
     }
 }
 

@@ -78,6 +78,11 @@ pub struct SessionConfig {
     /// After how much silence a stream gets a comment. 15 seconds: proxies commonly close after 30 to 60. Zero:
     /// never; then a client that has silently gone keeps its GET stream, and so its session.
     pub heartbeat: Duration,
+    /// After how much silence a client with a GET stream is asked by `ping` whether it is there (C-15); with as much
+    /// silence again, its stream is ended, and the session may become idle. 5 minutes: some times within the idle
+    /// timeout, and next to nothing for a client. Zero: never; then one that has gone behind a proxy which goes on
+    /// reading for it keeps its GET stream, and so its session.
+    pub ping_interval: Duration,
     /// JSON or events.
     pub response_mode: ResponseMode,
     /// A second GET stream.
@@ -112,6 +117,7 @@ impl Default for SessionConfig {
             queue_events: 256,
             queue_bytes: 1024 * 1024,
             heartbeat: Duration::from_secs(15),
+            ping_interval: Duration::from_secs(5 * 60),
             response_mode: ResponseMode::Auto,
             second_stream: SecondStream::Refuse,
             replay: Some(ReplayConfig::default()),

@@ -365,7 +365,7 @@ impl<T: Clone> Exchange<T> {
     /// Forgets the oldest event that is kept of its stream: see [`Stream::forget_first`].
     pub(super) fn forget_first(&mut self, out: &mut Changes<T>) {
         if let Body::Stream(stream) = &mut self.body {
-            stream.forget_first();
+            stream.forget_first(out);
             self.settle(out);
         }
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::RequestId;
+use super::{Input, RequestId};
 
 /// How deep a message may nest. `serde_json` stops at the same depth, so what passes here a handler can decode (A-19).
 const MAX_DEPTH: usize = 128;
@@ -235,9 +235,12 @@ pub enum ParseError {
     /// Not JSON, or not UTF-8 (A-02, A-14).
     #[error("not JSON: {0}")]
     NotJson(String),
-    /// An array of messages (A-31).
+    /// An array of messages (A-31): see [`Batch`](super::Batch).
     #[error("an array of messages")]
     Batch,
+    /// An array of messages that is refused as a whole, and why (A-22, A-27 to A-29).
+    #[error("not a batch: {0}")]
+    InvalidBatch(&'static str),
     /// JSON, and not a JSON-RPC message (A-16).
     #[error("not a JSON-RPC message: {reason}")]
     Invalid {
@@ -278,6 +281,23 @@ struct ErrorObject<'a> {
 }
 
 impl Message {
+    /// What it is to a session.
+    pub fn input(&self) -> Input {
+        match self {
+            Self::Request(request) => match request.method.as_str() {
+                "initialize" => Input::Initialize,
+                "ping" => Input::Ping,
+                _ => Input::Request,
+            },
+            Self::Notification(notification) => match notification.method.as_str() {
+                "notifications/initialized" => Input::Initialized,
+                "notifications/cancelled" => Input::Cancelled,
+                _ => Input::Notification,
+            },
+            Self::Response(_) => Input::Response,
+        }
+    }
+
     /// Reads one message from a POST body and classifies it (A.1).
     ///
     /// ```
@@ -519,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn a_14_what_is_not_json() {
+    fn a_02_a_14_what_is_not_json() {
         for body in ["", " ", "{", "nul", r#"{"jsonrpc":"2.0","id":1,"method":"m"} x"#, "[1,", "'a'"] {
             assert!(matches!(parse(body), Err(ParseError::NotJson(_))), "{body}");
         }
@@ -528,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn a_16_a_12_what_is_not_a_message_echoes_a_legal_id() {
+    fn a_01_a_03_a_16_a_12_what_is_not_a_message_echoes_a_legal_id() {
         for (body, id) in [
             ("1", None),
             ("\"x\"", None),

@@ -19,6 +19,8 @@
 //! `T` is whatever the caller attaches to a stream or exchange to find its waiters again (the shell attaches an
 //! `Arc` of its wakers, a test a name).
 
+mod batch;
+mod capabilities;
 mod changes;
 mod config;
 mod ending;
@@ -34,6 +36,8 @@ mod stream;
 mod timer;
 mod version;
 
+pub use batch::Batch;
+pub use capabilities::ClientCapabilities;
 pub use changes::{Changes, Outcome, Tally, Wake};
 pub use config::{ReplayConfig, ResponseMode, SecondStream, SessionConfig};
 pub use ending::{Phase, Schedule, TerminateReason};
@@ -44,7 +48,7 @@ pub use message::{
     ErrorCode, Json, Message, Notification, Outgoing, ParseError, Request, Response, RpcError,
 };
 pub use outbound::{OutboundId, RequestError};
-pub use session::{ClientCapabilities, ExchangeKey, SendError, Session, StreamKey};
+pub use session::{ExchangeKey, SendError, Session, StreamKey};
 pub use state::{Input, Refusal, State, Verdict};
 pub use stream::{Full, Name, Next, Stream};
 pub use timer::Timer;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use super::{ExchangeKey, Json, RpcError, SendError, TerminateReason};
+use super::{Json, RpcError, SendError, StreamKey, TerminateReason};
 
 /// A request of the server: unique in its session, never reused (F-20).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,9 +15,9 @@ pub enum RequestError {
     /// The client answered with this error, unchanged (F-25).
     #[error("the client answered: {0}")]
     Client(RpcError),
-    /// The client did not declare the capability that the method needs (C-13). Nothing was sent.
-    #[error("the client did not declare the capability for {0}")]
-    Undeclared(String),
+    /// The client did not declare this capability, which the request needs (C-13). Nothing was sent.
+    #[error("the client did not declare the capability {0}")]
+    Undeclared(&'static str),
     /// The client has not sent `notifications/initialized` yet (C-06). Nothing was sent.
     #[error("the client has not finished its initialization")]
     NotInitialized,
@@ -46,37 +46,51 @@ impl From<RequestError> for RpcError {
 }
 
 #[derive(Debug)]
-struct Waiting {
-    exchange: ExchangeKey,
+struct Waiting<T> {
+    /// Where it was sent.
+    on: StreamKey,
+    /// What finds whoever waits.
+    tag: T,
     deadline: Instant,
     reply: Option<Result<Json, RequestError>>,
 }
 
 /// The replies a session waits for.
-#[derive(Debug, Default)]
-pub(super) struct Outbound {
+#[derive(Debug)]
+pub(super) struct Outbound<T> {
     next: u64,
-    waiting: BTreeMap<u64, Waiting>,
+    waiting: BTreeMap<u64, Waiting<T>>,
 }
 
-impl Outbound {
+impl<T> Default for Outbound<T> {
+    fn default() -> Self {
+        Self { next: 0, waiting: BTreeMap::new() }
+    }
+}
+
+impl<T> Outbound<T> {
     /// The id that the next request will have.
     pub(super) fn next_id(&self) -> u64 {
         self.next
     }
 
-    pub(super) fn insert(&mut self, exchange: ExchangeKey, deadline: Instant) -> OutboundId {
+    /// The next request was sent, and nobody waits for its reply.
+    pub(super) fn skip(&mut self) {
+        self.next += 1;
+    }
+
+    pub(super) fn insert(&mut self, on: StreamKey, tag: T, deadline: Instant) -> OutboundId {
         let id = self.next;
         self.next += 1;
-        self.waiting.insert(id, Waiting { exchange, deadline, reply: None });
+        self.waiting.insert(id, Waiting { on, tag, deadline, reply: None });
         OutboundId(id)
     }
 
-    /// Keeps the first reply. Returns whose handler waits for it; `None` if nobody does (B-19).
-    pub(super) fn resolve(&mut self, id: u64, reply: Result<Json, RequestError>) -> Option<ExchangeKey> {
+    /// Keeps the first reply. Returns who waits for it; `None` if nobody does (B-19).
+    pub(super) fn resolve(&mut self, id: u64, reply: Result<Json, RequestError>) -> Option<&T> {
         let waiting = self.waiting.get_mut(&id).filter(|waiting| waiting.reply.is_none())?;
         waiting.reply = Some(reply);
-        Some(waiting.exchange)
+        Some(&waiting.tag)
     }
 
     /// Takes the reply, if it is there.
@@ -89,18 +103,14 @@ impl Outbound {
     }
 
     /// Forgets a request. Returns where it was sent if it was still unanswered.
-    pub(super) fn remove(&mut self, id: OutboundId) -> Option<ExchangeKey> {
-        self.waiting.remove(&id.0).filter(|waiting| waiting.reply.is_none()).map(|waiting| waiting.exchange)
+    pub(super) fn remove(&mut self, id: OutboundId) -> Option<StreamKey> {
+        self.waiting.remove(&id.0).filter(|waiting| waiting.reply.is_none()).map(|waiting| waiting.on)
     }
 
-    /// The unanswered requests that `select` picks by exchange and deadline.
-    pub(super) fn unanswered(
-        &self,
-        select: impl Fn(ExchangeKey, Instant) -> bool,
-    ) -> Vec<(u64, ExchangeKey)> {
-        let picked =
-            |waiting: &Waiting| waiting.reply.is_none() && select(waiting.exchange, waiting.deadline);
-        self.waiting.iter().filter(|(_, w)| picked(w)).map(|(id, w)| (*id, w.exchange)).collect()
+    /// The unanswered requests that `select` picks by stream and deadline.
+    pub(super) fn unanswered(&self, select: impl Fn(StreamKey, Instant) -> bool) -> Vec<(u64, StreamKey)> {
+        let picked = |waiting: &Waiting<T>| waiting.reply.is_none() && select(waiting.on, waiting.deadline);
+        self.waiting.iter().filter(|(_, w)| picked(w)).map(|(id, w)| (*id, w.on)).collect()
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {

@@ -1,8 +1,10 @@
 //! [`Session`]: a container of exchanges and streams with a lifecycle.
 
 mod asking;
+mod batch;
 mod ending;
 mod expiry;
+mod pulse;
 mod streams;
 
 use std::{
@@ -15,10 +17,11 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    CancelReason, Changes, Era, Exchange, Input, Json, Phase, ProtocolVersion, Refusal, Reply, RequestError,
-    RequestId, RpcError, SessionConfig, State, Status, Stream, TerminateReason, Timer, Verdict,
-    ending::Ending, outbound::Outbound, replay::Replay, timer::after,
+    CancelReason, Changes, ClientCapabilities, Era, Exchange, Input, Json, Name, Phase, ProtocolVersion,
+    Refusal, Reply, RequestError, RequestId, ResponseMode, RpcError, SessionConfig, State, Status, Stream,
+    TerminateReason, Timer, Verdict, ending::Ending, outbound::Outbound, replay::Replay, timer::after,
 };
+use pulse::Pulse;
 
 /// Names an exchange within its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,29 +60,6 @@ impl From<SendError> for RpcError {
     }
 }
 
-/// What the client said at `initialize` that it can do. Decides which requests the server may send it (C-13).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ClientCapabilities {
-    /// `sampling/*`
-    pub sampling: bool,
-    /// `elicitation/*`
-    pub elicitation: bool,
-    /// `roots/*`
-    pub roots: bool,
-}
-
-impl ClientCapabilities {
-    /// Whether the server may send a request with this method.
-    pub fn allow(&self, method: &str) -> bool {
-        match method.split_once('/') {
-            Some(("sampling", _)) => self.sampling,
-            Some(("elicitation", _)) => self.elicitation,
-            Some(("roots", _)) => self.roots,
-            _ => true,
-        }
-    }
-}
-
 /// One session, from `initialize` to its last byte.
 ///
 /// Methods come in four kinds, `now` first: *getters*; `handle_*`, something happened; *verbs*, the application
@@ -106,7 +86,9 @@ pub struct Session<T> {
     /// Streams of exchanges that are over, by their numbers, for as long as they can be resumed.
     finished: BTreeMap<u64, Stream<T>>,
     replay: Replay,
-    outbound: Outbound,
+    outbound: Outbound<T>,
+    /// Whether the client at the other end of the standalone stream is there.
+    pulse: Pulse,
     ending: Option<Ending>,
     timer: Timer,
     changes: Changes<T>,
@@ -139,6 +121,7 @@ impl<T: Clone> Session<T> {
             finished: BTreeMap::new(),
             replay: Replay::default(),
             outbound: Outbound::default(),
+            pulse: Pulse::new(now),
             ending: None,
             timer: Timer::default(),
             changes: Changes::default(),
@@ -148,7 +131,9 @@ impl<T: Clone> Session<T> {
         if let Some(max_age) = session.config.max_age {
             session.timer.arm(after(now, max_age));
         }
-        session.admit(initialize, tag);
+        let mode = session.config.response_mode;
+        let name = session.name(key.0);
+        session.admit(initialize, tag, mode, name);
         (session, key)
     }
 
@@ -212,8 +197,10 @@ impl<T: Clone> Session<T> {
             _ if self.running.contains_key(&id) => Err(Refusal::DuplicateId),
             _ if self.exchanges.len() >= self.config.max_exchanges => Err(Refusal::TooManyRequests),
             _ => {
-                self.active = now;
-                Ok(self.admit(id, tag))
+                self.hear(now);
+                let mode = self.config.response_mode;
+                let name = self.name(self.next_key);
+                Ok(self.admit(id, tag, mode, name))
             }
         }
     }
@@ -228,7 +215,7 @@ impl<T: Clone> Session<T> {
         match self.state.on(input) {
             Verdict::Refuse(refusal) => Err(refusal),
             verdict => {
-                self.active = now;
+                self.hear(now);
                 if verdict == Verdict::Operate {
                     self.state = State::Operating;
                     self.initialized = true;
@@ -254,7 +241,7 @@ impl<T: Clone> Session<T> {
         if self.handle_input(now, Input::Cancelled)? == Verdict::Accept {
             let running = id.and_then(|id| self.running.get(id)).copied();
             if let Some(key) = running.filter(|key| *key != self.initialize) {
-                self.fail_outbound(now, &RequestError::Cancelled, |exchange, _| exchange == key);
+                self.fail_outbound(now, &RequestError::Cancelled, |on, _| on == StreamKey::Response(key));
                 self.with_exchange(now, key, |exchange, config, out| {
                     exchange.cancel(now, CancelReason::Client(reason), config, out);
                 });
@@ -301,7 +288,7 @@ impl<T: Clone> Session<T> {
         let dead = self.reason().filter(|_| key == self.initialize && self.state == State::Terminated);
         let refused = dead.map(|reason| Err(reason.into()));
         let answer = refused.as_ref().unwrap_or(answer);
-        self.fail_outbound(now, &RequestError::Cancelled, |exchange, _| exchange == key);
+        self.fail_outbound(now, &RequestError::Cancelled, |on, _| on == StreamKey::Response(key));
         let counted = self.with_exchange(now, key, |exchange, _, out| {
             exchange.handle_released();
             exchange.answer(now, answer, out)
@@ -369,12 +356,10 @@ impl<T: Clone> Session<T> {
         mem::take(&mut self.changes)
     }
 
-    fn admit(&mut self, id: RequestId, tag: T) -> ExchangeKey {
+    fn admit(&mut self, id: RequestId, tag: T, mode: ResponseMode, name: Option<Name>) -> ExchangeKey {
         let key = ExchangeKey(self.next_key);
         self.next_key += 1;
-        let mode = self.config.response_mode;
-        let exchange =
-            Exchange::new(id.clone(), tag, Era::Legacy, mode, &mut self.changes).resumable(self.name(key.0));
+        let exchange = Exchange::new(id.clone(), tag, Era::Legacy, mode, &mut self.changes).resumable(name);
         self.running.insert(id, key);
         self.exchanges.insert(key, exchange);
         key

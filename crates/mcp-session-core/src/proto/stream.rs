@@ -59,8 +59,8 @@ struct Carrier<T> {
     reader: T,
     /// What goes out before the next event: a comment, or the priming event.
     greeting: Option<Bytes>,
-    /// It ends with this, before the event of that position, while the stream lives on.
-    farewell: Option<(u64, Bytes)>,
+    /// It ends before the event of that position, with `retry` or without a word, while the stream lives on.
+    farewell: Option<(u64, Option<Bytes>)>,
 }
 
 /// An ordered sequence of events on its way to one client.
@@ -169,16 +169,20 @@ impl<T: Clone> Stream<T> {
     /// Ends the connection after what is queued, with `retry`, while the stream lives on (D-06, D-07). Returns whether
     /// it does: only for a client that understands it and is there.
     pub fn close_connection(&mut self, retry: Duration, out: &mut Changes<T>) -> bool {
-        let polls = self.life == Life::Open && self.name.is_some_and(|name| name.priming.is_some());
-        let end = self.log.end();
-        match self.carrier.as_mut().filter(|carrier| polls && carrier.farewell.is_none()) {
-            Some(carrier) => {
-                carrier.farewell = Some((end, encode_retry(retry)));
-                out.wake(Wake::Reader(carrier.reader.clone()));
-                true
-            }
-            None => false,
+        let polls = self.is_served() && self.name.is_some_and(|name| name.priming.is_some());
+        if polls {
+            self.dismiss(Some(encode_retry(retry)), out);
         }
+        polls
+    }
+
+    /// Ends the connection of a client that is not there any more, after what is queued. A stream that the client could
+    /// come back to lives on.
+    pub(super) fn hang_up(&mut self, out: &mut Changes<T>) {
+        if self.name.is_none() {
+            return self.end(out);
+        }
+        self.dismiss(None, out);
     }
 
     /// Takes [`Stream::close_connection`] back, where it is not too late.
@@ -205,7 +209,7 @@ impl<T: Clone> Stream<T> {
         let waiting = self.log.waiting();
         let fits = waiting < config.queue_events
             && (waiting == 0 || self.log.waiting_bytes() + event.len() <= config.queue_bytes);
-        if self.carrier.is_some() && !fits {
+        if self.is_carried() && !fits {
             self.awaited = true;
             return Err(Full);
         }
@@ -262,9 +266,9 @@ impl<T: Clone> Stream<T> {
             self.resumable |= self.name.is_some_and(|name| name.priming.is_some());
             Some(greeting)
         } else if let Some((_, retry)) = carrier.farewell.take_if(|(end, _)| *end == self.log.next()) {
-            self.invited = true;
+            self.invited = retry.is_some();
             self.leave(out);
-            return Next::Event(retry, true);
+            return retry.map_or(Next::End, |retry| Next::Event(retry, true));
         } else {
             match self.name {
                 None => self.log.take(),
@@ -321,24 +325,30 @@ impl<T: Clone> Stream<T> {
         if !self.resumable {
             return None; // nobody can ask for it
         }
+        let missed = !self.is_carried();
         let ended = match self.life {
             Life::Open => false,
-            Life::Ending | Life::Over => self.carrier.is_none(),
+            Life::Ending | Life::Over => missed,
             Life::Cut => return None,
         };
-        self.log.keep_next(self.carrier.is_none(), ended)
+        self.log.keep_next(missed, ended)
     }
 
     /// How many of those are not any more, the latest ones: they are to be sent again.
     pub(super) fn release(&mut self) -> usize {
-        if self.carrier.is_some() { self.log.release() } else { 0 }
+        if self.is_carried() { self.log.release() } else { 0 }
     }
 
-    /// Forgets the oldest of those.
-    pub(super) fn forget_first(&mut self) {
+    /// Forgets the oldest of those. A connection that was yet to send it, on its way to its end, ends now: it must not skip
+    /// anything.
+    pub(super) fn forget_first(&mut self, out: &mut Changes<T>) {
+        let next = self.log.next();
         if self.log.forget_first() {
             self.life = Life::Over; // the end was the last of it
             self.resumable = false;
+        }
+        if self.log.next() != next && self.is_connected() {
+            self.leave(out);
         }
     }
 
@@ -363,6 +373,16 @@ impl<T: Clone> Stream<T> {
     /// Whether a connection carries it, and has not taken its end.
     pub fn is_connected(&self) -> bool {
         self.carrier.is_some() && matches!(self.life, Life::Open | Life::Ending)
+    }
+
+    /// Whether a connection carries it that is to go on doing so.
+    pub fn is_served(&self) -> bool {
+        self.life == Life::Open && self.is_carried()
+    }
+
+    /// Whether this connection carries it, or it goes on without.
+    pub(super) fn outlives(&self, connection: u64) -> bool {
+        self.name.is_some() || self.is_carried_by(connection)
     }
 
     /// Whether its client is away and can come back to it.
@@ -393,6 +413,11 @@ impl<T: Clone> Stream<T> {
     /// Whether a heartbeat fell due while its reader had left an earlier event unread.
     pub fn is_stalled(&self) -> bool {
         self.stalled
+    }
+
+    /// The connection that carries it.
+    pub(super) fn connection(&self) -> Option<u64> {
+        self.carrier.as_ref().map(|carrier| carrier.number)
     }
 
     /// Its number in the session, if it has a name.
@@ -438,11 +463,25 @@ impl<T: Clone> Stream<T> {
         }
     }
 
+    /// The connection ends after what is queued. What comes from now on is for the next one, and waits for no space.
+    fn dismiss(&mut self, retry: Option<Bytes>, out: &mut Changes<T>) {
+        let end = self.log.end();
+        if let Some(carrier) = &mut self.carrier {
+            carrier.farewell = Some((end, retry));
+        }
+        self.wake_all(out);
+    }
+
     /// The connection is through.
     fn leave(&mut self, out: &mut Changes<T>) {
         out.tally.streams_ended += 1;
         self.wake_all(out);
         self.carrier = None;
+    }
+
+    /// Whether what is pushed now is for the connection that there is.
+    fn is_carried(&self) -> bool {
+        self.carrier.as_ref().is_some_and(|carrier| carrier.farewell.is_none())
     }
 
     fn is_carried_by(&self, connection: u64) -> bool {

@@ -41,6 +41,11 @@ impl ProtocolVersion {
         Self::parse(requested).unwrap_or(Self::LATEST)
     }
 
+    /// Whether a POST may carry an array of messages.
+    pub fn has_batches(self) -> bool {
+        self < Self::V2025_06_18
+    }
+
     /// The name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

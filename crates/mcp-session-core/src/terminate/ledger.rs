@@ -167,7 +167,7 @@ mod tests {
             ProtocolVersion::LATEST,
             ClientCapabilities::default(),
         );
-        let session = Session::new(SessionId::from_bits(1), Arc::clone(&hub), Weak::new(), machine);
+        let session = Session::new(SessionId::from_bits(1), None, Arc::clone(&hub), Weak::new(), machine);
         // The shutdown visits it between its registration and the first look at it.
         let ledger = Arc::new(Ledger::default());
         session.join(&ledger, |machine, now| machine.drain(now, &crate::Schedule::default()));

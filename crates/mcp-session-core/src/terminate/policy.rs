@@ -114,7 +114,7 @@ impl ShutdownPolicy {
 }
 
 /// When each phase begins at the latest.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadlines {
     pub(crate) drain: Instant,
     pub(crate) cancel: Instant,

@@ -15,7 +15,7 @@ async fn status_of(client: &Client, message: &Value) -> u16 {
 }
 
 async fn raw(client: &Client, body: &str) -> Reply {
-    client.send(client.request(Method::POST).body(body.to_owned()).unwrap()).await
+    client.post_text(body).await
 }
 
 async fn with_headers(client: &Client, method: Method, headers: &[(&str, &str)]) -> Reply {
@@ -172,7 +172,7 @@ pub fn b_12_repeated_headers(bed: &impl TestBed) {
     let world = World::new(bed, |_| {});
     bed.block_on(async {
         let client = world.client().await;
-        for name in ["mcp-session-id", "mcp-protocol-version", "last-event-id"] {
+        for name in ["mcp-session-id", "mcp-protocol-version", "last-event-id", "mcp-method", "mcp-name"] {
             let mut request = client.request(Method::POST).body(request(1, "echo").to_string()).unwrap();
             request.headers_mut().append(name, HeaderValue::from_static("2025-11-25"));
             request.headers_mut().append(name, HeaderValue::from_static("2025-11-25"));
@@ -225,23 +225,6 @@ pub fn g_40_requests_without_sessions_are_told_to_fall_back(bed: &impl TestBed) 
         let reply =
             with_headers(&world.stranger(), Method::POST, &[("mcp-protocol-version", "2026-07-28")]).await;
         assert_eq!(reply.json().await["error"]["data"]["requested"], "2026-07-28");
-    });
-}
-
-/// an array is refused, and nothing of it is dispatched.
-pub fn a_31_batches_are_refused(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
-    bed.block_on(async {
-        for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {
-            let mut client = world.stranger();
-            client.initialize(version).await;
-            let reply = client.post(&json!([request(1, "work"), notification("x")])).await;
-            assert_eq!(reply.status, 400);
-            let body = reply.json().await;
-            assert_eq!(body["error"]["code"], -32600);
-            assert!(body["error"]["message"].as_str().unwrap().contains("batches"), "{body}");
-        }
-        assert_eq!(world.endpoint.stats().exchanges, 0);
     });
 }
 

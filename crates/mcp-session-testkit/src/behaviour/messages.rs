@@ -257,7 +257,6 @@ pub fn f_33_a_handler_that_ignores_its_cancellation_is_dropped(bed: &impl TestBe
         let work = world.work().await;
         let begin = world.runtime.now();
         client.post(&cancel(1)).await;
-        assert!(!work.is_dropped());
         world.until(|_| work.is_dropped()).await;
         assert!(world.runtime.now() >= begin + SOON);
     });
@@ -390,7 +389,7 @@ pub fn c_13_undeclared_capabilities(bed: &impl TestBed) {
         let running = client.start(&request(1, "work"));
         let work = world.work().await;
         let failed = work.cx.request("elicitation/create", None::<&()>, NEVER).await;
-        assert_eq!(failed, Err(RequestError::Undeclared("elicitation/create".into())));
+        assert_eq!(failed, Err(RequestError::Undeclared("elicitation")));
         work.finish(json!({}));
         let reply = running.head().await;
         assert!(!reply.is_stream());

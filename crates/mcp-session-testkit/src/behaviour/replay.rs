@@ -263,6 +263,10 @@ pub fn d_24_notifications_wait_for_a_connection(bed: &impl TestBed) {
         tell(4);
         assert_eq!(get.message().await.unwrap()["params"]["n"], 4);
         assert!(get.is_silent());
+        drop(get);
+        let told = world.endpoint.manager().broadcast("notifications/n", Some(&json!({ "n": 5 }))).unwrap();
+        assert_eq!((told.taken, told.unheard), (1, 0));
+        assert_eq!(client.get().await.message().await.unwrap()["params"]["n"], 5);
     });
 }
 
@@ -457,7 +461,7 @@ pub fn s_5_a_client_that_was_sent_away_is_waited_for(bed: &impl TestBed) {
             left.cx.draining().await;
             left.finish(json!({}));
             away.finish(json!({}));
-            world.until(|_| shutdown.phase() == ShutdownPhase::Finishing).await;
+            world.until(|_| shutdown.phase() >= ShutdownPhase::Finishing).await;
             if returns {
                 let messages = client.resume(&last).await.messages().await;
                 assert_eq!(heard(&messages, "away"), (vec![], true));

@@ -82,8 +82,9 @@ pub fn s_2_never_404_while_draining(bed: &impl TestBed) {
         let (busy, idle) = (world.client().await, world.client().await);
         let (running, work) = begin(&mut world, &busy, 1).await;
         let shutdown = world.endpoint.shutdown(PATIENT);
-        world.until(|_| shutdown.phase() == ShutdownPhase::Draining).await;
+        work.cx.draining().await; // the one has been told
         world.until(|world| world.ended().len() == 1).await; // nothing of the idle one is left inside
+        assert_eq!(shutdown.phase(), ShutdownPhase::Draining);
         for reply in [
             world.stranger().post(&initialize("2025-11-25", "client")).await,
             busy.post(&request(2, "echo")).await,
@@ -130,8 +131,11 @@ pub fn s_3_hung_handlers_do_not_move_the_ceiling(bed: &impl TestBed) {
         if bed.name() == "sim" {
             assert!(world.runtime.now() <= ceiling, "in virtual time the ceiling is exact");
         }
-        assert_eq!(exchanges(&report), [CALLS as u64, 0, CALLS as u64, 0, 0]);
         assert_eq!(streams(&report), [1, 0, 1]);
+        let [total, answered, synthesized, cancelled, forced] = exchanges(&report);
+        assert_eq!((total, answered, cancelled), (CALLS as u64, 0, 0));
+        // On a slow machine, what takes an answer may come too late for the ceiling. The report says so.
+        assert!(synthesized + forced == total && (forced == 0 || bed.name() != "sim"), "{report}");
         for (id, (running, work)) in running.into_iter().enumerate() {
             assert_eq!(running.head().await.answer().await["id"], id);
             world.until(|_| work.is_dropped()).await;
@@ -282,7 +286,10 @@ pub fn s_8_failures_are_isolated(bed: &impl TestBed) {
         world.plant(clients[10].id(), Hook::Panics);
         world.plant(clients[20].id(), Hook::Hangs);
         let _stalled = clients[30].get().await;
-        let report = world.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT }).await;
+        let shutdown = world.endpoint.shutdown(PATIENT);
+        world.until(|world| world.ended().len() == SESSIONS - 1).await; // all but the stalled one
+        shutdown.tighten(ShutdownPolicy { finish: SOON, ..PATIENT });
+        let report = shutdown.await;
         assert_eq!(report.sessions, SESSIONS as u64);
         let mut expected = vec![
             (clients[10].id().prefix(), "the `terminated` hook panicked"),
@@ -311,10 +318,11 @@ pub fn s_9_totals_are_those_of_the_start(bed: &impl TestBed) {
         let (gone, _gone_work) = begin(&mut world, &deleted, 5).await;
         deleted.delete().await; // on its way out already, and its call still owed an answer
         let live = world.endpoint.stats();
-        let policy = ShutdownPolicy { drain: NEVER, cancel: SOON, finish: SOON, ..PATIENT };
+        let policy = ShutdownPolicy { cancel: SOON, ..PATIENT };
         let shutdown = world.endpoint.shutdown(policy);
         work.cx.draining().await;
         work.finish(json!({}));
+        world.until(|world| world.endpoint.stats().exchanges < live.exchanges).await;
         client.post(&cancel(2)).await;
         shutdown.escalate();
         world.until(|_| shutdown.phase() >= ShutdownPhase::Cancelling).await; // by now every session takes part
@@ -325,6 +333,7 @@ pub fn s_9_totals_are_those_of_the_start(bed: &impl TestBed) {
                 reply.answer().await;
             }
         }
+        shutdown.tighten(ShutdownPolicy { finish: SOON, ..policy }); // all have read who will
         let report = shutdown.await;
         assert_eq!((report.sessions, live.sessions, live.exchanges), (1, 1, 5));
         assert_eq!(exchanges(&report), [5, 1, 2, 1, 1], "{report}");
@@ -357,7 +366,8 @@ pub fn s_10_idempotent_tightened_and_escalated(bed: &impl TestBed) {
             second.wait().await
         });
         assert_eq!(one, two);
-        assert_eq!(world.endpoint.shutdown(PATIENT).await, one); // also afterwards
+        let (ceiling, again) = (first.ceiling(), world.endpoint.shutdown(PATIENT)); // also afterwards
+        assert_eq!((again.ceiling(), again.await), (ceiling, one.clone()));
         assert_eq!(world.endpoint.closed().await, one);
         assert_eq!(exchanges(&one), [1, 0, 1, 0, 0]);
     });
@@ -386,11 +396,12 @@ pub fn s_11_a_client_that_reads_nothing_delays_nobody(bed: &impl TestBed) {
         let (_stalled_post, stalled_work) = begin_stream(&mut world, &client, 1).await;
         while stalled_work.cx.notify("notifications/x", None::<&()>).now_or_never().is_some() {}
         let (reply, work) = begin_stream(&mut world, &client, 2).await;
-        let shutdown = world.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT });
+        let shutdown = world.endpoint.shutdown(PATIENT);
         work.cx.draining().await;
         stalled_work.finish(json!({}));
         work.finish(json!({}));
         assert_eq!(reply.messages().await.last().unwrap()["id"], 2);
+        shutdown.tighten(ShutdownPolicy { finish: SOON, ..PATIENT }); // all have read who will
         let report = shutdown.await;
         assert_eq!(exchanges(&report), [2, 1, 0, 0, 1]);
         assert_eq!(streams(&report), [3, 1, 2]);
@@ -418,7 +429,7 @@ pub fn s_14_a_post_half_arrived(bed: &impl TestBed) {
             assert!(reply.as_mut().now_or_never().is_none());
         }
         let shutdown = world.endpoint.shutdown(PATIENT);
-        world.until(|_| shutdown.phase() == ShutdownPhase::Draining).await;
+        work.cx.draining().await;
         let (after, during) = (halves.pop().unwrap(), halves.pop().unwrap());
         let complete = |(sender, rest, reply): (mpsc::UnboundedSender<Bytes>, Bytes, _)| {
             sender.unbounded_send(rest).unwrap();

@@ -17,7 +17,7 @@ use futures::{
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::{Body, Frame};
 use mcp_session_core::{
-    Config, Endpoint, Handler, InitializeRequest, InitializeResult, Json, Notification, ReplyBody,
+    Config, Endpoint, Handler, InitializeRequest, InitializeResult, Json, Notification, Principal, ReplyBody,
     RequestContext, RpcError, Runtime, Session, SessionId, StreamCut, TerminateReason,
 };
 use serde_json::{Value, json};
@@ -142,11 +142,17 @@ impl Handler for Play {
 impl World {
     /// An endpoint with a configuration in which nothing elapses by itself, then tuned.
     pub fn new(bed: &impl TestBed, tune: impl FnOnce(&mut Config)) -> Self {
+        Self::on(bed.runtime(), tune)
+    }
+
+    /// The same, on a runtime of the scenario's own.
+    pub fn on(runtime: Arc<dyn Runtime>, tune: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.body_timeout = NEVER;
         config.session.idle_timeout = NEVER;
         config.session.initialize_timeout = NEVER;
         config.session.heartbeat = NEVER;
+        config.session.ping_interval = NEVER;
         config.session.cancel_grace = NEVER;
         config.session.terminate.cancel = NEVER;
         config.session.terminate.finish = NEVER;
@@ -160,7 +166,6 @@ impl World {
             ended: Arc::default(),
             hanging: Arc::default(),
         };
-        let runtime = bed.runtime();
         let endpoint = Endpoint::with_config(Arc::clone(&runtime), play.clone(), config);
         Self { runtime, endpoint, play, work, notifications }
     }
@@ -205,10 +210,11 @@ impl World {
 
     /// A client without a session.
     pub fn stranger(&self) -> Client {
-        Client { endpoint: self.endpoint.clone(), runtime: Arc::clone(&self.runtime), session: None }
+        let (endpoint, runtime) = (self.endpoint.clone(), Arc::clone(&self.runtime));
+        Client { endpoint, runtime, session: None, principal: None }
     }
 
-    /// A client with a session in operation.
+    /// A client with a session in operation, of the newest version.
     pub async fn client(&self) -> Client {
         self.client_of("2025-11-25").await
     }
@@ -237,12 +243,18 @@ pub struct Client {
     endpoint: Endpoint,
     runtime: Arc<dyn Runtime>,
     session: Option<SessionId>,
+    principal: Option<Principal>,
 }
 
 impl Client {
     /// Opens a session, without `notifications/initialized`.
     pub async fn initialize(&mut self, version: &str) -> Value {
-        let reply = self.post(&initialize(version, "client")).await;
+        self.initialize_with(&initialize(version, "client")).await
+    }
+
+    /// Opens a session by this message.
+    pub async fn initialize_with(&mut self, message: &Value) -> Value {
+        let reply = self.post(message).await;
         assert_eq!(reply.status, StatusCode::OK);
         self.session = reply.session();
         assert!(self.session.is_some(), "the answer to initialize carries the session id");
@@ -264,12 +276,26 @@ impl Client {
         Self { session, ..self.clone() }
     }
 
+    /// As whom it is known.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
+    }
+
+    /// The same client, as somebody, or as nobody in particular.
+    pub fn known_as(&self, principal: Option<&str>) -> Self {
+        Self { principal: principal.map(Principal::new), ..self.clone() }
+    }
+
     /// A request as a proper client makes it.
     pub fn request(&self, method: Method) -> http::request::Builder {
         let accept =
             if method == Method::GET { "text/event-stream" } else { "application/json, text/event-stream" };
         let builder = Request::builder().method(method).uri("/mcp").header("host", "localhost:8000");
         let builder = builder.header("accept", accept).header("content-type", "application/json");
+        let builder = match &self.principal {
+            Some(principal) => builder.extension(principal.clone()),
+            None => builder,
+        };
         match self.session {
             Some(id) => builder.header("mcp-session-id", id.to_string()),
             None => builder,
@@ -283,6 +309,7 @@ impl Client {
         B::Error: std::fmt::Display,
     {
         let (parts, body) = self.endpoint.handle(request).await.into_parts();
+        yield_now().await; // between two requests of a real client there is a network
         Reply {
             status: parts.status,
             headers: parts.headers,
@@ -305,6 +332,11 @@ impl Client {
             let _ = sender.send(client.post(&message).await); // the scenario may not want it any more
         }));
         Started(head)
+    }
+
+    /// POSTs a body as it is.
+    pub async fn post_text(&self, body: impl Into<String>) -> Reply {
+        self.send(self.request(Method::POST).body(body.into()).expect("a request")).await
     }
 
     /// GET: the standalone stream.
@@ -428,14 +460,19 @@ impl Reply {
         messages
     }
 
-    /// The body as JSON.
-    pub async fn json(mut self) -> Value {
-        assert_eq!(self.header("content-type"), "application/json");
+    /// The whole body, which is not cut.
+    pub async fn bytes(mut self) -> Vec<u8> {
         let mut body = Vec::new();
         while let Some(data) = self.event().await {
-            body.extend_from_slice(&data.expect("a JSON body is not cut"));
+            body.extend_from_slice(&data.expect("the body is not cut"));
         }
-        serde_json::from_slice(&body).expect("the body is JSON")
+        body
+    }
+
+    /// The body as JSON.
+    pub async fn json(self) -> Value {
+        assert_eq!(self.header("content-type"), "application/json");
+        serde_json::from_slice(&self.bytes().await).expect("the body is JSON")
     }
 
     /// The one answer, in whichever form it comes; asserts that nothing follows it.
@@ -467,6 +504,11 @@ pub fn initialize(version: &str, name: &str) -> Value {
     } })
 }
 
+/// The answer to a request.
+pub fn reply(id: impl Into<Value>, result: impl Into<Value>) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id.into(), "result": result.into() })
+}
+
 /// A request without params.
 pub fn request(id: impl Into<Value>, method: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id.into(), "method": method })
@@ -486,6 +528,19 @@ pub fn notification(method: &str) -> Value {
 /// `notifications/cancelled` for a request.
 pub fn cancel(id: impl Into<Value>) -> Value {
     json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id.into(), "reason": "enough" } })
+}
+
+/// Lets others go first, once.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A body that arrives when the scenario says so.

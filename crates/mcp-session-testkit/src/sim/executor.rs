@@ -21,7 +21,7 @@ use futures::{
     task::{ArcWake, waker_ref},
 };
 
-use super::rng::SplitMix64;
+use crate::rng::SplitMix64;
 
 /// Far above what a scenario polls at one instant, and still only seconds of work.
 const POLL_LIMIT: u64 = 10_000_000;

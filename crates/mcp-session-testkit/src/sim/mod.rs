@@ -1,7 +1,6 @@
 //! [`SimRuntime`]: a single-threaded runtime in virtual time, replayable from a seed.
 
 mod executor;
-mod rng;
 mod sleep;
 
 use std::{

@@ -1,10 +1,12 @@
-//! Requests of the server to its client, on the replies of the exchanges they belong to.
+//! Requests of the server to its client: on the replies of the exchanges they belong to, and `ping` anywhere.
 
 use std::time::{Duration, Instant};
 
-use super::{ExchangeKey, SendError, Session};
+use bytes::Bytes;
+
+use super::{ExchangeKey, SendError, Session, StreamKey};
 use crate::proto::{
-    Exchange, Input, Json, OutboundId, Outgoing, Phase, Refusal, RequestError, RequestId, Response, Verdict,
+    Input, Json, OutboundId, Outgoing, Phase, Refusal, RequestError, RequestId, Response, Stream, Verdict,
     Wake, encode_event, timer::after,
 };
 
@@ -29,23 +31,43 @@ impl<T: Clone> Session<T> {
         if key == self.initialize || (!self.initialized && method != "ping") {
             return Err(RequestError::NotInitialized);
         }
-        if !self.capabilities.allow(method) {
-            return Err(RequestError::Undeclared(method.to_owned()));
+        if let Some(capability) = self.capabilities.missing(method, params) {
+            return Err(RequestError::Undeclared(capability));
         }
-        if !self.exchanges.get(&key).is_some_and(Exchange::can_send) {
-            return Err(SendError::Closed.into());
-        }
+        let exchange = self.exchanges.get(&key).filter(|exchange| exchange.can_send());
+        let tag = exchange.ok_or(SendError::Closed)?.tag().clone();
         let event = encode_event(None, &Outgoing::Request { id: self.outbound.next_id(), method, params });
         self.notify(now, key, &event)?;
         let deadline = after(now, timeout);
         self.timer.arm(deadline);
-        Ok(self.outbound.insert(key, deadline))
+        Ok(self.outbound.insert(StreamKey::Response(key), tag, deadline))
+    }
+
+    /// Asks the client, on the standalone stream, whether it is there (C-14): the one request that need not belong to
+    /// one of the client's (F-22). `tag` finds whoever waits for the reply.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]; nothing was sent then. [`SendError::Closed`]: there is no standalone stream (D-24).
+    /// [`SendError::Full`]: wait for [`Wake::Handler`] of that stream.
+    pub fn ping(&mut self, now: Instant, tag: T, timeout: Duration) -> Result<OutboundId, RequestError> {
+        if let Some(ending) = self.ending {
+            return Err(RequestError::Terminated(ending.reason));
+        }
+        let standalone = self.standalone.as_ref().filter(|stream| stream.is_served());
+        let connection = standalone.and_then(Stream::connection).ok_or(SendError::Closed)?;
+        let event = ping_event(self.outbound.next_id());
+        self.act_on_standalone(now, |stream, config, out| stream.push(now, &event, config, out))
+            .map_err(|_| SendError::Full)?;
+        let deadline = after(now, timeout);
+        self.timer.arm(deadline);
+        Ok(self.outbound.insert(StreamKey::Standalone(connection), tag, deadline))
     }
 
     /// Nobody waits for the reply any more: the client is told to stop.
     pub fn abandon_request(&mut self, now: Instant, id: OutboundId) {
-        if let Some(key) = self.outbound.remove(id) {
-            self.tell_cancelled(now, key, id.0, "the server does not wait for it any more");
+        if let Some(on) = self.outbound.remove(id) {
+            self.tell_cancelled(now, on, id.0, "the server does not wait for it any more");
         }
     }
 
@@ -74,8 +96,8 @@ impl<T: Clone> Session<T> {
     }
 
     fn resolve_outbound(&mut self, id: u64, reply: Result<Json, RequestError>) {
-        if let Some(exchange) = self.outbound.resolve(id, reply).and_then(|key| self.exchanges.get(&key)) {
-            self.changes.wake(Wake::Handler(exchange.tag().clone()));
+        if let Some(tag) = self.outbound.resolve(id, reply) {
+            self.changes.wake(Wake::Handler(tag.clone()));
         }
     }
 
@@ -84,24 +106,39 @@ impl<T: Clone> Session<T> {
         &mut self,
         now: Instant,
         error: &RequestError,
-        select: impl Fn(ExchangeKey, Instant) -> bool,
+        select: impl Fn(StreamKey, Instant) -> bool,
     ) {
-        for (id, key) in self.outbound.unanswered(select) {
+        for (id, on) in self.outbound.unanswered(select) {
             self.resolve_outbound(id, Err(error.clone()));
-            self.tell_cancelled(now, key, id, &error.to_string());
+            self.tell_cancelled(now, on, id, &error.to_string());
         }
     }
 
-    fn tell_cancelled(&mut self, now: Instant, key: ExchangeKey, id: u64, reason: &str) {
+    pub(super) fn tell_cancelled(&mut self, now: Instant, on: StreamKey, id: u64, reason: &str) {
         let params = Json::from(serde_json::json!({ "requestId": id, "reason": reason }));
         let message = Outgoing::Notification { method: "notifications/cancelled", params: Some(&params) };
-        if let Some(exchange) = self.exchanges.get_mut(&key) {
-            // Beyond the bounds of the queue: there is at most one for each request that went through it.
-            exchange.tell(now, encode_event(None, &message), &mut self.changes);
-            if let Some(stream) = exchange.stream_mut() {
-                self.replay.book(now, stream);
+        let event = encode_event(None, &message);
+        // Beyond the bounds of the queue: there is at most one for each request that went through it.
+        match on {
+            StreamKey::Response(key) | StreamKey::Resumed(key, _) => {
+                if let Some(exchange) = self.exchanges.get_mut(&key) {
+                    exchange.tell(now, event, &mut self.changes);
+                    if let Some(stream) = exchange.stream_mut() {
+                        self.replay.book(now, stream);
+                    }
+                }
             }
-            self.trim(now);
+            StreamKey::Standalone(connection) => {
+                if let Some(stream) = self.standalone.as_mut().filter(|stream| stream.outlives(connection)) {
+                    stream.push_unbounded(now, event, &mut self.changes);
+                    self.replay.book(now, stream);
+                }
+            }
         }
+        self.trim(now);
     }
+}
+
+pub(super) fn ping_event(id: u64) -> Bytes {
+    encode_event(None, &Outgoing::Request { id, method: "ping", params: None })
 }

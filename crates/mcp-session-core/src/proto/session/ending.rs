@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Session;
+use super::{Session, StreamKey};
 use crate::proto::{Phase, RequestError, Schedule, State, TerminateReason, Timer, Wake, ending::Ending};
 
 impl<T: Clone> Session<T> {
@@ -56,6 +56,8 @@ impl<T: Clone> Session<T> {
 
     pub(super) fn begin(&mut self, now: Instant, reason: TerminateReason, schedule: &Schedule) {
         self.ending = Some(Ending::new(now, reason, schedule));
+        let error = RequestError::Terminated(reason);
+        self.fail_outbound(now, &error, |on, _| matches!(on, StreamKey::Standalone(_))); // F-32
         // Standalone streams carry nothing that is owed: they end first (S4).
         if let Some(stream) = &mut self.standalone {
             stream.end(&mut self.changes);

@@ -17,6 +17,7 @@ impl<T: Clone> Session<T> {
                 self.active = now;
             }
         }
+        self.handle_pulse(now);
         for exchange in self.exchanges.values_mut() {
             exchange.handle_timeout(now, &self.config, &mut self.changes);
         }
@@ -44,9 +45,7 @@ impl<T: Clone> Session<T> {
             State::AwaitingInitialized if quiet && past(self.created, self.config.initialize_timeout) => {
                 Some(TerminateReason::InitializeTimeout)
             }
-            State::Operating
-                if quiet && !self.is_listening() && past(self.active, self.config.idle_timeout) =>
-            {
+            State::Operating if quiet && !self.is_read() && past(self.active, self.config.idle_timeout) => {
                 Some(TerminateReason::Idle)
             }
             State::Initializing | State::AwaitingInitialized | State::Operating => self
@@ -59,10 +58,8 @@ impl<T: Clone> Session<T> {
     }
 
     /// Whether a client is at the other end of the standalone stream and reads.
-    fn is_listening(&self) -> bool {
-        self.standalone
-            .as_ref()
-            .is_some_and(|stream| stream.is_open() && stream.is_connected() && !stream.is_stalled())
+    fn is_read(&self) -> bool {
+        self.standalone.as_ref().is_some_and(|stream| stream.is_served() && !stream.is_stalled())
     }
 
     /// When the session expires if nothing happens any more.
@@ -72,7 +69,7 @@ impl<T: Clone> Session<T> {
             State::AwaitingInitialized if self.running.is_empty() => {
                 Some(after(self.created, self.config.initialize_timeout))
             }
-            State::Operating if self.running.is_empty() && !self.is_listening() => {
+            State::Operating if self.running.is_empty() && !self.is_read() => {
                 Some(after(self.active, self.config.idle_timeout))
             }
             State::AwaitingInitialized | State::Operating | State::Draining | State::Terminated => None,
@@ -87,8 +84,9 @@ impl<T: Clone> Session<T> {
         let exchanges = self.exchanges.values().filter_map(|exchange| exchange.next_timeout(&self.config));
         let standalone = self.standalone.as_ref().and_then(|stream| stream.next_timeout(&self.config));
         let ending = self.ending.and_then(|ending| ending.deadline());
+        let outbound = self.outbound.next_timeout();
         let replay = self.config.replay.and_then(|limits| self.replay.next_timeout(&limits));
-        let singles = [self.lifetime(), max_age, standalone, ending, replay, self.outbound.next_timeout()];
+        let singles = [self.lifetime(), max_age, standalone, self.ping_due(), ending, outbound, replay];
         singles.into_iter().flatten().chain(exchanges).collect()
     }
 }

@@ -36,14 +36,15 @@ impl<T: Clone> Session<T> {
         if let Some(stream) = self.standalone.as_mut().filter(|stream| stream.is_connected()) {
             let yields = match self.config.second_stream {
                 SecondStream::Replace => true,
-                SecondStream::Refuse => stream.is_stalled() || !stream.is_open(),
+                SecondStream::Refuse => stream.is_stalled() || !stream.is_served(),
             };
             if !yields {
                 return Err(Refusal::StreamTaken);
             }
         }
+        self.standalone.take_if(|stream| stream.is_over());
+        self.hear(now);
         let connection = self.next_key();
-        self.active = now;
         self.act_on_standalone(now, |stream, _, out| stream.connect(now, connection, tag, out));
         Ok(StreamKey::Standalone(connection))
     }
@@ -64,6 +65,7 @@ impl<T: Clone> Session<T> {
         }
         let EventId { stream: number, position } =
             EventId::parse(last_event_id).ok_or(Refusal::UnknownEvent)?;
+        self.trim(now); // also if the timer is late
         let connection = self.next_key();
         let key = ExchangeKey(number);
         let (known, key) = if self.is_standalone(number) {
@@ -86,7 +88,7 @@ impl<T: Clone> Session<T> {
         if !known {
             return Err(Refusal::UnknownEvent);
         }
-        self.active = now;
+        self.hear(now);
         Ok(key)
     }
 
@@ -126,7 +128,8 @@ impl<T: Clone> Session<T> {
     // What the application wants.
 
     /// Sends an event that belongs to no request on the standalone stream. Without a connection it is kept for the next
-    /// one, within the bounds of replay; without replay it is dropped (D-24).
+    /// one, within the bounds of replay; without replay it is dropped (D-24), and so it is before
+    /// `notifications/initialized` (C-06).
     ///
     /// # Errors
     ///
@@ -136,7 +139,7 @@ impl<T: Clone> Session<T> {
         if self.ending.is_some() {
             return Err(SendError::Closed);
         }
-        if self.standalone.is_none() && self.config.replay.is_none() {
+        if !self.is_listening() {
             return Ok(());
         }
         self.act_on_standalone(now, |stream, config, out| stream.push(now, event, config, out))
@@ -152,6 +155,12 @@ impl<T: Clone> Session<T> {
         }
         self.with_exchange(now, key, |exchange, _, out| exchange.close_connection(now, retry, out))
             .unwrap_or(false)
+    }
+
+    /// Whether a notification that belongs to no request has somebody to go to, now or later.
+    pub fn is_listening(&self) -> bool {
+        let open = self.standalone.as_ref().is_some_and(Stream::is_open);
+        self.initialized && (open || self.config.replay.is_some())
     }
 
     /// What finds the waiters of the standalone stream.
@@ -209,14 +218,14 @@ impl<T: Clone> Session<T> {
         let Some(limits) = self.config.replay else { return };
         while let Some(number) = self.replay.pop_excess(now, &limits) {
             if let Some(stream) = self.standalone.as_mut().filter(|stream| stream.number() == Some(number)) {
-                stream.forget_first();
+                stream.forget_first(&mut self.changes);
             } else if let Some(exchange) = self.exchanges.get_mut(&ExchangeKey(number)) {
                 exchange.forget_first(&mut self.changes);
                 if exchange.is_over() {
                     self.forget_exchange(ExchangeKey(number));
                 }
             } else if let Some(stream) = self.finished.get_mut(&number) {
-                stream.forget_first();
+                stream.forget_first(&mut self.changes);
                 if !stream.is_resumable() {
                     self.finished.remove(&number);
                 }
@@ -239,7 +248,7 @@ impl<T: Clone> Session<T> {
     }
 
     /// The one way to the standalone stream, which begins with the first use of it.
-    fn act_on_standalone<R>(
+    pub(super) fn act_on_standalone<R>(
         &mut self,
         now: Instant,
         act: impl FnOnce(&mut Stream<T>, &SessionConfig, &mut Changes<T>) -> R,
@@ -257,6 +266,7 @@ impl<T: Clone> Session<T> {
             self.timer.arm(due);
         }
         self.standalone = Some(stream);
+        self.ping_due().into_iter().for_each(|due| self.timer.arm(due));
         self.trim(now);
         result
     }

@@ -11,6 +11,8 @@ use crate::{
     testing::start,
 };
 
+mod batches;
+mod pulse;
 mod replay;
 mod walk;
 
@@ -27,7 +29,7 @@ const fn secs(n: u64) -> Duration {
 
 /// Without replay, which has tests of its own: there what a client misses is lost, and no event has an id.
 fn config() -> SessionConfig {
-    SessionConfig { replay: None, ..SessionConfig::default() }
+    SessionConfig { ping_interval: Duration::ZERO, replay: None, ..SessionConfig::default() }
 }
 
 /// A session, its time, and what it has told so far. Whatever is done to it, the books have to balance.
@@ -48,7 +50,9 @@ impl Bench {
     }
 
     fn of_version(version: ProtocolVersion, config: SessionConfig) -> Self {
-        let (now, all) = (start(), ClientCapabilities { sampling: true, elicitation: true, roots: true });
+        let (sampling, elicitation, roots) = (true, true, true);
+        let all = ClientCapabilities { sampling, elicitation, roots, ..ClientCapabilities::default() };
+        let now = start();
         let (session, key) = Session::new(now, Arc::new(config), 0.into(), 0, version, all);
         assert_eq!(key, INITIALIZE);
         let (tally, wakes, was) = (Tally::default(), Vec::new(), (State::Initializing, false));
@@ -361,6 +365,7 @@ fn add(sum: &mut Tally, more: &Tally) {
     sum.streams_opened += more.streams_opened;
     sum.streams_ended += more.streams_ended;
     sum.streams_cut += more.streams_cut;
+    sum.pings_unanswered += more.pings_unanswered;
 }
 
 /// A message in few words: `method #id` of a request, `id = result` or `id ! code reason` of an answer; before it the
@@ -995,8 +1000,10 @@ fn c_13_c_06_d_14_requests_that_the_client_cannot_take_are_not_sent() {
     assert!(b.ask(key, "ping").is_ok());
     b.input(Input::Initialized).unwrap();
     b.session.capabilities = ClientCapabilities { roots: true, ..ClientCapabilities::default() };
-    for method in ["sampling/createMessage", "elicitation/create"] {
-        assert_eq!(b.ask(key, method), Err(RequestError::Undeclared(method.into())));
+    for (method, capability) in
+        [("sampling/createMessage", "sampling"), ("elicitation/create", "elicitation")]
+    {
+        assert_eq!(b.ask(key, method), Err(RequestError::Undeclared(capability)));
     }
     assert!(b.ask(key, "roots/list").is_ok());
     assert_eq!(b.read(stream), ["ping #0", "roots/list #1"]);

@@ -1,0 +1,68 @@
+//! [`mcp_session_core`] on async-std and tide.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`AsyncStdRuntime`] | async-std as a [`Runtime`](mcp_session_core::Runtime) |
+//! | [`McpEndpoint`] | an [`Endpoint`](mcp_session_core::Endpoint) as a [`tide::Endpoint`] |
+//! | [`serve`], [`serve_app`] | a server over HTTP/1.1 that stops without losing an answer |
+//! | [`terminate_signal`] | SIGTERM or Ctrl-C |
+//!
+//! # Async-std is discontinued
+//!
+//! Its authors ended it in 2025 and name smol as its successor; tide and http-types are not maintained either. Nobody
+//! repairs what is found in them ([RUSTSEC-2025-0052], [RUSTSEC-2026-0170], [RUSTSEC-2026-0174]), so this crate is for
+//! servers that stand on them already. A new one, and one that can move, takes `mcp-session-smol`: the same functions,
+//! on the executor and the reactor that async-std itself is made of, with hyper above them, which also speaks
+//! HTTP/2.
+//!
+//! [RUSTSEC-2025-0052]: https://rustsec.org/advisories/RUSTSEC-2025-0052
+//! [RUSTSEC-2026-0170]: https://rustsec.org/advisories/RUSTSEC-2026-0170
+//! [RUSTSEC-2026-0174]: https://rustsec.org/advisories/RUSTSEC-2026-0174
+//!
+//! # What `serve` adds to tide, and what stays
+//!
+//! | | `tide::Server::listen` | [`serve`], [`serve_app`] |
+//! |---|---|---|
+//! | stop | none | idle connections close, others end after their response; a hard ceiling; a report |
+//! | small answers | 44 ms on a kept connection | at once: `TCP_NODELAY`, one write |
+//! | a client that leaves | noticed at the second write | noticed at once, also while nothing is written |
+//! | requests sent ahead (pipelining) | lost | answered in order |
+//! | bytes held for a client that does not read | megabytes | 256 KiB, [`Serve::with_send_buffer`] |
+//! | a head that drips | 60 s | 30 s, [`Serve::with_header_timeout`] |
+//!
+//! Middleware and other routes go on working. Connections cannot be upgraded (no WebSocket). Below is still `async-h1`:
+//! HTTP/1.1 only, heads of at most 8 KiB, and whoever sends one that it cannot parse, or with bytes that are not
+//! ASCII, finds the connection closed, without a response. Its `204` has a `Content-Length: 0`. A client that closes its
+//! sending half counts as gone.
+//!
+//! ```
+//! # async_std::task::block_on(async {
+//! use mcp_session_async_std::{AsyncStdRuntime, serve};
+//! use mcp_session_core::{Endpoint, Router, ShutdownPolicy};
+//!
+//! let endpoint = Endpoint::new(AsyncStdRuntime, Router::new("greeter", "0.1.0"));
+//! let listener = async_std::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let server = async_std::task::spawn(serve(listener, endpoint.clone()).into_future());
+//! assert!(endpoint.is_ready());
+//!
+//! endpoint.shutdown(ShutdownPolicy::default());
+//! let report = server.await?; // nothing was in flight: it ends at once
+//! assert!(report.is_clean());
+//! assert!(!endpoint.is_ready());
+//! # std::io::Result::Ok(())
+//! # }).unwrap();
+//! ```
+
+mod connection;
+mod convert;
+mod endpoint;
+mod runtime;
+mod serve;
+mod signal;
+mod wire;
+
+pub use endpoint::McpEndpoint;
+pub use mcp_session_core::Serve;
+pub use runtime::AsyncStdRuntime;
+pub use serve::{serve, serve_app};
+pub use signal::terminate_signal;

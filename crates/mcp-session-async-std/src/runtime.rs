@@ -1,0 +1,42 @@
+//! [`AsyncStdRuntime`].
+
+use std::time::Instant;
+
+use async_io::Timer;
+use futures::FutureExt;
+use mcp_session_core::{BoxFuture, Runtime};
+
+/// Async-std as a [`Runtime`]. There is one for the whole process, which starts by itself.
+///
+/// ```
+/// use std::time::Duration;
+/// use futures::FutureExt;
+/// use mcp_session_async_std::AsyncStdRuntime;
+/// use mcp_session_core::Runtime;
+///
+/// async_std::task::block_on(async {
+///     let begin = AsyncStdRuntime.now();
+///     assert!(AsyncStdRuntime.sleep_until(begin).now_or_never().is_some()); // past: ready at once
+///     let deadline = begin + Duration::from_millis(5);
+///     AsyncStdRuntime.sleep_until(deadline).await;
+///     assert!(AsyncStdRuntime.now() >= deadline);
+/// });
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AsyncStdRuntime;
+
+impl Runtime for AsyncStdRuntime {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        // Async-std's own sleep takes a duration, and begins to count at its first poll.
+        Box::pin(Timer::at(deadline).map(drop))
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        // Dropping the handle detaches the task. A panic unwinds to the loop of the executor's thread, which goes on.
+        drop(async_std::task::spawn(task));
+    }
+}

@@ -1,0 +1,39 @@
+//! [`terminate_signal`].
+
+use async_signal::{Signal, Signals};
+use futures::{FutureExt, StreamExt};
+
+#[cfg(unix)]
+const SIGNALS: &[Signal] = &[Signal::Term, Signal::Int];
+#[cfg(not(unix))]
+const SIGNALS: &[Signal] = &[Signal::Int];
+
+/// Ready at the next SIGTERM or Ctrl-C: for [`Serve::with_shutdown`](crate::Serve::with_shutdown). The process
+/// listens from the call on, so that a signal that comes before the first poll is not lost.
+///
+/// # Panics
+///
+/// If the process cannot listen for signals.
+pub fn terminate_signal() -> impl Future<Output = ()> + Send + 'static {
+    let signals = Signals::new(SIGNALS).expect("the process can listen for signals");
+    StreamExt::into_future(signals).map(drop)
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_signal_before_the_first_poll_is_not_lost() {
+        let [first, second] = [terminate_signal(), terminate_signal()];
+        let kill = Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
+        assert!(kill.expect("kill is there").success());
+        async_std::task::block_on(async {
+            first.await;
+            second.await;
+        });
+    }
+}

@@ -1,0 +1,107 @@
+//! An array of messages in one POST (A.2).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use http::{Response, StatusCode, request::Parts};
+
+use super::{Endpoint, accepted, events, json, pong};
+use crate::{
+    Message, ReplyBody, RequestContext,
+    call::{Call, Head},
+    error::Rejection,
+    proto::{Batch, Input, ParseError, Refusal, State},
+    session::Signal,
+    wire,
+};
+
+impl Endpoint {
+    /// A batch is checked and admitted as a whole: refused, nothing of it was dispatched. Then every request in it is
+    /// owed an answer of its own, all of them on this one response, which ends after the last.
+    pub(super) async fn batch(&self, parts: Parts, body: &Bytes) -> Result<Response<ReplyBody>, Rejection> {
+        let hub = &self.registry.hub;
+        wire::check_era(&parts.headers)?;
+        let session = self.session(&parts)?;
+        if session.state() == State::Terminated {
+            return Err(Rejection::UnknownSession); // whatever else is wrong with the request (E-11)
+        }
+        if !session.version().has_batches() {
+            return Err(ParseError::Batch.into());
+        }
+        let batch = Batch::parse(body, hub.config.batch_limit)?;
+
+        let inputs: Vec<Input> = batch.inputs().collect();
+        let mut places = Vec::new();
+        for _ in inputs.iter().filter(|input| **input == Input::Notification) {
+            places.push(session.notification_place()?);
+        }
+        let (mut ready, mut requests, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for element in batch {
+            match element {
+                // Without an id: its own may be that of a sibling, which gets exactly one answer.
+                Err(error) => ready.push(Rejection::Message(error).to_json(None)),
+                Ok(Message::Request(request)) if request.method == "ping" => ready.push(pong(&request.id)),
+                Ok(Message::Request(request)) => requests.push((request, Arc::new(Signal::default()))),
+                Ok(other) => others.push(other),
+            }
+        }
+        let ids = requests.iter().map(|(request, signal)| (request.id.clone(), Arc::clone(signal)));
+        let ids = ids.collect();
+        let keys = session.with(|machine, now| machine.handle_batch(now, inputs.iter().copied(), ids))?;
+
+        // From here on its requests are owed answers: a session that ends meanwhile refuses nothing any more.
+        for other in others {
+            let _ = match other {
+                Message::Notification(notification) => {
+                    self.notified(&session, notification, || places.pop().ok_or(Refusal::TooManyRequests))
+                }
+                Message::Response(response) => {
+                    session.with(|machine, now| machine.handle_response(now, response)).map_err(Into::into)
+                }
+                Message::Request(_) => Ok(()),
+            };
+        }
+        let mut calls = Vec::with_capacity(keys.len());
+        for ((request, signal), key) in requests.into_iter().zip(keys) {
+            let call = Call { session: session.clone(), key, signal };
+            let (id, method) = (request.id.clone(), request.method.clone());
+            let cx = RequestContext::new(call.clone(), request, parts.clone());
+            call.start(hub, id, method, Arc::clone(&hub.handler).request(cx)).await;
+            calls.push(call);
+        }
+        if inputs.is_empty() {
+            let mut refused = json(array(&ready)); // not one message in it
+            *refused.status_mut() = StatusCode::BAD_REQUEST;
+            return Ok(refused);
+        }
+        if calls.is_empty() && ready.is_empty() {
+            return Ok(accepted());
+        }
+        let mut streams = Vec::new();
+        for head in join_all(calls.into_iter().map(Call::head)).await {
+            match head {
+                Head::Json(answer) => ready.push(answer),
+                Head::Events(stream) => streams.push(stream),
+                Head::Lost => return Err(Rejection::Internal("the reply was lost")),
+            }
+        }
+        Ok(if streams.is_empty() {
+            json(array(&ready))
+        } else {
+            events(ReplyBody::batch(ready.iter().map(|answer| event(answer)).collect(), streams))
+        })
+    }
+}
+
+fn array(answers: &[Bytes]) -> Bytes {
+    let mut out = vec![b'['];
+    out.extend_from_slice(&answers.join(&b","[..]));
+    out.push(b']');
+    out.into()
+}
+
+/// An answer of one line, as an event.
+fn event(answer: &[u8]) -> Bytes {
+    [b"data: ", answer, b"\n\n"].concat().into()
+}

@@ -1,0 +1,83 @@
+//! [`Principal`]: who a session belongs to.
+
+use std::{fmt, sync::Arc};
+
+/// Who is calling: what a credential proves, not the credential.
+///
+/// A session belongs to the principal whose request opened it. The endpoint looks for a `Principal` among the
+/// [extensions](http::Extensions) of every request; where it is not the one that the session was opened with, or one is
+/// there and the other is not, the session is as unknown as an id that was never issued: 404, with the same bytes, on
+/// POST, GET and DELETE (E-06, E-07). So somebody who got hold of a session id can do nothing with it, nor learn that
+/// it is one.
+///
+/// The name has to be the same in every request of a caller, and nobody else's: with several issuers of tokens, put
+/// the issuer into it. It must come from what was verified, never from what the client says of itself.
+///
+/// # Where it comes from
+///
+/// [`Config::authenticate`](crate::Config::authenticate) can leave it behind:
+///
+/// ```
+/// use http::{HeaderValue, header::AUTHORIZATION, request::Parts};
+/// use mcp_session_core::{AuthError, Authenticate, Principal};
+///
+/// fn subject(token: &[u8]) -> Option<&'static str> {
+///     (token == b"Bearer of-alice").then_some("https://issuer.example#alice") // yours: verify the token
+/// }
+///
+/// let authenticate = |parts: &mut Parts| {
+///     let token = parts.headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+///     let challenge = || AuthError::Unauthorized(HeaderValue::from_static("Bearer"));
+///     let subject = subject(token).ok_or_else(challenge)?;
+///     parts.extensions.insert(Principal::new(subject));
+///     Ok(())
+/// };
+/// let (mut parts, ()) = http::Request::new(()).into_parts();
+/// assert!(authenticate.authenticate(&mut parts).is_err());
+/// parts.headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer of-alice"));
+/// assert_eq!(authenticate.authenticate(&mut parts), Ok(()));
+/// assert_eq!(parts.extensions.get::<Principal>().map(Principal::as_str), Some("https://issuer.example#alice"));
+/// ```
+///
+/// A check that has to wait for another service goes into a layer in front, which leaves the same thing behind. In
+/// axum and tower, which share the request type of this crate, that is one line:
+///
+/// ```text
+/// async fn authenticated(mut request: axum::extract::Request, next: Next) -> Response {
+///     match verify(request.headers()).await {
+///         Ok(subject) => request.extensions_mut().insert(Principal::new(subject)),
+///         Err(_) => return StatusCode::UNAUTHORIZED.into_response(),
+///     };
+///     next.run(request).await
+/// }
+/// app.route_service("/mcp", McpService::new(endpoint)).layer(middleware::from_fn(authenticated))
+/// ```
+///
+/// In tide, whose requests have extensions of another kind, a middleware makes an `http::Extensions` with the
+/// `Principal` in it and hands that on by `request.set_ext(extensions)`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Principal(Arc<str>);
+
+impl Principal {
+    /// The principal of this name.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Principal").field(&self.0).finish()
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,65 @@
+//! Whether the client at the other end of the standalone stream is there: asked by `ping` (C-15).
+//!
+//! Heartbeats tell whether bytes leave; a proxy in between may take them for a client that has long gone. So a client
+//! that has a stream open and says nothing is asked, and one that does not answer loses the stream. From then on its
+//! session is as idle as it looks.
+
+use std::time::Instant;
+
+use super::{Session, StreamKey, asking::ping_event};
+use crate::proto::{Stream, timer::after};
+
+/// When the client was last heard of.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    heard: Instant,
+    /// The `ping` that it has yet to answer.
+    asked: Option<(u64, Instant)>,
+}
+
+impl Pulse {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { heard: now, asked: None }
+    }
+}
+
+impl<T: Clone> Session<T> {
+    /// The client has said something, whatever it is: it is there.
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.active = now;
+        self.pulse = Pulse::new(now);
+    }
+
+    /// Asks a client that is silent, and ends the stream of one that has not answered.
+    pub(super) fn handle_pulse(&mut self, now: Instant) {
+        if self.ping_due().is_none_or(|due| now < due) {
+            return;
+        }
+        let Some(connection) = self.standalone.as_ref().and_then(Stream::connection) else { return };
+        match self.pulse.asked {
+            None => {
+                let id = self.outbound.next_id();
+                // Where there is no space for it, the client does not even read.
+                let _ = self.act_on_standalone(now, |stream, config, out| {
+                    stream.push(now, &ping_event(id), config, out)
+                });
+                self.outbound.skip();
+                self.pulse.asked = Some((id, now));
+            }
+            Some((id, _)) => {
+                let on = StreamKey::Standalone(connection);
+                self.tell_cancelled(now, on, id, "there was no answer in time"); // F-24
+                self.act_on_standalone(now, |stream, _, out| stream.hang_up(out));
+                self.pulse.asked = None;
+                self.changes.tally.pings_unanswered += 1;
+            }
+        }
+    }
+
+    /// When [`Session::handle_pulse`] has something to do.
+    pub(super) fn ping_due(&self) -> Option<Instant> {
+        let since = self.pulse.asked.map_or(self.pulse.heard, |(_, asked)| asked);
+        let open = self.standalone.as_ref().is_some_and(Stream::is_served);
+        (open && !self.config.ping_interval.is_zero()).then(|| after(since, self.config.ping_interval))
+    }
+}

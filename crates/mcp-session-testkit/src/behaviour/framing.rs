@@ -1,0 +1,108 @@
+//! What is a message, and what is answered to what is none (A.1).
+
+use std::collections::BTreeSet;
+
+use futures::channel::mpsc;
+use http::{Method, StatusCode};
+use mcp_session_core::RpcError;
+use serde_json::{Value, json};
+
+use super::world::{SlowBody, World, initialize, notification, request, request_with};
+use crate::TestBed;
+
+/// A-01, A-02: what does not carry `"jsonrpc":"2.0"`, exactly, is no message; what is not UTF-8 is not JSON.
+pub fn a_01_a_02_json_rpc_2_in_utf_8(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        for version in
+            ["", r#""jsonrpc":"1.0","#, r#""jsonrpc":2.0,"#, r#""jsonrpc":"2.0 ","#, r#""JSONRPC":"2.0","#]
+        {
+            let refused = client.post_text(format!(r#"{{{version}"id":1,"method":"echo"}}"#)).await;
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{version}");
+            assert_eq!(refused.json().await["error"]["code"], -32600, "{version}");
+        }
+        let (sender, body) = mpsc::unbounded();
+        sender.unbounded_send(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xe9cho\"}"[..].into()).unwrap();
+        drop(sender);
+        let refused = client.send(client.request(Method::POST).body(SlowBody(body)).unwrap()).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+        assert_eq!(refused.json().await["error"]["code"], -32700);
+        assert_eq!(
+            client.post_text(r#"{"jsonrpc":"2.0","id":1,"method":"echo"}"#).await.status,
+            StatusCode::OK
+        );
+    });
+}
+
+/// A-09, B-17: nothing is ever replied to a notification: not to one that nobody knows, to one whose handler panics, to
+/// one that looks like a request, nor to one that makes no sense.
+pub fn a_09_b_17_nothing_is_replied_to_a_notification(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let mut get = client.get().await;
+        assert!(get.event().await.is_some());
+        let admitted = world.endpoint.stats().exchanges_admitted;
+        for method in
+            ["notifications/unknown", "panic", "ping", "echo", "initialize", "notifications/cancelled"]
+        {
+            let accepted = client.post(&notification(method)).await;
+            assert_eq!(accepted.status, StatusCode::ACCEPTED, "{method}");
+            assert!(accepted.bytes().await.is_empty(), "{method}");
+        }
+        assert!(get.is_silent());
+        assert_eq!(world.endpoint.stats().exchanges_admitted, admitted);
+    });
+}
+
+/// A-15, A-11: the five codes of JSON-RPC, each for what it stands for, with an integer code and a message.
+pub fn a_11_a_15_the_five_codes(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request_with(1, "work", json!({ "n": "not a number" })));
+        let work = world.work().await;
+        let invalid = work.cx.params::<std::collections::BTreeMap<String, u32>>().unwrap_err();
+        work.fail(invalid);
+        for (answer, code) in [
+            (client.post_text("{]").await.json().await, -32700),
+            (client.post_text(r#"{"jsonrpc":"2.0","id":1}"#).await.json().await, -32600),
+            (client.post(&request(2, "no/such/method")).await.json().await, -32601),
+            (running.head().await.answer().await, -32602),
+            (client.post(&request(3, "panic")).await.json().await, -32603),
+        ] {
+            assert_eq!(answer["error"]["code"], code, "{answer}");
+            assert!(answer["error"]["message"].is_string() && answer.get("result").is_none(), "{answer}");
+            assert_eq!(answer["jsonrpc"], "2.0");
+        }
+    });
+}
+
+/// A-20: what the handler answers goes out as it is: the core invents no member, nor a key below `_meta`.
+pub fn a_20_nothing_is_added_to_a_result(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let mut client = world.stranger();
+        let opened = client.initialize_with(&initialize("2025-11-25", "client")).await;
+        let members: BTreeSet<_> = opened["result"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(members, BTreeSet::from(["capabilities", "protocolVersion", "serverInfo"]));
+        let result =
+            json!({ "_meta": { "example.com/a": 1 }, "content": [{ "type": "text", "text": "é\n" }] });
+        let running = client.start(&request(1, "work"));
+        world.work().await.finish(result.clone());
+        assert_eq!(
+            running.head().await.answer().await,
+            json!({ "jsonrpc": "2.0", "id": 1, "result": result })
+        );
+        let running = client.start(&request(2, "work"));
+        let error = RpcError::internal("no").with_data(json!({ "any": [1, null] }));
+        world.work().await.fail(error);
+        let error = json!({ "code": -32603, "message": "no", "data": { "any": [1, null] } });
+        assert_eq!(running.head().await.answer().await, json!({ "jsonrpc": "2.0", "id": 2, "error": error }));
+        assert_eq!(
+            client.post(&request(3, "ping")).await.json().await["result"],
+            Value::Object(Default::default())
+        );
+    });
+}

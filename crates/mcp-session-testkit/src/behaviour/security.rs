@@ -1,0 +1,533 @@
+//! Who is served, and that nobody gets a byte of somebody else's session.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use futures::future::join_all;
+use http::{HeaderMap, Method, StatusCode};
+use mcp_session_core::{
+    AllowedOrigins, AuthError, Authenticate, BoxFuture, Config, Cors, Principal, Runtime, SessionId,
+};
+use serde_json::{Value, json};
+
+use super::world::{Client, NEVER, Reply, SOON, Work, World, cancel, initialize, notification, request};
+use crate::{TestBed, rng::SplitMix64};
+
+/// All there is of a response.
+async fn whole(reply: Reply) -> (StatusCode, HeaderMap, Vec<u8>) {
+    (reply.status, reply.headers.clone(), reply.bytes().await)
+}
+
+/// One of everything that a client can send with a session id.
+async fn everything(client: &Client) -> Vec<(StatusCode, HeaderMap, Vec<u8>)> {
+    let mut replies = Vec::new();
+    for message in [
+        request(1, "echo"),
+        request("x", "ping"),
+        request(3, "no/such/method"),
+        notification("notifications/initialized"),
+        notification("anything"),
+        cancel(1),
+        json!({ "jsonrpc": "2.0", "id": 0, "result": {} }),
+        json!([request(1, "echo")]),
+        json!([]),
+        initialize("2025-11-25", "client"),
+        request(4, "initialize"),             // without params
+        json!({ "jsonrpc": "2.0", "id": 9 }), // no message: the same for everybody
+    ] {
+        replies.push(whole(client.post(&message).await).await);
+    }
+    for (name, value) in [("mcp-protocol-version", "1999-01-01"), ("last-event-id", "0-0"), ("accept", "x/y")]
+    {
+        for method in [Method::GET, Method::DELETE, Method::POST] {
+            let mut http = client.request(method).body(request(1, "echo").to_string()).unwrap();
+            http.headers_mut().insert(name, value.parse().unwrap());
+            replies.push(whole(client.send(http).await).await);
+        }
+    }
+    replies.push(whole(client.get().await).await);
+    replies.push(whole(client.delete().await).await);
+    replies
+}
+
+/// E-06, E-07: the session of another principal is as unknown as an id that was never issued: byte for byte, on every
+/// method, also for nobody in particular. It does not notice, and its owner goes on.
+pub fn e_07_a_foreign_principal_finds_nothing(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let alice = world.stranger().known_as(Some("alice"));
+        for version in ["2025-03-26", "2025-11-25"] {
+            let mut alice = alice.clone();
+            alice.initialize(version).await;
+            assert_eq!(alice.post(&notification("notifications/initialized")).await.status, 202);
+            let mut get = alice.get().await;
+            assert!(get.event().await.is_some());
+            let running = alice.start(&request(1, "work"));
+            let work = world.work().await;
+            let stats = world.endpoint.stats();
+            for foreign in [Some("bob"), Some("alice "), Some(""), None] {
+                let foreign = alice.known_as(foreign);
+                let unknown = foreign.with_session(Some(SessionId::from_bits(7)));
+                assert_eq!(everything(&foreign).await, everything(&unknown).await);
+                assert_eq!(foreign.post(&request(1, "echo")).await.status, StatusCode::NOT_FOUND);
+            }
+            assert_eq!((work.cx.cancel_reason(), get.is_silent()), (None, true));
+            let now = world.endpoint.stats();
+            assert_eq!((now.sessions, now.exchanges_admitted), (stats.sessions, stats.exchanges_admitted));
+            assert_eq!(work.cx.principal().map(Principal::as_str), Some("alice")); // E-19
+            work.finish(json!({}));
+            assert_eq!(running.head().await.answer().await["id"], 1);
+            assert_eq!(alice.delete().await.status, StatusCode::NO_CONTENT);
+        }
+        // A session of nobody in particular is not somebody's.
+        let nobody = world.client().await;
+        assert_eq!(nobody.session().principal(), None);
+        let somebody = nobody.known_as(Some("alice"));
+        let unknown = somebody.with_session(Some(SessionId::from_bits(7)));
+        assert_eq!(everything(&somebody).await, everything(&unknown).await);
+        assert_eq!(nobody.post(&request(1, "echo")).await.status, StatusCode::OK);
+    });
+}
+
+/// E-07: a foreign principal does not keep a session from expiring.
+pub fn e_07_a_foreign_principal_keeps_no_session_alive(bed: &impl TestBed) {
+    let world = World::new(bed, |config| config.session.idle_timeout = SOON);
+    bed.block_on(async {
+        let mut alice = world.stranger().known_as(Some("alice"));
+        alice.initialize("2025-11-25").await;
+        alice.post(&notification("notifications/initialized")).await;
+        let bob = alice.known_as(Some("bob"));
+        while world.endpoint.stats().sessions == 1 {
+            assert_eq!(bob.post(&request(1, "ping")).await.status, StatusCode::NOT_FOUND);
+            world.elapse(SOON / 8).await;
+        }
+    });
+}
+
+/// E-15: one principal has so many sessions and no more; others are not concerned.
+pub fn e_15_sessions_of_one_principal_are_capped(bed: &impl TestBed) {
+    let world = World::new(bed, |config| config.max_sessions_per_principal = 2);
+    bed.block_on(async {
+        let open = |name: &'static str| {
+            let client = world.stranger().known_as(Some(name));
+            async move { client.post(&initialize("2025-11-25", "client")).await }
+        };
+        let first = open("alice").await;
+        assert_eq!(open("alice").await.status, 200);
+        let refused = open("alice").await;
+        assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"));
+        assert_eq!((open("bob").await.status.as_u16(), world.endpoint.stats().sessions), (200, 3));
+        let alice = world.stranger().known_as(Some("alice")).with_session(first.session());
+        assert_eq!(alice.delete().await.status, 204);
+        while open("alice").await.status != 200 {
+            world.elapse(SOON / 8).await; // its place is free as soon as nothing of it is left
+        }
+    });
+}
+
+/// A runtime that does not run the first task it is given: the one that keeps an endpoint's deadlines.
+#[derive(Debug)]
+struct Neglectful(Arc<dyn Runtime>, AtomicBool);
+
+impl Runtime for Neglectful {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        self.0.sleep_until(deadline)
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        if self.1.swap(true, Relaxed) {
+            self.0.spawn(task);
+        }
+    }
+}
+
+/// E-15: at the cap, what has expired goes first, also when nobody has got round to it yet.
+pub fn e_15_what_has_expired_makes_room(bed: &impl TestBed) {
+    let runtime = Arc::new(Neglectful(bed.runtime(), AtomicBool::new(false)));
+    let world = World::on(runtime, |config| {
+        config.max_sessions = 2;
+        config.session.idle_timeout = SOON;
+        config.session.initialize_timeout = NEVER;
+    });
+    bed.block_on(async {
+        let (first, second) = (world.client().await, world.client().await);
+        world.elapse(SOON).await;
+        assert_eq!(world.endpoint.stats().sessions, 2);
+        let third = world.client().await;
+        assert_eq!(world.endpoint.stats().sessions, 1);
+        for gone in [first, second] {
+            assert_eq!(gone.post(&request(1, "ping")).await.status, 404);
+        }
+        assert_eq!(third.post(&request(1, "ping")).await.status, 200);
+    });
+}
+
+/// E-02 to E-04: ids are 128 bits of visible ASCII, every one different, in no order.
+pub fn e_02_e_03_e_04_session_ids(bed: &impl TestBed) {
+    const SESSIONS: usize = 128;
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let mut ids: Vec<u128> = Vec::new();
+        for _ in 0..SESSIONS {
+            let opened = world.stranger().post(&initialize("2025-11-25", "client")).await;
+            let id = opened.header("mcp-session-id");
+            assert!(id.len() == 32 && id.bytes().all(|byte| (0x21..=0x7e).contains(&byte)), "{id}");
+            ids.push(u128::from_str_radix(id, 16).unwrap());
+        }
+        // Every bit is set in some and clear in others: with honest bits, it would fail once in 2^120 runs.
+        let (all, any) = ids.iter().fold((u128::MAX, 0), |(all, any), id| (all & id, any | id));
+        assert_eq!((all, any), (0, u128::MAX), "a bit that never changes");
+        assert!(!ids.is_sorted());
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), SESSIONS);
+    });
+}
+
+const APP: &str = "https://app.example.com";
+
+fn with(client: &Client, method: Method, headers: &[(&str, &str)]) -> http::Request<String> {
+    let mut http = client.request(method).body(request(9, "echo").to_string()).unwrap();
+    for (name, value) in headers {
+        http.headers_mut().insert(name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap());
+    }
+    http
+}
+
+/// The names in a header that lists some.
+fn names(reply: &Reply, header: &str) -> Vec<String> {
+    reply.header(header).split(',').map(|name| name.trim().to_ascii_lowercase()).collect()
+}
+
+/// B-40: with CORS on, a page of an allowed origin is told what it may send and read, on every answer; any other is
+/// refused as without.
+pub fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
+    let refuse = |_: &mut http::request::Parts| -> Result<(), AuthError> {
+        Err(AuthError::Unauthorized(http::HeaderValue::from_static("Bearer")))
+    };
+    let world = World::new(bed, |config| {
+        config.allowed_origins.allow(APP).unwrap();
+        let mut cors = Cors::default();
+        cors.request_headers.push(http::HeaderName::from_static("x-api-key"));
+        config.cors = Some(cors);
+        config.authenticate = Some(Arc::new(refuse) as Arc<dyn Authenticate>);
+    });
+    bed.block_on(async {
+        let page = world.stranger();
+        // Before the credential is looked for: the browser's question carries none.
+        for asked in ["POST", "GET", "DELETE"] {
+            let asks = [("origin", APP), ("access-control-request-method", asked)];
+            let told = page.send(with(&page, Method::OPTIONS, &asks)).await;
+            assert_eq!((told.status.as_u16(), told.header("access-control-allow-origin")), (204, APP));
+            assert_eq!(names(&told, "access-control-allow-methods"), ["get", "post", "delete"]);
+            let allowed = names(&told, "access-control-allow-headers");
+            for name in [
+                "mcp-session-id",
+                "mcp-protocol-version",
+                "last-event-id",
+                "mcp-method",
+                "mcp-name",
+                "authorization",
+                "content-type",
+                "x-api-key",
+            ] {
+                assert!(allowed.iter().any(|allowed| allowed == name), "{name}: {allowed:?}");
+            }
+            assert_eq!((told.header("access-control-max-age"), told.header("vary")), ("7200", "origin"));
+            assert_eq!(told.header("access-control-allow-credentials"), "");
+            assert!(told.bytes().await.is_empty());
+        }
+        // Errors are readable too: how else should a page learn that it has to log in?
+        let refused = page.send(with(&page, Method::POST, &[("origin", APP)])).await;
+        assert_eq!((refused.status.as_u16(), refused.header("access-control-allow-origin")), (401, APP));
+        let exposed = names(&refused, "access-control-expose-headers");
+        assert!(["mcp-session-id", "www-authenticate"].iter().all(|name| exposed.iter().any(|n| n == name)));
+        // Without an origin there is nobody to tell, but a cache has to know that it depends.
+        let other = page.send(with(&page, Method::POST, &[])).await;
+        assert_eq!((other.header("access-control-allow-origin"), other.header("vary")), ("", "origin"));
+        for (origin, host) in [("https://evil.example.com", "localhost"), ("null", "localhost")] {
+            for method in [Method::OPTIONS, Method::POST] {
+                let asks = [("origin", origin), ("host", host), ("access-control-request-method", "POST")];
+                let refused = page.send(with(&page, method, &asks)).await;
+                assert_eq!(
+                    (refused.status.as_u16(), refused.header("access-control-allow-origin")),
+                    (403, "")
+                );
+            }
+        }
+        let asks = [("origin", APP), ("host", "evil.example.com"), ("access-control-request-method", "POST")];
+        assert_eq!(page.send(with(&page, Method::OPTIONS, &asks)).await.status, 403);
+        // OPTIONS that asks nothing is a method like any other that is not offered.
+        assert_eq!(page.send(with(&page, Method::OPTIONS, &[("origin", APP)])).await.status, 405);
+    });
+}
+
+/// B-40: the answers themselves; and credentials, which no list of everybody may have.
+pub fn b_40_cors_answers_and_credentials(bed: &impl TestBed) {
+    let any = |config: &mut Config| config.allowed_origins = AllowedOrigins::any();
+    for (everybody, credentials, told) in [(false, true, "true"), (false, false, ""), (true, true, "")] {
+        let world = World::new(bed, |config| {
+            config.allowed_origins.allow(APP).unwrap();
+            everybody.then(|| any(config));
+            let mut cors = Cors::default();
+            cors.credentials = credentials;
+            config.cors = Some(cors);
+            config.standalone_streams = false;
+        });
+        bed.block_on(async {
+            let client = world.client().await;
+            let answer = client.send(with(&client, Method::POST, &[("origin", APP)])).await;
+            assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, APP));
+            assert_eq!(answer.header("access-control-allow-credentials"), told);
+            assert!(names(&answer, "access-control-expose-headers").contains(&"mcp-session-id".to_owned()));
+            let asks = [("origin", APP), ("access-control-request-method", "GET")];
+            let told = client.send(with(&client, Method::OPTIONS, &asks)).await;
+            assert_eq!(names(&told, "access-control-allow-methods"), ["post", "delete"]); // what is offered
+        });
+    }
+    // Off, as it is by default: not a word.
+    let world = World::new(bed, |config| {
+        config.allowed_origins.allow(APP).unwrap();
+    });
+    bed.block_on(async {
+        let client = world.client().await;
+        let asks = [("origin", APP), ("access-control-request-method", "POST")];
+        for (method, status) in [(Method::POST, 200), (Method::OPTIONS, 405)] {
+            let reply = client.send(with(&client, method, &asks)).await;
+            assert_eq!((reply.status.as_u16(), reply.header("vary")), (status, ""));
+            assert!(reply.headers.keys().all(|name| !name.as_str().starts_with("access-control")));
+        }
+    });
+}
+
+/// B-44: of several things that are wrong with a request, the first in the order of checks is the answer.
+pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
+    let check = |parts: &mut http::request::Parts| match parts.headers.contains_key("x-stranger") {
+        true => Err(AuthError::Unauthorized(http::HeaderValue::from_static("Bearer"))),
+        false => Ok(()),
+    };
+    let mut world = World::new(bed, |config| {
+        config.body_limit = 2_000;
+        config.session.max_exchanges = 1;
+        config.authenticate = Some(Arc::new(check) as Arc<dyn Authenticate>);
+    });
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        // What is wrong, in the order of the checks; each is added to all that follow it.
+        type Fault = fn(&mut http::Request<String>);
+        fn set(http: &mut http::Request<String>, name: &'static str, value: &'static str) {
+            http.headers_mut().insert(name, http::HeaderValue::from_static(value));
+        }
+        let faults: [(u16, i64, Fault); 12] = [
+            (403, -32600, |http| set(http, "host", "evil.example.com")),
+            (403, -32600, |http| set(http, "origin", "null")),
+            (405, -32600, |http| *http.method_mut() = Method::PATCH),
+            (401, -32600, |http| set(http, "x-stranger", "1")),
+            (406, -32600, |http| set(http, "accept", "text/html")),
+            (415, -32600, |http| set(http, "content-type", "text/plain")),
+            (413, -32600, |http| *http.body_mut() = " ".repeat(2_001)),
+            (400, -32700, |http| *http.body_mut() = "{".into()),
+            (400, -32600, |http| *http.body_mut() = r#"{"jsonrpc":"2.0","id":9}"#.into()),
+            (404, -32001, |http| set(http, "mcp-session-id", "x")),
+            (400, -32600, |http| set(http, "mcp-protocol-version", "x")),
+            (503, -32000, |_| {}), // as many requests as there may be are running
+        ];
+        for first in 0..faults.len() {
+            let mut http = client.request(Method::POST).body(request(9, "echo").to_string()).unwrap();
+            // From the last to the first, so that of several bodies the first one's is sent.
+            for (_, _, fault) in faults[first..].iter().rev() {
+                fault(&mut http);
+            }
+            let (status, code, _) = faults[first];
+            let reply = client.send(http).await;
+            assert_eq!(reply.status.as_u16(), status, "fault {first}");
+            assert_eq!(reply.json().await["error"]["code"], code, "fault {first}");
+        }
+        assert_eq!(world.endpoint.stats().exchanges_admitted, 2); // nothing of all this was dispatched
+        work.finish(json!({}));
+        assert_eq!(running.head().await.answer().await["id"], 1);
+    });
+}
+
+/// B-12: a credential that comes twice is refused, whatever it says.
+pub fn b_12_a_repeated_credential(bed: &impl TestBed) {
+    let good = |parts: &mut http::request::Parts| match parts.headers.get("authorization") {
+        Some(value) if value == "Bearer good" => Ok(()),
+        _ => Err(AuthError::Forbidden),
+    };
+    let world = World::new(bed, |config| {
+        config.authenticate = Some(Arc::new(good) as Arc<dyn Authenticate>);
+    });
+    bed.block_on(async {
+        let client = world.stranger();
+        let mut http = with(&client, Method::POST, &[("authorization", "Bearer good")]);
+        *http.body_mut() = initialize("2025-11-25", "client").to_string();
+        http.headers_mut().append("authorization", "Bearer other".parse().unwrap());
+        assert_eq!(client.send(http.clone()).await.status, 400);
+        http.headers_mut().insert("authorization", "Bearer good".parse().unwrap());
+        assert_eq!(client.send(http).await.status, 200);
+    });
+}
+
+/// Attempts per kind.
+const ATTEMPTS: usize = 1_000;
+
+/// A client, its open GET stream, its running call and what that call sends; whoever else sees the secret has seen too much.
+struct Victim {
+    client: Client,
+    name: String,
+    secret: String,
+    get: Reply,
+    call: Reply,
+    work: Work,
+}
+
+impl Victim {
+    /// Sessions of a few principals, some of nobody in particular, all of them busy.
+    async fn some(world: &mut World, n: usize) -> Vec<Self> {
+        let mut victims = Vec::new();
+        for number in 0..n {
+            let name = format!("principal {}", number % 4);
+            let mut client = world.stranger().known_as((number % 4 != 0).then_some(name.as_str()));
+            client.initialize(["2025-03-26", "2025-06-18", "2025-11-25"][number % 3]).await;
+            client.post(&notification("notifications/initialized")).await;
+            let get = client.get().await;
+            let running = client.start(&request(1, "work"));
+            let work = world.work().await;
+            let secret = format!("secret {number} of many");
+            work.cx.notify("notifications/message", Some(&json!({ "data": secret }))).await.unwrap();
+            client.session().notify("notifications/message", Some(&json!({ "data": secret }))).await.unwrap();
+            victims.push(Self { client, name, secret, get, call: running.head().await, work });
+        }
+        victims
+    }
+
+    /// Finishes the call; nothing but what is meant for this client has reached it, and all of that once.
+    async fn finds_itself_unharmed(mut self) {
+        assert_eq!(self.work.cx.cancel_reason(), None);
+        self.work.finish(json!({ "data": self.secret }));
+        let mut seen = self.call.messages().await;
+        assert_eq!(
+            (&seen[0]["params"]["data"], &seen[1]["result"]["data"]),
+            (&json!(self.secret), &json!(self.secret))
+        );
+        assert_eq!(seen.split_off(2), [json!(null); 0]);
+        assert_eq!(self.get.message().await.unwrap()["params"]["data"], self.secret);
+        assert!(self.get.is_silent());
+        assert_eq!(self.client.post(&request(2, "echo")).await.status, StatusCode::OK);
+    }
+}
+
+/// E-07: whoever has somebody else's session id and not their credential gets the answer of an unknown id, byte for byte,
+/// whatever is tried.
+pub fn e_07_a_thousand_foreign_principals(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let victims = Victim::some(&mut world, 12).await;
+        let mut rng = SplitMix64::new(7);
+        let mut attempt = 0;
+        while attempt < ATTEMPTS {
+            let (victim, thief) = (&victims[rng.index(12)], &victims[rng.index(12)]);
+            let foreign = match rng.index(4) {
+                0 => victim.client.known_as(Some(&format!("{}{attempt}", victim.name))),
+                1 => victim.client.known_as(None),
+                _ => thief.client.with_session(Some(victim.client.id())),
+            };
+            if foreign.principal() == victim.client.principal() {
+                continue; // no thief, but the owner
+            }
+            attempt += 1;
+            let unknown = foreign.with_session(Some(SessionId::from_bits(u128::from(rng.next()))));
+            let id = rng.index(4);
+            let message = match rng.index(8) {
+                0 => json!({ "jsonrpc": "2.0", "id": id, "result": {} }),
+                1 => cancel(id),
+                2 => request(id, "ping"),
+                3 => initialize("2025-11-25", "client"),
+                4 => notification("notifications/initialized"),
+                5 => json!([request(id, "echo"), cancel(1)]),
+                _ => request(id, ["echo", "work", "no/such"][rng.index(3)]),
+            };
+            let method =
+                [Method::POST, Method::POST, Method::POST, Method::GET, Method::DELETE][rng.index(5)].clone();
+            let mut answers = Vec::new();
+            for client in [&foreign, &unknown] {
+                let http = client.request(method.clone()).body(message.to_string()).unwrap();
+                answers.push(whole(client.send(http).await).await);
+            }
+            assert_eq!(answers[0], answers[1], "attempt {attempt}: {method} {message}");
+            assert_eq!(answers[0].0, StatusCode::NOT_FOUND);
+        }
+        for victim in victims {
+            victim.finds_itself_unharmed().await;
+        }
+    });
+}
+
+/// F-23, B-19: a reply counts in its own session alone: a thousand replies of others, with all the right numbers, are
+/// taken, dropped and change nothing.
+pub fn f_23_a_thousand_foreign_replies(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let victims = Victim::some(&mut world, 12).await;
+        let mut rng = SplitMix64::new(23);
+        // The first six ask their clients something; the others, who were asked nothing, answer.
+        let asking =
+            victims[..6].iter().map(|victim| victim.work.cx.request("roots/list", None::<&()>, NEVER));
+        let asking = join_all(asking);
+        let attacks = async {
+            for _ in 0..ATTEMPTS {
+                let thief = &victims[6 + rng.index(6)].client;
+                let (id, outcome) = (rng.index(3), ["result", "error"][rng.index(2)]);
+                let content = json!({ "code": -1, "message": "stolen" });
+                let reply = json!({ "jsonrpc": "2.0", "id": id, outcome: content });
+                assert_eq!(thief.post(&reply).await.status, StatusCode::ACCEPTED);
+                let named = thief.with_session(Some(SessionId::from_bits(u128::from(rng.next()))));
+                assert_eq!(named.post(&reply).await.status, StatusCode::NOT_FOUND);
+            }
+            for victim in &victims[..6] {
+                let roots = json!({ "roots": [victim.secret] });
+                let own = json!({ "jsonrpc": "2.0", "id": 0, "result": roots });
+                assert_eq!(victim.client.post(&own).await.status, StatusCode::ACCEPTED);
+            }
+        };
+        let (replies, ()) = futures::join!(asking, attacks);
+        for (reply, victim) in replies.iter().zip(&victims) {
+            assert_eq!(reply.as_ref().unwrap().parse::<Value>().unwrap()["roots"][0], victim.secret);
+        }
+        for mut victim in victims {
+            let asked = victim.call.message().await.unwrap();
+            assert_eq!(asked["params"]["data"], victim.secret);
+            victim.work.finish(json!({}));
+            let rest = victim.call.messages().await;
+            assert!(rest.iter().all(|message| !message.to_string().contains("stolen")), "{rest:?}");
+        }
+    });
+}
+
+/// F-09: a cancel is honoured inside its own session alone.
+pub fn f_09_a_thousand_foreign_cancels(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let victims = Victim::some(&mut world, 6).await;
+        let (thief, mut rng) = (world.client().await, SplitMix64::new(9));
+        for _ in 0..ATTEMPTS {
+            let id = [json!(1), json!("1"), json!(0), json!(rng.index(9))][rng.index(4)].clone();
+            assert_eq!(thief.post(&cancel(id)).await.status, StatusCode::ACCEPTED);
+        }
+        for victim in victims {
+            victim.finds_itself_unharmed().await;
+        }
+    });
+}

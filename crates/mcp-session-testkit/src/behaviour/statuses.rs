@@ -1,0 +1,304 @@
+//! Methods, headers and status codes, requirement by requirement (B). The matrix as a whole is in [`http`](super::http).
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use mcp_session_core::{AuthError, Authenticate, RpcError, SessionState, ShutdownPolicy};
+use serde_json::{Value, json};
+
+use super::world::{
+    Client, NEVER, Reply, World, cancel, initialize, notification, reply, request, request_with,
+};
+use crate::TestBed;
+
+const VERSIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
+
+/// A request of this method with these headers set, or left out where they are empty.
+async fn send(client: &Client, method: Method, body: &Value, headers: &[(&str, &str)]) -> Reply {
+    let mut http = client.request(method).body(body.to_string()).unwrap();
+    for (name, value) in headers {
+        let name: HeaderName = name.parse().unwrap();
+        match *value {
+            "" => drop(http.headers_mut().remove(name)),
+            value => drop(http.headers_mut().insert(name, value.parse().unwrap())),
+        }
+    }
+    client.send(http).await
+}
+
+/// B-04, B-05: the origin of every request is looked at, whatever its method, also of those that are not offered; without
+/// one it is no browser's (B-06).
+pub fn b_04_b_05_b_06_the_origin_of_every_request(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        for method in [Method::POST, Method::GET, Method::DELETE, Method::PUT, Method::HEAD, Method::OPTIONS]
+        {
+            for origin in ["https://evil.example.com", "null", "http://localhost.evil.com", "garbage"] {
+                let refused = send(&client, method.clone(), &request(1, "work"), &[("origin", origin)]).await;
+                assert_eq!(refused.status, StatusCode::FORBIDDEN, "{method} from {origin}");
+            }
+        }
+        assert_eq!(world.endpoint.stats().exchanges_admitted, 1);
+        for origin in ["http://LOCALHOST:1", "https://127.0.0.1", "http://[::1]:9", ""] {
+            let served = send(&client, Method::POST, &request(1, "echo"), &[("origin", origin)]).await;
+            assert_eq!(served.status, StatusCode::OK, "{origin}");
+        }
+    });
+}
+
+/// B-10, E-05: every request brings its credential: a session id never stands for one, and a session does not suffer from
+/// somebody who has nothing else.
+pub fn b_10_e_05_a_session_id_is_no_credential(bed: &impl TestBed) {
+    let check = |parts: &mut http::request::Parts| match parts.headers.get("authorization") {
+        Some(value) if value == "Bearer good" => Ok(()),
+        _ => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
+    };
+    let world = World::new(bed, |config| {
+        config.authenticate = Some(Arc::new(check) as Arc<dyn Authenticate>);
+    });
+    bed.block_on(async {
+        let good = [("authorization", "Bearer good")];
+        let stranger = world.stranger();
+        let opened = send(&stranger, Method::POST, &initialize("2025-11-25", "client"), &good).await;
+        let client = stranger.with_session(opened.session());
+        for method in [Method::POST, Method::GET, Method::DELETE] {
+            for headers in [&[("authorization", "")], &[("authorization", "Bearer bad")]] {
+                let refused = send(&client, method.clone(), &request(1, "echo"), headers).await;
+                assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{method}");
+                assert_eq!(refused.header("www-authenticate"), "Bearer");
+            }
+        }
+        assert_eq!(send(&client, Method::POST, &request(1, "echo"), &good).await.status, StatusCode::OK);
+    });
+}
+
+/// B-11: names of headers are matched without regard to case (which `http` does for every runtime), values are not.
+pub fn b_11_values_are_case_sensitive(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let id = client.id().to_string();
+        let name: HeaderName = "MCP-Session-ID".parse().unwrap();
+        let shouted = id.to_uppercase();
+        for (value, status) in [(id.as_str(), 200), (shouted.as_str(), if shouted == id { 200 } else { 404 })]
+        {
+            let reply = send(&client, Method::POST, &request(1, "echo"), &[(name.as_str(), value)]).await;
+            assert_eq!(reply.status.as_u16(), status, "{value}");
+        }
+    });
+}
+
+/// B-01, B-16: a request is answered by JSON or by events, with 200, on the one endpoint that also has the GET stream.
+pub fn b_01_b_16_json_or_events(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let json = client.post(&request(1, "echo")).await;
+        assert_eq!((json.status, json.header("content-type")), (StatusCode::OK, "application/json"));
+        let running = client.start(&request(2, "work"));
+        let work = world.work().await;
+        work.cx.notify("notifications/message", None::<&()>).await.unwrap();
+        let events = running.head().await;
+        assert_eq!((events.status, events.header("content-type")), (StatusCode::OK, "text/event-stream"));
+        work.finish(json!({}));
+        assert_eq!(events.answer().await["id"], 2);
+        let get = client.get().await;
+        assert_eq!((get.status, get.header("content-type")), (StatusCode::OK, "text/event-stream"));
+    });
+}
+
+/// B-20, B-21: what a handler raises is an answer with 200; once the head is out, it is the last event.
+pub fn b_20_b_21_errors_of_a_handler_are_answers(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.json_client().await;
+        for sends_first in [false, true] {
+            let running = client.start(&request("e", "work"));
+            let work = world.work().await;
+            if sends_first {
+                work.cx.notify("notifications/message", None::<&()>).await.unwrap();
+            }
+            work.fail(RpcError::invalid_params("no such tool"));
+            let reply = running.head().await;
+            assert_eq!((reply.status, reply.is_stream()), (StatusCode::OK, sends_first));
+            let answer = reply.answer().await;
+            assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!("e"), &json!(-32602)));
+        }
+    });
+}
+
+/// B-22: `Last-Event-ID` on a POST means nothing.
+pub fn b_22_last_event_id_on_a_post_is_ignored(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        for id in ["0-0", "nonsense"] {
+            let reply = send(&client, Method::POST, &request(1, "echo"), &[("last-event-id", id)]).await;
+            assert_eq!((reply.status, reply.json().await["id"].clone()), (StatusCode::OK, json!(1)), "{id}");
+        }
+    });
+}
+
+/// B-23, B-25, B-27: a session knows its version: without the header it keeps it, also where the header is required of
+/// the client; with the header of its own version, of course.
+pub fn b_23_b_25_b_27_a_session_knows_its_version(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        for version in VERSIONS {
+            for header in ["", version] {
+                let client = world.client_of(version).await;
+                let headers = [("mcp-protocol-version", header)];
+                let post = send(&client, Method::POST, &request(1, "echo"), &headers).await;
+                let get = send(&client, Method::GET, &json!({}), &headers).await;
+                assert_eq!(client.session().version().as_str(), version);
+                let delete = send(&client, Method::DELETE, &json!({}), &headers).await;
+                let statuses = [post, get, delete].map(|reply| reply.status.as_u16());
+                assert_eq!(statuses, [200, 200, 204], "{version} with {header:?}");
+            }
+        }
+    });
+}
+
+/// B-28: on `initialize` the body decides, whatever the header says or does not.
+pub fn b_28_initialize_does_not_look_at_the_version_header(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        for header in ["", "2025-03-26", "2025-11-25", "2026-07-28", "2099-01-01", "nonsense"] {
+            let headers = [("mcp-protocol-version", header)];
+            let opened =
+                send(&world.stranger(), Method::POST, &initialize("2025-06-18", "c"), &headers).await;
+            assert_eq!(opened.status, StatusCode::OK, "{header:?}");
+            assert_eq!(opened.json().await["result"]["protocolVersion"], "2025-06-18", "{header:?}");
+        }
+    });
+}
+
+/// B-30 to B-33: a GET stream may be opened at any time after `initialize`, and is open at once; or there is none, and
+/// 405. No third.
+pub fn b_31_b_32_b_33_a_get_is_a_stream_or_405(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let mut client = world.stranger();
+        client.initialize("2025-11-25").await; // B-30: before `initialized` as well
+        for accept in ["application/json", "text/html", ""] {
+            let refused = send(&client, Method::GET, &json!({}), &[("accept", accept)]).await;
+            assert_eq!(refused.status, StatusCode::NOT_ACCEPTABLE, "{accept:?}");
+        }
+        for accept in ["text/event-stream", "*/*", "text/*;q=0.1", "application/json, text/event-stream"] {
+            let mut stream = send(&client, Method::GET, &json!({}), &[("accept", accept)]).await;
+            assert_eq!((stream.status, stream.is_stream()), (StatusCode::OK, true), "{accept}");
+            stream.opened().await;
+        }
+    });
+    let world = World::new(bed, |config| config.standalone_streams = false);
+    bed.block_on(async {
+        let client = world.client().await;
+        let refused = client.get().await;
+        assert_eq!(
+            (refused.status, refused.header("allow")),
+            (StatusCode::METHOD_NOT_ALLOWED, "POST, DELETE")
+        );
+    });
+}
+
+/// B-35 to B-39: DELETE is 204 without a body, then 404; 400 without an id; 405 with what is offered where clients may
+/// not, and so for every other method.
+pub fn b_35_b_36_b_37_b_38_b_39_delete_and_other_methods(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        assert_eq!(world.stranger().delete().await.status, StatusCode::BAD_REQUEST);
+        let deleted = client.delete().await;
+        assert_eq!(deleted.status, StatusCode::NO_CONTENT);
+        assert!(deleted.bytes().await.is_empty());
+        assert_eq!(client.delete().await.status, StatusCode::NOT_FOUND);
+    });
+    for (streams, deletes, allow) in [
+        (true, true, "GET, POST, DELETE"),
+        (true, false, "GET, POST"),
+        (false, true, "POST, DELETE"),
+        (false, false, "POST"),
+    ] {
+        let world = World::new(bed, |config| {
+            config.standalone_streams = streams;
+            config.client_delete = deletes;
+        });
+        bed.block_on(async {
+            let client = world.client().await;
+            for method in [Method::PUT, Method::PATCH, Method::HEAD, Method::OPTIONS, Method::TRACE] {
+                let refused = send(&client, method, &json!({}), &[]).await;
+                assert_eq!(
+                    (refused.status, refused.header("allow")),
+                    (StatusCode::METHOD_NOT_ALLOWED, allow)
+                );
+            }
+            if !deletes {
+                assert_eq!(client.delete().await.header("allow"), allow);
+            }
+            assert_eq!(client.post(&request(1, "echo")).await.status, StatusCode::OK);
+        });
+    }
+}
+
+/// B-41: 404 means that there is no such session, and nothing else does: not methods, requests, replies or events that
+/// nobody knows.
+pub fn b_41_404_means_that_there_is_no_such_session(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        for message in [
+            request(1, "no/such/method"),
+            request_with(2, "resources/read", json!({ "uri": "no://such" })),
+            cancel("no such request"),
+            reply("no such request", json!({})),
+            notification("no/such/notification"),
+            json!({ "jsonrpc": "2.0", "id": 1 }),
+        ] {
+            assert_ne!(client.post(&message).await.status, StatusCode::NOT_FOUND, "{message}");
+        }
+        for (name, value) in
+            [("last-event-id", "999-999"), ("mcp-protocol-version", "1999-01-01"), ("accept", "x/y")]
+        {
+            let reply = send(&client, Method::GET, &json!({}), &[(name, value)]).await;
+            assert_ne!(reply.status, StatusCode::NOT_FOUND, "{name}: {value}");
+        }
+        assert_eq!(client.delete().await.status, StatusCode::NO_CONTENT);
+        assert_eq!(client.post(&request(1, "no/such/method")).await.status, StatusCode::NOT_FOUND);
+    });
+}
+
+/// B-42, F-38: too much, or too late, is 503 with `Retry-After`, never a 4xx: for a client, those mean something else.
+pub fn b_42_f_38_overload_and_shutdown_are_503(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| {
+        config.max_sessions = 1;
+        config.session.max_exchanges = 1;
+        config.retry_after = std::time::Duration::from_millis(2_500);
+    });
+    bed.block_on(async {
+        let told = |reply: &Reply| (reply.status.as_u16(), reply.header("retry-after").to_owned());
+        let client = world.client().await;
+        let running = client.start(&request(1, "work"));
+        let work = world.work().await;
+        let full = world.stranger().post(&initialize("2025-11-25", "client")).await;
+        let busy = client.post(&request(2, "echo")).await;
+        assert_eq!([told(&full), told(&busy)], [(503, "2".into()), (503, "2".into())]);
+        let policy = ShutdownPolicy { drain: NEVER, ..ShutdownPolicy::default() };
+        let shutdown = world.endpoint.shutdown(policy);
+        let session = client.session();
+        world.until(|_| session.state() == SessionState::Draining).await;
+        let late = world.stranger().post(&initialize("2025-11-25", "client")).await;
+        let stopping = client.post(&request(2, "echo")).await;
+        assert_eq!(
+            [told(&late), told(&stopping), told(&client.get().await)],
+            [(503, "2".into()), (503, "2".into()), (503, "2".into())]
+        );
+        assert_eq!(
+            stopping.json().await["error"]["data"],
+            json!({ "reason": "shutdown", "retryable": true })
+        );
+        work.finish(json!({}));
+        assert_eq!(running.head().await.answer().await["id"], 1);
+        assert!(shutdown.await.is_clean());
+    });
+}

@@ -1,0 +1,396 @@
+//! Bring your own runtime: from three methods to a server that passes every suite.
+//!
+//! `mcp-session-core` knows no runtime. What it needs of one is the trait [`Runtime`](mcp_session_core::Runtime), and what
+//! you have at the end of this chapter is what the adapters for tokio and smol have:
+//!
+//! | step | you write | and see |
+//! |---|---|---|
+//! | [1. Three methods](#1-three-methods) | `impl Runtime` | the crate compiles |
+//! | [2. The laws](#2-the-laws) | a [`TestBed`](crate::TestBed), one line | 7 tests, one for each law |
+//! | [3. The behaviour suite](#3-the-behaviour-suite) | one line | every promise of an endpoint, on your runtime |
+//! | [4. Sockets](#4-sockets) | a stream of accepted connections | a server that stops without losing an answer |
+//! | [5. The wire suite](#5-the-wire-suite) | a `ServeHarness`, one line | what its clients see, byte by byte |
+//!
+//! The runtime of this chapter has no name: tasks run on the thread pool of `futures`, timers and sockets are those of
+//! `async-io`. All of it together is the example [`custom_runtime`], a whole server with two tools.
+//!
+//! [`custom_runtime`]: https://github.com/mcp-session/mcp-session/tree/main/examples/custom_runtime
+//!
+//! # 1. Three methods
+//!
+//! ```
+//! use std::{io, panic::AssertUnwindSafe, time::Instant};
+//!
+//! use async_io::Timer;
+//! use futures::{FutureExt, executor::ThreadPool};
+//! use mcp_session_core::{BoxFuture, Runtime};
+//!
+//! #[derive(Debug, Clone)]
+//! struct PoolRuntime(ThreadPool);
+//!
+//! impl Runtime for PoolRuntime {
+//!     fn now(&self) -> Instant {
+//!         Instant::now() // the clock of `async-io`
+//!     }
+//!
+//!     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+//!         Timer::at(deadline).map(|_| ()).boxed()
+//!     }
+//!
+//!     fn spawn(&self, task: BoxFuture<'static, ()>) {
+//!         // The pool does not catch: it would lose a thread to each panic.
+//!         self.0.spawn_ok(AssertUnwindSafe(task).catch_unwind().map(|_| ()));
+//!     }
+//! }
+//!
+//! let runtime = PoolRuntime(ThreadPool::new()?);
+//! let (begin, deadline) = (runtime.now(), runtime.now() + std::time::Duration::from_millis(5));
+//! assert!(runtime.sleep_until(begin).now_or_never().is_some()); // in the past: ready at once
+//! futures::executor::block_on(runtime.sleep_until(deadline));
+//! assert!(runtime.now() >= deadline);
+//! # Ok::<(), io::Error>(())
+//! ```
+//!
+//! Where a runtime is less obliging, look for these:
+//!
+//! - Its sleep takes a duration: compute it from `now()` inside `sleep_until`, and round up.
+//! - Its sleep is pending at the first poll although the deadline has passed (tokio's is): return a ready future for that case.
+//! - Its task handle cancels when it is dropped: detach it.
+//! - Its functions only work on its own threads: keep a handle in your type, and enter it in each method.
+//! - Its clock can be paused: `now` has to read that clock, not the system's.
+//! - Its tasks stay on one thread, and its timers are not `Send`: see [`Runtime`](mcp_session_core::Runtime) on
+//!   thread-per-core runtimes.
+//!
+//! [`Runtime`](mcp_session_core::Runtime) also says what becomes of an endpoint whose runtime ends, and what a handler that
+//! blocks its thread does to the others.
+//!
+//! # 2. The laws
+//!
+//! A [`TestBed`](crate::TestBed) is your runtime and a way into it for a synchronous test.
+//! [`runtime_contract!`](crate::runtime_contract) makes one `#[test]` of each law, on a bed of its own:
+//!
+//! ```
+//! # use std::{panic::AssertUnwindSafe, time::Instant};
+//! # use async_io::Timer;
+//! # use futures::{FutureExt, executor::ThreadPool};
+//! # use mcp_session_core::BoxFuture;
+//! # #[derive(Debug, Clone)]
+//! # struct PoolRuntime(ThreadPool);
+//! # impl Runtime for PoolRuntime {
+//! #     fn now(&self) -> Instant { Instant::now() }
+//! #     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+//! #         Timer::at(deadline).map(|_| ()).boxed()
+//! #     }
+//! #     fn spawn(&self, task: BoxFuture<'static, ()>) {
+//! #         self.0.spawn_ok(AssertUnwindSafe(task).catch_unwind().map(|_| ()));
+//! #     }
+//! # }
+//! use std::sync::Arc;
+//! use mcp_session_core::Runtime;
+//! use mcp_session_testkit::{TestBed, runtime_contract};
+//!
+//! struct Bed(PoolRuntime);
+//!
+//! impl Bed {
+//!     fn new() -> Self {
+//!         Self(PoolRuntime(ThreadPool::new().expect("threads")))
+//!     }
+//! }
+//!
+//! impl TestBed for Bed {
+//!     fn name(&self) -> &str {
+//!         "mine"
+//!     }
+//!
+//!     fn runtime(&self) -> Arc<dyn Runtime> {
+//!         Arc::new(self.0.clone())
+//!     }
+//!
+//!     fn block_on<F: Future>(&self, future: F) -> F::Output {
+//!         futures::executor::block_on(future) // the pool runs by itself, a test only waits
+//!     }
+//! }
+//!
+//! runtime_contract!(my_runtime, Bed::new());
+//! # fn main() {
+//! # use mcp_session_testkit::contract::*;
+//! # law_sleep_is_never_early(&Bed::new());
+//! # law_past_deadline_is_ready(&Bed::new());
+//! # law_dropped_sleep_is_silent(&Bed::new());
+//! # law_spawn_detaches(&Bed::new());
+//! # law_panic_stays_inside(&Bed::new());
+//! # law_now_is_the_clock_of_sleep(&Bed::new());
+//! # law_any_thread(&Bed::new());
+//! # }
+//! ```
+//!
+//! ```text
+//! test my_runtime::law_any_thread ... ok
+//! test my_runtime::law_dropped_sleep_is_silent ... ok
+//! test my_runtime::law_now_is_the_clock_of_sleep ... ok
+//! test my_runtime::law_panic_stays_inside ... ok
+//! test my_runtime::law_past_deadline_is_ready ... ok
+//! test my_runtime::law_sleep_is_never_early ... ok
+//! test my_runtime::law_spawn_detaches ... ok
+//! ```
+//!
+//! A runtime that breaks a law fails the test of that name. This one forgets that its handle cancels:
+//!
+//! ```
+//! # use std::{panic, sync::Arc, time::Instant};
+//! # use async_io::Timer;
+//! # use futures::{FutureExt, executor::ThreadPool};
+//! # use mcp_session_core::{BoxFuture, Runtime};
+//! # use mcp_session_testkit::{TestBed, contract};
+//! # #[derive(Debug, Clone)]
+//! # struct Forgetful(ThreadPool);
+//! impl Runtime for Forgetful {
+//! #     fn now(&self) -> Instant { Instant::now() }
+//! #     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+//! #         Timer::at(deadline).map(|_| ()).boxed()
+//! #     }
+//!     fn spawn(&self, task: BoxFuture<'static, ()>) {
+//!         let (task, _handle) = task.remote_handle();
+//!         self.0.spawn_ok(task);
+//!     }
+//!     // ...
+//! }
+//! # struct Bed(Forgetful);
+//! # impl TestBed for Bed {
+//! #     fn name(&self) -> &str { "mine" }
+//! #     fn runtime(&self) -> Arc<dyn Runtime> { Arc::new(self.0.clone()) }
+//! #     fn block_on<F: Future>(&self, future: F) -> F::Output { futures::executor::block_on(future) }
+//! # }
+//!
+//! let bed = Bed(Forgetful(ThreadPool::new()?));
+//! let broken = panic::catch_unwind(|| contract::law_spawn_detaches(&bed)).unwrap_err();
+//! let why = broken.downcast::<String>().expect("a message");
+//! assert!(why.starts_with("mine: a detached task was dropped"), "{why}");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! Nothing is asserted to be fast, so a slow machine fails no law. A runtime that loses a wake, a timer or a thread makes a
+//! law hang; after two minutes the test fails (see [`Watched`](crate::Watched)). Of the pool without `catch_unwind` one
+//! reads:
+//!
+//! ```text
+//! test my_runtime::law_panic_stays_inside ... FAILED
+//! mine: nothing has come of it for 120s: a wake, a timer or a task was lost
+//! ```
+//!
+//! # 3. The behaviour suite
+//!
+//! What an endpoint does, from status codes to shutdown, is written once, in [`behaviour`](crate::behaviour), and holds on
+//! every runtime that keeps the laws. [`behaviour_suite!`](crate::behaviour_suite) takes the same bed:
+//!
+//! ```
+//! # use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+//! # use async_io::Timer;
+//! # use futures::{FutureExt, executor::ThreadPool};
+//! # use mcp_session_core::{BoxFuture, Runtime};
+//! # use mcp_session_testkit::TestBed;
+//! # #[derive(Debug, Clone)]
+//! # struct PoolRuntime(ThreadPool);
+//! # impl Runtime for PoolRuntime {
+//! #     fn now(&self) -> Instant { Instant::now() }
+//! #     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+//! #         Timer::at(deadline).map(|_| ()).boxed()
+//! #     }
+//! #     fn spawn(&self, task: BoxFuture<'static, ()>) {
+//! #         self.0.spawn_ok(AssertUnwindSafe(task).catch_unwind().map(|_| ()));
+//! #     }
+//! # }
+//! # struct Bed(PoolRuntime);
+//! # impl Bed {
+//! #     fn new() -> Self { Self(PoolRuntime(ThreadPool::new().expect("threads"))) }
+//! # }
+//! # impl TestBed for Bed {
+//! #     fn name(&self) -> &str { "mine" }
+//! #     fn runtime(&self) -> Arc<dyn Runtime> { Arc::new(self.0.clone()) }
+//! #     fn block_on<F: Future>(&self, future: F) -> F::Output { futures::executor::block_on(future) }
+//! # }
+//! use mcp_session_testkit::behaviour_suite;
+//!
+//! behaviour_suite!(my_behaviour, Bed::new());
+//!
+//! # fn main() {
+//! // A scenario is a function of a bed, too: for a debugger, or a loop that looks for a race.
+//! for _ in 0..10 {
+//!     mcp_session_testkit::behaviour::shutdown::s_5_exactly_one_answer_sse(&Bed::new());
+//! }
+//! # }
+//! ```
+//!
+//! ```text
+//! test my_behaviour::a_12_errors_echo_the_id ... ok
+//! test my_behaviour::a_17_params_arrive_byte_for_byte ... ok
+//! ...
+//! test my_behaviour::terminate_closes_post_and_get_alike ... ok
+//! ```
+//!
+//! Scenarios wait for states and hold on a slow machine as on a fast one. If one fails now and then on your runtime and the
+//! laws hold, there is a race in your runtime or in core: please tell us which it was.
+//!
+//! # 4. Sockets
+//!
+//! A server is a [`Serve`](mcp_session_core::Serve): core accepts, listens for signals, keeps the phases of a shutdown and
+//! its ceiling, and counts what had to be cut. You give it a stream of connections, each with a way to serve it. Where
+//! your sockets can be read and written by hyper, `mcp-session-hyper` serves one, over HTTP/1.1 and HTTP/2; for I/O with
+//! the traits of `futures`, `smol-hyper` has the wrapper:
+//!
+//! ```
+//! # use std::{panic::AssertUnwindSafe, time::Instant};
+//! # use async_io::Timer;
+//! # use futures::{FutureExt, executor::ThreadPool};
+//! # use mcp_session_core::{BoxFuture, Runtime};
+//! # #[derive(Debug, Clone)]
+//! # struct PoolRuntime(ThreadPool);
+//! # impl Runtime for PoolRuntime {
+//! #     fn now(&self) -> Instant { Instant::now() }
+//! #     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+//! #         Timer::at(deadline).map(|_| ()).boxed()
+//! #     }
+//! #     fn spawn(&self, task: BoxFuture<'static, ()>) {
+//! #         self.0.spawn_ok(AssertUnwindSafe(task).catch_unwind().map(|_| ()));
+//! #     }
+//! # }
+//! use std::{
+//!     io::{self, Read, Write},
+//!     net::{TcpListener, TcpStream},
+//! };
+//!
+//! use async_io::Async;
+//! use futures::stream;
+//! use mcp_session_core::{Connect, Endpoint, Router, Serve, ShutdownPolicy};
+//! use mcp_session_hyper::{McpService, configure_socket, serve_connection};
+//! use smol_hyper::rt::FuturesIo;
+//!
+//! fn serve(listener: TcpListener, endpoint: Endpoint) -> io::Result<Serve> {
+//!     let listener = Async::new(listener)?;
+//!     let service = McpService::new(endpoint.clone());
+//!     let connect = move |socket: Async<TcpStream>| -> Connect {
+//!         let service = service.clone();
+//!         Box::new(move |context| {
+//!             configure_socket(&socket, &context);
+//!             Box::pin(serve_connection(FuturesIo::new(socket), service, context))
+//!         })
+//!     };
+//!     let incoming = stream::unfold((listener, connect), async |(listener, connect)| {
+//!         let accepted = listener.accept().await;
+//!         Some((accepted.map(|(socket, _)| connect(socket)), (listener, connect)))
+//!     });
+//!     Ok(Serve::new(endpoint, incoming))
+//! }
+//!
+//! # fn main() -> io::Result<()> {
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let address = listener.local_addr()?;
+//! let endpoint = Endpoint::new(PoolRuntime(ThreadPool::new()?), Router::new("mine", "0.1.0"));
+//! let server = serve(listener, endpoint.clone())?; // and .with_shutdown(signal), in a program
+//! let main = std::thread::spawn(move || futures::executor::block_on(server.into_future()));
+//!
+//! let mut client = TcpStream::connect(address)?;
+//! client.write_all(b"PUT /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")?;
+//! let mut answer = [0; 12];
+//! client.read_exact(&mut answer)?;
+//! assert_eq!(&answer, b"HTTP/1.1 405"); // MCP has POST, GET and DELETE
+//!
+//! endpoint.shutdown(ShutdownPolicy::default());
+//! let report = main.join().expect("no panic")?;
+//! assert!(report.is_clean(), "{report}");
+//! assert!(TcpStream::connect(address).is_err()); // and nobody accepts any more
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Another HTTP library than hyper will do as well: a [`Connect`](mcp_session_core::Connect) is any future that serves one
+//! connection with [`Endpoint::handle`](mcp_session_core::Endpoint::handle), ends once
+//! [`ConnectionContext::closing`](mcp_session_core::ConnectionContext::closing) is ready and nothing is running on it, and
+//! may be dropped at any moment.
+//!
+//! # 5. The wire suite
+//!
+//! The last step needs the feature `wire`. Its clients write bytes to your sockets and say exactly how each body ended: a
+//! clean end, a reader that stalls, a client that vanishes, heads that drip, signals. `wire_suite!` takes a `ServeHarness`, your
+//! runtime and your `serve`:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! mcp-session-testkit = { version = "0.1", features = ["wire"] }
+//! ```
+//!
+#![cfg_attr(feature = "wire", doc = "```")]
+#![cfg_attr(not(feature = "wire"), doc = "```ignore")]
+//! # use std::{panic::AssertUnwindSafe, time::Instant};
+//! # use async_io::{Async, Timer};
+//! # use futures::{FutureExt, executor::ThreadPool, stream};
+//! # use mcp_session_core::{BoxFuture, Connect};
+//! # use mcp_session_hyper::{McpService, configure_socket, serve_connection};
+//! # use smol_hyper::rt::FuturesIo;
+//! # #[derive(Debug, Clone)]
+//! # struct PoolRuntime(ThreadPool);
+//! # impl Runtime for PoolRuntime {
+//! #     fn now(&self) -> Instant { Instant::now() }
+//! #     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+//! #         Timer::at(deadline).map(|_| ()).boxed()
+//! #     }
+//! #     fn spawn(&self, task: BoxFuture<'static, ()>) {
+//! #         self.0.spawn_ok(AssertUnwindSafe(task).catch_unwind().map(|_| ()));
+//! #     }
+//! # }
+//! # fn serve(listener: TcpListener, endpoint: Endpoint) -> std::io::Result<Serve> {
+//! #     let listener = Async::new(listener)?;
+//! #     let service = McpService::new(endpoint.clone());
+//! #     let connect = move |socket: Async<std::net::TcpStream>| -> Connect {
+//! #         let service = service.clone();
+//! #         Box::new(move |context| {
+//! #             configure_socket(&socket, &context);
+//! #             Box::pin(serve_connection(FuturesIo::new(socket), service, context))
+//! #         })
+//! #     };
+//! #     let incoming = stream::unfold((listener, connect), async |(listener, connect)| {
+//! #         let accepted = listener.accept().await;
+//! #         Some((accepted.map(|(socket, _)| connect(socket)), (listener, connect)))
+//! #     });
+//! #     Ok(Serve::new(endpoint, incoming))
+//! # }
+//! use std::{net::TcpListener, sync::Arc};
+//! use mcp_session_core::{Endpoint, Runtime, Serve};
+//! use mcp_session_testkit::{wire::ServeHarness, wire_suite};
+//!
+//! struct Harness(PoolRuntime);
+//!
+//! impl Harness {
+//!     fn new() -> Self {
+//!         Self(PoolRuntime(ThreadPool::new().expect("threads")))
+//!     }
+//! }
+//!
+//! impl ServeHarness for Harness {
+//!     fn runtime(&self) -> Arc<dyn Runtime> {
+//!         Arc::new(self.0.clone())
+//!     }
+//!
+//!     fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
+//!         serve(listener, endpoint).expect("a listener")
+//!     }
+//! }
+//!
+//! wire_suite!(my_server, Harness::new());
+//!
+//! # fn main() {
+//! // Also a wire scenario is a function:
+//! use mcp_session_testkit::wire;
+//! wire::run(&Harness::new(), wire::ends::s_7_post_and_get_streams_end_with_the_last_chunk);
+//! # }
+//! ```
+//!
+//! ```text
+//! test my_server::d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing ... ok
+//! test my_server::s_11_an_unread_get_stream_delays_nobody ... ok
+//! ...
+//! test my_server::over_http2_the_same_bodies_get_408_and_413 ... ok
+//! ```
+//!
+//! What your HTTP library cannot do is said where the macro is called, and listed as ignored with that reason.
+//! When all of it is green, your runtime is one of ours: open a pull request with its adapter, or keep it to yourself.

@@ -1,0 +1,127 @@
+//! [`Slow`]: any runtime on a machine that is busy elsewhere.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt;
+use mcp_session_core::{BoxFuture, Runtime};
+
+use crate::{TestBed, rng::SplitMix64};
+
+/// How long a task may be held up: several times what has to elapse in a scenario
+/// ([`SOON`](crate::behaviour::world::SOON)).
+const MOST: Duration = Duration::from_millis(200);
+
+/// One poll in so many is held up: often enough to come between any two steps, seldom enough that others overtake.
+const ONE_IN: usize = 4;
+
+/// A [`TestBed`] whose tasks, and whose `block_on`, are held up now and then, as by a scheduler with too much to do: one
+/// poll in four, at random, for up to 200 ms of the runtime's time. Timers stay exact.
+///
+/// A scenario that only passes where the machine is fast fails on it, most cheaply in virtual time, where a seed
+/// replays.
+///
+/// ```
+/// use std::time::Duration;
+/// use mcp_session_testkit::{SimRuntime, Slow, TestBed};
+///
+/// let limit = Duration::from_millis(40);
+/// let in_time = |seed| {
+///     let slow = Slow::new(SimRuntime::new(seed), seed);
+///     let (runtime, begin) = (slow.runtime(), slow.runtime().now());
+///     // Does a task that has nothing to wait for end within 40 ms?
+///     let (sender, ended) = futures::channel::oneshot::channel();
+///     runtime.spawn(Box::pin(async move { sender.send(()).expect("the test waits") }));
+///     slow.block_on(ended).expect("the task ends");
+///     runtime.now() <= begin + limit
+/// };
+/// assert!((0..100).any(in_time));
+/// assert!(!(0..100).all(in_time)); // a test may not rely on it
+/// ```
+#[derive(Debug)]
+pub struct Slow<B> {
+    bed: B,
+    runtime: Arc<SlowRuntime>,
+}
+
+impl<B: TestBed> Slow<B> {
+    /// This bed, held up at the times that follow from `seed`.
+    pub fn new(bed: B, seed: u64) -> Self {
+        let (inner, rng) = (bed.runtime(), Mutex::new(SplitMix64::new(seed)));
+        Self { bed, runtime: Arc::new(SlowRuntime { inner, rng: Arc::new(rng) }) }
+    }
+}
+
+impl<B: TestBed> TestBed for Slow<B> {
+    fn name(&self) -> &str {
+        "slow"
+    }
+
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        self.runtime.clone()
+    }
+
+    #[track_caller]
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.bed.block_on(self.runtime.hold_up(Box::pin(future)))
+    }
+}
+
+#[derive(Debug)]
+struct SlowRuntime {
+    inner: Arc<dyn Runtime>,
+    rng: Arc<Mutex<SplitMix64>>,
+}
+
+impl SlowRuntime {
+    fn hold_up<F>(&self, future: F) -> HeldUp<F> {
+        HeldUp { future, runtime: self.inner.clone(), rng: self.rng.clone(), delay: None }
+    }
+}
+
+impl Runtime for SlowRuntime {
+    fn now(&self) -> Instant {
+        self.inner.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        self.inner.sleep_until(deadline)
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.inner.spawn(self.hold_up(task).boxed());
+    }
+}
+
+/// A future whose polls come late.
+struct HeldUp<F> {
+    future: F,
+    runtime: Arc<dyn Runtime>,
+    rng: Arc<Mutex<SplitMix64>>,
+    delay: Option<BoxFuture<'static, ()>>,
+}
+
+impl<F: Future + Unpin> Future for HeldUp<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Self { runtime, rng, delay, .. } = &mut *self;
+        let delay = match delay {
+            Some(delay) => delay,
+            None => {
+                let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
+                let held_up = rng.index(ONE_IN) == 0;
+                let time =
+                    if held_up { MOST.mul_f64(rng.index(1_000) as f64 / 1_000.0) } else { Duration::ZERO };
+                delay.insert(runtime.sleep_until(runtime.now() + time))
+            }
+        };
+        ready!(delay.poll_unpin(cx));
+        self.delay = None;
+        self.future.poll_unpin(cx)
+    }
+}

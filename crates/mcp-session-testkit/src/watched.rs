@@ -1,0 +1,96 @@
+//! [`Watched`]: a bed on which a test that hangs fails.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+
+use futures::{
+    channel::oneshot,
+    future::{Either, select},
+};
+use mcp_session_core::Runtime;
+
+use crate::TestBed;
+
+/// A law or a scenario takes well below a second; a machine on which it takes this long is not slow, it is stuck.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A [`TestBed`] whose `block_on` panics, instead of hanging, when nothing has come of it for two minutes of real
+/// time: a wake, a timer or a task was lost.
+///
+/// [`runtime_contract!`](crate::runtime_contract) and [`behaviour_suite!`](crate::behaviour_suite) put it around your
+/// bed, so that a runtime that loses something fails the test of that name. It takes a runtime that can be woken from
+/// another thread, and no more.
+///
+/// ```should_panic
+/// use std::{future::pending, time::Duration};
+/// use mcp_session_testkit::{TestBed, Watched};
+/// # use std::sync::Arc;
+/// # use mcp_session_core::Runtime;
+/// # struct Bed;
+/// # impl TestBed for Bed {
+/// #     fn name(&self) -> &str { "mine" }
+/// #     fn runtime(&self) -> Arc<dyn Runtime> { Arc::new(mcp_session_testkit::SimRuntime::new(0)) }
+/// #     fn block_on<F: Future>(&self, future: F) -> F::Output { futures::executor::block_on(future) }
+/// # }
+///
+/// let bed = Watched::new(Bed).with_patience(Duration::from_millis(10));
+/// assert_eq!(bed.block_on(async { 6 * 7 }), 42);
+/// bed.block_on(pending::<()>()); // panics with "mine: nothing has come of it for 10ms: ..."
+/// ```
+#[derive(Debug, Clone)]
+pub struct Watched<B> {
+    bed: B,
+    patience: Duration,
+}
+
+impl<B: TestBed> Watched<B> {
+    /// This bed, watched.
+    pub fn new(bed: B) -> Self {
+        Self { bed, patience: PATIENCE }
+    }
+
+    /// How long to wait, in real time.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+}
+
+impl<B: TestBed> TestBed for Watched<B> {
+    fn name(&self) -> &str {
+        self.bed.name()
+    }
+
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        self.bed.runtime()
+    }
+
+    #[track_caller]
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let patience = self.patience;
+        let (_ended, watch) = mpsc::channel::<()>();
+        let (alarm, stuck) = oneshot::channel::<()>();
+        thread::spawn(move || {
+            if watch.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+                let _ = alarm.send(()); // it may have come to its end at this moment
+            }
+        });
+        let output = self.bed.block_on(async {
+            match select(pin!(future), stuck).await {
+                Either::Left((output, _)) => Some(output),
+                Either::Right(_) => None,
+            }
+        });
+        output.unwrap_or_else(|| {
+            let name = self.name();
+            panic!("{name}: nothing has come of it for {patience:?}: a wake, a timer or a task was lost")
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! Heads and bodies that drip, never end, or are too large.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use tokio::time;
+
+use super::{Client, Connection, End, LONG, ServeHarness, Server, call};
+
+/// The deadline for heads and bodies, and what a client that is in order never needs: it writes each at once.
+pub(super) const IMPATIENT: Duration = Duration::from_millis(500);
+
+pub(super) const BODY_LIMIT: usize = 1024;
+
+/// More than any server should take for the head of a request.
+const HEAD_LIMIT: usize = 16 * 1024 * 1024;
+
+/// A server with little patience, a client of it, and the client's GET stream.
+pub(super) async fn impatient(harness: &impl ServeHarness) -> (Server, Client, Connection) {
+    let server = Server::with(harness, |setup| {
+        setup.header_timeout = IMPATIENT;
+        setup.config.body_timeout = IMPATIENT;
+        setup.config.body_limit = BODY_LIMIT;
+    });
+    let client = server.client().await;
+    let listening = client.listen().await;
+    (server, client, listening)
+}
+
+/// Others, also those whose stream has been open for longer than any of the deadlines, do not notice.
+pub(super) async fn others_are_well(server: Server, client: &Client, mut listening: Connection) {
+    assert_eq!(client.ask(&call(1, "echo", json!({}))).await.head.status, 200);
+    server.session().notify("notifications/well", None::<&()>).await.expect("space");
+    assert_eq!(listening.message().await.expect("a message")["method"], "notifications/well");
+    server.drain().await;
+    assert_eq!(listening.message().await, Err(End::LastChunk));
+    assert!(server.ended().await.is_clean());
+}
+
+/// Nothing, or the beginning of a head, and then silence: the connection is closed.
+pub async fn a_head_that_never_ends_has_a_deadline(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
+    let heads = ["", "P", "POST /mcp HTTP/1.1\r\nhost: localhost\r\n"];
+    join_all(heads.map(async |bytes| client.send(bytes).await.drained().await)).await;
+    others_are_well(server, &client, listening).await;
+}
+
+/// One byte now and then does not move that deadline.
+pub async fn a_head_that_drips_has_a_deadline(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
+    let mut dripping = client.send("POST /mcp HTTP/1.1\r\nhost: localhost\r\nx-drip: ").await;
+    dripping.drip("x").await;
+    dripping.drained().await;
+    others_are_well(server, &client, listening).await;
+}
+
+/// No client can make the server keep a head of any size.
+pub async fn a_head_has_a_limit(harness: &impl ServeHarness) {
+    let server = Server::with(harness, |setup| setup.header_timeout = LONG);
+    let client = server.client().await;
+    let mut endless = client.send("POST /mcp HTTP/1.1\r\nhost: localhost\r\n").await;
+    let field = format!("x-endless: {}\r\n", "x".repeat(1000)).repeat(64);
+    let mut sent = 0;
+    while endless.write(&field).await.is_ok() {
+        sent += field.len();
+        assert!(sent < HEAD_LIMIT, "{sent} bytes of a head were taken");
+    }
+    endless.drained().await;
+    assert_eq!(client.ask(&call(1, "echo", json!({}))).await.head.status, 200);
+    assert!(server.stop().await.is_clean());
+}
+
+/// The header timeout bounds this too: not while a request is running, and again from the end of its answer.
+pub async fn a_kept_connection_that_is_idle_has_a_deadline(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
+    let mut kept = client.send(&client.request(&call(1, "quiet", json!({})))).await;
+    time::sleep(2 * IMPATIENT).await; // has to elapse: nothing comes of it
+    server.open_gate();
+    assert_eq!(kept.reply().await.head.status, 200);
+    kept.write(client.request(&call(2, "echo", json!({})))).await.expect("an open connection");
+    assert_eq!(kept.reply().await.head.status, 200);
+    assert_eq!(kept.closed().await, End::Closed);
+    others_are_well(server, &client, listening).await;
+}
+
+/// A body that stops, or drips, gets a complete answer at its deadline.
+pub async fn a_body_that_never_ends_gets_408(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
+    let half = client.head("POST", 100) + r#"{"jsonrpc":"2.0","#;
+    let silent = client.head_with("POST", "transfer-encoding: chunked\r\n") + "1\r\n{\r\n";
+    for request in [half, silent.clone()] {
+        timed_out(client.send(&request).await).await;
+    }
+    let mut dripping = client.send(&silent).await;
+    dripping.drip("1\r\n \r\n").await;
+    timed_out(dripping).await;
+    others_are_well(server, &client, listening).await;
+}
+
+async fn timed_out(mut connection: Connection) {
+    refused(&mut connection, 408).await;
+    assert!(matches!(connection.drained().await, End::Closed | End::Reset));
+}
+
+/// A client that leaves in the middle of its request.
+pub async fn a_body_that_breaks_off_harms_nobody(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
+    drop(client.send(&(client.head("POST", 100) + "{")).await);
+    others_are_well(server, &client, listening).await;
+}
+
+/// A-19: whether the size was announced or not.
+pub async fn a_19_an_oversized_body_gets_413(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
+    let large = call(1, "echo", json!({ "text": "x".repeat(BODY_LIMIT) })).to_string();
+    let announced = client.head("POST", large.len());
+    let chunked = client.head_with("POST", "transfer-encoding: chunked\r\n");
+    let chunk = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+    for request in [announced.clone(), announced + &large, chunked + &chunk] {
+        let mut connection = client.send(&request).await;
+        refused(&mut connection, 413).await;
+        // The rest of the body is in the way of a next request: the connection may end.
+        if connection.write(client.request(&call(2, "echo", json!({})))).await.is_ok() {
+            match connection.head().await {
+                Ok(head) => assert_eq!(head.status, 200),
+                Err(end) => assert!(matches!(end, End::Closed | End::Reset)),
+            }
+        }
+    }
+    others_are_well(server, &client, listening).await;
+}
+
+/// A complete JSON-RPC error, of no request: its id could not be read.
+async fn refused(connection: &mut Connection, status: u16) {
+    let reply = connection.reply().await;
+    assert_eq!((reply.head.status, reply.end), (status, End::Complete), "{reply:?}");
+    assert_eq!(reply.json()["id"], Value::Null);
+    assert!(reply.json()["error"]["code"].is_i64(), "{reply:?}");
+}

@@ -1,0 +1,64 @@
+//! How answers and streams end on the wire (S7).
+
+use mcp_session_core::ShutdownPhase;
+use serde_json::{Value, json};
+use tokio::time;
+
+use super::{Connection, End, SHORT, ServeHarness, Server, call, large};
+
+/// S7, S4, S5: while draining, an idle stream ends first, a running one after its answer; then the connections close.
+pub async fn s_7_post_and_get_streams_end_with_the_last_chunk(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
+    let client = server.client().await;
+    let mut get = client.listen().await;
+    let mut post = client.start(1, "gated").await;
+
+    server.drain().await;
+    assert_eq!(get.rest().await.1, End::LastChunk, "the idle stream ends first (S4)");
+    server.open_gate();
+    assert_eq!(post.message().await.expect("the answer")["result"], json!({ "done": true }));
+    assert_eq!(post.message().await, Err(End::LastChunk), "one answer, then the end (S5)");
+
+    assert_eq!((get.closed().await, post.closed().await), (End::Closed, End::Closed));
+    let report = server.ended().await;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!((report.exchanges.answered, report.streams.ended), (1, 2), "{report}");
+}
+
+/// `one_write`: what a delayed acknowledgement could hold up in between costs 44 ms each time.
+pub async fn an_answer_that_is_there_at_once_is_one_write(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
+    let client = server.client().await;
+    let mut connection = Connection::open(client.addr).await;
+    for id in 0..100 {
+        let reads = connection.reads;
+        connection.write(client.request(&call(id, "echo", json!({ "id": id })))).await.unwrap();
+        let reply = connection.reply().await;
+        assert_eq!(connection.reads - reads, 1, "head and body arrive together");
+        assert_eq!((reply.head.status, reply.end), (200, End::Complete));
+        assert_eq!(reply.head.get("content-type"), Some("application/json"));
+        assert_eq!(reply.json(), json!({ "jsonrpc": "2.0", "id": id, "result": { "id": id } }));
+    }
+    assert_eq!(server.endpoint.stats().streams_ended, 0, "no stream was made for them");
+}
+
+/// S9: an answer that was handed over is complete for its client, also for one that takes its time: the budget of the
+/// last phase is there for connections too.
+pub async fn s_9_a_json_answer_of_the_last_moment_is_complete(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
+    let params: Value = serde_json::from_str(large().get()).expect("JSON");
+    let mut answer = server.json_client().await.post(&call(1, "quiet", params.clone())).await;
+    server.reach_counts(1, 0).await;
+    server.drain().await;
+    server.open_gate();
+    server.reach(ShutdownPhase::Closed).await;
+    // Only now is it read, and not at once, so most of it has not left the server yet. The pause is how slow this client
+    // is, not a wait.
+    time::sleep(2 * SHORT).await;
+    let reply = answer.reply().await;
+    assert_eq!((reply.head.status, reply.end), (200, End::Complete));
+    assert_eq!(reply.json()["result"], params);
+    assert_eq!(answer.closed().await, End::Closed);
+    let report = server.ended().await;
+    assert!(report.is_clean() && report.exchanges.answered == 1, "{report}");
+}

@@ -1,0 +1,141 @@
+//! `http2`: the same over HTTP/2, and what only HTTP/2 has.
+
+use bytes::Bytes;
+use futures::{StreamExt, future::join_all, stream};
+use http_body_util::{BodyExt, StreamBody};
+use mcp_session_core::ShutdownPhase;
+use serde_json::json;
+
+use super::{
+    Client, Frame, Http2, LONG, ServeHarness, Server,
+    bounds::{BODY_LIMIT, impatient, others_are_well},
+    call, initialize,
+    stall::{fill, one_cut, small_queues},
+};
+
+/// A preface that breaks off, one without frames, and the frame of a head that never ends: each is closed.
+pub async fn a_preface_that_never_ends_has_a_deadline(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let settings = format!("{preface}\0\0\0\x04\0\0\0\0\0");
+    let head = format!("{settings}\0\0\x01\x01\0\0\0\0\x01\x04"); // HEADERS without END_HEADERS
+    let beginnings = [&preface[..18], preface, &settings, &head];
+    join_all(beginnings.map(async |bytes| client.send(bytes).await.drained().await)).await;
+    others_are_well(server, &client, listening).await;
+}
+
+/// The header timeout bounds how long a connection may be idle, and it ends with GOAWAY.
+pub async fn an_idle_connection_has_a_deadline(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
+    let mut http = Http2::open(&client).await;
+    for id in 1..=2 {
+        assert_eq!(http.post(&call(id, "echo", json!({}))).await.status().as_u16(), 200);
+    }
+    let frames = http.closed().await;
+    assert!(frames.contains(&(0, Frame::GoAway(0))), "{frames:?}");
+    others_are_well(server, &client, listening).await;
+}
+
+/// A-19: 408 and 413 concern one stream; the connection lives on.
+pub async fn over_http2_the_same_bodies_get_408_and_413(harness: &impl ServeHarness) {
+    let (server, client, listening) = impatient(harness).await;
+    let mut http = Http2::open(&client).await;
+    let begin = Bytes::from(r#"{"jsonrpc":"2.0","#);
+    let frames = stream::iter([Ok(hyper::body::Frame::data(begin))]).chain(stream::pending());
+    let endless = http.send_body("POST", BodyExt::boxed(StreamBody::new(frames))).await;
+    assert_eq!(endless.status().as_u16(), 408);
+    let large = http.post(&call(1, "echo", json!({ "text": "x".repeat(BODY_LIMIT) }))).await;
+    assert_eq!(large.status().as_u16(), 413);
+    assert_eq!(http.post(&call(2, "echo", json!({}))).await.status().as_u16(), 200);
+    others_are_well(server, &client, listening).await;
+}
+
+/// S2: on a connection from before and on a new one. There is no `Connection: close` in HTTP/2.
+pub async fn s_2_while_draining_requests_are_answered_or_refused(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
+    let client = server.client().await;
+    let mut before = Http2::open(&client).await;
+    assert_eq!(before.post(&call(1, "echo", json!({}))).await.status().as_u16(), 200);
+    let mut running = client.start(2, "gated").await;
+    server.drain().await;
+
+    for http in [&mut before, &mut Http2::open(&client).await] {
+        let ping = http.post(&call(3, "ping", json!({}))).await;
+        assert_eq!((ping.status().as_u16(), ping.headers().get("connection")), (200, None));
+        let refused = http.post(&call(4, "echo", json!({}))).await;
+        assert_eq!((refused.status().as_u16(), refused.headers().contains_key("retry-after")), (503, true));
+    }
+    server.open_gate();
+    assert_eq!(running.message().await.expect("the answer")["id"], 2);
+    assert!(server.ended().await.is_clean());
+}
+
+/// Phase `LameDuck`: a connection that is there goes on, without GOAWAY.
+pub async fn a_lame_duck_serves_a_connection_that_it_has(harness: &impl ServeHarness) {
+    let server = Server::with(harness, |setup| setup.policy.lame_duck = LONG);
+    let mut http = Http2::open(&Client { addr: server.addr, session: String::new() }).await;
+    server.signal();
+    server.reach(ShutdownPhase::LameDuck).await;
+    for sessions in 1..=2 {
+        assert_eq!(http.post(&initialize()).await.status().as_u16(), 200);
+        assert_eq!(server.endpoint.stats().sessions, sessions);
+    }
+    server.signal(); // enough of it
+    let report = server.ended().await;
+    assert!(report.is_clean() && report.sessions == 2, "{report}");
+}
+
+/// S4: it does not wait for the client to leave.
+pub async fn s_4_an_idle_connection_ends_with_goaway(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
+    let mut http = Http2::open(&server.client().await).await;
+    assert_eq!(http.post(&call(1, "ping", json!({}))).await.status().as_u16(), 200);
+    let report = server.stop().await; // although every phase may take longer than this test
+    assert!(report.is_clean() && report.exchanges.total == 0, "{report}");
+    let frames = http.closed().await;
+    assert!(frames.contains(&(0, Frame::GoAway(0))), "{frames:?}");
+}
+
+/// S7: `END_STREAM` on each stream, never `RST_STREAM`.
+pub async fn s_7_streams_end_without_a_reset_and_the_connection_with_goaway(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
+    let mut http = Http2::open(&server.client().await).await;
+    let get = http.send("GET").await;
+    let post = http.post(&call(1, "gated", json!({}))).await;
+    assert_eq!((get.status().as_u16(), post.status().as_u16()), (200, 200));
+
+    server.drain().await;
+    get.into_body().collect().await.expect("the end of the GET stream");
+    server.open_gate();
+    let answer = post.into_body().collect().await.expect("the end of the answer").to_bytes();
+    assert!(String::from_utf8_lossy(&answer).contains(r#""result":{"done":true}"#), "{answer:?}");
+
+    let report = server.ended().await;
+    assert!(report.is_clean(), "{report}");
+    let frames = http.closed().await;
+    let ends = [1, 3].map(|stream| frames.contains(&(stream, Frame::Data(true))));
+    assert_eq!(ends, [true, true], "END_STREAM: {frames:?}");
+    assert!(frames.contains(&(0, Frame::GoAway(0))), "{frames:?}");
+    assert!(frames.iter().all(|(_, frame)| *frame != Frame::Reset), "{frames:?}");
+}
+
+/// S11: its window is full, the others' are not.
+pub async fn s_11_an_unread_stream_delays_no_other_of_its_connection(harness: &impl ServeHarness) {
+    let server = Server::with(harness, small_queues);
+    let client = server.client().await;
+    let mut http = Http2::open(&client).await;
+    let unread = http.send("GET").await;
+    fill(&server, &server.session()).await;
+
+    let echo = http.post(&call(1, "echo", json!({}))).await.into_body().collect().await;
+    assert!(!echo.expect("the whole answer").to_bytes().is_empty());
+    let gated = http.post(&call(2, "gated", json!({}))).await;
+    server.open_gate();
+    gated.into_body().collect().await.expect("the end of the answer");
+
+    one_cut(&server.stop().await);
+    assert!(unread.into_body().collect().await.is_err(), "not as if it were complete");
+    let frames = http.closed().await;
+    assert!(!frames.contains(&(1, Frame::Data(true))), "{frames:?}");
+    assert!(frames.contains(&(5, Frame::Data(true))), "{frames:?}");
+}

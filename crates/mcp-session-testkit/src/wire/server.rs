@@ -1,0 +1,211 @@
+//! [`Server`]: an endpoint behind the adapter under test, on a loopback socket.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use futures::channel::oneshot;
+use mcp_session_core::{
+    Config, Endpoint, RequestContext, Router, RpcError, Session, ShutdownPhase, ShutdownPolicy,
+    ShutdownReport,
+};
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
+use tokio::sync::Semaphore;
+
+use super::{Client, LONG, ServeHarness, until, within};
+
+/// What a scenario sets before its server starts.
+#[derive(Debug)]
+pub struct Setup {
+    /// The limits.
+    pub config: Config,
+    /// How long the phases of the shutdown may take: [`LONG`] each, and no lame duck.
+    pub policy: ShutdownPolicy,
+    /// [`LONG`].
+    pub header_timeout: Duration,
+}
+
+/// A server on a loopback socket. Its methods:
+///
+/// | method | what it does |
+/// |---|---|
+/// | `echo` | answers with its params at once |
+/// | `gated` | sends a notification, then answers when the gate opens |
+/// | `quiet` | answers with its params when the gate opens |
+/// | `ask` | asks the client for its roots and answers with them |
+/// | `hang` | sends a notification, and ignores everything from then on |
+/// | `flood` | sends large notifications for as long as they are taken |
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// What it serves.
+    pub endpoint: Endpoint,
+    policy: ShutdownPolicy,
+    gate: Arc<Semaphore>,
+    signal: Arc<Semaphore>,
+    report: oneshot::Receiver<io::Result<ShutdownReport>>,
+}
+
+impl Server {
+    /// A server that is in no hurry.
+    pub fn start(harness: &impl ServeHarness) -> Self {
+        Self::with(harness, |_| {})
+    }
+
+    /// A server with limits of its own.
+    pub fn with<H: ServeHarness>(harness: &H, set: impl FnOnce(&mut Setup)) -> Self {
+        let policy = ShutdownPolicy { lame_duck: Duration::ZERO, drain: LONG, cancel: LONG, finish: LONG };
+        let mut setup = Setup { config: Config::default(), policy, header_timeout: LONG };
+        set(&mut setup);
+        let Setup { config, policy, header_timeout } = setup;
+
+        let gate = Arc::new(Semaphore::new(0));
+        let runtime = harness.runtime();
+        let endpoint = Endpoint::with_config(Arc::clone(&runtime), router(&gate), config);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("an option");
+        let addr = listener.local_addr().expect("an address");
+        let signal = Arc::new(Semaphore::new(0));
+        let (next, served) = (Arc::clone(&signal), endpoint.clone());
+        let (ended, report) = oneshot::channel();
+        runtime.spawn(Box::pin(async move {
+            let server = H::serve(listener, served)
+                .with_policy(policy)
+                .with_header_timeout(header_timeout)
+                .with_shutdown(move || {
+                    let next = Arc::clone(&next);
+                    async move { next.acquire().await.expect("never closed").forget() }
+                });
+            let _ = ended.send(server.await); // the scenario may be over
+        }));
+        Self { addr, endpoint, policy, gate, signal, report }
+    }
+
+    /// A client with a session.
+    pub async fn client(&self) -> Client {
+        Client::open(self.addr).await
+    }
+
+    /// A client of an older version: its late answers are JSON, because it knows no priming events.
+    pub async fn json_client(&self) -> Client {
+        Client::with_version(self.addr, "2025-06-18").await
+    }
+
+    /// Lets every `gated` and `quiet` call answer.
+    pub fn open_gate(&self) {
+        self.gate.add_permits(Semaphore::MAX_PERMITS / 2);
+    }
+
+    /// The one session there is.
+    pub fn session(&self) -> Session {
+        let mut sessions = self.endpoint.manager().sessions();
+        assert_eq!(sessions.len(), 1);
+        sessions.remove(0)
+    }
+
+    /// Signals the server: the first time it begins to shut down, then it escalates.
+    pub fn signal(&self) {
+        self.signal.add_permits(1);
+    }
+
+    /// Waits for a phase of the shutdown, or a later one.
+    pub async fn reach(&self, phase: ShutdownPhase) {
+        until(&format!("reaching {phase}"), || self.endpoint.stats().phase >= phase).await;
+    }
+
+    /// Begins to shut down, and waits until requests are refused.
+    pub async fn drain(&self) {
+        self.signal();
+        self.reach(ShutdownPhase::Draining).await;
+    }
+
+    /// Waits for requests and streams to be this many.
+    pub async fn reach_counts(&self, exchanges: u64, streams: u64) {
+        until(&format!("{exchanges} exchanges and {streams} streams"), || {
+            let stats = self.endpoint.stats();
+            (stats.exchanges, stats.streams) == (exchanges, streams)
+        })
+        .await;
+    }
+
+    /// Waits for the server to end.
+    pub async fn ended(self) -> ShutdownReport {
+        let report = within("the end of the server", self.report).await;
+        let report = report.expect("the server does not panic").expect("a report");
+        // S3. The machine may be busy.
+        assert!(
+            report.took <= self.policy.ceiling() + Duration::from_secs(5),
+            "within the ceiling: {report}"
+        );
+        report
+    }
+
+    /// Shuts down and waits for the end.
+    pub async fn stop(self) -> ShutdownReport {
+        self.signal();
+        self.ended().await
+    }
+}
+
+fn router(gate: &Arc<Semaphore>) -> Router {
+    let wait = |gate: &Arc<Semaphore>| {
+        let gate = Arc::clone(gate);
+        async move { gate.acquire_owned().await.expect("never closed").forget() }
+    };
+    let (gated, quiet) = (Arc::clone(gate), Arc::clone(gate));
+    Router::new("wire", "0.0.0")
+        .capabilities(json!({ "tools": {} }))
+        .request("echo", |cx: RequestContext| async move { cx.params::<Value>() })
+        .request("gated", move |cx: RequestContext| {
+            let wait = wait(&gated);
+            async move {
+                started(&cx).await?;
+                wait.await;
+                Ok(json!({ "done": true }))
+            }
+        })
+        .request("quiet", move |cx: RequestContext| {
+            let wait = wait(&quiet);
+            async move {
+                wait.await;
+                cx.params::<Value>()
+            }
+        })
+        .request("ask", |cx: RequestContext| async move {
+            let roots = cx.request::<Value>("roots/list", None, LONG).await;
+            roots.map_err(|error| RpcError::internal(error.to_string()))?.parse::<Value>()
+        })
+        .request("hang", |cx: RequestContext| async move {
+            started(&cx).await?;
+            std::future::pending::<Result<Value, RpcError>>().await
+        })
+        .request("flood", |cx: RequestContext| async move {
+            loop {
+                cx.notify("notifications/message", Some(large())).await?;
+            }
+            #[allow(unreachable_code, reason = "gives the block its type")]
+            Ok(json!({}))
+        })
+}
+
+/// The params of a notification that is larger than what an HTTP server and the kernel should hold of a stream
+/// together: half a megabyte and a bit. So one whose reader has stopped is never out of the house whole.
+pub fn large() -> &'static RawValue {
+    static LARGE: OnceLock<Box<RawValue>> = OnceLock::new();
+    LARGE.get_or_init(|| {
+        let text = "x".repeat(2 * 1024 * 1024);
+        to_raw_value(&json!({ "level": "info", "data": text })).expect("JSON")
+    })
+}
+
+async fn started(cx: &RequestContext) -> Result<(), RpcError> {
+    let params = json!({ "level": "info", "data": "started" });
+    Ok(cx.notify("notifications/message", Some(&params)).await?)
+}

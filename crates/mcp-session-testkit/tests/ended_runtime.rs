@@ -1,0 +1,56 @@
+//! What an endpoint does when its runtime ends under it: the runtime drops every task, and every new one.
+
+use std::pin::pin;
+
+use futures::FutureExt;
+use mcp_session_core::{ShutdownPhase, ShutdownPolicy};
+use mcp_session_testkit::{
+    SimRuntime,
+    behaviour::world::{NEVER, World, request},
+};
+
+const PATIENT: ShutdownPolicy =
+    ShutdownPolicy { lame_duck: NEVER, drain: NEVER, cancel: NEVER, finish: NEVER };
+
+#[test]
+fn s_5_running_calls_are_answered_and_new_ones_too() {
+    let sim = SimRuntime::new(1);
+    let mut world = World::new(&sim, |_| {});
+    sim.block_on(async {
+        let client = world.client().await;
+        let running = request("running", "work");
+        let mut running = pin!(client.post(&running));
+        assert!(running.as_mut().now_or_never().is_none());
+        let work = world.work().await;
+        sim.shutdown();
+        assert!(work.is_dropped());
+        let answer = running.await.answer().await;
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&"running".into(), &(-32603).into()));
+        // What is ready at once needs no task; what would need one is answered for.
+        assert_eq!(client.post(&request(1, "echo")).await.answer().await["result"], serde_json::json!({}));
+        assert_eq!(client.post(&request(2, "work")).await.answer().await["error"]["code"], -32603);
+    });
+}
+
+#[test]
+fn s_9_a_shutdown_has_its_report() {
+    for begun_before in [false, true] {
+        let sim = SimRuntime::new(1);
+        let world = World::new(&sim, |_| {});
+        sim.block_on(async {
+            let client = world.client().await;
+            let mut stream = client.get().await;
+            assert!(stream.event().await.is_some());
+            let early = begun_before.then(|| world.endpoint.shutdown(PATIENT));
+            sim.shutdown();
+            let report = match early {
+                Some(early) => early.await,
+                None => world.endpoint.shutdown(PATIENT).await,
+            };
+            assert_eq!((report.streams.ended, report.is_clean()), (0, false), "{report}");
+            assert_eq!(world.endpoint.stats().phase, ShutdownPhase::Closed);
+            assert!(stream.event().await.expect("not an end").is_err()); // cut
+            assert_eq!(client.post(&request(1, "ping")).await.status, 404);
+        });
+    }
+}

@@ -1,0 +1,51 @@
+//! Run with `cargo run --example custom_runtime -- --bind 127.0.0.1:8000`, stop with Ctrl-C.
+//!
+//! The server of `tokio_hyper`, on a runtime that there is no adapter for: [`runtime`] has the three methods, [`server`]
+//! puts sockets under it. The chapter `bring_your_own_runtime` of `mcp-session-testkit` leads through it.
+
+mod runtime;
+mod server;
+mod signal;
+
+use std::{net::TcpListener, time::Duration};
+
+use async_io::Timer;
+use mcp_session_core::{Endpoint, RequestContext, Router, RpcError};
+use runtime::PoolRuntime;
+use serde_json::{Value, json};
+use server::serve;
+use signal::terminate_signal;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let bind = std::env::args().skip_while(|arg| arg != "--bind").nth(1);
+    let listener = TcpListener::bind(bind.as_deref().unwrap_or("127.0.0.1:8000"))?;
+    let address = listener.local_addr()?;
+
+    let tool = |name| json!({ "name": name, "description": name, "inputSchema": { "type": "object" } });
+    let tools = json!({ "tools": [tool("echo"), tool("slow")] });
+    let router = Router::new("custom-runtime", "0.1.0")
+        .capabilities(json!({ "tools": {} }))
+        .request("tools/list", move |_| std::future::ready(Ok(tools.clone())))
+        .request("tools/call", call);
+    let endpoint = Endpoint::new(PoolRuntime::new()?, router);
+    let server = serve(listener, endpoint)?.with_shutdown(terminate_signal);
+    println!("http://{address}/mcp");
+    println!("{}", async_io::block_on(server.into_future())?);
+    Ok(())
+}
+
+async fn call(cx: RequestContext) -> Result<Value, RpcError> {
+    let params: Value = cx.params()?;
+    let text = match params["name"].as_str() {
+        Some("echo") => params["arguments"]["message"].as_str().unwrap_or_default().to_owned(),
+        Some("slow") => {
+            for step in 1..=params["arguments"]["steps"].as_u64().unwrap_or(5) {
+                Timer::after(Duration::from_millis(200)).await;
+                cx.progress(step as f64, None, None).await?;
+            }
+            "done".to_owned()
+        }
+        _ => return Err(RpcError::invalid_params("no such tool")),
+    };
+    Ok(json!({ "content": [{ "type": "text", "text": text }] }))
+}

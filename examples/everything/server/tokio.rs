@@ -1,0 +1,19 @@
+//! On tokio, with as many threads as there are cores.
+
+use std::{io, net::TcpListener};
+
+use mcp_session_core::ShutdownReport;
+use mcp_session_tokio::{TokioRuntime, serve_app, terminate_signal};
+use tokio::runtime;
+
+use crate::args::Args;
+
+pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownReport> {
+    runtime::Runtime::new()?.block_on(async {
+        let address = listener.local_addr()?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let endpoint = super::endpoint(TokioRuntime::current(), args);
+        let server = serve_app(listener, endpoint.clone(), super::routes(endpoint));
+        super::serve(server.with_shutdown(terminate_signal), address, args).await
+    })
+}

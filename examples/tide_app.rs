@@ -1,0 +1,45 @@
+//! Run with `cargo run --features async-std --example tide_app -- --bind 127.0.0.1:8000`, stop with Ctrl-C.
+use mcp_session_async_std::{AsyncStdRuntime, McpEndpoint, serve_app, terminate_signal};
+use mcp_session_core::{Endpoint, RequestContext, Router, RpcError};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    async_std::task::block_on(run())
+}
+
+async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let bind = std::env::args().skip_while(|arg| arg != "--bind").nth(1);
+    let listener = async_std::net::TcpListener::bind(bind.as_deref().unwrap_or("127.0.0.1:8000")).await?;
+    let address = listener.local_addr()?;
+
+    let tool = |name| json!({ "name": name, "description": name, "inputSchema": { "type": "object" } });
+    let tools = json!({ "tools": [tool("echo"), tool("slow")] });
+    let router = Router::new("tide-app", "0.1.0")
+        .capabilities(json!({ "tools": {} }))
+        .request("tools/list", move |_| std::future::ready(Ok(tools.clone())))
+        .request("tools/call", call);
+    let endpoint = Endpoint::new(AsyncStdRuntime, router);
+    let mut app = tide::new();
+    app.at("/mcp").all(McpEndpoint::new(endpoint.clone()));
+    let server = serve_app(listener, endpoint, app).with_shutdown(terminate_signal);
+    println!("http://{address}/mcp");
+    println!("{}", server.await?);
+    Ok(())
+}
+
+async fn call(cx: RequestContext) -> Result<Value, RpcError> {
+    let params: Value = cx.params()?;
+    let text = match params["name"].as_str() {
+        Some("echo") => params["arguments"]["message"].as_str().unwrap_or_default().to_owned(),
+        Some("slow") => {
+            for step in 1..=params["arguments"]["steps"].as_u64().unwrap_or(5) {
+                async_std::task::sleep(Duration::from_millis(200)).await;
+                cx.progress(step as f64, None, None).await?;
+            }
+            "done".to_owned()
+        }
+        _ => return Err(RpcError::invalid_params("no such tool")),
+    };
+    Ok(json!({ "content": [{ "type": "text", "text": text }] }))
+}

@@ -1,0 +1,84 @@
+//! The functions of a file, as far as it takes to see which of them are tests.
+
+use crate::source::Source;
+
+/// A function as it stands in a file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Function {
+    pub(super) name: String,
+    pub(super) docs: String,
+    attributes: String,
+}
+
+impl Function {
+    /// Whether it has a test attribute.
+    pub(super) fn is_test(&self) -> bool {
+        self.attributes.contains("test]") || self.attributes.contains("test(")
+    }
+}
+
+/// The functions of a file.
+pub(super) fn of(text: &str) -> Vec<Function> {
+    let source = Source::with_tests(text);
+    let mut functions = Vec::new();
+    let mut next = Function::default();
+    for (line, bare) in text.lines().map(str::trim).zip(source.bare.lines().map(str::trim)) {
+        if let Some(docs) = line.strip_prefix("///") {
+            next.docs += docs;
+        } else if bare.starts_with("#[") {
+            next.attributes += bare;
+        } else {
+            let mut function = std::mem::take(&mut next);
+            if let Some(name) = function_name(bare) {
+                function.name = name.to_owned();
+                functions.push(function);
+            }
+        }
+    }
+    functions
+}
+
+fn function_name(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("fn ").or_else(|| Some(line.split_once(" fn ")?.1))?;
+    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+    (end > 0).then(|| &rest[..end])
+}
+
+/// The words in a file with a macro that makes tests; not the names of the functions that are defined in it.
+pub(super) fn listed_by_a_suite(text: &str) -> Vec<String> {
+    let bare = Source::with_tests(text).bare;
+    if !bare.contains("macro_rules!") || !(bare.contains("#[test]") || bare.contains("::test")) {
+        return Vec::new();
+    }
+    let mut words = bare.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+    let mut listed = Vec::new();
+    while let Some(word) = words.next() {
+        if word == "fn" {
+            words.next();
+        } else {
+            listed.push(word.to_owned());
+        }
+    }
+    listed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Function, listed_by_a_suite};
+
+    const FILE: &str = "/// D-12: stays.\n/// And D-13.\n#[test]\nfn d_12_stays() {}\n\n\
+        /// A-01\n\nfn helper() {}\n// fn commented() {}\n#[tokio::test(flavor = \"x\")]\nasync fn s_7_ends() {}\n\
+        pub fn e_24_scenario(bed: &impl TestBed) {}\nmacro_rules! suite {\n    () => { e_24_scenario #[test] };\n}\n";
+
+    #[test]
+    fn functions_have_their_docs_and_attributes() {
+        let found = super::of(FILE);
+        let names: Vec<&str> = found.iter().map(|function| function.name.as_str()).collect();
+        assert_eq!(names, ["d_12_stays", "helper", "s_7_ends", "e_24_scenario"]);
+        assert_eq!(found[0].docs, " D-12: stays. And D-13.");
+        assert_eq!(found[1], Function { name: "helper".to_owned(), ..Function::default() });
+        assert_eq!(found.iter().map(Function::is_test).collect::<Vec<_>>(), [true, false, true, false]);
+        assert!(listed_by_a_suite(FILE).contains(&"e_24_scenario".to_owned()));
+        assert!(!listed_by_a_suite(FILE).contains(&"d_12_stays".to_owned()));
+    }
+}
