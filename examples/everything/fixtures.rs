@@ -11,6 +11,9 @@ use tracing::debug;
 /// How long a script waits for the client's reply, behind which there may be a person who reads.
 const REPLY: Duration = Duration::from_secs(60);
 
+/// How long a client that was sent away waits. Longer than the script sleeps after it, so that it finds the result.
+const RETRY: Duration = Duration::from_millis(500);
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Fixtures {
@@ -147,8 +150,12 @@ impl Fixtures {
                     }
                 }
                 Action::Result(result) => return Ok(fill(result, &scope)),
-                // Without event ids there is nothing to resume from.
-                Action::CloseStream(close) => debug!(close, name, "the stream stays open"),
+                Action::CloseStream(false) => {}
+                // Where the client cannot come back, the stream stays open, and the script goes on all the same.
+                Action::CloseStream(true) => {
+                    let closed = cx.close_stream(RETRY);
+                    debug!(closed, name, "close_stream");
+                }
             }
         }
         Err(RpcError::internal(format!("the script of {name} has no result")))

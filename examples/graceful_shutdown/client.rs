@@ -52,7 +52,8 @@ pub(crate) async fn send(
 
 /// One server-sent event.
 pub(crate) enum Event {
-    Comment,
+    /// A comment, or an event without data: the priming one.
+    Silent,
     Message(Value),
 }
 
@@ -78,11 +79,7 @@ impl Events {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|two| two == b"\n\n") {
                 let event: Vec<u8> = self.buffer.drain(..end + 2).collect();
-                return match event.strip_prefix(b"data: ") {
-                    Some(data) => Ok(Some(Event::Message(serde_json::from_slice(data)?))),
-                    None if event.starts_with(b":") => Ok(Some(Event::Comment)),
-                    None => Err("neither a message nor a comment".into()),
-                };
+                return parse(&event);
             }
             match self.body.frame().await {
                 Some(frame) => self.buffer.extend(frame?.into_data().unwrap_or_default()),
@@ -91,4 +88,19 @@ impl Events {
             }
         }
     }
+}
+
+fn parse(event: &[u8]) -> Result<Option<Event>, Error> {
+    let mut parsed = Event::Silent;
+    for line in std::str::from_utf8(event)?.lines() {
+        match line.split_once(':') {
+            Some(("data", data)) if !data.trim().is_empty() => {
+                parsed = Event::Message(serde_json::from_str(data)?);
+            }
+            Some(("" | "data" | "id" | "retry", _)) => {}
+            Some(_) | None if line.is_empty() => {}
+            Some(_) | None => return Err("a field that no event of this server has".into()),
+        }
+    }
+    Ok(Some(parsed))
 }

@@ -90,8 +90,8 @@ async fn open_session(server: SocketAddr) -> Result<(HeaderValue, Events), Error
 
     let mut events = Events::new(send(&mut connection, Some(&id), None).await?)?;
     match events.next().await? {
-        Some(Event::Comment) => Ok((id, events)),
-        Some(Event::Message(_)) | None => Err("a GET stream did not begin with a comment".into()),
+        Some(Event::Silent) => Ok((id, events)),
+        Some(Event::Message(_)) | None => Err("a GET stream began with a message".into()),
     }
 }
 
@@ -108,8 +108,11 @@ async fn start_call(
         "_meta": { "progressToken": id },
     }});
     let mut events = Events::new(send(&mut connect(server).await?, Some(session), Some(&call)).await?)?;
-    match events.next().await? {
-        Some(Event::Message(message)) if is_progress(&message, id) => Ok(events),
-        _ => Err("a call did not begin with progress".into()),
+    loop {
+        match events.next().await? {
+            Some(Event::Silent) => {} // the priming event
+            Some(Event::Message(message)) if is_progress(&message, id) => return Ok(events),
+            Some(Event::Message(_)) | None => return Err("a call did not begin with progress".into()),
+        }
     }
 }

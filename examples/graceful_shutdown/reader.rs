@@ -70,7 +70,7 @@ async fn read(events: &mut Events, seen: &Seen, mut take: impl FnMut(Value)) -> 
     loop {
         match events.next().await {
             Ok(Some(Event::Message(message))) => take(message),
-            Ok(Some(Event::Comment)) => {}
+            Ok(Some(Event::Silent)) => {}
             Ok(None) => return Ok(()),
             Err(error) => {
                 seen.cut.fetch_add(1, Relaxed);

@@ -8,11 +8,13 @@ use crate::{SendError, SessionManager, session::notification};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Broadcast {
-    /// Sessions whose GET stream took it.
+    /// Sessions whose GET stream took it, or which keep it for the next one
+    /// ([`replay`](crate::SessionConfig::replay)).
     pub taken: usize,
     /// Sessions whose GET stream is full: their clients do not keep up, and miss it.
     pub full: usize,
-    /// Sessions that have nobody to tell: without a GET stream, not initialized yet, or ending (D-24, C-06).
+    /// Sessions that have nobody to tell: without a GET stream and without replay, not initialized yet, or ending (D-24,
+    /// C-06).
     pub unheard: usize,
 }
 

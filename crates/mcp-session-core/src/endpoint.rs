@@ -224,7 +224,12 @@ impl Endpoint {
         wire::check_get_accept(&parts.headers)?;
         let session = self.session(parts)?;
         let signal = Arc::new(Signal::default());
-        let key = session.with(|machine, now| machine.handle_get(now, Arc::clone(&signal)))?;
+        let tag = Arc::clone(&signal);
+        let replay = self.registry.hub.session_config.replay.is_some();
+        let key = match wire::last_event_id(&parts.headers).filter(|_| replay) {
+            Some(event) => session.with(|machine, now| machine.handle_resume(now, event, tag))?,
+            None => session.with(|machine, now| machine.handle_get(now, tag))?, // D-35
+        };
         Ok(events(ReplyBody::events(EventStream::new(session, key, signal))))
     }
 

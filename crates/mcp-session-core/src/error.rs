@@ -83,6 +83,7 @@ impl Rejection {
             Self::Session(Refusal::DuplicateId) => (S::BAD_REQUEST, C::INVALID_REQUEST, "a request with this id is still running".into()),
             Self::Session(Refusal::TooManyRequests) => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many requests are running in this session".into()),
             Self::Session(Refusal::StreamTaken) => (S::CONFLICT, C::INVALID_REQUEST, "the session has a standalone stream already".into()),
+            Self::Session(Refusal::UnknownEvent) => (S::BAD_REQUEST, C::INVALID_REQUEST, "no stream of this session goes on from this event, or not any more: open a stream without Last-Event-ID".into()),
             Self::Session(Refusal::Draining) | Self::ShuttingDown => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server is shutting down".into()),
             Self::Session(Refusal::Gone) => Self::UnknownSession.row(),
             Self::TooManySessions        => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many sessions".into()),

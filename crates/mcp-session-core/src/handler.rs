@@ -290,7 +290,7 @@ impl RequestContext {
     }
 
     /// Sends a notification ahead of the answer, on the stream of this request (D-04). Waits while its queue is
-    /// full; nobody else waits with it. If the client has left, it is dropped (D-12).
+    /// full; nobody else waits with it. If the client has left, it is kept for replay, else dropped (D-12).
     ///
     /// # Errors
     ///
@@ -354,6 +354,34 @@ impl RequestContext {
         let send =
             |machine: &mut Machine, now, left| machine.request(now, *key, method, params.as_ref(), left);
         ask(session, signal, timeout, send, |_| Some(Arc::clone(signal))).await
+    }
+
+    /// Sends the client away for a while, so that a long call holds no connection (SEP-1699): the stream of this request
+    /// is told `retry` and ends after what was sent so far, the handler goes on, and the client comes back after `retry`
+    /// for what it sends meanwhile (D-06, D-07). A shutdown waits for a client that is away like this.
+    ///
+    /// Returns whether the client is sent away. If not, its connection stays and nothing is lost: because replay is off,
+    /// the session's version is older than 2025-11-25 (D-05), the reply is JSON, the client is away already, or the
+    /// endpoint shuts down, after which nobody could come back (S6). An answer that comes before the client has gone
+    /// needs no second connection, and is sent on the first.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use mcp_session_core::{RequestContext, RpcError};
+    /// use serde_json::{Value, json};
+    ///
+    /// async fn report(cx: RequestContext) -> Result<Value, RpcError> {
+    ///     cx.progress(0.0, None, Some("this takes some minutes")).await?;
+    ///     if !cx.close_stream(Duration::from_secs(5)) {
+    ///         cx.progress(0.1, None, Some("stay on the line")).await?;
+    ///     }
+    ///     Ok(json!({ "pages": 400 })) // after some minutes
+    /// }
+    /// # let _ = report;
+    /// ```
+    pub fn close_stream(&self, retry: Duration) -> bool {
+        let Call { session, key, .. } = &self.0.call;
+        session.with(|machine, now| machine.close_connection(now, *key, retry))
     }
 
     /// Waits until the handler should stop, and says why. A handler that stops answers `Err(reason.into())`. After [`CancelReason::Terminated`] there is a little

@@ -81,8 +81,7 @@
 //!
 //! # What is not here yet
 //!
-//! Replay of events (`Last-Event-ID` is ignored, and no event ids are sent), and revision 2026-07-28 (its requests
-//! get a 400 that makes clients fall back to `initialize`).
+//! Revision 2026-07-28 (its requests get a 400 that makes clients fall back to `initialize`).
 
 mod ask;
 mod broadcast;
@@ -122,8 +121,8 @@ pub use principal::Principal;
 #[doc(inline)]
 pub use proto::{
     CancelReason, ClientCapabilities, ErrorCode, InvalidSessionId, Json, Notification, ProtocolVersion,
-    Request, RequestError, RequestId, ResponseMode, RpcError, Schedule, SecondStream, SendError,
-    SessionConfig, SessionId, State as SessionState, TerminateReason,
+    ReplayConfig, Request, RequestError, RequestId, ResponseMode, RpcError, Schedule, SecondStream,
+    SendError, SessionConfig, SessionId, State as SessionState, TerminateReason,
 };
 use proto::{Message, Outgoing, ParseError, Refusal, Status};
 pub use router::Router;

@@ -201,7 +201,8 @@ impl Session {
     }
 
     /// Sends a notification that belongs to no request, on the GET stream. Waits while that stream's queue is
-    /// full; without a GET stream the notification is dropped (D-17, D-24).
+    /// full. Without a GET stream the notification is kept for the next one, within the bounds of
+    /// [`replay`](crate::SessionConfig::replay); without replay it is dropped (D-17, D-24).
     ///
     /// # Errors
     ///

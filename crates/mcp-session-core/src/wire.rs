@@ -101,6 +101,11 @@ pub(crate) fn session_header(headers: &HeaderMap) -> Result<SessionHeader, Rejec
     })
 }
 
+/// The event after which a client wants to go on (D-29). Bytes that are not text name no event of this server.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default())
+}
+
 fn single<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,

@@ -19,6 +19,7 @@ pub mod framing;
 pub mod http;
 pub mod lifecycle;
 pub mod messages;
+pub mod replay;
 pub mod security;
 pub mod serve;
 pub mod sessions;
@@ -80,6 +81,14 @@ macro_rules! behaviour_suite {
                 streams: d_17_notifications_on_the_standalone_stream, d_22_a_second_standalone_stream,
                     d_42_heartbeats, s_11_a_stalled_reader_stalls_nobody_else, d_20_many_streams_in_one_session,
                     a_full_queue_makes_its_sender_wait;
+                replay: d_30_a_cut_call_goes_on_where_its_client_was, d_33_an_answer_waits_for_its_client,
+                    d_34_the_seam_from_replay_to_live, d_12_a_call_outlives_its_connection,
+                    d_08_d_09_priming_goes_by_the_negotiated_version, d_35_without_replay_nothing_is_pretended,
+                    d_23_a_newer_connection_takes_over, d_24_notifications_wait_for_a_connection,
+                    d_36_what_is_forgotten_is_refused, d_31_d_37_foreign_and_forged_ids_get_nothing,
+                    e_25_delete_ends_every_stream, d_06_a_client_that_is_sent_away_comes_back,
+                    s_6_a_shutdown_invites_nobody_back, s_5_a_client_that_was_sent_away_is_waited_for,
+                    f_26_a_request_waits_for_its_client;
                 shutdown: s_1_sessions_born_during_shutdown, s_2_never_404_while_draining,
                     s_3_hung_handlers_do_not_move_the_ceiling, s_4_nothing_in_flight_returns_at_once,
                     s_5_exactly_one_answer_json, s_5_exactly_one_answer_sse, s_5_an_obedient_handler_answers_itself,

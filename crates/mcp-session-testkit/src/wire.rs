@@ -140,6 +140,7 @@ mod http1;
 mod http2;
 pub mod over_http2;
 pub mod requests;
+pub mod resume;
 mod server;
 pub mod signal;
 pub mod stall;
@@ -191,6 +192,9 @@ macro_rules! wire_suite {
                 s_11_delete_ends_a_session_whose_stream_is_unread,
                 d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing,
                 s_9_a_clean_report_means_that_the_client_has_everything;
+            [] resume: d_33_an_answer_that_came_while_its_client_was_away_is_not_lost,
+                d_23_a_client_takes_its_streams_over_from_connections_that_it_has_given_up,
+                d_30_a_stream_that_is_cut_in_the_middle_of_an_event_is_whole_in_the_end;
             [] batches: a_24_s_5_a_batch_in_a_drain_gets_all_its_answers;
             [] cors: b_40_a_page_may_read_the_answers;
             [] bounds: a_head_that_never_ends_has_a_deadline, a_head_that_drips_has_a_deadline,

@@ -5,7 +5,8 @@ use std::ops::AddAssign;
 /// How an exchange ended. Each ends exactly once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The handler's answer, result or error, was handed over; or its client had gone and nobody was left to take it.
+    /// The handler's answer, result or error, was handed over; or its client had gone, and it was kept for replay or
+    /// nobody was left to take it.
     Answered,
     /// The handler did not answer in time: the session answered for it with an error, which was handed over.
     Synthesized,

@@ -27,6 +27,37 @@ pub enum SecondStream {
     Replace,
 }
 
+/// What a session keeps so that a client that lost its connection can go on where it was: see
+/// [`SessionConfig::replay`].
+///
+/// The bounds are of a whole session: what was sent, or missed, first is forgotten first, whatever its stream. The end of
+/// a stream counts as an event. A client that comes back for what is forgotten gets 400: a gap is never skipped silently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplayConfig {
+    /// Events. 1,000: some minutes of a busy call.
+    pub events: usize,
+    /// Bytes of events. 4 MiB: the largest request, once.
+    pub bytes: usize,
+    /// How long after it was sent, or missed. 5 minutes: a lift, a tunnel, a laptop that changes networks; whoever is
+    /// away for longer has as a rule started over.
+    pub age: Duration,
+    /// How long a client waits before it comes back, as the first event of a stream tells it. 1 second: what the SDKs'
+    /// clients wait by themselves.
+    pub retry: Duration,
+}
+
+impl Default for ReplayConfig {
+    fn default() -> Self {
+        Self {
+            events: 1_000,
+            bytes: 4 * 1024 * 1024,
+            age: Duration::from_secs(5 * 60),
+            retry: Duration::from_secs(1),
+        }
+    }
+}
+
 /// The limits of one session. Every field has a default with a reason.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -56,6 +87,10 @@ pub struct SessionConfig {
     pub response_mode: ResponseMode,
     /// A second GET stream.
     pub second_stream: SecondStream,
+    /// What is kept for a client that comes back with `Last-Event-ID`. Nothing is kept of answers in JSON, and no memory
+    /// is taken before the first event. `None`: events have no ids, `Last-Event-ID` is ignored (D-35), and what a client
+    /// misses is lost.
+    pub replay: Option<ReplayConfig>,
     /// How long a handler may go on after its client cancelled, before it is dropped. 3 seconds: as long as the
     /// Cancelling phase.
     pub cancel_grace: Duration,
@@ -85,6 +120,7 @@ impl Default for SessionConfig {
             ping_interval: Duration::from_secs(5 * 60),
             response_mode: ResponseMode::Auto,
             second_stream: SecondStream::Refuse,
+            replay: Some(ReplayConfig::default()),
             cancel_grace: Duration::from_secs(3),
             max_exchanges: 1_000,
             terminate: Schedule::default(),

@@ -1,6 +1,6 @@
 //! Server-sent events: one message, one event, one [`Bytes`].
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
@@ -76,6 +76,21 @@ pub fn encode_event(id: Option<EventId>, message: &Outgoing<'_>) -> Bytes {
     }
     out.extend_from_slice(b"\n\n");
     out.into()
+}
+
+/// The same event, with its id.
+pub(super) fn with_id(id: EventId, event: &[u8]) -> Bytes {
+    [format!("id: {id}\n").as_bytes(), event].concat().into()
+}
+
+/// The first event of a stream: an id to come back to, how long to wait before that, and no data (D-08, D-43).
+pub(super) fn encode_priming(id: EventId, retry: Duration) -> Bytes {
+    format!("id: {id}\nretry: {}\ndata: \n\n", retry.as_millis()).into()
+}
+
+/// How long to wait before coming back, in an event of its own, without data (D-07, D-43).
+pub(super) fn encode_retry(retry: Duration) -> Bytes {
+    format!("retry: {}\n\n", retry.as_millis()).into()
 }
 
 #[cfg(test)]

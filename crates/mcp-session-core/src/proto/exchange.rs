@@ -1,12 +1,15 @@
 //! [`Exchange`]: one client request and its one answer.
 
-use std::{fmt, time::Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
 use super::{
-    Changes, ErrorCode, Json, Next, Outcome, Outgoing, RequestId, ResponseMode, RpcError, SendError,
-    SessionConfig, Stream, TerminateReason, Wake, encode_event, event::HEARTBEAT, timer::after,
+    Changes, ErrorCode, Json, Name, Next, Outcome, Outgoing, RequestId, ResponseMode, RpcError, SendError,
+    SessionConfig, Stream, TerminateReason, Wake, encode_event, timer::after,
 };
 
 /// Which rules of the protocol an exchange follows.
@@ -94,6 +97,8 @@ pub struct Exchange<T> {
     tag: T,
     era: Era,
     mode: ResponseMode,
+    /// Its stream's name, if the client can come back to it.
+    name: Option<Name>,
     body: Body<T>,
     /// How it ended, once nothing more is owed. Counted when the reply is out of the house.
     outcome: Option<Outcome>,
@@ -120,6 +125,7 @@ impl<T: Clone> Exchange<T> {
             tag,
             era,
             mode,
+            name: None,
             body: Body::Undecided,
             outcome: None,
             settled: false,
@@ -132,27 +138,67 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
+    /// The same, with a stream that the client can come back to.
+    #[must_use]
+    pub fn resumable(self, name: Option<Name>) -> Self {
+        Self { name, ..self }
+    }
+
     // What happened.
 
-    /// The handler is not ready at once: silence counts from now.
+    /// The handler is not ready at once: silence counts from now. A client that understands a priming event gets it now:
+    /// with an id in its hands it can come back to an answer that it misses.
     pub fn handle_suspended(&mut self, now: Instant, out: &mut Changes<T>) {
         self.silent_since = Some(now);
-        if self.mode == ResponseMode::Sse && matches!(self.body, Body::Undecided) {
+        let at_once = match self.mode {
+            ResponseMode::Auto => self.primes(),
+            ResponseMode::Sse => true,
+            ResponseMode::Json => false,
+        };
+        if at_once && matches!(self.body, Body::Undecided) {
             self.open_stream(now, out);
         }
     }
 
-    /// Its reader has gone.
-    pub fn handle_disconnect(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) {
-        if let Body::Stream(stream) = &mut self.body {
-            stream.disconnect(out);
+    /// The reader of this connection has gone; 0 is that of the request. What is queued waits for the client to come back, if it can.
+    pub fn handle_disconnect(
+        &mut self,
+        now: Instant,
+        connection: u64,
+        config: &SessionConfig,
+        out: &mut Changes<T>,
+    ) {
+        match &mut self.body {
+            Body::Stream(stream) => {
+                if !stream.disconnect(connection, out) {
+                    return; // a newer connection carries it
+                }
+                if !stream.is_away() {
+                    self.body = Body::Done;
+                }
+            }
+            Body::Undecided | Body::Json(_) | Body::Done => self.body = Body::Done,
         }
-        self.body = Body::Done;
         match self.era {
             Era::Legacy => {}
             Era::Modern => self.cancel(now, CancelReason::Disconnected, config, out),
         }
         self.settle(out);
+    }
+
+    /// The client comes back for what follows this position of the reply's stream: see [`Stream::resume`].
+    pub fn handle_resume(
+        &mut self,
+        now: Instant,
+        position: u64,
+        connection: u64,
+        reader: T,
+        out: &mut Changes<T>,
+    ) -> bool {
+        match &mut self.body {
+            Body::Stream(stream) => stream.resume(now, position, connection, reader, out),
+            Body::Undecided | Body::Json(_) | Body::Done => false,
+        }
     }
 
     /// Its handler is through, with or without an answer.
@@ -171,7 +217,7 @@ impl<T: Clone> Exchange<T> {
                 stream.handle_silence(now, config, out);
             }
             Body::Undecided if silent => {
-                self.open_stream(now, out).push_unbounded(now, Bytes::from_static(HEARTBEAT), out);
+                self.open_stream(now, out).comment();
             }
             Body::Undecided | Body::Json(_) | Body::Done => {}
         }
@@ -179,7 +225,8 @@ impl<T: Clone> Exchange<T> {
 
     // What the handler wants.
 
-    /// Sends a message ahead of the answer. In JSON mode, and when the reader has gone, it is dropped (D-12, D-14).
+    /// Sends a message ahead of the answer. In JSON mode, and when the reader has gone for good, it is dropped (D-12,
+    /// D-14).
     ///
     /// # Errors
     ///
@@ -212,6 +259,18 @@ impl<T: Clone> Exchange<T> {
     pub fn tell(&mut self, now: Instant, event: Bytes, out: &mut Changes<T>) {
         if let Body::Stream(stream) = &mut self.body {
             stream.push_unbounded(now, event, out);
+        }
+    }
+
+    /// Sends the client away, to come back after `retry`, while the handler goes on: see [`Stream::close_connection`].
+    pub fn close_connection(&mut self, now: Instant, retry: Duration, out: &mut Changes<T>) -> bool {
+        if self.outcome.is_some() || self.mode == ResponseMode::Json || !self.primes() {
+            return false;
+        }
+        match &mut self.body {
+            Body::Undecided => self.open_stream(now, out).close_connection(retry, out),
+            Body::Stream(stream) => stream.close_connection(retry, out),
+            Body::Json(_) | Body::Done => false,
         }
     }
 
@@ -296,6 +355,21 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
+    /// Takes [`Exchange::close_connection`] back, where it is not too late.
+    pub(super) fn stay_connected(&mut self) {
+        if let Body::Stream(stream) = &mut self.body {
+            stream.stay();
+        }
+    }
+
+    /// Forgets the oldest event that is kept of its stream: see [`Stream::forget_first`].
+    pub(super) fn forget_first(&mut self, out: &mut Changes<T>) {
+        if let Body::Stream(stream) = &mut self.body {
+            stream.forget_first(out);
+            self.settle(out);
+        }
+    }
+
     /// The handler has had its time: answers for it (S5) and gives it up.
     pub fn synthesize(&mut self, now: Instant, reason: TerminateReason, out: &mut Changes<T>) {
         if self.outcome.is_none() {
@@ -338,10 +412,10 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// Takes the next event of the reply's stream.
-    pub fn poll_event(&mut self, out: &mut Changes<T>) -> Next {
+    /// Takes the next event of the reply's stream, on this connection; 0 is that of the request.
+    pub fn poll_event(&mut self, connection: u64, out: &mut Changes<T>) -> Next {
         let Body::Stream(stream) = &mut self.body else { return Next::End };
-        let next = stream.poll_event(out);
+        let next = stream.poll_event(connection, out);
         self.settle(out);
         next
     }
@@ -388,7 +462,7 @@ impl<T: Clone> Exchange<T> {
     pub fn is_over(&self) -> bool {
         let read = match &self.body {
             Body::Done => true,
-            Body::Stream(stream) => stream.is_over(),
+            Body::Stream(stream) => stream.is_over() || stream.is_away(),
             Body::Undecided | Body::Json(_) => false,
         };
         self.released && self.settled && read
@@ -402,6 +476,21 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
+    pub(super) fn stream_mut(&mut self) -> Option<&mut Stream<T>> {
+        match &mut self.body {
+            Body::Stream(stream) => Some(stream),
+            Body::Undecided | Body::Json(_) | Body::Done => None,
+        }
+    }
+
+    /// The stream of its reply, when it is over.
+    pub(super) fn into_stream(self) -> Option<Stream<T>> {
+        match self.body {
+            Body::Stream(stream) => Some(stream),
+            Body::Undecided | Body::Json(_) | Body::Done => None,
+        }
+    }
+
     /// What its handler has to know.
     pub fn status(&self) -> Status {
         Status { cancelled: self.cancelled.clone(), abandoned: self.abandoned }
@@ -409,7 +498,7 @@ impl<T: Clone> Exchange<T> {
 
     fn open_stream(&mut self, now: Instant, out: &mut Changes<T>) -> &mut Stream<T> {
         if !matches!(self.body, Body::Stream(_)) {
-            self.body = Body::Stream(Stream::new(now, self.tag.clone(), out));
+            self.body = Body::Stream(Stream::new(now, self.tag.clone(), self.name, out));
         }
         match &mut self.body {
             Body::Stream(stream) => stream,
@@ -452,11 +541,12 @@ impl<T: Clone> Exchange<T> {
         out.tally.running -= 1;
     }
 
-    /// Counts the outcome once the reply is out of the house.
+    /// Counts the outcome once the reply is out of the house, or kept for a client that has left. One that was sent
+    /// away is coming back, and is waited for.
     fn settle(&mut self, out: &mut Changes<T>) {
         let handed_over = match &self.body {
             Body::Done => true,
-            Body::Stream(stream) => stream.is_over(),
+            Body::Stream(stream) => stream.is_over() || (stream.is_away() && !stream.is_invited()),
             Body::Undecided | Body::Json(_) => false,
         };
         if handed_over {
@@ -477,6 +567,10 @@ impl<T: Clone> Exchange<T> {
             self.abandoned = true;
             out.wake(Wake::Handler(self.tag.clone()));
         }
+    }
+
+    fn primes(&self) -> bool {
+        self.name.is_some_and(|name| name.priming.is_some())
     }
 
     fn silence_ends(&self, config: &SessionConfig) -> Option<Instant> {
@@ -547,16 +641,19 @@ mod tests {
         exchange.answer(b.now, &result(), &mut b.out);
         let late = exchange.notify(b.now, &Bytes::from_static(b"late"), &b.config, &mut b.out);
         assert_eq!(late, Err(SendError::Closed)); // F-15
-        assert_eq!(event(exchange.poll_event(&mut b.out)), "data: 1\n\n");
+        assert_eq!(event(exchange.poll_event(0, &mut b.out)), "data: 1\n\n");
         assert!(!exchange.is_settled());
-        assert_eq!(exchange.poll_event(&mut b.out), Next::Event(format!("data: {ANSWER}\n\n").into(), true));
+        assert_eq!(
+            exchange.poll_event(0, &mut b.out),
+            Next::Event(format!("data: {ANSWER}\n\n").into(), true)
+        );
         assert!(exchange.is_settled());
     }
 
     #[test]
     fn g_30_without_a_session_disconnecting_cancels() {
         let (mut b, mut exchange) = modern();
-        exchange.handle_disconnect(b.now, &b.config, &mut b.out);
+        exchange.handle_disconnect(b.now, 0, &b.config, &mut b.out);
         assert_eq!(exchange.status().cancelled, Some(CancelReason::Disconnected));
         exchange.answer(b.now, &result(), &mut b.out);
         assert_eq!(b.out.tally, Tally { admitted: 1, cancelled: 1, ..Tally::default() });
@@ -568,7 +665,7 @@ mod tests {
     #[test]
     fn d_12_with_a_session_disconnecting_does_not_cancel() {
         let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Auto);
-        exchange.handle_disconnect(b.now, &b.config, &mut b.out);
+        exchange.handle_disconnect(b.now, 0, &b.config, &mut b.out);
         assert_eq!(exchange.status(), Status::default());
         exchange.notify(b.now, &Bytes::from_static(b"x"), &b.config, &mut b.out).unwrap();
         exchange.answer(b.now, &result(), &mut b.out);
@@ -581,7 +678,7 @@ mod tests {
             let (mut b, mut exchange) = modern();
             if streaming {
                 exchange.notify(b.now, &Bytes::from_static(b"1"), &b.config, &mut b.out).unwrap();
-                let _ = exchange.poll_event(&mut b.out);
+                let _ = exchange.poll_event(0, &mut b.out);
             }
             exchange.interrupt(TerminateReason::Shutdown, &mut b.out);
             let told = Some(CancelReason::Terminated(TerminateReason::Shutdown));
@@ -590,7 +687,7 @@ mod tests {
             assert!(exchange.status().abandoned);
             exchange.answer(b.now, &result(), &mut b.out);
             let answer = if streaming {
-                event(exchange.poll_event(&mut b.out))
+                event(exchange.poll_event(0, &mut b.out))
             } else {
                 match exchange.poll_reply(&mut b.out) {
                     Some(Reply::Json(answer)) => String::from_utf8(answer.to_vec()).unwrap(),
@@ -610,7 +707,7 @@ mod tests {
         exchange.answer(b.now, &result(), &mut b.out);
         exchange.close(b.now, TerminateReason::Shutdown, &mut b.out);
         exchange.close(b.now, TerminateReason::Shutdown, &mut b.out);
-        assert_eq!(exchange.poll_event(&mut b.out), Next::Cut);
+        assert_eq!(exchange.poll_event(0, &mut b.out), Next::Cut);
         assert_eq!(
             b.out.tally,
             Tally { admitted: 1, forced: 1, streams_opened: 1, streams_cut: 1, ..Tally::default() }
@@ -629,7 +726,7 @@ mod tests {
         exchange.notify(b.now, &Bytes::from_static(b"1"), &b.config, &mut b.out).unwrap();
         exchange.cancel(b.now, CancelReason::Client(None), &b.config, &mut b.out);
         exchange.answer(b.now, &result(), &mut b.out);
-        assert_eq!(exchange.poll_event(&mut b.out), Next::Event("1".into(), true));
+        assert_eq!(exchange.poll_event(0, &mut b.out), Next::Event("1".into(), true));
         assert_eq!(
             b.out.tally,
             Tally { admitted: 1, cancelled: 1, streams_opened: 1, streams_ended: 1, ..Tally::default() }
@@ -646,7 +743,7 @@ mod tests {
         assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Pending));
         exchange.handle_timeout(at, &b.config, &mut b.out);
         assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Stream));
-        assert_eq!(event(exchange.poll_event(&mut b.out)), ":\n\n");
+        assert_eq!(event(exchange.poll_event(0, &mut b.out)), ":\n\n");
     }
 
     #[test]
@@ -670,7 +767,7 @@ mod tests {
                 exchange.handle_timeout(b.now + later, &b.config, &mut b.out);
             }
             match mode {
-                ResponseMode::Sse => assert_eq!(exchange.poll_event(&mut b.out), Next::Pending),
+                ResponseMode::Sse => assert_eq!(exchange.poll_event(0, &mut b.out), Next::Pending),
                 ResponseMode::Auto | ResponseMode::Json => {
                     assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Pending));
                 }
@@ -694,7 +791,7 @@ mod tests {
         assert_eq!(exchange.notify(b.now, &one, &b.config, &mut b.out), Err(SendError::Full));
         exchange.answer(b.now, &result(), &mut b.out);
         exchange.tell(b.now, told(), &mut b.out); // D-02: nothing follows the answer
-        let events = [0; 4].map(|_| event(exchange.poll_event(&mut b.out)));
+        let events = [0; 4].map(|_| event(exchange.poll_event(0, &mut b.out)));
         assert_eq!(events, ["1", "told", "told", &format!("data: {ANSWER}\n\n")]);
         assert!(exchange.is_settled());
     }
@@ -738,9 +835,9 @@ mod tests {
             let event = Bytes::from(progress.to_string());
             exchange.progress(b.now, progress, &event, &b.config, &mut b.out).unwrap();
         }
-        let reported = [0; 3].map(|_| event(exchange.poll_event(&mut b.out)));
+        let reported = [0; 3].map(|_| event(exchange.poll_event(0, &mut b.out)));
         assert_eq!(reported, ["0", "0.5", "2"]);
-        assert_eq!(exchange.poll_event(&mut b.out), Next::Pending);
+        assert_eq!(exchange.poll_event(0, &mut b.out), Next::Pending);
         // One that did not fit was not reported, and may come again.
         b.config.queue_events = 1;
         let mut report =

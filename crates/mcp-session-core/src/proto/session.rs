@@ -5,6 +5,7 @@ mod batch;
 mod ending;
 mod expiry;
 mod pulse;
+mod streams;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,10 +17,9 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    CancelReason, Changes, ClientCapabilities, Era, Exchange, Input, Json, Next, Phase, ProtocolVersion,
-    Refusal, Reply, RequestError, RequestId, ResponseMode, RpcError, SecondStream, SessionConfig, State,
-    Status, Stream, TerminateReason, Timer, Verdict, ending::Ending, event::HEARTBEAT, outbound::Outbound,
-    timer::after,
+    CancelReason, Changes, ClientCapabilities, Era, Exchange, Input, Json, Name, Phase, ProtocolVersion,
+    Refusal, Reply, RequestError, RequestId, ResponseMode, RpcError, SessionConfig, State, Status, Stream,
+    TerminateReason, Timer, Verdict, ending::Ending, outbound::Outbound, replay::Replay, timer::after,
 };
 use pulse::Pulse;
 
@@ -30,8 +30,10 @@ pub struct ExchangeKey(u64);
 /// Names a stream within its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamKey {
-    /// The reply to a POST.
+    /// The reply to a POST, on the connection of that POST.
     Response(ExchangeKey),
+    /// The reply to a POST, on the connection of a GET that resumes it.
+    Resumed(ExchangeKey, u64),
     /// A GET: each connection has a key of its own.
     Standalone(u64),
 }
@@ -80,7 +82,10 @@ pub struct Session<T> {
     // Ordered: so that they are told and woken in the same order each time, and a seed replays.
     exchanges: BTreeMap<ExchangeKey, Exchange<T>>,
     running: HashMap<RequestId, ExchangeKey>,
-    standalone: Option<(u64, Stream<T>)>,
+    standalone: Option<Stream<T>>,
+    /// Streams of exchanges that are over, by their numbers, for as long as they can be resumed.
+    finished: BTreeMap<u64, Stream<T>>,
+    replay: Replay,
     outbound: Outbound<T>,
     /// Whether the client at the other end of the standalone stream is there.
     pulse: Pulse,
@@ -113,6 +118,8 @@ impl<T: Clone> Session<T> {
             exchanges: BTreeMap::new(),
             running: HashMap::new(),
             standalone: None,
+            finished: BTreeMap::new(),
+            replay: Replay::default(),
             outbound: Outbound::default(),
             pulse: Pulse::new(now),
             ending: None,
@@ -125,7 +132,8 @@ impl<T: Clone> Session<T> {
             session.timer.arm(after(now, max_age));
         }
         let mode = session.config.response_mode;
-        session.admit(initialize, tag, mode);
+        let name = session.name(key.0);
+        session.admit(initialize, tag, mode, name);
         (session, key)
     }
 
@@ -176,13 +184,6 @@ impl<T: Clone> Session<T> {
         self.running.len()
     }
 
-    /// How many streams are open.
-    pub fn streams(&self) -> usize {
-        let open = |stream: &Stream<T>| !stream.is_over() && !stream.is_cut();
-        let standalone = self.standalone.iter().filter(|(_, stream)| open(stream)).count();
-        standalone + self.exchanges.values().filter(|exchange| exchange.stream().is_some_and(open)).count()
-    }
-
     // What happened.
 
     /// A request other than `initialize` and `ping`. Admitted, it is owed exactly one answer.
@@ -198,7 +199,8 @@ impl<T: Clone> Session<T> {
             _ => {
                 self.hear(now);
                 let mode = self.config.response_mode;
-                Ok(self.admit(id, tag, mode))
+                let name = self.name(self.next_key);
+                Ok(self.admit(id, tag, mode, name))
             }
         }
     }
@@ -248,36 +250,6 @@ impl<T: Clone> Session<T> {
         Ok(())
     }
 
-    /// GET: opens the standalone stream.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal`], by state (C.2), and [`Refusal::StreamTaken`] by [`SecondStream`].
-    pub fn handle_get(&mut self, now: Instant, tag: T) -> Result<StreamKey, Refusal> {
-        if let Verdict::Refuse(refusal) = self.state.on(Input::Get) {
-            return Err(refusal);
-        }
-        if let Some((_, stream)) = &mut self.standalone {
-            let yields = match self.config.second_stream {
-                SecondStream::Replace => true,
-                SecondStream::Refuse => stream.is_stalled() || !stream.is_open(),
-            };
-            if !yields {
-                return Err(Refusal::StreamTaken);
-            }
-            stream.disconnect(&mut self.changes);
-        }
-        self.hear(now);
-        self.next_key += 1;
-        let mut stream = Stream::new(now, tag, &mut self.changes);
-        // So that the client and every proxy see the stream open before its first message (B-33).
-        stream.push_unbounded(now, Bytes::from_static(HEARTBEAT), &mut self.changes);
-        self.config.heartbeat_due(now).into_iter().for_each(|due| self.timer.arm(due));
-        self.standalone = Some((self.next_key, stream));
-        self.ping_due().into_iter().for_each(|due| self.timer.arm(due));
-        Ok(StreamKey::Standalone(self.next_key))
-    }
-
     /// DELETE: terminates the session. Exactly one of several wins (E-24).
     ///
     /// # Errors
@@ -304,27 +276,6 @@ impl<T: Clone> Session<T> {
     /// The handler of this exchange is through.
     pub fn handle_released(&mut self, now: Instant, key: ExchangeKey) {
         self.with_exchange(now, key, |exchange, _, _| exchange.handle_released());
-    }
-
-    /// The reader of this stream has gone.
-    pub fn handle_disconnect(&mut self, now: Instant, key: StreamKey) {
-        match key {
-            StreamKey::Response(key) => {
-                self.with_exchange(now, key, |exchange, config, out| {
-                    exchange.handle_disconnect(now, config, out);
-                });
-            }
-            StreamKey::Standalone(number) => {
-                if let Some((_, stream)) = self.standalone.as_mut().filter(|(current, _)| *current == number)
-                {
-                    stream.disconnect(&mut self.changes);
-                    self.standalone = None;
-                    self.active = self.active.max(now);
-                    self.timer.arm(after(now, self.config.idle_timeout));
-                }
-            }
-        }
-        self.advance(now);
     }
 
     // What the application wants.
@@ -385,57 +336,11 @@ impl<T: Clone> Session<T> {
         .unwrap_or(Err(SendError::Closed))
     }
 
-    /// Sends an event that belongs to no request on the standalone stream. Without one it is dropped (D-24), and so it
-    /// is before `notifications/initialized` (C-06).
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Full`]: wait for [`Wake::Handler`](super::Wake::Handler). [`SendError::Closed`]: the session is ending.
-    pub fn notify_standalone(&mut self, now: Instant, event: &Bytes) -> Result<(), SendError> {
-        if self.ending.is_some() {
-            return Err(SendError::Closed);
-        }
-        if !self.initialized {
-            return Ok(()); // the client is not ready for it (C-06)
-        }
-        match &mut self.standalone {
-            Some((_, stream)) if stream.is_open() => {
-                stream.push(now, event, &self.config, &mut self.changes).map_err(|_| SendError::Full)
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Whether a notification that belongs to no request has somebody to go to.
-    pub fn is_listening(&self) -> bool {
-        self.initialized && self.standalone.as_ref().is_some_and(|(_, stream)| stream.is_open())
-    }
-
-    /// What finds the waiters of the standalone stream.
-    pub fn standalone_tag(&self) -> Option<&T> {
-        self.standalone.as_ref().map(|(_, stream)| stream.tag())
-    }
-
     // What to do next.
 
     /// What the HTTP response of this exchange is made of; `None` if its reply was taken.
     pub fn poll_reply(&mut self, now: Instant, key: ExchangeKey) -> Option<Reply> {
         self.with_exchange(now, key, |exchange, _, out| exchange.poll_reply(out))?
-    }
-
-    /// Takes the next event of a stream.
-    pub fn poll_event(&mut self, now: Instant, key: StreamKey) -> Next {
-        let next = match key {
-            StreamKey::Response(key) => {
-                self.with_exchange(now, key, |exchange, _, out| exchange.poll_event(out)).unwrap_or(Next::End)
-            }
-            StreamKey::Standalone(number) => match &mut self.standalone {
-                Some((current, stream)) if *current == number => stream.poll_event(&mut self.changes),
-                Some(_) | None => Next::End, // a newer connection has taken over
-            },
-        };
-        self.advance(now);
-        next
     }
 
     /// What the handler of this exchange has to know. One that is over is abandoned.
@@ -451,10 +356,10 @@ impl<T: Clone> Session<T> {
         mem::take(&mut self.changes)
     }
 
-    fn admit(&mut self, id: RequestId, tag: T, mode: ResponseMode) -> ExchangeKey {
+    fn admit(&mut self, id: RequestId, tag: T, mode: ResponseMode, name: Option<Name>) -> ExchangeKey {
         let key = ExchangeKey(self.next_key);
         self.next_key += 1;
-        let exchange = Exchange::new(id.clone(), tag, Era::Legacy, mode, &mut self.changes);
+        let exchange = Exchange::new(id.clone(), tag, Era::Legacy, mode, &mut self.changes).resumable(name);
         self.running.insert(id, key);
         self.exchanges.insert(key, exchange);
         key
@@ -478,9 +383,13 @@ impl<T: Clone> Session<T> {
             self.running.remove(exchange.id());
             self.active = now;
         }
-        if exchange.is_over() {
-            self.exchanges.remove(&key);
+        if let Some(stream) = exchange.stream_mut() {
+            self.replay.book(now, stream);
         }
+        if exchange.is_over() {
+            self.forget_exchange(key);
+        }
+        self.trim(now);
         if let Some(deadline) = self.lifetime().filter(|_| ended) {
             self.timer.arm(deadline);
         }

@@ -34,6 +34,8 @@ pub enum Input {
     Notification,
     /// GET: the standalone stream.
     Get,
+    /// GET with `Last-Event-ID`: any stream, from there on.
+    Resume,
     /// DELETE.
     Delete,
     /// A deadline of the session, or its eviction.
@@ -74,6 +76,8 @@ pub enum Refusal {
     TooManyRequests,
     /// It has a standalone stream already (D-22).
     StreamTaken,
+    /// No stream of it has this event, or not any more what followed it (D-37).
+    UnknownEvent,
     /// The endpoint shuts down (F-38).
     Draining,
     /// It is terminated (E-11).
@@ -105,6 +109,7 @@ impl State {
             (S::Initializing,        I::Cancelled)    => Ignore,
             (S::Initializing,        I::Notification) => Ignore,
             (S::Initializing,        I::Get)          => Refuse(NotInitialized),
+            (S::Initializing,        I::Resume)       => Refuse(NotInitialized),
             (S::Initializing,        I::Delete)       => Terminate,
             (S::Initializing,        I::Expire)       => Terminate,
 
@@ -116,6 +121,7 @@ impl State {
             (S::AwaitingInitialized, I::Cancelled)    => Accept,
             (S::AwaitingInitialized, I::Notification) => Accept,
             (S::AwaitingInitialized, I::Get)          => Open,
+            (S::AwaitingInitialized, I::Resume)       => Open,
             (S::AwaitingInitialized, I::Delete)       => Terminate,
             (S::AwaitingInitialized, I::Expire)       => Terminate,
 
@@ -127,6 +133,7 @@ impl State {
             (S::Operating,           I::Cancelled)    => Accept,
             (S::Operating,           I::Notification) => Accept,
             (S::Operating,           I::Get)          => Open,
+            (S::Operating,           I::Resume)       => Open,
             (S::Operating,           I::Delete)       => Terminate,
             (S::Operating,           I::Expire)       => Terminate,
 
@@ -138,6 +145,7 @@ impl State {
             (S::Draining,            I::Cancelled)    => Accept,
             (S::Draining,            I::Notification) => Accept,
             (S::Draining,            I::Get)          => Refuse(Draining),
+            (S::Draining,            I::Resume)       => Open, // what is owed can still be fetched
             (S::Draining,            I::Delete)       => Terminate,
             (S::Draining,            I::Expire)       => Terminate,
 
@@ -149,6 +157,7 @@ impl State {
             (S::Terminated,          I::Cancelled)    => Refuse(Gone),
             (S::Terminated,          I::Notification) => Refuse(Gone),
             (S::Terminated,          I::Get)          => Refuse(Gone),
+            (S::Terminated,          I::Resume)       => Refuse(Gone),
             (S::Terminated,          I::Delete)       => Refuse(Gone),
             (S::Terminated,          I::Expire)       => Ignore,
         }

@@ -1,10 +1,19 @@
-//! [`Stream`]: an ordered, bounded queue of events with one reader and one end.
+//! [`Stream`]: an ordered sequence of events, the connection that carries it, and one end.
 
-use std::{collections::VecDeque, mem, time::Instant};
+mod log;
+
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
-use super::{Changes, SessionConfig, Wake, event::HEARTBEAT};
+use self::log::Log;
+use super::{
+    Changes, EventId, SessionConfig, Wake,
+    event::{HEARTBEAT, encode_priming, encode_retry, with_id},
+};
 
 /// The queue is full: wait for [`Wake::Handler`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +23,7 @@ pub struct Full;
 /// What a reader gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// An event, and whether it was the last one: then the stream has ended with it.
+    /// An event, and whether it was the last one: then the connection has ended with it.
     Event(Bytes, bool),
     /// Nothing yet: wait for [`Wake::Reader`].
     Pending,
@@ -22,6 +31,15 @@ pub enum Next {
     End,
     /// The end by force, with events unsent. The body must not pretend that it is complete.
     Cut,
+}
+
+/// The name of a stream that can be resumed, of which its events have their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    /// Its number, unique in the session.
+    pub number: u64,
+    /// Whether its client understands a priming event (D-09), and what `retry` in it says.
+    pub priming: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +52,34 @@ enum Life {
     Cut,
 }
 
-/// An ordered sequence of events on its way to one reader.
+/// The connection that a stream is on at the moment.
+#[derive(Debug)]
+struct Carrier<T> {
+    number: u64,
+    reader: T,
+    /// What goes out before the next event: a comment, or the priming event.
+    greeting: Option<Bytes>,
+    /// It ends before the event of that position, with `retry` or without a word, while the stream lives on.
+    farewell: Option<(u64, Option<Bytes>)>,
+}
+
+/// An ordered sequence of events on its way to one client.
+///
+/// One connection at a time carries it. A stream that has a [`Name`] outlives its connections: it keeps what was sent
+/// and what comes while its client is away, and goes on where the client says ([`Stream::resume`]). One without ends
+/// with its connection.
 #[derive(Debug)]
 pub struct Stream<T> {
-    tag: T,
-    queue: VecDeque<Bytes>,
-    queued_bytes: usize,
+    name: Option<Name>,
+    /// Whoever waits for space.
+    senders: Option<T>,
+    carrier: Option<Carrier<T>>,
+    log: Log,
     life: Life,
+    /// The client can come back to it: it has seen an id, or needs none.
+    resumable: bool,
+    /// The client was sent away and told when to come back.
+    invited: bool,
     /// Since when nothing has been pushed: heartbeats count from here.
     quiet_since: Instant,
     /// A heartbeat fell due while an earlier event was still unread.
@@ -50,22 +89,112 @@ pub struct Stream<T> {
 }
 
 impl<T: Clone> Stream<T> {
-    /// An open, empty stream.
-    pub fn new(now: Instant, tag: T, out: &mut Changes<T>) -> Self {
-        out.tally.streams_opened += 1;
-        out.wake(Wake::Reader(tag.clone()));
+    /// An open, empty stream on the connection 0 of whoever works on it. With a name that has it, it begins with a
+    /// priming event (D-08).
+    pub fn new(now: Instant, tag: T, name: Option<Name>, out: &mut Changes<T>) -> Self {
+        let mut stream = Self::unread(now, name);
+        stream.resumable = false;
+        stream.carry(now, 0, tag, out);
+        stream.prime();
+        stream
+    }
+
+    /// An open, empty stream that nobody reads yet.
+    pub(super) fn unread(now: Instant, name: Option<Name>) -> Self {
         Self {
-            tag,
-            queue: VecDeque::new(),
-            queued_bytes: 0,
+            name,
+            senders: None,
+            carrier: None,
+            log: Log::default(),
             life: Life::Open,
+            resumable: name.is_some(),
+            invited: false,
             quiet_since: now,
             stalled: false,
             awaited: false,
         }
     }
 
-    /// Queues an event.
+    // Connections.
+
+    /// A new connection carries it from where the last one was. The last one ends, if it is still there (D-23).
+    pub fn connect(&mut self, now: Instant, connection: u64, reader: T, out: &mut Changes<T>) {
+        self.carry(now, connection, reader, out);
+        self.prime();
+        self.comment();
+    }
+
+    /// A new connection carries it, beginning with what follows `position` (D-30). The last one ends, if it is still
+    /// there. Returns whether the stream knows that position, and still has all that follows it.
+    pub fn resume(
+        &mut self,
+        now: Instant,
+        position: u64,
+        connection: u64,
+        reader: T,
+        out: &mut Changes<T>,
+    ) -> bool {
+        let known = self.resumable && self.life != Life::Cut && self.log.rewind(position);
+        if known {
+            if self.life == Life::Over {
+                self.life = Life::Ending;
+            }
+            self.carry(now, connection, reader, out);
+            if self.life == Life::Open && self.log.waiting() == 0 {
+                self.comment(); // so that the client and every proxy see it open (B-33)
+            }
+        }
+        known
+    }
+
+    /// The reader of this connection has gone. Returns whether it was the one that carried the stream. What is queued
+    /// waits for the next one, if the client can come back; else it has nobody to go to.
+    pub fn disconnect(&mut self, connection: u64, out: &mut Changes<T>) -> bool {
+        if !self.is_carried_by(connection) {
+            return false;
+        }
+        match self.life {
+            Life::Open | Life::Ending => {
+                self.leave(out);
+                if !self.resumable {
+                    self.log.clear();
+                    self.life = Life::Over;
+                }
+            }
+            Life::Over | Life::Cut => self.carrier = None,
+        }
+        true
+    }
+
+    /// Ends the connection after what is queued, with `retry`, while the stream lives on (D-06, D-07). Returns whether
+    /// it does: only for a client that understands it and is there.
+    pub fn close_connection(&mut self, retry: Duration, out: &mut Changes<T>) -> bool {
+        let polls = self.is_served() && self.name.is_some_and(|name| name.priming.is_some());
+        if polls {
+            self.dismiss(Some(encode_retry(retry)), out);
+        }
+        polls
+    }
+
+    /// Ends the connection of a client that is not there any more, after what is queued. A stream that the client could
+    /// come back to lives on.
+    pub(super) fn hang_up(&mut self, out: &mut Changes<T>) {
+        if self.name.is_none() {
+            return self.end(out);
+        }
+        self.dismiss(None, out);
+    }
+
+    /// Takes [`Stream::close_connection`] back, where it is not too late.
+    pub(super) fn stay(&mut self) {
+        if let Some(carrier) = &mut self.carrier {
+            carrier.farewell = None;
+        }
+    }
+
+    // Events.
+
+    /// Queues an event. While the client is away it is kept, within the bounds of the session's replay.
     ///
     /// # Errors
     ///
@@ -77,9 +206,10 @@ impl<T: Clone> Stream<T> {
         config: &SessionConfig,
         out: &mut Changes<T>,
     ) -> Result<(), Full> {
-        let fits = self.queue.len() < config.queue_events
-            && (self.queue.is_empty() || self.queued_bytes + event.len() <= config.queue_bytes);
-        if !fits {
+        let waiting = self.log.waiting();
+        let fits = waiting < config.queue_events
+            && (waiting == 0 || self.log.waiting_bytes() + event.len() <= config.queue_bytes);
+        if self.is_carried() && !fits {
             self.awaited = true;
             return Err(Full);
         }
@@ -91,56 +221,72 @@ impl<T: Clone> Stream<T> {
     /// bounded, such as the one terminal answer.
     pub fn push_unbounded(&mut self, now: Instant, event: Bytes, out: &mut Changes<T>) {
         if self.life == Life::Open {
-            self.queued_bytes += event.len();
-            self.queue.push_back(event);
+            self.log.push(event);
             self.quiet_since = now;
-            out.wake(Wake::Reader(self.tag.clone()));
+            self.wake_reader(out);
         }
     }
 
     /// Ends the stream after what is queued.
     pub fn end(&mut self, out: &mut Changes<T>) {
         if self.life == Life::Open {
-            self.set(Life::Ending, out);
+            self.life = Life::Ending;
+            self.stay();
+            self.wake_all(out);
         }
     }
 
-    /// Ends the stream now, by force. What is queued is lost.
+    /// Ends the stream now, by force. What is queued is lost, and so is what it has kept.
     pub fn cut(&mut self, out: &mut Changes<T>) {
+        self.log.clear();
+        self.name = None;
+        self.resumable = false;
         if matches!(self.life, Life::Open | Life::Ending) {
-            out.tally.streams_cut += 1;
-            self.finish(Life::Cut, out);
+            self.life = match &self.carrier {
+                Some(_) => {
+                    out.tally.streams_cut += 1;
+                    Life::Cut
+                }
+                None => Life::Over,
+            };
+            self.wake_all(out);
         }
     }
 
-    /// The reader has gone: what is queued has nobody to go to.
-    pub fn disconnect(&mut self, out: &mut Changes<T>) {
-        if matches!(self.life, Life::Open | Life::Ending) {
-            out.tally.streams_ended += 1;
-            self.finish(Life::Over, out);
+    /// Takes the next event of this connection.
+    pub fn poll_event(&mut self, connection: u64, out: &mut Changes<T>) -> Next {
+        let carrier = match &mut self.carrier {
+            Some(carrier) if carrier.number == connection => carrier,
+            Some(_) | None => return Next::End, // a newer connection has taken over, or it is over
+        };
+        if self.life == Life::Cut {
+            return Next::Cut;
         }
-    }
-
-    /// Takes the next event.
-    pub fn poll_event(&mut self, out: &mut Changes<T>) -> Next {
-        match self.life {
-            Life::Over => return Next::End,
-            Life::Cut => return Next::Cut,
-            Life::Open | Life::Ending => {}
-        }
-        let event = self.queue.pop_front();
-        let last = self.life == Life::Ending && self.queue.is_empty();
+        let event = if let Some(greeting) = carrier.greeting.take() {
+            self.resumable |= self.name.is_some_and(|name| name.priming.is_some());
+            Some(greeting)
+        } else if let Some((_, retry)) = carrier.farewell.take_if(|(end, _)| *end == self.log.next()) {
+            self.invited = retry.is_some();
+            self.leave(out);
+            return retry.map_or(Next::End, |retry| Next::Event(retry, true));
+        } else {
+            match self.name {
+                None => self.log.take(),
+                Some(Name { number, .. }) => self.log.send().map(|(position, event)| {
+                    self.resumable = true;
+                    with_id(EventId { stream: number, position }, event)
+                }),
+            }
+        };
+        let last = self.life == Life::Ending && self.log.waiting() == 0;
         if last {
-            out.tally.streams_ended += 1;
-            self.finish(Life::Over, out);
+            self.leave(out);
+            self.life = Life::Over;
         }
         match event {
             Some(event) => {
-                self.queued_bytes = self.queued_bytes.saturating_sub(event.len());
                 self.stalled = false;
-                if mem::take(&mut self.awaited) {
-                    out.wake(Wake::Handler(self.tag.clone()));
-                }
+                self.wake_senders(out);
                 Next::Event(event, last)
             }
             None if last => Next::End,
@@ -154,20 +300,69 @@ impl<T: Clone> Stream<T> {
         if self.next_timeout(config).is_none_or(|due| now < due) {
             return false;
         }
-        let alive = self.queue.is_empty();
+        let alive = self.queued() == 0;
+        self.quiet_since = now;
         if alive {
-            self.push_unbounded(now, Bytes::from_static(HEARTBEAT), out);
+            self.comment();
+            self.wake_reader(out);
         } else {
             // Its reader would get this comment only after what it does not read: a second one tells nothing.
-            self.quiet_since = now;
             self.stalled = true;
         }
         alive
     }
 
+    /// A comment goes out, unless something else does before the next event.
+    pub(super) fn comment(&mut self) {
+        self.greet(Bytes::from_static(HEARTBEAT));
+    }
+
+    // What it keeps: see `Replay`.
+
+    /// The size of the next event that has become a matter of replay: it was sent, or its client is away. The end
+    /// is one, of no size, after the last event.
+    pub(super) fn keep_next(&mut self) -> Option<usize> {
+        if !self.resumable {
+            return None; // nobody can ask for it
+        }
+        let missed = !self.is_carried();
+        let ended = match self.life {
+            Life::Open => false,
+            Life::Ending | Life::Over => missed,
+            Life::Cut => return None,
+        };
+        self.log.keep_next(missed, ended)
+    }
+
+    /// How many of those are not any more, the latest ones: they are to be sent again.
+    pub(super) fn release(&mut self) -> usize {
+        if self.is_carried() { self.log.release() } else { 0 }
+    }
+
+    /// Forgets the oldest of those. A connection that was yet to send it, on its way to its end, ends now: it must not skip
+    /// anything.
+    pub(super) fn forget_first(&mut self, out: &mut Changes<T>) {
+        let next = self.log.next();
+        if self.log.forget_first() {
+            self.life = Life::Over; // the end was the last of it
+            self.resumable = false;
+        }
+        if self.log.next() != next && self.is_connected() {
+            self.leave(out);
+        }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.log.kept()
+    }
+
+    // Getters.
+
     /// When [`Stream::handle_silence`] wants to be called.
     pub fn next_timeout(&self, config: &SessionConfig) -> Option<Instant> {
-        config.heartbeat_due(self.quiet_since).filter(|_| self.is_open())
+        config.heartbeat_due(self.quiet_since).filter(|_| self.life == Life::Open && self.carrier.is_some())
     }
 
     /// Whether more may be pushed.
@@ -175,7 +370,32 @@ impl<T: Clone> Stream<T> {
         self.life == Life::Open
     }
 
-    /// Whether its reader has taken the end, or has gone.
+    /// Whether a connection carries it, and has not taken its end.
+    pub fn is_connected(&self) -> bool {
+        self.carrier.is_some() && matches!(self.life, Life::Open | Life::Ending)
+    }
+
+    /// Whether a connection carries it that is to go on doing so.
+    pub fn is_served(&self) -> bool {
+        self.life == Life::Open && self.is_carried()
+    }
+
+    /// Whether this connection carries it, or it goes on without.
+    pub(super) fn outlives(&self, connection: u64) -> bool {
+        self.name.is_some() || self.is_carried_by(connection)
+    }
+
+    /// Whether its client is away and can come back to it.
+    pub fn is_away(&self) -> bool {
+        self.carrier.is_none() && matches!(self.life, Life::Open | Life::Ending)
+    }
+
+    /// Whether its client is away, because it was told to come back later.
+    pub fn is_invited(&self) -> bool {
+        self.invited && self.is_away()
+    }
+
+    /// Whether its reader has taken the end, or has gone for good.
     pub fn is_over(&self) -> bool {
         self.life == Life::Over
     }
@@ -185,28 +405,111 @@ impl<T: Clone> Stream<T> {
         self.life == Life::Cut
     }
 
+    /// Whether its client can come back to it, also after its end.
+    pub fn is_resumable(&self) -> bool {
+        self.resumable
+    }
+
     /// Whether a heartbeat fell due while its reader had left an earlier event unread.
     pub fn is_stalled(&self) -> bool {
         self.stalled
     }
 
-    /// What finds its waiters.
-    pub fn tag(&self) -> &T {
-        &self.tag
+    /// The connection that carries it.
+    pub(super) fn connection(&self) -> Option<u64> {
+        self.carrier.as_ref().map(|carrier| carrier.number)
     }
 
-    fn finish(&mut self, life: Life, out: &mut Changes<T>) {
-        self.queue = VecDeque::new();
-        self.queued_bytes = 0;
-        self.set(life, out);
+    /// Its number in the session, if it has a name.
+    pub fn number(&self) -> Option<u64> {
+        self.name.map(|name| name.number)
     }
 
-    fn set(&mut self, life: Life, out: &mut Changes<T>) {
-        self.life = life;
-        if mem::take(&mut self.awaited) {
-            out.wake(Wake::Handler(self.tag.clone())); // whoever waits for space waits in vain
+    /// What finds those who wait for space. `None` before the first connection: until then nobody has to wait.
+    pub fn tag(&self) -> Option<&T> {
+        self.senders.as_ref()
+    }
+
+    /// Nobody sends on it any more.
+    pub(super) fn forget_senders(&mut self) {
+        self.senders = None;
+    }
+
+    // Parts.
+
+    fn carry(&mut self, now: Instant, number: u64, reader: T, out: &mut Changes<T>) {
+        if self.is_connected() {
+            self.leave(out);
         }
-        out.wake(Wake::Reader(self.tag.clone()));
+        out.tally.streams_opened += 1;
+        out.wake(Wake::Reader(reader.clone()));
+        self.senders.get_or_insert_with(|| reader.clone());
+        self.carrier = Some(Carrier { number, reader, greeting: None, farewell: None });
+        self.invited = false;
+        self.stalled = false;
+        self.quiet_since = now;
+    }
+
+    fn prime(&mut self) {
+        if let Some(Name { number, priming: Some(retry) }) = self.name {
+            let id = EventId { stream: number, position: self.log.next() - 1 };
+            self.greet(encode_priming(id, retry));
+        }
+    }
+
+    fn greet(&mut self, greeting: Bytes) {
+        if let Some(carrier) = self.carrier.as_mut().filter(|_| self.life == Life::Open) {
+            carrier.greeting.get_or_insert(greeting);
+        }
+    }
+
+    /// The connection ends after what is queued. What comes from now on is for the next one, and waits for no space.
+    fn dismiss(&mut self, retry: Option<Bytes>, out: &mut Changes<T>) {
+        let end = self.log.end();
+        if let Some(carrier) = &mut self.carrier {
+            carrier.farewell = Some((end, retry));
+        }
+        self.wake_all(out);
+    }
+
+    /// The connection is through.
+    fn leave(&mut self, out: &mut Changes<T>) {
+        out.tally.streams_ended += 1;
+        self.wake_all(out);
+        self.carrier = None;
+    }
+
+    /// Whether what is pushed now is for the connection that there is.
+    fn is_carried(&self) -> bool {
+        self.carrier.as_ref().is_some_and(|carrier| carrier.farewell.is_none())
+    }
+
+    fn is_carried_by(&self, connection: u64) -> bool {
+        self.carrier.as_ref().is_some_and(|carrier| carrier.number == connection)
+    }
+
+    /// What waits for the reader.
+    fn queued(&self) -> usize {
+        let greets = self.carrier.as_ref().is_some_and(|carrier| carrier.greeting.is_some());
+        self.log.waiting() + usize::from(greets)
+    }
+
+    fn wake_reader(&self, out: &mut Changes<T>) {
+        if let Some(carrier) = &self.carrier {
+            out.wake(Wake::Reader(carrier.reader.clone()));
+        }
+    }
+
+    fn wake_senders(&mut self, out: &mut Changes<T>) {
+        if mem::take(&mut self.awaited) {
+            self.senders.iter().for_each(|tag| out.wake(Wake::Handler(tag.clone())));
+        }
+    }
+
+    /// Whoever waits for space waits in vain, and the reader has an end to take.
+    fn wake_all(&mut self, out: &mut Changes<T>) {
+        self.wake_senders(out);
+        self.wake_reader(out);
     }
 }
 
@@ -232,11 +535,11 @@ mod tests {
     #[test]
     fn the_queue_is_bounded_in_events_and_bytes_and_a_taken_event_wakes_the_sender() {
         let (now, config, out) = (start(), small(), &mut Changes::default());
-        let mut stream = Stream::new(now, "s", out);
+        let mut stream = Stream::new(now, "s", None, out);
         assert_eq!(stream.push(now, &event("longer than the limit"), &config, out), Ok(()));
         assert_eq!(stream.push(now, &event("x"), &config, out), Err(Full));
         let _ = wakes(out);
-        assert_eq!(stream.poll_event(out), Next::Event(event("longer than the limit"), false));
+        assert_eq!(stream.poll_event(0, out), Next::Event(event("longer than the limit"), false));
         assert_eq!(wakes(out), [Wake::Handler("s")]);
         for _ in 0..3 {
             assert_eq!(stream.push(now, &event("x"), &config, out), Ok(()));
@@ -247,15 +550,15 @@ mod tests {
     #[test]
     fn the_last_event_says_so_and_the_end_counts_once() {
         let (now, out) = (start(), &mut Changes::default());
-        let mut stream = Stream::new(now, "s", out);
+        let mut stream = Stream::new(now, "s", None, out);
         stream.push_unbounded(now, event("a"), out);
         stream.push_unbounded(now, event("b"), out);
         stream.end(out);
         stream.push_unbounded(now, event("too late"), out);
-        assert_eq!(stream.poll_event(out), Next::Event(event("a"), false));
-        assert_eq!(stream.poll_event(out), Next::Event(event("b"), true));
-        assert_eq!(stream.poll_event(out), Next::End);
-        stream.disconnect(out);
+        assert_eq!(stream.poll_event(0, out), Next::Event(event("a"), false));
+        assert_eq!(stream.poll_event(0, out), Next::Event(event("b"), true));
+        assert_eq!(stream.poll_event(0, out), Next::End);
+        stream.disconnect(0, out);
         stream.cut(out);
         assert_eq!((out.tally.streams_opened, out.tally.streams_ended, out.tally.streams_cut), (1, 1, 0));
     }
@@ -263,35 +566,35 @@ mod tests {
     #[test]
     fn an_end_that_nobody_takes_is_no_end() {
         let (now, out) = (start(), &mut Changes::default());
-        let mut stream = Stream::new(now, "s", out);
+        let mut stream = Stream::new(now, "s", None, out);
         stream.end(out);
         assert!(!stream.is_over());
         stream.cut(out);
-        assert_eq!(stream.poll_event(out), Next::Cut);
+        assert_eq!(stream.poll_event(0, out), Next::Cut);
         assert_eq!((out.tally.streams_opened, out.tally.streams_ended, out.tally.streams_cut), (1, 0, 1));
     }
 
     #[test]
     fn d_42_silence_gets_one_comment_and_an_unread_one_means_stalled() {
         let (now, config, out) = (start(), small(), &mut Changes::default());
-        let mut stream = Stream::new(now, "s", out);
+        let mut stream = Stream::new(now, "s", None, out);
         let later = now + config.heartbeat;
         assert_eq!(stream.next_timeout(&config), Some(later));
         assert!(!stream.handle_silence(later - Duration::from_millis(1), &config, out));
-        assert_eq!(stream.poll_event(out), Next::Pending);
+        assert_eq!(stream.poll_event(0, out), Next::Pending);
         assert!(stream.handle_silence(later, &config, out));
         assert!(!stream.handle_silence(later + config.heartbeat, &config, out));
         assert!(stream.is_stalled());
-        assert_eq!(stream.poll_event(out), Next::Event(event(":\n\n"), false));
+        assert_eq!(stream.poll_event(0, out), Next::Event(event(":\n\n"), false));
         assert!(!stream.is_stalled());
-        assert_eq!(stream.poll_event(out), Next::Pending);
+        assert_eq!(stream.poll_event(0, out), Next::Pending);
     }
 
     #[test]
     fn d_42_a_heartbeat_of_zero_is_none() {
         let config = SessionConfig { heartbeat: Duration::ZERO, ..small() };
         let (now, out) = (start(), &mut Changes::default());
-        let mut stream = Stream::new(now, "s", out);
+        let mut stream = Stream::new(now, "s", None, out);
         for _unread in 0..2 {
             assert_eq!(stream.next_timeout(&config), None);
             for later in [Duration::ZERO, Duration::from_secs(24 * 60 * 60)] {
@@ -300,6 +603,6 @@ mod tests {
             assert!(!stream.is_stalled());
             stream.push_unbounded(now, event("a"), out);
         }
-        assert_eq!(stream.poll_event(out), Next::Event(event("a"), false));
+        assert_eq!(stream.poll_event(0, out), Next::Event(event("a"), false));
     }
 }

@@ -7,6 +7,11 @@ use serde::{Serialize, Serializer};
 use super::ShutdownPhase;
 
 /// What became of requests.
+///
+/// A client may be away when its request is answered. If it left by itself, its answer is counted as if it had been handed
+/// over, and kept for as long as the session lives, but nobody waits for the client: it may never come back. If it was
+/// sent away ([`close_stream`](crate::RequestContext::close_stream)), it is expected: its answer is handed over when it is
+/// back, and `forced` if it does not come before the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExchangeTotals {

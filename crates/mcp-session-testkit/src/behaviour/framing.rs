@@ -69,7 +69,7 @@ pub fn a_11_a_15_the_five_codes(bed: &impl TestBed) {
             (client.post_text("{]").await.json().await, -32700),
             (client.post_text(r#"{"jsonrpc":"2.0","id":1}"#).await.json().await, -32600),
             (client.post(&request(2, "no/such/method")).await.json().await, -32601),
-            (running.head().await.json().await, -32602),
+            (running.head().await.answer().await, -32602),
             (client.post(&request(3, "panic")).await.json().await, -32603),
         ] {
             assert_eq!(answer["error"]["code"], code, "{answer}");
@@ -91,12 +91,15 @@ pub fn a_20_nothing_is_added_to_a_result(bed: &impl TestBed) {
             json!({ "_meta": { "example.com/a": 1 }, "content": [{ "type": "text", "text": "é\n" }] });
         let running = client.start(&request(1, "work"));
         world.work().await.finish(result.clone());
-        assert_eq!(running.head().await.json().await, json!({ "jsonrpc": "2.0", "id": 1, "result": result }));
+        assert_eq!(
+            running.head().await.answer().await,
+            json!({ "jsonrpc": "2.0", "id": 1, "result": result })
+        );
         let running = client.start(&request(2, "work"));
         let error = RpcError::internal("no").with_data(json!({ "any": [1, null] }));
         world.work().await.fail(error);
         let error = json!({ "code": -32603, "message": "no", "data": { "any": [1, null] } });
-        assert_eq!(running.head().await.json().await, json!({ "jsonrpc": "2.0", "id": 2, "error": error }));
+        assert_eq!(running.head().await.answer().await, json!({ "jsonrpc": "2.0", "id": 2, "error": error }));
         assert_eq!(
             client.post(&request(3, "ping")).await.json().await["result"],
             Value::Object(Default::default())

@@ -65,7 +65,7 @@ pub fn d_02_progress_then_answer_then_end(bed: &impl TestBed) {
 pub fn silence_becomes_a_stream(bed: &impl TestBed) {
     let mut world = World::new(bed, |config| config.session.heartbeat = SOON);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = world.json_client().await;
         let running = client.start(&request(1, "work"));
         let work = world.work().await;
         let mut reply = running.head().await;
@@ -90,7 +90,8 @@ pub fn d_14_response_modes(bed: &impl TestBed) {
         assert!(at_once.is_stream());
         assert_eq!(at_once.answer().await["id"], 1);
         let mut later = client.start(&request(2, "work")).head().await; // the head does not wait for the answer
-        assert!(later.is_stream() && later.is_silent());
+        later.opened().await;
+        assert!(later.is_silent());
         world.work().await.finish(json!({}));
         assert_eq!(later.answer().await["id"], 2);
     });
@@ -215,7 +216,7 @@ pub fn a_18_unknown_methods(bed: &impl TestBed) {
 pub fn f_02_f_08_cancelled_requests(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = world.json_client().await;
         let (json, sse) = (client.start(&request(1, "work")), client.start(&request("s", "work")));
         let (first, second) = (world.work().await, world.work().await);
         let (json_work, sse_work) =
@@ -384,7 +385,7 @@ pub fn f_24_a_request_that_cannot_be_sent(bed: &impl TestBed) {
 pub fn c_13_undeclared_capabilities(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = world.json_client().await;
         let running = client.start(&request(1, "work"));
         let work = world.work().await;
         let failed = work.cx.request("elicitation/create", None::<&()>, NEVER).await;
@@ -447,7 +448,7 @@ pub fn e_20_secrets_are_not_printed(bed: &impl TestBed) {
 pub fn f_13_f_14_progress_needs_a_token_and_grows(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = world.json_client().await;
         let running = client.start(&request(1, "work"));
         let work = world.work().await;
         assert!(!work.cx.wants_progress());

@@ -171,7 +171,7 @@ pub fn s_10_signals_begin_and_escalate(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});
     bed.block_on(async {
         let server = Server::start(&world, ShutdownPolicy { lame_duck: NEVER, ..PATIENT });
-        let client = world.client().await;
+        let client = world.json_client().await;
         let call = client.start(&request(1, "work"));
         drop(world.work().await); // it hangs
         let stays = server.accept(async |_| pending().await).await;

@@ -113,7 +113,7 @@ pub fn s_3_hung_handlers_do_not_move_the_ceiling(bed: &impl TestBed) {
     const CALLS: usize = 20;
     let mut world = World::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = world.json_client().await;
         let _stalled = client.get().await;
         let mut running = Vec::new();
         for id in 0..CALLS {
@@ -152,7 +152,7 @@ pub fn s_4_nothing_in_flight_returns_at_once(bed: &impl TestBed) {
     });
     let mut world = World::new(bed, |_| {});
     bed.block_on(async {
-        let (idle, busy) = (world.client().await, world.client().await);
+        let (idle, busy) = (world.client().await, world.json_client().await);
         let mut get = idle.get().await;
         let (running, work) = begin(&mut world, &busy, 1).await;
         let shutdown = world.endpoint.shutdown(PATIENT);
@@ -171,7 +171,7 @@ pub fn s_4_nothing_in_flight_returns_at_once(bed: &impl TestBed) {
 pub fn s_5_exactly_one_answer_json(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = world.json_client().await;
         let (running, work) = begin(&mut world, &client, "json").await;
         let report = world.endpoint.shutdown(STRICT).await;
         let reply = running.head().await;
@@ -308,13 +308,13 @@ pub fn s_8_failures_are_isolated(bed: &impl TestBed) {
 pub fn s_9_totals_are_those_of_the_start(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = world.json_client().await;
         client.post(&request("before", "echo")).await.answer().await; // over: not in the report
         let (answered, work) = begin(&mut world, &client, 1).await;
         let (cancelled, _cancelled_work) = begin(&mut world, &client, 2).await;
         let (synthesized, _hangs) = begin_stream(&mut world, &client, 3).await;
         let (_unread, _unread_work) = begin_stream(&mut world, &client, 4).await;
-        let deleted = world.client().await;
+        let deleted = world.json_client().await;
         let (gone, _gone_work) = begin(&mut world, &deleted, 5).await;
         deleted.delete().await; // on its way out already, and its call still owed an answer
         let live = world.endpoint.stats();
@@ -531,7 +531,7 @@ pub fn lame_duck_serves_everything(bed: &impl TestBed) {
 pub fn replies_cancels_and_delete_arrive_while_draining(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});
     bed.block_on(async {
-        let (asking, deleting) = (world.client().await, world.client().await);
+        let (asking, deleting) = (world.json_client().await, world.client().await);
         let (asked, ask_work) = begin(&mut world, &asking, 1).await;
         let (cancelled, cancel_work) = begin(&mut world, &asking, 2).await;
         let (deleted, delete_work) = begin(&mut world, &deleting, 3).await;

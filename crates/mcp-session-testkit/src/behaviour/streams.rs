@@ -8,9 +8,9 @@ use serde_json::json;
 use super::world::{SOON, World, request, request_with};
 use crate::TestBed;
 
-/// D-17, D-24: what belongs to no request goes out on the GET stream; without one it is dropped.
+/// D-17, D-24: what belongs to no request goes out on the GET stream; without one, and without replay, it is dropped.
 pub fn d_17_notifications_on_the_standalone_stream(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let world = World::new(bed, |config| config.session.replay = None);
     bed.block_on(async {
         let client = world.client().await;
         let session = client.session();
@@ -71,6 +71,8 @@ pub fn d_42_heartbeats(bed: &impl TestBed) {
         let running = client.start(&request(1, "work"));
         let work = world.work().await;
         let mut post = running.head().await;
+        get.opened().await;
+        post.opened().await;
         for _ in 0..3 {
             assert_eq!(get.event().await.unwrap().unwrap(), ":\n\n");
             assert_eq!(post.event().await.unwrap().unwrap(), ":\n\n");

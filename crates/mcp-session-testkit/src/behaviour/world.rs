@@ -219,6 +219,12 @@ impl World {
         self.client_of("2025-11-25").await
     }
 
+    /// The same, of an older version: its clients know no priming events, so that an answer is JSON if nothing comes
+    /// before it, however long it takes.
+    pub async fn json_client(&self) -> Client {
+        self.client_of("2025-06-18").await
+    }
+
     /// A client with a session of this version in operation.
     pub async fn client_of(&self, version: &str) -> Client {
         let mut client = self.stranger();
@@ -304,7 +310,13 @@ impl Client {
     {
         let (parts, body) = self.endpoint.handle(request).await.into_parts();
         yield_now().await; // between two requests of a real client there is a network
-        Reply { status: parts.status, headers: parts.headers, body: Box::pin(body) }
+        Reply {
+            status: parts.status,
+            headers: parts.headers,
+            body: Box::pin(body),
+            last_event_id: None,
+            retry: None,
+        }
     }
 
     /// POSTs a message and waits for the head of the response.
@@ -330,6 +342,12 @@ impl Client {
     /// GET: the standalone stream.
     pub async fn get(&self) -> Reply {
         self.send(self.request(Method::GET).body(String::new()).expect("a request")).await
+    }
+
+    /// GET with `Last-Event-ID`: goes on with a stream.
+    pub async fn resume(&self, last_event_id: &str) -> Reply {
+        let request = self.request(Method::GET).header("last-event-id", last_event_id);
+        self.send(request.body(String::new()).expect("a request")).await
     }
 
     /// DELETE.
@@ -362,6 +380,8 @@ pub struct Reply {
     /// Its headers.
     pub headers: HeaderMap,
     body: Pin<Box<ReplyBody>>,
+    last_event_id: Option<String>,
+    retry: Option<Duration>,
 }
 
 impl Reply {
@@ -386,17 +406,49 @@ impl Reply {
         Some(frame.map(|frame| frame.into_data().expect("a body has no trailers")))
     }
 
-    /// The next message, comments left out; `None` at the end.
+    /// The next message, comments and priming events left out; `None` at the end.
     pub async fn message(&mut self) -> Option<Value> {
         loop {
             let event = self.event().await?.expect("the stream is not cut");
-            let text = std::str::from_utf8(&event).expect("events are UTF-8");
-            if let Some(data) = text.strip_prefix("data: ") {
-                let data = data.strip_suffix("\n\n").expect("an event is whole");
-                return Some(serde_json::from_str(data).expect("data is JSON"));
+            if let Some(message) = self.receive(&event) {
+                return Some(message);
             }
-            assert!(text.starts_with(':'), "neither a message nor a comment: {text:?}");
         }
+    }
+
+    /// Waits for its first event, which has no message: a comment or a priming event (B-33, D-08).
+    pub async fn opened(&mut self) {
+        assert!(self.is_stream());
+        let event = self.event().await.expect("it begins with an event").expect("the stream is not cut");
+        assert_eq!(self.receive(&event), None);
+    }
+
+    /// The last event id that its client has seen on it, if it has seen one.
+    pub fn last_event_id(&self) -> Option<&str> {
+        self.last_event_id.as_deref()
+    }
+
+    /// What the last `retry` on it said.
+    pub fn retry(&self) -> Option<Duration> {
+        self.retry
+    }
+
+    /// Reads an event as a client does (WHATWG, D-39). Gives its message, if it has one.
+    fn receive(&mut self, event: &[u8]) -> Option<Value> {
+        let text = std::str::from_utf8(event).expect("events are UTF-8");
+        let mut message = None;
+        for line in text.strip_suffix("\n\n").expect("an event is whole").lines() {
+            match line.split_once(": ") {
+                Some(("id", id)) => self.last_event_id = Some(id.to_owned()),
+                Some(("retry", time)) => {
+                    self.retry = Some(Duration::from_millis(time.parse().expect("milliseconds")));
+                }
+                Some(("data", "")) => {} // a priming event
+                Some(("data", data)) => message = Some(serde_json::from_str(data).expect("data is JSON")),
+                Some(_) | None => assert!(line.starts_with(':'), "no field of an event: {line:?}"),
+            }
+        }
+        message
     }
 
     /// All messages up to the end.

@@ -47,7 +47,7 @@ pub async fn an_answer_that_is_there_at_once_is_one_write(harness: &impl ServeHa
 pub async fn s_9_a_json_answer_of_the_last_moment_is_complete(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let params: Value = serde_json::from_str(large().get()).expect("JSON");
-    let mut answer = server.client().await.post(&call(1, "quiet", params.clone())).await;
+    let mut answer = server.json_client().await.post(&call(1, "quiet", params.clone())).await;
     server.reach_counts(1, 0).await;
     server.drain().await;
     server.open_gate();

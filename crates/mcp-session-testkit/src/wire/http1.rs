@@ -85,6 +85,8 @@ pub struct Connection {
     buffer: BytesMut,
     left: Left,
     events: BytesMut,
+    /// The last event id that came.
+    pub last_event_id: Option<String>,
     /// How many reads from the socket gave bytes.
     pub reads: usize,
 }
@@ -106,7 +108,7 @@ impl Connection {
         let socket = within("connecting", socket.connect(addr)).await.expect("a connection");
         socket.set_nodelay(true).expect("an option");
         let left = Left::Nothing(End::Complete);
-        Self { socket, buffer: BytesMut::new(), left, events: BytesMut::new(), reads: 0 }
+        Self { socket, buffer: BytesMut::new(), left, events: BytesMut::new(), last_event_id: None, reads: 0 }
     }
 
     /// Writes bytes as they are.
@@ -187,9 +189,12 @@ impl Connection {
         loop {
             if let Some(end) = find(&self.events, b"\n\n") {
                 let event = self.events.split_to(end);
-                match message(&String::from_utf8_lossy(&event)) {
+                let event = String::from_utf8_lossy(&event);
+                let id = event.lines().find_map(|line| line.strip_prefix("id: "));
+                self.last_event_id = id.map(str::to_owned).or(self.last_event_id.take());
+                match message(&event) {
                     Some(message) => return Ok(message),
-                    None => continue, // a comment
+                    None => continue, // a comment, or a priming event
                 }
             }
             let data = self.data().await?;
@@ -295,8 +300,15 @@ pub struct Client {
 impl Client {
     /// Opens a session: `initialize`, and `notifications/initialized`.
     pub async fn open(addr: SocketAddr) -> Self {
+        Self::with_version(addr, "2025-11-25").await
+    }
+
+    /// The same, with a session of this version.
+    pub async fn with_version(addr: SocketAddr, version: &str) -> Self {
         let mut client = Self { addr, session: String::new() };
-        let reply = client.ask(&initialize()).await;
+        let mut initialize = initialize();
+        initialize["params"]["protocolVersion"] = version.into();
+        let reply = client.ask(&initialize).await;
         assert_eq!(reply.head.status, 200, "{reply:?}");
         client.session = reply.head.get("mcp-session-id").expect("a session id").to_owned();
         assert_eq!(client.ask(&initialized()).await.head.status, 202);
@@ -335,6 +347,15 @@ impl Client {
     /// Sends a message on a new connection, and reads the whole answer.
     pub async fn ask(&self, message: &Value) -> Reply {
         self.post(message).await.reply().await
+    }
+
+    /// Goes on with a stream after this event.
+    pub async fn resume(&self, last_event_id: &str) -> Connection {
+        let mut stream =
+            self.send(&self.head_with("GET", &format!("last-event-id: {last_event_id}\r\n"))).await;
+        let head = stream.head().await.expect("an answer");
+        assert_eq!((head.status, head.get("content-type")), (200, Some("text/event-stream")));
+        stream
     }
 
     /// The request for the GET stream.
@@ -398,7 +419,10 @@ pub fn initialized() -> Value {
 /// The message of an event, if it has one.
 fn message(event: &str) -> Option<Value> {
     let data: Vec<&str> = event.lines().filter_map(|line| line.strip_prefix("data:")).collect();
-    (!data.is_empty()).then(|| serde_json::from_str(&data.join("\n")).expect("JSON in an event"))
+    // Clients pass over an event without data, such as a priming one.
+    data.iter()
+        .any(|line| !line.trim().is_empty())
+        .then(|| serde_json::from_str(&data.join("\n")).expect("JSON in an event"))
 }
 
 /// Where the first `pattern` ends.

@@ -93,6 +93,11 @@ impl Server {
         Client::open(self.addr).await
     }
 
+    /// A client of an older version: its late answers are JSON, because it knows no priming events.
+    pub async fn json_client(&self) -> Client {
+        Client::with_version(self.addr, "2025-06-18").await
+    }
+
     /// Lets every `gated` and `quiet` call answer.
     pub fn open_gate(&self) {
         self.gate.add_permits(Semaphore::MAX_PERMITS / 2);

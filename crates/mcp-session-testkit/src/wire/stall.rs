@@ -124,10 +124,10 @@ pub async fn d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing(harness
     let mut kept = other.start(1, "gated").await;
     let streaming = client.start(1, "gated").await;
     let silent = client.post(&call(2, "quiet", json!({}))).await;
-    server.reach_counts(3, 3).await;
+    server.reach_counts(3, 4).await;
 
     drop((streaming, silent));
-    server.reach_counts(3, 2).await; // its stream is gone, its calls are not
+    server.reach_counts(3, 2).await; // its streams are gone, its calls are not
     assert_eq!(client.ask(&call(3, "ping", json!({}))).await.head.status, 200);
     assert_eq!(client.ask(&call(1, "echo", json!({}))).await.head.status, 400, "the id is still in flight");
     server.open_gate();

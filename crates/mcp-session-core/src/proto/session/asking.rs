@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::{ExchangeKey, SendError, Session, StreamKey};
 use crate::proto::{
-    Input, Json, OutboundId, Outgoing, Phase, Refusal, RequestError, RequestId, Response, Verdict, Wake,
-    encode_event, timer::after,
+    Input, Json, OutboundId, Outgoing, Phase, Refusal, RequestError, RequestId, Response, Stream, Verdict,
+    Wake, encode_event, timer::after,
 };
 
 impl<T: Clone> Session<T> {
@@ -54,14 +54,14 @@ impl<T: Clone> Session<T> {
         if let Some(ending) = self.ending {
             return Err(RequestError::Terminated(ending.reason));
         }
-        let Some((number, stream)) = self.standalone.as_mut().filter(|(_, stream)| stream.is_open()) else {
-            return Err(SendError::Closed.into());
-        };
-        let (number, event) = (*number, ping_event(self.outbound.next_id()));
-        stream.push(now, &event, &self.config, &mut self.changes).map_err(|_| SendError::Full)?;
+        let standalone = self.standalone.as_ref().filter(|stream| stream.is_served());
+        let connection = standalone.and_then(Stream::connection).ok_or(SendError::Closed)?;
+        let event = ping_event(self.outbound.next_id());
+        self.act_on_standalone(now, |stream, config, out| stream.push(now, &event, config, out))
+            .map_err(|_| SendError::Full)?;
         let deadline = after(now, timeout);
         self.timer.arm(deadline);
-        Ok(self.outbound.insert(StreamKey::Standalone(number), tag, deadline))
+        Ok(self.outbound.insert(StreamKey::Standalone(connection), tag, deadline))
     }
 
     /// Nobody waits for the reply any more: the client is told to stop.
@@ -120,18 +120,22 @@ impl<T: Clone> Session<T> {
         let event = encode_event(None, &message);
         // Beyond the bounds of the queue: there is at most one for each request that went through it.
         match on {
-            StreamKey::Response(key) => {
+            StreamKey::Response(key) | StreamKey::Resumed(key, _) => {
                 if let Some(exchange) = self.exchanges.get_mut(&key) {
                     exchange.tell(now, event, &mut self.changes);
+                    if let Some(stream) = exchange.stream_mut() {
+                        self.replay.book(now, stream);
+                    }
                 }
             }
-            StreamKey::Standalone(number) => {
-                if let Some((_, stream)) = self.standalone.as_mut().filter(|(current, _)| *current == number)
-                {
+            StreamKey::Standalone(connection) => {
+                if let Some(stream) = self.standalone.as_mut().filter(|stream| stream.outlives(connection)) {
                     stream.push_unbounded(now, event, &mut self.changes);
+                    self.replay.book(now, stream);
                 }
             }
         }
+        self.trim(now);
     }
 }
 

@@ -10,7 +10,8 @@ impl<T: Clone> Session<T> {
     /// them is admitted, and each is owed an answer of its own, or none is, and nothing has happened.
     ///
     /// Its replies are streams, in whatever order the handlers answer, unless every answer has to be JSON: then each
-    /// is, and together they are an array.
+    /// is, and together they are an array. They have no event ids: all of them are on one connection, and an id would
+    /// bring back one.
     ///
     /// # Errors
     ///
@@ -37,6 +38,6 @@ impl<T: Clone> Session<T> {
             ResponseMode::Auto | ResponseMode::Sse => ResponseMode::Sse,
             ResponseMode::Json => ResponseMode::Json,
         };
-        Ok(requests.into_iter().map(|(id, tag)| self.admit(id, tag, mode)).collect())
+        Ok(requests.into_iter().map(|(id, tag)| self.admit(id, tag, mode, None)).collect())
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Session, StreamKey};
-use crate::proto::{Phase, RequestError, Schedule, State, TerminateReason, Wake, ending::Ending};
+use crate::proto::{Phase, RequestError, Schedule, State, TerminateReason, Timer, Wake, ending::Ending};
 
 impl<T: Clone> Session<T> {
     /// Terminates the session: from this moment its id is dead (E-11, F-28). What runs is told to stop and gets
@@ -59,8 +59,11 @@ impl<T: Clone> Session<T> {
         let error = RequestError::Terminated(reason);
         self.fail_outbound(now, &error, |on, _| matches!(on, StreamKey::Standalone(_))); // F-32
         // Standalone streams carry nothing that is owed: they end first (S4).
-        if let Some((_, stream)) = &mut self.standalone {
+        if let Some(stream) = &mut self.standalone {
             stream.end(&mut self.changes);
+        }
+        for exchange in self.exchanges.values_mut() {
+            exchange.stay_connected(); // nobody could come back after the end (S6)
         }
         for exchange in self.exchanges.values().filter(|exchange| exchange.is_running()) {
             self.changes.wake(Wake::Handler(exchange.tag().clone()));
@@ -92,10 +95,12 @@ impl<T: Clone> Session<T> {
                     for exchange in self.exchanges.values_mut() {
                         exchange.close(now, ending.reason, &mut self.changes);
                     }
-                    if let Some((_, stream)) = &mut self.standalone {
+                    if let Some(stream) = &mut self.standalone {
                         stream.cut(&mut self.changes);
                     }
                     self.forget_exchanges();
+                    self.forget_all();
+                    self.timer = Timer::default(); // nothing is left to wait for
                     Phase::Closed
                 }
                 Phase::Running | Phase::Draining | Phase::Cancelling | Phase::Finishing => {
@@ -117,12 +122,14 @@ impl<T: Clone> Session<T> {
     }
 
     fn forget_exchanges(&mut self) {
-        self.exchanges.retain(|_, exchange| !exchange.is_over());
+        let over = self.exchanges.iter().filter(|(_, exchange)| exchange.is_over()).map(|(key, _)| *key);
+        over.collect::<Vec<_>>().into_iter().for_each(|key| self.forget_exchange(key));
     }
 
-    /// Whether every reply and stream has been handed over, and no handler is in its grace any more.
+    /// Whether every reply and stream has been handed over, and no handler is in its grace any more. A client that has
+    /// left is not waited for, one that was sent away is.
     pub(super) fn is_delivered(&self) -> bool {
         self.exchanges.values().all(|exchange| exchange.is_settled() && !exchange.is_winding_down())
-            && self.standalone.as_ref().is_none_or(|(_, stream)| stream.is_over())
+            && self.streams() == 0
     }
 }

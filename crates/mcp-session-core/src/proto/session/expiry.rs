@@ -12,7 +12,7 @@ impl<T: Clone> Session<T> {
             return;
         }
         self.fail_outbound(now, &RequestError::TimedOut, |_, deadline| deadline <= now);
-        if let Some((_, stream)) = &mut self.standalone {
+        if let Some(stream) = &mut self.standalone {
             if stream.handle_silence(now, &self.config, &mut self.changes) {
                 self.active = now;
             }
@@ -21,6 +21,7 @@ impl<T: Clone> Session<T> {
         for exchange in self.exchanges.values_mut() {
             exchange.handle_timeout(now, &self.config, &mut self.changes);
         }
+        self.trim(now);
         if let Some(reason) = self.expired(now) {
             self.terminate(now, reason);
         }
@@ -58,7 +59,7 @@ impl<T: Clone> Session<T> {
 
     /// Whether a client is at the other end of the standalone stream and reads.
     fn is_read(&self) -> bool {
-        self.standalone.as_ref().is_some_and(|(_, stream)| stream.is_open() && !stream.is_stalled())
+        self.standalone.as_ref().is_some_and(|stream| stream.is_served() && !stream.is_stalled())
     }
 
     /// When the session expires if nothing happens any more.
@@ -81,10 +82,11 @@ impl<T: Clone> Session<T> {
             Some(_) => None,
         };
         let exchanges = self.exchanges.values().filter_map(|exchange| exchange.next_timeout(&self.config));
-        let standalone = self.standalone.as_ref().and_then(|(_, stream)| stream.next_timeout(&self.config));
+        let standalone = self.standalone.as_ref().and_then(|stream| stream.next_timeout(&self.config));
         let ending = self.ending.and_then(|ending| ending.deadline());
         let outbound = self.outbound.next_timeout();
-        let singles = [self.lifetime(), max_age, standalone, self.ping_due(), ending, outbound];
+        let replay = self.config.replay.and_then(|limits| self.replay.next_timeout(&limits));
+        let singles = [self.lifetime(), max_age, standalone, self.ping_due(), ending, outbound, replay];
         singles.into_iter().flatten().chain(exchanges).collect()
     }
 }

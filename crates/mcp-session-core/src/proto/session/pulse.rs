@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::{Session, StreamKey, asking::ping_event};
-use crate::proto::timer::after;
+use crate::proto::{Stream, timer::after};
 
 /// What is known of the client.
 #[derive(Debug)]
@@ -36,21 +36,21 @@ impl<T: Clone> Session<T> {
         if self.ping_due().is_none_or(|due| now < due) {
             return;
         }
-        let Some((number, stream)) = &mut self.standalone else { return };
-        let on = StreamKey::Standalone(*number);
+        let Some(connection) = self.standalone.as_ref().and_then(Stream::connection) else { return };
         match self.pulse.asked {
             None => {
                 let id = self.outbound.next_id();
                 // Where there is no space for it, the client does not even read.
-                let _ = stream.push(now, &ping_event(id), &self.config, &mut self.changes);
+                let _ = self.act_on_standalone(now, |stream, config, out| {
+                    stream.push(now, &ping_event(id), config, out)
+                });
                 self.outbound.skip();
                 self.pulse = Pulse { since: now, asked: Some(id) };
             }
             Some(id) => {
+                let on = StreamKey::Standalone(connection);
                 self.tell_cancelled(now, on, id, "there was no answer in time"); // F-24
-                if let Some((_, stream)) = &mut self.standalone {
-                    stream.end(&mut self.changes);
-                }
+                self.act_on_standalone(now, |stream, _, out| stream.hang_up(out));
                 self.pulse.asked = None;
                 self.changes.tally.pings_unanswered += 1;
             }
@@ -59,7 +59,7 @@ impl<T: Clone> Session<T> {
 
     /// When [`Session::handle_pulse`] has something to do.
     pub(super) fn ping_due(&self) -> Option<Instant> {
-        let open = self.standalone.as_ref().is_some_and(|(_, stream)| stream.is_open());
+        let open = self.standalone.as_ref().is_some_and(Stream::is_served);
         (open && !self.config.ping_interval.is_zero())
             .then(|| after(self.pulse.since, self.config.ping_interval))
     }

@@ -86,9 +86,10 @@ fn c_15_a_client_that_does_not_even_read_is_treated_like_one_that_does_not_answe
     let config =
         SessionConfig { ping_interval: INTERVAL, queue_events: 1, heartbeat: Duration::ZERO, ..config() };
     let mut b = Bench::operating(config);
-    let get = b.get().unwrap(); // its first comment fills the queue
+    let get = b.get().unwrap();
+    b.announce().unwrap(); // it fills the queue
     b.run_until(|b| b.tally.pings_unanswered == 1);
-    assert_eq!(b.read(get), [":", "cancelled #0", "end"]);
+    assert_eq!(b.read(get), [":", "note", "cancelled #0", "end"]);
 }
 
 #[test]

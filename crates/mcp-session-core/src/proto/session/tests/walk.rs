@@ -6,20 +6,33 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use super::{
-    Bench, ExchangeKey, INITIALIZE, Input, Json, MS, Next, OutboundId, Phase, Refusal, Reply, RequestError,
-    RequestId, ResponseMode, RpcError, Schedule, SecondStream, SendError, SessionConfig, State, Status,
-    StreamKey, Tally, TerminateReason, Verdict, Wake, after, brief, config, secs,
+    Bench, Exchange, ExchangeKey, INITIALIZE, Input, Json, MS, Next, OutboundId, Phase, Refusal,
+    ReplayConfig, Reply, RequestError, RequestId, ResponseMode, RpcError, Schedule, SecondStream, SendError,
+    SessionConfig, State, Status, Stream, StreamKey, Tally, TerminateReason, Verdict, Wake, after, brief,
+    config, secs,
 };
-use crate::proto::{Outcome, Outgoing};
+use crate::{
+    ProtocolVersion,
+    proto::{EventId, Outcome, Outgoing},
+};
 
 const SEEDS: u64 = 5_000;
 const STEPS: usize = 200;
 /// Tags of GET streams begin here, those of calls at 0.
 const GETS: u64 = 1 << 32;
+/// Tags of connections that resume a call begin here.
+const RESUMES: u64 = 1 << 33;
+
+/// Bounds that no walk exceeds, and bounds that every busy one does.
+const GENEROUS: ReplayConfig =
+    ReplayConfig { events: 1 << 20, bytes: 1 << 30, age: Duration::MAX, retry: Duration::from_secs(1) };
+const TIGHT: ReplayConfig = ReplayConfig { events: 8, bytes: 600, age: secs(15), ..GENEROUS };
 
 /// What is rare. Each is met in some walks.
-const CORNERS: [&str; 9] = [
+const CORNERS: [&str; 19] = [
     "a request beyond the limit, with fewer running",
     "a result of initialize for a dead session",
     "a failed initialize in a shutdown",
@@ -29,6 +42,16 @@ const CORNERS: [&str; 9] = [
     "a request refused before initialized in a shutdown",
     "terminated in a shutdown, while finishing",
     "reaped at the end of a long call",
+    "a running call resumed",
+    "a finished call resumed",
+    "an answer sent again",
+    "a live connection taken over",
+    "an invited client is back",
+    "an invited client that does not come",
+    "resumed in a shutdown",
+    "a forgotten event refused",
+    "a GET resumed where it was cut",
+    "a closing connection overtaken by forgetting",
 ];
 
 #[test]
@@ -134,6 +157,15 @@ struct Call {
     /// The reader is through, or has gone.
     read: bool,
     answers_seen: usize,
+    /// What its client knows of the stream of its reply.
+    client: Client,
+    /// Its connection, and the tag of whoever reads it.
+    connection: StreamKey,
+    tag: u64,
+    /// Both sides were through with it once: its place is free, whoever reads it again.
+    over: bool,
+    /// Its client was told to come back.
+    invited: bool,
     asked: Vec<(OutboundId, Waiter)>,
     /// All that it ever asked its client, and what its client was told not to answer.
     requests: Vec<u64>,
@@ -146,11 +178,16 @@ struct Call {
 }
 
 impl Call {
-    fn new(key: ExchangeKey, id: RequestId, answer: Result<Json, RpcError>) -> Self {
+    fn new(key: ExchangeKey, id: RequestId, answer: Result<Json, RpcError>, tag: u64) -> Self {
         Self {
             key,
             id,
             answer,
+            client: Client::default(),
+            connection: StreamKey::Response(key),
+            tag,
+            over: false,
+            invited: false,
             outcome: None,
             settled: false,
             grace: None,
@@ -172,7 +209,7 @@ impl Call {
     /// Its outcome is decided: counted as soon as the reply is out of the house.
     fn decide(&mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
-        self.settled |= self.read;
+        self.settled |= self.read && !self.invited;
     }
 
     fn read_to_end(&mut self) {
@@ -192,12 +229,14 @@ impl Call {
 
     /// Whether it takes one of the places of its session.
     fn is_held(&self) -> bool {
-        !(self.released && self.settled && self.read)
+        !self.over
     }
 
-    /// Its reader got `message`. Returns whether that is an answer: the one that is due, and only one.
-    fn receive(&mut self, message: &[u8]) -> bool {
-        let message = std::str::from_utf8(message).unwrap();
+    /// Its reader got `event`. Returns whether that is an answer: the one that is due, and only one, however often it
+    /// is sent again.
+    fn receive(&mut self, event: &Bytes) -> bool {
+        let Some(message) = self.client.receive(event) else { return self.client.has_answer() };
+        let message = std::str::from_utf8(&message).unwrap();
         let message = message.strip_prefix("data: ").unwrap_or(message).trim_end();
         if message == ":" || message.contains("\"method\"") {
             assert_eq!(self.answers_seen, 0, "{message} after the answer");
@@ -223,7 +262,77 @@ impl Call {
         assert!(right, "{message} for {:?}", self.outcome);
         self.answers_seen += 1;
         assert_eq!(self.answers_seen, 1, "a second answer: {message}");
+        self.client.answer = self.client.cursor;
         true
+    }
+}
+
+/// What a client knows of a stream, and what was sent on it.
+#[derive(Default)]
+struct Client {
+    /// The last event it has, if events have ids.
+    cursor: Option<EventId>,
+    /// All that it ever got, by position.
+    got: BTreeMap<u64, Bytes>,
+    /// Notes that were sent, and how many of them it has.
+    sent: Vec<u64>,
+    seen: usize,
+    /// It may have missed some just now.
+    gap: bool,
+    /// Where the answer is.
+    answer: Option<EventId>,
+}
+
+impl Client {
+    /// It gets an event. Returns what is new to it: D-21, D-30, D-32.
+    fn receive(&mut self, event: &Bytes) -> Option<Bytes> {
+        let text = std::str::from_utf8(event).unwrap();
+        let Some((id, rest)) = text.strip_prefix("id: ").and_then(|text| text.split_once('\n')) else {
+            self.note(text);
+            return Some(event.clone());
+        };
+        let id = EventId::parse(id).unwrap();
+        if rest.starts_with("retry: ") {
+            // Priming: where the client is, and nothing more.
+            assert!(self.cursor.is_none_or(|cursor| cursor == id), "{id} at {:?}", self.cursor);
+            self.cursor = Some(id);
+            return None;
+        }
+        let next = self.cursor.map_or(EventId { position: id.position, ..id }, |cursor| EventId {
+            position: cursor.position + 1,
+            ..cursor
+        });
+        assert_eq!(id, next, "a gap, or an event again, after {:?}", self.cursor);
+        self.cursor = Some(id);
+        if let Some(before) = self.got.get(&id.position) {
+            assert_eq!(before, event, "D-32");
+            return None;
+        }
+        self.got.insert(id.position, event.clone());
+        self.note(rest);
+        Some(event.slice(event.len() - rest.len()..))
+    }
+
+    /// No note is lost, doubled, or out of order.
+    fn note(&mut self, message: &str) {
+        if let Some((_, n)) = message.split_once("\"note\",\"params\":{\"n\":") {
+            let n: u64 = n.trim_end().trim_end_matches('}').parse().unwrap();
+            let skipped = self.sent[self.seen..].iter().position(|sent| *sent == n);
+            assert!(skipped == Some(0) || (self.gap && skipped.is_some()), "{n} of {:?}", self.sent);
+            self.seen += 1 + skipped.unwrap_or(0);
+            self.gap = false;
+        }
+    }
+
+    /// Something may be missing between what it has and what comes next: then it begins anew.
+    fn forget(&mut self) {
+        self.cursor = None;
+        self.gap = true;
+    }
+
+    /// Whether the answer is behind it.
+    fn has_answer(&self) -> bool {
+        self.answer.is_some() && self.cursor >= self.answer
     }
 }
 
@@ -240,6 +349,14 @@ struct Walk {
     bench: Bench,
     calls: Vec<Call>,
     gets: Vec<Get>,
+    /// What the client knows of the standalone stream.
+    client: Client,
+    /// Whose connections those tags are, from `RESUMES` on.
+    resumes: Vec<usize>,
+    /// How many notes were sent.
+    notes: u64,
+    /// Bounds that nothing here exceeds: then nothing is ever forgotten.
+    generous: bool,
     /// The application waits for space on this GET.
     announcer: (usize, Waiter),
     /// The requests to the client that it has answered in time.
@@ -268,24 +385,33 @@ impl Walk {
             response_mode: rng.one(&[ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json]),
             second_stream: rng.one(&[SecondStream::Refuse, SecondStream::Replace]),
             max_exchanges: 4,
+            replay: rng.one(&[None, Some(GENEROUS), Some(GENEROUS), Some(TIGHT)]),
             terminate: schedule(&mut rng),
             ..config()
         };
         let answer = if rng.chance(3) { Err(RpcError::internal("no")) } else { Json::new("yes") };
-        let mut initialize = Call::new(INITIALIZE, 0.into(), answer);
+        let mut initialize = Call::new(INITIALIZE, 0.into(), answer, 0);
         let begins = rng.one(&[State::Initializing, State::AwaitingInitialized, State::Operating]);
         if begins != State::Initializing {
             initialize.decide(Outcome::Answered);
             initialize.read_to_end();
             initialize.release();
         }
-        let bench = match begins {
-            State::Initializing => Bench::initializing(config),
-            State::AwaitingInitialized => Bench::awaiting(config),
-            State::Operating | State::Draining | State::Terminated => Bench::operating(config),
-        };
+        let generous = config.replay.is_none_or(|replay| replay == GENEROUS);
+        let version = rng.one(&[ProtocolVersion::V2025_06_18, ProtocolVersion::LATEST]);
+        let mut bench = Bench::of_version(version, config);
+        if begins != State::Initializing {
+            bench.establish();
+        }
+        if begins == State::Operating {
+            assert_eq!(bench.input(Input::Initialized), Ok(Verdict::Operate));
+        }
         let calls = vec![initialize];
         let mut walk = Self {
+            client: Client::default(),
+            resumes: Vec::new(),
+            notes: 0,
+            generous,
             rng,
             bench,
             calls,
@@ -320,12 +446,28 @@ impl Walk {
     fn sync(&mut self) {
         for wake in std::mem::take(&mut self.bench.wakes) {
             match wake {
+                Wake::Reader(tag) if tag >= RESUMES => {
+                    let call = &mut self.calls[self.resumes[(tag - RESUMES) as usize]];
+                    call.reader_wakes += u32::from(call.tag == tag);
+                }
+                Wake::Handler(tag) if tag >= RESUMES => panic!("{tag} sends nothing"),
                 Wake::Reader(tag) if tag >= GETS => self.gets[(tag - GETS) as usize].reader_wakes += 1,
-                Wake::Reader(tag) => self.calls[tag as usize].reader_wakes += 1,
+                Wake::Reader(tag) => {
+                    let call = &mut self.calls[tag as usize];
+                    call.reader_wakes += u32::from(call.tag == tag);
+                }
                 Wake::Handler(tag) if tag >= GETS => self.gets[(tag - GETS) as usize].sender_wakes += 1,
                 Wake::Handler(tag) => self.calls[tag as usize].handler_wakes += 1,
             }
             self.trace.push(wake);
+        }
+        for call in self.calls.iter_mut().filter(|call| !call.read && !call.over && !self.generous) {
+            // A connection on its way to its end was to send what is forgotten now: it has ended without.
+            let exchange = self.bench.session.exchanges.get(&call.key);
+            if exchange.is_none_or(|exchange| exchange.stream().is_some_and(Stream::is_away)) {
+                self.corners.insert("a closing connection overtaken by forgetting");
+                call.read_to_end();
+            }
         }
         self.check_reason();
         let (phase, before) = (self.bench.session.phase(), self.phase);
@@ -348,7 +490,18 @@ impl Walk {
                 call.given_up |= !call.released;
                 call.grace = None;
             }
+            if call.invited && !self.generous && !call.settled && call.outcome.is_some() {
+                // Its answer may have been forgotten: then it is waited for no more.
+                let exchange = self.bench.session.exchanges.get(&call.key);
+                call.settled = phase != Phase::Closed && exchange.is_none_or(Exchange::is_settled);
+            }
+            call.over |= call.released && call.settled && call.read;
             if phase == Phase::Closed && !call.settled {
+                if call.invited {
+                    self.corners.insert("an invited client that does not come");
+                }
+                let stream = self.bench.session.exchanges.get(&call.key).and_then(Exchange::stream);
+                call.read |= !self.generous && stream.is_none_or(Stream::is_over);
                 call.settled = true;
                 if call.outcome != Some(Outcome::Cancelled) {
                     call.outcome = Some(Outcome::Forced);
@@ -364,11 +517,26 @@ impl Walk {
             }
         }
         let session = &self.bench.session;
+        if self.generous && phase != Phase::Closed {
+            // Whoever has an id can come back with it.
+            for call in self.calls.iter().filter(|call| call.client.cursor.is_some()) {
+                let exchange = session.exchanges.get(&call.key).and_then(Exchange::stream);
+                let stream = exchange.or_else(|| session.finished.get(&call.key.0));
+                assert!(stream.is_some_and(Stream::is_resumable), "{:?}: {stream:?}", call.client.cursor);
+            }
+        }
         assert_eq!(session.running(), running);
-        assert_eq!(self.bench.outcomes(), outcomes);
+        let counted = self.bench.outcomes();
+        if self.generous {
+            assert_eq!(counted, outcomes);
+        } else {
+            // What was waited for may have been forgotten with the end itself: then it is waited for no more.
+            assert!(counted.iter().sum::<u32>() >= outcomes.iter().sum::<u32>(), "{counted:?} {outcomes:?}");
+        }
         assert_eq!(session.is_established(), self.established);
         if phase != Phase::Closed {
-            assert_eq!(session.exchanges.len(), self.calls.iter().filter(|call| call.is_held()).count());
+            let held = self.calls.iter().filter(|call| call.is_held()).count();
+            assert!(session.exchanges.len() == held || !self.generous, "{held} are held");
         }
     }
 
@@ -398,8 +566,9 @@ impl Walk {
     /// S4: it is closed when nobody is left to wait for, or when its time is up.
     fn check_end(&mut self, before: Phase) {
         let winds_down = self.calls.iter().any(|call| call.grace.is_some());
-        let unread =
-            self.calls.iter().any(|call| !call.settled) || self.gets.last().is_some_and(|get| !get.over);
+        let unread = self.calls.iter().any(|call| !call.settled || !call.read)
+            || self.gets.last().is_some_and(|get| !get.over);
+        let surely = unread && self.generous; // else it may have been forgotten just now
         let Some(ending) = self.bench.session.ending else { return };
         let up = ending.close_at <= self.bench.now;
         match self.phase {
@@ -411,7 +580,7 @@ impl Walk {
                 }
             }
             Phase::Closed if before != Phase::Closed => {
-                assert!(up || !(winds_down || unread), "S4: closed too early");
+                assert!(up || !(winds_down || surely), "S4: closed too early");
                 if winds_down {
                     self.corners.insert("a cancelled handler given up with its session");
                 }
@@ -440,6 +609,7 @@ impl Walk {
 
     fn pass_time(&mut self) {
         let due = self.bench.session.next_timeout().map(|at| at.saturating_duration_since(self.bench.now));
+        let due = due.filter(|due| *due < secs(24 * 60 * 60)); // not until what is never forgotten is forgotten
         let time = match (self.rng.below(3), due) {
             (0, Some(due)) => due,
             (1, Some(due)) => due.saturating_sub(MS),
@@ -476,7 +646,7 @@ impl Walk {
         let key = self.bench.act(|session, now| session.handle_request(now, id.clone(), tag));
         assert_eq!(key.map(|_| ()), expected);
         if let Ok(key) = key {
-            self.calls.push(Call::new(key, id, Json::new(&tag)));
+            self.calls.push(Call::new(key, id, Json::new(&tag), tag));
         }
     }
 
@@ -499,7 +669,7 @@ impl Walk {
         let keys = self.bench.act(|session, now| session.handle_batch(now, inputs, requests.clone()));
         assert_eq!(keys.as_ref().map(|_| ()).map_err(|refusal| *refusal), expected);
         for ((id, tag), key) in requests.into_iter().zip(keys.unwrap_or_default()) {
-            self.calls.push(Call::new(key, id, Json::new(&tag)));
+            self.calls.push(Call::new(key, id, Json::new(&tag), tag));
             self.corners.insert("a batch");
         }
     }
@@ -516,7 +686,8 @@ impl Walk {
     }
 
     fn handler(&mut self) {
-        let (index, what) = (self.some_call(), self.rng.below(8));
+        let (index, what) = (self.some_call(), self.rng.below(9));
+        let note = self.note();
         let (bench, call) = (&mut self.bench, &mut self.calls[index]);
         let key = call.key;
         if call.released {
@@ -526,7 +697,10 @@ impl Walk {
         match what {
             0 => bench.act(|session, now| session.handle_suspended(now, key)),
             1 | 2 => {
-                let sent = bench.notify(key);
+                let sent = bench.act(|session, now| session.notify(now, key, &note));
+                if sent.is_ok() && index != 0 {
+                    call.client.sent.push(self.notes);
+                }
                 call.space.look(sent == Err(SendError::Full), call.handler_wakes);
                 assert_eq!(sent == Err(SendError::Closed), call.outcome.is_some());
             }
@@ -569,18 +743,25 @@ impl Walk {
             }
             6 => {
                 if let Some((id, _)) = call.asked.pop() {
-                    let full = bench.notify(key) == Err(SendError::Full);
-                    if full
-                        && bench
-                            .session
-                            .outbound
-                            .unanswered(|_, _| true)
-                            .contains(&(id.0, StreamKey::Response(key)))
-                    {
+                    let sent = bench.act(|session, now| session.notify(now, key, &note));
+                    if sent.is_ok() && index != 0 {
+                        call.client.sent.push(self.notes);
+                    }
+                    let full = sent == Err(SendError::Full);
+                    let open = bench.session.outbound.unanswered(|_, _| true);
+                    if full && open.contains(&(id.0, StreamKey::Response(key))) {
                         self.corners.insert("a request taken back on a full stream");
                     }
                     bench.act(|session, now| session.abandon_request(now, id));
                 }
+            }
+            7 if self.rng.chance(2) => {
+                let away = bench.act(|session, now| session.close_connection(now, key, secs(1)));
+                let session = &bench.session;
+                let may = session.config.replay.is_some()
+                    && session.version == ProtocolVersion::LATEST
+                    && session.ending.is_none();
+                assert!(!away || (may && index != 0 && call.outcome.is_none()), "D-05, S6, D-35");
             }
             _ => {
                 let (state, running) = (bench.session.state(), bench.session.running());
@@ -635,27 +816,103 @@ impl Walk {
         }
         let index = self.some_call();
         if !self.calls[index].read {
-            if self.rng.chance(20) {
-                self.bench.disconnect(StreamKey::Response(self.calls[index].key));
-                self.calls[index].read_to_end();
-            } else {
-                self.read(index);
+            match self.rng.below(40) {
+                0..3 => {
+                    self.bench.disconnect(self.calls[index].connection);
+                    self.calls[index].read_to_end();
+                }
+                3 => _ = self.resume(index),
+                _ => _ = self.read(index),
+            }
+        } else if self.rng.chance(3) {
+            self.resume(index);
+        }
+    }
+
+    /// The client of a call comes back: with what it has, or with less, because what left the server was lost on its
+    /// way. Returns whether it is connected again.
+    fn resume(&mut self, index: usize) -> bool {
+        let call = &mut self.calls[index];
+        let Some(last) = call.client.cursor else { return false };
+        let lost = if self.rng.chance(3) { self.rng.below(3) as u64 } else { 0 };
+        let from = EventId { position: last.position.saturating_sub(lost), ..last };
+        let tag = RESUMES + self.resumes.len() as u64;
+        let state = self.bench.session.state();
+        let resumed = self.bench.act(|session, now| session.handle_resume(now, &from.to_string(), tag));
+        let refused = match (state.on(Input::Resume), resumed) {
+            (Verdict::Refuse(refusal), resumed) => {
+                assert_eq!(resumed, Err(refusal));
+                return false;
+            }
+            (_, Err(refusal)) => Some(refusal),
+            (_, Ok(_)) => None,
+        };
+        match refused {
+            None => {}
+            Some(Refusal::Draining) => {
+                assert_eq!(self.bench.stands(), (State::Draining, Phase::Closed));
+                return false;
+            }
+            Some(refusal) => {
+                assert_eq!(refusal, Refusal::UnknownEvent);
+                assert!(!self.generous, "an event that nothing had to be forgotten for: {from}");
+                self.corners.insert("a forgotten event refused");
+                return false;
             }
         }
+        let corner = match (call.over, call.invited, call.read) {
+            (_, true, _) => "an invited client is back",
+            (_, _, false) => "a live connection taken over",
+            (true, ..) => "a finished call resumed",
+            (false, ..) => "a running call resumed",
+        };
+        self.corners.insert(corner);
+        if state == State::Draining {
+            self.corners.insert("resumed in a shutdown");
+        }
+        if call.client.answer.is_some_and(|answer| from < answer && answer <= last) {
+            self.corners.insert("an answer sent again");
+        }
+        let old = std::mem::replace(&mut call.connection, resumed.unwrap());
+        call.client.cursor = Some(from);
+        call.tag = tag;
+        call.reader = Waiter::default();
+        (call.read, call.invited) = (false, false);
+        self.resumes.push(index);
+        self.sync();
+        // D-23: the older connection, if it is still there, ends, and harms nobody.
+        assert_eq!(self.bench.act(|session, now| session.poll_event(now, old)), Next::End);
+        self.bench.disconnect(old);
+        true
+    }
+
+    /// A note that tells itself from all others.
+    fn note(&mut self) -> Bytes {
+        self.notes += 1;
+        let n = self.notes;
+        format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"note\",\"params\":{{\"n\":{n}}}}}\n\n").into()
     }
 
     /// The reader of a call looks once. Returns whether there was something.
     fn read(&mut self, index: usize) -> bool {
         let key = self.calls[index].key;
-        let reply = self.bench.act(|session, now| session.poll_reply(now, key));
+        let connection = self.calls[index].connection;
+        let reply = match connection {
+            StreamKey::Response(_) => self.bench.act(|session, now| session.poll_reply(now, key)),
+            StreamKey::Resumed(..) | StreamKey::Standalone(_) => Some(Reply::Stream),
+        };
         let next = match reply {
             Some(Reply::Stream) => {
                 self.sync(); // looking at it may have been what moved a late session on
-                self.bench.act(|session, now| session.poll_event(now, StreamKey::Response(key)))
+                if self.calls[index].read {
+                    return true;
+                }
+                self.bench.act(|session, now| session.poll_event(now, connection))
             }
             Some(Reply::Json(_) | Reply::Pending) | None => Next::Pending,
         };
-        let over = matches!(next, Next::Event(_, true) | Next::End);
+        let farewell = matches!(&next, Next::Event(event, true) if event.starts_with(b"retry: "));
+        let over = matches!(next, Next::Event(_, true) | Next::End) && !farewell;
         let call = &mut self.calls[index];
         let waits = next == Next::Pending && matches!(reply, Some(Reply::Stream | Reply::Pending));
         call.reader.look(waits, call.reader_wakes);
@@ -664,6 +921,10 @@ impl Walk {
                 assert!(call.receive(&body));
                 call.read_to_end();
             }
+            (_, Next::Event(..)) if farewell => {
+                assert!(call.outcome.is_none() && !call.settled && call.client.cursor.is_some(), "D-06");
+                (call.read, call.invited) = (true, true);
+            }
             (_, Next::Event(event, last)) => {
                 assert!(!call.receive(&event) || last, "D-02: something follows the answer");
                 if last {
@@ -671,11 +932,13 @@ impl Walk {
                 }
             }
             (_, Next::End) => {
-                assert_eq!(call.outcome, Some(Outcome::Cancelled), "an end without an answer");
+                let answered = call.client.has_answer();
+                assert!(answered || call.outcome == Some(Outcome::Cancelled), "an end without an answer");
                 call.read_to_end();
             }
             (_, Next::Cut) => {
-                assert!(matches!(call.outcome, Some(Outcome::Forced | Outcome::Cancelled)));
+                let again = matches!(connection, StreamKey::Resumed(..));
+                assert!(again || matches!(call.outcome, Some(Outcome::Forced | Outcome::Cancelled)));
                 call.read = true;
             }
             (None, _) => panic!("a reply that was never given is gone"),
@@ -686,6 +949,9 @@ impl Walk {
             let open = call.requests.iter().copied().filter(|id| !self.responded.contains(id));
             call.taken_back.sort_unstable();
             assert_eq!(call.taken_back, open.collect::<Vec<_>>());
+            if call.client.has_answer() {
+                assert_eq!(call.client.seen, call.client.sent.len(), "D-02: all of it, and then the answer");
+            }
         }
         !waits
     }
@@ -706,7 +972,8 @@ impl Walk {
         get.reader.look(next == Next::Pending, get.reader_wakes);
         match &next {
             Next::Event(event, last) => {
-                let what = brief(event);
+                let new = self.client.receive(event);
+                let what = new.map_or(":".into(), |event| brief(&event));
                 let may_come = what == ":"
                     || what == "note"
                     || what.starts_with("ping #")
@@ -751,17 +1018,23 @@ impl Walk {
             }
             4 => {
                 let tag = GETS + self.gets.len() as u64;
-                if let Ok(key) = self.bench.act(|session, now| session.handle_get(now, tag)) {
+                if let Ok(key) = self.get(tag) {
                     let reader = Waiter::default();
                     self.gets.push(Get { key, over: false, reader, reader_wakes: 0, sender_wakes: 0 });
-                    assert_eq!(self.bench.session.standalone_tag(), Some(&tag));
+                    assert!(self.bench.session.standalone_tag().is_some());
                 }
             }
             5 => {
-                let full = self.bench.announce() == Err(SendError::Full);
+                let note = self.note();
+                let listens = self.bench.session.is_listening();
+                let sent = self.bench.act(|session, now| session.notify_standalone(now, &note));
+                if sent.is_ok() && listens {
+                    self.client.sent.push(self.notes);
+                }
+                let full = sent == Err(SendError::Full);
                 let (waits_on, waiter) = &mut self.announcer;
-                if full {
-                    *waits_on = self.gets.len() - 1;
+                if let Some(tag) = self.bench.session.standalone_tag().filter(|_| full) {
+                    *waits_on = (tag - GETS) as usize;
                 }
                 if let Some(get) = self.gets.get(*waits_on) {
                     waiter.look(full, get.sender_wakes);
@@ -775,6 +1048,40 @@ impl Walk {
                 let _ = self.bench.input(Input::Ping);
             }
         }
+    }
+
+    /// A GET: plain, or from where the client was. What is behind a plain one it does not know, unless all is kept.
+    fn get(&mut self, tag: u64) -> Result<StreamKey, Refusal> {
+        let replay = self.bench.session.config.replay.is_some();
+        let cut = self.gets.last().is_some_and(|get| !get.over);
+        if let Some(last) = self.client.cursor.filter(|_| self.rng.chance(2)) {
+            let lost = self.rng.below(3) as u64;
+            let from = EventId { position: last.position.saturating_sub(lost), ..last };
+            let resumed = self.bench.act(|session, now| session.handle_resume(now, &from.to_string(), tag));
+            let stands = self.bench.session.state();
+            match resumed {
+                Ok(_) => {
+                    self.corners.insert("a GET resumed where it was cut");
+                    self.client.cursor = Some(from);
+                }
+                Err(Refusal::UnknownEvent) => {
+                    assert!(!self.generous, "an event that nothing had to be forgotten for: {from}");
+                    self.client.forget();
+                }
+                Err(refusal) => {
+                    assert!(matches!(stands, State::Draining | State::Terminated), "{refusal:?}");
+                }
+            }
+            return resumed;
+        }
+        let key = self.bench.act(|session, now| session.handle_get(now, tag))?;
+        // Without replay what was queued on a connection that went is lost, with it the client may know no more.
+        if !replay || !self.generous {
+            self.client.forget();
+        } else if let (true, Some(stream)) = (cut, &self.bench.session.standalone) {
+            assert!(stream.is_connected());
+        }
+        Ok(key)
     }
 
     fn ending(&mut self) {
@@ -807,8 +1114,32 @@ impl Walk {
         }
     }
 
+    /// Whoever is away comes back, and finds all that it has missed.
+    fn come_back(&mut self) {
+        self.wait(Duration::ZERO); // a session that is late may be over
+        self.sync();
+        for index in 0..self.calls.len() {
+            let call = &self.calls[index];
+            let away = call.read && call.client.cursor.is_some() && !call.client.has_answer();
+            if !away || !self.resume(index) {
+                continue;
+            }
+            while !self.calls[index].read && self.read(index) {}
+            let call = &self.calls[index];
+            match call.outcome {
+                None | Some(Outcome::Cancelled) => {}
+                Some(Outcome::Answered | Outcome::Synthesized | Outcome::Forced) => {
+                    assert!(call.client.has_answer(), "its answer is lost");
+                }
+            }
+        }
+    }
+
     /// Ends it, half of the time by itself: then it keeps to its schedule.
     fn finish(&mut self) {
+        if self.rng.chance(2) {
+            self.come_back();
+        }
         if self.rng.chance(2) {
             self.bench.drain(&super::SHUTDOWN);
             self.reason.get_or_insert(TerminateReason::Shutdown);

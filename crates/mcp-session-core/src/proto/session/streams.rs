@@ -1,0 +1,278 @@
+//! The streams of a session and the connections that carry them: opened, resumed, read, left, and what is kept of
+//! them.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Changes, Exchange, ExchangeKey, Replay, SendError, Session, StreamKey};
+use crate::proto::{
+    EventId, Input, Name, Next, Phase, ProtocolVersion, Refusal, SecondStream, SessionConfig, State, Stream,
+    Verdict, timer::after,
+};
+
+/// The first version whose clients understand a priming event (D-09).
+const FIRST_PRIMED: ProtocolVersion = ProtocolVersion::V2025_11_25;
+
+impl<T: Clone> Session<T> {
+    /// How many streams are open: those that a connection carries.
+    pub fn streams(&self) -> usize {
+        let replies = self.exchanges.values().filter_map(|exchange| exchange.stream());
+        let all = replies.chain(&self.standalone).chain(self.finished.values());
+        all.filter(|stream| stream.is_connected()).count()
+    }
+
+    // What happened.
+
+    /// GET: opens the standalone stream, or goes on with it: what came while there was no connection comes first (D-24).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], by state (C.2), and [`Refusal::StreamTaken`] by [`SecondStream`].
+    pub fn handle_get(&mut self, now: Instant, tag: T) -> Result<StreamKey, Refusal> {
+        if let Verdict::Refuse(refusal) = self.state.on(Input::Get) {
+            return Err(refusal);
+        }
+        if let Some(stream) = self.standalone.as_mut().filter(|stream| stream.is_connected()) {
+            let yields = match self.config.second_stream {
+                SecondStream::Replace => true,
+                SecondStream::Refuse => stream.is_stalled() || !stream.is_served(),
+            };
+            if !yields {
+                return Err(Refusal::StreamTaken);
+            }
+        }
+        self.standalone.take_if(|stream| stream.is_over());
+        self.hear(now);
+        let connection = self.next_key();
+        self.act_on_standalone(now, |stream, _, out| stream.connect(now, connection, tag, out));
+        Ok(StreamKey::Standalone(connection))
+    }
+
+    /// GET with `Last-Event-ID`: goes on with the stream of that event, from there (D-30). A connection that carries it
+    /// already ends (D-23).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], by state (C.2); [`Refusal::UnknownEvent`] for an id that no stream of this session has given, and for
+    /// one after which something is forgotten (D-37).
+    pub fn handle_resume(&mut self, now: Instant, last_event_id: &str, tag: T) -> Result<StreamKey, Refusal> {
+        if let Verdict::Refuse(refusal) = self.state.on(Input::Resume) {
+            return Err(refusal);
+        }
+        if self.phase() == Phase::Closed {
+            return Err(Refusal::Draining); // nothing of it is left, but the id is known until everything is over (S2)
+        }
+        let EventId { stream: number, position } =
+            EventId::parse(last_event_id).ok_or(Refusal::UnknownEvent)?;
+        self.trim(now); // also if the timer is late
+        let connection = self.next_key();
+        let key = ExchangeKey(number);
+        let (known, key) = if self.is_standalone(number) {
+            if self.state == State::Draining {
+                return Err(Refusal::Draining);
+            }
+            let known = self
+                .act_on_standalone(now, |stream, _, out| stream.resume(now, position, connection, tag, out));
+            (known, StreamKey::Standalone(connection))
+        } else if let Some(stream) = self.finished.get_mut(&number) {
+            let known = stream.resume(now, position, connection, tag, &mut self.changes);
+            self.replay.book(now, stream);
+            (known, StreamKey::Resumed(key, connection))
+        } else {
+            let known = self.with_exchange(now, key, |exchange, _, out| {
+                exchange.handle_resume(now, position, connection, tag, out)
+            });
+            (known.unwrap_or(false), StreamKey::Resumed(key, connection))
+        };
+        if !known {
+            return Err(Refusal::UnknownEvent);
+        }
+        self.hear(now);
+        Ok(key)
+    }
+
+    /// The reader of this connection has gone.
+    pub fn handle_disconnect(&mut self, now: Instant, key: StreamKey) {
+        match key {
+            StreamKey::Response(key) => self.disconnect(now, key, 0),
+            StreamKey::Resumed(key, connection) => self.disconnect(now, key, connection),
+            StreamKey::Standalone(connection) => {
+                let left = self.standalone.is_some()
+                    && self.act_on_standalone(now, |stream, _, out| stream.disconnect(connection, out));
+                if left {
+                    self.standalone.take_if(|stream| stream.is_over());
+                    self.active = self.active.max(now);
+                    self.timer.arm(after(now, self.config.idle_timeout));
+                }
+            }
+        }
+        self.advance(now);
+    }
+
+    fn disconnect(&mut self, now: Instant, key: ExchangeKey, connection: u64) {
+        if let Some(stream) = self.finished.get_mut(&key.0) {
+            if stream.disconnect(connection, &mut self.changes) && stream.is_cut() {
+                self.finished.remove(&key.0);
+            } else {
+                self.replay.book(now, stream);
+                self.trim(now);
+            }
+        } else {
+            self.with_exchange(now, key, |exchange, config, out| {
+                exchange.handle_disconnect(now, connection, config, out);
+            });
+        }
+    }
+
+    // What the application wants.
+
+    /// Sends an event that belongs to no request on the standalone stream. Without a connection it is kept for the next
+    /// one, within the bounds of replay; without replay it is dropped (D-24), and so it is before
+    /// `notifications/initialized` (C-06).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`]: wait for [`Wake::Handler`](crate::proto::Wake::Handler). [`SendError::Closed`]: the session is
+    /// ending.
+    pub fn notify_standalone(&mut self, now: Instant, event: &Bytes) -> Result<(), SendError> {
+        if self.ending.is_some() {
+            return Err(SendError::Closed);
+        }
+        if !self.is_listening() {
+            return Ok(());
+        }
+        self.act_on_standalone(now, |stream, config, out| stream.push(now, event, config, out))
+            .map_err(|_| SendError::Full)
+    }
+
+    /// Sends the client of this exchange away, to come back after `retry` (SEP-1699, D-06): its connection ends after
+    /// what is queued, its stream lives on. Returns whether it does; if not, the stream stays as it is. That is so
+    /// without replay, for versions before 2025-11-25 (D-05), and in an ending, after which nobody could come back (S6).
+    pub fn close_connection(&mut self, now: Instant, key: ExchangeKey, retry: Duration) -> bool {
+        if self.ending.is_some() || key == self.initialize {
+            return false;
+        }
+        self.with_exchange(now, key, |exchange, _, out| exchange.close_connection(now, retry, out))
+            .unwrap_or(false)
+    }
+
+    /// Whether a notification that belongs to no request has somebody to go to, now or later.
+    pub fn is_listening(&self) -> bool {
+        let open = self.standalone.as_ref().is_some_and(Stream::is_open);
+        self.initialized && (open || self.config.replay.is_some())
+    }
+
+    /// What finds the waiters of the standalone stream.
+    pub fn standalone_tag(&self) -> Option<&T> {
+        self.standalone.as_ref().and_then(Stream::tag)
+    }
+
+    // What to do next.
+
+    /// Takes the next event of a connection.
+    pub fn poll_event(&mut self, now: Instant, key: StreamKey) -> Next {
+        let next = match key {
+            StreamKey::Response(key) => self.poll_reply_event(now, key, 0),
+            StreamKey::Resumed(key, connection) => self.poll_reply_event(now, key, connection),
+            StreamKey::Standalone(connection) => match self.standalone {
+                Some(_) => self.act_on_standalone(now, |stream, _, out| stream.poll_event(connection, out)),
+                None => Next::End,
+            },
+        };
+        self.advance(now);
+        next
+    }
+
+    fn poll_reply_event(&mut self, now: Instant, key: ExchangeKey, connection: u64) -> Next {
+        if let Some(stream) = self.finished.get_mut(&key.0) {
+            let next = stream.poll_event(connection, &mut self.changes);
+            self.replay.book(now, stream);
+            self.trim(now);
+            return next;
+        }
+        self.with_exchange(now, key, |exchange, _, out| exchange.poll_event(connection, out))
+            .unwrap_or(Next::End)
+    }
+
+    // What is kept.
+
+    /// What the stream of this number is called, if it can be resumed.
+    pub(super) fn name(&self, number: u64) -> Option<Name> {
+        let replay = self.config.replay.as_ref()?;
+        let priming = (self.version >= FIRST_PRIMED).then_some(replay.retry);
+        Some(Name { number, priming })
+    }
+
+    /// An exchange is over. The stream of its reply may still be asked for.
+    pub(super) fn forget_exchange(&mut self, key: ExchangeKey) {
+        let stream = self.exchanges.remove(&key).and_then(Exchange::into_stream);
+        if let Some(mut stream) = stream.filter(Stream::is_resumable) {
+            stream.forget_senders();
+            self.finished.insert(key.0, stream);
+        }
+    }
+
+    /// Forgets what is too much, or too old.
+    pub(super) fn trim(&mut self, now: Instant) {
+        let Some(limits) = self.config.replay else { return };
+        while let Some(number) = self.replay.pop_excess(now, &limits) {
+            if let Some(stream) = self.standalone.as_mut().filter(|stream| stream.number() == Some(number)) {
+                stream.forget_first(&mut self.changes);
+            } else if let Some(exchange) = self.exchanges.get_mut(&ExchangeKey(number)) {
+                exchange.forget_first(&mut self.changes);
+                if exchange.is_over() {
+                    self.forget_exchange(ExchangeKey(number));
+                }
+            } else if let Some(stream) = self.finished.get_mut(&number) {
+                stream.forget_first(&mut self.changes);
+                if !stream.is_resumable() {
+                    self.finished.remove(&number);
+                }
+            }
+        }
+        if let Some(due) = self.replay.next_timeout(&limits) {
+            self.timer.arm(due);
+        }
+    }
+
+    /// The end of the session is the end of all that it keeps (D-36). Whoever still reads is cut.
+    pub(super) fn forget_all(&mut self) {
+        self.replay = Replay::default();
+        self.finished.values_mut().for_each(|stream| stream.cut(&mut self.changes));
+        self.finished.retain(|_, stream| stream.is_cut());
+    }
+
+    fn is_standalone(&self, number: u64) -> bool {
+        self.standalone.as_ref().is_some_and(|stream| stream.number() == Some(number))
+    }
+
+    /// The one way to the standalone stream, which begins with the first use of it.
+    pub(super) fn act_on_standalone<R>(
+        &mut self,
+        now: Instant,
+        act: impl FnOnce(&mut Stream<T>, &SessionConfig, &mut Changes<T>) -> R,
+    ) -> R {
+        let mut stream = match self.standalone.take() {
+            Some(stream) => stream,
+            None => {
+                let number = self.next_key();
+                Stream::unread(now, self.name(number))
+            }
+        };
+        let result = act(&mut stream, &self.config, &mut self.changes);
+        self.replay.book(now, &mut stream);
+        if let Some(due) = stream.next_timeout(&self.config) {
+            self.timer.arm(due);
+        }
+        self.standalone = Some(stream);
+        self.ping_due().into_iter().for_each(|due| self.timer.arm(due));
+        self.trim(now);
+        result
+    }
+
+    fn next_key(&mut self) -> u64 {
+        self.next_key += 1;
+        self.next_key - 1
+    }
+}

@@ -1,0 +1,520 @@
+//! What a client gets that lost its connection, or was sent away, and comes back.
+
+use std::time::Duration;
+
+use super::{
+    Bench, ExchangeKey, INITIALIZE, Input, MS, ONLY_INITIALIZED, Phase, Refusal, ReplayConfig, ResponseMode,
+    SHUTDOWN, SecondStream, SendError, SessionConfig, State, StreamKey, TerminateReason, Wake, secs,
+};
+use crate::ProtocolVersion;
+
+fn config() -> SessionConfig {
+    SessionConfig::default()
+}
+
+fn limits() -> ReplayConfig {
+    ReplayConfig::default()
+}
+
+/// A session of an older version: event ids, and no priming.
+fn older(config: SessionConfig) -> Bench {
+    let mut b = Bench::operating(config);
+    b.session.version = ProtocolVersion::V2025_06_18;
+    b
+}
+
+/// A call whose client has read its priming event and one note.
+fn begin(b: &mut Bench, id: i64) -> (ExchangeKey, StreamKey) {
+    let key = b.call(id);
+    assert_eq!(b.notify(key), Ok(()));
+    let stream = StreamKey::Response(key);
+    assert_eq!(b.read(stream), [format!("{}-0 primes 1000", key.0), format!("{}-1 note", key.0)]);
+    (key, stream)
+}
+
+// Priming.
+
+#[test]
+fn d_08_a_call_that_takes_its_time_begins_with_an_id_to_come_back_to() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1);
+    assert_eq!(b.reply(key), "stream");
+    assert_eq!(b.read(StreamKey::Response(key)), ["1-0 primes 1000"]);
+    b.answer(key);
+    assert_eq!(b.read(StreamKey::Response(key)), ["1-1 1 = \"done\"", "end"]);
+    // Also when its handler sends something before it is suspended.
+    let key = b.request(2).unwrap();
+    b.notify(key).unwrap();
+    assert_eq!(b.read(StreamKey::Response(key)), ["2-0 primes 1000", "2-1 note"]);
+}
+
+#[test]
+fn an_answer_that_is_there_at_once_is_json_and_nothing_is_kept() {
+    let mut b = Bench::operating(config());
+    let key = b.request(1).unwrap();
+    b.answer(key);
+    assert_eq!(b.reply(key), "1 = \"done\"");
+    assert_eq!(b.session.replay.kept(), (0, 0));
+    assert!(b.session.finished.is_empty() && b.session.exchanges.is_empty());
+    assert_eq!(b.resume("1-0"), Err(Refusal::UnknownEvent));
+}
+
+#[test]
+fn d_09_sessions_of_older_versions_get_ids_and_no_priming() {
+    let mut b = older(config());
+    let key = b.call(1);
+    assert_eq!(b.reply(key), "pending"); // no id to send: nothing forces a stream
+    b.notify(key).unwrap();
+    let stream = StreamKey::Response(key);
+    assert_eq!(b.read(stream), ["1-1 note"]);
+    b.disconnect(stream);
+    b.answer(key);
+    let stream = b.resume("1-1").unwrap();
+    assert_eq!(b.read(stream), ["1-2 1 = \"done\"", "end"]);
+    let get = b.get().unwrap();
+    assert_eq!(b.read(get), [":"]);
+}
+
+#[test]
+fn d_35_without_replay_there_are_no_ids_and_no_priming() {
+    let mut b = Bench::operating(SessionConfig { replay: None, ..config() });
+    let (key, stream) = b.stream(1); // asserts that the event has no id
+    let get = b.get().unwrap();
+    b.announce().unwrap();
+    assert_eq!(b.read(get), [":", "note"]);
+    for id in ["1-0", "1-1", "3-0"] {
+        assert_eq!(b.resume(id), Err(Refusal::UnknownEvent));
+    }
+    assert!(!b.act(|session, now| session.close_connection(now, key, secs(1))));
+    b.disconnect(stream);
+    b.answer(key);
+    assert!(b.session.finished.is_empty() && b.session.exchanges.is_empty());
+}
+
+#[test]
+fn d_14_json_mode_has_nothing_to_come_back_to() {
+    let mut b = Bench::operating(SessionConfig { response_mode: ResponseMode::Json, ..config() });
+    let key = b.call(1);
+    assert!(!b.act(|session, now| session.close_connection(now, key, secs(1))));
+    b.disconnect(StreamKey::Response(key)); // D-15
+    b.answer(key);
+    assert_eq!((b.outcomes(), b.session.exchanges.len()), ([2, 0, 0, 0], 0));
+}
+
+#[test]
+fn c_20_initialize_waits_for_its_answer_with_replay_too() {
+    let mut b = Bench::initializing(config());
+    b.act(|session, now| session.handle_suspended(now, INITIALIZE));
+    assert_eq!(b.reply(INITIALIZE), "pending");
+    assert!(!b.act(|session, now| session.close_connection(now, INITIALIZE, secs(1))));
+    b.answer(INITIALIZE);
+    assert_eq!(b.reply(INITIALIZE), "0 = \"done\"");
+}
+
+// Coming back.
+
+#[test]
+fn d_34_a_running_call_goes_on_where_its_client_was_and_the_acknowledged_event_is_not_repeated() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = begin(&mut b, 1);
+    b.notify(key).unwrap(); // queued when the connection breaks
+    b.disconnect(stream);
+    assert_eq!((b.status(key).cancelled, b.session.streams()), (None, 0)); // D-12
+    b.notify(key).unwrap();
+    let stream = b.resume("1-1").unwrap();
+    assert_eq!(b.read(stream), ["1-2 note", "1-3 note"]);
+    b.notify(key).unwrap(); // the seam
+    assert_eq!(b.read(stream), ["1-4 note"]);
+    b.answer(key);
+    assert_eq!(b.read(stream), ["1-5 1 = \"done\"", "end"]);
+    assert_eq!(b.outcomes(), [2, 0, 0, 0]);
+}
+
+#[test]
+fn d_33_a_call_that_ended_meanwhile_is_replayed_through_its_answer_as_often_as_asked() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = begin(&mut b, 1);
+    b.disconnect(stream);
+    b.notify(key).unwrap();
+    b.answer(key);
+    assert_eq!((b.outcomes(), b.session.exchanges.len()), ([2, 0, 0, 0], 0));
+    for _ in 0..2 {
+        let stream = b.resume("1-0").unwrap(); // D-10: the priming id is one to come back to
+        assert_eq!(b.read(stream), ["1-1 note", "1-2 note", "1-3 1 = \"done\"", "end"]); // D-38, D-32
+    }
+    let stream = b.resume("1-3").unwrap();
+    assert_eq!(b.read(stream), ["end"]);
+}
+
+#[test]
+fn d_33_an_answer_that_was_sent_may_still_have_been_lost() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = begin(&mut b, 1);
+    b.answer(key);
+    assert_eq!(b.read(stream), ["1-2 1 = \"done\"", "end"]);
+    let stream = b.resume("1-1").unwrap();
+    assert_eq!(b.read(stream), ["1-2 1 = \"done\"", "end"]);
+    b.disconnect(stream);
+    let stream = b.resume("1-1").unwrap(); // cut again, half way
+    b.disconnect(stream);
+    let stream = b.resume("1-1").unwrap();
+    assert_eq!(b.read(stream), ["1-2 1 = \"done\"", "end"]);
+    assert_eq!(b.outcomes(), [2, 0, 0, 0]); // one answer all the same
+}
+
+#[test]
+fn f_08_the_end_of_a_cancelled_call_is_kept_as_well() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1);
+    b.read(StreamKey::Response(key));
+    b.disconnect(StreamKey::Response(key));
+    b.cancel(1).unwrap();
+    let stream = b.resume("1-0").unwrap();
+    assert_eq!(b.read(stream), ["end"]);
+    b.release(key);
+    let stream = b.resume("1-0").unwrap();
+    assert_eq!(b.read(stream), ["end"]);
+    b.wait(limits().age);
+    assert_eq!(b.resume("1-0"), Err(Refusal::UnknownEvent));
+    assert!(b.session.finished.is_empty());
+}
+
+#[test]
+fn d_23_a_newer_connection_takes_over_and_the_older_one_ends() {
+    let mut b = Bench::operating(config());
+    let (key, first) = begin(&mut b, 1);
+    b.notify(key).unwrap();
+    b.wakes.clear();
+    let second = b.resume("1-1").unwrap();
+    assert!(b.wakes.contains(&Wake::Reader(1)), "the older one is not told");
+    assert_eq!(b.read(first), ["end"]);
+    b.disconnect(first);
+    assert_eq!(b.read(second), ["1-2 note"]);
+    let third = b.resume("1-0").unwrap();
+    assert_eq!(b.read(second), ["end"]);
+    b.disconnect(second);
+    b.answer(key);
+    assert_eq!(b.read(third), ["1-1 note", "1-2 note", "1-3 1 = \"done\"", "end"]); // D-21
+    assert_eq!(b.session.streams(), 0);
+}
+
+#[test]
+fn f_26_a_request_to_a_client_that_is_away_reaches_it_when_it_is_back() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = begin(&mut b, 1);
+    b.disconnect(stream);
+    let asked = b.ask(key, "roots/list").unwrap();
+    let gone = b.ask(key, "ping").unwrap();
+    b.act(|session, now| session.abandon_request(now, gone));
+    let stream = b.resume("1-1").unwrap();
+    assert_eq!(b.read(stream), ["1-2 roots/list #0", "1-3 ping #1", "1-4 cancelled #1"]);
+    b.respond(0, "here").unwrap();
+    assert!(matches!(b.outbound(asked), Some(Ok(_))));
+}
+
+#[test]
+fn d_37_unknown_and_malformed_ids_are_refused_and_change_nothing() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = begin(&mut b, 1);
+    let unread = b.call(2);
+    let get = b.get().unwrap();
+    let ids = ["", "1", "1-", "-1", "1-x", " 1-0", "1-2", "1-18446744073709551615", "99-0", "0-0", "2-0"];
+    for id in ids {
+        assert_eq!(b.resume(id), Err(Refusal::UnknownEvent), "{id:?}");
+    }
+    b.notify(key).unwrap();
+    assert_eq!(b.read(stream), ["1-2 note"]);
+    assert_eq!(b.read(StreamKey::Response(unread)), ["2-0 primes 1000"]);
+    assert_eq!(b.read(get), ["4-0 primes 1000"]);
+}
+
+#[test]
+fn d_12_a_client_that_leaves_before_it_has_an_id_cannot_come_back() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1);
+    b.disconnect(StreamKey::Response(key));
+    assert_eq!(b.notify(key), Ok(())); // dropped
+    b.answer(key);
+    assert_eq!((b.outcomes(), b.session.replay.kept()), ([2, 0, 0, 0], (0, 0)));
+    assert_eq!(b.resume("1-0"), Err(Refusal::UnknownEvent));
+}
+
+// Bounds.
+
+#[test]
+fn d_36_what_was_first_is_forgotten_first_and_a_gap_is_never_skipped() {
+    let replay = Some(ReplayConfig { events: 4, ..limits() });
+    let mut b = Bench::operating(SessionConfig { replay, ..config() });
+    let (one, first) = begin(&mut b, 1);
+    let (two, second) = begin(&mut b, 2);
+    b.disconnect(first);
+    for _ in 0..3 {
+        b.notify(two).unwrap();
+    }
+    b.read(second); // 1-1 has to go
+    assert_eq!(b.resume("1-0"), Err(Refusal::UnknownEvent));
+    let first = b.resume("1-1").unwrap(); // all that follows is there: nothing
+    assert_eq!(b.read(first), [":"]);
+    b.disconnect(first);
+    for _ in 0..6 {
+        assert_eq!(b.notify(one), Ok(())); // nobody waits for a client that is away
+    }
+    assert_eq!(b.session.replay.kept().0, 4);
+    assert_eq!(b.resume("1-1"), Err(Refusal::UnknownEvent));
+    b.answer(one);
+    assert_eq!(b.resume("1-4"), Err(Refusal::UnknownEvent));
+    let first = b.resume("1-5").unwrap();
+    assert_eq!(b.read(first), ["1-6 note", "1-7 note", "1-8 1 = \"done\"", "end"]);
+}
+
+#[test]
+fn d_36_bytes_and_age_are_bounds_too() {
+    let replay = Some(ReplayConfig { bytes: 3 * super::NOTE.len(), ..limits() });
+    let mut b = Bench::operating(SessionConfig { replay, ..config() });
+    let (key, stream) = begin(&mut b, 1);
+    b.disconnect(stream);
+    for _ in 0..3 {
+        b.notify(key).unwrap();
+    }
+    assert_eq!(b.session.replay.kept(), (3, 3 * super::NOTE.len()));
+    assert_eq!(b.resume("1-0"), Err(Refusal::UnknownEvent));
+
+    let mut b = Bench::operating(config());
+    let (key, stream) = begin(&mut b, 1);
+    b.answer(key);
+    b.read(stream);
+    b.wait(limits().age - MS);
+    let stream = b.resume("1-0").unwrap();
+    b.disconnect(stream);
+    b.wait(MS); // read again, it is as good as new; but it was only looked for
+    let kept = b.session.replay.kept();
+    assert_eq!(kept.0, 3);
+    b.wait(limits().age);
+    assert_eq!((b.session.replay.kept(), b.session.finished.len()), ((0, 0), 0));
+    assert_eq!(b.resume("1-0"), Err(Refusal::UnknownEvent));
+}
+
+#[test]
+fn what_a_connection_has_yet_to_send_is_not_forgotten() {
+    let replay = Some(ReplayConfig { events: 3, ..limits() });
+    let mut b = Bench::operating(SessionConfig { replay, ..config() });
+    let (one, first) = begin(&mut b, 1);
+    b.disconnect(first);
+    b.notify(one).unwrap();
+    let first = b.resume("1-0").unwrap(); // has two events to read
+    let (two, second) = begin(&mut b, 2);
+    for _ in 0..5 {
+        b.notify(two).unwrap();
+        b.read(second);
+    }
+    assert_eq!(b.read(first), ["1-1 note", "1-2 note"]);
+}
+
+#[test]
+fn a_full_queue_of_a_client_that_leaves_holds_up_nobody_any_more() {
+    let mut b = Bench::operating(SessionConfig { queue_events: 2, ..config() });
+    let (key, stream) = begin(&mut b, 1);
+    assert_eq!([0; 3].map(|_| b.notify(key)), [Ok(()), Ok(()), Err(SendError::Full)]);
+    b.wakes.clear();
+    b.disconnect(stream);
+    assert!(b.wakes.contains(&Wake::Handler(1)));
+    assert_eq!(b.notify(key), Ok(()));
+    let stream = b.resume("1-1").unwrap(); // back, with more to read than a queue holds
+    assert_eq!(b.notify(key), Err(SendError::Full));
+    assert_eq!(b.read(stream).len(), 3);
+    assert_eq!(b.notify(key), Ok(()));
+}
+
+// The standalone stream.
+
+#[test]
+fn d_24_announcements_wait_for_the_next_connection() {
+    let mut b = Bench::operating(config());
+    b.announce().unwrap();
+    let get = b.get().unwrap();
+    assert_eq!(b.read(get), ["1-0 primes 1000", "1-1 note"]);
+    b.announce().unwrap();
+    b.disconnect(get);
+    b.announce().unwrap();
+    let get = b.get().unwrap(); // a plain GET goes on as well
+    assert_eq!(b.read(get), ["1-1 primes 1000", "1-2 note", "1-3 note"]);
+    b.disconnect(get);
+    let get = b.resume("1-1").unwrap();
+    b.announce().unwrap();
+    assert_eq!(b.read(get), ["1-2 note", "1-3 note", "1-4 note"]);
+    assert_eq!(b.get(), Err(Refusal::StreamTaken)); // D-22
+    let newer = b.resume("1-4").unwrap(); // D-23: but one that resumes takes over
+    assert_eq!((b.read(get), b.read(newer)), (vec!["end".into()], vec![":".into()]));
+}
+
+#[test]
+fn d_24_what_waits_without_a_connection_is_bounded() {
+    let replay = Some(ReplayConfig { events: 3, ..limits() });
+    let mut b = Bench::operating(SessionConfig { replay, queue_events: 2, ..config() });
+    for _ in 0..10 {
+        assert_eq!(b.announce(), Ok(()));
+    }
+    assert_eq!(b.session.replay.kept().0, 3);
+    let get = b.get().unwrap();
+    assert_eq!(b.announce(), Err(SendError::Full));
+    assert_eq!(b.read(get), ["1-7 primes 1000", "1-8 note", "1-9 note", "1-10 note"]);
+}
+
+#[test]
+fn d_22_by_policy_a_second_plain_get_takes_over_too() {
+    let mut b = Bench::operating(SessionConfig { second_stream: SecondStream::Replace, ..config() });
+    let old = b.get().unwrap();
+    b.announce().unwrap();
+    let new = b.get().unwrap();
+    assert_eq!(b.read(old), ["end"]);
+    assert_eq!(b.read(new), ["2-0 primes 1000", "2-1 note"]); // D-21: what the old one had not sent
+}
+
+#[test]
+fn e_14_a_client_that_is_away_does_not_keep_its_session() {
+    let mut b = Bench::operating(config());
+    let get = b.get().unwrap();
+    b.announce().unwrap();
+    b.disconnect(get);
+    assert_eq!(b.run_to(Phase::Closed), config().idle_timeout);
+    assert_eq!(b.session.replay.kept(), (0, 0));
+}
+
+// Sent away.
+
+fn send_away(b: &mut Bench, key: ExchangeKey) -> bool {
+    b.act(|session, now| session.close_connection(now, key, Duration::from_millis(250)))
+}
+
+#[test]
+fn d_06_d_07_a_client_is_sent_away_with_retry_and_finds_the_answer_when_it_is_back() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = begin(&mut b, 1);
+    b.notify(key).unwrap();
+    assert!(send_away(&mut b, key));
+    assert!(!send_away(&mut b, key)); // once is enough
+    b.notify(key).unwrap(); // for the next connection
+    assert_eq!(b.read(stream), ["1-2 note", "retry 250", "end"]);
+    b.disconnect(stream);
+    assert_eq!((b.session.streams(), b.status(key).cancelled), (0, None));
+    b.answer(key);
+    assert_eq!((b.session.unsettled(), b.outcomes()), (1, ONLY_INITIALIZED)); // it is waited for
+    let stream = b.resume("1-2").unwrap();
+    assert_eq!(b.read(stream), ["1-3 note", "1-4 1 = \"done\"", "end"]);
+    assert_eq!(b.outcomes(), [2, 0, 0, 0]);
+}
+
+#[test]
+fn d_06_also_before_anything_was_sent() {
+    let mut b = Bench::operating(config());
+    let key = b.request(1).unwrap();
+    assert!(send_away(&mut b, key));
+    assert_eq!(b.reply(key), "stream");
+    assert_eq!(b.read(StreamKey::Response(key)), ["1-0 primes 1000", "retry 250", "end"]);
+}
+
+#[test]
+fn an_answer_that_comes_before_the_client_has_gone_needs_no_second_connection() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = begin(&mut b, 1);
+    assert!(send_away(&mut b, key));
+    b.answer(key);
+    assert_eq!(b.read(stream), ["1-2 1 = \"done\"", "end"]);
+}
+
+#[test]
+fn d_05_clients_of_older_versions_are_not_sent_away() {
+    let mut b = older(config());
+    let (key, stream) = b.stream_with_ids(1);
+    assert!(!send_away(&mut b, key));
+    b.answer(key);
+    assert_eq!(b.read(stream), ["1-2 1 = \"done\"", "end"]);
+}
+
+#[test]
+fn s_6_in_an_ending_nobody_is_sent_away() {
+    let mut b = Bench::operating(config());
+    let (before, first) = begin(&mut b, 1);
+    let (after, second) = begin(&mut b, 2);
+    assert!(send_away(&mut b, before));
+    b.drain(&SHUTDOWN);
+    assert!(!send_away(&mut b, after));
+    for (key, stream) in [(before, first), (after, second)] {
+        b.answer(key);
+        let seen = b.read(stream);
+        assert!(seen[0].ends_with("= \"done\"") && seen[1] == "end", "{seen:?}");
+    }
+    assert_eq!(b.session.phase(), Phase::Closed);
+}
+
+// Ending.
+
+#[test]
+fn s_4_a_client_that_has_left_is_not_waited_for_and_one_that_was_sent_away_is() {
+    let mut b = Bench::operating(config());
+    let (left, stream) = begin(&mut b, 1);
+    b.disconnect(stream);
+    b.answer(left);
+    b.drain(&SHUTDOWN);
+    assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [2, 0, 0, 0]));
+    assert_eq!(b.resume("1-1"), Err(Refusal::Draining)); // S2: others may still be ending
+    assert_eq!((b.session.replay.kept(), b.session.finished.len()), ((0, 0), 0)); // D-36
+
+    for returns in [true, false] {
+        let mut b = Bench::operating(config());
+        let (key, stream) = begin(&mut b, 1);
+        send_away(&mut b, key);
+        b.read(stream);
+        b.drain(&SHUTDOWN);
+        b.answer(key);
+        assert_eq!(b.stands(), (State::Draining, Phase::Finishing));
+        if returns {
+            let stream = b.resume("1-1").unwrap();
+            assert_eq!(b.read(stream), ["1-2 1 = \"done\"", "end"]);
+            assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [2, 0, 0, 0]));
+        } else {
+            b.run_to(Phase::Closed);
+            assert_eq!(b.outcomes(), [1, 0, 0, 1]); // its answer could not be handed over
+        }
+    }
+}
+
+#[test]
+fn f_37_while_draining_what_is_owed_can_still_be_fetched() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = begin(&mut b, 1);
+    let get = b.get().unwrap();
+    assert_eq!(b.read(get), ["3-0 primes 1000"]);
+    b.disconnect(stream);
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.read(get), ["end"]);
+    assert_eq!(b.resume("3-0"), Err(Refusal::Draining));
+    let stream = b.resume("1-0").unwrap();
+    b.answer(key);
+    assert_eq!(b.read(stream), ["1-1 note", "1-2 1 = \"done\"", "end"]);
+    assert_eq!(b.session.phase(), Phase::Closed);
+}
+
+#[test]
+fn s_11_a_finished_stream_that_is_read_again_is_waited_for_and_then_cut() {
+    let mut b = Bench::operating(config());
+    let (key, stream) = begin(&mut b, 1);
+    b.answer(key);
+    b.read(stream);
+    let again = b.resume("1-0").unwrap();
+    assert!(b.terminate(TerminateReason::Evicted));
+    assert_eq!(b.resume("1-0"), Err(Refusal::Gone)); // E-11
+    assert_eq!(b.stands(), (State::Terminated, Phase::Finishing));
+    b.run_to(Phase::Closed);
+    assert_eq!(b.read(again), ["cut"]);
+    b.disconnect(again);
+    assert_eq!((b.session.finished.len(), b.tally.streams_cut), (0, 1));
+    assert_eq!(b.outcomes(), [2, 0, 0, 0]); // its answer had been handed over
+}
+
+#[test]
+fn c_2_resuming_is_for_sessions_that_are_initialized() {
+    let mut b = Bench::initializing(config());
+    assert_eq!(b.resume("0-0"), Err(Refusal::NotInitialized));
+    assert_eq!(b.input(Input::Resume), Err(Refusal::NotInitialized));
+}
