@@ -79,8 +79,9 @@ pub struct Session<T> {
     established: bool,
     /// The client has sent `notifications/initialized`.
     initialized: bool,
-    // Ordered: so that they are told and woken in the same order each time, and a seed replays.
-    exchanges: BTreeMap<ExchangeKey, Exchange<T>>,
+    // Ordered: so that they are told and woken in the same order each time, and a seed replays. Boxed: a map's nodes
+    // have room for eleven.
+    exchanges: BTreeMap<ExchangeKey, Box<Exchange<T>>>,
     running: HashMap<RequestId, ExchangeKey>,
     standalone: Option<Stream<T>>,
     /// Streams of exchanges that are over, by their numbers, for as long as they can be resumed.
@@ -361,7 +362,7 @@ impl<T: Clone> Session<T> {
         self.next_key += 1;
         let exchange = Exchange::new(id.clone(), tag, Era::Legacy, mode, &mut self.changes).resumable(name);
         self.running.insert(id, key);
-        self.exchanges.insert(key, exchange);
+        self.exchanges.insert(key, Box::new(exchange));
         key
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Changes, Exchange, ExchangeKey, Replay, SendError, Session, StreamKey};
+use super::{Changes, ExchangeKey, Replay, SendError, Session, StreamKey};
 use crate::proto::{
     EventId, Input, Name, Next, Phase, ProtocolVersion, Refusal, SecondStream, SessionConfig, State, Stream,
     Verdict, timer::after,
@@ -206,7 +206,7 @@ impl<T: Clone> Session<T> {
 
     /// An exchange is over. The stream of its reply may still be asked for.
     pub(super) fn forget_exchange(&mut self, key: ExchangeKey) {
-        let stream = self.exchanges.remove(&key).and_then(Exchange::into_stream);
+        let stream = self.exchanges.remove(&key).and_then(|exchange| exchange.into_stream());
         if let Some(mut stream) = stream.filter(Stream::is_resumable) {
             stream.forget_senders();
             self.finished.insert(key.0, stream);
