@@ -134,7 +134,7 @@ impl Bench {
         if session.ending.is_some() {
             assert_eq!(session.phase() >= Phase::Finishing, session.running() == 0, "S4");
         }
-        let winding_down = session.exchanges.values().any(Exchange::is_winding_down);
+        let winding_down = session.exchanges.values().any(|exchange| exchange.is_winding_down());
         match session.phase() {
             Phase::Finishing => assert!(!session.is_delivered(), "S4: nothing to wait for"),
             Phase::Closed => {
@@ -147,7 +147,7 @@ impl Bench {
         if let Some(ReplayConfig { events, bytes, .. }) = session.config.replay {
             let kept = session.replay.kept();
             assert!(kept.0 <= events && kept.1 <= bytes, "D-36: {kept:?}");
-            let replies = session.exchanges.values().filter_map(Exchange::stream);
+            let replies = session.exchanges.values().filter_map(|exchange| exchange.stream());
             let streams = replies.chain(&session.standalone).chain(session.finished.values());
             assert_eq!(kept.0, streams.map(Stream::kept).sum::<usize>(), "D-36: booked otherwise than kept");
             let away = session.finished.values().filter(|stream| stream.is_over() || stream.is_away());

@@ -9,10 +9,9 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Bench, Exchange, ExchangeKey, INITIALIZE, Input, Json, MS, Next, OutboundId, Phase, Refusal,
-    ReplayConfig, Reply, RequestError, RequestId, ResponseMode, RpcError, Schedule, SecondStream, SendError,
-    SessionConfig, State, Status, Stream, StreamKey, Tally, TerminateReason, Verdict, Wake, after, brief,
-    config, secs,
+    Bench, ExchangeKey, INITIALIZE, Input, Json, MS, Next, OutboundId, Phase, Refusal, ReplayConfig, Reply,
+    RequestError, RequestId, ResponseMode, RpcError, Schedule, SecondStream, SendError, SessionConfig, State,
+    Status, Stream, StreamKey, Tally, TerminateReason, Verdict, Wake, after, brief, config, secs,
 };
 use crate::{
     ProtocolVersion,
@@ -493,14 +492,16 @@ impl Walk {
             if call.invited && !self.generous && !call.settled && call.outcome.is_some() {
                 // Its answer may have been forgotten: then it is waited for no more.
                 let exchange = self.bench.session.exchanges.get(&call.key);
-                call.settled = phase != Phase::Closed && exchange.is_none_or(Exchange::is_settled);
+                call.settled =
+                    phase != Phase::Closed && exchange.is_none_or(|exchange| exchange.is_settled());
             }
             call.over |= call.released && call.settled && call.read;
             if phase == Phase::Closed && !call.settled {
                 if call.invited {
                     self.corners.insert("an invited client that does not come");
                 }
-                let stream = self.bench.session.exchanges.get(&call.key).and_then(Exchange::stream);
+                let stream =
+                    self.bench.session.exchanges.get(&call.key).and_then(|exchange| exchange.stream());
                 call.read |= !self.generous && stream.is_none_or(Stream::is_over);
                 call.settled = true;
                 if call.outcome != Some(Outcome::Cancelled) {
@@ -520,7 +521,7 @@ impl Walk {
         if self.generous && phase != Phase::Closed {
             // Whoever has an id can come back with it.
             for call in self.calls.iter().filter(|call| call.client.cursor.is_some()) {
-                let exchange = session.exchanges.get(&call.key).and_then(Exchange::stream);
+                let exchange = session.exchanges.get(&call.key).and_then(|exchange| exchange.stream());
                 let stream = exchange.or_else(|| session.finished.get(&call.key.0));
                 assert!(stream.is_some_and(Stream::is_resumable), "{:?}: {stream:?}", call.client.cursor);
             }
