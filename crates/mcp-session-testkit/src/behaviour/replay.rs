@@ -176,6 +176,7 @@ pub fn d_08_d_09_priming_goes_by_the_negotiated_version(bed: &impl TestBed) {
             };
             let (mut reply, work) = futures::join!(sent, handler);
             if primed {
+                // D-43
                 assert_eq!(reply.event().await.unwrap().unwrap(), "id: 1-0\nretry: 1000\ndata: \n\n");
             }
             let event = reply.event().await.unwrap().unwrap();
