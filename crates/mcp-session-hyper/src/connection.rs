@@ -1,21 +1,35 @@
 //! [`serve_connection`]: one connection, its deadlines, its end.
 
-use std::{error::Error, future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{
+    error::Error,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
-use futures::FutureExt;
+use futures::{
+    FutureExt,
+    future::{Either, select},
+};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::{
     body::Incoming,
     rt::{Read, Write},
+    server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::server::conn::auto;
-use mcp_session_core::ConnectionContext;
+use mcp_session_core::{BoxFuture, ConnectionContext};
 use tower_service::Service;
 
-use crate::{activity::Activity, runtime::HyperRuntime};
+use crate::{
+    activity::Activity,
+    protocol::{Protocol, detect},
+    runtime::HyperRuntime,
+};
 
 /// Any error.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -61,15 +75,42 @@ where
         }
     });
 
-    let hyper = HyperRuntime(runtime.clone());
-    let mut http = auto::Builder::new(hyper.clone());
-    http.http1().max_buf_size(BUFFER);
-    http.http2().timer(hyper).keep_alive_interval(PING_INTERVAL);
-    let mut connection = pin!(http.serve_connection(io, service));
+    let mut deadline = runtime.sleep_until(runtime.now() + context.header_timeout());
+    let enough = select(context.closing(), &mut deadline);
+    let Either::Left((Ok((protocol, io)), _)) = select(pin!(detect(io)), enough).await else {
+        return; // nobody is owed anything here
+    };
+    match protocol {
+        Protocol::Http1 => {
+            let mut http = http1::Builder::new();
+            http.max_buf_size(BUFFER);
+            let connection = http.serve_connection(io, service);
+            drive(connection, http1::Connection::graceful_shutdown, &activity, deadline, &context).await;
+        }
+        Protocol::Http2 => {
+            let hyper = HyperRuntime(runtime.clone());
+            let mut http = http2::Builder::new(hyper.clone());
+            http.timer(hyper).keep_alive_interval(PING_INTERVAL);
+            let connection = http.serve_connection(io, service);
+            // Boxed: it is more than twice as large, and would be the size of every connection.
+            let end = http2::Connection::graceful_shutdown;
+            Box::pin(drive(connection, end, &activity, deadline, &context)).await;
+        }
+    }
+}
 
+/// Runs a connection until it ends, its time is up, or it has to close.
+async fn drive<C: Future>(
+    connection: C,
+    graceful_shutdown: impl Fn(Pin<&mut C>),
+    activity: &Arc<Activity>,
+    mut deadline: BoxFuture<'static, ()>,
+    context: &ConnectionContext,
+) {
+    let runtime = context.runtime();
+    let mut connection = pin!(connection);
     let mut closing = Some(context.closing());
     let mut said_goodbye = false;
-    let mut deadline = runtime.sleep_until(runtime.now() + context.header_timeout());
     loop {
         let news = poll_fn(|cx| {
             if connection.as_mut().poll(cx).is_ready() {
@@ -82,11 +123,11 @@ where
         });
         match news.await {
             News::Ended => return,
-            // Half a first head, or nothing: nobody is owed anything here.
+            // Half a first head: nobody is owed anything here.
             News::Closing | News::Deadline if !activity.is_used() => return,
             News::Closing => {
                 closing = None;
-                connection.as_mut().graceful_shutdown();
+                graceful_shutdown(connection.as_mut());
             }
             News::Deadline => {
                 let now = runtime.now();
@@ -97,7 +138,7 @@ where
                         return;
                     }
                     said_goodbye = true;
-                    connection.as_mut().graceful_shutdown();
+                    graceful_shutdown(connection.as_mut());
                 }
                 deadline = runtime.sleep_until(next.max(now + GOODBYE));
             }

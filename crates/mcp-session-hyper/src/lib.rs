@@ -33,6 +33,7 @@
 
 mod activity;
 mod connection;
+mod protocol;
 mod runtime;
 mod service;
 mod socket;

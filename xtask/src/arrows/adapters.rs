@@ -17,10 +17,13 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
     let mut adapters = workspace.adapters();
     adapters.push(workspace.package(HYPER)?);
     for adapter in adapters {
+        let shared = adapter.name.as_str() == HYPER;
         let files = source::files_below(&workspace::directory(adapter).join("src"))?;
         let lines: usize = files.iter().map(|(_, source)| source.lines_of_code()).sum();
-        println!("{}: {lines} lines of code (fewer than {MOST_LINES} allowed)", adapter.name);
-        if lines >= MOST_LINES {
+        let bound = if shared { "shared".to_owned() } else { format!("fewer than {MOST_LINES} allowed") };
+        println!("{}: {lines} lines of code ({bound})", adapter.name);
+        // What the hyper adapters share is no adapter: it may be longer, and knows no more of the protocol.
+        if lines >= MOST_LINES && !shared {
             let advice = "move what is not translation between core and the runtime into core";
             violations.push(Violation::new(
                 adapter.name.as_str(),
