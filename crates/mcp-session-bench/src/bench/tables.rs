@@ -28,6 +28,11 @@ pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
                     metric("p99", "p99, us"),
                     CPU,
                     metric("client_cpu", "client processor time, us per request"),
+                    metric("server_cores", "cores that the server kept busy"),
+                    metric(
+                        "client_cores",
+                        "cores that the client kept busy: all of its own means that it measured itself",
+                    ),
                 ]
             }
         }

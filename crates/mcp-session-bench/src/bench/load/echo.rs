@@ -62,6 +62,9 @@ pub(crate) struct EchoReport {
     /// Microseconds of processor time for each request.
     pub(crate) server_cpu: f64,
     pub(crate) client_cpu: f64,
+    /// Cores that were kept busy. A client that needs all of its own has measured itself.
+    pub(crate) server_cores: f64,
+    pub(crate) client_cores: f64,
 }
 
 /// Calls `echo` for a while on every connection, one call after the other.
@@ -118,6 +121,8 @@ impl EchoReport {
             max: micros(times.max()),
             server_cpu: usage.server * 1e6 / requests.max(1) as f64,
             client_cpu: usage.client * 1e6 / requests.max(1) as f64,
+            server_cores: usage.server / window.seconds(),
+            client_cores: usage.client / window.seconds(),
         }
     }
 }

@@ -53,7 +53,17 @@ pub(super) fn load(plan: &Plan, connections: usize, size: usize) -> Echo {
 }
 
 pub(super) fn values(report: EchoReport) -> Vec<(&'static str, f64)> {
-    let EchoReport { requests, per_second, p50, p99, max, server_cpu, client_cpu } = report;
+    let EchoReport {
+        requests,
+        per_second,
+        p50,
+        p99,
+        max,
+        server_cpu,
+        client_cpu,
+        server_cores,
+        client_cores,
+    } = report;
     vec![
         ("requests", requests as f64),
         ("per_second", per_second),
@@ -62,5 +72,7 @@ pub(super) fn values(report: EchoReport) -> Vec<(&'static str, f64)> {
         ("max", max),
         ("server_cpu", server_cpu),
         ("client_cpu", client_cpu),
+        ("server_cores", server_cores),
+        ("client_cores", client_cores),
     ]
 }

@@ -118,7 +118,7 @@ impl Plan {
             time: Duration::from_secs_f64(seconds),
             connections: given(&args.connections, vec![1, 8, 64, 256]),
             sessions: pick(&[100, 1_000, 10_000], &[1, 10, 100, 1_000, 10_000, 100_000]),
-            streams: pick(&[100, 1_000], &[10, 100, 1_000, 5_000]),
+            streams: pick(&[100, 1_000], &[100, 1_000, 5_000]),
             session_streams: pick(&[1, 10, 100], &[1, 10, 100, 1_000]),
             sizes: pick(&[100, 10_000, 1_000_000], &[100, 1_000, 10_000, 100_000, 1_000_000]),
             shutdown: if short { (1_000, 200) } else { (5_000, 1_000) },
