@@ -22,7 +22,7 @@ use crate::{AllowedHosts, AllowedOrigins, Authenticate, Cors, SessionConfig};
 pub struct Config {
     /// The limits of each session.
     pub session: SessionConfig,
-    /// Sessions alive at a time; the next `initialize` gets 503 (E-15). 100,000: some tens of megabytes when idle.
+    /// Sessions alive at a time; the next `initialize` gets 503 (E-15). 100,000: about 130 MB when idle.
     pub max_sessions: usize,
     /// Those of them that one [`Principal`](crate::Principal) may have; its next `initialize` gets 503 (E-15). 10,000, a
     /// tenth: no single caller can take every place, and a gateway that speaks for many users under one name fits.

@@ -18,6 +18,18 @@
 //!
 //! # 1. Three methods
 //!
+//! ```toml
+//! [dependencies] # until they are published, with `path = "../mcp-session/crates/..."`
+//! mcp-session-core = "0.1"
+//! mcp-session-hyper = "0.1"
+//! async-io = "2"
+//! futures = { version = "0.3", features = ["thread-pool"] }
+//! smol-hyper = { version = "0.1.1", default-features = false }
+//!
+//! [dev-dependencies]
+//! mcp-session-testkit = { version = "0.1", features = ["wire"] }
+//! ```
+//!
 //! ```
 //! use std::{io, panic::AssertUnwindSafe, time::Instant};
 //!
@@ -310,14 +322,9 @@
 //!
 //! # 5. The wire suite
 //!
-//! The last step needs the feature `wire`. Its clients write bytes to your sockets and say exactly how each body ended: a
+//! The last step needs the feature `wire` of the test kit. Its clients write bytes to your sockets and say exactly how each body ended: a
 //! clean end, a reader that stalls, a client that vanishes, heads that drip, signals. `wire_suite!` takes a `ServeHarness`: the bed
 //! of step 2, with your `serve`:
-//!
-//! ```toml
-//! [dev-dependencies]
-//! mcp-session-testkit = { version = "0.1", features = ["wire"] }
-//! ```
 //!
 #![cfg_attr(feature = "wire", doc = "```")]
 #![cfg_attr(not(feature = "wire"), doc = "```ignore")]

@@ -140,7 +140,7 @@ impl fmt::Display for Report {
             writeln!(f, "\n{:width$}  {:>5}", "suite and runtime", "tests")?;
         }
         for (name, scenarios, ignored) in &self.scenarios {
-            let note = if *ignored > 0 { format!("  {ignored} ignored") } else { String::new() };
+            let note = if *ignored > 0 { format!("  {ignored} of them ignored") } else { String::new() };
             writeln!(f, "{name:width$}  {scenarios:>5}{note}")?;
         }
         let Counts { passed, failed, ignored } = self.totals();

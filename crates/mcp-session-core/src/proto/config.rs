@@ -63,7 +63,7 @@ impl Default for ReplayConfig {
 #[non_exhaustive]
 pub struct SessionConfig {
     /// How long a session without a running request or a healthy GET stream lives, from the end of its last
-    /// exchange. 30 minutes: longer than a pause for lunch costs little (an idle session is some hundred bytes),
+    /// exchange. 30 minutes: longer than a pause for lunch costs little (an idle session takes about 1.3 KB),
     /// shorter makes clients start over.
     pub idle_timeout: Duration,
     /// How long a session may take from `initialize` to `notifications/initialized`, the handler's part
