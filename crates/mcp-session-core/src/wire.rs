@@ -88,11 +88,15 @@ pub(crate) enum SessionHeader {
 
 /// Reads the session header, and makes sure that no header of the protocol comes twice (B-12).
 pub(crate) fn session_header(headers: &HeaderMap) -> Result<SessionHeader, Rejection> {
-    single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")?;
-    single(headers, &LAST_EVENT_ID, "Last-Event-ID")?;
-    single(headers, &METHOD, "Mcp-Method")?;
-    single(headers, &NAME, "Mcp-Name")?;
-    Ok(match single(headers, &SESSION_ID, "Mcp-Session-Id")? {
+    // Most requests have no header at all that comes twice.
+    if headers.len() > headers.keys_len() {
+        single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")?;
+        single(headers, &LAST_EVENT_ID, "Last-Event-ID")?;
+        single(headers, &METHOD, "Mcp-Method")?;
+        single(headers, &NAME, "Mcp-Name")?;
+        single(headers, &SESSION_ID, "Mcp-Session-Id")?;
+    }
+    Ok(match headers.get(SESSION_ID) {
         None => SessionHeader::Absent,
         Some(id) => match id.to_str().unwrap_or_default().parse() {
             Ok(id) => SessionHeader::Id(id),
@@ -106,15 +110,10 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default())
 }
 
-fn single<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-    spelled: &'static str,
-) -> Result<Option<&'a HeaderValue>, Rejection> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (value, None) => Ok(value),
-        (_, Some(_)) => Err(Rejection::RepeatedHeader(spelled)),
+fn single(headers: &HeaderMap, name: &HeaderName, spelled: &'static str) -> Result<(), Rejection> {
+    match headers.get_all(name).iter().nth(1) {
+        None => Ok(()),
+        Some(_) => Err(Rejection::RepeatedHeader(spelled)),
     }
 }
 
@@ -130,15 +129,16 @@ pub(crate) fn check_version(headers: &HeaderMap) -> Result<(), Rejection> {
 /// A request of a revision without sessions, by its version header, cannot be served yet: a clear error tells its
 /// client to fall back to `initialize` (G-40, G-49).
 pub(crate) fn check_era(headers: &HeaderMap) -> Result<(), Rejection> {
-    match headers.get(PROTOCOL_VERSION).map(|value| value.to_str().unwrap_or_default()) {
-        Some(version) if is_modern(version) => Err(Rejection::UnsupportedVersion(version.to_owned())),
-        Some(_) | None => Ok(()),
+    let modern = headers.get(PROTOCOL_VERSION).filter(|version| is_modern(version.as_bytes()));
+    match modern.and_then(|version| version.to_str().ok()) {
+        Some(version) => Err(Rejection::UnsupportedVersion(version.to_owned())),
+        None => Ok(()),
     }
 }
 
 /// Whether a version is of a revision without sessions.
-pub(crate) fn is_modern(version: &str) -> bool {
-    version.len() == FIRST_MODERN.len() && version.starts_with("20") && version >= FIRST_MODERN
+pub(crate) fn is_modern(version: &[u8]) -> bool {
+    version.len() == FIRST_MODERN.len() && version.starts_with(b"20") && version >= FIRST_MODERN.as_bytes()
 }
 
 /// Reads a body, bounded in bytes and time. A body in one piece, which is the common case, is not copied.
@@ -254,10 +254,10 @@ mod tests {
 
     #[test]
     fn g_40_which_versions_are_modern() {
-        assert!(is_modern("2026-07-28"));
-        assert!(is_modern("2027-01-01"));
+        assert!(is_modern(b"2026-07-28"));
+        assert!(is_modern(b"2027-01-01"));
         for legacy in ["2025-11-25", "2024-11-05", "garbage", "", "DRAFT-2026"] {
-            assert!(!is_modern(legacy), "{legacy}");
+            assert!(!is_modern(legacy.as_bytes()), "{legacy}");
         }
     }
 }
