@@ -19,12 +19,17 @@ const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 
+/// The `Accept` of a POST that the SDKs send, byte for byte: the only one that most servers ever see.
+const JSON_AND_EVENTS: &str = "application/json, text/event-stream";
+
 /// The first revision without sessions. Dates compare as text.
 const FIRST_MODERN: &str = "2026-07-28";
 
 /// `Accept` of a POST: it has to cover both forms of the answer (B-14).
 pub(crate) fn check_post_accept(headers: &HeaderMap) -> Result<(), Rejection> {
-    if accepts(headers, JSON) && accepts(headers, EVENTS) {
+    // Nothing in a second `Accept` can take back what the first one names in full.
+    let usual = headers.get(header::ACCEPT).is_some_and(|value| value == JSON_AND_EVENTS);
+    if usual || (accepts(headers, JSON) && accepts(headers, EVENTS)) {
         Ok(())
     } else {
         Err(Rejection::NotAcceptable("application/json and text/event-stream"))
@@ -33,7 +38,12 @@ pub(crate) fn check_post_accept(headers: &HeaderMap) -> Result<(), Rejection> {
 
 /// `Accept` of a GET (B-31).
 pub(crate) fn check_get_accept(headers: &HeaderMap) -> Result<(), Rejection> {
-    if accepts(headers, EVENTS) { Ok(()) } else { Err(Rejection::NotAcceptable("text/event-stream")) }
+    let usual = headers.get(header::ACCEPT).is_some_and(|value| value == EVENTS);
+    if usual || accepts(headers, EVENTS) {
+        Ok(())
+    } else {
+        Err(Rejection::NotAcceptable("text/event-stream"))
+    }
 }
 
 /// `Content-Type` of a POST: exactly JSON, parameters aside (B-15).
@@ -44,7 +54,7 @@ pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
         essence.trim().eq_ignore_ascii_case(JSON)
     };
     match (types.next(), types.next()) {
-        (Some(value), None) if is_json(value) => Ok(()),
+        (Some(value), None) if value == JSON || is_json(value) => Ok(()),
         _ => Err(Rejection::UnsupportedMediaType),
     }
 }
@@ -222,6 +232,9 @@ mod tests {
             assert!(check_post_accept(&accept(bad)).is_err(), "{bad}");
         }
         assert!(check_post_accept(&HeaderMap::new()).is_err());
+        let mut twice = accept("application/json, text/event-stream");
+        twice.append(header::ACCEPT, HeaderValue::from_static("*/*;q=0, text/event-stream;q=0"));
+        assert!(check_post_accept(&twice).is_ok());
         assert!(check_get_accept(&accept("text/event-stream")).is_ok());
         assert!(check_get_accept(&accept("application/json")).is_err());
     }
