@@ -49,6 +49,17 @@ impl HostRule {
         Some(Self { host, below, port: if any { None } else { port.or(default) } })
     }
 
+    /// Whether `text` is this very host as it stands here, with a port it may have or none. What is not may still be a
+    /// match, spelled differently.
+    fn is_spelled(&self, text: &str) -> bool {
+        let Some(rest) = text.strip_prefix(&self.host).filter(|_| !self.below) else { return false };
+        match rest.strip_prefix(':').map(str::parse::<u16>) {
+            None => rest.is_empty() && self.port.is_none(),
+            Some(Ok(port)) => self.port.is_none_or(|own| own == port),
+            Some(Err(_)) => false,
+        }
+    }
+
     /// Whether it names this host, in lower case, and port.
     fn matches(&self, host: &str, port: Option<u16>) -> bool {
         let named = if self.below {
@@ -132,6 +143,7 @@ impl AllowedHosts {
     /// Whether a request for this host is served.
     pub fn allows(&self, host: &str) -> bool {
         self.any
+            || self.rules.iter().any(|rule| rule.is_spelled(host))
             || split(host).is_some_and(|(host, port)| self.rules.iter().any(|rule| rule.matches(&host, port)))
     }
 }
@@ -353,6 +365,9 @@ mod tests {
             "127.0.0.1.evil.com",
             "a@localhost",
             "localhost:x",
+            "localhost:",
+            "localhost:65536",
+            "localhost:80:80",
             "::1",
         ] {
             assert!(!hosts.allows(host), "{host}");

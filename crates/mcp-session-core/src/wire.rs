@@ -19,12 +19,17 @@ const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 
+/// The `Accept` of a POST that the SDKs send, byte for byte: the only one that most servers ever see.
+const JSON_AND_EVENTS: &str = "application/json, text/event-stream";
+
 /// The first revision without sessions. Dates compare as text.
 const FIRST_MODERN: &str = "2026-07-28";
 
 /// `Accept` of a POST: it has to cover both forms of the answer (B-14).
 pub(crate) fn check_post_accept(headers: &HeaderMap) -> Result<(), Rejection> {
-    if accepts(headers, JSON) && accepts(headers, EVENTS) {
+    // Nothing in a second `Accept` can take back what the first one names in full.
+    let usual = headers.get(header::ACCEPT).is_some_and(|value| value == JSON_AND_EVENTS);
+    if usual || (accepts(headers, JSON) && accepts(headers, EVENTS)) {
         Ok(())
     } else {
         Err(Rejection::NotAcceptable("application/json and text/event-stream"))
@@ -33,7 +38,12 @@ pub(crate) fn check_post_accept(headers: &HeaderMap) -> Result<(), Rejection> {
 
 /// `Accept` of a GET (B-31).
 pub(crate) fn check_get_accept(headers: &HeaderMap) -> Result<(), Rejection> {
-    if accepts(headers, EVENTS) { Ok(()) } else { Err(Rejection::NotAcceptable("text/event-stream")) }
+    let usual = headers.get(header::ACCEPT).is_some_and(|value| value == EVENTS);
+    if usual || accepts(headers, EVENTS) {
+        Ok(())
+    } else {
+        Err(Rejection::NotAcceptable("text/event-stream"))
+    }
 }
 
 /// `Content-Type` of a POST: exactly JSON, parameters aside (B-15).
@@ -44,7 +54,7 @@ pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
         essence.trim().eq_ignore_ascii_case(JSON)
     };
     match (types.next(), types.next()) {
-        (Some(value), None) if is_json(value) => Ok(()),
+        (Some(value), None) if value == JSON || is_json(value) => Ok(()),
         _ => Err(Rejection::UnsupportedMediaType),
     }
 }
@@ -88,11 +98,15 @@ pub(crate) enum SessionHeader {
 
 /// Reads the session header, and makes sure that no header of the protocol comes twice (B-12).
 pub(crate) fn session_header(headers: &HeaderMap) -> Result<SessionHeader, Rejection> {
-    single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")?;
-    single(headers, &LAST_EVENT_ID, "Last-Event-ID")?;
-    single(headers, &METHOD, "Mcp-Method")?;
-    single(headers, &NAME, "Mcp-Name")?;
-    Ok(match single(headers, &SESSION_ID, "Mcp-Session-Id")? {
+    // Most requests have no header at all that comes twice.
+    if headers.len() > headers.keys_len() {
+        single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")?;
+        single(headers, &LAST_EVENT_ID, "Last-Event-ID")?;
+        single(headers, &METHOD, "Mcp-Method")?;
+        single(headers, &NAME, "Mcp-Name")?;
+        single(headers, &SESSION_ID, "Mcp-Session-Id")?;
+    }
+    Ok(match headers.get(SESSION_ID) {
         None => SessionHeader::Absent,
         Some(id) => match id.to_str().unwrap_or_default().parse() {
             Ok(id) => SessionHeader::Id(id),
@@ -106,15 +120,10 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default())
 }
 
-fn single<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-    spelled: &'static str,
-) -> Result<Option<&'a HeaderValue>, Rejection> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (value, None) => Ok(value),
-        (_, Some(_)) => Err(Rejection::RepeatedHeader(spelled)),
+fn single(headers: &HeaderMap, name: &HeaderName, spelled: &'static str) -> Result<(), Rejection> {
+    match headers.get_all(name).iter().nth(1) {
+        None => Ok(()),
+        Some(_) => Err(Rejection::RepeatedHeader(spelled)),
     }
 }
 
@@ -130,15 +139,16 @@ pub(crate) fn check_version(headers: &HeaderMap) -> Result<(), Rejection> {
 /// A request of a revision without sessions, by its version header, cannot be served yet: a clear error tells its
 /// client to fall back to `initialize` (G-40, G-49).
 pub(crate) fn check_era(headers: &HeaderMap) -> Result<(), Rejection> {
-    match headers.get(PROTOCOL_VERSION).map(|value| value.to_str().unwrap_or_default()) {
-        Some(version) if is_modern(version) => Err(Rejection::UnsupportedVersion(version.to_owned())),
-        Some(_) | None => Ok(()),
+    let modern = headers.get(PROTOCOL_VERSION).filter(|version| is_modern(version.as_bytes()));
+    match modern.and_then(|version| version.to_str().ok()) {
+        Some(version) => Err(Rejection::UnsupportedVersion(version.to_owned())),
+        None => Ok(()),
     }
 }
 
 /// Whether a version is of a revision without sessions.
-pub(crate) fn is_modern(version: &str) -> bool {
-    version.len() == FIRST_MODERN.len() && version.starts_with("20") && version >= FIRST_MODERN
+pub(crate) fn is_modern(version: &[u8]) -> bool {
+    version.len() == FIRST_MODERN.len() && version.starts_with(b"20") && version >= FIRST_MODERN.as_bytes()
 }
 
 /// Reads a body, bounded in bytes and time. A body in one piece, which is the common case, is not copied.
@@ -222,6 +232,9 @@ mod tests {
             assert!(check_post_accept(&accept(bad)).is_err(), "{bad}");
         }
         assert!(check_post_accept(&HeaderMap::new()).is_err());
+        let mut twice = accept("application/json, text/event-stream");
+        twice.append(header::ACCEPT, HeaderValue::from_static("*/*;q=0, text/event-stream;q=0"));
+        assert!(check_post_accept(&twice).is_ok());
         assert!(check_get_accept(&accept("text/event-stream")).is_ok());
         assert!(check_get_accept(&accept("application/json")).is_err());
     }
@@ -254,10 +267,10 @@ mod tests {
 
     #[test]
     fn g_40_which_versions_are_modern() {
-        assert!(is_modern("2026-07-28"));
-        assert!(is_modern("2027-01-01"));
+        assert!(is_modern(b"2026-07-28"));
+        assert!(is_modern(b"2027-01-01"));
         for legacy in ["2025-11-25", "2024-11-05", "garbage", "", "DRAFT-2026"] {
-            assert!(!is_modern(legacy), "{legacy}");
+            assert!(!is_modern(legacy.as_bytes()), "{legacy}");
         }
     }
 }

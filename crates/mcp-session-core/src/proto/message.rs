@@ -352,8 +352,7 @@ impl Envelope<'_> {
         }
         match (self.method, legal_id.clone(), self.result, self.error) {
             (Some(method), id, None, None) => {
-                let method =
-                    serde_json::from_str(method.get()).map_err(|_| invalid("`method` must be a string"))?;
+                let method = string(method).ok_or_else(|| invalid("`method` must be a string"))?;
                 if self.params.is_some_and(|params| !params.get().starts_with('{')) {
                     return Err(invalid("`params` must be an object"));
                 }
@@ -378,8 +377,22 @@ impl Envelope<'_> {
     }
 }
 
+/// The string that `raw` is, if it is one.
+fn string(raw: &RawValue) -> Option<String> {
+    match raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Some(plain.to_owned()),
+        _ => serde_json::from_str(raw.get()).ok(),
+    }
+}
+
 /// Whether brackets outside strings nest deeper than `limit`. Counts, so that hostile nesting costs no stack.
 fn nests_deeper(text: &[u8], limit: usize) -> bool {
+    // Few messages have so many brackets at all, and counting takes many bytes at a time.
+    let is_open = |byte: &u8| u8::from(matches!(byte, b'{' | b'['));
+    let opened = |part: &[u8]| usize::from(part.iter().map(is_open).sum::<u8>());
+    if text.len() <= limit || text.chunks(u8::MAX.into()).map(opened).sum::<usize>() <= limit {
+        return false;
+    }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     for &byte in text {
         if in_string {
