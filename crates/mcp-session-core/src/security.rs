@@ -53,7 +53,8 @@ impl HostRule {
     /// match, spelled differently.
     fn is_spelled(&self, text: &str) -> bool {
         let Some(rest) = text.strip_prefix(&self.host).filter(|_| !self.below) else { return false };
-        match rest.strip_prefix(':').map(str::parse::<u16>) {
+        let port = rest.strip_prefix(':').filter(|port| port.bytes().all(|digit| digit.is_ascii_digit()));
+        match port.map(str::parse::<u16>) {
             None => rest.is_empty() && self.port.is_none(),
             Some(Ok(port)) => self.port.is_none_or(|own| own == port),
             Some(Err(_)) => false,
@@ -368,6 +369,7 @@ mod tests {
             "localhost:",
             "localhost:65536",
             "localhost:80:80",
+            "localhost:+80",
             "::1",
         ] {
             assert!(!hosts.allows(host), "{host}");
