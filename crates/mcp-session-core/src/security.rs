@@ -53,11 +53,9 @@ impl HostRule {
     /// match, spelled differently.
     fn is_spelled(&self, text: &str) -> bool {
         let Some(rest) = text.strip_prefix(&self.host).filter(|_| !self.below) else { return false };
-        let port = rest.strip_prefix(':').filter(|port| port.bytes().all(|digit| digit.is_ascii_digit()));
-        match port.map(str::parse::<u16>) {
+        match rest.strip_prefix(':') {
             None => rest.is_empty() && self.port.is_none(),
-            Some(Ok(port)) => self.port.is_none_or(|own| own == port),
-            Some(Err(_)) => false,
+            Some(port) => parse_port(port).is_some_and(|port| self.port.is_none_or(|own| own == port)),
         }
     }
 
@@ -328,9 +326,16 @@ fn split(host: &str) -> Option<(String, Option<u16>)> {
     let authority: Authority = host.parse().ok()?;
     // A request's host has no wildcard, and an entry's was taken off before.
     let plain = !authority.as_str().contains(['@', '*']) && !authority.host().is_empty();
-    let port_ok =
-        authority.port_u16().is_some() || !authority.as_str()[authority.host().len()..].contains(':');
-    (plain && port_ok).then(|| (authority.host().to_ascii_lowercase(), authority.port_u16()))
+    let port = match authority.as_str()[authority.host().len()..].strip_prefix(':') {
+        Some(port) => Some(parse_port(port)?),
+        None => None,
+    };
+    plain.then(|| (authority.host().to_ascii_lowercase(), port))
+}
+
+/// Digits and nothing else: `+80` is a number to `parse` as well.
+fn parse_port(text: &str) -> Option<u16> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 fn split_origin(origin: &str) -> Option<(String, String, Option<u16>)> {
