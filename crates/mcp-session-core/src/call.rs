@@ -1,6 +1,7 @@
 //! [`Call`]: one running exchange, from the handler's first poll to the head of its response.
 
 use std::{
+    borrow::Cow,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
@@ -47,7 +48,7 @@ impl Call {
         &self,
         hub: &Hub,
         id: RequestId,
-        method: String,
+        method: Cow<'static, str>,
         handler: BoxFuture<'static, Result<Json, RpcError>>,
     ) {
         let mut work = Work {
@@ -98,7 +99,7 @@ struct Work {
     call: Call,
     handler: Option<BoxFuture<'static, Result<Json, RpcError>>>,
     id: RequestId,
-    method: String,
+    method: Cow<'static, str>,
     started: Instant,
 }
 

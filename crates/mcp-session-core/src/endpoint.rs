@@ -336,7 +336,7 @@ impl Endpoint {
         notification: Notification,
         place: impl FnOnce() -> Result<NotificationPlace, Refusal>,
     ) -> Result<(), Rejection> {
-        match notification.method.as_str() {
+        match &*notification.method {
             "notifications/initialized" => {
                 let verdict = session.with(|machine, now| machine.handle_input(now, Input::Initialized))?;
                 if verdict == Verdict::Operate {

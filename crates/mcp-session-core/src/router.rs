@@ -106,7 +106,7 @@ impl Handler for Router {
     }
 
     async fn notification(&self, notification: Notification, session: Session) {
-        if let Some(take) = self.notifications.get(&notification.method) {
+        if let Some(take) = self.notifications.get(&*notification.method) {
             take(notification, session).await;
         }
     }

@@ -194,8 +194,8 @@ impl RpcError {
 pub struct Request {
     /// What the answer repeats.
     pub id: RequestId,
-    /// The method.
-    pub method: String,
+    /// The method. One that the protocol names is not copied.
+    pub method: Cow<'static, str>,
     /// An object, if present (A-03).
     pub params: Option<Json>,
 }
@@ -203,8 +203,8 @@ pub struct Request {
 /// A client's notification: nobody answers it (A-09).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
-    /// The method.
-    pub method: String,
+    /// The method. One that the protocol names is not copied.
+    pub method: Cow<'static, str>,
     /// An object, if present.
     pub params: Option<Json>,
 }
@@ -284,12 +284,12 @@ impl Message {
     /// What it is to a session.
     pub fn input(&self) -> Input {
         match self {
-            Self::Request(request) => match request.method.as_str() {
+            Self::Request(request) => match &*request.method {
                 "initialize" => Input::Initialize,
                 "ping" => Input::Ping,
                 _ => Input::Request,
             },
-            Self::Notification(notification) => match notification.method.as_str() {
+            Self::Notification(notification) => match &*notification.method {
                 "notifications/initialized" => Input::Initialized,
                 "notifications/cancelled" => Input::Cancelled,
                 _ => Input::Notification,
@@ -328,9 +328,10 @@ impl Message {
                 });
             }
         }
-        match serde_json::from_slice::<Envelope<'_>>(body) {
+        let text = std::str::from_utf8(body).map_err(|error| ParseError::NotJson(error.to_string()))?;
+        match serde_json::from_str::<Envelope<'_>>(text) {
             Ok(envelope) => envelope.classify(body),
-            Err(_) => Err(match serde_json::from_slice::<&RawValue>(body) {
+            Err(_) => Err(match serde_json::from_str::<&RawValue>(text) {
                 Err(error) => ParseError::NotJson(error.to_string()),
                 Ok(_) => ParseError::Invalid { id: None, reason: "it has a member twice" },
             }),
@@ -351,8 +352,8 @@ impl Envelope<'_> {
             return Err(invalid("`id` must be a string or an integer"));
         }
         match (self.method, legal_id.clone(), self.result, self.error) {
-            (Some(method), id, None, None) => {
-                let method = string(method).ok_or_else(|| invalid("`method` must be a string"))?;
+            (Some(raw), id, None, None) => {
+                let method = method(raw).ok_or_else(|| invalid("`method` must be a string"))?;
                 if self.params.is_some_and(|params| !params.get().starts_with('{')) {
                     return Err(invalid("`params` must be an object"));
                 }
@@ -377,10 +378,38 @@ impl Envelope<'_> {
     }
 }
 
-/// The string that `raw` is, if it is one.
-fn string(raw: &RawValue) -> Option<String> {
+/// What clients send, by the protocol; the most frequent first.
+const METHODS: [&str; 21] = [
+    "tools/call",
+    "tools/list",
+    "resources/read",
+    "resources/list",
+    "resources/templates/list",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "prompts/get",
+    "prompts/list",
+    "completion/complete",
+    "logging/setLevel",
+    "tasks/get",
+    "tasks/result",
+    "tasks/list",
+    "tasks/cancel",
+    "ping",
+    "initialize",
+    "notifications/initialized",
+    "notifications/cancelled",
+    "notifications/progress",
+    "notifications/roots/list_changed",
+];
+
+/// The method that `raw` is, if it is a string.
+fn method(raw: &RawValue) -> Option<Cow<'static, str>> {
     match raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        Some(plain) if !plain.contains('\\') => Some(plain.to_owned()),
+        Some(plain) if !plain.contains('\\') => Some(match METHODS.iter().find(|method| **method == plain) {
+            Some(method) => Cow::Borrowed(method),
+            None => Cow::Owned(plain.to_owned()),
+        }),
         _ => serde_json::from_str(raw.get()).ok(),
     }
 }
@@ -552,12 +581,33 @@ mod tests {
     }
 
     #[test]
+    fn methods_are_read_however_they_are_spelled() {
+        for (spelled, method) in [
+            (r#""tools/call""#, "tools/call"),
+            (r#""tools\/call""#, "tools/call"),
+            (r#""\u0074ools/call""#, "tools/call"),
+            (r#""x/\"y\"""#, "x/\"y\""),
+            (r#""""#, ""),
+        ] {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":{spelled}}}"#);
+            let Ok(Message::Request(request)) = parse(&body) else { panic!("{body}") };
+            assert_eq!(request.method, method);
+        }
+        for spelled in ["1", "null", "[]", "{}", "true"] {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":{spelled}}}"#);
+            assert!(matches!(parse(&body), Err(ParseError::Invalid { .. })), "{body}");
+        }
+    }
+
+    #[test]
     fn a_02_a_14_what_is_not_json() {
         for body in ["", " ", "{", "nul", r#"{"jsonrpc":"2.0","id":1,"method":"m"} x"#, "[1,", "'a'"] {
             assert!(matches!(parse(body), Err(ParseError::NotJson(_))), "{body}");
         }
         let latin1 = Bytes::from_static(b"{\"jsonrpc\":\"2.0\",\"method\":\"\xe9\"}");
         assert!(matches!(Message::parse(&latin1), Err(ParseError::NotJson(_))));
+        let ignored = Bytes::from_static(b"{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"x\":\"\xe9\"}");
+        assert!(matches!(Message::parse(&ignored), Err(ParseError::NotJson(_))));
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub fn f_19_f_27_notifications_of_the_client_reach_the_handler(bed: &impl TestBe
             assert_eq!(client.post(&message).await.status, 202);
             let told = world.notification().await;
             assert_eq!(
-                (told.method.as_str(), told.params.unwrap().as_str()),
+                (&*told.method, told.params.unwrap().as_str()),
                 (method, r#"{"progressToken":"unknown"}"#)
             );
         }

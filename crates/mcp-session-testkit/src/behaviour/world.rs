@@ -117,7 +117,7 @@ impl Handler for Play {
     }
 
     async fn notification(&self, notification: Notification, _: Session) {
-        match notification.method.as_str() {
+        match &*notification.method {
             "panic" => panic!("planted: the handler panics over a notification"),
             "hang" => {
                 let _hanging = Arc::clone(&self.hanging);
