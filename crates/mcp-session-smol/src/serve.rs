@@ -4,9 +4,9 @@ use futures::stream;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use mcp_session_core::{Connect, Endpoint, Serve};
-use mcp_session_hyper::{BoxError, McpService, configure_socket, serve_connection};
-use smol::net::{TcpListener, TcpStream};
+use mcp_session_core::{Endpoint, Serve};
+use mcp_session_hyper::{BoxError, McpService};
+use smol::net::TcpListener;
 use smol_hyper::rt::FuturesIo;
 use tower_service::Service;
 
@@ -56,19 +56,12 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 pub fn serve_app<S, B>(listener: TcpListener, endpoint: Endpoint, app: S) -> Serve
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
-    S: Clone + Send + Sync + 'static,
+    S: Clone + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let connect = move |socket: TcpStream| -> Connect {
-        let app = app.clone();
-        Box::new(move |context| {
-            configure_socket(&socket, &context);
-            Box::pin(serve_connection(FuturesIo::new(socket), app, context))
-        })
-    };
-    let incoming = stream::unfold((listener, connect), async |(listener, connect)| {
+    let accepted = stream::unfold(listener, async |listener| {
         let accepted = listener.accept().await;
-        Some((accepted.map(|(socket, _)| connect(socket)), (listener, connect)))
+        Some((accepted.map(|(socket, _)| socket), listener))
     });
-    Serve::new(endpoint, incoming)
+    mcp_session_hyper::serve_app(accepted, FuturesIo::new, endpoint, app)
 }

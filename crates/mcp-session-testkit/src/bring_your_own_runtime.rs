@@ -246,9 +246,9 @@
 //! # 4. Sockets
 //!
 //! A server is a [`Serve`](mcp_session_core::Serve): core accepts, listens for signals, keeps the phases of a shutdown and
-//! its ceiling, and counts what had to be cut. You give it a stream of connections, each with a way to serve it. Where
-//! your sockets can be read and written by hyper, `mcp-session-hyper` serves one, over HTTP/1.1 and HTTP/2; for I/O with
-//! the traits of `futures`, `smol-hyper` has the wrapper:
+//! its ceiling, and counts what had to be cut. You give it the sockets that your listener
+//! accepts. Where hyper can read and write them, `mcp-session-hyper` does the rest, over HTTP/1.1 and HTTP/2; for I/O with the
+//! traits of `futures`, `smol-hyper` has the wrapper:
 //!
 //! ```
 //! # use std::{panic::AssertUnwindSafe, time::Instant};
@@ -273,25 +273,17 @@
 //!
 //! use async_io::Async;
 //! use futures::stream;
-//! use mcp_session_core::{Connect, Endpoint, Router, Serve, ShutdownPolicy};
-//! use mcp_session_hyper::{McpService, configure_socket, serve_connection};
+//! use mcp_session_core::{Endpoint, Router, Serve, ShutdownPolicy};
+//! use mcp_session_hyper::{McpService, serve_app};
 //! use smol_hyper::rt::FuturesIo;
 //!
 //! fn serve(listener: TcpListener, endpoint: Endpoint) -> io::Result<Serve> {
-//!     let listener = Async::new(listener)?;
-//!     let service = McpService::new(endpoint.clone());
-//!     let connect = move |socket: Async<TcpStream>| -> Connect {
-//!         let service = service.clone();
-//!         Box::new(move |context| {
-//!             configure_socket(&socket, &context);
-//!             Box::pin(serve_connection(FuturesIo::new(socket), service, context))
-//!         })
-//!     };
-//!     let incoming = stream::unfold((listener, connect), async |(listener, connect)| {
+//!     let accepted = stream::unfold(Async::new(listener)?, async |listener| {
 //!         let accepted = listener.accept().await;
-//!         Some((accepted.map(|(socket, _)| connect(socket)), (listener, connect)))
+//!         Some((accepted.map(|(socket, _)| socket), listener))
 //!     });
-//!     Ok(Serve::new(endpoint, incoming))
+//!     let app = McpService::new(endpoint.clone());
+//!     Ok(serve_app(accepted, FuturesIo::new, endpoint, app))
 //! }
 //!
 //! # fn main() -> io::Result<()> {
@@ -331,8 +323,8 @@
 //! # use std::{panic::AssertUnwindSafe, time::Instant};
 //! # use async_io::{Async, Timer};
 //! # use futures::{FutureExt, executor::ThreadPool, stream};
-//! # use mcp_session_core::{BoxFuture, Connect};
-//! # use mcp_session_hyper::{McpService, configure_socket, serve_connection};
+//! # use mcp_session_core::BoxFuture;
+//! # use mcp_session_hyper::{McpService, serve_app};
 //! # use smol_hyper::rt::FuturesIo;
 //! # #[derive(Debug, Clone)]
 //! # struct PoolRuntime(ThreadPool);
@@ -346,20 +338,12 @@
 //! #     }
 //! # }
 //! # fn serve(listener: TcpListener, endpoint: Endpoint) -> std::io::Result<Serve> {
-//! #     let listener = Async::new(listener)?;
-//! #     let service = McpService::new(endpoint.clone());
-//! #     let connect = move |socket: Async<std::net::TcpStream>| -> Connect {
-//! #         let service = service.clone();
-//! #         Box::new(move |context| {
-//! #             configure_socket(&socket, &context);
-//! #             Box::pin(serve_connection(FuturesIo::new(socket), service, context))
-//! #         })
-//! #     };
-//! #     let incoming = stream::unfold((listener, connect), async |(listener, connect)| {
+//! #     let accepted = stream::unfold(Async::new(listener)?, async |listener| {
 //! #         let accepted = listener.accept().await;
-//! #         Some((accepted.map(|(socket, _)| connect(socket)), (listener, connect)))
+//! #         Some((accepted.map(|(socket, _)| socket), listener))
 //! #     });
-//! #     Ok(Serve::new(endpoint, incoming))
+//! #     let app = McpService::new(endpoint.clone());
+//! #     Ok(serve_app(accepted, FuturesIo::new, endpoint, app))
 //! # }
 //! # use std::sync::Arc;
 //! # use mcp_session_core::Runtime;

@@ -5,9 +5,9 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use mcp_session_core::{Connect, Endpoint, Serve};
-use mcp_session_hyper::{BoxError, McpService, configure_socket, serve_connection};
-use tokio::net::{TcpListener, TcpStream};
+use mcp_session_core::{Endpoint, Serve};
+use mcp_session_hyper::{BoxError, McpService};
+use tokio::net::TcpListener;
 use tower_service::Service;
 
 /// Serves the endpoint on this listener, whatever the path, over HTTP/1.1 and HTTP/2, until it was shut down.
@@ -57,19 +57,12 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 pub fn serve_app<S, B>(listener: TcpListener, endpoint: Endpoint, app: S) -> Serve
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
-    S: Clone + Send + Sync + 'static,
+    S: Clone + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let connect = move |socket: TcpStream| -> Connect {
-        let app = app.clone();
-        Box::new(move |context| {
-            configure_socket(&socket, &context);
-            Box::pin(serve_connection(TokioIo::new(socket), app, context))
-        })
-    };
-    let incoming = stream::unfold((listener, connect), async |(listener, connect)| {
+    let accepted = stream::unfold(listener, async |listener| {
         let accepted = listener.accept().await;
-        Some((accepted.map(|(socket, _)| connect(socket)), (listener, connect)))
+        Some((accepted.map(|(socket, _)| socket), listener))
     });
-    Serve::new(endpoint, incoming)
+    mcp_session_hyper::serve_app(accepted, TokioIo::new, endpoint, app)
 }

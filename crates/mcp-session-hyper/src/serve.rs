@@ -1,0 +1,66 @@
+//! [`serve_app`]: a server for whatever a runtime's listener accepts.
+
+use std::io;
+
+use futures::{Stream, StreamExt};
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{
+    body::Incoming,
+    rt::{Read, Write},
+};
+use mcp_session_core::{Connect, Endpoint, Serve};
+use socket2::SockRef;
+use tower_service::Service;
+
+use crate::{BoxError, configure_socket, serve_connection};
+
+/// A server of `app`, which has a [`McpService`](crate::McpService) of this endpoint somewhere inside, for the sockets
+/// that `accepted` gives. `io` makes of a socket what hyper can read and write.
+///
+/// Sockets are configured as by [`configure_socket`], connections served as by [`serve_connection`], as tasks of the
+/// endpoint's runtime. The endpoint decides when the server ends.
+///
+/// ```
+/// use std::{io, net::TcpStream};
+/// use futures::Stream;
+/// use hyper::rt::{Read, Write};
+/// use mcp_session_core::{Endpoint, Serve};
+/// use mcp_session_hyper::{McpService, serve_app};
+///
+/// /// `Io` wraps a socket of your runtime, here a `TcpStream`, for hyper.
+/// fn serve<Io>(
+///     accepted: impl Stream<Item = io::Result<TcpStream>> + Send + 'static,
+///     io: fn(TcpStream) -> Io,
+///     endpoint: Endpoint,
+/// ) -> Serve
+/// where
+///     Io: Read + Write + Unpin + Send + 'static,
+/// {
+///     let app = McpService::new(endpoint.clone());
+///     serve_app(accepted, io, endpoint, app)
+/// }
+/// ```
+pub fn serve_app<T, I, S, B>(
+    accepted: impl Stream<Item = io::Result<T>> + Send + 'static,
+    io: fn(T) -> I,
+    endpoint: Endpoint,
+    app: S,
+) -> Serve
+where
+    T: Send + 'static,
+    for<'s> SockRef<'s>: From<&'s T>,
+    I: Read + Write + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+    S: Clone + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let connect = move |socket: T| -> Connect {
+        let app = app.clone();
+        Box::new(move |context| {
+            configure_socket(&socket, &context);
+            Box::pin(serve_connection(io(socket), app, context))
+        })
+    };
+    Serve::new(endpoint, accepted.map(move |accepted| accepted.map(&connect)))
+}
