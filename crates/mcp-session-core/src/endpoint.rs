@@ -9,8 +9,11 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use futures::{FutureExt, future::select};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, select},
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -64,6 +67,9 @@ use crate::{
 pub struct Endpoint {
     registry: Arc<Registry>,
 }
+
+/// The handler at work on one request.
+type Handling = BoxFuture<'static, Result<Json, RpcError>>;
 
 #[derive(Deserialize, Default)]
 struct CancelledParams {
@@ -205,7 +211,17 @@ impl Endpoint {
                 match Message::parse(&body) {
                     Ok(Message::Request(request)) => {
                         *id = Some(request.id.clone());
-                        self.request(parts, request).await
+                        match &*request.method {
+                            // In a box, as a batch is: both are rare, and would make every future as large as theirs.
+                            "initialize" => Box::pin(self.initialize(parts, request)).await,
+                            "ping" => self.ping(&parts, &request),
+                            _ => {
+                                let (id, method) = (request.id.clone(), request.method.clone());
+                                let (call, handler) = self.admit(parts, request)?;
+                                call.start(&self.registry.hub, id, method, handler).await;
+                                respond(call.head().await)
+                            }
+                        }
                     }
                     Ok(Message::Notification(notification)) => self.notification(&parts, notification),
                     Ok(Message::Response(response)) => {
@@ -213,7 +229,7 @@ impl Endpoint {
                         session.with(|machine, now| machine.handle_response(now, response))?;
                         Ok(accepted())
                     }
-                    Err(ParseError::Batch) => self.batch(parts, &body).await,
+                    Err(ParseError::Batch) => Box::pin(self.batch(parts, &body)).await,
                     Err(error) => Err(error.into()),
                 }
             }
@@ -241,26 +257,24 @@ impl Endpoint {
         Ok(response)
     }
 
-    async fn request(&self, parts: Parts, request: proto::Request) -> Result<Response<ReplyBody>, Rejection> {
-        if request.method == "initialize" {
-            return self.initialize(parts, request).await;
-        }
+    /// Answered by the session itself, in every state, while other requests run (C-14).
+    fn ping(&self, parts: &Parts, request: &proto::Request) -> Result<Response<ReplyBody>, Rejection> {
+        check_era(parts, request)?;
+        self.session(parts)?.with(|machine, now| machine.handle_input(now, Input::Ping))?;
+        Ok(json(pong(&request.id)))
+    }
+
+    /// From here on the request is owed an answer. Not async, so that nobody's future has to have room for the parts.
+    fn admit(&self, parts: Parts, request: proto::Request) -> Result<(Call, Handling), Rejection> {
         check_era(&parts, &request)?;
         let session = self.session(&parts)?;
-        if request.method == "ping" {
-            // Answered by the session itself, in every state, while other requests run (C-14).
-            session.with(|machine, now| machine.handle_input(now, Input::Ping))?;
-            return Ok(json(pong(&request.id)));
-        }
         let signal = Arc::new(Signal::default());
         let key = session
             .with(|machine, now| machine.handle_request(now, request.id.clone(), Arc::clone(&signal)))?;
-        let hub = &self.registry.hub;
         let call = Call { session, key, signal };
-        let (id, method) = (request.id.clone(), request.method.clone());
-        let handler = Arc::clone(&hub.handler).request(RequestContext::new(call.clone(), request, parts));
-        call.start(hub, id, method, handler).await;
-        respond(call.head().await)
+        let handler = Arc::clone(&self.registry.hub.handler);
+        let handling = handler.request(RequestContext::new(call.clone(), request, parts));
+        Ok((call, handling))
     }
 
     async fn initialize(
@@ -469,6 +483,7 @@ fn accepted() -> Response<ReplyBody> {
 
 fn json(answer: bytes::Bytes) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::full(answer));
+    *response.headers_mut() = HeaderMap::with_capacity(2); // this one, and the id of a new session
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

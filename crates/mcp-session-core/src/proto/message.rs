@@ -487,20 +487,23 @@ impl Outgoing<'_> {
         out.into()
     }
 
-    /// About how many bytes the message takes; more than it does, unless strings have to be escaped.
+    /// About how many bytes the message takes; more than it does, unless strings have to be escaped. For a result,
+    /// exactly as many: then the bytes need no second allocation to be shared.
     pub(super) fn size_hint(&self) -> usize {
         let id_len = |id: &RequestId| match id {
-            RequestId::Integer(_) => 40,
+            RequestId::Integer(n) => {
+                usize::from(*n < 0) + n.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1
+            }
             RequestId::String(id) => id.len() + 2,
         };
         let json_len = |json: Option<&Json>| json.map_or(0, |json| json.0.len());
-        64 + match self {
-            Self::Result { id, result } => id_len(id) + result.0.len(),
+        match self {
+            Self::Result { id, result } => 33 + id_len(id) + result.0.len(),
             Self::Error { id, error } => {
-                id.map_or(4, id_len) + error.message.len() + json_len(error.data.as_ref())
+                64 + id.map_or(4, id_len) + error.message.len() + json_len(error.data.as_ref())
             }
             Self::Notification { method, params } | Self::Request { method, params, .. } => {
-                20 + method.len() + json_len(*params)
+                84 + method.len() + json_len(*params)
             }
         }
     }
@@ -663,6 +666,17 @@ mod tests {
         assert!(parse(&nested(128)).is_ok());
         assert!(matches!(parse(&nested(129)), Err(ParseError::Invalid { .. })));
         assert!(matches!(parse(&"[".repeat(1_000_000)), Err(ParseError::Invalid { .. })));
+    }
+
+    #[test]
+    fn results_are_as_long_as_foretold() {
+        let result = &Json::from(serde_json::json!({ "k": [] }));
+        for id in
+            [0.into(), 9.into(), (-10).into(), i64::MIN.into(), RequestId::Integer(i128::MAX), "x".into()]
+        {
+            let message = Outgoing::Result { id: &id, result };
+            assert_eq!(message.to_json().len(), message.size_hint(), "{id}");
+        }
     }
 
     #[test]
