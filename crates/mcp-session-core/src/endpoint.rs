@@ -437,7 +437,7 @@ fn allowed_methods(config: &Config) -> &'static str {
 
 /// A request of a revision without sessions, by its envelope or by its header (G-40).
 fn check_era(parts: &Parts, request: &proto::Request) -> Result<(), Rejection> {
-    const KEY: (&str, &str) = ("io.modelcontextprotocol", "/protocolVersion");
+    const KEY: (&str, &str) = ("io", ".modelcontextprotocol/protocolVersion");
     #[derive(Deserialize)]
     struct Params {
         #[serde(rename = "_meta")]
@@ -448,9 +448,10 @@ fn check_era(parts: &Parts, request: &proto::Request) -> Result<(), Rejection> {
         #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
         version: String,
     }
-    // Looked for as text first, by the rare byte in its middle: almost no request has it, and some are long.
+    // Looked for as text first, by its point, which is rare, and never in base64: almost no request has it, and some
+    // are long.
     let is_key = |text: &str, at| text[..at].ends_with(KEY.0) && text[at..].starts_with(KEY.1);
-    let has_key = |text: &str| text.match_indices('/').any(|(at, _)| is_key(text, at));
+    let has_key = |text: &str| text.match_indices('.').any(|(at, _)| is_key(text, at));
     if let Some(params) = request.params.as_ref().filter(|params| has_key(params.as_str())) {
         match params.parse::<Params>() {
             Ok(Params { meta }) if wire::is_modern(meta.version.as_bytes()) => {
