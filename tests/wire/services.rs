@@ -122,7 +122,7 @@ async fn authenticated(mut request: Request, next: Next) -> Response {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn e_06_e_07_a_principal_from_an_axum_layer_owns_its_session() {
+async fn e_06_e_07_e_19_a_principal_from_an_axum_layer_owns_its_session() {
     let router = Router::new("wire", "0.0.0").request("whoami", |cx: RequestContext| async move {
         Ok(json!({ "principal": cx.principal().map(Principal::as_str) }))
     });

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's chores, one file per task.
 
 mod arrows;
+mod bench;
 mod conformance;
 mod coverage;
 mod examples;
@@ -34,6 +35,8 @@ enum Task {
     Arrows,
     /// Runs every check there is and ends with a table and a count
     TestAll(test_all::Args),
+    /// Measures the servers beside each other and draws the charts
+    Bench(bench::Args),
     /// Drives the examples with the real Python and TypeScript clients, two lines of each
     Interop(interop::Args),
     /// Says which test shows which requirement of the specification, and what has none
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
     let ended_well = Workspace::load().and_then(|workspace| match cli.task {
         Task::Arrows => arrows::run(&workspace),
         Task::TestAll(args) => test_all::run(&workspace, &args),
+        Task::Bench(args) => bench::run(&workspace, &args),
         Task::Interop(args) => interop::run(&workspace, &args),
         Task::Coverage(args) => coverage::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),

@@ -6,14 +6,14 @@ use std::thread;
 
 /// What `work` makes of each item, in the order of the items.
 ///
-/// As many run at a time as the machine has cores: a piece is a server and a client, which take turns. At least
-/// two, since a piece may wait for a timer.
+/// Twice as many run at a time as the machine has cores: a piece is a server and a client, which wait for each other
+/// and for timers more than they work.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let workers = thread::available_parallelism().map_or(2, usize::from).clamp(2, items.len().max(2));
+    let workers = 2 * thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(items.len()));
     thread::scope(|scope| {
-        for _ in 0..workers {
+        for _ in 0..workers.min(items.len()) {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Relaxed);

@@ -14,8 +14,10 @@ pub(crate) const TESTKIT: &str = "mcp-session-testkit";
 /// The name of the package whose `[[example]]` targets are the examples.
 pub(crate) const EXAMPLES: &str = "mcp-session-examples";
 
+/// The name of the crate that measures.
+pub(crate) const BENCH: &str = "mcp-session-bench";
+
 const PREFIX: &str = "mcp-session-";
-const BENCH: &str = "mcp-session-bench";
 
 /// The workspace that this xtask was built from.
 #[derive(Debug)]

@@ -40,7 +40,7 @@ macro_rules! behaviour_suite {
                 asking: c_12_c_13_every_capability_is_checked_before_anything_is_sent,
                     f_25_errors_of_the_client_reach_the_handler,
                     f_19_f_27_notifications_of_the_client_reach_the_handler,
-                    f_01_f_20_ids_of_each_direction_are_its_own, c_14_the_server_may_ping,
+                    f_01_f_20_ids_of_each_direction_are_its_own, c_14_c_23_the_server_may_ping,
                     c_15_a_client_that_is_gone_keeps_no_session, c_06_nothing_is_announced_before_initialized,
                     d_21_a_broadcast_waits_for_nobody, e_23_elicitation_complete_goes_to_its_own_session,
                     f_35_the_life_of_sessions_is_told_once, s_15_refused_requests_are_counted;

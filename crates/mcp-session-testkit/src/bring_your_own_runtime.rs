@@ -311,8 +311,8 @@
 //! # 5. The wire suite
 //!
 //! The last step needs the feature `wire`. Its clients write bytes to your sockets and say exactly how each body ended: a
-//! clean end, a reader that stalls, a client that vanishes, heads that drip, signals. `wire_suite!` takes a `ServeHarness`, your
-//! runtime and your `serve`:
+//! clean end, a reader that stalls, a client that vanishes, heads that drip, signals. `wire_suite!` takes a `ServeHarness`: the bed
+//! of step 2, with your `serve`:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -354,34 +354,34 @@
 //! #     });
 //! #     Ok(Serve::new(endpoint, incoming))
 //! # }
-//! use std::{net::TcpListener, sync::Arc};
-//! use mcp_session_core::{Endpoint, Runtime, Serve};
+//! # use std::sync::Arc;
+//! # use mcp_session_core::Runtime;
+//! # use mcp_session_testkit::TestBed;
+//! # struct Bed(PoolRuntime);
+//! # impl Bed {
+//! #     fn new() -> Self { Self(PoolRuntime(ThreadPool::new().expect("threads"))) }
+//! # }
+//! # impl TestBed for Bed {
+//! #     fn name(&self) -> &str { "pool" }
+//! #     fn runtime(&self) -> Arc<dyn Runtime> { Arc::new(self.0.clone()) }
+//! #     fn block_on<F: Future>(&self, future: F) -> F::Output { futures::executor::block_on(future) }
+//! # }
+//! use std::net::TcpListener;
+//! use mcp_session_core::{Endpoint, Serve};
 //! use mcp_session_testkit::{wire::ServeHarness, wire_suite};
 //!
-//! struct Harness(PoolRuntime);
-//!
-//! impl Harness {
-//!     fn new() -> Self {
-//!         Self(PoolRuntime(ThreadPool::new().expect("threads")))
-//!     }
-//! }
-//!
-//! impl ServeHarness for Harness {
-//!     fn runtime(&self) -> Arc<dyn Runtime> {
-//!         Arc::new(self.0.clone())
-//!     }
-//!
+//! impl ServeHarness for Bed {
 //!     fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 //!         serve(listener, endpoint).expect("a listener")
 //!     }
 //! }
 //!
-//! wire_suite!(my_server, Harness::new());
+//! wire_suite!(my_server, Bed::new());
 //!
 //! # fn main() {
 //! // Also a wire scenario is a function:
 //! use mcp_session_testkit::wire;
-//! wire::run(&Harness::new(), wire::ends::s_7_post_and_get_streams_end_with_the_last_chunk);
+//! wire::run(&Bed::new(), wire::ends::s_7_post_and_get_streams_end_with_the_last_chunk);
 //! # }
 //! ```
 //!

@@ -3,11 +3,14 @@
 use crate::source::Source;
 
 /// A function as it stands in a file.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Function {
     pub(super) name: String,
-    pub(super) docs: String,
+    /// Its doc comment, and the comments in its body.
+    pub(super) comments: String,
     attributes: String,
+    /// The blanks before it: what stands further in is its body.
+    indent: usize,
 }
 
 impl Function {
@@ -22,17 +25,22 @@ pub(super) fn of(text: &str) -> Vec<Function> {
     let source = Source::with_tests(text);
     let mut functions = Vec::new();
     let mut next = Function::default();
-    for (line, bare) in text.lines().map(str::trim).zip(source.bare.lines().map(str::trim)) {
-        if let Some(docs) = line.strip_prefix("///") {
-            next.docs += docs;
-        } else if bare.starts_with("#[") {
+    for ((line, code), bare) in text.lines().zip(source.code.lines()).zip(source.bare.lines()) {
+        let comment = line.get(code.trim_end().len()..).unwrap_or_default().trim_start();
+        let indent = line.len() - line.trim_start().len();
+        if let Some(docs) = comment.strip_prefix("///") {
+            next.comments += docs;
+        } else if bare.trim_start().starts_with("#[") {
             next.attributes += bare;
+        } else if let Some(name) = function_name(bare.trim_start()) {
+            let name = name.to_owned();
+            functions.push(Function { name, indent, ..std::mem::take(&mut next) });
         } else {
-            let mut function = std::mem::take(&mut next);
-            if let Some(name) = function_name(bare) {
-                function.name = name.to_owned();
-                functions.push(function);
-            }
+            next = Function::default();
+        }
+        let body = functions.last_mut().filter(|function| indent > function.indent);
+        if let (Some(function), false) = (body, comment.starts_with("///")) {
+            function.comments += comment.trim_start_matches('/');
         }
     }
     functions
@@ -66,7 +74,7 @@ pub(super) fn listed_by_a_suite(text: &str) -> Vec<String> {
 mod tests {
     use super::{Function, listed_by_a_suite};
 
-    const FILE: &str = "/// D-12: stays.\n/// And D-13.\n#[test]\nfn d_12_stays() {}\n\n\
+    const FILE: &str = "/// D-12: stays.\n/// And D-13.\n#[test]\nfn d_12_stays() {\n    f(\"//\"); // D-14\n}\n\n\
         /// A-01\n\nfn helper() {}\n// fn commented() {}\n#[tokio::test(flavor = \"x\")]\nasync fn s_7_ends() {}\n\
         pub fn e_24_scenario(bed: &impl TestBed) {}\nmacro_rules! suite {\n    () => { e_24_scenario #[test] };\n}\n";
 
@@ -75,8 +83,8 @@ mod tests {
         let found = super::of(FILE);
         let names: Vec<&str> = found.iter().map(|function| function.name.as_str()).collect();
         assert_eq!(names, ["d_12_stays", "helper", "s_7_ends", "e_24_scenario"]);
-        assert_eq!(found[0].docs, " D-12: stays. And D-13.");
-        assert_eq!(found[1], Function { name: "helper".to_owned(), ..Function::default() });
+        assert_eq!(found[0].comments, " D-12: stays. And D-13. D-14");
+        assert_eq!((found[1].comments.as_str(), found[1].is_test()), ("", false));
         assert_eq!(found.iter().map(Function::is_test).collect::<Vec<_>>(), [true, false, true, false]);
         assert!(listed_by_a_suite(FILE).contains(&"e_24_scenario".to_owned()));
         assert!(!listed_by_a_suite(FILE).contains(&"d_12_stays".to_owned()));

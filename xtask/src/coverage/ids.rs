@@ -20,11 +20,13 @@ pub(super) fn ids_in_name(name: &str) -> Vec<String> {
     parts.windows(2).filter_map(id).collect()
 }
 
-/// The ids in a doc comment: `D-12`, `S7`, and `F-28 to F-33` for all of these.
-pub(super) fn ids_in_docs(docs: &str) -> Vec<String> {
+/// The ids in a comment: `D-12`, `S7`, and `F-28 to F-33` for all of these.
+pub(super) fn ids_in_comments(comments: &str) -> Vec<String> {
     let mut ids: Vec<String> = Vec::new();
     let mut is_range = false;
-    for word in docs.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| !word.is_empty()) {
+    for word in
+        comments.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| !word.is_empty())
+    {
         if is_id(word) {
             if let (true, Some((letter, first))) = (is_range, ids.last().and_then(|id| numbered(id))) {
                 let (_, last) = numbered(word).unwrap_or((letter, first));
@@ -52,18 +54,18 @@ fn numbered(word: &str) -> Option<(char, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ids_in_docs, ids_in_name};
+    use super::{ids_in_comments, ids_in_name};
 
     #[test]
-    fn ids_are_read_from_names_and_docs() {
+    fn ids_are_read_from_names_and_comments() {
         assert_eq!(ids_in_name("b_26_b_29_version_header"), ["B-26", "B-29"]);
         assert_eq!(ids_in_name("f_37_s_10_nothing"), ["F-37", "S10"]);
         assert_eq!(ids_in_name("b_7_status_matrix"), ["B.7"]);
         assert_eq!(ids_in_name("a_404_is_no_id_and_neither_is_a_word_or_http_2_or_d_"), [""; 0]);
         assert_eq!(
-            ids_in_docs("S5, E-25, F-28 to F-31: sends -32603 (B-44)."),
+            ids_in_comments("S5, E-25, F-28 to F-31: sends -32603 (B-44)."),
             ["S5", "E-25", "F-28", "F-29", "F-30", "F-31", "B-44"]
         );
-        assert_eq!(ids_in_docs("UTF-8, S, X-11, A-1, SSE"), [""; 0]);
+        assert_eq!(ids_in_comments("UTF-8, S, X-11, A-1, SSE"), [""; 0]);
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::functions::{self, Function};
-use super::ids::{ids_in_docs, ids_in_name};
+use super::ids::{ids_in_comments, ids_in_name};
 use super::requirements::Requirements;
 use crate::source;
 use crate::workspace::{self, Workspace};
@@ -65,7 +65,7 @@ impl Index {
             return;
         }
         let mut ids = BTreeSet::new();
-        for id in in_name.into_iter().chain(ids_in_docs(&function.docs)) {
+        for id in in_name.into_iter().chain(ids_in_comments(&function.comments)) {
             match requirements.group(&id) {
                 Some(members) => ids.extend(members.iter().cloned()),
                 None if requirements.knows(&id) => _ = ids.insert(id),

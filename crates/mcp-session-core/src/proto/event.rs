@@ -98,6 +98,7 @@ mod tests {
     use super::*;
     use crate::proto::{Json, RequestId};
 
+    /// D-39, D-40: whatever is in a message, it is one event with one `data` line.
     #[test]
     fn d_40_line_breaks_between_tokens_do_not_end_the_event() {
         let id = RequestId::from("a\nb");

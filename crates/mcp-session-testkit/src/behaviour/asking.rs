@@ -164,8 +164,8 @@ pub fn f_01_f_20_ids_of_each_direction_are_its_own(bed: &impl TestBed) {
     });
 }
 
-/// C-14, F-22, D-24: `ping`, alone of all requests, needs no request of the client, but a GET stream.
-pub fn c_14_the_server_may_ping(bed: &impl TestBed) {
+/// C-14, C-23, F-22, D-24: `ping`, alone of all requests, needs no request of the client, but a GET stream.
+pub fn c_14_c_23_the_server_may_ping(bed: &impl TestBed) {
     let world = World::new(bed, |_| {});
     bed.block_on(async {
         let client = world.client().await;

@@ -339,7 +339,7 @@ pub fn f_23_a_reply_from_another_session(bed: &impl TestBed) {
     });
 }
 
-/// F-24, F-06: without a reply in time the wait fails, the client is told to stop, and its late reply is dropped.
+/// F-24, F-06, C-23: without a reply in time the wait fails, the client is told to stop, and its late reply is dropped.
 pub fn f_24_a_reply_that_does_not_come(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});
     bed.block_on(async {

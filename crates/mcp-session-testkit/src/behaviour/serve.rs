@@ -82,7 +82,7 @@ impl Connection {
     }
 }
 
-/// S7: connections are told to end once the endpoint is closed, not before, and the server waits for them. New ones
+/// S7, F-40: connections are told to end once the endpoint is closed, not before, and the server waits for them. New ones
 /// are accepted for as long as it drains.
 pub fn s_7_connections_close_after_the_endpoint(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});

@@ -6,7 +6,7 @@ use futures::channel::oneshot;
 use mcp_session_core::{Endpoint, Serve};
 use tokio::{runtime, time};
 
-use crate::TestBed;
+use crate::{Slow, TestBed};
 
 /// How long a scenario may take on the slowest machine: no server, however broken, makes a test run for ever.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -19,6 +19,13 @@ pub trait ServeHarness: TestBed + Sync {
     /// The adapter's server for this endpoint, at the path `/mcp` or at every path, as its users make it. Called in a
     /// task of the runtime. The listener is bound to a loopback address, listens, and is non-blocking.
     fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve;
+}
+
+/// The same adapter on a machine that is busy elsewhere.
+impl<B: ServeHarness> ServeHarness for Slow<B> {
+    fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
+        B::serve(listener, endpoint)
+    }
 }
 
 /// Runs a scenario: the server inside the bed, the clients on a thread of their own, with a tokio runtime of their own.

@@ -6,7 +6,7 @@ use mcp_session_core::ShutdownPhase;
 use serde_json::json;
 use tokio::{net::TcpStream, time};
 
-use super::{Connection, End, LONG, SHORT, ServeHarness, Server, call, within};
+use super::{Connection, End, LONG, SHORT, ServeHarness, Server, call, stall::FINISH, within};
 
 /// S10, S5: each signal ends a phase, and a call that is cut short has one error.
 pub async fn s_10_the_first_signal_begins_and_the_next_ones_escalate(harness: &impl ServeHarness) {
@@ -46,7 +46,7 @@ pub async fn s_10_the_last_signal_does_not_wait_for_a_reader(harness: &impl Serv
 /// S3: the phases add up to the ceiling, whatever hangs.
 pub async fn s_3_neither_hung_handlers_nor_unread_streams_move_the_ceiling(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| {
-        (setup.policy.drain, setup.policy.cancel, setup.policy.finish) = (SHORT, SHORT, SHORT);
+        (setup.policy.drain, setup.policy.cancel, setup.policy.finish) = (SHORT, SHORT, FINISH);
     });
     let mut hanging = Vec::new();
     let mut stalled = Vec::new();

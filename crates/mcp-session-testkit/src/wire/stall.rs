@@ -1,15 +1,20 @@
 //! Clients that do not read, and clients that leave.
 
+use std::time::Duration;
+
 use mcp_session_core::{SendError, Session, ShutdownReport};
 use serde_json::json;
 
 use super::{Client, Connection, End, SHORT, ServeHarness, Server, Setup, call, large, until};
 
+/// A budget that a stalled client makes a scenario wait out, and that is enough for all the others on a slow machine.
+pub(super) const FINISH: Duration = Duration::from_secs(1);
+
 /// A full queue is four events here, which nothing between it and a client that does not read can take.
 pub(super) fn small_queues(setup: &mut Setup) {
     setup.config.session.queue_events = 4;
     setup.config.session.queue_bytes = usize::MAX;
-    setup.policy.finish = SHORT;
+    setup.policy.finish = FINISH;
 }
 
 /// Fills the queue of the session's GET stream, and keeps it full until the session ends.
@@ -171,7 +176,8 @@ pub async fn s_9_a_clean_report_means_that_the_client_has_everything(harness: &i
         }
         let report = server.stop().await;
         let (_, end) = stalled.rest().await;
-        assert_eq!(report.is_clean(), end == End::LastChunk, "{pieces} pieces: {end:?}\n{report}");
+        // Not the other way round: on a slow machine the last bytes may leave when time is up.
+        assert!(!report.is_clean() || end == End::LastChunk, "{pieces} pieces: {end:?}\n{report}");
         report
     };
     // From what fits into the kernel's buffers to what fits nowhere.

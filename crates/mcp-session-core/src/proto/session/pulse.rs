@@ -9,17 +9,18 @@ use std::time::Instant;
 use super::{Session, StreamKey, asking::ping_event};
 use crate::proto::{Stream, timer::after};
 
-/// When the client was last heard of.
+/// What is known of the client.
 #[derive(Debug)]
 pub(super) struct Pulse {
-    heard: Instant,
+    /// When it was last heard of, or asked.
+    since: Instant,
     /// The `ping` that it has yet to answer.
-    asked: Option<(u64, Instant)>,
+    asked: Option<u64>,
 }
 
 impl Pulse {
     pub(super) fn new(now: Instant) -> Self {
-        Self { heard: now, asked: None }
+        Self { since: now, asked: None }
     }
 }
 
@@ -44,9 +45,9 @@ impl<T: Clone> Session<T> {
                     stream.push(now, &ping_event(id), config, out)
                 });
                 self.outbound.skip();
-                self.pulse.asked = Some((id, now));
+                self.pulse = Pulse { since: now, asked: Some(id) };
             }
-            Some((id, _)) => {
+            Some(id) => {
                 let on = StreamKey::Standalone(connection);
                 self.tell_cancelled(now, on, id, "there was no answer in time"); // F-24
                 self.act_on_standalone(now, |stream, _, out| stream.hang_up(out));
@@ -58,8 +59,8 @@ impl<T: Clone> Session<T> {
 
     /// When [`Session::handle_pulse`] has something to do.
     pub(super) fn ping_due(&self) -> Option<Instant> {
-        let since = self.pulse.asked.map_or(self.pulse.heard, |(_, asked)| asked);
         let open = self.standalone.as_ref().is_some_and(Stream::is_served);
-        (open && !self.config.ping_interval.is_zero()).then(|| after(since, self.config.ping_interval))
+        (open && !self.config.ping_interval.is_zero())
+            .then(|| after(self.pulse.since, self.config.ping_interval))
     }
 }

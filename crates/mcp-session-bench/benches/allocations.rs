@@ -1,0 +1,40 @@
+//! Run with `cargo bench --package mcp-session-bench --bench allocations`.
+//!
+//! Exact, on any machine: how often each piece of work allocates, and what an idle session keeps.
+
+use allocation_counter::measure;
+use mcp_session_bench::work::{Echo, Machine, parse};
+
+/// Often enough that tables which grow now and then show as what they are on average.
+const TIMES: u64 = 1_000;
+
+fn main() {
+    println!("\n| work | allocations | bytes allocated | bytes kept |\n|---|---|---|---|");
+    line("parse a call", || drop(parse()));
+    let mut machine = Machine::new();
+    line("the machine: parse, admit, answer, encode", || drop(machine.echo()));
+
+    let echo = Echo::new();
+    let mut requests: Vec<_> = (0..=TIMES).map(|_| echo.request()).collect();
+    line("`Endpoint::handle` of an `echo` call", || {
+        if let Some(request) = requests.pop() {
+            drop(echo.handle(request));
+        }
+    });
+    line("a session: `initialize` and DELETE, with the requests", || echo.open_and_delete());
+    line("a session that stays, with the requests", || drop(echo.open()));
+}
+
+/// Prints what `work` takes on average, after a first time that warms up.
+fn line(what: &str, mut work: impl FnMut()) {
+    work();
+    let counted = measure(|| (0..TIMES).for_each(|_| work()));
+    let each = |count: f64| count / TIMES as f64;
+    println!(
+        "| {what} | {:.2} | {:.0} | {:.0} |",
+        each(counted.count_total as f64),
+        each(counted.bytes_total as f64),
+        // Negative where the work frees a request that was made before.
+        each(counted.bytes_current as f64).max(0.0),
+    );
+}

@@ -1,0 +1,124 @@
+//! The two tools on rmcp, as its documentation shows a Streamable HTTP server.
+//!
+//! As documented, a small answer waits for the client's delayed acknowledgement. `--nodelay` sets `TCP_NODELAY`, so
+//! that the comparison is of the session layers.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::serve::ListenerExt as _;
+use clap::Parser;
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    handler::server::{router::tool::ToolRouter, wrapper::Parameters},
+    model::{ProgressNotificationParam, ServerCapabilities, ServerConfig},
+    schemars,
+    service::RequestContext,
+    tool, tool_handler, tool_router,
+    transport::streamable_http_server::{
+        StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
+    },
+};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// Address and port; port 0 picks a free one. The first line on stdout is the URL
+    #[arg(long, default_value = "127.0.0.1:0")]
+    bind: SocketAddr,
+    /// Ends with the process that started it
+    #[arg(long)]
+    with_parent: bool,
+    /// Sets TCP_NODELAY
+    #[arg(long)]
+    nodelay: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args = Args::parse();
+    if args.with_parent {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+    }
+    let stop = CancellationToken::new();
+    let tools = Tools::new();
+    let service: StreamableHttpService<Tools, LocalSessionManager> = StreamableHttpService::new(
+        move || Ok(tools.clone()),
+        Default::default(),
+        StreamableHttpServerConfig::default().with_cancellation_token(stop.child_token()),
+    );
+    let app = axum::Router::new().nest_service("/mcp", service);
+    let listener = TcpListener::bind(args.bind).await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    println!("http://{}/mcp", listener.local_addr()?);
+    let nodelay = args.nodelay;
+    let listener = listener.tap_io(move |socket| {
+        if nodelay {
+            let _ = socket.set_nodelay(true); // fails only on a socket that is closed already
+        }
+    });
+    let stopped = async move {
+        terminate.recv().await;
+        stop.cancel();
+    };
+    axum::serve(listener, app).with_graceful_shutdown(stopped).await?;
+    Ok(())
+}
+
+#[derive(Debug, Clone)]
+struct Tools {
+    tool_router: ToolRouter<Self>,
+}
+
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+struct Echo {
+    message: String,
+}
+
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+struct Slow {
+    steps: u32,
+    interval_ms: u64,
+}
+
+#[tool_router]
+impl Tools {
+    fn new() -> Self {
+        Self { tool_router: Self::tool_router() }
+    }
+
+    #[tool(description = "Answers with the message, at once")]
+    fn echo(&self, Parameters(Echo { message }): Parameters<Echo>) -> String {
+        message
+    }
+
+    #[tool(description = "Takes `steps` times `interval_ms`, with a progress notification per step")]
+    async fn slow(
+        &self,
+        Parameters(Slow { steps, interval_ms }): Parameters<Slow>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<String, ErrorData> {
+        for step in 1..=steps {
+            if interval_ms > 0 {
+                tokio::time::sleep(Duration::from_millis(interval_ms)).await;
+            }
+            if let Some(token) = context.meta.get_progress_token() {
+                let progress = ProgressNotificationParam::new(token, step.into());
+                let sent = context.peer.notify_progress(progress).await;
+                sent.map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
+            }
+        }
+        Ok("done".to_owned())
+    }
+}
+
+#[tool_handler(router = self.tool_router)]
+impl ServerHandler for Tools {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+    }
+}

@@ -1,0 +1,144 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{peer::Peer, scenarios::Scenario};
+
+/// Measures servers of the same two tools beside each other.
+#[derive(Debug, Parser)]
+#[command(name = "mcp-session-bench")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Builds the servers, runs them in turn, and writes tables, JSON and charts. What `cargo xtask bench` does
+    Run(RunArgs),
+    /// Drives one server by its URL, and prints what it saw
+    Load(LoadArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Less of everything: under three minutes
+    #[arg(long)]
+    pub(crate) short: bool,
+    /// What to measure; everything by default
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) only: Vec<Scenario>,
+    /// Which servers to compare; all by default
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) peers: Vec<Peer>,
+    /// Over how many connections to call `echo`
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = count)]
+    pub(crate) connections: Vec<usize>,
+    /// How long each run measures
+    #[arg(long, value_parser = seconds)]
+    pub(crate) seconds: Option<f64>,
+    /// How often each pair is measured
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) rounds: Option<usize>,
+    /// The protocol revision that clients ask for
+    #[arg(long, default_value = "2025-06-18")]
+    pub(crate) version: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// Such as <http://127.0.0.1:8000/mcp>
+    #[arg(long)]
+    pub(crate) url: String,
+    /// The server's process: its processor time is measured, and SIGTERM goes there
+    #[arg(long)]
+    pub(crate) pid: Option<u32>,
+    /// The protocol revision that clients ask for
+    #[arg(long, default_value = "2025-06-18")]
+    pub(crate) version: String,
+    /// How long to measure
+    #[arg(long, default_value = "2", value_parser = seconds)]
+    pub(crate) seconds: f64,
+    #[command(subcommand)]
+    pub(crate) load: Load,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Load {
+    /// Calls `echo`, one call after the other on each connection
+    Echo {
+        #[arg(long, default_value = "64", value_parser = count)]
+        connections: usize,
+        /// Bytes of the message
+        #[arg(long, default_value = "64", value_parser = count)]
+        size: usize,
+        /// All connections share one session, instead of one for each
+        #[arg(long)]
+        one_session: bool,
+    },
+    /// Opens and deletes sessions
+    Churn {
+        #[arg(long, default_value = "32", value_parser = count)]
+        connections: usize,
+    },
+    /// Opens sessions and leaves them
+    Sessions {
+        #[arg(long, default_value = "10000", value_parser = count)]
+        count: usize,
+    },
+    /// Opens GET streams, each in a session of its own, and closes them again
+    Streams {
+        #[arg(long, default_value = "1000", value_parser = count)]
+        count: usize,
+    },
+    /// Calls `slow` without a pause on many connections of one session
+    Events {
+        #[arg(long, default_value = "10", value_parser = count)]
+        streams: usize,
+    },
+    /// Opens streams and calls, and sends SIGTERM; wants --pid
+    Shutdown {
+        #[arg(long, default_value = "1000")]
+        streams: usize,
+        #[arg(long, default_value = "200")]
+        calls: usize,
+    },
+}
+
+/// As many as the loopback interface has ports for, or as sessions fit into the memory of a small machine.
+fn count(text: &str) -> Result<usize, String> {
+    let most = 1_000_000;
+    match text.parse::<NonZeroUsize>() {
+        Ok(count) if count.get() <= most => Ok(count.get()),
+        _ => Err(format!("write a whole number from 1 to {most}")),
+    }
+}
+
+/// Up to half a minute: a run has to end before it is given up.
+fn seconds(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(seconds) if (0.05..=30.0).contains(&seconds) => Ok(seconds),
+        _ => Err("write a number of seconds from 0.05 to 30"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_parted_by_commas_and_checked() {
+        let parse = |args: &[&str]| Cli::try_parse_from([&["mcp-session-bench", "run"], args].concat());
+        let Command::Run(args) =
+            parse(&["--short", "--connections", "1,64", "--only", "echo"]).unwrap().command
+        else {
+            panic!()
+        };
+        assert_eq!((args.connections, args.only), (vec![1, 64], vec![Scenario::Echo]));
+        for bad in [["--connections", "0"], ["--seconds", "31"], ["--peers", "apache"], ["--only", "all"]] {
+            assert!(parse(&bad).is_err(), "{bad:?}");
+        }
+    }
+}

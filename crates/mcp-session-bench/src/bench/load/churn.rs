@@ -1,0 +1,60 @@
+//! Sessions that come and go.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use futures::future::try_join_all;
+use tokio::task::JoinSet;
+
+use super::{
+    Target,
+    connection::Connection,
+    fleet::{Go, Share, Window, drive, usage_in},
+    message::{delete, initialize},
+};
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Churn {
+    pub(crate) connections: usize,
+    pub(crate) time: Duration,
+}
+
+/// Opens and deletes sessions for a while; gives how many per second, and the microseconds that each cost the server.
+pub(crate) fn churn(target: &Target, load: &Churn) -> Result<(f64, f64)> {
+    let prepare = async |share: Share| {
+        Ok(try_join_all(share.of(load.connections).map(|_| Connection::open(target.address))).await?)
+    };
+    let conduct = |go: Go<Window>| {
+        let window = Window::of(load.time);
+        go.say(window);
+        Ok((window, usage_in(window, target.pid)?))
+    };
+    let run = async |connections: Vec<Connection>, window| {
+        let mut tasks = JoinSet::new();
+        for connection in connections {
+            tasks.spawn(come_and_go(target.clone(), connection, window));
+        }
+        let mut total = 0;
+        while let Some(ended) = tasks.join_next().await {
+            total += ended??;
+        }
+        Ok(total)
+    };
+    let (counts, (window, usage)) = drive(target, prepare, conduct, run)?;
+    let total = counts.iter().sum::<u64>() as f64;
+    Ok((total / window.seconds(), usage.server * 1e6 / total.max(1.0)))
+}
+
+async fn come_and_go(target: Target, mut connection: Connection, window: Window) -> Result<u64> {
+    let mut count = 0;
+    loop {
+        let begin = Instant::now();
+        if begin >= window.end {
+            return Ok(count);
+        }
+        let session = initialize(&target, &mut connection).await?;
+        connection.exchange(&delete(&target, &session)).await?;
+        count += u64::from(begin >= window.begin && Instant::now() <= window.end);
+    }
+}

@@ -1,0 +1,163 @@
+//! `tools/call echo` over kept connections.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use futures::future::try_join_all;
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+
+use super::{
+    Target,
+    connection::Connection,
+    fleet::{Go, Share, Usage, Window, drive, usage_in},
+    message::{Call, open_session},
+};
+
+/// What to send.
+#[derive(Debug, Clone)]
+pub(crate) struct Echo {
+    pub(crate) connections: usize,
+    pub(crate) time: Duration,
+    /// Bytes of the message.
+    pub(crate) size: usize,
+    /// In which sessions. None: each connection opens one of its own.
+    pub(crate) sessions: Arc<[String]>,
+}
+
+/// Calls `echo` so many times on one connection.
+pub(crate) fn echo_times(target: &Target, times: usize) -> Result<()> {
+    let target = Target { threads: vec![target.threads[0]], ..target.clone() };
+    let prepare = async |_: Share| {
+        let mut connection = Connection::open(target.address).await?;
+        let session = open_session(&target, &mut connection).await?;
+        Ok((Call::echo(&target, &session, 64), connection))
+    };
+    let conduct = |go: Go<()>| {
+        go.say(());
+        Ok(())
+    };
+    let run = async |(mut call, mut connection): (Call, Connection), ()| {
+        for _ in 0..times {
+            let (_, body) = connection.exchange(call.next()).await?;
+            ensure!(call.is_answered_by(body), "not the answer: {}", String::from_utf8_lossy(body));
+        }
+        Ok(())
+    };
+    drive(&target, prepare, conduct, run).map(drop)
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EchoReport {
+    pub(crate) requests: u64,
+    pub(crate) per_second: f64,
+    /// Microseconds from the first byte written to the last byte read.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+    /// Microseconds of processor time for each request.
+    pub(crate) server_cpu: f64,
+    pub(crate) client_cpu: f64,
+}
+
+/// Calls `echo` for a while on every connection, one call after the other.
+pub(crate) fn echo(target: &Target, load: &Echo) -> Result<EchoReport> {
+    let prepare = async |share: Share| {
+        let connections = share.of(load.connections).map(async |index| -> Result<_> {
+            let mut connection = Connection::open(target.address).await?;
+            let sessions: Vec<String> = if load.sessions.is_empty() {
+                vec![open_session(target, &mut connection).await?]
+            } else {
+                // Its own part of the sessions, in turn.
+                load.sessions.iter().skip(index).step_by(load.connections).cloned().collect()
+            };
+            ensure!(!sessions.is_empty(), "fewer sessions than connections");
+            let call = Call::echo(target, &sessions[0], load.size);
+            Ok(Client { connection, call, sessions, size: load.size })
+        });
+        try_join_all(connections).await
+    };
+    let conduct = |go: Go<Window>| {
+        let window = Window::of(load.time);
+        go.say(window);
+        Ok((window, usage_in(window, target.pid)?))
+    };
+    let run = async |clients: Vec<Client>, window| {
+        let times = Arc::new(Mutex::new(histogram()));
+        let mut tasks = JoinSet::new();
+        for client in clients {
+            tasks.spawn(client.run(window, Arc::clone(&times)));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended??;
+        }
+        let times = times.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(times.clone())
+    };
+    let (histograms, (window, usage)) = drive(target, prepare, conduct, run)?;
+    let mut times = histogram();
+    for other in &histograms {
+        times.add(other)?;
+    }
+    Ok(EchoReport::new(&times, window, usage))
+}
+
+impl EchoReport {
+    fn new(times: &Histogram<u64>, window: Window, usage: Usage) -> Self {
+        let micros = |nanos: u64| nanos as f64 / 1e3;
+        let requests = times.len();
+        Self {
+            requests,
+            per_second: requests as f64 / window.seconds(),
+            p50: micros(times.value_at_quantile(0.5)),
+            p99: micros(times.value_at_quantile(0.99)),
+            max: micros(times.max()),
+            server_cpu: usage.server * 1e6 / requests.max(1) as f64,
+            client_cpu: usage.client * 1e6 / requests.max(1) as f64,
+        }
+    }
+}
+
+/// Nanoseconds up to a minute, which is the limit of any load, to three digits.
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(60_000_000_000, 3).expect("the bounds are in order")
+}
+
+struct Client {
+    connection: Connection,
+    call: Call,
+    sessions: Vec<String>,
+    size: usize,
+}
+
+impl Client {
+    async fn run(mut self, window: Window, times: Arc<Mutex<Histogram<u64>>>) -> Result<()> {
+        let mut turn = 0;
+        loop {
+            let begin = Instant::now();
+            if begin >= window.end {
+                return Ok(());
+            }
+            if self.sessions.len() > 1 {
+                turn = (turn + 1) % self.sessions.len();
+                self.call.move_to(&self.sessions[turn]);
+            }
+            let (_, body) = self.connection.exchange(self.call.next()).await?;
+            ensure!(
+                body.len() > self.size && self.call.is_answered_by(body),
+                "not the answer to {}: {}",
+                self.call.id(),
+                String::from_utf8_lossy(body)
+            );
+            let end = Instant::now();
+            if begin >= window.begin && end <= window.end {
+                let nanos = (end - begin).as_nanos() as u64;
+                times.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(nanos);
+            }
+        }
+    }
+}

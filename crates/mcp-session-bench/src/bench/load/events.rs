@@ -1,0 +1,98 @@
+//! Many streams of one session, full of events.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use futures::future::try_join_all;
+use memchr::memmem;
+use tokio::task::JoinSet;
+
+use super::{
+    Target,
+    connection::Connection,
+    fleet::{Go, Share, Window, drive, usage_in},
+    message::{Call, open_session},
+};
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Events {
+    /// Streams of the one session, each of a running call on a connection of its own.
+    pub(crate) streams: usize,
+    /// Progress events of a call, without a pause between them.
+    pub(crate) steps: u32,
+    pub(crate) time: Duration,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventsReport {
+    pub(crate) per_second: f64,
+    /// Microseconds of processor time for each event.
+    pub(crate) server_cpu: f64,
+}
+
+/// Calls `slow` without a pause on many connections of one session, and counts the events.
+pub(crate) fn events(target: &Target, load: &Events) -> Result<EventsReport> {
+    let session = {
+        let open = async |share: Share| match share.of(1).next() {
+            Some(_) => {
+                let mut connection = Connection::open(target.address).await?;
+                open_session(target, &mut connection).await.map(Some)
+            }
+            None => Ok(None),
+        };
+        let conduct = |go: Go<()>| {
+            go.say(());
+            Ok(())
+        };
+        let (ids, ()) = drive(target, open, conduct, async |id, ()| Ok(id))?;
+        ids.into_iter().flatten().next().context("a session was opened")?
+    };
+    let prepare = async |share: Share| {
+        let connections = share.of(load.streams).map(async |index| -> Result<_> {
+            // In one session, the ids of running requests must differ: each connection has a range of its own.
+            let mut call = Call::slow(target, &session, load.steps, 0);
+            call.begin_at(1_000_000 + (8_000_000 / load.streams * index) as u64);
+            Ok((call, Connection::open(target.address).await?))
+        });
+        try_join_all(connections).await
+    };
+    let conduct = |go: Go<Window>| {
+        let window = Window::of(load.time);
+        go.say(window);
+        Ok((window, usage_in(window, target.pid)?))
+    };
+    let steps = load.steps as usize;
+    let run = async |clients: Vec<(Call, Connection)>, window| {
+        let mut tasks = JoinSet::new();
+        for (call, connection) in clients {
+            tasks.spawn(call_on(call, connection, steps, window));
+        }
+        let mut total = 0;
+        while let Some(ended) = tasks.join_next().await {
+            total += ended??;
+        }
+        Ok(total)
+    };
+    let (counts, (window, usage)) = drive(target, prepare, conduct, run)?;
+    let total = counts.iter().sum::<u64>() as f64;
+    Ok(EventsReport { per_second: total / window.seconds(), server_cpu: usage.server * 1e6 / total.max(1.0) })
+}
+
+async fn call_on(mut call: Call, mut connection: Connection, steps: usize, window: Window) -> Result<u64> {
+    let mut total = 0;
+    loop {
+        let begin = Instant::now();
+        if begin >= window.end {
+            return Ok(total);
+        }
+        let (_, body) = connection.exchange(call.next()).await?;
+        ensure!(call.is_answered_by(body), "no answer: {}", String::from_utf8_lossy(body));
+        let progress = memmem::find_iter(body, b"notifications/progress").count();
+        ensure!(progress == steps, "{progress} events of {steps}");
+        if begin >= window.begin && Instant::now() <= window.end {
+            total += steps as u64 + 1;
+        }
+    }
+}

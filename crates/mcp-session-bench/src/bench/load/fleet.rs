@@ -1,0 +1,144 @@
+//! Threads that prepare a load, wait for the word, and run it.
+
+use std::{
+    future::Future,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::{runtime::Builder, sync::watch, time::timeout};
+
+use super::Target;
+use crate::{machine::pin_thread, process};
+
+/// When something is measured. Before it, everything warms up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) begin: Instant,
+    pub(crate) end: Instant,
+}
+
+impl Window {
+    /// Before it counts, connections and caches get a quarter of the time to warm up.
+    pub(crate) fn of(time: Duration) -> Self {
+        let begin = Instant::now() + time / 4;
+        Self { begin, end: begin + time }
+    }
+
+    pub(crate) fn seconds(&self) -> f64 {
+        (self.end - self.begin).as_secs_f64()
+    }
+}
+
+/// The share of one thread: which of `total` things it does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Share {
+    thread: usize,
+    threads: usize,
+}
+
+impl Share {
+    pub(crate) fn of(self, total: usize) -> impl Iterator<Item = usize> + Clone {
+        (self.thread..total).step_by(self.threads)
+    }
+}
+
+/// Says that everything is prepared and the load may run. Dropped unsaid, the threads end.
+#[derive(Debug)]
+pub(crate) struct Go<G>(watch::Sender<Option<G>>);
+
+impl<G> Go<G> {
+    pub(crate) fn say(self, what: G) {
+        self.0.send_replace(Some(what));
+    }
+}
+
+/// Runs a load on the target's threads: each prepares, `conduct` says when to go and measures from here, each runs to
+/// the end.
+pub(crate) fn drive<G, S, T, M>(
+    target: &Target,
+    prepare: impl AsyncFn(Share) -> Result<S> + Sync,
+    conduct: impl FnOnce(Go<G>) -> Result<M>,
+    run: impl AsyncFn(S, G) -> Result<T> + Sync,
+) -> Result<(Vec<T>, M)>
+where
+    G: Clone + Send + Sync,
+    T: Send,
+{
+    let threads = target.threads.len();
+    let (sender, receiver) = watch::channel(None);
+    let (ready, prepared) = mpsc::channel::<Result<()>>();
+    let (prepare, run) = (&prepare, &run);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|thread| {
+                let (ready, mut receiver) = (ready.clone(), receiver.clone());
+                scope.spawn(move || -> Result<Option<T>> {
+                    pin_thread(target.threads[thread]);
+                    let runtime = Builder::new_current_thread().enable_all().build()?;
+                    runtime.block_on(async {
+                        let share = Share { thread, threads };
+                        let state = match limited(target.limit, prepare(share)).await {
+                            Ok(state) => state,
+                            Err(error) => {
+                                let _ = ready.send(Err(error)); // whoever conducts has given up otherwise
+                                return Ok(None);
+                            }
+                        };
+                        let _ = ready.send(Ok(()));
+                        let Ok(go) = receiver.wait_for(Option::is_some).await.map(|go| go.clone()) else {
+                            return Ok(None);
+                        };
+                        let go = go.context("the word was waited for")?;
+                        limited(target.limit, run(state, go)).await.map(Some)
+                    })
+                })
+            })
+            .collect();
+        let all_prepared =
+            (0..threads).try_for_each(|_| prepared.recv().context("a client thread has gone")?);
+        let conducted = match all_prepared {
+            Ok(()) => conduct(Go(sender)),
+            Err(error) => {
+                drop(sender);
+                Err(error.context("the load could not be prepared"))
+            }
+        };
+        let mut results = Vec::new();
+        for worker in workers {
+            let result = worker.join().map_err(|_| anyhow!("a client thread panicked"))?;
+            results.extend(result.context("the load could not be run")?);
+        }
+        Ok((results, conducted?))
+    })
+}
+
+async fn limited<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(limit, work).await.with_context(|| format!("not over after {limit:?}"))?
+}
+
+/// Processor seconds that were used while something was measured.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    pub(crate) server: f64,
+    pub(crate) client: f64,
+}
+
+/// Waits for the window and says what was used in it.
+pub(crate) fn usage_in(window: Window, server: Option<u32>) -> Result<Usage> {
+    let now = || -> Result<Usage> {
+        let server = server.map_or(Ok(0.0), process::cpu_seconds)?;
+        Ok(Usage { server, client: process::cpu_seconds(std::process::id())? })
+    };
+    sleep_until(window.begin);
+    let before = now()?;
+    sleep_until(window.end);
+    let after = now()?;
+    Ok(Usage { server: after.server - before.server, client: after.client - before.client })
+}
+
+fn sleep_until(time: Instant) {
+    thread::sleep(time.saturating_duration_since(Instant::now()));
+}

@@ -1,0 +1,153 @@
+//! What the clients say, as the bytes of whole requests.
+
+use memchr::memmem;
+
+use super::{
+    Target,
+    connection::{Connection, Head},
+};
+use anyhow::{Context as _, Result, ensure};
+
+/// The first id of a call: all have seven digits, so that a request can be sent again with the next id written over.
+const FIRST_ID: u64 = 1_000_000;
+
+/// A call that is sent again and again, each time with an id of its own.
+#[derive(Debug)]
+pub(crate) struct Call {
+    bytes: Vec<u8>,
+    session_at: usize,
+    /// Where the id is, and the progress token if there is one: tokens, too, differ among the calls of a session.
+    ids_at: Vec<usize>,
+    id: u64,
+}
+
+impl Call {
+    /// `echo` with a message of this many bytes.
+    pub(crate) fn echo(target: &Target, session: &str, size: usize) -> Self {
+        let arguments = format!(r#"{{"message":"{}"}}"#, "m".repeat(size));
+        Self::new(target, session, &format!(r#"{{"name":"echo","arguments":{arguments}}}"#))
+    }
+
+    /// `slow` with this many steps, and a wish for progress.
+    pub(crate) fn slow(target: &Target, session: &str, steps: u32, interval_ms: u64) -> Self {
+        let arguments = format!(r#"{{"steps":{steps},"interval_ms":{interval_ms}}}"#);
+        let meta = format!(r#"{{"progressToken":{FIRST_ID}}}"#);
+        Self::new(target, session, &format!(r#"{{"name":"slow","arguments":{arguments},"_meta":{meta}}}"#))
+    }
+
+    fn new(target: &Target, session: &str, params: &str) -> Self {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{FIRST_ID},"method":"tools/call","params":{params}}}"#);
+        let bytes = post(target, Some(session), &body);
+        let at = |what: &str| memmem::find(&bytes, what.as_bytes()).map(|at| at + what.len());
+        let session_at = at("mcp-session-id: ").unwrap_or_default();
+        let ids_at = ["\"id\":", "\"progressToken\":"].into_iter().filter_map(at).collect();
+        Self { bytes, session_at, ids_at, id: FIRST_ID }
+    }
+
+    /// The next call, with the next id.
+    pub(crate) fn next(&mut self) -> &[u8] {
+        self.id = if self.id == 9_999_999 { FIRST_ID } else { self.id + 1 };
+        for &at in &self.ids_at {
+            let mut rest = self.id;
+            for digit in self.bytes[at..at + 7].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        &self.bytes
+    }
+
+    /// Counts on from this id, which has seven digits.
+    pub(crate) fn begin_at(&mut self, id: u64) {
+        self.id = id;
+    }
+
+    /// Goes on in another session. Its id is as long as the last one's.
+    pub(crate) fn move_to(&mut self, session: &str) {
+        self.bytes[self.session_at..self.session_at + session.len()].copy_from_slice(session.as_bytes());
+    }
+
+    /// Whether this body has a result for the last call.
+    pub(crate) fn is_answered_by(&self, body: &[u8]) -> bool {
+        let id = &self.bytes[self.ids_at[0] - 5..self.ids_at[0] + 7]; // with its name
+        memmem::find(body, id).is_some() && memmem::find(body, b"\"result\":").is_some()
+    }
+
+    /// The id of the last call.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+/// Opens a session; gives its id.
+pub(crate) async fn initialize(target: &Target, connection: &mut Connection) -> Result<String> {
+    let params = format!(
+        r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{{"name":"bench","version":"0"}}}}"#,
+        target.version
+    );
+    let body = format!(r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{params}}}"#);
+    let (Head { session, .. }, body) = connection.exchange(&post(target, None, &body)).await?;
+    ensure!(memmem::find(body, b"\"result\":").is_some(), "no result: {}", String::from_utf8_lossy(body));
+    session.context("the answer to initialize has no mcp-session-id")
+}
+
+/// Opens a session and tells the server that it may work.
+pub(crate) async fn open_session(target: &Target, connection: &mut Connection) -> Result<String> {
+    let session = initialize(target, connection).await?;
+    let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    connection.exchange(&post(target, Some(&session), initialized)).await?;
+    Ok(session)
+}
+
+/// The request that ends a session.
+pub(crate) fn delete(target: &Target, session: &str) -> Vec<u8> {
+    without_body(target, "DELETE", session)
+}
+
+/// The request that opens the session's own stream.
+pub(crate) fn get(target: &Target, session: &str) -> Vec<u8> {
+    without_body(target, "GET", session)
+}
+
+fn without_body(target: &Target, method: &str, session: &str) -> Vec<u8> {
+    let Target { address, path, version, .. } = target;
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n\
+         mcp-protocol-version: {version}\r\nmcp-session-id: {session}\r\n\r\n"
+    )
+    .into()
+}
+
+fn post(target: &Target, session: Option<&str>, body: &str) -> Vec<u8> {
+    let Target { address, path, version, .. } = target;
+    let session = session.map_or_else(String::new, |id| {
+        format!("mcp-protocol-version: {version}\r\nmcp-session-id: {id}\r\n")
+    });
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+         accept: application/json, text/event-stream\r\n{session}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_call_has_an_id_of_its_own_and_takes_only_its_own_answer() {
+        let target = Target::new("http://127.0.0.1:80/mcp", "2025-06-18", vec![None]).unwrap();
+        let mut call = Call::echo(&target, "0123", 3);
+        let first = String::from_utf8(call.next().to_vec()).unwrap();
+        assert!(first.contains("\"id\":1000001,"), "{first}");
+        assert!(call.is_answered_by(br#"{"jsonrpc":"2.0","id":1000001,"result":{}}"#));
+        call.move_to("4567");
+        let second = String::from_utf8(call.next().to_vec()).unwrap();
+        assert!(second.contains("\"id\":1000002,") && second.contains("mcp-session-id: 4567\r\n"));
+        assert!(!call.is_answered_by(br#"{"jsonrpc":"2.0","id":1000001,"result":{}}"#));
+        assert!(!call.is_answered_by(br#"{"jsonrpc":"2.0","id":1000002,"error":{}}"#));
+        let (head, body) = second.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("content-length: {}", body.len())));
+    }
+}

@@ -1,0 +1,122 @@
+//! The load generator: HTTP/1.1 by hand over kept connections, on a few threads, against any server by its URL.
+//!
+//! Nothing here is without an end: each load has a count or a time, and a limit beside it.
+
+mod churn;
+mod connection;
+mod echo;
+mod events;
+mod fleet;
+mod message;
+mod sessions;
+mod shutdown;
+mod streams;
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, Result};
+
+pub(crate) use self::{
+    churn::{Churn, churn},
+    echo::{Echo, EchoReport, echo, echo_times},
+    events::{Events, events},
+    sessions::open_sessions,
+    shutdown::{Shutdown, ShutdownReport, shutdown},
+    streams::with_streams,
+};
+
+/// Whom to load, and from where.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    /// What goes into the request line.
+    pub(crate) path: String,
+    /// The revision that `initialize` asks for.
+    pub(crate) version: String,
+    /// Of the server, where it is known: its processor time is read, and signals go there.
+    pub(crate) pid: Option<u32>,
+    /// One thread for each entry, on that core if there is a number.
+    pub(crate) threads: Vec<Option<usize>>,
+    /// When a load is given up: far more than any takes, so that it ends only what hangs.
+    pub(crate) limit: Duration,
+}
+
+impl Target {
+    /// The server at `http://ADDRESS/PATH`.
+    pub(crate) fn new(url: &str, version: &str, threads: Vec<Option<usize>>) -> Result<Self> {
+        let rest = url.strip_prefix("http://").context("a URL begins with http://")?;
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let address = authority.parse().context("a URL names an IP address and a port")?;
+        let path = format!("/{path}");
+        let limit = Duration::from_secs(60);
+        Ok(Self { address, path, version: version.to_owned(), pid: None, threads, limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use mcp_session_core::{Endpoint, ShutdownPolicy, Stats};
+    use mcp_session_tokio::{TokioRuntime, serve};
+    use tokio::{net::TcpListener, runtime::Runtime};
+
+    use super::*;
+
+    /// Runs a load against a server of the two tools, in this process; gives what the server has counted.
+    fn loaded(version: &str, load: impl FnOnce(&Target)) -> Stats {
+        let (sender, receiver) = mpsc::channel::<(SocketAddr, Endpoint)>();
+        let server = thread::spawn(move || {
+            Runtime::new().unwrap().block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let endpoint = mcp_session_bench::endpoint(TokioRuntime::current());
+                sender.send((listener.local_addr().unwrap(), endpoint.clone())).unwrap();
+                serve(listener, endpoint).await.unwrap()
+            })
+        });
+        let (address, endpoint) = receiver.recv().unwrap();
+        let target = Target::new(&format!("http://{address}/mcp"), version, vec![None, None]).unwrap();
+        load(&target);
+        let stats = endpoint.stats();
+        endpoint.shutdown(ShutdownPolicy::default());
+        server.join().unwrap();
+        stats
+    }
+
+    const TIME: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn every_load_runs_against_a_server_and_is_counted_by_it() {
+        for version in ["2025-06-18", "2025-11-25"] {
+            let stats = loaded(version, |target| {
+                echo_times(target, 7).unwrap();
+                let (ids, _) = open_sessions(target, 5).unwrap();
+                assert_eq!(ids.len(), 5);
+                let load = Echo { connections: 3, time: TIME, size: 100, sessions: ids };
+                assert!(echo(target, &load).unwrap().p99 > 0.0);
+                churn(target, &Churn { connections: 3, time: TIME }).unwrap();
+                events(target, &Events { streams: 3, steps: 4, time: TIME }).unwrap();
+            });
+            assert_eq!(stats.sessions, 7, "of echo_times, open_sessions and events");
+            assert!(stats.sessions_created > 7, "and those that were deleted");
+            assert_eq!(stats.exchanges_admitted, stats.exchanges_answered);
+        }
+    }
+
+    #[test]
+    fn streams_are_open_while_they_are_said_to_be() {
+        loaded("2025-06-18", |target| {
+            let seen = with_streams(target, 5, || Ok(5)).unwrap();
+            assert_eq!(seen, 5);
+            let taken = with_streams(target, 1, || Err::<(), _>(anyhow::anyhow!("no figure")));
+            assert!(taken.is_err_and(|error: anyhow::Error| error.to_string() == "no figure"));
+        });
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_an_error() {
+        let target = Target::new("http://127.0.0.1:1/mcp", "2025-06-18", vec![None]).unwrap();
+        assert!(echo_times(&target, 1).is_err());
+        assert!(Target::new("https://127.0.0.1/mcp", "2025-06-18", vec![None]).is_err());
+    }
+}

@@ -1,0 +1,162 @@
+//! SIGTERM, and what the clients see of it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{task::JoinSet, time::timeout_at};
+
+use super::{
+    Target,
+    connection::Connection,
+    fleet::{Go, Share, drive},
+    message::Call,
+    streams::{open_calls, open_streams},
+};
+
+/// What is open when the signal comes.
+#[derive(Debug, Clone)]
+pub(crate) struct Shutdown {
+    /// Sessions with an open GET stream.
+    pub(crate) streams: usize,
+    /// Running calls, in sessions of their own.
+    pub(crate) calls: usize,
+    /// How long a call takes from its beginning.
+    pub(crate) call_time: Duration,
+    /// How long the clients go on reading.
+    pub(crate) patience: Duration,
+}
+
+/// What the clients saw. Times are milliseconds from the signal.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ShutdownReport {
+    /// Calls with exactly one answer, their result, on a stream that ended with its last chunk.
+    pub(crate) answered: usize,
+    /// Calls with exactly one answer, an error.
+    pub(crate) failed: usize,
+    /// Calls whose stream ended, or was cut, without an answer.
+    pub(crate) unanswered: usize,
+    /// GET streams that ended with their last chunk.
+    pub(crate) ended: usize,
+    /// GET streams that were cut, or still open when patience was over.
+    pub(crate) cut: usize,
+    /// When half of the GET streams, and the last one, had ended.
+    pub(crate) ended_median: f64,
+    pub(crate) ended_last: f64,
+    /// When the last call had been answered.
+    pub(crate) answered_last: f64,
+}
+
+/// Opens the load, sends SIGTERM to the server, and reads everything to its end.
+pub(crate) fn shutdown(target: &Target, load: &Shutdown) -> Result<ShutdownReport> {
+    let pid = target.pid.and_then(|pid| Pid::from_raw(pid as i32)).context("whom to send the signal")?;
+    /// One step in half a second: progress before the signal, and some after it.
+    const INTERVAL: Duration = Duration::from_millis(500);
+    let steps = (load.call_time.as_millis() / INTERVAL.as_millis()).max(1) as u32;
+    let prepare = async |share: Share| {
+        let streams = open_streams(target, share, load.streams).await?;
+        let slow = (steps, INTERVAL.as_millis() as u64);
+        Ok((streams, open_calls(target, share, load.calls, slow).await?))
+    };
+    let conduct = |go: Go<Instant>| {
+        let signalled = Instant::now();
+        kill_process(pid, Signal::TERM)?;
+        go.say(signalled);
+        Ok(signalled)
+    };
+    let run = async |(streams, calls): (Vec<Connection>, Vec<(Call, Connection)>), signalled: Instant| {
+        let until = (signalled + load.patience).into();
+        let mut tasks: JoinSet<Seen> = JoinSet::new();
+        for mut stream in streams {
+            tasks.spawn(async move {
+                match timeout_at(until, rest(&mut stream)).await {
+                    Ok((_, true)) => Seen::Ended(Instant::now()),
+                    Ok((_, false)) | Err(_) => Seen::Cut,
+                }
+            });
+        }
+        for (call, mut connection) in calls {
+            tasks.spawn(async move {
+                let (text, ended) = timeout_at(until, rest(&mut connection)).await.unwrap_or_default();
+                match answers(&text, call.id()) {
+                    (1, 0) if ended => Seen::Answered(Instant::now()),
+                    (0, 1) if ended => Seen::Failed,
+                    _ => Seen::Unanswered,
+                }
+            });
+        }
+        Ok(tasks.join_all().await)
+    };
+    let (seen, signalled) = drive(target, prepare, conduct, run)?;
+    Ok(ShutdownReport::new(seen.into_iter().flatten(), signalled))
+}
+
+enum Seen {
+    Ended(Instant),
+    Cut,
+    Answered(Instant),
+    Failed,
+    Unanswered,
+}
+
+impl ShutdownReport {
+    fn new(seen: impl Iterator<Item = Seen>, signalled: Instant) -> Self {
+        let mut report = Self::default();
+        let mut ends = Vec::new();
+        let millis = |at: Instant| (at - signalled).as_secs_f64() * 1e3;
+        for seen in seen {
+            match seen {
+                Seen::Ended(at) => ends.push(millis(at)),
+                Seen::Cut => report.cut += 1,
+                Seen::Answered(at) => {
+                    report.answered += 1;
+                    report.answered_last = report.answered_last.max(millis(at));
+                }
+                Seen::Failed => report.failed += 1,
+                Seen::Unanswered => report.unanswered += 1,
+            }
+        }
+        ends.sort_by(f64::total_cmp);
+        report.ended = ends.len();
+        report.ended_median = ends.get(ends.len() / 2).copied().unwrap_or_default();
+        report.ended_last = ends.last().copied().unwrap_or_default();
+        report
+    }
+}
+
+/// What is left of a stream, and whether it came to its last chunk.
+async fn rest(connection: &mut Connection) -> (Vec<u8>, bool) {
+    let mut text = Vec::new();
+    loop {
+        match connection.chunk().await {
+            Ok(Some(chunk)) => text.extend_from_slice(chunk),
+            Ok(None) => return (text, true),
+            Err(_) => return (text, false),
+        }
+    }
+}
+
+/// How many results and errors for this id the events hold.
+fn answers(events: &[u8], id: u64) -> (usize, usize) {
+    let messages = events.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data: "));
+    let messages = messages.filter_map(|data| serde_json::from_slice::<serde_json::Value>(data).ok());
+    messages.filter(|message| message["id"] == id).fold((0, 0), |(results, errors), message| {
+        (
+            results + usize::from(message.get("result").is_some()),
+            errors + usize::from(message.get("error").is_some()),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::answers;
+
+    #[test]
+    fn only_answers_to_the_call_count() {
+        let events = b"id: 1-1\ndata: {\"id\":7,\"result\":{}}\n\n:\n\ndata: {\"id\":8,\"result\":{}}\n\n\
+            data: {\"id\":7,\"error\":{}}\n\ndata: {\"method\":\"notifications/progress\"}\n\ndata:\n\n";
+        assert_eq!(answers(events, 7), (1, 1));
+        assert_eq!(answers(events, 9), (0, 0));
+    }
+}

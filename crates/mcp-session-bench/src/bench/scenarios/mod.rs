@@ -1,0 +1,197 @@
+//! What is measured, each thing paired: all peers in turn, round after round.
+
+mod adapters;
+mod echo;
+mod instructions;
+mod scale;
+mod shutdown;
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+
+use crate::{args::RunArgs, build, machine::Cores, peer::Peer, results::Results, server::Server};
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Requests per second and their times, over connections
+    Echo,
+    /// Sessions created and deleted per second
+    Churn,
+    /// Memory of idle sessions, and what many of them cost the others
+    Sessions,
+    /// Memory of open GET streams
+    Streams,
+    /// Events on many streams of one session
+    Events,
+    /// Messages of different sizes
+    Messages,
+    /// SIGTERM with open streams and running calls
+    Shutdown,
+    /// SIGTERM with more and more open streams
+    ShutdownScale,
+    /// The adapters' table of the README: size, requests per second, memory of a stream
+    Adapters,
+    /// Times and allocations of the machine and the endpoint, in the process itself
+    Micro,
+    /// Instructions for each request, counted by valgrind
+    Instructions,
+}
+
+impl Scenario {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Churn => "churn",
+            Self::Sessions => "sessions",
+            Self::Streams => "streams",
+            Self::Events => "events",
+            Self::Messages => "messages",
+            Self::Shutdown => "shutdown",
+            Self::ShutdownScale => "shutdown-scale",
+            Self::Adapters => "adapters",
+            Self::Micro => "micro",
+            Self::Instructions => "instructions",
+        }
+    }
+
+    /// What `x` counts.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Echo | Self::Churn => "connections",
+            Self::Sessions => "sessions",
+            Self::Streams | Self::Events | Self::Shutdown | Self::ShutdownScale => "streams",
+            Self::Messages => "bytes",
+            Self::Adapters | Self::Micro | Self::Instructions => "",
+        }
+    }
+
+    /// Whether it compares servers; the others print what they have by themselves.
+    fn compares(self) -> bool {
+        !matches!(self, Self::Adapters | Self::Micro | Self::Instructions)
+    }
+}
+
+/// How much of everything.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) rounds: usize,
+    /// Rounds of what takes memory or time by itself, and is steadier.
+    pub(crate) few_rounds: usize,
+    pub(crate) time: Duration,
+    pub(crate) connections: Vec<usize>,
+    pub(crate) sessions: Vec<usize>,
+    pub(crate) streams: Vec<usize>,
+    pub(crate) session_streams: Vec<usize>,
+    pub(crate) sizes: Vec<usize>,
+    /// Streams and calls.
+    pub(crate) shutdown: (usize, usize),
+    pub(crate) shutdown_scale: Vec<usize>,
+    pub(crate) version: String,
+    pub(crate) target: PathBuf,
+    pub(crate) cores: Cores,
+}
+
+impl Plan {
+    pub(crate) fn new(args: &RunArgs) -> Result<Self> {
+        let short = args.short;
+        let pick = |in_short: &[usize], in_full: &[usize]| {
+            if short { in_short.to_vec() } else { in_full.to_vec() }
+        };
+        let given = |given: &[usize], default: Vec<usize>| {
+            if given.is_empty() { default } else { given.to_vec() }
+        };
+        // Many short runs rather than a few long ones: what disturbs a machine lasts for seconds, and should disturb
+        // all peers of a round alike.
+        let seconds = args.seconds.unwrap_or(if short { 0.25 } else { 1.0 });
+        let rounds = args.rounds.unwrap_or(if short { 5 } else { 11 });
+        let mut peers = if args.peers.is_empty() { Peer::all().to_vec() } else { args.peers.clone() };
+        peers.sort();
+        peers.dedup();
+        Ok(Self {
+            peers,
+            rounds,
+            few_rounds: rounds.min(if short { 1 } else { 3 }),
+            time: Duration::from_secs_f64(seconds),
+            connections: given(&args.connections, vec![1, 8, 64, 256]),
+            sessions: pick(&[100, 1_000, 10_000], &[1, 10, 100, 1_000, 10_000, 100_000]),
+            streams: pick(&[100, 1_000], &[10, 100, 1_000, 5_000]),
+            session_streams: pick(&[1, 10, 100], &[1, 10, 100, 1_000]),
+            sizes: pick(&[100, 10_000, 1_000_000], &[100, 1_000, 10_000, 100_000, 1_000_000]),
+            shutdown: if short { (1_000, 200) } else { (5_000, 1_000) },
+            shutdown_scale: pick(&[100, 1_000], &[100, 1_000, 10_000]),
+            version: args.version.clone(),
+            target: build::target_directory()?,
+            cores: Cores::of_this_process()?,
+        })
+    }
+
+    /// Measures one scenario.
+    pub(crate) fn measure(&self, scenario: Scenario, results: &mut Results) -> Result<()> {
+        match scenario {
+            Scenario::Echo => echo::over_connections(self, results),
+            Scenario::Churn => echo::churning(self, results),
+            Scenario::Messages => echo::over_sizes(self, results),
+            Scenario::Sessions => scale::sessions(self, results),
+            Scenario::Streams => scale::streams(self, results),
+            Scenario::Events => scale::events(self, results),
+            Scenario::Shutdown => shutdown::with_calls(self, results),
+            Scenario::ShutdownScale => shutdown::of_streams(self, results),
+            Scenario::Adapters => adapters::table(self),
+            Scenario::Micro => ["machine", "allocations"].into_iter().try_for_each(build::bench),
+            Scenario::Instructions => instructions::count(self),
+        }
+    }
+
+    /// The scenarios that a run of these arguments has.
+    pub(crate) fn scenarios(args: &RunArgs) -> Vec<Scenario> {
+        if !args.only.is_empty() {
+            return args.only.clone();
+        }
+        let wanted = |scenario: &&Scenario| !args.short || scenario.compares();
+        Scenario::value_variants().iter().filter(wanted).copied().collect()
+    }
+
+    /// The peers that these scenarios need, built.
+    pub(crate) fn build(&self, scenarios: &[Scenario]) -> Result<()> {
+        if scenarios.iter().any(|scenario| scenario.compares()) {
+            crate::peer::build(&self.peers, &self.target)?;
+        }
+        Ok(())
+    }
+
+    fn start(&self, peer: Peer) -> Result<Server> {
+        let (executable, flags) = peer.command(&self.target);
+        let mut command = Command::new(executable);
+        command.args(flags).arg("--with-parent");
+        Server::start(command, &self.version, &self.cores)
+    }
+
+    /// Runs `measure` with a fresh server of each of these peers in turn, `rounds` times.
+    fn paired(
+        &self,
+        peers: &[Peer],
+        (scenario, x): (Scenario, usize),
+        rounds: usize,
+        results: &mut Results,
+        measure: impl Fn(Server) -> Result<Vec<(&'static str, f64)>>,
+    ) -> Result<()> {
+        for round in 0..rounds {
+            eprintln!("{} {x} {}, round {} of {rounds}", scenario.name(), scenario.unit(), round + 1);
+            for &peer in peers {
+                let what = || format!("{} with {x} {} of {}", scenario.name(), scenario.unit(), peer.name());
+                let values = self.start(peer).and_then(&measure).with_context(what)?;
+                results.add(scenario, peer, x, round, &values);
+            }
+        }
+        Ok(())
+    }
+
+    /// All but the one that waits 40 ms in each request: it would say nothing more anywhere else.
+    fn quick_peers(&self) -> Vec<Peer> {
+        self.peers.iter().copied().filter(|peer| *peer != Peer::RmcpAsDocumented).collect()
+    }
+}

@@ -1,0 +1,76 @@
+//! How cost grows: with sessions, with streams, with streams in one session.
+
+use anyhow::Result;
+
+use super::{Plan, Scenario};
+use crate::{
+    load::{self, Churn, Echo, Events, churn, echo, open_sessions, with_streams},
+    peer::Peer,
+    results::Results,
+    server::Server,
+};
+
+/// With 56 KB each, more of rmcp's sessions need more memory than a machine should give to a benchmark.
+const RMCP_SESSIONS: usize = 10_000;
+
+/// Below, pages that the first requests leave behind outweigh the sessions.
+const ENOUGH_TO_DIVIDE: usize = 1_000;
+
+pub(super) fn sessions(plan: &Plan, results: &mut Results) -> Result<()> {
+    for &count in &plan.sessions {
+        let mut peers = plan.quick_peers();
+        peers.retain(|peer| *peer != Peer::Rmcp || count <= RMCP_SESSIONS);
+        plan.paired(&peers, (Scenario::Sessions, count), plan.few_rounds, results, |server| {
+            let before = warm(&server)?;
+            let (sessions, opened_per_second) = open_sessions(server.target(), count)?;
+            let resident = server.resident_bytes()?;
+            // The sessions in turn, as if all were used: what they cost each other.
+            let load = Echo { connections: count.min(64), time: plan.time, size: 64, sessions };
+            let report = echo(server.target(), &load)?;
+            let mut values = vec![
+                ("resident", resident),
+                ("opened_per_second", opened_per_second),
+                ("per_second", report.per_second),
+                ("p99", report.p99),
+            ];
+            if count >= ENOUGH_TO_DIVIDE {
+                values.push(("bytes", (resident - before) / count as f64));
+            }
+            Ok(values)
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn streams(plan: &Plan, results: &mut Results) -> Result<()> {
+    for &count in &plan.streams {
+        plan.paired(&plan.quick_peers(), (Scenario::Streams, count), plan.few_rounds, results, |server| {
+            Ok(vec![("bytes", bytes_of_a_stream(&server, count)?)])
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn events(plan: &Plan, results: &mut Results) -> Result<()> {
+    for &streams in &plan.session_streams {
+        plan.paired(&plan.quick_peers(), (Scenario::Events, streams), plan.few_rounds, results, |server| {
+            let report = load::events(server.target(), &Events { streams, steps: 20, time: plan.time })?;
+            Ok(vec![("per_second", report.per_second), ("server_cpu", report.server_cpu)])
+        })?;
+    }
+    Ok(())
+}
+
+/// Bytes that the server needs for each open GET stream, its session and connection included.
+pub(super) fn bytes_of_a_stream(server: &Server, count: usize) -> Result<f64> {
+    let before = warm(server)?;
+    let after = with_streams(server.target(), count, || server.resident_bytes())?;
+    Ok((after - before) / count as f64)
+}
+
+/// What a server uses once it has worked: threads, buffers and tables that the first requests bring belong to no session.
+fn warm(server: &Server) -> Result<f64> {
+    const WARM_UP: Churn = Churn { connections: 32, time: std::time::Duration::from_millis(100) };
+    churn(server.target(), &WARM_UP)?;
+    server.resident_bytes()
+}

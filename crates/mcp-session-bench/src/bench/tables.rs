@@ -1,0 +1,153 @@
+//! The tables: one for each figure, a row for each amount, a column for each server. Then ratios.
+
+use crate::{
+    results::{Results, amount},
+    scenarios::Scenario,
+};
+
+/// A figure that is worth a table.
+#[derive(Debug)]
+pub(crate) struct Metric {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+}
+
+/// What to show of a scenario, the most telling first.
+pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
+    const fn metric(name: &'static str, title: &'static str) -> Metric {
+        Metric { name, title }
+    }
+    const RATE: Metric = metric("per_second", "requests/s");
+    const CPU: Metric = metric("server_cpu", "server processor time, us per request");
+    match scenario {
+        Scenario::Echo => {
+            const {
+                &[
+                    RATE,
+                    metric("p50", "p50, us"),
+                    metric("p99", "p99, us"),
+                    CPU,
+                    metric("client_cpu", "client processor time, us per request"),
+                ]
+            }
+        }
+        Scenario::Churn => {
+            const {
+                &[
+                    metric("per_second", "sessions created and deleted/s"),
+                    metric("server_cpu", "server processor time, us per session"),
+                ]
+            }
+        }
+        Scenario::Sessions => {
+            const {
+                &[
+                    metric("bytes", "bytes of RSS per idle session"),
+                    metric("resident", "RSS of the server, bytes"),
+                    metric("opened_per_second", "sessions opened/s"),
+                    metric("per_second", "requests/s over all sessions in turn"),
+                    metric("p99", "p99 of these, us"),
+                ]
+            }
+        }
+        Scenario::Streams => {
+            const { &[metric("bytes", "bytes of RSS per open GET stream, with session and connection")] }
+        }
+        Scenario::Events => {
+            const {
+                &[
+                    metric("per_second", "events/s on all streams of one session"),
+                    metric("server_cpu", "server processor time, us per event"),
+                ]
+            }
+        }
+        Scenario::Messages => {
+            const { &[RATE, metric("megabytes_per_second", "MB/s each way"), metric("p99", "p99, us"), CPU] }
+        }
+        Scenario::Shutdown => {
+            const {
+                &[
+                    metric("calls_answered", "running calls answered"),
+                    metric("calls_unanswered", "running calls without an answer"),
+                    metric("streams_ended", "GET streams that ended with their last chunk"),
+                    metric("ended_median", "half of the streams ended, ms after SIGTERM"),
+                    metric("ended_last", "all streams ended, ms after SIGTERM"),
+                    metric("answered_last", "all calls answered, ms after SIGTERM"),
+                    metric("exit_after_clients", "process ended, ms after the clients had everything"),
+                ]
+            }
+        }
+        Scenario::ShutdownScale => {
+            const {
+                &[
+                    metric("ended_last", "all streams ended, ms after SIGTERM"),
+                    metric("ended_median", "half of the streams ended, ms after SIGTERM"),
+                    metric("streams_cut", "streams cut"),
+                ]
+            }
+        }
+        Scenario::Adapters | Scenario::Micro | Scenario::Instructions => &[],
+    }
+}
+
+/// Prints all of it.
+pub(crate) fn print(results: &Results, scenarios: &[Scenario]) {
+    println!("\n# Figures\n\nMedian (lowest-highest).\n");
+    for (name, value) in &results.machine {
+        println!("- {name}: {value}");
+    }
+    for &scenario in scenarios {
+        for metric in metrics(scenario) {
+            values(results, scenario, metric);
+        }
+        if let Some(metric) = metrics(scenario).first().filter(|_| scenario != Scenario::Shutdown) {
+            ratios(results, scenario, metric);
+        }
+    }
+}
+
+fn values(results: &Results, scenario: Scenario, metric: &Metric) {
+    let peers = results.peers(scenario);
+    if peers.is_empty() {
+        return;
+    }
+    println!("\n## {}: {}\n", scenario.name(), metric.title);
+    println!(
+        "| {} | {} |",
+        scenario.unit(),
+        peers.iter().map(|peer| peer.name()).collect::<Vec<_>>().join(" | ")
+    );
+    println!("|---|{}", "---|".repeat(peers.len()));
+    for x in results.xs(scenario) {
+        let cells = peers.iter().map(|peer| {
+            results
+                .spread(scenario, *peer, x, metric.name)
+                .map_or_else(String::new, |spread| spread.to_string())
+        });
+        println!("| {} | {} |", amount(x), cells.collect::<Vec<_>>().join(" | "));
+    }
+}
+
+fn ratios(results: &Results, scenario: Scenario, metric: &Metric) {
+    let pairs: Vec<_> = results
+        .peers(scenario)
+        .into_iter()
+        .flat_map(|peer| peer.compared_to().iter().map(move |other| (peer, *other)))
+        .filter(|(_, other)| results.peers(scenario).contains(other))
+        .collect();
+    if pairs.is_empty() {
+        return;
+    }
+    println!("\n## {}: {}, ratio of the same round\n", scenario.name(), metric.title);
+    let names = pairs.iter().map(|(peer, other)| format!("{} / {}", peer.name(), other.name()));
+    println!("| {} | {} |", scenario.unit(), names.collect::<Vec<_>>().join(" | "));
+    println!("|---|{}", "---|".repeat(pairs.len()));
+    for x in results.xs(scenario) {
+        let cells = pairs.iter().map(|(peer, other)| {
+            results
+                .ratio(scenario, x, metric.name, *peer, *other)
+                .map_or_else(String::new, |ratio| ratio.to_string())
+        });
+        println!("| {} | {} |", amount(x), cells.collect::<Vec<_>>().join(" | "));
+    }
+}

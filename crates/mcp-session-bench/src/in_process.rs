@@ -1,0 +1,37 @@
+//! Does a piece of work some times and ends, for valgrind to count: `in-process echo 1000`.
+
+use std::process::ExitCode;
+
+use mcp_session_bench::work::{Echo, Machine, parse};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (Some(work), Some(Ok(times))) = (args.first(), args.get(1).map(|times| times.parse::<u32>())) else {
+        eprintln!("usage: in-process parse|machine|request|echo|session TIMES");
+        return ExitCode::from(2);
+    };
+    match work.as_str() {
+        "parse" => (0..times).for_each(|_| drop(parse())),
+        "machine" => {
+            let mut machine = Machine::new();
+            (0..times).for_each(|_| drop(machine.echo()));
+        }
+        "echo" => {
+            let echo = Echo::new();
+            (0..times).for_each(|_| echo.call());
+        }
+        "request" => {
+            let echo = Echo::new();
+            (0..times).for_each(|_| drop(echo.request()));
+        }
+        "session" => {
+            let echo = Echo::new();
+            (0..times).for_each(|_| echo.open_and_delete());
+        }
+        other => {
+            eprintln!("unknown work: {other}");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,11 @@
+//! What the servers of the benchmark share: their command line, the two tools, and the canned answers of those that
+//! have no session layer.
+
+mod args;
+mod canned;
+mod tools;
+pub mod work;
+
+pub use args::{ServerArgs, raise_open_files};
+pub use canned::{Canned, CannedBody, Reply, Sleep};
+pub use tools::endpoint;

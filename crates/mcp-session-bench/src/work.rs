@@ -1,0 +1,239 @@
+//! Pieces of work without a socket: what the benchmarks in the process time, count and profile.
+
+use std::{
+    future::Future as _,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures::{FutureExt as _, future::pending};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use mcp_session_core::{
+    BoxFuture, ClientCapabilities, Endpoint, Json, ProtocolVersion, ReplyBody, Runtime, SessionConfig,
+    proto::{self, Input, Message, Reply},
+};
+
+use crate::endpoint;
+
+/// A call of `echo`, as a client sends it.
+pub const CALL: &[u8] = br#"{"jsonrpc":"2.0","id":1000007,"method":"tools/call","params":{"name":"echo","arguments":{"message":"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"}}}"#;
+
+const RESULT: &str = r#"{"content":[{"type":"text","text":"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"}]}"#;
+
+const INITIALIZE: &[u8] = br#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"0"}}}"#;
+
+const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+
+/// Reads [`CALL`].
+///
+/// # Panics
+///
+/// If it is not the request that it is.
+pub fn parse() -> proto::Request {
+    match Message::parse(&Bytes::from_static(CALL)) {
+        Ok(Message::Request(request)) => request,
+        other => panic!("not a request: {other:?}"),
+    }
+}
+
+/// The machine of a session at work: what core does for each message, without handler, lock and HTTP.
+#[derive(Debug)]
+pub struct Machine {
+    session: proto::Session<()>,
+    now: Instant,
+    answer: Result<Json, mcp_session_core::RpcError>,
+}
+
+impl Machine {
+    /// A session whose client has said that it is initialized.
+    ///
+    /// # Panics
+    ///
+    /// If the machine does not open it.
+    #[expect(clippy::new_without_default, reason = "it is no empty value")]
+    pub fn new() -> Self {
+        let now = Instant::now();
+        let config = Arc::new(SessionConfig::default());
+        let version = ProtocolVersion::negotiate("2025-06-18");
+        let (mut session, key) =
+            proto::Session::new(now, config, 0.into(), (), version, ClientCapabilities::default());
+        let answer = Json::from_text(RESULT.into());
+        assert!(session.answer(now, key, &answer), "the answer to initialize counts");
+        assert!(session.poll_reply(now, key).is_some(), "and is taken");
+        assert!(session.handle_input(now, Input::Initialized).is_ok(), "it is initialized");
+        drop(session.take_changes());
+        Self { session, now, answer }
+    }
+
+    /// Parses, admits, answers and encodes one call.
+    ///
+    /// # Panics
+    ///
+    /// If it is not answered.
+    pub fn echo(&mut self) -> Bytes {
+        let Self { session, now, answer } = self;
+        *now += Duration::from_micros(1);
+        let Ok(key) = session.handle_request(*now, parse().id, ()) else { panic!("it is admitted") };
+        drop(session.take_changes());
+        assert!(session.answer(*now, key, answer), "it is answered");
+        drop(session.take_changes());
+        let Some(Reply::Json(text)) = session.poll_reply(*now, key) else { panic!("it has a reply") };
+        drop(session.take_changes());
+        text
+    }
+}
+
+/// An endpoint with the two tools, and an open session.
+#[derive(Debug)]
+pub struct Echo {
+    endpoint: Endpoint,
+    runtime: Inline,
+    session: HeaderValue,
+}
+
+impl Echo {
+    /// Opens the session.
+    #[expect(clippy::new_without_default, reason = "it is no empty value")]
+    pub fn new() -> Self {
+        let runtime = Inline::default();
+        let endpoint = endpoint(runtime.clone());
+        let mut echo = Self { endpoint, runtime, session: HeaderValue::from_static("none yet") };
+        echo.session = echo.open();
+        echo
+    }
+
+    /// A request with [`CALL`], as hyper hands it over.
+    pub fn request(&self) -> Request<Full<Bytes>> {
+        request(Method::POST, Some(&self.session), CALL)
+    }
+
+    /// Answers a request; its body is dropped unread.
+    ///
+    /// # Panics
+    ///
+    /// If it is not answered at once with 200.
+    pub fn handle(&self, request: Request<Full<Bytes>>) -> Response<ReplyBody> {
+        let response = self.respond(request);
+        assert_eq!(response.status(), StatusCode::OK);
+        response
+    }
+
+    /// Builds a request and answers it.
+    pub fn call(&self) {
+        drop(self.handle(self.request()));
+    }
+
+    /// Opens one more session, which stays; gives its id.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    pub fn open(&self) -> HeaderValue {
+        let response = self.respond(request(Method::POST, None, INITIALIZE));
+        let id = response.headers()["mcp-session-id"].clone();
+        let initialized = self.respond(request(Method::POST, Some(&id), INITIALIZED));
+        assert_eq!(initialized.status(), StatusCode::ACCEPTED);
+        id
+    }
+
+    /// Opens a session and deletes it.
+    ///
+    /// # Panics
+    ///
+    /// If either is refused.
+    pub fn open_and_delete(&self) {
+        let response = self.respond(request(Method::POST, None, INITIALIZE));
+        let id = response.headers()["mcp-session-id"].clone();
+        let deleted = self.respond(request(Method::DELETE, Some(&id), b""));
+        assert_eq!(deleted.status(), StatusCode::NO_CONTENT);
+    }
+
+    fn respond(&self, request: Request<Full<Bytes>>) -> Response<ReplyBody> {
+        let handling = pin!(self.endpoint.handle(request));
+        let Poll::Ready(response) = handling.poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("everything is there at once")
+        };
+        self.runtime.poll_new();
+        response
+    }
+}
+
+fn request(method: Method, session: Option<&HeaderValue>, body: &'static [u8]) -> Request<Full<Bytes>> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri("/mcp")
+        .header("host", "127.0.0.1:8000")
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .header("content-length", body.len());
+    if let Some(session) = session {
+        request = request.header("mcp-protocol-version", "2025-06-18").header("mcp-session-id", session);
+    }
+    request.body(Full::from(body)).expect("every part is legal")
+}
+
+/// A runtime that polls each task once, when it is told to, and keeps the rest as it is: hooks are ready by then, and
+/// no deadline comes while something is measured.
+#[derive(Debug, Clone, Default)]
+struct Inline(Arc<Mutex<Tasks>>);
+
+#[derive(Default)]
+struct Tasks {
+    new: Vec<BoxFuture<'static, ()>>,
+    pending: Vec<BoxFuture<'static, ()>>,
+}
+
+impl std::fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tasks").field("pending", &self.pending.len()).finish_non_exhaustive()
+    }
+}
+
+impl Inline {
+    fn poll_new(&self) {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = std::mem::take(&mut lock().new);
+        for mut task in new {
+            if task.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
+                lock().pending.push(task);
+            }
+        }
+    }
+}
+
+impl Runtime for Inline {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep_until(&self, _: Instant) -> BoxFuture<'static, ()> {
+        Box::pin(pending())
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).new.push(task);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_work_is_what_it_says() {
+        let text = Machine::new().echo();
+        assert_eq!(text, format!(r#"{{"jsonrpc":"2.0","id":1000007,"result":{RESULT}}}"#));
+        let echo = Echo::new();
+        for _ in 0..3 {
+            let response = echo.handle(echo.request());
+            assert_eq!(response.headers()["content-type"], "application/json");
+            echo.open_and_delete();
+        }
+        assert_eq!(echo.endpoint.stats().sessions, 1);
+        assert_eq!(echo.runtime.0.lock().unwrap().pending.len(), 1, "the driver alone");
+    }
+}
