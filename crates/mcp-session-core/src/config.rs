@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{AllowedHosts, AllowedOrigins, Authenticate, Cors, SessionConfig};
+use crate::{AllowedHosts, AllowedOrigins, Authenticate, Cors, SessionConfig, store::Store};
 
 /// The limits of an endpoint.
 ///
@@ -51,6 +51,10 @@ pub struct Config {
     /// Looks at the credential of every request (B-09, B-10). `None` by default: then a layer in front does it,
     /// or nobody.
     pub authenticate: Option<Arc<dyn Authenticate>>,
+    /// Where sessions are kept so that other endpoints with the same store can serve them: see [`store`](crate::store). It
+    /// needs [`replay`](SessionConfig::replay), which is taken to be the default if it is off. `None`: a session lives and
+    /// ends with its endpoint, and nothing is asked of anybody.
+    pub store: Option<Store>,
 }
 
 impl Default for Config {
@@ -69,6 +73,7 @@ impl Default for Config {
             allowed_origins: AllowedOrigins::default(),
             cors: None,
             authenticate: None,
+            store: None,
         }
     }
 }
@@ -89,6 +94,7 @@ impl fmt::Debug for Config {
             .field("allowed_origins", &self.allowed_origins)
             .field("cors", &self.cors)
             .field("authenticate", &self.authenticate.is_some())
+            .field("store", &self.store)
             .finish()
     }
 }

@@ -1,6 +1,7 @@
 //! [`Endpoint`]: method, headers and body in, response out, along one order of checks.
 
 mod batch;
+mod nodes;
 
 use std::{
     fmt,
@@ -21,7 +22,7 @@ use serde_json::value::RawValue;
 use crate::{
     Config, Cors, EventStream, Handler, InitializeRequest, Json, Message, Notification, Outgoing, ReplyBody,
     RequestContext, RequestId, RpcError, Runtime, Session, SessionManager, Shutdown, ShutdownPhase,
-    ShutdownPolicy, ShutdownReport, Stats,
+    ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
     call::{Call, Head},
     driver,
     error::Rejection,
@@ -31,7 +32,7 @@ use crate::{
     proto::{self, Input, ParseError, Phase, Refusal, Verdict},
     security,
     session::{NotificationPlace, Signal},
-    trace,
+    store, trace,
     wire::{self, SessionHeader},
 };
 
@@ -86,10 +87,17 @@ impl Endpoint {
     }
 
     /// An endpoint with limits of its own. Spawns the one task that keeps all deadlines.
-    pub fn with_config(runtime: impl Runtime, handler: impl Handler, config: Config) -> Self {
+    pub fn with_config(runtime: impl Runtime, handler: impl Handler, mut config: Config) -> Self {
+        if config.store.is_some() {
+            config.session.replay.get_or_insert_default();
+        }
         let hub = Arc::new(Hub::new(Arc::new(runtime), config, Arc::new(handler)));
         hub.runtime.spawn(Box::pin(driver::drive(Arc::clone(&hub))));
-        Self { registry: Arc::new(Registry::new(hub)) }
+        let registry = Arc::new(Registry::new(hub));
+        if let Some(node) = registry.hub.node.clone() {
+            node.clone().spawn(store::keep(Arc::downgrade(&registry), node));
+        }
+        Self { registry }
     }
 
     /// What it runs on.
@@ -202,8 +210,8 @@ impl Endpoint {
             authenticate.authenticate(&mut parts)?;
         }
         match parts.method {
-            Method::GET => self.get(&parts),
-            Method::DELETE => self.delete(&parts),
+            Method::GET => self.get(&parts).await,
+            Method::DELETE => self.delete(&parts).await,
             _ => {
                 wire::check_post_accept(&parts.headers)?;
                 wire::check_content_type(&parts.headers)?;
@@ -214,19 +222,23 @@ impl Endpoint {
                         match &*request.method {
                             // In a box, as a batch is: both are rare, and would make every future as large as theirs.
                             "initialize" => Box::pin(self.initialize(parts, request)).await,
-                            "ping" => self.ping(&parts, &request),
-                            _ => {
+                            method => {
+                                check_era(&parts, &request)?;
+                                let session = self.session(&parts).await?;
+                                if method == "ping" {
+                                    return ping(&session, &request);
+                                }
                                 let (id, method) = (request.id.clone(), request.method.clone());
-                                let (call, handler) = self.admit(parts, request)?;
+                                let (call, handler) = self.admit(session, parts, request)?;
                                 call.start(&self.registry.hub, id, method, handler).await;
                                 respond(call.head().await)
                             }
                         }
                     }
-                    Ok(Message::Notification(notification)) => self.notification(&parts, notification),
+                    Ok(Message::Notification(notification)) => self.notification(&parts, notification).await,
                     Ok(Message::Response(response)) => {
-                        let session = self.session(&parts)?;
-                        session.with(|machine, now| machine.handle_response(now, response))?;
+                        let session = self.session(&parts).await?;
+                        self.replied(&session, response)?;
                         Ok(accepted())
                     }
                     Err(ParseError::Batch) => Box::pin(self.batch(parts, &body)).await,
@@ -236,38 +248,37 @@ impl Endpoint {
         }
     }
 
-    fn get(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
+    async fn get(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
         wire::check_get_accept(&parts.headers)?;
-        let session = self.session(parts)?;
+        let session = self.session(parts).await?;
         let signal = Arc::new(Signal::default());
-        let tag = Arc::clone(&signal);
         let replay = self.registry.hub.session_config.replay.is_some();
         let key = match wire::last_event_id(&parts.headers).filter(|_| replay) {
-            Some(event) => session.with(|machine, now| machine.handle_resume(now, event, tag))?,
-            None => session.with(|machine, now| machine.handle_get(now, tag))?, // D-35
+            Some(event) => self.resume(&session, event, &signal).await?,
+            None => self.listen(&session, &signal)?, // D-35
         };
         Ok(events(ReplyBody::events(EventStream::new(session, key, signal))))
     }
 
-    fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
-        let session = self.session(parts)?;
+    async fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
+        let session = self.session(parts).await?;
         session.with(proto::Session::handle_delete)?;
+        if let Some(node) = &self.registry.hub.node {
+            // Before the client is told so: from then on, it is unknown at every node (E-11).
+            node.remove(session.id(), TerminateReason::ClientDelete).await;
+        }
         let mut response = Response::new(ReplyBody::empty());
         *response.status_mut() = StatusCode::NO_CONTENT; // B-36
         Ok(response)
     }
 
-    /// Answered by the session itself, in every state, while other requests run (C-14).
-    fn ping(&self, parts: &Parts, request: &proto::Request) -> Result<Response<ReplyBody>, Rejection> {
-        check_era(parts, request)?;
-        self.session(parts)?.with(|machine, now| machine.handle_input(now, Input::Ping))?;
-        Ok(json(pong(&request.id)))
-    }
-
     /// From here on the request is owed an answer. Not async, so that nobody's future has to have room for the parts.
-    fn admit(&self, parts: Parts, request: proto::Request) -> Result<(Call, Handling), Rejection> {
-        check_era(&parts, &request)?;
-        let session = self.session(&parts)?;
+    fn admit(
+        &self,
+        session: Session,
+        parts: Parts,
+        request: proto::Request,
+    ) -> Result<(Call, Handling), Rejection> {
         let signal = Arc::new(Signal::default());
         let key = session
             .with(|machine, now| machine.handle_request(now, request.id.clone(), Arc::clone(&signal)))?;
@@ -284,7 +295,7 @@ impl Endpoint {
     ) -> Result<Response<ReplyBody>, Rejection> {
         if wire::session_header(&parts.headers)? != SessionHeader::Absent {
             // C-17: a live session refuses, a dead one is unknown.
-            self.lookup(&parts)?.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
+            self.lookup(&parts).await?.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
         }
         let params = request.params.clone().ok_or_else(|| {
             Rejection::InvalidInitialize(RpcError::invalid_params("`initialize` needs `params`"))
@@ -325,6 +336,7 @@ impl Endpoint {
         call.start(hub, request.id, request.method, handler).await;
         let mut response = respond(call.head().await)?;
         if session.with(|machine, _| machine.is_established()) {
+            self.keep(&session).await?;
             let id = HeaderValue::try_from(session.id().to_string())
                 .map_err(|_| Rejection::Internal("the session id is no header value"))?;
             response.headers_mut().insert(wire::SESSION_ID, id);
@@ -332,19 +344,19 @@ impl Endpoint {
         Ok(response)
     }
 
-    fn notification(
+    async fn notification(
         &self,
         parts: &Parts,
         notification: Notification,
     ) -> Result<Response<ReplyBody>, Rejection> {
         wire::check_era(&parts.headers)?;
-        let session = self.session(parts)?;
-        self.notified(&session, notification, || session.notification_place())?;
+        let session = self.session(parts).await?;
+        self.notified(&session, notification, || session.notification_place()).await?;
         Ok(accepted())
     }
 
     /// Does what a notification says. One for the handler needs a place.
-    fn notified(
+    async fn notified(
         &self,
         session: &Session,
         notification: Notification,
@@ -354,16 +366,19 @@ impl Endpoint {
             "notifications/initialized" => {
                 let verdict = session.with(|machine, now| machine.handle_input(now, Input::Initialized))?;
                 if verdict == Verdict::Operate {
-                    session.initialized();
+                    session.initialized().await;
                 }
             }
             "notifications/cancelled" => {
-                // Malformed ones are ignored (F-04).
-                let params = notification.params.and_then(|params| params.parse().ok());
-                let CancelledParams { request_id, reason } = params.unwrap_or_default();
-                let request_id = request_id.and_then(|raw| RequestId::from_json(raw.get()));
+                let (request_id, reason) = cancelled(&notification);
                 trace::exchange_cancelled(&session.id(), request_id.as_ref(), reason.as_deref());
-                session.with(|machine, now| machine.handle_cancelled(now, request_id.as_ref(), reason))?;
+                let here = session.with(|machine, now| {
+                    let here = request_id.as_ref().is_none_or(|id| machine.runs(id));
+                    machine.handle_cancelled(now, request_id.as_ref(), reason).map(|()| here)
+                })?;
+                if !here {
+                    self.pass_on(session, None, &Message::Notification(notification));
+                }
             }
             _ => {
                 let verdict = session.with(|machine, now| machine.handle_input(now, Input::Notification))?;
@@ -396,8 +411,8 @@ impl Endpoint {
     }
 
     /// The session that a request names, with a version it may name (E-09, E-11, B-26).
-    fn session(&self, parts: &Parts) -> Result<Session, Rejection> {
-        let session = self.lookup(parts)?;
+    async fn session(&self, parts: &Parts) -> Result<Session, Rejection> {
+        let session = self.lookup(parts).await?;
         match wire::check_version(&parts.headers) {
             // A dead id is 404, whatever else is wrong with the request (E-11). With nothing wrong, the machine says so.
             Err(_) if session.state() == proto::State::Terminated => Err(Rejection::UnknownSession),
@@ -405,16 +420,12 @@ impl Endpoint {
         }
     }
 
-    fn lookup(&self, parts: &Parts) -> Result<Session, Rejection> {
+    async fn lookup(&self, parts: &Parts) -> Result<Session, Rejection> {
         match wire::session_header(&parts.headers)? {
             SessionHeader::Absent => Err(Rejection::MissingSession),
             SessionHeader::Foreign => Err(Rejection::UnknownSession),
-            SessionHeader::Id(id) => {
-                let session = self.registry.get(&id).ok_or(Rejection::UnknownSession)?;
-                // Somebody else's is as unknown as one that was never issued (E-07).
-                let theirs = session.principal() == parts.extensions.get();
-                theirs.then_some(session).ok_or(Rejection::UnknownSession)
-            }
+            // Somebody else's is as unknown as one that was never issued (E-07).
+            SessionHeader::Id(id) => self.registry.find(id, parts.extensions.get()).await,
         }
     }
 }
@@ -425,6 +436,13 @@ impl fmt::Debug for Endpoint {
     }
 }
 
+/// Which request is cancelled, and why. Malformed ones are ignored (F-04).
+pub(crate) fn cancelled(notification: &Notification) -> (Option<RequestId>, Option<String>) {
+    let params = notification.params.as_ref().and_then(|params| params.parse().ok());
+    let CancelledParams { request_id, reason } = params.unwrap_or_default();
+    (request_id.and_then(|raw| RequestId::from_json(raw.get())), reason)
+}
+
 /// What `Allow` lists (B-39).
 fn allowed_methods(config: &Config) -> &'static str {
     match (config.standalone_streams, config.client_delete) {
@@ -433,6 +451,12 @@ fn allowed_methods(config: &Config) -> &'static str {
         (true, false) => "GET, POST",
         (false, false) => "POST",
     }
+}
+
+/// Answered by the session itself, in every state, while other requests run (C-14).
+fn ping(session: &Session, request: &proto::Request) -> Result<Response<ReplyBody>, Rejection> {
+    session.with(|machine, now| machine.handle_input(now, Input::Ping))?;
+    Ok(json(pong(&request.id)))
 }
 
 /// A request of a revision without sessions, by its envelope or by its header (G-40).

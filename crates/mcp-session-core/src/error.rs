@@ -44,6 +44,10 @@ pub(crate) enum Rejection {
     InvalidInitialize(RpcError),
     /// The session refuses (C.2).
     Session(Refusal),
+    /// The session is in the store, and not here at the moment.
+    Moving,
+    /// The store does not answer: whether there is such a session is not known.
+    StoreUnavailable,
     /// There are [`Config::max_sessions`] sessions (E-15).
     TooManySessions,
     /// The endpoint shuts down: no new session (F-37).
@@ -86,6 +90,8 @@ impl Rejection {
             Self::Session(Refusal::UnknownEvent) => (S::BAD_REQUEST, C::INVALID_REQUEST, "no stream of this session goes on from this event, or not any more: open a stream without Last-Event-ID".into()),
             Self::Session(Refusal::Draining) | Self::ShuttingDown => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server is shutting down".into()),
             Self::Session(Refusal::Gone) => Self::UnknownSession.row(),
+            Self::Moving                 => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the session is moving to another server".into()),
+            Self::StoreUnavailable       => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the store of the sessions does not answer".into()),
             Self::TooManySessions        => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many sessions".into()),
             Self::Internal(what)         => (S::INTERNAL_SERVER_ERROR, C::INTERNAL_ERROR, (*what).into()),
         }
@@ -110,6 +116,9 @@ impl Rejection {
             }
             Self::Session(Refusal::TooManyRequests) | Self::TooManySessions => {
                 error.with_data(serde_json::json!({ "reason": "overload", "retryable": true }))
+            }
+            Self::Moving | Self::StoreUnavailable => {
+                error.with_data(serde_json::json!({ "reason": "store", "retryable": true }))
             }
             _ => error,
         }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, driver::Timers,
-    handler::ErasedHandler, proto::Tally,
+    handler::ErasedHandler, proto::Tally, store::Node,
 };
 
 /// What all sessions of an endpoint share.
@@ -21,14 +21,17 @@ pub(crate) struct Hub {
     pub(crate) handler: Arc<dyn ErasedHandler>,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
+    /// Among which others it is, if there is a store.
+    pub(crate) node: Option<Node>,
     listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
 }
 
 impl Hub {
     pub(crate) fn new(runtime: Arc<dyn Runtime>, config: Config, handler: Arc<dyn ErasedHandler>) -> Self {
         Self {
-            runtime,
             session_config: Arc::new(config.session.clone()),
+            node: config.store.clone().map(|store| Node::new(store, Arc::clone(&runtime))),
+            runtime,
             config,
             handler,
             timers: Timers::default(),

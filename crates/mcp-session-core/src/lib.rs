@@ -104,6 +104,7 @@ mod security;
 mod serve;
 mod session;
 mod stats;
+pub mod store;
 mod stream;
 mod terminate;
 #[cfg(test)]

@@ -18,8 +18,9 @@ use crate::{
     error::Rejection,
     hub::{Hub, lock},
     places::Places,
-    proto::{self, ExchangeKey, after},
+    proto::{self, ExchangeKey, Position, after},
     session::{Session, Signal},
+    store::LogId,
     terminate,
 };
 
@@ -73,22 +74,35 @@ impl Registry {
         let id = SessionId::from_bits(u128::from_ne_bytes(bits));
         let config = Arc::clone(&self.hub.session_config);
         let now = self.hub.runtime.now();
-        let (machine, key) = proto::Session::new(now, config, initialize, signal, version, capabilities);
+        let (mut machine, key) = proto::Session::new(now, config, initialize, signal, version, capabilities);
+        if self.hub.node.is_some() {
+            machine.share(0, LogId::SHARED, Position::START);
+        }
         let session = Session::new(id, principal, Arc::clone(&self.hub), Arc::downgrade(self), machine);
+        Ok((self.enter(session)?, key))
+    }
 
+    /// Lets a session in, unless one with its id is here: then it is that one.
+    pub(crate) fn enter(&self, session: Session) -> Result<Session, Rejection> {
         {
-            let mut shard = lock(self.shard(&id));
-            if self.phase() >= ShutdownPhase::Draining {
-                return Err(Rejection::ShuttingDown);
+            let mut shard = lock(self.shard(&session.id()));
+            self.admits()?;
+            if let Some(first) = shard.get(&session.id()) {
+                return Ok(first.clone());
             }
             if !self.places.take(&self.hub.config, session.principal()) {
                 return Err(Rejection::TooManySessions);
             }
             self.hub.counters.sessions.fetch_add(1, Relaxed);
-            shard.insert(id, session.clone());
+            shard.insert(session.id(), session.clone());
         }
         session.with(|_, _| ()); // its deadlines and its first exchange count from here
-        Ok((session, key))
+        Ok(session)
+    }
+
+    /// Whether sessions are let in.
+    pub(crate) fn admits(&self) -> Result<(), Rejection> {
+        if self.phase() >= ShutdownPhase::Draining { Err(Rejection::ShuttingDown) } else { Ok(()) }
     }
 
     /// Lets what has expired go, should the driver be late, and gives it a moment to be gone. Returns whether there
@@ -151,8 +165,16 @@ impl Drop for Registry {
     fn drop(&mut self) {
         // Nobody is left to keep their deadlines: what still runs must not wait for them.
         self.hub.timers.close();
+        // Where there is a store, other endpoints may go on.
+        let reason = match &self.hub.node {
+            Some(_) => TerminateReason::Shutdown,
+            None => TerminateReason::Error,
+        };
         for session in self.sessions() {
-            session.with(|machine, now| machine.close(now, TerminateReason::Error));
+            session.with(|machine, now| machine.close(now, reason));
+        }
+        if let Some(node) = self.hub.node.clone().filter(|_| self.phase() != ShutdownPhase::Closed) {
+            node.clone().spawn(async move { node.leave().await });
         }
     }
 }

@@ -21,7 +21,8 @@ use crate::{
     ask::ask,
     hub::{Hub, lock},
     manager::Registry,
-    proto::{self, Changes, Phase, Refusal, State, Wake, encode_event},
+    proto::{self, Changes, Effect, Phase, Refusal, State, Wake, encode_event},
+    store::{Update, write},
     terminate::Ledger,
     trace,
 };
@@ -96,6 +97,8 @@ struct Guarded {
     left: bool,
     /// The shutdown that this session takes part in.
     ledger: Option<Arc<Ledger>>,
+    /// A task does what it asks of the store.
+    writing: bool,
 }
 
 /// What has become of a session since the last look: each is news once.
@@ -154,14 +157,15 @@ impl Session {
     ) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let guarded = Guarded {
-            machine,
             armed: None,
-            established: false,
+            established: machine.is_established(), // at another node, then
+            machine,
             alive: true,
             undisturbed: true,
             open: true,
             left: false,
             ledger: None,
+            writing: false,
         };
         Self(Arc::new(Inner {
             id,
@@ -218,6 +222,7 @@ impl Session {
     ) -> Result<(), SendError> {
         let event = notification(method, params)?;
         self.send_with(|machine, now| match machine.notify_standalone(now, &event) {
+            Err(SendError::Full) if machine.member().is_some() => Err(None), // its store is behind
             Err(SendError::Full) => Err(machine.standalone_tag().cloned()),
             sent => Ok(sent),
         })
@@ -267,9 +272,37 @@ impl Session {
     }
 
     /// `notifications/initialized` has arrived.
-    pub(crate) fn initialized(&self) {
-        trace::session_initialized(&self.0.id);
-        self.0.hub.publish(&SessionEvent::Initialized(self.0.id));
+    pub(crate) async fn initialized(&self) {
+        let Inner { id, hub, .. } = &*self.0;
+        trace::session_initialized(id);
+        hub.publish(&SessionEvent::Initialized(*id));
+        if let Some(node) = &hub.node {
+            node.update(*id, Update::Initialized).await; // before the client hears of it, and goes elsewhere
+        }
+    }
+
+    /// Whether both are handles of one session.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Why it is ending, if it is.
+    pub(crate) fn reason(&self) -> Option<TerminateReason> {
+        self.peek(Machine::reason)
+    }
+
+    /// What the store is asked to do next. Nothing: then whoever asks is through.
+    pub(crate) fn next_effect(&self) -> Option<Effect> {
+        let mut guarded = lock(&self.0.guarded);
+        let effect = guarded.machine.poll_effect();
+        guarded.writing = effect.is_some();
+        effect
+    }
+
+    /// The store has answered a publication, or not.
+    pub(crate) fn published(&self, done: bool) {
+        self.with(|machine, now| machine.handle_published(now, done));
+        self.0.changed.notify(usize::MAX); // there is space
     }
 
     /// The one function that locks the machine: lock, call, unlock, notify. The clock is read here, under the lock, so
@@ -353,6 +386,8 @@ impl Session {
         guarded.armed = deadline;
         let gone = guarded.left && guarded.machine.state() == State::Terminated;
         let ledger = guarded.ledger.clone();
+        let writer = hub.node.as_ref().filter(|_| !guarded.writing && guarded.machine.has_effect());
+        guarded.writing |= writer.is_some();
         let unread = changes.tally.streams_cut + changes.tally.forced > 0;
 
         // Under the lock: whoever sees what happened, sees it counted.
@@ -391,6 +426,9 @@ impl Session {
         if let Some(ledger) = &ledger {
             ledger.notify(&changes.tally);
         }
+        if let Some(node) = writer {
+            node.spawn(write(self.clone(), node.clone()));
+        }
         wake(changes);
         if gone {
             self.unregister();
@@ -419,8 +457,13 @@ impl Session {
         }
         // A task of its own: one that takes its time, or its thread, must not hold up other sessions (S8).
         let session = self.clone();
+        let heard = self.peek(Machine::heard);
+        let parting = hub.node.clone().map(|node| (node, *id, end.reason));
         let hook = AssertUnwindSafe(hub.handler.clone().terminated(self.clone(), end.reason)).catch_unwind();
         hub.runtime.spawn(Box::pin(async move {
+            if let Some((node, id, reason)) = parting {
+                node.part(id, reason, heard).await;
+            }
             let failure = hook.await.err().map(|_| "the `terminated` hook panicked");
             if let Some(why) = failure {
                 trace::session_failed(&session.id(), why);
@@ -444,22 +487,24 @@ impl Session {
         }
     }
 
-    /// Tries until there is space. `attempt` gives the result, or the waiters to wait with.
+    /// Tries until there is space. `attempt` gives the result, or the waiters to wait with, or none: then it waits for the
+    /// store.
     pub(crate) async fn send_with<R>(
         &self,
         mut attempt: impl FnMut(&mut Machine, Instant) -> Result<R, Option<Arc<Signal>>>,
     ) -> R {
         loop {
-            let space: Option<EventListener> = match self.with(|machine, now| {
+            let space: EventListener = match self.with(|machine, now| {
                 // The listener is made under the lock: what frees space afterwards finds it.
-                attempt(machine, now).map_err(|signal| signal.map(|signal| signal.handler.listen()))
+                attempt(machine, now).map_err(|signal| match signal {
+                    Some(signal) => signal.handler.listen(),
+                    None => self.0.changed.listen(),
+                })
             }) {
                 Ok(result) => return result,
                 Err(listener) => listener,
             };
-            if let Some(space) = space {
-                space.await;
-            }
+            space.await;
         }
     }
 }

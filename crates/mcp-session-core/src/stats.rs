@@ -49,6 +49,8 @@ pub type SessionEvents = async_channel::Receiver<SessionEvent>;
 pub enum SessionEvent {
     /// `initialize` was answered with a result.
     Created(SessionId),
+    /// It was opened at another node, and is served here now as well: see [`store`](crate::store).
+    Adopted(SessionId),
     /// `notifications/initialized` has arrived.
     Initialized(SessionId),
     /// The session has ended, for this reason. Told before the hook is called.

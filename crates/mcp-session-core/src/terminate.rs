@@ -247,6 +247,9 @@ impl Task {
         let report = self.progress.ledger.report(self.times, took);
         lock(&self.progress.state).report = Some(report);
         self.progress.changed.notify(usize::MAX);
+        if let Some(node) = self.registry.hub.node.clone() {
+            node.clone().spawn(async move { node.leave().await }); // the report does not wait for it (S13)
+        }
     }
 
     fn enter(&mut self, phase: ShutdownPhase) {

@@ -41,6 +41,16 @@ pub(crate) fn accept_failed(error: &std::io::Error) {
     tracing::warn!(target: TARGET, %error, "accept failed");
 }
 
+pub(crate) fn session_adopted(session: &SessionId) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(target: TARGET, ?session, "session taken up from the store");
+}
+
+pub(crate) fn store_failed(session: &SessionId, why: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(target: TARGET, ?session, why, "the store did not do what a session asked for");
+}
+
 pub(crate) fn rejected(rejection: &Rejection) {
     #[cfg(feature = "tracing")]
     {

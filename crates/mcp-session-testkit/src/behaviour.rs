@@ -25,6 +25,7 @@ pub mod serve;
 pub mod sessions;
 pub mod shutdown;
 pub mod statuses;
+pub mod stores;
 pub mod streams;
 pub mod world;
 
@@ -89,6 +90,14 @@ macro_rules! behaviour_suite {
                     e_25_delete_ends_every_stream, d_06_a_client_that_is_sent_away_comes_back,
                     s_6_a_shutdown_invites_nobody_back, s_5_a_client_that_was_sent_away_is_waited_for,
                     f_26_a_request_waits_for_its_client;
+                stores: s_6_s_13_a_session_moves_with_its_running_call, s_13_delete_at_any_node_purges,
+                d_17_d_24_the_shared_stream_is_read_anywhere, b_18_f_23_replies_and_cancels_find_their_node,
+                e_07_somebody_elses_session_is_unknown_at_every_node,
+                d_31_f_23_foreign_ids_and_replies_get_nothing_anywhere,
+                d_21_a_stream_is_on_one_connection_at_a_time, s_5_the_call_of_a_lost_node_is_answered,
+                s_13_a_store_that_hangs_holds_up_nobody, s_13_a_store_that_is_away_for_a_while_loses_nothing,
+                e_14_idle_here_is_not_idle_elsewhere, s_13_without_its_store_no_session_is_promised,
+                f_39_a_thousand_sessions_move;
                 shutdown: s_1_sessions_born_during_shutdown, s_2_never_404_while_draining,
                     s_3_hung_handlers_do_not_move_the_ceiling, s_4_nothing_in_flight_returns_at_once,
                     s_5_exactly_one_answer_json, s_5_exactly_one_answer_sse, s_5_an_obedient_handler_answers_itself,

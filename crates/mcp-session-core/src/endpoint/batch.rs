@@ -22,7 +22,7 @@ impl Endpoint {
     pub(super) async fn batch(&self, parts: Parts, body: &Bytes) -> Result<Response<ReplyBody>, Rejection> {
         let hub = &self.registry.hub;
         wire::check_era(&parts.headers)?;
-        let session = self.session(&parts)?;
+        let session = self.session(&parts).await?;
         if session.state() == State::Terminated {
             return Err(Rejection::UnknownSession); // whatever else is wrong with the request (E-11)
         }
@@ -54,11 +54,10 @@ impl Endpoint {
         for other in others {
             let _ = match other {
                 Message::Notification(notification) => {
-                    self.notified(&session, notification, || places.pop().ok_or(Refusal::TooManyRequests))
+                    let place = || places.pop().ok_or(Refusal::TooManyRequests);
+                    self.notified(&session, notification, place).await
                 }
-                Message::Response(response) => {
-                    session.with(|machine, now| machine.handle_response(now, response)).map_err(Into::into)
-                }
+                Message::Response(response) => self.replied(&session, response),
                 Message::Request(_) => Ok(()),
             };
         }

@@ -9,6 +9,52 @@ use super::message::Outgoing;
 /// A comment: keeps proxies from closing a silent stream and tells the client nothing (D-42).
 pub const HEARTBEAT: &[u8] = b":\n\n";
 
+/// A place in a stream: after how many events.
+///
+/// Where a store gives the positions, and has lost some that it had given, it goes on in a new epoch: so that no position
+/// means two events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Position {
+    /// How often the store has lost something. 0 where the owner of the stream gives the positions.
+    pub epoch: u32,
+    /// The number of the event. The first has 1.
+    pub seq: u64,
+}
+
+impl Position {
+    /// Before the first event.
+    pub const START: Self = Self { epoch: 0, seq: 0 };
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.split_once('.') {
+            None => Some(number(text)?.into()),
+            Some((epoch, seq)) => match u32::try_from(number(epoch)?).ok()? {
+                0 => None, // one position has one spelling
+                epoch => Some(Self { epoch, seq: number(seq)? }),
+            },
+        }
+    }
+}
+
+impl From<u64> for Position {
+    fn from(seq: u64) -> Self {
+        Self { epoch: 0, seq }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.epoch {
+            0 => write!(f, "{}", self.seq),
+            epoch => write!(f, "{epoch}.{}", self.seq),
+        }
+    }
+}
+
+fn number(digits: &str) -> Option<u64> {
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
 /// Names an event within its session: the stream, and the position in it (D-26, D-27).
 ///
 /// The session is not part of it: a request names that in its header, so an id of a foreign session finds nothing.
@@ -16,7 +62,7 @@ pub const HEARTBEAT: &[u8] = b":\n\n";
 /// ```
 /// use mcp_session_core::proto::EventId;
 ///
-/// let id = EventId { stream: 3, position: 17 };
+/// let id = EventId { stream: 3, position: 17.into() };
 /// assert_eq!(id.to_string(), "3-17");
 /// assert_eq!(EventId::parse("3-17"), Some(id));
 /// assert_eq!(EventId::parse("3-+17"), None);
@@ -26,16 +72,14 @@ pub struct EventId {
     /// The stream's number in its session.
     pub stream: u64,
     /// The position in the stream; 0 is before its first event.
-    pub position: u64,
+    pub position: Position,
 }
 
 impl EventId {
     /// Reads an id as a client sends it back. `None` if this server cannot have written it.
     pub fn parse(text: &str) -> Option<Self> {
         let (stream, position) = text.split_once('-')?;
-        let number =
-            |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?;
-        Some(Self { stream: number(stream)?, position: number(position)? })
+        Some(Self { stream: number(stream)?, position: Position::parse(position)? })
     }
 }
 
@@ -53,7 +97,7 @@ impl fmt::Display for EventId {
 /// let (id, result) = (RequestId::from(1), Json::from_text("{}".into())?);
 /// let answer = Outgoing::Result { id: &id, result: &result };
 /// assert_eq!(encode_event(None, &answer), "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n");
-/// let event = encode_event(Some(EventId { stream: 0, position: 1 }), &answer);
+/// let event = encode_event(Some(EventId { stream: 0, position: 1.into() }), &answer);
 /// assert_eq!(event, "id: 0-1\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n");
 /// # Ok::<(), mcp_session_core::RpcError>(())
 /// ```
@@ -79,7 +123,7 @@ pub fn encode_event(id: Option<EventId>, message: &Outgoing<'_>) -> Bytes {
 }
 
 /// The same event, with its id.
-pub(super) fn with_id(id: EventId, event: &[u8]) -> Bytes {
+pub(crate) fn with_id(id: EventId, event: &[u8]) -> Bytes {
     [format!("id: {id}\n").as_bytes(), event].concat().into()
 }
 
@@ -89,7 +133,7 @@ pub(super) fn encode_priming(id: EventId, retry: Duration) -> Bytes {
 }
 
 /// How long to wait before coming back, in an event of its own, without data (D-07, D-43).
-pub(super) fn encode_retry(retry: Duration) -> Bytes {
+pub(crate) fn encode_retry(retry: Duration) -> Bytes {
     format!("retry: {}\n\n", retry.as_millis()).into()
 }
 
@@ -114,10 +158,26 @@ mod tests {
 
     #[test]
     fn d_28_event_ids_are_visible_ascii_and_strict() {
-        let id = EventId { stream: u64::MAX, position: 0 };
-        assert!(id.to_string().bytes().all(|b| b.is_ascii_graphic()));
-        assert_eq!(EventId::parse(&id.to_string()), Some(id));
-        for foreign in ["", "-", "1", "1-", "-1", "1-2-3", " 1-2", "1-99999999999999999999999", "a-b"] {
+        for position in [0.into(), u64::MAX.into(), Position { epoch: 3, seq: 9 }] {
+            let id = EventId { stream: u64::MAX, position };
+            assert!(id.to_string().bytes().all(|b| b.is_ascii_graphic()));
+            assert_eq!(EventId::parse(&id.to_string()), Some(id));
+        }
+        for foreign in [
+            "1-0.2",
+            "1-.2",
+            "1-2.",
+            "1-1.2.3",
+            "",
+            "-",
+            "1",
+            "1-",
+            "-1",
+            "1-2-3",
+            " 1-2",
+            "1-99999999999999999999999",
+            "a-b",
+        ] {
             assert_eq!(EventId::parse(foreign), None, "{foreign:?}");
         }
     }

@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Changes, ErrorCode, Json, Name, Next, Outcome, Outgoing, RequestId, ResponseMode, RpcError, SendError,
-    SessionConfig, Stream, TerminateReason, Wake, encode_event, timer::after,
+    Append, Changes, ErrorCode, Json, Name, Next, Outcome, Outgoing, RequestId, ResponseMode, RpcError,
+    SendError, SessionConfig, Stored, Stream, TerminateReason, Wake, encode_event, timer::after,
 };
 
 /// Which rules of the protocol an exchange follows.
@@ -99,6 +99,8 @@ pub struct Exchange<T> {
     mode: ResponseMode,
     /// Its stream's name, if the client can come back to it.
     name: Option<Name>,
+    /// Whether a store is to have its stream.
+    stored: bool,
     body: Body<T>,
     /// How it ended, once nothing more is owed. Counted when the reply is out of the house.
     outcome: Option<Outcome>,
@@ -126,6 +128,7 @@ impl<T: Clone> Exchange<T> {
             era,
             mode,
             name: None,
+            stored: false,
             body: Body::Undecided,
             outcome: None,
             settled: false,
@@ -142,6 +145,12 @@ impl<T: Clone> Exchange<T> {
     #[must_use]
     pub fn resumable(self, name: Option<Name>) -> Self {
         Self { name, ..self }
+    }
+
+    /// The same, with a stream that the client can come back to at any node: if it has a name, a store is to have it.
+    #[must_use]
+    pub(super) fn stored(self, stored: bool) -> Self {
+        Self { stored: stored && self.name.is_some(), ..self }
     }
 
     // What happened.
@@ -362,6 +371,22 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
+    /// An append to the log of its stream has been answered.
+    pub(super) fn handle_stored(&mut self, append: &Append, stored: Stored, out: &mut Changes<T>) {
+        if let Body::Stream(stream) = &mut self.body {
+            stream.handle_stored(append, stored, out);
+            self.settle(out);
+        }
+    }
+
+    /// Its client reads its stream at another node.
+    pub(super) fn hand_over(&mut self, out: &mut Changes<T>) {
+        if let Body::Stream(stream) = &mut self.body {
+            stream.hand_over(out);
+            self.settle(out);
+        }
+    }
+
     /// Forgets the oldest event that is kept of its stream: see [`Stream::forget_first`].
     pub(super) fn forget_first(&mut self, out: &mut Changes<T>) {
         if let Body::Stream(stream) = &mut self.body {
@@ -498,7 +523,11 @@ impl<T: Clone> Exchange<T> {
 
     fn open_stream(&mut self, now: Instant, out: &mut Changes<T>) -> &mut Stream<T> {
         if !matches!(self.body, Body::Stream(_)) {
-            self.body = Body::Stream(Stream::new(now, self.tag.clone(), self.name, out));
+            let mut stream = Stream::new(now, self.tag.clone(), self.name, out);
+            if self.stored {
+                stream.store(self.id.clone());
+            }
+            self.body = Body::Stream(stream);
         }
         match &mut self.body {
             Body::Stream(stream) => stream,
@@ -541,11 +570,14 @@ impl<T: Clone> Exchange<T> {
         out.tally.running -= 1;
     }
 
-    /// Counts the outcome once the reply is out of the house, or kept for a client that has left. One that was sent
-    /// away is coming back, and is waited for.
+    /// Counts the outcome once the reply is out of the house, or kept for a client that has left: in the store, if there
+    /// is one. A client that was sent away without a store is coming back here, and is waited for.
     fn settle(&mut self, out: &mut Changes<T>) {
         let handed_over = match &self.body {
             Body::Done => true,
+            Body::Stream(stream) if stream.is_storing() => {
+                stream.is_over() || (stream.is_away() && stream.is_stored())
+            }
             Body::Stream(stream) => stream.is_over() || (stream.is_away() && !stream.is_invited()),
             Body::Undecided | Body::Json(_) => false,
         };

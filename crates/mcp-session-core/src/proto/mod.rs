@@ -41,16 +41,17 @@ pub use capabilities::ClientCapabilities;
 pub use changes::{Changes, Outcome, Tally, Wake};
 pub use config::{ReplayConfig, ResponseMode, SecondStream, SessionConfig};
 pub use ending::{Phase, Schedule, TerminateReason};
-pub use event::{EventId, HEARTBEAT, encode_event};
+pub(crate) use event::with_id;
+pub use event::{EventId, HEARTBEAT, Position, encode_event};
 pub use exchange::{CancelReason, Era, Exchange, Reply, Status};
 pub use id::{InvalidSessionId, RequestId, SessionId};
 pub use message::{
     ErrorCode, Json, Message, Notification, Outgoing, ParseError, Request, Response, RpcError,
 };
 pub use outbound::{OutboundId, RequestError};
-pub use session::{ExchangeKey, SendError, Session, StreamKey};
+pub use session::{Effect, ExchangeKey, SendError, Session, StreamKey};
 pub use state::{Input, Refusal, State, Verdict};
-pub use stream::{Full, Name, Next, Stream};
+pub use stream::{Append, Full, Name, Next, Stored, Stream};
 pub use timer::Timer;
 pub(crate) use timer::after;
 pub use version::ProtocolVersion;

@@ -69,6 +69,11 @@ impl<T> Default for Outbound<T> {
 }
 
 impl<T> Outbound<T> {
+    /// Nothing is waited for, and the first request will have this id.
+    pub(super) fn starting_at(next: u64) -> Self {
+        Self { next, ..Self::default() }
+    }
+
     /// The id that the next request will have.
     pub(super) fn next_id(&self) -> u64 {
         self.next

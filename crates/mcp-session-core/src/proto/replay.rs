@@ -10,6 +10,8 @@ use super::{ReplayConfig, Stream, timer::after};
 pub(super) struct Replay {
     order: VecDeque<Kept>,
     bytes: usize,
+    /// Streams of which a store is to have more, by their numbers.
+    unstored: VecDeque<u64>,
 }
 
 #[derive(Debug)]
@@ -32,6 +34,9 @@ impl Replay {
             self.bytes += bytes;
             self.order.push_back(Kept { stream: number, bytes, since: now });
         }
+        if stream.queue_append() {
+            self.unstored.push_back(number);
+        }
     }
 
     /// The number of the stream that has to forget its oldest event, if there is one.
@@ -45,6 +50,16 @@ impl Replay {
         let Kept { stream, bytes, .. } = self.order.pop_front()?;
         self.bytes -= bytes;
         Some(stream)
+    }
+
+    /// The number of a stream of which a store is to have more.
+    pub(super) fn pop_unstored(&mut self) -> Option<u64> {
+        self.unstored.pop_front()
+    }
+
+    /// Whether there is one.
+    pub(super) fn has_unstored(&self) -> bool {
+        !self.unstored.is_empty()
     }
 
     /// When the oldest event is too old.

@@ -5,6 +5,7 @@ mod batch;
 mod ending;
 mod expiry;
 mod pulse;
+mod sharing;
 mod streams;
 
 use std::{
@@ -22,6 +23,8 @@ use super::{
     TerminateReason, Timer, Verdict, ending::Ending, outbound::Outbound, replay::Replay, timer::after,
 };
 use pulse::Pulse;
+pub use sharing::Effect;
+use sharing::Sharing;
 
 /// Names an exchange within its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,6 +93,8 @@ pub struct Session<T> {
     outbound: Outbound<T>,
     /// Whether the client at the other end of the standalone stream is there.
     pulse: Pulse,
+    /// What a store has to do with it, if there is one.
+    sharing: Option<Box<Sharing>>,
     ending: Option<Ending>,
     timer: Timer,
     changes: Changes<T>,
@@ -106,14 +111,31 @@ impl<T: Clone> Session<T> {
         capabilities: ClientCapabilities,
     ) -> (Self, ExchangeKey) {
         let key = ExchangeKey(0);
-        let mut session = Self {
+        let mut session = Self::blank(now, config, version, capabilities);
+        session.timer.arm(after(now, session.config.initialize_timeout));
+        if let Some(max_age) = session.config.max_age {
+            session.timer.arm(after(now, max_age));
+        }
+        let mode = session.config.response_mode;
+        let name = session.name(key.0);
+        session.admit(initialize, tag, mode, name);
+        (session, key)
+    }
+
+    fn blank(
+        now: Instant,
+        config: Arc<SessionConfig>,
+        version: ProtocolVersion,
+        capabilities: ClientCapabilities,
+    ) -> Self {
+        Self {
             state: State::Initializing,
             version,
             capabilities,
             created: now,
             active: now,
             next_key: 0,
-            initialize: key,
+            initialize: ExchangeKey(0),
             established: false,
             initialized: false,
             exchanges: BTreeMap::new(),
@@ -123,19 +145,12 @@ impl<T: Clone> Session<T> {
             replay: Replay::default(),
             outbound: Outbound::default(),
             pulse: Pulse::new(now),
+            sharing: None,
             ending: None,
             timer: Timer::default(),
             changes: Changes::default(),
             config,
-        };
-        session.timer.arm(after(now, session.config.initialize_timeout));
-        if let Some(max_age) = session.config.max_age {
-            session.timer.arm(after(now, max_age));
         }
-        let mode = session.config.response_mode;
-        let name = session.name(key.0);
-        session.admit(initialize, tag, mode, name);
-        (session, key)
     }
 
     // Getters.
@@ -360,7 +375,9 @@ impl<T: Clone> Session<T> {
     fn admit(&mut self, id: RequestId, tag: T, mode: ResponseMode, name: Option<Name>) -> ExchangeKey {
         let key = ExchangeKey(self.next_key);
         self.next_key += 1;
-        let exchange = Exchange::new(id.clone(), tag, Era::Legacy, mode, &mut self.changes).resumable(name);
+        let exchange = Exchange::new(id.clone(), tag, Era::Legacy, mode, &mut self.changes)
+            .resumable(name)
+            .stored(self.sharing.is_some());
         self.running.insert(id, key);
         self.exchanges.insert(key, Box::new(exchange));
         key

@@ -1,6 +1,7 @@
 //! [`Stream`]: an ordered sequence of events, the connection that carries it, and one end.
 
 mod log;
+mod storing;
 
 use std::{
     mem,
@@ -9,7 +10,8 @@ use std::{
 
 use bytes::Bytes;
 
-use self::log::Log;
+pub use self::storing::{Append, Stored};
+use self::{log::Log, storing::Storing};
 use super::{
     Changes, EventId, SessionConfig, Wake,
     event::{HEARTBEAT, encode_priming, encode_retry, with_id},
@@ -75,6 +77,8 @@ pub struct Stream<T> {
     senders: Option<T>,
     carrier: Option<Carrier<T>>,
     log: Log,
+    /// What a store has of it, if one is to have all of it.
+    storing: Option<Box<Storing>>,
     life: Life,
     /// The client can come back to it: it has seen an id, or needs none.
     resumable: bool,
@@ -106,6 +110,7 @@ impl<T: Clone> Stream<T> {
             senders: None,
             carrier: None,
             log: Log::default(),
+            storing: None,
             life: Life::Open,
             resumable: name.is_some(),
             invited: false,
@@ -117,9 +122,18 @@ impl<T: Clone> Stream<T> {
 
     // Connections.
 
-    /// A new connection carries it from where the last one was. The last one ends, if it is still there (D-23).
-    pub fn connect(&mut self, now: Instant, connection: u64, reader: T, out: &mut Changes<T>) {
+    /// A new connection carries it from where the last one was, after this greeting, or one of its own. The last one ends,
+    /// if it is still there (D-23).
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        connection: u64,
+        reader: T,
+        greeting: Option<Bytes>,
+        out: &mut Changes<T>,
+    ) {
         self.carry(now, connection, reader, out);
+        greeting.into_iter().for_each(|greeting| self.greet(greeting));
         self.prime();
         self.comment();
     }
@@ -176,6 +190,28 @@ impl<T: Clone> Stream<T> {
         polls
     }
 
+    /// Another connection carries it now, perhaps at another node: this one ends.
+    pub(super) fn hand_over(&mut self, out: &mut Changes<T>) {
+        if self.is_connected() {
+            self.leave(out);
+            if self.name.is_none() {
+                self.log.clear();
+                self.life = Life::Over;
+            }
+        }
+    }
+
+    /// The same, with a connection of this number.
+    pub(super) fn on(mut self, connection: u64) -> Self {
+        self.carrier.iter_mut().for_each(|carrier| carrier.number = connection);
+        self
+    }
+
+    /// Whoever waits for space is told as well when nobody reads it any more.
+    pub(super) fn tell_end(&mut self) {
+        self.awaited = true;
+    }
+
     /// Ends the connection of a client that is not there any more, after what is queued. A stream that the client could
     /// come back to lives on.
     pub(super) fn hang_up(&mut self, out: &mut Changes<T>) {
@@ -209,7 +245,11 @@ impl<T: Clone> Stream<T> {
         let waiting = self.log.waiting();
         let fits = waiting < config.queue_events
             && (waiting == 0 || self.log.waiting_bytes() + event.len() <= config.queue_bytes);
-        if self.is_carried() && !fits {
+        let waits = match &self.storing {
+            Some(storing) => !storing.has_space(&self.log, config) || (self.is_carried() && !fits),
+            None => self.is_carried() && !fits,
+        };
+        if waits {
             self.awaited = true;
             return Err(Full);
         }
@@ -239,6 +279,7 @@ impl<T: Clone> Stream<T> {
     /// Ends the stream now, by force. What is queued is lost, and so is what it has kept.
     pub fn cut(&mut self, out: &mut Changes<T>) {
         self.log.clear();
+        self.storing = None;
         self.name = None;
         self.resumable = false;
         if matches!(self.life, Life::Open | Life::Ending) {
@@ -262,6 +303,10 @@ impl<T: Clone> Stream<T> {
         if self.life == Life::Cut {
             return Next::Cut;
         }
+        let before = self.storing.as_ref().map_or(u64::MAX, |storing| storing.stored());
+        if before == 0 {
+            return Next::Pending; // whatever id it sends, the store has to know of it
+        }
         let event = if let Some(greeting) = carrier.greeting.take() {
             self.resumable |= self.name.is_some_and(|name| name.priming.is_some());
             Some(greeting)
@@ -272,9 +317,9 @@ impl<T: Clone> Stream<T> {
         } else {
             match self.name {
                 None => self.log.take(),
-                Some(Name { number, .. }) => self.log.send().map(|(position, event)| {
+                Some(Name { number, .. }) => self.log.send(before).map(|(position, event)| {
                     self.resumable = true;
-                    with_id(EventId { stream: number, position }, event)
+                    with_id(EventId { stream: number, position: position.into() }, event)
                 }),
             }
         };
@@ -331,7 +376,8 @@ impl<T: Clone> Stream<T> {
             Life::Ending | Life::Over => missed,
             Life::Cut => return None,
         };
-        self.log.keep_next(missed, ended)
+        let before = self.storing.as_ref().map_or(u64::MAX, |storing| storing.stored());
+        self.log.keep_next(before, missed, ended && self.log.end() <= before)
     }
 
     /// How many of those are not any more, the latest ones: they are to be sent again.
@@ -452,7 +498,7 @@ impl<T: Clone> Stream<T> {
 
     fn prime(&mut self) {
         if let Some(Name { number, priming: Some(retry) }) = self.name {
-            let id = EventId { stream: number, position: self.log.next() - 1 };
+            let id = EventId { stream: number, position: (self.log.next() - 1).into() };
             self.greet(encode_priming(id, retry));
         }
     }
@@ -473,7 +519,7 @@ impl<T: Clone> Stream<T> {
     }
 
     /// The connection is through.
-    fn leave(&mut self, out: &mut Changes<T>) {
+    pub(super) fn leave(&mut self, out: &mut Changes<T>) {
         out.tally.streams_ended += 1;
         self.wake_all(out);
         self.carrier = None;

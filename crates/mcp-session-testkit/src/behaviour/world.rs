@@ -261,6 +261,11 @@ impl Client {
         reply.json().await
     }
 
+    /// The same client, at another endpoint.
+    pub fn at(&self, world: &World) -> Self {
+        Self { endpoint: world.endpoint.clone(), ..self.clone() }
+    }
+
     /// The id of its session.
     pub fn id(&self) -> SessionId {
         self.session.expect("the client has a session")

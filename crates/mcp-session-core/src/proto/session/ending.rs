@@ -56,13 +56,17 @@ impl<T: Clone> Session<T> {
 
     pub(super) fn begin(&mut self, now: Instant, reason: TerminateReason, schedule: &Schedule) {
         self.ending = Some(Ending::new(now, reason, schedule));
+        let moves = self.moves(reason);
         let error = RequestError::Terminated(reason);
         self.fail_outbound(now, &error, |on, _| matches!(on, StreamKey::Standalone(_))); // F-32
+        if moves {
+            self.send_away(now);
+        }
         // Standalone streams carry nothing that is owed: they end first (S4).
         if let Some(stream) = &mut self.standalone {
             stream.end(&mut self.changes);
         }
-        for exchange in self.exchanges.values_mut() {
+        for exchange in self.exchanges.values_mut().filter(|_| !moves) {
             exchange.stay_connected(); // nobody could come back after the end (S6)
         }
         for exchange in self.exchanges.values().filter(|exchange| exchange.is_running()) {
@@ -86,8 +90,12 @@ impl<T: Clone> Session<T> {
                 Phase::Cancelling if ending.finish_at <= now => {
                     for exchange in self.exchanges.values_mut() {
                         exchange.synthesize(now, ending.reason, &mut self.changes);
+                        if let Some(stream) = exchange.stream_mut() {
+                            self.replay.book(now, stream);
+                        }
                     }
                     self.running.clear();
+                    self.trim(now);
                     self.forget_exchanges();
                     Phase::Finishing
                 }
@@ -127,9 +135,10 @@ impl<T: Clone> Session<T> {
     }
 
     /// Whether every reply and stream has been handed over, and no handler is in its grace any more. A client that has
-    /// left is not waited for, one that was sent away is.
+    /// left is not waited for, one that was sent away is; and so is the store.
     pub(super) fn is_delivered(&self) -> bool {
         self.exchanges.values().all(|exchange| exchange.is_settled() && !exchange.is_winding_down())
             && self.streams() == 0
+            && !self.is_storing()
     }
 }

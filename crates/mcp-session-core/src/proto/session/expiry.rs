@@ -18,6 +18,9 @@ impl<T: Clone> Session<T> {
             }
         }
         self.handle_pulse(now);
+        for stream in self.finished.values_mut() {
+            stream.handle_silence(now, &self.config, &mut self.changes);
+        }
         for exchange in self.exchanges.values_mut() {
             exchange.handle_timeout(now, &self.config, &mut self.changes);
         }
@@ -37,7 +40,7 @@ impl<T: Clone> Session<T> {
 
     fn expired(&self, now: Instant) -> Option<TerminateReason> {
         let past = |since: Instant, limit: Duration| after(since, limit) <= now;
-        let quiet = self.running.is_empty();
+        let quiet = self.is_quiet();
         match self.state {
             State::Initializing if past(self.created, self.config.initialize_timeout) => {
                 Some(TerminateReason::InitializeTimeout)
@@ -57,6 +60,11 @@ impl<T: Clone> Session<T> {
         }
     }
 
+    /// Whether nothing runs in it, and nothing is relayed from where it runs (E-14).
+    fn is_quiet(&self) -> bool {
+        self.running.is_empty() && self.relays().next().is_none()
+    }
+
     /// Whether a client is at the other end of the standalone stream and reads.
     fn is_read(&self) -> bool {
         self.standalone.as_ref().is_some_and(|stream| stream.is_served() && !stream.is_stalled())
@@ -66,10 +74,10 @@ impl<T: Clone> Session<T> {
     pub(super) fn lifetime(&self) -> Option<Instant> {
         match self.state {
             State::Initializing => Some(after(self.created, self.config.initialize_timeout)),
-            State::AwaitingInitialized if self.running.is_empty() => {
+            State::AwaitingInitialized if self.is_quiet() => {
                 Some(after(self.created, self.config.initialize_timeout))
             }
-            State::Operating if self.running.is_empty() && !self.is_read() => {
+            State::Operating if self.is_quiet() && !self.is_read() => {
                 Some(after(self.active, self.config.idle_timeout))
             }
             State::AwaitingInitialized | State::Operating | State::Draining | State::Terminated => None,
@@ -87,6 +95,7 @@ impl<T: Clone> Session<T> {
         let outbound = self.outbound.next_timeout();
         let replay = self.config.replay.and_then(|limits| self.replay.next_timeout(&limits));
         let singles = [self.lifetime(), max_age, standalone, self.ping_due(), ending, outbound, replay];
-        singles.into_iter().flatten().chain(exchanges).collect()
+        let relays = self.relays().filter_map(|stream| stream.next_timeout(&self.config));
+        singles.into_iter().flatten().chain(exchanges).chain(relays).collect()
     }
 }

@@ -43,9 +43,13 @@ impl<T: Clone> Session<T> {
             }
         }
         self.standalone.take_if(|stream| stream.is_over());
+        if self.sharing.is_some() {
+            // What the older connection has not sent is read from the store again.
+            self.standalone.take().iter_mut().for_each(|stream| stream.hand_over(&mut self.changes));
+        }
         self.hear(now);
-        let connection = self.next_key();
-        self.act_on_standalone(now, |stream, _, out| stream.connect(now, connection, tag, out));
+        let (connection, greeting) = (self.next_key(), self.shared_priming());
+        self.act_on_standalone(now, |stream, _, out| stream.connect(now, connection, tag, greeting, out));
         Ok(StreamKey::Standalone(connection))
     }
 
@@ -64,7 +68,8 @@ impl<T: Clone> Session<T> {
             return Err(Refusal::Draining); // nothing of it is left, but the id is known until everything is over (S2)
         }
         let EventId { stream: number, position } =
-            EventId::parse(last_event_id).ok_or(Refusal::UnknownEvent)?;
+            EventId::parse(last_event_id).filter(|id| id.position.epoch == 0).ok_or(Refusal::UnknownEvent)?;
+        let position = position.seq;
         self.trim(now); // also if the timer is late
         let connection = self.next_key();
         let key = ExchangeKey(number);
@@ -117,6 +122,7 @@ impl<T: Clone> Session<T> {
             } else {
                 self.replay.book(now, stream);
                 self.trim(now);
+                self.forget_relay(now, key.0);
             }
         } else {
             self.with_exchange(now, key, |exchange, config, out| {
@@ -142,6 +148,9 @@ impl<T: Clone> Session<T> {
         if !self.is_listening() {
             return Ok(());
         }
+        if let Some(sent) = self.publish(event) {
+            return sent;
+        }
         self.act_on_standalone(now, |stream, config, out| stream.push(now, event, config, out))
             .map_err(|_| SendError::Full)
     }
@@ -150,7 +159,8 @@ impl<T: Clone> Session<T> {
     /// what is queued, its stream lives on. Returns whether it does; if not, the stream stays as it is. That is so
     /// without replay, for versions before 2025-11-25 (D-05), and in an ending, after which nobody could come back (S6).
     pub fn close_connection(&mut self, now: Instant, key: ExchangeKey, retry: Duration) -> bool {
-        if self.ending.is_some() || key == self.initialize {
+        let lives_on = self.reason().is_none_or(|reason| self.moves(reason));
+        if !lives_on || key == self.initialize {
             return false;
         }
         self.with_exchange(now, key, |exchange, _, out| exchange.close_connection(now, retry, out))
@@ -176,7 +186,12 @@ impl<T: Clone> Session<T> {
             StreamKey::Response(key) => self.poll_reply_event(now, key, 0),
             StreamKey::Resumed(key, connection) => self.poll_reply_event(now, key, connection),
             StreamKey::Standalone(connection) => match self.standalone {
-                Some(_) => self.act_on_standalone(now, |stream, _, out| stream.poll_event(connection, out)),
+                Some(_) => {
+                    let next =
+                        self.act_on_standalone(now, |stream, _, out| stream.poll_event(connection, out));
+                    self.note_heard(&next);
+                    next
+                }
                 None => Next::End,
             },
         };
@@ -189,6 +204,7 @@ impl<T: Clone> Session<T> {
             let next = stream.poll_event(connection, &mut self.changes);
             self.replay.book(now, stream);
             self.trim(now);
+            self.forget_relay(now, key.0);
             return next;
         }
         self.with_exchange(now, key, |exchange, _, out| exchange.poll_event(connection, out))
@@ -200,8 +216,13 @@ impl<T: Clone> Session<T> {
     /// What the stream of this number is called, if it can be resumed.
     pub(super) fn name(&self, number: u64) -> Option<Name> {
         let replay = self.config.replay.as_ref()?;
-        let priming = (self.version >= FIRST_PRIMED).then_some(replay.retry);
+        let priming = self.is_primed().then_some(replay.retry);
         Some(Name { number, priming })
+    }
+
+    /// Whether its client understands a priming event, and being sent away (D-09, D-05).
+    pub(super) fn is_primed(&self) -> bool {
+        self.version >= FIRST_PRIMED
     }
 
     /// An exchange is over. The stream of its reply may still be asked for.
@@ -210,6 +231,16 @@ impl<T: Clone> Session<T> {
         if let Some(mut stream) = stream.filter(Stream::is_resumable) {
             stream.forget_senders();
             self.finished.insert(key.0, stream);
+        }
+    }
+
+    /// Nobody reads what was relayed there any more.
+    pub(super) fn forget_relay(&mut self, now: Instant, number: u64) {
+        let over = |stream: &Stream<T>| stream.is_over() && !stream.is_resumable();
+        if self.finished.get(&number).is_some_and(over) {
+            self.finished.remove(&number);
+            self.active = self.active.max(now);
+            self.lifetime().into_iter().for_each(|due| self.timer.arm(due));
         }
     }
 
@@ -241,6 +272,7 @@ impl<T: Clone> Session<T> {
         self.replay = Replay::default();
         self.finished.values_mut().for_each(|stream| stream.cut(&mut self.changes));
         self.finished.retain(|_, stream| stream.is_cut());
+        self.forget_effects();
     }
 
     fn is_standalone(&self, number: u64) -> bool {
@@ -257,7 +289,9 @@ impl<T: Clone> Session<T> {
             Some(stream) => stream,
             None => {
                 let number = self.next_key();
-                Stream::unread(now, self.name(number))
+                // What all nodes write is read from the store, with the ids that it has there.
+                let name = self.name(number).filter(|_| self.sharing.is_none());
+                Stream::unread(now, name)
             }
         };
         let result = act(&mut stream, &self.config, &mut self.changes);
@@ -271,7 +305,7 @@ impl<T: Clone> Session<T> {
         result
     }
 
-    fn next_key(&mut self) -> u64 {
+    pub(super) fn next_key(&mut self) -> u64 {
         self.next_key += 1;
         self.next_key - 1
     }

@@ -39,9 +39,12 @@ impl Log {
         Some(event)
     }
 
-    /// Sends the next event, and keeps it.
-    pub(super) fn send(&mut self) -> Option<(u64, &Bytes)> {
+    /// Sends the next event, if it is before this position, and keeps it.
+    pub(super) fn send(&mut self, before: u64) -> Option<(u64, &Bytes)> {
         let position = self.next();
+        if position >= before {
+            return None;
+        }
         let event = self.events.get(self.sent)?;
         self.sent += 1;
         self.waiting_bytes -= event.len();
@@ -60,6 +63,17 @@ impl Log {
             }
             None => false,
         }
+    }
+
+    /// The events from this position on.
+    pub(super) fn from(&self, position: u64) -> impl Iterator<Item = &Bytes> {
+        let skipped = usize::try_from(position.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.events.iter().skip(skipped)
+    }
+
+    /// The position of the oldest event that it has, or will have.
+    pub(super) fn first(&self) -> u64 {
+        self.first
     }
 
     /// Everything is lost.
@@ -85,10 +99,11 @@ impl Log {
         self.waiting_bytes
     }
 
-    /// The size of the next event that is kept from now on: one that was sent, or any if the client is `away`; at last
-    /// the end, of no size, if it has `ended`.
-    pub(super) fn keep_next(&mut self, away: bool, ended: bool) -> Option<usize> {
+    /// The size of the next event before this position that is kept from now on: one that was sent, or any if the client
+    /// is `away`; at last the end, of no size, if it has `ended`.
+    pub(super) fn keep_next(&mut self, before: u64, away: bool, ended: bool) -> Option<usize> {
         let limit = if away { self.events.len() } else { self.sent };
+        let limit = limit.min(usize::try_from(before.saturating_sub(self.first)).unwrap_or(usize::MAX));
         if self.kept < limit {
             self.kept += 1;
             Some(self.events[self.kept - 1].len())
@@ -141,7 +156,7 @@ mod tests {
     }
 
     fn send(log: &mut Log) -> Option<(u64, String)> {
-        log.send().map(|(position, event)| (position, String::from_utf8(event.to_vec()).unwrap()))
+        log.send(u64::MAX).map(|(position, event)| (position, String::from_utf8(event.to_vec()).unwrap()))
     }
 
     #[test]
@@ -156,7 +171,10 @@ mod tests {
         }
         assert!(log.rewind(0));
         assert_eq!(log.waiting_bytes(), 6);
-        assert_eq!([log.keep_next(true, false), log.keep_next(true, false)], [Some(1), Some(2)]);
+        assert_eq!(
+            [log.keep_next(u64::MAX, true, false), log.keep_next(u64::MAX, true, false)],
+            [Some(1), Some(2)]
+        );
         assert!(!log.forget_first());
         for unknown in [0, 4, 5, u64::MAX, u64::MAX - 1] {
             assert!(!log.rewind(unknown), "{unknown}");
@@ -169,15 +187,18 @@ mod tests {
     #[test]
     fn what_is_sent_is_kept_and_what_is_sent_again_is_not_until_then() {
         let mut log = log(&["a", "bb"]);
-        assert_eq!(log.keep_next(false, false), None);
+        assert_eq!(log.keep_next(u64::MAX, false, false), None);
         send(&mut log);
-        assert_eq!([log.keep_next(false, false), log.keep_next(false, false)], [Some(1), None]);
-        assert_eq!([0; 3].map(|_| log.keep_next(true, true)), [Some(2), Some(0), None]);
+        assert_eq!(
+            [log.keep_next(u64::MAX, false, false), log.keep_next(u64::MAX, false, false)],
+            [Some(1), None]
+        );
+        assert_eq!([0; 3].map(|_| log.keep_next(u64::MAX, true, true)), [Some(2), Some(0), None]);
         assert!(log.rewind(0));
         assert_eq!((log.release(), log.release()), (3, 0));
-        assert_eq!(log.keep_next(false, false), None);
+        assert_eq!(log.keep_next(u64::MAX, false, false), None);
         while send(&mut log).is_some() {}
-        assert_eq!([0; 4].map(|_| log.keep_next(true, true)), [Some(1), Some(2), Some(0), None]);
+        assert_eq!([0; 4].map(|_| log.keep_next(u64::MAX, true, true)), [Some(1), Some(2), Some(0), None]);
         assert_eq!([0; 4].map(|_| log.forget_first()), [false, false, true, false]);
     }
 }

@@ -297,17 +297,15 @@ impl Client {
             self.cursor = Some(id);
             return None;
         }
-        let next = self.cursor.map_or(EventId { position: id.position, ..id }, |cursor| EventId {
-            position: cursor.position + 1,
-            ..cursor
-        });
+        let next =
+            self.cursor.map_or(id, |cursor| EventId { position: (cursor.position.seq + 1).into(), ..cursor });
         assert_eq!(id, next, "a gap, or an event again, after {:?}", self.cursor);
         self.cursor = Some(id);
-        if let Some(before) = self.got.get(&id.position) {
+        if let Some(before) = self.got.get(&id.position.seq) {
             assert_eq!(before, event, "D-32");
             return None;
         }
-        self.got.insert(id.position, event.clone());
+        self.got.insert(id.position.seq, event.clone());
         self.note(rest);
         Some(event.slice(event.len() - rest.len()..))
     }
@@ -836,7 +834,7 @@ impl Walk {
         let call = &mut self.calls[index];
         let Some(last) = call.client.cursor else { return false };
         let lost = if self.rng.chance(3) { self.rng.below(3) as u64 } else { 0 };
-        let from = EventId { position: last.position.saturating_sub(lost), ..last };
+        let from = EventId { position: last.position.seq.saturating_sub(lost).into(), ..last };
         let tag = RESUMES + self.resumes.len() as u64;
         let state = self.bench.session.state();
         let resumed = self.bench.act(|session, now| session.handle_resume(now, &from.to_string(), tag));
@@ -1057,7 +1055,7 @@ impl Walk {
         let cut = self.gets.last().is_some_and(|get| !get.over);
         if let Some(last) = self.client.cursor.filter(|_| self.rng.chance(2)) {
             let lost = self.rng.below(3) as u64;
-            let from = EventId { position: last.position.saturating_sub(lost), ..last };
+            let from = EventId { position: last.position.seq.saturating_sub(lost).into(), ..last };
             let resumed = self.bench.act(|session, now| session.handle_resume(now, &from.to_string(), tag));
             let stands = self.bench.session.state();
             match resumed {

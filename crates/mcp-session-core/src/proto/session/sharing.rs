@@ -1,0 +1,348 @@
+//! A session that a store keeps, and other nodes serve as well: what it asks of the store, and what it is told of there.
+//!
+//! The events of its replies are appended to logs that it owns. What belongs to no request is published to a log that all
+//! nodes share. What others write is *relayed*: read from the store, and pushed to the connection that asked for it.
+
+use std::{collections::VecDeque, time::Instant};
+
+use bytes::Bytes;
+
+use super::{ExchangeKey, SendError, Session, StreamKey};
+use crate::proto::{
+    Append, CancelReason, Changes, EventId, Input, Next, Position, Refusal, RequestId, State, Stored, Stream,
+    TerminateReason, Timer, Verdict,
+    event::{encode_priming, encode_retry},
+    outbound::Outbound,
+};
+
+/// What a session asks of its store. The answer comes back as [`Session::handle_stored`], [`Session::handle_published`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Append to the log of a stream.
+    Append(Append),
+    /// Publish to the shared log. The token grows with each event.
+    Publish(u64, Bytes),
+}
+
+#[derive(Debug)]
+pub(super) struct Sharing {
+    /// The number of this node in the session: what keeps its ids apart from those of others.
+    member: u32,
+    /// The number of the log that all nodes share.
+    standalone: u64,
+    /// How far that has been sent to the client.
+    heard: Position,
+    /// What is to be published, and the token of the first of it.
+    outbox: VecDeque<Bytes>,
+    token: u64,
+    /// An event of it is under way.
+    publishing: bool,
+    /// Appends under way.
+    appending: usize,
+}
+
+impl<T: Clone> Session<T> {
+    /// A session that was opened at another node.
+    pub fn adopt(
+        now: Instant,
+        config: std::sync::Arc<super::SessionConfig>,
+        version: super::ProtocolVersion,
+        capabilities: super::ClientCapabilities,
+        initialized: bool,
+    ) -> Self {
+        let mut session = Self::blank(now, config, version, capabilities);
+        session.state = if initialized { State::Operating } else { State::AwaitingInitialized };
+        session.initialized = initialized;
+        session.established = true;
+        session.initialize = ExchangeKey(u64::MAX); // it was elsewhere
+        session.timer = Timer::default();
+        let deadlines = session.deadlines();
+        session.timer.rearm(deadlines);
+        session
+    }
+
+    /// From now on a store keeps it, and this is its `member`th node. `standalone` is the number of the log that they
+    /// share, `heard` how far that has been sent.
+    pub fn share(&mut self, member: u32, standalone: u64, heard: Position) {
+        // 2^32 streams and requests a node, and 2^21 nodes: then its ids are still integers to every client.
+        let base = u64::from(member) << 32;
+        self.next_key = self.next_key.max(base);
+        self.outbound = Outbound::starting_at(base);
+        self.sharing = Some(Box::new(Sharing {
+            member,
+            standalone,
+            heard,
+            outbox: VecDeque::new(),
+            token: 0,
+            publishing: false,
+            appending: 0,
+        }));
+    }
+
+    /// The number of the node of which a stream or a request to the client has this id.
+    pub fn member_of(id: u64) -> u32 {
+        u32::try_from(id >> 32).unwrap_or(u32::MAX)
+    }
+
+    /// The number of this node in the session, if it is shared.
+    pub fn member(&self) -> Option<u32> {
+        self.sharing.as_ref().map(|sharing| sharing.member)
+    }
+
+    /// How far the shared log has been sent to the client.
+    pub fn heard(&self) -> Position {
+        self.sharing.as_ref().map_or(Position::START, |sharing| sharing.heard)
+    }
+
+    // What to do next.
+
+    /// Whether [`Session::poll_effect`] has something.
+    pub fn has_effect(&self) -> bool {
+        self.replay.has_unstored()
+            || self.sharing.as_ref().is_some_and(|sharing| !sharing.publishing && !sharing.outbox.is_empty())
+    }
+
+    /// What the store is asked to do next. Each is answered once.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        let sharing = self.sharing.as_mut()?;
+        if let Some(event) = sharing.outbox.front().filter(|_| !sharing.publishing) {
+            let effect = Effect::Publish(sharing.token + 1, event.clone());
+            sharing.publishing = true;
+            return Some(effect);
+        }
+        loop {
+            let number = self.replay.pop_unstored()?;
+            let exchange = self.exchanges.get(&ExchangeKey(number)).and_then(|exchange| exchange.stream());
+            let stream = exchange.or_else(|| self.finished.get(&number));
+            if let Some(append) = stream.and_then(|stream| stream.next_append(number)) {
+                self.sharing.iter_mut().for_each(|sharing| sharing.appending += 1);
+                return Some(Effect::Append(append));
+            }
+        }
+    }
+
+    /// Whether the store has been asked for something that it has not answered.
+    pub(super) fn is_storing(&self) -> bool {
+        self.has_effect()
+            || self.sharing.as_ref().is_some_and(|sharing| sharing.publishing || sharing.appending > 0)
+    }
+
+    // What happened.
+
+    /// The store has answered an append.
+    pub fn handle_stored(&mut self, now: Instant, append: &Append, stored: Stored) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.appending -= 1;
+        }
+        let key = ExchangeKey(append.stream);
+        if let Some(stream) = self.finished.get_mut(&append.stream) {
+            stream.handle_stored(append, stored, &mut self.changes);
+            self.replay.book(now, stream);
+            self.trim(now);
+        } else {
+            self.with_exchange(now, key, |exchange, config, out| {
+                exchange.handle_stored(append, stored, out);
+                if stored == Stored::Sealed {
+                    // Somebody has answered for this node, which seemed to be gone.
+                    exchange.cancel(now, CancelReason::Disconnected, config, out);
+                }
+            });
+        }
+        self.advance(now);
+    }
+
+    /// The store has answered a publication: the event is there, or is given up. If not, it is asked again.
+    pub fn handle_published(&mut self, now: Instant, done: bool) {
+        if let Some(sharing) = self.sharing.as_mut().filter(|sharing| sharing.publishing) {
+            sharing.publishing = false;
+            if done {
+                sharing.token += 1;
+                sharing.outbox.pop_front();
+            }
+        }
+        self.advance(now);
+    }
+
+    /// The store may have lost what it had last: it gets that once more.
+    pub fn handle_disturbed(&mut self, now: Instant) {
+        for exchange in self.exchanges.values_mut() {
+            if let Some(stream) = exchange.stream_mut() {
+                stream.handle_disturbed();
+                self.replay.book(now, stream);
+            }
+        }
+    }
+
+    /// The client reads this stream at another node: a connection that carries it here ends (D-21).
+    pub fn handle_taken_over(&mut self, now: Instant, number: u64) {
+        let standalone = self.sharing.as_ref().is_some_and(|sharing| sharing.standalone == number);
+        if standalone {
+            self.standalone.iter_mut().for_each(|stream| stream.end(&mut self.changes));
+        } else if let Some(stream) = self.finished.get_mut(&number) {
+            stream.hand_over(&mut self.changes);
+            self.replay.book(now, stream);
+            self.forget_relay(now, number);
+        } else {
+            self.with_exchange(now, ExchangeKey(number), |exchange, _, out| exchange.hand_over(out));
+        }
+        self.advance(now);
+    }
+
+    // Relays.
+
+    /// A stream that others write, or that this node has forgotten, is read from the store after this event, which is known
+    /// there: opens a connection for what will be relayed. An older one of the same stream ends (D-23).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], by state (C.2).
+    pub fn handle_relay(&mut self, now: Instant, after: EventId, tag: T) -> Result<StreamKey, Refusal> {
+        if let Verdict::Refuse(refusal) = self.state.on(Input::Resume) {
+            return Err(refusal);
+        }
+        let standalone = self.sharing.as_ref().is_some_and(|sharing| sharing.standalone == after.stream);
+        if self.ending.is_some() && (standalone || self.phase() == super::Phase::Closed) {
+            return Err(Refusal::Draining);
+        }
+        if self.exchanges.contains_key(&ExchangeKey(after.stream)) {
+            return Err(Refusal::UnknownEvent); // it runs here, and has forgotten that
+        }
+        self.hear(now);
+        let connection = self.next_key();
+        if standalone {
+            self.sharing.iter_mut().for_each(|sharing| sharing.heard = after.position);
+            self.standalone.take().iter_mut().for_each(|stream| stream.hand_over(&mut self.changes));
+            let mut stream = Stream::new(now, tag, None, &mut self.changes);
+            stream.comment();
+            self.standalone = Some(stream.on(connection));
+            self.act_on_standalone(now, |_, _, _| ());
+            return Ok(StreamKey::Standalone(connection));
+        }
+        if let Some(older) = self.finished.get_mut(&after.stream) {
+            older.hand_over(&mut self.changes);
+        }
+        let mut stream = Stream::new(now, tag, None, &mut self.changes);
+        stream.comment();
+        stream.next_timeout(&self.config).into_iter().for_each(|due| self.timer.arm(due));
+        self.finished.insert(after.stream, stream.on(connection));
+        Ok(StreamKey::Resumed(ExchangeKey(after.stream), connection))
+    }
+
+    /// Passes an event on that was read from the store, with its id.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`]: wait for [`Wake::Handler`](crate::proto::Wake::Handler). [`SendError::Closed`]: nobody reads it.
+    pub fn relay(&mut self, now: Instant, key: StreamKey, event: &Bytes) -> Result<(), SendError> {
+        let config = std::sync::Arc::clone(&self.config);
+        let sent = self.relayed(key, |stream, out| stream.push(now, event, &config, out));
+        match sent {
+            Some(pushed) => pushed.map_err(|_| SendError::Full),
+            None => Err(SendError::Closed),
+        }
+    }
+
+    /// Nothing is left to relay.
+    pub fn end_relay(&mut self, now: Instant, key: StreamKey) {
+        self.relayed(key, Stream::end);
+        self.advance(now);
+    }
+
+    /// What was to be relayed is forgotten: the connection must not skip it.
+    pub fn cut_relay(&mut self, now: Instant, key: StreamKey) {
+        self.relayed(key, Stream::cut);
+        self.advance(now);
+    }
+
+    /// Whether anybody reads what is relayed there. If so, [`Wake::Handler`](crate::proto::Wake::Handler) tells when nobody
+    /// does any more.
+    pub fn poll_relay(&mut self, key: StreamKey) -> bool {
+        self.relayed(key, |stream, _| stream.tell_end()).is_some()
+    }
+
+    fn relayed<R>(
+        &mut self,
+        key: StreamKey,
+        act: impl FnOnce(&mut Stream<T>, &mut Changes<T>) -> R,
+    ) -> Option<R> {
+        let (stream, connection) = match key {
+            StreamKey::Response(_) => return None,
+            StreamKey::Resumed(ExchangeKey(number), connection) => {
+                (self.finished.get_mut(&number)?, connection)
+            }
+            StreamKey::Standalone(connection) => (self.standalone.as_mut()?, connection),
+        };
+        let relays = stream.number().is_none() && stream.is_open() && stream.connection() == Some(connection);
+        relays.then(|| act(stream, &mut self.changes))
+    }
+
+    // Parts.
+
+    /// Keeps an event for the shared log.
+    pub(super) fn publish(&mut self, event: &Bytes) -> Option<Result<(), SendError>> {
+        let limit = self.config.queue_events;
+        let sharing = self.sharing.as_mut()?;
+        Some(if sharing.outbox.len() < limit {
+            sharing.outbox.push_back(event.clone());
+            Ok(())
+        } else {
+            Err(SendError::Full)
+        })
+    }
+
+    /// Nothing is asked of the store any more.
+    pub(super) fn forget_effects(&mut self) {
+        self.sharing.iter_mut().for_each(|sharing| sharing.outbox.clear());
+    }
+
+    /// The first event of a GET stream, for a client that understands it: where it is in the shared log.
+    pub(super) fn shared_priming(&self) -> Option<Bytes> {
+        let (sharing, replay) = (self.sharing.as_ref()?, self.config.replay.as_ref()?);
+        let id = EventId { stream: sharing.standalone, position: sharing.heard };
+        self.is_primed().then(|| encode_priming(id, replay.retry))
+    }
+
+    /// The client has got an event of the GET stream.
+    pub(super) fn note_heard(&mut self, next: &Next) {
+        let (Some(sharing), Next::Event(event, _)) = (&mut self.sharing, next) else { return };
+        let id = event.strip_prefix(b"id: ").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
+        let id = id.and_then(|id| std::str::from_utf8(id).ok()).and_then(EventId::parse);
+        if let Some(id) = id {
+            sharing.heard = sharing.heard.max(id.position);
+        }
+    }
+
+    /// A shutdown has begun. Whatever can be resumed elsewhere is, from now on: each connection ends, with `retry` for clients
+    /// that understand it (S6, F-39). Replies stay for those that do not (D-05).
+    pub(super) fn send_away(&mut self, now: Instant) {
+        let Some(replay) = self.config.replay else { return };
+        if self.is_primed() {
+            for exchange in self.exchanges.values_mut() {
+                exchange.close_connection(now, replay.retry, &mut self.changes);
+                if let Some(stream) = exchange.stream_mut() {
+                    self.replay.book(now, stream);
+                }
+            }
+        }
+        let relays = self.finished.values_mut().filter(|stream| stream.number().is_none());
+        for stream in relays.chain(&mut self.standalone) {
+            stream.push_unbounded(now, encode_retry(replay.retry), &mut self.changes);
+            stream.end(&mut self.changes);
+        }
+    }
+
+    /// Whether it can be taken up at another node after a shutdown of this one.
+    pub(super) fn moves(&self, reason: TerminateReason) -> bool {
+        self.sharing.is_some() && reason == TerminateReason::Shutdown
+    }
+
+    /// Whether a request of the client with this id runs here.
+    pub fn runs(&self, id: &RequestId) -> bool {
+        self.running.contains_key(id)
+    }
+
+    /// The connections to which something is relayed.
+    pub(super) fn relays(&self) -> impl Iterator<Item = &Stream<T>> {
+        self.finished.values().filter(|stream| stream.is_served())
+    }
+}

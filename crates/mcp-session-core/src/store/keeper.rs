@@ -1,0 +1,68 @@
+//! What a node does as long as it is there: it hears what other nodes tell it, and keeps its sessions alive in the store.
+
+use std::sync::{Arc, Weak};
+
+use futures::future::{Either, select};
+
+use super::{Node, PeerMessage, PeerRequest};
+use crate::{Message, Session, endpoint, manager::Registry, proto};
+
+pub(crate) async fn keep(registry: Weak<Registry>, node: Node) {
+    let peers = Arc::clone(&node.store.peers);
+    let events = Arc::clone(&node.store.events);
+    let (mut inbox, mut disturbed) = (peers.receive(node.id), events.disturbed());
+    let mut tick = Box::pin(node.pause(node.store.touch_interval));
+    loop {
+        let happened = select(&mut inbox, select(&mut disturbed, &mut tick)).await;
+        let heard = match happened {
+            Either::Left((message, _)) => Some(Some(message)),
+            Either::Right((Either::Left(((), _)), _)) => Some(None),
+            Either::Right((Either::Right(((), _)), _)) => None,
+        };
+        let Some(registry) = registry.upgrade() else { return };
+        match heard {
+            Some(Some(None)) => return, // it has left
+            Some(Some(Some(message))) => {
+                inbox = peers.receive(node.id);
+                hear(&registry, message);
+            }
+            Some(None) => {
+                disturbed = events.disturbed();
+                for session in registry.sessions() {
+                    session.with(proto::Session::handle_disturbed);
+                }
+            }
+            None => {
+                tick = Box::pin(node.pause(node.store.touch_interval));
+                let active = registry.sessions().map(|session| session.id()).collect();
+                drop(registry);
+                let _ = node.within(node.store.sessions.touch(active)).await; // the next time, then
+            }
+        }
+    }
+}
+
+fn hear(registry: &Registry, PeerMessage { session, request }: PeerMessage) {
+    let Some(session) = registry.get(&session) else { return };
+    match request {
+        PeerRequest::Posted(message) => posted(&session, &message),
+        PeerRequest::TakenOver(stream) => {
+            session.with(|machine, now| machine.handle_taken_over(now, stream));
+        }
+        PeerRequest::Terminated(reason) => _ = session.with(|machine, now| machine.terminate(now, reason)),
+    }
+}
+
+/// A reply or a cancel that another node has passed on. Whatever is wrong with it, its client has had its answer.
+fn posted(session: &Session, message: &bytes::Bytes) {
+    match Message::parse(message) {
+        Ok(Message::Response(response)) => {
+            let _ = session.with(|machine, now| machine.handle_response(now, response));
+        }
+        Ok(Message::Notification(notification)) => {
+            let (id, reason) = endpoint::cancelled(&notification);
+            let _ = session.with(|machine, now| machine.handle_cancelled(now, id.as_ref(), reason));
+        }
+        Ok(Message::Request(_)) | Err(_) => {}
+    }
+}

@@ -1,0 +1,112 @@
+//! What others write, read from the store and passed on to a connection.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::select;
+
+use super::{LogId, Node, Page, ReadError, Wakeup};
+use crate::{
+    ErrorCode, Outgoing, SendError, Session, TerminateReason,
+    proto::{EventId, StreamKey, encode_event, with_id},
+    session::Signal,
+};
+
+/// Events that are read at a time.
+pub(crate) const PAGE: usize = 64;
+
+/// After how long a reader looks again that nobody has woken: a store's wake-ups may be late, and get lost with it.
+const RECHECK: Duration = Duration::from_secs(5);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection to which a log is relayed.
+pub(crate) struct Relay {
+    pub(crate) session: Session,
+    pub(crate) node: Node,
+    pub(crate) log: LogId,
+    pub(crate) key: StreamKey,
+    pub(crate) signal: Arc<Signal>,
+    /// The last event that was passed on.
+    pub(crate) after: EventId,
+}
+
+impl Relay {
+    /// Passes on what follows, from this page on if it is there, until the log ends or nobody reads any more.
+    pub(crate) async fn run(mut self, first: Option<Page>) {
+        let mut next = first.map(Ok);
+        loop {
+            let page = match next.take() {
+                Some(page) => page,
+                None => {
+                    self.node.within(self.node.store.events.read(self.log, self.after.position, PAGE)).await
+                }
+            };
+            match page {
+                Ok(Page { events, ended, request }) => {
+                    let some = !events.is_empty();
+                    for (position, event) in events {
+                        let id = EventId { position, ..self.after };
+                        if self.pass(&with_id(id, &event)).await.is_err() {
+                            return; // nobody reads it
+                        }
+                        self.after = id;
+                    }
+                    if ended {
+                        return self.session.with(|machine, now| machine.end_relay(now, self.key));
+                    }
+                    if some {
+                        continue;
+                    }
+                    match self.wait().await {
+                        None => return,
+                        Some(Wakeup::Grown) => {}
+                        Some(Wakeup::OwnerGone) => {
+                            // Its request is owed an answer, and nobody is left to give it (S5).
+                            let error = TerminateReason::Error.to_error(ErrorCode::CONNECTION_CLOSED);
+                            let last = request.map(|id| {
+                                encode_event(None, &Outgoing::Error { id: Some(&id), error: &error })
+                            });
+                            let _ = self.node.within(self.node.store.events.seal(self.log, last)).await;
+                        }
+                    }
+                }
+                // Forgotten, or purged: what is missing must not be skipped.
+                Err(ReadError::Unknown) => {
+                    return self.session.with(|machine, now| machine.cut_relay(now, self.key));
+                }
+                Err(ReadError::Unavailable) => {
+                    if !self.session.with(|machine, _| machine.poll_relay(self.key)) {
+                        return;
+                    }
+                    self.node.pause(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Passes an event on, waiting for space.
+    async fn pass(&self, event: &bytes::Bytes) -> Result<(), SendError> {
+        self.session
+            .send_with(|machine, now| match machine.relay(now, self.key, event) {
+                Err(SendError::Full) => Err(Some(Arc::clone(&self.signal))),
+                sent => Ok(sent),
+            })
+            .await
+    }
+
+    /// Waits until there may be more to read. `None` if nobody reads any more.
+    async fn wait(&self) -> Option<Wakeup> {
+        let (read, changed) =
+            self.session.with(|machine, _| (machine.poll_relay(self.key), self.signal.handler.listen()));
+        if !read {
+            return None;
+        }
+        let watch = self.node.store.events.watch(self.log, self.after.position);
+        let others = select(changed, Box::pin(self.node.pause(RECHECK)));
+        match select(watch, others).await {
+            futures::future::Either::Left((wakeup, _)) => Some(wakeup),
+            futures::future::Either::Right(_) => Some(Wakeup::Grown),
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! [`SharedStore`]: a store in memory, for endpoints of one process.
+
+mod session;
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use event_listener::{Event, EventListener};
+use futures::FutureExt;
+
+use self::session::{Moment, Session};
+use super::{
+    Append, AppendError, EventStore, LogId, NodeId, Page, PeerMessage, Peers, PublishError, ReadError,
+    Record, SessionStore, Unavailable, Update, Wakeup,
+};
+use crate::{
+    BoxFuture, Runtime, SessionId,
+    hub::lock,
+    proto::{Position, after},
+};
+
+/// What a [`SharedStore`] keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreLimits {
+    /// Events of a session. 1,000, as [`ReplayConfig::events`](crate::ReplayConfig::events).
+    pub events: usize,
+    /// Bytes of them. 4 MiB, as [`ReplayConfig::bytes`](crate::ReplayConfig::bytes).
+    pub bytes: usize,
+    /// How long after it was appended. 5 minutes, as [`ReplayConfig::age`](crate::ReplayConfig::age).
+    pub age: Duration,
+    /// How long a session may be without any activity. 30 minutes, as
+    /// [`idle_timeout`](crate::SessionConfig::idle_timeout); longer than
+    /// [`touch_interval`](super::Store::touch_interval).
+    pub idle: Duration,
+}
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            events: 1_000,
+            bytes: 4 * 1024 * 1024,
+            age: Duration::from_secs(5 * 60),
+            idle: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// A store in memory, which several endpoints of one process share. Cheap to clone; each clone is the same store.
+///
+/// It shows how sessions move, in tests and examples, and is what a process needs that replaces its endpoint without ending.
+/// Nodes on several machines need a store that they can all reach.
+#[derive(Clone)]
+pub struct SharedStore(Arc<Inner>);
+
+struct Inner {
+    runtime: Arc<dyn Runtime>,
+    limits: StoreLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    sessions: HashMap<SessionId, Session>,
+    inboxes: HashMap<NodeId, Inbox>,
+    /// Nodes that never run again.
+    gone: HashSet<NodeId>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    messages: VecDeque<PeerMessage>,
+    changed: Arc<Event>,
+}
+
+impl SharedStore {
+    /// A store with the default limits. The runtime is its clock.
+    pub fn new(runtime: impl Runtime) -> Self {
+        Self::with_limits(runtime, StoreLimits::default())
+    }
+
+    /// A store with limits of its own.
+    pub fn with_limits(runtime: impl Runtime, limits: StoreLimits) -> Self {
+        Self(Arc::new(Inner { runtime: Arc::new(runtime), limits, state: Mutex::default() }))
+    }
+
+    /// How many sessions it has, and how many events and bytes of them.
+    pub fn size(&self) -> (usize, usize, usize) {
+        let state = self.lock();
+        let sizes = state.sessions.values().map(Session::size);
+        let (events, bytes) = sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
+        (state.sessions.len(), events, bytes)
+    }
+
+    /// This node has died, and could not say so: what a store on several machines finds out by a lease that runs out.
+    pub fn lose(&self, node: NodeId) {
+        let changed: Vec<_> = {
+            let mut state = self.lock();
+            state.gone.insert(node);
+            let inbox = state.inboxes.remove(&node).map(|inbox| inbox.changed);
+            let serves = |session: &&Session| session.record.members.contains(&Some(node));
+            let served = state.sessions.values().filter(serves).map(|session| Arc::clone(&session.changed));
+            served.chain(inbox).collect()
+        };
+        for changed in changed {
+            changed.notify(usize::MAX);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.0.state)
+    }
+
+    /// Does something with a session, if it is there, and wakes who watches it.
+    fn with<R>(&self, id: SessionId, act: impl FnOnce(&mut Session, Moment<'_>) -> R) -> Option<R> {
+        let (result, changed) = {
+            let mut state = self.lock();
+            let at = Moment { now: self.0.runtime.now(), limits: &self.0.limits };
+            let session = state.sessions.get_mut(&id)?;
+            if after(session.active, at.limits.idle) <= at.now {
+                state.sessions.remove(&id);
+                return None;
+            }
+            session.trim(at);
+            (act(session, at), Arc::clone(&session.changed))
+        };
+        changed.notify(usize::MAX);
+        Some(result)
+    }
+
+    /// What follows a position, as long as the session is there. Wakes nobody.
+    fn page(&self, log: LogId, after: Position, limit: usize) -> Option<Page> {
+        let mut state = self.lock();
+        let at = Moment { now: self.0.runtime.now(), limits: &self.0.limits };
+        let session = state.sessions.get_mut(&log.session)?;
+        session.trim(at);
+        session.log(log.stream)?.page(after, limit)
+    }
+
+    /// What there is to tell a reader, or the wait for it.
+    fn news(&self, log: LogId, after: Position) -> Result<Wakeup, EventListener> {
+        let state = self.lock();
+        let Some(session) = state.sessions.get(&log.session) else { return Ok(Wakeup::Grown) };
+        match session.log(log.stream) {
+            Some(log) if !log.has_news(after) => match &log.owner {
+                Some((owner, _)) if state.gone.contains(owner) => Ok(Wakeup::OwnerGone),
+                Some(_) | None => Err(session.changed.listen()),
+            },
+            Some(_) | None => Ok(Wakeup::Grown),
+        }
+    }
+
+    fn forget(&self, id: SessionId) -> Option<Record> {
+        let removed = self.lock().sessions.remove(&id)?;
+        removed.changed.notify(usize::MAX);
+        Some(removed.record)
+    }
+}
+
+impl EventStore for SharedStore {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>> {
+        async move {
+            let session = append.log.session;
+            self.with(session, |session, at| session.append(append, at)).unwrap_or(Err(AppendError::Gone))
+        }
+        .boxed()
+    }
+
+    fn publish(
+        &self,
+        session: SessionId,
+        node: NodeId,
+        token: u64,
+        event: Bytes,
+    ) -> BoxFuture<'_, Result<Position, PublishError>> {
+        async move {
+            let published = self.with(session, |session, at| session.publish(node, token, event, at));
+            published.ok_or(PublishError::Gone)
+        }
+        .boxed()
+    }
+
+    fn read(&self, log: LogId, after: Position, limit: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
+        async move { self.page(log, after, limit).ok_or(ReadError::Unknown) }.boxed()
+    }
+
+    fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
+        async move {
+            let sealed = self.with(log.session, |session, at| session.seal(log.stream, last, at));
+            sealed.flatten().ok_or(ReadError::Unknown)
+        }
+        .boxed()
+    }
+
+    fn watch(&self, log: LogId, after: Position) -> BoxFuture<'_, Wakeup> {
+        async move {
+            loop {
+                match self.news(log, after) {
+                    Ok(wakeup) => return wakeup,
+                    Err(changed) => changed.await,
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>> {
+        async move {
+            // Its record goes with its logs: nothing of a session can be appended that is not there.
+            self.with(session, |session, _| session.purge());
+            self.forget(session);
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl SessionStore for SharedStore {
+    fn create(&self, record: Record) -> BoxFuture<'_, Result<(), Unavailable>> {
+        async move {
+            let mut state = self.lock();
+            let now = self.0.runtime.now();
+            state.sessions.retain(|_, session| after(session.active, self.0.limits.idle) > now);
+            state.sessions.entry(record.id).or_insert_with(|| Session::new(now, record));
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Record>, Unavailable>> {
+        async move {
+            Ok(self.with(id, |session, at| {
+                session.active = at.now;
+                session.record.clone()
+            }))
+        }
+        .boxed()
+    }
+
+    fn update(&self, id: SessionId, update: Update) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        async move {
+            let updated = self.with(id, |Session { record, .. }, _| match update {
+                Update::Initialized => record.initialized = true,
+                Update::Heard(position) => record.heard = record.heard.max(position),
+            });
+            Ok(updated.is_some())
+        }
+        .boxed()
+    }
+
+    fn touch(&self, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
+        async move {
+            for id in ids {
+                self.with(id, |session, at| session.active = at.now);
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn remove(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Vec<NodeId>>, Unavailable>> {
+        async move {
+            Ok(self.forget(id).map(|record| {
+                let mut members: Vec<_> = record.members.into_iter().flatten().collect();
+                members.sort_unstable();
+                members.dedup();
+                members
+            }))
+        }
+        .boxed()
+    }
+
+    fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>> {
+        async move {
+            let enlisted = self.with(id, |Session { record, .. }, _| {
+                record.members.push(Some(node));
+                u32::try_from(record.members.len() - 1).ok()
+            });
+            Ok(enlisted.flatten())
+        }
+        .boxed()
+    }
+
+    fn claim(
+        &self,
+        id: SessionId,
+        node: NodeId,
+        from: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        async move {
+            let claimed = self.with(id, |Session { record, .. }, _| {
+                if record.home == from {
+                    record.home = Some(node);
+                }
+                record.home == Some(node)
+            });
+            Ok(claimed.unwrap_or(false))
+        }
+        .boxed()
+    }
+
+    fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
+        async move {
+            for id in ids {
+                self.with(id, |Session { record, .. }, _| {
+                    record.home.take_if(|home| *home == node);
+                    for member in &mut record.members {
+                        member.take_if(|member| *member == node);
+                    }
+                });
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl Peers for SharedStore {
+    fn send(&self, to: NodeId, message: PeerMessage) -> BoxFuture<'_, Result<(), Unavailable>> {
+        async move {
+            let changed = {
+                let mut state = self.lock();
+                if state.gone.contains(&to) {
+                    return Ok(());
+                }
+                let inbox = state.inboxes.entry(to).or_default();
+                inbox.messages.push_back(message);
+                Arc::clone(&inbox.changed)
+            };
+            changed.notify(usize::MAX);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn receive(&self, node: NodeId) -> BoxFuture<'_, Option<PeerMessage>> {
+        async move {
+            loop {
+                let changed = {
+                    let mut state = self.lock();
+                    if state.gone.contains(&node) {
+                        return None;
+                    }
+                    let inbox = state.inboxes.entry(node).or_default();
+                    let changed = inbox.changed.listen();
+                    if let Some(message) = inbox.messages.pop_front() {
+                        return Some(message);
+                    }
+                    changed
+                };
+                changed.await;
+            }
+        }
+        .boxed()
+    }
+
+    fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
+        async move {
+            self.lose(node);
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl fmt::Debug for SharedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sessions, events, bytes) = self.size();
+        f.debug_struct("SharedStore")
+            .field("sessions", &sessions)
+            .field("events", &events)
+            .field("bytes", &bytes)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,189 @@
+//! A session and its logs, as a [`SharedStore`](super::SharedStore) has them.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use event_listener::Event;
+
+use super::StoreLimits;
+use crate::{
+    RequestId,
+    proto::{Position, after},
+    store::{Append, AppendError, LogId, NodeId, Page, Record},
+};
+
+pub(super) struct Session {
+    pub(super) record: Record,
+    pub(super) active: Instant,
+    logs: BTreeMap<u64, Log>,
+    /// The highest token of each node, and where its event is.
+    tokens: HashMap<NodeId, (u64, Position)>,
+    /// In which order, and when, its events came. The end of a log counts as one.
+    order: VecDeque<(u64, Instant)>,
+    bytes: usize,
+    /// Something in one of its logs has changed.
+    pub(super) changed: Arc<Event>,
+}
+
+/// When something happens, and what may be kept.
+#[derive(Clone, Copy)]
+pub(super) struct Moment<'a> {
+    pub(super) now: Instant,
+    pub(super) limits: &'a StoreLimits,
+}
+
+impl Session {
+    pub(super) fn new(now: Instant, record: Record) -> Self {
+        Self {
+            record,
+            active: now,
+            logs: BTreeMap::from([(LogId::SHARED, Log::new(None))]),
+            tokens: HashMap::new(),
+            order: VecDeque::new(),
+            bytes: 0,
+            changed: Arc::default(),
+        }
+    }
+
+    /// How many events it has, and how many bytes of them.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.order.len(), self.bytes)
+    }
+
+    pub(super) fn log(&self, stream: u64) -> Option<&Log> {
+        self.logs.get(&stream)
+    }
+
+    pub(super) fn append(&mut self, append: Append, at: Moment<'_>) -> Result<(), AppendError> {
+        let stream = append.log.stream;
+        let log = self.logs.entry(stream).or_insert_with(|| Log::new(Some((append.owner, append.request))));
+        if log.sealed {
+            return Err(AppendError::Sealed);
+        }
+        let next = log.next();
+        let known = next.checked_sub(append.at).ok_or(AppendError::Behind { next })?;
+        let known = usize::try_from(known).unwrap_or(usize::MAX);
+        if log.ended {
+            return Ok(());
+        }
+        let ends = append.ends && known <= append.events.len();
+        for event in append.events.into_iter().skip(known) {
+            self.push(stream, event, at);
+        }
+        if ends {
+            self.end(stream, at);
+        }
+        Ok(())
+    }
+
+    pub(super) fn publish(&mut self, node: NodeId, token: u64, event: Bytes, at: Moment<'_>) -> Position {
+        if let Some((_, position)) = self.tokens.get(&node).filter(|(last, _)| token <= *last) {
+            return *position;
+        }
+        let position = Position::from(self.log(LogId::SHARED).map_or(1, Log::next));
+        self.tokens.insert(node, (token, position));
+        self.push(LogId::SHARED, event, at);
+        position
+    }
+
+    pub(super) fn seal(&mut self, stream: u64, last: Option<Bytes>, at: Moment<'_>) -> Option<Position> {
+        let log = self.logs.get_mut(&stream)?;
+        let last = last.filter(|_| !log.ended);
+        log.sealed |= !log.ended;
+        let end = log.next() - u64::from(last.is_none());
+        if let Some(last) = last {
+            self.push(stream, last, at);
+        }
+        self.end(stream, at);
+        Some(end.into())
+    }
+
+    pub(super) fn purge(&mut self) {
+        self.logs.clear();
+        self.order.clear();
+        self.bytes = 0;
+    }
+
+    /// Forgets what is too much, or too old.
+    pub(super) fn trim(&mut self, Moment { now, limits }: Moment<'_>) {
+        while let Some((stream, since)) = self.order.front().copied() {
+            let excess = self.order.len() > limits.events
+                || self.bytes > limits.bytes
+                || after(since, limits.age) <= now;
+            if !excess {
+                return;
+            }
+            self.order.pop_front();
+            let Some(log) = self.logs.get_mut(&stream) else { continue };
+            match log.events.pop_front() {
+                Some(event) => {
+                    self.bytes -= event.len();
+                    log.first += 1;
+                }
+                None => _ = self.logs.remove(&stream), // its end was the last of it
+            }
+        }
+    }
+
+    fn push(&mut self, stream: u64, event: Bytes, at: Moment<'_>) {
+        if let Some(log) = self.logs.get_mut(&stream) {
+            self.bytes += event.len();
+            self.order.push_back((stream, at.now));
+            log.events.push_back(event);
+            self.trim(at);
+        }
+    }
+
+    fn end(&mut self, stream: u64, at: Moment<'_>) {
+        if let Some(log) = self.logs.get_mut(&stream).filter(|log| !log.ended) {
+            log.ended = true;
+            self.order.push_back((stream, at.now));
+            self.trim(at);
+        }
+    }
+}
+
+pub(super) struct Log {
+    /// Who owns it, and for which request. `None`: it is shared.
+    pub(super) owner: Option<(NodeId, RequestId)>,
+    events: VecDeque<Bytes>,
+    /// The position of the first of them.
+    first: u64,
+    ended: bool,
+    /// It was not the owner that ended it.
+    sealed: bool,
+}
+
+impl Log {
+    fn new(owner: Option<(NodeId, RequestId)>) -> Self {
+        Self { owner, events: VecDeque::new(), first: 1, ended: false, sealed: false }
+    }
+
+    /// What follows a position; `None` if that is not known, or not any more.
+    pub(super) fn page(&self, after: Position, limit: usize) -> Option<Page> {
+        let index = self.index(after)?;
+        let positions = (after.seq + 1..).map(Position::from);
+        let events: Vec<_> = positions.zip(self.events.range(index..).cloned()).take(limit).collect();
+        let ended = self.ended && index + events.len() == self.events.len();
+        Some(Page { events, ended, request: self.owner.as_ref().map(|(_, request)| request.clone()) })
+    }
+
+    /// Whether a reader that has all up to this position finds something else there: also that it is not known any more.
+    pub(super) fn has_news(&self, after: Position) -> bool {
+        self.ended || self.index(after).is_none_or(|index| index < self.events.len())
+    }
+
+    fn next(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+
+    fn index(&self, after: Position) -> Option<usize> {
+        let known = after.epoch == 0 && after.seq < self.next();
+        let index = after.seq.checked_add(1)?.checked_sub(self.first).filter(|_| known)?;
+        usize::try_from(index).ok()
+    }
+}

@@ -1,0 +1,650 @@
+//! Several endpoints and one store: sessions that move, and requests that land at the wrong node.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use event_listener::Event;
+use futures::{FutureExt, future::join_all};
+use http::StatusCode;
+use mcp_session_core::proto::Position;
+use mcp_session_core::{
+    BoxFuture, CancelReason, Config, SessionEvent, SessionId, ShutdownPolicy, TerminateReason,
+    store::{
+        Append, AppendError, EventStore, LogId, NodeId, Page, PublishError, ReadError, SessionStore,
+        SharedStore, Store, Unavailable, Wakeup,
+    },
+};
+use serde_json::{Value, json};
+
+use super::world::{Client, NEVER, Reply, SOON, Work, World, cancel, notification, request};
+use crate::TestBed;
+
+/// Nothing of it elapses.
+const PATIENT: ShutdownPolicy =
+    ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
+
+/// Two nodes, and what they share.
+struct Nodes {
+    a: World,
+    b: World,
+    shared: SharedStore,
+}
+
+impl Nodes {
+    fn new(bed: &impl TestBed) -> Self {
+        Self::tuned(bed, |_| {})
+    }
+
+    fn tuned(bed: &impl TestBed, tune: impl Fn(&mut Config)) -> Self {
+        let shared = SharedStore::new(bed.runtime());
+        let store = Store::new(shared.clone());
+        let world = || {
+            World::new(bed, |config| {
+                config.store = Some(store.clone());
+                tune(config);
+            })
+        };
+        Self { a: world(), b: world(), shared }
+    }
+
+    async fn node_of(&self, client: &Client) -> NodeId {
+        let record = self.shared.load(client.id()).await.unwrap().expect("the session is in the store");
+        record.members[0].expect("its first node serves it")
+    }
+}
+
+/// A call whose client has its priming event.
+async fn begin(world: &mut World, client: &Client, id: impl Into<Value>) -> (Reply, Work) {
+    let started = client.start(&request(id, "work"));
+    let work = world.work().await;
+    let mut reply = started.head().await;
+    reply.opened().await;
+    (reply, work)
+}
+
+async fn send(work: &Work, notes: impl IntoIterator<Item = u64>) {
+    for n in notes {
+        work.cx.notify("notifications/n", Some(&json!({ "n": n }))).await.unwrap();
+    }
+}
+
+fn numbers(messages: &[Value]) -> Vec<u64> {
+    messages.iter().filter_map(|message| message["params"]["n"].as_u64()).collect()
+}
+
+/// S6, S13, F-39: a node drains while a call runs. Its client is sent away with `retry`, goes on at another node, and gets all
+/// of the rest there, with the answer, once. The session is parked; the report is clean.
+pub fn s_6_s_13_a_session_moves_with_its_running_call(bed: &impl TestBed) {
+    let mut nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let client = nodes.a.client().await;
+        let mut get = client.get().await;
+        get.opened().await;
+        let (mut reply, work) = begin(&mut nodes.a, &client, 1).await;
+        send(&work, 0..3).await;
+        let mut seen = vec![reply.message().await.unwrap()]; // and the rest is still to be read
+        let shutdown = nodes.a.endpoint.shutdown(PATIENT);
+        work.cx.draining().await;
+        while let Some(message) = reply.message().await {
+            seen.push(message);
+        }
+        assert_eq!((get.message().await, get.retry()), (None, Some(Duration::from_secs(1)))); // S6
+        assert_eq!((numbers(&seen), reply.retry()), (vec![0, 1, 2], Some(Duration::from_secs(1))));
+        send(&work, 3..5).await;
+
+        let elsewhere = client.at(&nodes.b);
+        let last = reply.last_event_id().unwrap().to_owned();
+        drop(reply);
+        let mut reply = elsewhere.resume(&last).await;
+        assert_eq!(reply.status, StatusCode::OK);
+        seen.push(reply.message().await.unwrap());
+        send(&work, 5..7).await; // it still runs at the other node
+        work.finish(json!({ "ok": true }));
+        while let Some(message) = reply.message().await {
+            seen.push(message);
+        }
+        assert_eq!(numbers(&seen), (0..7).collect::<Vec<_>>());
+        assert_eq!((seen.len(), &seen[7]["result"]["ok"]), (8, &json!(true)));
+        let report = shutdown.await;
+        assert!(report.is_clean() && report.exchanges.answered == 1, "{report}");
+
+        // It is parked, not gone: the other node serves it, also what ended meanwhile.
+        assert_eq!(elsewhere.post(&request(1, "echo")).await.status, StatusCode::OK);
+        assert_eq!(elsewhere.resume(&last).await.messages().await.len(), 5);
+        assert_eq!(client.post(&request(2, "ping")).await.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(nodes.a.ended(), [(client.id(), TerminateReason::Shutdown)]);
+        let record = nodes.shared.load(client.id()).await.unwrap().unwrap();
+        assert!(record.members[0].is_none() && record.members[1].is_some(), "{record:?}");
+        assert_eq!(record.home, None); // for whoever claims it
+    });
+}
+
+/// S13, E-11, E-25: DELETE at any node ends the session at all of them, and nothing of it is left in the store.
+pub fn s_13_delete_at_any_node_purges(bed: &impl TestBed) {
+    let mut nodes = Nodes::tuned(bed, |config| config.session.terminate.cancel = SOON);
+    bed.block_on(async {
+        let client = nodes.a.client().await;
+        let (reply, _hangs) = begin(&mut nodes.a, &client, 1).await;
+        let last = reply.last_event_id().unwrap().to_owned();
+        let elsewhere = client.at(&nodes.b);
+        let events = nodes.b.endpoint.manager().events(8);
+        assert_eq!(elsewhere.post(&request(1, "echo")).await.status, StatusCode::OK); // its own ids there
+        assert_eq!(events.try_recv(), Ok(SessionEvent::Adopted(client.id())));
+        assert_eq!(elsewhere.delete().await.status, StatusCode::NO_CONTENT);
+        assert_eq!(elsewhere.delete().await.status, StatusCode::NOT_FOUND);
+        assert_eq!(nodes.shared.size(), (0, 0, 0));
+        let messages = reply.messages().await; // the message has reached the first node
+        assert_eq!(messages[0]["error"]["data"]["reason"], "client_delete");
+        for (client, world) in [(&client, &nodes.a), (&elsewhere, &nodes.b)] {
+            world.until(|world| world.endpoint.stats().sessions == 0).await;
+            for status in [
+                client.post(&request(2, "echo")).await.status,
+                client.get().await.status,
+                client.resume(&last).await.status,
+                client.delete().await.status,
+            ] {
+                assert_eq!(status, StatusCode::NOT_FOUND);
+            }
+            world.until(|world| world.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
+        }
+        assert_eq!(nodes.shared.size(), (0, 0, 0));
+    });
+}
+
+/// D-17, D-24, D-30: what belongs to no request may be said at any node, and is read at any node: once, in order.
+pub fn d_17_d_24_the_shared_stream_is_read_anywhere(bed: &impl TestBed) {
+    let nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let client = nodes.a.client().await;
+        let elsewhere = client.at(&nodes.b);
+        elsewhere.post(&request(1, "echo")).await;
+        let (here, there) = (client.session(), elsewhere.session());
+        here.notify("notifications/n", Some(&json!({ "n": 0 }))).await.unwrap();
+        let mut get = elsewhere.get().await;
+        assert_eq!(get.message().await.unwrap()["params"]["n"], 0);
+        there.notify("notifications/n", Some(&json!({ "n": 1 }))).await.unwrap();
+        assert_eq!(get.message().await.unwrap()["params"]["n"], 1);
+        here.notify("notifications/n", Some(&json!({ "n": 2 }))).await.unwrap();
+        assert_eq!(get.message().await.unwrap()["params"]["n"], 2);
+        let last = get.last_event_id().unwrap().to_owned();
+        drop(get);
+        there.notify("notifications/n", Some(&json!({ "n": 3 }))).await.unwrap();
+        let mut get = client.resume(&last).await;
+        assert_eq!(get.message().await.unwrap()["params"]["n"], 3);
+        drop(get);
+        here.notify("notifications/n", Some(&json!({ "n": 4 }))).await.unwrap();
+        let mut get = client.get().await; // a plain GET goes on where this node was
+        assert_eq!(get.message().await.unwrap()["params"]["n"], 4);
+        // And at another node where the first one was, once that has parked the session.
+        let shutdown = nodes.a.endpoint.shutdown(PATIENT);
+        assert_eq!(get.message().await, None);
+        assert!(shutdown.await.is_clean());
+        there.notify("notifications/n", Some(&json!({ "n": 5 }))).await.unwrap();
+        let mut get = elsewhere.resume(get.last_event_id().unwrap()).await;
+        assert_eq!(get.message().await.unwrap()["params"]["n"], 5);
+        for id in ["4294967295-99", "4294967295-1.1"] {
+            assert_eq!(elsewhere.resume(id).await.status, StatusCode::BAD_REQUEST);
+        }
+    });
+}
+
+/// B-18, F-21, F-23, F-02: the client's reply to a handler, and its cancel, arrive at another node than the handler's.
+pub fn b_18_f_23_replies_and_cancels_find_their_node(bed: &impl TestBed) {
+    let mut nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let client = nodes.a.client().await;
+        let elsewhere = client.at(&nodes.b);
+        let (reply, asks) = begin(&mut nodes.a, &client, 1).await;
+        let (_other, cancelled) = begin(&mut nodes.a, &client, 2).await;
+        let (_theirs, there) = begin(&mut nodes.b, &elsewhere, 3).await;
+        let last = reply.last_event_id().unwrap().to_owned();
+        drop(reply);
+        let mut reply = elsewhere.resume(&last).await;
+        let handler = asks.cx.request("roots/list", None::<&()>, NEVER);
+        let client_side = async {
+            let asked = reply.message().await.unwrap();
+            let answer = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": { "roots": [] } });
+            assert_eq!(elsewhere.post(&answer).await.status, StatusCode::ACCEPTED);
+        };
+        assert_eq!(futures::join!(handler, client_side).0.unwrap().as_str(), r#"{"roots":[]}"#);
+        assert_eq!(elsewhere.post(&cancel(2)).await.status, StatusCode::ACCEPTED);
+        assert_eq!(cancelled.cx.cancelled().await, CancelReason::Client(Some("enough".into())));
+        assert_eq!(there.cx.cancel_reason(), None);
+        // F-20: what is asked at two nodes has two ids.
+        let (one, two) =
+            (asks.cx.request("ping", None::<&()>, NEVER), there.cx.request("ping", None::<&()>, NEVER));
+        let (mut one, mut two) = (Box::pin(one), Box::pin(two));
+        assert!(one.as_mut().now_or_never().is_none() && two.as_mut().now_or_never().is_none());
+        let first = reply.message().await.unwrap()["id"].clone();
+        let mut theirs = _theirs;
+        let second = theirs.message().await.unwrap()["id"].clone();
+        assert_ne!(first, second);
+        for id in [&second, &first] {
+            let answer = json!({ "jsonrpc": "2.0", "id": id, "result": { "from": id } });
+            assert_eq!(client.post(&answer).await.status, StatusCode::ACCEPTED);
+        }
+        let (one, two) = futures::join!(one, two);
+        assert_eq!(one.unwrap().parse::<Value>().unwrap()["from"], first);
+        assert_eq!(two.unwrap().parse::<Value>().unwrap()["from"], second);
+    });
+}
+
+/// E-07, E-18: at no node does a session answer to anybody but its principal.
+pub fn e_07_somebody_elses_session_is_unknown_at_every_node(bed: &impl TestBed) {
+    let nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let (mut alice, bob) = (nodes.a.stranger().known_as(Some("alice")), Some("bob"));
+        alice.initialize("2025-11-25").await;
+        alice.post(&notification("notifications/initialized")).await;
+        let there = alice.at(&nodes.b);
+        for thief in [there.known_as(bob), there.known_as(None)] {
+            for status in [
+                thief.post(&request(1, "echo")).await.status,
+                thief.get().await.status,
+                thief.resume("4294967295-0").await.status,
+                thief.delete().await.status,
+            ] {
+                assert_eq!(status, StatusCode::NOT_FOUND);
+            }
+        }
+        assert_eq!(nodes.b.endpoint.stats().sessions, 0); // it was not even taken up
+        assert_eq!(there.post(&request(1, "echo")).await.status, StatusCode::OK);
+        assert_eq!(there.known_as(bob).get().await.status, StatusCode::NOT_FOUND);
+    });
+}
+
+/// D-31, F-23: 1,000 foreign `Last-Event-ID`s and 1,000 foreign replies, at a node that has to ask the store: not one byte of
+/// another session, and nothing happens in it.
+pub fn d_31_f_23_foreign_ids_and_replies_get_nothing_anywhere(bed: &impl TestBed) {
+    let mut nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let victim = nodes.a.client().await;
+        let (mut reply, work) = begin(&mut nodes.a, &victim, 1).await;
+        send(&work, 0..5).await;
+        let mut ids = Vec::new();
+        for _ in 0..5 {
+            reply.message().await.unwrap();
+            ids.push(reply.last_event_id().unwrap().to_owned());
+        }
+        victim.session().notify("notifications/secret", None::<&()>).await.unwrap();
+        let mut asked = Box::pin(work.cx.request("roots/list", None::<&()>, NEVER));
+        assert!(asked.as_mut().now_or_never().is_none());
+        let pending = reply.message().await.unwrap()["id"].as_u64().unwrap();
+
+        let thief = nodes.a.client().await.at(&nodes.b);
+        let mut random = 0x1234_5678_9ABC_DEF1_u64;
+        let mut next = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random >> 33
+        };
+        for _ in 0..1_000 {
+            let id = match next() % 4 {
+                0 => ids[next() as usize % ids.len()].clone(),
+                1 => format!("{}-{}", next() % 20, next() % 10),
+                2 => format!("4294967295-{}", 1 + next() % 5),
+                _ => format!("{}-{}.{}", next() % 20, next() % 3, next() % 10),
+            };
+            let refused = thief.resume(&id).await;
+            assert_eq!((refused.status, refused.is_stream()), (StatusCode::BAD_REQUEST, false), "{id}");
+        }
+        for n in 0..1_000 {
+            let id = if n % 2 == 0 { pending } else { next() % 10 };
+            let message = json!({ "jsonrpc": "2.0", "id": id, "result": { "stolen": true } });
+            assert_eq!(thief.post(&message).await.status, StatusCode::ACCEPTED);
+            assert_eq!(thief.post(&cancel(1)).await.status, StatusCode::ACCEPTED);
+        }
+        nodes.a.elapse(SOON).await;
+        assert!(asked.as_mut().now_or_never().is_none(), "a reply from another session was taken");
+        assert_eq!(work.cx.cancel_reason(), None);
+        let answer = json!({ "jsonrpc": "2.0", "id": pending, "result": { "mine": true } });
+        assert_eq!(victim.post(&answer).await.status, StatusCode::ACCEPTED);
+        assert_eq!(asked.await.unwrap().as_str(), r#"{"mine":true}"#);
+    });
+}
+
+/// D-21, D-23: a client that goes on at another node while the first one still believes in its connection has the stream there,
+/// and only there.
+pub fn d_21_a_stream_is_on_one_connection_at_a_time(bed: &impl TestBed) {
+    let mut nodes = Nodes::tuned(bed, |config| config.session.queue_events = 4);
+    bed.block_on(async {
+        let client = nodes.a.client().await;
+        let elsewhere = client.at(&nodes.b);
+        let (mut half_open, work) = begin(&mut nodes.a, &client, 1).await;
+        let last = half_open.last_event_id().unwrap().to_owned();
+        let mut reply = elsewhere.resume(&last).await;
+        assert!(half_open.event().await.is_none()); // its end, properly
+        // With nobody reading there, its queue would be full by now.
+        send(&work, 0..20).await;
+        for n in 0..20 {
+            assert_eq!(reply.message().await.unwrap()["params"]["n"], n);
+        }
+        let mut back = client.resume(reply.last_event_id().unwrap()).await;
+        back.opened().await;
+        assert_eq!(reply.message().await, None); // and the same the other way round
+        send(&work, 20..24).await;
+        for n in 20..24 {
+            assert_eq!(back.message().await.unwrap()["params"]["n"], n);
+        }
+        work.finish(json!({}));
+        assert_eq!(back.answer().await["id"], 1);
+    });
+}
+
+/// S5: a node dies. Whoever reads the reply of a call that ran there gets one answer: an error.
+pub fn s_5_the_call_of_a_lost_node_is_answered(bed: &impl TestBed) {
+    let mut nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let client = nodes.a.client().await;
+        let (mut reply, work) = begin(&mut nodes.a, &client, "lost").await;
+        send(&work, 0..2).await;
+        assert_eq!(reply.message().await.unwrap()["params"]["n"], 0);
+        let last = reply.last_event_id().unwrap().to_owned();
+        let first = nodes.node_of(&client).await;
+        let mut resumed = client.at(&nodes.b).resume(&last).await;
+        assert_eq!(resumed.message().await.unwrap()["params"]["n"], 1);
+        nodes.shared.lose(first);
+        let messages = resumed.messages().await;
+        assert_eq!((messages.len(), &messages[0]["id"]), (1, &json!("lost")));
+        assert_eq!(messages[0]["error"]["code"], -32000);
+        // The log has its end: what the node says that was not dead after all, comes too late.
+        work.finish(json!({ "late": true }));
+        nodes.a.until(|world| world.endpoint.stats().exchanges == 0).await;
+        assert_eq!(client.at(&nodes.b).resume(&last).await.messages().await.len(), 2);
+    });
+}
+
+/// A store whose event logs stop answering when told to.
+#[derive(Debug)]
+struct Moody {
+    store: SharedStore,
+    hangs: AtomicBool,
+    cheered: Event,
+}
+
+impl Moody {
+    async fn mood(&self) {
+        loop {
+            let cheered = self.cheered.listen();
+            if !self.hangs.load(SeqCst) {
+                return;
+            }
+            cheered.await;
+        }
+    }
+
+    fn set(&self, hangs: bool) {
+        self.hangs.store(hangs, SeqCst);
+        self.cheered.notify(usize::MAX);
+    }
+}
+
+impl EventStore for Moody {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>> {
+        async move {
+            self.mood().await;
+            self.store.append(append).await
+        }
+        .boxed()
+    }
+
+    fn publish(
+        &self,
+        session: SessionId,
+        node: NodeId,
+        token: u64,
+        event: Bytes,
+    ) -> BoxFuture<'_, Result<Position, PublishError>> {
+        async move {
+            self.mood().await;
+            self.store.publish(session, node, token, event).await
+        }
+        .boxed()
+    }
+
+    fn read(&self, log: LogId, after: Position, limit: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
+        self.store.read(log, after, limit)
+    }
+
+    fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
+        self.store.seal(log, last)
+    }
+
+    fn watch(&self, log: LogId, after: Position) -> BoxFuture<'_, Wakeup> {
+        self.store.watch(log, after)
+    }
+
+    fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>> {
+        async move {
+            self.mood().await;
+            self.store.purge(session).await
+        }
+        .boxed()
+    }
+}
+
+fn moody(bed: &impl TestBed, patience: Duration) -> (World, World, Arc<Moody>) {
+    let shared = SharedStore::new(bed.runtime());
+    let moody =
+        Arc::new(Moody { store: shared.clone(), hangs: AtomicBool::new(false), cheered: Event::new() });
+    let mut store = Store::new(shared);
+    store.events = Arc::clone(&moody) as _;
+    store.timeout = SOON;
+    store.patience = patience;
+    let world = || World::new(bed, |config| config.store = Some(store.clone()));
+    (world(), world(), moody)
+}
+
+/// S13, S3: a store that hangs holds up a stream for its patience, and a shutdown for no longer than its budgets; other
+/// sessions' requests not at all.
+pub fn s_13_a_store_that_hangs_holds_up_nobody(bed: &impl TestBed) {
+    let (mut a, _b, store) = moody(bed, SOON * 2);
+    bed.block_on(async {
+        let client = a.client().await;
+        let (reply, work) = begin(&mut a, &client, 1).await;
+        store.set(true);
+        assert_eq!(client.post(&request(2, "echo")).await.status, StatusCode::OK); // asks it for nothing
+        send(&work, 0..3).await;
+        work.finish(json!({ "ok": true }));
+        let messages = reply.messages().await; // without the store, then
+        assert_eq!((numbers(&messages), &messages[3]["result"]["ok"]), (vec![0, 1, 2], &json!(true)));
+
+        let (away, work) = begin_unread(&mut a, &client).await;
+        drop(away);
+        work.finish(json!({}));
+        let policy = ShutdownPolicy { finish: SOON, ..PATIENT };
+        let report = a.endpoint.shutdown(policy).await;
+        assert!(report.took < NEVER, "{report}");
+    });
+}
+
+/// A call that began while its store hangs: nothing of it can be sent before the patience is over.
+async fn begin_unread(world: &mut World, client: &Client) -> (Reply, Work) {
+    let started = client.start(&request(9, "work"));
+    let work = world.work().await;
+    (started.head().await, work)
+}
+
+/// S13: a store that does not answer for a while has everything afterwards, once; what left in between is nothing that it did
+/// not have.
+pub fn s_13_a_store_that_is_away_for_a_while_loses_nothing(bed: &impl TestBed) {
+    let (mut a, b, store) = moody(bed, NEVER);
+    bed.block_on(async {
+        let client = a.client().await;
+        let (mut reply, work) = begin(&mut a, &client, 1).await;
+        send(&work, 0..2).await;
+        assert_eq!(reply.message().await.unwrap()["params"]["n"], 0);
+        assert_eq!(reply.message().await.unwrap()["params"]["n"], 1);
+        store.set(true);
+        send(&work, 2..4).await;
+        a.elapse(SOON * 4).await; // some calls have run into their deadlines
+        assert!(reply.is_silent());
+        let last = reply.last_event_id().unwrap().to_owned();
+        let mut elsewhere = client.at(&b).resume(&last).await;
+        elsewhere.opened().await;
+        store.set(false);
+        work.finish(json!({}));
+        let messages = elsewhere.messages().await;
+        assert_eq!((numbers(&messages), messages.len()), (vec![2, 3], 3));
+        assert_eq!(client.at(&b).resume("1-0").await.messages().await.len(), 5);
+    });
+}
+
+/// E-14: a session that is idle at one node and in use at another is parked by the one, and lives.
+pub fn e_14_idle_here_is_not_idle_elsewhere(bed: &impl TestBed) {
+    let nodes = Nodes::tuned(bed, |config| config.session.idle_timeout = SOON);
+    bed.block_on(async {
+        let client = nodes.a.client().await;
+        nodes.a.until(|world| world.endpoint.stats().sessions == 0).await;
+        nodes.a.until(|world| world.ended() == [(client.id(), TerminateReason::Idle)]).await;
+        let elsewhere = client.at(&nodes.b);
+        let answer = elsewhere.post(&request(1, "echo")).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        // And may come back.
+        let mut again = client.post(&request(2, "echo")).await;
+        while again.status == StatusCode::SERVICE_UNAVAILABLE {
+            nodes.a.elapse(SOON).await; // the first node was not through with it yet
+            again = client.post(&request(2, "echo")).await;
+        }
+        assert_eq!(again.status, StatusCode::OK);
+    });
+}
+
+/// A store that does not keep new sessions.
+#[derive(Debug)]
+struct Closed(SharedStore);
+
+impl SessionStore for Closed {
+    fn create(&self, _: mcp_session_core::store::Record) -> BoxFuture<'_, Result<(), Unavailable>> {
+        async { Err(Unavailable) }.boxed()
+    }
+    fn load(
+        &self,
+        _: SessionId,
+    ) -> BoxFuture<'_, Result<Option<mcp_session_core::store::Record>, Unavailable>> {
+        async { Err(Unavailable) }.boxed()
+    }
+    fn update(
+        &self,
+        id: SessionId,
+        update: mcp_session_core::store::Update,
+    ) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.0.update(id, update)
+    }
+    fn touch(&self, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.0.touch(ids)
+    }
+    fn remove(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Vec<NodeId>>, Unavailable>> {
+        self.0.remove(id)
+    }
+    fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>> {
+        self.0.enlist(id, node)
+    }
+    fn claim(
+        &self,
+        id: SessionId,
+        node: NodeId,
+        from: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.0.claim(id, node, from)
+    }
+    fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.0.park(node, ids)
+    }
+}
+
+/// S13: without the store there is no new session, and whether an id is known nobody can say: 503 and `Retry-After`, never 404.
+pub fn s_13_without_its_store_no_session_is_promised(bed: &impl TestBed) {
+    let shared = SharedStore::new(bed.runtime());
+    let mut store = Store::new(shared.clone());
+    store.sessions = Arc::new(Closed(shared));
+    let world = World::new(bed, |config| {
+        config.store = Some(store);
+        config.session.terminate.finish = SOON;
+    });
+    bed.block_on(async {
+        let stranger = world.stranger();
+        let refused = stranger.post(&super::world::initialize("2025-11-25", "client")).await;
+        assert_eq!((refused.status, refused.session()), (StatusCode::SERVICE_UNAVAILABLE, None));
+        assert_eq!(refused.header("retry-after"), "1");
+        let unknown = stranger.with_session(Some(SessionId::from_bits(7)));
+        for reply in [unknown.post(&request(1, "echo")).await, unknown.get().await, unknown.delete().await] {
+            assert_eq!((reply.status, reply.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+        }
+        world.until(|world| world.endpoint.stats().sessions == 0).await;
+    });
+}
+
+/// F-39, S6, S9, S13: a thousand sessions with running calls move from one node to the other during its shutdown. No event is
+/// lost, none comes twice, and every call has its one answer.
+pub fn f_39_a_thousand_sessions_move(bed: &impl TestBed) {
+    const NOTES: u64 = 8;
+    // In virtual time a thousand cost nothing; on a real clock the machine has other tests to run.
+    let sessions: usize = if bed.name() == "sim" { 1_000 } else { 100 };
+    let mut nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let clients = join_all((0..sessions).map(|_| nodes.a.client())).await;
+        let mut calls = Vec::new();
+        for (n, client) in clients.iter().enumerate() {
+            let (reply, work) = begin(&mut nodes.a, client, n).await;
+            calls.push((reply, work));
+        }
+        let (replies, works): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
+        let shutdown = nodes.a.endpoint.shutdown(PATIENT);
+        let a = &nodes.a;
+        let handlers = join_all(works.into_iter().enumerate().map(|(n, work)| async move {
+            work.cx.draining().await;
+            for note in 0..NOTES {
+                send(&work, [note]).await;
+                a.elapse(Duration::from_millis(n as u64 % 7 + note)).await;
+            }
+            work.finish(json!({ "n": n }));
+        }));
+        let b = &nodes.b;
+        let readers = join_all(clients.iter().zip(replies).map(|(client, mut reply)| async move {
+            let (mut all, mut moves) = (Vec::new(), 0);
+            let elsewhere = client.at(b);
+            loop {
+                while let Some(message) = reply.message().await {
+                    all.push(message);
+                }
+                if all.last().is_some_and(|message| message.get("id").is_some()) {
+                    return (all, moves);
+                }
+                assert!(reply.retry().is_some(), "S6: an end without an answer, and nothing to come back to");
+                let last = reply.last_event_id().unwrap().to_owned();
+                reply = elsewhere.resume(&last).await;
+                assert_eq!(reply.status, StatusCode::OK);
+                moves += 1;
+            }
+        }));
+        let (_, read) = futures::join!(handlers, readers);
+        let (mut answers, mut moved) = (BTreeMap::new(), 0);
+        for (n, (messages, moves)) in read.into_iter().enumerate() {
+            assert_eq!(numbers(&messages), (0..NOTES).collect::<Vec<_>>(), "session {n}");
+            assert_eq!(messages.len() as u64, NOTES + 1, "session {n}");
+            assert_eq!(messages.last().unwrap()["result"]["n"], n);
+            *answers.entry(n).or_insert(0) += 1;
+            moved += usize::from(moves > 0);
+        }
+        assert_eq!(answers.len(), sessions);
+        // On a slow machine, a call may be answered before its client has gone.
+        assert!(moved == sessions || (bed.name() != "sim" && moved > 0), "{moved} of {sessions}");
+        let report = shutdown.await;
+        assert!(report.is_clean(), "{report}");
+        assert_eq!((report.exchanges.answered, report.sessions), (sessions as u64, sessions as u64));
+        for client in &clients {
+            assert_eq!(client.at(&nodes.b).post(&request("after", "echo")).await.status, StatusCode::OK);
+        }
+        for client in &clients {
+            assert_eq!(client.at(&nodes.b).delete().await.status, StatusCode::NO_CONTENT);
+        }
+        assert_eq!(nodes.shared.size(), (0, 0, 0));
+    });
+}
