@@ -4,7 +4,8 @@
 //! > finishes on time, with a report.
 //!
 //! This crate has no runtime, no sockets and no `unsafe`. An adapter crate brings those:
-//! [`mcp-session-tokio`](https://docs.rs/mcp-session-tokio) for tokio and hyper, or a [`Runtime`] of your own.
+//! [`mcp-session-tokio`](https://docs.rs/mcp-session-tokio), [`mcp-session-smol`](https://docs.rs/mcp-session-smol) or
+//! [`mcp-session-async-std`](https://docs.rs/mcp-session-async-std), or a [`Runtime`] of your own.
 //!
 //! ```text
 //!   http::Request ──► Endpoint ──► Session ──► proto::Session        the machine: pure, behind one lock
@@ -66,18 +67,20 @@
 //! | S3 | one deadline over all phases: hung handlers cannot push shutdown past the ceiling |
 //! | S4 | idle streams end first; with nothing in flight shutdown returns at once |
 //! | S5 | every admitted request gets exactly one terminal answer, right id, right stream, before the end of body |
+//! | S6 | `retry` comes before a close by the server only when the stream can be resumed elsewhere |
 //! | S7 | bodies end properly, and the HTTP server's drain waits for them |
 //! | S8 | sessions terminate in parallel, isolated; failures are logged and reported by id |
 //! | S9 | `shutdown()` resolves after the last byte was handed over; its totals are those of what was live when it began to drain |
 //! | S10 | repeated calls share one outcome and may only tighten it; a second signal escalates |
 //! | S11 | a client that reads nothing delays neither shutdown nor another stream |
 //! | S12 | one reason reaches the hook, the log, the events and the error's `data` |
+//! | S13 | store calls are bounded in time; shutdown parks (another node can resume), DELETE purges |
 //! | S14 | a POST half parsed, a handler's output after the end: each gets a definite end |
 //! | S15 | phase and counts can be seen at any moment |
 //!
-//! Each has a test of that name, which runs on every runtime; S6 and S13, about replay and stores, are to come. Letters with numbers elsewhere in these docs
-//! (`B-44`, `D-12`) name the requirements of the MCP specification, by the section of our list of them: A framing,
-//! B HTTP, C lifecycle, D streams, E sessions, F cancellation and requests to the client, G revision 2026-07-28.
+//! Each has tests of that name, which run on every runtime. Letters with numbers elsewhere in these docs (`B-44`,
+//! `D-12`) name the requirements of the MCP specification, by the section of our list of them: A framing, B HTTP,
+//! C lifecycle, D streams, E sessions, F cancellation and requests to the client, G revision 2026-07-28.
 //!
 //! # What is not here yet
 //!
