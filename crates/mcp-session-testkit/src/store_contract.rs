@@ -1,0 +1,515 @@
+//! The laws of a store, as tests: of [`EventStore`], [`SessionStore`] and [`Peers`].
+//!
+//! [`store_contract!`](crate::store_contract) turns all of them into `#[test]`s for one store; each is also a function of its
+//! own. A law panics when it is broken, and waits for states only.
+//!
+//! | law | what breaks it, for instance |
+//! |---|---|
+//! | [`law_append_again_is_append_once`] | positions given by the store: a packet that comes late doubles an event |
+//! | [`law_append_leaves_no_gap`] | a store that takes whatever comes |
+//! | [`law_publish_again_is_publish_once`] | a token that is not kept |
+//! | [`law_read_goes_on_where_it_was`] | pages that overlap, or leave something out |
+//! | [`law_unknown_is_said`] | an empty page where there is no log: its reader would wait for ever |
+//! | [`law_what_is_forgotten_is_unknown`] | a gap that is skipped |
+//! | [`law_logs_are_apart`] | logs found by the number of the stream alone |
+//! | [`law_a_log_has_one_end`] | an owner and a sealer who both have the last word |
+//! | [`law_watch_wakes`] | a wake-up that is lost between a read and a watch |
+//! | [`law_an_owner_that_left_is_told`] | a reader who waits for a node that is gone |
+//! | [`law_remove_is_for_ever_and_tells_one`] | an update that writes the record back |
+//! | [`law_numbers_are_given_once`] | counting the members |
+//! | [`law_claim_has_a_condition_and_park_gives_up`] | the last one wins |
+//! | [`law_messages_arrive`] | an inbox that begins with its first reader |
+//! | [`law_futures_may_be_dropped`] | half an effect |
+//!
+//! [`EventStore`]: mcp_session_core::store::EventStore
+//! [`SessionStore`]: mcp_session_core::store::SessionStore
+//! [`Peers`]: mcp_session_core::store::Peers
+
+#![allow(clippy::missing_panics_doc)] // a law panics when it is broken
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use bytes::Bytes;
+use futures::{FutureExt, future::join_all};
+use mcp_session_core::{
+    ClientCapabilities, Principal, ProtocolVersion, Runtime, SessionId,
+    proto::Position,
+    store::{
+        Append, AppendError, LogId, NodeId, Page, PeerMessage, PeerRequest, PublishError, ReadError, Record,
+        Store, Update, Wakeup,
+    },
+};
+
+use crate::TestBed;
+
+/// Generates a module with one `#[test]` for each law of a store.
+///
+/// The first argument names the module, the second is an expression that makes a [`TestBed`](crate::TestBed), the third an
+/// async closure that makes an empty store for a runtime.
+///
+/// ```
+/// use mcp_session_core::store::{SharedStore, Store};
+/// use mcp_session_testkit::{SimRuntime, store_contract};
+///
+/// store_contract!(shared, SimRuntime::new(1), async |runtime| Store::new(SharedStore::new(runtime)));
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! store_contract {
+    ($module:ident, $bed:expr, $store:expr $(,)?) => {
+        mod $module {
+            #[allow(unused_imports, clippy::wildcard_imports)] // the expressions may name nothing from outside
+            use super::*;
+            $crate::store_contract! { @laws $bed; $store;
+                law_append_again_is_append_once, law_append_leaves_no_gap, law_publish_again_is_publish_once,
+                law_read_goes_on_where_it_was, law_unknown_is_said, law_what_is_forgotten_is_unknown,
+                law_logs_are_apart, law_a_log_has_one_end, law_watch_wakes, law_an_owner_that_left_is_told,
+                law_remove_is_for_ever_and_tells_one, law_numbers_are_given_once,
+                law_claim_has_a_condition_and_park_gives_up, law_messages_arrive, law_futures_may_be_dropped
+            }
+        }
+    };
+    (@laws $bed:expr; $store:expr; $($law:ident),+) => {
+        $(
+            #[test]
+            fn $law() {
+                $crate::store_contract::$law(&$crate::Watched::new($bed), $store);
+            }
+        )+
+    };
+}
+
+/// More than any store keeps of one session.
+const PLENTY: u64 = 100_000;
+
+const A: NodeId = NodeId(0xA);
+const B: NodeId = NodeId(0xB);
+
+fn session(n: u128) -> SessionId {
+    SessionId::from_bits(n)
+}
+
+fn log(stream: u64) -> LogId {
+    LogId { session: session(1), stream }
+}
+
+fn record(id: SessionId) -> Record {
+    Record {
+        id,
+        principal: Some(Principal::new("alice")),
+        version: ProtocolVersion::LATEST,
+        capabilities: ClientCapabilities::default(),
+        initialized: false,
+        home: Some(A),
+        members: vec![Some(A)],
+        heard: Position::START,
+    }
+}
+
+fn append(log: LogId, at: u64, events: impl IntoIterator<Item = &'static str>, ends: bool) -> Append {
+    let events = events.into_iter().map(Bytes::from).collect();
+    Append { log, owner: A, request: "call".into(), at, events, ends }
+}
+
+/// A store with the session 1.
+async fn opened(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) -> Store {
+    let store = make(bed.runtime()).await;
+    store.sessions.create(record(session(1))).await.unwrap();
+    store
+}
+
+async fn read(store: &Store, log: LogId, after: impl Into<Position>) -> Vec<String> {
+    let Page { events, .. } = store.events.read(log, after.into(), 1_000).await.unwrap();
+    let text = |event: &Bytes| String::from_utf8(event.to_vec()).unwrap();
+    events.iter().map(|(_, event)| text(event)).collect()
+}
+
+/// An append that comes twice, or overlaps with one that was there, adds what is new and nothing else.
+pub fn law_append_again_is_append_once(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let append = |at, events: &[&'static str], ends| {
+            store.events.append(append(log(3), at, events.iter().copied(), ends))
+        };
+        assert_eq!(append(1, &[], false).await, Ok(())); // it opens the log
+        for _ in 0..3 {
+            assert_eq!(append(1, &["a", "b"], false).await, Ok(()));
+        }
+        assert_eq!(append(2, &["b", "c"], false).await, Ok(()));
+        assert_eq!(append(1, &["a"], false).await, Ok(())); // a late packet
+        for _ in 0..3 {
+            assert_eq!(append(4, &["d"], true).await, Ok(()));
+        }
+        assert_eq!(append(1, &["a", "b"], false).await, Ok(())); // a very late one
+        assert_eq!(read(&store, log(3), 0).await, ["a", "b", "c", "d"]);
+    });
+}
+
+/// What is missing before an append is asked for, not left out.
+pub fn law_append_leaves_no_gap(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        assert_eq!(
+            store.events.append(append(log(3), 2, ["b"], false)).await,
+            Err(AppendError::Behind { next: 1 })
+        );
+        assert_eq!(store.events.append(append(log(3), 1, ["a"], false)).await, Ok(()));
+        assert_eq!(
+            store.events.append(append(log(3), 3, ["c"], true)).await,
+            Err(AppendError::Behind { next: 2 })
+        );
+        assert_eq!(store.events.append(append(log(3), 2, ["b"], false)).await, Ok(()));
+        assert_eq!(read(&store, log(3), 0).await, ["a", "b"]);
+    });
+}
+
+/// The same token of the same node is the same event; every node may publish, and all read one order.
+pub fn law_publish_again_is_publish_once(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let publish = |node, token, event: &'static str| {
+            store.events.publish(session(1), node, token, Bytes::from(event))
+        };
+        let first = publish(A, 1, "a1").await.unwrap();
+        assert_eq!(publish(A, 1, "a1").await, Ok(first));
+        let second = publish(B, 1, "b1").await.unwrap();
+        let third = publish(A, 2, "a2").await.unwrap();
+        assert!(Position::START < first && first < second && second < third);
+        for _ in 0..2 {
+            assert!(publish(A, 1, "a1").await.unwrap() >= first);
+            assert_eq!(publish(B, 1, "b1").await, Ok(second));
+        }
+        let shared = LogId::shared(session(1));
+        assert_eq!(read(&store, shared, 0).await, ["a1", "b1", "a2"]);
+        assert_eq!(read(&store, shared, first).await, ["b1", "a2"]);
+        let all = join_all((2..50).map(|token| publish(B, token, "more"))).await;
+        assert!(all.iter().all(Result::is_ok));
+        assert_eq!(read(&store, shared, third).await.len(), 48);
+    });
+}
+
+/// Page by page, a reader gets every event once, in order, with its position; and the end.
+pub fn law_read_goes_on_where_it_was(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    const EVENTS: [&str; 7] = ["0", "1", "2", "3", "4", "5", "6"];
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        store.events.append(append(log(3), 1, EVENTS, true)).await.unwrap();
+        for limit in 1..10 {
+            let (mut after, mut seen) = (Position::START, Vec::new());
+            let page = loop {
+                let page = store.events.read(log(3), after, limit).await.unwrap();
+                assert!(page.events.len() <= limit && page.request == Some("call".into()));
+                for (position, event) in &page.events {
+                    assert!(*position > after);
+                    after = *position;
+                    seen.push(event.clone());
+                }
+                if page.ended {
+                    break page;
+                }
+                assert!(!page.events.is_empty(), "a page without anything in the middle of a log");
+            };
+            assert_eq!(seen, EVENTS);
+            let last = store.events.read(log(3), after, limit).await.unwrap();
+            assert_eq!((last.events.len(), last.ended, page.ended), (0, true, true));
+        }
+    });
+}
+
+/// Where there is nothing to go on from, a reader is told: no such log, no such position, no such session.
+pub fn law_unknown_is_said(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        store.events.append(append(log(3), 1, ["a", "b"], false)).await.unwrap();
+        let unknown = [
+            (log(4), Position::START),
+            (LogId { session: session(2), stream: 3 }, Position::START),
+            (log(3), 3.into()),
+            (log(3), u64::MAX.into()),
+            (log(3), Position { epoch: 9, seq: 1 }),
+            (LogId::shared(session(1)), 1.into()),
+            (LogId::shared(session(2)), Position::START),
+        ];
+        for (log, after) in unknown {
+            assert_eq!(store.events.read(log, after, 10).await, Err(ReadError::Unknown), "{log:?} {after}");
+        }
+        for known in [0, 1, 2] {
+            assert!(store.events.read(log(3), known.into(), 10).await.is_ok());
+        }
+        assert!(store.events.read(LogId::shared(session(1)), Position::START, 10).await.is_ok());
+    });
+}
+
+/// A store forgets at last, the oldest first; and who has less than what it forgot is told so.
+pub fn law_what_is_forgotten_is_unknown(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let (mut next, mut forgotten) = (1, false);
+        while !forgotten {
+            assert!(next < PLENTY, "it forgets nothing: its memory has no end");
+            store.events.append(append(log(3), next, ["x"; 100], false)).await.unwrap();
+            next += 100;
+            forgotten = store.events.read(log(3), Position::START, 1).await == Err(ReadError::Unknown);
+        }
+        let last = next - 1;
+        assert!(store.events.read(log(3), last.into(), 1).await.unwrap().events.is_empty());
+        // Somewhere in between is the first position from which nothing is missing.
+        let mut seq = last;
+        while let Ok(page) = store.events.read(log(3), (seq - 1).into(), usize::MAX).await {
+            seq -= 1;
+            assert_eq!(page.events.len() as u64, last - seq);
+            assert!(seq > 0, "it has all of it");
+        }
+        for older in [0, 1, seq - 1] {
+            assert_eq!(store.events.read(log(3), older.into(), 1).await, Err(ReadError::Unknown));
+        }
+    });
+}
+
+/// The same number in two sessions is two logs, and two numbers in one session are.
+pub fn law_logs_are_apart(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        store.sessions.create(record(session(2))).await.unwrap();
+        let logs = [log(3), log(4), LogId { session: session(2), stream: 3 }];
+        for (log, event) in logs.into_iter().zip(["a", "b", "c"]) {
+            store.events.append(append(log, 1, [event], false)).await.unwrap();
+        }
+        store.events.publish(session(1), A, 1, "d".into()).await.unwrap();
+        store.events.append(append(logs[0], 2, [], true)).await.unwrap();
+        for (log, event) in logs.into_iter().zip(["a", "b", "c"]) {
+            assert_eq!(read(&store, log, 0).await, [event]);
+            let ended = store.events.read(log, 1.into(), 10).await.unwrap().ended;
+            assert_eq!(ended, log == logs[0]);
+        }
+        store.events.purge(session(2)).await.unwrap();
+        assert_eq!(read(&store, logs[0], 0).await, ["a"]);
+        assert_eq!(read(&store, LogId::shared(session(1)), 0).await, ["d"]);
+    });
+}
+
+/// Whoever is first ends a log, its owner or a sealer; the other finds out, and nothing follows.
+pub fn law_a_log_has_one_end(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let error = || Some(Bytes::from("error"));
+        store.events.append(append(log(3), 1, ["a", "answer"], true)).await.unwrap();
+        assert_eq!(store.events.seal(log(3), error()).await, Ok(2.into()));
+        assert_eq!(read(&store, log(3), 0).await, ["a", "answer"]);
+
+        store.events.append(append(log(4), 1, ["a"], false)).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(store.events.seal(log(4), error()).await, Ok(2.into()));
+        }
+        for late in [append(log(4), 2, ["answer"], true), append(log(4), 3, [], true)] {
+            assert_eq!(store.events.append(late).await, Err(AppendError::Sealed));
+        }
+        let page = store.events.read(log(4), Position::START, 10).await.unwrap();
+        assert!(page.ended && page.events.len() == 2);
+
+        store.events.append(append(log(5), 1, [], false)).await.unwrap();
+        assert!(store.events.seal(log(5), None).await.is_ok()); // with nothing in it
+        assert!(store.events.read(log(5), Position::START, 10).await.unwrap().ended);
+        assert_eq!(store.events.seal(log(6), None).await, Err(ReadError::Unknown));
+    });
+}
+
+/// A reader that has read all is woken by what comes next: an event, an end, the end of everything. One that has not, at once.
+pub fn law_watch_wakes(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        store.events.append(append(log(3), 1, ["a"], false)).await.unwrap();
+        assert_eq!(store.events.watch(log(3), Position::START).await, Wakeup::Grown);
+        let shared = LogId::shared(session(1));
+        // Until it is woken for a reason, it may be woken for none.
+        let grown = async |log: LogId, after: Position| loop {
+            assert_eq!(store.events.watch(log, after).await, Wakeup::Grown);
+            match store.events.read(log, after, 1).await {
+                Ok(page) if page.events.is_empty() && !page.ended => {}
+                read => return read.is_ok(),
+            }
+        };
+        // Each watch is there before what it is to be woken by.
+        let (woken, appended) =
+            futures::join!(grown(log(3), 1.into()), store.events.append(append(log(3), 2, ["b"], false)));
+        assert!(woken && appended.is_ok());
+        let (woken, published) = futures::join!(
+            grown(shared, Position::START),
+            store.events.publish(session(1), B, 1, "c".into())
+        );
+        assert!(woken && published.is_ok());
+        let (woken, ended) =
+            futures::join!(grown(log(3), 2.into()), store.events.append(append(log(3), 3, [], true)));
+        assert!(woken && ended.is_ok());
+        let (woken, removed, purged) = futures::join!(
+            grown(shared, published.unwrap()),
+            store.sessions.remove(session(1)),
+            store.events.purge(session(1))
+        );
+        assert!(!woken && removed.is_ok() && purged.is_ok());
+    });
+}
+
+/// A reader of a log whose owner has left, and has not ended it, is told; of one that is ended, not.
+pub fn law_an_owner_that_left_is_told(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        store.events.append(append(log(3), 1, ["a"], false)).await.unwrap();
+        store.events.append(append(log(4), 1, ["a"], true)).await.unwrap();
+        let told = async {
+            while store.events.watch(log(3), 1.into()).await == Wakeup::Grown {
+                assert!(store.events.read(log(3), 1.into(), 1).await.unwrap().events.is_empty());
+            }
+        };
+        let (left, ()) = futures::join!(store.peers.leave(A), told);
+        assert_eq!(left, Ok(()));
+        assert_eq!(store.events.watch(log(4), 1.into()).await, Wakeup::Grown);
+        assert_eq!(store.events.watch(log(3), Position::START).await, Wakeup::Grown); // there is something to read first
+        assert_eq!(store.events.seal(log(3), Some("error".into())).await, Ok(2.into()));
+        assert_eq!(store.events.watch(log(3), 1.into()).await, Wakeup::Grown);
+    });
+}
+
+/// A session that was removed is gone for everybody, and one caller is told whom else to tell.
+pub fn law_remove_is_for_ever_and_tells_one(
+    bed: &impl TestBed,
+    make: impl AsyncFn(Arc<dyn Runtime>) -> Store,
+) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let id = session(1);
+        assert_eq!(store.sessions.load(id).await, Ok(Some(record(id))));
+        assert_eq!(store.sessions.update(id, Update::Initialized).await, Ok(true));
+        for seq in [5, 3] {
+            store.sessions.update(id, Update::Heard(seq.into())).await.unwrap();
+        }
+        let expected = Record { initialized: true, heard: 5.into(), ..record(id) };
+        assert_eq!(store.sessions.load(id).await, Ok(Some(expected)));
+        store.sessions.enlist(id, B).await.unwrap();
+        store.events.append(append(log(3), 1, ["a"], false)).await.unwrap();
+
+        let told = join_all((0..10).map(|_| store.sessions.remove(id))).await;
+        let mut told: Vec<_> = told.into_iter().filter_map(Result::unwrap).collect();
+        told.iter_mut().for_each(|nodes| nodes.sort_unstable());
+        assert_eq!(told, [[A, B]], "exactly one is told, and of all");
+        store.events.purge(id).await.unwrap();
+
+        assert_eq!(store.sessions.update(id, Update::Initialized).await, Ok(false));
+        assert_eq!(store.sessions.enlist(id, B).await, Ok(None));
+        assert_eq!(store.sessions.claim(id, B, Some(A)).await, Ok(false));
+        store.sessions.touch(vec![id]).await.unwrap();
+        store.sessions.park(A, vec![id]).await.unwrap();
+        assert_eq!(store.events.append(append(log(3), 2, ["b"], true)).await, Err(AppendError::Gone));
+        assert_eq!(store.events.publish(id, A, 1, "c".into()).await, Err(PublishError::Gone));
+        assert_eq!(store.events.read(log(3), Position::START, 1).await, Err(ReadError::Unknown));
+        assert_eq!(store.sessions.load(id).await, Ok(None), "something has brought it back");
+        assert_eq!(store.sessions.remove(id).await, Ok(None));
+    });
+}
+
+/// No two nodes of a session have one number, nor has one node the same twice.
+pub fn law_numbers_are_given_once(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let id = session(1);
+        let given = join_all((0..50).map(|n| store.sessions.enlist(id, NodeId(n % 10)))).await;
+        let mut numbers: BTreeSet<u32> = given.into_iter().map(|number| number.unwrap().unwrap()).collect();
+        store.sessions.park(NodeId(3), vec![id]).await.unwrap();
+        numbers.extend(store.sessions.enlist(id, NodeId(3)).await.unwrap());
+        assert_eq!((numbers.len(), numbers.contains(&0)), (51, false)); // 0 is the first node's
+        let record = store.sessions.load(id).await.unwrap().unwrap();
+        for number in numbers {
+            assert!(record.members.len() > number as usize);
+        }
+        let parked = record.members.iter().filter(|member| member.is_none()).count();
+        assert_eq!((parked, record.members.last()), (5, Some(&Some(NodeId(3)))));
+    });
+}
+
+/// A home is claimed from whoever has it, not from whoever had it; a node that parks gives up what it has, and nothing else.
+pub fn law_claim_has_a_condition_and_park_gives_up(
+    bed: &impl TestBed,
+    make: impl AsyncFn(Arc<dyn Runtime>) -> Store,
+) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let id = session(1);
+        let home = async || store.sessions.load(id).await.unwrap().unwrap().home;
+        assert_eq!(store.sessions.claim(id, B, None).await, Ok(false));
+        assert_eq!(home().await, Some(A));
+        assert_eq!(store.sessions.claim(id, B, Some(A)).await, Ok(true));
+        assert_eq!(store.sessions.claim(id, B, Some(A)).await, Ok(true)); // it is, already
+        assert_eq!(home().await, Some(B));
+        store.sessions.park(A, vec![id, session(9)]).await.unwrap();
+        assert_eq!(home().await, Some(B));
+        assert_eq!(store.sessions.load(id).await.unwrap().unwrap().members, [None]);
+        for _ in 0..2 {
+            store.sessions.park(B, vec![id]).await.unwrap();
+        }
+        assert_eq!(home().await, None);
+        let claims = join_all((0..10).map(|node| store.sessions.claim(id, NodeId(node), None))).await;
+        assert_eq!(claims.into_iter().filter(|claimed| *claimed == Ok(true)).count(), 1);
+    });
+}
+
+/// A message that was accepted arrives at its node, in order with others of its sender, also if nobody was listening yet.
+pub fn law_messages_arrive(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let message = |stream| PeerMessage { session: session(1), request: PeerRequest::TakenOver(stream) };
+        store.peers.send(B, message(1)).await.unwrap();
+        store.peers.send(A, message(7)).await.unwrap();
+        store.peers.send(B, message(2)).await.unwrap();
+        let mut heard = vec![store.peers.receive(B).await.unwrap()];
+        let (last, sent) = futures::join!(
+            async {
+                // It may come twice.
+                while heard.last() != Some(&message(3)) {
+                    heard.push(store.peers.receive(B).await.unwrap());
+                }
+            },
+            store.peers.send(B, message(3))
+        );
+        assert_eq!((last, sent), ((), Ok(())));
+        heard.dedup();
+        assert_eq!(heard, [message(1), message(2), message(3)]);
+        assert_eq!(store.peers.receive(A).await, Some(message(7)));
+        let (left, told) = futures::join!(store.peers.leave(B), store.peers.receive(B));
+        assert_eq!((left, told), (Ok(()), None));
+        assert_eq!(store.peers.send(B, message(4)).await, Ok(())); // it goes nowhere: that node never runs again
+        assert_eq!(store.peers.receive(B).await, None);
+    });
+}
+
+/// Whatever is asked may be given up at any time and asked again: it is done once, or not yet.
+pub fn law_futures_may_be_dropped(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let id = session(1);
+        for _ in 0..3 {
+            drop(store.events.append(append(log(3), 1, ["a"], false)));
+            let _ = store.events.append(append(log(3), 1, ["a"], false)).now_or_never();
+            drop(store.events.publish(id, A, 1, "p".into()));
+            let _ = store.events.publish(id, A, 1, "p".into()).now_or_never();
+            let _ = store.events.watch(log(3), 1.into()).now_or_never();
+            let _ = store.sessions.load(id).now_or_never();
+            let _ = store.sessions.update(id, Update::Initialized).now_or_never();
+            let _ = store.sessions.claim(id, B, Some(A)).now_or_never();
+            drop(store.sessions.remove(id));
+            drop(store.peers.receive(B));
+            let _ = store.peers.receive(A).now_or_never();
+        }
+        store.events.append(append(log(3), 1, ["a", "b"], false)).await.unwrap();
+        store.events.publish(id, A, 1, "p".into()).await.unwrap();
+        assert_eq!(read(&store, log(3), 0).await, ["a", "b"]);
+        assert_eq!(read(&store, LogId::shared(id), 0).await, ["p"]);
+        let message = PeerMessage { session: id, request: PeerRequest::TakenOver(1) };
+        store.peers.send(A, message.clone()).await.unwrap();
+        assert_eq!(store.peers.receive(A).await, Some(message));
+        for _ in 0..3 {
+            let _ = store.events.seal(log(3), Some("error".into())).now_or_never();
+        }
+        assert_eq!(store.events.seal(log(3), Some("error".into())).await, Ok(3.into()));
+        assert_eq!(read(&store, log(3), 0).await, ["a", "b", "error"]);
+    });
+}

@@ -1,0 +1,294 @@
+//! The laws of a store hold for the one in memory, on every kind of schedule, and each of these defects breaks one.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use mcp_session_core::{
+    BoxFuture, Runtime, SessionId,
+    proto::Position,
+    store::{
+        Append, AppendError, EventStore, LogId, NodeId, Page, PeerMessage, Peers, PublishError, ReadError,
+        Record, SessionStore, SharedStore, Store, Unavailable, Update, Wakeup,
+    },
+};
+use mcp_session_testkit::{SimRuntime, Slow, store_contract, store_contract as laws};
+
+store_contract!(shared_fifo, SimRuntime::new(0), async |runtime| Store::new(SharedStore::new(runtime)));
+store_contract!(shared_seed_1, SimRuntime::new(1), async |runtime| Store::new(SharedStore::new(runtime)));
+store_contract!(shared_slow, Slow::new(SimRuntime::new(2), 2), async |runtime| {
+    Store::new(SharedStore::new(runtime))
+});
+// Without a defect the store below breaks no law, so what the tests find is the defect.
+store_contract!(nothing_planted, SimRuntime::new(1), planted(Defect::None));
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Defect {
+    None,
+    /// The store gives the positions: what comes again is new.
+    AppendAgain,
+    /// A gap is filled with nothing.
+    Gaps,
+    /// Tokens are not looked at.
+    PublishAgain,
+    /// There is nothing, rather than nothing known.
+    EmptyForUnknown,
+    /// The session is not part of a log's name.
+    OneSession,
+    /// The last end stands.
+    TwoEnds,
+    /// A watch that looks once.
+    NoWake,
+    /// Nobody notices that a node has left.
+    NobodyLeaves,
+    /// An update writes the record.
+    Resurrection,
+    /// Everybody who removes is the first.
+    EverybodyRemoves,
+    /// A number is how many there are.
+    Counted,
+    /// The last claim wins.
+    LastClaim,
+    /// Messages for a node that does not listen yet go nowhere.
+    DeafInbox,
+    /// What the store has forgotten is skipped.
+    Skips,
+}
+
+#[derive(Debug)]
+struct Planted {
+    defect: Defect,
+    store: SharedStore,
+    token: AtomicU64,
+    records: Mutex<Vec<Record>>,
+    listening: Mutex<Vec<NodeId>>,
+}
+
+fn planted(defect: Defect) -> impl AsyncFn(Arc<dyn Runtime>) -> Store {
+    async move |runtime| {
+        Store::new(Planted {
+            defect,
+            store: SharedStore::new(runtime),
+            token: AtomicU64::new(1_000),
+            records: Mutex::default(),
+            listening: Mutex::default(),
+        })
+    }
+}
+
+impl Planted {
+    fn has(&self, defect: Defect) -> bool {
+        self.defect == defect
+    }
+
+    fn name(&self, log: LogId) -> LogId {
+        if self.has(Defect::OneSession) { LogId { session: SessionId::from_bits(1), ..log } } else { log }
+    }
+
+    /// Where the log stands.
+    async fn next(&self, log: LogId) -> u64 {
+        match self.store.read(log, Position::START, usize::MAX).await {
+            Ok(page) => page.events.len() as u64 + 1,
+            Err(_) => 1,
+        }
+    }
+}
+
+impl EventStore for Planted {
+    fn append(&self, mut append: Append) -> BoxFuture<'_, Result<(), AppendError>> {
+        async move {
+            append.log = self.name(append.log);
+            let next = self.next(append.log).await;
+            if self.has(Defect::AppendAgain) || (self.has(Defect::Gaps) && append.at > next) {
+                append.at = next;
+            }
+            self.store.append(append).await
+        }
+        .boxed()
+    }
+
+    fn publish(
+        &self,
+        session: SessionId,
+        node: NodeId,
+        token: u64,
+        event: Bytes,
+    ) -> BoxFuture<'_, Result<Position, PublishError>> {
+        let token = if self.has(Defect::PublishAgain) { self.token.fetch_add(1, Relaxed) } else { token };
+        self.store.publish(session, node, token, event)
+    }
+
+    fn read(&self, log: LogId, after: Position, limit: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
+        async move {
+            let read = self.store.read(self.name(log), after, limit).await;
+            match read {
+                Err(ReadError::Unknown) if self.has(Defect::EmptyForUnknown) => Ok(Page::default()),
+                Err(ReadError::Unknown) if self.has(Defect::Skips) && after == Position::START => {
+                    let mut skipped = (1..1_000).map(|hundred| hundred * 100);
+                    let known = skipped.find(|seq| {
+                        let read = self.store.read(log, (*seq).into(), 1).now_or_never();
+                        read.is_some_and(|page| page.is_ok())
+                    });
+                    match known {
+                        Some(seq) => self.store.read(log, seq.into(), limit).await,
+                        None => Err(ReadError::Unknown),
+                    }
+                }
+                read => read,
+            }
+        }
+        .boxed()
+    }
+
+    fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
+        async move {
+            if self.has(Defect::TwoEnds) {
+                let next = self.next(log).await;
+                let append = Append {
+                    log,
+                    owner: NodeId(0),
+                    request: "x".into(),
+                    at: next,
+                    events: last.into_iter().collect(),
+                    ends: false,
+                };
+                let _ = self.store.append(append).await;
+                return Ok(next.into());
+            }
+            self.store.seal(log, last).await
+        }
+        .boxed()
+    }
+
+    fn watch(&self, log: LogId, after: Position) -> BoxFuture<'_, Wakeup> {
+        if self.has(Defect::NoWake) {
+            let now = self.store.watch(log, after).now_or_never();
+            return async move {
+                match now {
+                    Some(wakeup) => wakeup,
+                    None => std::future::pending().await,
+                }
+            }
+            .boxed();
+        }
+        self.store.watch(self.name(log), after)
+    }
+
+    fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.store.purge(session)
+    }
+}
+
+impl SessionStore for Planted {
+    fn create(&self, record: Record) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.records.lock().unwrap().push(record.clone());
+        self.store.create(record)
+    }
+
+    fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Record>, Unavailable>> {
+        self.store.load(id)
+    }
+
+    fn update(&self, id: SessionId, update: Update) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        async move {
+            let updated = self.store.update(id, update).await?;
+            let record = self.records.lock().unwrap().iter().find(|record| record.id == id).cloned();
+            if let (Defect::Resurrection, false, Some(record)) = (self.defect, updated, record) {
+                self.store.create(record).await?;
+            }
+            Ok(updated)
+        }
+        .boxed()
+    }
+
+    fn touch(&self, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.store.touch(ids)
+    }
+
+    fn remove(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Vec<NodeId>>, Unavailable>> {
+        async move {
+            let removed = self.store.remove(id).await?;
+            Ok(removed.or_else(|| self.has(Defect::EverybodyRemoves).then(Vec::new)))
+        }
+        .boxed()
+    }
+
+    fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>> {
+        async move {
+            let number = self.store.enlist(id, node).await?;
+            let members = self.store.load(id).await?.map(|record| record.members).unwrap_or_default();
+            let count = members.into_iter().flatten().collect::<std::collections::HashSet<_>>().len() as u32;
+            Ok(number.map(|number| if self.has(Defect::Counted) { count } else { number }))
+        }
+        .boxed()
+    }
+
+    fn claim(
+        &self,
+        id: SessionId,
+        node: NodeId,
+        from: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        async move {
+            let record = self.store.load(id).await?;
+            let from = if self.has(Defect::LastClaim) { record.and_then(|r| r.home) } else { from };
+            self.store.claim(id, node, from).await
+        }
+        .boxed()
+    }
+
+    fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.store.park(node, ids)
+    }
+}
+
+impl Peers for Planted {
+    fn send(&self, to: NodeId, message: PeerMessage) -> BoxFuture<'_, Result<(), Unavailable>> {
+        if self.has(Defect::DeafInbox) && !self.listening.lock().unwrap().contains(&to) {
+            return async { Ok(()) }.boxed();
+        }
+        self.store.send(to, message)
+    }
+
+    fn receive(&self, node: NodeId) -> BoxFuture<'_, Option<PeerMessage>> {
+        self.listening.lock().unwrap().push(node);
+        self.store.receive(node)
+    }
+
+    fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
+        if self.has(Defect::NobodyLeaves) { async { Ok(()) }.boxed() } else { self.store.leave(node) }
+    }
+}
+
+/// One test per defect: the law named breaks.
+macro_rules! broken {
+    ($($name:ident: $defect:ident breaks $law:ident;)+) => {
+        $(
+            #[test]
+            #[should_panic]
+            fn $name() {
+                laws::$law(&SimRuntime::new(1), planted(Defect::$defect));
+            }
+        )+
+    };
+}
+
+broken! {
+    positions_of_the_store_double_events: AppendAgain breaks law_append_again_is_append_once;
+    gaps_are_found: Gaps breaks law_append_leaves_no_gap;
+    tokens_are_needed: PublishAgain breaks law_publish_again_is_publish_once;
+    an_empty_page_is_not_unknown: EmptyForUnknown breaks law_unknown_is_said;
+    a_log_is_named_by_its_session: OneSession breaks law_logs_are_apart;
+    two_ends_are_found: TwoEnds breaks law_a_log_has_one_end;
+    a_lost_wake_up_is_found: NoWake breaks law_watch_wakes;
+    an_owner_that_is_gone_is_missed: NobodyLeaves breaks law_an_owner_that_left_is_told;
+    a_session_that_comes_back_is_found: Resurrection breaks law_remove_is_for_ever_and_tells_one;
+    two_who_removed_are_found: EverybodyRemoves breaks law_remove_is_for_ever_and_tells_one;
+    numbers_that_are_counts_repeat: Counted breaks law_numbers_are_given_once;
+    a_claim_without_condition_is_found: LastClaim breaks law_claim_has_a_condition_and_park_gives_up;
+    a_message_nobody_heard_is_missed: DeafInbox breaks law_messages_arrive;
+    a_gap_that_is_skipped_is_found: Skips breaks law_what_is_forgotten_is_unknown;
+}
