@@ -9,7 +9,7 @@
 //! | show that sessions behave on your runtime | [`behaviour_suite!`], or the scenarios in [`behaviour`] |
 //! | show that an adapter does on sockets what it should | `wire_suite!`, or the scenarios in `wire`: behind the feature `wire`, which brings tokio and hyper for the clients |
 //! | show that your [`Runtime`](mcp_session_core::Runtime) is one | [`runtime_contract!`], or the laws in [`contract`] |
-//! | show that a store of sessions is one | [`store_contract!`], or the laws in [`store_contract`](mod@store_contract) |
+//! | show that a store of sessions is one | [`store_contract!`](macro@store_contract), or the laws in [`store_contract`](mod@store_contract) |
 //! | put core on a runtime of your own, step by step | the chapter [`bring_your_own_runtime`] |
 //!
 //! Waiting in a test is for a state, never for a duration. Here thirty minutes pass in no time, and the test
