@@ -57,6 +57,12 @@
 //! | endpoint | the front door: an `http::Request` in, an `http::Response` out |
 //! | machine | [`proto`]: the protocol's state, which never sees a clock, a socket or a task |
 //!
+//! # Connections that break, nodes that go
+//!
+//! A client that loses its connection comes back with the last event id that it has, and goes on where it was: what is kept
+//! for it is bounded by [`SessionConfig::replay`]. A handler may send it away for a while
+//! ([`RequestContext::close_stream`]). With a [`store`], it may come back to another server than it left.
+//!
 //! # What is promised
 //!
 //! | | promise |
@@ -66,16 +72,18 @@
 //! | S3 | one deadline over all phases: hung handlers cannot push shutdown past the ceiling |
 //! | S4 | idle streams end first; with nothing in flight shutdown returns at once |
 //! | S5 | every admitted request gets exactly one terminal answer, right id, right stream, before the end of body |
+//! | S6 | `retry` before the server closes a stream only if it can be resumed elsewhere; none if it cannot |
 //! | S7 | bodies end properly, and the HTTP server's drain waits for them |
 //! | S8 | sessions terminate in parallel, isolated; failures are logged and reported by id |
 //! | S9 | `shutdown()` resolves after the last byte was handed over; its totals are those of what was live when it began to drain |
 //! | S10 | repeated calls share one outcome and may only tighten it; a second signal escalates |
 //! | S11 | a client that reads nothing delays neither shutdown nor another stream |
 //! | S12 | one reason reaches the hook, the log, the events and the error's `data` |
+//! | S13 | store calls are bounded in time; shutdown parks a session for others to go on with, DELETE purges it |
 //! | S14 | a POST half parsed, a handler's output after the end: each gets a definite end |
 //! | S15 | phase and counts can be seen at any moment |
 //!
-//! Each has a test of that name, which runs on every runtime; S6 and S13, about replay and stores, are to come. Letters with numbers elsewhere in these docs
+//! Each has a test of that name, which runs on every runtime. Letters with numbers elsewhere in these docs
 //! (`B-44`, `D-12`) name the requirements of the MCP specification, by the section of our list of them: A framing,
 //! B HTTP, C lifecycle, D streams, E sessions, F cancellation and requests to the client, G revision 2026-07-28.
 //!

@@ -1,6 +1,6 @@
 //! The laws of a store, as tests: of [`EventStore`], [`SessionStore`] and [`Peers`].
 //!
-//! [`store_contract!`](crate::store_contract) turns all of them into `#[test]`s for one store; each is also a function of its
+//! [`store_contract!`](crate::store_contract!) turns all of them into `#[test]`s for one store; each is also a function of its
 //! own. A law panics when it is broken, and waits for states only.
 //!
 //! | law | what breaks it, for instance |
