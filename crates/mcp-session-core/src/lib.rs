@@ -58,6 +58,12 @@
 //! | endpoint | the front door: an `http::Request` in, an `http::Response` out |
 //! | machine | [`proto`]: the protocol's state, which never sees a clock, a socket or a task |
 //!
+//! # Connections that break, nodes that go
+//!
+//! A client that loses its connection comes back with the last event id that it has, and goes on where it was: what is kept
+//! for it is bounded by [`SessionConfig::replay`]. A handler may send it away for a while
+//! ([`RequestContext::close_stream`]). With a [`store`], it may come back to another server than it left.
+//!
 //! # What is promised
 //!
 //! | | promise |

@@ -23,7 +23,7 @@ use crate::{
     manager::Registry,
     proto::{self, Changes, Effect, Phase, Refusal, State, Wake, encode_event},
     store::{Update, write},
-    terminate::Ledger,
+    terminate::{Afterword, Ledger},
     trace,
 };
 
@@ -294,8 +294,10 @@ impl Session {
     /// What the store is asked to do next. Nothing: then whoever asks is through.
     pub(crate) fn next_effect(&self) -> Option<Effect> {
         let mut guarded = lock(&self.0.guarded);
-        let effect = guarded.machine.poll_effect();
+        let now = self.now();
+        let effect = guarded.machine.poll_effect(now);
         guarded.writing = effect.is_some();
+        self.finish(guarded, now);
         effect
     }
 
@@ -452,9 +454,9 @@ impl Session {
         }
         trace::session_terminated(id, end.reason, end.age);
         hub.publish(&SessionEvent::Terminated(*id, end.reason));
-        if let Some(ledger) = ledger {
-            ledger.hook_begins(self.now(), id);
-        }
+        let begins = |ledger: &Ledger, afterword| ledger.begins(self.now(), id, afterword);
+        let first = if hub.node.is_some() { Afterword::Store } else { Afterword::Hook };
+        ledger.into_iter().for_each(|ledger| begins(ledger, first));
         // A task of its own: one that takes its time, or its thread, must not hold up other sessions (S8).
         let session = self.clone();
         let heard = self.peek(Machine::heard);
@@ -463,6 +465,7 @@ impl Session {
         hub.runtime.spawn(Box::pin(async move {
             if let Some((node, id, reason)) = parting {
                 node.part(id, reason, heard).await;
+                session.told();
             }
             let failure = hook.await.err().map(|_| "the `terminated` hook panicked");
             if let Some(why) = failure {
@@ -470,6 +473,14 @@ impl Session {
             }
             session.leave(failure);
         }));
+    }
+
+    /// The store is through with the session: what is left is the application.
+    fn told(&self) {
+        let ledger = lock(&self.0.guarded).ledger.clone();
+        if let Some(ledger) = ledger {
+            ledger.begins(self.now(), &self.0.id, Afterword::Hook);
+        }
     }
 
     /// The application is through with the session as well.

@@ -20,7 +20,7 @@ use futures::{
     future::{BoxFuture, select},
 };
 
-pub(crate) use ledger::Ledger;
+pub(crate) use ledger::{Afterword, Ledger};
 use policy::Deadlines;
 pub use policy::{ShutdownPhase, ShutdownPolicy};
 pub use report::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals};
@@ -276,7 +276,7 @@ impl Task {
     /// Ends what is left by force. From here on every id answers 404 (S2).
     fn close_sessions(&self) {
         let ledger = &self.progress.ledger;
-        ledger.blame_hooks(self.progress.deadlines().close);
+        ledger.blame(self.progress.deadlines().close);
         for session in self.registry.sessions() {
             session.join(ledger, |machine, now| machine.close(now, TerminateReason::Shutdown));
         }

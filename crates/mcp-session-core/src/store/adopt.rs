@@ -64,6 +64,11 @@ impl Registry {
         machine.share(member, LogId::SHARED, heard);
         let session = Session::new(id, principal, Arc::clone(&self.hub), Arc::downgrade(self), machine);
         let entered = self.enter(session.clone())?;
+        // Whoever removed it meanwhile may have told this node before it had it.
+        if node.load(id).await == Ok(None) {
+            entered.terminate(TerminateReason::ClientDelete);
+            return Err(Rejection::UnknownSession);
+        }
         if entered.is(&session) {
             trace::session_adopted(&id);
             self.hub.publish(&SessionEvent::Adopted(id));

@@ -26,12 +26,21 @@ pub(crate) struct Ledger {
     pub(super) changed: Event,
 }
 
+/// What happens when a session has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Afterword {
+    /// It is parked in the store, or removed from it.
+    Store,
+    /// The application is told.
+    Hook,
+}
+
 #[derive(Debug, Default)]
 struct Books {
     sessions: u64,
     tally: Tally,
-    /// What is left; if that is only the hook, since when it is at work.
-    open: HashMap<SessionId, Option<Instant>>,
+    /// What is left; if that is only an afterword, since when that is going on.
+    open: HashMap<SessionId, Option<(Afterword, Instant)>>,
     failures: Vec<Failure>,
 }
 
@@ -46,7 +55,7 @@ impl Ledger {
     ) {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let mut books = lock(&self.books);
-        books.open.insert(id, hook);
+        books.open.insert(id, hook.map(|begun| (Afterword::Hook, begun)));
         books.sessions += u64::from(alive);
         books.tally += Tally {
             admitted: count(machine.unsettled()),
@@ -71,23 +80,27 @@ impl Ledger {
         }
     }
 
-    /// All that is left of a session is its hook.
-    pub(crate) fn hook_begins(&self, now: Instant, session: &SessionId) {
-        if let Some(hook) = lock(&self.books).open.get_mut(session) {
-            *hook = Some(now);
+    /// All that is left of a session is this.
+    pub(crate) fn begins(&self, now: Instant, session: &SessionId, afterword: Afterword) {
+        if let Some(left) = lock(&self.books).open.get_mut(session) {
+            *left = Some((afterword, now));
         }
     }
 
-    /// Time was up at `ceiling`: hooks that had begun before and have not ended are failures. One that begins with
-    /// the ceiling itself, because its client was cut then, has had no time and is not blamed.
-    pub(super) fn blame_hooks(&self, ceiling: Instant) {
+    /// Time was up at `ceiling`: what had begun before and has not ended is a failure. What begins with the ceiling
+    /// itself, because its client was cut then, has had no time and is not blamed.
+    pub(super) fn blame(&self, ceiling: Instant) {
         let mut books = lock(&self.books);
         let Books { open, failures, .. } = &mut *books;
-        let overdue = open.iter().filter(|(_, hook)| hook.is_some_and(|begun| begun < ceiling));
-        failures.extend(overdue.map(|(session, _)| Failure {
-            session: session.prefix(),
-            reason: "the `terminated` hook did not end in time",
-        }));
+        for (session, left) in open {
+            if let Some((afterword, _)) = left.filter(|(_, begun)| *begun < ceiling) {
+                let reason = match afterword {
+                    Afterword::Hook => "the `terminated` hook did not end in time",
+                    Afterword::Store => "the store did not take it back in time",
+                };
+                failures.push(Failure { session: session.prefix(), reason });
+            }
+        }
     }
 
     /// Nothing of a session is left.

@@ -11,7 +11,8 @@ use super::ShutdownPhase;
 /// A client may be away when its request is answered. If it left by itself, its answer is counted as if it had been handed
 /// over, and kept for as long as the session lives, but nobody waits for the client: it may never come back. If it was
 /// sent away ([`close_stream`](crate::RequestContext::close_stream)), it is expected: its answer is handed over when it is
-/// back, and `forced` if it does not come before the end.
+/// back, and `forced` if it does not come before the end. With a [`store`](crate::store), handed over means that the store
+/// has it: the client gets it at another node, and nobody waits for the client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExchangeTotals {

@@ -103,7 +103,13 @@ impl<T: Clone> Session<T> {
     }
 
     /// What the store is asked to do next. Each is answered once.
-    pub fn poll_effect(&mut self) -> Option<Effect> {
+    pub fn poll_effect(&mut self, now: Instant) -> Option<Effect> {
+        let effect = self.next_effect();
+        self.advance(now); // what it would have asked for may be gone
+        effect
+    }
+
+    fn next_effect(&mut self) -> Option<Effect> {
         let sharing = self.sharing.as_mut()?;
         if let Some(event) = sharing.outbox.front().filter(|_| !sharing.publishing) {
             let effect = Effect::Publish(sharing.token + 1, event.clone());

@@ -14,6 +14,7 @@ use crate::{
 mod batches;
 mod pulse;
 mod replay;
+mod sharing;
 mod walk;
 
 const MS: Duration = Duration::from_millis(1);
