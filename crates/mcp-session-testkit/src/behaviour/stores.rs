@@ -17,8 +17,8 @@ use mcp_session_core::proto::Position;
 use mcp_session_core::{
     BoxFuture, CancelReason, Config, SessionEvent, SessionId, ShutdownPolicy, TerminateReason,
     store::{
-        Append, AppendError, EventStore, LogId, NodeId, Page, PublishError, ReadError, SessionStore,
-        SharedStore, Store, Unavailable, Wakeup,
+        Append, AppendError, EventStore, LogId, NodeId, Page, PublishError, ReadError, Record, SessionStore,
+        SharedStore, Store, Unavailable, Update, Wakeup,
     },
 };
 use serde_json::{Value, json};
@@ -360,16 +360,15 @@ pub fn s_5_the_call_of_a_lost_node_is_answered(bed: &impl TestBed) {
     });
 }
 
-/// A store whose event logs stop answering when told to.
-#[derive(Debug)]
-struct Moody {
-    store: SharedStore,
+/// Answers, or does not, as it is told to.
+#[derive(Debug, Default)]
+struct Mood {
     hangs: AtomicBool,
     cheered: Event,
 }
 
-impl Moody {
-    async fn mood(&self) {
+impl Mood {
+    async fn allows(&self) {
         loop {
             let cheered = self.cheered.listen();
             if !self.hangs.load(SeqCst) {
@@ -385,10 +384,17 @@ impl Moody {
     }
 }
 
+/// A store whose event logs stop answering when told to.
+#[derive(Debug)]
+struct Moody {
+    store: SharedStore,
+    mood: Mood,
+}
+
 impl EventStore for Moody {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>> {
         async move {
-            self.mood().await;
+            self.mood.allows().await;
             self.store.append(append).await
         }
         .boxed()
@@ -402,7 +408,7 @@ impl EventStore for Moody {
         event: Bytes,
     ) -> BoxFuture<'_, Result<Position, PublishError>> {
         async move {
-            self.mood().await;
+            self.mood.allows().await;
             self.store.publish(session, node, token, event).await
         }
         .boxed()
@@ -422,7 +428,7 @@ impl EventStore for Moody {
 
     fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>> {
         async move {
-            self.mood().await;
+            self.mood.allows().await;
             self.store.purge(session).await
         }
         .boxed()
@@ -431,8 +437,7 @@ impl EventStore for Moody {
 
 fn moody(bed: &impl TestBed, patience: Duration) -> (World, World, Arc<Moody>) {
     let shared = SharedStore::new(bed.runtime());
-    let moody =
-        Arc::new(Moody { store: shared.clone(), hangs: AtomicBool::new(false), cheered: Event::new() });
+    let moody = Arc::new(Moody { store: shared.clone(), mood: Mood::default() });
     let mut store = Store::new(shared);
     store.events = Arc::clone(&moody) as _;
     store.timeout = SOON;
@@ -448,7 +453,7 @@ pub fn s_13_a_store_that_hangs_holds_up_nobody(bed: &impl TestBed) {
     bed.block_on(async {
         let client = a.client().await;
         let (reply, work) = begin(&mut a, &client, 1).await;
-        store.set(true);
+        store.mood.set(true);
         assert_eq!(client.post(&request(2, "echo")).await.status, StatusCode::OK); // asks it for nothing
         send(&work, 0..3).await;
         work.finish(json!({ "ok": true }));
@@ -481,14 +486,14 @@ pub fn s_13_a_store_that_is_away_for_a_while_loses_nothing(bed: &impl TestBed) {
         send(&work, 0..2).await;
         assert_eq!(reply.message().await.unwrap()["params"]["n"], 0);
         assert_eq!(reply.message().await.unwrap()["params"]["n"], 1);
-        store.set(true);
+        store.mood.set(true);
         send(&work, 2..4).await;
         a.elapse(SOON * 4).await; // some calls have run into their deadlines
         assert!(reply.is_silent());
         let last = reply.last_event_id().unwrap().to_owned();
         let mut elsewhere = client.at(&b).resume(&last).await;
         elsewhere.opened().await;
-        store.set(false);
+        store.mood.set(false);
         work.finish(json!({}));
         let messages = elsewhere.messages().await;
         assert_eq!((numbers(&messages), messages.len()), (vec![2, 3], 3));
@@ -516,35 +521,36 @@ pub fn e_14_idle_here_is_not_idle_elsewhere(bed: &impl TestBed) {
     });
 }
 
-/// A store that does not keep new sessions.
+/// A store whose records cannot be reached, or which takes its time to remove one.
 #[derive(Debug)]
-struct Closed(SharedStore);
+struct Records {
+    store: SharedStore,
+    unreachable: bool,
+    removal: Mood,
+}
 
-impl SessionStore for Closed {
-    fn create(&self, _: mcp_session_core::store::Record) -> BoxFuture<'_, Result<(), Unavailable>> {
-        async { Err(Unavailable) }.boxed()
+impl SessionStore for Records {
+    fn create(&self, record: Record) -> BoxFuture<'_, Result<(), Unavailable>> {
+        if self.unreachable { async { Err(Unavailable) }.boxed() } else { self.store.create(record) }
     }
-    fn load(
-        &self,
-        _: SessionId,
-    ) -> BoxFuture<'_, Result<Option<mcp_session_core::store::Record>, Unavailable>> {
-        async { Err(Unavailable) }.boxed()
+    fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Record>, Unavailable>> {
+        if self.unreachable { async { Err(Unavailable) }.boxed() } else { self.store.load(id) }
     }
-    fn update(
-        &self,
-        id: SessionId,
-        update: mcp_session_core::store::Update,
-    ) -> BoxFuture<'_, Result<bool, Unavailable>> {
-        self.0.update(id, update)
+    fn update(&self, id: SessionId, update: Update) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.store.update(id, update)
     }
     fn touch(&self, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
-        self.0.touch(ids)
+        self.store.touch(ids)
     }
     fn remove(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Vec<NodeId>>, Unavailable>> {
-        self.0.remove(id)
+        async move {
+            self.removal.allows().await;
+            self.store.remove(id).await
+        }
+        .boxed()
     }
     fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>> {
-        self.0.enlist(id, node)
+        self.store.enlist(id, node)
     }
     fn claim(
         &self,
@@ -552,22 +558,46 @@ impl SessionStore for Closed {
         node: NodeId,
         from: Option<NodeId>,
     ) -> BoxFuture<'_, Result<bool, Unavailable>> {
-        self.0.claim(id, node, from)
+        self.store.claim(id, node, from)
     }
     fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
-        self.0.park(node, ids)
+        self.store.park(node, ids)
     }
 }
 
-/// S13: without the store there is no new session, and whether an id is known nobody can say: 503 and `Retry-After`, never 404.
-pub fn s_13_without_its_store_no_session_is_promised(bed: &impl TestBed) {
+fn with_records(bed: &impl TestBed, unreachable: bool) -> (World, Arc<Records>) {
     let shared = SharedStore::new(bed.runtime());
-    let mut store = Store::new(shared.clone());
-    store.sessions = Arc::new(Closed(shared));
+    let records = Arc::new(Records { store: shared.clone(), unreachable, removal: Mood::default() });
+    let mut store = Store::new(shared);
+    store.sessions = Arc::clone(&records) as _;
+    store.timeout = NEVER;
     let world = World::new(bed, |config| {
         config.store = Some(store);
         config.session.terminate.finish = SOON;
     });
+    (world, records)
+}
+
+/// E-11, S13: a DELETE is answered when no node knows the session any more, and not before.
+pub fn e_11_delete_is_answered_when_the_store_knows_it(bed: &impl TestBed) {
+    let (world, records) = with_records(bed, false);
+    bed.block_on(async {
+        let client = world.client().await;
+        records.removal.set(true);
+        let mut deleting = Box::pin(client.delete());
+        assert!(deleting.as_mut().now_or_never().is_none());
+        world.elapse(SOON).await;
+        assert!(deleting.as_mut().now_or_never().is_none());
+        assert!(records.store.load(client.id()).await.unwrap().is_some());
+        records.removal.set(false);
+        assert_eq!(deleting.await.status, StatusCode::NO_CONTENT);
+        assert_eq!(records.store.load(client.id()).await, Ok(None));
+    });
+}
+
+/// S13: without the store there is no new session, and whether an id is known nobody can say: 503 and `Retry-After`, never 404.
+pub fn s_13_without_its_store_no_session_is_promised(bed: &impl TestBed) {
+    let (world, _) = with_records(bed, true);
     bed.block_on(async {
         let stranger = world.stranger();
         let refused = stranger.post(&super::world::initialize("2025-11-25", "client")).await;

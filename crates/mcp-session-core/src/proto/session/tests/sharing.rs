@@ -407,6 +407,18 @@ fn s_13_s_3_a_store_that_does_not_answer_does_not_move_the_ceiling() {
 }
 
 #[test]
+fn s_13_what_belongs_to_no_request_is_in_the_store_before_the_session_is_closed() {
+    let mut b = shared(config());
+    b.announce().unwrap();
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.session.phase(), Phase::Finishing);
+    assert_eq!(b.effect(), Some(Effect::Publish(1, NOTE)));
+    assert_eq!(b.session.phase(), Phase::Finishing);
+    b.act(|session, now| session.handle_published(now, true));
+    assert_eq!(b.session.phase(), Phase::Closed);
+}
+
+#[test]
 fn d_05_clients_of_older_versions_keep_their_connections_until_the_answer() {
     let mut b = Bench::of_version(ProtocolVersion::V2025_06_18, config());
     b.act(|session, _| session.share(0, SHARED, Position::START));
