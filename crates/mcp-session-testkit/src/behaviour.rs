@@ -97,7 +97,7 @@ macro_rules! behaviour_suite {
                 d_21_a_stream_is_on_one_connection_at_a_time, s_5_the_call_of_a_lost_node_is_answered,
                 s_13_a_store_that_hangs_holds_up_nobody, s_13_a_store_that_is_away_for_a_while_loses_nothing,
                 e_14_idle_here_is_not_idle_elsewhere, s_13_without_its_store_no_session_is_promised,
-                    e_11_delete_is_answered_when_the_store_knows_it,
+                e_11_delete_is_answered_when_the_store_knows_it,
                 f_39_a_thousand_sessions_move;
                 shutdown: s_1_sessions_born_during_shutdown, s_2_never_404_while_draining,
                     s_3_hung_handlers_do_not_move_the_ceiling, s_4_nothing_in_flight_returns_at_once,
