@@ -80,35 +80,35 @@ where
     let Either::Left((Ok((protocol, io)), _)) = select(pin!(detect(io)), enough).await else {
         return; // nobody is owed anything here
     };
+    // Pinned here, or given away in a box: a future that is an argument of another is in there twice.
     match protocol {
         Protocol::Http1 => {
-            let mut http = http1::Builder::new();
-            http.max_buf_size(BUFFER);
-            let connection = http.serve_connection(io, service);
+            let connection = pin!(http1::Builder::new().max_buf_size(BUFFER).serve_connection(io, service));
             drive(connection, http1::Connection::graceful_shutdown, &activity, deadline, &context).await;
         }
         Protocol::Http2 => {
-            let hyper = HyperRuntime(runtime.clone());
-            let mut http = http2::Builder::new(hyper.clone());
-            http.timer(hyper).keep_alive_interval(PING_INTERVAL);
-            let connection = http.serve_connection(io, service);
             // Boxed: it is more than twice as large, and would be the size of every connection.
+            let mut connection = Box::pin({
+                let hyper = HyperRuntime(runtime.clone());
+                let mut http = http2::Builder::new(hyper.clone());
+                http.timer(hyper).keep_alive_interval(PING_INTERVAL);
+                http.serve_connection(io, service)
+            });
             let end = http2::Connection::graceful_shutdown;
-            Box::pin(drive(connection, end, &activity, deadline, &context)).await;
+            drive(connection.as_mut(), end, &activity, deadline, &context).await;
         }
     }
 }
 
 /// Runs a connection until it ends, its time is up, or it has to close.
 async fn drive<C: Future>(
-    connection: C,
+    mut connection: Pin<&mut C>,
     graceful_shutdown: impl Fn(Pin<&mut C>),
     activity: &Arc<Activity>,
     mut deadline: BoxFuture<'static, ()>,
     context: &ConnectionContext,
 ) {
     let runtime = context.runtime();
-    let mut connection = pin!(connection);
     let mut closing = Some(context.closing());
     let mut said_goodbye = false;
     loop {

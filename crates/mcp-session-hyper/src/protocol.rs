@@ -3,8 +3,9 @@
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
@@ -24,22 +25,31 @@ pub(crate) enum Protocol {
 
 /// Reads until it is clear, and gives back what was read, for hyper to read again.
 pub(crate) async fn detect<I: Read + Unpin>(mut io: I) -> io::Result<(Protocol, Rewound<I>)> {
-    let mut first = vec![0; FIRST_READ];
-    let mut length = 0;
+    let mut first = Vec::new();
     loop {
-        let mut buffer = ReadBuf::new(&mut first[length..]);
-        poll_fn(|cx| Pin::new(&mut io).poll_read(cx, buffer.unfilled())).await?;
-        let read = buffer.filled().len();
-        length += read;
-        let begin = &first[..length.min(PREFACE.len())];
+        let read = poll_fn(|cx| poll_append(&mut io, cx, &mut first)).await?;
+        let begin = &first[..first.len().min(PREFACE.len())];
         let protocol = match PREFACE.starts_with(begin) {
             true if begin.len() == PREFACE.len() => Protocol::Http2,
             true if read > 0 => continue,
             true | false => Protocol::Http1,
         };
-        first.truncate(length);
         return Ok((protocol, Rewound { first, taken: 0, io }));
     }
+}
+
+/// Reads once, and gives how much. The buffer is on the stack: a client that says nothing costs none, and what one of
+/// 8 KiB leaves behind in the heap is as long as its head.
+fn poll_append<I: Read + Unpin>(
+    io: &mut I,
+    cx: &mut Context<'_>,
+    first: &mut Vec<u8>,
+) -> Poll<io::Result<usize>> {
+    let mut buffer = [MaybeUninit::uninit(); FIRST_READ];
+    let mut buffer = ReadBuf::uninit(&mut buffer);
+    ready!(Pin::new(io).poll_read(cx, buffer.unfilled()))?;
+    first.extend_from_slice(buffer.filled());
+    Poll::Ready(Ok(buffer.filled().len()))
 }
 
 /// An I/O whose first bytes are read again.
