@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use futures::FutureExt;
 use mcp_session_core::{BoxFuture, Runtime};
-use tokio::{runtime::Handle, time};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    time,
+};
 
 /// Tokio as a [`Runtime`]. Its clock is tokio's, so `tokio::time::pause` works.
 ///
@@ -44,7 +47,11 @@ impl From<Handle> for TokioRuntime {
 
 impl Runtime for TokioRuntime {
     fn now(&self) -> Instant {
-        let _context = self.0.enter(); // a paused clock is seen from inside its runtime only
+        // Only a runtime of one thread can pause its clock, and that is seen from inside of it only.
+        if self.0.runtime_flavor() != RuntimeFlavor::CurrentThread {
+            return Instant::now();
+        }
+        let _context = self.0.enter();
         time::Instant::now().into_std()
     }
 
