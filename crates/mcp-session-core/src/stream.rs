@@ -24,6 +24,10 @@ use crate::{
 #[error("the stream was cut: its client did not read it to the end in time")]
 pub struct StreamCut;
 
+/// From how many bytes on a frame of events is long enough. It is what an HTTP/2 client takes in one frame, and by then
+/// one more chunk of HTTP/1.1 costs little beside what is in it.
+const FRAME: usize = 16 * 1024;
+
 /// The events of one stream, each whole, in order.
 ///
 /// Dropping it tells the session that the client has gone. That does not cancel the request (D-12).
@@ -44,32 +48,64 @@ impl EventStream {
     pub fn is_done(&self) -> bool {
         self.done
     }
+
+    /// The next event, and those that are ready after it, up to this many bytes or a little beyond.
+    fn poll_events(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Option<Result<Bytes, StreamCut>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        self.signal.reader.register(cx.waker());
+        let next = self.session.with(|machine, now| gather(bytes, || machine.poll_event(now, self.key)));
+        match next {
+            Next::Pending => Poll::Pending,
+            Next::Event(event, last) => {
+                self.done = last;
+                Poll::Ready(Some(Ok(event)))
+            }
+            Next::End => {
+                self.done = true;
+                Poll::Ready(None)
+            }
+            Next::Cut => {
+                self.done = true;
+                Poll::Ready(Some(Err(StreamCut)))
+            }
+        }
+    }
+}
+
+/// Takes the next event, and in one piece with it what else is there, until it has this many bytes. One that is alone,
+/// or long enough, is not copied.
+fn gather(bytes: usize, mut poll_event: impl FnMut() -> Next) -> Next {
+    let (first, mut last) = match poll_event() {
+        Next::Event(first, last) => (first, last),
+        none @ (Next::Pending | Next::End | Next::Cut) => return none,
+    };
+    let (mut more, mut size) = (Vec::new(), first.len());
+    while size < bytes && !last {
+        match poll_event() {
+            Next::Event(event, end) => {
+                size += event.len();
+                last = end;
+                more.push(event);
+            }
+            Next::End => last = true,
+            Next::Pending | Next::Cut => break, // a cut is there again at the next look
+        }
+    }
+    if more.is_empty() {
+        return Next::Event(first, last);
+    }
+    let mut events = Vec::with_capacity(size);
+    std::iter::once(first).chain(more).for_each(|event| events.extend_from_slice(&event));
+    Next::Event(events.into(), last)
 }
 
 impl Stream for EventStream {
     type Item = Result<Bytes, StreamCut>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        if this.done {
-            return Poll::Ready(None);
-        }
-        this.signal.reader.register(cx.waker());
-        match this.session.with(|machine, now| machine.poll_event(now, this.key)) {
-            Next::Pending => Poll::Pending,
-            Next::Event(event, last) => {
-                this.done = last;
-                Poll::Ready(Some(Ok(event)))
-            }
-            Next::End => {
-                this.done = true;
-                Poll::Ready(None)
-            }
-            Next::Cut => {
-                this.done = true;
-                Poll::Ready(Some(Err(StreamCut)))
-            }
-        }
+        self.get_mut().poll_events(cx, 0)
     }
 }
 
@@ -88,6 +124,9 @@ enum Kind {
 }
 
 /// The body of every response: nothing, one JSON text, or the events of one stream, of several for a batch.
+///
+/// Events that are ready together share a frame, up to 16 KiB of them or one longer event: a server writes each frame
+/// by itself. A frame ends with the end of an event.
 ///
 /// `is_end_stream` is true as soon as the last event was taken, so that a server can write it together with the
 /// end of the body.
@@ -128,7 +167,7 @@ impl Body for ReplyBody {
             Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kind::Events(events) => {
-                events.poll_next_unpin(cx).map(|event| event.map(|event| event.map(Frame::data)))
+                events.poll_events(cx, FRAME).map(|events| events.map(|events| events.map(Frame::data)))
             }
             Kind::Batch(first, streams) => match first.pop_front() {
                 Some(event) => Poll::Ready(Some(Ok(Frame::data(event)))),
@@ -149,6 +188,43 @@ impl Body for ReplyBody {
         match &self.0 {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Events(_) | Kind::Batch(..) => SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of these, gathered until none is left.
+    fn gathered(bytes: usize, nexts: Vec<Next>) -> Vec<Next> {
+        let (mut nexts, mut gathered) = (nexts.into_iter(), Vec::new());
+        while nexts.len() > 0 {
+            gathered.push(gather(bytes, || nexts.next().expect("nobody asks beyond the last")));
+        }
+        gathered
+    }
+
+    #[test]
+    fn events_that_are_ready_together_are_one_piece_of_whole_events() {
+        let event = |text: &'static str, last| Next::Event(Bytes::from_static(text.as_bytes()), last);
+        let all = || vec![event("a", false), event("bc", false), event("def", false), Next::Pending];
+        assert_eq!(gathered(100, all()), [event("abcdef", false)]);
+        assert_eq!(gathered(3, all()), [event("abc", false), event("def", false), Next::Pending]);
+        assert_eq!(gathered(0, all()), all());
+    }
+
+    #[test]
+    fn the_end_comes_with_the_last_event_and_a_cut_by_itself() {
+        let event = |text: &'static str, last| Next::Event(Bytes::from_static(text.as_bytes()), last);
+        assert_eq!(gathered(100, vec![event("a", false), event("b", true)]), [event("ab", true)]);
+        assert_eq!(gathered(100, vec![event("a", false), Next::End]), [event("a", true)]);
+        assert_eq!(
+            gathered(100, vec![event("a", false), Next::Cut, Next::Cut]),
+            [event("a", false), Next::Cut]
+        );
+        for alone in [Next::Pending, Next::End, Next::Cut] {
+            assert_eq!(gathered(100, vec![alone.clone()]), [alone]);
         }
     }
 }

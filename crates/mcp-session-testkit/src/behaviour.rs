@@ -81,7 +81,7 @@ macro_rules! behaviour_suite {
                     f_09_a_thousand_foreign_cancels;
                 streams: d_17_notifications_on_the_standalone_stream, d_22_a_second_standalone_stream,
                     d_42_heartbeats, s_11_a_stalled_reader_stalls_nobody_else, d_20_many_streams_in_one_session,
-                    a_full_queue_makes_its_sender_wait;
+                    a_full_queue_makes_its_sender_wait, events_that_are_ready_share_a_frame;
                 replay: d_30_a_cut_call_goes_on_where_its_client_was, d_33_an_answer_waits_for_its_client,
                     d_34_the_seam_from_replay_to_live, d_12_a_call_outlives_its_connection,
                     d_08_d_09_priming_goes_by_the_negotiated_version, d_35_without_replay_nothing_is_pretended,

@@ -162,3 +162,25 @@ pub fn a_full_queue_makes_its_sender_wait(bed: &impl TestBed) {
         assert_eq!(messages.last().unwrap()["id"], 1);
     });
 }
+
+/// Events that are ready together go out together, whole and in order; what is long goes by itself.
+pub fn events_that_are_ready_share_a_frame(bed: &impl TestBed) {
+    let world = World::new(bed, |config| config.session.replay = None);
+    bed.block_on(async {
+        let client = world.client().await;
+        let (session, mut stream) = (client.session(), client.get().await);
+        let long = "x".repeat(20_000);
+        for n in 0..100 {
+            session.notify("notifications/n", Some(&json!({ "n": n }))).await.unwrap();
+        }
+        session.notify("notifications/long", Some(&json!({ "long": long }))).await.unwrap();
+        session.notify("notifications/n", Some(&json!({ "n": 100 }))).await.unwrap();
+        let frame = stream.frame().await.unwrap().unwrap();
+        let frame = std::str::from_utf8(&frame).unwrap();
+        assert!(frame.starts_with(":\n\n") && frame.ends_with("\n\n"), "whole events");
+        let numbers: Vec<_> = (0..100).map(|n| frame.find(&format!("\"n\":{n}}}")).unwrap()).collect();
+        assert!(numbers.is_sorted() && frame.contains(&long) && !frame.contains("\"n\":100}"));
+        assert_eq!(stream.message().await.unwrap()["params"]["n"], 100);
+        assert!(stream.is_silent());
+    });
+}

@@ -1,7 +1,7 @@
 //! What a scenario is made of: an endpoint, a handler that the scenario plays, and clients.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
@@ -319,6 +319,7 @@ impl Client {
             status: parts.status,
             headers: parts.headers,
             body: Box::pin(body),
+            events: VecDeque::new(),
             last_event_id: None,
             retry: None,
         }
@@ -385,6 +386,8 @@ pub struct Reply {
     /// Its headers.
     pub headers: HeaderMap,
     body: Pin<Box<ReplyBody>>,
+    /// Events that came in one frame with one that was taken.
+    events: VecDeque<Bytes>,
     last_event_id: Option<String>,
     retry: Option<Duration>,
 }
@@ -407,6 +410,17 @@ impl Reply {
 
     /// The next event as it is on the wire; `None` at the end.
     pub async fn event(&mut self) -> Option<Result<Bytes, StreamCut>> {
+        if self.events.is_empty() {
+            match self.frame().await? {
+                Ok(frame) if self.is_stream() => self.events.extend(split_events(frame)),
+                other => return Some(other),
+            }
+        }
+        self.events.pop_front().map(Ok)
+    }
+
+    /// The next piece of the body; `None` at the end.
+    pub async fn frame(&mut self) -> Option<Result<Bytes, StreamCut>> {
         let frame = poll_fn(|cx| self.body.as_mut().poll_frame(cx)).await?;
         Some(frame.map(|frame| frame.into_data().expect("a body has no trailers")))
     }
@@ -498,6 +512,16 @@ impl Reply {
     pub fn is_silent(&mut self) -> bool {
         self.event().now_or_never().is_none()
     }
+}
+
+/// The events of a frame, which has nothing but whole ones.
+fn split_events(mut frame: Bytes) -> Vec<Bytes> {
+    let mut events = Vec::new();
+    while !frame.is_empty() {
+        let end = frame.windows(2).position(|two| two == b"\n\n").expect("an event is whole") + 2;
+        events.push(frame.split_to(end));
+    }
+    events
 }
 
 /// `initialize`, id 0. The client's name decides what the handler does with it.
