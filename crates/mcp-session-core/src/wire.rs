@@ -193,6 +193,9 @@ where
             None if all.is_empty() => first = Some(data),
             None => all.extend_from_slice(&data),
             Some(begin) => {
+                // For the rest as well, where the length was told.
+                let rest = body.size_hint().lower().min(limit as u64) as usize;
+                all.reserve(so_far + data.len() + rest);
                 all.extend_from_slice(&begin);
                 all.extend_from_slice(&data);
             }
