@@ -15,7 +15,6 @@ use futures::{
 };
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::BodyExt;
 use hyper::{
     body::Incoming,
     rt::{Read, Write},
@@ -27,6 +26,7 @@ use tower_service::Service;
 
 use crate::{
     activity::Activity,
+    body::Pieces,
     protocol::{Protocol, detect},
     runtime::HyperRuntime,
 };
@@ -34,7 +34,8 @@ use crate::{
 /// Any error.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What hyper may hold for an HTTP/1.1 client that does not read, and the longest request head.
+/// What hyper may hold for an HTTP/1.1 client that does not read, beside the piece that it has taken last, and the
+/// longest request head.
 const BUFFER: usize = 64 * 1024;
 
 /// After how much silence an HTTP/2 client is asked whether it is there. It has hyper's 20 seconds to say so.
@@ -65,14 +66,7 @@ where
     let service = service_fn(move |request| {
         let busy = counted.begin();
         let response = service.clone().call(request);
-        async move {
-            // The request is over when its response's body is dropped, and with it this closure.
-            let hold = move |error| {
-                let _ = &busy;
-                error
-            };
-            response.await.map(|response| response.map(|body| body.map_err(hold)))
-        }
+        async move { response.await.map(|response| response.map(|body| Pieces::new(body, busy))) }
     });
 
     let mut deadline = runtime.sleep_until(runtime.now() + context.header_timeout());
@@ -83,7 +77,9 @@ where
     // Pinned here, or given away in a box: a future that is an argument of another is in there twice.
     match protocol {
         Protocol::Http1 => {
-            let connection = pin!(http1::Builder::new().max_buf_size(BUFFER).serve_connection(io, service));
+            // Head and body are copied together: that is less than what `writev` and a queue of buffers cost.
+            let connection =
+                pin!(http1::Builder::new().max_buf_size(BUFFER).writev(false).serve_connection(io, service));
             drive(connection, http1::Connection::graceful_shutdown, &activity, deadline, &context).await;
         }
         Protocol::Http2 => {

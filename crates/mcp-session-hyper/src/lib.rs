@@ -13,6 +13,7 @@
 //! [`serve_app`].
 
 mod activity;
+mod body;
 mod connection;
 mod protocol;
 mod runtime;
