@@ -82,7 +82,7 @@ pub struct Status {
 enum Body<T> {
     Undecided,
     Json(Bytes),
-    Stream(Stream<T>),
+    Stream(Box<Stream<T>>),
     /// Taken, or nobody is there to take it.
     Done,
 }
@@ -509,7 +509,7 @@ impl<T: Clone> Exchange<T> {
     }
 
     /// The stream of its reply, when it is over.
-    pub(super) fn into_stream(self) -> Option<Stream<T>> {
+    pub(super) fn into_stream(self) -> Option<Box<Stream<T>>> {
         match self.body {
             Body::Stream(stream) => Some(stream),
             Body::Undecided | Body::Json(_) | Body::Done => None,
@@ -527,7 +527,7 @@ impl<T: Clone> Exchange<T> {
             if self.stored {
                 stream.store(self.id.clone());
             }
-            self.body = Body::Stream(stream);
+            self.body = Body::Stream(Box::new(stream));
         }
         match &mut self.body {
             Body::Stream(stream) => stream,

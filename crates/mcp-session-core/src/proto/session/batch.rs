@@ -27,7 +27,7 @@ impl<T: Clone> Session<T> {
                 return Err(refusal);
             }
         }
-        if requests.iter().any(|(id, _)| self.running.contains_key(id)) {
+        if requests.iter().any(|(id, _)| self.runs(id)) {
             return Err(Refusal::DuplicateId);
         }
         if self.exchanges.len() + requests.len() > self.config.max_exchanges {
