@@ -103,7 +103,7 @@ impl<T: Clone> Session<T> {
         now: Instant,
         config: Arc<SessionConfig>,
         initialize: RequestId,
-        tag: T,
+        tag: impl Into<Option<T>>,
         version: ProtocolVersion,
         capabilities: ClientCapabilities,
     ) -> (Self, ExchangeKey) {
@@ -115,7 +115,7 @@ impl<T: Clone> Session<T> {
         }
         let mode = session.config.response_mode;
         let name = session.name(key.0);
-        session.admit(initialize, tag, mode, name);
+        session.admit(initialize, tag.into(), mode, name);
         (session, key)
     }
 
@@ -199,12 +199,18 @@ impl<T: Clone> Session<T> {
 
     // What happened.
 
-    /// A request other than `initialize` and `ping`. Admitted, it is owed exactly one answer.
+    /// A request other than `initialize` and `ping`. Admitted, it is owed exactly one answer. Whoever waits for it is found
+    /// by `tag`, or by [`Session::tag_or`]: who is answered at once needs none.
     ///
     /// # Errors
     ///
     /// [`Refusal`], by state (C.2), for an id in flight, and beyond the limit of requests.
-    pub fn handle_request(&mut self, now: Instant, id: RequestId, tag: T) -> Result<ExchangeKey, Refusal> {
+    pub fn handle_request(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        tag: impl Into<Option<T>>,
+    ) -> Result<ExchangeKey, Refusal> {
         match self.state.on(Input::Request) {
             Verdict::Refuse(refusal) => Err(refusal),
             _ if self.runs(&id) => Err(Refusal::DuplicateId),
@@ -213,7 +219,7 @@ impl<T: Clone> Session<T> {
                 self.hear(now);
                 let mode = self.config.response_mode;
                 let name = self.name(self.next_key);
-                Ok(self.admit(id, tag, mode, name))
+                Ok(self.admit(id, tag.into(), mode, name))
             }
         }
     }
@@ -364,12 +370,24 @@ impl<T: Clone> Session<T> {
         }
     }
 
+    /// What finds those who wait for this exchange: from now on `new`, if there were none yet. `None` if the exchange is
+    /// over.
+    pub fn tag_or(&mut self, key: ExchangeKey, new: impl FnOnce() -> T) -> Option<T> {
+        Some(self.exchanges.get_mut(key)?.tag_or(new))
+    }
+
     /// Whom to wake and what to count after the calls so far.
     pub fn take_changes(&mut self) -> Changes<T> {
         mem::take(&mut self.changes)
     }
 
-    fn admit(&mut self, id: RequestId, tag: T, mode: ResponseMode, name: Option<Name>) -> ExchangeKey {
+    fn admit(
+        &mut self,
+        id: RequestId,
+        tag: Option<T>,
+        mode: ResponseMode,
+        name: Option<Name>,
+    ) -> ExchangeKey {
         let key = ExchangeKey(self.next_key);
         self.next_key += 1;
         let exchange = Exchange::new(id, tag, Era::Legacy, mode, &mut self.changes)

@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::{ExchangeKey, SendError, Session, StreamKey};
 use crate::proto::{
-    Input, Json, OutboundId, Outgoing, Phase, Refusal, RequestError, RequestId, Response, Stream, Verdict,
-    Wake, encode_event, timer::after,
+    Exchange, Input, Json, OutboundId, Outgoing, Phase, Refusal, RequestError, RequestId, Response, Stream,
+    Verdict, Wake, encode_event, timer::after,
 };
 
 impl<T: Clone> Session<T> {
-    /// Sends a request to the client on the reply of a running exchange (F-22).
+    /// Sends a request to the client on the reply of a running exchange (F-22). `tag` finds whoever waits for its reply.
     ///
     /// # Errors
     ///
@@ -20,6 +20,7 @@ impl<T: Clone> Session<T> {
         &mut self,
         now: Instant,
         key: ExchangeKey,
+        tag: T,
         method: &str,
         params: Option<&Json>,
         timeout: Duration,
@@ -34,8 +35,9 @@ impl<T: Clone> Session<T> {
         if let Some(capability) = self.capabilities.missing(method, params) {
             return Err(RequestError::Undeclared(capability));
         }
-        let exchange = self.exchanges.get(key).filter(|exchange| exchange.can_send());
-        let tag = exchange.ok_or(SendError::Closed)?.tag().clone();
+        if !self.exchanges.get(key).is_some_and(Exchange::can_send) {
+            return Err(SendError::Closed.into());
+        }
         let event = encode_event(None, &Outgoing::Request { id: self.outbound.next_id(), method, params });
         self.notify(now, key, &event)?;
         let deadline = after(now, timeout);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Session, StreamKey};
-use crate::proto::{Phase, RequestError, Schedule, State, TerminateReason, Timer, Wake, ending::Ending};
+use crate::proto::{Phase, RequestError, Schedule, State, TerminateReason, Timer, ending::Ending};
 
 impl<T: Clone> Session<T> {
     /// Terminates the session: from this moment its id is dead (E-11, F-28). What runs is told to stop and gets
@@ -70,7 +70,7 @@ impl<T: Clone> Session<T> {
             exchange.stay_connected(); // nobody could come back after the end (S6)
         }
         for exchange in self.exchanges.values().filter(|exchange| exchange.is_running()) {
-            self.changes.wake(Wake::Handler(exchange.tag().clone()));
+            exchange.wake_handler(&mut self.changes);
         }
     }
 

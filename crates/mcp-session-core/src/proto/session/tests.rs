@@ -155,7 +155,8 @@ impl Bench {
             let kept = session.replay.kept();
             assert!(kept.0 <= events && kept.1 <= bytes, "D-36: {kept:?}");
             let replies = session.exchanges.values().filter_map(|exchange| exchange.stream());
-            let streams = replies.chain(session.standalone.as_deref()).chain(session.finished.values().map(|s| &**s));
+            let streams =
+                replies.chain(session.standalone.as_deref()).chain(session.finished.values().map(|s| &**s));
             assert_eq!(kept.0, streams.map(Stream::kept).sum::<usize>(), "D-36: booked otherwise than kept");
             let away = session.finished.values().filter(|stream| stream.is_over() || stream.is_away());
             assert!(away.count() <= kept.0, "D-36: for ever");
@@ -313,7 +314,8 @@ impl Bench {
     }
 
     fn ask(&mut self, key: ExchangeKey, method: &str) -> Result<OutboundId, RequestError> {
-        self.act(|session, now| session.request(now, key, method, None, secs(60)))
+        let tag = self.session.tag_or(key, || 0).unwrap_or_default();
+        self.act(|session, now| session.request(now, key, tag, method, None, secs(60)))
     }
 
     fn outbound(&mut self, id: OutboundId) -> Option<Result<Json, RequestError>> {
@@ -903,7 +905,7 @@ fn f_24_a_request_that_times_out_is_taken_back_on_its_stream() {
         let mut b = Bench::operating(config());
         let (key, stream) = b.stream(1);
         let (_, other) = b.stream(2);
-        let asked = b.act(|session, now| session.request(now, key, "ping", None, timeout)).unwrap();
+        let asked = b.act(|session, now| session.request(now, key, 1, "ping", None, timeout)).unwrap();
         assert_eq!(b.run_until(|b| b.unanswered() == 0), timeout);
         assert_eq!(b.outbound(asked), Some(Err(RequestError::TimedOut)));
         assert_eq!(b.read(stream), ["ping #0", "cancelled #0"]);
@@ -1288,7 +1290,7 @@ fn for_ever_is_a_duration_like_any_other() {
     });
     let key = b.call(1);
     b.get().unwrap();
-    let asked = b.act(|session, now| session.request(now, key, "ping", None, never)).unwrap();
+    let asked = b.act(|session, now| session.request(now, key, 1, "ping", None, never)).unwrap();
     b.wait(secs(365 * 24 * 60 * 60));
     assert_eq!((b.outbound(asked), b.stands()), (None, (State::Operating, Phase::Running)));
     b.drain(&terminate);
@@ -1724,4 +1726,29 @@ fn closing_cuts_streams_and_tells_everybody() {
     b.disconnect(get);
     b.release(key);
     assert_eq!((b.tally.streams_ended, b.tally.streams_cut), (0, 2));
+}
+
+#[test]
+fn those_who_wait_late_are_found_and_an_answer_that_is_there_at_once_wakes_nobody() {
+    let mut b = Bench::operating(config());
+    let at_once = b.act(|session, now| session.handle_request(now, 1.into(), None)).unwrap();
+    b.wakes.clear();
+    b.answer(at_once);
+    assert_eq!((b.reply(at_once).as_str(), &*b.wakes), ("1 = \"done\"", &[][..]));
+    assert_eq!(b.session.tag_or(at_once, || 7), None);
+
+    // With a stream that was opened before anybody waited, and without one yet.
+    for streams in [true, false] {
+        let key = b.act(|session, now| session.handle_request(now, 2.into(), None)).unwrap();
+        if streams {
+            b.notify(key).unwrap();
+        }
+        assert_eq!([7, 8].map(|tag| b.session.tag_or(key, || tag)), [Some(7), Some(7)]);
+        b.wakes.clear();
+        b.notify(key).unwrap();
+        assert_eq!(b.wakes.first(), Some(&Wake::Reader(7)));
+        b.cancel(2).unwrap();
+        assert!(b.wakes.contains(&Wake::Handler(7)));
+        b.read(StreamKey::Response(key));
+    }
 }

@@ -665,9 +665,11 @@ impl Walk {
         };
         let first = self.calls.len() as u64;
         let requests: Vec<_> = ids.into_iter().zip(first..).collect();
-        let keys = self.bench.act(|session, now| session.handle_batch(now, inputs, requests.clone()));
+        let ids = requests.iter().map(|(id, _)| id.clone()).collect();
+        let keys = self.bench.act(|session, now| session.handle_batch(now, inputs, ids));
         assert_eq!(keys.as_ref().map(|_| ()).map_err(|refusal| *refusal), expected);
         for ((id, tag), key) in requests.into_iter().zip(keys.unwrap_or_default()) {
+            self.bench.session.tag_or(key, || tag);
             self.calls.push(Call::new(key, id, Json::new(&tag), tag));
             self.corners.insert("a batch");
         }
@@ -1109,7 +1111,10 @@ impl Walk {
         if stood == (State::Draining, Phase::Finishing) && self.bench.session.state() == State::Terminated {
             self.corners.insert("terminated in a shutdown, while finishing");
             let (now, finish) = (self.bench.now, self.bench.session.config.terminate.finish);
-            assert!(self.bench.session.ending.as_ref().is_some_and(|ending| ending.close_at <= now + finish), "F-37");
+            assert!(
+                self.bench.session.ending.as_ref().is_some_and(|ending| ending.close_at <= now + finish),
+                "F-37"
+            );
         }
     }
 
