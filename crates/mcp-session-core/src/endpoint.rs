@@ -157,7 +157,7 @@ impl Endpoint {
             Ok(response) => response,
             Err(rejection) => {
                 trace::rejected(&rejection);
-                self.registry.hub.counters.requests_refused.fetch_add(1, Relaxed);
+                self.registry.hub.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
                 rejection.into_response(id.as_ref(), config)
             }
         };

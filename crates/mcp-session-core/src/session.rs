@@ -19,7 +19,7 @@ use crate::{
     ClientCapabilities, Json, Outgoing, Principal, ProtocolVersion, RequestError, SendError, SessionEvent,
     SessionId, TerminateReason,
     ask::ask,
-    hub::{Hub, lock},
+    hub::{Hub, Stripe, lock},
     manager::Registry,
     proto::{self, Changes, Effect, Phase, Refusal, State, Wake, encode_event},
     store::{Update, write},
@@ -338,7 +338,7 @@ impl Session {
         if guarded.ledger.is_none() && !guarded.left {
             // A session that is being born has not been counted by anybody: what it has done so far is in the
             // machine, and must not be booked a second time.
-            self.0.hub.counters.add(&guarded.machine.take_changes().tally);
+            self.stripe().add(&guarded.machine.take_changes().tally);
             ledger.enter(self.0.id, &guarded.machine, guarded.alive, (!guarded.open).then_some(now));
             guarded.ledger = Some(Arc::clone(ledger));
         }
@@ -378,6 +378,11 @@ impl Session {
         self.0.hub.runtime.sleep_until(deadline)
     }
 
+    /// Where it counts.
+    pub(crate) fn stripe(&self) -> &Stripe {
+        self.0.hub.counters.stripe(self.0.number)
+    }
+
     fn peek<R>(&self, read: impl FnOnce(&Machine) -> R) -> R {
         read(&lock(&self.0.guarded).machine)
     }
@@ -398,14 +403,15 @@ impl Session {
         let unread = changes.tally.streams_cut + changes.tally.forced > 0;
 
         // Under the lock: whoever sees what happened, sees it counted.
+        let stripe = self.stripe();
         if news.created.is_some() {
-            hub.counters.sessions_created.fetch_add(1, Relaxed);
+            stripe.sessions_created.fetch_add(1, Relaxed);
         }
         if news.died {
-            hub.counters.sessions.fetch_sub(1, Relaxed);
-            hub.counters.sessions_terminated.fetch_add(u64::from(guarded.established), Relaxed);
+            stripe.sessions.fetch_sub(1, Relaxed);
+            stripe.sessions_terminated.fetch_add(u64::from(guarded.established), Relaxed);
         }
-        hub.counters.add(&changes.tally);
+        stripe.add(&changes.tally);
         if let Some(ledger) = &ledger {
             ledger.book(&changes.tally);
             if unread {
