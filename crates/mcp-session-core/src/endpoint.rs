@@ -88,7 +88,7 @@ impl Endpoint {
         }
         let hub = Arc::new(Hub::new(Arc::new(runtime), config, Box::new(Arc::new(handler))));
         hub.runtime.spawn(Box::pin(driver::drive(Arc::clone(&hub))));
-        let registry = Arc::new(Registry::new(hub));
+        let registry = Registry::new(hub);
         if let Some(node) = registry.hub.node.clone() {
             node.clone().spawn(store::keep(Arc::downgrade(&registry), node));
         }

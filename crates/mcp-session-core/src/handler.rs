@@ -135,7 +135,7 @@ pub trait Handler: Send + Sync + 'static {
         Self: Sized,
     {
         let handler = Arc::clone(self);
-        async move { handler.request(cx).await }.boxed()
+        async move { Self::request(&*handler, cx).await }.boxed()
     }
 
     /// A client's notification, other than `initialized` and `cancelled`. Ignored by default. It may take its time, as
@@ -172,7 +172,7 @@ impl<H: Handler> ErasedHandler for Arc<H> {
         request: InitializeRequest,
     ) -> BoxFuture<'static, Result<InitializeResult, RpcError>> {
         let handler = Self::clone(self);
-        async move { handler.as_ref().initialize(request).await }.boxed()
+        async move { H::initialize(&*handler, request).await }.boxed()
     }
 
     fn request(&self, cx: RequestContext) -> Handling {
@@ -181,12 +181,12 @@ impl<H: Handler> ErasedHandler for Arc<H> {
 
     fn notification(&self, notification: Notification, session: Session) -> BoxFuture<'static, ()> {
         let handler = Self::clone(self);
-        async move { handler.as_ref().notification(notification, session).await }.boxed()
+        async move { H::notification(&*handler, notification, session).await }.boxed()
     }
 
     fn terminated(&self, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()> {
         let handler = Self::clone(self);
-        async move { handler.as_ref().terminated(session, reason).await }.boxed()
+        async move { H::terminated(&*handler, session, reason).await }.boxed()
     }
 }
 

@@ -3,14 +3,14 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
 };
 
 use crate::{
     Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, driver::Timers,
-    handler::ErasedHandler, proto::Tally, store::Node,
+    handler::ErasedHandler, manager::Registry, proto::Tally, store::Node,
 };
 
 /// What all sessions of an endpoint share.
@@ -20,6 +20,8 @@ pub(crate) struct Hub {
     pub(crate) session_config: Arc<SessionConfig>,
     pub(crate) handler: Box<dyn ErasedHandler>,
     pub(crate) timers: Timers,
+    /// Whose hub it is.
+    pub(crate) registry: OnceLock<Weak<Registry>>,
     pub(crate) counters: Counters,
     /// Among which others it is, if there is a store.
     pub(crate) node: Option<Node>,
@@ -31,10 +33,11 @@ impl Hub {
         Self {
             session_config: Arc::new(config.session.clone()),
             node: config.store.clone().map(|store| Node::new(store, Arc::clone(&runtime))),
+            timers: Timers::new(runtime.now()),
             runtime,
             config,
             handler,
-            timers: Timers::default(),
+            registry: OnceLock::new(),
             counters: Counters::default(),
             listeners: Mutex::default(),
         }

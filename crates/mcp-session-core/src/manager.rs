@@ -61,15 +61,17 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        Self {
+    pub(crate) fn new(hub: Arc<Hub>) -> Arc<Self> {
+        let registry = Arc::new(Self {
             hub,
             shards: std::array::from_fn(|_| Mutex::default()),
             places: Places::default(),
             phase: AtomicU8::new(ShutdownPhase::Running as u8),
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
-        }
+        });
+        let _ = registry.hub.registry.set(Arc::downgrade(&registry)); // a hub has one
+        registry
     }
 
     fn shard(&self, id: &SessionId) -> &Shard {
@@ -96,7 +98,7 @@ impl Registry {
         if self.hub.node.is_some() {
             machine.share(0, LogId::SHARED, Position::START);
         }
-        let session = Session::new(id, principal, Arc::clone(&self.hub), Arc::downgrade(self), machine);
+        let session = Session::new(id, principal, Arc::clone(&self.hub), machine);
         Ok((self.enter(session)?, key))
     }
 
