@@ -5,15 +5,13 @@ mod nodes;
 
 use std::{
     fmt,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
 };
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, select},
-};
+use futures::{FutureExt, future::select};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 use serde::Deserialize;
@@ -23,7 +21,7 @@ use crate::{
     Config, Cors, EventStream, Handler, InitializeRequest, Json, Message, Notification, Outgoing, ReplyBody,
     RequestContext, RequestId, RpcError, Runtime, Session, SessionManager, Shutdown, ShutdownPhase,
     ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
-    call::{Call, Head},
+    call::{Call, Head, Started},
     driver,
     error::Rejection,
     hub::Hub,
@@ -69,9 +67,6 @@ pub struct Endpoint {
     registry: Arc<Registry>,
 }
 
-/// The handler at work on one request.
-type Handling = BoxFuture<'static, Result<Json, RpcError>>;
-
 #[derive(Deserialize, Default)]
 struct CancelledParams {
     #[serde(default, rename = "requestId")]
@@ -91,9 +86,9 @@ impl Endpoint {
         if config.store.is_some() {
             config.session.replay.get_or_insert_default();
         }
-        let hub = Arc::new(Hub::new(Arc::new(runtime), config, Arc::new(handler)));
+        let hub = Arc::new(Hub::new(Arc::new(runtime), config, Box::new(Arc::new(handler))));
         hub.runtime.spawn(Box::pin(driver::drive(Arc::clone(&hub))));
-        let registry = Arc::new(Registry::new(hub));
+        let registry = Registry::new(hub);
         if let Some(node) = registry.hub.node.clone() {
             node.clone().spawn(store::keep(Arc::downgrade(&registry), node));
         }
@@ -162,7 +157,7 @@ impl Endpoint {
             Ok(response) => response,
             Err(rejection) => {
                 trace::rejected(&rejection);
-                self.registry.hub.counters.requests_refused.fetch_add(1, Relaxed);
+                self.registry.hub.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
                 rejection.into_response(id.as_ref(), config)
             }
         };
@@ -228,10 +223,7 @@ impl Endpoint {
                                 if method == "ping" {
                                     return ping(&session, &request);
                                 }
-                                let (id, method) = (request.id.clone(), request.method.clone());
-                                let (call, handler) = self.admit(session, parts, request)?;
-                                call.start(&self.registry.hub, id, method, handler).await;
-                                respond(call.head().await)
+                                respond(self.admit(session, parts, request)?.await.head().await)
                             }
                         }
                     }
@@ -278,14 +270,28 @@ impl Endpoint {
         session: Session,
         parts: Parts,
         request: proto::Request,
-    ) -> Result<(Call, Handling), Rejection> {
-        let signal = Arc::new(Signal::default());
-        let key = session
-            .with(|machine, now| machine.handle_request(now, request.id.clone(), Arc::clone(&signal)))?;
-        let call = Call { session, key, signal };
-        let handler = Arc::clone(&self.registry.hub.handler);
-        let handling = handler.request(RequestContext::new(call.clone(), request, parts));
-        Ok((call, handling))
+    ) -> Result<impl Future<Output = Started>, Rejection> {
+        let (key, now) = session.with(|machine, now| {
+            machine.handle_request(now, request.id.clone(), None).map(|key| (key, now))
+        })?;
+        Ok(self.start(Call { session, key }, now, parts, request))
+    }
+
+    /// Begins to work on a request that was admitted.
+    fn start(
+        &self,
+        call: Call,
+        admitted: Instant,
+        parts: Parts,
+        request: proto::Request,
+    ) -> impl Future<Output = Started> {
+        let hub = &self.registry.hub;
+        let (id, method) = (request.id.clone(), request.method.clone());
+        let cx = RequestContext::new(call.clone(), request, parts);
+        // A handler may panic before there is a future: that is an answer too.
+        let handling = catch_unwind(AssertUnwindSafe(|| hub.handler.request(cx)))
+            .unwrap_or_else(|panic| Box::pin(async { resume_unwind(panic) }));
+        call.start(hub, admitted, id, method, handling)
     }
 
     async fn initialize(
@@ -308,18 +314,14 @@ impl Endpoint {
             headers: parts.headers,
             extensions: parts.extensions,
         };
-        let signal = Arc::new(Signal::default());
         let principal = initialize.principal().cloned();
-        let create = || {
-            let (id, signal, principal) = (request.id.clone(), Arc::clone(&signal), principal.clone());
-            self.registry.create(id, signal, version, capabilities, principal)
-        };
+        let create = || self.registry.create(request.id.clone(), version, capabilities, principal.clone());
         let (session, key) = match create() {
             Err(Rejection::TooManySessions) if self.registry.reap().await => create()?,
             created => created?,
         };
         let hub = &self.registry.hub;
-        let answer = Arc::clone(&hub.handler).initialize(initialize);
+        let answer = hub.handler.initialize(initialize);
         let handler = Box::pin(async move {
             let result = answer.await?;
             let mut text = serde_json::json!({
@@ -332,9 +334,9 @@ impl Endpoint {
             }
             Ok(Json::from(text))
         });
-        let call = Call { session: session.clone(), key, signal };
-        call.start(hub, request.id, request.method, handler).await;
-        let mut response = respond(call.head().await)?;
+        let (call, created) = (Call { session: session.clone(), key }, session.created());
+        let started = call.start(hub, created, request.id, request.method, handler).await;
+        let mut response = respond(started.head().await)?;
         if session.with(|machine, _| machine.is_established()) {
             self.keep(&session).await?;
             let id = HeaderValue::try_from(session.id().to_string())
@@ -395,7 +397,7 @@ impl Endpoint {
     fn notify_handler(&self, session: Session, notification: Notification, place: NotificationPlace) {
         let hub = &self.registry.hub;
         let method = notification.method.clone();
-        let work = Arc::clone(&hub.handler).notification(notification, session.clone());
+        let work = hub.handler.notification(notification, session.clone());
         let mut work = Box::pin(async move {
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
                 trace::handler_panicked(&method);
@@ -475,8 +477,13 @@ fn check_era(parts: &Parts, request: &proto::Request) -> Result<(), Rejection> {
     // Looked for as text first, by its point, which is rare, and never in base64: almost no request has it, and some
     // are long.
     let is_key = |text: &str, at| text[..at].ends_with(KEY.0) && text[at..].starts_with(KEY.1);
-    let has_key = |text: &str| text.match_indices('.').any(|(at, _)| is_key(text, at));
-    if let Some(params) = request.params.as_ref().filter(|params| has_key(params.as_str())) {
+    let has_key = |params: &Json| {
+        params.as_bytes().contains(&b'.') && {
+            let text = params.as_str();
+            text.match_indices('.').any(|(at, _)| is_key(text, at))
+        }
+    };
+    if let Some(params) = request.params.as_ref().filter(|params| has_key(params)) {
         match params.parse::<Params>() {
             Ok(Params { meta }) if wire::is_modern(meta.version.as_bytes()) => {
                 return Err(Rejection::UnsupportedVersion(meta.version));

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicU8, Ordering::Relaxed, Ordering::SeqCst},
@@ -19,7 +20,7 @@ use crate::{
     hub::{Hub, lock},
     places::Places,
     proto::{self, ExchangeKey, Position, after},
-    session::{Session, Signal},
+    session::Session,
     store::LogId,
     terminate,
 };
@@ -28,7 +29,25 @@ use crate::{
 /// faster than one read-write lock.
 const SHARDS: usize = 64;
 
-type Shard = Mutex<HashMap<SessionId, Session>>;
+type Shard = Mutex<HashMap<SessionId, Session, BuildHasherDefault<IdHasher>>>;
+
+/// The hash of an id is half of its bits: they are random, nobody else gives them, and the shard is from the other half.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write_u128(&mut self, bits: u128) {
+        self.0 = (bits >> 64) as u64;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("an id hashes as one u128")
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// The sessions of an endpoint, and where its shutdown stands.
 pub(crate) struct Registry {
@@ -42,15 +61,17 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        Self {
+    pub(crate) fn new(hub: Arc<Hub>) -> Arc<Self> {
+        let registry = Arc::new(Self {
             hub,
             shards: std::array::from_fn(|_| Mutex::default()),
             places: Places::default(),
             phase: AtomicU8::new(ShutdownPhase::Running as u8),
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
-        }
+        });
+        let _ = registry.hub.registry.set(Arc::downgrade(&registry)); // a hub has one
+        registry
     }
 
     fn shard(&self, id: &SessionId) -> &Shard {
@@ -64,7 +85,6 @@ impl Registry {
     pub(crate) fn create(
         self: &Arc<Self>,
         initialize: RequestId,
-        signal: Arc<Signal>,
         version: ProtocolVersion,
         capabilities: ClientCapabilities,
         principal: Option<Principal>,
@@ -74,11 +94,11 @@ impl Registry {
         let id = SessionId::from_bits(u128::from_ne_bytes(bits));
         let config = Arc::clone(&self.hub.session_config);
         let now = self.hub.runtime.now();
-        let (mut machine, key) = proto::Session::new(now, config, initialize, signal, version, capabilities);
+        let (mut machine, key) = proto::Session::new(now, config, initialize, None, version, capabilities);
         if self.hub.node.is_some() {
             machine.share(0, LogId::SHARED, Position::START);
         }
-        let session = Session::new(id, principal, Arc::clone(&self.hub), Arc::downgrade(self), machine);
+        let session = Session::new(id, principal, Arc::clone(&self.hub), machine);
         Ok((self.enter(session)?, key))
     }
 
@@ -93,7 +113,7 @@ impl Registry {
             if !self.places.take(&self.hub.config, session.principal()) {
                 return Err(Rejection::TooManySessions);
             }
-            self.hub.counters.sessions.fetch_add(1, Relaxed);
+            session.stripe().sessions.fetch_add(1, Relaxed);
             shard.insert(session.id(), session.clone());
         }
         session.with(|_, _| ()); // its deadlines and its first exchange count from here

@@ -159,8 +159,6 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Weak;
-
     use super::*;
     use crate::{
         ClientCapabilities, Config, Json, ProtocolVersion, Router, SessionConfig, TerminateReason, hub::Hub,
@@ -170,7 +168,7 @@ mod tests {
     #[test]
     fn s_1_a_session_that_is_being_born_is_counted_once() {
         let runtime = Arc::new(Stopped::default());
-        let router = Arc::new(Router::new("newborn", "1.0.0"));
+        let router = Box::new(Arc::new(Router::new("newborn", "1.0.0")));
         let hub = Arc::new(Hub::new(runtime, Config::default(), router));
         let (machine, key) = proto::Session::new(
             hub.runtime.now(),
@@ -180,7 +178,7 @@ mod tests {
             ProtocolVersion::LATEST,
             ClientCapabilities::default(),
         );
-        let session = Session::new(SessionId::from_bits(1), None, Arc::clone(&hub), Weak::new(), machine);
+        let session = Session::new(SessionId::from_bits(1), None, Arc::clone(&hub), machine);
         // The shutdown visits it between its registration and the first look at it.
         let ledger = Arc::new(Ledger::default());
         session.join(&ledger, |machine, now| machine.drain(now, &crate::Schedule::default()));
