@@ -4,7 +4,7 @@ mod batch;
 mod nodes;
 
 use std::{
-    fmt,
+    fmt, mem,
     panic::AssertUnwindSafe,
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -27,7 +27,7 @@ use crate::{
     driver,
     error::Rejection,
     hub::Hub,
-    initialize,
+    initialize::{self, Opening},
     manager::Registry,
     proto::{self, Input, ParseError, Phase, Refusal, Verdict},
     security,
@@ -221,7 +221,7 @@ impl Endpoint {
                         *id = Some(request.id.clone());
                         match &*request.method {
                             // In a box, as a batch is: both are rare, and would make every future as large as theirs.
-                            "initialize" => Box::pin(self.initialize(parts, request)).await,
+                            "initialize" => Box::pin(self.initialize(&mut parts, &request)).await,
                             method => {
                                 check_era(&parts, &request)?;
                                 let session = self.session(&parts).await?;
@@ -290,58 +290,48 @@ impl Endpoint {
 
     async fn initialize(
         &self,
-        parts: Parts,
-        request: proto::Request,
+        parts: &mut Parts,
+        request: &proto::Request,
     ) -> Result<Response<ReplyBody>, Rejection> {
         if wire::session_header(&parts.headers)? != SessionHeader::Absent {
             // C-17: a live session refuses, a dead one is unknown.
-            self.lookup(&parts).await?.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
+            self.lookup(parts).await?.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
         }
-        let params = request.params.clone().ok_or_else(|| {
-            Rejection::InvalidInitialize(RpcError::invalid_params("`initialize` needs `params`"))
-        });
-        let (version, capabilities, raw) = initialize::read(&params?)?;
-        let initialize = InitializeRequest {
-            protocol_version: version,
-            capabilities: raw.capabilities.into(),
-            client_info: raw.client_info.into(),
-            headers: parts.headers,
-            extensions: parts.extensions,
+        let (call, handler) = match self.open(parts, request) {
+            Err(Rejection::TooManySessions) if self.registry.reap().await => self.open(parts, request)?,
+            opened => opened?,
         };
-        let signal = Arc::new(Signal::default());
-        let principal = initialize.principal().cloned();
-        let create = || {
-            let (id, signal, principal) = (request.id.clone(), Arc::clone(&signal), principal.clone());
-            self.registry.create(id, signal, version, capabilities, principal)
-        };
-        let (session, key) = match create() {
-            Err(Rejection::TooManySessions) if self.registry.reap().await => create()?,
-            created => created?,
-        };
-        let hub = &self.registry.hub;
-        let answer = Arc::clone(&hub.handler).initialize(initialize);
-        let handler = Box::pin(async move {
-            let result = answer.await?;
-            let mut text = serde_json::json!({
-                "protocolVersion": version.as_str(),
-                "capabilities": result.capabilities,
-                "serverInfo": result.server_info,
-            });
-            if let Some(instructions) = result.instructions {
-                text["instructions"] = instructions.into();
-            }
-            Ok(Json::from(text))
-        });
-        let call = Call { session: session.clone(), key, signal };
-        call.start(hub, request.id, request.method, handler).await;
+        let session = call.session.clone();
+        call.start(&self.registry.hub, request.id.clone(), request.method.clone(), handler).await;
         let mut response = respond(call.head().await)?;
         if session.with(|machine, _| machine.is_established()) {
             self.keep(&session).await?;
-            let id = HeaderValue::try_from(session.id().to_string())
+            let id = HeaderValue::from_bytes(&session.id().digits())
                 .map_err(|_| Rejection::Internal("the session id is no header value"))?;
             response.headers_mut().insert(wire::SESSION_ID, id);
         }
         Ok(response)
+    }
+
+    /// From here on there is a session, and its client is owed an answer.
+    fn open(&self, parts: &mut Parts, request: &proto::Request) -> Result<(Call, Handling), Rejection> {
+        let params = request.params.as_ref().ok_or_else(|| {
+            Rejection::InvalidInitialize(RpcError::invalid_params("`initialize` needs `params`"))
+        })?;
+        let Opening { version, known, capabilities, client_info } = initialize::read(params)?;
+        let signal = Arc::new(Signal::default());
+        let principal = parts.extensions.get().cloned();
+        let (session, key) =
+            self.registry.create(request.id.clone(), Arc::clone(&signal), version, known, principal)?;
+        let initialize = InitializeRequest {
+            protocol_version: version,
+            capabilities,
+            client_info,
+            headers: mem::take(&mut parts.headers),
+            extensions: mem::take(&mut parts.extensions),
+        };
+        let handling = Arc::clone(&self.registry.hub.handler).initialize(initialize);
+        Ok((Call { session, key, signal }, handling))
     }
 
     async fn notification(

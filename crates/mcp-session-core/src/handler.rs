@@ -17,6 +17,7 @@ use crate::{
     SendError, Session, SessionId, TerminateReason,
     ask::ask,
     call::Call,
+    initialize,
     proto::Phase,
     session::{Machine, notification, object},
 };
@@ -147,21 +148,16 @@ pub trait Handler: Send + Sync + 'static {
 
 /// [`Handler`] as an object.
 pub(crate) trait ErasedHandler: Send + Sync + 'static {
-    fn initialize(
-        self: Arc<Self>,
-        request: InitializeRequest,
-    ) -> BoxFuture<'static, Result<InitializeResult, RpcError>>;
+    fn initialize(self: Arc<Self>, request: InitializeRequest) -> BoxFuture<'static, Result<Json, RpcError>>;
     fn request(self: Arc<Self>, cx: RequestContext) -> BoxFuture<'static, Result<Json, RpcError>>;
     fn notification(self: Arc<Self>, notification: Notification, session: Session) -> BoxFuture<'static, ()>;
     fn terminated(self: Arc<Self>, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()>;
 }
 
 impl<H: Handler> ErasedHandler for H {
-    fn initialize(
-        self: Arc<Self>,
-        request: InitializeRequest,
-    ) -> BoxFuture<'static, Result<InitializeResult, RpcError>> {
-        async move { Handler::initialize(&*self, request).await }.boxed()
+    fn initialize(self: Arc<Self>, request: InitializeRequest) -> BoxFuture<'static, Result<Json, RpcError>> {
+        let version = request.protocol_version;
+        async move { initialize::result(version, &Handler::initialize(&*self, request).await?) }.boxed()
     }
 
     fn request(self: Arc<Self>, cx: RequestContext) -> BoxFuture<'static, Result<Json, RpcError>> {

@@ -35,7 +35,8 @@ impl Registry {
             };
         }
         match &self.hub.node {
-            Some(node) => self.adopt(node, id, principal).await,
+            // In a box: it is rare, and would be the size of every request's future.
+            Some(node) => Box::pin(self.adopt(node, id, principal)).await,
             None => Err(Rejection::UnknownSession),
         }
     }
