@@ -10,7 +10,6 @@ use std::{
     time::Instant,
 };
 
-use event_listener::EventListener;
 use futures::{
     FutureExt,
     future::{BoxFuture, Either, poll_fn, select},
@@ -24,12 +23,14 @@ use crate::{
     trace,
 };
 
+/// The handler at work on one request.
+pub(crate) type Handling = BoxFuture<'static, Result<Json, RpcError>>;
+
 /// One running exchange of a session.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) session: Session,
     pub(crate) key: ExchangeKey,
-    pub(crate) signal: Arc<Signal>,
 }
 
 /// What the HTTP response is made of.
@@ -41,36 +42,53 @@ pub(crate) enum Head {
     Lost,
 }
 
-impl Call {
-    /// Runs the handler: in place if it is ready at its first poll, so that an answer that is there at once costs no
-    /// task and no stream; else as a task.
-    pub(crate) async fn start(
-        &self,
-        hub: &Hub,
-        id: RequestId,
-        method: Cow<'static, str>,
-        handler: BoxFuture<'static, Result<Json, RpcError>>,
-    ) {
-        let mut work = Work {
-            call: self.clone(),
-            handler: Some(trace::exchange(&self.session.id(), &id, &method, handler)),
-            id,
-            method,
-            started: hub.runtime.now(),
-        };
-        if poll_fn(|cx| Poll::Ready(work.poll_handler(cx))).await.is_pending() {
-            self.session.with(|machine, now| machine.handle_suspended(now, self.key));
-            hub.runtime.spawn(work.run().boxed());
-        }
-    }
+/// A request, when its handler was polled for the first time.
+pub(crate) enum Started {
+    Answered(Head),
+    Suspended(PendingHead),
+}
 
+impl Started {
     /// Waits until it is decided what the response is made of.
     ///
     /// # Cancel safety
     ///
     /// Dropped, the client counts as gone; the request goes on (D-12).
     pub(crate) async fn head(self) -> Head {
-        PendingHead { call: Some(self) }.await
+        match self {
+            Self::Answered(head) => head,
+            Self::Suspended(pending) => pending.await,
+        }
+    }
+}
+
+impl Call {
+    /// Runs the handler of a request that was admitted at `started`: in place if it is ready at its first poll, so that
+    /// an answer that is there at once costs no task, no stream and nobody to wake; else as a task.
+    pub(crate) async fn start(
+        self,
+        hub: &Hub,
+        started: Instant,
+        id: RequestId,
+        method: Cow<'static, str>,
+        handler: Handling,
+    ) -> Started {
+        let handler = Some(trace::exchange(&self.session.id(), &id, &method, handler));
+        let mut work = Work { call: self, handler, id, method, started };
+        match poll_fn(|cx| Poll::Ready(work.poll_handler(cx))).await {
+            Poll::Ready(answer) => {
+                Started::Answered(work.answer(&answer, Call::poll_head).unwrap_or(Head::Lost))
+            }
+            Poll::Pending => {
+                let call = work.call.clone();
+                let signal = call.session.with(|machine, now| {
+                    machine.handle_suspended(now, call.key);
+                    machine.tag_or(call.key, Arc::default).unwrap_or_default() // over: it waits for nothing
+                });
+                hub.runtime.spawn(work.run().boxed());
+                Started::Suspended(PendingHead { call: Some(call), signal })
+            }
+        }
     }
 
     /// Sends something on the reply, waiting for space in its queue.
@@ -78,18 +96,46 @@ impl Call {
         &self,
         mut attempt: impl FnMut(&mut Machine, Instant) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
-        let waiters = || Some(Arc::clone(&self.signal));
         self.session
             .send_with(|machine, now| match attempt(machine, now) {
-                Err(SendError::Full) => Err(waiters()),
+                Err(SendError::Full) => Err(machine.tag_or(self.key, Arc::default)),
                 sent => Ok(sent),
             })
             .await
     }
 
-    /// What the handler has to know, or the wait for it to change.
-    pub(crate) fn status(&self) -> (Status, EventListener) {
-        self.session.with(|machine, _| (machine.poll_status(self.key), self.signal.handler.listen()))
+    /// What the handler has to know.
+    pub(crate) fn status(&self) -> Status {
+        self.session.with(|machine, _| machine.poll_status(self.key))
+    }
+
+    /// Waits until what the handler has to know is something.
+    pub(crate) async fn until<R>(&self, ready: impl Fn(Status) -> Option<R>) -> R {
+        self.session
+            .send_with(|machine, _| {
+                let ready = ready(machine.poll_status(self.key));
+                ready.ok_or_else(|| machine.tag_or(self.key, Arc::default))
+            })
+            .await
+    }
+
+    /// What finds those who wait for it. `None` if it is over.
+    pub(crate) fn signal(&self) -> Option<Arc<Signal>> {
+        self.session.with(|machine, _| machine.tag_or(self.key, Arc::default))
+    }
+
+    /// What the response is made of, if that is decided.
+    fn poll_head(&self, machine: &mut Machine, now: Instant) -> Option<Head> {
+        let Self { session, key } = self;
+        match machine.poll_reply(now, *key) {
+            Some(Reply::Pending) => None,
+            Some(Reply::Json(answer)) => Some(Head::Json(answer)),
+            Some(Reply::Stream) => {
+                let signal = machine.tag_or(*key, Arc::default).unwrap_or_default(); // over: it waits for nothing
+                Some(Head::Events(EventStream::new(session.clone(), StreamKey::Response(*key), signal)))
+            }
+            None => Some(Head::Lost),
+        }
     }
 }
 
@@ -97,17 +143,17 @@ impl Call {
 /// the runtime drops the task.
 struct Work {
     call: Call,
-    handler: Option<BoxFuture<'static, Result<Json, RpcError>>>,
+    handler: Option<Handling>,
     id: RequestId,
     method: Cow<'static, str>,
     started: Instant,
 }
 
 impl Work {
-    /// Polls the handler and passes its answer on. A panic is an answer too: -32603, and the session lives on.
-    fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(handler) = &mut self.handler else { return Poll::Ready(()) };
-        let answer = match catch_unwind(AssertUnwindSafe(|| handler.poll_unpin(cx))) {
+    /// Polls the handler for its answer. A panic is an answer too: -32603, and the session lives on.
+    fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<Result<Json, RpcError>> {
+        let Some(handler) = &mut self.handler else { return Poll::Ready(Err(dropped())) };
+        Poll::Ready(match catch_unwind(AssertUnwindSafe(|| handler.poll_unpin(cx))) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Ok(result))) if !result.is_object() => {
                 Err(RpcError::internal("the handler's result is not an object"))
@@ -117,24 +163,14 @@ impl Work {
                 trace::handler_panicked(&self.method);
                 Err(RpcError::internal("the handler panicked"))
             }
-        };
-        self.answer(&answer);
-        Poll::Ready(())
+        })
     }
 
     async fn run(mut self) {
         let call = self.call.clone();
-        let abandoned = pin!(async move {
-            loop {
-                let (status, changed) = call.status();
-                if status.abandoned {
-                    return;
-                }
-                changed.await;
-            }
-        });
+        let abandoned = pin!(call.until(|status| status.abandoned.then_some(())));
         match select(poll_fn(|cx| self.poll_handler(cx)), abandoned).await {
-            Either::Left(((), _)) => {}
+            Either::Left((answer, _)) => self.answer(&answer, |_, _, _| ()),
             Either::Right(((), _)) => {
                 self.drop_handler();
                 let ended = self.call.session.with(|machine, now| {
@@ -152,16 +188,24 @@ impl Work {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(handler)));
     }
 
-    fn answer(&mut self, answer: &Result<Json, RpcError>) {
+    /// Passes the answer on, and has a look at the machine then.
+    fn answer<R>(
+        &mut self,
+        answer: &Result<Json, RpcError>,
+        then: impl FnOnce(&Call, &mut Machine, Instant) -> R,
+    ) -> R {
         self.drop_handler();
-        let Call { session, key, .. } = &self.call;
-        let (heard, ended) = session.with(|machine, now| (machine.answer(now, *key, answer), now));
+        let (heard, ended, then) = self.call.session.with(|machine, now| {
+            let heard = machine.answer(now, self.call.key, answer);
+            (heard, now, then(&self.call, machine, now))
+        });
         let outcome = match answer {
             _ if !heard => trace::Outcome::Unheard,
             Ok(_) => trace::Outcome::Result,
             Err(error) => trace::Outcome::Error(error),
         };
         self.trace(ended, &outcome);
+        then
     }
 
     fn trace(&self, ended: Instant, outcome: &trace::Outcome<'_>) {
@@ -173,13 +217,20 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         if self.handler.is_some() {
-            self.answer(&Err(RpcError::internal("the server dropped the request")));
+            self.answer(&Err(dropped()), |_, _, _| ());
         }
     }
 }
 
-struct PendingHead {
+/// The answer of a runtime that ends its tasks.
+fn dropped() -> RpcError {
+    RpcError::internal("the server dropped the request")
+}
+
+/// The response of a request whose handler works as a task.
+pub(crate) struct PendingHead {
     call: Option<Call>,
+    signal: Arc<Signal>,
 }
 
 impl Future for PendingHead {
@@ -187,19 +238,14 @@ impl Future for PendingHead {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Head> {
         let Some(call) = &self.call else { return Poll::Ready(Head::Lost) };
-        call.signal.reader.register(cx.waker());
-        let reply = call.session.with(|machine, now| machine.poll_reply(now, call.key));
-        if reply == Some(Reply::Pending) {
-            return Poll::Pending;
-        }
-        let call = self.call.take();
-        Poll::Ready(match (reply, call) {
-            (Some(Reply::Json(answer)), _) => Head::Json(answer),
-            (Some(Reply::Stream), Some(Call { session, key, signal })) => {
-                Head::Events(EventStream::new(session, StreamKey::Response(key), signal))
+        self.signal.reader.register(cx.waker());
+        match call.session.with(|machine, now| call.poll_head(machine, now)) {
+            None => Poll::Pending,
+            Some(head) => {
+                self.call = None;
+                Poll::Ready(head)
             }
-            (Some(Reply::Pending | Reply::Stream) | None, _) => Head::Lost,
-        })
+        }
     }
 }
 

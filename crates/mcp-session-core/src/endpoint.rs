@@ -5,15 +5,13 @@ mod nodes;
 
 use std::{
     fmt, mem,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
 };
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, select},
-};
+use futures::{FutureExt, future::select};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 use serde::Deserialize;
@@ -23,7 +21,7 @@ use crate::{
     Config, Cors, EventStream, Handler, InitializeRequest, Json, Message, Notification, Outgoing, ReplyBody,
     RequestContext, RequestId, RpcError, Runtime, Session, SessionManager, Shutdown, ShutdownPhase,
     ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
-    call::{Call, Head},
+    call::{Call, Handling, Head, Started},
     driver,
     error::Rejection,
     hub::Hub,
@@ -69,9 +67,6 @@ pub struct Endpoint {
     registry: Arc<Registry>,
 }
 
-/// The handler at work on one request.
-type Handling = BoxFuture<'static, Result<Json, RpcError>>;
-
 #[derive(Deserialize, Default)]
 struct CancelledParams {
     #[serde(default, rename = "requestId")]
@@ -91,7 +86,7 @@ impl Endpoint {
         if config.store.is_some() {
             config.session.replay.get_or_insert_default();
         }
-        let hub = Arc::new(Hub::new(Arc::new(runtime), config, Arc::new(handler)));
+        let hub = Arc::new(Hub::new(Arc::new(runtime), config, Box::new(Arc::new(handler))));
         hub.runtime.spawn(Box::pin(driver::drive(Arc::clone(&hub))));
         let registry = Arc::new(Registry::new(hub));
         if let Some(node) = registry.hub.node.clone() {
@@ -228,10 +223,7 @@ impl Endpoint {
                                 if method == "ping" {
                                     return ping(&session, &request);
                                 }
-                                let (id, method) = (request.id.clone(), request.method.clone());
-                                let (call, handler) = self.admit(session, parts, request)?;
-                                call.start(&self.registry.hub, id, method, handler).await;
-                                respond(call.head().await)
+                                respond(self.admit(session, parts, request)?.await.head().await)
                             }
                         }
                     }
@@ -278,14 +270,28 @@ impl Endpoint {
         session: Session,
         parts: Parts,
         request: proto::Request,
-    ) -> Result<(Call, Handling), Rejection> {
-        let signal = Arc::new(Signal::default());
-        let key = session
-            .with(|machine, now| machine.handle_request(now, request.id.clone(), Arc::clone(&signal)))?;
-        let call = Call { session, key, signal };
-        let handler = Arc::clone(&self.registry.hub.handler);
-        let handling = handler.request(RequestContext::new(call.clone(), request, parts));
-        Ok((call, handling))
+    ) -> Result<impl Future<Output = Started>, Rejection> {
+        let (key, now) = session.with(|machine, now| {
+            machine.handle_request(now, request.id.clone(), None).map(|key| (key, now))
+        })?;
+        Ok(self.start(Call { session, key }, now, parts, request))
+    }
+
+    /// Begins to work on a request that was admitted.
+    fn start(
+        &self,
+        call: Call,
+        admitted: Instant,
+        parts: Parts,
+        request: proto::Request,
+    ) -> impl Future<Output = Started> {
+        let hub = &self.registry.hub;
+        let (id, method) = (request.id.clone(), request.method.clone());
+        let cx = RequestContext::new(call.clone(), request, parts);
+        // A handler may panic before there is a future: that is an answer too.
+        let handling = catch_unwind(AssertUnwindSafe(|| hub.handler.request(cx)))
+            .unwrap_or_else(|panic| Box::pin(async { resume_unwind(panic) }));
+        call.start(hub, admitted, id, method, handling)
     }
 
     async fn initialize(
@@ -301,9 +307,10 @@ impl Endpoint {
             Err(Rejection::TooManySessions) if self.registry.reap().await => self.open(parts, request)?,
             opened => opened?,
         };
-        let session = call.session.clone();
-        call.start(&self.registry.hub, request.id.clone(), request.method.clone(), handler).await;
-        let mut response = respond(call.head().await)?;
+        let (session, hub) = (call.session.clone(), &self.registry.hub);
+        let started =
+            call.start(hub, session.created(), request.id.clone(), request.method.clone(), handler).await;
+        let mut response = respond(started.head().await)?;
         if session.with(|machine, _| machine.is_established()) {
             self.keep(&session).await?;
             let id = HeaderValue::from_bytes(&session.id().digits())
@@ -319,10 +326,8 @@ impl Endpoint {
             Rejection::InvalidInitialize(RpcError::invalid_params("`initialize` needs `params`"))
         })?;
         let Opening { version, known, capabilities, client_info } = initialize::read(params)?;
-        let signal = Arc::new(Signal::default());
         let principal = parts.extensions.get().cloned();
-        let (session, key) =
-            self.registry.create(request.id.clone(), Arc::clone(&signal), version, known, principal)?;
+        let (session, key) = self.registry.create(request.id.clone(), version, known, principal)?;
         let initialize = InitializeRequest {
             protocol_version: version,
             capabilities,
@@ -330,8 +335,7 @@ impl Endpoint {
             headers: mem::take(&mut parts.headers),
             extensions: mem::take(&mut parts.extensions),
         };
-        let handling = Arc::clone(&self.registry.hub.handler).initialize(initialize);
-        Ok((Call { session, key, signal }, handling))
+        Ok((Call { session, key }, self.registry.hub.handler.initialize(initialize)))
     }
 
     async fn notification(
@@ -385,7 +389,7 @@ impl Endpoint {
     fn notify_handler(&self, session: Session, notification: Notification, place: NotificationPlace) {
         let hub = &self.registry.hub;
         let method = notification.method.clone();
-        let work = Arc::clone(&hub.handler).notification(notification, session.clone());
+        let work = hub.handler.notification(notification, session.clone());
         let mut work = Box::pin(async move {
             if AssertUnwindSafe(work).catch_unwind().await.is_err() {
                 trace::handler_panicked(&method);

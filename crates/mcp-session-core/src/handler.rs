@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 
 use crate::{
     CancelReason, Json, Notification, Principal, ProtocolVersion, Request, RequestError, RequestId, RpcError,
-    SendError, Session, SessionId, TerminateReason,
+    SendError, Session, SessionId, Status, TerminateReason,
     ask::ask,
-    call::Call,
+    call::{Call, Handling},
     initialize,
     proto::Phase,
     session::{Machine, notification, object},
@@ -129,6 +129,16 @@ pub trait Handler: Send + Sync + 'static {
     /// -32603.
     fn request(&self, cx: RequestContext) -> impl Future<Output = Result<Json, RpcError>> + Send;
 
+    /// [`Handler::request`] in a box: what is really called. A handler whose futures are in boxes already may pass its own
+    /// on, instead of a box around a box, as [`Router`](crate::Router) does; nobody else has to implement it.
+    fn request_boxed(self: &Arc<Self>, cx: RequestContext) -> BoxFuture<'static, Result<Json, RpcError>>
+    where
+        Self: Sized,
+    {
+        let handler = Arc::clone(self);
+        async move { handler.request(cx).await }.boxed()
+    }
+
     /// A client's notification, other than `initialized` and `cancelled`. Ignored by default. It may take its time, as
     /// long as the session lives; one session may have as many at work as it may have requests.
     fn notification(&self, notification: Notification, session: Session) -> impl Future<Output = ()> + Send {
@@ -148,28 +158,30 @@ pub trait Handler: Send + Sync + 'static {
 
 /// [`Handler`] as an object.
 pub(crate) trait ErasedHandler: Send + Sync + 'static {
-    fn initialize(self: Arc<Self>, request: InitializeRequest) -> BoxFuture<'static, Result<Json, RpcError>>;
-    fn request(self: Arc<Self>, cx: RequestContext) -> BoxFuture<'static, Result<Json, RpcError>>;
-    fn notification(self: Arc<Self>, notification: Notification, session: Session) -> BoxFuture<'static, ()>;
-    fn terminated(self: Arc<Self>, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()>;
+    fn initialize(&self, request: InitializeRequest) -> Handling;
+    fn request(&self, cx: RequestContext) -> Handling;
+    fn notification(&self, notification: Notification, session: Session) -> BoxFuture<'static, ()>;
+    fn terminated(&self, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()>;
 }
 
-impl<H: Handler> ErasedHandler for H {
-    fn initialize(self: Arc<Self>, request: InitializeRequest) -> BoxFuture<'static, Result<Json, RpcError>> {
-        let version = request.protocol_version;
-        async move { initialize::result(version, &Handler::initialize(&*self, request).await?) }.boxed()
+impl<H: Handler> ErasedHandler for Arc<H> {
+    fn initialize(&self, request: InitializeRequest) -> Handling {
+        let (handler, version) = (Self::clone(self), request.protocol_version);
+        async move { initialize::result(version, &handler.as_ref().initialize(request).await?) }.boxed()
     }
 
-    fn request(self: Arc<Self>, cx: RequestContext) -> BoxFuture<'static, Result<Json, RpcError>> {
-        async move { Handler::request(&*self, cx).await }.boxed()
+    fn request(&self, cx: RequestContext) -> Handling {
+        H::request_boxed(self, cx)
     }
 
-    fn notification(self: Arc<Self>, notification: Notification, session: Session) -> BoxFuture<'static, ()> {
-        async move { Handler::notification(&*self, notification, session).await }.boxed()
+    fn notification(&self, notification: Notification, session: Session) -> BoxFuture<'static, ()> {
+        let handler = Self::clone(self);
+        async move { handler.as_ref().notification(notification, session).await }.boxed()
     }
 
-    fn terminated(self: Arc<Self>, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()> {
-        async move { Handler::terminated(&*self, session, reason).await }.boxed()
+    fn terminated(&self, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()> {
+        let handler = Self::clone(self);
+        async move { handler.as_ref().terminated(session, reason).await }.boxed()
     }
 }
 
@@ -346,10 +358,12 @@ impl RequestContext {
         timeout: Duration,
     ) -> Result<Json, RequestError> {
         let params = object(params)?;
-        let Call { session, key, signal } = &self.0.call;
-        let send =
-            |machine: &mut Machine, now, left| machine.request(now, *key, method, params.as_ref(), left);
-        ask(session, signal, timeout, send, |_| Some(Arc::clone(signal))).await
+        let Call { session, key } = &self.0.call;
+        let signal = self.0.call.signal().unwrap_or_default(); // over: nothing is sent
+        let send = |machine: &mut Machine, now, left| {
+            machine.request(now, *key, Arc::clone(&signal), method, params.as_ref(), left)
+        };
+        ask(session, &signal, timeout, send, |_| Some(Arc::clone(&signal))).await
     }
 
     /// Sends the client away for a while, so that a long call holds no connection (SEP-1699): the stream of this request
@@ -376,7 +390,7 @@ impl RequestContext {
     /// # let _ = report;
     /// ```
     pub fn close_stream(&self, retry: Duration) -> bool {
-        let Call { session, key, .. } = &self.0.call;
+        let Call { session, key } = &self.0.call;
         session.with(|machine, now| machine.close_connection(now, *key, retry))
     }
 
@@ -387,19 +401,12 @@ impl RequestContext {
     ///
     /// Safe: it changes nothing.
     pub async fn cancelled(&self) -> CancelReason {
-        loop {
-            let (status, changed) = self.0.call.status();
-            match status {
-                crate::Status { cancelled: Some(reason), .. } => return reason,
-                crate::Status { abandoned: true, .. } => return CancelReason::Answered,
-                crate::Status { cancelled: None, abandoned: false } => changed.await,
-            }
-        }
+        self.0.call.until(reason_to_stop).await
     }
 
     /// Why the handler should stop, if it should: [`RequestContext::cancelled`] without waiting.
     pub fn cancel_reason(&self) -> Option<CancelReason> {
-        self.cancelled().now_or_never()
+        reason_to_stop(self.0.call.status())
     }
 
     /// Waits until the endpoint shuts down or the session ends: a hint to come to an end, before anything is
@@ -425,6 +432,11 @@ impl RequestContext {
         });
         token.as_deref()
     }
+}
+
+fn reason_to_stop(status: Status) -> Option<CancelReason> {
+    let Status { cancelled, abandoned } = status;
+    cancelled.or_else(|| abandoned.then_some(CancelReason::Answered))
 }
 
 /// Without headers and params: they hold the client's secrets (E-20).

@@ -18,7 +18,7 @@ pub(crate) struct Hub {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) config: Config,
     pub(crate) session_config: Arc<SessionConfig>,
-    pub(crate) handler: Arc<dyn ErasedHandler>,
+    pub(crate) handler: Box<dyn ErasedHandler>,
     pub(crate) timers: Timers,
     pub(crate) counters: Counters,
     /// Among which others it is, if there is a store.
@@ -27,7 +27,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(runtime: Arc<dyn Runtime>, config: Config, handler: Arc<dyn ErasedHandler>) -> Self {
+    pub(crate) fn new(runtime: Arc<dyn Runtime>, config: Config, handler: Box<dyn ErasedHandler>) -> Self {
         Self {
             session_config: Arc::new(config.session.clone()),
             node: config.store.clone().map(|store| Node::new(store, Arc::clone(&runtime))),

@@ -19,7 +19,7 @@ use crate::{
     hub::{Hub, lock},
     places::Places,
     proto::{self, ExchangeKey, Position, after},
-    session::{Session, Signal},
+    session::Session,
     store::LogId,
     terminate,
 };
@@ -64,7 +64,6 @@ impl Registry {
     pub(crate) fn create(
         self: &Arc<Self>,
         initialize: RequestId,
-        signal: Arc<Signal>,
         version: ProtocolVersion,
         capabilities: ClientCapabilities,
         principal: Option<Principal>,
@@ -74,7 +73,7 @@ impl Registry {
         let id = SessionId::from_bits(u128::from_ne_bytes(bits));
         let config = Arc::clone(&self.hub.session_config);
         let now = self.hub.runtime.now();
-        let (mut machine, key) = proto::Session::new(now, config, initialize, signal, version, capabilities);
+        let (mut machine, key) = proto::Session::new(now, config, initialize, None, version, capabilities);
         if self.hub.node.is_some() {
             machine.share(0, LogId::SHARED, Position::START);
         }

@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, fmt, future::Future, sync::Arc};
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 use serde::Serialize;
 
 use crate::{
@@ -91,6 +94,13 @@ impl Router {
         self.notifications.insert(method.to_owned(), take);
         self
     }
+
+    fn dispatch(&self, cx: RequestContext) -> BoxFuture<'static, Result<Json, RpcError>> {
+        match self.requests.get(cx.method()) {
+            Some(answer) => answer(cx),
+            None => ready(Err(RpcError::method_not_found(cx.method()))).boxed(),
+        }
+    }
 }
 
 impl Handler for Router {
@@ -99,10 +109,11 @@ impl Handler for Router {
     }
 
     async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
-        match self.requests.get(cx.method()) {
-            Some(answer) => answer(cx).await,
-            None => Err(RpcError::method_not_found(cx.method())),
-        }
+        self.dispatch(cx).await
+    }
+
+    fn request_boxed(self: &Arc<Self>, cx: RequestContext) -> BoxFuture<'static, Result<Json, RpcError>> {
+        self.dispatch(cx)
     }
 
     async fn notification(&self, notification: Notification, session: Session) {

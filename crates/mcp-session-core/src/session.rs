@@ -194,6 +194,11 @@ impl Session {
         self.peek(Machine::version)
     }
 
+    /// When it was opened.
+    pub(crate) fn created(&self) -> Instant {
+        self.peek(Machine::created)
+    }
+
     /// What the client declared at `initialize`.
     pub fn capabilities(&self) -> ClientCapabilities {
         self.peek(Machine::capabilities)
@@ -461,7 +466,7 @@ impl Session {
         let session = self.clone();
         let heard = self.peek(Machine::heard);
         let parting = hub.node.clone().map(|node| (node, *id, end.reason));
-        let hook = AssertUnwindSafe(hub.handler.clone().terminated(self.clone(), end.reason)).catch_unwind();
+        let hook = AssertUnwindSafe(hub.handler.terminated(self.clone(), end.reason)).catch_unwind();
         hub.runtime.spawn(Box::pin(async move {
             if let Some((node, id, reason)) = parting {
                 node.part(id, reason, heard).await;
@@ -536,6 +541,8 @@ fn wake(changes: Changes<Arc<Signal>>) {
     for wake in changes.into_wakes() {
         match wake {
             Wake::Reader(signal) => signal.reader.wake(),
+            // Its list is made for the first listener, or for the first notification: that would be for nobody.
+            Wake::Handler(signal) if signal.handler.total_listeners() == 0 => {}
             Wake::Handler(signal) => {
                 signal.handler.notify(usize::MAX);
             }

@@ -1,18 +1,15 @@
 //! An array of messages in one POST (A.2).
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures::future::join_all;
 use http::{Response, StatusCode, request::Parts};
 
 use super::{Endpoint, accepted, events, json, pong};
 use crate::{
-    Message, ReplyBody, RequestContext,
-    call::{Call, Head},
+    Message, ReplyBody,
+    call::{Call, Head, Started},
     error::Rejection,
     proto::{Batch, Input, ParseError, Refusal, State},
-    session::Signal,
     wire,
 };
 
@@ -42,13 +39,14 @@ impl Endpoint {
                 // Without an id: its own may be that of a sibling, which gets exactly one answer.
                 Err(error) => ready.push(Rejection::Message(error).to_json(None)),
                 Ok(Message::Request(request)) if request.method == "ping" => ready.push(pong(&request.id)),
-                Ok(Message::Request(request)) => requests.push((request, Arc::new(Signal::default()))),
+                Ok(Message::Request(request)) => requests.push(request),
                 Ok(other) => others.push(other),
             }
         }
-        let ids = requests.iter().map(|(request, signal)| (request.id.clone(), Arc::clone(signal)));
-        let ids = ids.collect();
-        let keys = session.with(|machine, now| machine.handle_batch(now, inputs.iter().copied(), ids))?;
+        let ids = requests.iter().map(|request| request.id.clone()).collect();
+        let (keys, admitted) = session.with(|machine, now| {
+            machine.handle_batch(now, inputs.iter().copied(), ids).map(|keys| (keys, now))
+        })?;
 
         // From here on its requests are owed answers: a session that ends meanwhile refuses nothing any more.
         for other in others {
@@ -62,12 +60,9 @@ impl Endpoint {
             };
         }
         let mut calls = Vec::with_capacity(keys.len());
-        for ((request, signal), key) in requests.into_iter().zip(keys) {
-            let call = Call { session: session.clone(), key, signal };
-            let (id, method) = (request.id.clone(), request.method.clone());
-            let cx = RequestContext::new(call.clone(), request, parts.clone());
-            call.start(hub, id, method, Arc::clone(&hub.handler).request(cx)).await;
-            calls.push(call);
+        for (request, key) in requests.into_iter().zip(keys) {
+            let call = Call { session: session.clone(), key };
+            calls.push(self.start(call, admitted, parts.clone(), request).await);
         }
         if inputs.is_empty() {
             let mut refused = json(array(&ready)); // not one message in it
@@ -78,7 +73,7 @@ impl Endpoint {
             return Ok(accepted());
         }
         let mut streams = Vec::new();
-        for head in join_all(calls.into_iter().map(Call::head)).await {
+        for head in join_all(calls.into_iter().map(Started::head)).await {
             match head {
                 Head::Json(answer) => ready.push(answer),
                 Head::Events(stream) => streams.push(stream),

@@ -82,7 +82,7 @@ pub struct Status {
 enum Body<T> {
     Undecided,
     Json(Bytes),
-    Stream(Stream<T>),
+    Stream(Box<Stream<T>>),
     /// Taken, or nobody is there to take it.
     Done,
 }
@@ -94,7 +94,8 @@ enum Body<T> {
 #[derive(Debug)]
 pub struct Exchange<T> {
     id: RequestId,
-    tag: T,
+    /// What finds its waiters. Nobody waits for an answer that is there at once.
+    tag: Option<T>,
     era: Era,
     mode: ResponseMode,
     /// Its stream's name, if the client can come back to it.
@@ -117,14 +118,21 @@ pub struct Exchange<T> {
 }
 
 impl<T: Clone> Exchange<T> {
-    /// Admits a request: from here on it is owed exactly one answer.
-    pub fn new(id: RequestId, tag: T, era: Era, mode: ResponseMode, out: &mut Changes<T>) -> Self {
+    /// Admits a request: from here on it is owed exactly one answer. Whoever waits for it is found by `tag`, or by
+    /// [`Exchange::tag_or`].
+    pub fn new(
+        id: RequestId,
+        tag: impl Into<Option<T>>,
+        era: Era,
+        mode: ResponseMode,
+        out: &mut Changes<T>,
+    ) -> Self {
         out.tally.admitted += 1;
         out.tally.running += 1;
         out.tally.replies += 1;
         Self {
             id,
-            tag,
+            tag: tag.into(),
             era,
             mode,
             name: None,
@@ -343,7 +351,7 @@ impl<T: Clone> Exchange<T> {
         }
         self.cancelled = Some(reason);
         self.abandon_at = Some(after(now, config.cancel_grace));
-        out.wake(Wake::Handler(self.tag.clone()));
+        self.wake_handler(out);
         if matches!(self.body, Body::Undecided) {
             // A POST cannot end without a response (F-08).
             self.finish(now, &Err(request_cancelled()), Outcome::Cancelled, out);
@@ -360,7 +368,7 @@ impl<T: Clone> Exchange<T> {
     pub fn interrupt(&mut self, reason: TerminateReason, out: &mut Changes<T>) {
         if self.outcome.is_none() && self.cancelled.is_none() {
             self.cancelled = Some(CancelReason::Terminated(reason));
-            out.wake(Wake::Handler(self.tag.clone()));
+            self.wake_handler(out);
         }
     }
 
@@ -463,9 +471,17 @@ impl<T: Clone> Exchange<T> {
         &self.id
     }
 
-    /// What finds its waiters.
-    pub fn tag(&self) -> &T {
-        &self.tag
+    /// What finds its waiters: from now on `new`, if there were none yet.
+    pub fn tag_or(&mut self, new: impl FnOnce() -> T) -> T {
+        let Self { tag, body, .. } = self;
+        let tag = tag.get_or_insert_with(|| {
+            let tag = new();
+            if let Body::Stream(stream) = body {
+                stream.attach(&tag);
+            }
+            tag
+        });
+        tag.clone()
     }
 
     /// Whether it is owed an answer.
@@ -509,7 +525,7 @@ impl<T: Clone> Exchange<T> {
     }
 
     /// The stream of its reply, when it is over.
-    pub(super) fn into_stream(self) -> Option<Stream<T>> {
+    pub(super) fn into_stream(self) -> Option<Box<Stream<T>>> {
         match self.body {
             Body::Stream(stream) => Some(stream),
             Body::Undecided | Body::Json(_) | Body::Done => None,
@@ -527,7 +543,7 @@ impl<T: Clone> Exchange<T> {
             if self.stored {
                 stream.store(self.id.clone());
             }
-            self.body = Body::Stream(stream);
+            self.body = Body::Stream(Box::new(stream));
         }
         match &mut self.body {
             Body::Stream(stream) => stream,
@@ -551,7 +567,7 @@ impl<T: Clone> Exchange<T> {
         match &mut self.body {
             Body::Undecided if as_json => {
                 self.body = Body::Json(message.to_json());
-                out.wake(Wake::Reader(self.tag.clone()));
+                self.tag.iter().for_each(|tag| out.wake(Wake::Reader(tag.clone())));
             }
             Body::Undecided | Body::Stream(_) => {
                 let event = encode_event(None, &message);
@@ -597,8 +613,12 @@ impl<T: Clone> Exchange<T> {
     fn abandon(&mut self, out: &mut Changes<T>) {
         if !self.abandoned {
             self.abandoned = true;
-            out.wake(Wake::Handler(self.tag.clone()));
+            self.wake_handler(out);
         }
+    }
+
+    pub(super) fn wake_handler(&self, out: &mut Changes<T>) {
+        self.tag.iter().for_each(|tag| out.wake(Wake::Handler(tag.clone())));
     }
 
     fn primes(&self) -> bool {

@@ -59,12 +59,13 @@ struct Waiting<T> {
 #[derive(Debug)]
 pub(super) struct Outbound<T> {
     next: u64,
-    waiting: BTreeMap<u64, Waiting<T>>,
+    /// Only for as long as there are any.
+    waiting: Option<Box<BTreeMap<u64, Waiting<T>>>>,
 }
 
 impl<T> Default for Outbound<T> {
     fn default() -> Self {
-        Self { next: 0, waiting: BTreeMap::new() }
+        Self { next: 0, waiting: None }
     }
 }
 
@@ -87,38 +88,45 @@ impl<T> Outbound<T> {
     pub(super) fn insert(&mut self, on: StreamKey, tag: T, deadline: Instant) -> OutboundId {
         let id = self.next;
         self.next += 1;
-        self.waiting.insert(id, Waiting { on, tag, deadline, reply: None });
+        self.waiting.get_or_insert_default().insert(id, Waiting { on, tag, deadline, reply: None });
         OutboundId(id)
     }
 
     /// Keeps the first reply. Returns who waits for it; `None` if nobody does (B-19).
     pub(super) fn resolve(&mut self, id: u64, reply: Result<Json, RequestError>) -> Option<&T> {
-        let waiting = self.waiting.get_mut(&id).filter(|waiting| waiting.reply.is_none())?;
+        let waiting = self.waiting.as_mut()?.get_mut(&id).filter(|waiting| waiting.reply.is_none())?;
         waiting.reply = Some(reply);
         Some(&waiting.tag)
     }
 
     /// Takes the reply, if it is there.
     pub(super) fn poll(&mut self, id: OutboundId) -> Option<Result<Json, RequestError>> {
-        match self.waiting.get(&id.0) {
+        match self.waiting.as_ref().and_then(|waiting| waiting.get(&id.0)) {
             None => Some(Err(RequestError::Cancelled)),
             Some(waiting) if waiting.reply.is_none() => None,
-            Some(_) => self.waiting.remove(&id.0)?.reply,
+            Some(_) => self.take(id)?.reply,
         }
     }
 
     /// Forgets a request. Returns where it was sent if it was still unanswered.
     pub(super) fn remove(&mut self, id: OutboundId) -> Option<StreamKey> {
-        self.waiting.remove(&id.0).filter(|waiting| waiting.reply.is_none()).map(|waiting| waiting.on)
+        self.take(id).filter(|waiting| waiting.reply.is_none()).map(|waiting| waiting.on)
     }
 
     /// The unanswered requests that `select` picks by stream and deadline.
     pub(super) fn unanswered(&self, select: impl Fn(StreamKey, Instant) -> bool) -> Vec<(u64, StreamKey)> {
         let picked = |waiting: &Waiting<T>| waiting.reply.is_none() && select(waiting.on, waiting.deadline);
-        self.waiting.iter().filter(|(_, w)| picked(w)).map(|(id, w)| (*id, w.on)).collect()
+        let all = self.waiting.iter().flat_map(|waiting| waiting.iter());
+        all.filter(|(_, w)| picked(w)).map(|(id, w)| (*id, w.on)).collect()
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.waiting.values().filter(|w| w.reply.is_none()).map(|w| w.deadline).min()
+        self.waiting.as_ref()?.values().filter(|w| w.reply.is_none()).map(|w| w.deadline).min()
+    }
+
+    fn take(&mut self, id: OutboundId) -> Option<Waiting<T>> {
+        let taken = self.waiting.as_mut()?.remove(&id.0);
+        self.waiting.take_if(|waiting| waiting.is_empty());
+        taken
     }
 }

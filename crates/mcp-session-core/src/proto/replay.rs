@@ -7,7 +7,11 @@ use super::{ReplayConfig, Stream, timer::after};
 /// The order in which a session's events were sent, or missed by a client that is away: what was first is forgotten
 /// first, whatever its stream. The events themselves are with their streams.
 #[derive(Debug, Default)]
-pub(super) struct Replay {
+pub(super) struct Replay(Option<Box<Books>>);
+
+/// There only for as long as there is something in them: most sessions keep nothing most of the time.
+#[derive(Debug, Default)]
+struct Books {
     order: VecDeque<Kept>,
     bytes: usize,
     /// Streams of which a store is to have more, by their numbers.
@@ -26,50 +30,70 @@ impl Replay {
     pub(super) fn book<T: Clone>(&mut self, now: Instant, stream: &mut Stream<T>) {
         let Some(number) = stream.number() else { return };
         for _ in 0..stream.release() {
-            if let Some(latest) = self.order.iter().rposition(|kept| kept.stream == number) {
-                self.bytes -= self.order.remove(latest).map_or(0, |kept| kept.bytes);
-            }
+            self.update(|books| books.take_back(number));
         }
         while let Some(bytes) = stream.keep_next() {
-            self.bytes += bytes;
-            self.order.push_back(Kept { stream: number, bytes, since: now });
+            let books = self.0.get_or_insert_default();
+            books.bytes += bytes;
+            books.order.push_back(Kept { stream: number, bytes, since: now });
         }
         if stream.queue_append() {
-            self.unstored.push_back(number);
+            self.0.get_or_insert_default().unstored.push_back(number);
         }
     }
 
     /// The number of the stream that has to forget its oldest event, if there is one.
     pub(super) fn pop_excess(&mut self, now: Instant, limits: &ReplayConfig) -> Option<u64> {
-        let excess = self.order.len() > limits.events
-            || self.bytes > limits.bytes
+        let books = self.0.as_ref()?;
+        let excess = books.order.len() > limits.events
+            || books.bytes > limits.bytes
             || self.next_timeout(limits).is_some_and(|due| due <= now);
-        if !excess {
-            return None;
-        }
-        let Kept { stream, bytes, .. } = self.order.pop_front()?;
-        self.bytes -= bytes;
-        Some(stream)
+        if excess { self.update(Books::take_first) } else { None }
     }
 
     /// The number of a stream of which a store is to have more.
     pub(super) fn pop_unstored(&mut self) -> Option<u64> {
-        self.unstored.pop_front()
+        self.update(|books| books.unstored.pop_front())
     }
 
     /// Whether there is one.
     pub(super) fn has_unstored(&self) -> bool {
-        !self.unstored.is_empty()
+        self.0.as_ref().is_some_and(|books| !books.unstored.is_empty())
     }
 
     /// When the oldest event is too old.
     pub(super) fn next_timeout(&self, limits: &ReplayConfig) -> Option<Instant> {
-        self.order.front().map(|oldest| after(oldest.since, limits.age))
+        let oldest = self.0.as_ref()?.order.front()?;
+        Some(after(oldest.since, limits.age))
     }
 
     /// How many events, and bytes of them, are kept.
     #[cfg(test)]
     pub(super) fn kept(&self) -> (usize, usize) {
-        (self.order.len(), self.bytes)
+        self.0.as_ref().map_or((0, 0), |books| (books.order.len(), books.bytes))
+    }
+
+    fn update<R>(&mut self, take: impl FnOnce(&mut Books) -> Option<R>) -> Option<R> {
+        let taken = take(self.0.as_mut()?);
+        self.0.take_if(|books| books.order.is_empty() && books.unstored.is_empty());
+        taken
+    }
+}
+
+impl Books {
+    /// Takes the latest event of a stream out, which is to be sent again.
+    fn take_back(&mut self, stream: u64) -> Option<u64> {
+        let latest = self.order.iter().rposition(|kept| kept.stream == stream)?;
+        self.take(latest)
+    }
+
+    fn take_first(&mut self) -> Option<u64> {
+        self.take(0)
+    }
+
+    fn take(&mut self, at: usize) -> Option<u64> {
+        let Kept { stream, bytes, .. } = self.order.remove(at)?;
+        self.bytes -= bytes;
+        Some(stream)
     }
 }

@@ -3,17 +3,13 @@
 mod asking;
 mod batch;
 mod ending;
+mod exchanges;
 mod expiry;
 mod pulse;
 mod sharing;
 mod streams;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    mem,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
@@ -22,6 +18,7 @@ use super::{
     Refusal, Reply, RequestError, RequestId, ResponseMode, RpcError, SessionConfig, State, Status, Stream,
     TerminateReason, Timer, Verdict, ending::Ending, outbound::Outbound, replay::Replay, timer::after,
 };
+use exchanges::Exchanges;
 use pulse::Pulse;
 pub use sharing::Effect;
 use sharing::Sharing;
@@ -82,20 +79,20 @@ pub struct Session<T> {
     established: bool,
     /// The client has sent `notifications/initialized`.
     initialized: bool,
-    // Ordered: so that they are told and woken in the same order each time, and a seed replays. Boxed: a map's nodes
-    // have room for eleven.
-    exchanges: BTreeMap<ExchangeKey, Box<Exchange<T>>>,
-    running: HashMap<RequestId, ExchangeKey>,
-    standalone: Option<Stream<T>>,
+    exchanges: Exchanges<T>,
+    /// How many of them are owed an answer.
+    running: usize,
+    // What most sessions do not have, most of the time, is in boxes: a session is mostly idle.
+    standalone: Option<Box<Stream<T>>>,
     /// Streams of exchanges that are over, by their numbers, for as long as they can be resumed.
-    finished: BTreeMap<u64, Stream<T>>,
+    finished: BTreeMap<u64, Box<Stream<T>>>,
     replay: Replay,
     outbound: Outbound<T>,
     /// Whether the client at the other end of the standalone stream is there.
     pulse: Pulse,
     /// What a store has to do with it, if there is one.
     sharing: Option<Box<Sharing>>,
-    ending: Option<Ending>,
+    ending: Option<Box<Ending>>,
     timer: Timer,
     changes: Changes<T>,
 }
@@ -106,7 +103,7 @@ impl<T: Clone> Session<T> {
         now: Instant,
         config: Arc<SessionConfig>,
         initialize: RequestId,
-        tag: T,
+        tag: impl Into<Option<T>>,
         version: ProtocolVersion,
         capabilities: ClientCapabilities,
     ) -> (Self, ExchangeKey) {
@@ -118,7 +115,7 @@ impl<T: Clone> Session<T> {
         }
         let mode = session.config.response_mode;
         let name = session.name(key.0);
-        session.admit(initialize, tag, mode, name);
+        session.admit(initialize, tag.into(), mode, name);
         (session, key)
     }
 
@@ -138,8 +135,8 @@ impl<T: Clone> Session<T> {
             initialize: ExchangeKey(0),
             established: false,
             initialized: false,
-            exchanges: BTreeMap::new(),
-            running: HashMap::new(),
+            exchanges: Exchanges::default(),
+            running: 0,
             standalone: None,
             finished: BTreeMap::new(),
             replay: Replay::default(),
@@ -162,12 +159,12 @@ impl<T: Clone> Session<T> {
 
     /// Where its ending stands.
     pub fn phase(&self) -> Phase {
-        self.ending.map_or(Phase::Running, |ending| ending.phase)
+        self.ending.as_ref().map_or(Phase::Running, |ending| ending.phase)
     }
 
     /// Why it is ending, if it is.
     pub fn reason(&self) -> Option<TerminateReason> {
-        self.ending.map(|ending| ending.reason)
+        self.ending.as_ref().map(|ending| ending.reason)
     }
 
     /// The negotiated version.
@@ -197,26 +194,32 @@ impl<T: Clone> Session<T> {
 
     /// How many requests are owed an answer.
     pub fn running(&self) -> usize {
-        self.running.len()
+        self.running
     }
 
     // What happened.
 
-    /// A request other than `initialize` and `ping`. Admitted, it is owed exactly one answer.
+    /// A request other than `initialize` and `ping`. Admitted, it is owed exactly one answer. Whoever waits for it is found
+    /// by `tag`, or by [`Session::tag_or`]: who is answered at once needs none.
     ///
     /// # Errors
     ///
     /// [`Refusal`], by state (C.2), for an id in flight, and beyond the limit of requests.
-    pub fn handle_request(&mut self, now: Instant, id: RequestId, tag: T) -> Result<ExchangeKey, Refusal> {
+    pub fn handle_request(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        tag: impl Into<Option<T>>,
+    ) -> Result<ExchangeKey, Refusal> {
         match self.state.on(Input::Request) {
             Verdict::Refuse(refusal) => Err(refusal),
-            _ if self.running.contains_key(&id) => Err(Refusal::DuplicateId),
+            _ if self.runs(&id) => Err(Refusal::DuplicateId),
             _ if self.exchanges.len() >= self.config.max_exchanges => Err(Refusal::TooManyRequests),
             _ => {
                 self.hear(now);
                 let mode = self.config.response_mode;
                 let name = self.name(self.next_key);
-                Ok(self.admit(id, tag, mode, name))
+                Ok(self.admit(id, tag.into(), mode, name))
             }
         }
     }
@@ -255,7 +258,7 @@ impl<T: Clone> Session<T> {
         reason: Option<String>,
     ) -> Result<(), Refusal> {
         if self.handle_input(now, Input::Cancelled)? == Verdict::Accept {
-            let running = id.and_then(|id| self.running.get(id)).copied();
+            let running = id.and_then(|id| self.exchanges.running(id));
             if let Some(key) = running.filter(|key| *key != self.initialize) {
                 self.fail_outbound(now, &RequestError::Cancelled, |on, _| on == StreamKey::Response(key));
                 self.with_exchange(now, key, |exchange, config, out| {
@@ -361,10 +364,16 @@ impl<T: Clone> Session<T> {
 
     /// What the handler of this exchange has to know. One that is over is abandoned.
     pub fn poll_status(&self, key: ExchangeKey) -> Status {
-        match self.exchanges.get(&key) {
+        match self.exchanges.get(key) {
             Some(exchange) => exchange.status(),
             None => Status { cancelled: None, abandoned: true },
         }
+    }
+
+    /// What finds those who wait for this exchange: from now on `new`, if there were none yet. `None` if the exchange is
+    /// over.
+    pub fn tag_or(&mut self, key: ExchangeKey, new: impl FnOnce() -> T) -> Option<T> {
+        Some(self.exchanges.get_mut(key)?.tag_or(new))
     }
 
     /// Whom to wake and what to count after the calls so far.
@@ -372,14 +381,20 @@ impl<T: Clone> Session<T> {
         mem::take(&mut self.changes)
     }
 
-    fn admit(&mut self, id: RequestId, tag: T, mode: ResponseMode, name: Option<Name>) -> ExchangeKey {
+    fn admit(
+        &mut self,
+        id: RequestId,
+        tag: Option<T>,
+        mode: ResponseMode,
+        name: Option<Name>,
+    ) -> ExchangeKey {
         let key = ExchangeKey(self.next_key);
         self.next_key += 1;
-        let exchange = Exchange::new(id.clone(), tag, Era::Legacy, mode, &mut self.changes)
+        let exchange = Exchange::new(id, tag, Era::Legacy, mode, &mut self.changes)
             .resumable(name)
             .stored(self.sharing.is_some());
-        self.running.insert(id, key);
-        self.exchanges.insert(key, Box::new(exchange));
+        self.exchanges.push(key, exchange);
+        self.running += 1;
         key
     }
 
@@ -390,7 +405,7 @@ impl<T: Clone> Session<T> {
         key: ExchangeKey,
         act: impl FnOnce(&mut Exchange<T>, &SessionConfig, &mut Changes<T>) -> R,
     ) -> Option<R> {
-        let exchange = self.exchanges.get_mut(&key)?;
+        let exchange = self.exchanges.get_mut(key)?;
         let was_running = exchange.is_running();
         let result = act(exchange, &self.config, &mut self.changes);
         if let Some(deadline) = exchange.next_timeout(&self.config) {
@@ -398,7 +413,7 @@ impl<T: Clone> Session<T> {
         }
         let ended = was_running && !exchange.is_running();
         if ended {
-            self.running.remove(exchange.id());
+            self.running -= 1;
             self.active = now;
         }
         if let Some(stream) = exchange.stream_mut() {

@@ -58,7 +58,8 @@ enum Life {
 #[derive(Debug)]
 struct Carrier<T> {
     number: u64,
-    reader: T,
+    /// `None` until somebody waits.
+    reader: Option<T>,
     /// What goes out before the next event: a comment, or the priming event.
     greeting: Option<Bytes>,
     /// It ends before the event of that position, with `retry` or without a word, while the stream lives on.
@@ -95,10 +96,10 @@ pub struct Stream<T> {
 impl<T: Clone> Stream<T> {
     /// An open, empty stream on the connection 0 of whoever works on it. With a name that has it, it begins with a
     /// priming event (D-08).
-    pub fn new(now: Instant, tag: T, name: Option<Name>, out: &mut Changes<T>) -> Self {
+    pub fn new(now: Instant, tag: impl Into<Option<T>>, name: Option<Name>, out: &mut Changes<T>) -> Self {
         let mut stream = Self::unread(now, name);
         stream.resumable = false;
-        stream.carry(now, 0, tag, out);
+        stream.carry(now, 0, tag.into(), out);
         stream.prime();
         stream
     }
@@ -132,7 +133,7 @@ impl<T: Clone> Stream<T> {
         greeting: Option<Bytes>,
         out: &mut Changes<T>,
     ) {
-        self.carry(now, connection, reader, out);
+        self.carry(now, connection, Some(reader), out);
         greeting.into_iter().for_each(|greeting| self.greet(greeting));
         self.prime();
         self.comment();
@@ -153,7 +154,7 @@ impl<T: Clone> Stream<T> {
             if self.life == Life::Over {
                 self.life = Life::Ending;
             }
-            self.carry(now, connection, reader, out);
+            self.carry(now, connection, Some(reader), out);
             if self.life == Life::Open && self.log.waiting() == 0 {
                 self.comment(); // so that the client and every proxy see it open (B-33)
             }
@@ -476,6 +477,13 @@ impl<T: Clone> Stream<T> {
         self.senders.as_ref()
     }
 
+    /// This finds those who wait for it, of whom there were none yet.
+    pub(super) fn attach(&mut self, tag: &T) {
+        self.senders.get_or_insert_with(|| tag.clone());
+        let reader = self.carrier.as_mut().map(|carrier| &mut carrier.reader);
+        reader.into_iter().for_each(|reader| *reader = reader.take().or_else(|| Some(tag.clone())));
+    }
+
     /// Nobody sends on it any more.
     pub(super) fn forget_senders(&mut self) {
         self.senders = None;
@@ -483,17 +491,19 @@ impl<T: Clone> Stream<T> {
 
     // Parts.
 
-    fn carry(&mut self, now: Instant, number: u64, reader: T, out: &mut Changes<T>) {
+    fn carry(&mut self, now: Instant, number: u64, reader: Option<T>, out: &mut Changes<T>) {
         if self.is_connected() {
             self.leave(out);
         }
         out.tally.streams_opened += 1;
-        out.wake(Wake::Reader(reader.clone()));
-        self.senders.get_or_insert_with(|| reader.clone());
+        if self.senders.is_none() {
+            self.senders.clone_from(&reader);
+        }
         self.carrier = Some(Carrier { number, reader, greeting: None, farewell: None });
         self.invited = false;
         self.stalled = false;
         self.quiet_since = now;
+        self.wake_reader(out);
     }
 
     fn prime(&mut self) {
@@ -541,9 +551,8 @@ impl<T: Clone> Stream<T> {
     }
 
     fn wake_reader(&self, out: &mut Changes<T>) {
-        if let Some(carrier) = &self.carrier {
-            out.wake(Wake::Reader(carrier.reader.clone()));
-        }
+        let reader = self.carrier.as_ref().and_then(|carrier| carrier.reader.as_ref());
+        reader.into_iter().for_each(|reader| out.wake(Wake::Reader(reader.clone())));
     }
 
     fn wake_senders(&mut self, out: &mut Changes<T>) {

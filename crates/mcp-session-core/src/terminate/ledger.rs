@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn s_1_a_session_that_is_being_born_is_counted_once() {
         let runtime = Arc::new(Stopped::default());
-        let router = Arc::new(Router::new("newborn", "1.0.0"));
+        let router = Box::new(Arc::new(Router::new("newborn", "1.0.0")));
         let hub = Arc::new(Hub::new(runtime, Config::default(), router));
         let (machine, key) = proto::Session::new(
             hub.runtime.now(),

@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::{ExchangeKey, SendError, Session, StreamKey};
 use crate::proto::{
-    Input, Json, OutboundId, Outgoing, Phase, Refusal, RequestError, RequestId, Response, Stream, Verdict,
-    Wake, encode_event, timer::after,
+    Exchange, Input, Json, OutboundId, Outgoing, Phase, Refusal, RequestError, RequestId, Response, Stream,
+    Verdict, Wake, encode_event, timer::after,
 };
 
 impl<T: Clone> Session<T> {
-    /// Sends a request to the client on the reply of a running exchange (F-22).
+    /// Sends a request to the client on the reply of a running exchange (F-22). `tag` finds whoever waits for its reply.
     ///
     /// # Errors
     ///
@@ -20,12 +20,13 @@ impl<T: Clone> Session<T> {
         &mut self,
         now: Instant,
         key: ExchangeKey,
+        tag: T,
         method: &str,
         params: Option<&Json>,
         timeout: Duration,
     ) -> Result<OutboundId, RequestError> {
         self.advance(now); // with a late timer, sending would: too late for this request to fail with the others
-        if let Some(ending) = self.ending.filter(|ending| ending.phase >= Phase::Cancelling) {
+        if let Some(ending) = self.ending.as_ref().filter(|ending| ending.phase >= Phase::Cancelling) {
             return Err(RequestError::Terminated(ending.reason));
         }
         if key == self.initialize || (!self.initialized && method != "ping") {
@@ -34,8 +35,9 @@ impl<T: Clone> Session<T> {
         if let Some(capability) = self.capabilities.missing(method, params) {
             return Err(RequestError::Undeclared(capability));
         }
-        let exchange = self.exchanges.get(&key).filter(|exchange| exchange.can_send());
-        let tag = exchange.ok_or(SendError::Closed)?.tag().clone();
+        if !self.exchanges.get(key).is_some_and(Exchange::can_send) {
+            return Err(SendError::Closed.into());
+        }
         let event = encode_event(None, &Outgoing::Request { id: self.outbound.next_id(), method, params });
         self.notify(now, key, &event)?;
         let deadline = after(now, timeout);
@@ -51,10 +53,10 @@ impl<T: Clone> Session<T> {
     /// [`RequestError`]; nothing was sent then. [`SendError::Closed`]: there is no standalone stream (D-24).
     /// [`SendError::Full`]: wait for [`Wake::Handler`] of that stream.
     pub fn ping(&mut self, now: Instant, tag: T, timeout: Duration) -> Result<OutboundId, RequestError> {
-        if let Some(ending) = self.ending {
+        if let Some(ending) = &self.ending {
             return Err(RequestError::Terminated(ending.reason));
         }
-        let standalone = self.standalone.as_ref().filter(|stream| stream.is_served());
+        let standalone = self.standalone.as_deref().filter(|stream| stream.is_served());
         let connection = standalone.and_then(Stream::connection).ok_or(SendError::Closed)?;
         let event = ping_event(self.outbound.next_id());
         self.act_on_standalone(now, |stream, config, out| stream.push(now, &event, config, out))
@@ -121,7 +123,7 @@ impl<T: Clone> Session<T> {
         // Beyond the bounds of the queue: there is at most one for each request that went through it.
         match on {
             StreamKey::Response(key) | StreamKey::Resumed(key, _) => {
-                if let Some(exchange) = self.exchanges.get_mut(&key) {
+                if let Some(exchange) = self.exchanges.get_mut(key) {
                     exchange.tell(now, event, &mut self.changes);
                     if let Some(stream) = exchange.stream_mut() {
                         self.replay.book(now, stream);

@@ -20,14 +20,14 @@ impl<T: Clone> Session<T> {
         &mut self,
         now: Instant,
         inputs: impl IntoIterator<Item = Input>,
-        requests: Vec<(RequestId, T)>,
+        requests: Vec<RequestId>,
     ) -> Result<Vec<ExchangeKey>, Refusal> {
         for input in inputs {
             if let Verdict::Refuse(refusal) = self.state.on(input) {
                 return Err(refusal);
             }
         }
-        if requests.iter().any(|(id, _)| self.running.contains_key(id)) {
+        if requests.iter().any(|id| self.runs(id)) {
             return Err(Refusal::DuplicateId);
         }
         if self.exchanges.len() + requests.len() > self.config.max_exchanges {
@@ -38,6 +38,6 @@ impl<T: Clone> Session<T> {
             ResponseMode::Auto | ResponseMode::Sse => ResponseMode::Sse,
             ResponseMode::Json => ResponseMode::Json,
         };
-        Ok(requests.into_iter().map(|(id, tag)| self.admit(id, tag, mode, None)).collect())
+        Ok(requests.into_iter().map(|id| self.admit(id, None, mode, None)).collect())
     }
 }

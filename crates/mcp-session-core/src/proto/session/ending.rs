@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Session, StreamKey};
-use crate::proto::{Phase, RequestError, Schedule, State, TerminateReason, Timer, Wake, ending::Ending};
+use crate::proto::{Phase, RequestError, Schedule, State, TerminateReason, Timer, ending::Ending};
 
 impl<T: Clone> Session<T> {
     /// Terminates the session: from this moment its id is dead (E-11, F-28). What runs is told to stop and gets
@@ -55,7 +55,7 @@ impl<T: Clone> Session<T> {
     }
 
     pub(super) fn begin(&mut self, now: Instant, reason: TerminateReason, schedule: &Schedule) {
-        self.ending = Some(Ending::new(now, reason, schedule));
+        self.ending = Some(Box::new(Ending::new(now, reason, schedule)));
         let moves = self.moves(reason);
         let error = RequestError::Terminated(reason);
         self.fail_outbound(now, &error, |on, _| matches!(on, StreamKey::Standalone(_))); // F-32
@@ -70,15 +70,15 @@ impl<T: Clone> Session<T> {
             exchange.stay_connected(); // nobody could come back after the end (S6)
         }
         for exchange in self.exchanges.values().filter(|exchange| exchange.is_running()) {
-            self.changes.wake(Wake::Handler(exchange.tag().clone()));
+            exchange.wake_handler(&mut self.changes);
         }
     }
 
     /// Moves the ending through its phases, as far as it can go now.
     pub(super) fn advance(&mut self, now: Instant) {
-        while let Some(ending) = self.ending {
+        while let Some(mut ending) = self.ending.as_deref().copied() {
             let next = match ending.phase {
-                Phase::Running | Phase::Draining if self.running.is_empty() => Phase::Finishing,
+                Phase::Running | Phase::Draining if self.running == 0 => Phase::Finishing,
                 Phase::Running | Phase::Draining if ending.cancel_at <= now => {
                     self.fail_outbound(now, &RequestError::Terminated(ending.reason), |_, _| true);
                     for exchange in self.exchanges.values_mut() {
@@ -86,7 +86,7 @@ impl<T: Clone> Session<T> {
                     }
                     Phase::Cancelling
                 }
-                Phase::Cancelling if self.running.is_empty() => Phase::Finishing,
+                Phase::Cancelling if self.running == 0 => Phase::Finishing,
                 Phase::Cancelling if ending.finish_at <= now => {
                     for exchange in self.exchanges.values_mut() {
                         exchange.synthesize(now, ending.reason, &mut self.changes);
@@ -94,7 +94,7 @@ impl<T: Clone> Session<T> {
                             self.replay.book(now, stream);
                         }
                     }
-                    self.running.clear();
+                    self.running = 0;
                     self.trim(now);
                     self.forget_exchanges();
                     Phase::Finishing
@@ -119,18 +119,17 @@ impl<T: Clone> Session<T> {
                 }
                 Phase::Closed => return,
             };
-            let mut ending = ending;
             ending.phase = next;
             // In a shutdown, a reader may take its time for as long as other sessions still work.
             if next == Phase::Finishing && self.state == State::Terminated {
                 ending.finish_early(now);
             }
-            self.ending = Some(ending);
+            self.ending.iter_mut().for_each(|now| **now = ending);
         }
     }
 
     fn forget_exchanges(&mut self) {
-        let over = self.exchanges.iter().filter(|(_, exchange)| exchange.is_over()).map(|(key, _)| *key);
+        let over = self.exchanges.iter().filter(|(_, exchange)| exchange.is_over()).map(|(key, _)| key);
         over.collect::<Vec<_>>().into_iter().for_each(|key| self.forget_exchange(key));
     }
 

@@ -62,7 +62,7 @@ impl<T: Clone> Session<T> {
 
     /// Whether nothing runs in it, and nothing is relayed from where it runs (E-14).
     fn is_quiet(&self) -> bool {
-        self.running.is_empty() && self.relays().next().is_none()
+        self.running == 0 && self.relays().next().is_none()
     }
 
     /// Whether a client is at the other end of the standalone stream and reads.
@@ -85,13 +85,13 @@ impl<T: Clone> Session<T> {
     }
 
     pub(super) fn deadlines(&self) -> Vec<Instant> {
-        let max_age = match self.ending {
+        let max_age = match &self.ending {
             None => self.config.max_age.map(|limit| after(self.created, limit)),
             Some(_) => None,
         };
         let exchanges = self.exchanges.values().filter_map(|exchange| exchange.next_timeout(&self.config));
         let standalone = self.standalone.as_ref().and_then(|stream| stream.next_timeout(&self.config));
-        let ending = self.ending.and_then(|ending| ending.deadline());
+        let ending = self.ending.as_ref().and_then(|ending| ending.deadline());
         let outbound = self.outbound.next_timeout();
         let replay = self.config.replay.and_then(|limits| self.replay.next_timeout(&limits));
         let singles = [self.lifetime(), max_age, standalone, self.ping_due(), ending, outbound, replay];

@@ -36,7 +36,7 @@ impl<T: Clone> Session<T> {
         if self.ping_due().is_none_or(|due| now < due) {
             return;
         }
-        let Some(connection) = self.standalone.as_ref().and_then(Stream::connection) else { return };
+        let Some(connection) = self.standalone.as_deref().and_then(Stream::connection) else { return };
         match self.pulse.asked {
             None => {
                 let id = self.outbound.next_id();
@@ -59,7 +59,7 @@ impl<T: Clone> Session<T> {
 
     /// When [`Session::handle_pulse`] has something to do.
     pub(super) fn ping_due(&self) -> Option<Instant> {
-        let open = self.standalone.as_ref().is_some_and(Stream::is_served);
+        let open = self.standalone.as_deref().is_some_and(Stream::is_served);
         (open && !self.config.ping_interval.is_zero())
             .then(|| after(self.pulse.since, self.config.ping_interval))
     }

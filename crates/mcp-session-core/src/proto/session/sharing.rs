@@ -118,8 +118,8 @@ impl<T: Clone> Session<T> {
         }
         loop {
             let number = self.replay.pop_unstored()?;
-            let exchange = self.exchanges.get(&ExchangeKey(number)).and_then(|exchange| exchange.stream());
-            let stream = exchange.or_else(|| self.finished.get(&number));
+            let exchange = self.exchanges.get(ExchangeKey(number)).and_then(|exchange| exchange.stream());
+            let stream = exchange.or_else(|| self.finished.get(&number).map(AsRef::as_ref));
             if let Some(append) = stream.and_then(|stream| stream.next_append(number)) {
                 self.sharing.iter_mut().for_each(|sharing| sharing.appending += 1);
                 return Some(Effect::Append(append));
@@ -210,7 +210,7 @@ impl<T: Clone> Session<T> {
         if self.ending.is_some() && (standalone || self.phase() == super::Phase::Closed) {
             return Err(Refusal::Draining);
         }
-        if self.exchanges.contains_key(&ExchangeKey(after.stream)) {
+        if self.exchanges.get(ExchangeKey(after.stream)).is_some() {
             return Err(Refusal::UnknownEvent); // it runs here, and has forgotten that
         }
         self.hear(now);
@@ -220,7 +220,7 @@ impl<T: Clone> Session<T> {
             self.standalone.take().iter_mut().for_each(|stream| stream.hand_over(&mut self.changes));
             let mut stream = Stream::new(now, tag, None, &mut self.changes);
             stream.comment();
-            self.standalone = Some(stream.on(connection));
+            self.standalone = Some(Box::new(stream.on(connection)));
             self.act_on_standalone(now, |_, _, _| ());
             return Ok(StreamKey::Standalone(connection));
         }
@@ -230,7 +230,7 @@ impl<T: Clone> Session<T> {
         let mut stream = Stream::new(now, tag, None, &mut self.changes);
         stream.comment();
         stream.next_timeout(&self.config).into_iter().for_each(|due| self.timer.arm(due));
-        self.finished.insert(after.stream, stream.on(connection));
+        self.finished.insert(after.stream, Box::new(stream.on(connection)));
         Ok(StreamKey::Resumed(ExchangeKey(after.stream), connection))
     }
 
@@ -344,11 +344,11 @@ impl<T: Clone> Session<T> {
 
     /// Whether a request of the client with this id runs here.
     pub fn runs(&self, id: &RequestId) -> bool {
-        self.running.contains_key(id)
+        self.exchanges.running(id).is_some()
     }
 
     /// The connections to which something is relayed.
     pub(super) fn relays(&self) -> impl Iterator<Item = &Stream<T>> {
-        self.finished.values().filter(|stream| stream.is_served())
+        self.finished.values().map(AsRef::as_ref).filter(|stream| stream.is_served())
     }
 }

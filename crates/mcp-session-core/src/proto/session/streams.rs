@@ -1,7 +1,10 @@
 //! The streams of a session and the connections that carry them: opened, resumed, read, left, and what is kept of
 //! them.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -18,7 +21,7 @@ impl<T: Clone> Session<T> {
     /// How many streams are open: those that a connection carries.
     pub fn streams(&self) -> usize {
         let replies = self.exchanges.values().filter_map(|exchange| exchange.stream());
-        let all = replies.chain(&self.standalone).chain(self.finished.values());
+        let all = replies.chain(self.standalone.as_deref()).chain(self.finished.values().map(AsRef::as_ref));
         all.filter(|stream| stream.is_connected()).count()
     }
 
@@ -118,7 +121,7 @@ impl<T: Clone> Session<T> {
     fn disconnect(&mut self, now: Instant, key: ExchangeKey, connection: u64) {
         if let Some(stream) = self.finished.get_mut(&key.0) {
             if stream.disconnect(connection, &mut self.changes) && stream.is_cut() {
-                self.finished.remove(&key.0);
+                self.forget_finished(key.0);
             } else {
                 self.replay.book(now, stream);
                 self.trim(now);
@@ -169,13 +172,13 @@ impl<T: Clone> Session<T> {
 
     /// Whether a notification that belongs to no request has somebody to go to, now or later.
     pub fn is_listening(&self) -> bool {
-        let open = self.standalone.as_ref().is_some_and(Stream::is_open);
+        let open = self.standalone.as_deref().is_some_and(Stream::is_open);
         self.initialized && (open || self.config.replay.is_some())
     }
 
     /// What finds the waiters of the standalone stream.
     pub fn standalone_tag(&self) -> Option<&T> {
-        self.standalone.as_ref().and_then(Stream::tag)
+        self.standalone.as_deref().and_then(Stream::tag)
     }
 
     // What to do next.
@@ -227,18 +230,25 @@ impl<T: Clone> Session<T> {
 
     /// An exchange is over. The stream of its reply may still be asked for.
     pub(super) fn forget_exchange(&mut self, key: ExchangeKey) {
-        let stream = self.exchanges.remove(&key).and_then(|exchange| exchange.into_stream());
-        if let Some(mut stream) = stream.filter(Stream::is_resumable) {
+        let stream = self.exchanges.remove(key).and_then(|exchange| exchange.into_stream());
+        if let Some(mut stream) = stream.filter(|stream| stream.is_resumable()) {
             stream.forget_senders();
             self.finished.insert(key.0, stream);
+        }
+    }
+
+    fn forget_finished(&mut self, number: u64) {
+        self.finished.remove(&number);
+        if self.finished.is_empty() {
+            self.finished = BTreeMap::new(); // an emptied one keeps a node
         }
     }
 
     /// Nobody reads what was relayed there any more.
     pub(super) fn forget_relay(&mut self, now: Instant, number: u64) {
         let over = |stream: &Stream<T>| stream.is_over() && !stream.is_resumable();
-        if self.finished.get(&number).is_some_and(over) {
-            self.finished.remove(&number);
+        if self.finished.get(&number).map(AsRef::as_ref).is_some_and(over) {
+            self.forget_finished(number);
             self.active = self.active.max(now);
             self.lifetime().into_iter().for_each(|due| self.timer.arm(due));
         }
@@ -250,7 +260,7 @@ impl<T: Clone> Session<T> {
         while let Some(number) = self.replay.pop_excess(now, &limits) {
             if let Some(stream) = self.standalone.as_mut().filter(|stream| stream.number() == Some(number)) {
                 stream.forget_first(&mut self.changes);
-            } else if let Some(exchange) = self.exchanges.get_mut(&ExchangeKey(number)) {
+            } else if let Some(exchange) = self.exchanges.get_mut(ExchangeKey(number)) {
                 exchange.forget_first(&mut self.changes);
                 if exchange.is_over() {
                     self.forget_exchange(ExchangeKey(number));
@@ -258,7 +268,7 @@ impl<T: Clone> Session<T> {
             } else if let Some(stream) = self.finished.get_mut(&number) {
                 stream.forget_first(&mut self.changes);
                 if !stream.is_resumable() {
-                    self.finished.remove(&number);
+                    self.forget_finished(number);
                 }
             }
         }
@@ -291,7 +301,7 @@ impl<T: Clone> Session<T> {
                 let number = self.next_key();
                 // What all nodes write is read from the store, with the ids that it has there.
                 let name = self.name(number).filter(|_| self.sharing.is_none());
-                Stream::unread(now, name)
+                Box::new(Stream::unread(now, name))
             }
         };
         let result = act(&mut stream, &self.config, &mut self.changes);

@@ -105,6 +105,12 @@ impl Bench {
         result
     }
 
+    /// A request that is owed an answer.
+    fn owed(&self) -> Option<(ExchangeKey, RequestId)> {
+        let running = self.session.exchanges.iter().find(|(_, exchange)| exchange.is_running());
+        running.map(|(key, exchange)| (key, exchange.id().clone()))
+    }
+
     /// What holds after every call.
     fn check(&mut self) {
         let (session, all) = (&mut self.session, &mut self.tally);
@@ -124,14 +130,14 @@ impl Bench {
         assert!(due.is_none_or(|due| timer.is_some_and(|timer| timer <= due)), "the timer is late");
 
         assert_eq!(session.ending.is_some(), matches!(session.state, State::Draining | State::Terminated));
-        if let (Some(was), Some(is)) = (self.ending, session.ending) {
+        if let (Some(was), Some(is)) = (self.ending, session.ending.as_deref().copied()) {
             assert!(was.phase <= is.phase, "{was:?} then {is:?}");
             let deadlines = |ending: Ending| [ending.cancel_at, ending.finish_at, ending.close_at];
             let closer = deadlines(was).into_iter().zip(deadlines(is)).all(|(was, is)| is <= was);
             assert!(closer, "S10: {was:?} then {is:?}");
             assert_eq!(was.reason, is.reason, "S12");
         }
-        self.ending = session.ending;
+        self.ending = session.ending.as_deref().copied();
         if session.ending.is_some() {
             assert_eq!(session.phase() >= Phase::Finishing, session.running() == 0, "S4");
         }
@@ -149,7 +155,8 @@ impl Bench {
             let kept = session.replay.kept();
             assert!(kept.0 <= events && kept.1 <= bytes, "D-36: {kept:?}");
             let replies = session.exchanges.values().filter_map(|exchange| exchange.stream());
-            let streams = replies.chain(&session.standalone).chain(session.finished.values());
+            let streams =
+                replies.chain(session.standalone.as_deref()).chain(session.finished.values().map(|s| &**s));
             assert_eq!(kept.0, streams.map(Stream::kept).sum::<usize>(), "D-36: booked otherwise than kept");
             let away = session.finished.values().filter(|stream| stream.is_over() || stream.is_away());
             assert!(away.count() <= kept.0, "D-36: for ever");
@@ -307,7 +314,8 @@ impl Bench {
     }
 
     fn ask(&mut self, key: ExchangeKey, method: &str) -> Result<OutboundId, RequestError> {
-        self.act(|session, now| session.request(now, key, method, None, secs(60)))
+        let tag = self.session.tag_or(key, || 0).unwrap_or_default();
+        self.act(|session, now| session.request(now, key, tag, method, None, secs(60)))
     }
 
     fn outbound(&mut self, id: OutboundId) -> Option<Result<Json, RequestError>> {
@@ -332,7 +340,7 @@ impl Bench {
 
     /// When draining, cancelling and finishing are over, counted from now.
     fn left(&self) -> [Duration; 3] {
-        let ending = self.session.ending.unwrap();
+        let ending = self.session.ending.as_ref().unwrap();
         [ending.cancel_at, ending.finish_at, ending.close_at].map(|at| at.saturating_duration_since(self.now))
     }
 
@@ -426,7 +434,7 @@ const INPUTS: [Input; 11] = [
 
 /// What the session really does with `input`: told by its effects where it has any.
 fn observe(b: &mut Bench, input: Input) -> Verdict {
-    let running = b.session.running.values().copied().next().unwrap_or(INITIALIZE);
+    let running = b.owed().map_or(INITIALIZE, |(key, _)| key);
     let asked = b.ask(running, "ping").ok();
     let before = (b.session.running(), b.session.streams(), b.session.state());
     let outcome = match input {
@@ -437,7 +445,7 @@ fn observe(b: &mut Bench, input: Input) -> Verdict {
             if routed { Verdict::Accept } else { Verdict::Ignore }
         }),
         Input::Cancelled => {
-            let id = b.session.running.keys().next().cloned().unwrap_or_else(|| 1.into());
+            let id = b.owed().map_or(1.into(), |(_, id)| id);
             b.cancel(id).map(|()| match b.status(running).cancelled {
                 Some(_) => Verdict::Accept,
                 None => Verdict::Ignore,
@@ -765,7 +773,7 @@ fn f_02_a_cancelled_call_has_its_grace_and_is_then_abandoned() {
     assert_eq!(b.outcomes(), [1, 0, 2, 0]);
     assert_eq!(b.run_until(|b| b.status(key).abandoned), config().cancel_grace);
     b.release(key);
-    assert!(b.session.exchanges.is_empty());
+    assert!(b.session.exchanges.len() == 0);
 }
 
 #[test]
@@ -810,7 +818,7 @@ fn d_12_disconnecting_does_not_cancel() {
         b.answer(key);
     }
     assert_eq!(b.outcomes(), [3, 0, 0, 0]);
-    assert!(b.session.exchanges.is_empty());
+    assert!(b.session.exchanges.len() == 0);
 }
 
 #[test]
@@ -897,7 +905,7 @@ fn f_24_a_request_that_times_out_is_taken_back_on_its_stream() {
         let mut b = Bench::operating(config());
         let (key, stream) = b.stream(1);
         let (_, other) = b.stream(2);
-        let asked = b.act(|session, now| session.request(now, key, "ping", None, timeout)).unwrap();
+        let asked = b.act(|session, now| session.request(now, key, 1, "ping", None, timeout)).unwrap();
         assert_eq!(b.run_until(|b| b.unanswered() == 0), timeout);
         assert_eq!(b.outbound(asked), Some(Err(RequestError::TimedOut)));
         assert_eq!(b.read(stream), ["ping #0", "cancelled #0"]);
@@ -1282,7 +1290,7 @@ fn for_ever_is_a_duration_like_any_other() {
     });
     let key = b.call(1);
     b.get().unwrap();
-    let asked = b.act(|session, now| session.request(now, key, "ping", None, never)).unwrap();
+    let asked = b.act(|session, now| session.request(now, key, 1, "ping", None, never)).unwrap();
     b.wait(secs(365 * 24 * 60 * 60));
     assert_eq!((b.outbound(asked), b.stands()), (None, (State::Operating, Phase::Running)));
     b.drain(&terminate);
@@ -1365,7 +1373,7 @@ fn f_33_a_handler_that_was_given_up_may_still_be_released() {
     b.reply(key);
     assert_eq!(b.session.exchanges.len(), 1);
     b.release(key);
-    assert!(b.session.exchanges.is_empty());
+    assert!(b.session.exchanges.len() == 0);
     assert!(b.status(key).abandoned);
 }
 
@@ -1414,7 +1422,7 @@ fn s_4_a_session_ends_when_the_handler_of_a_cancelled_call_has_stopped() {
             assert!(b.session.phase() == Phase::Finishing && !b.status(key).abandoned);
             stop(&mut b, key);
             assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, CANCELLED));
-            assert!(b.session.exchanges.is_empty());
+            assert!(b.session.exchanges.len() == 0);
         }
         // Neither side alone is enough.
         let mut b = Bench::operating(config());
@@ -1440,7 +1448,7 @@ fn s_4_a_session_waits_for_a_cancelled_handler_no_longer_than_its_grace() {
         assert!(b.status(key).abandoned && b.wakes.contains(&Wake::Handler(1)));
         assert_eq!(b.outcomes(), CANCELLED);
         b.release(key);
-        assert!(b.session.exchanges.is_empty());
+        assert!(b.session.exchanges.len() == 0);
     }
     // It was over before, and is nobody to wait for, though it is still there.
     let (mut b, key) = winding_down(grace);
@@ -1559,11 +1567,11 @@ fn s_10_draining_again_only_tightens() {
     b.drain(&SHUTDOWN);
     b.wait(secs(1));
     b.drain(&Schedule { drain: secs(60), ..SHUTDOWN });
-    let (now, ending) = (b.now, b.session.ending.unwrap());
+    let (now, ending) = (b.now, b.session.ending.as_deref().copied().unwrap());
     assert_eq!([ending.cancel_at, ending.close_at], [now + secs(14), now + secs(19)]);
     // Shorter phases that end later change nothing.
     b.drain(&Schedule { drain: secs(60), cancel: Duration::ZERO, finish: Duration::ZERO });
-    assert_eq!(b.session.ending.unwrap().close_at, ending.close_at);
+    assert_eq!(b.session.ending.as_ref().unwrap().close_at, ending.close_at);
     b.drain(&Schedule { drain: Duration::ZERO, ..SHUTDOWN }); // a second signal
     assert_eq!(b.stands(), (State::Draining, Phase::Cancelling));
     assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.cancel + SHUTDOWN.finish);
@@ -1678,7 +1686,7 @@ fn s_2_a_session_born_during_the_drain_is_answered_and_ends() {
 fn closing_is_the_end_of_everything_in_every_state() {
     for state in STATES {
         let mut b = Bench::in_state(state);
-        let call = b.session.running.values().copied().next().unwrap();
+        let call = b.owed().unwrap().0;
         b.close();
         let outcomes = b.outcomes();
         b.close();
@@ -1718,4 +1726,29 @@ fn closing_cuts_streams_and_tells_everybody() {
     b.disconnect(get);
     b.release(key);
     assert_eq!((b.tally.streams_ended, b.tally.streams_cut), (0, 2));
+}
+
+#[test]
+fn those_who_wait_late_are_found_and_an_answer_that_is_there_at_once_wakes_nobody() {
+    let mut b = Bench::operating(config());
+    let at_once = b.act(|session, now| session.handle_request(now, 1.into(), None)).unwrap();
+    b.wakes.clear();
+    b.answer(at_once);
+    assert_eq!((b.reply(at_once).as_str(), &*b.wakes), ("1 = \"done\"", &[][..]));
+    assert_eq!(b.session.tag_or(at_once, || 7), None);
+
+    // With a stream that was opened before anybody waited, and without one yet.
+    for streams in [true, false] {
+        let key = b.act(|session, now| session.handle_request(now, 2.into(), None)).unwrap();
+        if streams {
+            b.notify(key).unwrap();
+        }
+        assert_eq!([7, 8].map(|tag| b.session.tag_or(key, || tag)), [Some(7), Some(7)]);
+        b.wakes.clear();
+        b.notify(key).unwrap();
+        assert_eq!(b.wakes.first(), Some(&Wake::Reader(7)));
+        b.cancel(2).unwrap();
+        assert!(b.wakes.contains(&Wake::Handler(7)));
+        b.read(StreamKey::Response(key));
+    }
 }

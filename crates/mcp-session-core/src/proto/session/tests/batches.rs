@@ -4,12 +4,13 @@ use super::*;
 
 impl Bench {
     fn batch(&mut self, inputs: &[Input], ids: &[i64]) -> Result<Vec<ExchangeKey>, Refusal> {
-        let requests = ids.iter().map(|id| {
+        let ids = ids.iter().map(|id| (*id).into()).collect();
+        let keys = self.act(|session, now| session.handle_batch(now, inputs.iter().copied(), ids))?;
+        for key in &keys {
             self.tags += 1;
-            ((*id).into(), self.tags)
-        });
-        let requests = requests.collect();
-        self.act(|session, now| session.handle_batch(now, inputs.iter().copied(), requests))
+            self.session.tag_or(*key, || self.tags);
+        }
+        Ok(keys)
     }
 }
 

@@ -315,7 +315,7 @@ fn f_20_ids_of_two_nodes_are_apart() {
     let key = session.handle_request(now, 1.into(), 1).unwrap();
     assert_eq!(key, ExchangeKey(3 << 32));
     session.handle_suspended(now, key);
-    let asked = session.request(now, key, "ping", None, secs(1)).unwrap();
+    let asked = session.request(now, key, 1, "ping", None, secs(1)).unwrap();
     assert_eq!(super::Session::<u64>::member_of(asked.0), 3);
     assert!(session.runs(&RequestId::from(1)) && session.is_established());
     assert_eq!(session.handle_delete(now), Ok(()));
@@ -330,7 +330,7 @@ fn c_10_a_session_that_was_not_initialized_elsewhere_is_not_here() {
     assert_eq!(session.state(), State::AwaitingInitialized);
     assert_eq!(session.next_timeout(), Some(now + config().initialize_timeout));
     let key = session.handle_request(now, 1.into(), 1).unwrap();
-    assert_eq!(session.request(now, key, "roots/list", None, secs(1)), Err(RequestError::NotInitialized));
+    assert_eq!(session.request(now, key, 1, "roots/list", None, secs(1)), Err(RequestError::NotInitialized));
     assert_eq!(session.handle_input(now, Input::Initialized), Ok(Verdict::Operate));
 }
 

@@ -460,7 +460,7 @@ impl Walk {
         }
         for call in self.calls.iter_mut().filter(|call| !call.read && !call.over && !self.generous) {
             // A connection on its way to its end was to send what is forgotten now: it has ended without.
-            let exchange = self.bench.session.exchanges.get(&call.key);
+            let exchange = self.bench.session.exchanges.get(call.key);
             if exchange.is_none_or(|exchange| exchange.stream().is_some_and(Stream::is_away)) {
                 self.corners.insert("a closing connection overtaken by forgetting");
                 call.read_to_end();
@@ -489,7 +489,7 @@ impl Walk {
             }
             if call.invited && !self.generous && !call.settled && call.outcome.is_some() {
                 // Its answer may have been forgotten: then it is waited for no more.
-                let exchange = self.bench.session.exchanges.get(&call.key);
+                let exchange = self.bench.session.exchanges.get(call.key);
                 call.settled =
                     phase != Phase::Closed && exchange.is_none_or(|exchange| exchange.is_settled());
             }
@@ -499,7 +499,7 @@ impl Walk {
                     self.corners.insert("an invited client that does not come");
                 }
                 let stream =
-                    self.bench.session.exchanges.get(&call.key).and_then(|exchange| exchange.stream());
+                    self.bench.session.exchanges.get(call.key).and_then(|exchange| exchange.stream());
                 call.read |= !self.generous && stream.is_none_or(Stream::is_over);
                 call.settled = true;
                 if call.outcome != Some(Outcome::Cancelled) {
@@ -519,8 +519,8 @@ impl Walk {
         if self.generous && phase != Phase::Closed {
             // Whoever has an id can come back with it.
             for call in self.calls.iter().filter(|call| call.client.cursor.is_some()) {
-                let exchange = session.exchanges.get(&call.key).and_then(|exchange| exchange.stream());
-                let stream = exchange.or_else(|| session.finished.get(&call.key.0));
+                let exchange = session.exchanges.get(call.key).and_then(|exchange| exchange.stream());
+                let stream = exchange.or_else(|| session.finished.get(&call.key.0).map(AsRef::as_ref));
                 assert!(stream.is_some_and(Stream::is_resumable), "{:?}: {stream:?}", call.client.cursor);
             }
         }
@@ -568,7 +568,7 @@ impl Walk {
         let unread = self.calls.iter().any(|call| !call.settled || !call.read)
             || self.gets.last().is_some_and(|get| !get.over);
         let surely = unread && self.generous; // else it may have been forgotten just now
-        let Some(ending) = self.bench.session.ending else { return };
+        let Some(ending) = self.bench.session.ending.as_deref() else { return };
         let up = ending.close_at <= self.bench.now;
         match self.phase {
             Phase::Finishing => {
@@ -665,9 +665,11 @@ impl Walk {
         };
         let first = self.calls.len() as u64;
         let requests: Vec<_> = ids.into_iter().zip(first..).collect();
-        let keys = self.bench.act(|session, now| session.handle_batch(now, inputs, requests.clone()));
+        let ids = requests.iter().map(|(id, _)| id.clone()).collect();
+        let keys = self.bench.act(|session, now| session.handle_batch(now, inputs, ids));
         assert_eq!(keys.as_ref().map(|_| ()).map_err(|refusal| *refusal), expected);
         for ((id, tag), key) in requests.into_iter().zip(keys.unwrap_or_default()) {
+            self.bench.session.tag_or(key, || tag);
             self.calls.push(Call::new(key, id, Json::new(&tag), tag));
             self.corners.insert("a batch");
         }
@@ -1109,7 +1111,10 @@ impl Walk {
         if stood == (State::Draining, Phase::Finishing) && self.bench.session.state() == State::Terminated {
             self.corners.insert("terminated in a shutdown, while finishing");
             let (now, finish) = (self.bench.now, self.bench.session.config.terminate.finish);
-            assert!(self.bench.session.ending.is_some_and(|ending| ending.close_at <= now + finish), "F-37");
+            assert!(
+                self.bench.session.ending.as_ref().is_some_and(|ending| ending.close_at <= now + finish),
+                "F-37"
+            );
         }
     }
 
