@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, Weak},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use event_listener::Event;
@@ -15,28 +15,35 @@ use crate::{
 };
 
 /// The next deadline of each session, at most one entry a session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Timers {
+    /// Deadlines count from here: as a number they take half the space.
+    begin: Instant,
     queue: Mutex<Queue>,
     changed: Event,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    // The number keeps sessions with the same deadline apart.
-    entries: BTreeMap<(Instant, u64), Weak<Inner>>,
+    // By nanoseconds. The number keeps sessions with the same deadline apart.
+    entries: BTreeMap<(u64, u64), Weak<Inner>>,
     closed: bool,
 }
 
 impl Timers {
+    pub(crate) fn new(begin: Instant) -> Self {
+        Self { begin, queue: Mutex::default(), changed: Event::new() }
+    }
+
     /// Moves the deadline of a session from `old` to `new`. Returns whether the driver has to be told, by
     /// [`Timers::notify`], that it is the first of all.
     pub(crate) fn set(&self, session: &Arc<Inner>, old: Option<Instant>, new: Option<Instant>) -> bool {
         let mut queue = lock(&self.queue);
         let first = queue.entries.keys().next().map(|(at, _)| *at);
         if let Some(old) = old {
-            queue.entries.remove(&(old, session.number()));
+            queue.entries.remove(&(self.nanos(old), session.number()));
         }
+        let new = new.map(|new| self.nanos(new));
         if let Some(new) = new {
             queue.entries.insert((new, session.number()), Arc::downgrade(session));
         }
@@ -46,8 +53,18 @@ impl Timers {
     /// Takes what is due.
     fn take_due(&self, now: Instant) -> Vec<Weak<Inner>> {
         let mut queue = lock(&self.queue);
-        let later = queue.entries.split_off(&(now, u64::MAX));
+        let later = queue.entries.split_off(&(self.nanos(now), u64::MAX));
         std::mem::replace(&mut queue.entries, later).into_values().collect()
+    }
+
+    /// What is due first.
+    fn first(&self, queue: &Queue) -> Option<Instant> {
+        queue.entries.keys().next().map(|(at, _)| self.begin + Duration::from_nanos(*at))
+    }
+
+    /// 584 years fit.
+    fn nanos(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.begin).as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Tells the driver to look again.
@@ -86,7 +103,7 @@ pub(crate) async fn drive(hub: Arc<Hub>) {
             if queue.closed {
                 return;
             }
-            (queue.entries.keys().next().map(|(at, _)| *at), hub.timers.changed.listen())
+            (hub.timers.first(&queue), hub.timers.changed.listen())
         };
         match next {
             None => changed.await,

@@ -88,7 +88,7 @@ impl Endpoint {
         }
         let hub = Arc::new(Hub::new(Arc::new(runtime), config, Box::new(Arc::new(handler))));
         hub.runtime.spawn(Box::pin(driver::drive(Arc::clone(&hub))));
-        let registry = Arc::new(Registry::new(hub));
+        let registry = Registry::new(hub);
         if let Some(node) = registry.hub.node.clone() {
             node.clone().spawn(store::keep(Arc::downgrade(&registry), node));
         }
@@ -157,7 +157,7 @@ impl Endpoint {
             Ok(response) => response,
             Err(rejection) => {
                 trace::rejected(&rejection);
-                self.registry.hub.counters.requests_refused.fetch_add(1, Relaxed);
+                self.registry.hub.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
                 rejection.into_response(id.as_ref(), config)
             }
         };
@@ -469,8 +469,13 @@ fn check_era(parts: &Parts, request: &proto::Request) -> Result<(), Rejection> {
     // Looked for as text first, by its point, which is rare, and never in base64: almost no request has it, and some
     // are long.
     let is_key = |text: &str, at| text[..at].ends_with(KEY.0) && text[at..].starts_with(KEY.1);
-    let has_key = |text: &str| text.match_indices('.').any(|(at, _)| is_key(text, at));
-    if let Some(params) = request.params.as_ref().filter(|params| has_key(params.as_str())) {
+    let has_key = |params: &Json| {
+        params.as_bytes().contains(&b'.') && {
+            let text = params.as_str();
+            text.match_indices('.').any(|(at, _)| is_key(text, at))
+        }
+    };
+    if let Some(params) = request.params.as_ref().filter(|params| has_key(params)) {
         match params.parse::<Params>() {
             Ok(Params { meta }) if wire::is_modern(meta.version.as_bytes()) => {
                 return Err(Rejection::UnsupportedVersion(meta.version));

@@ -136,7 +136,7 @@ pub trait Handler: Send + Sync + 'static {
         Self: Sized,
     {
         let handler = Arc::clone(self);
-        async move { handler.request(cx).await }.boxed()
+        async move { Self::request(&*handler, cx).await }.boxed()
     }
 
     /// A client's notification, other than `initialized` and `cancelled`. Ignored by default. It may take its time, as
@@ -167,7 +167,7 @@ pub(crate) trait ErasedHandler: Send + Sync + 'static {
 impl<H: Handler> ErasedHandler for Arc<H> {
     fn initialize(&self, request: InitializeRequest) -> Handling {
         let (handler, version) = (Self::clone(self), request.protocol_version);
-        async move { initialize::result(version, &handler.as_ref().initialize(request).await?) }.boxed()
+        async move { initialize::result(version, &H::initialize(&*handler, request).await?) }.boxed()
     }
 
     fn request(&self, cx: RequestContext) -> Handling {
@@ -176,12 +176,12 @@ impl<H: Handler> ErasedHandler for Arc<H> {
 
     fn notification(&self, notification: Notification, session: Session) -> BoxFuture<'static, ()> {
         let handler = Self::clone(self);
-        async move { handler.as_ref().notification(notification, session).await }.boxed()
+        async move { H::notification(&*handler, notification, session).await }.boxed()
     }
 
     fn terminated(&self, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()> {
         let handler = Self::clone(self);
-        async move { handler.as_ref().terminated(session, reason).await }.boxed()
+        async move { H::terminated(&*handler, session, reason).await }.boxed()
     }
 }
 

@@ -3,14 +3,14 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
 };
 
 use crate::{
     Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, driver::Timers,
-    handler::ErasedHandler, proto::Tally, store::Node,
+    handler::ErasedHandler, manager::Registry, proto::Tally, store::Node,
 };
 
 /// What all sessions of an endpoint share.
@@ -20,6 +20,8 @@ pub(crate) struct Hub {
     pub(crate) session_config: Arc<SessionConfig>,
     pub(crate) handler: Box<dyn ErasedHandler>,
     pub(crate) timers: Timers,
+    /// Whose hub it is.
+    pub(crate) registry: OnceLock<Weak<Registry>>,
     pub(crate) counters: Counters,
     /// Among which others it is, if there is a store.
     pub(crate) node: Option<Node>,
@@ -31,10 +33,11 @@ impl Hub {
         Self {
             session_config: Arc::new(config.session.clone()),
             node: config.store.clone().map(|store| Node::new(store, Arc::clone(&runtime))),
+            timers: Timers::new(runtime.now()),
             runtime,
             config,
             handler,
-            timers: Timers::default(),
+            registry: OnceLock::new(),
             counters: Counters::default(),
             listeners: Mutex::default(),
         }
@@ -69,8 +72,18 @@ impl fmt::Debug for Hub {
 }
 
 /// Gauges and totals of an endpoint. Each is exact; read together they may be a moment apart.
+///
+/// Every request counts, on whatever thread it runs: so that threads do not wait for each other's cache lines, each
+/// session counts in one of some stripes, and whoever reads adds them up.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub(crate) struct Counters([Stripe; STRIPES]);
+
+const STRIPES: usize = 16;
+
+/// As far apart as processors fetch cache lines: two at a time.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Stripe {
     pub(crate) sessions: AtomicI64,
     pub(crate) sessions_created: AtomicU64,
     pub(crate) sessions_terminated: AtomicU64,
@@ -88,6 +101,46 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// Where the session with this number counts.
+    pub(crate) fn stripe(&self, number: u64) -> &Stripe {
+        &self.0[(number % STRIPES as u64) as usize]
+    }
+
+    /// Fills in everything that is counted; the phase is the manager's.
+    pub(crate) fn stats(&self) -> Stats {
+        let total = |counter: fn(&Stripe) -> &AtomicU64| {
+            self.0.iter().map(|stripe| counter(stripe).load(Relaxed)).sum()
+        };
+        let gauge = |counter: fn(&Stripe) -> &AtomicI64| {
+            let sum: i64 = self.0.iter().map(|stripe| counter(stripe).load(Relaxed)).sum();
+            u64::try_from(sum).unwrap_or(0)
+        };
+        let (opened, ended, cut): (u64, u64, u64) = (
+            total(|stripe| &stripe.streams_opened),
+            total(|stripe| &stripe.streams_ended),
+            total(|stripe| &stripe.streams_cut),
+        );
+        Stats {
+            phase: crate::ShutdownPhase::Running,
+            sessions: gauge(|stripe| &stripe.sessions),
+            exchanges: gauge(|stripe| &stripe.running),
+            streams: opened.saturating_sub(ended + cut),
+            sessions_created: total(|stripe| &stripe.sessions_created),
+            sessions_terminated: total(|stripe| &stripe.sessions_terminated),
+            exchanges_admitted: total(|stripe| &stripe.admitted),
+            exchanges_answered: total(|stripe| &stripe.answered),
+            exchanges_synthesized: total(|stripe| &stripe.synthesized),
+            exchanges_cancelled: total(|stripe| &stripe.cancelled),
+            exchanges_forced: total(|stripe| &stripe.forced),
+            streams_ended: ended,
+            streams_cut: cut,
+            requests_refused: total(|stripe| &stripe.requests_refused),
+            pings_unanswered: total(|stripe| &stripe.pings_unanswered),
+        }
+    }
+}
+
+impl Stripe {
     pub(crate) fn add(&self, tally: &Tally) {
         let add = |counter: &AtomicU64, n: u32| {
             if n != 0 {
@@ -106,33 +159,6 @@ impl Counters {
         add(&self.streams_ended, tally.streams_ended);
         add(&self.streams_cut, tally.streams_cut);
         add(&self.pings_unanswered, tally.pings_unanswered);
-    }
-
-    /// Fills in everything that is counted; the phase is the manager's.
-    pub(crate) fn stats(&self) -> Stats {
-        let (opened, ended, cut) = (
-            self.streams_opened.load(Relaxed),
-            self.streams_ended.load(Relaxed),
-            self.streams_cut.load(Relaxed),
-        );
-        let gauge = |value: i64| u64::try_from(value).unwrap_or(0);
-        Stats {
-            phase: crate::ShutdownPhase::Running,
-            sessions: gauge(self.sessions.load(Relaxed)),
-            exchanges: gauge(self.running.load(Relaxed)),
-            streams: opened.saturating_sub(ended + cut),
-            sessions_created: self.sessions_created.load(Relaxed),
-            sessions_terminated: self.sessions_terminated.load(Relaxed),
-            exchanges_admitted: self.admitted.load(Relaxed),
-            exchanges_answered: self.answered.load(Relaxed),
-            exchanges_synthesized: self.synthesized.load(Relaxed),
-            exchanges_cancelled: self.cancelled.load(Relaxed),
-            exchanges_forced: self.forced.load(Relaxed),
-            streams_ended: ended,
-            streams_cut: cut,
-            requests_refused: self.requests_refused.load(Relaxed),
-            pings_unanswered: self.pings_unanswered.load(Relaxed),
-        }
     }
 }
 

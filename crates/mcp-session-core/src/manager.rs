@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicU8, Ordering::Relaxed, Ordering::SeqCst},
@@ -28,7 +29,25 @@ use crate::{
 /// faster than one read-write lock.
 const SHARDS: usize = 64;
 
-type Shard = Mutex<HashMap<SessionId, Session>>;
+type Shard = Mutex<HashMap<SessionId, Session, BuildHasherDefault<IdHasher>>>;
+
+/// The hash of an id is half of its bits: they are random, nobody else gives them, and the shard is from the other half.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write_u128(&mut self, bits: u128) {
+        self.0 = (bits >> 64) as u64;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("an id hashes as one u128")
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// The sessions of an endpoint, and where its shutdown stands.
 pub(crate) struct Registry {
@@ -42,15 +61,17 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        Self {
+    pub(crate) fn new(hub: Arc<Hub>) -> Arc<Self> {
+        let registry = Arc::new(Self {
             hub,
             shards: std::array::from_fn(|_| Mutex::default()),
             places: Places::default(),
             phase: AtomicU8::new(ShutdownPhase::Running as u8),
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
-        }
+        });
+        let _ = registry.hub.registry.set(Arc::downgrade(&registry)); // a hub has one
+        registry
     }
 
     fn shard(&self, id: &SessionId) -> &Shard {
@@ -77,7 +98,7 @@ impl Registry {
         if self.hub.node.is_some() {
             machine.share(0, LogId::SHARED, Position::START);
         }
-        let session = Session::new(id, principal, Arc::clone(&self.hub), Arc::downgrade(self), machine);
+        let session = Session::new(id, principal, Arc::clone(&self.hub), machine);
         Ok((self.enter(session)?, key))
     }
 
@@ -92,7 +113,7 @@ impl Registry {
             if !self.places.take(&self.hub.config, session.principal()) {
                 return Err(Rejection::TooManySessions);
             }
-            self.hub.counters.sessions.fetch_add(1, Relaxed);
+            session.stripe().sessions.fetch_add(1, Relaxed);
             shard.insert(session.id(), session.clone());
         }
         session.with(|_, _| ()); // its deadlines and its first exchange count from here

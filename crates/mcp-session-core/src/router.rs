@@ -132,3 +132,43 @@ impl fmt::Debug for Router {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::Ready;
+    use http::Request;
+
+    use super::*;
+    use crate::{Endpoint, testing::Stopped};
+
+    #[test]
+    fn a_function_that_panics_before_there_is_a_future_is_answered_too() {
+        let panics = |_| -> Ready<Result<(), RpcError>> { panic!("planted: there is no future") };
+        let endpoint =
+            Endpoint::new(Stopped::default(), Router::new("panics", "1.0.0").request("boom", panics));
+        let post = |session: &str, body: &'static str| {
+            let request = Request::post("/mcp")
+                .header("content-type", "application/json")
+                .header("accept", "application/json, text/event-stream")
+                .header("mcp-session-id", session);
+            let response = endpoint.handle(request.body(body.to_owned()).expect("a request"));
+            response.now_or_never().expect("at once")
+        };
+        let initialize = Request::post("/mcp")
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .body(
+                r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",
+                "capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#
+                    .to_owned(),
+            );
+        let opened = endpoint.handle(initialize.expect("a request")).now_or_never().expect("at once");
+        let id = opened.headers()["mcp-session-id"].to_str().expect("an id").to_owned();
+        post(&id, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+
+        let answer = post(&id, r#"{"jsonrpc":"2.0","id":2,"method":"boom"}"#);
+        assert_eq!(answer.status(), 200);
+        assert_eq!(endpoint.stats().exchanges_answered, 2);
+        assert_eq!(post(&id, r#"{"jsonrpc":"2.0","id":3,"method":"ping"}"#).status(), 200);
+    }
+}

@@ -19,8 +19,7 @@ use crate::{
     ClientCapabilities, Json, Outgoing, Principal, ProtocolVersion, RequestError, SendError, SessionEvent,
     SessionId, TerminateReason,
     ask::ask,
-    hub::{Hub, lock},
-    manager::Registry,
+    hub::{Hub, Stripe, lock},
     proto::{self, Changes, Effect, Phase, Refusal, State, Wake, encode_event},
     store::{Update, write},
     terminate::{Afterword, Ledger},
@@ -66,7 +65,6 @@ pub(crate) struct Inner {
     principal: Option<Principal>,
     number: u64,
     hub: Arc<Hub>,
-    registry: Weak<Registry>,
     guarded: Mutex<Guarded>,
     /// The session has begun to end, or is closed.
     changed: Event,
@@ -83,8 +81,8 @@ impl Inner {
 
 struct Guarded {
     machine: Machine,
-    /// The deadline that the driver knows.
-    armed: Option<Instant>,
+    /// The driver knows its deadline.
+    armed: bool,
     /// Announced to the application.
     established: bool,
     /// Not counted as terminated yet.
@@ -99,6 +97,14 @@ struct Guarded {
     ledger: Option<Arc<Ledger>>,
     /// A task does what it asks of the store.
     writing: bool,
+}
+
+/// A session whose machine is locked.
+struct Entered<'a> {
+    guarded: MutexGuard<'a, Guarded>,
+    now: Instant,
+    /// The deadline that the driver knows.
+    armed: Option<Instant>,
 }
 
 /// What has become of a session since the last look: each is news once.
@@ -148,16 +154,10 @@ impl From<Arc<Inner>> for Session {
 
 impl Session {
     /// A session of this machine, not yet registered.
-    pub(crate) fn new(
-        id: SessionId,
-        principal: Option<Principal>,
-        hub: Arc<Hub>,
-        registry: Weak<Registry>,
-        machine: Machine,
-    ) -> Self {
+    pub(crate) fn new(id: SessionId, principal: Option<Principal>, hub: Arc<Hub>, machine: Machine) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let guarded = Guarded {
-            armed: None,
+            armed: false,
             established: machine.is_established(), // at another node, then
             machine,
             alive: true,
@@ -172,7 +172,6 @@ impl Session {
             principal,
             number: NUMBER.fetch_add(1, Relaxed),
             hub,
-            registry,
             guarded: Mutex::new(guarded),
             changed: Event::new(),
             notifications: AtomicUsize::new(0),
@@ -298,11 +297,10 @@ impl Session {
 
     /// What the store is asked to do next. Nothing: then whoever asks is through.
     pub(crate) fn next_effect(&self) -> Option<Effect> {
-        let mut guarded = lock(&self.0.guarded);
-        let now = self.now();
-        let effect = guarded.machine.poll_effect(now);
-        guarded.writing = effect.is_some();
-        self.finish(guarded, now);
+        let mut entered = self.enter();
+        let effect = entered.guarded.machine.poll_effect(entered.now);
+        entered.guarded.writing = effect.is_some();
+        self.finish(entered);
         effect
     }
 
@@ -312,38 +310,35 @@ impl Session {
         self.0.changed.notify(usize::MAX); // there is space
     }
 
-    /// The one function that locks the machine: lock, call, unlock, notify. The clock is read here, under the lock, so
-    /// that for the machine time never goes backwards.
+    /// The one way to the machine: lock, call, unlock, notify.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
-        let mut guarded = lock(&self.0.guarded);
-        let now = self.now();
-        let result = act(&mut guarded.machine, now);
-        self.finish(guarded, now);
+        let mut entered = self.enter();
+        let result = act(&mut entered.guarded.machine, entered.now);
+        self.finish(entered);
         result
     }
 
     /// The deadline that the driver kept for this session has come.
     pub(crate) fn fire(&self) {
-        let mut guarded = lock(&self.0.guarded);
-        let now = self.now();
-        guarded.armed = None;
-        guarded.machine.handle_timeout(now);
-        self.finish(guarded, now);
+        let mut entered = self.enter();
+        entered.armed = None;
+        entered.guarded.machine.handle_timeout(entered.now);
+        self.finish(entered);
     }
 
     /// Takes part in a shutdown from now on, if anything of it is left.
     pub(crate) fn join<R>(&self, ledger: &Arc<Ledger>, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
-        let mut guarded = lock(&self.0.guarded);
-        let now = self.now();
+        let mut entered = self.enter();
+        let Entered { guarded, now, .. } = &mut entered;
         if guarded.ledger.is_none() && !guarded.left {
             // A session that is being born has not been counted by anybody: what it has done so far is in the
             // machine, and must not be booked a second time.
-            self.0.hub.counters.add(&guarded.machine.take_changes().tally);
-            ledger.enter(self.0.id, &guarded.machine, guarded.alive, (!guarded.open).then_some(now));
+            self.stripe().add(&guarded.machine.take_changes().tally);
+            ledger.enter(self.0.id, &guarded.machine, guarded.alive, (!guarded.open).then_some(*now));
             guarded.ledger = Some(Arc::clone(ledger));
         }
-        let result = act(&mut guarded.machine, now);
-        self.finish(guarded, now);
+        let result = act(&mut guarded.machine, *now);
+        self.finish(entered);
         result
     }
 
@@ -378,19 +373,32 @@ impl Session {
         self.0.hub.runtime.sleep_until(deadline)
     }
 
+    /// Where it counts.
+    pub(crate) fn stripe(&self) -> &Stripe {
+        self.0.hub.counters.stripe(self.0.number)
+    }
+
     fn peek<R>(&self, read: impl FnOnce(&Machine) -> R) -> R {
         read(&lock(&self.0.guarded).machine)
     }
 
+    /// Locks the machine. The clock is read under the lock, so that for the machine time never goes backwards.
+    fn enter(&self) -> Entered<'_> {
+        let guarded = lock(&self.0.guarded);
+        let armed = guarded.machine.next_timeout().filter(|_| guarded.armed);
+        Entered { guarded, now: self.now(), armed }
+    }
+
     /// After every call on the machine: counts under the lock, then releases it, then tells whoever has to know.
-    fn finish(&self, mut guarded: MutexGuard<'_, Guarded>, now: Instant) {
+    fn finish(&self, entered: Entered<'_>) {
+        let Entered { mut guarded, now, armed } = entered;
         let hub = &self.0.hub;
         let changes = guarded.machine.take_changes();
         let news = guarded.news(now);
         // A session that is closed has nothing to wait for; one that is not may have something sooner than known.
         let deadline = if guarded.open { guarded.machine.next_timeout() } else { None };
-        let sooner = deadline != guarded.armed && hub.timers.set(&self.0, guarded.armed, deadline);
-        guarded.armed = deadline;
+        let sooner = deadline != armed && hub.timers.set(&self.0, armed, deadline);
+        guarded.armed = deadline.is_some();
         let gone = guarded.left && guarded.machine.state() == State::Terminated;
         let ledger = guarded.ledger.clone();
         let writer = hub.node.as_ref().filter(|_| !guarded.writing && guarded.machine.has_effect());
@@ -398,14 +406,15 @@ impl Session {
         let unread = changes.tally.streams_cut + changes.tally.forced > 0;
 
         // Under the lock: whoever sees what happened, sees it counted.
+        let stripe = self.stripe();
         if news.created.is_some() {
-            hub.counters.sessions_created.fetch_add(1, Relaxed);
+            stripe.sessions_created.fetch_add(1, Relaxed);
         }
         if news.died {
-            hub.counters.sessions.fetch_sub(1, Relaxed);
-            hub.counters.sessions_terminated.fetch_add(u64::from(guarded.established), Relaxed);
+            stripe.sessions.fetch_sub(1, Relaxed);
+            stripe.sessions_terminated.fetch_add(u64::from(guarded.established), Relaxed);
         }
-        hub.counters.add(&changes.tally);
+        stripe.add(&changes.tally);
         if let Some(ledger) = &ledger {
             ledger.book(&changes.tally);
             if unread {
@@ -446,7 +455,7 @@ impl Session {
     }
 
     fn unregister(&self) {
-        if let Some(registry) = self.0.registry.upgrade() {
+        if let Some(registry) = self.0.hub.registry.get().and_then(Weak::upgrade) {
             registry.remove(&self.0.id);
         }
     }

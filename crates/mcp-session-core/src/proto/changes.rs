@@ -98,7 +98,8 @@ impl Tally {
 pub struct Changes<T> {
     // Two wakes are kept inline: no call on the common path wakes more, and a `Vec` would allocate for them.
     first: [Option<Wake<T>>; 2],
-    rest: Vec<Wake<T>>,
+    #[expect(clippy::box_collection, reason = "every session has this, and hardly any needs it")]
+    rest: Option<Box<Vec<Wake<T>>>>,
     /// What to count.
     pub tally: Tally,
 }
@@ -107,18 +108,18 @@ impl<T> Changes<T> {
     pub(super) fn wake(&mut self, wake: Wake<T>) {
         match self.first.iter_mut().find(|slot| slot.is_none()) {
             Some(slot) => *slot = Some(wake),
-            None => self.rest.push(wake),
+            None => self.rest.get_or_insert_default().push(wake),
         }
     }
 
     /// Whom to wake, in order. May name somebody twice, and somebody for whom nothing changed.
     pub fn into_wakes(self) -> impl Iterator<Item = Wake<T>> {
-        self.first.into_iter().flatten().chain(self.rest)
+        self.first.into_iter().flatten().chain(self.rest.into_iter().flat_map(|rest| *rest))
     }
 }
 
 impl<T> Default for Changes<T> {
     fn default() -> Self {
-        Self { first: [None, None], rest: Vec::new(), tally: Tally::default() }
+        Self { first: [None, None], rest: None, tally: Tally::default() }
     }
 }

@@ -102,6 +102,11 @@ impl Json {
         self.0.trim_ascii_start().starts_with(b"{")
     }
 
+    /// The text, as bytes of UTF-8.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         // Every constructor has seen it pass a JSON parser, which checks UTF-8.
@@ -490,17 +495,11 @@ impl Outgoing<'_> {
     /// About how many bytes the message takes; more than it does, unless strings have to be escaped. For a result,
     /// exactly as many: then the bytes need no second allocation to be shared.
     pub(super) fn size_hint(&self) -> usize {
-        let id_len = |id: &RequestId| match id {
-            RequestId::Integer(n) => {
-                usize::from(*n < 0) + n.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1
-            }
-            RequestId::String(id) => id.len() + 2,
-        };
         let json_len = |json: Option<&Json>| json.map_or(0, |json| json.0.len());
         match self {
-            Self::Result { id, result } => 33 + id_len(id) + result.0.len(),
+            Self::Result { id, result } => 33 + id.json_len() + result.0.len(),
             Self::Error { id, error } => {
-                64 + id.map_or(4, id_len) + error.message.len() + json_len(error.data.as_ref())
+                64 + id.map_or(4, RequestId::json_len) + error.message.len() + json_len(error.data.as_ref())
             }
             Self::Notification { method, params } | Self::Request { method, params, .. } => {
                 84 + method.len() + json_len(*params)

@@ -60,6 +60,7 @@ struct Waiting<T> {
 pub(super) struct Outbound<T> {
     next: u64,
     /// Only for as long as there are any.
+    #[expect(clippy::box_collection, reason = "every session has this, and few ask")]
     waiting: Option<Box<BTreeMap<u64, Waiting<T>>>>,
 }
 

@@ -27,6 +27,9 @@ use sharing::Sharing;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExchangeKey(u64);
 
+/// The exchange that opens a session. One that was opened at another node has none.
+const INITIALIZE: ExchangeKey = ExchangeKey(0);
+
 /// Names a stream within its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamKey {
@@ -74,22 +77,21 @@ pub struct Session<T> {
     /// When the client was last active: the idle timeout counts from here.
     active: Instant,
     next_key: u64,
-    initialize: ExchangeKey,
     /// The client got, or will get, the result of its `initialize`.
     established: bool,
     /// The client has sent `notifications/initialized`.
     initialized: bool,
     exchanges: Exchanges<T>,
     /// How many of them are owed an answer.
-    running: usize,
+    running: u32,
     // What most sessions do not have, most of the time, is in boxes: a session is mostly idle.
     standalone: Option<Box<Stream<T>>>,
     /// Streams of exchanges that are over, by their numbers, for as long as they can be resumed.
     finished: BTreeMap<u64, Box<Stream<T>>>,
     replay: Replay,
     outbound: Outbound<T>,
-    /// Whether the client at the other end of the standalone stream is there.
-    pulse: Pulse,
+    /// Whether the client at the other end of the standalone stream is there, while that is connected.
+    pulse: Option<Box<Pulse>>,
     /// What a store has to do with it, if there is one.
     sharing: Option<Box<Sharing>>,
     ending: Option<Box<Ending>>,
@@ -107,7 +109,7 @@ impl<T: Clone> Session<T> {
         version: ProtocolVersion,
         capabilities: ClientCapabilities,
     ) -> (Self, ExchangeKey) {
-        let key = ExchangeKey(0);
+        let key = INITIALIZE;
         let mut session = Self::blank(now, config, version, capabilities);
         session.timer.arm(after(now, session.config.initialize_timeout));
         if let Some(max_age) = session.config.max_age {
@@ -132,7 +134,6 @@ impl<T: Clone> Session<T> {
             created: now,
             active: now,
             next_key: 0,
-            initialize: ExchangeKey(0),
             established: false,
             initialized: false,
             exchanges: Exchanges::default(),
@@ -141,7 +142,7 @@ impl<T: Clone> Session<T> {
             finished: BTreeMap::new(),
             replay: Replay::default(),
             outbound: Outbound::default(),
-            pulse: Pulse::new(now),
+            pulse: None,
             sharing: None,
             ending: None,
             timer: Timer::default(),
@@ -194,7 +195,7 @@ impl<T: Clone> Session<T> {
 
     /// How many requests are owed an answer.
     pub fn running(&self) -> usize {
-        self.running
+        self.running as usize
     }
 
     // What happened.
@@ -259,7 +260,7 @@ impl<T: Clone> Session<T> {
     ) -> Result<(), Refusal> {
         if self.handle_input(now, Input::Cancelled)? == Verdict::Accept {
             let running = id.and_then(|id| self.exchanges.running(id));
-            if let Some(key) = running.filter(|key| *key != self.initialize) {
+            if let Some(key) = running.filter(|key| *key != INITIALIZE) {
                 self.fail_outbound(now, &RequestError::Cancelled, |on, _| on == StreamKey::Response(key));
                 self.with_exchange(now, key, |exchange, config, out| {
                     exchange.cancel(now, CancelReason::Client(reason), config, out);
@@ -287,7 +288,7 @@ impl<T: Clone> Session<T> {
     /// The handler of this exchange is not ready at once.
     pub fn handle_suspended(&mut self, now: Instant, key: ExchangeKey) {
         // The header of a successful `initialize` carries the session id: its head waits for the result (C-20).
-        if key != self.initialize {
+        if key != INITIALIZE {
             self.with_exchange(now, key, |exchange, _, out| exchange.handle_suspended(now, out));
         }
     }
@@ -304,7 +305,7 @@ impl<T: Clone> Session<T> {
     /// the client gets.
     pub fn answer(&mut self, now: Instant, key: ExchangeKey, answer: &Result<Json, RpcError>) -> bool {
         // A session that is dead already must not be offered to the client.
-        let dead = self.reason().filter(|_| key == self.initialize && self.state == State::Terminated);
+        let dead = self.reason().filter(|_| key == INITIALIZE && self.state == State::Terminated);
         let refused = dead.map(|reason| Err(reason.into()));
         let answer = refused.as_ref().unwrap_or(answer);
         self.fail_outbound(now, &RequestError::Cancelled, |on, _| on == StreamKey::Response(key));
@@ -312,7 +313,7 @@ impl<T: Clone> Session<T> {
             exchange.handle_released();
             exchange.answer(now, answer, out)
         });
-        if key == self.initialize && counted == Some(true) {
+        if key == INITIALIZE && counted == Some(true) {
             self.established = answer.is_ok();
             if !self.established {
                 self.terminate(now, TerminateReason::Error);
@@ -330,7 +331,7 @@ impl<T: Clone> Session<T> {
     ///
     /// [`SendError::Full`]: wait for [`Wake::Handler`](super::Wake::Handler). [`SendError::Closed`]: the exchange has its answer.
     pub fn notify(&mut self, now: Instant, key: ExchangeKey, event: &Bytes) -> Result<(), SendError> {
-        let headless = key == self.initialize;
+        let headless = key == INITIALIZE;
         self.with_exchange(now, key, |exchange, config, out| {
             if headless && exchange.is_running() { Ok(()) } else { exchange.notify(now, event, config, out) }
         })

@@ -63,7 +63,7 @@ impl Registry {
         let (config, now) = (Arc::clone(&self.hub.session_config), self.hub.runtime.now());
         let mut machine = proto::Session::adopt(now, config, version, capabilities, initialized);
         machine.share(member, LogId::SHARED, heard);
-        let session = Session::new(id, principal, Arc::clone(&self.hub), Arc::downgrade(self), machine);
+        let session = Session::new(id, principal, Arc::clone(&self.hub), machine);
         let entered = self.enter(session.clone())?;
         // Whoever removed it meanwhile may have told this node before it had it.
         if node.load(id).await == Ok(None) {

@@ -159,8 +159,6 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Weak;
-
     use super::*;
     use crate::{
         ClientCapabilities, Config, Json, ProtocolVersion, Router, SessionConfig, TerminateReason, hub::Hub,
@@ -180,7 +178,7 @@ mod tests {
             ProtocolVersion::LATEST,
             ClientCapabilities::default(),
         );
-        let session = Session::new(SessionId::from_bits(1), None, Arc::clone(&hub), Weak::new(), machine);
+        let session = Session::new(SessionId::from_bits(1), None, Arc::clone(&hub), machine);
         // The shutdown visits it between its registration and the first look at it.
         let ledger = Arc::new(Ledger::default());
         session.join(&ledger, |machine, now| machine.drain(now, &crate::Schedule::default()));

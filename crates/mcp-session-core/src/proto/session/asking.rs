@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{ExchangeKey, SendError, Session, StreamKey};
+use super::{ExchangeKey, INITIALIZE, SendError, Session, StreamKey};
 use crate::proto::{
     Exchange, Input, Json, OutboundId, Outgoing, Phase, Refusal, RequestError, RequestId, Response, Stream,
     Verdict, Wake, encode_event, timer::after,
@@ -29,7 +29,7 @@ impl<T: Clone> Session<T> {
         if let Some(ending) = self.ending.as_ref().filter(|ending| ending.phase >= Phase::Cancelling) {
             return Err(RequestError::Terminated(ending.reason));
         }
-        if key == self.initialize || (!self.initialized && method != "ping") {
+        if key == INITIALIZE || (!self.initialized && method != "ping") {
             return Err(RequestError::NotInitialized);
         }
         if let Some(capability) = self.capabilities.missing(method, params) {

@@ -28,7 +28,7 @@ impl<T: Clone> Session<T> {
     /// The client has said something, whatever it is: it is there.
     pub(super) fn hear(&mut self, now: Instant) {
         self.active = now;
-        self.pulse = Pulse::new(now);
+        self.pulse.iter_mut().for_each(|pulse| **pulse = Pulse::new(now));
     }
 
     /// Asks a client that is silent, and ends the stream of one that has not answered.
@@ -37,7 +37,7 @@ impl<T: Clone> Session<T> {
             return;
         }
         let Some(connection) = self.standalone.as_deref().and_then(Stream::connection) else { return };
-        match self.pulse.asked {
+        match self.pulse.as_ref().and_then(|pulse| pulse.asked) {
             None => {
                 let id = self.outbound.next_id();
                 // Where there is no space for it, the client does not even read.
@@ -45,13 +45,13 @@ impl<T: Clone> Session<T> {
                     stream.push(now, &ping_event(id), config, out)
                 });
                 self.outbound.skip();
-                self.pulse = Pulse { since: now, asked: Some(id) };
+                self.pulse.iter_mut().for_each(|pulse| **pulse = Pulse { since: now, asked: Some(id) });
             }
             Some(id) => {
                 let on = StreamKey::Standalone(connection);
                 self.tell_cancelled(now, on, id, "there was no answer in time"); // F-24
                 self.act_on_standalone(now, |stream, _, out| stream.hang_up(out));
-                self.pulse.asked = None;
+                self.pulse.iter_mut().for_each(|pulse| pulse.asked = None);
                 self.changes.tally.pings_unanswered += 1;
             }
         }
@@ -60,7 +60,7 @@ impl<T: Clone> Session<T> {
     /// When [`Session::handle_pulse`] has something to do.
     pub(super) fn ping_due(&self) -> Option<Instant> {
         let open = self.standalone.as_deref().is_some_and(Stream::is_served);
-        (open && !self.config.ping_interval.is_zero())
-            .then(|| after(self.pulse.since, self.config.ping_interval))
+        let pulse = self.pulse.as_ref().filter(|_| open && !self.config.ping_interval.is_zero())?;
+        Some(after(pulse.since, self.config.ping_interval))
     }
 }

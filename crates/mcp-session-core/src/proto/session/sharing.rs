@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::Instant};
 
 use bytes::Bytes;
 
-use super::{ExchangeKey, SendError, Session, StreamKey};
+use super::{ExchangeKey, INITIALIZE, SendError, Session, StreamKey};
 use crate::proto::{
     Append, CancelReason, Changes, EventId, Input, Next, Position, Refusal, RequestId, State, Stored, Stream,
     TerminateReason, Timer, Verdict,
@@ -54,7 +54,7 @@ impl<T: Clone> Session<T> {
         session.state = if initialized { State::Operating } else { State::AwaitingInitialized };
         session.initialized = initialized;
         session.established = true;
-        session.initialize = ExchangeKey(u64::MAX); // it was elsewhere
+        session.next_key = INITIALIZE.0 + 1; // that was elsewhere
         session.timer = Timer::default();
         let deadlines = session.deadlines();
         session.timer.rearm(deadlines);

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Changes, ExchangeKey, Replay, SendError, Session, StreamKey};
+use super::{Changes, ExchangeKey, INITIALIZE, Pulse, Replay, SendError, Session, StreamKey};
 use crate::proto::{
     EventId, Input, Name, Next, Phase, ProtocolVersion, Refusal, SecondStream, SessionConfig, State, Stream,
     Verdict, timer::after,
@@ -163,7 +163,7 @@ impl<T: Clone> Session<T> {
     /// without replay, for versions before 2025-11-25 (D-05), and in an ending, after which nobody could come back (S6).
     pub fn close_connection(&mut self, now: Instant, key: ExchangeKey, retry: Duration) -> bool {
         let lives_on = self.reason().is_none_or(|reason| self.moves(reason));
-        if !lives_on || key == self.initialize {
+        if !lives_on || key == INITIALIZE {
             return false;
         }
         self.with_exchange(now, key, |exchange, _, out| exchange.close_connection(now, retry, out))
@@ -308,6 +308,11 @@ impl<T: Clone> Session<T> {
         self.replay.book(now, &mut stream);
         if let Some(due) = stream.next_timeout(&self.config) {
             self.timer.arm(due);
+        }
+        if stream.is_connected() {
+            self.pulse.get_or_insert_with(|| Box::new(Pulse::new(now)));
+        } else {
+            self.pulse = None;
         }
         self.standalone = Some(stream);
         self.ping_due().into_iter().for_each(|due| self.timer.arm(due));

@@ -141,7 +141,7 @@ impl Bench {
         if session.ending.is_some() {
             assert_eq!(session.phase() >= Phase::Finishing, session.running() == 0, "S4");
         }
-        let winding_down = session.exchanges.values().any(|exchange| exchange.is_winding_down());
+        let winding_down = session.exchanges.values().any(Exchange::is_winding_down);
         match session.phase() {
             Phase::Finishing => assert!(!session.is_delivered(), "S4: nothing to wait for"),
             Phase::Closed => {

@@ -490,8 +490,7 @@ impl Walk {
             if call.invited && !self.generous && !call.settled && call.outcome.is_some() {
                 // Its answer may have been forgotten: then it is waited for no more.
                 let exchange = self.bench.session.exchanges.get(call.key);
-                call.settled =
-                    phase != Phase::Closed && exchange.is_none_or(|exchange| exchange.is_settled());
+                call.settled = phase != Phase::Closed && exchange.is_none_or(super::Exchange::is_settled);
             }
             call.over |= call.released && call.settled && call.read;
             if phase == Phase::Closed && !call.settled {
