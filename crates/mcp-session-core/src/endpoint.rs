@@ -254,7 +254,7 @@ impl Endpoint {
 
     async fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
         let session = self.session(parts).await?;
-        session.with(proto::Session::handle_delete)?;
+        session.with_client(proto::Session::handle_delete)?;
         if let Some(node) = &self.registry.hub.node {
             // Before the client is told so: from then on, it is unknown at every node (E-11).
             node.remove(session.id(), TerminateReason::ClientDelete).await;

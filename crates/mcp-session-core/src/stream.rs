@@ -55,7 +55,7 @@ impl Stream for EventStream {
             return Poll::Ready(None);
         }
         this.signal.reader.register(cx.waker());
-        match this.session.with(|machine, now| machine.poll_event(now, this.key)) {
+        match this.session.with_client(|machine, now| machine.poll_event(now, this.key)) {
             Next::Pending => Poll::Pending,
             Next::Event(event, last) => {
                 this.done = last;
