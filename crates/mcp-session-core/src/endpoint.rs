@@ -112,7 +112,7 @@ impl Endpoint {
 
     /// False from the first moment of a shutdown: what a readiness probe should say.
     pub fn is_ready(&self) -> bool {
-        self.manager().is_ready()
+        self.registry.phase() == ShutdownPhase::Running
     }
 
     /// Begins to shut down, along the phases of [`ShutdownPolicy`]: running calls finish or get exactly one error,

@@ -85,7 +85,8 @@ where
             let mut http = http1::Builder::new();
             http.max_buf_size(BUFFER);
             let connection = http.serve_connection(io, service);
-            drive(connection, http1::Connection::graceful_shutdown, &activity, deadline, &context).await;
+            let end = http1::Connection::graceful_shutdown;
+            drive(connection, end, Some(end), &activity, deadline, &context).await;
         }
         Protocol::Http2 => {
             let hyper = HyperRuntime(runtime.clone());
@@ -94,15 +95,17 @@ where
             let connection = http.serve_connection(io, service);
             // Boxed: it is more than twice as large, and would be the size of every connection.
             let end = http2::Connection::graceful_shutdown;
-            Box::pin(drive(connection, end, &activity, deadline, &context)).await;
+            Box::pin(drive(connection, end, None, &activity, deadline, &context)).await;
         }
     }
 }
 
-/// Runs a connection until it ends, its time is up, or it has to close.
+/// Runs a connection until it ends, its time is up, or it has to close. `last_response` says that the response at work is
+/// its last one, where there is only one at a time.
 async fn drive<C: Future>(
     connection: C,
     graceful_shutdown: impl Fn(Pin<&mut C>),
+    mut last_response: Option<fn(Pin<&mut C>)>,
     activity: &Arc<Activity>,
     mut deadline: BoxFuture<'static, ()>,
     context: &ConnectionContext,
@@ -113,6 +116,12 @@ async fn drive<C: Future>(
     let mut said_goodbye = false;
     loop {
         let news = poll_fn(|cx| {
+            // A stream that ends in a shutdown, ends with its connection in one go.
+            if context.is_stopping() && activity.idle_since().is_none() {
+                if let Some(last_response) = last_response.take() {
+                    last_response(connection.as_mut());
+                }
+            }
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(News::Ended);
             }
