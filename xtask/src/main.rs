@@ -5,6 +5,7 @@ mod bench;
 mod conformance;
 mod coverage;
 mod examples;
+mod instructions;
 mod interop;
 mod node;
 mod parallel;
@@ -37,6 +38,8 @@ enum Task {
     TestAll(test_all::Args),
     /// Measures the servers beside each other and draws the charts
     Bench(bench::Args),
+    /// Counts the instructions of a request with valgrind, and compares them with what is written
+    Instructions(instructions::Args),
     /// Drives the examples with the real Python and TypeScript clients, two lines of each
     Interop(interop::Args),
     /// Says which test shows which requirement of the specification, and what has none
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Arrows => arrows::run(&workspace),
         Task::TestAll(args) => test_all::run(&workspace, &args),
         Task::Bench(args) => bench::run(&workspace, &args),
+        Task::Instructions(args) => instructions::run(&workspace, &args),
         Task::Interop(args) => interop::run(&workspace, &args),
         Task::Coverage(args) => coverage::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),

@@ -16,11 +16,11 @@ use futures::{FutureExt, future::BoxFuture, task::AtomicWaker};
 use serde::Serialize;
 
 use crate::{
-    ClientCapabilities, Json, Outgoing, Principal, ProtocolVersion, RequestError, SendError, SessionEvent,
-    SessionId, TerminateReason,
+    ClientCapabilities, Json, Principal, ProtocolVersion, RequestError, SendError, SessionEvent, SessionId,
+    TerminateReason,
     ask::ask,
     hub::{Hub, Stripe, lock},
-    proto::{self, Changes, Effect, Phase, Refusal, State, Wake, encode_event},
+    proto::{self, Changes, Effect, Phase, Refusal, State, Wake, encode_notification},
     store::{Update, write},
     terminate::{Afterword, Ledger},
     trace,
@@ -622,8 +622,7 @@ pub(crate) fn notification<P: Serialize + ?Sized>(
     method: &str,
     params: Option<&P>,
 ) -> Result<bytes::Bytes, SendError> {
-    let params = object(params)?;
-    Ok(encode_event(None, &Outgoing::Notification { method, params: params.as_ref() }))
+    encode_notification(method, params).ok_or(SendError::Invalid)
 }
 
 /// Params have to be an object.

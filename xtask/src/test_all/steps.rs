@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::report::Outcome;
 use super::{cargo_steps, examples};
 use crate::workspace::Workspace;
-use crate::{arrows, conformance, coverage, interop};
+use crate::{arrows, conformance, coverage, instructions, interop};
 
 /// One line of the table.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ pub(super) fn all(workspace: &Workspace) -> Vec<Step> {
         Step { name: "test scenarios".to_owned(), action: Action::Compare },
         plain("doc-tests", cargo_steps::doc_tests),
         plain("examples", examples::run),
+        plain("instructions", instructions::as_step),
         plain("interop", interop::as_step),
         plain("conformance", conformance::as_step),
         plain("package", cargo_steps::package),

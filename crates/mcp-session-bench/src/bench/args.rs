@@ -20,6 +20,12 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Drives one server by its URL, and prints what it saw
     Load(LoadArgs),
+    /// Counts the instructions of a request, and fails if they are more than written. What `cargo xtask instructions` does
+    Instructions {
+        /// Write them down instead
+        #[arg(long)]
+        write: bool,
+    },
 }
 
 #[derive(Debug, Args)]

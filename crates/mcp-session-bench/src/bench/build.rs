@@ -24,6 +24,11 @@ pub(crate) fn servers(features: &[&str]) -> Result<()> {
     cargo(&["build", "--release", "--package", env!("CARGO_PKG_NAME"), "--bins", "--features", &features])
 }
 
+/// Work without a socket.
+pub(crate) fn in_process() -> Result<()> {
+    cargo(&["build", "--release", "--package", env!("CARGO_PKG_NAME"), "--bin", "in-process"])
+}
+
 /// The server on rmcp.
 pub(crate) fn rmcp(target: &Path) -> Result<()> {
     let directory = rmcp_target(target).display().to_string();

@@ -5,6 +5,7 @@
 mod args;
 mod build;
 mod chart;
+mod gate;
 mod goals;
 mod load;
 mod machine;
@@ -14,6 +15,7 @@ mod results;
 mod scenarios;
 mod server;
 mod tables;
+mod valgrind;
 
 use std::{fs, process::ExitCode, sync::Arc, thread, time::Duration};
 
@@ -39,11 +41,12 @@ fn main() -> ExitCode {
         std::process::exit(1); // the servers end with this process
     });
     let done = match Cli::parse().command {
-        Command::Run(args) => run(&args),
-        Command::Load(args) => load(&args),
+        Command::Run(args) => run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Load(args) => load(&args).map(|()| ExitCode::SUCCESS),
+        Command::Instructions { write } => gate::run(write),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -1,8 +1,9 @@
 //! Server-sent events: one message, one event, one [`Bytes`].
 
-use std::{fmt, time::Duration};
+use std::{fmt, io::Write as _, time::Duration};
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::message::Outgoing;
 
@@ -102,21 +103,46 @@ impl fmt::Display for EventId {
 /// # Ok::<(), mcp_session_core::RpcError>(())
 /// ```
 pub fn encode_event(id: Option<EventId>, message: &Outgoing<'_>) -> Bytes {
-    // "data: " and the blank line, and an id line of two numbers at most 20 digits each.
-    let frame = 8 + if id.is_some() { 46 } else { 0 };
-    let mut out = Vec::with_capacity(message.size_hint() + frame);
-    if let Some(id) = id {
-        out.extend_from_slice(format!("id: {id}\n").as_bytes());
+    let event = event(message.size_hint(), |out| message.write(out));
+    match id {
+        Some(id) => with_id(id, &event),
+        None => event,
     }
+}
+
+/// Encodes a notification as one whole event, its params straight from what they are. `None` if they cannot be JSON, or are
+/// not an object (A-03).
+pub(crate) fn encode_notification<P: Serialize + ?Sized>(method: &str, params: Option<&P>) -> Option<Bytes> {
+    let mut are_object = true;
+    let event = event(NOTIFICATION, |out| {
+        let head = Outgoing::Notification { method, params: None };
+        head.write(out);
+        if let Some(params) = params {
+            out.pop(); // the last brace: they come before it
+            out.extend_from_slice(b",\"params\":");
+            let start = out.len();
+            are_object = serde_json::to_writer(&mut *out, params).is_ok()
+                && out[start..].trim_ascii_start().starts_with(b"{");
+            out.push(b'}');
+        }
+    });
+    are_object.then_some(event)
+}
+
+/// Room for most notifications: the envelope, a method, and params such as those of progress.
+const NOTIFICATION: usize = 200;
+
+/// One event with a single `data` line of about this many bytes.
+fn event(size: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut out = Vec::with_capacity(size + 8); // "data: " and the blank line
     out.extend_from_slice(b"data: ");
     let start = out.len();
-    message.write(&mut out);
+    write(&mut out);
     // JSON has line breaks only between its tokens, where a space means the same; in an event they would end
-    // the data line.
-    for byte in &mut out[start..] {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
+    // the data line. Ours has none: only what a handler has as text may.
+    let data = &mut out[start..];
+    if data.contains(&b'\n') || data.contains(&b'\r') {
+        data.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
     }
     out.extend_from_slice(b"\n\n");
     out.into()
@@ -124,8 +150,17 @@ pub fn encode_event(id: Option<EventId>, message: &Outgoing<'_>) -> Bytes {
 
 /// The same event, with its id.
 pub(crate) fn with_id(id: EventId, event: &[u8]) -> Bytes {
-    [format!("id: {id}\n").as_bytes(), event].concat().into()
+    let mut line = [0; ID_LINE];
+    let mut rest = &mut line[..];
+    // It always fits.
+    let written = writeln!(rest, "id: {id}");
+    debug_assert!(written.is_ok());
+    let length = ID_LINE - rest.len();
+    [&line[..length], event].concat().into()
 }
+
+/// The longest id line: of two numbers of 20 digits, and one of 10.
+const ID_LINE: usize = "id: -.\n".len() + 20 + 20 + 10;
 
 /// The first event of a stream: an id to come back to, how long to wait before that, and no data (D-08, D-43).
 pub(super) fn encode_priming(id: EventId, retry: Duration) -> Bytes {
@@ -158,10 +193,12 @@ mod tests {
 
     #[test]
     fn d_28_event_ids_are_visible_ascii_and_strict() {
-        for position in [0.into(), u64::MAX.into(), Position { epoch: 3, seq: 9 }] {
+        let longest = Position { epoch: u32::MAX, seq: u64::MAX };
+        for position in [0.into(), u64::MAX.into(), Position { epoch: 3, seq: 9 }, longest] {
             let id = EventId { stream: u64::MAX, position };
             assert!(id.to_string().bytes().all(|b| b.is_ascii_graphic()));
             assert_eq!(EventId::parse(&id.to_string()), Some(id));
+            assert_eq!(with_id(id, b"data: x"), format!("id: {id}\ndata: x"));
         }
         for foreign in [
             "1-0.2",

@@ -41,8 +41,8 @@ pub use capabilities::ClientCapabilities;
 pub use changes::{Changes, Outcome, Tally, Wake};
 pub use config::{ReplayConfig, ResponseMode, SecondStream, SessionConfig};
 pub use ending::{Phase, Schedule, TerminateReason};
-pub(crate) use event::with_id;
 pub use event::{EventId, HEARTBEAT, Position, encode_event};
+pub(crate) use event::{encode_notification, with_id};
 pub use exchange::{CancelReason, Era, Exchange, Reply, Status};
 pub use id::{InvalidSessionId, RequestId, SessionId};
 pub use message::{

@@ -1,0 +1,74 @@
+//! Instructions in user mode, counted by valgrind: the same on a busy machine as on a quiet one.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// A piece of work in the process itself, by the name that the executable `in-process` knows it by.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    /// What is done besides, and taken off.
+    besides: Option<&'static str>,
+}
+
+/// What is counted in the process.
+pub(crate) const WORK: [Work; 4] = [
+    Work { name: "parse", what: "parse a call", besides: None },
+    Work { name: "machine", what: "the machine: parse, admit, answer, encode", besides: None },
+    Work { name: "echo", what: "`Endpoint::handle` of an `echo` call", besides: Some("request") },
+    Work { name: "session", what: "a session: `initialize` and DELETE, with the requests", besides: None },
+];
+
+/// The lengths of the two runs whose difference counts: starting up cancels out.
+const RUNS: [usize; 2] = [1_000, 3_000];
+
+impl Work {
+    /// Instructions each time.
+    pub(crate) fn count(&self, target: &Path) -> Result<f64> {
+        let of = |name| each(|times| in_process(target, name, times));
+        Ok(of(self.name)? - self.besides.map_or(Ok(0.0), of)?)
+    }
+}
+
+/// What one time takes, if `count` counts several.
+pub(crate) fn each(count: impl Fn(usize) -> Result<f64>) -> Result<f64> {
+    let [few, many] = RUNS;
+    Ok((count(many)? - count(few)?) / (many - few) as f64)
+}
+
+fn in_process(target: &Path, name: &str, times: usize) -> Result<f64> {
+    let mut command = command(target, name, times);
+    command.arg(target.join("release/in-process")).args([name, &times.to_string()]);
+    let status = command.stdin(Stdio::null()).status().context("cannot start valgrind")?;
+    ensure!(status.success(), "valgrind failed with {status}");
+    collected(target, name, times)
+}
+
+/// Counts what is run as its arguments.
+pub(crate) fn command(target: &Path, name: &str, times: usize) -> Command {
+    let mut command = Command::new("valgrind");
+    command.arg("--tool=callgrind");
+    // To look at with callgrind_annotate.
+    command.arg(format!("--callgrind-out-file={}", file(target, name, times, "out").display()));
+    command.arg(format!("--log-file={}", file(target, name, times, "log").display()));
+    command
+}
+
+/// What valgrind says at its end.
+pub(crate) fn collected(target: &Path, name: &str, times: usize) -> Result<f64> {
+    let path = file(target, name, times, "log");
+    let said = fs::read_to_string(&path)?;
+    let (_, number) = said.split_once("Collected : ").with_context(|| format!("no count in: {said}"))?;
+    let number = number.lines().next().unwrap_or_default();
+    Ok(number.trim().parse()?)
+}
+
+fn file(target: &Path, name: &str, times: usize, extension: &str) -> PathBuf {
+    target.join("bench").join(format!("callgrind.{name}.{times}.{extension}"))
+}
