@@ -503,7 +503,7 @@ impl Session {
         let parting = hub.node.clone().map(|node| (node, self.peek(Machine::heard)));
         hub.runtime.spawn(Box::pin(async move {
             if let Some((node, heard)) = parting {
-                node.part(session.id(), reason, heard).await;
+                Box::pin(node.part(session.id(), reason, heard)).await; // not the size of every such task
                 session.told();
             }
             session.leave(hooked.await);
