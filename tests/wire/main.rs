@@ -1,5 +1,6 @@
 //! Every runtime over real loopback sockets, in real time: a test waits for a state, never for a duration.
 
+mod closing;
 mod process;
 mod services;
 

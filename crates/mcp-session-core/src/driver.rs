@@ -50,11 +50,14 @@ impl Timers {
         new.is_some_and(|new| first.is_none_or(|first| new < first))
     }
 
-    /// Takes what is due.
+    /// Takes what is due. Nothing is, mostly: then it costs a look.
     fn take_due(&self, now: Instant) -> Vec<Weak<Inner>> {
-        let mut queue = lock(&self.queue);
-        let later = queue.entries.split_off(&(self.nanos(now), u64::MAX));
-        std::mem::replace(&mut queue.entries, later).into_values().collect()
+        let (mut queue, now) = (lock(&self.queue), self.nanos(now));
+        let mut due = Vec::new();
+        while let Some(first) = queue.entries.first_entry().filter(|first| first.key().0 <= now) {
+            due.push(first.remove());
+        }
+        due
     }
 
     /// What is due first.

@@ -4,7 +4,7 @@ mod batch;
 mod nodes;
 
 use std::{
-    fmt,
+    fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -21,11 +21,11 @@ use crate::{
     Config, Cors, EventStream, Handler, InitializeRequest, Json, Message, Notification, Outgoing, ReplyBody,
     RequestContext, RequestId, RpcError, Runtime, Session, SessionManager, Shutdown, ShutdownPhase,
     ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
-    call::{Call, Head, Started},
+    call::{Call, Handling, Head, Started},
     driver,
     error::Rejection,
     hub::Hub,
-    initialize,
+    initialize::{self, Opening},
     manager::Registry,
     proto::{self, Input, ParseError, Phase, Refusal, Verdict},
     security,
@@ -112,7 +112,7 @@ impl Endpoint {
 
     /// False from the first moment of a shutdown: what a readiness probe should say.
     pub fn is_ready(&self) -> bool {
-        self.manager().is_ready()
+        self.registry.phase() == ShutdownPhase::Running
     }
 
     /// Begins to shut down, along the phases of [`ShutdownPolicy`]: running calls finish or get exactly one error,
@@ -216,7 +216,7 @@ impl Endpoint {
                         *id = Some(request.id.clone());
                         match &*request.method {
                             // In a box, as a batch is: both are rare, and would make every future as large as theirs.
-                            "initialize" => Box::pin(self.initialize(parts, request)).await,
+                            "initialize" => Box::pin(self.initialize(&mut parts, &request)).await,
                             method => {
                                 check_era(&parts, &request)?;
                                 let session = self.session(&parts).await?;
@@ -254,7 +254,7 @@ impl Endpoint {
 
     async fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
         let session = self.session(parts).await?;
-        session.with(proto::Session::handle_delete)?;
+        session.with_client(proto::Session::handle_delete)?;
         if let Some(node) = &self.registry.hub.node {
             // Before the client is told so: from then on, it is unknown at every node (E-11).
             node.remove(session.id(), TerminateReason::ClientDelete).await;
@@ -296,54 +296,46 @@ impl Endpoint {
 
     async fn initialize(
         &self,
-        parts: Parts,
-        request: proto::Request,
+        parts: &mut Parts,
+        request: &proto::Request,
     ) -> Result<Response<ReplyBody>, Rejection> {
         if wire::session_header(&parts.headers)? != SessionHeader::Absent {
             // C-17: a live session refuses, a dead one is unknown.
-            self.lookup(&parts).await?.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
+            self.lookup(parts).await?.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
         }
-        let params = request.params.clone().ok_or_else(|| {
-            Rejection::InvalidInitialize(RpcError::invalid_params("`initialize` needs `params`"))
-        });
-        let (version, capabilities, raw) = initialize::read(&params?)?;
-        let initialize = InitializeRequest {
-            protocol_version: version,
-            capabilities: raw.capabilities.into(),
-            client_info: raw.client_info.into(),
-            headers: parts.headers,
-            extensions: parts.extensions,
+        let (call, handler) = match self.open(parts, request) {
+            Err(Rejection::TooManySessions) if self.registry.reap().await => self.open(parts, request)?,
+            opened => opened?,
         };
-        let principal = initialize.principal().cloned();
-        let create = || self.registry.create(request.id.clone(), version, capabilities, principal.clone());
-        let (session, key) = match create() {
-            Err(Rejection::TooManySessions) if self.registry.reap().await => create()?,
-            created => created?,
-        };
-        let hub = &self.registry.hub;
-        let answer = hub.handler.initialize(initialize);
-        let handler = Box::pin(async move {
-            let result = answer.await?;
-            let mut text = serde_json::json!({
-                "protocolVersion": version.as_str(),
-                "capabilities": result.capabilities,
-                "serverInfo": result.server_info,
-            });
-            if let Some(instructions) = result.instructions {
-                text["instructions"] = instructions.into();
-            }
-            Ok(Json::from(text))
-        });
-        let (call, created) = (Call { session: session.clone(), key }, session.created());
-        let started = call.start(hub, created, request.id, request.method, handler).await;
+        let (session, hub) = (call.session.clone(), &self.registry.hub);
+        let started =
+            call.start(hub, session.created(), request.id.clone(), request.method.clone(), handler).await;
         let mut response = respond(started.head().await)?;
         if session.with(|machine, _| machine.is_established()) {
             self.keep(&session).await?;
-            let id = HeaderValue::try_from(session.id().to_string())
+            let id = HeaderValue::from_bytes(&session.id().digits())
                 .map_err(|_| Rejection::Internal("the session id is no header value"))?;
             response.headers_mut().insert(wire::SESSION_ID, id);
         }
         Ok(response)
+    }
+
+    /// From here on there is a session, and its client is owed an answer.
+    fn open(&self, parts: &mut Parts, request: &proto::Request) -> Result<(Call, Handling), Rejection> {
+        let params = request.params.as_ref().ok_or_else(|| {
+            Rejection::InvalidInitialize(RpcError::invalid_params("`initialize` needs `params`"))
+        })?;
+        let Opening { version, known, capabilities, client_info } = initialize::read(params)?;
+        let principal = parts.extensions.get().cloned();
+        let (session, key) = self.registry.create(request.id.clone(), version, known, principal)?;
+        let initialize = InitializeRequest {
+            protocol_version: version,
+            capabilities,
+            client_info,
+            headers: mem::take(&mut parts.headers),
+            extensions: mem::take(&mut parts.extensions),
+        };
+        Ok((Call { session, key }, self.registry.hub.handler.initialize(initialize)))
     }
 
     async fn notification(

@@ -17,6 +17,7 @@ use crate::{
     SendError, Session, SessionId, Status, TerminateReason,
     ask::ask,
     call::{Call, Handling},
+    initialize,
     proto::Phase,
     session::{Machine, notification, object},
 };
@@ -146,8 +147,9 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// The hook: a session has ended, nothing is owed to its client any more, and this is why (S12). Called once for
-    /// each session whose `initialize` succeeded, as a task of its own. A shutdown waits for it, within its ceiling
-    /// (S8). A handler that ignored its cancellation may still be about to be dropped, and during a shutdown the
+    /// each session whose `initialize` succeeded: as a task of its own, except that where the client's own request or
+    /// stream ends the session, it is polled once in place, as requests are. A shutdown waits for it, within its
+    /// ceiling (S8). A handler that ignored its cancellation may still be about to be dropped, and during a shutdown the
     /// session's [`state`](Session::state) is `Draining` still: its id answers 503 until everything is over (S2).
     fn terminated(&self, session: Session, reason: TerminateReason) -> impl Future<Output = ()> + Send {
         let _ = (session, reason);
@@ -157,22 +159,16 @@ pub trait Handler: Send + Sync + 'static {
 
 /// [`Handler`] as an object.
 pub(crate) trait ErasedHandler: Send + Sync + 'static {
-    fn initialize(
-        &self,
-        request: InitializeRequest,
-    ) -> BoxFuture<'static, Result<InitializeResult, RpcError>>;
+    fn initialize(&self, request: InitializeRequest) -> Handling;
     fn request(&self, cx: RequestContext) -> Handling;
     fn notification(&self, notification: Notification, session: Session) -> BoxFuture<'static, ()>;
     fn terminated(&self, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()>;
 }
 
 impl<H: Handler> ErasedHandler for Arc<H> {
-    fn initialize(
-        &self,
-        request: InitializeRequest,
-    ) -> BoxFuture<'static, Result<InitializeResult, RpcError>> {
-        let handler = Self::clone(self);
-        async move { H::initialize(&*handler, request).await }.boxed()
+    fn initialize(&self, request: InitializeRequest) -> Handling {
+        let (handler, version) = (Self::clone(self), request.protocol_version);
+        async move { initialize::result(version, &H::initialize(&*handler, request).await?) }.boxed()
     }
 
     fn request(&self, cx: RequestContext) -> Handling {

@@ -1,19 +1,32 @@
-//! The params of `initialize` (C-02).
+//! `initialize`: its params (C-02) and its result (C-03).
 
-use serde::{Deserialize, de::IgnoredAny};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::{ClientCapabilities, Json, ProtocolVersion, RpcError, error::Rejection};
+use crate::{ClientCapabilities, InitializeResult, Json, ProtocolVersion, RpcError, error::Rejection};
 
-/// The params of `initialize`, as far as the session has to know them.
+/// What a client opens a session with.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) version: ProtocolVersion,
+    /// What the session has to know of them.
+    pub(crate) known: ClientCapabilities,
+    // Copies, for the handler: it may keep them as long as the session, and not the buffer that they were read into.
+    pub(crate) capabilities: Json,
+    pub(crate) client_info: Json,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct InitializeParams<'a> {
-    protocol_version: String,
     #[serde(borrow)]
-    capabilities: Capabilities<'a>,
-    #[allow(dead_code, reason = "decoded to be checked")]
-    client_info: ClientInfo,
+    protocol_version: Cow<'a, str>,
+    #[serde(borrow)]
+    capabilities: &'a RawValue,
+    #[serde(borrow)]
+    client_info: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -60,17 +73,11 @@ struct Modes {
 
 #[derive(Deserialize)]
 #[allow(dead_code, reason = "decoded to be checked")]
-struct ClientInfo {
-    name: String,
-    version: String,
-}
-
-/// The same params, for the handler.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RawInitializeParams {
-    pub(crate) capabilities: Box<RawValue>,
-    pub(crate) client_info: Box<RawValue>,
+struct ClientInfo<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    version: Cow<'a, str>,
 }
 
 /// Checks the params of `initialize`, negotiates the version, and notes what the client can do.
@@ -78,19 +85,45 @@ pub(crate) struct RawInitializeParams {
 /// # Errors
 ///
 /// [`Rejection::InvalidInitialize`], with -32602 and the reason.
-pub(crate) fn read(
-    params: &Json,
-) -> Result<(ProtocolVersion, ClientCapabilities, RawInitializeParams), Rejection> {
-    let invalid = |error: RpcError| Rejection::InvalidInitialize(error);
-    let checked: InitializeParams<'_> = params.borrow().map_err(invalid)?;
-    let raw: RawInitializeParams = params.parse().map_err(invalid)?;
-    for (name, value) in [("capabilities", &raw.capabilities), ("clientInfo", &raw.client_info)] {
-        if !value.get().starts_with('{') {
-            return Err(invalid(RpcError::invalid_params(format!("`{name}` must be an object"))));
-        }
+pub(crate) fn read(params: &Json) -> Result<Opening, Rejection> {
+    let params: InitializeParams<'_> = params.borrow().map_err(Rejection::InvalidInitialize)?;
+    let capabilities: Capabilities<'_> = object("capabilities", params.capabilities)?;
+    object::<ClientInfo<'_>>("clientInfo", params.client_info)?;
+    let version = ProtocolVersion::negotiate(&params.protocol_version);
+    Ok(Opening {
+        version,
+        known: capabilities.known_to(version),
+        capabilities: params.capabilities.to_owned().into(),
+        client_info: params.client_info.to_owned().into(),
+    })
+}
+
+fn object<'a, T: Deserialize<'a>>(name: &str, value: &'a RawValue) -> Result<T, Rejection> {
+    let invalid = |why: String| Rejection::InvalidInitialize(RpcError::invalid_params(why));
+    if !value.get().starts_with('{') {
+        return Err(invalid(format!("`{name}` must be an object")));
     }
-    let version = ProtocolVersion::negotiate(&checked.protocol_version);
-    Ok((version, checked.capabilities.known_to(version), raw))
+    serde_json::from_str(value.get()).map_err(|error| invalid(format!("`{name}`: {error}")))
+}
+
+/// What the client is answered.
+///
+/// # Errors
+///
+/// [`ErrorCode::INTERNAL_ERROR`](crate::ErrorCode::INTERNAL_ERROR): never, as everything in it is JSON.
+pub(crate) fn result(version: ProtocolVersion, result: &InitializeResult) -> Result<Json, RpcError> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Text<'a> {
+        protocol_version: &'static str,
+        capabilities: &'a Json,
+        server_info: &'a Json,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        instructions: Option<&'a str>,
+    }
+    let InitializeResult { capabilities, server_info, instructions } = result;
+    let protocol_version = version.as_str();
+    Json::new(&Text { protocol_version, capabilities, server_info, instructions: instructions.as_deref() })
 }
 
 #[cfg(test)]
@@ -102,7 +135,7 @@ mod tests {
     fn declared(version: &str, capabilities: &Value) -> ClientCapabilities {
         let info = json!({ "name": "c", "version": "1" });
         let params = json!({ "protocolVersion": version, "capabilities": capabilities, "clientInfo": info });
-        read(&params.into()).unwrap().1
+        read(&params.into()).unwrap().known
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl Serve {
                         Some(shutdown) => shutdown.escalate(),
                     }
                 }
-                News::Accepted(Ok(connect)) => connections.spawn(&runtime, *limits, connect),
+                News::Accepted(Ok(connect)) => connections.spawn(endpoint, *limits, connect),
                 News::Accepted(Err(error)) => {
                     trace::accept_failed(&error);
                     if !is_the_clients(&error) {
@@ -224,7 +224,7 @@ impl Limits {
 /// What an adapter's connection has to know.
 #[derive(Clone)]
 pub struct ConnectionContext {
-    runtime: Arc<dyn Runtime>,
+    endpoint: Endpoint,
     limits: Limits,
     shared: Arc<Shared>,
 }
@@ -232,7 +232,13 @@ pub struct ConnectionContext {
 impl ConnectionContext {
     /// The runtime that the endpoint runs on.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
-        &self.runtime
+        self.endpoint.runtime()
+    }
+
+    /// Whether the endpoint shuts down. An HTTP/1.1 connection best ends together with the response that it is writing
+    /// then: a client that saw the response end first may have sent a request on it meanwhile.
+    pub fn is_stopping(&self) -> bool {
+        !self.endpoint.is_ready()
     }
 
     /// See [`Serve::with_header_timeout`].
@@ -348,12 +354,12 @@ struct Connections {
 }
 
 impl Connections {
-    fn spawn(&self, runtime: &Arc<dyn Runtime>, limits: Limits, connect: Connect) {
+    fn spawn(&self, endpoint: &Endpoint, limits: Limits, connect: Connect) {
         let live = Live::new(&self.shared);
         let context =
-            ConnectionContext { runtime: Arc::clone(runtime), limits, shared: Arc::clone(&self.shared) };
+            ConnectionContext { endpoint: endpoint.clone(), limits, shared: Arc::clone(&self.shared) };
         let cut = Closing::new(&self.shared, Stage::Cut);
-        runtime.spawn(Box::pin(async move {
+        endpoint.runtime().spawn(Box::pin(async move {
             let _live = live;
             select(cut, connect(context)).await;
         }));

@@ -38,6 +38,9 @@ pub(crate) struct Signal {
 /// Why a session did not end cleanly whose answers or streams were cut.
 const UNREAD: &str = "its client did not read to the end in time";
 
+/// Why a session did not end cleanly whose hook panicked.
+const PANICKED: &str = "the `terminated` hook panicked";
+
 pub(crate) type Machine = proto::Session<Arc<Signal>>;
 
 /// A handle to a session. Cheap to clone; it does not keep the session alive.
@@ -105,6 +108,7 @@ struct Entered<'a> {
     now: Instant,
     /// The deadline that the driver knows.
     armed: Option<Instant>,
+    hook: Hook,
 }
 
 /// What has become of a session since the last look: each is news once.
@@ -117,6 +121,15 @@ struct News {
     died: bool,
     /// Nothing is owed to its client any more.
     end: Option<End>,
+}
+
+/// Who polls the `terminated` hook first.
+#[derive(Clone, Copy)]
+enum Hook {
+    /// Whoever ends the session: most hooks are ready then, and need no task.
+    InPlace,
+    /// A task of its own: one that takes its time, or its thread, must not hold up other sessions (S8).
+    Spawned,
 }
 
 #[derive(Clone, Copy)]
@@ -307,12 +320,22 @@ impl Session {
     /// The store has answered a publication, or not.
     pub(crate) fn published(&self, done: bool) {
         self.with(|machine, now| machine.handle_published(now, done));
-        self.0.changed.notify(usize::MAX); // there is space
+        tell(&self.0.changed); // there is space
     }
 
     /// The one way to the machine: lock, call, unlock, notify.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
         let mut entered = self.enter();
+        let result = act(&mut entered.guarded.machine, entered.now);
+        self.finish(entered);
+        result
+    }
+
+    /// As [`Session::with`], for a task that serves the session's client: should the session end by it, its hook is
+    /// polled once in place.
+    pub(crate) fn with_client<R>(&self, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
+        let mut entered = self.enter();
+        entered.hook = Hook::InPlace;
         let result = act(&mut entered.guarded.machine, entered.now);
         self.finish(entered);
         result
@@ -386,12 +409,12 @@ impl Session {
     fn enter(&self) -> Entered<'_> {
         let guarded = lock(&self.0.guarded);
         let armed = guarded.machine.next_timeout().filter(|_| guarded.armed);
-        Entered { guarded, now: self.now(), armed }
+        Entered { guarded, now: self.now(), armed, hook: Hook::Spawned }
     }
 
     /// After every call on the machine: counts under the lock, then releases it, then tells whoever has to know.
     fn finish(&self, entered: Entered<'_>) {
-        let Entered { mut guarded, now, armed } = entered;
+        let Entered { mut guarded, now, armed, hook } = entered;
         let hub = &self.0.hub;
         let changes = guarded.machine.take_changes();
         let news = guarded.news(now);
@@ -415,11 +438,9 @@ impl Session {
             stripe.sessions_terminated.fetch_add(u64::from(guarded.established), Relaxed);
         }
         stripe.add(&changes.tally);
-        if let Some(ledger) = &ledger {
-            ledger.book(&changes.tally);
-            if unread {
-                ledger.fail(self.0.id, UNREAD);
-            }
+        let quiet = ledger.as_ref().is_some_and(|ledger| ledger.book(&changes.tally));
+        if let Some(ledger) = ledger.as_ref().filter(|_| unread) {
+            ledger.fail(self.0.id, UNREAD);
         }
         drop(guarded);
 
@@ -427,7 +448,7 @@ impl Session {
             hub.timers.notify();
         }
         if news.disturbed || news.end.is_some() {
-            self.0.changed.notify(usize::MAX);
+            tell(&self.0.changed);
         }
         if let Some(version) = news.created {
             trace::session_created(&self.0.id, version);
@@ -439,8 +460,8 @@ impl Session {
         if changes.tally.pings_unanswered > 0 {
             trace::ping_unanswered(&self.0.id);
         }
-        if let Some(ledger) = &ledger {
-            ledger.notify(&changes.tally);
+        if let Some(ledger) = ledger.as_ref().filter(|_| quiet) {
+            ledger.notify();
         }
         if let Some(node) = writer {
             node.spawn(write(self.clone(), node.clone()));
@@ -450,7 +471,7 @@ impl Session {
             self.unregister();
         }
         if let Some(end) = news.end {
-            self.ended(end, ledger.as_deref());
+            self.ended(end, ledger.as_deref(), hook);
         }
     }
 
@@ -461,7 +482,7 @@ impl Session {
     }
 
     /// Nothing is owed to the client any more: tells the application, once, and gives it time.
-    fn ended(&self, end: End, ledger: Option<&Ledger>) {
+    fn ended(&self, end: End, ledger: Option<&Ledger>, hook: Hook) {
         let Inner { id, hub, .. } = &*self.0;
         if !end.established {
             return self.leave(None); // to the application it never existed (C-20)
@@ -471,21 +492,21 @@ impl Session {
         let begins = |ledger: &Ledger, afterword| ledger.begins(self.now(), id, afterword);
         let first = if hub.node.is_some() { Afterword::Store } else { Afterword::Hook };
         ledger.into_iter().for_each(|ledger| begins(ledger, first));
-        // A task of its own: one that takes its time, or its thread, must not hold up other sessions (S8).
-        let session = self.clone();
-        let heard = self.peek(Machine::heard);
-        let parting = hub.node.clone().map(|node| (node, *id, end.reason));
-        let hook = AssertUnwindSafe(hub.handler.terminated(self.clone(), end.reason)).catch_unwind();
+        let hooked = AssertUnwindSafe(hub.handler.terminated(self.clone(), end.reason)).catch_unwind();
+        let mut hooked = hooked.map(|done| done.err().map(|_| PANICKED));
+        if let (Hook::InPlace, None) = (hook, &hub.node) {
+            if let Some(failure) = (&mut hooked).now_or_never() {
+                return self.leave(failure);
+            }
+        }
+        let (session, reason) = (self.clone(), end.reason);
+        let parting = hub.node.clone().map(|node| (node, self.peek(Machine::heard)));
         hub.runtime.spawn(Box::pin(async move {
-            if let Some((node, id, reason)) = parting {
-                node.part(id, reason, heard).await;
+            if let Some((node, heard)) = parting {
+                Box::pin(node.part(session.id(), reason, heard)).await; // not the size of every such task
                 session.told();
             }
-            let failure = hook.await.err().map(|_| "the `terminated` hook panicked");
-            if let Some(why) = failure {
-                trace::session_failed(&session.id(), why);
-            }
-            session.leave(failure);
+            session.leave(hooked.await);
         }));
     }
 
@@ -499,6 +520,9 @@ impl Session {
 
     /// The application is through with the session as well.
     fn leave(&self, failure: Option<&'static str>) {
+        if let Some(why) = failure {
+            trace::session_failed(&self.0.id, why);
+        }
         let (ledger, gone) = {
             let mut guarded = lock(&self.0.guarded);
             guarded.left = true;
@@ -550,12 +574,16 @@ fn wake(changes: Changes<Arc<Signal>>) {
     for wake in changes.into_wakes() {
         match wake {
             Wake::Reader(signal) => signal.reader.wake(),
-            // Its list is made for the first listener, or for the first notification: that would be for nobody.
-            Wake::Handler(signal) if signal.handler.total_listeners() == 0 => {}
-            Wake::Handler(signal) => {
-                signal.handler.notify(usize::MAX);
-            }
+            Wake::Handler(signal) => tell(&signal.handler),
         }
+    }
+}
+
+/// Notifies who listens. An event makes its list for the first listener, or for the first notification: that would be
+/// for nobody.
+fn tell(event: &Event) {
+    if event.total_listeners() > 0 {
+        event.notify(usize::MAX);
     }
 }
 
@@ -602,5 +630,62 @@ pub(crate) fn object<P: Serialize + ?Sized>(params: Option<&P>) -> Result<Option
     match params.map(Json::new).transpose() {
         Ok(params) if params.as_ref().is_none_or(Json::is_object) => Ok(params),
         Ok(_) | Err(_) => Err(SendError::Invalid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Config, Handler, InitializeRequest, InitializeResult, RequestContext, RpcError, testing::Stopped,
+    };
+
+    /// Counts how often its hook is polled.
+    #[derive(Default)]
+    struct Hooked(AtomicUsize);
+
+    impl Handler for Hooked {
+        async fn initialize(&self, _: InitializeRequest) -> Result<InitializeResult, RpcError> {
+            Ok(InitializeResult::new("hooked", "1.0.0"))
+        }
+        async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
+            Err(RpcError::method_not_found(cx.method()))
+        }
+        async fn terminated(&self, _: Session, _: TerminateReason) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// S8: whoever ends the sessions of others does not run their hooks. On this runtime, a task is never polled.
+    #[test]
+    fn s_8_a_hook_is_polled_in_place_only_where_its_own_client_waits() {
+        let handler = Arc::new(Hooked::default());
+        let hub = Arc::new(Hub::new(
+            Arc::new(Stopped::default()),
+            Config::default(),
+            Box::new(Arc::clone(&handler)),
+        ));
+        let open = |bits| {
+            let (machine, key) = proto::Session::new(
+                hub.runtime.now(),
+                Arc::clone(&hub.session_config),
+                1.into(),
+                None,
+                ProtocolVersion::LATEST,
+                ClientCapabilities::default(),
+            );
+            let session = Session::new(SessionId::from_bits(bits), None, Arc::clone(&hub), machine);
+            session.with(|machine, now| {
+                machine.answer(now, key, &Json::new(&()));
+                machine.poll_reply(now, key);
+            });
+            session
+        };
+        let polled = || handler.0.load(Relaxed);
+        drop(open(1).terminate(TerminateReason::Evicted));
+        open(2).join(&Arc::default(), |machine, now| machine.close(now, TerminateReason::Shutdown));
+        assert_eq!((hub.counters.stats().sessions_terminated, polled()), (2, 0));
+        assert_eq!(open(3).with_client(Machine::handle_delete), Ok(()));
+        assert_eq!((hub.counters.stats().sessions_terminated, polled()), (3, 1));
     }
 }

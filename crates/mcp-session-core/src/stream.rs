@@ -55,7 +55,8 @@ impl EventStream {
             return Poll::Ready(None);
         }
         self.signal.reader.register(cx.waker());
-        let next = self.session.with(|machine, now| gather(bytes, || machine.poll_event(now, self.key)));
+        let next =
+            self.session.with_client(|machine, now| gather(bytes, || machine.poll_event(now, self.key)));
         match next {
             Next::Pending => Poll::Pending,
             Next::Event(event, last) => {

@@ -64,7 +64,7 @@ struct State {
     /// The tightest so far.
     policy: ShutdownPolicy,
     deadlines: Deadlines,
-    /// The deadlines have changed since sessions were told.
+    /// Somebody is in a hurry, and sessions have not been told yet.
     stale: bool,
     report: Option<ShutdownReport>,
 }
@@ -83,11 +83,12 @@ impl Progress {
     pub(crate) fn tighten(&self, now: Instant, policy: ShutdownPolicy) {
         self.update(|state| {
             state.policy = state.policy.min(policy);
-            state.tighten(now, state.phase);
+            state.hurry(now, state.phase);
         });
     }
 
-    /// `phase` begins now, perhaps early.
+    /// `phase` begins now, perhaps early. Sessions need not be told: one that has nothing left to do but to be read is
+    /// closed at the ceiling, wherever that is by then.
     fn enter(&self, now: Instant, phase: ShutdownPhase) {
         self.update(|state| {
             state.phase = phase;
@@ -99,7 +100,7 @@ impl Progress {
 
     /// What comes before `next` is over.
     fn end_present(&self, now: Instant, next: ShutdownPhase) {
-        self.update(|state| state.tighten(now, next));
+        self.update(|state| state.hurry(now, next));
     }
 
     fn update(&self, change: impl FnOnce(&mut State)) {
@@ -126,9 +127,13 @@ impl Progress {
 
 impl State {
     fn tighten(&mut self, now: Instant, phase: ShutdownPhase) {
-        let deadlines = self.deadlines.min(Deadlines::new(now, &self.policy.from(phase)));
-        self.stale |= deadlines != self.deadlines;
-        self.deadlines = deadlines;
+        self.deadlines = self.deadlines.min(Deadlines::new(now, &self.policy.from(phase)));
+    }
+
+    fn hurry(&mut self, now: Instant, phase: ShutdownPhase) {
+        let before = self.deadlines;
+        self.tighten(now, phase);
+        self.stale |= self.deadlines != before;
     }
 }
 
@@ -234,7 +239,6 @@ impl Task {
         }
 
         self.enter(ShutdownPhase::Finishing);
-        self.drain_sessions();
         self.wait(|| ledger.open() == 0, |deadlines| deadlines.close).await;
 
         self.close();

@@ -80,7 +80,8 @@ where
             // Head and body are copied together: that is less than what `writev` and a queue of buffers cost.
             let connection =
                 pin!(http1::Builder::new().max_buf_size(BUFFER).writev(false).serve_connection(io, service));
-            drive(connection, http1::Connection::graceful_shutdown, &activity, deadline, &context).await;
+            let end = http1::Connection::graceful_shutdown;
+            drive(connection, end, true, &activity, deadline, &context).await;
         }
         Protocol::Http2 => {
             // Boxed: it is more than twice as large, and would be the size of every connection.
@@ -91,15 +92,17 @@ where
                 http.serve_connection(io, service)
             });
             let end = http2::Connection::graceful_shutdown;
-            drive(connection.as_mut(), end, &activity, deadline, &context).await;
+            drive(connection.as_mut(), end, false, &activity, deadline, &context).await;
         }
     }
 }
 
-/// Runs a connection until it ends, its time is up, or it has to close.
+/// Runs a connection until it ends, its time is up, or it has to close. With one response at a time, it ends in a shutdown
+/// together with the one that is at work, in one go.
 async fn drive<C: Future>(
     mut connection: Pin<&mut C>,
     graceful_shutdown: impl Fn(Pin<&mut C>),
+    one_at_a_time: bool,
     activity: &Arc<Activity>,
     mut deadline: BoxFuture<'static, ()>,
     context: &ConnectionContext,
@@ -107,8 +110,17 @@ async fn drive<C: Future>(
     let runtime = context.runtime();
     let mut closing = Some(context.closing());
     let mut said_goodbye = false;
+    let mut ends_with_response = false;
     loop {
         let news = poll_fn(|cx| {
+            if one_at_a_time
+                && !ends_with_response
+                && context.is_stopping()
+                && activity.idle_since().is_none()
+            {
+                ends_with_response = true;
+                graceful_shutdown(connection.as_mut());
+            }
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(News::Ended);
             }

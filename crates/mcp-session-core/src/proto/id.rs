@@ -121,6 +121,11 @@ impl SessionId {
         format!("{:08x}", self.0 >> 96)
     }
 
+    /// The id as it is on the wire.
+    pub(crate) fn digits(&self) -> [u8; 32] {
+        std::array::from_fn(|at| b"0123456789abcdef"[(self.0 >> (124 - 4 * at)) as usize & 15])
+    }
+
     /// The id's bits, evenly spread: a registry may shard by any of them.
     pub(crate) fn bits(&self) -> u128 {
         self.0
@@ -152,7 +157,7 @@ impl FromStr for SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default()) // digits are UTF-8
     }
 }
 

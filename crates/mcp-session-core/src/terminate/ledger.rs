@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     books: Mutex<Books>,
-    /// Fewer are running, or fewer are left.
+    /// Nothing runs any more, or nothing is left.
     pub(super) changed: Event,
 }
 
@@ -65,19 +65,20 @@ impl Ledger {
         };
     }
 
-    /// Something happened in a session that takes part. Called under its lock; [`Ledger::notify`] follows.
-    pub(crate) fn book(&self, tally: &Tally) {
+    /// Something happened in a session that takes part. Called under its lock. Returns whether nothing runs any more:
+    /// [`Ledger::notify`] follows then.
+    pub(crate) fn book(&self, tally: &Tally) -> bool {
         if *tally == Tally::default() {
-            return;
+            return false;
         }
-        lock(&self.books).tally += *tally;
+        let mut books = lock(&self.books);
+        books.tally += *tally;
+        tally.running != 0 && books.tally.running == 0
     }
 
-    /// Tells whoever waits for less to run that something was booked.
-    pub(crate) fn notify(&self, tally: &Tally) {
-        if *tally != Tally::default() {
-            self.changed.notify(usize::MAX);
-        }
+    /// Tells whoever waits for it that nothing runs any more, or nothing is left.
+    pub(crate) fn notify(&self) {
+        self.changed.notify(usize::MAX);
     }
 
     /// All that is left of a session is this.
@@ -105,14 +106,17 @@ impl Ledger {
 
     /// Nothing of a session is left.
     pub(crate) fn leave(&self, session: SessionId, failure: Option<&'static str>) {
-        {
-            let mut books = lock(&self.books);
-            books.open.remove(&session);
-        }
         if let Some(reason) = failure {
             self.fail(session, reason);
         }
-        self.changed.notify(usize::MAX);
+        let last = {
+            let mut books = lock(&self.books);
+            books.open.remove(&session);
+            books.open.is_empty()
+        };
+        if last {
+            self.notify();
+        }
     }
 
     /// A session did not end cleanly.
