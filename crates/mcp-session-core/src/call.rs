@@ -65,28 +65,30 @@ impl Started {
 impl Call {
     /// Runs the handler of a request that was admitted at `started`: in place if it is ready at its first poll, so that
     /// an answer that is there at once costs no task, no stream and nobody to wake; else as a task.
-    pub(crate) async fn start(
+    pub(crate) fn start(
         self,
         hub: &Hub,
         started: Instant,
         id: RequestId,
         method: Cow<'static, str>,
         handler: Handling,
-    ) -> Started {
+    ) -> impl Future<Output = Started> {
         let handler = Some(trace::exchange(&self.session.id(), &id, &method, handler));
         let mut work = Work { call: self, handler, id, method, started };
-        match poll_fn(|cx| Poll::Ready(work.poll_handler(cx))).await {
-            Poll::Ready(answer) => {
-                Started::Answered(work.answer(&answer, Call::poll_head).unwrap_or(Head::Lost))
-            }
-            Poll::Pending => {
-                let call = work.call.clone();
-                let signal = call.session.with(|machine, now| {
-                    machine.handle_suspended(now, call.key);
-                    machine.tag_or(call.key, Arc::default).unwrap_or_default() // over: it waits for nothing
-                });
-                hub.runtime.spawn(work.run().boxed());
-                Started::Suspended(PendingHead { call: Some(call), signal })
+        async move {
+            match poll_fn(|cx| Poll::Ready(work.poll_handler(cx))).await {
+                Poll::Ready(answer) => {
+                    Started::Answered(work.answer(&answer, Self::poll_head).unwrap_or(Head::Lost))
+                }
+                Poll::Pending => {
+                    let call = work.call.clone();
+                    let signal = call.session.with(|machine, now| {
+                        machine.handle_suspended(now, call.key);
+                        machine.tag_or(call.key, Arc::default).unwrap_or_default() // over: it waits for nothing
+                    });
+                    hub.runtime.spawn(work.run().boxed());
+                    Started::Suspended(PendingHead { call: Some(call), signal })
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ mod nodes;
 use std::{
     fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Instant,
 };
@@ -142,41 +142,45 @@ impl Endpoint {
     /// # Cancel safety
     ///
     /// Dropped before the response, the client counts as gone. A request that was admitted goes on (D-12).
-    pub async fn handle<B>(&self, request: Request<B>) -> Response<ReplyBody>
+    pub fn handle<B>(&self, request: Request<B>) -> impl Future<Output = Response<ReplyBody>> + use<B>
     where
         B: Body,
         B::Error: fmt::Display,
     {
-        let (parts, body) = request.into_parts();
-        let version = parts.version;
-        let config = &self.registry.hub.config;
-        let cors = config.cors.as_ref();
-        let cors = cors.map(|cors| (cors, Cors::origin(&config.allowed_origins, &parts.headers)));
-        let mut id = None;
-        let mut response = match self.route(parts, body, &mut id).await {
-            Ok(response) => response,
-            Err(rejection) => {
-                trace::rejected(&rejection);
-                self.registry.hub.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
-                rejection.into_response(id.as_ref(), config)
+        // Out here: an async function would have room for the request, and for its parts.
+        let endpoint = self.clone();
+        let (mut parts, body) = request.into_parts();
+        async move {
+            let Registry { hub, .. } = &*endpoint.registry;
+            let config = &hub.config;
+            let cors = config.cors.as_ref();
+            let cors = cors.map(|cors| (cors, Cors::origin(&config.allowed_origins, &parts.headers)));
+            let mut id = None;
+            let mut response = match endpoint.route(&mut parts, pin!(body), &mut id).await {
+                Ok(response) => response,
+                Err(rejection) => {
+                    trace::rejected(&rejection);
+                    hub.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
+                    rejection.into_response(id.as_ref(), config)
+                }
+            };
+            if let Some((cors, origin)) = cors {
+                cors.mark(&config.allowed_origins, origin, response.headers_mut());
             }
-        };
-        if let Some((cors, origin)) = cors {
-            cors.mark(&config.allowed_origins, origin, response.headers_mut());
+            // A client that is told so sends its next request on a new connection, to another instance. HTTP/2 has no such
+            // header: there the connection is closed, with GOAWAY, once everything is over.
+            if parts.version < Version::HTTP_2 && endpoint.registry.phase() != ShutdownPhase::Running {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
-        // A client that is told so sends its next request on a new connection, to another instance. HTTP/2 has no such
-        // header: there the connection is closed, with GOAWAY, once everything is over.
-        if version < Version::HTTP_2 && self.registry.phase() != ShutdownPhase::Running {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
     }
 
     /// The checks that need no body, and the three methods. `id` is set as soon as it could be read.
     async fn route<B>(
         &self,
-        mut parts: Parts,
-        body: B,
+        parts: &mut Parts,
+        body: Pin<&mut B>,
         id: &mut Option<RequestId>,
     ) -> Result<Response<ReplyBody>, Rejection>
     where
@@ -202,41 +206,50 @@ impl Endpoint {
         }
         security::check_authorization(&parts.headers)?;
         if let Some(authenticate) = &config.authenticate {
-            authenticate.authenticate(&mut parts)?;
+            authenticate.authenticate(parts)?;
         }
+        // In boxes is what is rarer than requests: it would make the future of every request as large as its own.
         match parts.method {
-            Method::GET => self.get(&parts).await,
-            Method::DELETE => self.delete(&parts).await,
-            _ => {
-                wire::check_post_accept(&parts.headers)?;
-                wire::check_content_type(&parts.headers)?;
-                let body = wire::read_body(body, config, &*self.registry.hub.runtime).await?;
-                match Message::parse(&body) {
-                    Ok(Message::Request(request)) => {
-                        *id = Some(request.id.clone());
-                        match &*request.method {
-                            // In a box, as a batch is: both are rare, and would make every future as large as theirs.
-                            "initialize" => Box::pin(self.initialize(&mut parts, &request)).await,
-                            method => {
-                                check_era(&parts, &request)?;
-                                let session = self.session(&parts).await?;
-                                if method == "ping" {
-                                    return ping(&session, &request);
-                                }
-                                respond(self.admit(session, parts, request)?.await.head().await)
-                            }
-                        }
-                    }
-                    Ok(Message::Notification(notification)) => self.notification(&parts, notification).await,
-                    Ok(Message::Response(response)) => {
-                        let session = self.session(&parts).await?;
-                        self.replied(&session, response)?;
-                        Ok(accepted())
-                    }
-                    Err(ParseError::Batch) => Box::pin(self.batch(parts, &body)).await,
-                    Err(error) => Err(error.into()),
-                }
+            Method::GET => return Box::pin(self.get(parts)).await,
+            Method::DELETE => return Box::pin(self.delete(parts)).await,
+            _ => {}
+        }
+        wire::check_post_accept(&parts.headers)?;
+        wire::check_content_type(&parts.headers)?;
+        let body = wire::read_body(body, config, &*self.registry.hub.runtime).await?;
+        let request = match Message::parse(&body) {
+            Ok(Message::Request(request)) => request,
+            other => return Box::pin(self.no_request(parts, body, other)).await,
+        };
+        *id = Some(request.id.clone());
+        if request.method == "initialize" {
+            return Box::pin(self.initialize(parts, &request)).await;
+        }
+        check_era(parts, &request)?;
+        let session = self.session(parts).await?;
+        if request.method == "ping" {
+            return ping(&session, &request);
+        }
+        respond(self.admit(session, parts, request)?.await.head().await)
+    }
+
+    /// What a POST may be beside one request.
+    async fn no_request(
+        &self,
+        parts: &Parts,
+        body: bytes::Bytes,
+        message: Result<Message, ParseError>,
+    ) -> Result<Response<ReplyBody>, Rejection> {
+        match message {
+            Ok(Message::Notification(notification)) => self.notification(parts, notification).await,
+            Ok(Message::Response(response)) => {
+                let session = self.session(parts).await?;
+                self.replied(&session, response)?;
+                Ok(accepted())
             }
+            Err(ParseError::Batch) => self.batch(parts, &body).await,
+            Err(error) => Err(error.into()),
+            Ok(Message::Request(_)) => Err(Rejection::Internal("a request is no other message")),
         }
     }
 
@@ -268,7 +281,7 @@ impl Endpoint {
     fn admit(
         &self,
         session: Session,
-        parts: Parts,
+        parts: &mut Parts,
         request: proto::Request,
     ) -> Result<impl Future<Output = Started>, Rejection> {
         let (key, now) = session.with(|machine, now| {
@@ -282,7 +295,7 @@ impl Endpoint {
         &self,
         call: Call,
         admitted: Instant,
-        parts: Parts,
+        parts: &mut Parts,
         request: proto::Request,
     ) -> impl Future<Output = Started> {
         let hub = &self.registry.hub;

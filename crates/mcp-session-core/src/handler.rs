@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -213,7 +214,8 @@ pub struct RequestContext(Arc<Inner>);
 struct Inner {
     call: Call,
     request: Request,
-    parts: Parts,
+    headers: HeaderMap,
+    extensions: Extensions,
     progress_token: OnceLock<Option<Box<RawValue>>>,
 }
 
@@ -241,8 +243,10 @@ struct Progress<'a> {
 }
 
 impl RequestContext {
-    pub(crate) fn new(call: Call, request: Request, parts: Parts) -> Self {
-        Self(Arc::new(Inner { call, request, parts, progress_token: OnceLock::new() }))
+    /// Takes headers and extensions out of the parts of the HTTP request.
+    pub(crate) fn new(call: Call, request: Request, parts: &mut Parts) -> Self {
+        let (headers, extensions) = (mem::take(&mut parts.headers), mem::take(&mut parts.extensions));
+        Self(Arc::new(Inner { call, request, headers, extensions, progress_token: OnceLock::new() }))
     }
 
     /// The method.
@@ -290,12 +294,12 @@ impl RequestContext {
 
     /// What layers in front, and [`Authenticate`](crate::Authenticate), have left on the HTTP request.
     pub fn extensions(&self) -> &Extensions {
-        &self.0.parts.extensions
+        &self.0.extensions
     }
 
     /// The headers of the HTTP request.
     pub fn headers(&self) -> &HeaderMap {
-        &self.0.parts.headers
+        &self.0.headers
     }
 
     /// Sends a notification ahead of the answer, on the stream of this request (D-04). Waits while its queue is

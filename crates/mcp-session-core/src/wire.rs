@@ -1,6 +1,10 @@
 //! What a request says beside its body: media types, the session, the version. And the body, bounded.
 
-use std::{fmt::Display, pin::pin, task::Poll};
+use std::{
+    fmt::Display,
+    pin::{Pin, pin},
+    task::Poll,
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::future::{Either, poll_fn, select};
@@ -152,7 +156,11 @@ pub(crate) fn is_modern(version: &[u8]) -> bool {
 }
 
 /// Reads a body, bounded in bytes and time. A body in one piece, which is the common case, is not copied.
-pub(crate) async fn read_body<B>(body: B, config: &Config, runtime: &dyn Runtime) -> Result<Bytes, Rejection>
+pub(crate) async fn read_body<B>(
+    body: Pin<&mut B>,
+    config: &Config,
+    runtime: &dyn Runtime,
+) -> Result<Bytes, Rejection>
 where
     B: Body,
     B::Error: Display,
@@ -172,12 +180,11 @@ where
     }
 }
 
-async fn collect<B>(body: B, limit: usize) -> Result<Bytes, Rejection>
+async fn collect<B>(mut body: Pin<&mut B>, limit: usize) -> Result<Bytes, Rejection>
 where
     B: Body,
     B::Error: Display,
 {
-    let mut body = pin!(body);
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {

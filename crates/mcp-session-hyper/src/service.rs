@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures::FutureExt;
 use http::{Request, Response};
 use http_body::Body;
 use mcp_session_core::{BoxFuture, Endpoint, ReplyBody};
@@ -46,8 +47,7 @@ impl<B: Body<Data: Send, Error: Display> + Send + 'static> hyper::service::Servi
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<B>) -> Self::Future {
-        let endpoint = self.0.clone();
-        Box::pin(async move { Ok(endpoint.handle(request).await) })
+        Box::pin(self.0.handle(request).map(Ok))
     }
 }
 

@@ -16,10 +16,10 @@ use crate::{
 impl Endpoint {
     /// A batch is checked and admitted as a whole: refused, nothing of it was dispatched. Then every request in it is
     /// owed an answer of its own, all of them on this one response, which ends after the last.
-    pub(super) async fn batch(&self, parts: Parts, body: &Bytes) -> Result<Response<ReplyBody>, Rejection> {
+    pub(super) async fn batch(&self, parts: &Parts, body: &Bytes) -> Result<Response<ReplyBody>, Rejection> {
         let hub = &self.registry.hub;
         wire::check_era(&parts.headers)?;
-        let session = self.session(&parts).await?;
+        let session = self.session(parts).await?;
         if session.state() == State::Terminated {
             return Err(Rejection::UnknownSession); // whatever else is wrong with the request (E-11)
         }
@@ -62,7 +62,7 @@ impl Endpoint {
         let mut calls = Vec::with_capacity(keys.len());
         for (request, key) in requests.into_iter().zip(keys) {
             let call = Call { session: session.clone(), key };
-            calls.push(self.start(call, admitted, parts.clone(), request).await);
+            calls.push(self.start(call, admitted, &mut parts.clone(), request).await);
         }
         if inputs.is_empty() {
             let mut refused = json(array(&ready)); // not one message in it
