@@ -1,6 +1,10 @@
 //! The endpoint as a service in somebody else's server.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    task::{Context, Poll},
+};
 
 use axum::{
     extract::Request,
@@ -17,6 +21,7 @@ use mcp_session_testkit::wire::{Client, End, Http2, call, initialize, initialize
 use mcp_session_tokio::{McpService, TokioRuntime, serve_app};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tower_service::Service;
 
 fn endpoint() -> Endpoint {
     let router = Router::new("wire", "0.0.0")
@@ -109,6 +114,49 @@ async fn s_7_serve_ends_the_streams_of_an_axum_app() {
     assert_eq!(second.rest().await.1, End::LastChunk);
     let report = within("the end of the server", server).await.expect("no panic").expect("a report");
     assert!(report.is_clean() && report.streams.ended == 2, "{report}");
+}
+
+/// A service that has to be asked whether it is ready, twice, as one behind a limit of requests.
+#[derive(Clone)]
+struct Coy {
+    inner: McpService,
+    asked: u32,
+}
+
+impl<B> Service<Request<B>> for Coy
+where
+    McpService: Service<Request<B>>,
+{
+    type Response = <McpService as Service<Request<B>>>::Response;
+    type Error = <McpService as Service<Request<B>>>::Error;
+    type Future = <McpService as Service<Request<B>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.asked += 1;
+        if self.asked < 3 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        assert!(self.asked >= 3, "it was not ready");
+        self.inner.call(request)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_called_when_it_is_ready() {
+    let (endpoint, (listener, addr)) = (endpoint(), listener().await);
+    let app = Coy { inner: McpService::new(endpoint.clone()), asked: 0 };
+    let server = tokio::spawn(serve_app(listener, endpoint.clone(), app).into_future());
+    let client = Client::open(addr).await;
+    let reply = client.ask(&call(1, "echo", json!({ "a": 1 }))).await;
+    assert_eq!((reply.json()["result"].clone(), reply.end), (json!({ "a": 1 }), End::Complete));
+    endpoint.shutdown(ShutdownPolicy::default());
+    let report = within("the end of the server", server).await.expect("no panic").expect("a report");
+    assert!(report.is_clean() && report.exchanges.answered == 0, "{report}");
 }
 
 /// A layer as a deployer writes it: the credential is verified, and the name that it proves left behind.

@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -65,8 +65,8 @@ where
     let counted = activity.clone();
     let service = service_fn(move |request| {
         let busy = counted.begin();
-        let response = service.clone().call(request);
-        async move { response.await.map(|response| response.map(|body| Pieces::new(body, busy))) }
+        let called = call(service.clone(), request);
+        async move { called.await.map(|response| response.map(|body| Pieces::new(body, busy))) }
     });
 
     let mut deadline = runtime.sleep_until(runtime.now() + context.header_timeout());
@@ -94,6 +94,22 @@ where
             let end = http2::Connection::graceful_shutdown;
             drive(connection.as_mut(), end, false, &activity, deadline, &context).await;
         }
+    }
+}
+
+/// Calls a service once it is ready. Most are at once: only for one that is not, the request waits in a box.
+fn call<S, R>(mut service: S, request: R) -> impl Future<Output = Result<S::Response, S::Error>> + Send
+where
+    S: Service<R, Future: Send> + Send + 'static,
+    R: Send + 'static,
+{
+    match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(())) => Either::Left(service.call(request)),
+        // An error is there again at the next look.
+        Poll::Ready(Err(_)) | Poll::Pending => Either::Right(Box::pin(async move {
+            poll_fn(|cx| service.poll_ready(cx)).await?;
+            service.call(request).await
+        })),
     }
 }
 

@@ -305,7 +305,8 @@ impl<T: Clone> Session<T> {
     /// the client gets.
     pub fn answer(&mut self, now: Instant, key: ExchangeKey, answer: &Result<Json, RpcError>) -> bool {
         // A session that is dead already must not be offered to the client.
-        let dead = self.reason().filter(|_| key == INITIALIZE && self.state == State::Terminated);
+        let dead = key == INITIALIZE && self.state == State::Terminated;
+        let dead = self.reason().filter(|_| dead);
         let refused = dead.map(|reason| Err(reason.into()));
         let answer = refused.as_ref().unwrap_or(answer);
         self.fail_outbound(now, &RequestError::Cancelled, |on, _| on == StreamKey::Response(key));
