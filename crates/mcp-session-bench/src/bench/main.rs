@@ -63,13 +63,17 @@ fn run(args: &RunArgs) -> Result<()> {
     let mut results = Results { machine: machine::describe(&plan.cores), ..Results::default() };
     for &scenario in &scenarios {
         plan.measure(scenario, &mut results)?;
-        // After each, so that what was measured is not lost with what fails later.
-        results.write(&directory.join("results.json"))?;
+        // After each, so that what was measured is not lost with what fails later. What only prints leaves it alone.
+        if !results.records.is_empty() {
+            results.write(&directory.join("results.json"))?;
+        }
     }
     tables::print(&results, &scenarios);
     goals::print(&results, plan.shutdown);
     let charts = chart::draw_all(&results, &directory)?;
-    println!("\n{} figures in {}", results.records.len(), directory.join("results.json").display());
+    if !results.records.is_empty() {
+        println!("\n{} figures in {}", results.records.len(), directory.join("results.json").display());
+    }
     for chart in charts {
         println!("{}", chart.display());
     }

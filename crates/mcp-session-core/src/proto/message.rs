@@ -421,10 +421,11 @@ fn method(raw: &RawValue) -> Option<Cow<'static, str>> {
 
 /// Whether brackets outside strings nest deeper than `limit`. Counts, so that hostile nesting costs no stack.
 fn nests_deeper(text: &[u8], limit: usize) -> bool {
-    // Few messages have so many brackets at all, and counting takes many bytes at a time.
+    // What nests deeper closes as much as it opens, or is no JSON. Few messages have so many brackets at all, and counting
+    // takes many bytes at a time.
     let is_open = |byte: &u8| u8::from(matches!(byte, b'{' | b'['));
     let opened = |part: &[u8]| usize::from(part.iter().map(is_open).sum::<u8>());
-    if text.len() <= limit || text.chunks(u8::MAX.into()).map(opened).sum::<usize>() <= limit {
+    if text.len() <= 2 * limit || text.chunks(u8::MAX.into()).map(opened).sum::<usize>() <= limit {
         return false;
     }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
