@@ -142,6 +142,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         assert!(self.asked >= 3, "it was not ready");
+        self.asked = 0;
         self.inner.call(request)
     }
 }
@@ -152,8 +153,10 @@ async fn a_service_is_called_when_it_is_ready() {
     let app = Coy { inner: McpService::new(endpoint.clone()), asked: 0 };
     let server = tokio::spawn(serve_app(listener, endpoint.clone(), app).into_future());
     let client = Client::open(addr).await;
-    let reply = client.ask(&call(1, "echo", json!({ "a": 1 }))).await;
-    assert_eq!((reply.json()["result"].clone(), reply.end), (json!({ "a": 1 }), End::Complete));
+    for id in [1, 2] {
+        let reply = client.ask(&call(id, "echo", json!({ "a": id }))).await;
+        assert_eq!((reply.json()["result"].clone(), reply.end), (json!({ "a": id }), End::Complete));
+    }
     endpoint.shutdown(ShutdownPolicy::default());
     let report = within("the end of the server", server).await.expect("no panic").expect("a report");
     assert!(report.is_clean() && report.exchanges.answered == 0, "{report}");

@@ -3,8 +3,9 @@
 use std::{
     error::Error,
     future::poll_fn,
+    mem,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -63,9 +64,11 @@ where
     let runtime = context.runtime();
     let activity = Activity::new(runtime);
     let counted = activity.clone();
+    // Locked for calls, by one task: a clone for each request would count in what all connections share.
+    let service = Mutex::new(service);
     let service = service_fn(move |request| {
         let busy = counted.begin();
-        let called = call(service.clone(), request);
+        let called = call(&mut *service.lock().unwrap_or_else(PoisonError::into_inner), request);
         async move { called.await.map(|response| response.map(|body| Pieces::new(body, busy))) }
     });
 
@@ -97,19 +100,27 @@ where
     }
 }
 
-/// Calls a service once it is ready. Most are at once: only for one that is not, the request waits in a box.
-fn call<S, R>(mut service: S, request: R) -> impl Future<Output = Result<S::Response, S::Error>> + Send
+/// Calls a service once it is ready. Most are at once: one that is not waits with the request, in a box, and leaves a clone
+/// behind for the next.
+fn call<S, R>(
+    service: &mut S,
+    request: R,
+) -> impl Future<Output = Result<S::Response, S::Error>> + Send + use<S, R>
 where
-    S: Service<R, Future: Send> + Send + 'static,
+    S: Service<R, Future: Send> + Clone + Send + 'static,
     R: Send + 'static,
 {
     match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(())) => Either::Left(service.call(request)),
         // An error is there again at the next look.
-        Poll::Ready(Err(_)) | Poll::Pending => Either::Right(Box::pin(async move {
-            poll_fn(|cx| service.poll_ready(cx)).await?;
-            service.call(request).await
-        })),
+        Poll::Ready(Err(_)) | Poll::Pending => {
+            let next = service.clone();
+            let mut service = mem::replace(service, next); // it may have a place in a queue
+            Either::Right(Box::pin(async move {
+                poll_fn(|cx| service.poll_ready(cx)).await?;
+                service.call(request).await
+            }))
+        }
     }
 }
 

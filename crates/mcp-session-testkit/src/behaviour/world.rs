@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    panic::resume_unwind,
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
@@ -133,7 +134,8 @@ impl Handler for Play {
         self.ended.lock().unwrap().push((session.id(), reason));
         match hook {
             None => {}
-            Some(Hook::Panics) => panic!("planted: the hook panics"),
+            // Without the process's panic hook, which takes its time over a backtrace.
+            Some(Hook::Panics) => resume_unwind(Box::new("planted: the hook panics")),
             Some(Hook::Hangs) => pending().await,
         }
     }
