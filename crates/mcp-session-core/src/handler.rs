@@ -149,7 +149,8 @@ pub trait Handler: Send + Sync + 'static {
 
     /// The hook: a session has ended, nothing is owed to its client any more, and this is why (S12). Called once for
     /// each session whose `initialize` succeeded: as a task of its own, except that where the client's own request or
-    /// stream ends the session, it is polled once in place, as requests are. A shutdown waits for it, within its
+    /// stream ends the session, it is polled once in place, as requests are: one that blocks its thread
+    /// then holds up the end that this client sees. A shutdown waits for it, within its
     /// ceiling (S8). A handler that ignored its cancellation may still be about to be dropped, and during a shutdown the
     /// session's [`state`](Session::state) is `Draining` still: its id answers 503 until everything is over (S2).
     fn terminated(&self, session: Session, reason: TerminateReason) -> impl Future<Output = ()> + Send {

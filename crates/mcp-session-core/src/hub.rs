@@ -71,7 +71,7 @@ impl fmt::Debug for Hub {
     }
 }
 
-/// Gauges and totals of an endpoint. Each is exact; read together they may be a moment apart.
+/// Gauges and totals of an endpoint. None is lost, but they are not read in one moment: see [`Stats`].
 ///
 /// Every request counts, on whatever thread it runs: so that threads do not wait for each other's cache lines, each
 /// session counts in one of some stripes, and whoever reads adds them up.

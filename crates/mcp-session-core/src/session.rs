@@ -1,4 +1,4 @@
-//! [`Session`]: a cheap handle, and the one function that locks the machine.
+//! [`Session`]: a cheap handle, and the one way to the machine: `enter` and `finish`.
 
 use std::{
     fmt,
@@ -84,7 +84,7 @@ impl Inner {
 
 struct Guarded {
     machine: Machine,
-    /// The driver knows its deadline.
+    /// The driver knows its deadline: that of the machine, since whatever changes that goes through [`Session::finish`].
     armed: bool,
     /// Announced to the application.
     established: bool,
@@ -323,7 +323,7 @@ impl Session {
         tell(&self.0.changed); // there is space
     }
 
-    /// The one way to the machine: lock, call, unlock, notify.
+    /// Lock, call, unlock, notify.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
         let mut entered = self.enter();
         let result = act(&mut entered.guarded.machine, entered.now);

@@ -5,6 +5,9 @@ use serde::Serialize;
 use crate::{SessionId, ShutdownPhase, TerminateReason};
 
 /// A snapshot of an endpoint: some atomic reads, cheap enough for every second and every probe (S15).
+///
+/// They are not read in one moment. While nothing happens, each is exact; else a total is one that it had meanwhile, and a
+/// gauge may miss what began and count what ended since the first of them was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {

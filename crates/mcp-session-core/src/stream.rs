@@ -126,7 +126,7 @@ enum Kind {
 
 /// The body of every response: nothing, one JSON text, or the events of one stream, of several for a batch.
 ///
-/// Events that are ready together share a frame, up to 16 KiB of them or one longer event: a server writes each frame
+/// Except in a batch, events that are ready together share a frame, up to 16 KiB of them or one longer event: a server writes each frame
 /// by itself. A frame ends with the end of an event.
 ///
 /// `is_end_stream` is true as soon as the last event was taken, so that a server can write it together with the

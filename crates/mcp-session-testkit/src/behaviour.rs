@@ -95,7 +95,7 @@ macro_rules! behaviour_suite {
                 e_07_somebody_elses_session_is_unknown_at_every_node,
                 d_31_f_23_foreign_ids_and_replies_get_nothing_anywhere,
                 d_21_a_stream_is_on_one_connection_at_a_time, s_5_the_call_of_a_lost_node_is_answered,
-                s_13_a_store_that_hangs_holds_up_nobody, s_13_a_store_that_is_away_for_a_while_loses_nothing,
+                s_13_a_store_that_hangs_holds_up_nobody, s_5_a_batch_that_is_left_is_at_work, s_13_a_store_that_is_away_for_a_while_loses_nothing,
                 e_14_idle_here_is_not_idle_elsewhere, s_13_without_its_store_no_session_is_promised,
                 e_11_delete_is_answered_when_the_store_knows_it,
                 f_39_a_thousand_sessions_move;

@@ -1,5 +1,7 @@
 //! An array of messages in one POST (A.2).
 
+use std::{future::poll_fn, pin::pin, task::Poll};
+
 use bytes::Bytes;
 use futures::future::join_all;
 use http::{Response, StatusCode, request::Parts};
@@ -48,21 +50,28 @@ impl Endpoint {
             machine.handle_batch(now, inputs.iter().copied(), ids).map(|keys| (keys, now))
         })?;
 
-        // From here on its requests are owed answers: a session that ends meanwhile refuses nothing any more.
-        for other in others {
-            let _ = match other {
-                Message::Notification(notification) => {
-                    let place = || places.pop().ok_or(Refusal::TooManyRequests);
-                    self.notified(&session, notification, place).await
-                }
-                Message::Response(response) => self.replied(&session, response),
-                Message::Request(_) => Ok(()),
-            };
-        }
+        // From here on its requests are owed answers: a session that ends meanwhile refuses nothing any more. Nor may this
+        // be dropped before they are at work: what a store has to hear of the rest is waited for after that.
+        let mut rest = pin!(async {
+            for other in others {
+                let _ = match other {
+                    Message::Notification(notification) => {
+                        let place = || places.pop().ok_or(Refusal::TooManyRequests);
+                        self.notified(&session, notification, place).await
+                    }
+                    Message::Response(response) => self.replied(&session, response),
+                    Message::Request(_) => Ok(()),
+                };
+            }
+        });
+        let is_through = poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx))).await.is_ready();
         let mut calls = Vec::with_capacity(keys.len());
         for (request, key) in requests.into_iter().zip(keys) {
             let call = Call { session: session.clone(), key };
-            calls.push(self.start(call, admitted, &mut parts.clone(), request).await);
+            calls.push(self.start(call, admitted, &mut parts.clone(), request).await); // its first poll is its last
+        }
+        if !is_through {
+            rest.await;
         }
         if inputs.is_empty() {
             let mut refused = json(array(&ready)); // not one message in it

@@ -521,12 +521,12 @@ pub fn e_14_idle_here_is_not_idle_elsewhere(bed: &impl TestBed) {
     });
 }
 
-/// A store whose records cannot be reached, or which takes its time to remove one.
+/// A store whose records cannot be reached, or which takes its time to change or remove one.
 #[derive(Debug)]
 struct Records {
     store: SharedStore,
     unreachable: bool,
-    removal: Mood,
+    mood: Mood,
 }
 
 impl SessionStore for Records {
@@ -537,14 +537,18 @@ impl SessionStore for Records {
         if self.unreachable { async { Err(Unavailable) }.boxed() } else { self.store.load(id) }
     }
     fn update(&self, id: SessionId, update: Update) -> BoxFuture<'_, Result<bool, Unavailable>> {
-        self.store.update(id, update)
+        async move {
+            self.mood.allows().await;
+            self.store.update(id, update).await
+        }
+        .boxed()
     }
     fn touch(&self, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.store.touch(ids)
     }
     fn remove(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Vec<NodeId>>, Unavailable>> {
         async move {
-            self.removal.allows().await;
+            self.mood.allows().await;
             self.store.remove(id).await
         }
         .boxed()
@@ -567,7 +571,7 @@ impl SessionStore for Records {
 
 fn with_records(bed: &impl TestBed, unreachable: bool) -> (World, Arc<Records>) {
     let shared = SharedStore::new(bed.runtime());
-    let records = Arc::new(Records { store: shared.clone(), unreachable, removal: Mood::default() });
+    let records = Arc::new(Records { store: shared.clone(), unreachable, mood: Mood::default() });
     let mut store = Store::new(shared);
     store.sessions = Arc::clone(&records) as _;
     store.timeout = NEVER;
@@ -583,15 +587,32 @@ pub fn e_11_delete_is_answered_when_the_store_knows_it(bed: &impl TestBed) {
     let (world, records) = with_records(bed, false);
     bed.block_on(async {
         let client = world.client().await;
-        records.removal.set(true);
+        records.mood.set(true);
         let mut deleting = Box::pin(client.delete());
         assert!(deleting.as_mut().now_or_never().is_none());
         world.elapse(SOON).await;
         assert!(deleting.as_mut().now_or_never().is_none());
         assert!(records.store.load(client.id()).await.unwrap().is_some());
-        records.removal.set(false);
+        records.mood.set(false);
         assert_eq!(deleting.await.status, StatusCode::NO_CONTENT);
         assert_eq!(records.store.load(client.id()).await, Ok(None));
+    });
+}
+
+/// S5, D-12: the requests of a batch are at work also if its client leaves while a store has yet to hear of the rest of it.
+pub fn s_5_a_batch_that_is_left_is_at_work(bed: &impl TestBed) {
+    let (mut world, records) = with_records(bed, false);
+    bed.block_on(async {
+        let mut client = world.stranger();
+        client.initialize("2025-03-26").await;
+        records.mood.set(true);
+        let batch = json!([notification("notifications/initialized"), request(1, "work")]);
+        assert!(client.post(&batch).now_or_never().is_none()); // it waits for the store, and is dropped there
+        let work = world.work().await;
+        work.finish(json!({}));
+        world.until(|world| world.endpoint.stats().exchanges == 0).await;
+        assert_eq!(world.endpoint.stats().exchanges_answered, 2);
+        records.mood.set(false);
     });
 }
 
