@@ -84,7 +84,7 @@ impl Call {
                     let call = work.call.clone();
                     let signal = call.session.with(|machine, now| {
                         machine.handle_suspended(now, call.key);
-                        machine.tag_or(call.key, Arc::default).unwrap_or_default() // over: it waits for nothing
+                        call.waiters(machine).unwrap_or_default() // over: it waits for nothing
                     });
                     hub.runtime.spawn(work.run().boxed());
                     Started::Suspended(PendingHead { call: Some(call), signal })
@@ -100,7 +100,7 @@ impl Call {
     ) -> Result<(), SendError> {
         self.session
             .send_with(|machine, now| match attempt(machine, now) {
-                Err(SendError::Full) => Err(machine.tag_or(self.key, Arc::default)),
+                Err(SendError::Full) => Err(self.waiters(machine)),
                 sent => Ok(sent),
             })
             .await
@@ -116,14 +116,14 @@ impl Call {
         self.session
             .send_with(|machine, _| {
                 let ready = ready(machine.poll_status(self.key));
-                ready.ok_or_else(|| machine.tag_or(self.key, Arc::default))
+                ready.ok_or_else(|| self.waiters(machine))
             })
             .await
     }
 
-    /// What finds those who wait for it. `None` if it is over.
-    pub(crate) fn signal(&self) -> Option<Arc<Signal>> {
-        self.session.with(|machine, _| machine.tag_or(self.key, Arc::default))
+    /// What finds those who wait for it, made when somebody does. `None` if it is over.
+    pub(crate) fn waiters(&self, machine: &mut Machine) -> Option<Arc<Signal>> {
+        machine.tag_or(self.key, Arc::default)
     }
 
     /// What the response is made of, if that is decided.
@@ -133,7 +133,7 @@ impl Call {
             Some(Reply::Pending) => None,
             Some(Reply::Json(answer)) => Some(Head::Json(answer)),
             Some(Reply::Stream) => {
-                let signal = machine.tag_or(*key, Arc::default).unwrap_or_default(); // over: it waits for nothing
+                let signal = self.waiters(machine).unwrap_or_default(); // over: it waits for nothing
                 Some(Head::Events(EventStream::new(session.clone(), StreamKey::Response(*key), signal)))
             }
             None => Some(Head::Lost),

@@ -364,8 +364,8 @@ impl RequestContext {
         timeout: Duration,
     ) -> Result<Json, RequestError> {
         let params = object(params)?;
-        let Call { session, key } = &self.0.call;
-        let signal = self.0.call.signal().unwrap_or_default(); // over: nothing is sent
+        let call @ Call { session, key } = &self.0.call;
+        let signal = session.with(|machine, _| call.waiters(machine)).unwrap_or_default(); // over: nothing is sent
         let send = |machine: &mut Machine, now, left| {
             machine.request(now, *key, Arc::clone(&signal), method, params.as_ref(), left)
         };

@@ -325,20 +325,13 @@ impl Session {
 
     /// Lock, call, unlock, notify.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
-        let mut entered = self.enter();
-        let result = act(&mut entered.guarded.machine, entered.now);
-        self.finish(entered);
-        result
+        self.act(Hook::Spawned, act)
     }
 
     /// As [`Session::with`], for a task that serves the session's client: should the session end by it, its hook is
     /// polled once in place.
     pub(crate) fn with_client<R>(&self, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
-        let mut entered = self.enter();
-        entered.hook = Hook::InPlace;
-        let result = act(&mut entered.guarded.machine, entered.now);
-        self.finish(entered);
-        result
+        self.act(Hook::InPlace, act)
     }
 
     /// The deadline that the driver kept for this session has come.
@@ -403,6 +396,13 @@ impl Session {
 
     fn peek<R>(&self, read: impl FnOnce(&Machine) -> R) -> R {
         read(&lock(&self.0.guarded).machine)
+    }
+
+    fn act<R>(&self, hook: Hook, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
+        let mut entered = Entered { hook, ..self.enter() };
+        let result = act(&mut entered.guarded.machine, entered.now);
+        self.finish(entered);
+        result
     }
 
     /// Locks the machine. The clock is read under the lock, so that for the machine time never goes backwards.

@@ -59,7 +59,7 @@ fn charts() -> Vec<Chart> {
             "sessions-memory",
             "Idle sessions: RSS of the server, in bytes",
         ),
-        bars(Scenario::Sessions, "bytes", "session-memory", "Bytes of RSS per idle session"),
+        lines(Scenario::Sessions, "bytes", "session-memory", "Bytes of RSS per idle session"),
         lines(
             Scenario::Sessions,
             "per_second",
