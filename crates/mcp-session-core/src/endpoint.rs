@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use crate::{
     Config, Cors, EventStream, Handler, InitializeRequest, Json, Message, Notification, Outgoing, ReplyBody,
     RequestContext, RequestId, RpcError, Runtime, Session, SessionManager, Shutdown, ShutdownPhase,
-    ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
+    ShutdownPolicy, ShutdownReport, Stats,
     call::{Call, Handling, Head, Started},
     driver,
     error::Rejection,
@@ -260,7 +260,7 @@ impl Endpoint {
         let replay = self.registry.hub.session_config.replay.is_some();
         let key = match wire::last_event_id(&parts.headers).filter(|_| replay) {
             Some(event) => self.resume(&session, event, &signal).await?,
-            None => self.listen(&session, &signal)?, // D-35
+            None => self.listen(&session, &signal).await?, // D-35
         };
         Ok(events(ReplyBody::events(EventStream::new(session, key, signal))))
     }
@@ -268,10 +268,8 @@ impl Endpoint {
     async fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
         let session = self.session(parts).await?;
         session.with_client(proto::Session::handle_delete)?;
-        if let Some(node) = &self.registry.hub.node {
-            // Before the client is told so: from then on, it is unknown at every node (E-11).
-            node.remove(session.id(), TerminateReason::ClientDelete).await;
-        }
+        // Before the client is told so: from then on, it is unknown at every node (E-11).
+        session.removed().await;
         let mut response = Response::new(ReplyBody::empty());
         *response.status_mut() = StatusCode::NO_CONTENT; // B-36
         Ok(response)
@@ -340,7 +338,7 @@ impl Endpoint {
         })?;
         let Opening { version, known, capabilities, client_info } = initialize::read(params)?;
         let principal = parts.extensions.get().cloned();
-        let (session, key) = self.registry.create(request.id.clone(), version, known, principal)?;
+        let (session, key) = self.registry.create(request.id.clone(), version, known, principal, params)?;
         let initialize = InitializeRequest {
             protocol_version: version,
             capabilities,

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, driver::Timers,
-    handler::ErasedHandler, manager::Registry, proto::Tally, store::Node,
+    handler::ErasedHandler, initialize::Clients, manager::Registry, proto::Tally, store::Node,
 };
 
 /// What all sessions of an endpoint share.
@@ -25,6 +25,7 @@ pub(crate) struct Hub {
     pub(crate) counters: Counters,
     /// Among which others it is, if there is a store.
     pub(crate) node: Option<Node>,
+    pub(crate) clients: Clients,
     listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
 }
 
@@ -34,6 +35,7 @@ impl Hub {
             session_config: Arc::new(config.session.clone()),
             node: config.store.clone().map(|store| Node::new(store, Arc::clone(&runtime))),
             timers: Timers::new(runtime.now()),
+            clients: Clients::default(),
             runtime,
             config,
             handler,

@@ -364,6 +364,19 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
+    /// Its client, which is away, has ended the session: no answer is owed any more, and none is waited for.
+    pub(super) fn forsake(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) {
+        if let Body::Stream(stream) = &mut self.body {
+            stream.forsake();
+        }
+        if self.outcome.is_none() {
+            self.cancel(now, CancelReason::Terminated(TerminateReason::ClientDelete), config, out);
+        } else if !self.settled {
+            self.outcome = Some(Outcome::Cancelled);
+            self.settle(out);
+        }
+    }
+
     /// The session is ending: tells the handler, which may still answer.
     pub fn interrupt(&mut self, reason: TerminateReason, out: &mut Changes<T>) {
         if self.outcome.is_none() && self.cancelled.is_none() {
