@@ -273,11 +273,6 @@ impl Session {
         &self.0.client.params
     }
 
-    /// What is kept of the params of its `initialize`.
-    pub(crate) fn client(&self) -> &Arc<Client> {
-        &self.0.client
-    }
-
     /// Where it stands, as its client sees it.
     pub fn state(&self) -> State {
         self.peek(Machine::state)
@@ -407,11 +402,6 @@ impl Session {
     /// Whether both are handles of one session.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// Why it is ending, if it is.
-    pub(crate) fn reason(&self) -> Option<TerminateReason> {
-        self.peek(Machine::reason)
     }
 
     /// What the store is asked to do next. Nothing: then whoever asks is through.
