@@ -18,6 +18,7 @@ pub mod batches;
 pub mod framing;
 pub mod http;
 pub mod lifecycle;
+pub mod limits;
 pub mod messages;
 pub mod replay;
 pub mod security;
@@ -62,6 +63,7 @@ macro_rules! behaviour_suite {
                     e_14_idle_sessions_expire, a_running_call_is_never_idle, an_open_stream_is_not_idle,
                     c_10_half_open_sessions_expire, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers, s_12_one_reason_everywhere,
                     dropping_the_endpoint_cuts_what_is_open;
+                limits: limits_that_cannot_work_are_refused, the_smallest_limits_work;
                 messages: answers_at_once_are_json, d_02_progress_then_answer_then_end,
                     silence_becomes_a_stream, d_14_response_modes, a_03_only_objects_leave, a_panic_answers_and_the_session_lives_on, a_07_duplicate_ids,
                     a_08_ids_keep_their_type, a_17_params_arrive_byte_for_byte, a_18_unknown_methods,
