@@ -18,6 +18,7 @@ pub mod batches;
 pub mod framing;
 pub mod http;
 pub mod lifecycle;
+pub mod limits;
 pub mod messages;
 pub mod replay;
 pub mod security;
@@ -63,6 +64,7 @@ macro_rules! behaviour_suite {
                     e_14_idle_sessions_expire, a_running_call_is_never_idle, an_open_stream_is_not_idle,
                     c_10_half_open_sessions_expire, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers, s_12_one_reason_everywhere,
                     dropping_the_endpoint_cuts_what_is_open;
+                limits: limits_that_cannot_work_are_refused, the_smallest_limits_work;
                 messages: answers_at_once_are_json, b_45_answers_come_in_the_form_that_is_accepted,
                     d_45_numbers_that_are_not_finite, d_02_progress_then_answer_then_end,
                     silence_becomes_a_stream, d_14_response_modes, a_03_only_objects_leave, a_panic_answers_and_the_session_lives_on, a_07_duplicate_ids,
