@@ -200,6 +200,12 @@ impl Endpoint {
             let mut response = match endpoint.route(&mut parts, pin!(body), &mut id).await {
                 Ok(response) => response,
                 Err(rejection) => {
+                    let rejection = match rejection {
+                        Rejection::Session(Refusal::Gone) if hub.node.is_some() => {
+                            Box::pin(endpoint.gone(&parts, rejection)).await
+                        }
+                        rejection => rejection,
+                    };
                     trace::rejected(&rejection);
                     hub.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
                     rejection.into_response(id.as_ref(), config)
@@ -473,6 +479,14 @@ impl Endpoint {
             // A dead id is 404, whatever else is wrong with the request (E-11). With nothing wrong, the machine says so.
             Err(_) if session.state() == proto::State::Terminated => Err(Rejection::UnknownSession),
             checked => checked.map(|()| session),
+        }
+    }
+
+    /// A session has died between its look-up and the request: for good, or here only.
+    async fn gone(&self, parts: &Parts, refused: Rejection) -> Rejection {
+        match wire::session_header(&parts.headers) {
+            Ok(SessionHeader::Id(id)) => self.registry.or_moving(id, refused).await,
+            Ok(SessionHeader::Absent | SessionHeader::Foreign) | Err(_) => refused,
         }
     }
 

@@ -144,10 +144,24 @@ impl Registry {
                     let Some(record) = record.filter(|record| record.principal.as_ref() == principal) else {
                         return Err(Rejection::UnknownSession);
                     };
-                    return Ok(self.adopt(node, record).await?);
+                    let session = self.adopt(node, record).await?;
+                    if !session.is_parting() {
+                        return Ok(session);
+                    } // it was idle again before anybody could use it
                 }
             }
         }
+    }
+
+    /// A session that was found has refused, because it is dead by now. Where it has only been parked meanwhile, its client comes
+    /// again: its id is not to be called unknown (E-11).
+    pub(crate) async fn or_moving(&self, id: SessionId, refused: Rejection) -> Rejection {
+        let Some(node) = &self.hub.node else { return refused };
+        let lives = match self.get(&id) {
+            Some(session) => session.is_parting() && node.load(id).await != Ok(None),
+            None => matches!(node.load(id).await, Ok(Some(_))),
+        };
+        if lives { Rejection::Moving } else { refused }
     }
 
     /// Takes it up, unless somebody is about to do so. A task does it: whoever waits for it may leave.
@@ -223,7 +237,8 @@ impl Registry {
         }
         // It may have been too old for anybody before it was taken up.
         entered.with(proto::Session::handle_timeout);
-        if entered.state() == State::Terminated { Err(Failure::Unknown) } else { Ok(entered) }
+        let dead = entered.state() == State::Terminated && !entered.is_parting();
+        if dead { Err(Failure::Unknown) } else { Ok(entered) }
     }
 
     /// A session of this record, with this number of this node in it.

@@ -509,20 +509,22 @@ pub fn s_13_a_store_that_is_away_for_a_while_loses_nothing(bed: &impl TestBed) {
 
 /// E-14: a session that is idle at one node and in use at another is parked by the one, and lives.
 pub fn e_14_idle_here_is_not_idle_elsewhere(bed: &impl TestBed) {
-    let mut nodes = Nodes::tuned(bed, |config| config.session.idle_timeout = SOON);
+    let nodes = Nodes::new(bed);
     bed.block_on(async {
-        let client = nodes.a.client().await;
-        let events = nodes.a.endpoint.manager().events(8);
-        let elsewhere = client.at(&nodes.b);
-        let (_reply, work) = begin(&mut nodes.b, &elsewhere, 1).await; // it is never idle there
-        assert_eq!(events.recv().await, Ok(SessionEvent::Parked(client.id())));
-        assert_eq!((nodes.a.endpoint.stats().sessions, nodes.a.endpoint.stats().sessions_terminated), (0, 0));
-        let answer = elsewhere.post(&request(2, "echo")).await;
-        assert_eq!(answer.status, StatusCode::OK);
-        // And may come back.
-        assert_eq!(client.post(&request(3, "echo")).await.status, StatusCode::OK);
-        assert_eq!((nodes.a.ended(), nodes.b.ended()), (vec![], vec![]));
-        work.finish(json!({}));
+        let a = World::new(bed, |config| {
+            config.store = Some(Store::new(nodes.shared.clone()));
+            config.session.idle_timeout = SOON * 10;
+        });
+        let client = nodes.b.client().await;
+        let events = a.endpoint.manager().events(8);
+        for _ in 0..2 {
+            assert_eq!(client.at(&a).post(&request(1, "echo")).await.status, StatusCode::OK);
+            assert_eq!(events.recv().await, Ok(SessionEvent::Adopted(client.id())));
+            assert_eq!(events.recv().await, Ok(SessionEvent::Parked(client.id())));
+            a.until(|a| a.endpoint.stats().sessions == 0).await;
+            assert_eq!(client.post(&request(2, "echo")).await.status, StatusCode::OK);
+        }
+        assert_eq!((a.ended(), nodes.b.ended(), a.endpoint.stats().sessions_terminated), (vec![], vec![], 0));
     });
 }
 
