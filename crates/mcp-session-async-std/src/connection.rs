@@ -7,7 +7,7 @@ use async_h1::server::{Encoder, decode};
 use async_std::net::TcpStream;
 use futures::future::{Either, FutureExt, poll_immediate, select};
 use futures::io::{self, AsyncRead};
-use mcp_session_core::ConnectionContext;
+use mcp_session_core::{ConnectionContext, Work};
 use socket2::SockRef;
 use tide::http::{self as http_types, Request, Response, headers};
 
@@ -63,14 +63,14 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
         wire.begin_body(request.len().unwrap_or(0));
         request.set_peer_addr(wire.0.peer_addr().ok());
         let (method, last) = (request.method(), says_close(&request) || is_ambiguous(&request));
-        let response: Response = app.respond(request).await?;
+        let response: Response = context.work().during(app.respond(request)).await?;
 
         // Mostly nothing is left of the body. Then its buffers need not live as long as the response.
         let mut rest = Box::pin(async move { io::copy(&mut body, &mut io::sink()).await });
         let read = poll_immediate(&mut rest).await;
         let last = last || says_close(&response) || matches!(read, Some(Err(_)));
         unread = read.is_none().then_some(rest);
-        write(&wire, Encoder::new(response, method)).await?;
+        write(&wire, Encoder::new(response, method), context.work()).await?;
         if last {
             break;
         }
@@ -79,7 +79,7 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
 }
 
 /// Writes a response: all that is ready at a time, so that most leave in one piece.
-async fn write(wire: &Wire, mut response: Encoder) -> io::Result<()> {
+async fn write(wire: &Wire, mut response: Encoder, work: &Work) -> io::Result<()> {
     let mut end = None;
     while end.is_none() {
         let batch = poll_fn(|cx| {
@@ -94,7 +94,7 @@ async fn write(wire: &Wire, mut response: Encoder) -> io::Result<()> {
             }
             Poll::Ready(batch)
         });
-        wire.respond(&batch.await).await?;
+        wire.respond(&work.during(batch).await).await?;
     }
     end.unwrap_or(Ok(()))
 }

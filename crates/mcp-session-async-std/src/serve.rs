@@ -2,7 +2,7 @@
 
 use async_std::net::{TcpListener, TcpStream};
 use futures::stream;
-use mcp_session_core::{Connect, Endpoint, Serve};
+use mcp_session_core::{Connect, Endpoint, Endpoints, Serve};
 
 use crate::{McpEndpoint, connection::serve_connection};
 
@@ -31,7 +31,7 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 }
 
 /// Like [`serve`], for an app that has an [`McpEndpoint`] of this endpoint among its routes. The endpoint decides when
-/// the server ends.
+/// the server ends; several, `[a, b]`, stop together, with one report.
 ///
 /// ```
 /// # async_std::task::block_on(async {
@@ -49,7 +49,11 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 /// # std::io::Result::Ok(())
 /// # }).unwrap();
 /// ```
-pub fn serve_app<State>(listener: TcpListener, endpoint: Endpoint, app: tide::Server<State>) -> Serve
+pub fn serve_app<State>(
+    listener: TcpListener,
+    endpoints: impl Into<Endpoints>,
+    app: tide::Server<State>,
+) -> Serve
 where
     State: Clone + Send + Sync + 'static,
 {
@@ -61,5 +65,5 @@ where
         let accepted = listener.accept().await;
         Some((accepted.map(|(socket, _)| connect(socket)), (listener, connect)))
     });
-    Serve::new(endpoint, incoming)
+    Serve::new(endpoints, incoming)
 }

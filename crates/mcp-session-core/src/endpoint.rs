@@ -31,7 +31,7 @@ use crate::{
     security,
     session::{NotificationPlace, Signal},
     store, trace,
-    wire::{self, SessionHeader},
+    wire::{self, BoxError, SessionHeader},
 };
 
 /// The front door of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
@@ -132,12 +132,20 @@ impl Endpoint {
     ///
     /// Safe: it begins nothing.
     pub fn closed(&self) -> impl Future<Output = ShutdownReport> + Send + 'static {
-        let registry = Arc::clone(&self.registry);
-        async move { registry.shutdown_begun().await.wait().await }
+        let begun = self.shutdown_begun();
+        async move { begun.await.wait().await }
+    }
+
+    /// Waits until somebody begins a shutdown.
+    pub(crate) fn shutdown_begun(&self) -> impl Future<Output = Shutdown> + Send + 'static {
+        Arc::clone(&self.registry).shutdown_begun()
     }
 
     /// Serves one HTTP request, whatever its path. The response's body ends properly, or with an error if it had
     /// to be cut.
+    ///
+    /// The request's body may have any error: its text and those of its causes are in the 400 that it gets. The error of a layer
+    /// that limits bodies, as those of `tower-http` and `axum` do, gets 413.
     ///
     /// # Cancel safety
     ///
@@ -145,7 +153,7 @@ impl Endpoint {
     pub fn handle<B>(&self, request: Request<B>) -> impl Future<Output = Response<ReplyBody>> + use<B>
     where
         B: Body,
-        B::Error: fmt::Display,
+        B::Error: Into<BoxError>,
     {
         // Out here: an async function would have room for the request, and for its parts.
         let endpoint = self.clone();
@@ -185,7 +193,7 @@ impl Endpoint {
     ) -> Result<Response<ReplyBody>, Rejection>
     where
         B: Body,
-        B::Error: fmt::Display,
+        B::Error: Into<BoxError>,
     {
         let config = &self.registry.hub.config;
         security::check_host(&config.allowed_hosts, &parts.uri, &parts.headers)?;
@@ -216,7 +224,7 @@ impl Endpoint {
         }
         wire::check_post_accept(&parts.headers)?;
         wire::check_content_type(&parts.headers)?;
-        let body = wire::read_body(body, config, &*self.registry.hub.runtime).await?;
+        let body = wire::read_body(body, &self.registry).await?;
         let request = match Message::parse(&body) {
             Ok(Message::Request(request)) => request,
             other => return Box::pin(self.no_request(parts, body, other)).await,

@@ -28,6 +28,8 @@ pub(crate) enum Rejection {
     PayloadTooLarge,
     /// The body did not arrive within [`Config::body_timeout`].
     BodyTimeout,
+    /// All bodies that arrive at the moment would be larger than [`Config::bodies_in_flight`].
+    TooManyBodies,
     /// The body broke off.
     BodyIncomplete(String),
     /// The body is not one JSON-RPC message, nor a batch that the session takes (A-14, A-16, A.2).
@@ -73,6 +75,7 @@ impl Rejection {
             Self::UnsupportedMediaType   => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "`Content-Type` must be application/json".into()),
             Self::PayloadTooLarge        => (S::PAYLOAD_TOO_LARGE, C::INVALID_REQUEST, "the body is too large".into()),
             Self::BodyTimeout            => (S::REQUEST_TIMEOUT, C::INVALID_REQUEST, "the body did not arrive in time".into()),
+            Self::TooManyBodies          => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too much is being sent to the server at the moment".into()),
             Self::BodyIncomplete(why)    => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the body broke off: {why}").into()),
             Self::Message(error @ ParseError::NotJson(_)) => (S::BAD_REQUEST, C::PARSE_ERROR, error.to_string().into()),
             Self::Message(ParseError::Batch) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session's version has no batches: send each message in a POST of its own".into()),
@@ -114,7 +117,7 @@ impl Rejection {
             Self::Session(Refusal::Draining) | Self::ShuttingDown => {
                 error.with_data(serde_json::json!({ "reason": "shutdown", "retryable": true }))
             }
-            Self::Session(Refusal::TooManyRequests) | Self::TooManySessions => {
+            Self::Session(Refusal::TooManyRequests) | Self::TooManySessions | Self::TooManyBodies => {
                 error.with_data(serde_json::json!({ "reason": "overload", "retryable": true }))
             }
             Self::Moving | Self::StoreUnavailable => {
@@ -192,6 +195,7 @@ mod tests {
         let config = Config::default();
         for rejection in [
             Rejection::TooManySessions,
+            Rejection::TooManyBodies,
             Rejection::ShuttingDown,
             Rejection::Session(Refusal::Draining),
             Rejection::Session(Refusal::TooManyRequests),

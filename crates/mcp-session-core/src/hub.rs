@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Hub {
     /// Whose hub it is.
     pub(crate) registry: OnceLock<Weak<Registry>>,
     pub(crate) counters: Counters,
+    /// Bytes of bodies that are being read, of those that count: see [`Config::bodies_in_flight`].
+    pub(crate) bodies: AtomicUsize,
     /// Among which others it is, if there is a store.
     pub(crate) node: Option<Node>,
     listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
@@ -39,6 +41,7 @@ impl Hub {
             handler,
             registry: OnceLock::new(),
             counters: Counters::default(),
+            bodies: AtomicUsize::new(0),
             listeners: Mutex::default(),
         }
     }

@@ -41,6 +41,11 @@ pub(crate) fn accept_failed(error: &std::io::Error) {
     tracing::warn!(target: TARGET, %error, "accept failed");
 }
 
+pub(crate) fn signal_repeated() {
+    #[cfg(feature = "tracing")]
+    tracing::info!(target: TARGET, "a signal so soon after the first is the same stop: it does not escalate");
+}
+
 pub(crate) fn session_adopted(session: &SessionId) {
     #[cfg(feature = "tracing")]
     tracing::info!(target: TARGET, ?session, "session taken up from the store");

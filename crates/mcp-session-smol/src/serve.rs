@@ -4,7 +4,7 @@ use futures::stream;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use mcp_session_core::{Endpoint, Serve};
+use mcp_session_core::{Endpoint, Endpoints, Serve};
 use mcp_session_hyper::{BoxError, McpService};
 use smol::net::TcpListener;
 use smol_hyper::rt::FuturesIo;
@@ -35,7 +35,7 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 }
 
 /// Like [`serve`], for a tower service that has an [`McpService`] of this endpoint somewhere inside. The endpoint
-/// decides when the server ends.
+/// decides when the server ends; several, `[a, b]`, stop together, with one report.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -53,7 +53,7 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 /// # })
 /// # }
 /// ```
-pub fn serve_app<S, B>(listener: TcpListener, endpoint: Endpoint, app: S) -> Serve
+pub fn serve_app<S, B>(listener: TcpListener, endpoints: impl Into<Endpoints>, app: S) -> Serve
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
     S: Clone + Send + 'static,
@@ -63,5 +63,5 @@ where
         let accepted = listener.accept().await;
         Some((accepted.map(|(socket, _)| socket), listener))
     });
-    mcp_session_hyper::serve_app(accepted, FuturesIo::new, endpoint, app)
+    mcp_session_hyper::serve_app(accepted, FuturesIo::new, endpoints, app)
 }

@@ -53,7 +53,8 @@ macro_rules! behaviour_suite {
                     s_5_a_batch_in_a_shutdown, d_12_a_client_that_leaves_its_batch;
                 http: b_7_status_matrix, absent_sessions_of_c_2, a_12_errors_echo_the_id, b_12_repeated_headers,
                     b_26_b_29_version_header, g_40_requests_without_sessions_are_told_to_fall_back,
-                    a_19_bodies_are_bounded, bodies_that_never_end_get_a_deadline,
+                    a_19_bodies_are_bounded, a_19_all_bodies_together_are_bounded,
+                    what_arrives_while_the_process_is_stopped_counts, bodies_that_never_end_get_a_deadline,
                     b_05_b_07_host_and_origin, b_09_authentication, b_17_notifications_get_202,
                     notifications_are_bounded_and_end_with_the_session, never_is_a_limit;
                 lifecycle: c_07_c_08_versions_are_negotiated, c_02_initialize_params_are_checked,
@@ -107,11 +108,15 @@ macro_rules! behaviour_suite {
                     s_10_idempotent_tightened_and_escalated, s_10_dropping_the_handle_changes_nothing,
                     s_10_tightened_in_a_later_phase, draining_reaches_what_outlives_its_answer,
                     s_11_a_client_that_reads_nothing_delays_nobody, s_14_a_post_half_arrived,
+                    s_14_half_a_post_ends_with_the_drain,
                     s_14_output_after_the_end, s_15_observable_at_any_moment, lame_duck_serves_everything,
                     replies_cancels_and_delete_arrive_while_draining, terminate_closes_post_and_get_alike;
                 serve: s_7_connections_close_after_the_endpoint, s_3_a_connection_that_stays_is_cut,
                     s_8_a_connection_that_panics_harms_nobody, accepting_goes_on_after_an_error,
-                    s_10_signals_begin_and_escalate, dropping_the_server_cuts_its_connections;
+                    s_10_signals_begin_and_escalate,
+                    s_10_a_signal_that_is_repeated_at_once_takes_no_time_away,
+                    s_7_several_endpoints_stop_together, s_10_signals_escalate_several_endpoints,
+                    a_connection_at_work_has_the_whole_budget, dropping_the_server_cuts_its_connections;
             }
         }
     };

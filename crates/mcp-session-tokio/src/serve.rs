@@ -5,7 +5,7 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use mcp_session_core::{Endpoint, Serve};
+use mcp_session_core::{Endpoint, Endpoints, Serve};
 use mcp_session_hyper::{BoxError, McpService};
 use tokio::net::TcpListener;
 use tower_service::Service;
@@ -34,7 +34,8 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 }
 
 /// Like [`serve`], for an app that has an [`McpService`] of this endpoint among its routes, such as an
-/// `axum::Router`. The endpoint decides when the server ends.
+/// `axum::Router`. The endpoint decides when the server ends; several,
+/// `[a, b]`, stop together, with one report.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -54,7 +55,7 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 /// # Ok(())
 /// # }
 /// ```
-pub fn serve_app<S, B>(listener: TcpListener, endpoint: Endpoint, app: S) -> Serve
+pub fn serve_app<S, B>(listener: TcpListener, endpoints: impl Into<Endpoints>, app: S) -> Serve
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
     S: Clone + Send + 'static,
@@ -64,5 +65,5 @@ where
         let accepted = listener.accept().await;
         Some((accepted.map(|(socket, _)| socket), listener))
     });
-    mcp_session_hyper::serve_app(accepted, TokioIo::new, endpoint, app)
+    mcp_session_hyper::serve_app(accepted, TokioIo::new, endpoints, app)
 }

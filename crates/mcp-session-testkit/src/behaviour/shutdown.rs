@@ -443,6 +443,59 @@ pub fn s_14_a_post_half_arrived(bed: &impl TestBed) {
     });
 }
 
+/// S14: while it drains, half a POST that stands still is refused, and told that its connection closes; one that moves
+/// arrives, as replies do. None outlives the endpoint, whatever the deadline of bodies.
+pub fn s_14_half_a_post_ends_with_the_drain(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (running, work) = begin(&mut world, &client, 0).await;
+        let post = |body: &'static str| {
+            let (sender, receiver) = mpsc::unbounded();
+            sender.unbounded_send(Bytes::from_static(body.as_bytes())).unwrap();
+            let (client, http) =
+                (client.clone(), client.request(Method::POST).body(SlowBody(receiver)).unwrap());
+            let (answered, reply) = futures::channel::oneshot::channel();
+            world.runtime.spawn(Box::pin(async move {
+                let _ = answered.send(client.send(http).await); // the scenario may be over
+            }));
+            (sender, reply)
+        };
+        let (_open, before) = post("{");
+        let shutdown = world.endpoint.shutdown(PATIENT);
+        work.cx.draining().await;
+        let (_open, during) = post("{");
+        for reply in [before, during] {
+            let reply = reply.await.expect("an answer");
+            assert_eq!((reply.status.as_u16(), reply.header("connection")), (503, "close"));
+        }
+        let (moving, mut cancels) = post(r#"{"jsonrpc":"2.0","method":"#);
+        for byte in r#""notifications/cancelled","params":{"requestId":9}}"#.bytes() {
+            moving.unbounded_send(vec![byte].into()).unwrap();
+            if let Ok(None) = cancels.try_recv() {
+                world.elapse(Duration::from_millis(10)).await; // all in all longer than one may stand still
+            }
+        }
+        drop(moving);
+        let status = cancels.await.expect("an answer").status.as_u16();
+        assert!(status == 202 || bed.name() != "sim", "{status}"); // a slow machine may not move it
+        work.finish(json!({}));
+        running.head().await.answer().await;
+        shutdown.await;
+    });
+    // With nothing in flight: at once.
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (_open, receiver) = mpsc::unbounded();
+        let mut post = Box::pin(client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap()));
+        assert!(post.as_mut().now_or_never().is_none());
+        let report = world.endpoint.shutdown(PATIENT).await;
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(post.await.status, 503);
+    });
+}
+
 trait SharedHead: Future<Output = Reply> + Sized {
     fn shared_head<'a>(self) -> std::pin::Pin<Box<dyn Future<Output = Reply> + 'a>>
     where

@@ -313,7 +313,7 @@ impl Client {
     pub async fn send<B>(&self, request: Request<B>) -> Reply
     where
         B: Body,
-        B::Error: std::fmt::Display,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = self.endpoint.handle(request).await.into_parts();
         yield_now().await; // between two requests of a real client there is a network

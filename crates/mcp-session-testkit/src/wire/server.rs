@@ -79,6 +79,7 @@ impl Server {
             let server = H::serve(listener, served)
                 .with_policy(policy)
                 .with_header_timeout(header_timeout)
+                .with_signal_window(Duration::ZERO) // a scenario need not wait
                 .with_shutdown(move || {
                     let next = Arc::clone(&next);
                     async move { next.acquire().await.expect("never closed").forget() }
