@@ -20,10 +20,12 @@ pub(crate) enum Rejection {
     MethodNotAllowed(&'static str),
     /// The credential was refused (B-09).
     Auth(AuthError),
-    /// `Accept` does not cover what the answer may be (B-14, B-31).
+    /// `Accept` covers no form that the answer may have (B-45, B-31).
     NotAcceptable(&'static str),
     /// `Content-Type` is not `application/json` (B-15).
     UnsupportedMediaType,
+    /// `Content-Encoding` says that the body is compressed.
+    UnsupportedEncoding,
     /// The body is larger than [`Config::body_limit`].
     PayloadTooLarge,
     /// The body did not arrive within [`Config::body_timeout`].
@@ -73,6 +75,7 @@ impl Rejection {
             Self::Auth(AuthError::Malformed) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the credential cannot be read".into()),
             Self::NotAcceptable(needed)  => (S::NOT_ACCEPTABLE, C::INVALID_REQUEST, format!("`Accept` must cover {needed}").into()),
             Self::UnsupportedMediaType   => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "`Content-Type` must be application/json".into()),
+            Self::UnsupportedEncoding    => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "the body must not be compressed".into()),
             Self::PayloadTooLarge        => (S::PAYLOAD_TOO_LARGE, C::INVALID_REQUEST, "the body is too large".into()),
             Self::BodyTimeout            => (S::REQUEST_TIMEOUT, C::INVALID_REQUEST, "the body did not arrive in time".into()),
             Self::TooManyBodies          => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too much is being sent to the server at the moment".into()),
@@ -147,6 +150,10 @@ impl Rejection {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         match self {
+            // RFC 9110 15.5.16: what would be supported.
+            Self::UnsupportedEncoding => {
+                response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
             Self::MethodNotAllowed(allow) => {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
             }
