@@ -87,7 +87,7 @@ impl Endpoint {
             config.session.replay.get_or_insert_default();
         }
         let hub = Arc::new(Hub::new(Arc::new(runtime), config, Box::new(Arc::new(handler))));
-        hub.runtime.spawn(Box::pin(driver::drive(Arc::clone(&hub))));
+        hub.runtime.spawn_keeper(Box::pin(driver::drive(Arc::clone(&hub))));
         let registry = Registry::new(hub);
         if let Some(node) = registry.hub.node.clone() {
             node.clone().spawn(store::keep(Arc::downgrade(&registry), node));
@@ -293,7 +293,13 @@ impl Endpoint {
         request: proto::Request,
     ) -> Result<impl Future<Output = Started>, Rejection> {
         let (key, now) = session.with(|machine, now| {
-            machine.handle_request(now, request.id.clone(), None).map(|key| (key, now))
+            let admitted = match machine.handle_request(now, request.id.clone(), None) {
+                Err(Refusal::Draining) if asks_for_a_list(&request.method) => {
+                    machine.handle_list(now, request.id.clone(), None)
+                }
+                admitted => admitted,
+            };
+            admitted.map(|key| (key, now))
         })?;
         Ok(self.start(Call { session, key }, now, parts, request))
     }
@@ -466,6 +472,11 @@ fn allowed_methods(config: &Config) -> &'static str {
         (true, false) => "GET, POST",
         (false, false) => "POST",
     }
+}
+
+/// Whether it is a request that a client may have to make before it can take an answer.
+fn asks_for_a_list(method: &str) -> bool {
+    matches!(method, "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list")
 }
 
 /// Answered by the session itself, in every state, while other requests run (C-14).
