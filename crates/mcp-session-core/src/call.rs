@@ -7,7 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::{
@@ -74,18 +74,20 @@ impl Call {
         handler: Handling,
     ) -> impl Future<Output = Started> {
         let handler = Some(trace::exchange(&self.session.id(), &id, &method, handler));
-        let mut work = Work { call: self, handler, id, method, started };
+        let mut work = Work { call: self, handler, id, method, started, polled_since: None };
         async move {
             match poll_fn(|cx| Poll::Ready(work.poll_handler(cx))).await {
                 Poll::Ready(answer) => {
+                    work.polled_since = Some(started);
                     Started::Answered(work.answer(&answer, Self::poll_head).unwrap_or(Head::Lost))
                 }
                 Poll::Pending => {
                     let call = work.call.clone();
-                    let signal = call.session.with(|machine, now| {
+                    let (signal, now) = call.session.with(|machine, now| {
                         machine.handle_suspended(now, call.key);
-                        call.waiters(machine).unwrap_or_default() // over: it waits for nothing
+                        (call.waiters(machine).unwrap_or_default(), now) // over: it waits for nothing
                     });
+                    work.check_poll(started, now);
                     hub.runtime.spawn(work.run().boxed());
                     Started::Suspended(PendingHead { call: Some(call), signal })
                 }
@@ -149,7 +151,13 @@ struct Work {
     id: RequestId,
     method: Cow<'static, str>,
     started: Instant,
+    /// When the poll began that gave the answer, if that is known.
+    polled_since: Option<Instant>,
 }
+
+/// How long a handler may hold its thread in one poll before it is logged. 250 ms: others wait as long, and it is ten times
+/// what anybody notices.
+const SLOW_POLL: Duration = Duration::from_millis(250);
 
 impl Work {
     /// Polls the handler for its answer. A panic is an answer too: -32603, and the session lives on.
@@ -171,7 +179,17 @@ impl Work {
     async fn run(mut self) {
         let call = self.call.clone();
         let abandoned = pin!(call.until(|status| status.abandoned.then_some(())));
-        match select(poll_fn(|cx| self.poll_handler(cx)), abandoned).await {
+        let work = poll_fn(|cx| {
+            let begun = self.call.session.now();
+            self.polled_since = Some(begun);
+            let polled = self.poll_handler(cx);
+            if polled.is_pending() {
+                self.polled_since = None;
+                self.check_poll(begun, self.call.session.now());
+            }
+            polled
+        });
+        match select(work, abandoned).await {
             Either::Left((answer, _)) => self.answer(&answer, |_, _, _| ()),
             Either::Right(((), _)) => {
                 self.drop_handler();
@@ -201,6 +219,9 @@ impl Work {
             let heard = machine.answer(now, self.call.key, answer);
             (heard, now, then(&self.call, machine, now))
         });
+        if let Some(begun) = self.polled_since.take() {
+            self.check_poll(begun, ended);
+        }
         let outcome = match answer {
             _ if !heard => trace::Outcome::Unheard,
             Ok(_) => trace::Outcome::Result,
@@ -208,6 +229,14 @@ impl Work {
         };
         self.trace(ended, &outcome);
         then
+    }
+
+    /// A handler that blocks its thread holds up others: its author should know.
+    fn check_poll(&self, begun: Instant, now: Instant) {
+        let blocked = now.saturating_duration_since(begun);
+        if blocked > SLOW_POLL {
+            trace::handler_blocked(&self.method, blocked);
+        }
     }
 
     fn trace(&self, ended: Instant, outcome: &trace::Outcome<'_>) {

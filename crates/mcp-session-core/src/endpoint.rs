@@ -114,7 +114,7 @@ impl Endpoint {
             config.session.replay.get_or_insert_default();
         }
         let hub = Arc::new(Hub::new(Arc::new(runtime), config, Box::new(Arc::new(handler))));
-        hub.runtime.spawn(Box::pin(driver::drive(Arc::clone(&hub))));
+        hub.runtime.spawn_keeper(Box::pin(driver::drive(Arc::clone(&hub))));
         let registry = Registry::new(hub);
         if let Some(node) = registry.hub.node.clone() {
             node.clone().spawn(store::keep(Arc::downgrade(&registry), node));
@@ -322,7 +322,12 @@ impl Endpoint {
         form: Option<ResponseMode>,
     ) -> Result<impl Future<Output = Started>, Rejection> {
         let (key, now) = session.with(|machine, now| {
-            let key = machine.handle_request(now, request.id.clone(), None)?;
+            let key = match machine.handle_request(now, request.id.clone(), None) {
+                Err(Refusal::Draining) if asks_for_a_list(&request.method) => {
+                    machine.handle_list(now, request.id.clone(), None)
+                }
+                admitted => admitted,
+            }?;
             if let Some(form) = form {
                 machine.restrict(key, form);
             }
@@ -503,6 +508,11 @@ fn allowed_methods(config: &Config) -> &'static str {
         (true, false) => "GET, POST",
         (false, false) => "POST",
     }
+}
+
+/// Whether it is a request that a client may have to make before it can take an answer.
+fn asks_for_a_list(method: &str) -> bool {
+    matches!(method, "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list")
 }
 
 /// Answered by the session itself, in every state, while other requests run (C-14).

@@ -231,7 +231,7 @@ pub(crate) fn start(registry: &Arc<Registry>, progress: &Arc<Progress>) {
         entered: progress.begun,
     };
     trace::shutdown_phase(ShutdownPhase::LameDuck, &registry.stats());
-    registry.hub.runtime.spawn(task.run().boxed());
+    registry.hub.runtime.spawn_keeper(task.run().boxed());
 }
 
 /// The work of a shutdown.
@@ -249,7 +249,7 @@ impl Task {
 
         self.enter(ShutdownPhase::Draining);
         self.drain_sessions();
-        self.wait(|| ledger.running() == 0, |deadlines| deadlines.cancel).await;
+        self.wait(|| !ledger.is_busy(), |deadlines| deadlines.cancel).await;
 
         if ledger.running() > 0 {
             self.enter(ShutdownPhase::Cancelling);

@@ -119,6 +119,11 @@ pub(crate) fn handler_panicked(method: &str) {
     tracing::error!(target: TARGET, method, "handler panicked");
 }
 
+pub(crate) fn handler_blocked(method: &str, blocked: Duration) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(target: TARGET, method, ?blocked, "handler blocked its thread: others wait as long");
+}
+
 pub(crate) fn shutdown_phase(phase: ShutdownPhase, stats: &Stats) {
     #[cfg(feature = "tracing")]
     tracing::info!(target: TARGET,

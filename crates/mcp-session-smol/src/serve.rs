@@ -1,4 +1,6 @@
-//! [`serve`] and [`serve_app`].
+//! [`bind`], [`serve`] and [`serve_app`].
+
+use std::{io, net::ToSocketAddrs};
 
 use futures::stream;
 use http::{Request, Response};
@@ -10,6 +12,17 @@ use smol::net::TcpListener;
 use smol_hyper::rt::FuturesIo;
 use tower_service::Service;
 
+/// A listener for [`serve`], with a backlog of 4,096, or as many as the system allows, and on Unix with `SO_REUSEADDR`: when
+/// a server is replaced, all its clients come to the next one at once. `TcpListener::bind` has room for 128. Names are resolved on
+/// this thread.
+///
+/// # Errors
+///
+/// When there is no such address, it is taken, or the process may not listen on it.
+pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    mcp_session_hyper::bind(address)?.try_into()
+}
+
 /// Serves the endpoint on this listener, whatever the path, over HTTP/1.1 and HTTP/2, until it was shut down.
 ///
 /// Set more with the methods of [`Serve`], then `.await` it. Sockets get `TCP_NODELAY` and a bounded send buffer;
@@ -19,10 +32,10 @@ use tower_service::Service;
 /// # fn main() -> std::io::Result<()> {
 /// # smol::block_on(async {
 /// use mcp_session_core::{Endpoint, Router};
-/// use mcp_session_smol::{SmolRuntime, serve, terminate_signal};
+/// use mcp_session_smol::{SmolRuntime, bind, serve, terminate_signal};
 ///
 /// let endpoint = Endpoint::new(SmolRuntime::global(), Router::new("greeter", "0.1.0"));
-/// let listener = smol::net::TcpListener::bind("127.0.0.1:8000").await?;
+/// let listener = bind("127.0.0.1:8000")?;
 /// let report = serve(listener, endpoint).with_shutdown(terminate_signal).await?;
 /// println!("{report}");
 /// # Ok(())
@@ -41,11 +54,11 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 /// # fn main() -> std::io::Result<()> {
 /// # smol::block_on(async {
 /// use mcp_session_core::{Endpoint, Router, ShutdownPolicy};
-/// use mcp_session_smol::{McpService, SmolRuntime, serve_app};
+/// use mcp_session_smol::{McpService, SmolRuntime, bind, serve_app};
 ///
 /// let endpoint = Endpoint::new(SmolRuntime::global(), Router::new("greeter", "0.1.0"));
 /// let app = McpService::new(endpoint.clone()); // with tower's layers around it
-/// let listener = smol::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let listener = bind("127.0.0.1:0")?;
 /// let server = serve_app(listener, endpoint.clone(), app);
 /// endpoint.shutdown(ShutdownPolicy::default());
 /// assert!(server.await?.is_clean());

@@ -111,6 +111,7 @@ macro_rules! behaviour_suite {
                     s_8_failures_are_isolated, s_8_hooks_are_waited_for, s_9_totals_are_those_of_the_start,
                     s_10_idempotent_tightened_and_escalated, s_10_dropping_the_handle_changes_nothing,
                     s_10_tightened_in_a_later_phase, draining_reaches_what_outlives_its_answer,
+                    f_38_the_next_question_of_a_client_is_answered,
                     s_11_a_client_that_reads_nothing_delays_nobody, s_14_a_post_half_arrived,
                     s_14_half_a_post_ends_with_the_drain,
                     s_14_output_after_the_end, s_15_observable_at_any_moment, lame_duck_serves_everything,

@@ -16,7 +16,7 @@ use super::ShutdownPhase;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExchangeTotals {
-    /// Those whose reply was owed when it began to drain: the sum of the others.
+    /// Those whose reply was owed when it began to drain, and lists that were asked for meanwhile: the sum of the others.
     pub total: u64,
     /// Answered by their handlers.
     pub answered: u64,

@@ -665,6 +665,60 @@ pub fn s_10_tightened_in_a_later_phase(bed: &impl TestBed) {
     });
 }
 
+/// A client may have to ask for the tools before it can take a result, as the Python client does: lists are served while the
+/// session's calls run and a moment after the last answer. Where no answer left meanwhile, nobody waits (S4).
+pub fn f_38_the_next_question_of_a_client_is_answered(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.linger = NEVER);
+    bed.block_on(async {
+        let (client, idle) = (world.client().await, world.client().await);
+        let (reply, work) = begin_stream(&mut world, &client, 1).await;
+        let shutdown = world.endpoint.shutdown(PATIENT);
+        work.cx.draining().await;
+        world.until(|world| world.ended().len() == 1).await; // nothing of the idle one is left inside
+        let lists = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
+        for method in lists {
+            let listed = client.post(&request(method, method)).await.answer().await;
+            assert_eq!((&listed["id"], &listed["result"]["listed"]), (&json!(method), &json!(method)));
+            assert_eq!(idle.post(&request(1, method)).await.status, 503);
+        }
+        assert_eq!(client.post(&request(2, "echo")).await.status, 503);
+        work.finish(json!({}));
+        assert_eq!(reply.messages().await.len(), 1);
+        let listed = client.post(&request(3, "tools/list")).await;
+        assert_eq!((listed.status.as_u16(), listed.header("connection")), (200, "close"));
+        assert_eq!(listed.answer().await["result"]["listed"], "tools/list");
+        assert_eq!(client.post(&request(4, "echo")).await.status, 503);
+        assert_eq!(shutdown.phase(), ShutdownPhase::Draining);
+        shutdown.escalate(); // enough of it
+        let report = shutdown.await;
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(exchanges(&report), [6, 6, 0, 0, 0]);
+    });
+    // It is over by itself, and with nothing handed over there is nothing to wait for.
+    for linger in [SOON, NEVER] {
+        let mut world = World::new(bed, |config| config.session.linger = linger);
+        bed.block_on(async {
+            let client = world.client().await;
+            let (running, work) = begin(&mut world, &client, 1).await;
+            let shutdown = world.endpoint.shutdown(PATIENT);
+            work.cx.draining().await;
+            let begin = world.runtime.now();
+            if linger == SOON {
+                work.finish(json!({}));
+                running.head().await.answer().await;
+            } else {
+                client.post(&cancel(1)).await;
+                running.head().await.messages().await;
+                drop(work);
+                shutdown.tighten(ShutdownPolicy { finish: SOON, ..PATIENT }); // its handler ignores it
+            }
+            let report = shutdown.await;
+            assert!(report.took < NEVER, "{report}");
+            assert!(linger != SOON || world.runtime.now() >= begin + SOON);
+        });
+    }
+}
+
 /// A part of a handler that goes on by itself, after the answer, still learns of the end.
 pub fn draining_reaches_what_outlives_its_answer(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});
