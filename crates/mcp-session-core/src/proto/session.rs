@@ -447,7 +447,9 @@ impl<T: Clone> Session<T> {
             self.timer.arm(deadline);
         }
         let ended = was_running && !exchange.is_running();
-        let answered = (ended || exchange.is_settled() != was_settled) && exchange.is_answered();
+        // Settled as soon as it is answered: nobody is there to take it, nor to ask for more.
+        let handed_over = !ended && !was_settled && exchange.is_settled();
+        let answered = (handed_over || ended && !exchange.is_settled()) && exchange.is_answered();
         if ended {
             self.running -= 1;
             self.active = now;
