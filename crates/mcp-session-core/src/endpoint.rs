@@ -8,7 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::{FutureExt, future::select};
@@ -168,6 +168,12 @@ impl Endpoint {
         Arc::clone(&self.registry).shutdown_begun()
     }
 
+    /// Counts a response that its client did not take in time.
+    pub(crate) fn response_stalled(&self, timeout: Duration) {
+        trace::response_stalled(timeout);
+        self.registry.hub.counters.stripe(0).responses_stalled.fetch_add(1, Relaxed);
+    }
+
     /// Serves one HTTP request, whatever its path. The response's body ends properly, or with an error if it had
     /// to be cut.
     ///
@@ -223,7 +229,7 @@ impl Endpoint {
         B::Error: Into<BoxError>,
     {
         let config = &self.registry.hub.config;
-        security::check_host(&config.allowed_hosts, &parts.uri, &parts.headers)?;
+        security::check_host(&config.allowed_hosts, parts)?;
         security::check_origin(&config.allowed_origins, &parts.headers)?;
         let offered = match parts.method {
             Method::POST => true,

@@ -46,6 +46,11 @@ pub(crate) fn signal_repeated() {
     tracing::info!(target: TARGET, "a signal so soon after the first is the same stop: it does not escalate");
 }
 
+pub(crate) fn response_stalled(timeout: Duration) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(target: TARGET, ?timeout, "response given up: its client did not take it");
+}
+
 pub(crate) fn session_adopted(session: &SessionId) {
     #[cfg(feature = "tracing")]
     tracing::info!(target: TARGET, ?session, "session taken up from the store");
