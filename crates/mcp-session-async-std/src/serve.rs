@@ -8,7 +8,7 @@ use futures::stream;
 use mcp_session_core::{Connect, Endpoint, Endpoints, Serve};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::{McpEndpoint, connection::serve_connection};
+use crate::{McpEndpoint, http1::serve_connection};
 
 /// How many clients may wait to be accepted: all of them come at once when a server is replaced. Linux takes it down to
 /// `net.core.somaxconn`, which is 4,096 by default.
