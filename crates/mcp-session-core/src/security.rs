@@ -296,11 +296,10 @@ pub(crate) fn check_host(allowed: &AllowedHosts, uri: &Uri, headers: &HeaderMap)
     let mut hosts = headers.get_all(HOST).iter().map(|value| value.to_str().unwrap_or_default());
     let authority = uri.authority().map(Authority::as_str);
     let (first, second) = (hosts.next(), hosts.next());
-    let allows = |host: Option<&str>| host.is_none_or(|host| allowed.allows(host));
-    if second.is_none() && allows(first) && allows(authority) {
-        Ok(())
-    } else {
-        Err(Rejection::ForbiddenHost)
+    let refused = |host: &Option<&str>| host.is_some_and(|host| !allowed.allows(host));
+    match [first, authority].into_iter().find(refused).flatten().or(second) {
+        None => Ok(()),
+        Some(host) => Err(Rejection::ForbiddenHost(named(host))),
     }
 }
 
@@ -310,8 +309,13 @@ pub(crate) fn check_origin(allowed: &AllowedOrigins, headers: &HeaderMap) -> Res
     match (origins.next(), origins.next()) {
         (None, _) => Ok(()),
         (Some(origin), None) if allowed.allows(origin) => Ok(()),
-        (Some(_), _) => Err(Rejection::ForbiddenOrigin),
+        (Some(origin), _) => Err(Rejection::ForbiddenOrigin(named(origin))),
     }
+}
+
+/// What is refused, as the refusal names it: no name of a host is longer than 253 characters.
+fn named(text: &str) -> String {
+    text.chars().take(256).collect()
 }
 
 /// A credential that comes twice cannot be read: whoever checks one of them may have another in mind (B-12).
