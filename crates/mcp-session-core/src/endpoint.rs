@@ -5,7 +5,6 @@ mod nodes;
 
 use std::{
     fmt, mem,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
@@ -22,6 +21,7 @@ use crate::{
     Outgoing, ReplyBody, RequestContext, RequestId, ResponseMode, RpcError, Runtime, Session, SessionManager,
     Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
     call::{Call, Handling, Head, Started},
+    contain::{self, Contained, Panicked},
     driver,
     error::Rejection,
     hub::Hub,
@@ -200,7 +200,7 @@ impl Endpoint {
             let mut response = match endpoint.route(&mut parts, pin!(body), &mut id).await {
                 Ok(response) => response,
                 Err(rejection) => {
-                    trace::rejected(&rejection);
+                    trace::rejected(&rejection, &hub.refusals, || hub.runtime.now());
                     hub.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
                     rejection.into_response(id.as_ref(), config)
                 }
@@ -247,7 +247,8 @@ impl Endpoint {
         }
         security::check_authorization(&parts.headers)?;
         if let Some(authenticate) = &config.authenticate {
-            authenticate.authenticate(parts)?;
+            contain::call(|| authenticate.authenticate(parts))
+                .map_err(|Panicked| Rejection::Internal("the check of the credential failed"))??;
         }
         // In boxes is what is rarer than requests: it would make the future of every request as large as its own.
         match parts.method {
@@ -257,7 +258,11 @@ impl Endpoint {
         }
         let form = wire::accepted_form(&parts.headers)?;
         wire::check_content_type(&parts.headers)?;
-        let body = wire::read_body(body, &self.registry).await?;
+        let body = {
+            let reading = pin!(wire::read_body(body, &self.registry));
+            let read = Contained::new(|| reading).await;
+            read.map_err(|Panicked| Rejection::Internal("the body could not be read"))??
+        };
         let request = match Message::parse(&body) {
             Ok(Message::Request(request)) => request,
             other => return Box::pin(self.no_request(parts, body, other, form)).await,
@@ -354,8 +359,10 @@ impl Endpoint {
         let (id, method) = (request.id.clone(), request.method.clone());
         let cx = RequestContext::new(call.clone(), request, parts);
         // A handler may panic before there is a future: that is an answer too.
-        let handling = catch_unwind(AssertUnwindSafe(|| hub.handler.request(cx)))
-            .unwrap_or_else(|panic| Box::pin(async { resume_unwind(panic) }));
+        let handling = contain::call(|| hub.handler.request(cx)).unwrap_or_else(|Panicked| {
+            trace::handler_panicked(&method);
+            Box::pin(async { Err(RpcError::internal("the handler panicked")) })
+        });
         call.start(hub, admitted, id, method, handling)
     }
 
@@ -458,12 +465,13 @@ impl Endpoint {
     fn notify_handler(&self, session: Session, notification: Notification, place: NotificationPlace) {
         let hub = &self.registry.hub;
         let method = notification.method.clone();
-        let work = hub.handler.notification(notification, session.clone());
+        let work = Contained::new(|| hub.handler.notification(notification, session.clone()));
         let mut work = Box::pin(async move {
-            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            let done = work.await;
+            drop(place);
+            if done == Err(Panicked) {
                 trace::handler_panicked(&method);
             }
-            drop(place);
         });
         if work.as_mut().now_or_never().is_none() {
             hub.runtime.spawn(Box::pin(async move {

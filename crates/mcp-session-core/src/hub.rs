@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, driver::Timers,
-    handler::ErasedHandler, manager::Registry, proto::Tally, store::Node,
+    handler::ErasedHandler, manager::Registry, proto::Tally, store::Node, trace::Refusals,
 };
 
 /// What all sessions of an endpoint share.
@@ -27,6 +27,8 @@ pub(crate) struct Hub {
     pub(crate) bodies: AtomicUsize,
     /// Among which others it is, if there is a store.
     pub(crate) node: Option<Node>,
+    /// What was refused lately.
+    pub(crate) refusals: Refusals,
     listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
 }
 
@@ -42,6 +44,7 @@ impl Hub {
             registry: OnceLock::new(),
             counters: Counters::default(),
             bodies: AtomicUsize::new(0),
+            refusals: Refusals::default(),
             listeners: Mutex::default(),
         }
     }

@@ -201,9 +201,7 @@ impl Drop for Registry {
             Some(_) => TerminateReason::Shutdown,
             None => TerminateReason::Error,
         };
-        for session in self.sessions() {
-            session.with(|machine, now| machine.close(now, reason));
-        }
+        Session::each(self.sessions(), |session| session.with(|machine, now| machine.close(now, reason)));
         if let Some(node) = self.hub.node.clone().filter(|_| self.phase() != ShutdownPhase::Closed) {
             node.clone().spawn(async move { node.leave().await });
         }

@@ -25,7 +25,7 @@ use policy::Deadlines;
 pub use policy::{ShutdownPhase, ShutdownPolicy};
 pub use report::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals};
 
-use crate::{TerminateReason, hub::lock, manager::Registry, proto::after, trace};
+use crate::{Session, TerminateReason, hub::lock, manager::Registry, proto::after, trace};
 
 /// A shutdown under way. It can be awaited by many, tightened and escalated; dropping it changes nothing (S10).
 ///
@@ -290,18 +290,18 @@ impl Task {
             state.stale = false;
             state.deadlines
         };
-        for session in self.registry.sessions() {
+        Session::each(self.registry.sessions(), |session| {
             session.join(&self.progress.ledger, |machine, now| machine.drain(now, &deadlines.schedule(now)));
-        }
+        });
     }
 
     /// Ends what is left by force. From here on every id answers 404 (S2).
     fn close_sessions(&self) {
         let ledger = &self.progress.ledger;
         ledger.blame(self.progress.deadlines().close);
-        for session in self.registry.sessions() {
+        Session::each(self.registry.sessions(), |session| {
             session.join(ledger, |machine, now| machine.close(now, TerminateReason::Shutdown));
-        }
+        });
     }
 
     /// Waits until `done` or the deadline, which others may move closer meanwhile.

@@ -15,6 +15,7 @@
 
 pub mod asking;
 pub mod batches;
+pub mod foreign;
 pub mod framing;
 pub mod http;
 pub mod lifecycle;
@@ -65,6 +66,8 @@ macro_rules! behaviour_suite {
                     e_14_idle_sessions_expire, a_running_call_is_never_idle, an_open_stream_is_not_idle,
                     c_10_half_open_sessions_expire, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers, s_12_one_reason_everywhere,
                     dropping_the_endpoint_cuts_what_is_open;
+                foreign: s_8_s_13_a_store_that_panics_is_asked_again, b_43_a_credential_check_that_panics,
+                    b_43_a_body_that_panics, a_21_a_batch_whose_extensions_panic;
                 limits: limits_that_cannot_work_are_refused, the_smallest_limits_work;
                 messages: answers_at_once_are_json, b_45_answers_come_in_the_form_that_is_accepted,
                     d_45_numbers_that_are_not_finite, d_02_progress_then_answer_then_end,
