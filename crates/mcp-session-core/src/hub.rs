@@ -98,6 +98,8 @@ pub(crate) struct Stripe {
     streams_cut: AtomicU64,
     pub(crate) requests_refused: AtomicU64,
     pings_unanswered: AtomicU64,
+    orphaned: AtomicU64,
+    pub(crate) sessions_evicted: AtomicU64,
 }
 
 impl Counters {
@@ -136,6 +138,8 @@ impl Counters {
             streams_cut: cut,
             requests_refused: total(|stripe| &stripe.requests_refused),
             pings_unanswered: total(|stripe| &stripe.pings_unanswered),
+            exchanges_orphaned: total(|stripe| &stripe.orphaned),
+            sessions_evicted: total(|stripe| &stripe.sessions_evicted),
         }
     }
 }
@@ -159,6 +163,7 @@ impl Stripe {
         add(&self.streams_ended, tally.streams_ended);
         add(&self.streams_cut, tally.streams_cut);
         add(&self.pings_unanswered, tally.pings_unanswered);
+        add(&self.orphaned, tally.orphaned);
     }
 }
 

@@ -457,6 +457,9 @@ impl Session {
         if unread {
             trace::session_failed(&self.0.id, UNREAD);
         }
+        if changes.tally.orphaned > 0 {
+            trace::exchanges_orphaned(&self.0.id, changes.tally.orphaned);
+        }
         if changes.tally.pings_unanswered > 0 {
             trace::ping_unanswered(&self.0.id);
         }

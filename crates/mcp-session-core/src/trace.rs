@@ -104,6 +104,11 @@ pub(crate) fn exchange_cancelled(session: &SessionId, request: Option<&RequestId
     tracing::debug!(target: TARGET, ?session, ?request, reason, "client cancelled a request");
 }
 
+pub(crate) fn exchanges_orphaned(session: &SessionId, requests: u32) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(target: TARGET, ?session, requests, "client is gone for good: its requests are cancelled");
+}
+
 pub(crate) fn ping_unanswered(session: &SessionId) {
     #[cfg(feature = "tracing")]
     tracing::debug!(target: TARGET, ?session, "client did not answer a ping: its GET stream is ended");
