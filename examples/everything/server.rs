@@ -36,9 +36,10 @@ pub(crate) fn run(args: &Args) -> io::Result<ShutdownReport> {
     }
 }
 
-fn endpoint(runtime: impl Runtime, args: &Args) -> Endpoint {
+fn endpoint(runtime: impl Runtime, args: &Args) -> io::Result<Endpoint> {
     let runtime: Arc<dyn Runtime> = Arc::new(runtime);
     Endpoint::with_config(Arc::clone(&runtime), Everything::new(runtime), args.config())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
 }
 
 /// A tower service: it is on no particular runtime.

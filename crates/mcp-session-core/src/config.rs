@@ -1,10 +1,15 @@
 //! [`Config`]: the limits of an endpoint, each with its reason.
 
+mod check;
+
 use std::{fmt, sync::Arc, time::Duration};
+
+pub use check::ConfigError;
 
 use crate::{AllowedHosts, AllowedOrigins, Authenticate, Cors, SessionConfig, store::Store};
 
-/// The limits of an endpoint.
+/// The limits of an endpoint. One that cannot work, such as a cap or a deadline of zero, is refused by
+/// [`Endpoint::with_config`](crate::Endpoint::with_config).
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,14 +32,14 @@ pub struct Config {
     /// Those of them that one [`Principal`](crate::Principal) may have; its next `initialize` gets 503 (E-15). 10,000, a
     /// tenth: no single caller can take every place, and a gateway that speaks for many users under one name fits.
     pub max_sessions_per_principal: usize,
-    /// Bytes of a POST body; more get 413 (A-19). 4 MiB: what the Python, Go and Rust SDKs take.
+    /// Bytes of a POST body, 256 at the least; more get 413 (A-19). 4 MiB: what the Python, Go and Rust SDKs take.
     pub body_limit: usize,
     /// Messages in one batch; more get 400, and nothing of it is dispatched. Only sessions of revision 2025-03-26
     /// have batches (A-21, A-31). 100: they run all at once, and no known client sends more than a handful.
     pub batch_limit: usize,
     /// How long a POST body may take to arrive; then 408. 30 seconds: 4 MiB over a bad phone line.
     pub body_timeout: Duration,
-    /// What `Retry-After` says beside 503, in whole seconds. 1 second: the next instance is usually there already.
+    /// What `Retry-After` says beside 503, in whole seconds; less than one counts as one. 1 second: the next instance is usually there already.
     pub retry_after: Duration,
     /// Whether GET opens a standalone stream; without, it gets 405 (B-32).
     pub standalone_streams: bool,

@@ -23,11 +23,11 @@ const RESPONSE_HEADERS: &str = "mcp-session-id, retry-after, www-authenticate";
 ///
 /// ```
 /// # use mcp_session_core::{Config, Cors, Endpoint, Router, Runtime};
-/// # async fn example(runtime: impl Runtime) -> Result<(), mcp_session_core::InvalidEntry> {
+/// # async fn example(runtime: impl Runtime) -> Result<(), Box<dyn std::error::Error>> {
 /// let mut config = Config::default();
 /// config.cors = Some(Cors::default());
 /// config.allowed_origins.allow("https://app.example.com")?;
-/// let endpoint = Endpoint::with_config(runtime, Router::new("greeter", "0.1.0"), config);
+/// let endpoint = Endpoint::with_config(runtime, Router::new("greeter", "0.1.0"), config)?;
 ///
 /// let asks = |origin: &str| {
 ///     let request = http::Request::options("/mcp").header("origin", origin);

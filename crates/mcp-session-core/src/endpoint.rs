@@ -18,9 +18,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Config, Cors, EventStream, Handler, InitializeRequest, Json, Message, Notification, Outgoing, ReplyBody,
-    RequestContext, RequestId, RpcError, Runtime, Session, SessionManager, Shutdown, ShutdownPhase,
-    ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
+    Config, ConfigError, Cors, EventStream, Handler, InitializeRequest, Json, Message, Notification,
+    Outgoing, ReplyBody, RequestContext, RequestId, RpcError, Runtime, Session, SessionManager, Shutdown,
+    ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
     call::{Call, Handling, Head, Started},
     driver,
     error::Rejection,
@@ -78,11 +78,38 @@ struct CancelledParams {
 impl Endpoint {
     /// An endpoint with the default [`Config`].
     pub fn new(runtime: impl Runtime, handler: impl Handler) -> Self {
-        Self::with_config(runtime, handler, Config::default())
+        Self::build(runtime, handler, Config::default())
     }
 
     /// An endpoint with limits of its own. Spawns the one task that keeps all deadlines.
-    pub fn with_config(runtime: impl Runtime, handler: impl Handler, mut config: Config) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if one of the limits cannot work, such as a queue without room or a deadline of zero. It names the field
+    /// and the smallest value that works.
+    ///
+    /// ```
+    /// # use mcp_session_core::{Config, Endpoint, Router, Runtime};
+    /// # fn example(runtime: std::sync::Arc<dyn Runtime>) {
+    /// let mut config = Config::default();
+    /// config.max_sessions = 10_000;
+    /// assert!(Endpoint::with_config(runtime.clone(), Router::new("greeter", "0.1.0"), config.clone()).is_ok());
+    ///
+    /// config.max_sessions = 0;
+    /// let refused = Endpoint::with_config(runtime, Router::new("greeter", "0.1.0"), config);
+    /// assert_eq!(refused.unwrap_err().field(), "max_sessions");
+    /// # }
+    /// ```
+    pub fn with_config(
+        runtime: impl Runtime,
+        handler: impl Handler,
+        config: Config,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Self::build(runtime, handler, config))
+    }
+
+    fn build(runtime: impl Runtime, handler: impl Handler, mut config: Config) -> Self {
         if config.store.is_some() {
             config.session.replay.get_or_insert_default();
         }

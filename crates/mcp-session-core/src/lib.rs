@@ -122,7 +122,7 @@ mod trace;
 mod wire;
 
 pub use broadcast::Broadcast;
-pub use config::Config;
+pub use config::{Config, ConfigError};
 pub use cors::Cors;
 pub use endpoint::Endpoint;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};

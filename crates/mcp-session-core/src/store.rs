@@ -250,14 +250,15 @@ pub trait Peers: fmt::Debug + Send + Sync + 'static {
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
-/// use mcp_session_core::{Config, Endpoint, Router, Runtime, store::{SharedStore, Store}};
+/// use mcp_session_core::{Config, ConfigError, Endpoint, Router, Runtime, store::{SharedStore, Store}};
 ///
-/// fn two_nodes(runtime: Arc<dyn Runtime>) -> [Endpoint; 2] {
+/// fn two_nodes(runtime: Arc<dyn Runtime>) -> Result<[Endpoint; 2], ConfigError> {
 ///     let mut store = Store::new(SharedStore::new(Arc::clone(&runtime)));
 ///     store.timeout = Duration::from_secs(1);
 ///     let mut config = Config::default();
 ///     config.store = Some(store);
-///     [(); 2].map(|()| Endpoint::with_config(Arc::clone(&runtime), Router::new("node", "1.0.0"), config.clone()))
+///     let node = || Endpoint::with_config(Arc::clone(&runtime), Router::new("node", "1.0.0"), config.clone());
+///     Ok([node()?, node()?])
 /// }
 /// # let _ = two_nodes;
 /// ```

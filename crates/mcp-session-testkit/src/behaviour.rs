@@ -18,6 +18,7 @@ pub mod batches;
 pub mod framing;
 pub mod http;
 pub mod lifecycle;
+pub mod limits;
 pub mod messages;
 pub mod replay;
 pub mod security;
@@ -63,6 +64,7 @@ macro_rules! behaviour_suite {
                     c_10_half_open_sessions_expire, c_18_e_14_what_is_used_is_alive_without_initialized,
                     e_14_d_12_a_call_that_nobody_can_fetch_is_given_up, e_14_a_client_that_can_come_back_finds_its_call, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers, s_12_one_reason_everywhere,
                     dropping_the_endpoint_cuts_what_is_open;
+                limits: limits_that_cannot_work_are_refused, the_smallest_limits_work;
                 messages: answers_at_once_are_json, d_02_progress_then_answer_then_end,
                     silence_becomes_a_stream, d_14_response_modes, a_03_only_objects_leave, a_panic_answers_and_the_session_lives_on, a_07_duplicate_ids,
                     a_08_ids_keep_their_type, a_17_params_arrive_byte_for_byte, a_18_unknown_methods,

@@ -11,7 +11,7 @@ use crate::args::Args;
 pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownReport> {
     async_std::task::block_on(async {
         let address = listener.local_addr()?;
-        let endpoint = super::endpoint(AsyncStdRuntime, args);
+        let endpoint = super::endpoint(AsyncStdRuntime, args)?;
         let server = serve_app(listener.into(), endpoint.clone(), routes(endpoint));
         super::serve(server.with_shutdown(terminate_signal), address, args).await
     })

@@ -18,7 +18,7 @@ pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownRepo
         let report = smol::block_on(executor.run(async {
             let address = listener.local_addr()?;
             let listener = smol::net::TcpListener::from(Async::new(listener)?);
-            let endpoint = super::endpoint(SmolRuntime::from(Arc::clone(&executor)), args);
+            let endpoint = super::endpoint(SmolRuntime::from(Arc::clone(&executor)), args)?;
             let server = serve_app(listener, endpoint.clone(), super::routes(endpoint));
             super::serve(server.with_shutdown(terminate_signal), address, args).await
         }));

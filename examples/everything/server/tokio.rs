@@ -12,7 +12,7 @@ pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownRepo
     runtime::Runtime::new()?.block_on(async {
         let address = listener.local_addr()?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let endpoint = super::endpoint(TokioRuntime::current(), args);
+        let endpoint = super::endpoint(TokioRuntime::current(), args)?;
         let server = serve_app(listener, endpoint.clone(), super::routes(endpoint));
         super::serve(server.with_shutdown(terminate_signal), address, args).await
     })

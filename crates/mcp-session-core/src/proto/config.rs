@@ -47,7 +47,7 @@ pub struct ReplayConfig {
     /// away for longer has as a rule started over.
     pub age: Duration,
     /// How long a client waits before it comes back, as the first event of a stream tells it. 1 second: what the SDKs'
-    /// clients wait by themselves.
+    /// clients wait by themselves. Zero: it comes back at once.
     pub retry: Duration,
 }
 
@@ -62,7 +62,8 @@ impl Default for ReplayConfig {
     }
 }
 
-/// The limits of one session. Every field has a default with a reason.
+/// The limits of one session. Every field has a default with a reason. A cap or a deadline of zero is refused
+/// ([`ConfigError`](crate::ConfigError)), except where it says what zero means.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SessionConfig {
@@ -101,8 +102,8 @@ pub struct SessionConfig {
     /// is taken before the first event. `None`: events have no ids, `Last-Event-ID` is ignored (D-35), and what a client
     /// misses is lost.
     pub replay: Option<ReplayConfig>,
-    /// How long a handler may go on after its client cancelled, or has gone for good, before it is dropped. 3 seconds: as long as the
-    /// Cancelling phase.
+    /// How long a handler may go on after its client cancelled, or has gone for good, before it is dropped. 3 seconds: as
+    /// long as the Cancelling phase. Zero: it is dropped at once.
     pub cancel_grace: Duration,
     /// Requests that one session may have at a time, running or with a reply that is not read yet; the next gets
     /// 503. 1,000: no interactive client comes near it, and one that floods cannot take the server's memory.

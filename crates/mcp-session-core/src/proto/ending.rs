@@ -83,7 +83,7 @@ pub struct Schedule {
     /// does not want it to go on.
     pub drain: Duration,
     /// Cancelling: how long handlers may take to answer once they are told. 3 seconds: time for a clean-up, not
-    /// for the work.
+    /// for the work. Zero: they are answered for at once.
     pub cancel: Duration,
     /// Finishing: how long readers may take to read what is queued. 2 seconds: a reader that is there needs
     /// milliseconds.

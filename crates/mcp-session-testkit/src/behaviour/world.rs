@@ -169,6 +169,7 @@ impl World {
             hanging: Arc::default(),
         };
         let endpoint = Endpoint::with_config(Arc::clone(&runtime), play.clone(), config);
+        let endpoint = endpoint.expect("limits that work");
         Self { runtime, endpoint, play, work, notifications }
     }
 

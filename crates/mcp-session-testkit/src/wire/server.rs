@@ -69,6 +69,7 @@ impl Server {
         let gate = Arc::new(Semaphore::new(0));
         let runtime = harness.runtime();
         let endpoint = Endpoint::with_config(Arc::clone(&runtime), router(&gate), config);
+        let endpoint = endpoint.expect("limits that work");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("an option");
         let addr = listener.local_addr().expect("an address");

@@ -1,0 +1,224 @@
+//! [`ConfigError`]: which limit cannot work, and the smallest value that does.
+
+use std::{fmt, time::Duration};
+
+use super::Config;
+use crate::{ReplayConfig, SessionConfig, store::Store};
+
+/// A limit in a [`Config`] that cannot work: with it nobody would be served, or something would wait for ever.
+///
+/// Returned by [`Endpoint::with_config`](crate::Endpoint::with_config) and [`Config::check`]. Its text names the field, the value, the
+/// smallest value that works and the reason:
+///
+/// ```
+/// use mcp_session_core::Config;
+///
+/// let mut config = Config::default();
+/// assert_eq!(config.check(), Ok(()));
+/// config.session.queue_events = 0;
+/// let error = config.check().unwrap_err();
+/// assert_eq!(error.field(), "session.queue_events");
+/// assert_eq!(
+///     error.to_string(),
+///     "`session.queue_events` is 0, but the smallest value that works is 1: no event would ever be sent"
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` is {value}, but the smallest value that works is {smallest}: {why}")]
+pub struct ConfigError {
+    field: &'static str,
+    value: Value,
+    smallest: Value,
+    why: &'static str,
+}
+
+impl ConfigError {
+    /// The path of the field within [`Config`], such as `session.queue_events`.
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Value {
+    Count(usize),
+    Bytes(usize),
+    Time(Duration),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Bytes(bytes) => write!(f, "{bytes} bytes"),
+            Self::Time(time) => write!(f, "{time:?}"),
+        }
+    }
+}
+
+/// The shortest deadline. A clock that ticks in milliseconds can keep it.
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// The smallest body limit. The shortest `initialize` that says who the client is has some 140 bytes.
+const INITIALIZE: usize = 256;
+
+impl Config {
+    /// Checks that every limit can work. [`Endpoint::with_config`](crate::Endpoint::with_config) does it by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], for the first field that cannot.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        count("max_sessions", self.max_sessions, "no client could open a session")?;
+        count(
+            "max_sessions_per_principal",
+            self.max_sessions_per_principal,
+            "no client with a principal could open a session",
+        )?;
+        bytes("body_limit", self.body_limit, INITIALIZE, "an `initialize` would not fit")?;
+        count("batch_limit", self.batch_limit, "every batch would be refused")?;
+        deadline("body_timeout", self.body_timeout, "no body could arrive in time")?;
+        self.session.check()?;
+        match &self.store {
+            Some(store) => store.check(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl SessionConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        deadline("session.idle_timeout", self.idle_timeout, "every session would expire at once")?;
+        deadline(
+            "session.initialize_timeout",
+            self.initialize_timeout,
+            "no client could send `notifications/initialized` in time",
+        )?;
+        if let Some(max_age) = self.max_age {
+            deadline("session.max_age", max_age, "every session would end at once")?;
+        }
+        count("session.queue_events", self.queue_events, "no event would ever be sent")?;
+        bytes("session.queue_bytes", self.queue_bytes, 1, "a queue without room holds nothing")?;
+        count("session.max_exchanges", self.max_exchanges, "every request would be refused")?;
+        deadline(
+            "session.terminate.finish",
+            self.terminate.finish,
+            "no client could read what is queued for it",
+        )?;
+        match &self.replay {
+            Some(replay) => replay.check(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ReplayConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        const NOTHING: &str = "nothing would be kept, and `session.replay = None` says so";
+        count("session.replay.events", self.events, NOTHING)?;
+        bytes("session.replay.bytes", self.bytes, 1, NOTHING)?;
+        deadline("session.replay.age", self.age, NOTHING)
+    }
+}
+
+impl Store {
+    fn check(&self) -> Result<(), ConfigError> {
+        deadline("store.timeout", self.timeout, "no call of the store could be answered in time")?;
+        deadline("store.touch_interval", self.touch_interval, "the node would do nothing else")
+    }
+}
+
+fn count(field: &'static str, value: usize, why: &'static str) -> Result<(), ConfigError> {
+    at_least(field, value, 1, Value::Count, why)
+}
+
+fn bytes(field: &'static str, value: usize, smallest: usize, why: &'static str) -> Result<(), ConfigError> {
+    at_least(field, value, smallest, Value::Bytes, why)
+}
+
+fn deadline(field: &'static str, value: Duration, why: &'static str) -> Result<(), ConfigError> {
+    at_least(field, value, MILLISECOND, Value::Time, why)
+}
+
+fn at_least<T: PartialOrd>(
+    field: &'static str,
+    value: T,
+    smallest: T,
+    wrap: impl Fn(T) -> Value,
+    why: &'static str,
+) -> Result<(), ConfigError> {
+    if value >= smallest {
+        return Ok(());
+    }
+    Err(ConfigError { field, value: wrap(value), smallest: wrap(smallest), why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Endpoint, Router,
+        store::{SharedStore, Store},
+        testing::Stopped,
+    };
+
+    /// Each limit at its smallest value works; below it, the endpoint is refused and the field is named.
+    #[test]
+    fn limits_that_cannot_work_are_refused_by_name() {
+        type Set = fn(&mut Config, bool);
+        fn time(too_small: bool) -> Duration {
+            if too_small { MILLISECOND - Duration::from_nanos(1) } else { MILLISECOND }
+        }
+        fn replay(config: &mut Config) -> &mut ReplayConfig {
+            config.session.replay.get_or_insert_default()
+        }
+        fn store(config: &mut Config) -> &mut Store {
+            config.store.get_or_insert_with(|| Store::new(SharedStore::new(Stopped::default())))
+        }
+        let fields: [(&str, Set); 17] = [
+            ("max_sessions", |c, low| c.max_sessions = usize::from(!low)),
+            ("max_sessions_per_principal", |c, low| c.max_sessions_per_principal = usize::from(!low)),
+            ("body_limit", |c, low| c.body_limit = INITIALIZE - usize::from(low)),
+            ("batch_limit", |c, low| c.batch_limit = usize::from(!low)),
+            ("body_timeout", |c, low| c.body_timeout = time(low)),
+            ("session.idle_timeout", |c, low| c.session.idle_timeout = time(low)),
+            ("session.initialize_timeout", |c, low| c.session.initialize_timeout = time(low)),
+            ("session.max_age", |c, low| c.session.max_age = Some(time(low))),
+            ("session.queue_events", |c, low| c.session.queue_events = usize::from(!low)),
+            ("session.queue_bytes", |c, low| c.session.queue_bytes = usize::from(!low)),
+            ("session.max_exchanges", |c, low| c.session.max_exchanges = usize::from(!low)),
+            ("session.terminate.finish", |c, low| c.session.terminate.finish = time(low)),
+            ("session.replay.events", |c, low| replay(c).events = usize::from(!low)),
+            ("session.replay.bytes", |c, low| replay(c).bytes = usize::from(!low)),
+            ("session.replay.age", |c, low| replay(c).age = time(low)),
+            ("store.timeout", |c, low| store(c).timeout = time(low)),
+            ("store.touch_interval", |c, low| store(c).touch_interval = time(low)),
+        ];
+        for (field, set) in fields {
+            let mut config = Config::default();
+            set(&mut config, false);
+            assert_eq!(config.check(), Ok(()), "{field}");
+            set(&mut config, true);
+            let endpoint = Endpoint::with_config(Stopped::default(), Router::new("limits", "1.0.0"), config);
+            let error = endpoint.expect_err(field);
+            assert_eq!(error.field(), field);
+            assert!(
+                error.to_string().contains(&format!("smallest value that works is {}", error.smallest)),
+                "{error}"
+            );
+        }
+    }
+
+    /// Where zero has a meaning, it works.
+    #[test]
+    fn zeros_that_mean_never_or_at_once_are_taken() {
+        let mut config = Config::default();
+        config.retry_after = Duration::ZERO;
+        config.session.heartbeat = Duration::ZERO;
+        config.session.ping_interval = Duration::ZERO;
+        config.session.cancel_grace = Duration::ZERO;
+        (config.session.terminate.drain, config.session.terminate.cancel) = (Duration::ZERO, Duration::ZERO);
+        config.session.replay.get_or_insert_default().retry = Duration::ZERO;
+        assert_eq!(config.check(), Ok(()));
+    }
+}
