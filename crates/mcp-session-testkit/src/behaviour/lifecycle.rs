@@ -1,8 +1,11 @@
 //! Sessions: how they begin, and the ways they end.
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
-use futures::future::{Either, select};
+use futures::{
+    FutureExt,
+    future::{Either, LocalBoxFuture, select},
+};
 use http::StatusCode;
 use mcp_session_core::{CancelReason, ProtocolVersion, SendError, SessionEvent, TerminateReason};
 use serde_json::{Value, json};
@@ -294,7 +297,7 @@ pub fn e_14_d_12_a_call_that_nobody_can_fetch_is_given_up(bed: &impl TestBed) {
     bed.block_on(async {
         let (client, work) = loop {
             let client = world.json_client().await;
-            if let Some((vanishing, work)) = begin(&mut world, &client, &request(1, "work")).await {
+            if let Some((vanishing, work)) = begin(&mut world, &client, request(1, "work")).await {
                 drop(vanishing);
                 break (client, work);
             }
@@ -316,10 +319,10 @@ pub fn e_14_d_12_a_call_that_nobody_can_fetch_is_given_up(bed: &impl TestBed) {
     bed.block_on(async {
         let client = world.json_client().await;
         let (first, second) = (request(1, "work"), request(2, "work"));
-        let Some((stays, other)) = begin(&mut world, &client, &first).await else {
+        let Some((stays, other)) = begin(&mut world, &client, first).await else {
             return assert_ne!(bed.name(), "sim");
         };
-        let (vanishing, work) = begin(&mut world, &client, &second).await.expect("a call runs in it");
+        let (vanishing, work) = begin(&mut world, &client, second).await.expect("a call runs in it");
         drop(vanishing);
         world.until(|_| work.is_dropped()).await;
         assert_eq!((other.cx.cancel_reason(), world.endpoint.stats().exchanges_orphaned), (None, 1));
@@ -329,12 +332,13 @@ pub fn e_14_d_12_a_call_that_nobody_can_fetch_is_given_up(bed: &impl TestBed) {
 }
 
 /// Begins a call of the kind that the scenario works on. `None` if its session has expired.
-async fn begin<'a>(
+async fn begin(
     world: &mut World,
-    client: &'a Client,
-    message: &'a Value,
-) -> Option<(Pin<Box<impl Future<Output = Reply> + 'a>>, Work)> {
-    let mut post = Box::pin(client.post(message));
+    client: &Client,
+    message: Value,
+) -> Option<(LocalBoxFuture<'static, Reply>, Work)> {
+    let client = client.clone();
+    let mut post = async move { client.post(&message).await }.boxed_local();
     let begun = select(&mut post, Box::pin(world.work())).await;
     let work = match begun {
         Either::Left((reply, _)) => {
@@ -350,13 +354,12 @@ async fn begin<'a>(
 pub fn e_14_a_client_that_can_come_back_finds_its_call(bed: &impl TestBed) {
     let mut world = World::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
-        let message = request(1, "work");
         let (client, mut running, work) = loop {
             let client = world.client().await;
-            if let Some((post, work)) = begin(&mut world, &client, &message).await {
+            if let Some((post, work)) = begin(&mut world, &client, request(1, "work")).await {
                 let mut running = post.await;
                 running.opened().await;
-                break (client.clone(), running, work);
+                break (client, running, work);
             }
             assert_ne!(bed.name(), "sim");
         };
