@@ -8,10 +8,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use futures::{FutureExt, future::select};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, select},
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 use serde::Deserialize;
@@ -19,8 +22,8 @@ use serde_json::value::RawValue;
 
 use crate::{
     Config, ConfigError, Cors, EventStream, Handler, InitializeRequest, Json, Message, Notification,
-    Outgoing, ReplyBody, RequestContext, RequestId, RpcError, Runtime, Session, SessionManager, Shutdown,
-    ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
+    Outgoing, ReplyBody, RequestContext, RequestId, ResponseMode, RpcError, Runtime, Session, SessionManager,
+    Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
     call::{Call, Handling, Head, Started},
     driver,
     error::Rejection,
@@ -163,6 +166,17 @@ impl Endpoint {
         async move { registry.shutdown_begun().await.wait().await }
     }
 
+    /// Ready when a shutdown has begun, whoever began it.
+    pub(crate) fn shutdown_begun(&self) -> BoxFuture<'static, ()> {
+        Arc::clone(&self.registry).shutdown_begun().map(drop).boxed()
+    }
+
+    /// Counts a response that its client did not take in time.
+    pub(crate) fn response_stalled(&self, timeout: Duration) {
+        trace::response_stalled(timeout);
+        self.registry.hub.counters.stripe(0).responses_stalled.fetch_add(1, Relaxed);
+    }
+
     /// Serves one HTTP request, whatever its path. The response's body ends properly, or with an error if it had
     /// to be cut.
     ///
@@ -215,7 +229,7 @@ impl Endpoint {
         B::Error: fmt::Display,
     {
         let config = &self.registry.hub.config;
-        security::check_host(&config.allowed_hosts, &parts.uri, &parts.headers)?;
+        security::check_host(&config.allowed_hosts, parts)?;
         security::check_origin(&config.allowed_origins, &parts.headers)?;
         let offered = match parts.method {
             Method::POST => true,
@@ -241,23 +255,23 @@ impl Endpoint {
             Method::DELETE => return Box::pin(self.delete(parts)).await,
             _ => {}
         }
-        wire::check_post_accept(&parts.headers)?;
+        let form = wire::accepted_form(&parts.headers)?;
         wire::check_content_type(&parts.headers)?;
         let body = wire::read_body(body, config, &*self.registry.hub.runtime).await?;
         let request = match Message::parse(&body) {
             Ok(Message::Request(request)) => request,
-            other => return Box::pin(self.no_request(parts, body, other)).await,
+            other => return Box::pin(self.no_request(parts, body, other, form)).await,
         };
         *id = Some(request.id.clone());
         if request.method == "initialize" {
-            return Box::pin(self.initialize(parts, &request)).await;
+            return Box::pin(self.initialize(parts, &request, form)).await;
         }
         check_era(parts, &request)?;
         let session = self.session(parts).await?;
         if request.method == "ping" {
-            return ping(&session, &request);
+            return ping(&session, &request, form);
         }
-        respond(self.admit(session, parts, request)?.await.head().await)
+        respond(self.admit(session, parts, request, form)?.await.head().await)
     }
 
     /// What a POST may be beside one request.
@@ -266,6 +280,7 @@ impl Endpoint {
         parts: &Parts,
         body: bytes::Bytes,
         message: Result<Message, ParseError>,
+        form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
         match message {
             Ok(Message::Notification(notification)) => self.notification(parts, notification).await,
@@ -274,7 +289,7 @@ impl Endpoint {
                 self.replied(&session, response)?;
                 Ok(accepted())
             }
-            Err(ParseError::Batch) => self.batch(parts, &body).await,
+            Err(ParseError::Batch) => self.batch(parts, &body, form).await,
             Err(error) => Err(error.into()),
             Ok(Message::Request(_)) => Err(Rejection::Internal("a request is no other message")),
         }
@@ -310,9 +325,14 @@ impl Endpoint {
         session: Session,
         parts: &mut Parts,
         request: proto::Request,
+        form: Option<ResponseMode>,
     ) -> Result<impl Future<Output = Started>, Rejection> {
         let (key, now) = session.with(|machine, now| {
-            machine.handle_request(now, request.id.clone(), None).map(|key| (key, now))
+            let key = machine.handle_request(now, request.id.clone(), None)?;
+            if let Some(form) = form {
+                machine.restrict(key, form);
+            }
+            Ok::<_, Refusal>((key, now))
         })?;
         Ok(self.start(Call { session, key }, now, parts, request))
     }
@@ -338,6 +358,7 @@ impl Endpoint {
         &self,
         parts: &mut Parts,
         request: &proto::Request,
+        form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
         if wire::session_header(&parts.headers)? != SessionHeader::Absent {
             // C-17: a live session refuses, a dead one is unknown.
@@ -348,6 +369,9 @@ impl Endpoint {
             opened => opened?,
         };
         let (session, hub) = (call.session.clone(), &self.registry.hub);
+        if let Some(form) = form {
+            session.with(|machine, _| machine.restrict(call.key, form));
+        }
         let started =
             call.start(hub, session.created(), request.id.clone(), request.method.clone(), handler).await;
         let mut response = respond(started.head().await)?;
@@ -488,9 +512,17 @@ fn allowed_methods(config: &Config) -> &'static str {
 }
 
 /// Answered by the session itself, in every state, while other requests run (C-14).
-fn ping(session: &Session, request: &proto::Request) -> Result<Response<ReplyBody>, Rejection> {
+fn ping(
+    session: &Session,
+    request: &proto::Request,
+    form: Option<ResponseMode>,
+) -> Result<Response<ReplyBody>, Rejection> {
     session.with(|machine, now| machine.handle_input(now, Input::Ping))?;
-    Ok(json(pong(&request.id)))
+    let pong = pong(&request.id);
+    Ok(match form {
+        Some(ResponseMode::Sse) => events(ReplyBody::batch([event(&pong)].into(), Vec::new())),
+        Some(ResponseMode::Json | ResponseMode::Auto) | None => json(pong),
+    })
 }
 
 /// A request of a revision without sessions, by its envelope or by its header (G-40).
@@ -537,6 +569,11 @@ fn respond(head: Head) -> Result<Response<ReplyBody>, Rejection> {
 /// The answer to `ping` (C-14).
 fn pong(id: &RequestId) -> bytes::Bytes {
     Outgoing::Result { id, result: &Json::from(serde_json::json!({})) }.to_json()
+}
+
+/// An answer of one line, as an event.
+fn event(answer: &[u8]) -> bytes::Bytes {
+    [proto::MESSAGE, answer, b"\n\n"].concat().into()
 }
 
 fn accepted() -> Response<ReplyBody> {

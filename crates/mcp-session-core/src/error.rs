@@ -12,6 +12,8 @@ use crate::{
 /// Why a request was not admitted. Nothing was dispatched, and nothing is owed but this answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rejection {
+    /// `Host` is missing, comes twice or cannot be read (RFC 9112, 3.2).
+    BadHost,
     /// `Host` is not on the list (B-07).
     ForbiddenHost,
     /// `Origin` is not on the list (B-05).
@@ -20,10 +22,12 @@ pub(crate) enum Rejection {
     MethodNotAllowed(&'static str),
     /// The credential was refused (B-09).
     Auth(AuthError),
-    /// `Accept` does not cover what the answer may be (B-14, B-31).
+    /// `Accept` covers no form that the answer may have (B-45, B-31).
     NotAcceptable(&'static str),
     /// `Content-Type` is not `application/json` (B-15).
     UnsupportedMediaType,
+    /// `Content-Encoding` says that the body is compressed.
+    UnsupportedEncoding,
     /// The body is larger than [`Config::body_limit`].
     PayloadTooLarge,
     /// The body did not arrive within [`Config::body_timeout`].
@@ -63,6 +67,7 @@ impl Rejection {
         use ErrorCode as C;
         use StatusCode as S;
         match self {
+            Self::BadHost                => (S::BAD_REQUEST, C::INVALID_REQUEST, "`Host` must be there once, and name a host".into()),
             Self::ForbiddenHost          => (S::FORBIDDEN, C::INVALID_REQUEST, "this host name is not allowed here: the server lists those that are".into()),
             Self::ForbiddenOrigin        => (S::FORBIDDEN, C::INVALID_REQUEST, "this origin is not allowed here: the server lists those that are".into()),
             Self::MethodNotAllowed(_)    => (S::METHOD_NOT_ALLOWED, C::INVALID_REQUEST, "the endpoint does not offer this method".into()),
@@ -71,6 +76,7 @@ impl Rejection {
             Self::Auth(AuthError::Malformed) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the credential cannot be read".into()),
             Self::NotAcceptable(needed)  => (S::NOT_ACCEPTABLE, C::INVALID_REQUEST, format!("`Accept` must cover {needed}").into()),
             Self::UnsupportedMediaType   => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "`Content-Type` must be application/json".into()),
+            Self::UnsupportedEncoding    => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "the body must not be compressed".into()),
             Self::PayloadTooLarge        => (S::PAYLOAD_TOO_LARGE, C::INVALID_REQUEST, "the body is too large".into()),
             Self::BodyTimeout            => (S::REQUEST_TIMEOUT, C::INVALID_REQUEST, "the body did not arrive in time".into()),
             Self::BodyIncomplete(why)    => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the body broke off: {why}").into()),
@@ -145,6 +151,10 @@ impl Rejection {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         match self {
+            // RFC 9110 15.5.16: what would be supported.
+            Self::UnsupportedEncoding => {
+                response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
             Self::MethodNotAllowed(allow) => {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
             }

@@ -324,7 +324,7 @@ impl RequestContext {
     }
 
     /// Reports progress, if the client asked for it with a token (F-13). A value that does not exceed the last
-    /// one is not reported (F-14).
+    /// one is not reported (F-14), nor is one that is not finite; a `total` that is not finite is left out (D-45).
     ///
     /// # Errors
     ///
@@ -340,6 +340,7 @@ impl RequestContext {
         message: Option<&str>,
     ) -> Result<(), SendError> {
         let Some(progress_token) = self.progress_token() else { return Ok(()) };
+        let total = total.filter(|total| total.is_finite());
         let params = Progress { progress_token, progress, total, message };
         let event = notification("notifications/progress", Some(&params))?;
         let call = &self.0.call;

@@ -138,7 +138,7 @@ use proto::{Message, Outgoing, ParseError, Refusal, Status};
 pub use router::Router;
 pub use runtime::{BoxFuture, Runtime};
 pub use security::{AllowedHosts, AllowedOrigins, AuthError, Authenticate, InvalidEntry};
-pub use serve::{Closing, Connect, ConnectionContext, Serve};
+pub use serve::{Closing, Connect, ConnectionContext, PeerAddr, Serve};
 pub use session::{Session, Termination};
 pub use stats::{SessionEvent, SessionEvents, Stats};
 pub use stream::{EventStream, ReplyBody, StreamCut};

@@ -11,7 +11,7 @@ use futures::future::{Either, poll_fn, select};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Body;
 
-use crate::{Config, ProtocolVersion, Runtime, SessionId, error::Rejection, proto::after};
+use crate::{Config, ProtocolVersion, ResponseMode, Runtime, SessionId, error::Rejection, proto::after};
 
 /// The session header (E-01). Names of headers are matched without regard to case (B-11).
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -29,18 +29,25 @@ const JSON_AND_EVENTS: &str = "application/json, text/event-stream";
 /// The first revision without sessions. Dates compare as text.
 const FIRST_MODERN: &str = "2026-07-28";
 
-/// `Accept` of a POST: it has to cover both forms of the answer (B-14).
-pub(crate) fn check_post_accept(headers: &HeaderMap) -> Result<(), Rejection> {
-    // Nothing in a second `Accept` can take back what the first one names in full.
-    let usual = headers.get(header::ACCEPT).is_some_and(|value| value == JSON_AND_EVENTS);
-    if usual || (accepts(headers, JSON) && accepts(headers, EVENTS)) {
-        Ok(())
-    } else {
-        Err(Rejection::NotAcceptable("application/json and text/event-stream"))
+/// In which form a client takes the answer to its POST: in the one that it accepts, or, if that is `None`, in either (B-45).
+/// Without `Accept` it takes anything (RFC 9110, 12.5.1).
+pub(crate) fn accepted_form(headers: &HeaderMap) -> Result<Option<ResponseMode>, Rejection> {
+    match headers.get(header::ACCEPT) {
+        None => return Ok(None),
+        // Nothing in a second `Accept` can take back what the first one names in full.
+        Some(value) if value == JSON_AND_EVENTS => return Ok(None),
+        Some(_) => {}
+    }
+    match (accepts(headers, JSON), accepts(headers, EVENTS)) {
+        (true, true) => Ok(None),
+        (true, false) => Ok(Some(ResponseMode::Json)),
+        (false, true) => Ok(Some(ResponseMode::Sse)),
+        (false, false) => Err(Rejection::NotAcceptable("application/json or text/event-stream")),
     }
 }
 
-/// `Accept` of a GET (B-31).
+/// `Accept` of a GET: it has to name events, because the specification asks for it there, and a GET without it is a
+/// browser's or a probe's (B-31).
 pub(crate) fn check_get_accept(headers: &HeaderMap) -> Result<(), Rejection> {
     let usual = headers.get(header::ACCEPT).is_some_and(|value| value == EVENTS);
     if usual || accepts(headers, EVENTS) {
@@ -50,7 +57,7 @@ pub(crate) fn check_get_accept(headers: &HeaderMap) -> Result<(), Rejection> {
     }
 }
 
-/// `Content-Type` of a POST: exactly JSON, parameters aside (B-15).
+/// `Content-Type` of a POST: exactly JSON, parameters aside (B-15), and not compressed.
 pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let is_json = |value: &HeaderValue| {
@@ -58,14 +65,19 @@ pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
         essence.trim().eq_ignore_ascii_case(JSON)
     };
     match (types.next(), types.next()) {
-        (Some(value), None) if value == JSON || is_json(value) => Ok(()),
-        _ => Err(Rejection::UnsupportedMediaType),
+        (Some(value), None) if value == JSON || is_json(value) => {}
+        _ => return Err(Rejection::UnsupportedMediaType),
     }
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let plain = |value: &HeaderValue| {
+        let mut names = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        names.all(|name| name.is_empty() || name.eq_ignore_ascii_case(b"identity"))
+    };
+    if encodings.into_iter().all(plain) { Ok(()) } else { Err(Rejection::UnsupportedEncoding) }
 }
 
 /// Whether `Accept` covers a media type. The most specific range that matches decides (`type/subtype` before `type/*`
-/// before `*/*`), and says no with `q=0`. Without the header nothing is covered: the protocol's clients must send it
-/// (B-13, B-31).
+/// before `*/*`), and says no with `q=0`.
 fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
     let family = wanted.split('/').next().unwrap_or_default();
     let matches = |range: &str| {
@@ -87,7 +99,9 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
         Some((specificity, !refused))
     };
     let values = headers.get_all(header::ACCEPT).iter();
-    let ranges = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    // Media types are ASCII; what else may stand in a parameter is nobody's business here.
+    let ranges = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let ranges = ranges.map(|range| std::str::from_utf8(range).unwrap_or_default());
     ranges.filter_map(matches).max().is_some_and(|(_, accepted)| accepted)
 }
 
@@ -110,7 +124,8 @@ pub(crate) fn session_header(headers: &HeaderMap) -> Result<SessionHeader, Rejec
         single(headers, &NAME, "Mcp-Name")?;
         single(headers, &SESSION_ID, "Mcp-Session-Id")?;
     }
-    Ok(match headers.get(SESSION_ID) {
+    // An empty one counts as absent: clients and proxies write it for none (E-32).
+    Ok(match headers.get(SESSION_ID).filter(|id| !is_blank(id)) {
         None => SessionHeader::Absent,
         Some(id) => match id.to_str().unwrap_or_default().parse() {
             Ok(id) => SessionHeader::Id(id),
@@ -119,9 +134,14 @@ pub(crate) fn session_header(headers: &HeaderMap) -> Result<SessionHeader, Rejec
     })
 }
 
-/// The event after which a client wants to go on (D-29). Bytes that are not text name no event of this server.
+/// The event after which a client wants to go on (D-29). Bytes that are not text name no event of this server; an empty
+/// header names none (E-32).
 pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
-    headers.get(LAST_EVENT_ID).map(|id| id.to_str().unwrap_or_default())
+    headers.get(LAST_EVENT_ID).filter(|id| !is_blank(id)).map(|id| id.to_str().unwrap_or_default())
+}
+
+fn is_blank(value: &HeaderValue) -> bool {
+    value.as_bytes().trim_ascii().is_empty()
 }
 
 fn single(headers: &HeaderMap, name: &HeaderName, spelled: &'static str) -> Result<(), Rejection> {
@@ -220,33 +240,83 @@ mod tests {
     }
 
     #[test]
-    fn b_14_accept_of_a_post() {
-        for ok in [
-            "application/json, text/event-stream",
-            "text/event-stream;q=0.5,application/json;q=0.9",
-            "*/*",
-            "application/*, text/*",
-            "APPLICATION/JSON , Text/Event-Stream; charset=utf-8",
+    fn b_45_accept_of_a_post() {
+        use ResponseMode::{Json, Sse};
+        for (value, form) in [
+            ("application/json, text/event-stream", None),
+            ("text/event-stream;q=0.5,application/json;q=0.9", None),
+            ("*/*", None),
+            ("*/*;q=0.1", None),
+            ("application/*, text/*", None),
+            ("APPLICATION/JSON , Text/Event-Stream; charset=utf-8", None),
+            ("application/json", Some(Json)),
+            ("application/json; q=1.0, */*; q=0", Some(Json)),
+            ("text/html, application/*", Some(Json)),
+            ("application/json, text/event-stream;q=0", Some(Json)),
+            ("*/*, text/event-stream; q=0.000", Some(Json)),
+            ("application/json, text/event-streams", Some(Json)),
+            ("text/event-stream", Some(Sse)),
+            ("text/*", Some(Sse)),
+            ("application/jsonx, text/event-stream", Some(Sse)),
+            ("application/json;q=0, */*", Some(Sse)),
         ] {
-            assert!(check_post_accept(&accept(ok)).is_ok(), "{ok}");
+            assert_eq!(accepted_form(&accept(value)), Ok(form), "{value}");
         }
-        for bad in [
-            "",
-            "application/json",
-            "text/event-stream",
-            "application/jsonx, text/event-stream",
-            "text/html, application/*",
-            "application/json, text/event-stream;q=0",
-            "*/*, text/event-stream;q=0",
-        ] {
-            assert!(check_post_accept(&accept(bad)).is_err(), "{bad}");
+        for bad in ["", "text/html", "application/json;q=0", "*/*;q=0", "application/xml, image/*", "json"] {
+            assert!(matches!(accepted_form(&accept(bad)), Err(Rejection::NotAcceptable(_))), "{bad}");
         }
-        assert!(check_post_accept(&HeaderMap::new()).is_err());
+        assert_eq!(accepted_form(&HeaderMap::new()), Ok(None)); // anything
         let mut twice = accept("application/json, text/event-stream");
         twice.append(header::ACCEPT, HeaderValue::from_static("*/*;q=0, text/event-stream;q=0"));
-        assert!(check_post_accept(&twice).is_ok());
-        assert!(check_get_accept(&accept("text/event-stream")).is_ok());
-        assert!(check_get_accept(&accept("application/json")).is_err());
+        assert_eq!(accepted_form(&twice), Ok(None));
+        let mut lines = accept("application/json");
+        lines.append(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+        assert_eq!(accepted_form(&lines), Ok(None));
+        let mut odd = HeaderMap::new();
+        let value = HeaderValue::from_bytes(b"application/json, x/\xe9").unwrap();
+        odd.insert(header::ACCEPT, value);
+        assert_eq!(accepted_form(&odd), Ok(Some(Json)));
+        // B-31
+        for (value, ok) in
+            [("text/event-stream", true), ("*/*", true), ("application/json", false), ("", false)]
+        {
+            assert_eq!(check_get_accept(&accept(value)).is_ok(), ok, "{value}");
+        }
+        assert!(check_get_accept(&accept("*/*, text/event-stream;q=0")).is_err());
+        assert!(check_get_accept(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_body_that_is_compressed_is_refused_and_one_that_says_it_is_not_is_read() {
+        for (value, plain) in [
+            ("identity", true),
+            ("Identity", true),
+            ("", true),
+            ("identity, identity", true),
+            ("gzip", false),
+            ("identity, br", false),
+            ("deflate, identity", false),
+            ("x", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+            headers.append(header::CONTENT_ENCODING, HeaderValue::from_static("identity"));
+            headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(value));
+            let expected = if plain { Ok(()) } else { Err(Rejection::UnsupportedEncoding) };
+            assert_eq!(check_content_type(&headers), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn e_32_an_empty_header_counts_as_absent() {
+        for (value, absent) in [("", true), (" ", true), ("x", false)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(SESSION_ID, HeaderValue::from_static(value));
+            headers.insert(LAST_EVENT_ID, HeaderValue::from_static(value));
+            let session = if absent { SessionHeader::Absent } else { SessionHeader::Foreign };
+            assert_eq!(session_header(&headers), Ok(session), "{value:?}");
+            assert_eq!(last_event_id(&headers).is_none(), absent, "{value:?}");
+        }
     }
 
     #[test]

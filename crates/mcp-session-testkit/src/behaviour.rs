@@ -50,10 +50,11 @@ macro_rules! behaviour_suite {
                     a_23_notifications_or_replies_alone_get_202, a_26_json_answers_are_an_array,
                     a_22_a_28_a_29_batches_that_are_refused, a_27_initialize_has_to_come_alone,
                     a_29_what_is_no_message_has_an_error_of_its_own, a_31_other_versions_have_no_batches,
-                    a_21_all_of_a_batch_or_nothing, a_21_a_cancelled_request_of_a_batch,
+                    a_21_all_of_a_batch_or_nothing, b_45_a_batch_in_the_form_that_is_accepted, a_21_a_cancelled_request_of_a_batch,
                     s_5_a_batch_in_a_shutdown, d_12_a_client_that_leaves_its_batch;
                 http: b_7_status_matrix, absent_sessions_of_c_2, a_12_errors_echo_the_id, b_12_repeated_headers,
                     b_26_b_29_version_header, g_40_requests_without_sessions_are_told_to_fall_back,
+                    e_32_empty_headers_count_as_absent, b_15_a_compressed_body_is_refused,
                     a_19_bodies_are_bounded, bodies_that_never_end_get_a_deadline,
                     b_05_b_07_host_and_origin, b_09_authentication, b_17_notifications_get_202,
                     notifications_are_bounded_and_end_with_the_session, never_is_a_limit;
@@ -65,7 +66,8 @@ macro_rules! behaviour_suite {
                     e_14_d_12_a_call_that_nobody_can_fetch_is_given_up, e_14_a_client_that_can_come_back_finds_its_call, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers, s_12_one_reason_everywhere,
                     dropping_the_endpoint_cuts_what_is_open;
                 limits: limits_that_cannot_work_are_refused, the_smallest_limits_work;
-                messages: answers_at_once_are_json, d_02_progress_then_answer_then_end,
+                messages: answers_at_once_are_json, b_45_answers_come_in_the_form_that_is_accepted,
+                    d_45_numbers_that_are_not_finite, d_02_progress_then_answer_then_end,
                     silence_becomes_a_stream, d_14_response_modes, a_03_only_objects_leave, a_panic_answers_and_the_session_lives_on, a_07_duplicate_ids,
                     a_08_ids_keep_their_type, a_17_params_arrive_byte_for_byte, a_18_unknown_methods,
                     f_02_f_08_cancelled_requests, f_33_a_handler_that_ignores_its_cancellation_is_dropped,
@@ -73,7 +75,7 @@ macro_rules! behaviour_suite {
                     f_23_a_reply_from_another_session, f_24_a_reply_that_does_not_come,
                     f_24_a_request_that_cannot_be_sent, f_14_progress_that_waits, e_20_secrets_are_not_printed,
                     c_13_undeclared_capabilities, f_13_f_14_progress_needs_a_token_and_grows;
-                framing: a_01_a_02_json_rpc_2_in_utf_8, a_09_b_17_nothing_is_replied_to_a_notification, a_11_a_15_the_five_codes, a_20_nothing_is_added_to_a_result;
+                framing: a_01_a_02_json_rpc_2_in_utf_8, a_03_null_counts_as_absent, a_09_b_17_nothing_is_replied_to_a_notification, a_11_a_15_the_five_codes, a_20_nothing_is_added_to_a_result;
                 statuses: b_04_b_05_b_06_the_origin_of_every_request, b_10_e_05_a_session_id_is_no_credential, b_11_values_are_case_sensitive, b_01_b_16_json_or_events, b_20_b_21_errors_of_a_handler_are_answers, b_22_last_event_id_on_a_post_is_ignored, b_23_b_25_b_27_a_session_knows_its_version, b_28_initialize_does_not_look_at_the_version_header, b_31_b_32_b_33_a_get_is_a_stream_or_405, b_35_b_36_b_37_b_38_b_39_delete_and_other_methods, b_41_404_means_that_there_is_no_such_session, b_42_f_38_overload_and_shutdown_are_503;
                 sessions: c_01_e_09_initialize_comes_first, c_03_c_09_c_25_a_version_mismatch_is_no_error, e_01_e_16_e_21_the_id_is_told_once, e_11_e_12_e_13_f_28_a_dead_id_is_404_for_everything, e_17_nothing_of_a_session_is_left_to_the_next, f_04_f_05_f_06_races_of_cancels_are_harmless, f_12_f_18_progress_follows_its_request, f_22_requests_go_out_on_the_stream_of_their_call, f_29_f_30_f_31_f_34_f_36_what_a_terminated_session_leaves, c_16_f_41_there_is_no_message_for_a_shutdown;
                 security: e_07_a_foreign_principal_finds_nothing, e_07_a_foreign_principal_keeps_no_session_alive,
@@ -82,8 +84,9 @@ macro_rules! behaviour_suite {
                     b_44_the_first_check_that_fails_answers, b_12_a_repeated_credential,
                     e_07_a_thousand_foreign_principals, f_23_a_thousand_foreign_replies,
                     f_09_a_thousand_foreign_cancels;
-                streams: d_17_notifications_on_the_standalone_stream, d_22_a_second_standalone_stream,
-                    d_23_a_client_that_comes_again_is_let_in, d_23_two_clients_with_one_session_settle,
+                streams: d_17_notifications_on_the_standalone_stream, d_43_d_44_what_an_event_says,
+                    d_22_a_second_standalone_stream, d_23_a_client_that_comes_again_is_let_in,
+                    d_23_two_clients_with_one_session_settle,
                     d_42_heartbeats, s_11_a_stalled_reader_stalls_nobody_else, d_20_many_streams_in_one_session,
                     a_full_queue_makes_its_sender_wait, events_that_are_ready_share_a_frame;
                 replay: d_30_a_cut_call_goes_on_where_its_client_was, d_33_an_answer_waits_for_its_client,

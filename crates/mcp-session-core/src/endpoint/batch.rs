@@ -6,9 +6,9 @@ use bytes::Bytes;
 use futures::future::join_all;
 use http::{Response, StatusCode, request::Parts};
 
-use super::{Endpoint, accepted, events, json, pong};
+use super::{Endpoint, accepted, event, events, json, pong};
 use crate::{
-    Message, ReplyBody,
+    Message, ReplyBody, ResponseMode,
     call::{Call, Head, Started},
     error::Rejection,
     proto::{Batch, Input, ParseError, Refusal, State},
@@ -18,7 +18,12 @@ use crate::{
 impl Endpoint {
     /// A batch is checked and admitted as a whole: refused, nothing of it was dispatched. Then every request in it is
     /// owed an answer of its own, all of them on this one response, which ends after the last.
-    pub(super) async fn batch(&self, parts: &Parts, body: &Bytes) -> Result<Response<ReplyBody>, Rejection> {
+    pub(super) async fn batch(
+        &self,
+        parts: &Parts,
+        body: &Bytes,
+        form: Option<ResponseMode>,
+    ) -> Result<Response<ReplyBody>, Rejection> {
         let hub = &self.registry.hub;
         wire::check_era(&parts.headers)?;
         let session = self.session(parts).await?;
@@ -47,7 +52,11 @@ impl Endpoint {
         }
         let ids = requests.iter().map(|request| request.id.clone()).collect();
         let (keys, admitted) = session.with(|machine, now| {
-            machine.handle_batch(now, inputs.iter().copied(), ids).map(|keys| (keys, now))
+            let keys = machine.handle_batch(now, inputs.iter().copied(), ids)?;
+            if let Some(form) = form {
+                keys.iter().for_each(|key| machine.restrict(*key, form));
+            }
+            Ok::<_, Refusal>((keys, now))
         })?;
 
         // From here on its requests are owed answers: a session that ends meanwhile refuses nothing any more. Nor may this
@@ -89,7 +98,7 @@ impl Endpoint {
                 Head::Lost => return Err(Rejection::Internal("the reply was lost")),
             }
         }
-        Ok(if streams.is_empty() {
+        Ok(if streams.is_empty() && form != Some(ResponseMode::Sse) {
             json(array(&ready))
         } else {
             events(ReplyBody::batch(ready.iter().map(|answer| event(answer)).collect(), streams))
@@ -97,14 +106,10 @@ impl Endpoint {
     }
 }
 
+/// JSON answers as an array.
 fn array(answers: &[Bytes]) -> Bytes {
     let mut out = vec![b'['];
     out.extend_from_slice(&answers.join(&b","[..]));
     out.push(b']');
     out.into()
-}
-
-/// An answer of one line, as an event.
-fn event(answer: &[u8]) -> Bytes {
-    [b"data: ", answer, b"\n\n"].concat().into()
 }

@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 use super::{Schedule, timer::after};
 
 /// Whether a request is answered as JSON or as a stream of events.
+///
+/// It holds for clients that accept both forms. One whose `Accept` names only one of them is answered in that form,
+/// whatever the mode is (B-45): with `application/json` alone as in [`ResponseMode::Json`], with `text/event-stream` alone
+/// as in [`ResponseMode::Sse`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ResponseMode {
     /// JSON when the answer comes first, events as soon as anything precedes it: a message of the handler, or a
@@ -46,8 +50,9 @@ pub struct ReplayConfig {
     /// How long after it was sent, or missed. 5 minutes: a lift, a tunnel, a laptop that changes networks; whoever is
     /// away for longer has as a rule started over.
     pub age: Duration,
-    /// How long a client waits before it comes back, as the first event of a stream tells it. 1 second: what the SDKs'
-    /// clients wait by themselves. Zero: it comes back at once.
+    /// How long a client waits before it comes back, where this node ends its connections because it drains and another
+    /// node goes on: told on the last event, never before (D-44). 1 second: what the SDKs' clients wait by themselves. Zero: it
+    /// comes back at once.
     pub retry: Duration,
 }
 

@@ -92,14 +92,17 @@ impl fmt::Display for EventId {
 
 /// Encodes a message as one whole event with a single `data` line (D-39, D-40).
 ///
+/// It says `event: message`, which means the same without: clients exist that drop an event without the line (D-43).
+///
 /// ```
 /// use mcp_session_core::{RequestId, proto::{EventId, Json, Outgoing, encode_event}};
 ///
 /// let (id, result) = (RequestId::from(1), Json::from_text("{}".into())?);
 /// let answer = Outgoing::Result { id: &id, result: &result };
-/// assert_eq!(encode_event(None, &answer), "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n");
+/// let text = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n";
+/// assert_eq!(encode_event(None, &answer), text);
 /// let event = encode_event(Some(EventId { stream: 0, position: 1.into() }), &answer);
-/// assert_eq!(event, "id: 0-1\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n");
+/// assert_eq!(event, format!("id: 0-1\n{text}"));
 /// # Ok::<(), mcp_session_core::RpcError>(())
 /// ```
 pub fn encode_event(id: Option<EventId>, message: &Outgoing<'_>) -> Bytes {
@@ -132,10 +135,13 @@ pub(crate) fn encode_notification<P: Serialize + ?Sized>(method: &str, params: O
 /// Room for most notifications: the envelope, a method, and params such as those of progress.
 const NOTIFICATION: usize = 200;
 
+/// What an event that carries a message begins with, after its id (D-43).
+pub(crate) const MESSAGE: &[u8] = b"event: message\ndata: ";
+
 /// One event with a single `data` line of about this many bytes.
 fn event(size: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-    let mut out = Vec::with_capacity(size + 8); // "data: " and the blank line
-    out.extend_from_slice(b"data: ");
+    let mut out = Vec::with_capacity(MESSAGE.len() + size + 2); // and the blank line
+    out.extend_from_slice(MESSAGE);
     let start = out.len();
     write(&mut out);
     // JSON has line breaks only between its tokens, where a space means the same; in an event they would end
@@ -162,12 +168,13 @@ pub(crate) fn with_id(id: EventId, event: &[u8]) -> Bytes {
 /// The longest id line: of two numbers of 20 digits, and one of 10.
 const ID_LINE: usize = "id: -.\n".len() + 20 + 20 + 10;
 
-/// The first event of a stream: an id to come back to, how long to wait before that, and no data (D-08, D-43).
-pub(super) fn encode_priming(id: EventId, retry: Duration) -> Bytes {
-    format!("id: {id}\nretry: {}\ndata: \n\n", retry.as_millis()).into()
+/// The first event of a stream: an id to come back to, and no data (D-08). Without `retry`: a client exists that takes it
+/// for an error where no end is announced (D-44).
+pub(super) fn encode_priming(id: EventId) -> Bytes {
+    format!("id: {id}\ndata: \n\n").into()
 }
 
-/// How long to wait before coming back, in an event of its own, without data (D-07, D-43).
+/// How long to wait before coming back, in an event of its own, without data: the connection ends with it (D-07, D-44).
 pub(crate) fn encode_retry(retry: Duration) -> Bytes {
     format!("retry: {}\n\n", retry.as_millis()).into()
 }
@@ -184,7 +191,7 @@ mod tests {
         let result = Json::from_text("{\r\n  \"text\": \"one\\ntwo\"\n}".into()).unwrap();
         let event = encode_event(None, &Outgoing::Result { id: &id, result: &result });
         let event = std::str::from_utf8(&event).unwrap();
-        let data = event.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap();
+        let data = event.strip_prefix("event: message\ndata: ").unwrap().strip_suffix("\n\n").unwrap();
         assert!(!data.contains(['\n', '\r']), "{data}");
         let value: serde_json::Value = serde_json::from_str(data).unwrap();
         assert_eq!(value["result"]["text"], "one\ntwo");

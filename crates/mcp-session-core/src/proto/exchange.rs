@@ -166,6 +166,12 @@ impl<T: Clone> Exchange<T> {
         Self { name, ..self }
     }
 
+    /// From now on it is answered in this form, whatever it was before: the only one that its client accepts (B-45).
+    /// Without effect once the form is decided.
+    pub fn restrict(&mut self, mode: ResponseMode) {
+        self.mode = mode;
+    }
+
     /// The same, with a stream that the client can come back to at any node: if it has a name, a store is to have it.
     #[must_use]
     pub(super) fn stored(self, stored: bool) -> Self {
@@ -316,7 +322,8 @@ impl<T: Clone> Exchange<T> {
             }
     }
 
-    /// Reports progress, with this event, if it exceeds what was reported before; else it is dropped (F-14).
+    /// Reports progress, with this event, if it exceeds what was reported before; else it is dropped (F-14), and so is what
+    /// is not finite: JSON has no such number, and nothing could exceed it (D-45).
     ///
     /// # Errors
     ///
@@ -329,7 +336,7 @@ impl<T: Clone> Exchange<T> {
         config: &SessionConfig,
         out: &mut Changes<T>,
     ) -> Result<(), SendError> {
-        let grows = self.progress.is_none_or(|last| progress > last) && !progress.is_nan();
+        let grows = progress.is_finite() && self.progress.is_none_or(|last| progress > last);
         if self.is_running() && !grows {
             return Ok(());
         }
@@ -676,7 +683,7 @@ impl<T: Clone> Exchange<T> {
     }
 
     fn primes(&self) -> bool {
-        self.name.is_some_and(|name| name.priming.is_some())
+        self.name.is_some_and(|name| name.primed)
     }
 
     fn silence_ends(&self, config: &SessionConfig) -> Option<Instant> {
@@ -755,7 +762,7 @@ mod tests {
         assert!(!exchange.is_settled());
         assert_eq!(
             exchange.poll_event(0, &mut b.out),
-            Next::Event(format!("data: {ANSWER}\n\n").into(), true)
+            Next::Event(format!("event: message\ndata: {ANSWER}\n\n").into(), true)
         );
         assert!(exchange.is_settled());
     }
@@ -902,7 +909,7 @@ mod tests {
         exchange.answer(b.now, &result(), &mut b.out);
         exchange.tell(b.now, told(), &mut b.out); // D-02: nothing follows the answer
         let events = [0; 4].map(|_| event(exchange.poll_event(0, &mut b.out)));
-        assert_eq!(events, ["1", "told", "told", &format!("data: {ANSWER}\n\n")]);
+        assert_eq!(events, ["1", "told", "told", &format!("event: message\ndata: {ANSWER}\n\n")]);
         assert!(exchange.is_settled());
     }
 
@@ -941,7 +948,8 @@ mod tests {
     #[test]
     fn f_14_progress_only_grows() {
         let (mut b, mut exchange) = modern();
-        for progress in [0.0, 0.5, 0.5, 0.1, f64::NAN, 2.0] {
+        let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY]; // D-45
+        for progress in odd.into_iter().chain([0.0, 0.5, 0.5, 0.1]).chain(odd).chain([2.0]) {
             let event = Bytes::from(progress.to_string());
             exchange.progress(b.now, progress, &event, &b.config, &mut b.out).unwrap();
         }

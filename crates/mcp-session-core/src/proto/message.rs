@@ -258,21 +258,23 @@ pub enum ParseError {
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
+    // `null` counts as absent, because clients write it for what they leave out.
+    #[serde(borrow, default)]
     jsonrpc: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default)]
     method: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default)]
     params: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default)]
     error: Option<&'a RawValue>,
 }
 
-/// Keeps `null` apart from absent: `{"id":null}` is an invalid request, not a notification (A-04).
+/// Keeps `null` apart from absent: `{"id":null}` is an invalid request, not a notification (A-04), and `null` is a result
+/// where nothing else in the message could be one.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
@@ -281,7 +283,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 struct ErrorObject<'a> {
     code: i64,
     message: String,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default)]
     data: Option<&'a RawValue>,
 }
 
@@ -303,7 +305,7 @@ impl Message {
         }
     }
 
-    /// Reads one message from a POST body and classifies it (A.1).
+    /// Reads one message from a POST body and classifies it (A.1). A member that is `null` counts as absent, except `id`.
     ///
     /// ```
     /// use mcp_session_core::proto::{Message, ParseError};
@@ -356,7 +358,9 @@ impl Envelope<'_> {
         if id == Some(None) {
             return Err(invalid("`id` must be a string or an integer"));
         }
-        match (self.method, legal_id.clone(), self.result, self.error) {
+        let alone = self.method.is_none() && self.error.is_none();
+        let result = self.result.filter(|result| alone || result.get() != "null");
+        match (self.method, legal_id.clone(), result, self.error) {
             (Some(raw), id, None, None) => {
                 let method = method(raw).ok_or_else(|| invalid("`method` must be a string"))?;
                 if self.params.is_some_and(|params| !params.get().starts_with('{')) {
@@ -654,6 +658,45 @@ mod tests {
             (error.code, &*error.message, error.data.unwrap().as_str()),
             (ErrorCode(-1), "no", "[ 1 ]")
         );
+    }
+
+    #[test]
+    fn a_03_a_10_null_counts_as_absent_except_as_an_id() {
+        for (body, id) in [
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":null}"#, Some(1.into())),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","result":null,"error":null}"#, Some(1.into())),
+            (r#"{"jsonrpc":"2.0","method":"m","params": null ,"error":null}"#, None),
+        ] {
+            match (parse(body), id) {
+                (Ok(Message::Request(Request { id, params: None, .. })), Some(expected)) => {
+                    assert_eq!(id, expected)
+                }
+                (Ok(Message::Notification(Notification { params: None, .. })), None) => {}
+                (other, _) => panic!("{body}: {other:?}"),
+            }
+        }
+        let outcome = |body: &str| match parse(body) {
+            Ok(Message::Response(response)) => response.outcome,
+            other => panic!("{body}: {other:?}"),
+        };
+        let rest = r#""jsonrpc":"2.0","id":4"#;
+        assert_eq!(outcome(&format!(r#"{{{rest},"result":{{}},"error":null}}"#)), Ok(Json("{}".into())));
+        assert_eq!(
+            outcome(&format!(r#"{{{rest},"method":null,"params":null,"result":{{}}}}"#)),
+            Ok(Json("{}".into()))
+        );
+        let failed =
+            outcome(&format!(r#"{{{rest},"result":null,"error":{{"code":1,"message":"no","data":null}}}}"#));
+        assert_eq!(failed, Err(RpcError::new(ErrorCode(1), "no")));
+        for body in [
+            r#"{"jsonrpc":"2.0","id":null,"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":null,"result":{}}"#,
+            r#"{"jsonrpc":null,"id":1,"method":"m"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":null}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":null,"error":null}"#,
+        ] {
+            assert!(matches!(parse(body), Err(ParseError::Invalid { .. })), "{body}");
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub use changes::{Changes, Outcome, Tally, Wake};
 pub use config::{ReplayConfig, ResponseMode, SecondStream, SessionConfig};
 pub use ending::{Phase, Schedule, TerminateReason};
 pub use event::{EventId, HEARTBEAT, Position, encode_event};
-pub(crate) use event::{encode_notification, with_id};
+pub(crate) use event::{MESSAGE, encode_notification, with_id};
 pub use exchange::{CancelReason, Era, Exchange, Reply, Status};
 pub use id::{InvalidSessionId, RequestId, SessionId};
 pub use message::{

@@ -234,6 +234,13 @@ impl<T: Clone> Session<T> {
         }
     }
 
+    /// The client of this exchange, which was just admitted, accepts this form of answer only (B-45).
+    pub fn restrict(&mut self, key: ExchangeKey, mode: ResponseMode) {
+        if let Some(exchange) = self.exchanges.get_mut(key) {
+            exchange.restrict(mode);
+        }
+    }
+
     /// Anything else that a POST or GET can be. Tells what to do with it; has an effect only where the verdict is
     /// [`Verdict::Operate`]. A GET is opened by [`Session::handle_get`], a DELETE by [`Session::handle_delete`].
     ///
@@ -348,7 +355,8 @@ impl<T: Clone> Session<T> {
         .unwrap_or(Err(SendError::Closed))
     }
 
-    /// Reports progress, with this event, if it exceeds what was reported before; else it is dropped (F-14).
+    /// Reports progress, with this event, if it exceeds what was reported before; else it is dropped (F-14), and so is what
+    /// is not finite (D-45).
     ///
     /// # Errors
     ///

@@ -40,8 +40,8 @@ pub enum Next {
 pub struct Name {
     /// Its number, unique in the session.
     pub number: u64,
-    /// Whether its client understands a priming event (D-09), and what `retry` in it says.
-    pub priming: Option<Duration>,
+    /// Whether its client understands a priming event (D-09).
+    pub primed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,7 +187,7 @@ impl<T: Clone> Stream<T> {
     /// Ends the connection after what is queued, with `retry`, while the stream lives on (D-06, D-07). Returns whether
     /// it does: only for a client that understands it and is there.
     pub fn close_connection(&mut self, retry: Duration, out: &mut Changes<T>) -> bool {
-        let polls = self.is_served() && self.name.is_some_and(|name| name.priming.is_some());
+        let polls = self.is_served() && self.name.is_some_and(|name| name.primed);
         if polls {
             self.dismiss(Some(encode_retry(retry)), out);
         }
@@ -312,7 +312,7 @@ impl<T: Clone> Stream<T> {
             return Next::Pending; // whatever id it sends, the store has to know of it
         }
         let event = if let Some(greeting) = carrier.greeting.take() {
-            self.resumable |= self.name.is_some_and(|name| name.priming.is_some());
+            self.resumable |= self.name.is_some_and(|name| name.primed);
             Some(greeting)
         } else if let Some((_, retry)) = carrier.farewell.take_if(|(end, _)| *end == self.log.next()) {
             self.invited = retry.is_some();
@@ -524,9 +524,9 @@ impl<T: Clone> Stream<T> {
     }
 
     fn prime(&mut self) {
-        if let Some(Name { number, priming: Some(retry) }) = self.name {
+        if let Some(Name { number, primed: true }) = self.name {
             let id = EventId { stream: number, position: (self.log.next() - 1).into() };
-            self.greet(encode_priming(id, retry));
+            self.greet(encode_priming(id));
         }
     }
 

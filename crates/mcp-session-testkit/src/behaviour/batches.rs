@@ -57,6 +57,33 @@ pub fn a_21_a_24_each_request_has_its_own_answer(bed: &impl TestBed) {
     });
 }
 
+/// B-45: a batch of a client that accepts one form is answered in that one.
+pub fn b_45_a_batch_in_the_form_that_is_accepted(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client_of(VERSION).await;
+        let json = client.accepting("application/json");
+        let mut running = json.start(&json!([request(1, "work"), request(2, "echo"), request(3, "ping"), 7]));
+        let work = world.work().await;
+        work.cx.notify("notifications/message", None::<&()>).await.unwrap();
+        assert!(running.head_now().is_none());
+        work.finish(json!({}));
+        let all = running.head().await.json().await;
+        let all = all.as_array().unwrap();
+        assert_eq!(answers(all)[..3], [reply(1), reply(2), reply(3)]);
+        assert_eq!((all.len(), all.iter().filter(|answer| answer["id"].is_null()).count()), (4, 1));
+
+        let sse = client.accepting("text/event-stream");
+        for batch in
+            [json!([request(1, "ping")]), json!([request(1, "echo")]), json!([request(1, "ping"), 7])]
+        {
+            let response = sse.post(&batch).await;
+            assert!(response.is_stream(), "{batch}");
+            assert!(response.messages().await.contains(&reply(1)), "{batch}");
+        }
+    });
+}
+
 /// D-04: what belongs to the requests of a batch, progress and requests to the client, goes out on its stream.
 pub fn a_24_a_25_progress_of_many_on_one_stream(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});

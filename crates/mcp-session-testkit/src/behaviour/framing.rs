@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use futures::channel::mpsc;
 use http::{Method, StatusCode};
-use mcp_session_core::RpcError;
+use mcp_session_core::{CancelReason, ErrorCode, RequestError, RpcError};
 use serde_json::{Value, json};
 
-use super::world::{SlowBody, World, initialize, notification, request, request_with};
+use super::world::{NEVER, SlowBody, World, initialize, notification, request, request_with};
 use crate::TestBed;
 
 /// A-01, A-02: what does not carry `"jsonrpc":"2.0"`, exactly, is no message; what is not UTF-8 is not JSON.
@@ -53,6 +53,57 @@ pub fn a_09_b_17_nothing_is_replied_to_a_notification(bed: &impl TestBed) {
         }
         assert!(get.is_silent());
         assert_eq!(world.endpoint.stats().exchanges_admitted, admitted);
+    });
+}
+
+/// A-03, A-10, A-04: `null` counts as absent, as clients write it for what they leave out: in requests, notifications and
+/// replies, and in what they are made of. Except as an id.
+pub fn a_03_null_counts_as_absent(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let with_nulls = json!({ "jsonrpc": "2.0", "id": 1, "method": "echo", "params": null, "result": null, "error": null });
+        assert_eq!(client.post(&with_nulls).await.json().await["result"], json!({}));
+        let told = json!({ "jsonrpc": "2.0", "method": "notifications/roots/list_changed", "params": null });
+        assert_eq!(client.post(&told).await.status, StatusCode::ACCEPTED);
+        assert_eq!(world.notification().await.params, None);
+        for params in [json!({ "_meta": null }), json!({ "_meta": { "progressToken": null } })] {
+            let running = client.start(&request_with(2, "work", params));
+            let work = world.work().await;
+            assert!(!work.cx.wants_progress());
+            assert_eq!(work.cx.progress(1.0, None, None).await, Ok(()));
+            let client_side = async {
+                let mut stream = running.head().await;
+                for reply in [
+                    json!({ "method": null, "params": null, "result": { "a": 1 }, "error": null }),
+                    json!({ "result": null, "error": { "code": 7, "message": "no", "data": null } }),
+                ] {
+                    let id = stream.message().await.unwrap()["id"].clone();
+                    let mut message = json!({ "jsonrpc": "2.0", "id": id });
+                    message.as_object_mut().unwrap().extend(reply.as_object().unwrap().clone());
+                    assert_eq!(client.post(&message).await.status, StatusCode::ACCEPTED, "{message}");
+                }
+                assert_eq!(stream.message().await, None); // cancelled
+            };
+            let server_side = async {
+                let asked = work.cx.request("roots/list", None::<&()>, NEVER).await;
+                assert_eq!(asked.unwrap().as_str(), r#"{"a":1}"#);
+                let asked = work.cx.request("roots/list", None::<&()>, NEVER).await;
+                assert_eq!(asked, Err(RequestError::Client(RpcError::new(ErrorCode(7), "no"))));
+                let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled",
+                    "params": { "requestId": 2, "reason": null, "_meta": null } });
+                assert_eq!(client.post(&cancel).await.status, StatusCode::ACCEPTED);
+                assert_eq!(work.cx.cancelled().await, CancelReason::Client(None));
+            };
+            futures::join!(client_side, server_side);
+        }
+        for message in [
+            json!({ "jsonrpc": "2.0", "id": null, "method": "echo" }),
+            json!({ "jsonrpc": "2.0", "id": 1, "method": null }),
+            json!({ "jsonrpc": null, "id": 1, "method": "echo" }),
+        ] {
+            assert_eq!(client.post(&message).await.status, StatusCode::BAD_REQUEST, "{message}");
+        }
     });
 }
 

@@ -74,9 +74,11 @@ pub fn b_7_status_matrix(bed: &impl TestBed) {
             assert_eq!(reply.status, 400, "{body:?}");
             assert_eq!(reply.json().await["error"]["code"], code, "{body:?}");
         }
-        // POST: Accept, Content-Type, size
-        assert_eq!(with_headers(&client, Method::POST, &[("accept", "application/json")]).await.status, 406);
+        // POST: Accept, Content-Type, Content-Encoding, size
+        assert_eq!(with_headers(&client, Method::POST, &[("accept", "application/json")]).await.status, 200);
+        assert_eq!(with_headers(&client, Method::POST, &[("accept", "text/html")]).await.status, 406);
         assert_eq!(with_headers(&client, Method::POST, &[("content-type", "text/plain")]).await.status, 415);
+        assert_eq!(with_headers(&client, Method::POST, &[("content-encoding", "gzip")]).await.status, 415);
         assert_eq!(raw(&client, &" ".repeat(10_001)).await.status, 413);
         // POST: second initialize on a live session
         let reply = client.post(&initialize("2025-11-25", "client")).await;
@@ -224,6 +226,54 @@ pub fn g_40_requests_without_sessions_are_told_to_fall_back(bed: &impl TestBed) 
         let reply =
             with_headers(&world.stranger(), Method::POST, &[("mcp-protocol-version", "2026-07-28")]).await;
         assert_eq!(reply.json().await["error"]["data"]["requested"], "2026-07-28");
+    });
+}
+
+/// E-32: an empty session id or `Last-Event-ID` counts as absent: what clients and proxies write that have none.
+pub fn e_32_empty_headers_count_as_absent(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        for empty in ["", " "] {
+            let empty_id = |method, body: Value| {
+                let mut request = world.stranger().request(method).body(body.to_string()).unwrap();
+                request.headers_mut().insert("mcp-session-id", HeaderValue::from_static(empty));
+                request
+            };
+            let stranger = world.stranger();
+            let opened = stranger.send(empty_id(Method::POST, initialize("2025-11-25", "client"))).await;
+            assert_eq!(opened.status, StatusCode::OK, "C-17: no id is no second `initialize`");
+            let client = stranger.with_session(opened.session());
+            for method in [Method::POST, Method::GET, Method::DELETE] {
+                let refused = stranger.send(empty_id(method.clone(), request(1, "echo"))).await;
+                let absent = with_headers(&stranger, method.clone(), &[]).await;
+                assert_eq!((refused.status, absent.status.as_u16()), (absent.status, 400), "{method}"); // E-09
+            }
+            client.post(&notification("notifications/initialized")).await;
+            client.session().notify("notifications/x", None::<&()>).await.unwrap();
+            let mut stream = client.resume(empty).await;
+            assert_eq!((stream.status, stream.is_stream()), (StatusCode::OK, true)); // the standalone stream
+            assert_eq!(stream.message().await.unwrap()["method"], "notifications/x");
+        }
+    });
+}
+
+/// B-15: a body that is compressed is refused, and its client told that it may send it as it is.
+pub fn b_15_a_compressed_body_is_refused(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        for encoding in ["gzip", "br", "zstd", "deflate, gzip", "identity, gzip", "x"] {
+            let refused = with_headers(&client, Method::POST, &[("content-encoding", encoding)]).await;
+            assert_eq!(refused.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{encoding}");
+            assert_eq!(refused.header("accept-encoding"), "identity", "{encoding}");
+            assert_eq!(refused.json().await["error"]["code"], -32600, "{encoding}");
+        }
+        for encoding in ["identity", "IDENTITY"] {
+            let plain = with_headers(&client, Method::POST, &[("content-encoding", encoding)]).await;
+            assert_eq!(plain.status, StatusCode::OK, "{encoding}");
+        }
+        let refused = with_headers(&client, Method::POST, &[("content-type", "text/plain")]).await;
+        assert_eq!((refused.status.as_u16(), refused.header("accept-encoding")), (415, ""));
     });
 }
 

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use mcp_session_core::{CancelReason, ErrorCode, RequestError, ResponseMode, RpcError, SendError, Session};
 use serde_json::json;
 
-use super::world::{NEVER, SOON, World, cancel, initialize, request, request_with};
+use super::world::{NEVER, SOON, World, cancel, initialize, notification, request, request_with};
 use crate::TestBed;
 
 /// An answer that is there at once is JSON: no task, no stream.
@@ -113,6 +113,83 @@ pub fn d_14_response_modes(bed: &impl TestBed) {
         assert!(!reply.is_stream());
         assert_eq!(reply.answer().await["id"], 1);
     });
+}
+
+/// B-45, D-14: a client that accepts one form gets its answers in that one. With JSON alone it waits for the answer, and what
+/// would precede it is left out; with events alone the stream is open at once; without `Accept`, it takes anything. A
+/// server in JSON mode needs JSON only.
+pub fn b_45_answers_come_in_the_form_that_is_accepted(bed: &impl TestBed) {
+    let modes = [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json];
+    for mode in modes {
+        let mut world = World::new(bed, |config| {
+            config.session.response_mode = mode;
+            config.session.heartbeat = SOON;
+        });
+        bed.block_on(async {
+            for accept in
+                ["application/json", "application/json;q=0.5, text/event-stream;q=0", "application/*"]
+            {
+                let stranger = world.stranger().accepting(accept);
+                let opened = stranger.post(&initialize("2025-11-25", "client")).await;
+                assert!(!opened.is_stream(), "{mode:?} {accept}");
+                let client = stranger.with_session(opened.session());
+                client.post(&notification("notifications/initialized")).await;
+                for method in ["echo", "ping", "no/such/method"] {
+                    let reply = client.post(&request(1, method)).await;
+                    assert_eq!((reply.status.as_u16(), reply.is_stream()), (200, false), "{mode:?} {accept}");
+                    assert_eq!(reply.json().await["id"], 1);
+                }
+                let token = json!({ "_meta": { "progressToken": 1 } });
+                let mut running = client.start(&request_with(2, "work", token));
+                let work = world.work().await;
+                work.cx.progress(1.0, None, None).await.unwrap();
+                work.cx.notify("notifications/message", None::<&()>).await.unwrap();
+                let failed = work.cx.request("roots/list", None::<&()>, NEVER).await;
+                assert_eq!(failed, Err(RequestError::Send(SendError::Closed)));
+                assert!(!work.cx.close_stream(SOON));
+                world.elapse(SOON * 2).await;
+                assert!(running.head_now().is_none(), "{mode:?} {accept}: it waits for the answer");
+                work.finish(json!({ "a": 1 }));
+                let reply = running.head().await;
+                assert!(!reply.is_stream(), "{mode:?} {accept}");
+                assert_eq!(reply.answer().await["result"], json!({ "a": 1 }));
+            }
+            for accept in ["text/event-stream", "text/*", "*/*, application/json;q=0"] {
+                let stranger = world.stranger().accepting(accept);
+                let opened = stranger.post(&initialize("2025-06-18", "client")).await;
+                assert!(opened.is_stream(), "{mode:?} {accept}");
+                let client = stranger.with_session(opened.session());
+                assert_eq!(opened.answer().await["id"], 0);
+                client.post(&notification("notifications/initialized")).await;
+                for method in ["echo", "ping", "no/such/method"] {
+                    let reply = client.post(&request(1, method)).await;
+                    assert!(reply.is_stream(), "{mode:?} {accept} {method}");
+                    assert_eq!(reply.answer().await["id"], 1);
+                }
+                let mut reply = client.start(&request(2, "work")).head().await; // at once
+                assert!(reply.is_stream(), "{mode:?} {accept}");
+                let work = world.work().await;
+                work.cx.notify("notifications/message", None::<&()>).await.unwrap();
+                assert_eq!(reply.message().await.unwrap()["method"], "notifications/message");
+                work.finish(json!({}));
+                assert_eq!(reply.answer().await["id"], 2);
+            }
+            for accept in ["", "*/*", "application/json, text/event-stream"] {
+                let stranger = world.stranger().accepting(accept);
+                let opened = stranger.post(&initialize("2025-11-25", "client")).await;
+                assert_eq!(opened.is_stream(), mode == ResponseMode::Sse, "{mode:?} {accept:?}");
+                let client = stranger.with_session(opened.session());
+                let reply = client.post(&request(1, "echo")).await;
+                assert_eq!(reply.is_stream(), mode == ResponseMode::Sse, "{mode:?} {accept:?}");
+            }
+            for accept in ["text/html", "*/*;q=0", "application/json;q=0, text/event-stream;q=0.0"] {
+                let stranger = world.stranger().accepting(accept);
+                let refused = stranger.post(&initialize("2025-11-25", "client")).await;
+                assert_eq!(refused.status, StatusCode::NOT_ACCEPTABLE, "{mode:?} {accept}");
+                assert_eq!(refused.json().await["error"]["code"], -32600);
+            }
+        });
+    }
 }
 
 /// A result that is no object, and params that are none, do not reach the client.
@@ -423,6 +500,32 @@ pub fn f_14_progress_that_waits(bed: &impl TestBed) {
         let (messages, ()) = futures::join!(reply.messages(), reports);
         let progress: Vec<_> = messages.iter().filter_map(|m| m["params"]["progress"].as_f64()).collect();
         assert!(progress.is_sorted_by(|a, b| a < b) && progress.contains(&3.0), "{progress:?}");
+    });
+}
+
+/// D-45: what this layer writes is finite: a `total` that is not is left out; progress that is not is not sent, and what
+/// follows is compared with what was sent.
+pub fn d_45_numbers_that_are_not_finite(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let running = client.start(&request_with(1, "work", json!({ "_meta": { "progressToken": 1 } })));
+        let work = world.work().await;
+        let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        for (n, odd) in (0..).zip(odd) {
+            work.cx.progress(odd, Some(1.0), None).await.unwrap();
+            work.cx.progress(f64::from(n), Some(odd), None).await.unwrap();
+        }
+        work.cx.progress(f64::MAX, Some(f64::MAX), Some("most")).await.unwrap();
+        work.finish(json!({}));
+        let messages = running.head().await.messages().await;
+        let told: Vec<_> = messages.iter().filter(|message| message.get("method").is_some()).collect();
+        let params: Vec<_> = told.iter().map(|message| message["params"].clone()).collect();
+        let mut expected: Vec<_> =
+            [0.0, 1.0, 2.0].map(|n| json!({ "progressToken": 1, "progress": n })).into();
+        let most = json!({ "progressToken": 1, "progress": f64::MAX, "total": f64::MAX, "message": "most" });
+        expected.push(most);
+        assert_eq!(params, expected);
     });
 }
 

@@ -176,11 +176,11 @@ pub fn d_08_d_09_priming_goes_by_the_negotiated_version(bed: &impl TestBed) {
             };
             let (mut reply, work) = futures::join!(sent, handler);
             if primed {
-                // D-43
-                assert_eq!(reply.event().await.unwrap().unwrap(), "id: 1-0\nretry: 1000\ndata: \n\n");
+                // D-44: without `retry`, because no end is announced
+                assert_eq!(reply.event().await.unwrap().unwrap(), "id: 1-0\ndata: \n\n");
             }
             let event = reply.event().await.unwrap().unwrap();
-            assert!(event.starts_with(b"id: 1-1\ndata: {"), "{version}: {event:?}");
+            assert!(event.starts_with(b"id: 1-1\nevent: message\ndata: {"), "{version}: {event:?}");
             drop(reply);
             work.finish(json!({}));
             assert_eq!(heard(&client.resume("1-1").await.messages().await, 1), (vec![], true));
@@ -197,7 +197,7 @@ pub fn d_35_without_replay_nothing_is_pretended(bed: &impl TestBed) {
         let work = world.work().await;
         send(&work, [0]).await;
         let mut reply = running.head().await;
-        assert!(reply.event().await.unwrap().unwrap().starts_with(b"data: {"));
+        assert!(reply.event().await.unwrap().unwrap().starts_with(b"event: message\ndata: {"));
         assert!(!work.cx.close_stream(SOON));
         drop(reply);
         send(&work, [1]).await; // dropped
@@ -206,7 +206,7 @@ pub fn d_35_without_replay_nothing_is_pretended(bed: &impl TestBed) {
         assert_eq!(get.status, StatusCode::OK);
         assert_eq!(get.event().await.unwrap().unwrap(), ":\n\n");
         client.session().notify("notifications/x", None::<&()>).await.unwrap();
-        assert!(get.event().await.unwrap().unwrap().starts_with(b"data: {"));
+        assert!(get.event().await.unwrap().unwrap().starts_with(b"event: message\ndata: {"));
         assert!(get.is_silent());
     });
 }
@@ -387,11 +387,11 @@ pub fn d_06_a_client_that_is_sent_away_comes_back(bed: &impl TestBed) {
     bed.block_on(async {
         let client = world.client().await;
         let (mut reply, work) = begin(&mut world, &client, 1).await;
-        assert_eq!(reply.retry(), Some(Duration::from_secs(1)));
         send(&work, [0]).await;
+        assert_eq!(reply.message().await.unwrap()["params"]["n"], 0);
+        assert_eq!(reply.retry(), None); // D-44: before an end is announced
         assert!(work.cx.close_stream(Duration::from_millis(250)));
         send(&work, [1]).await;
-        assert_eq!(reply.message().await.unwrap()["params"]["n"], 0);
         assert_eq!(reply.message().await, None);
         assert_eq!(reply.retry(), Some(Duration::from_millis(250)));
         let last = cut(reply);

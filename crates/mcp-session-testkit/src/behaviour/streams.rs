@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use futures::future::{Either, join_all, select};
 use http::StatusCode;
-use mcp_session_core::{SecondStream, SendError};
+use mcp_session_core::{ReplayConfig, RequestError, SecondStream, SendError};
 use serde_json::json;
 
 use super::world::{Reply, SOON, World, reply, request, request_with};
@@ -27,6 +27,67 @@ pub fn d_17_notifications_on_the_standalone_stream(bed: &impl TestBed) {
         session.notify("notifications/dropped", None::<&()>).await.unwrap();
         assert_eq!(client.get().await.status, StatusCode::OK);
     });
+}
+
+/// D-43, D-44, D-42, D-08: every event that carries a message says `event: message`, whatever stream it is on; comments and
+/// priming events say nothing of the kind, and none says `retry` while no end is announced.
+pub fn d_43_d_44_what_an_event_says(bed: &impl TestBed) {
+    for (replay, version) in
+        [(true, "2025-11-25"), (true, "2025-06-18"), (false, "2025-11-25"), (true, "2025-03-26")]
+    {
+        let mut world = World::new(bed, |config| {
+            config.session.heartbeat = SOON;
+            config.session.replay = replay.then(ReplayConfig::default);
+        });
+        bed.block_on(async {
+            let client = world.client_of(version).await;
+            let mut get = client.get().await;
+            client.session().notify("notifications/x", None::<&()>).await.unwrap();
+            let token = json!({ "_meta": { "progressToken": 1 } });
+            let running = client.start(&request_with(1, "work", token));
+            let work = world.work().await;
+            work.cx.progress(1.0, None, None).await.unwrap();
+            let asked = work.cx.request("roots/list", None::<&()>, SOON).await;
+            assert_eq!(asked, Err(RequestError::TimedOut)); // and takes it back
+            let mut post = running.head().await;
+            work.finish(json!({}));
+            let mut events = Vec::new();
+            while let Some(event) = post.event().await {
+                events.push(event.unwrap());
+            }
+            if version == "2025-03-26" {
+                let batch = client.post(&json!([request(2, "echo"), request(3, "ping")])).await;
+                assert!(batch.is_stream());
+                events.push(batch.bytes().await.into());
+            }
+            while !events.iter().any(|event| find(event, "notifications/x")) {
+                events.push(get.event().await.unwrap().unwrap());
+            }
+            let ping = get.event().await.unwrap().unwrap(); // D-42: a comment, after some silence
+            assert_eq!(ping, ":\n\n");
+            let text = events.iter().map(|event| std::str::from_utf8(event).unwrap()).collect::<String>();
+            let mut messages = 0;
+            for event in text.split_terminator("\n\n") {
+                let lines: Vec<_> = event.lines().collect();
+                let message = lines.iter().any(|line| line.starts_with("data: {"));
+                let named = lines.iter().filter(|line| **line == "event: message").count();
+                assert_eq!(named, usize::from(message), "{event:?}");
+                let known = |line: &&str| {
+                    ["id: ", "data: "].iter().any(|field| line.starts_with(field))
+                        || [":", "event: message"].contains(line)
+                };
+                assert!(lines.iter().all(known), "{event:?}");
+                messages += named;
+            }
+            let of_the_batch = if version == "2025-03-26" { 2 } else { 0 };
+            // On GET one; on POST progress, a request, its cancellation, and the answer.
+            assert_eq!(messages, 1 + 4 + of_the_batch, "{text}");
+        });
+    }
+}
+
+fn find(event: &[u8], text: &str) -> bool {
+    event.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 /// D-22, D-23: a second GET is refused, or takes over, by policy; a message goes to exactly one of them.

@@ -214,7 +214,13 @@ impl World {
     /// A client without a session.
     pub fn stranger(&self) -> Client {
         let (endpoint, runtime) = (self.endpoint.clone(), Arc::clone(&self.runtime));
-        Client { endpoint, runtime, session: None, principal: None }
+        Client {
+            endpoint,
+            runtime,
+            session: None,
+            principal: None,
+            accept: "application/json, text/event-stream",
+        }
     }
 
     /// A client with a session in operation, of the newest version.
@@ -247,6 +253,8 @@ pub struct Client {
     runtime: Arc<dyn Runtime>,
     session: Option<SessionId>,
     principal: Option<Principal>,
+    /// In which forms it takes answers.
+    accept: &'static str,
 }
 
 impl Client {
@@ -294,12 +302,17 @@ impl Client {
         Self { principal: principal.map(Principal::new), ..self.clone() }
     }
 
+    /// The same client, which takes answers to its POSTs in these forms; `""`: it does not say in which.
+    pub fn accepting(&self, accept: &'static str) -> Self {
+        Self { accept, ..self.clone() }
+    }
+
     /// A request as a proper client makes it.
     pub fn request(&self, method: Method) -> http::request::Builder {
-        let accept =
-            if method == Method::GET { "text/event-stream" } else { "application/json, text/event-stream" };
+        let accept = if method == Method::GET { "text/event-stream" } else { self.accept };
         let builder = Request::builder().method(method).uri("/mcp").header("host", "localhost:8000");
-        let builder = builder.header("accept", accept).header("content-type", "application/json");
+        let builder = builder.header("content-type", "application/json");
+        let builder = if accept.is_empty() { builder } else { builder.header("accept", accept) };
         let builder = match &self.principal {
             Some(principal) => builder.extension(principal.clone()),
             None => builder,
@@ -458,18 +471,20 @@ impl Reply {
     /// Reads an event as a client does (WHATWG, D-39). Gives its message, if it has one.
     fn receive(&mut self, event: &[u8]) -> Option<Value> {
         let text = std::str::from_utf8(event).expect("events are UTF-8");
-        let mut message = None;
+        let (mut message, mut named) = (None, false);
         for line in text.strip_suffix("\n\n").expect("an event is whole").lines() {
             match line.split_once(": ") {
                 Some(("id", id)) => self.last_event_id = Some(id.to_owned()),
                 Some(("retry", time)) => {
                     self.retry = Some(Duration::from_millis(time.parse().expect("milliseconds")));
                 }
+                Some(("event", "message")) => named = true,
                 Some(("data", "")) => {} // a priming event
                 Some(("data", data)) => message = Some(serde_json::from_str(data).expect("data is JSON")),
                 Some(_) | None => assert!(line.starts_with(':'), "no field of an event: {line:?}"),
             }
         }
+        assert_eq!(named, message.is_some(), "D-43: {text:?}");
         message
     }
 

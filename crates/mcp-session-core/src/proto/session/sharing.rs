@@ -304,9 +304,10 @@ impl<T: Clone> Session<T> {
 
     /// The first event of a GET stream, for a client that understands it: where it is in the shared log.
     pub(super) fn shared_priming(&self) -> Option<Bytes> {
-        let (sharing, replay) = (self.sharing.as_ref()?, self.config.replay.as_ref()?);
+        let sharing = self.sharing.as_ref()?;
+        self.config.replay.as_ref()?;
         let id = EventId { stream: sharing.standalone, position: sharing.heard };
-        self.is_primed().then(|| encode_priming(id, replay.retry))
+        self.is_primed().then(|| encode_priming(id))
     }
 
     /// The client has got an event of the GET stream.

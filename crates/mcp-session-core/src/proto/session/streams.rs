@@ -212,9 +212,8 @@ impl<T: Clone> Session<T> {
 
     /// What the stream of this number is called, if it can be resumed.
     pub(super) fn name(&self, number: u64) -> Option<Name> {
-        let replay = self.config.replay.as_ref()?;
-        let priming = self.is_primed().then_some(replay.retry);
-        Some(Name { number, priming })
+        self.config.replay.as_ref()?;
+        Some(Name { number, primed: self.is_primed() })
     }
 
     /// Whether its client understands a priming event, and being sent away (D-09, D-05).

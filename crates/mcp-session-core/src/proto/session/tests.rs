@@ -389,15 +389,14 @@ fn brief(message: &[u8]) -> String {
     if let Some((id, event)) = text.strip_prefix("id: ").and_then(|text| text.split_once('\n')) {
         return format!("{id} {}", brief(event.as_bytes()));
     }
-    if let Some(retry) = text.strip_prefix("retry: ") {
-        let (retry, data) = retry.split_once('\n').unwrap();
-        return match data {
-            "data: \n\n" => format!("primes {retry}"),
-            "\n" => format!("retry {retry}"),
-            data => panic!("{data:?}"),
-        };
+    if text == "data: \n\n" {
+        return "primes".into();
     }
-    let value: serde_json::Value = serde_json::from_str(text.trim_start_matches("data: ")).unwrap();
+    if let Some(retry) = text.strip_prefix("retry: ") {
+        return format!("retry {}", retry.strip_suffix("\n\n").unwrap());
+    }
+    let data = text.strip_prefix("event: message\n").unwrap_or(text);
+    let value: serde_json::Value = serde_json::from_str(data.trim_start_matches("data: ")).unwrap();
     let (id, method) = (&value["id"], value["method"].as_str());
     match (method, value.get("error")) {
         (Some("notifications/cancelled"), _) => format!("cancelled #{}", value["params"]["requestId"]),

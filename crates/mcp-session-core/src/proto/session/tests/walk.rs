@@ -239,6 +239,7 @@ impl Call {
     fn receive(&mut self, event: &Bytes) -> bool {
         let Some(message) = self.client.receive(event) else { return self.client.has_answer() };
         let message = std::str::from_utf8(&message).unwrap();
+        let message = message.strip_prefix("event: message\n").unwrap_or(message);
         let message = message.strip_prefix("data: ").unwrap_or(message).trim_end();
         if message == ":" || message.contains("\"method\"") {
             assert_eq!(self.answers_seen, 0, "{message} after the answer");
@@ -294,7 +295,8 @@ impl Client {
             return Some(event.clone());
         };
         let id = EventId::parse(id).unwrap();
-        if rest.starts_with("retry: ") {
+        assert!(!rest.contains("retry: "), "D-44: {text}");
+        if rest == "data: \n\n" {
             // Priming: where the client is, and nothing more.
             assert!(self.cursor.is_none_or(|cursor| cursor == id), "{id} at {:?}", self.cursor);
             self.cursor = Some(id);
