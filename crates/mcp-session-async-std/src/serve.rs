@@ -4,7 +4,7 @@ use async_std::net::{TcpListener, TcpStream};
 use futures::stream;
 use mcp_session_core::{Connect, Endpoint, Serve};
 
-use crate::{McpEndpoint, connection::serve_connection};
+use crate::{McpEndpoint, http1::serve_connection};
 
 /// Serves the endpoint on this listener, whatever the path, over HTTP/1.1, until it was shut down.
 ///
