@@ -307,7 +307,7 @@ impl Endpoint {
         let replay = self.registry.hub.session_config.replay.is_some();
         let key = match wire::last_event_id(&parts.headers).filter(|_| replay) {
             Some(event) => self.resume(&session, event, &signal).await?,
-            None => self.listen(&session, &signal)?, // D-35
+            None => self.listen(&session, &signal).await?, // D-35
         };
         Ok(events(ReplyBody::events(EventStream::new(session, key, signal))))
     }

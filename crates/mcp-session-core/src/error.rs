@@ -95,7 +95,8 @@ impl Rejection {
             Self::Session(Refusal::NotInitialized) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session is not initialized yet".into()),
             Self::Session(Refusal::DuplicateId) => (S::BAD_REQUEST, C::INVALID_REQUEST, "a request with this id is still running".into()),
             Self::Session(Refusal::TooManyRequests) => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many requests are running in this session".into()),
-            Self::Session(Refusal::StreamTaken) => (S::CONFLICT, C::INVALID_REQUEST, "the session has a standalone stream already".into()),
+            Self::Session(Refusal::StreamTaken) => (S::CONFLICT, C::INVALID_REQUEST, "the session has a standalone stream already, and its client reads it".into()),
+            Self::Session(Refusal::StreamContested) => (S::CONFLICT, C::INVALID_REQUEST, "another connection has the session's standalone stream, and its client is there: use one connection, or a session of your own".into()),
             Self::Session(Refusal::UnknownEvent) => (S::BAD_REQUEST, C::INVALID_REQUEST, "no stream of this session goes on from this event, or not any more: open a stream without Last-Event-ID".into()),
             Self::Session(Refusal::Draining) | Self::ShuttingDown => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server is shutting down".into()),
             Self::Session(Refusal::Gone) => Self::UnknownSession.row(),
@@ -257,6 +258,7 @@ mod tests {
             Refusal::DuplicateId,
             Refusal::TooManyRequests,
             Refusal::StreamTaken,
+            Refusal::StreamContested,
             Refusal::Draining,
             Refusal::Gone,
         ];

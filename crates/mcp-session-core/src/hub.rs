@@ -105,6 +105,8 @@ pub(crate) struct Stripe {
     pub(crate) requests_refused: AtomicU64,
     pub(crate) responses_stalled: AtomicU64,
     pings_unanswered: AtomicU64,
+    orphaned: AtomicU64,
+    pub(crate) sessions_evicted: AtomicU64,
 }
 
 impl Counters {
@@ -144,6 +146,8 @@ impl Counters {
             requests_refused: total(|stripe| &stripe.requests_refused),
             responses_stalled: total(|stripe| &stripe.responses_stalled),
             pings_unanswered: total(|stripe| &stripe.pings_unanswered),
+            exchanges_orphaned: total(|stripe| &stripe.orphaned),
+            sessions_evicted: total(|stripe| &stripe.sessions_evicted),
         }
     }
 }
@@ -167,6 +171,7 @@ impl Stripe {
         add(&self.streams_ended, tally.streams_ended);
         add(&self.streams_cut, tally.streams_cut);
         add(&self.pings_unanswered, tally.pings_unanswered);
+        add(&self.orphaned, tally.orphaned);
     }
 }
 

@@ -466,7 +466,7 @@ impl Session {
         if news.created.is_some() {
             hub.publish(&SessionEvent::Created(self.0.id));
         }
-        let unanswered = changes.tally.pings_unanswered > 0;
+        let (unanswered, orphaned) = (changes.tally.pings_unanswered > 0, changes.tally.orphaned);
         if let Some(ledger) = ledger.as_ref().filter(|_| quiet) {
             ledger.notify();
         }
@@ -483,6 +483,9 @@ impl Session {
         }
         if unread {
             trace::session_failed(&self.0.id, UNREAD);
+        }
+        if orphaned > 0 {
+            trace::exchanges_orphaned(&self.0.id, orphaned);
         }
         if unanswered {
             trace::ping_unanswered(&self.0.id);

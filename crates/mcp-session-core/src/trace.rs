@@ -255,6 +255,11 @@ pub(crate) fn exchange_cancelled(session: &SessionId, request: Option<&RequestId
     event!(DEBUG, ?session, ?request, reason = reason.map(told).as_deref(), "client cancelled a request");
 }
 
+pub(crate) fn exchanges_orphaned(session: &SessionId, requests: u32) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(target: TARGET, ?session, requests, "client is gone for good: its requests are cancelled");
+}
+
 pub(crate) fn ping_unanswered(session: &SessionId) {
     #[cfg(feature = "tracing")]
     event!(DEBUG, ?session, "client did not answer a ping: its GET stream is ended");

@@ -64,7 +64,8 @@ macro_rules! behaviour_suite {
                     c_20_a_failed_initialize_leaves_nothing, c_17_c_19_repeated_initialization,
                     c_14_ping_in_every_state, e_24_b_38_one_delete_wins, e_25_delete_does_not_wait_for_handlers,
                     e_14_idle_sessions_expire, a_running_call_is_never_idle, an_open_stream_is_not_idle,
-                    c_10_half_open_sessions_expire, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers, s_12_one_reason_everywhere,
+                    c_10_half_open_sessions_expire, c_18_e_14_what_is_used_is_alive_without_initialized,
+                    e_14_d_12_a_call_that_nobody_can_fetch_is_given_up, e_14_a_client_that_can_come_back_finds_its_call, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers, s_12_one_reason_everywhere,
                     dropping_the_endpoint_cuts_what_is_open;
                 foreign: s_8_s_13_a_store_that_panics_is_asked_again, b_43_a_credential_check_that_panics,
                     b_43_a_body_that_panics, a_21_a_batch_whose_extensions_panic;
@@ -87,7 +88,9 @@ macro_rules! behaviour_suite {
                     b_44_the_first_check_that_fails_answers, b_12_a_repeated_credential,
                     e_07_a_thousand_foreign_principals, f_23_a_thousand_foreign_replies,
                     f_09_a_thousand_foreign_cancels;
-                streams: d_17_notifications_on_the_standalone_stream, d_43_d_44_what_an_event_says, d_22_a_second_standalone_stream,
+                streams: d_17_notifications_on_the_standalone_stream, d_43_d_44_what_an_event_says,
+                    d_22_a_second_standalone_stream, d_23_a_client_that_comes_again_is_let_in,
+                    d_23_two_clients_with_one_session_settle,
                     d_42_heartbeats, s_11_a_stalled_reader_stalls_nobody_else, d_20_many_streams_in_one_session,
                     a_full_queue_makes_its_sender_wait, events_that_are_ready_share_a_frame;
                 replay: d_30_a_cut_call_goes_on_where_its_client_was, d_33_an_answer_waits_for_its_client,

@@ -52,6 +52,8 @@ pub struct Tally {
     pub streams_cut: u32,
     /// Clients that did not answer a `ping`, and lost their standalone stream.
     pub pings_unanswered: u32,
+    /// Requests that were cancelled because nobody could fetch their answer any more.
+    pub orphaned: u32,
 }
 
 impl AddAssign for Tally {
@@ -69,6 +71,7 @@ impl AddAssign for Tally {
             streams_ended,
             streams_cut,
             pings_unanswered,
+            orphaned,
         } = other;
         self.admitted += admitted;
         self.running += running;
@@ -82,6 +85,7 @@ impl AddAssign for Tally {
         self.streams_ended += streams_ended;
         self.streams_cut += streams_cut;
         self.pings_unanswered += pings_unanswered;
+        self.orphaned += orphaned;
     }
 }
 

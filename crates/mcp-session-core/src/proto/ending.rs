@@ -14,13 +14,13 @@ use super::{ErrorCode, RpcError, timer::after};
 pub enum TerminateReason {
     /// The client sent DELETE.
     ClientDelete,
-    /// `notifications/initialized` did not come in time.
+    /// Its client did not use it in time after `initialize`: not even by `notifications/initialized`.
     InitializeTimeout,
     /// Nothing happened for [`idle_timeout`](super::SessionConfig::idle_timeout).
     Idle,
     /// It reached [`max_age`](super::SessionConfig::max_age).
     MaxAge,
-    /// The application ended it.
+    /// It had to make room: the application ended it, or it was half-open, and the oldest such at the cap of sessions.
     Evicted,
     /// The endpoint shuts down.
     Shutdown,

@@ -2,6 +2,7 @@
 
 mod asking;
 mod batch;
+mod contest;
 mod ending;
 mod exchanges;
 mod expiry;
@@ -81,6 +82,8 @@ pub struct Session<T> {
     established: bool,
     /// The client has sent `notifications/initialized`.
     initialized: bool,
+    /// The client has used it since `initialize`, in whatever way. Until then it is half-open.
+    used: bool,
     exchanges: Exchanges<T>,
     /// How many of them are owed an answer.
     running: u32,
@@ -136,6 +139,7 @@ impl<T: Clone> Session<T> {
             next_key: 0,
             established: false,
             initialized: false,
+            used: false,
             exchanges: Exchanges::default(),
             running: 0,
             standalone: None,
@@ -186,6 +190,11 @@ impl<T: Clone> Session<T> {
     /// Whether `initialize` was answered with a result: only then is there an id to tell the client (C-20).
     pub fn is_established(&self) -> bool {
         self.established
+    }
+
+    /// Whether its client has the id and has not used it yet: nothing is lost with it but one round trip (C-10, E-15).
+    pub fn is_half_open(&self) -> bool {
+        self.state == State::AwaitingInitialized && !self.used
     }
 
     /// How many replies have not been handed over yet, those of running requests included.
@@ -459,6 +468,11 @@ impl<T: Clone> Session<T> {
         }
         if exchange.is_over() {
             self.forget_exchange(key);
+        } else if exchange.is_running() {
+            exchange.note_presence(now);
+            if let Some(deadline) = exchange.orphan_at(&self.config).filter(|_| self.ending.is_none()) {
+                self.timer.arm(deadline);
+            }
         }
         if answered && self.ending.is_some() {
             self.linger(now);

@@ -78,6 +78,9 @@ pub enum Refusal {
     TooManyRequests,
     /// It has a standalone stream already (D-22).
     StreamTaken,
+    /// Its standalone stream is taken from one connection by another again and again, and the client that has it is there
+    /// (D-23).
+    StreamContested,
     /// No stream of it has this event, or not any more what followed it (D-37).
     UnknownEvent,
     /// The endpoint shuts down (F-38).

@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod batches;
+mod contest;
 mod pulse;
 mod replay;
 mod sharing;
@@ -388,6 +389,7 @@ fn add(sum: &mut Tally, more: &Tally) {
     sum.streams_ended += more.streams_ended;
     sum.streams_cut += more.streams_cut;
     sum.pings_unanswered += more.pings_unanswered;
+    sum.orphaned += more.orphaned;
 }
 
 /// A message in few words: `method #id` of a request, `id = result` or `id ! code reason` of an answer; before it the
@@ -620,29 +622,50 @@ fn c_10_a_client_that_never_says_initialized_is_not_waited_for() {
     assert_eq!(b.outcomes(), ONLY_INITIALIZED);
 }
 
+/// E-14: whatever a client does with its session is use, with or without `initialized`: from then on it lives by the idle
+/// timeout.
 #[test]
-fn c_10_the_time_to_initialize_counts_from_creation_whatever_the_client_does_meanwhile() {
-    let mut b = Bench::initializing(config());
-    b.wait(config().initialize_timeout - secs(10));
-    b.answer(INITIALIZE);
-    b.reply(INITIALIZE);
-    let get = b.get().unwrap();
-    for input in [Input::Ping, Input::Notification, Input::Response, Input::Cancelled] {
-        b.wait(secs(2));
-        b.input(input).unwrap();
-        let call = b.call(1);
-        b.answer(call);
-        b.reply(call);
-        b.read(get); // it listens
+fn c_10_c_18_a_session_is_half_open_until_its_client_uses_it_in_whatever_way() {
+    let uses: [fn(&mut Bench); 7] = [
+        |b| assert_eq!(b.input(Input::Ping), Ok(Verdict::Answer)),
+        |b| assert_eq!(b.input(Input::Notification), Ok(Verdict::Accept)),
+        |b| b.respond(0, "pong").unwrap(),
+        |b| b.cancel(5).unwrap(),
+        |b| assert_eq!(b.input(Input::Initialized), Ok(Verdict::Operate)),
+        |b| {
+            let key = b.call(1);
+            b.answer(key);
+            b.reply(key);
+        },
+        |b| {
+            let get = b.get().unwrap();
+            b.disconnect(get);
+        },
+    ];
+    for idle_timeout in [config().idle_timeout, secs(1)] {
+        for act in uses {
+            let mut b = Bench::initializing(SessionConfig { idle_timeout, ..config() });
+            b.wait(config().initialize_timeout - secs(10));
+            b.establish();
+            b.wait(secs(10) - MS);
+            assert!(b.session.is_half_open());
+            act(&mut b);
+            assert!(!b.session.is_half_open());
+            assert_eq!(b.run_to(Phase::Closed), idle_timeout);
+            assert_eq!(b.session.reason(), Some(TerminateReason::Idle));
+        }
     }
-    b.wait(secs(2) - MS);
+}
+
+#[test]
+fn e_14_a_stream_that_is_read_keeps_a_session_without_initialized_and_one_that_is_not_does_not() {
+    let mut b = Bench::awaiting(config());
+    let get = b.get().unwrap();
+    let tomorrow = b.now + secs(24 * 60 * 60);
+    b.run_reading(Some(get), |b| b.now >= tomorrow);
     assert_eq!(b.stands(), (State::AwaitingInitialized, Phase::Running));
-    b.wait(MS);
-    assert_eq!(b.now - b.session.created(), config().initialize_timeout);
-    assert_eq!(b.stands(), (State::Terminated, Phase::Finishing));
-    assert_eq!(b.session.reason(), Some(TerminateReason::InitializeTimeout));
-    assert_eq!(b.read(get), ["end"]);
-    assert_eq!(b.session.phase(), Phase::Closed);
+    assert!(b.run_to(Phase::Finishing) <= config().idle_timeout + 2 * config().heartbeat);
+    assert_eq!(b.session.reason(), Some(TerminateReason::Idle));
 }
 
 #[test]
@@ -655,22 +678,21 @@ fn c_10_a_client_that_says_initialized_in_the_last_moment_operates() {
 }
 
 #[test]
-fn c_18_a_call_before_initialized_is_not_reaped_and_its_session_only_after_the_last_one() {
+fn c_18_a_call_before_initialized_is_not_reaped_and_its_session_idles_after_the_last_one() {
     let mut b = Bench::awaiting(config());
     let (key, stream) = b.stream(1);
     let other = b.call(2);
     let tomorrow = b.now + secs(24 * 60 * 60);
     b.run_reading(Some(stream), |b| b.now >= tomorrow);
     b.answer(other);
-    b.wait(Duration::ZERO);
+    b.wait(config().idle_timeout);
     assert_eq!(b.stands(), (State::AwaitingInitialized, Phase::Running));
+    b.read(stream);
     b.answer(key);
-    assert!(b.session.next_timeout().is_some_and(|at| at <= b.now), "it does not go at once");
-    b.wait(Duration::ZERO);
-    assert_eq!(b.stands(), (State::Terminated, Phase::Finishing));
-    assert_eq!(b.session.reason(), Some(TerminateReason::InitializeTimeout));
-    assert_eq!(b.read(stream), ["1 = \"done\"", "end"]); // what is answered can still be read
-    assert_eq!(b.read(StreamKey::Response(other)), [":", "2 = \"done\"", "end"]);
+    assert_eq!(b.read(stream), ["1 = \"done\"", "end"]);
+    assert_eq!(b.run_until(|b| b.session.state() == State::Terminated), config().idle_timeout);
+    assert_eq!(b.session.reason(), Some(TerminateReason::Idle));
+    assert_eq!(b.read(StreamKey::Response(other)), [":", "2 = \"done\"", "end"]); // what is answered can still be read
     assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [3, 0, 0, 0]));
 }
 
@@ -687,11 +709,9 @@ fn c_18_initialized_during_a_long_call_is_not_too_late() {
 }
 
 #[test]
-fn c_10_a_half_open_session_is_not_forgotten_after_a_quiet_call() {
-    let timeout = config().initialize_timeout;
-    for (took, rest) in
-        [(secs(1), timeout - secs(1)), (timeout, Duration::ZERO), (2 * timeout, Duration::ZERO)]
-    {
+fn c_10_a_session_without_initialized_is_not_forgotten_after_a_quiet_call() {
+    let (timeout, idle) = (config().initialize_timeout, config().idle_timeout);
+    for took in [secs(1), timeout, 2 * timeout] {
         // In JSON mode nothing else asks for time while the call runs.
         let mut b = Bench::awaiting(SessionConfig { response_mode: ResponseMode::Json, ..config() });
         let key = b.call(1);
@@ -699,10 +719,61 @@ fn c_10_a_half_open_session_is_not_forgotten_after_a_quiet_call() {
         assert!(took < timeout || b.session.next_timeout().is_none());
         b.answer(key);
         b.reply(key);
-        assert_eq!(b.run_to(Phase::Closed), rest, "after {took:?}");
-        assert_eq!(b.session.reason(), Some(TerminateReason::InitializeTimeout));
+        assert_eq!(b.run_to(Phase::Closed), idle, "after {took:?}");
+        assert_eq!(b.session.reason(), Some(TerminateReason::Idle));
         assert_eq!(b.outcomes(), [2, 0, 0, 0]);
     }
+}
+
+// Calls that nobody can fetch the answer of (E-14).
+
+/// Waits for a call that is given up; returns how long that took.
+fn until_orphaned(b: &mut Bench, key: ExchangeKey) -> Duration {
+    let orphaned = Some(CancelReason::Orphaned);
+    b.run_until(|b| b.status(key).cancelled == orphaned)
+}
+
+#[test]
+fn e_14_d_12_a_call_goes_on_without_its_client_and_not_for_ever() {
+    let idle = config().idle_timeout;
+    for response_mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
+        // Its session has another call whose client is there: that one stays, and so does the session.
+        let mut b = Bench::operating(SessionConfig { response_mode, ..config() });
+        let (gone, other) = (b.call(1), b.call(2));
+        b.wait(secs(5));
+        b.disconnect(StreamKey::Response(gone));
+        b.wait(idle - MS);
+        assert_eq!((b.status(gone), b.session.running()), (Status::default(), 2), "D-12");
+        assert_eq!(until_orphaned(&mut b, gone), MS);
+        assert_eq!((b.session.running(), b.tally.orphaned, b.outcomes()), (1, 1, [1, 0, 1, 0]));
+        assert_eq!(b.run_until(|b| b.status(gone).abandoned), config().cancel_grace);
+        b.release(gone);
+        assert_eq!(b.session.exchanges.len(), 1);
+        b.answer(other);
+        assert_eq!(b.session.state(), State::Operating);
+    }
+}
+
+#[test]
+fn e_14_a_call_that_nobody_can_fetch_keeps_no_session_alive() {
+    let mut b = Bench::operating(SessionConfig { idle_timeout: secs(60), ..config() });
+    let key = b.call(1);
+    b.disconnect(StreamKey::Response(key));
+    assert_eq!(b.run_until(|b| b.session.state() == State::Terminated), secs(60));
+    assert_eq!((b.session.reason(), b.tally.orphaned), (Some(TerminateReason::Idle), 1));
+    assert_eq!(b.status(key).cancelled, Some(CancelReason::Orphaned)); // the reason of its own stands
+    assert!(b.run_to(Phase::Closed) <= config().cancel_grace);
+    assert_eq!((b.status(key).abandoned, b.outcomes()), (true, [1, 0, 1, 0]));
+}
+
+#[test]
+fn f_26_what_an_orphaned_call_asks_its_client_fails() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1);
+    let asked = b.act(|session, now| session.request(now, key, 7, "ping", None, secs(24 * 60 * 60))).unwrap();
+    b.disconnect(StreamKey::Response(key));
+    until_orphaned(&mut b, key);
+    assert_eq!(b.outbound(asked), Some(Err(RequestError::Cancelled)));
 }
 
 // Exchanges.
@@ -1101,8 +1172,8 @@ fn f_32_a_request_when_the_drain_is_over_is_refused_though_the_timer_is_late() {
 // The standalone stream.
 
 #[test]
-fn b_33_d_22_a_get_begins_with_a_comment_and_a_second_one_is_refused() {
-    let mut b = Bench::operating(config());
+fn b_33_d_22_a_get_begins_with_a_comment_and_a_second_one_may_be_refused() {
+    let mut b = Bench::operating(SessionConfig { second_stream: SecondStream::Refuse, ..config() });
     let get = b.get().unwrap();
     assert_eq!(b.get(), Err(Refusal::StreamTaken));
     assert_eq!(b.announce(), Ok(()));
@@ -1115,7 +1186,7 @@ fn b_33_d_22_a_get_begins_with_a_comment_and_a_second_one_is_refused() {
 
 #[test]
 fn d_22_a_replaced_get_ends_and_its_late_disconnect_harms_nobody() {
-    let mut b = Bench::operating(SessionConfig { second_stream: SecondStream::Replace, ..config() });
+    let mut b = Bench::operating(config());
     let old = b.get().unwrap();
     assert_eq!(b.read(old), [":"]);
     b.wakes.clear();
@@ -1130,7 +1201,7 @@ fn d_22_a_replaced_get_ends_and_its_late_disconnect_harms_nobody() {
 
 #[test]
 fn d_23_a_get_whose_client_reads_nothing_is_taken_over() {
-    let mut b = Bench::operating(config());
+    let mut b = Bench::operating(SessionConfig { second_stream: SecondStream::Refuse, ..config() });
     let old = b.get().unwrap();
     b.wait(config().heartbeat - MS);
     assert_eq!(b.get(), Err(Refusal::StreamTaken));
@@ -1196,7 +1267,9 @@ fn d_42_a_silent_call_gets_comments_that_no_one_has_to_ask_for() {
 fn d_42_without_heartbeats_nothing_ticks() {
     let (day, never) = (secs(24 * 60 * 60), Duration::ZERO);
     for response_mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
-        let mut b = Bench::operating(SessionConfig { heartbeat: never, response_mode, ..config() });
+        let second_stream = SecondStream::Refuse;
+        let mut b =
+            Bench::operating(SessionConfig { heartbeat: never, response_mode, second_stream, ..config() });
         let get = b.get().unwrap();
         let key = b.call(1);
         b.wait(config().idle_timeout); // what was armed before
