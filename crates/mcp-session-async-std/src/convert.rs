@@ -9,7 +9,7 @@ use futures::io::{self, AsyncBufRead};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyDataStream;
 use mcp_session_core::ReplyBody;
-use tide::http::{self as http_types, Request, Response, headers::HeaderValue};
+use tide::http::{self as http_types, Request, Response, Version, headers::HeaderValue};
 
 /// A request as `http` has it. What a middleware put there as [`http::Extensions`] goes along.
 ///
@@ -20,7 +20,14 @@ pub(crate) fn to_http(mut request: Request) -> http_types::Result<http::Request<
     // Without scheme and authority: http-types makes those up from `Host`, which goes along as it came.
     let url = request.url();
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let mut builder = http::Request::builder().method(request.method().as_ref()).uri(target);
+    let version = match request.version() {
+        Some(Version::Http0_9) => http::Version::HTTP_09,
+        Some(Version::Http1_0) => http::Version::HTTP_10,
+        Some(Version::Http2_0) => http::Version::HTTP_2,
+        Some(Version::Http3_0) => http::Version::HTTP_3,
+        _ => http::Version::HTTP_11,
+    };
+    let mut builder = http::Request::builder().method(request.method().as_ref()).uri(target).version(version);
     for (name, values) in &request {
         for value in values {
             builder = builder.header(name.as_str(), value.as_str());

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`AsyncStdRuntime`] | async-std as a [`Runtime`](mcp_session_core::Runtime) |
 //! | [`McpEndpoint`] | an [`Endpoint`](mcp_session_core::Endpoint) as a [`tide::Endpoint`] |
+//! | [`bind`] | a listener with a backlog for all clients at once |
 //! | [`serve`], [`serve_app`] | a server over HTTP/1.1 that stops without losing an answer |
 //! | [`terminate_signal`] | SIGTERM or Ctrl-C |
 //!
@@ -30,10 +31,21 @@
 //! | bytes held for a client that does not read | megabytes | 256 KiB, [`Serve::with_send_buffer`] |
 //! | a head that drips | 60 s | 30 s, [`Serve::with_header_timeout`] |
 //!
-//! Middleware and other routes go on working. Connections cannot be upgraded (no WebSocket). Below is still `async-h1`:
-//! HTTP/1.1 only, heads of at most 8 KiB, and whoever sends one that it cannot parse, or with bytes that are not
-//! ASCII, finds the connection closed, without a response. Its `204` has a `Content-Length: 0`. A client that closes its
-//! sending half counts as gone.
+//! | a head without an end | at 8 KiB, but only once a line ends: all memory | 64 KiB, then 431 |
+//! | a body whose end two parsers could see in two places | mostly served | 400, and the end of the connection |
+//! | what is not HTTP/1.1 | closed, without a response | HTTP/1.0 is served, the rest gets 400 or 505 |
+//!
+//! Middleware and other routes go on working. The HTTP below is this crate's own: `async-h1`, which tide brings along, is
+//! lenient in reading requests (request smuggling) and not maintained. So heads, lengths and chunks have one way to be read:
+//! lines end in CR LF, a body has one `Content-Length` or `Transfer-Encoding: chunked` and never both, chunk extensions and
+//! trailers are passed over, within 16 and 64 KiB, and whatever is in doubt gets 400 and `Connection: close`. Fields have
+//! to be ASCII, methods are those that `http-types` knows (else 501). The authority of an absolute-form target takes the
+//! place of `Host`, so that middleware sees the host that is checked.
+//!
+//! Connections cannot be upgraded (no WebSocket), and there is no HTTP/2. A client that closes its sending half counts as
+//! gone, because that is all a socket says of one that has gone: answers that are ready within a second still go out to it,
+//! streams end. A request whose body nobody read keeps its connection if at most 8 MiB are left to be discarded; else its
+//! response says `Connection: close`, and what comes is read and discarded for a while, so that the response arrives.
 //!
 //! ```
 //! # async_std::task::block_on(async {
@@ -53,16 +65,15 @@
 //! # }).unwrap();
 //! ```
 
-mod connection;
 mod convert;
 mod endpoint;
+mod http1;
 mod runtime;
 mod serve;
 mod signal;
-mod wire;
 
 pub use endpoint::McpEndpoint;
 pub use mcp_session_core::Serve;
 pub use runtime::AsyncStdRuntime;
-pub use serve::{serve, serve_app};
+pub use serve::{bind, serve, serve_app};
 pub use signal::terminate_signal;

@@ -198,29 +198,52 @@ fn a_client_that_leaves_is_noticed_while_nothing_is_written() {
     }
 }
 
+/// The strictest reading there is, stricter than hyper's: there are proxies of all kinds.
 #[test]
-fn a_request_that_a_proxy_could_read_otherwise_is_the_last_of_its_connection() {
+fn a_request_that_a_proxy_could_read_otherwise_is_refused_and_the_last_of_its_connection() {
     let endpoint = endpoint();
     let address = start(|listener| serve(listener, endpoint));
     let hidden = "DELETE /mcp HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let length = format!("Content-Length: {}\r\nContent-Length: 0\r\n", hidden.len());
-    for framing in [length.as_str(), "Transfer-Encoding: gzip, chunked\r\n"] {
+    let length = format!("Content-Length: {}\r\n", hidden.len());
+    for framing in [
+        format!("{length}{length}"),
+        format!("Content-Length: {0}, {0}\r\n", hidden.len()),
+        format!("{length}Transfer-Encoding: chunked\r\n"),
+        format!("Transfer-Encoding: chunked\r\n{length}"),
+        "Transfer-Encoding: gzip, chunked\r\n".to_owned(),
+        length.replace("\r\n", "\n"),
+        format!("X: a\r b\r\n{length}"),
+        format!("{length}X-Name: \u{e4}\r\n"),
+    ] {
         let mut client = Client::open(address);
-        client.send(&(client.head("POST", framing) + hidden));
-        assert_eq!(client.receive().status, 400); // an empty body
+        client.send(&(client.head("POST", &framing) + hidden));
+        let refused = client.receive();
+        assert_eq!((refused.status, refused.header("connection")), (400, Some("close")), "{framing}");
         assert!(client.is_closed(), "{framing}");
+        let session = std::mem::take(&mut client.session);
+        client = Client { session, ..Client::connect(address) };
+        client.send(&client.post(&echo(1)));
+        assert_eq!(client.receive().status, 200, "the hidden request was not served");
     }
 }
 
+/// nginx speaks it to what is behind it unless it is told otherwise.
 #[test]
-fn a_head_that_is_not_ascii_closes_its_connection_only() {
+fn http_1_0_gets_no_chunks_and_the_end_of_its_connection() {
     let endpoint = endpoint();
-    let address = start(|listener| serve(listener, endpoint));
-    let (mut other, mut client) = (Client::open(address), Client::connect(address));
-    client.send(&client.head("GET", "X-Name: \u{e4}\r\n"));
+    let mut client = Client::open(start(|listener| serve(listener, endpoint)));
+    let post = client.post(&echo(1)).replace("HTTP/1.1", "HTTP/1.0");
+    client.send(&post);
+    let answer = client.receive();
+    assert_eq!((&answer.json()["id"], answer.header("connection")), (&json!(1), Some("close")));
     assert!(client.is_closed());
-    other.send(&other.post(&echo(1)));
-    assert_eq!(other.receive().json()["id"], 1);
+
+    let session = std::mem::take(&mut client.session);
+    client = Client { session, ..Client::connect(client.socket.get_ref().peer_addr().expect("an address")) };
+    client.send(&client.head("GET", "").replace("HTTP/1.1", "HTTP/1.0"));
+    assert_eq!(client.line(), "HTTP/1.1 200 OK");
+    let fields: Vec<_> = std::iter::from_fn(|| Some(client.line()).filter(|line| !line.is_empty())).collect();
+    assert!(!fields.iter().any(|field| field.starts_with("transfer-encoding")), "{fields:?}");
 }
 
 #[test]

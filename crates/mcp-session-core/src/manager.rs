@@ -61,6 +61,7 @@ pub(crate) struct Registry {
     /// Sessions that are being taken up from the store.
     pub(crate) adoptions: Adoptions,
     phase: AtomicU8,
+    phase_changed: Event,
     shutdown: OnceLock<Arc<terminate::Progress>>,
     shutdown_begun: Event,
 }
@@ -73,6 +74,7 @@ impl Registry {
             places: Places::default(),
             adoptions: Adoptions::default(),
             phase: AtomicU8::new(ShutdownPhase::Running as u8),
+            phase_changed: Event::new(),
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
         });
@@ -196,6 +198,12 @@ impl Registry {
 
     pub(crate) fn set_phase(&self, phase: ShutdownPhase) {
         self.phase.store(phase as u8, SeqCst);
+        self.phase_changed.notify(usize::MAX);
+    }
+
+    /// Ready when another phase begins than the one that is read after this call.
+    pub(crate) fn phase_changed(&self) -> EventListener {
+        self.phase_changed.listen()
     }
 
     /// Waits for the shutdown to begin.
@@ -224,9 +232,7 @@ impl Drop for Registry {
             Some(_) => TerminateReason::Shutdown,
             None => TerminateReason::Error,
         };
-        for session in self.sessions() {
-            session.with(|machine, now| machine.close(now, reason));
-        }
+        Session::each(self.sessions(), |session| session.with(|machine, now| machine.close(now, reason)));
         if let Some(node) = self.hub.node.clone().filter(|_| self.phase() != ShutdownPhase::Closed) {
             node.clone().spawn(async move { node.leave().await });
         }

@@ -135,6 +135,7 @@ pub mod bounds;
 pub mod cors;
 pub mod drain;
 pub mod ends;
+pub mod framing;
 mod harness;
 mod http1;
 mod http2;
@@ -187,6 +188,8 @@ macro_rules! wire_suite {
             $chunks requests: a_19_chunk_extensions_are_ignored;
             $pipelining requests: pipelined_requests_have_their_answers_in_order,
                 a_pipelined_request_does_not_hide_a_client_that_leaves;
+            [] framing: what_follows_a_request_without_a_certain_end_is_not_served, a_19_trailers_are_passed_over,
+                a_line_that_never_ends_has_a_limit, b_07_the_host_of_an_absolute_target_counts;
             [] ends: s_7_post_and_get_streams_end_with_the_last_chunk,
                 s_9_a_json_answer_of_the_last_moment_is_complete;
             $one_write ends: an_answer_that_is_there_at_once_is_one_write;

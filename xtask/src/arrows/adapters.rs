@@ -1,5 +1,7 @@
 //! An adapter only translates: no MCP header names, no status codes, and little code. So does what they share.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::Violation;
@@ -8,6 +10,10 @@ use crate::workspace::{self, HYPER, Workspace};
 
 /// Lines of code an adapter must stay below. The five parts of an adapter fit; a sixth would be protocol.
 const MOST_LINES: usize = 300;
+
+/// The HTTP stack of an adapter that has no hyper, below `src`: as what the hyper adapters share, it is no translation but
+/// what is translated to. It may be longer, and knows no more of the protocol.
+const OWN_HTTP: &str = "http1";
 
 /// What only core writes, in lower case.
 const CORE_ONLY: [&str; 4] = ["mcp-session-id", "mcp-protocol-version", "last-event-id", "statuscode::"];
@@ -19,9 +25,15 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
     for adapter in adapters {
         let shared = adapter.name.as_str() == HYPER;
         let files = source::files_below(&workspace::directory(adapter).join("src"))?;
-        let lines: usize = files.iter().map(|(_, source)| source.lines_of_code()).sum();
+        let (http, adapts): (Vec<_>, Vec<_>) = files.iter().partition(|(path, _)| is_http(path));
+        let count =
+            |files: &[&(_, Source)]| files.iter().map(|(_, source)| source.lines_of_code()).sum::<usize>();
+        let lines = count(&adapts);
         let bound = if shared { "shared".to_owned() } else { format!("fewer than {MOST_LINES} allowed") };
         println!("{}: {lines} lines of code ({bound})", adapter.name);
+        if !http.is_empty() {
+            println!("{}: {} more in an HTTP stack of its own", adapter.name, count(&http));
+        }
         // What the hyper adapters share is no adapter: it may be longer, and knows no more of the protocol.
         if lines >= MOST_LINES && !shared {
             let advice = "move what is not translation between core and the runtime into core";
@@ -42,6 +54,12 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
     Ok(violations)
 }
 
+/// Whether a source file belongs to an adapter's own HTTP stack: `src/http1.rs` or below `src/http1`.
+fn is_http(path: &Path) -> bool {
+    let file = path.file_stem().is_some_and(|stem| stem == OWN_HTTP);
+    file || path.parent().is_some_and(|folder| folder.ends_with(Path::new("src").join(OWN_HTTP)))
+}
+
 /// Lines that hold what only core may write.
 fn problems(source: &Source) -> Vec<(usize, &'static str)> {
     let lines = (1..).zip(source.code.lines().map(str::to_ascii_lowercase));
@@ -53,7 +71,9 @@ fn problems(source: &Source) -> Vec<(usize, &'static str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Source, problems};
+    use std::path::Path;
+
+    use super::{Source, is_http, problems};
 
     #[test]
     fn a_planted_header_or_status_is_found() {
@@ -64,5 +84,17 @@ mod tests {
         assert_eq!(problems(&Source::parse(&header)), [(2, "mcp-session-id")]);
         let status = clean.replace("fn f() {}", "fn f() { StatusCode::OK; }");
         assert_eq!(problems(&Source::parse(&status)), [(2, "statuscode::")]);
+    }
+
+    #[test]
+    fn an_http_stack_is_what_stands_in_its_place() {
+        for (path, http) in [
+            ("crates/a/src/http1.rs", true),
+            ("crates/a/src/http1/head.rs", true),
+            ("crates/a/src/http1head.rs", false),
+            ("crates/http1/src/lib.rs", false),
+        ] {
+            assert_eq!(is_http(Path::new(path)), http, "{path}");
+        }
     }
 }

@@ -1,13 +1,16 @@
 //! What an endpoint does with a session that other nodes serve as well: see [`store`](crate::store).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::Endpoint;
 use crate::{
-    Message, Outgoing, RequestId, Session, TerminateReason,
+    Message, Outgoing, RequestError, RequestId, Session, TerminateReason,
     error::Rejection,
     proto::{self, EventId, Refusal, Response, StreamKey},
-    session::Signal,
+    session::{Machine, Signal},
     store::{LogId, Node, PAGE, Page, PeerRequest, ReadError, Record, Relay, Unavailable, Update},
 };
 
@@ -21,9 +24,10 @@ impl Endpoint {
         if let Some(node) = &self.registry.hub.node {
             become_listener(node, session).await?;
         }
-        let (key, heard) = session.with(|machine, now| {
+        let (key, heard) = contest(session, |machine, now| {
             machine.handle_get(now, Arc::clone(signal)).map(|key| (key, machine.heard()))
-        })?;
+        })
+        .await?;
         if let Some(node) = &self.registry.hub.node {
             let after = EventId { stream: LogId::SHARED, position: heard };
             self.relay(node, session, key, signal, after, None);
@@ -39,7 +43,8 @@ impl Endpoint {
         signal: &Arc<Signal>,
     ) -> Result<StreamKey, Rejection> {
         let resumed =
-            session.with(|machine, now| machine.handle_resume(now, last_event_id, Arc::clone(signal)));
+            contest(session, |machine, now| machine.handle_resume(now, last_event_id, Arc::clone(signal)))
+                .await;
         let (node, after) = match (resumed, &self.registry.hub.node, EventId::parse(last_event_id)) {
             (Err(Refusal::UnknownEvent), Some(node), Some(after)) => (node, after),
             (Ok(key), Some(node), Some(after)) => {
@@ -180,6 +185,26 @@ async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection
     }
     node.update(id, Update::Settled(number, record.heard)).await;
     Err(Refusal::StreamTaken.into()) // a newer one has come meanwhile, elsewhere
+}
+
+/// Opens a connection for a stream. Where it would take one over that has been taken over too often, the client that has
+/// it is asked first, and keeps it if it is there (D-23).
+async fn contest<R>(
+    session: &Session,
+    connect: impl Fn(&mut Machine, Instant) -> Result<R, Refusal>,
+) -> Result<R, Refusal> {
+    let contested = session.with(&connect);
+    if !matches!(contested, Err(Refusal::StreamContested)) {
+        return contested;
+    }
+    let Some(patience) = session.with(Machine::contest) else { return contested };
+    match session.ping(patience).await {
+        Ok(()) | Err(RequestError::Client(_)) => contested,
+        Err(_) => session.with(|machine, now| {
+            machine.handle_silent();
+            connect(machine, now)
+        }),
+    }
 }
 
 /// Whichever node carries the stream to a connection that the client has given up, does so no more (D-21).

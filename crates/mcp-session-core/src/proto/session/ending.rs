@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Session, StreamKey};
 use crate::proto::{
-    Exchange, Phase, RequestError, Schedule, State, Stream, TerminateReason, Timer, ending::Ending,
+    Exchange, Phase, RequestError, Schedule, State, Stream, TerminateReason, Timer, ending::Ending, timer::after,
 };
 
 impl<T: Clone> Session<T> {
@@ -86,8 +86,10 @@ impl<T: Clone> Session<T> {
     pub(super) fn advance(&mut self, now: Instant) {
         while let Some(mut ending) = self.ending.as_deref().copied() {
             let next = match ending.phase {
-                Phase::Running | Phase::Draining if self.running == 0 => Phase::Finishing,
-                Phase::Running | Phase::Draining if ending.cancel_at <= now => {
+                Phase::Running | Phase::Draining if self.running == 0 && !ending.lingers(now) => {
+                    Phase::Finishing
+                }
+                Phase::Running | Phase::Draining if self.running > 0 && ending.cancel_at <= now => {
                     self.fail_outbound(now, &RequestError::Terminated(ending.reason), |_, _| true);
                     for exchange in self.exchanges.values_mut() {
                         exchange.interrupt(ending.reason, &mut self.changes);
@@ -120,13 +122,16 @@ impl<T: Clone> Session<T> {
                     Phase::Closed
                 }
                 Phase::Running | Phase::Draining | Phase::Cancelling | Phase::Finishing => {
-                    if let Some(deadline) = ending.deadline() {
+                    if let Some(deadline) = ending.deadline(self.running) {
                         self.timer.arm(deadline);
                     }
                     return;
                 }
                 Phase::Closed => return,
             };
+            if ending.phase == Phase::Draining && ending.linger.is_some() {
+                self.changes.tally.lingering -= 1;
+            }
             ending.phase = next;
             // In a shutdown, a reader may take its time for as long as other sessions still work.
             if next == Phase::Finishing && self.state == State::Terminated {
@@ -142,6 +147,16 @@ impl<T: Clone> Session<T> {
         let away = self.exchanges.iter().filter(|(_, exchange)| away(exchange)).map(|(key, _)| key);
         for key in away.collect::<Vec<_>>() {
             self.with_exchange(now, key, |exchange, config, out| exchange.forsake(now, config, out));
+        }
+    }
+
+    /// An answer leaves while the session drains: its client may ask for what it needs to take it.
+    pub(super) fn linger(&mut self, now: Instant) {
+        let until = after(now, self.config.linger);
+        if let Some(ending) = self.ending.as_deref_mut().filter(|ending| ending.phase == Phase::Draining) {
+            if self.state == State::Draining && until > now && ending.linger.replace(until).is_none() {
+                self.changes.tally.lingering += 1;
+            }
         }
     }
 

@@ -1,0 +1,250 @@
+//! [`serve_connection`]: requests in, responses out, its deadlines, its end.
+
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{future::poll_fn, pin::pin, task::Poll};
+
+use async_std::net::TcpStream;
+use futures::future::{Either, FutureExt, poll_immediate, select};
+use futures::io::{self, AsyncWriteExt};
+use mcp_session_core::{BoxFuture, Closing, ConnectionContext, Runtime, Work};
+use socket2::SockRef;
+use tide::http::{Body, Request, Response, Version, headers};
+
+use super::head::{Head, Malformed};
+use super::input::Input;
+use super::response::{Client, Encoder};
+
+/// About how much of a response to write at once, if it is there.
+const BATCH: usize = 64 * 1024;
+
+/// The most of a body that nobody read that is read on to keep the connection: two bodies of the default limit.
+const SKIP: u64 = 8 * 1024 * 1024;
+
+/// How long a connection that ends is still read from: to close it before would reset it, and take the response from a
+/// client that is still sending.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The most that is read then of a body: what a client sends within a few seconds.
+const LINGER_BODY: usize = 64 * 1024 * 1024;
+
+/// The same of what is no request.
+const LINGER_MALFORMED: usize = 1024 * 1024;
+
+/// The same once the server ends: less than the 100 ms that it gives connections at the least.
+const LINGER_CLOSING: Duration = Duration::from_millis(50);
+
+/// How long a request is worked on, at the least, whose client has gone meanwhile: it was sent to be heeded, and a check
+/// of credentials may take so long.
+const HEED: Duration = Duration::from_secs(1);
+
+/// A deadline that is later than this was not the client's fault: the process was stopped, or the machine suspended. And
+/// how long the client gets then.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Serves one connection until it ends, its client leaves, or it has to close.
+pub(crate) async fn serve_connection<State: Clone + Send + Sync + 'static>(
+    socket: TcpStream,
+    app: tide::Server<State>,
+    context: ConnectionContext,
+) {
+    configure(&socket, &context);
+    let (input, reads) = Input::new(socket.clone());
+    let mut reads = pin!(reads.fuse());
+    let mut exchanges = pin!(exchanges(&socket, &input, app, &context));
+    poll_fn(|cx| {
+        // First, so that no deadline is looked at before what came in time.
+        let _ = reads.as_mut().poll(cx);
+        exchanges.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// Best effort: a socket that refuses an option, such as one that is already closed, is served all the same.
+fn configure(socket: &TcpStream, context: &ConnectionContext) {
+    let socket = SockRef::from(socket);
+    // Without it, a small answer waits for the client's delayed acknowledgement: 44 ms instead of none.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_send_buffer_size(context.send_buffer());
+    // How long sent bytes may go unacknowledged: a client that has silently gone must not keep its session.
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(60)));
+}
+
+/// Serves one request after the other.
+async fn exchanges<State: Clone + Send + Sync + 'static>(
+    socket: &TcpStream,
+    input: &Input,
+    app: tide::Server<State>,
+    context: &ConnectionContext,
+) {
+    let mut patience = Patience { runtime: Arc::clone(context.runtime()), closing: context.closing() };
+    let peer = socket.peer_addr().ok();
+    let mut left = false; // the client cannot be answered any more
+    let bytes = loop {
+        if patience.wait(context.header_timeout(), input.is_there()).await != Some(true) {
+            return;
+        }
+        let Head { mut request, framing, expects_continue } =
+            match patience.wait(context.header_timeout(), input.head()).await {
+                Some(Ok(Some(head))) => head,
+                Some(Ok(None)) | None => return, // half a head is owed nothing
+                Some(Err(malformed)) => {
+                    let _ = write(socket, input, refusal(malformed), context.work()).await;
+                    break LINGER_MALFORMED;
+                }
+            };
+        let client = Client { method: request.method(), version: request.version() };
+        let mut last = says_close(&request) || client.version == Some(Version::Http1_0);
+        let length = framing.length();
+        let body = input.body(framing, expects_continue);
+        if length != Some(0) {
+            let has_type = request.header(headers::CONTENT_TYPE).is_some();
+            request.set_body(Body::from_reader(body, length.map(|length| length as usize)));
+            if !has_type {
+                request.remove_header(headers::CONTENT_TYPE); // which the body has brought along
+            }
+        }
+        request.set_peer_addr(peer);
+
+        let response = respond(&app, request, input, &*patience.runtime);
+        let response = context.work().during(response).await;
+        // Mostly nothing is left of the body, or what is has come.
+        poll_immediate(input.skip_body()).await;
+        last |= context.is_stopping()
+            || !(input.body_is_over() || input.body_left().is_some_and(|left| left <= SKIP));
+        match response {
+            Some(response) if !left => {
+                last |= says_close(&response);
+                match write(socket, input, Encoder::new(response, client, last), context.work()).await {
+                    Ok(()) => {}
+                    Err(Cut::Body) => return, // without an end, so that its client knows
+                    Err(Cut::Client) => left = true,
+                }
+            }
+            _ => left = true,
+        }
+        if last {
+            break if input.body_is_broken() { LINGER_MALFORMED } else { LINGER_BODY };
+        }
+        if !matches!(patience.wait(context.header_timeout(), input.skip_body()).await, Some(Ok(()))) {
+            return;
+        }
+    };
+    linger(socket, input, patience, bytes).await;
+}
+
+/// What the app answers. `None` if its client has left and the app had time enough.
+async fn respond<State: Clone + Send + Sync + 'static>(
+    app: &tide::Server<State>,
+    request: Request,
+    input: &Input,
+    runtime: &dyn Runtime,
+) -> Option<Response> {
+    let begin = runtime.now();
+    let mut response = pin!(app.respond(request));
+    let mut enough: Option<BoxFuture<'static, ()>> = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(response) = response.as_mut().poll(cx) {
+            return Poll::Ready(response.ok());
+        }
+        if !input.has_ended() {
+            return Poll::Pending; // woken by what reads ahead
+        }
+        enough.get_or_insert_with(|| runtime.sleep_until(begin + HEED)).poll_unpin(cx).map(|()| None)
+    })
+    .await
+}
+
+/// Why a response is not complete.
+enum Cut {
+    /// Its body failed.
+    Body,
+    /// Its client has left.
+    Client,
+}
+
+/// Writes a response: all that is ready at a time, so that most leave in one piece.
+async fn write(socket: &TcpStream, input: &Input, mut response: Encoder, work: &Work) -> Result<(), Cut> {
+    let (mut batch, mut end) = (input.end_interim().to_vec(), None);
+    let mut socket = socket;
+    while end.is_none() {
+        work.during(poll_fn(|cx| {
+            while batch.len() < BATCH && end.is_none() {
+                match response.poll_append(cx, &mut batch) {
+                    Poll::Ready(Ok(false)) => {}
+                    Poll::Ready(ended) => end = Some(ended.map(drop)),
+                    Poll::Pending if !batch.is_empty() => break,
+                    Poll::Pending if input.has_ended() => return Poll::Ready(Err(Cut::Client)),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            Poll::Ready(Ok(()))
+        }))
+        .await?;
+        // Taken, so that a stream that waits keeps no buffer.
+        socket.write_all(&std::mem::take(&mut batch)).await.map_err(|_| Cut::Client)?;
+    }
+    end.unwrap_or(Ok(())).map_err(|_: io::Error| Cut::Body)
+}
+
+/// The answer to what is no request.
+fn refusal(Malformed { status, reason }: Malformed) -> Encoder {
+    let mut response = Response::new(status);
+    response.set_body(format!("{reason}\n"));
+    Encoder::new(response, Client::default(), true)
+}
+
+/// Ends a connection whose client was told so, and may still be sending.
+async fn linger(socket: &TcpStream, input: &Input, patience: Patience, bytes: usize) {
+    let Patience { runtime, closing } = patience;
+    let _ = socket.shutdown(Shutdown::Write);
+    if closing.is_closing() && input.body_is_over() && !input.has_more() {
+        return;
+    }
+    let enough = runtime.sleep_until(runtime.now() + LINGER);
+    let closed = pin!(async {
+        closing.await;
+        runtime.sleep_until(runtime.now() + LINGER_CLOSING).await;
+    });
+    select(pin!(input.skip(bytes)), select(enough, closed)).await;
+}
+
+/// How long a connection waits for its client.
+struct Patience {
+    runtime: Arc<dyn Runtime>,
+    closing: Closing,
+}
+
+impl Patience {
+    /// What `input` gives, unless it takes longer than this, or the server ends before.
+    async fn wait<T>(&mut self, timeout: Duration, input: impl Future<Output = T>) -> Option<T> {
+        let mut input = pin!(input);
+        // Mostly it is there already: then it needs no timer.
+        if let Some(read) = poll_immediate(&mut input).await {
+            return Some(read);
+        }
+        let mut deadline = self.runtime.now() + timeout;
+        loop {
+            let enough = select(&mut self.closing, self.runtime.sleep_until(deadline));
+            match select(&mut input, enough).await {
+                Either::Left((read, _)) => return Some(read),
+                Either::Right((Either::Left(_), _)) => return None,
+                Either::Right((Either::Right(_), _)) => {
+                    let now = self.runtime.now();
+                    if now.saturating_duration_since(deadline) < PAUSE {
+                        return None;
+                    }
+                    deadline = now + PAUSE;
+                }
+            }
+        }
+    }
+}
+
+/// Whether this message is the last of its connection, by its own word.
+fn says_close(message: impl AsRef<headers::Headers>) -> bool {
+    let values = message.as_ref().get(headers::CONNECTION).into_iter().flatten();
+    values.flat_map(|value| value.as_str().split(',')).any(|token| token.trim().eq_ignore_ascii_case("close"))
+}
