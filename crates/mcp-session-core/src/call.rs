@@ -18,7 +18,7 @@ use futures::{
 use crate::{
     EventStream, Json, RequestId, RpcError, SendError,
     hub::Hub,
-    proto::{ExchangeKey, Reply, Status, StreamKey},
+    proto::{ExchangeKey, HttpRefusal, Reply, Status, StreamKey},
     session::{Machine, Session, Signal},
     trace,
 };
@@ -37,6 +37,7 @@ pub(crate) struct Call {
 #[derive(Debug)]
 pub(crate) enum Head {
     Json(bytes::Bytes),
+    Refused(bytes::Bytes, Box<HttpRefusal>),
     Events(EventStream),
     /// The reply was taken before: cannot happen while there is one reader.
     Lost,
@@ -132,6 +133,7 @@ impl Call {
         match machine.poll_reply(now, *key) {
             Some(Reply::Pending) => None,
             Some(Reply::Json(answer)) => Some(Head::Json(answer)),
+            Some(Reply::Refused(answer, refusal)) => Some(Head::Refused(answer, refusal)),
             Some(Reply::Stream) => {
                 let signal = self.waiters(machine).unwrap_or_default(); // over: it waits for nothing
                 Some(Head::Events(EventStream::new(session.clone(), StreamKey::Response(*key), signal)))

@@ -27,7 +27,7 @@ use crate::{
     hub::Hub,
     initialize::{self, Opening},
     manager::Registry,
-    proto::{self, Input, ParseError, Phase, Refusal, Verdict},
+    proto::{self, HttpRefusal, Input, ParseError, Phase, Refusal, Verdict},
     security,
     session::{NotificationPlace, Signal},
     store, trace,
@@ -362,6 +362,10 @@ impl Endpoint {
             call.start(hub, session.created(), request.id.clone(), request.method.clone(), handler).await;
         let mut response = respond(started.head().await)?;
         if session.with(|machine, _| machine.is_established()) {
+            if let Err(rejection) = session.attach() {
+                session.terminate(TerminateReason::Error);
+                return Err(rejection);
+            }
             self.keep(&session).await?;
             let id = HeaderValue::from_bytes(&session.id().digits())
                 .map_err(|_| Rejection::Internal("the session id is no header value"))?;
@@ -547,9 +551,21 @@ fn check_era(parts: &Parts, request: &proto::Request) -> Result<(), Rejection> {
 fn respond(head: Head) -> Result<Response<ReplyBody>, Rejection> {
     match head {
         Head::Json(answer) => Ok(json(answer)),
+        Head::Refused(answer, refusal) => Ok(refused(answer, *refusal)),
         Head::Events(stream) => Ok(events(ReplyBody::events(stream))),
         Head::Lost => Err(Rejection::Internal("the reply was lost")),
     }
+}
+
+/// The answer of a handler that refuses the credential (B-09).
+#[cold]
+fn refused(answer: bytes::Bytes, refusal: HttpRefusal) -> Response<ReplyBody> {
+    let mut response = json(answer);
+    *response.status_mut() = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::FORBIDDEN);
+    if let Some(challenge) = refusal.challenge.and_then(|text| HeaderValue::from_maybe_shared(text).ok()) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
 }
 
 /// The answer to `ping` (C-14).

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, driver::Timers,
+    Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, data::AllData, driver::Timers,
     handler::ErasedHandler, manager::Registry, proto::Tally, store::Node,
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Hub {
     /// Whose hub it is.
     pub(crate) registry: OnceLock<Weak<Registry>>,
     pub(crate) counters: Counters,
+    /// What the handler has attached to the sessions.
+    pub(crate) data: AllData,
     /// Among which others it is, if there is a store.
     pub(crate) node: Option<Node>,
     listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
@@ -39,6 +41,7 @@ impl Hub {
             handler,
             registry: OnceLock::new(),
             counters: Counters::default(),
+            data: AllData::default(),
             listeners: Mutex::default(),
         }
     }

@@ -97,6 +97,7 @@ mod broadcast;
 mod call;
 mod config;
 mod cors;
+mod data;
 mod driver;
 mod endpoint;
 mod error;
@@ -124,8 +125,10 @@ mod wire;
 pub use broadcast::Broadcast;
 pub use config::{Config, ConfigError};
 pub use cors::Cors;
+pub use data::SessionData;
 pub use endpoint::Endpoint;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
+pub use initialize::Icon;
 pub use manager::SessionManager;
 pub use principal::Principal;
 #[doc(inline)]
@@ -137,7 +140,10 @@ pub use proto::{
 use proto::{Message, Outgoing, ParseError, Refusal, Status};
 pub use router::Router;
 pub use runtime::{BoxFuture, Runtime};
-pub use security::{AllowedHosts, AllowedOrigins, AuthError, Authenticate, InvalidEntry};
+pub use security::{
+    AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, InvalidEntry,
+    authenticate_fn,
+};
 pub use serve::{Closing, Connect, ConnectionContext, Serve};
 pub use session::{Session, Termination};
 pub use stats::{SessionEvent, SessionEvents, Stats};

@@ -45,7 +45,7 @@ pub use event::{EventId, HEARTBEAT, Position, encode_event};
 pub(crate) use event::{MESSAGE, encode_notification, with_id};
 pub use exchange::{CancelReason, Era, Exchange, Reply, Status};
 pub use id::{InvalidSessionId, RequestId, SessionId};
-pub use message::{
+pub use message::{HttpRefusal, 
     ErrorCode, Json, Message, Notification, Outgoing, ParseError, Request, Response, RpcError,
 };
 pub use outbound::{OutboundId, RequestError};
