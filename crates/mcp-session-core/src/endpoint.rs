@@ -8,10 +8,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use futures::{FutureExt, future::select};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, select},
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 use serde::Deserialize;
@@ -163,6 +166,17 @@ impl Endpoint {
         async move { registry.shutdown_begun().await.wait().await }
     }
 
+    /// Ready when a shutdown has begun, whoever began it.
+    pub(crate) fn shutdown_begun(&self) -> BoxFuture<'static, ()> {
+        Arc::clone(&self.registry).shutdown_begun().map(drop).boxed()
+    }
+
+    /// Counts a response that its client did not take in time.
+    pub(crate) fn response_stalled(&self, timeout: Duration) {
+        trace::response_stalled(timeout);
+        self.registry.hub.counters.stripe(0).responses_stalled.fetch_add(1, Relaxed);
+    }
+
     /// Serves one HTTP request, whatever its path. The response's body ends properly, or with an error if it had
     /// to be cut.
     ///
@@ -215,7 +229,7 @@ impl Endpoint {
         B::Error: fmt::Display,
     {
         let config = &self.registry.hub.config;
-        security::check_host(&config.allowed_hosts, &parts.uri, &parts.headers)?;
+        security::check_host(&config.allowed_hosts, parts)?;
         security::check_origin(&config.allowed_origins, &parts.headers)?;
         let offered = match parts.method {
             Method::POST => true,

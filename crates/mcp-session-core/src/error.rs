@@ -12,6 +12,8 @@ use crate::{
 /// Why a request was not admitted. Nothing was dispatched, and nothing is owed but this answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rejection {
+    /// `Host` is missing, comes twice or cannot be read (RFC 9112, 3.2).
+    BadHost,
     /// `Host` is not on the list (B-07).
     ForbiddenHost,
     /// `Origin` is not on the list (B-05).
@@ -67,6 +69,7 @@ impl Rejection {
         use ErrorCode as C;
         use StatusCode as S;
         match self {
+            Self::BadHost                => (S::BAD_REQUEST, C::INVALID_REQUEST, "`Host` must be there once, and name a host".into()),
             Self::ForbiddenHost          => (S::FORBIDDEN, C::INVALID_REQUEST, "this host name is not allowed here: the server lists those that are".into()),
             Self::ForbiddenOrigin        => (S::FORBIDDEN, C::INVALID_REQUEST, "this origin is not allowed here: the server lists those that are".into()),
             Self::MethodNotAllowed(_)    => (S::METHOD_NOT_ALLOWED, C::INVALID_REQUEST, "the endpoint does not offer this method".into()),

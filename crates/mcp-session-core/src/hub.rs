@@ -100,6 +100,7 @@ pub(crate) struct Stripe {
     streams_ended: AtomicU64,
     streams_cut: AtomicU64,
     pub(crate) requests_refused: AtomicU64,
+    pub(crate) responses_stalled: AtomicU64,
     pings_unanswered: AtomicU64,
 }
 
@@ -138,6 +139,7 @@ impl Counters {
             streams_ended: ended,
             streams_cut: cut,
             requests_refused: total(|stripe| &stripe.requests_refused),
+            responses_stalled: total(|stripe| &stripe.responses_stalled),
             pings_unanswered: total(|stripe| &stripe.pings_unanswered),
         }
     }

@@ -144,7 +144,7 @@ pub use security::{
     AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, InvalidEntry,
     authenticate_fn,
 };
-pub use serve::{Closing, Connect, ConnectionContext, Serve};
+pub use serve::{Closing, Connect, ConnectionContext, PeerAddr, Serve};
 pub use session::{Session, Termination};
 pub use stats::{SessionEvent, SessionEvents, Stats};
 pub use stream::{EventStream, ReplyBody, StreamCut};

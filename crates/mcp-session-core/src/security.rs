@@ -9,13 +9,13 @@ use std::{
 
 use futures::future::BoxFuture;
 use http::{
-    HeaderMap, HeaderValue, Uri,
+    HeaderMap, HeaderValue, Version,
     header::{AUTHORIZATION, HOST, ORIGIN},
     request::Parts,
     uri::Authority,
 };
 
-use crate::error::Rejection;
+use crate::{PeerAddr, error::Rejection};
 
 /// The names of this machine for itself.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -89,9 +89,9 @@ impl HostRule {
 /// | `*.example.com:8443` | every name below, on that port | |
 /// | `[2001:db8::1]` | that address; IPv6 stands in brackets, as in the header | |
 ///
-/// Names are matched without regard to case, addresses as they are written: nothing is resolved. A request without
-/// `Host` is no browser's and passes; one with two of them never does. There is no `*`: whoever wants any host
-/// says [`AllowedHosts::any`].
+/// Names are matched without regard to case, addresses as they are written: nothing is resolved. There is no `*`: whoever
+/// wants any host says [`AllowedHosts::any`]. Whatever is allowed, a `Host` that comes twice or cannot be read gets 400, and
+/// so does an HTTP/1.1 request without one that came over a connection ([`PeerAddr`]).
 ///
 /// ```
 /// use mcp_session_core::AllowedHosts;
@@ -495,17 +495,28 @@ impl fmt::Debug for dyn Authenticate {
     }
 }
 
-/// Checks the `Host` of a request. One without any is no browser's and passes; two are an attack.
-pub(crate) fn check_host(allowed: &AllowedHosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Rejection> {
-    let mut hosts = headers.get_all(HOST).iter().map(|value| value.to_str().unwrap_or_default());
-    let authority = uri.authority().map(Authority::as_str);
-    let (first, second) = (hosts.next(), hosts.next());
-    let allows = |host: Option<&str>| host.is_none_or(|host| allowed.allows(host));
-    if second.is_none() && allows(first) && allows(authority) {
-        Ok(())
-    } else {
-        Err(Rejection::ForbiddenHost)
+/// Checks the `Host` of a request (B-07; RFC 9112, 3.2): one that comes twice or cannot be read gets 400 whatever is
+/// allowed, and so does HTTP/1.1 without any, where the request came over a connection: what was made inside this
+/// process may leave it out, as HTTP/2 does, which has `:authority`.
+pub(crate) fn check_host(allowed: &AllowedHosts, parts: &Parts) -> Result<(), Rejection> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let Some(host) = hosts.next() else {
+        let required = parts.version == Version::HTTP_11 && parts.extensions.get::<PeerAddr>().is_some();
+        return match parts.uri.authority() {
+            _ if required => Err(Rejection::BadHost),
+            None => Ok(()),
+            Some(authority) if allowed.allows(authority.as_str()) => Ok(()),
+            Some(_) => Err(Rejection::ForbiddenHost),
+        };
+    };
+    let (Ok(host), None) = (host.to_str(), hosts.next()) else { return Err(Rejection::BadHost) };
+    // A host that is on the list is one that can be read; an empty one is that of a target without authority.
+    let on_the_list = !allowed.any && allowed.allows(host);
+    if !on_the_list && !host.is_empty() && split(host).is_none() {
+        return Err(Rejection::BadHost);
     }
+    let authority = parts.uri.authority().is_none_or(|authority| allowed.allows(authority.as_str()));
+    if authority && (on_the_list || allowed.any) { Ok(()) } else { Err(Rejection::ForbiddenHost) }
 }
 
 /// Checks the `Origin` of a request (B-04 to B-06).
@@ -671,18 +682,54 @@ mod tests {
 
     #[test]
     fn hosts_and_origins_that_come_twice_are_refused() {
-        let mut headers = HeaderMap::new();
-        let uri = Uri::from_static("/mcp");
-        assert!(check_host(&AllowedHosts::default(), &uri, &headers).is_ok());
-        headers.append(HOST, HeaderValue::from_static("localhost"));
-        headers.append(ORIGIN, HeaderValue::from_static("http://localhost"));
-        assert!(check_host(&AllowedHosts::default(), &uri, &headers).is_ok());
-        assert!(check_origin(&AllowedOrigins::default(), &headers).is_ok());
-        headers.append(HOST, HeaderValue::from_static("localhost"));
-        headers.append(ORIGIN, HeaderValue::from_static("http://localhost"));
-        assert!(check_host(&AllowedHosts::default(), &uri, &headers).is_err());
-        assert!(check_origin(&AllowedOrigins::default(), &headers).is_err());
-        let foreign = Uri::from_static("http://evil.example.com/mcp");
-        assert!(check_host(&AllowedHosts::default(), &foreign, &HeaderMap::new()).is_err());
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        assert!(check_host(&AllowedHosts::default(), &parts).is_ok());
+        parts.headers.append(HOST, HeaderValue::from_static("localhost"));
+        parts.headers.append(ORIGIN, HeaderValue::from_static("http://localhost"));
+        assert!(check_host(&AllowedHosts::default(), &parts).is_ok());
+        assert!(check_origin(&AllowedOrigins::default(), &parts.headers).is_ok());
+        parts.headers.append(HOST, HeaderValue::from_static("localhost"));
+        parts.headers.append(ORIGIN, HeaderValue::from_static("http://localhost"));
+        for allowed in [AllowedHosts::default(), AllowedHosts::any()] {
+            assert_eq!(check_host(&allowed, &parts), Err(Rejection::BadHost));
+        }
+        assert!(check_origin(&AllowedOrigins::default(), &parts.headers).is_err());
+    }
+
+    #[test]
+    fn b_07_a_host_is_required_of_http_1_1_over_a_connection_and_has_to_be_readable() {
+        let request = |version, host: Option<&'static str>, peer: bool| {
+            let mut request = http::Request::builder().version(version).uri("/mcp");
+            if let Some(host) = host {
+                request = request.header(HOST, host);
+            }
+            let (mut parts, ()) = request.body(()).expect("a request").into_parts();
+            if peer {
+                parts.extensions.insert(PeerAddr(([127, 0, 0, 1], 1).into()));
+            }
+            parts
+        };
+        let bad = Err(Rejection::BadHost);
+        for allowed in [AllowedHosts::default(), AllowedHosts::any()] {
+            assert_eq!(check_host(&allowed, &request(Version::HTTP_11, None, true)), bad);
+            for version in [Version::HTTP_10, Version::HTTP_2] {
+                assert_eq!(check_host(&allowed, &request(version, None, true)), Ok(()));
+            }
+            assert_eq!(check_host(&allowed, &request(Version::HTTP_11, None, false)), Ok(()));
+            assert_eq!(check_host(&allowed, &request(Version::HTTP_11, Some("[::1]:80"), true)), Ok(()));
+            for host in
+                ["a b", "a/b", "me@localhost", "localhost:x", "localhost:99999", "[::1", "h\u{e4}st", ":80"]
+            {
+                let mut parts = request(Version::HTTP_11, None, true);
+                parts.headers.insert(HOST, HeaderValue::from_bytes(host.as_bytes()).expect("a value"));
+                assert_eq!(check_host(&allowed, &parts), bad, "{host}");
+            }
+        }
+        let empty = request(Version::HTTP_11, Some(""), true);
+        assert_eq!(check_host(&AllowedHosts::default(), &empty), Err(Rejection::ForbiddenHost));
+        assert_eq!(check_host(&AllowedHosts::any(), &empty), Ok(()));
+        let mut foreign = request(Version::HTTP_2, None, true);
+        foreign.uri = http::Uri::from_static("http://evil.example.com/mcp");
+        assert_eq!(check_host(&AllowedHosts::default(), &foreign), Err(Rejection::ForbiddenHost));
     }
 }

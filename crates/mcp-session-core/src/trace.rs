@@ -41,6 +41,11 @@ pub(crate) fn accept_failed(error: &std::io::Error) {
     tracing::warn!(target: TARGET, %error, "accept failed");
 }
 
+pub(crate) fn response_stalled(timeout: Duration) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(target: TARGET, ?timeout, "response given up: its client did not take it");
+}
+
 pub(crate) fn session_adopted(session: &SessionId) {
     #[cfg(feature = "tracing")]
     tracing::info!(target: TARGET, ?session, "session taken up from the store");

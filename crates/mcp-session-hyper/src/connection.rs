@@ -47,8 +47,8 @@ const GOODBYE: Duration = Duration::from_millis(100);
 
 /// Serves one connection, over HTTP/1.1 or HTTP/2 as its client begins it, until it ends.
 ///
-/// One that has no request for [`header_timeout`](ConnectionContext::header_timeout) is closed, whether its client
-/// says nothing or sends a head that never ends. Once [`closing`](ConnectionContext::closing) is ready, it ends as soon as
+/// One whose first head is not there within [`header_timeout`](ConnectionContext::header_timeout) is closed, and so is one
+/// that has no request for [`idle_timeout`](ConnectionContext::idle_timeout). Once [`closing`](ConnectionContext::closing) is ready, it ends as soon as
 /// nothing is running on it: HTTP/2 with GOAWAY, HTTP/1.1 after its last response.
 ///
 /// # Cancel safety
@@ -66,8 +66,12 @@ where
     let counted = activity.clone();
     // Locked for calls, by one task: a clone for each request would count in what all connections share.
     let service = Mutex::new(service);
-    let service = service_fn(move |request| {
+    let peer = context.peer_addr();
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let busy = counted.begin();
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         let called = call(&mut *service.lock().unwrap_or_else(PoisonError::into_inner), request);
         async move { called.await.map(|response| response.map(|body| Pieces::new(body, busy))) }
     });
@@ -167,7 +171,7 @@ async fn drive<C: Future>(
             News::Deadline => {
                 let now = runtime.now();
                 // While a request is running, looking again after the whole time is early enough.
-                let next = activity.idle_since().unwrap_or(now) + context.header_timeout();
+                let next = activity.idle_since().unwrap_or(now) + context.idle_timeout();
                 if next <= now {
                     if said_goodbye {
                         return;

@@ -18,7 +18,8 @@ use crate::{BoxError, configure_socket, serve_connection};
 /// A server of `app`, which has a [`McpService`](crate::McpService) of this endpoint somewhere inside, for the sockets
 /// that `accepted` gives. `io` makes of a socket what hyper can read and write.
 ///
-/// Sockets are configured as by [`configure_socket`], connections served as by [`serve_connection`], as tasks of the
+/// Requests have the client's [`PeerAddr`](mcp_session_core::PeerAddr) among their extensions. Sockets are configured as by
+/// [`configure_socket`], connections served as by [`serve_connection`], as tasks of the
 /// endpoint's runtime. The endpoint decides when the server ends.
 ///
 /// ```
@@ -59,7 +60,8 @@ where
         let app = app.clone();
         Box::new(move |context| {
             configure_socket(&socket, &context);
-            Box::pin(serve_connection(io(socket), app, context))
+            let peer = SockRef::from(&socket).peer_addr().ok().and_then(|peer| peer.as_socket());
+            Box::pin(serve_connection(io(socket), app, context.with_peer_addr(peer)))
         })
     };
     Serve::new(endpoint, accepted.map(move |accepted| accepted.map(&connect)))

@@ -181,6 +181,8 @@ macro_rules! wire_suite {
     (@abilities $http2:tt $pipelining:tt $chunks:tt $one_write:tt $harness:expr;) => {
         $crate::wire_suite! { @scenarios $harness;
             [] requests: a_19_a_chunked_body_is_read, b_05_b_07_b_12_header_fields_arrive_as_sent,
+                b_07_a_request_without_a_readable_host_is_refused,
+                a_handler_finds_the_address_of_its_client,
                 a_client_that_expects_100_gets_it, answers_without_a_body_have_none;
             $chunks requests: a_19_chunk_extensions_are_ignored;
             $pipelining requests: pipelined_requests_have_their_answers_in_order,

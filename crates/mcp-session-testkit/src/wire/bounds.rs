@@ -19,7 +19,7 @@ const HEAD_LIMIT: usize = 16 * 1024 * 1024;
 /// A server with little patience, a client of it, and the client's GET stream.
 pub(super) async fn impatient(harness: &impl ServeHarness) -> (Server, Client, Connection) {
     let server = Server::with(harness, |setup| {
-        setup.header_timeout = IMPATIENT;
+        (setup.header_timeout, setup.idle_timeout) = (IMPATIENT, IMPATIENT);
         setup.config.body_timeout = IMPATIENT;
         setup.config.body_limit = BODY_LIMIT;
     });
@@ -71,7 +71,7 @@ pub async fn a_head_has_a_limit(harness: &impl ServeHarness) {
     assert!(server.stop().await.is_clean());
 }
 
-/// The header timeout bounds this too: not while a request is running, and again from the end of its answer.
+/// The idle timeout bounds this: not while a request is running, and again from the end of its answer.
 pub async fn a_kept_connection_that_is_idle_has_a_deadline(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let mut kept = client.send(&client.request(&call(1, "quiet", json!({})))).await;

@@ -111,6 +111,11 @@ impl Connection {
         Self { socket, buffer: BytesMut::new(), left, events: BytesMut::new(), last_event_id: None, reads: 0 }
     }
 
+    /// Where it comes from.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.socket.local_addr().expect("an address")
+    }
+
     /// Writes bytes as they are.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What a client says arrives as it said it.
 
+use mcp_session_core::AllowedHosts;
 use serde_json::json;
 
 use super::{Connection, End, SHORT, ServeHarness, Server, call, initialized};
@@ -54,6 +55,43 @@ pub async fn b_05_b_07_b_12_header_fields_arrive_as_sent(harness: &impl ServeHar
         assert_eq!(reply.head.get("allow").is_some(), status == 405, "{reply:?}");
     }
     assert!(server.stop().await.is_clean());
+}
+
+/// Handlers can know who is calling: for limits by address, and for logs.
+pub async fn a_handler_finds_the_address_of_its_client(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
+    let client = server.client().await;
+    for id in 1..=2 {
+        let mut connection = client.send(&client.request(&call(id, "whence", json!({})))).await;
+        let own = connection.local_addr().to_string();
+        assert_eq!(connection.reply().await.json()["result"], json!({ "address": own }));
+    }
+    assert!(server.stop().await.is_clean());
+}
+
+/// RFC 9112, 3.2: HTTP/1.1 names its host, once, and readably. A parser that does so itself may close instead.
+pub async fn b_07_a_request_without_a_readable_host_is_refused(harness: &impl ServeHarness) {
+    for any in [false, true] {
+        let server = Server::with(harness, |setup| {
+            if any {
+                setup.config.allowed_hosts = AllowedHosts::any();
+            }
+        });
+        let client = server.client().await;
+        let good = client.request(&call(1, "echo", json!({})));
+        let host = format!("host: {}\r\n", client.addr);
+        let bad =
+            [String::new(), format!("{host}{host}"), "host: a b\r\n".into(), "host: me@localhost\r\n".into()];
+        for bad in bad {
+            let mut connection = client.send(&good.replace(&host, &bad)).await;
+            match connection.head().await {
+                Ok(head) => assert_eq!(head.status, 400, "{bad:?}"),
+                Err(end) => assert!(matches!(end, End::Closed | End::Reset), "{bad:?}"),
+            }
+        }
+        assert_eq!(client.ask(&call(1, "echo", json!({}))).await.head.status, 200);
+        assert!(server.stop().await.is_clean());
+    }
 }
 
 /// RFC 9110, 10.1.1: curl asks so before it sends a large body.

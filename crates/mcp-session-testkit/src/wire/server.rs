@@ -9,8 +9,8 @@ use std::{
 
 use futures::channel::oneshot;
 use mcp_session_core::{
-    Config, Endpoint, RequestContext, Router, RpcError, Session, ShutdownPhase, ShutdownPolicy,
-    ShutdownReport,
+    Config, Endpoint, PeerAddr, RequestContext, Router, RpcError, Serve, Session, ShutdownPhase,
+    ShutdownPolicy, ShutdownReport,
 };
 use serde_json::{
     Value, json,
@@ -29,6 +29,10 @@ pub struct Setup {
     pub policy: ShutdownPolicy,
     /// [`LONG`].
     pub header_timeout: Duration,
+    /// [`LONG`].
+    pub idle_timeout: Duration,
+    /// What else is set on the server.
+    pub serve: fn(Serve) -> Serve,
 }
 
 /// A server on a loopback socket. Its methods:
@@ -36,6 +40,7 @@ pub struct Setup {
 /// | method | what it does |
 /// |---|---|
 /// | `echo` | answers with its params at once |
+/// | `whence` | answers with the address of its client |
 /// | `gated` | sends a notification, then answers when the gate opens |
 /// | `quiet` | answers with its params when the gate opens |
 /// | `ask` | asks the client for its roots and answers with them |
@@ -62,9 +67,15 @@ impl Server {
     /// A server with limits of its own.
     pub fn with<H: ServeHarness>(harness: &H, set: impl FnOnce(&mut Setup)) -> Self {
         let policy = ShutdownPolicy { lame_duck: Duration::ZERO, drain: LONG, cancel: LONG, finish: LONG };
-        let mut setup = Setup { config: Config::default(), policy, header_timeout: LONG };
+        let mut setup = Setup {
+            config: Config::default(),
+            policy,
+            header_timeout: LONG,
+            idle_timeout: LONG,
+            serve: |serve| serve,
+        };
         set(&mut setup);
-        let Setup { config, policy, header_timeout } = setup;
+        let Setup { config, policy, header_timeout, idle_timeout, serve } = setup;
 
         let gate = Arc::new(Semaphore::new(0));
         let runtime = harness.runtime();
@@ -77,9 +88,10 @@ impl Server {
         let (next, served) = (Arc::clone(&signal), endpoint.clone());
         let (ended, report) = oneshot::channel();
         runtime.spawn(Box::pin(async move {
-            let server = H::serve(listener, served)
+            let server = serve(H::serve(listener, served))
                 .with_policy(policy)
                 .with_header_timeout(header_timeout)
+                .with_idle_timeout(idle_timeout)
                 .with_shutdown(move || {
                     let next = Arc::clone(&next);
                     async move { next.acquire().await.expect("never closed").forget() }
@@ -164,6 +176,10 @@ fn router(gate: &Arc<Semaphore>) -> Router {
     Router::new("wire", "0.0.0")
         .capabilities(json!({ "tools": {} }))
         .request("echo", |cx: RequestContext| async move { cx.params::<Value>() })
+        .request("whence", |cx: RequestContext| async move {
+            let peer = cx.extensions().get::<PeerAddr>().map(|PeerAddr(addr)| addr.to_string());
+            Ok(json!({ "address": peer }))
+        })
         .request("gated", move |cx: RequestContext| {
             let wait = wait(&gated);
             async move {
