@@ -8,12 +8,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use futures::{
     FutureExt,
-    future::{BoxFuture, select},
+    future::{BoxFuture, Either, poll_fn, select},
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
@@ -21,10 +22,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Config, ConfigError, Cors, EventStream, Handler, InitializeRequest, Json, Message, Notification,
-    Outgoing, ReplyBody, RequestContext, RequestId, ResponseMode, RpcError, Runtime, Session, SessionManager,
-    Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
+    AuthError, Authenticate, Config, ConfigError, Cors, EventStream, Handler, InitializeRequest, Json,
+    Message, Notification, Outgoing, ReplyBody, RequestContext, RequestId, ResponseMode, RpcError, Runtime,
+    Session, SessionManager, Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
     call::{Call, Handling, Head, Started},
+    contain::{Contained, Panicked},
     driver,
     error::Rejection,
     hub::Hub,
@@ -247,7 +249,7 @@ impl Endpoint {
         }
         security::check_authorization(&parts.headers)?;
         if let Some(authenticate) = &config.authenticate {
-            authenticate.authenticate(parts)?;
+            self.authenticate(&**authenticate, parts).await?;
         }
         // In boxes is what is rarer than requests: it would make the future of every request as large as its own.
         match parts.method {
@@ -272,6 +274,25 @@ impl Endpoint {
             return ping(&session, &request, form);
         }
         respond(self.admit(session, parts, request, form)?.await.head().await)
+    }
+
+    /// Whether the credential is good. A check that is through at once costs no box, one that waits has a deadline.
+    async fn authenticate(&self, check: &dyn Authenticate, parts: &mut Parts) -> Result<(), Rejection> {
+        let checked = |checked: Result<Result<(), AuthError>, Panicked>| {
+            checked
+                .map_err(|Panicked| Rejection::Internal("the check of the credential failed"))?
+                .map_err(Rejection::Auth)
+        };
+        let mut checking = Contained::new(|| check.authenticate(parts));
+        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(checking.poll_unpin(cx))).await {
+            return checked(done);
+        }
+        let Hub { runtime, config, .. } = &*self.registry.hub;
+        let deadline = runtime.sleep_until(proto::after(runtime.now(), config.authenticate_timeout));
+        match select(checking, deadline).await {
+            Either::Left((done, _)) => checked(done),
+            Either::Right(((), _)) => Err(Rejection::AuthTimeout),
+        }
     }
 
     /// What a POST may be beside one request.

@@ -96,6 +96,7 @@ mod ask;
 mod broadcast;
 mod call;
 mod config;
+mod contain;
 mod cors;
 mod data;
 mod driver;

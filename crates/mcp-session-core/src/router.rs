@@ -9,8 +9,8 @@ use futures::{
 use serde::Serialize;
 
 use crate::{
-    Handler, Icon, InitializeRequest, InitializeResult, Json, Notification, RequestContext, RpcError, Session,
-    SessionData,
+    Handler, Icon, InitializeRequest, InitializeResult, Json, Notification, RequestContext, RpcError,
+    Session, SessionData,
 };
 
 type RequestFn = Arc<dyn Fn(RequestContext) -> BoxFuture<'static, Result<Json, RpcError>> + Send + Sync>;

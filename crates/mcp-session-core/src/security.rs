@@ -307,7 +307,8 @@ impl AuthError {
     /// assert_eq!(challenge, r#"Bearer error="insufficient_scope", scope="files:read files:write""#);
     /// ```
     pub fn insufficient_scope(scope: &str) -> Self {
-        let scope: String = scope.chars().filter(|c| matches!(c, ' '..='~') && !['"', '\\'].contains(c)).collect();
+        let scope: String =
+            scope.chars().filter(|c| matches!(c, ' '..='~') && !['"', '\\'].contains(c)).collect();
         let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scope}""#);
         HeaderValue::try_from(challenge).map_or(Self::Forbidden, Self::InsufficientScope)
     }

@@ -19,6 +19,7 @@ use crate::{
     ClientCapabilities, Json, Principal, ProtocolVersion, RequestError, SendError, SessionEvent, SessionId,
     TerminateReason,
     ask::ask,
+    contain::{self, Panicked},
     error::Rejection,
     hub::{Hub, Stripe, lock},
     proto::{self, Changes, Effect, Phase, Refusal, State, Wake, encode_notification},

@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Append, Changes, ErrorCode, HttpRefusal, Json, Name, Next, Outcome, Outgoing, RequestId, ResponseMode, RpcError,
-    SendError, SessionConfig, Stored, Stream, TerminateReason, Wake, encode_event, timer::after,
+    Append, Changes, ErrorCode, HttpRefusal, Json, Name, Next, Outcome, Outgoing, RequestId, ResponseMode,
+    RpcError, SendError, SessionConfig, Stored, Stream, TerminateReason, Wake, encode_event, timer::after,
 };
 
 /// Which rules of the protocol an exchange follows.

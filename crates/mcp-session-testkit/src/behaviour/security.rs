@@ -216,8 +216,8 @@ fn names(reply: &Reply, header: &str) -> Vec<String> {
 /// B-40: with CORS on, a page of an allowed origin is told what it may send and read, on every answer; any other is
 /// refused as without.
 pub fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
-    let refuse = |_: &mut http::request::Parts| -> Result<(), AuthError> {
-        Err(AuthError::Unauthorized(http::HeaderValue::from_static("Bearer")))
+    let refuse = |_: &mut Parts| -> Result<(), AuthError> {
+        Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer")))
     };
     let world = World::new(bed, |config| {
         config.allowed_origins.allow(APP).unwrap();
@@ -316,8 +316,8 @@ pub fn b_40_cors_answers_and_credentials(bed: &impl TestBed) {
 
 /// B-44: of several things that are wrong with a request, the first in the order of checks is the answer.
 pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
-    let check = |parts: &mut http::request::Parts| match parts.headers.contains_key("x-stranger") {
-        true => Err(AuthError::Unauthorized(http::HeaderValue::from_static("Bearer"))),
+    let check = |parts: &mut Parts| match parts.headers.contains_key("x-stranger") {
+        true => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
         false => Ok(()),
     };
     let mut world = World::new(bed, |config| {
@@ -332,7 +332,7 @@ pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
         // What is wrong, in the order of the checks; each is added to all that follow it.
         type Fault = fn(&mut http::Request<String>);
         fn set(http: &mut http::Request<String>, name: &'static str, value: &'static str) {
-            http.headers_mut().insert(name, http::HeaderValue::from_static(value));
+            http.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         let faults: [(u16, i64, Fault); 12] = [
             (403, -32600, |http| set(http, "host", "evil.example.com")),
@@ -367,7 +367,7 @@ pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
 
 /// B-12: a credential that comes twice is refused, whatever it says.
 pub fn b_12_a_repeated_credential(bed: &impl TestBed) {
-    let good = |parts: &mut http::request::Parts| match parts.headers.get("authorization") {
+    let good = |parts: &mut Parts| match parts.headers.get("authorization") {
         Some(value) if value == "Bearer good" => Ok(()),
         _ => Err(AuthError::Forbidden),
     };
@@ -541,7 +541,7 @@ pub fn f_09_a_thousand_foreign_cancels(bed: &impl TestBed) {
 /// handler as long as the response has not begun. Afterwards, and in a batch, it is an error like any other.
 pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
     const CHALLENGE: &str = r#"Bearer error="insufficient_scope", scope="write""#;
-    let check = |parts: &mut http::request::Parts| match parts.headers.get("authorization") {
+    let check = |parts: &mut Parts| match parts.headers.get("authorization") {
         Some(value) if value == "Bearer write" => Ok(()),
         _ => Err(AuthError::insufficient_scope("write")),
     };
@@ -551,7 +551,8 @@ pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
         assert_eq!((refused.status, refused.header("www-authenticate")), (StatusCode::FORBIDDEN, CHALLENGE));
         assert_eq!(refused.json().await["error"]["code"], -32600);
         let http = world.stranger().request(Method::POST).header("authorization", "Bearer write");
-        let opened = world.stranger().send(http.body(initialize("2025-11-25", "c").to_string()).unwrap()).await;
+        let opened =
+            world.stranger().send(http.body(initialize("2025-11-25", "c").to_string()).unwrap()).await;
         assert_eq!(opened.status, StatusCode::OK);
     });
 
@@ -567,7 +568,10 @@ pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
         let before = world.endpoint.stats();
         for accept in ["application/json, text/event-stream", "application/json", "text/event-stream"] {
             let refused = client.accepting(accept).post(&request(7, "write")).await; // at its first poll
-            assert_eq!((refused.status, refused.header("www-authenticate")), (StatusCode::FORBIDDEN, CHALLENGE));
+            assert_eq!(
+                (refused.status, refused.header("www-authenticate")),
+                (StatusCode::FORBIDDEN, CHALLENGE)
+            );
             let error = refused.json().await;
             assert_eq!((&error["id"], &error["error"]["code"]), (&json!(7), &json!(-32600)), "{accept}");
         }
@@ -608,22 +612,23 @@ pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
 /// B-09, B-10: the check may wait for somebody, before anything of the request was looked at; it holds up nobody else, and
 /// it has a deadline. What it leaves in the request is there for the handler.
 pub fn b_09_a_check_of_the_credential_that_waits(bed: &impl TestBed) {
-    type Question = oneshot::Sender<Option<&'static str>>;
-    let check = |asked: mpsc::UnboundedSender<Question>| authenticate_fn(move |mut parts: Parts| {
-        let asked = asked.clone();
-        async move {
-            let (answer, answered) = oneshot::channel();
-            asked.unbounded_send(answer).expect("the scenario goes on");
-            match answered.await {
-                Ok(Some(name)) => {
-                    parts.extensions.insert(Principal::new(name));
-                    Ok(parts)
+    let check = |asked: mpsc::UnboundedSender<Question>| {
+        authenticate_fn(move |mut parts: Parts| {
+            let asked = asked.clone();
+            async move {
+                let (answer, answered) = oneshot::channel();
+                asked.unbounded_send(answer).expect("the scenario goes on");
+                match answered.await {
+                    Ok(Some(name)) => {
+                        parts.extensions.insert(Principal::new(name));
+                        Ok(parts)
+                    }
+                    Ok(None) => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
+                    Err(oneshot::Canceled) => pending().await,
                 }
-                Ok(None) => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
-                Err(oneshot::Canceled) => pending().await,
             }
-        }
-    });
+        })
+    };
     let world = |timeout| {
         let (asked, questions) = mpsc::unbounded();
         let world = World::new(bed, |config| {
@@ -635,46 +640,49 @@ pub fn b_09_a_check_of_the_credential_that_waits(bed: &impl TestBed) {
     let (late, mut unanswered) = world(SOON);
     let (mut world, mut questions) = world(NEVER);
     bed.block_on(async {
-        let opening = world.stranger();
-        let opened = opening.post(&initialize("2025-11-25", "client"));
-        let answers = async { questions.next().await.unwrap().send(Some("alice")).unwrap() };
-        let (opened, ()) = futures::join!(opened, answers);
+        let (hello, ping, echo) =
+            (initialize("2025-11-25", "client"), request(2, "ping"), request(3, "echo"));
+        let stranger = world.stranger();
+        let (opened, ()) = futures::join!(stranger.post(&hello), answer(&mut questions, Some("alice")));
         assert_eq!(opened.status, StatusCode::OK);
-        let client = opening.with_session(opened.session());
+        let client = stranger.with_session(opened.session());
         assert_eq!(client.session().principal().map(Principal::as_str), Some("alice"));
 
-        // One that waits holds up nobody else; one that is refused, or whose client leaves, was not looked at.
+        // One that waits holds up nobody else.
         let mut waits = client.start(&request(1, "work"));
         let first = questions.next().await.unwrap();
-        let ping = client.post(&request(2, "ping"));
-        let (ping, ()) = futures::join!(ping, async { questions.next().await.unwrap().send(Some("alice")).unwrap() });
-        assert_eq!(ping.status, StatusCode::OK);
+        let (pong, ()) = futures::join!(client.post(&ping), answer(&mut questions, Some("alice")));
+        assert_eq!(pong.status, StatusCode::OK);
         assert!(waits.head_now().is_none());
         first.send(Some("alice")).unwrap();
         let work = world.work().await;
         assert_eq!(work.cx.extensions().get::<Principal>().map(Principal::as_str), Some("alice"));
         work.finish(json!({}));
         assert_eq!(waits.head().await.answer().await["id"], 1);
-        for (answer, status) in [(None, 401), (Some("bob"), 404)] {
-            let refused = client.post_text("{");
-            let (refused, ()) =
-                futures::join!(refused, async { questions.next().await.unwrap().send(answer).unwrap() });
-            let expected = if status == 401 { 401 } else { 400 };
-            assert_eq!(refused.status.as_u16(), expected, "{answer:?}"); // B-44: before the body is looked at
-            let refused = client.post(&request(3, "echo"));
-            let (refused, ()) =
-                futures::join!(refused, async { questions.next().await.unwrap().send(answer).unwrap() });
-            assert_eq!(refused.status.as_u16(), status, "{answer:?}"); // E-07
+
+        // What it refuses is refused before the body is looked at (B-44); somebody else's is unknown (E-07).
+        for (name, garbage, good) in [(None, 401, 401), (Some("bob"), 400, 404)] {
+            let (refused, ()) = futures::join!(client.post_text("{"), answer(&mut questions, name));
+            assert_eq!(refused.status.as_u16(), garbage, "{name:?}");
+            let (refused, ()) = futures::join!(client.post(&echo), answer(&mut questions, name));
+            assert_eq!(refused.status.as_u16(), good, "{name:?}");
         }
         assert_eq!(world.endpoint.stats().exchanges, 0);
 
         let (begin, stranger) = (late.runtime.now(), late.stranger());
-        let never = stranger.post(&initialize("2025-11-25", "client"));
-        let (never, ()) = futures::join!(never, async { drop(unanswered.next().await.unwrap()) });
+        let never = async { drop(unanswered.next().await.unwrap()) };
+        let (refused, ()) = futures::join!(stranger.post(&hello), never);
         assert!(late.runtime.now() >= begin + SOON);
-        assert_eq!((never.status.as_u16(), never.header("retry-after")), (503, "1"));
-        let error = never.json().await;
+        assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"));
+        let error = refused.json().await;
         assert_eq!(error["error"]["data"], json!({ "reason": "authentication", "retryable": true }));
         assert_eq!(late.endpoint.stats().sessions_created, 0);
     });
+}
+
+/// Who asks about a credential, and waits for a name, or for nobody's.
+type Question = oneshot::Sender<Option<&'static str>>;
+
+async fn answer(questions: &mut mpsc::UnboundedReceiver<Question>, name: Option<&'static str>) {
+    questions.next().await.expect("the check goes on").send(name).expect("somebody waits");
 }

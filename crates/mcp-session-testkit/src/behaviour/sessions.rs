@@ -7,7 +7,9 @@ use http::{Method, StatusCode};
 use mcp_session_core::{CancelReason, SessionId, ShutdownPolicy, TerminateReason};
 use serde_json::{Value, json};
 
-use super::world::{Attached, Client, SOON, World, cancel, initialize, notification, reply, request, request_with};
+use super::world::{
+    Attached, Client, SOON, World, cancel, initialize, notification, reply, request, request_with,
+};
 use crate::TestBed;
 
 /// Everything that names a session, in one of each kind.
@@ -107,7 +109,8 @@ pub fn the_data_of_a_session_ends_with_it(bed: &impl TestBed) {
         for n in 0..3_u8 {
             let running = first.start(&request(n, "work"));
             let work = world.work().await;
-            let data = work.cx.data::<Attached>().expect("it was attached before anybody knew of the session");
+            let data =
+                work.cx.data::<Attached>().expect("it was attached before anybody knew of the session");
             assert_eq!(data.used.fetch_add(1, SeqCst), usize::from(n));
             assert!(work.cx.data::<String>().is_none()); // of another type
             drop(data);

@@ -21,8 +21,9 @@ use futures::{
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::{Body, Frame};
 use mcp_session_core::{
-    AuthError, Config, Endpoint, Handler, InitializeRequest, InitializeResult, Json, Notification, Principal, ReplyBody,
-    RequestContext, RpcError, Runtime, Session, SessionData, SessionId, StreamCut, TerminateReason,
+    AuthError, Config, Endpoint, Handler, InitializeRequest, InitializeResult, Json, Notification, Principal,
+    ReplyBody, RequestContext, RpcError, Runtime, Session, SessionData, SessionId, StreamCut,
+    TerminateReason,
 };
 use serde_json::{Value, json};
 
