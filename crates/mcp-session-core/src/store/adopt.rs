@@ -36,6 +36,8 @@ enum Failure {
     Unavailable,
     ShuttingDown,
     TooMany,
+    /// What belongs to it could not be made.
+    Panicked,
 }
 
 impl From<Failure> for Rejection {
@@ -45,6 +47,7 @@ impl From<Failure> for Rejection {
             Failure::Unavailable => Self::StoreUnavailable,
             Failure::ShuttingDown => Self::ShuttingDown,
             Failure::TooMany => Self::TooManySessions,
+            Failure::Panicked => Self::Internal("the data of the session could not be made"),
         }
     }
 }
@@ -219,6 +222,11 @@ impl Registry {
             let _ = node.within(sessions.claim(id, node.id, None)).await; // a matter of affinity
         }
         let session = self.revive(member, &record);
+        // Before any request of its client finds it.
+        if session.attach().is_err() {
+            node.park(id).await;
+            return Err(Failure::Panicked);
+        }
         place.taken = false; // it is the session's
         let entered = match self.enter(session.clone()) {
             Ok(entered) => entered,
@@ -255,7 +263,7 @@ impl Registry {
         session
     }
 
-    /// A session is served here from now on: the one place where that is known, before any request has it.
+    /// A session is served here from now on, before any request has it.
     fn adopted(&self, session: &Session, _record: &Record) {
         let id = session.id();
         trace::session_adopted(&id);

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{Session, StreamKey};
 use crate::proto::{
-    Exchange, Phase, RequestError, Schedule, State, Stream, TerminateReason, Timer, ending::Ending, timer::after,
+    Exchange, Phase, RequestError, Schedule, State, Stream, TerminateReason, Timer, ending::Ending,
+    timer::after,
 };
 
 impl<T: Clone> Session<T> {
