@@ -44,6 +44,11 @@ pub struct Stats {
     pub responses_stalled: u64,
     /// Clients that did not answer a `ping` of their session, and lost their GET stream (C-15).
     pub pings_unanswered: u64,
+    /// Of the cancelled requests, those whose answer nobody could fetch any more: their client had gone and did not come
+    /// back (E-14).
+    pub exchanges_orphaned: u64,
+    /// Half-open sessions that made room for others at a cap (E-15).
+    pub sessions_evicted: u64,
 }
 
 /// Where [`SessionEvent`]s arrive: a stream, and an async channel's receiver. It ends when the endpoint is gone.

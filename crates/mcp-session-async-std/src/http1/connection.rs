@@ -8,7 +8,7 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 use async_std::net::TcpStream;
 use futures::future::{Either, FutureExt, poll_immediate, select};
 use futures::io::{self, AsyncWriteExt};
-use mcp_session_core::{BoxFuture, Closing, ConnectionContext, Runtime};
+use mcp_session_core::{BoxFuture, Closing, ConnectionContext, Runtime, Work};
 use socket2::SockRef;
 use tide::http::{Body, Request, Response, Version, headers};
 
@@ -107,7 +107,8 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
         }
         request.set_peer_addr(peer);
 
-        let response = respond(&app, request, input, &*patience.runtime).await;
+        let response = respond(&app, request, input, &*patience.runtime);
+        let response = context.work().during(response).await;
         // Mostly nothing is left of the body, or what is has come.
         poll_immediate(input.skip_body()).await;
         last |= context.is_stopping()
@@ -174,19 +175,21 @@ async fn write(
 ) -> Result<(), Cut> {
     let (mut batch, mut end) = (input.end_interim().to_vec(), None);
     while end.is_none() {
-        poll_fn(|cx| {
-            while batch.len() < BATCH && end.is_none() {
-                match response.poll_append(cx, &mut batch) {
-                    Poll::Ready(Ok(false)) => {}
-                    Poll::Ready(ended) => end = Some(ended.map(drop)),
-                    Poll::Pending if !batch.is_empty() => break,
-                    Poll::Pending if input.has_ended() => return Poll::Ready(Err(Cut::Client)),
-                    Poll::Pending => return Poll::Pending,
+        context
+            .work()
+            .during(poll_fn(|cx| {
+                while batch.len() < BATCH && end.is_none() {
+                    match response.poll_append(cx, &mut batch) {
+                        Poll::Ready(Ok(false)) => {}
+                        Poll::Ready(ended) => end = Some(ended.map(drop)),
+                        Poll::Pending if !batch.is_empty() => break,
+                        Poll::Pending if input.has_ended() => return Poll::Ready(Err(Cut::Client)),
+                        Poll::Pending => return Poll::Pending,
+                    }
                 }
-            }
-            Poll::Ready(Ok(()))
-        })
-        .await?;
+                Poll::Ready(Ok(()))
+            }))
+            .await?;
         // Taken, so that a stream that waits keeps no buffer.
         write_all(socket, &std::mem::take(&mut batch), context).await?;
     }

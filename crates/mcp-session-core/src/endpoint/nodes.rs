@@ -1,22 +1,27 @@
 //! What an endpoint does with a session that other nodes serve as well: see [`store`](crate::store).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::Endpoint;
 use crate::{
-    Message, Outgoing, RequestId, Session, TerminateReason,
+    Message, Outgoing, RequestError, RequestId, Session, TerminateReason,
     error::Rejection,
     proto::{self, EventId, Position, Refusal, Response, StreamKey},
-    session::Signal,
+    session::{Machine, Signal},
     store::{LogId, Node, PAGE, Page, PeerRequest, ReadError, Record, Relay},
 };
 
 impl Endpoint {
     /// GET: the standalone stream. What all nodes write there is relayed, from where the client has it.
-    pub(super) fn listen(&self, session: &Session, signal: &Arc<Signal>) -> Result<StreamKey, Rejection> {
-        let (key, heard) = session.with(|machine, now| {
+    pub(super) async fn listen(
+        &self,
+        session: &Session,
+        signal: &Arc<Signal>,
+    ) -> Result<StreamKey, Rejection> {
+        let (key, heard) = contest(session, |machine, now| {
             machine.handle_get(now, Arc::clone(signal)).map(|key| (key, machine.heard()))
-        })?;
+        })
+        .await?;
         if let Some(node) = &self.registry.hub.node {
             let after = EventId { stream: LogId::SHARED, position: heard };
             self.relay(node, session, key, signal, after, None);
@@ -32,7 +37,8 @@ impl Endpoint {
         signal: &Arc<Signal>,
     ) -> Result<StreamKey, Rejection> {
         let resumed =
-            session.with(|machine, now| machine.handle_resume(now, last_event_id, Arc::clone(signal)));
+            contest(session, |machine, now| machine.handle_resume(now, last_event_id, Arc::clone(signal)))
+                .await;
         let (node, after) = match (resumed, &self.registry.hub.node, EventId::parse(last_event_id)) {
             (Err(Refusal::UnknownEvent), Some(node), Some(after)) => (node, after),
             (Ok(key), Some(node), Some(after)) => {
@@ -123,6 +129,26 @@ impl Endpoint {
         };
         let id = session.id();
         node.clone().spawn(async move { node.tell_member(id, member, PeerRequest::Posted(text)).await });
+    }
+}
+
+/// Opens a connection for a stream. Where it would take one over that has been taken over too often, the client that has
+/// it is asked first, and keeps it if it is there (D-23).
+async fn contest<R>(
+    session: &Session,
+    connect: impl Fn(&mut Machine, Instant) -> Result<R, Refusal>,
+) -> Result<R, Refusal> {
+    let contested = session.with(&connect);
+    if !matches!(contested, Err(Refusal::StreamContested)) {
+        return contested;
+    }
+    let Some(patience) = session.with(Machine::contest) else { return contested };
+    match session.ping(patience).await {
+        Ok(()) | Err(RequestError::Client(_)) => contested,
+        Err(_) => session.with(|machine, now| {
+            machine.handle_silent();
+            connect(machine, now)
+        }),
     }
 }
 

@@ -32,6 +32,9 @@ pub enum CancelReason {
     Terminated(TerminateReason),
     /// The request has its answer: what still works on it works for nobody.
     Answered,
+    /// Nobody can fetch the answer any more: the client's connection is gone, and it has not come back for as long as it
+    /// could (E-14): see [`SessionConfig::idle_timeout`].
+    Orphaned,
 }
 
 impl fmt::Display for CancelReason {
@@ -42,6 +45,7 @@ impl fmt::Display for CancelReason {
             Self::Disconnected => f.write_str("the client went away"),
             Self::Terminated(reason) => write!(f, "the session is ending: {reason}"),
             Self::Answered => f.write_str("the request has its answer"),
+            Self::Orphaned => f.write_str("the client went away and did not come back for the answer"),
         }
     }
 }
@@ -54,6 +58,7 @@ impl From<CancelReason> for RpcError {
                 request_cancelled()
             }
             CancelReason::Terminated(reason) => reason.into(),
+            CancelReason::Orphaned => orphaned(),
         }
     }
 }
@@ -114,6 +119,10 @@ pub struct Exchange<T> {
     released: bool,
     /// Since when the handler is silent, before the reply was decided.
     silent_since: Option<Instant>,
+    /// Since when its client is gone, while it runs.
+    left: Option<Instant>,
+    /// The client has its stream at another node.
+    elsewhere: bool,
     progress: Option<f64>,
 }
 
@@ -145,6 +154,8 @@ impl<T: Clone> Exchange<T> {
             abandoned: false,
             released: false,
             silent_since: None,
+            left: None,
+            elsewhere: false,
             progress: None,
         }
     }
@@ -219,7 +230,11 @@ impl<T: Clone> Exchange<T> {
         out: &mut Changes<T>,
     ) -> bool {
         match &mut self.body {
-            Body::Stream(stream) => stream.resume(now, position, connection, reader, out),
+            Body::Stream(stream) => {
+                let known = stream.resume(now, position, connection, reader, out);
+                self.elsewhere &= !known;
+                known
+            }
             Body::Undecided | Body::Json(_) | Body::Done => false,
         }
     }
@@ -371,6 +386,44 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
+    /// Nobody can fetch the answer any more: as if it were cancelled, with an error for a client that comes back too late
+    /// and still finds the stream.
+    pub(super) fn orphan(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) {
+        if self.outcome.is_some() {
+            return;
+        }
+        self.cancelled = Some(CancelReason::Orphaned);
+        self.abandon_at = Some(after(now, config.cancel_grace));
+        self.wake_handler(out);
+        if let Body::Stream(stream) = &mut self.body {
+            stream.expect_nobody();
+        }
+        out.tally.orphaned += 1;
+        self.finish(now, &Err(orphaned()), Outcome::Cancelled, out);
+    }
+
+    /// Since when its client is gone counts from here.
+    pub(super) fn note_presence(&mut self, now: Instant) {
+        let gone = match &self.body {
+            Body::Done => true,
+            Body::Stream(stream) => stream.is_away() && !self.elsewhere,
+            Body::Undecided | Body::Json(_) => false,
+        };
+        match (gone, self.left) {
+            (true, None) => self.left = Some(now),
+            (false, Some(_)) => self.left = None,
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    /// When nobody can fetch the answer any more, if its client is gone.
+    pub(super) fn orphan_at(&self, config: &SessionConfig) -> Option<Instant> {
+        let left = self.left.filter(|_| self.outcome.is_none())?;
+        let can_come_back = self.stream().is_some_and(|stream| !stream.is_lost());
+        let age = config.replay.filter(|_| can_come_back).map_or(Duration::ZERO, |replay| replay.age);
+        Some(after(left, config.idle_timeout.max(age)))
+    }
+
     /// The session is ending: tells the handler, which may still answer.
     pub fn interrupt(&mut self, reason: TerminateReason, out: &mut Changes<T>) {
         if self.outcome.is_none() && self.cancelled.is_none() {
@@ -398,6 +451,7 @@ impl<T: Clone> Exchange<T> {
     pub(super) fn hand_over(&mut self, out: &mut Changes<T>) {
         if let Body::Stream(stream) = &mut self.body {
             stream.hand_over(out);
+            self.elsewhere = true;
             self.settle(out);
         }
     }
@@ -494,6 +548,11 @@ impl<T: Clone> Exchange<T> {
     /// Whether it is owed an answer.
     pub fn is_running(&self) -> bool {
         self.outcome.is_none()
+    }
+
+    /// Whether its handler has answered it.
+    pub(super) fn is_answered(&self) -> bool {
+        self.outcome == Some(Outcome::Answered)
     }
 
     /// Whether its reply has been handed over, or nobody is left to take it.
@@ -640,6 +699,10 @@ impl<T: Clone> Exchange<T> {
 
 fn request_cancelled() -> RpcError {
     RpcError::new(ErrorCode::REQUEST_CANCELLED, "the client cancelled the request")
+}
+
+fn orphaned() -> RpcError {
+    RpcError::new(ErrorCode::REQUEST_CANCELLED, "the client went away and did not come back for the answer")
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ impl<T: Clone> Session<T> {
         session.state = if initialized { State::Operating } else { State::AwaitingInitialized };
         session.initialized = initialized;
         session.established = true;
+        session.used = true; // it is taken up because its client uses it
         session.next_key = INITIALIZE.0 + 1; // that was elsewhere
         session.timer = Timer::default();
         let deadlines = session.deadlines();

@@ -31,20 +31,12 @@ impl<T: Clone> Session<T> {
     ///
     /// # Errors
     ///
-    /// [`Refusal`], by state (C.2), and [`Refusal::StreamTaken`] by [`SecondStream`].
+    /// [`Refusal`], by state (C.2), and [`Refusal::StreamTaken`] or [`Refusal::StreamContested`] by [`SecondStream`].
     pub fn handle_get(&mut self, now: Instant, tag: T) -> Result<StreamKey, Refusal> {
         if let Verdict::Refuse(refusal) = self.state.on(Input::Get) {
             return Err(refusal);
         }
-        if let Some(stream) = self.standalone.as_mut().filter(|stream| stream.is_connected()) {
-            let yields = match self.config.second_stream {
-                SecondStream::Replace => true,
-                SecondStream::Refuse => stream.is_stalled() || !stream.is_served(),
-            };
-            if !yields {
-                return Err(Refusal::StreamTaken);
-            }
-        }
+        self.yields_standalone(now, self.config.second_stream)?;
         self.standalone.take_if(|stream| stream.is_over());
         if self.sharing.is_some() {
             // What the older connection has not sent is read from the store again.
@@ -62,7 +54,7 @@ impl<T: Clone> Session<T> {
     /// # Errors
     ///
     /// [`Refusal`], by state (C.2); [`Refusal::UnknownEvent`] for an id that no stream of this session has given, and for
-    /// one after which something is forgotten (D-37).
+    /// one after which something is forgotten (D-37); [`Refusal::StreamContested`] as for a GET without an id.
     pub fn handle_resume(&mut self, now: Instant, last_event_id: &str, tag: T) -> Result<StreamKey, Refusal> {
         if let Verdict::Refuse(refusal) = self.state.on(Input::Resume) {
             return Err(refusal);
@@ -80,6 +72,8 @@ impl<T: Clone> Session<T> {
             if self.state == State::Draining {
                 return Err(Refusal::Draining);
             }
+            // Who has an id of it has had it: it is the same client, or one that plays the same game.
+            self.yields_standalone(now, SecondStream::Replace)?;
             let known = self
                 .act_on_standalone(now, |stream, _, out| stream.resume(now, position, connection, tag, out));
             (known, StreamKey::Standalone(connection))
