@@ -8,7 +8,7 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 use async_std::net::TcpStream;
 use futures::future::{Either, FutureExt, poll_immediate, select};
 use futures::io::{self, AsyncWriteExt};
-use mcp_session_core::{BoxFuture, Closing, ConnectionContext, Runtime, Work};
+use mcp_session_core::{BoxFuture, Closing, ConnectionContext, Runtime};
 use socket2::SockRef;
 use tide::http::{Body, Request, Response, Version, headers};
 
