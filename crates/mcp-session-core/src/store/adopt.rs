@@ -64,6 +64,7 @@ impl Registry {
         let mut machine = proto::Session::adopt(now, config, version, capabilities, initialized);
         machine.share(member, LogId::SHARED, heard);
         let session = Session::new(id, principal, Arc::clone(&self.hub), machine);
+        session.attach()?; // before another request of its client finds it
         let entered = self.enter(session.clone())?;
         // Whoever removed it meanwhile may have told this node before it had it.
         if node.load(id).await == Ok(None) {
