@@ -94,6 +94,11 @@ pub(crate) fn session_terminated(session: &SessionId, reason: TerminateReason, a
     event!(INFO, ?session, %reason, ?age, "session terminated");
 }
 
+pub(crate) fn session_parked(session: &SessionId, reason: TerminateReason) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(target: TARGET, ?session, %reason, "session parked in the store");
+}
+
 pub(crate) fn session_failed(session: &SessionId, why: &str) {
     #[cfg(feature = "tracing")]
     event!(WARN, ?session, why, "session did not end as it should");
