@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`AsyncStdRuntime`] | async-std as a [`Runtime`](mcp_session_core::Runtime) |
 //! | [`McpEndpoint`] | an [`Endpoint`](mcp_session_core::Endpoint) as a [`tide::Endpoint`] |
+//! | [`bind`] | a listener with a backlog for all clients at once |
 //! | [`serve`], [`serve_app`] | a server over HTTP/1.1 that stops without losing an answer |
 //! | [`terminate_signal`] | SIGTERM or Ctrl-C |
 //!
@@ -74,5 +75,5 @@ mod signal;
 pub use endpoint::McpEndpoint;
 pub use mcp_session_core::Serve;
 pub use runtime::AsyncStdRuntime;
-pub use serve::{serve, serve_app};
+pub use serve::{bind, serve, serve_app};
 pub use signal::terminate_signal;

@@ -34,6 +34,10 @@ pub struct Config {
     pub max_sessions_per_principal: usize,
     /// Bytes of a POST body, 256 at the least; more get 413. 4 MiB: what the Python, Go and Rust SDKs take.
     pub body_limit: usize,
+    /// Bytes of POST bodies that may be held at a time while they arrive, of all together; the body that would exceed them
+    /// gets 503 and `Retry-After`. The first 64 KiB of each do not count, so that large bodies keep no small ones out. 256 MiB: 64
+    /// bodies of the greatest length, and a fraction of what a server with 100,000 sessions has.
+    pub bodies_in_flight: usize,
     /// Messages in one batch; more get 400, and nothing of it is dispatched. Only sessions of revision 2025-03-26
     /// have batches. 100: they run all at once, and no known client sends more than a handful.
     pub batch_limit: usize,
@@ -69,6 +73,7 @@ impl Default for Config {
             max_sessions: 100_000,
             max_sessions_per_principal: 10_000,
             body_limit: 4 * 1024 * 1024,
+            bodies_in_flight: 256 * 1024 * 1024,
             batch_limit: 100,
             body_timeout: Duration::from_secs(30),
             retry_after: Duration::from_secs(1),
@@ -90,6 +95,7 @@ impl fmt::Debug for Config {
             .field("max_sessions", &self.max_sessions)
             .field("max_sessions_per_principal", &self.max_sessions_per_principal)
             .field("body_limit", &self.body_limit)
+            .field("bodies_in_flight", &self.bodies_in_flight)
             .field("batch_limit", &self.batch_limit)
             .field("body_timeout", &self.body_timeout)
             .field("retry_after", &self.retry_after)

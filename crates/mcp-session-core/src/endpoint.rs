@@ -5,16 +5,12 @@ mod nodes;
 
 use std::{
     fmt, mem,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, select},
-};
+use futures::{FutureExt, future::select};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 use serde::Deserialize;
@@ -25,6 +21,7 @@ use crate::{
     Outgoing, ReplyBody, RequestContext, RequestId, ResponseMode, RpcError, Runtime, Session, SessionManager,
     Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
     call::{Call, Handling, Head, Started},
+    contain::{self, Contained, Panicked},
     driver,
     error::Rejection,
     hub::Hub,
@@ -34,7 +31,7 @@ use crate::{
     security,
     session::{NotificationPlace, Signal},
     store, trace,
-    wire::{self, SessionHeader},
+    wire::{self, BoxError, SessionHeader},
 };
 
 /// The front door of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
@@ -117,7 +114,7 @@ impl Endpoint {
             config.session.replay.get_or_insert_default();
         }
         let hub = Arc::new(Hub::new(Arc::new(runtime), config, Box::new(Arc::new(handler))));
-        hub.runtime.spawn(Box::pin(driver::drive(Arc::clone(&hub))));
+        hub.runtime.spawn_keeper(Box::pin(driver::drive(Arc::clone(&hub))));
         let registry = Registry::new(hub);
         if let Some(node) = registry.hub.node.clone() {
             node.clone().spawn(store::keep(Arc::downgrade(&registry), node));
@@ -162,13 +159,13 @@ impl Endpoint {
     ///
     /// Safe: it begins nothing.
     pub fn closed(&self) -> impl Future<Output = ShutdownReport> + Send + 'static {
-        let registry = Arc::clone(&self.registry);
-        async move { registry.shutdown_begun().await.wait().await }
+        let begun = self.shutdown_begun();
+        async move { begun.await.wait().await }
     }
 
-    /// Ready when a shutdown has begun, whoever began it.
-    pub(crate) fn shutdown_begun(&self) -> BoxFuture<'static, ()> {
-        Arc::clone(&self.registry).shutdown_begun().map(drop).boxed()
+    /// Waits until somebody begins a shutdown.
+    pub(crate) fn shutdown_begun(&self) -> impl Future<Output = Shutdown> + Send + 'static {
+        Arc::clone(&self.registry).shutdown_begun()
     }
 
     /// Counts a response that its client did not take in time.
@@ -180,13 +177,16 @@ impl Endpoint {
     /// Serves one HTTP request, whatever its path. The response's body ends properly, or with an error if it had
     /// to be cut.
     ///
+    /// The request's body may have any error: its text and those of its causes are in the 400 that it gets. The error of a layer
+    /// that limits bodies, as those of `tower-http` and `axum` do, gets 413.
+    ///
     /// # Cancel safety
     ///
     /// Dropped before the response, the client counts as gone. A request that was admitted goes on (D-12).
     pub fn handle<B>(&self, request: Request<B>) -> impl Future<Output = Response<ReplyBody>> + use<B>
     where
         B: Body,
-        B::Error: fmt::Display,
+        B::Error: Into<BoxError>,
     {
         // Out here: an async function would have room for the request, and for its parts.
         let endpoint = self.clone();
@@ -200,7 +200,7 @@ impl Endpoint {
             let mut response = match endpoint.route(&mut parts, pin!(body), &mut id).await {
                 Ok(response) => response,
                 Err(rejection) => {
-                    trace::rejected(&rejection);
+                    trace::rejected(&rejection, &hub.refusals, || hub.runtime.now());
                     hub.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
                     rejection.into_response(id.as_ref(), config)
                 }
@@ -226,7 +226,7 @@ impl Endpoint {
     ) -> Result<Response<ReplyBody>, Rejection>
     where
         B: Body,
-        B::Error: fmt::Display,
+        B::Error: Into<BoxError>,
     {
         let config = &self.registry.hub.config;
         security::check_host(&config.allowed_hosts, parts)?;
@@ -247,7 +247,8 @@ impl Endpoint {
         }
         security::check_authorization(&parts.headers)?;
         if let Some(authenticate) = &config.authenticate {
-            authenticate.authenticate(parts)?;
+            contain::call(|| authenticate.authenticate(parts))
+                .map_err(|Panicked| Rejection::Internal("the check of the credential failed"))??;
         }
         // In boxes is what is rarer than requests: it would make the future of every request as large as its own.
         match parts.method {
@@ -257,7 +258,11 @@ impl Endpoint {
         }
         let form = wire::accepted_form(&parts.headers)?;
         wire::check_content_type(&parts.headers)?;
-        let body = wire::read_body(body, config, &*self.registry.hub.runtime).await?;
+        let body = {
+            let reading = pin!(wire::read_body(body, &self.registry));
+            let read = Contained::new(|| reading).await;
+            read.map_err(|Panicked| Rejection::Internal("the body could not be read"))??
+        };
         let request = match Message::parse(&body) {
             Ok(Message::Request(request)) => request,
             other => return Box::pin(self.no_request(parts, body, other, form)).await,
@@ -328,7 +333,12 @@ impl Endpoint {
         form: Option<ResponseMode>,
     ) -> Result<impl Future<Output = Started>, Rejection> {
         let (key, now) = session.with(|machine, now| {
-            let key = machine.handle_request(now, request.id.clone(), None)?;
+            let key = match machine.handle_request(now, request.id.clone(), None) {
+                Err(Refusal::Draining) if asks_for_a_list(&request.method) => {
+                    machine.handle_list(now, request.id.clone(), None)
+                }
+                admitted => admitted,
+            }?;
             if let Some(form) = form {
                 machine.restrict(key, form);
             }
@@ -349,8 +359,10 @@ impl Endpoint {
         let (id, method) = (request.id.clone(), request.method.clone());
         let cx = RequestContext::new(call.clone(), request, parts);
         // A handler may panic before there is a future: that is an answer too.
-        let handling = catch_unwind(AssertUnwindSafe(|| hub.handler.request(cx)))
-            .unwrap_or_else(|panic| Box::pin(async { resume_unwind(panic) }));
+        let handling = contain::call(|| hub.handler.request(cx)).unwrap_or_else(|Panicked| {
+            trace::handler_panicked(&method);
+            Box::pin(async { Err(RpcError::internal("the handler panicked")) })
+        });
         call.start(hub, admitted, id, method, handling)
     }
 
@@ -453,12 +465,13 @@ impl Endpoint {
     fn notify_handler(&self, session: Session, notification: Notification, place: NotificationPlace) {
         let hub = &self.registry.hub;
         let method = notification.method.clone();
-        let work = hub.handler.notification(notification, session.clone());
+        let work = Contained::new(|| hub.handler.notification(notification, session.clone()));
         let mut work = Box::pin(async move {
-            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            let done = work.await;
+            drop(place);
+            if done == Err(Panicked) {
                 trace::handler_panicked(&method);
             }
-            drop(place);
         });
         if work.as_mut().now_or_never().is_none() {
             hub.runtime.spawn(Box::pin(async move {
@@ -509,6 +522,11 @@ fn allowed_methods(config: &Config) -> &'static str {
         (true, false) => "GET, POST",
         (false, false) => "POST",
     }
+}
+
+/// Whether it is a request that a client may have to make before it can take an answer.
+fn asks_for_a_list(method: &str) -> bool {
+    matches!(method, "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list")
 }
 
 /// Answered by the session itself, in every state, while other requests run (C-14).

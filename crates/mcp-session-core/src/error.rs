@@ -14,10 +14,10 @@ use crate::{
 pub(crate) enum Rejection {
     /// `Host` is missing, comes twice or cannot be read (RFC 9112, 3.2).
     BadHost,
-    /// `Host` is not on the list (B-07).
-    ForbiddenHost,
-    /// `Origin` is not on the list (B-05).
-    ForbiddenOrigin,
+    /// This `Host` is not on the list (B-07).
+    ForbiddenHost(String),
+    /// This `Origin` is not on the list (B-05).
+    ForbiddenOrigin(String),
     /// The method is not offered; `Allow` lists what is (B-39).
     MethodNotAllowed(&'static str),
     /// The credential was refused (B-09).
@@ -32,6 +32,8 @@ pub(crate) enum Rejection {
     PayloadTooLarge,
     /// The body did not arrive within [`Config::body_timeout`].
     BodyTimeout,
+    /// All bodies that arrive at the moment would be larger than [`Config::bodies_in_flight`].
+    TooManyBodies,
     /// The body broke off.
     BodyIncomplete(String),
     /// The body is not one JSON-RPC message, nor a batch that the session takes (A-14, A-16, A.2).
@@ -68,8 +70,8 @@ impl Rejection {
         use StatusCode as S;
         match self {
             Self::BadHost                => (S::BAD_REQUEST, C::INVALID_REQUEST, "`Host` must be there once, and name a host".into()),
-            Self::ForbiddenHost          => (S::FORBIDDEN, C::INVALID_REQUEST, "this host name is not allowed here: the server lists those that are".into()),
-            Self::ForbiddenOrigin        => (S::FORBIDDEN, C::INVALID_REQUEST, "this origin is not allowed here: the server lists those that are".into()),
+            Self::ForbiddenHost(host)    => (S::FORBIDDEN, C::INVALID_REQUEST, format!("the host {host:?} is not allowed here: `Config::allowed_hosts` lists those that are").into()),
+            Self::ForbiddenOrigin(origin) => (S::FORBIDDEN, C::INVALID_REQUEST, format!("the origin {origin:?} is not allowed here: `Config::allowed_origins` lists those that are").into()),
             Self::MethodNotAllowed(_)    => (S::METHOD_NOT_ALLOWED, C::INVALID_REQUEST, "the endpoint does not offer this method".into()),
             Self::Auth(AuthError::Unauthorized(_)) => (S::UNAUTHORIZED, C::INVALID_REQUEST, "a valid credential is required".into()),
             Self::Auth(AuthError::Forbidden) => (S::FORBIDDEN, C::INVALID_REQUEST, "the credential does not allow this".into()),
@@ -79,6 +81,7 @@ impl Rejection {
             Self::UnsupportedEncoding    => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "the body must not be compressed".into()),
             Self::PayloadTooLarge        => (S::PAYLOAD_TOO_LARGE, C::INVALID_REQUEST, "the body is too large".into()),
             Self::BodyTimeout            => (S::REQUEST_TIMEOUT, C::INVALID_REQUEST, "the body did not arrive in time".into()),
+            Self::TooManyBodies          => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too much is being sent to the server at the moment".into()),
             Self::BodyIncomplete(why)    => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the body broke off: {why}").into()),
             Self::Message(error @ ParseError::NotJson(_)) => (S::BAD_REQUEST, C::PARSE_ERROR, error.to_string().into()),
             Self::Message(ParseError::Batch) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session's version has no batches: send each message in a POST of its own".into()),
@@ -109,6 +112,37 @@ impl Rejection {
         self.row().0
     }
 
+    /// What the operator would change for it to be admitted, where that is a setting. Such a rejection is logged as a warning.
+    #[cfg_attr(not(feature = "tracing"), allow(dead_code))]
+    pub(crate) fn setting(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::ForbiddenHost(_) => "Config::allowed_hosts",
+            Self::ForbiddenOrigin(_) => "Config::allowed_origins",
+            Self::PayloadTooLarge => "Config::body_limit",
+            Self::BodyTimeout => "Config::body_timeout",
+            Self::TooManySessions => "Config::max_sessions, Config::max_sessions_per_principal",
+            Self::Session(Refusal::TooManyRequests) => "SessionConfig::max_exchanges",
+            Self::StoreUnavailable => "Store::timeout",
+            Self::BadHost
+            | Self::UnsupportedEncoding
+            | Self::MethodNotAllowed(_)
+            | Self::Auth(_)
+            | Self::NotAcceptable(_)
+            | Self::UnsupportedMediaType
+            | Self::BodyIncomplete(_)
+            | Self::Message(_)
+            | Self::RepeatedHeader(_)
+            | Self::MissingSession
+            | Self::UnknownSession
+            | Self::UnsupportedVersion(_)
+            | Self::InvalidInitialize(_)
+            | Self::Session(_)
+            | Self::Moving
+            | Self::ShuttingDown
+            | Self::Internal(_) => return None,
+        })
+    }
+
     /// The JSON-RPC error in the body.
     pub(crate) fn to_error(&self) -> RpcError {
         let (_, code, message) = self.row();
@@ -121,7 +155,7 @@ impl Rejection {
             Self::Session(Refusal::Draining) | Self::ShuttingDown => {
                 error.with_data(serde_json::json!({ "reason": "shutdown", "retryable": true }))
             }
-            Self::Session(Refusal::TooManyRequests) | Self::TooManySessions => {
+            Self::Session(Refusal::TooManyRequests) | Self::TooManySessions | Self::TooManyBodies => {
                 error.with_data(serde_json::json!({ "reason": "overload", "retryable": true }))
             }
             Self::Moving | Self::StoreUnavailable => {
@@ -203,6 +237,7 @@ mod tests {
         let config = Config::default();
         for rejection in [
             Rejection::TooManySessions,
+            Rejection::TooManyBodies,
             Rejection::ShuttingDown,
             Rejection::Session(Refusal::Draining),
             Rejection::Session(Refusal::TooManyRequests),
@@ -228,7 +263,7 @@ mod tests {
             Refusal::Gone,
         ];
         let others = [
-            Rejection::ForbiddenHost,
+            Rejection::ForbiddenHost("evil.example.com".to_owned()),
             Rejection::MethodNotAllowed("POST"),
             Rejection::Auth(AuthError::Forbidden),
             Rejection::Message(ParseError::NotJson(String::new())),

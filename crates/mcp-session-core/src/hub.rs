@@ -4,13 +4,13 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
 use crate::{
     Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, driver::Timers,
-    handler::ErasedHandler, manager::Registry, proto::Tally, store::Node,
+    handler::ErasedHandler, manager::Registry, proto::Tally, store::Node, trace::Refusals,
 };
 
 /// What all sessions of an endpoint share.
@@ -23,8 +23,12 @@ pub(crate) struct Hub {
     /// Whose hub it is.
     pub(crate) registry: OnceLock<Weak<Registry>>,
     pub(crate) counters: Counters,
+    /// Bytes of bodies that are being read, of those that count: see [`Config::bodies_in_flight`].
+    pub(crate) bodies: AtomicUsize,
     /// Among which others it is, if there is a store.
     pub(crate) node: Option<Node>,
+    /// What was refused lately.
+    pub(crate) refusals: Refusals,
     listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
 }
 
@@ -39,6 +43,8 @@ impl Hub {
             handler,
             registry: OnceLock::new(),
             counters: Counters::default(),
+            bodies: AtomicUsize::new(0),
+            refusals: Refusals::default(),
             listeners: Mutex::default(),
         }
     }

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use event_listener::Event;
+use event_listener::{Event, EventListener};
 use futures::future::select;
 
 use crate::{
@@ -59,6 +59,7 @@ pub(crate) struct Registry {
     /// Sessions in the shards: those alive, and those of which something is left.
     places: Places,
     phase: AtomicU8,
+    phase_changed: Event,
     shutdown: OnceLock<Arc<terminate::Progress>>,
     shutdown_begun: Event,
 }
@@ -70,6 +71,7 @@ impl Registry {
             shards: std::array::from_fn(|_| Shard::default()),
             places: Places::default(),
             phase: AtomicU8::new(ShutdownPhase::Running as u8),
+            phase_changed: Event::new(),
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
         });
@@ -165,6 +167,12 @@ impl Registry {
 
     pub(crate) fn set_phase(&self, phase: ShutdownPhase) {
         self.phase.store(phase as u8, SeqCst);
+        self.phase_changed.notify(usize::MAX);
+    }
+
+    /// Ready when another phase begins than the one that is read after this call.
+    pub(crate) fn phase_changed(&self) -> EventListener {
+        self.phase_changed.listen()
     }
 
     /// Waits for the shutdown to begin.
@@ -193,9 +201,7 @@ impl Drop for Registry {
             Some(_) => TerminateReason::Shutdown,
             None => TerminateReason::Error,
         };
-        for session in self.sessions() {
-            session.with(|machine, now| machine.close(now, reason));
-        }
+        Session::each(self.sessions(), |session| session.with(|machine, now| machine.close(now, reason)));
         if let Some(node) = self.hub.node.clone().filter(|_| self.phase() != ShutdownPhase::Closed) {
             node.clone().spawn(async move { node.leave().await });
         }

@@ -302,7 +302,7 @@ pub(crate) fn check_host(allowed: &AllowedHosts, parts: &Parts) -> Result<(), Re
             _ if required => Err(Rejection::BadHost),
             None => Ok(()),
             Some(authority) if allowed.allows(authority.as_str()) => Ok(()),
-            Some(_) => Err(Rejection::ForbiddenHost),
+            Some(authority) => Err(Rejection::ForbiddenHost(named(authority.as_str()))),
         };
     };
     let (Ok(host), None) = (host.to_str(), hosts.next()) else { return Err(Rejection::BadHost) };
@@ -311,8 +311,12 @@ pub(crate) fn check_host(allowed: &AllowedHosts, parts: &Parts) -> Result<(), Re
     if !on_the_list && !host.is_empty() && split(host).is_none() {
         return Err(Rejection::BadHost);
     }
-    let authority = parts.uri.authority().is_none_or(|authority| allowed.allows(authority.as_str()));
-    if authority && (on_the_list || allowed.any) { Ok(()) } else { Err(Rejection::ForbiddenHost) }
+    let authority = parts.uri.authority().map(Authority::as_str);
+    match authority.filter(|authority| !allowed.allows(authority)) {
+        Some(authority) => Err(Rejection::ForbiddenHost(named(authority))),
+        None if on_the_list || allowed.any => Ok(()),
+        None => Err(Rejection::ForbiddenHost(named(host))),
+    }
 }
 
 /// Checks the `Origin` of a request (B-04 to B-06).
@@ -321,8 +325,13 @@ pub(crate) fn check_origin(allowed: &AllowedOrigins, headers: &HeaderMap) -> Res
     match (origins.next(), origins.next()) {
         (None, _) => Ok(()),
         (Some(origin), None) if allowed.allows(origin) => Ok(()),
-        (Some(_), _) => Err(Rejection::ForbiddenOrigin),
+        (Some(origin), _) => Err(Rejection::ForbiddenOrigin(named(origin))),
     }
+}
+
+/// What is refused, as the refusal names it: no name of a host is longer than 253 characters.
+fn named(text: &str) -> String {
+    text.chars().take(256).collect()
 }
 
 /// A credential that comes twice cannot be read: whoever checks one of them may have another in mind (B-12).
@@ -522,10 +531,10 @@ mod tests {
             }
         }
         let empty = request(Version::HTTP_11, Some(""), true);
-        assert_eq!(check_host(&AllowedHosts::default(), &empty), Err(Rejection::ForbiddenHost));
+        assert!(matches!(check_host(&AllowedHosts::default(), &empty), Err(Rejection::ForbiddenHost(_))));
         assert_eq!(check_host(&AllowedHosts::any(), &empty), Ok(()));
         let mut foreign = request(Version::HTTP_2, None, true);
         foreign.uri = http::Uri::from_static("http://evil.example.com/mcp");
-        assert_eq!(check_host(&AllowedHosts::default(), &foreign), Err(Rejection::ForbiddenHost));
+        assert!(matches!(check_host(&AllowedHosts::default(), &foreign), Err(Rejection::ForbiddenHost(_))));
     }
 }

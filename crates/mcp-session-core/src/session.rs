@@ -3,7 +3,6 @@
 use std::{
     fmt,
     future::IntoFuture,
-    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -19,6 +18,7 @@ use crate::{
     ClientCapabilities, Json, Principal, ProtocolVersion, RequestError, SendError, SessionEvent, SessionId,
     TerminateReason,
     ask::ask,
+    contain::{self, Contained, Panicked},
     hub::{Hub, Stripe, lock},
     proto::{self, Changes, Effect, Phase, Refusal, State, Wake, encode_notification},
     store::{Update, write},
@@ -291,8 +291,8 @@ impl Session {
     /// `notifications/initialized` has arrived.
     pub(crate) async fn initialized(&self) {
         let Inner { id, hub, .. } = &*self.0;
-        trace::session_initialized(id);
         hub.publish(&SessionEvent::Initialized(*id));
+        trace::session_initialized(id);
         if let Some(node) = &hub.node {
             node.update(*id, Update::Initialized).await; // before the client hears of it, and goes elsewhere
         }
@@ -332,6 +332,19 @@ impl Session {
     /// polled once in place.
     pub(crate) fn with_client<R>(&self, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
         self.act(Hook::InPlace, act)
+    }
+
+    /// Does something with each of these sessions. One that cannot, because something in it panics, is ended, and harms no other
+    /// (S8).
+    pub(crate) fn each(sessions: impl IntoIterator<Item = Self>, act: impl Fn(&Self)) {
+        for session in sessions {
+            if contain::call(|| act(&session)).is_err() {
+                trace::session_broken(&session.id());
+                let _ = contain::call(|| {
+                    session.with(|machine, now| machine.close(now, TerminateReason::Error));
+                });
+            }
+        }
     }
 
     /// The deadline that the driver kept for this session has come.
@@ -450,19 +463,10 @@ impl Session {
         if news.disturbed || news.end.is_some() {
             tell(&self.0.changed);
         }
-        if let Some(version) = news.created {
-            trace::session_created(&self.0.id, version);
+        if news.created.is_some() {
             hub.publish(&SessionEvent::Created(self.0.id));
         }
-        if unread {
-            trace::session_failed(&self.0.id, UNREAD);
-        }
-        if changes.tally.orphaned > 0 {
-            trace::exchanges_orphaned(&self.0.id, changes.tally.orphaned);
-        }
-        if changes.tally.pings_unanswered > 0 {
-            trace::ping_unanswered(&self.0.id);
-        }
+        let (unanswered, orphaned) = (changes.tally.pings_unanswered > 0, changes.tally.orphaned);
         if let Some(ledger) = ledger.as_ref().filter(|_| quiet) {
             ledger.notify();
         }
@@ -472,6 +476,19 @@ impl Session {
         wake(changes);
         if gone {
             self.unregister();
+        }
+        // Last: a subscriber may take its time, and nobody has to wait for that.
+        if let Some(version) = news.created {
+            trace::session_created(&self.0.id, version);
+        }
+        if unread {
+            trace::session_failed(&self.0.id, UNREAD);
+        }
+        if orphaned > 0 {
+            trace::exchanges_orphaned(&self.0.id, orphaned);
+        }
+        if unanswered {
+            trace::ping_unanswered(&self.0.id);
         }
         if let Some(end) = news.end {
             self.ended(end, ledger.as_deref(), hook);
@@ -490,13 +507,13 @@ impl Session {
         if !end.established {
             return self.leave(None); // to the application it never existed (C-20)
         }
-        trace::session_terminated(id, end.reason, end.age);
         hub.publish(&SessionEvent::Terminated(*id, end.reason));
+        trace::session_terminated(id, end.reason, end.age);
         let begins = |ledger: &Ledger, afterword| ledger.begins(self.now(), id, afterword);
         let first = if hub.node.is_some() { Afterword::Store } else { Afterword::Hook };
         ledger.into_iter().for_each(|ledger| begins(ledger, first));
-        let hooked = AssertUnwindSafe(hub.handler.terminated(self.clone(), end.reason)).catch_unwind();
-        let mut hooked = hooked.map(|done| done.err().map(|_| PANICKED));
+        let hooked = Contained::new(|| hub.handler.terminated(self.clone(), end.reason));
+        let mut hooked = hooked.map(|done| done.err().map(|Panicked| PANICKED));
         if let (Hook::InPlace, None) = (hook, &hub.node) {
             if let Some(failure) = (&mut hooked).now_or_never() {
                 return self.leave(failure);
@@ -523,9 +540,6 @@ impl Session {
 
     /// The application is through with the session as well.
     fn leave(&self, failure: Option<&'static str>) {
-        if let Some(why) = failure {
-            trace::session_failed(&self.0.id, why);
-        }
         let (ledger, gone) = {
             let mut guarded = lock(&self.0.guarded);
             guarded.left = true;
@@ -536,6 +550,9 @@ impl Session {
         }
         if let Some(ledger) = ledger {
             ledger.leave(self.0.id, failure);
+        }
+        if let Some(why) = failure {
+            trace::session_failed(&self.0.id, why);
         }
     }
 

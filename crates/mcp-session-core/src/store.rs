@@ -57,6 +57,7 @@
 //! patience and a shutdown not at all (S13, S3).
 
 mod adopt;
+mod contained;
 mod error;
 mod keeper;
 mod node;

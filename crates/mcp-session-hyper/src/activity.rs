@@ -5,12 +5,13 @@ use std::{
     time::Instant,
 };
 
-use mcp_session_core::Runtime;
+use mcp_session_core::{Runtime, Work};
 
 /// Counts the requests of a connection, from their head to the end of their response.
 #[derive(Debug)]
 pub(crate) struct Activity {
     runtime: Arc<dyn Runtime>,
+    work: Work,
     state: Mutex<State>,
 }
 
@@ -23,15 +24,16 @@ struct State {
 
 impl Activity {
     /// A connection that has had no request yet.
-    pub(crate) fn new(runtime: &Arc<dyn Runtime>) -> Arc<Self> {
+    pub(crate) fn new(runtime: &Arc<dyn Runtime>, work: Work) -> Arc<Self> {
         let state = State { running: 0, used: false, idle_since: runtime.now() };
-        Arc::new(Self { runtime: Arc::clone(runtime), state: Mutex::new(state) })
+        Arc::new(Self { runtime: Arc::clone(runtime), work, state: Mutex::new(state) })
     }
 
-    /// A request has come. It is over when the guard is dropped.
+    /// A request has come, and waits for the application. It is over when the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> Busy {
         self.with(|state| (state.running, state.used) = (state.running + 1, true));
-        Busy(Arc::clone(self))
+        self.work.begin();
+        Busy { activity: Arc::clone(self), waits: true }
     }
 
     /// Whether there was ever a request.
@@ -51,12 +53,28 @@ impl Activity {
 
 /// A request that is running.
 #[derive(Debug)]
-pub(crate) struct Busy(Arc<Activity>);
+pub(crate) struct Busy {
+    activity: Arc<Activity>,
+    waits: bool,
+}
+
+impl Busy {
+    /// Whether it waits for the application, as against its client.
+    pub(crate) fn waits(&mut self, waits: bool) {
+        match (self.waits, waits) {
+            (false, true) => self.activity.work.begin(),
+            (true, false) => self.activity.work.end(),
+            (false, false) | (true, true) => {}
+        }
+        self.waits = waits;
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let now = self.0.runtime.now();
-        self.0.with(|state| (state.running, state.idle_since) = (state.running - 1, now));
+        self.waits(false);
+        let now = self.activity.runtime.now();
+        self.activity.with(|state| (state.running, state.idle_since) = (state.running - 1, now));
     }
 }
 
@@ -72,7 +90,7 @@ mod tests {
     fn idle_is_from_the_end_of_the_last_request() {
         let sim = SimRuntime::new(0);
         let runtime: Arc<dyn Runtime> = Arc::new(sim.clone());
-        let (activity, begin) = (Activity::new(&runtime), runtime.now());
+        let (activity, begin) = (Activity::new(&runtime, Work::default()), runtime.now());
         assert_eq!((activity.is_used(), activity.idle_since()), (false, Some(begin)));
         let (first, second) = (activity.begin(), activity.begin());
         sim.advance(Duration::from_secs(1));

@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::{Buf, Bytes};
@@ -41,7 +41,13 @@ impl<B: Body> Body for Pieces<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
         if this.rest.is_empty() {
-            let Some(frame) = ready!(this.body.poll_frame(cx)?) else { return Poll::Ready(None) };
+            let polled = this.body.poll_frame(cx)?;
+            this.busy.waits(polled.is_pending());
+            let frame = match polled {
+                Poll::Ready(Some(frame)) => frame,
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            };
             // `Bytes` are not copied by this.
             match frame.map_data(|mut data| data.copy_to_bytes(data.remaining())).into_data() {
                 Ok(data) => *this.rest = data,
@@ -74,7 +80,7 @@ mod tests {
     use futures::{FutureExt, future::poll_fn, stream};
     use http::HeaderMap;
     use http_body_util::{BodyExt, Full, StreamBody};
-    use mcp_session_core::Runtime;
+    use mcp_session_core::{Runtime, Work};
     use mcp_session_testkit::SimRuntime;
 
     use super::*;
@@ -82,7 +88,7 @@ mod tests {
 
     fn pieces<B: Body>(body: B) -> Pin<Box<Pieces<B>>> {
         let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(0));
-        Box::pin(Pieces::new(body, Activity::new(&runtime).begin()))
+        Box::pin(Pieces::new(body, Activity::new(&runtime, Work::default()).begin()))
     }
 
     fn next<B: Body>(body: &mut Pin<Box<Pieces<B>>>) -> Option<Result<Frame<Bytes>, B::Error>> {

@@ -62,18 +62,22 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let runtime = context.runtime();
-    let activity = Activity::new(runtime);
+    let activity = Activity::new(runtime, context.work().clone());
     let counted = activity.clone();
     // Locked for calls, by one task: a clone for each request would count in what all connections share.
     let service = Mutex::new(service);
     let peer = context.peer_addr();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let busy = counted.begin();
+        let mut busy = counted.begin();
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
         let called = call(&mut *service.lock().unwrap_or_else(PoisonError::into_inner), request);
-        async move { called.await.map(|response| response.map(|body| Pieces::new(body, busy))) }
+        async move {
+            let response = called.await?;
+            busy.waits(false); // what there is of it can be written
+            Ok::<_, S::Error>(response.map(|body| Pieces::new(body, busy)))
+        }
     });
 
     let mut deadline = runtime.sleep_until(runtime.now() + context.header_timeout());

@@ -15,6 +15,7 @@
 
 pub mod asking;
 pub mod batches;
+pub mod foreign;
 pub mod framing;
 pub mod http;
 pub mod lifecycle;
@@ -55,7 +56,8 @@ macro_rules! behaviour_suite {
                 http: b_7_status_matrix, absent_sessions_of_c_2, a_12_errors_echo_the_id, b_12_repeated_headers,
                     b_26_b_29_version_header, g_40_requests_without_sessions_are_told_to_fall_back,
                     e_32_empty_headers_count_as_absent, b_15_a_compressed_body_is_refused,
-                    a_19_bodies_are_bounded, bodies_that_never_end_get_a_deadline,
+                    a_19_bodies_are_bounded, a_19_all_bodies_together_are_bounded,
+                    what_arrives_while_the_process_is_stopped_counts, bodies_that_never_end_get_a_deadline,
                     b_05_b_07_host_and_origin, b_09_authentication, b_17_notifications_get_202,
                     notifications_are_bounded_and_end_with_the_session, never_is_a_limit;
                 lifecycle: c_07_c_08_versions_are_negotiated, c_02_initialize_params_are_checked,
@@ -65,6 +67,8 @@ macro_rules! behaviour_suite {
                     c_10_half_open_sessions_expire, c_18_e_14_what_is_used_is_alive_without_initialized,
                     e_14_d_12_a_call_that_nobody_can_fetch_is_given_up, e_14_a_client_that_can_come_back_finds_its_call, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers, s_12_one_reason_everywhere,
                     dropping_the_endpoint_cuts_what_is_open;
+                foreign: s_8_s_13_a_store_that_panics_is_asked_again, b_43_a_credential_check_that_panics,
+                    b_43_a_body_that_panics, a_21_a_batch_whose_extensions_panic;
                 limits: limits_that_cannot_work_are_refused, the_smallest_limits_work;
                 messages: answers_at_once_are_json, b_45_answers_come_in_the_form_that_is_accepted,
                     d_45_numbers_that_are_not_finite, d_02_progress_then_answer_then_end,
@@ -113,12 +117,17 @@ macro_rules! behaviour_suite {
                     s_8_failures_are_isolated, s_8_hooks_are_waited_for, s_9_totals_are_those_of_the_start,
                     s_10_idempotent_tightened_and_escalated, s_10_dropping_the_handle_changes_nothing,
                     s_10_tightened_in_a_later_phase, draining_reaches_what_outlives_its_answer,
+                    f_38_the_next_question_of_a_client_is_answered,
                     s_11_a_client_that_reads_nothing_delays_nobody, s_14_a_post_half_arrived,
+                    s_14_half_a_post_ends_with_the_drain,
                     s_14_output_after_the_end, s_15_observable_at_any_moment, lame_duck_serves_everything,
                     replies_cancels_and_delete_arrive_while_draining, terminate_closes_post_and_get_alike;
                 serve: s_7_connections_close_after_the_endpoint, s_3_a_connection_that_stays_is_cut,
                     s_8_a_connection_that_panics_harms_nobody, accepting_goes_on_after_an_error,
-                    s_10_signals_begin_and_escalate, dropping_the_server_cuts_its_connections;
+                    s_10_signals_begin_and_escalate,
+                    s_10_a_signal_that_is_repeated_at_once_takes_no_time_away,
+                    s_7_several_endpoints_stop_together, s_10_signals_escalate_several_endpoints,
+                    a_connection_at_work_has_the_whole_budget, dropping_the_server_cuts_its_connections;
             }
         }
     };

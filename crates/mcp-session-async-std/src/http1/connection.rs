@@ -8,7 +8,7 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 use async_std::net::TcpStream;
 use futures::future::{Either, FutureExt, poll_immediate, select};
 use futures::io::{self, AsyncWriteExt};
-use mcp_session_core::{BoxFuture, Closing, ConnectionContext, Runtime};
+use mcp_session_core::{BoxFuture, Closing, ConnectionContext, Runtime, Work};
 use socket2::SockRef;
 use tide::http::{Body, Request, Response, Version, headers};
 
@@ -91,7 +91,7 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
                 Some(Ok(Some(head))) => head,
                 Some(Ok(None)) | None => return, // half a head is owed nothing
                 Some(Err(malformed)) => {
-                    let _ = write(socket, input, refusal(malformed)).await;
+                    let _ = write(socket, input, refusal(malformed), context.work()).await;
                     break LINGER_MALFORMED;
                 }
             };
@@ -108,7 +108,8 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
         }
         request.set_peer_addr(peer);
 
-        let response = respond(&app, request, input, &*patience.runtime).await;
+        let response = respond(&app, request, input, &*patience.runtime);
+        let response = context.work().during(response).await;
         // Mostly nothing is left of the body, or what is has come.
         poll_immediate(input.skip_body()).await;
         last |= context.is_stopping()
@@ -116,7 +117,7 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
         match response {
             Some(response) if !left => {
                 last |= says_close(&response);
-                match write(socket, input, Encoder::new(response, client, last)).await {
+                match write(socket, input, Encoder::new(response, client, last), context.work()).await {
                     Ok(()) => {}
                     Err(Cut::Body) => return, // without an end, so that its client knows
                     Err(Cut::Client) => left = true,
@@ -165,11 +166,11 @@ enum Cut {
 }
 
 /// Writes a response: all that is ready at a time, so that most leave in one piece.
-async fn write(socket: &TcpStream, input: &Input, mut response: Encoder) -> Result<(), Cut> {
+async fn write(socket: &TcpStream, input: &Input, mut response: Encoder, work: &Work) -> Result<(), Cut> {
     let (mut batch, mut end) = (input.end_interim().to_vec(), None);
     let mut socket = socket;
     while end.is_none() {
-        poll_fn(|cx| {
+        work.during(poll_fn(|cx| {
             while batch.len() < BATCH && end.is_none() {
                 match response.poll_append(cx, &mut batch) {
                     Poll::Ready(Ok(false)) => {}
@@ -180,7 +181,7 @@ async fn write(socket: &TcpStream, input: &Input, mut response: Encoder) -> Resu
                 }
             }
             Poll::Ready(Ok(()))
-        })
+        }))
         .await?;
         // Taken, so that a stream that waits keeps no buffer.
         socket.write_all(&std::mem::take(&mut batch)).await.map_err(|_| Cut::Client)?;

@@ -32,6 +32,8 @@ pub struct Tally {
     pub admitted: u32,
     /// Gauge: requests that are owed an answer.
     pub running: i32,
+    /// Gauge: sessions that have nothing to do in a drain but to wait for what their client asks next.
+    pub lingering: i32,
     /// Gauge: replies not handed over yet, running requests included.
     pub replies: i32,
     /// Exchanges that ended as [`Outcome::Answered`].
@@ -59,6 +61,7 @@ impl AddAssign for Tally {
         let Self {
             admitted,
             running,
+            lingering,
             replies,
             answered,
             synthesized,
@@ -72,6 +75,7 @@ impl AddAssign for Tally {
         } = other;
         self.admitted += admitted;
         self.running += running;
+        self.lingering += lingering;
         self.replies += replies;
         self.answered += answered;
         self.synthesized += synthesized;

@@ -113,6 +113,11 @@ pub struct SessionConfig {
     /// Requests that one session may have at a time, running or with a reply that is not read yet; the next gets
     /// 503. 1,000: no interactive client comes near it, and one that floods cannot take the server's memory.
     pub max_exchanges: usize,
+    /// In a shutdown: how long a session whose answer was handed over stays for what its client asks next, requests for
+    /// lists (`tools/list` and its kin) among it. Not where no answer was handed over meanwhile, and never beyond the drain. 250
+    /// ms: the Python client asks for the tools before it takes a result, right away; across an ocean that is a quarter of a
+    /// second. Zero: not at all.
+    pub linger: Duration,
     /// Budgets for terminating this session alone: DELETE, expiry, eviction, [`Session::terminate`](crate::Session::terminate).
     pub terminate: Schedule,
 }
@@ -139,6 +144,7 @@ impl Default for SessionConfig {
             replay: Some(ReplayConfig::default()),
             cancel_grace: Duration::from_secs(3),
             max_exchanges: 1_000,
+            linger: Duration::from_millis(250),
             terminate: Schedule::default(),
         }
     }

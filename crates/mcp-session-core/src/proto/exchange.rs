@@ -550,6 +550,11 @@ impl<T: Clone> Exchange<T> {
         self.outcome.is_none()
     }
 
+    /// Whether its handler has answered it.
+    pub(super) fn is_answered(&self) -> bool {
+        self.outcome == Some(Outcome::Answered)
+    }
+
     /// Whether its reply has been handed over, or nobody is left to take it.
     pub fn is_settled(&self) -> bool {
         self.settled

@@ -356,7 +356,7 @@ impl Envelope<'_> {
             return Err(invalid("`jsonrpc` must be \"2.0\""));
         }
         if id == Some(None) {
-            return Err(invalid("`id` must be a string or an integer"));
+            return Err(invalid("`id` must be a string of at most 1,024 bytes or an integer"));
         }
         let alone = self.method.is_none() && self.error.is_none();
         let result = self.result.filter(|result| alone || result.get() != "null");
@@ -641,6 +641,9 @@ mod tests {
         ] {
             assert_eq!(invalid_id(body), id, "{body}");
         }
+        let with_id = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"m"}}"#);
+        assert!(parse(&with_id(&"x".repeat(RequestId::MAX_LEN))).is_ok());
+        assert_eq!(invalid_id(&with_id(&"x".repeat(RequestId::MAX_LEN + 1))), None);
     }
 
     #[test]

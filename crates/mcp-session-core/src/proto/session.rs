@@ -223,14 +223,26 @@ impl<T: Clone> Session<T> {
     ) -> Result<ExchangeKey, Refusal> {
         match self.state.on(Input::Request) {
             Verdict::Refuse(refusal) => Err(refusal),
-            _ if self.runs(&id) => Err(Refusal::DuplicateId),
-            _ if self.exchanges.len() >= self.config.max_exchanges => Err(Refusal::TooManyRequests),
-            _ => {
-                self.hear(now);
-                let mode = self.config.response_mode;
-                let name = self.name(self.next_key);
-                Ok(self.admit(id, tag.into(), mode, name))
-            }
+            _ => self.take_request(now, id, tag.into()),
+        }
+    }
+
+    /// A request for a list. As [`Session::handle_request`]; but while the session drains, it is admitted for as long as other
+    /// requests run, and for [`linger`](SessionConfig::linger) after an answer of theirs has left.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], as [`Session::handle_request`].
+    pub fn handle_list(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        tag: impl Into<Option<T>>,
+    ) -> Result<ExchangeKey, Refusal> {
+        match (self.state.on(Input::List), self.phase()) {
+            (Verdict::Refuse(refusal), _) => Err(refusal),
+            (_, Phase::Running | Phase::Draining) => self.take_request(now, id, tag.into()),
+            (_, Phase::Cancelling | Phase::Finishing | Phase::Closed) => Err(Refusal::Draining),
         }
     }
 
@@ -400,6 +412,19 @@ impl<T: Clone> Session<T> {
         mem::take(&mut self.changes)
     }
 
+    fn take_request(&mut self, now: Instant, id: RequestId, tag: Option<T>) -> Result<ExchangeKey, Refusal> {
+        if self.runs(&id) {
+            Err(Refusal::DuplicateId)
+        } else if self.exchanges.len() >= self.config.max_exchanges {
+            Err(Refusal::TooManyRequests)
+        } else {
+            self.hear(now);
+            let mode = self.config.response_mode;
+            let name = self.name(self.next_key);
+            Ok(self.admit(id, tag, mode, name))
+        }
+    }
+
     fn admit(
         &mut self,
         id: RequestId,
@@ -425,12 +450,15 @@ impl<T: Clone> Session<T> {
         act: impl FnOnce(&mut Exchange<T>, &SessionConfig, &mut Changes<T>) -> R,
     ) -> Option<R> {
         let exchange = self.exchanges.get_mut(key)?;
-        let was_running = exchange.is_running();
+        let (was_running, was_settled) = (exchange.is_running(), exchange.is_settled());
         let result = act(exchange, &self.config, &mut self.changes);
         if let Some(deadline) = exchange.next_timeout(&self.config) {
             self.timer.arm(deadline);
         }
         let ended = was_running && !exchange.is_running();
+        // Settled as soon as it is answered: nobody is there to take it, nor to ask for more.
+        let handed_over = !ended && !was_settled && exchange.is_settled();
+        let answered = (handed_over || ended && !exchange.is_settled()) && exchange.is_answered();
         if ended {
             self.running -= 1;
             self.active = now;
@@ -445,6 +473,9 @@ impl<T: Clone> Session<T> {
             if let Some(deadline) = exchange.orphan_at(&self.config).filter(|_| self.ending.is_none()) {
                 self.timer.arm(deadline);
             }
+        }
+        if answered && self.ending.is_some() {
+            self.linger(now);
         }
         self.trim(now);
         if let Some(deadline) = self.lifetime().filter(|_| ended) {

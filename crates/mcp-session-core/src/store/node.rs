@@ -26,7 +26,7 @@ impl Node {
     pub(crate) fn new(store: Store, runtime: Arc<dyn Runtime>) -> Self {
         // A system that gives no random bits gives no session ids either: then nothing gets as far as this node's.
         let id = NodeId(getrandom::u64().unwrap_or_default());
-        Self { id, store, runtime }
+        Self { id, store: store.contained(&runtime), runtime }
     }
 
     /// Waits for the store, for as long as a call may take.

@@ -73,7 +73,7 @@ impl Ledger {
         }
         let mut books = lock(&self.books);
         books.tally += *tally;
-        tally.running != 0 && books.tally.running == 0
+        (tally.running, tally.lingering) != (0, 0) && (books.tally.running, books.tally.lingering) == (0, 0)
     }
 
     /// Tells whoever waits for it that nothing runs any more, or nothing is left.
@@ -127,6 +127,12 @@ impl Ledger {
     /// Requests that are owed an answer.
     pub(crate) fn running(&self) -> i32 {
         lock(&self.books).tally.running
+    }
+
+    /// Whether requests are owed an answer, or sessions wait for what their clients ask after one.
+    pub(crate) fn is_busy(&self) -> bool {
+        let tally = &lock(&self.books).tally;
+        tally.running + tally.lingering > 0
     }
 
     /// Sessions of which something is left, their hooks included.

@@ -102,6 +102,9 @@ impl Handler for Play {
     async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
         match cx.method() {
             "echo" => Ok(cx.raw_params().cloned().unwrap_or_else(|| json!({}).into())),
+            "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" => {
+                Ok(json!({ "listed": cx.method() }).into())
+            }
             "panic" => panic!("planted: the handler panics"),
             "work" => {
                 let (answer, answered) = oneshot::channel();
@@ -156,6 +159,7 @@ impl World {
         config.session.heartbeat = NEVER;
         config.session.ping_interval = NEVER;
         config.session.cancel_grace = NEVER;
+        config.session.linger = Duration::ZERO;
         config.session.terminate.cancel = NEVER;
         config.session.terminate.finish = NEVER;
         tune(&mut config);
@@ -327,7 +331,7 @@ impl Client {
     pub async fn send<B>(&self, request: Request<B>) -> Reply
     where
         B: Body,
-        B::Error: std::fmt::Display,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = self.endpoint.handle(request).await.into_parts();
         yield_now().await; // between two requests of a real client there is a network

@@ -119,7 +119,7 @@ impl<T: Clone> Session<T> {
         };
         let exchanges = self.exchanges.values().filter_map(|exchange| exchange.next_timeout(&self.config));
         let standalone = self.standalone.as_ref().and_then(|stream| stream.next_timeout(&self.config));
-        let ending = self.ending.as_ref().and_then(|ending| ending.deadline());
+        let ending = self.ending.as_ref().and_then(|ending| ending.deadline(self.running));
         let outbound = self.outbound.next_timeout();
         let replay = self.config.replay.and_then(|limits| self.replay.next_timeout(&limits));
         let singles = [self.lifetime(), max_age, standalone, self.ping_due(), ending, outbound, replay];

@@ -31,7 +31,8 @@ const fn secs(n: u64) -> Duration {
 
 /// Without replay, which has tests of its own: there what a client misses is lost, and no event has an id.
 fn config() -> SessionConfig {
-    SessionConfig { ping_interval: Duration::ZERO, replay: None, ..SessionConfig::default() }
+    let (ping_interval, linger) = (Duration::ZERO, Duration::ZERO);
+    SessionConfig { ping_interval, linger, replay: None, ..SessionConfig::default() }
 }
 
 /// A session, its time, and what it has told so far. Whatever is done to it, the books have to balance.
@@ -140,7 +141,12 @@ impl Bench {
         }
         self.ending = session.ending.as_deref().copied();
         if session.ending.is_some() {
-            assert_eq!(session.phase() >= Phase::Finishing, session.running() == 0, "S4");
+            let lingers = session.ending.as_ref().is_some_and(|ending| ending.lingers(self.now));
+            let rests = session.running() == 0 && !lingers;
+            assert_eq!(session.phase() >= Phase::Finishing, rests, "S4");
+            let lingering = session.phase() == Phase::Draining
+                && session.ending.as_ref().is_some_and(|ending| ending.linger.is_some());
+            assert_eq!(all.lingering, i32::from(lingering), "{all:?}");
         }
         let winding_down = session.exchanges.values().any(Exchange::is_winding_down);
         match session.phase() {
@@ -210,6 +216,12 @@ impl Bench {
         self.tags += 1;
         let tag = self.tags;
         self.act(|session, now| session.handle_request(now, id.into(), tag))
+    }
+
+    fn list(&mut self, id: impl Into<RequestId>) -> Result<ExchangeKey, Refusal> {
+        self.tags += 1;
+        let tag = self.tags;
+        self.act(|session, now| session.handle_list(now, id.into(), tag))
     }
 
     /// An admitted request whose handler takes its time.
@@ -367,6 +379,7 @@ const ONLY_INITIALIZED: [u32; 4] = [1, 0, 0, 0];
 fn add(sum: &mut Tally, more: &Tally) {
     sum.admitted += more.admitted;
     sum.running += more.running;
+    sum.lingering += more.lingering;
     sum.replies += more.replies;
     sum.answered += more.answered;
     sum.synthesized += more.synthesized;
@@ -419,11 +432,12 @@ fn told(reason: TerminateReason) -> Status {
 const STATES: [State; 5] =
     [State::Initializing, State::AwaitingInitialized, State::Operating, State::Draining, State::Terminated];
 
-const INPUTS: [Input; 11] = [
+const INPUTS: [Input; 12] = [
     Input::Initialize,
     Input::Initialized,
     Input::Ping,
     Input::Request,
+    Input::List,
     Input::Response,
     Input::Cancelled,
     Input::Notification,
@@ -441,6 +455,7 @@ fn observe(b: &mut Bench, input: Input) -> Verdict {
     let outcome = match input {
         Input::Initialize | Input::Initialized | Input::Ping | Input::Notification => b.input(input),
         Input::Request => b.request(9).map(|_| Verdict::Admit),
+        Input::List => b.list(9).map(|_| Verdict::Admit),
         Input::Response => b.respond(0, "pong").map(|()| {
             let routed = asked.is_some_and(|id| matches!(b.outbound(id), Some(Ok(_))));
             if routed { Verdict::Accept } else { Verdict::Ignore }
@@ -1740,6 +1755,60 @@ fn f_37_terminating_while_finishing_gives_readers_their_budget_from_then() {
     assert_eq!(b.session.reason(), Some(TerminateReason::Shutdown));
     b.wait(config().idle_timeout);
     assert_eq!(b.session.next_timeout(), None);
+}
+
+/// A client that has to ask for the tools before it takes a result can do so.
+#[test]
+fn f_38_lists_are_served_while_a_session_drains_and_a_moment_longer() {
+    let linger = 250 * MS;
+    let mut b = Bench::operating(SessionConfig { linger, ..config() });
+    let key = b.call(1);
+    b.drain(&SHUTDOWN);
+    assert_eq!((b.request(2), b.list(1)), (Err(Refusal::Draining), Err(Refusal::DuplicateId)));
+    let list = b.list(3).expect("it is served while the call runs");
+    b.answer(list);
+    b.reply(list);
+    b.wait(secs(1)); // the call runs longer than the session lingers
+    b.answer(key);
+    b.reply(key);
+    assert_eq!((b.stands(), b.request(4)), ((State::Draining, Phase::Draining), Err(Refusal::Draining)));
+    b.wait(linger - MS);
+    let list = b.list(5).expect("it lingers");
+    b.wait(secs(1)); // and does for as long as that runs
+    b.answer(list);
+    b.reply(list);
+    assert_eq!(b.session.phase(), Phase::Draining);
+    assert_eq!(b.run_to(Phase::Closed), linger);
+    assert_eq!((b.list(6), b.outcomes()), (Err(Refusal::Draining), [4, 0, 0, 0]));
+}
+
+#[test]
+fn s_4_a_session_lingers_only_over_an_answer_and_not_beyond_the_drain() {
+    let lingers = || Bench::operating(SessionConfig { linger: secs(60), ..config() });
+    let mut b = lingers();
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.session.phase(), Phase::Closed, "it was idle");
+    let mut b = lingers();
+    b.call(1);
+    b.drain(&SHUTDOWN);
+    b.cancel(1).unwrap();
+    assert_eq!(b.session.phase(), Phase::Finishing, "its client wants nothing any more");
+    // Not beyond the drain, a second signal or a DELETE.
+    for (end, after) in [(0, SHUTDOWN.drain), (1, Duration::ZERO), (2, Duration::ZERO)] {
+        let mut b = lingers();
+        let key = b.call(1);
+        b.drain(&SHUTDOWN);
+        b.answer(key);
+        b.reply(key);
+        assert_eq!(b.session.phase(), Phase::Draining);
+        match end {
+            1 => b.drain(&Schedule { drain: Duration::ZERO, ..SHUTDOWN }),
+            2 => b.delete().unwrap(),
+            _ => {}
+        }
+        assert_eq!(b.run_to(Phase::Closed), after, "{end}");
+        assert_eq!(b.outcomes(), [2, 0, 0, 0]);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
 use crate::{CancelReason, ProtocolVersion, testing::start};
 
 fn config() -> SessionConfig {
-    SessionConfig::default()
+    SessionConfig { linger: Duration::ZERO, ..SessionConfig::default() }
 }
 
 fn limits() -> ReplayConfig {

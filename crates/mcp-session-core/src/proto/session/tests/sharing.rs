@@ -18,7 +18,8 @@ use crate::{
 const SHARED: u64 = 900;
 
 fn config() -> SessionConfig {
-    SessionConfig { ping_interval: std::time::Duration::ZERO, ..SessionConfig::default() }
+    let (ping_interval, linger) = (std::time::Duration::ZERO, std::time::Duration::ZERO);
+    SessionConfig { ping_interval, linger, ..SessionConfig::default() }
 }
 
 /// A session in operation, kept by a store.
