@@ -121,6 +121,7 @@ impl Rejection {
             Self::PayloadTooLarge => "Config::body_limit",
             Self::BodyTimeout => "Config::body_timeout",
             Self::TooManySessions => "Config::max_sessions, Config::max_sessions_per_principal",
+            Self::TooManyBodies => "Config::bodies_in_flight",
             Self::Session(Refusal::TooManyRequests) => "SessionConfig::max_exchanges",
             Self::StoreUnavailable => "Store::timeout",
             Self::BadHost

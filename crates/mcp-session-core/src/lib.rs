@@ -98,6 +98,7 @@ mod call;
 mod config;
 mod contain;
 mod cors;
+mod discard;
 mod driver;
 mod endpoint;
 mod error;

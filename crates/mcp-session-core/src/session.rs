@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::IntoFuture,
+    future::{Future, IntoFuture},
     sync::{
         Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -11,7 +11,11 @@ use std::{
 };
 
 use event_listener::{Event, EventListener};
-use futures::{FutureExt, future::BoxFuture, task::AtomicWaker};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Either, select},
+    task::AtomicWaker,
+};
 use serde::Serialize;
 
 use crate::{
@@ -19,8 +23,9 @@ use crate::{
     TerminateReason,
     ask::ask,
     contain::{self, Contained, Panicked},
+    discard::discard,
     hub::{Hub, Stripe, lock},
-    proto::{self, Changes, Effect, Phase, Refusal, State, Wake, encode_notification},
+    proto::{self, Changes, Effect, Phase, Refusal, State, Wake, after, encode_notification},
     store::{Update, write},
     terminate::{Afterword, Ledger},
     trace,
@@ -37,6 +42,9 @@ pub(crate) struct Signal {
 
 /// Why a session did not end cleanly whose answers or streams were cut.
 const UNREAD: &str = "its client did not read to the end in time";
+
+/// Why a session did not end cleanly whose hook took too long.
+pub(crate) const LATE: &str = "the `terminated` hook did not end in time";
 
 /// Why a session did not end cleanly whose hook panicked.
 const PANICKED: &str = "the `terminated` hook panicked";
@@ -214,6 +222,27 @@ impl Session {
     /// What the client declared at `initialize`.
     pub fn capabilities(&self) -> ClientCapabilities {
         self.peek(Machine::capabilities)
+    }
+
+    /// Whether its client has not used it yet.
+    pub(crate) fn is_half_open(&self) -> bool {
+        self.peek(Machine::is_half_open)
+    }
+
+    /// Ends it to make room for another one, if its client has not used it yet. Returns whether it did.
+    pub(crate) fn evict(&self) -> bool {
+        let evicted = self.with(|machine, now| {
+            let half_open = machine.is_half_open();
+            if half_open {
+                machine.close(now, TerminateReason::Evicted);
+            }
+            half_open
+        });
+        if evicted {
+            self.stripe().sessions_evicted.fetch_add(1, Relaxed);
+            trace::session_evicted(&self.0.id);
+        }
+        evicted
     }
 
     /// Where it stands, as its client sees it.
@@ -429,7 +458,7 @@ impl Session {
     fn finish(&self, entered: Entered<'_>) {
         let Entered { mut guarded, now, armed, hook } = entered;
         let hub = &self.0.hub;
-        let changes = guarded.machine.take_changes();
+        let mut changes = guarded.machine.take_changes();
         let news = guarded.news(now);
         // A session that is closed has nothing to wait for; one that is not may have something sooner than known.
         let deadline = if guarded.open { guarded.machine.next_timeout() } else { None };
@@ -460,11 +489,18 @@ impl Session {
         if sooner {
             hub.timers.notify();
         }
+        let discarded = changes.take_discarded();
+        if !discarded.is_empty() {
+            discard(&hub.runtime, discarded);
+        }
         if news.disturbed || news.end.is_some() {
             tell(&self.0.changed);
         }
         if news.created.is_some() {
             hub.publish(&SessionEvent::Created(self.0.id));
+            if let Some(registry) = hub.registry.get().and_then(Weak::upgrade) {
+                registry.note_half_open(self);
+            }
         }
         let (unanswered, orphaned) = (changes.tally.pings_unanswered > 0, changes.tally.orphaned);
         if let Some(ledger) = ledger.as_ref().filter(|_| quiet) {
@@ -526,8 +562,29 @@ impl Session {
                 Box::pin(node.part(session.id(), reason, heard)).await; // not the size of every such task
                 session.told();
             }
-            session.leave(hooked.await);
+            let failure = match (&mut hooked).now_or_never() {
+                Some(failure) => failure,
+                None => session.wait_for_hook(hooked).await,
+            };
+            session.leave(failure);
         }));
+    }
+
+    /// Gives the hook the time that it may take. One that takes longer is dropped.
+    fn wait_for_hook(
+        &self,
+        hooked: impl Future<Output = Option<&'static str>> + Unpin + Send + 'static,
+    ) -> BoxFuture<'static, Option<&'static str>> {
+        let (session, limit) = (self.clone(), self.0.hub.config.hook_timeout);
+        Box::pin(async move {
+            match select(hooked, session.sleep_until(after(session.now(), limit))).await {
+                Either::Left((failure, _)) => failure,
+                Either::Right(((), _)) => {
+                    trace::hook_late(&session.id(), limit);
+                    Some(LATE)
+                }
+            }
+        })
     }
 
     /// The store is through with the session: what is left is the application.

@@ -64,7 +64,12 @@ impl Registry {
         let mut machine = proto::Session::adopt(now, config, version, capabilities, initialized);
         machine.share(member, LogId::SHARED, heard);
         let session = Session::new(id, principal, Arc::clone(&self.hub), machine);
-        let entered = self.enter(session.clone())?;
+        let entered = match self.enter(session.clone()) {
+            Err(Rejection::TooManySessions) => {
+                self.with_room(session.principal(), || self.enter(session.clone())).await?
+            }
+            entered => entered?,
+        };
         // Whoever removed it meanwhile may have told this node before it had it.
         if node.load(id).await == Ok(None) {
             entered.terminate(TerminateReason::ClientDelete);
