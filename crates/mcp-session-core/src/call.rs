@@ -18,7 +18,7 @@ use crate::{
     EventStream, Json, RequestId, RpcError, SendError,
     contain::{self, Panicked},
     hub::Hub,
-    proto::{ExchangeKey, Reply, Status, StreamKey},
+    proto::{ExchangeKey, HttpRefusal, Reply, Status, StreamKey},
     session::{Machine, Session, Signal},
     trace,
 };
@@ -41,6 +41,7 @@ pub(crate) struct Call {
 #[derive(Debug)]
 pub(crate) enum Head {
     Json(bytes::Bytes),
+    Refused(bytes::Bytes, Box<HttpRefusal>),
     Events(EventStream),
     /// The reply was taken before: cannot happen while there is one reader.
     Lost,
@@ -137,6 +138,7 @@ impl Call {
         match machine.poll_reply(now, *key) {
             Some(Reply::Pending) => None,
             Some(Reply::Json(answer)) => Some(Head::Json(answer)),
+            Some(Reply::Refused(answer, refusal)) => Some(Head::Refused(answer, refusal)),
             Some(Reply::Stream) => {
                 let signal = self.waiters(machine).unwrap_or_default(); // over: it waits for nothing
                 Some(Head::Events(EventStream::new(session.clone(), StreamKey::Response(*key), signal)))

@@ -65,9 +65,12 @@ pub struct Config {
     /// Lets clients in web pages of these origins use the server (B-40). `None` by default: most clients are no pages,
     /// and every page that may read answers is one more that may be attacked.
     pub cors: Option<Cors>,
-    /// Looks at the credential of every request (B-09, B-10). `None` by default: then a layer in front does it,
-    /// or nobody.
+    /// Looks at the credential of every request (B-09, B-10), at once or with
+    /// [`authenticate_fn`](crate::authenticate_fn). `None` by default: then a layer in front does it, or nobody.
     pub authenticate: Option<Arc<dyn Authenticate>>,
+    /// How long [`authenticate`](Config::authenticate) may take; then 503. 10 seconds: an authorization server that has not
+    /// answered by then will not, and clients give up after 30 or 60.
+    pub authenticate_timeout: Duration,
     /// Where sessions are kept so that other endpoints with the same store can serve them: see [`store`](crate::store). It
     /// needs [`replay`](SessionConfig::replay), which is taken to be the default if it is off. `None`: a session lives and
     /// ends with its endpoint, and nothing is asked of anybody.
@@ -92,6 +95,7 @@ impl Default for Config {
             allowed_origins: AllowedOrigins::default(),
             cors: None,
             authenticate: None,
+            authenticate_timeout: Duration::from_secs(10),
             store: None,
         }
     }
@@ -115,6 +119,7 @@ impl fmt::Debug for Config {
             .field("allowed_origins", &self.allowed_origins)
             .field("cors", &self.cors)
             .field("authenticate", &self.authenticate.is_some())
+            .field("authenticate_timeout", &self.authenticate_timeout)
             .field("store", &self.store)
             .finish()
     }

@@ -7,19 +7,23 @@ use std::{
     fmt, mem,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt, future::select};
+use futures::{
+    FutureExt,
+    future::{Either, poll_fn, select},
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Config, ConfigError, Cors, EventStream, Handler, InitializeRequest, Json, Message, Notification,
-    Outgoing, ReplyBody, RequestContext, RequestId, ResponseMode, RpcError, Runtime, Session, SessionManager,
-    Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
+    AuthError, Authenticate, Config, ConfigError, Cors, EventStream, Handler, InitializeRequest, Json,
+    Message, Notification, Outgoing, ReplyBody, RequestContext, RequestId, ResponseMode, RpcError, Runtime,
+    Session, SessionManager, Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
     call::{Call, Handling, Head, Started},
     contain::{self, Contained, Panicked},
     driver,
@@ -27,7 +31,7 @@ use crate::{
     hub::Hub,
     initialize::{self, Opening},
     manager::Registry,
-    proto::{self, Input, ParseError, Phase, Refusal, Verdict},
+    proto::{self, HttpRefusal, Input, ParseError, Phase, Refusal, Verdict},
     security,
     session::{NotificationPlace, Signal},
     store, trace,
@@ -247,8 +251,7 @@ impl Endpoint {
         }
         security::check_authorization(&parts.headers)?;
         if let Some(authenticate) = &config.authenticate {
-            contain::call(|| authenticate.authenticate(parts))
-                .map_err(|Panicked| Rejection::Internal("the check of the credential failed"))??;
+            self.authenticate(&**authenticate, parts).await?;
         }
         // In boxes is what is rarer than requests: it would make the future of every request as large as its own.
         match parts.method {
@@ -277,6 +280,25 @@ impl Endpoint {
             return ping(&session, &request, form);
         }
         respond(self.admit(session, parts, request, form)?.await.head().await)
+    }
+
+    /// Whether the credential is good. A check that is through at once costs no box, one that waits has a deadline.
+    async fn authenticate(&self, check: &dyn Authenticate, parts: &mut Parts) -> Result<(), Rejection> {
+        let checked = |checked: Result<Result<(), AuthError>, Panicked>| {
+            checked
+                .map_err(|Panicked| Rejection::Internal("the check of the credential failed"))?
+                .map_err(Rejection::Auth)
+        };
+        let mut checking = Contained::new(|| check.authenticate(parts));
+        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(checking.poll_unpin(cx))).await {
+            return checked(done);
+        }
+        let Hub { runtime, config, .. } = &*self.registry.hub;
+        let deadline = runtime.sleep_until(proto::after(runtime.now(), config.authenticate_timeout));
+        match select(checking, deadline).await {
+            Either::Left((done, _)) => checked(done),
+            Either::Right(((), _)) => Err(Rejection::AuthTimeout),
+        }
     }
 
     /// What a POST may be beside one request.
@@ -391,6 +413,10 @@ impl Endpoint {
             call.start(hub, session.created(), request.id.clone(), request.method.clone(), handler).await;
         let mut response = respond(started.head().await)?;
         if session.with(|machine, _| machine.is_established()) {
+            if let Err(rejection) = session.attach() {
+                session.terminate(TerminateReason::Error);
+                return Err(rejection);
+            }
             self.keep(&session).await?;
             let id = HeaderValue::from_bytes(&session.id().digits())
                 .map_err(|_| Rejection::Internal("the session id is no header value"))?;
@@ -582,9 +608,21 @@ fn check_era(parts: &Parts, request: &proto::Request) -> Result<(), Rejection> {
 fn respond(head: Head) -> Result<Response<ReplyBody>, Rejection> {
     match head {
         Head::Json(answer) => Ok(json(answer)),
+        Head::Refused(answer, refusal) => Ok(refused(answer, *refusal)),
         Head::Events(stream) => Ok(events(ReplyBody::events(stream))),
         Head::Lost => Err(Rejection::Internal("the reply was lost")),
     }
+}
+
+/// The answer of a handler that refuses the credential (B-09).
+#[cold]
+fn refused(answer: bytes::Bytes, refusal: HttpRefusal) -> Response<ReplyBody> {
+    let mut response = json(answer);
+    *response.status_mut() = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::FORBIDDEN);
+    if let Some(challenge) = refusal.challenge.and_then(|text| HeaderValue::from_maybe_shared(text).ok()) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
 }
 
 /// The answer to `ping` (C-14).

@@ -22,6 +22,8 @@ pub(crate) enum Rejection {
     MethodNotAllowed(&'static str),
     /// The credential was refused (B-09).
     Auth(AuthError),
+    /// The check of the credential was not through within [`Config::authenticate_timeout`].
+    AuthTimeout,
     /// `Accept` covers no form that the answer may have (B-45, B-31).
     NotAcceptable(&'static str),
     /// `Content-Type` is not `application/json` (B-15).
@@ -73,9 +75,10 @@ impl Rejection {
             Self::ForbiddenHost(host)    => (S::FORBIDDEN, C::INVALID_REQUEST, format!("the host {host:?} is not allowed here: `Config::allowed_hosts` lists those that are").into()),
             Self::ForbiddenOrigin(origin) => (S::FORBIDDEN, C::INVALID_REQUEST, format!("the origin {origin:?} is not allowed here: `Config::allowed_origins` lists those that are").into()),
             Self::MethodNotAllowed(_)    => (S::METHOD_NOT_ALLOWED, C::INVALID_REQUEST, "the endpoint does not offer this method".into()),
-            Self::Auth(AuthError::Unauthorized(_)) => (S::UNAUTHORIZED, C::INVALID_REQUEST, "a valid credential is required".into()),
-            Self::Auth(AuthError::Forbidden) => (S::FORBIDDEN, C::INVALID_REQUEST, "the credential does not allow this".into()),
-            Self::Auth(AuthError::Malformed) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the credential cannot be read".into()),
+            Self::Auth(e @ AuthError::Unauthorized(_)) => (S::UNAUTHORIZED, C::INVALID_REQUEST, e.to_string().into()),
+            Self::Auth(e @ (AuthError::Forbidden | AuthError::InsufficientScope(_))) => (S::FORBIDDEN, C::INVALID_REQUEST, e.to_string().into()),
+            Self::Auth(e @ AuthError::Malformed) => (S::BAD_REQUEST, C::INVALID_REQUEST, e.to_string().into()),
+            Self::AuthTimeout            => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the credential could not be checked in time".into()),
             Self::NotAcceptable(needed)  => (S::NOT_ACCEPTABLE, C::INVALID_REQUEST, format!("`Accept` must cover {needed}").into()),
             Self::UnsupportedMediaType   => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "`Content-Type` must be application/json".into()),
             Self::UnsupportedEncoding    => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "the body must not be compressed".into()),
@@ -120,8 +123,9 @@ impl Rejection {
             Self::ForbiddenOrigin(_) => "Config::allowed_origins",
             Self::PayloadTooLarge => "Config::body_limit",
             Self::BodyTimeout => "Config::body_timeout",
-            Self::TooManySessions => "Config::max_sessions, Config::max_sessions_per_principal",
             Self::TooManyBodies => "Config::bodies_in_flight",
+            Self::AuthTimeout => "Config::authenticate_timeout",
+            Self::TooManySessions => "Config::max_sessions, Config::max_sessions_per_principal",
             Self::Session(Refusal::TooManyRequests) => "SessionConfig::max_exchanges",
             Self::StoreUnavailable => "Store::timeout",
             Self::BadHost
@@ -159,6 +163,9 @@ impl Rejection {
             Self::Session(Refusal::TooManyRequests) | Self::TooManySessions | Self::TooManyBodies => {
                 error.with_data(serde_json::json!({ "reason": "overload", "retryable": true }))
             }
+            Self::AuthTimeout => {
+                error.with_data(serde_json::json!({ "reason": "authentication", "retryable": true }))
+            }
             Self::Moving | Self::StoreUnavailable => {
                 error.with_data(serde_json::json!({ "reason": "store", "retryable": true }))
             }
@@ -193,7 +200,7 @@ impl Rejection {
             Self::MethodNotAllowed(allow) => {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
             }
-            Self::Auth(AuthError::Unauthorized(challenge)) => {
+            Self::Auth(AuthError::Unauthorized(challenge) | AuthError::InsufficientScope(challenge)) => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
             }
             _ => {}
@@ -211,6 +218,17 @@ impl From<Refusal> for Rejection {
 impl From<ParseError> for Rejection {
     fn from(error: ParseError) -> Self {
         Self::Message(error)
+    }
+}
+
+/// What a handler answers that refuses the credential of a request. Where the HTTP response has not begun, it has the status
+/// and the `WWW-Authenticate` that [`AuthError`] stands for, as if [`Authenticate`](crate::Authenticate) had refused the
+/// request; afterwards it is an error like any other.
+impl From<AuthError> for RpcError {
+    fn from(error: AuthError) -> Self {
+        let challenge = error.challenge().map(|value| bytes::Bytes::copy_from_slice(value.as_bytes()));
+        let rejection = Rejection::Auth(error);
+        rejection.to_error().with_refusal(rejection.status().as_u16(), challenge)
     }
 }
 
@@ -242,6 +260,7 @@ mod tests {
             Rejection::ShuttingDown,
             Rejection::Session(Refusal::Draining),
             Rejection::Session(Refusal::TooManyRequests),
+            Rejection::AuthTimeout,
         ] {
             let response = rejection.into_response(None, &config);
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -267,6 +286,8 @@ mod tests {
             Rejection::ForbiddenHost("evil.example.com".to_owned()),
             Rejection::MethodNotAllowed("POST"),
             Rejection::Auth(AuthError::Forbidden),
+            Rejection::Auth(AuthError::insufficient_scope("a")),
+            Rejection::AuthTimeout,
             Rejection::Message(ParseError::NotJson(String::new())),
             Rejection::Message(ParseError::Batch),
             Rejection::Message(ParseError::InvalidBatch("empty")),

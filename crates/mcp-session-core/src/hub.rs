@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, driver::Timers,
+    Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, data::AllData, driver::Timers,
     handler::ErasedHandler, manager::Registry, proto::Tally, store::Node, trace::Refusals,
 };
 
@@ -25,6 +25,8 @@ pub(crate) struct Hub {
     pub(crate) counters: Counters,
     /// Bytes of bodies that are being read, of those that count: see [`Config::bodies_in_flight`].
     pub(crate) bodies: AtomicUsize,
+    /// What the handler has attached to the sessions.
+    pub(crate) data: AllData,
     /// Among which others it is, if there is a store.
     pub(crate) node: Option<Node>,
     /// What was refused lately.
@@ -45,6 +47,7 @@ impl Hub {
             counters: Counters::default(),
             bodies: AtomicUsize::new(0),
             refusals: Refusals::default(),
+            data: AllData::default(),
             listeners: Mutex::default(),
         }
     }

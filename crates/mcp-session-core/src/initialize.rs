@@ -80,6 +80,65 @@ struct ClientInfo<'a> {
     version: Cow<'a, str>,
 }
 
+/// An image that stands for the server in the lists of clients.
+///
+/// See [`InitializeResult::icon`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Icon {
+    /// Where it is: an `https:` or a `data:` URL. Clients take only what they trust.
+    pub src: String,
+    /// Its media type, such as `image/png`, where the source does not say it, or wrongly.
+    pub mime_type: Option<String>,
+    /// The sizes that it has, such as `48x48`, or `any`. Empty: not said.
+    pub sizes: Vec<String>,
+    /// `light` or `dark`: the background that it is made for. `None`: any.
+    pub theme: Option<String>,
+}
+
+impl Icon {
+    /// The image at this URL.
+    pub fn new(src: impl Into<String>) -> Self {
+        Self { src: src.into(), mime_type: None, sizes: Vec::new(), theme: None }
+    }
+
+    /// The same with a media type.
+    #[must_use]
+    pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
+        self.mime_type = Some(mime_type.into());
+        self
+    }
+
+    /// The same with these sizes.
+    #[must_use]
+    pub fn sizes<S: Into<String>>(mut self, sizes: impl IntoIterator<Item = S>) -> Self {
+        self.sizes = sizes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same for a `light` or a `dark` background.
+    #[must_use]
+    pub fn theme(mut self, theme: impl Into<String>) -> Self {
+        self.theme = Some(theme.into());
+        self
+    }
+}
+
+/// As the specification writes it.
+impl From<Icon> for serde_json::Value {
+    fn from(Icon { src, mime_type, sizes, theme }: Icon) -> Self {
+        let mut icon = serde_json::json!({ "src": src });
+        let rest = [("mimeType", mime_type.map(Self::from)), ("theme", theme.map(Self::from))];
+        let sizes = ("sizes", (!sizes.is_empty()).then(|| sizes.into()));
+        for (key, value) in rest.into_iter().chain([sizes]) {
+            if let Some(value) = value {
+                icon[key] = value;
+            }
+        }
+        icon
+    }
+}
+
 /// Checks the params of `initialize`, negotiates the version, and notes what the client can do.
 ///
 /// # Errors

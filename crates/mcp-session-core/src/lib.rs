@@ -98,6 +98,7 @@ mod call;
 mod config;
 mod contain;
 mod cors;
+mod data;
 mod discard;
 mod driver;
 mod endpoint;
@@ -126,8 +127,10 @@ mod wire;
 pub use broadcast::Broadcast;
 pub use config::{Config, ConfigError};
 pub use cors::Cors;
+pub use data::SessionData;
 pub use endpoint::Endpoint;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
+pub use initialize::Icon;
 pub use manager::SessionManager;
 pub use principal::Principal;
 #[doc(inline)]
@@ -139,7 +142,10 @@ pub use proto::{
 use proto::{Message, Outgoing, ParseError, Refusal, Status};
 pub use router::Router;
 pub use runtime::{BoxFuture, Runtime};
-pub use security::{AllowedHosts, AllowedOrigins, AuthError, Authenticate, InvalidEntry};
+pub use security::{
+    AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, InvalidEntry,
+    authenticate_fn,
+};
 pub use serve::{Closing, Connect, ConnectionContext, Endpoints, PeerAddr, Serve, Work};
 pub use session::{Session, Termination};
 pub use stats::{SessionEvent, SessionEvents, Stats};

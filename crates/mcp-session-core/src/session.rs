@@ -24,6 +24,7 @@ use crate::{
     ask::ask,
     contain::{self, Contained, Panicked},
     discard::discard,
+    error::Rejection,
     hub::{Hub, Stripe, lock},
     proto::{self, Changes, Effect, Phase, Refusal, State, Wake, after, encode_notification},
     store::{Update, write},
@@ -81,6 +82,13 @@ pub(crate) struct Inner {
     changed: Event,
     /// Notifications at work.
     notifications: AtomicUsize,
+}
+
+/// A session that was not registered after all never ends.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        contain::dispose(self.hub.data.remove(self.number));
+    }
 }
 
 impl Inner {
@@ -209,6 +217,12 @@ impl Session {
         self.0.principal.as_ref()
     }
 
+    /// What the handler has attached to it, if it is a `T`: see [`Handler::session_data`](crate::Handler::session_data). `None`
+    /// if there is nothing, if it is of another type, and once the session has ended here.
+    pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.hub.data.get(self.0.number)
+    }
+
     /// The negotiated version.
     pub fn version(&self) -> ProtocolVersion {
         self.peek(Machine::version)
@@ -315,6 +329,21 @@ impl Session {
     pub fn terminate(&self, reason: TerminateReason) -> Termination {
         self.with(|machine, now| machine.terminate(now, reason));
         Termination { session: self.clone(), reason }
+    }
+
+    /// Asks the handler for what belongs to it, before anybody can know of it.
+    pub(crate) fn attach(&self) -> Result<(), Rejection> {
+        let Inner { hub, number, .. } = &*self.0;
+        let data = contain::call(|| hub.handler.session_data(self))
+            .map_err(|Panicked| Rejection::Internal("the data of the session could not be made"))?;
+        let guarded = lock(&self.0.guarded);
+        if guarded.left {
+            drop(guarded);
+            contain::dispose(data); // it has ended meanwhile
+        } else {
+            hub.data.insert(*number, data);
+        }
+        Ok(())
     }
 
     /// `notifications/initialized` has arrived.
@@ -602,6 +631,7 @@ impl Session {
             guarded.left = true;
             (guarded.ledger.clone(), guarded.machine.state() == State::Terminated)
         };
+        contain::dispose(self.0.hub.data.remove(self.0.number));
         if gone {
             self.unregister();
         }

@@ -83,10 +83,12 @@ macro_rules! behaviour_suite {
                     c_13_undeclared_capabilities, f_13_f_14_progress_needs_a_token_and_grows;
                 framing: a_01_a_02_json_rpc_2_in_utf_8, a_03_null_counts_as_absent, a_09_b_17_nothing_is_replied_to_a_notification, a_11_a_15_the_five_codes, a_20_nothing_is_added_to_a_result;
                 statuses: b_04_b_05_b_06_the_origin_of_every_request, b_10_e_05_a_session_id_is_no_credential, b_11_values_are_case_sensitive, b_01_b_16_json_or_events, b_20_b_21_errors_of_a_handler_are_answers, b_22_last_event_id_on_a_post_is_ignored, b_23_b_25_b_27_a_session_knows_its_version, b_28_initialize_does_not_look_at_the_version_header, b_31_b_32_b_33_a_get_is_a_stream_or_405, b_35_b_36_b_37_b_38_b_39_delete_and_other_methods, b_41_404_means_that_there_is_no_such_session, b_42_f_38_overload_and_shutdown_are_503;
-                sessions: c_01_e_09_initialize_comes_first, c_03_c_09_c_25_a_version_mismatch_is_no_error, e_01_e_16_e_21_the_id_is_told_once, e_11_e_12_e_13_f_28_a_dead_id_is_404_for_everything, e_17_nothing_of_a_session_is_left_to_the_next, f_04_f_05_f_06_races_of_cancels_are_harmless, f_12_f_18_progress_follows_its_request, f_22_requests_go_out_on_the_stream_of_their_call, f_29_f_30_f_31_f_34_f_36_what_a_terminated_session_leaves, c_16_f_41_there_is_no_message_for_a_shutdown;
+                sessions: c_01_e_09_initialize_comes_first, c_03_c_09_c_25_a_version_mismatch_is_no_error, e_01_e_16_e_21_the_id_is_told_once, e_11_e_12_e_13_f_28_a_dead_id_is_404_for_everything, e_17_nothing_of_a_session_is_left_to_the_next,
+                    the_data_of_a_session_ends_with_it, b_43_a_session_whose_data_cannot_be_made, f_04_f_05_f_06_races_of_cancels_are_harmless, f_12_f_18_progress_follows_its_request, f_22_requests_go_out_on_the_stream_of_their_call, f_29_f_30_f_31_f_34_f_36_what_a_terminated_session_leaves, c_16_f_41_there_is_no_message_for_a_shutdown;
                 security: e_07_a_foreign_principal_finds_nothing, e_07_a_foreign_principal_keeps_no_session_alive,
                     e_15_sessions_of_one_principal_are_capped, e_15_what_has_expired_makes_room,
                     e_02_e_03_e_04_session_ids, b_40_cors_for_allowed_origins, b_40_cors_answers_and_credentials,
+                    b_09_a_credential_that_lacks_a_scope, b_09_a_check_of_the_credential_that_waits,
                     b_44_the_first_check_that_fails_answers, b_12_a_repeated_credential,
                     e_07_a_thousand_foreign_principals, f_23_a_thousand_foreign_replies,
                     f_09_a_thousand_foreign_cancels;
@@ -103,7 +105,7 @@ macro_rules! behaviour_suite {
                     e_25_delete_ends_every_stream, d_06_a_client_that_is_sent_away_comes_back,
                     s_6_a_shutdown_invites_nobody_back, s_5_a_client_that_was_sent_away_is_waited_for,
                     f_26_a_request_waits_for_its_client;
-                stores: s_6_s_13_a_session_moves_with_its_running_call, s_13_delete_at_any_node_purges,
+                stores: the_data_of_a_session_is_made_at_each_node, s_6_s_13_a_session_moves_with_its_running_call, s_13_delete_at_any_node_purges,
                 d_17_d_24_the_shared_stream_is_read_anywhere, b_18_f_23_replies_and_cancels_find_their_node,
                 e_07_somebody_elses_session_is_unknown_at_every_node,
                 d_31_f_23_foreign_ids_and_replies_get_nothing_anywhere,

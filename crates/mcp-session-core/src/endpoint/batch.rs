@@ -98,7 +98,8 @@ impl Endpoint {
         let mut streams = Vec::new();
         for head in join_all(calls.into_iter().map(Started::head)).await {
             match head {
-                Head::Json(answer) => ready.push(answer),
+                // One status is for all of them.
+                Head::Json(answer) | Head::Refused(answer, _) => ready.push(answer),
                 Head::Events(stream) => streams.push(stream),
                 Head::Lost => return Err(Rejection::Internal("the reply was lost")),
             }

@@ -11,13 +11,27 @@ use super::{Schedule, timer::after};
 /// as in [`ResponseMode::Sse`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ResponseMode {
-    /// JSON when the answer comes first, events as soon as anything precedes it: a message of the handler, or a
-    /// heartbeat's worth of silence.
+    /// JSON when the answer comes first, events as soon as anything precedes it.
+    ///
+    /// When the head of the response goes out, which is what a timeout in front of the server waits for, and a load balancer,
+    /// goes by the revision of the session:
+    ///
+    /// | the handler | 2025-11-25, with [`replay`](SessionConfig::replay) | 2025-06-18 and 2025-03-26, or without replay |
+    /// |---|---|---|
+    /// | answers at its first poll | at once: JSON | at once: JSON |
+    /// | waits | at once: events, of which the first has an id and no data (D-08), so that the client can come back | when it sends something, as events; when it answers, as JSON; after [`heartbeat`](SessionConfig::heartbeat) of silence, as events |
+    ///
+    /// So a timeout in front (`tower::timeout`, `TimeoutLayer`, a proxy's) that is longer than the heartbeat, which is 15
+    /// seconds, never hits a call that waits, at any revision. With a shorter one, set a shorter heartbeat, or
+    /// [`ResponseMode::Sse`], which sends the head at once. Where such a timeout strikes, the client counts as gone, and the
+    /// call goes on (D-12). `initialize` is the exception: its head carries the session's id, and waits for the handler's
+    /// answer in every mode. An error's status is decided with the head, too: see [`AuthError`](crate::AuthError).
     #[default]
     Auto,
-    /// Always events.
+    /// Always events. The head goes out at once.
     Sse,
-    /// Always JSON. Notifications of the handler are dropped and its requests to the client fail (D-14).
+    /// Always JSON. The head waits for the answer, however long that takes: a timeout in front has to be longer than the
+    /// slowest call. Notifications of the handler are dropped and its requests to the client fail (D-14).
     Json,
 }
 

@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Append, Changes, ErrorCode, Json, Name, Next, Outcome, Outgoing, RequestId, ResponseMode, RpcError,
-    SendError, SessionConfig, Stored, Stream, TerminateReason, Wake, encode_event, timer::after,
+    Append, Changes, ErrorCode, HttpRefusal, Json, Name, Next, Outcome, Outgoing, RequestId, ResponseMode,
+    RpcError, SendError, SessionConfig, Stored, Stream, TerminateReason, Wake, encode_event, timer::after,
 };
 
 /// Which rules of the protocol an exchange follows.
@@ -70,6 +70,8 @@ pub enum Reply {
     Pending,
     /// The whole answer, as `application/json`.
     Json(Bytes),
+    /// The whole answer, as `application/json`: an error that decides over the status as well.
+    Refused(Bytes, Box<HttpRefusal>),
     /// Events: read them with [`Exchange::poll_event`].
     Stream,
 }
@@ -108,6 +110,8 @@ pub struct Exchange<T> {
     /// Whether a store is to have its stream.
     stored: bool,
     body: Body<T>,
+    /// What the HTTP response says beside an error in JSON.
+    refusal: Option<Box<HttpRefusal>>,
     /// How it ended, once nothing more is owed. Counted when the reply is out of the house.
     outcome: Option<Outcome>,
     settled: bool,
@@ -147,6 +151,7 @@ impl<T: Clone> Exchange<T> {
             name: None,
             stored: false,
             body: Body::Undecided,
+            refusal: None,
             outcome: None,
             settled: false,
             cancelled: None,
@@ -500,7 +505,10 @@ impl<T: Clone> Exchange<T> {
                 let answer = std::mem::take(answer);
                 self.body = Body::Done;
                 self.settle(out);
-                Some(Reply::Json(answer))
+                Some(match self.refusal.take() {
+                    None => Reply::Json(answer),
+                    Some(refusal) => Reply::Refused(answer, refusal),
+                })
             }
             Body::Done => None,
         }
@@ -629,10 +637,13 @@ impl<T: Clone> Exchange<T> {
             Ok(result) => Outgoing::Result { id: &self.id, result },
             Err(error) => Outgoing::Error { id: Some(&self.id), error },
         };
-        let as_json = self.mode != ResponseMode::Sse;
+        // One that refuses needs a status: then it is no stream, whatever the mode.
+        let refusal = answer.as_ref().err().and_then(|error| error.refusal.clone());
+        let as_json = self.mode != ResponseMode::Sse || refusal.is_some();
         match &mut self.body {
             Body::Undecided if as_json => {
                 self.body = Body::Json(message.to_json());
+                self.refusal = refusal;
                 self.tag.iter().for_each(|tag| out.wake(Wake::Reader(tag.clone())));
             }
             Body::Undecided | Body::Stream(_) => {

@@ -64,6 +64,7 @@ impl Registry {
         let mut machine = proto::Session::adopt(now, config, version, capabilities, initialized);
         machine.share(member, LogId::SHARED, heard);
         let session = Session::new(id, principal, Arc::clone(&self.hub), machine);
+        session.attach()?; // before another request of its client finds it
         let entered = match self.enter(session.clone()) {
             Err(Rejection::TooManySessions) => {
                 self.with_room(session.principal(), || self.enter(session.clone())).await?

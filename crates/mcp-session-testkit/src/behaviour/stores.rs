@@ -23,7 +23,7 @@ use mcp_session_core::{
 };
 use serde_json::{Value, json};
 
-use super::world::{Client, NEVER, Reply, SOON, Work, World, cancel, notification, request};
+use super::world::{Attached, Client, NEVER, Reply, SOON, Work, World, cancel, notification, request};
 use crate::TestBed;
 
 /// Nothing of it elapses.
@@ -518,6 +518,35 @@ pub fn e_14_idle_here_is_not_idle_elsewhere(bed: &impl TestBed) {
             again = client.post(&request(2, "echo")).await;
         }
         assert_eq!(again.status, StatusCode::OK);
+    });
+}
+
+/// What a handler attaches to a session is made anew at each node that takes the session up, before a request sees it, and
+/// dropped at each of them. Where it cannot be made, nothing is taken up.
+pub fn the_data_of_a_session_is_made_at_each_node(bed: &impl TestBed) {
+    let nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let client = nodes.a.client().await;
+        client.session().data::<Attached>().unwrap().used.fetch_add(1, SeqCst);
+        let elsewhere = client.at(&nodes.b);
+        let both = [request(1, "echo"), request(2, "echo")];
+        for reply in join_all(both.iter().map(|message| elsewhere.post(message))).await {
+            assert_eq!(reply.status, StatusCode::OK);
+        }
+        let data = |client: &Client| client.session().data::<Attached>().unwrap().used.load(SeqCst);
+        assert_eq!((data(&client), data(&elsewhere)), (1, 0));
+        assert_eq!((nodes.a.attached(), nodes.b.attached()), (1, 1));
+
+        let other = nodes.a.client().await;
+        nodes.b.attach_nothing();
+        let failed = other.at(&nodes.b).post(&request(3, "echo")).await;
+        assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(failed.json().await["id"], 3);
+        assert_eq!((nodes.b.endpoint.stats().sessions, nodes.b.attached()), (1, 1));
+        assert_eq!(other.post(&request(4, "echo")).await.status, StatusCode::OK);
+
+        assert_eq!(elsewhere.delete().await.status, StatusCode::NO_CONTENT);
+        nodes.a.until(|_| (nodes.a.attached(), nodes.b.attached()) == (1, 0)).await;
     });
 }
 

@@ -281,7 +281,7 @@ impl Bench {
     /// The body of a POST, or what it is so far.
     fn reply(&mut self, key: ExchangeKey) -> String {
         match self.act(|session, now| session.poll_reply(now, key)) {
-            Some(Reply::Json(body)) => brief(&body),
+            Some(Reply::Json(body) | Reply::Refused(body, _)) => brief(&body),
             Some(Reply::Stream) => "stream".into(),
             Some(Reply::Pending) => "pending".into(),
             None => "taken".into(),

@@ -928,7 +928,7 @@ impl Walk {
                 }
                 self.bench.act(|session, now| session.poll_event(now, connection))
             }
-            Some(Reply::Json(_) | Reply::Pending) | None => Next::Pending,
+            Some(Reply::Json(_) | Reply::Refused(..) | Reply::Pending) | None => Next::Pending,
         };
         let farewell = matches!(&next, Next::Event(event, true) if event.starts_with(b"retry: "));
         let over = matches!(next, Next::Event(_, true) | Next::End) && !farewell;
@@ -936,7 +936,7 @@ impl Walk {
         let waits = next == Next::Pending && matches!(reply, Some(Reply::Stream | Reply::Pending));
         call.reader.look(waits, call.reader_wakes);
         match (reply, next) {
-            (Some(Reply::Json(body)), _) => {
+            (Some(Reply::Json(body) | Reply::Refused(body, _)), _) => {
                 assert!(call.receive(&body));
                 call.read_to_end();
             }
