@@ -70,7 +70,7 @@ impl Places {
             }
         }
         self.taken.fetch_sub(1, Relaxed);
-        self.freed.notify_additional(1); // of several that wait, each place is for one
+        self.freed.notify(usize::MAX);
     }
 
     /// Whether this principal has as many sessions as it may.

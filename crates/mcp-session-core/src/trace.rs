@@ -104,6 +104,11 @@ pub(crate) fn hook_late(session: &SessionId, hook_timeout: Duration) {
     event!(WARN, ?session, ?hook_timeout, "the `terminated` hook takes too long: it is dropped");
 }
 
+pub(crate) fn session_parked(session: &SessionId, reason: TerminateReason) {
+    #[cfg(feature = "tracing")]
+    event!(INFO, ?session, %reason, "session parked in the store");
+}
+
 pub(crate) fn session_failed(session: &SessionId, why: &str) {
     #[cfg(feature = "tracing")]
     event!(WARN, ?session, why, "session did not end as it should");

@@ -76,6 +76,12 @@ impl Config {
             "no client with a principal could open a session",
         )?;
         bytes("body_limit", self.body_limit, INITIALIZE, "an `initialize` would not fit")?;
+        bytes(
+            "bodies_in_flight",
+            self.bodies_in_flight,
+            self.body_limit,
+            "a body of the greatest length could not be taken even alone",
+        )?;
         count("batch_limit", self.batch_limit, "every batch would be refused")?;
         deadline("body_timeout", self.body_timeout, "no body could arrive in time")?;
         deadline("hook_timeout", self.hook_timeout, "no hook could end in time")?;

@@ -391,6 +391,19 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
+    /// Its client, which is away, has ended the session: no answer is owed any more, and none is waited for.
+    pub(super) fn forsake(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) {
+        if let Body::Stream(stream) = &mut self.body {
+            stream.forsake();
+        }
+        if self.outcome.is_none() {
+            self.cancel(now, CancelReason::Terminated(TerminateReason::ClientDelete), config, out);
+        } else if !self.settled {
+            self.outcome = Some(Outcome::Cancelled);
+            self.settle(out);
+        }
+    }
+
     /// Nobody can fetch the answer any more: as if it were cancelled, with an error for a client that comes back too late
     /// and still finds the stream.
     pub(super) fn orphan(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) {

@@ -113,6 +113,11 @@ impl Json {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// The part of it that `raw` was borrowed from.
+    pub(crate) fn part(&self, raw: &RawValue) -> Self {
+        Self::slice(&self.0, raw)
+    }
+
     /// The part of `body` that `raw` was parsed from.
     fn slice(body: &Bytes, raw: &RawValue) -> Self {
         Self(body.slice_ref(raw.get().as_bytes()))

@@ -225,6 +225,12 @@ impl<T: Clone> Stream<T> {
         self.dismiss(None, out);
     }
 
+    /// Its client does not come back: neither the store nor anybody else is waited for.
+    pub(super) fn forsake(&mut self) {
+        self.storing = None;
+        self.invited = false;
+    }
+
     /// Takes [`Stream::close_connection`] back, where it is not too late.
     pub(super) fn stay(&mut self) {
         if let Some(carrier) = &mut self.carrier {
