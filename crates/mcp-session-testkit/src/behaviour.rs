@@ -126,7 +126,6 @@ macro_rules! behaviour_suite {
                     d_17_what_a_node_says_after_it_came_back_is_heard,
                     d_30_a_stream_read_from_the_store_is_not_trimmed_away,
                     s_7_a_delete_elsewhere_ends_bodies_properly, s_9_a_delete_elsewhere_is_no_failure_of_a_drain;
-                soak: d_21_e_11_ten_minutes_of_round_robin;
                 shutdown: s_1_sessions_born_during_shutdown, s_2_never_404_while_draining,
                     s_3_hung_handlers_do_not_move_the_ceiling, s_4_nothing_in_flight_returns_at_once,
                     s_5_exactly_one_answer_json, s_5_exactly_one_answer_sse, s_5_an_obedient_handler_answers_itself,
