@@ -207,7 +207,8 @@ async fn a_burst_of_clients_waits_in_the_backlog(runtime: &str) {
     let server = Process::start(runtime, &[]).await;
     server.signal("STOP").await;
     let nobody = Client { addr: server.addr, session: String::new() };
-    let mut connections = join_all((0..CLIENTS).map(|_| nobody.send(&nobody.request(&initialize())))).await;
+    let request = nobody.request(&initialize());
+    let mut connections = join_all((0..CLIENTS).map(|_| nobody.send(&request))).await;
     server.signal("CONT").await;
     for connection in &mut connections {
         assert_eq!(connection.reply().await.head.status, 200);
