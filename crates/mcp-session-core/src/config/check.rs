@@ -226,8 +226,7 @@ mod tests {
     /// Where zero has a meaning, it works.
     #[test]
     fn zeros_that_mean_never_or_at_once_are_taken() {
-        let mut config = Config::default();
-        config.retry_after = Duration::ZERO;
+        let mut config = Config { retry_after: Duration::ZERO, ..Config::default() };
         config.session.heartbeat = Duration::ZERO;
         config.session.ping_interval = Duration::ZERO;
         config.session.cancel_grace = Duration::ZERO;

@@ -324,7 +324,7 @@ pub fn a_connection_at_work_has_the_whole_budget(bed: &impl TestBed) {
         let stalled = server
             .accept(async |context: ConnectionContext| {
                 context.work().during(async {}).await; // that was the last of its response
-                pending().await
+                pending::<()>().await;
             })
             .await;
         world.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT });
