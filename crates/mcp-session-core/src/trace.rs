@@ -257,7 +257,7 @@ pub(crate) fn exchange_cancelled(session: &SessionId, request: Option<&RequestId
 
 pub(crate) fn exchanges_orphaned(session: &SessionId, requests: u32) {
     #[cfg(feature = "tracing")]
-    tracing::info!(target: TARGET, ?session, requests, "client is gone for good: its requests are cancelled");
+    event!(INFO, ?session, requests, "client is gone for good: its requests are cancelled");
 }
 
 pub(crate) fn ping_unanswered(session: &SessionId) {
