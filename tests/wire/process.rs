@@ -17,6 +17,7 @@ macro_rules! process_suite {
                 sigterm_with_too_little_time_answers_every_call_with_one_error,
                 further_signals_escalate_and_the_probe_says_no,
                 one_stop_that_arrives_as_two_signals_takes_no_time_away,
+                a_burst_of_clients_waits_in_the_backlog,
                 an_answer_that_nobody_reads_is_cut_and_the_exit_code_is_1,
                 an_address_that_is_taken_is_refused_with_a_reason,
             }
@@ -104,10 +105,9 @@ async fn all_end(streams: Vec<Connection>) {
 async fn sigterm_with_time_enough_loses_nothing(runtime: &str) {
     let server = Process::start(runtime, &["--grace", "60s"]).await;
     let (clients, streams) = sessions(&server).await;
-    let mut calls = Vec::new();
-    for (id, client) in (1..=SLOW).zip(&clients) {
-        calls.push((id, tool(client, id, "slow", 20, true).await));
-    }
+    let calls = (1..=SLOW).zip(&clients); // in one burst
+    let calls = calls.map(|(id, client)| async move { (id, tool(client, id, "slow", 20, true).await) });
+    let mut calls = join_all(calls).await;
     for (id, call) in &mut calls {
         assert_eq!(call.head().await.expect("progress").status, 200, "of call {id}");
     }
@@ -198,6 +198,24 @@ async fn one_stop_that_arrives_as_two_signals_takes_no_time_away(runtime: &str) 
         let (status, report) = server.exited().await;
         assert_eq!((status.code(), &report["exchanges"]["answered"]), (Some(0), &json!(1)), "{report}");
     }
+}
+
+/// When a server is replaced, its clients come to the next one at once. They find room, however long it takes to accept them:
+/// here it is stopped meanwhile. A client for which there is none would wait until the server goes on.
+async fn a_burst_of_clients_waits_in_the_backlog(runtime: &str) {
+    const CLIENTS: usize = 600; // several times what `TcpListener::bind` has room for
+    let server = Process::start(runtime, &[]).await;
+    server.signal("STOP").await;
+    let nobody = Client { addr: server.addr, session: String::new() };
+    let request = nobody.request(&initialize());
+    let mut connections = join_all((0..CLIENTS).map(|_| nobody.send(&request))).await;
+    server.signal("CONT").await;
+    for connection in &mut connections {
+        assert_eq!(connection.reply().await.head.status, 200);
+    }
+    server.signal("TERM").await;
+    let (status, report) = server.exited().await;
+    assert_eq!((status.code(), &report["sessions"]), (Some(0), &json!(CLIENTS)), "{report}");
 }
 
 async fn an_answer_that_nobody_reads_is_cut_and_the_exit_code_is_1(runtime: &str) {

@@ -204,6 +204,12 @@ impl Endpoint {
             let mut response = match endpoint.route(&mut parts, pin!(body), &mut id).await {
                 Ok(response) => response,
                 Err(rejection) => {
+                    let rejection = match rejection {
+                        Rejection::Session(Refusal::Gone) if hub.node.is_some() => {
+                            Box::pin(endpoint.gone(&parts, rejection)).await
+                        }
+                        rejection => rejection,
+                    };
                     trace::rejected(&rejection, &hub.refusals, || hub.runtime.now());
                     hub.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
                     rejection.into_response(id.as_ref(), config)
@@ -337,10 +343,8 @@ impl Endpoint {
     async fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
         let session = self.session(parts).await?;
         session.with_client(proto::Session::handle_delete)?;
-        if let Some(node) = &self.registry.hub.node {
-            // Before the client is told so: from then on, it is unknown at every node (E-11).
-            node.remove(session.id(), TerminateReason::ClientDelete).await;
-        }
+        // Before the client is told so: from then on, it is unknown at every node (E-11).
+        session.removed().await;
         let mut response = Response::new(ReplyBody::empty());
         *response.status_mut() = StatusCode::NO_CONTENT; // B-36
         Ok(response)
@@ -399,7 +403,10 @@ impl Endpoint {
             self.lookup(parts).await?.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
         }
         let (call, handler) = match self.open(parts, request) {
-            Err(Rejection::TooManySessions) if self.registry.reap().await => self.open(parts, request)?,
+            Err(Rejection::TooManySessions) => {
+                let principal = parts.extensions.get().cloned();
+                self.registry.with_room(principal.as_ref(), || self.open(parts, request)).await?
+            }
             opened => opened?,
         };
         let (session, hub) = (call.session.clone(), &self.registry.hub);
@@ -429,7 +436,7 @@ impl Endpoint {
         })?;
         let Opening { version, known, capabilities, client_info } = initialize::read(params)?;
         let principal = parts.extensions.get().cloned();
-        let (session, key) = self.registry.create(request.id.clone(), version, known, principal)?;
+        let (session, key) = self.registry.create(request.id.clone(), version, known, principal, params)?;
         let initialize = InitializeRequest {
             protocol_version: version,
             capabilities,
@@ -514,6 +521,14 @@ impl Endpoint {
             // A dead id is 404, whatever else is wrong with the request (E-11). With nothing wrong, the machine says so.
             Err(_) if session.state() == proto::State::Terminated => Err(Rejection::UnknownSession),
             checked => checked.map(|()| session),
+        }
+    }
+
+    /// A session has died between its look-up and the request: for good, or here only.
+    async fn gone(&self, parts: &Parts, refused: Rejection) -> Rejection {
+        match wire::session_header(&parts.headers) {
+            Ok(SessionHeader::Id(id)) => self.registry.or_moving(id, refused).await,
+            Ok(SessionHeader::Absent | SessionHeader::Foreign) | Err(_) => refused,
         }
     }
 

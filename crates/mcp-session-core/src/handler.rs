@@ -346,6 +346,26 @@ impl RequestContext {
         Self(Arc::new(Inner { call, request, headers, extensions, progress_token: OnceLock::new() }))
     }
 
+    /// Which client asks: its `clientInfo`. See [`Session::client_info`].
+    ///
+    /// ```
+    /// # use mcp_session_core::{RequestContext, RpcError};
+    /// # use serde_json::Value;
+    /// async fn whoami(cx: RequestContext) -> Result<Value, RpcError> {
+    ///     let info: Value = cx.client_info().parse()?;
+    ///     Ok(serde_json::json!({ "name": info["name"] }))
+    /// }
+    /// # let _ = whoami;
+    /// ```
+    pub fn client_info(&self) -> &Json {
+        self.session().client_info()
+    }
+
+    /// What that client can do: its `capabilities`, as it declared them. See [`Session::client_capabilities`].
+    pub fn client_capabilities(&self) -> &Json {
+        self.session().client_capabilities()
+    }
+
     /// The method.
     pub fn method(&self) -> &str {
         &self.0.request.method
@@ -554,6 +574,7 @@ impl fmt::Debug for RequestContext {
             .field("session", &self.session_id())
             .field("id", self.id())
             .field("method", &self.method())
+            .field("client", &self.client_info().as_str()) // escaped: it is what a client says
             .finish_non_exhaustive()
     }
 }

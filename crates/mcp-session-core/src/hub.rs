@@ -10,7 +10,8 @@ use std::{
 
 use crate::{
     Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, data::AllData, driver::Timers,
-    handler::ErasedHandler, manager::Registry, proto::Tally, store::Node, trace::Refusals,
+    handler::ErasedHandler, initialize::Clients, manager::Registry, proto::Tally, store::Node,
+    trace::Refusals,
 };
 
 /// What all sessions of an endpoint share.
@@ -29,6 +30,7 @@ pub(crate) struct Hub {
     pub(crate) data: AllData,
     /// Among which others it is, if there is a store.
     pub(crate) node: Option<Node>,
+    pub(crate) clients: Clients,
     /// What was refused lately.
     pub(crate) refusals: Refusals,
     listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
@@ -40,6 +42,7 @@ impl Hub {
             session_config: Arc::new(config.session.clone()),
             node: config.store.clone().map(|store| Node::new(store, Arc::clone(&runtime))),
             timers: Timers::new(runtime.now()),
+            clients: Clients::default(),
             runtime,
             config,
             handler,

@@ -14,14 +14,14 @@ use event_listener::{Event, EventListener};
 use futures::future::select;
 
 use crate::{
-    ClientCapabilities, Principal, ProtocolVersion, RequestId, SessionEvents, SessionId, Shutdown,
+    ClientCapabilities, Json, Principal, ProtocolVersion, RequestId, SessionEvents, SessionId, Shutdown,
     ShutdownPhase, ShutdownPolicy, Stats, TerminateReason, driver,
     error::Rejection,
     hub::{Hub, lock},
     places::Places,
     proto::{self, ExchangeKey, Position, after},
     session::Session,
-    store::LogId,
+    store::{Adoptions, LogId},
     terminate,
 };
 
@@ -58,6 +58,8 @@ pub(crate) struct Registry {
     shards: [Shard; SHARDS],
     /// Sessions in the shards: those alive, and those of which something is left.
     places: Places,
+    /// Sessions that are being taken up from the store.
+    pub(crate) adoptions: Adoptions,
     phase: AtomicU8,
     phase_changed: Event,
     shutdown: OnceLock<Arc<terminate::Progress>>,
@@ -70,6 +72,7 @@ impl Registry {
             hub,
             shards: std::array::from_fn(|_| Shard::default()),
             places: Places::default(),
+            adoptions: Adoptions::default(),
             phase: AtomicU8::new(ShutdownPhase::Running as u8),
             phase_changed: Event::new(),
             shutdown: OnceLock::new(),
@@ -93,6 +96,7 @@ impl Registry {
         version: ProtocolVersion,
         capabilities: ClientCapabilities,
         principal: Option<Principal>,
+        params: &Json,
     ) -> Result<(Session, ExchangeKey), Rejection> {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).map_err(|_| Rejection::Internal("the system gives no random bits"))?;
@@ -103,20 +107,38 @@ impl Registry {
         if self.hub.node.is_some() {
             machine.share(0, LogId::SHARED, Position::START);
         }
-        let session = Session::new(id, principal, Arc::clone(&self.hub), machine);
+        let client = self.hub.clients.get(params);
+        let session = Session::new(id, principal, client, Arc::clone(&self.hub), machine);
+        self.take_place(session.principal())?;
         Ok((self.enter(session)?, key))
     }
 
-    /// Lets a session in, unless one with its id is here: then it is that one.
+    /// A place for a session of this principal, for as long as it is not given back.
+    pub(crate) fn take_place(&self, principal: Option<&Principal>) -> Result<(), Rejection> {
+        let taken = self.places.take(&self.hub.config, principal);
+        if taken { Ok(()) } else { Err(Rejection::TooManySessions) }
+    }
+
+    /// Nobody takes it: it is free again.
+    pub(crate) fn give_place_back(&self, principal: Option<&Principal>) {
+        self.places.give_back(principal);
+    }
+
+    /// Waits for a session to give up its place.
+    pub(crate) fn freed(&self) -> EventListener {
+        self.places.freed.listen()
+    }
+
+    /// Lets a session in that has a place. The place is free again if it is not let in, or one with its id is here: then it is
+    /// that one.
     pub(crate) fn enter(&self, session: Session) -> Result<Session, Rejection> {
         {
             let mut shard = lock(&self.shard(&session.id()).0);
-            self.admits()?;
-            if let Some(first) = shard.get(&session.id()) {
-                return Ok(first.clone());
-            }
-            if !self.places.take(&self.hub.config, session.principal()) {
-                return Err(Rejection::TooManySessions);
+            let first = shard.get(&session.id()).cloned();
+            if let Some(refused) = self.admits().err().map(Err).or(first.map(Ok)) {
+                drop(shard);
+                self.give_place_back(session.principal());
+                return refused;
             }
             session.stripe().sessions.fetch_add(1, Relaxed);
             shard.insert(session.id(), session.clone());
@@ -130,27 +152,95 @@ impl Registry {
         if self.phase() >= ShutdownPhase::Draining { Err(Rejection::ShuttingDown) } else { Ok(()) }
     }
 
-    /// Lets what has expired go, should the driver be late, and gives it a moment to be gone. Returns whether there
-    /// was any: then it is worth another try.
-    pub(crate) async fn reap(&self) -> bool {
-        let freed = self.places.freed.listen();
-        let due = driver::catch_up(&self.hub);
-        let expired = due.iter().any(|session| session.state() == proto::State::Terminated);
-        drop(due);
-        if expired {
-            let Hub { runtime, config, .. } = &*self.hub;
+    /// Lets what has expired go, should the driver be late. Returns whether there was any.
+    async fn reap(&self) -> bool {
+        let due = driver::catch_up(&self.hub).await;
+        due.iter().any(|session| session.state() == proto::State::Terminated)
+    }
+
+    /// Tries until there is a place, for as long as a client is told to wait: what has expired goes first, and then a
+    /// session that was never used, the oldest one: of this principal, if it has as many as it may, else of all (E-15).
+    pub(crate) async fn with_room<R>(
+        &self,
+        principal: Option<&Principal>,
+        mut attempt: impl FnMut() -> Result<R, Rejection>,
+    ) -> Result<R, Rejection> {
+        let Hub { runtime, config, .. } = &*self.hub;
+        let deadline = after(runtime.now(), config.retry_after);
+        let mut made = false;
+        loop {
+            let freed = self.places.freed.listen();
+            match attempt() {
+                Err(Rejection::TooManySessions) => {}
+                done => return done,
+            }
+            if made && runtime.now() >= deadline {
+                return Err(Rejection::TooManySessions);
+            }
+            if !made {
+                made = self.reap().await || self.evict(principal);
+                if !made {
+                    return Err(Rejection::TooManySessions);
+                }
+            }
             // The application may take its time over the end of a session: not longer than a client is told to wait.
-            select(freed, runtime.sleep_until(after(runtime.now(), config.retry_after))).await;
+            select(freed, runtime.sleep_until(deadline)).await;
         }
-        expired
+    }
+
+    /// A new session's client is being told its id.
+    pub(crate) fn note_half_open(&self, session: &Session) {
+        let config = &self.hub.config;
+        let (all, own) = ((None, config.max_sessions), config.max_sessions_per_principal);
+        let owner = session.principal().map(|principal| (Some(principal), own));
+        for (owner, cap) in [Some(all), owner].into_iter().flatten() {
+            // As many as come in go out at the other end, twice as fast, if they are half-open no more.
+            for _ in 0..2 {
+                match self.places.pop_half_open(owner) {
+                    Some(id) if self.get(&id).is_some_and(|session| session.is_half_open()) => {
+                        self.places.put_back_half_open(owner, id);
+                        break;
+                    }
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            // Unless one at that end stays half-open for long.
+            for id in self.places.take_half_open(owner, cap.saturating_mul(2)) {
+                if self.get(&id).is_some_and(|session| session.is_half_open()) {
+                    self.places.push_half_open(owner, id);
+                }
+            }
+            self.places.push_half_open(owner, session.id());
+        }
+    }
+
+    /// Lets the oldest session go that was never used. Returns whether there was one.
+    fn evict(&self, principal: Option<&Principal>) -> bool {
+        let owner = principal.filter(|principal| self.places.is_full_for(&self.hub.config, principal));
+        while let Some(id) = self.places.pop_half_open(owner) {
+            if self.get(&id).is_some_and(|session| session.evict()) {
+                return true;
+            }
+        }
+        false
     }
 
     pub(crate) fn get(&self, id: &SessionId) -> Option<Session> {
         lock(&self.shard(id).0).get(id).cloned()
     }
 
-    pub(crate) fn remove(&self, id: &SessionId) {
-        let removed = lock(&self.shard(id).0).remove(id);
+    /// Takes this session out, and not another one that was taken up from the store under its id since.
+    pub(crate) fn remove(&self, session: &Session) {
+        let removed = {
+            let id = session.id();
+            let mut shard = lock(&self.shard(&id).0);
+            if shard.get(&id).is_some_and(|registered| registered.is(session)) {
+                shard.remove(&id)
+            } else {
+                None
+            }
+        };
         if let Some(removed) = removed {
             self.places.give_back(removed.principal());
         }

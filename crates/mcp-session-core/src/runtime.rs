@@ -67,7 +67,7 @@ pub use futures::future::BoxFuture;
 /// else needs that thread waits: with a single thread, that is every deadline, the ceiling of a shutdown (S3) included.
 /// Have several threads, and a thread that runs the two tasks of [`spawn_keeper`](Runtime::spawn_keeper) and the timers, which no
 /// handler can block; and tell those who write handlers to take a pool for what blocks. A handler that holds its thread for
-/// more than 250 ms is logged.
+/// more than 100 ms is logged.
 ///
 /// *Its end.* A runtime may end while its tasks live and drop them, and those that are spawned later. Core takes a dropped
 /// task for the end of its work: a call that was running is answered with -32603, a connection is cut, and a

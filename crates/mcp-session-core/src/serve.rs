@@ -201,9 +201,9 @@ impl Serve {
         self
     }
 
-    /// Bytes of a request head; the adapters over hyper answer 431 to more, and close. 64 KiB by default: what hyper reads
+    /// Bytes of a request head; more gets 431 and the end of the connection. 64 KiB by default: what hyper reads
     /// at a time, and several times what cookies and tokens need. At least 8 KiB. HTTP/2, which may have a head for each of
-    /// its streams, takes 16 KiB of each at the most; async-std, whose parser knows no other limit, 8 KiB.
+    /// its streams, takes 16 KiB of each at the most.
     pub fn with_head_limit(mut self, bytes: usize) -> Self {
         self.limits.head_limit = bytes.max(8 * 1024);
         self

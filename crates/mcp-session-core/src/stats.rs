@@ -21,7 +21,7 @@ pub struct Stats {
     pub streams: u64,
     /// Sessions ever created.
     pub sessions_created: u64,
-    /// Sessions ever terminated.
+    /// Sessions ever terminated. One that was parked in a [`store`](crate::store) is not.
     pub sessions_terminated: u64,
     /// Requests ever admitted: the sum of the next four and of those not handed over yet.
     pub exchanges_admitted: u64,
@@ -64,6 +64,11 @@ pub enum SessionEvent {
     Adopted(SessionId),
     /// `notifications/initialized` has arrived.
     Initialized(SessionId),
-    /// The session has ended, for this reason. Told before the hook is called.
+    /// This node does not serve the session any more, which lives on in the [`store`](crate::store): the endpoint has shut
+    /// down, or nothing has happened in it here for a while. The hook is not called for that. It may be
+    /// [`Adopted`](SessionEvent::Adopted) again.
+    Parked(SessionId),
+    /// The session has ended, for this reason. Told before the hook is called. With a [`store`](crate::store), every node that
+    /// serves it tells its own subscribers; the hook is called at one of them.
     Terminated(SessionId, TerminateReason),
 }

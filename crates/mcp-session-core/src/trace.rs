@@ -94,6 +94,21 @@ pub(crate) fn session_terminated(session: &SessionId, reason: TerminateReason, a
     event!(INFO, ?session, %reason, ?age, "session terminated");
 }
 
+pub(crate) fn session_evicted(session: &SessionId) {
+    #[cfg(feature = "tracing")]
+    event!(INFO, ?session, "session makes room for another: the cap is reached, and it was never used");
+}
+
+pub(crate) fn hook_late(session: &SessionId, hook_timeout: Duration) {
+    #[cfg(feature = "tracing")]
+    event!(WARN, ?session, ?hook_timeout, "the `terminated` hook takes too long: it is dropped");
+}
+
+pub(crate) fn session_parked(session: &SessionId, reason: TerminateReason) {
+    #[cfg(feature = "tracing")]
+    event!(INFO, ?session, %reason, "session parked in the store");
+}
+
 pub(crate) fn session_failed(session: &SessionId, why: &str) {
     #[cfg(feature = "tracing")]
     event!(WARN, ?session, why, "session did not end as it should");

@@ -15,6 +15,7 @@
 
 pub mod asking;
 pub mod batches;
+pub mod cluster;
 pub mod foreign;
 pub mod framing;
 pub mod http;
@@ -26,6 +27,7 @@ pub mod security;
 pub mod serve;
 pub mod sessions;
 pub mod shutdown;
+pub mod soak;
 pub mod statuses;
 pub mod stores;
 pub mod streams;
@@ -65,7 +67,9 @@ macro_rules! behaviour_suite {
                     c_14_ping_in_every_state, e_24_b_38_one_delete_wins, e_25_delete_does_not_wait_for_handlers,
                     e_14_idle_sessions_expire, a_running_call_is_never_idle, an_open_stream_is_not_idle,
                     c_10_half_open_sessions_expire, c_18_e_14_what_is_used_is_alive_without_initialized,
-                    e_14_d_12_a_call_that_nobody_can_fetch_is_given_up, e_14_a_client_that_can_come_back_finds_its_call, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers, s_12_one_reason_everywhere,
+                    e_14_d_12_a_call_that_nobody_can_fetch_is_given_up, e_14_a_client_that_can_come_back_finds_its_call, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers,
+                    e_15_a_hook_that_hangs_gives_its_place_back, e_15_a_session_that_nobody_uses_makes_room,
+                    e_15_one_that_is_used_makes_no_room, s_12_one_reason_everywhere,
                     dropping_the_endpoint_cuts_what_is_open;
                 foreign: s_8_s_13_a_store_that_panics_is_asked_again, b_43_a_credential_check_that_panics,
                     b_43_a_body_that_panics, a_21_a_batch_whose_extensions_panic;
@@ -112,6 +116,17 @@ macro_rules! behaviour_suite {
                 e_14_idle_here_is_not_idle_elsewhere, s_13_without_its_store_no_session_is_promised,
                 e_11_delete_is_answered_when_the_store_knows_it,
                 f_39_a_thousand_sessions_move;
+                cluster: c_10_initialized_at_any_node_counts_at_all,
+                    d_17_what_is_said_before_initialized_is_not_dropped, d_21_one_node_listens_for_a_session,
+                    d_21_a_plain_get_goes_on_where_another_node_was, d_23_a_listener_that_is_lost_holds_up_nobody,
+                    s_12_a_session_that_is_parked_has_not_ended, e_14_idle_everywhere_is_the_end_once,
+                    e_10_max_age_counts_from_the_birth_at_every_node,
+                    e_15_a_session_that_is_refused_leaves_nothing, c_02_every_node_knows_its_client,
+                    s_1_an_old_handle_does_not_unregister_its_session_reborn,
+                    d_17_what_a_node_says_after_it_came_back_is_heard,
+                    d_30_a_stream_read_from_the_store_is_not_trimmed_away,
+                    s_7_a_delete_elsewhere_ends_bodies_properly, s_9_a_delete_elsewhere_is_no_failure_of_a_drain;
+                soak: d_21_e_11_ten_minutes_of_round_robin;
                 shutdown: s_1_sessions_born_during_shutdown, s_2_never_404_while_draining,
                     s_3_hung_handlers_do_not_move_the_ceiling, s_4_nothing_in_flight_returns_at_once,
                     s_5_exactly_one_answer_json, s_5_exactly_one_answer_sse, s_5_an_obedient_handler_answers_itself,

@@ -113,6 +113,11 @@ impl Json {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// The part of it that `raw` was borrowed from.
+    pub(crate) fn part(&self, raw: &RawValue) -> Self {
+        Self::slice(&self.0, raw)
+    }
+
     /// The part of `body` that `raw` was parsed from.
     fn slice(body: &Bytes, raw: &RawValue) -> Self {
         Self(body.slice_ref(raw.get().as_bytes()))
@@ -691,7 +696,7 @@ mod tests {
         ] {
             match (parse(body), id) {
                 (Ok(Message::Request(Request { id, params: None, .. })), Some(expected)) => {
-                    assert_eq!(id, expected)
+                    assert_eq!(id, expected);
                 }
                 (Ok(Message::Notification(Notification { params: None, .. })), None) => {}
                 (other, _) => panic!("{body}: {other:?}"),

@@ -96,7 +96,7 @@ pub struct Session<T> {
     /// Whether the client at the other end of the standalone stream is there, while that is connected.
     pulse: Option<Box<Pulse>>,
     /// What a store has to do with it, if there is one.
-    sharing: Option<Box<Sharing>>,
+    sharing: Option<Box<Sharing<T>>>,
     ending: Option<Box<Ending>>,
     timer: Timer,
     changes: Changes<T>,
@@ -268,6 +268,7 @@ impl<T: Clone> Session<T> {
                     self.state = State::Operating;
                     self.initialized = true;
                     self.timer.arm(after(now, self.config.idle_timeout));
+                    self.wake_listener();
                 }
                 Ok(verdict)
             }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use futures::future::{Either, select};
 
-use super::{Node, PeerMessage, PeerRequest};
+use super::{Node, PeerMessage, PeerRequest, Update};
 use crate::{Message, Session, contain, endpoint, manager::Registry, proto, trace};
 
 pub(crate) async fn keep(registry: Weak<Registry>, node: Node) {
@@ -49,6 +49,14 @@ fn hear(registry: &Registry, PeerMessage { session, request }: PeerMessage) {
         PeerRequest::TakenOver(stream) => {
             session.with(|machine, now| machine.handle_taken_over(now, stream));
         }
+        PeerRequest::Listens(number) => {
+            let stopped = session.with(|machine, now| machine.handle_listener(now, number));
+            if let (Some((number, heard)), Some(node)) = (stopped, registry.hub.node.clone()) {
+                let id = session.id();
+                node.clone().spawn(async move { node.update(id, Update::Settled(number, heard)).await });
+            }
+        }
+        PeerRequest::Initialized => _ = session.with(proto::Session::handle_initialized),
         PeerRequest::Terminated(reason) => _ = session.with(|machine, now| machine.terminate(now, reason)),
     }
 }

@@ -327,8 +327,8 @@ pub fn bodies_that_never_end_get_a_deadline(bed: &impl TestBed) {
 /// Bytes of bodies that arrive at the same time are bounded in all. Small bodies are served all the same.
 pub fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
     const SMALL: usize = 64 * 1024; // does not count
-    const TOTAL: usize = 100_000;
-    let world = World::new(bed, |config| config.bodies_in_flight = TOTAL);
+    const TOTAL: usize = 2 * SMALL;
+    let world = World::new(bed, |config| (config.body_limit, config.bodies_in_flight) = (TOTAL, TOTAL));
     bed.block_on(async {
         let client = world.client().await;
         let post = |pieces: &[usize]| {
@@ -340,8 +340,9 @@ pub fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
                 (client.clone(), client.request(Method::POST).body(SlowBody(receiver)).unwrap());
             (sender, Box::pin(async move { client.send(http).await }))
         };
-        let (first, mut large) = post(&[SMALL, TOTAL - 1]);
-        assert!(large.as_mut().now_or_never().is_none());
+        let (first, mut large) = post(&[SMALL, SMALL]);
+        let (second, mut other) = post(&[SMALL, SMALL - 1]);
+        assert!(large.as_mut().now_or_never().is_none() && other.as_mut().now_or_never().is_none());
         for (pieces, status) in [(&[SMALL, 2][..], 503), (&[SMALL, 1], 400), (&[SMALL], 400)] {
             let (sender, reply) = post(pieces);
             // One that is refused does not wait for its end. The others are spaces alone, which is no JSON.
@@ -352,12 +353,15 @@ pub fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
         }
         assert_eq!(status_of(&client, &request(1, "echo")).await, 200);
         // A body that is over, or given up, makes room.
-        drop(first);
-        assert_eq!(large.await.status, 400);
-        for _ in 0..3 {
-            let (_open, mut given_up) = post(&[SMALL, TOTAL]);
+        drop((first, second));
+        assert_eq!((large.await.status.as_u16(), other.await.status.as_u16()), (400, 400));
+        for _ in 0..5 {
+            let (_open, mut given_up) = post(&[SMALL, SMALL]);
             assert!(given_up.as_mut().now_or_never().is_none());
         }
+        let (sender, reply) = post(&[SMALL, SMALL]);
+        drop(sender);
+        assert_eq!(reply.await.status, 400);
     });
 }
 

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{Session, StreamKey};
 use crate::proto::{
-    Phase, RequestError, Schedule, State, TerminateReason, Timer, ending::Ending, timer::after,
+    Exchange, Phase, RequestError, Schedule, State, Stream, TerminateReason, Timer, ending::Ending,
+    timer::after,
 };
 
 impl<T: Clone> Session<T> {
@@ -15,6 +16,9 @@ impl<T: Clone> Session<T> {
             return false;
         }
         self.state = State::Terminated;
+        if reason == TerminateReason::ClientDelete {
+            self.forsake(now);
+        }
         let schedule = self.config.terminate;
         match &mut self.ending {
             // It was draining for a shutdown, and the client was faster. The first reason stands (S12).
@@ -70,6 +74,9 @@ impl<T: Clone> Session<T> {
         }
         for exchange in self.exchanges.values_mut().filter(|_| !moves) {
             exchange.stay_connected(); // nobody could come back after the end (S6)
+        }
+        if !moves {
+            self.for_each_relay(Stream::end); // what they are read from ends as well
         }
         for exchange in self.exchanges.values().filter(|exchange| exchange.is_running()) {
             exchange.wake_handler(&mut self.changes);
@@ -132,6 +139,15 @@ impl<T: Clone> Session<T> {
                 ending.finish_early(now);
             }
             self.ending.iter_mut().for_each(|now| **now = ending);
+        }
+    }
+
+    /// The client has ended the session. It does not come back for what it was not there to read: that is cancelled by it.
+    fn forsake(&mut self, now: Instant) {
+        let away = |exchange: &Exchange<T>| exchange.stream().is_some_and(Stream::is_away);
+        let away = self.exchanges.iter().filter(|(_, exchange)| away(exchange)).map(|(key, _)| key);
+        for key in away.collect::<Vec<_>>() {
+            self.with_exchange(now, key, |exchange, config, out| exchange.forsake(now, config, out));
         }
     }
 

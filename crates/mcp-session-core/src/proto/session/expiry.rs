@@ -18,9 +18,8 @@ impl<T: Clone> Session<T> {
             }
         }
         self.handle_pulse(now);
-        for stream in self.finished.values_mut() {
-            stream.handle_silence(now, &self.config, &mut self.changes);
-        }
+        let config = std::sync::Arc::clone(&self.config);
+        self.for_each_relay(|stream, out| _ = stream.handle_silence(now, &config, out));
         self.trim(now);
         while self.give_up_orphans(now) {} // what one leaves behind may push out what another would need
         for exchange in self.exchanges.values_mut() {
@@ -61,7 +60,7 @@ impl<T: Clone> Session<T> {
             State::Initializing | State::AwaitingInitialized | State::Operating => self
                 .config
                 .max_age
-                .filter(|limit| past(self.created, *limit))
+                .filter(|limit| past(self.created, limit.saturating_sub(self.older())))
                 .map(|_| TerminateReason::MaxAge),
             State::Draining | State::Terminated => None,
         }
@@ -114,7 +113,7 @@ impl<T: Clone> Session<T> {
 
     pub(super) fn deadlines(&self) -> Vec<Instant> {
         let max_age = match &self.ending {
-            None => self.config.max_age.map(|limit| after(self.created, limit)),
+            None => self.config.max_age.map(|limit| after(self.created, limit.saturating_sub(self.older()))),
             Some(_) => None,
         };
         let exchanges = self.exchanges.values().filter_map(|exchange| exchange.next_timeout(&self.config));

@@ -164,6 +164,7 @@ impl Bench {
             let replies = session.exchanges.values().filter_map(|exchange| exchange.stream());
             let streams =
                 replies.chain(session.standalone.as_deref()).chain(session.finished.values().map(|s| &**s));
+            assert!(session.all_relays().all(|relay| relay.kept() == 0));
             assert_eq!(kept.0, streams.map(Stream::kept).sum::<usize>(), "D-36: booked otherwise than kept");
             let away = session.finished.values().filter(|stream| stream.is_over() || stream.is_away());
             assert!(away.count() <= kept.0, "D-36: for ever");

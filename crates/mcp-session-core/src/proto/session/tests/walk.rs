@@ -32,7 +32,7 @@ const GENEROUS: ReplayConfig =
 const TIGHT: ReplayConfig = ReplayConfig { events: 8, bytes: 600, age: secs(15), ..GENEROUS };
 
 /// What is rare. Each is met in some walks.
-const CORNERS: [&str; 21] = [
+const CORNERS: [&str; 22] = [
     "a request beyond the limit, with fewer running",
     "a result of initialize for a dead session",
     "a failed initialize in a shutdown",
@@ -46,6 +46,7 @@ const CORNERS: [&str; 21] = [
     "a taking over too many",
     "a running call resumed",
     "a finished call resumed",
+    "a call that was away from a session its client deletes",
     "an answer sent again",
     "a live connection taken over",
     "an invited client is back",
@@ -1112,7 +1113,25 @@ impl Walk {
         let stood = self.bench.stands();
         let reason = match self.rng.below(10) {
             0 => {
-                let _ = self.bench.delete();
+                let session = &self.bench.session;
+                let away = |call: &Call| {
+                    let stream = session.exchanges.get(call.key).and_then(|exchange| exchange.stream());
+                    stream.is_some_and(Stream::is_away)
+                };
+                let away: Vec<bool> = self.calls.iter().map(away).collect();
+                if self.bench.delete().is_ok() {
+                    // Who deletes its session does not come back for what it was sent away from.
+                    for (call, _) in self.calls.iter_mut().zip(away).filter(|(_, away)| *away) {
+                        if call.outcome.is_none() {
+                            call.grace = Some(self.bench.now + self.bench.session.config.cancel_grace);
+                        }
+                        if !call.settled {
+                            self.corners.insert("a call that was away from a session its client deletes");
+                            call.outcome = Some(Outcome::Cancelled);
+                            call.settled = true;
+                        }
+                    }
+                }
                 TerminateReason::ClientDelete
             }
             1 => {
