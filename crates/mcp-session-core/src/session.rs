@@ -749,8 +749,9 @@ impl Session {
             reason if may_live_on(reason) => {
                 let (listener, heard, unused) =
                     self.with(|machine, now| (machine.listener(), machine.heard(), machine.unused(now)));
-                node.settle(id, listener, heard, unused).await;
-                match self.idle(reason) {
+                let idle = self.idle(reason);
+                node.settle(id, listener, heard, idle.is_none().then_some(unused)).await;
+                match idle {
                     Some(idle) if node.retire(id, idle).await => Parting::Ended,
                     Some(_) => Parting::Parked,
                     None => {
