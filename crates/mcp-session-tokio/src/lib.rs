@@ -26,6 +26,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "axum")]
+mod connect_info;
 mod runtime;
 mod serve;
 mod signal;

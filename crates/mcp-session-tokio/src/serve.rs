@@ -30,11 +30,14 @@ use tower_service::Service;
 /// ```
 pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
     let service = McpService::new(endpoint.clone());
-    serve_app(listener, endpoint, service)
+    start(listener, endpoint, service)
 }
 
 /// Like [`serve`], for an app that has an [`McpService`] of this endpoint among its routes, such as an
 /// `axum::Router`. The endpoint decides when the server ends.
+///
+/// Requests have the client's address among their extensions, as [`PeerAddr`](mcp_session_core::PeerAddr), and with the feature
+/// `axum`, which is on by default, as axum's `ConnectInfo<SocketAddr>`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -55,6 +58,17 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 /// # }
 /// ```
 pub fn serve_app<S, B>(listener: TcpListener, endpoint: Endpoint, app: S) -> Serve
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+    S: Clone + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    #[cfg(feature = "axum")]
+    let app = crate::connect_info::WithConnectInfo(app);
+    start(listener, endpoint, app)
+}
+
+fn start<S, B>(listener: TcpListener, endpoint: Endpoint, app: S) -> Serve
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
     S: Clone + Send + 'static,
