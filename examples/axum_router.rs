@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use axum::{http::StatusCode, routing::get};
 use mcp_session_core::{Endpoint, RequestContext, Router, RpcError};
-use mcp_session_tokio::{McpService, TokioRuntime, serve_app, terminate_signal};
+use mcp_session_tokio::{McpService, TokioRuntime, bind, serve_app, terminate_signal};
 use serde_json::{Value, json};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let bind = std::env::args().skip_while(|arg| arg != "--bind").nth(1);
-    let listener = tokio::net::TcpListener::bind(bind.as_deref().unwrap_or("127.0.0.1:8000")).await?;
+    let at = std::env::args().skip_while(|arg| arg != "--bind").nth(1);
+    let listener = bind(at.as_deref().unwrap_or("127.0.0.1:8000"))?;
     let url = format!("http://{}/mcp", listener.local_addr()?);
 
     let mcp = Router::new("axum-router", "0.1.0")
@@ -27,8 +27,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route_service("/mcp", McpService::new(endpoint.clone()));
     let server = serve_app(listener, endpoint, app).with_shutdown(terminate_signal);
     println!("{url}");
-    println!("{}", server.await?);
-    Ok(())
+    let report = server.await?;
+    println!("{report}");
+    std::process::exit(i32::from(!report.is_clean())) // now, also if a handler has blocked its thread
 }
 
 /// For a load balancer: 503 from the first moment of the shutdown.

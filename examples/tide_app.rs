@@ -1,5 +1,5 @@
 //! Run with `cargo run --features async-std --example tide_app -- --bind 127.0.0.1:8000`, stop with Ctrl-C.
-use mcp_session_async_std::{AsyncStdRuntime, McpEndpoint, serve_app, terminate_signal};
+use mcp_session_async_std::{AsyncStdRuntime, McpEndpoint, bind, serve_app, terminate_signal};
 use mcp_session_core::{Endpoint, RequestContext, Router, RpcError};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -9,8 +9,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let bind = std::env::args().skip_while(|arg| arg != "--bind").nth(1);
-    let listener = async_std::net::TcpListener::bind(bind.as_deref().unwrap_or("127.0.0.1:8000")).await?;
+    let at = std::env::args().skip_while(|arg| arg != "--bind").nth(1);
+    let listener = bind(at.as_deref().unwrap_or("127.0.0.1:8000"))?;
     let address = listener.local_addr()?;
 
     let tool = |name| json!({ "name": name, "description": name, "inputSchema": { "type": "object" } });
@@ -24,8 +24,9 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     app.at("/mcp").all(McpEndpoint::new(endpoint.clone()));
     let server = serve_app(listener, endpoint, app).with_shutdown(terminate_signal);
     println!("http://{address}/mcp");
-    println!("{}", server.await?);
-    Ok(())
+    let report = server.await?;
+    println!("{report}");
+    std::process::exit(i32::from(!report.is_clean())) // now, also if a handler has blocked its thread
 }
 
 async fn call(cx: RequestContext) -> Result<Value, RpcError> {

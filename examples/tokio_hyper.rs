@@ -1,13 +1,13 @@
 //! Run with `cargo run --example tokio_hyper -- --bind 127.0.0.1:8000`, stop with Ctrl-C.
 use mcp_session_core::{Endpoint, RequestContext, Router, RpcError};
-use mcp_session_tokio::{TokioRuntime, serve, terminate_signal};
+use mcp_session_tokio::{TokioRuntime, bind, serve, terminate_signal};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let bind = std::env::args().skip_while(|arg| arg != "--bind").nth(1);
-    let listener = tokio::net::TcpListener::bind(bind.as_deref().unwrap_or("127.0.0.1:8000")).await?;
+    let at = std::env::args().skip_while(|arg| arg != "--bind").nth(1);
+    let listener = bind(at.as_deref().unwrap_or("127.0.0.1:8000"))?;
     let address = listener.local_addr()?;
 
     let tool = |name| json!({ "name": name, "description": name, "inputSchema": { "type": "object" } });
@@ -19,8 +19,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let endpoint = Endpoint::new(TokioRuntime::current(), router);
     let server = serve(listener, endpoint).with_shutdown(terminate_signal);
     println!("http://{address}/mcp");
-    println!("{}", server.await?);
-    Ok(())
+    let report = server.await?;
+    println!("{report}");
+    std::process::exit(i32::from(!report.is_clean())) // now, also if a handler has blocked its thread
 }
 
 async fn call(cx: RequestContext) -> Result<Value, RpcError> {

@@ -2,18 +2,28 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
-use http::Request;
-use mcp_session_core::{Endpoint, RequestContext, Router, ShutdownPolicy};
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use mcp_session_core::{Config, Endpoint, ReplyBody, RequestContext, Router, ShutdownPolicy};
 use mcp_session_tokio::TokioRuntime;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("no test panics in here").clone()).expect("UTF-8")
+    }
+}
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -72,7 +82,7 @@ async fn e_20_f_07_sessions_exchanges_and_phases_are_logged_without_secrets() {
     post(Some(&id), cancel).await;
     let _ = endpoint.shutdown(ShutdownPolicy::default()).await;
 
-    let log = String::from_utf8(log.0.lock().expect("no test panics in here").clone()).expect("UTF-8");
+    let log = log.text();
     for expected in [
         "session created",
         "version=2025-11-25",
@@ -95,4 +105,288 @@ async fn e_20_f_07_sessions_exchanges_and_phases_are_logged_without_secrets() {
         "in the span of its exchange: {inside}"
     );
     assert!(log.contains(&id[..8]) && !log.contains(&id), "the id is a secret: its prefix will do");
+}
+
+/// A subscriber whose every call panics, once it is told to: as one does that writes to a pipe without a reader.
+struct Panics(Arc<AtomicBool>);
+
+impl Panics {
+    fn shake<T>(&self, otherwise: T) -> T {
+        if self.0.load(SeqCst) {
+            std::panic::resume_unwind(Box::new("planted: the log cannot be written"));
+        }
+        otherwise
+    }
+}
+
+impl tracing::Subscriber for Panics {
+    fn register_callsite(&self, _: &'static tracing::Metadata<'static>) -> tracing::subscriber::Interest {
+        self.shake(tracing::subscriber::Interest::sometimes())
+    }
+
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        self.shake(true)
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        self.shake(tracing::span::Id::from_u64(1))
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {
+        self.shake(());
+    }
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {
+        self.shake(());
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.shake(());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {
+        self.shake(());
+    }
+
+    fn exit(&self, _: &tracing::span::Id) {
+        self.shake(());
+    }
+
+    fn clone_span(&self, id: &tracing::span::Id) -> tracing::span::Id {
+        self.shake(id.clone())
+    }
+
+    fn try_close(&self, _: tracing::span::Id) -> bool {
+        self.shake(true)
+    }
+}
+
+/// S3, S8: a subscriber that panics in every call costs the log and nothing else. Sessions open and expire, calls are answered, a
+/// handler's panic is an answer, heartbeats come, and the shutdown is clean.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn s_3_s_8_a_subscriber_that_panics_costs_the_log_only() {
+    let armed = Arc::new(AtomicBool::new(false));
+    let _guard = tracing::subscriber::set_default(Panics(Arc::clone(&armed)));
+    let router = Router::new("unlogged", "1.0.0")
+        .request("echo", |_: RequestContext| async { Ok(json!({})) })
+        .request("panic", |_: RequestContext| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if true {
+                std::panic::resume_unwind(Box::new("planted: the handler panics"));
+            }
+            Ok(json!({}))
+        })
+        .request("wait", |_: RequestContext| async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            Ok(json!({}))
+        });
+    let mut config = Config::default();
+    config.session.idle_timeout = Duration::from_secs(100);
+    config.session.heartbeat = Duration::from_secs(10);
+    let endpoint = Endpoint::with_config(TokioRuntime::current(), router, config).expect("limits that work");
+    // Spans that were made before, as well.
+    let before = open(&endpoint).await;
+    let early = tokio::spawn(call(&endpoint, &before, 1, "wait"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    armed.store(true, SeqCst);
+
+    let (left, session) = (open(&endpoint).await, open(&endpoint).await);
+    assert!(call(&endpoint, &session, 1, "echo").await.contains("\"result\""));
+    assert!(call(&endpoint, &session, 2, "panic").await.contains("-32603"));
+    let waited = call(&endpoint, &session, 3, "wait").await;
+    assert!(waited.contains("\"result\"") && waited.contains("\n:"), "a heartbeat came: {waited}");
+    assert!(early.await.expect("the task goes on").contains("\"result\""));
+    tokio::time::sleep(Duration::from_secs(60)).await; // what nobody has used has expired
+    assert_eq!(endpoint.stats().sessions, 2);
+    assert!(call(&endpoint, &left, 1, "echo").await.contains("no such session"));
+
+    let last = tokio::spawn(call(&endpoint, &session, 4, "wait"));
+    tokio::time::sleep(Duration::from_secs(50)).await; // it ends within the drain budget
+    let report = endpoint.shutdown(ShutdownPolicy::default()).await;
+    assert!(report.is_clean() && report.exchanges.answered == 1, "{report}");
+    assert!(last.await.expect("the task goes on").contains("\"result\""));
+    armed.store(false, SeqCst); // dropped, it is asked for its spans
+}
+
+/// A new session in operation.
+async fn open(endpoint: &Endpoint) -> String {
+    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",
+        "capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
+    let opened = post(endpoint, None, initialize).await;
+    let id = opened.headers()["mcp-session-id"].to_str().expect("an id").to_owned();
+    post(endpoint, Some(&id), r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
+    id
+}
+
+/// The whole body of the answer to a call.
+fn call(
+    endpoint: &Endpoint,
+    session: &str,
+    id: u32,
+    method: &str,
+) -> impl Future<Output = String> + Send + use<> {
+    let body = json!({ "jsonrpc": "2.0", "id": id, "method": method }).to_string();
+    let answer = post(endpoint, Some(session), &body);
+    async move {
+        let body = answer.await.into_body().collect().await.expect("it is not cut");
+        String::from_utf8(body.to_bytes().into()).expect("UTF-8")
+    }
+}
+
+fn post(
+    endpoint: &Endpoint,
+    session: Option<&str>,
+    body: &str,
+) -> impl Future<Output = Response<ReplyBody>> + Send + use<> {
+    let request = Request::post("/mcp")
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream");
+    let request = match session {
+        Some(id) => request.header("mcp-session-id", id),
+        None => request,
+    };
+    endpoint.handle(request.body(body.to_owned()).expect("a request"))
+}
+
+/// What an operator can change is told as a warning, with the setting, once a second at the most.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn b_07_e_15_refusals_name_their_setting() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mut config = Config::default();
+    config.max_sessions = 1;
+    config.body_limit = 300;
+    config.session.max_exchanges = 1;
+    let router = Router::new("refuses", "1.0.0").request("wait", |_: RequestContext| async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        Ok(json!({}))
+    });
+    let endpoint = Endpoint::with_config(TokioRuntime::current(), router, config).expect("limits that work");
+    let session = open(&endpoint).await;
+    let foreign = || Request::post("/mcp").header("host", "mcp.example.com").body(String::new()).unwrap();
+    let refused = endpoint.handle(foreign()).await;
+    let body = refused.into_body().collect().await.expect("whole").to_bytes();
+    let body = String::from_utf8_lossy(&body);
+    assert!(body.contains("mcp.example.com") && body.contains("Config::allowed_hosts"), "{body}");
+    for _ in 0..9 {
+        endpoint.handle(foreign()).await;
+    }
+    let page = Request::post("/mcp").header("origin", "https://evil.example.com").body(String::new());
+    endpoint.handle(page.unwrap()).await;
+    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",
+        "capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
+    assert_eq!(post(&endpoint, None, initialize).await.status(), 503);
+    assert_eq!(post(&endpoint, Some(&session), &"x".repeat(301)).await.status(), 413);
+    let running = post(&endpoint, Some(&session), r#"{"jsonrpc":"2.0","id":1,"method":"wait"}"#).await;
+    let refused = post(&endpoint, Some(&session), r#"{"jsonrpc":"2.0","id":2,"method":"wait"}"#).await;
+    assert_eq!((running.status().as_u16(), refused.status().as_u16()), (200, 503));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    endpoint.handle(foreign()).await;
+
+    let log = log.text();
+    for setting in [
+        "Config::allowed_hosts",
+        "Config::allowed_origins",
+        "Config::max_sessions",
+        "Config::body_limit",
+        "SessionConfig::max_exchanges",
+    ] {
+        assert!(log.contains(setting), "{setting} is missing in\n{log}");
+    }
+    let hosts: Vec<_> = log.lines().filter(|line| line.contains("Config::allowed_hosts")).collect();
+    assert!(hosts.len() == 2 && hosts[0].contains("mcp.example.com"), "{log}");
+    assert!(hosts[1].contains("unreported=9"), "{log}");
+}
+
+/// What a client says stands on one line of the log, at every level: no new line, escape or control character of it gets
+/// there raw.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn e_20_what_clients_say_is_escaped_in_the_log() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let boom = |_: RequestContext| async {
+        if true {
+            std::panic::resume_unwind(Box::new("planted"));
+        }
+        Ok(json!({}))
+    };
+    let evil = "a\nINFO forged\r\u{1b}[31mred\u{9b}31m\u{2028}\u{7f}\0";
+    let endpoint = Endpoint::new(TokioRuntime::current(), Router::new("x", "1").request(evil, boom));
+    let session = open(&endpoint).await;
+    let messages = [
+        json!({ "jsonrpc": "2.0", "id": evil, "method": evil }),
+        json!({ "jsonrpc": "2.0", "id": "id", "method": format!("{evil}unknown") }),
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": evil, "reason": evil } }),
+        json!({ "jsonrpc": "2.0", "method": evil }),
+    ];
+    for message in &messages {
+        post(&endpoint, Some(&session), &message.to_string()).await;
+    }
+    for (name, value) in [("host", "evil.example.com"), ("origin", "x\ty"), ("mcp-protocol-version", "1\t2")]
+    {
+        let request = Request::post("/mcp")
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-session-id", &session)
+            .header(name, value);
+        endpoint.handle(request.body(messages[0].to_string()).unwrap()).await;
+    }
+    let log = log.text();
+    assert!(
+        log.contains("forged") && log.contains("request rejected") && log.contains("handler panicked"),
+        "{log}"
+    );
+    assert!(
+        log.lines().all(|line| line.contains("mcp_session_core: ") || line.contains("mcp_session_core::")),
+        "{log}"
+    );
+    let raw = |c: char| c != '\n' && (c.is_control() || c == '\u{2028}');
+    assert!(!log.contains(raw), "{log:?}");
+}
+
+/// A handler that blocks its thread is named, at its first poll and at a later one.
+#[tokio::test(flavor = "current_thread")]
+async fn a_handler_that_blocks_its_thread_is_told_of() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let block = || std::thread::sleep(Duration::from_millis(150));
+    let router = Router::new("blocks", "1.0.0")
+        .request("first", move |_: RequestContext| async move {
+            block();
+            Ok(json!({}))
+        })
+        .request("suspends", move |_: RequestContext| async move {
+            block();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok(json!({}))
+        })
+        .request("later", move |_: RequestContext| async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            block();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok(json!({}))
+        });
+    let endpoint = Endpoint::new(TokioRuntime::current(), router);
+    let session = open(&endpoint).await;
+    for (id, method) in (2..).zip(["first", "suspends", "later"]) {
+        assert!(call(&endpoint, &session, id, method).await.contains("\"result\""));
+        let log = log.text();
+        let named = log.lines().any(|line| line.contains("blocked its thread") && line.contains(method));
+        assert!(named, "{method} is missing in\n{log}");
+    }
 }

@@ -7,7 +7,7 @@ mod runtime;
 mod server;
 mod signal;
 
-use std::{net::TcpListener, time::Duration};
+use std::time::Duration;
 
 use async_io::Timer;
 use mcp_session_core::{Endpoint, RequestContext, Router, RpcError};
@@ -17,8 +17,8 @@ use server::serve;
 use signal::terminate_signal;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let bind = std::env::args().skip_while(|arg| arg != "--bind").nth(1);
-    let listener = TcpListener::bind(bind.as_deref().unwrap_or("127.0.0.1:8000"))?;
+    let at = std::env::args().skip_while(|arg| arg != "--bind").nth(1);
+    let listener = mcp_session_hyper::bind(at.as_deref().unwrap_or("127.0.0.1:8000"))?;
     let address = listener.local_addr()?;
 
     let tool = |name| json!({ "name": name, "description": name, "inputSchema": { "type": "object" } });
@@ -30,8 +30,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let endpoint = Endpoint::new(PoolRuntime::new()?, router);
     let server = serve(listener, endpoint)?.with_shutdown(terminate_signal);
     println!("http://{address}/mcp");
-    println!("{}", async_io::block_on(server.into_future())?);
-    Ok(())
+    let report = async_io::block_on(server.into_future())?;
+    println!("{report}");
+    std::process::exit(i32::from(!report.is_clean())) // now, also if a handler has blocked its thread
 }
 
 async fn call(cx: RequestContext) -> Result<Value, RpcError> {

@@ -6,39 +6,40 @@
 mod args;
 mod fixtures;
 mod handler;
+mod log;
 mod server;
 mod tools;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
 use args::{Args, Format};
 use clap::Parser;
 use mcp_session_core::ShutdownReport;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(
-            EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy(),
-        )
-        .init();
-    match server::run(&args) {
+    if let Err(error) = args.config().check() {
+        return complain(&error, 2);
+    }
+    let log = log::start();
+    let ended = server::run(&args);
+    log.flush();
+    match ended {
         Ok(report) => {
             say(&written(&report, args.report));
             if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => complain(&error, 1),
     }
+}
+
+/// Writes why it does not go on to stderr. Whoever reads that may have gone, which is no reason to fail otherwise.
+fn complain(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "error: {error}");
+    ExitCode::from(code)
 }
 
 fn written(report: &ShutdownReport, format: Format) -> String {

@@ -5,11 +5,7 @@ mod async_std;
 mod smol;
 mod tokio;
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{Router, http::StatusCode, routing::get};
 use mcp_session_core::{Endpoint, Runtime, Serve, ShutdownReport};
@@ -23,11 +19,10 @@ use crate::{
 
 /// Serves until SIGTERM or Ctrl-C, and tells what the shutdown found.
 pub(crate) fn run(args: &Args) -> io::Result<ShutdownReport> {
-    let listener = TcpListener::bind(args.bind).map_err(|error| {
+    let listener = mcp_session_hyper::bind(args.bind).map_err(|error| {
         let why = format!("cannot listen on {}: {error}; choose another with --bind", args.bind);
         io::Error::new(error.kind(), why)
     })?;
-    listener.set_nonblocking(true)?;
     match args.runtime {
         Executor::Tokio => tokio::run(listener, args),
         Executor::Smol => smol::run(listener, args),

@@ -3,10 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use mcp_session_core::{Endpoint, RequestContext, Router, RpcError, ShutdownPolicy, ShutdownReport};
-use mcp_session_tokio::{TokioRuntime, serve, terminate_signal};
+use mcp_session_tokio::{TokioRuntime, bind, serve, terminate_signal};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+use tokio::{task::JoinHandle, time::sleep};
 
 use crate::client::Error;
 
@@ -23,7 +23,7 @@ pub(crate) struct Server {
 impl Server {
     /// Serves on a free port, until SIGTERM; Ctrl-C does as well, and a second signal escalates.
     pub(crate) async fn start(policy: ShutdownPolicy) -> Result<Self, Error> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let router = Router::new("graceful-shutdown", "0.1.0")
             .capabilities(json!({ "tools": {} }))

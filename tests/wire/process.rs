@@ -1,9 +1,12 @@
 //! `everything` as a process of its own, on every runtime it has, and real signals.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use mcp_session_testkit::wire::{Client, Connection, End, call, initialize, within};
 use mcp_session_tests::Process;
 use serde_json::{Value, json};
+use tokio::time;
 
 /// One `#[test]` for each scenario, on each runtime, as `--runtime` names it.
 macro_rules! process_suite {
@@ -13,6 +16,8 @@ macro_rules! process_suite {
                 sigterm_with_time_enough_loses_nothing,
                 sigterm_with_too_little_time_answers_every_call_with_one_error,
                 further_signals_escalate_and_the_probe_says_no,
+                one_stop_that_arrives_as_two_signals_takes_no_time_away,
+                a_burst_of_clients_waits_in_the_backlog,
                 an_answer_that_nobody_reads_is_cut_and_the_exit_code_is_1,
                 an_address_that_is_taken_is_refused_with_a_reason,
             }
@@ -33,6 +38,9 @@ process_suite!(on_async_std: "async-std");
 const SESSIONS: usize = 1000;
 const SLOW: u64 = 200;
 const HANG: u64 = 10;
+
+/// A little longer than signals count as the same stop.
+const ONE_STOP: Duration = Duration::from_millis(1_100);
 
 /// More steps than anybody waits for.
 const ENDLESS: u32 = 1_000_000;
@@ -97,10 +105,9 @@ async fn all_end(streams: Vec<Connection>) {
 async fn sigterm_with_time_enough_loses_nothing(runtime: &str) {
     let server = Process::start(runtime, &["--grace", "60s"]).await;
     let (clients, streams) = sessions(&server).await;
-    let mut calls = Vec::new();
-    for (id, client) in (1..=SLOW).zip(&clients) {
-        calls.push((id, tool(client, id, "slow", 20, true).await));
-    }
+    let calls = (1..=SLOW).zip(&clients); // in one burst
+    let calls = calls.map(|(id, client)| async move { (id, tool(client, id, "slow", 20, true).await) });
+    let mut calls = join_all(calls).await;
     for (id, call) in &mut calls {
         assert_eq!(call.head().await.expect("progress").status, 200, "of call {id}");
     }
@@ -168,12 +175,47 @@ async fn further_signals_escalate_and_the_probe_says_no(runtime: &str) {
     assert_eq!((reply.head.status, reply.head.get("retry-after")), (503, Some("1")));
     assert_eq!(client.ask(&call(3, "ping", json!({}))).await.head.status, 200);
 
+    time::sleep(ONE_STOP).await; // before that, it would be the same stop
     server.signal("INT").await; // calls are told to stop, and the slow one does
     assert_eq!(answer(1, slow).await["error"]["data"]["reason"], "shutdown");
     server.signal("TERM").await; // the other one is answered for
     assert_eq!(answer(2, hang).await["error"]["data"]["reason"], "shutdown");
     let (status, report) = server.exited().await;
     assert_eq!((status.code(), &report["exchanges"]["synthesized"]), (Some(0), &json!(1)), "{report}");
+}
+
+/// S10: a wrapper passes on what its process group has got already, or a cgroup and a `preStop` hook both signal.
+async fn one_stop_that_arrives_as_two_signals_takes_no_time_away(runtime: &str) {
+    for [first, second] in [["TERM", "TERM"], ["INT", "TERM"]] {
+        let server = Process::start(runtime, &["--grace", "60s"]).await;
+        let client = Client::open(server.addr).await;
+        let slow = tool(&client, 1, "slow", 15, true).await;
+        active(&client, 1).await;
+        server.signal(first).await;
+        server.signal(second).await;
+        let answer = answer(1, slow).await;
+        assert_eq!(answer["error"], Value::Null, "{answer}");
+        let (status, report) = server.exited().await;
+        assert_eq!((status.code(), &report["exchanges"]["answered"]), (Some(0), &json!(1)), "{report}");
+    }
+}
+
+/// When a server is replaced, its clients come to the next one at once. They find room, however long it takes to accept them:
+/// here it is stopped meanwhile. A client for which there is none would wait until the server goes on.
+async fn a_burst_of_clients_waits_in_the_backlog(runtime: &str) {
+    const CLIENTS: usize = 600; // several times what `TcpListener::bind` has room for
+    let server = Process::start(runtime, &[]).await;
+    server.signal("STOP").await;
+    let nobody = Client { addr: server.addr, session: String::new() };
+    let request = nobody.request(&initialize());
+    let mut connections = join_all((0..CLIENTS).map(|_| nobody.send(&request))).await;
+    server.signal("CONT").await;
+    for connection in &mut connections {
+        assert_eq!(connection.reply().await.head.status, 200);
+    }
+    server.signal("TERM").await;
+    let (status, report) = server.exited().await;
+    assert_eq!((status.code(), &report["sessions"]), (Some(0), &json!(CLIENTS)), "{report}");
 }
 
 async fn an_answer_that_nobody_reads_is_cut_and_the_exit_code_is_1(runtime: &str) {

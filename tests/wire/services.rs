@@ -3,22 +3,25 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
 };
 
 use axum::{
     Extension,
+    body::Body,
     extract::{ConnectInfo, Request},
     http::{StatusCode, header::AUTHORIZATION},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
-use http_body_util::BodyExt;
+use futures::{StreamExt, channel::oneshot, stream};
+use http_body_util::{BodyExt, Limited};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use mcp_session_core::{Endpoint, PeerAddr, Principal, RequestContext, Router, ShutdownPolicy};
-use mcp_session_testkit::wire::{Client, End, Http2, call, initialize, initialized, within};
+use mcp_session_testkit::wire::{Client, End, Http2, LONG, SHORT, call, initialize, initialized, within};
 use mcp_session_tokio::{McpService, TokioRuntime, serve_app};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -131,6 +134,58 @@ async fn connect_info_of_an_axum_app_is_the_address_of_its_client() {
     let mut connection = client.send("GET /who HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     let (own, reply) = (connection.local_addr().to_string(), connection.reply().await);
     assert_eq!((reply.head.status, String::from_utf8_lossy(&reply.body).into_owned()), (200, own));
+    endpoint.shutdown(ShutdownPolicy::default());
+    within("the end of the server", server).await.expect("no panic").expect("a report");
+}
+
+/// An ordinary route of the app that is still at work when the endpoint is done has what is left of the whole budget.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_beside_the_endpoint_is_not_cut() {
+    let (endpoint, (listener, addr)) = (endpoint(), listener().await);
+    let (open, gate) = oneshot::channel::<()>();
+    let gate = Arc::new(Mutex::new(Some(gate)));
+    let download = move || {
+        let gate = gate.lock().unwrap().take().expect("one download");
+        let rest = stream::once(async move {
+            gate.await.expect("the test opens the gate");
+            Ok::<_, Infallible>("and the rest")
+        });
+        async move { Body::from_stream(stream::iter([Ok("the beginning, ")]).chain(rest)) }
+    };
+    let app = axum::Router::new()
+        .route_service("/mcp", McpService::new(endpoint.clone()))
+        .route("/download", get(download));
+    let policy = ShutdownPolicy { finish: SHORT, drain: LONG, ..ShutdownPolicy::default() };
+    let server = serve_app(listener, endpoint.clone(), app).with_policy(policy);
+    let server = tokio::spawn(server.into_future());
+
+    let client = Client { addr, session: String::new() };
+    let mut download = client.send("GET /download HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert_eq!(download.head().await.expect("it begins").status, 200);
+    endpoint.shutdown(policy).await;
+    tokio::time::sleep(SHORT * 2).await;
+    open.send(()).expect("the download waits");
+    let (rest, end) = download.rest().await;
+    assert_eq!((String::from_utf8_lossy(&rest), end), ("the beginning, and the rest".into(), End::LastChunk));
+    let report = within("the end of the server", server).await.expect("no panic").expect("a report");
+    assert!(report.is_clean(), "{report}");
+}
+
+/// A layer in front that limits bodies refuses with an error of its own, which is the client's business: 413.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_19_a_body_that_a_layer_refuses_gets_413() {
+    let (endpoint, (listener, addr)) = (endpoint(), listener().await);
+    let limit = async |request: Request, next: Next| {
+        next.run(request.map(|body| Body::new(Limited::new(body, 1_000)))).await
+    };
+    let app = axum::Router::new().route_service("/mcp", McpService::new(endpoint.clone()));
+    let app = app.layer(middleware::from_fn(limit));
+    let server = tokio::spawn(serve_app(listener, endpoint.clone(), app).into_future());
+    let client = Client::open(addr).await;
+    for (length, status) in [(10, 200), (1_000, 413)] {
+        let reply = client.ask(&call(1, "echo", json!({ "a": "x".repeat(length) }))).await;
+        assert_eq!(reply.head.status, status, "{length}");
+    }
     endpoint.shutdown(ShutdownPolicy::default());
     within("the end of the server", server).await.expect("no panic").expect("a report");
 }

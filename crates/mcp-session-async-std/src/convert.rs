@@ -8,10 +8,11 @@ use futures::TryStreamExt;
 use futures::io::{self, AsyncBufRead};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyDataStream;
-use mcp_session_core::ReplyBody;
+use mcp_session_core::{PeerAddr, ReplyBody};
 use tide::http::{self as http_types, Request, Response, Version, headers::HeaderValue};
 
-/// A request as `http` has it. What a middleware put there as [`http::Extensions`] goes along.
+/// A request as `http` has it. What a middleware put there as [`http::Extensions`] goes along, and with it the client's
+/// address as a [`PeerAddr`].
 ///
 /// # Errors
 ///
@@ -36,7 +37,11 @@ pub(crate) fn to_http(mut request: Request) -> http_types::Result<http::Request<
     let body = request.take_body();
     let missing = body.len().map(|length| length as u64);
     let mut converted = builder.body(RequestBody { body, missing })?;
-    *converted.extensions_mut() = request.ext_mut().remove().unwrap_or_default();
+    let mut extensions: http::Extensions = request.ext_mut().remove().unwrap_or_default();
+    if let Some(peer) = request.peer_addr().and_then(|peer| peer.parse().ok()) {
+        extensions.get_or_insert(PeerAddr(peer));
+    }
+    *converted.extensions_mut() = extensions;
     Ok(converted)
 }
 

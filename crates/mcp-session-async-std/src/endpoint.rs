@@ -11,7 +11,8 @@ use crate::convert::{to_http, to_http_types};
 /// comes from, and notice of clients that have left.
 ///
 /// A middleware in front can hand things to handlers: what it puts into the request as [`http::Extensions`], with
-/// `tide::Request::set_ext`, arrives as the extensions of core's request.
+/// `tide::Request::set_ext`, arrives as the extensions of core's request. The address of the client, which tide has as
+/// `peer_addr`, is there as a [`PeerAddr`](mcp_session_core::PeerAddr), unless the middleware has put another one there.
 ///
 /// ```
 /// # async_std::task::block_on(async {

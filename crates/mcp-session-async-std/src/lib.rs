@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`AsyncStdRuntime`] | async-std as a [`Runtime`](mcp_session_core::Runtime) |
 //! | [`McpEndpoint`] | an [`Endpoint`](mcp_session_core::Endpoint) as a [`tide::Endpoint`] |
+//! | [`bind`] | a listener with a backlog for all clients at once |
 //! | [`serve`], [`serve_app`] | a server over HTTP/1.1 that stops without losing an answer |
 //! | [`terminate_signal`] | SIGTERM or Ctrl-C |
 //!
@@ -28,9 +29,10 @@
 //! | a client that leaves | noticed at the second write | noticed at once, also while nothing is written |
 //! | requests sent ahead (pipelining) | lost | answered in order |
 //! | bytes held for a client that does not read | megabytes | 256 KiB, [`Serve::with_send_buffer`] |
-//! | a head that drips | 60 s | 30 s, [`Serve::with_header_timeout`] |
+//! | a head that drips; a connection without a request | 60 s for both | 30 s, [`Serve::with_header_timeout`]; 75 s, [`Serve::with_idle_timeout`] |
+//! | a client that does not read | holds its connection for ever | closed after 60 s, [`Serve::with_stall_timeout`] |
 //!
-//! | a head without an end | at 8 KiB, but only once a line ends: all memory | 64 KiB, then 431 |
+//! | a head without an end | at 8 KiB, but only once a line ends: all memory | 431 after 64 KiB, [`Serve::with_head_limit`] |
 //! | a body whose end two parsers could see in two places | mostly served | 400, and the end of the connection |
 //! | what is not HTTP/1.1 | closed, without a response | HTTP/1.0 is served, the rest gets 400 or 505 |
 //!
@@ -44,7 +46,8 @@
 //! Connections cannot be upgraded (no WebSocket), and there is no HTTP/2. A client that closes its sending half counts as
 //! gone, because that is all a socket says of one that has gone: answers that are ready within a second still go out to it,
 //! streams end. A request whose body nobody read keeps its connection if at most 8 MiB are left to be discarded; else its
-//! response says `Connection: close`, and what comes is read and discarded for a while, so that the response arrives.
+//! response says `Connection: close`, and what comes is read and discarded for a while, so that the response arrives
+//! ([`Serve::with_linger`]).
 //!
 //! ```
 //! # async_std::task::block_on(async {
@@ -74,5 +77,5 @@ mod signal;
 pub use endpoint::McpEndpoint;
 pub use mcp_session_core::Serve;
 pub use runtime::AsyncStdRuntime;
-pub use serve::{serve, serve_app};
+pub use serve::{bind, serve, serve_app};
 pub use signal::terminate_signal;

@@ -1,10 +1,45 @@
-//! [`serve`] and [`serve_app`].
+//! [`bind`], [`serve`] and [`serve_app`].
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 
 use async_std::net::{TcpListener, TcpStream};
 use futures::stream;
-use mcp_session_core::{Connect, Endpoint, Serve};
+use mcp_session_core::{Connect, Endpoint, Endpoints, Serve};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{McpEndpoint, http1::serve_connection};
+
+/// How many clients may wait to be accepted: all of them come at once when a server is replaced. Linux takes it down to
+/// `net.core.somaxconn`, which is 4,096 by default.
+const BACKLOG: i32 = 4096;
+
+/// A listener for [`serve`], with a backlog of 4,096, or as many as the system allows, and on Unix with `SO_REUSEADDR`: when
+/// a server is replaced, all its clients come to the next one at once. `TcpListener::bind` has room for 128. Names are resolved on
+/// this thread.
+///
+/// # Errors
+///
+/// When there is no such address, it is taken, or the process may not listen on it.
+pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "there is no address to listen on");
+    for address in address.to_socket_addrs()? {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    #[cfg(not(windows))] // there it would take a port away from another process
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(std::net::TcpListener::from(socket).into())
+}
 
 /// Serves the endpoint on this listener, whatever the path, over HTTP/1.1, until it was shut down.
 ///
@@ -13,11 +48,11 @@ use crate::{McpEndpoint, http1::serve_connection};
 ///
 /// ```no_run
 /// # async_std::task::block_on(async {
-/// use mcp_session_async_std::{AsyncStdRuntime, serve, terminate_signal};
+/// use mcp_session_async_std::{AsyncStdRuntime, bind, serve, terminate_signal};
 /// use mcp_session_core::{Endpoint, Router};
 ///
 /// let endpoint = Endpoint::new(AsyncStdRuntime, Router::new("greeter", "0.1.0"));
-/// let listener = async_std::net::TcpListener::bind("127.0.0.1:8000").await?;
+/// let listener = bind("127.0.0.1:8000")?;
 /// let report = serve(listener, endpoint).with_shutdown(terminate_signal).await?;
 /// println!("{report}");
 /// # std::io::Result::Ok(())
@@ -31,25 +66,29 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 }
 
 /// Like [`serve`], for an app that has an [`McpEndpoint`] of this endpoint among its routes. The endpoint decides when
-/// the server ends.
+/// the server ends; several, `[a, b]`, stop together, with one report.
 ///
 /// ```
 /// # async_std::task::block_on(async {
-/// use mcp_session_async_std::{AsyncStdRuntime, McpEndpoint, serve_app};
+/// use mcp_session_async_std::{AsyncStdRuntime, McpEndpoint, bind, serve_app};
 /// use mcp_session_core::{Endpoint, Router, ShutdownPolicy};
 ///
 /// let endpoint = Endpoint::new(AsyncStdRuntime, Router::new("greeter", "0.1.0"));
 /// let mut app = tide::new();
 /// app.at("/mcp").all(McpEndpoint::new(endpoint.clone()));
 /// app.at("/healthz").get(async |_| Ok("ok"));
-/// let listener = async_std::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let listener = bind("127.0.0.1:0")?;
 /// let server = serve_app(listener, endpoint.clone(), app);
 /// endpoint.shutdown(ShutdownPolicy::default());
 /// assert!(server.await?.is_clean());
 /// # std::io::Result::Ok(())
 /// # }).unwrap();
 /// ```
-pub fn serve_app<State>(listener: TcpListener, endpoint: Endpoint, app: tide::Server<State>) -> Serve
+pub fn serve_app<State>(
+    listener: TcpListener,
+    endpoints: impl Into<Endpoints>,
+    app: tide::Server<State>,
+) -> Serve
 where
     State: Clone + Send + Sync + 'static,
 {
@@ -61,5 +100,5 @@ where
         let accepted = listener.accept().await;
         Some((accepted.map(|(socket, _)| connect(socket)), (listener, connect)))
     });
-    Serve::new(endpoint, incoming)
+    Serve::new(endpoints, incoming)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::{TryStreamExt, future::BoxFuture};
 use mcp_session_async_std::{AsyncStdRuntime, McpEndpoint, Serve, serve, serve_app};
-use mcp_session_core::{Endpoint, RequestContext, Router, RpcError};
+use mcp_session_core::{Endpoint, RequestContext, Router, RpcError, ShutdownPolicy};
 use serde_json::{Value, json};
 use tide::{Body, Next, Request};
 
@@ -17,6 +17,13 @@ fn endpoint() -> Endpoint {
     let router = Router::new("connection", "0.1.0").request("echo", async |cx: RequestContext| {
         let token = cx.extensions().get::<u32>().copied();
         Ok::<_, RpcError>(json!({ "params": cx.params::<Value>()?, "token": token }))
+    });
+    let router = router.request("wait", async |cx: RequestContext| {
+        if cx.params::<Value>()?["notify"] == true {
+            cx.notify("notifications/waiting", None::<&()>).await?;
+        }
+        cx.draining().await;
+        Ok::<_, RpcError>(json!({}))
     });
     Endpoint::new(AsyncStdRuntime, router)
 }
@@ -224,6 +231,32 @@ fn a_request_that_a_proxy_could_read_otherwise_is_refused_and_the_last_of_its_co
         client = Client { session, ..Client::connect(address) };
         client.send(&client.post(&echo(1)));
         assert_eq!(client.receive().status, 200, "the hidden request was not served");
+    }
+}
+
+/// S14: what was sent ahead when the server stops is answered, or its client was told that it is not.
+#[test]
+fn pipelined_requests_at_a_stop_are_answered_or_their_client_is_told() {
+    for notify in [false, true] {
+        let endpoint = endpoint();
+        let served = endpoint.clone();
+        let mut client = Client::open(start(|listener| serve(listener, served)));
+        let wait = json!({ "jsonrpc": "2.0", "id": 1, "method": "wait", "params": { "notify": notify } });
+        let echo = client.post(&echo(2));
+        client.send(&(client.post(&wait) + &echo + &echo));
+        until("the call runs", || endpoint.stats().exchanges == 1);
+        if notify {
+            client.socket.fill_buf().expect("the head is out");
+        }
+        endpoint.shutdown(ShutdownPolicy::default());
+        let answer = client.receive();
+        assert_eq!((answer.status, answer.whole), (200, true));
+        let told = match notify {
+            false => answer,
+            true => client.receive(),
+        };
+        assert_eq!((told.status, told.header("connection")), (if notify { 503 } else { 200 }, Some("close")));
+        assert_eq!(client.socket.read(&mut [0]).expect("no reset, which could take the answers"), 0);
     }
 }
 

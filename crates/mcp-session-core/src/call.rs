@@ -3,11 +3,10 @@
 use std::{
     borrow::Cow,
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::{
@@ -17,11 +16,16 @@ use futures::{
 
 use crate::{
     EventStream, Json, RequestId, RpcError, SendError,
+    contain::{self, Panicked},
     hub::Hub,
-    proto::{ExchangeKey, Reply, Status, StreamKey},
+    proto::{ExchangeKey, HttpRefusal, Reply, Status, StreamKey},
     session::{Machine, Session, Signal},
     trace,
 };
+
+/// A handler that is longer than this at one poll blocks its thread. 100 milliseconds: what awaits takes microseconds, and a
+/// person notices what takes longer.
+const SLOW_POLL: Duration = Duration::from_millis(100);
 
 /// The handler at work on one request.
 pub(crate) type Handling = BoxFuture<'static, Result<Json, RpcError>>;
@@ -37,6 +41,7 @@ pub(crate) struct Call {
 #[derive(Debug)]
 pub(crate) enum Head {
     Json(bytes::Bytes),
+    Refused(bytes::Bytes, Box<HttpRefusal>),
     Events(EventStream),
     /// The reply was taken before: cannot happen while there is one reader.
     Lost,
@@ -74,7 +79,7 @@ impl Call {
         handler: Handling,
     ) -> impl Future<Output = Started> {
         let handler = Some(trace::exchange(&self.session.id(), &id, &method, handler));
-        let mut work = Work { call: self, handler, id, method, started };
+        let mut work = Work { call: self, handler, id, method, started, polled: started, panicked: false };
         async move {
             match poll_fn(|cx| Poll::Ready(work.poll_handler(cx))).await {
                 Poll::Ready(answer) => {
@@ -82,10 +87,11 @@ impl Call {
                 }
                 Poll::Pending => {
                     let call = work.call.clone();
-                    let signal = call.session.with(|machine, now| {
+                    let (signal, now) = call.session.with(|machine, now| {
                         machine.handle_suspended(now, call.key);
-                        call.waiters(machine).unwrap_or_default() // over: it waits for nothing
+                        (call.waiters(machine).unwrap_or_default(), now) // over: it waits for nothing
                     });
+                    work.returned(now);
                     hub.runtime.spawn(work.run().boxed());
                     Started::Suspended(PendingHead { call: Some(call), signal })
                 }
@@ -132,6 +138,7 @@ impl Call {
         match machine.poll_reply(now, *key) {
             Some(Reply::Pending) => None,
             Some(Reply::Json(answer)) => Some(Head::Json(answer)),
+            Some(Reply::Refused(answer, refusal)) => Some(Head::Refused(answer, refusal)),
             Some(Reply::Stream) => {
                 let signal = self.waiters(machine).unwrap_or_default(); // over: it waits for nothing
                 Some(Head::Events(EventStream::new(session.clone(), StreamKey::Response(*key), signal)))
@@ -149,20 +156,23 @@ struct Work {
     id: RequestId,
     method: Cow<'static, str>,
     started: Instant,
+    /// When its handler was polled last. The first time, that is when the request was admitted: no clock is read for it.
+    polled: Instant,
+    panicked: bool,
 }
 
 impl Work {
     /// Polls the handler for its answer. A panic is an answer too: -32603, and the session lives on.
     fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<Result<Json, RpcError>> {
         let Some(handler) = &mut self.handler else { return Poll::Ready(Err(dropped())) };
-        Poll::Ready(match catch_unwind(AssertUnwindSafe(|| handler.poll_unpin(cx))) {
+        Poll::Ready(match contain::call(|| handler.poll_unpin(cx)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Ok(result))) if !result.is_object() => {
                 Err(RpcError::internal("the handler's result is not an object"))
             }
             Ok(Poll::Ready(answer)) => answer,
-            Err(_) => {
-                trace::handler_panicked(&self.method);
+            Err(Panicked) => {
+                self.panicked = true;
                 Err(RpcError::internal("the handler panicked"))
             }
         })
@@ -171,7 +181,15 @@ impl Work {
     async fn run(mut self) {
         let call = self.call.clone();
         let abandoned = pin!(call.until(|status| status.abandoned.then_some(())));
-        match select(poll_fn(|cx| self.poll_handler(cx)), abandoned).await {
+        let poll = |cx: &mut Context<'_>| {
+            self.polled = call.session.now();
+            let polled = self.poll_handler(cx);
+            if polled.is_pending() {
+                self.returned(call.session.now());
+            }
+            polled
+        };
+        match select(poll_fn(poll), abandoned).await {
             Either::Left((answer, _)) => self.answer(&answer, |_, _, _| ()),
             Either::Right(((), _)) => {
                 self.drop_handler();
@@ -184,10 +202,17 @@ impl Work {
         }
     }
 
+    /// Its handler came back from a poll.
+    fn returned(&self, now: Instant) {
+        let took = now.saturating_duration_since(self.polled);
+        if took > SLOW_POLL {
+            trace::slow_poll(&self.method, took);
+        }
+    }
+
     /// Before anybody learns that it is through: what it holds is free by then.
     fn drop_handler(&mut self) {
-        let handler = self.handler.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(handler)));
+        contain::dispose(self.handler.take());
     }
 
     /// Passes the answer on, and has a look at the machine then.
@@ -206,6 +231,10 @@ impl Work {
             Ok(_) => trace::Outcome::Result,
             Err(error) => trace::Outcome::Error(error),
         };
+        if self.panicked {
+            trace::handler_panicked(&self.method);
+        }
+        self.returned(ended);
         self.trace(ended, &outcome);
         then
     }

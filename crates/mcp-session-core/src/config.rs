@@ -34,6 +34,10 @@ pub struct Config {
     pub max_sessions_per_principal: usize,
     /// Bytes of a POST body, 256 at the least; more get 413. 4 MiB: what the Python, Go and Rust SDKs take.
     pub body_limit: usize,
+    /// Bytes of POST bodies that may be held at a time while they arrive, of all together; the body that would exceed them
+    /// gets 503 and `Retry-After`. The first 64 KiB of each do not count, so that large bodies keep no small ones out. 256 MiB: 64
+    /// bodies of the greatest length, and a fraction of what a server with 100,000 sessions has.
+    pub bodies_in_flight: usize,
     /// Messages in one batch; more get 400, and nothing of it is dispatched. Only sessions of revision 2025-03-26
     /// have batches. 100: they run all at once, and no known client sends more than a handful.
     pub batch_limit: usize,
@@ -53,9 +57,12 @@ pub struct Config {
     /// Lets clients in web pages of these origins use the server (B-40). `None` by default: most clients are no pages,
     /// and every page that may read answers is one more that may be attacked.
     pub cors: Option<Cors>,
-    /// Looks at the credential of every request (B-09, B-10). `None` by default: then a layer in front does it,
-    /// or nobody.
+    /// Looks at the credential of every request (B-09, B-10), at once or with
+    /// [`authenticate_fn`](crate::authenticate_fn). `None` by default: then a layer in front does it, or nobody.
     pub authenticate: Option<Arc<dyn Authenticate>>,
+    /// How long [`authenticate`](Config::authenticate) may take; then 503. 10 seconds: an authorization server that has not
+    /// answered by then will not, and clients give up after 30 or 60.
+    pub authenticate_timeout: Duration,
     /// Where sessions are kept so that other endpoints with the same store can serve them: see [`store`](crate::store). It
     /// needs [`replay`](SessionConfig::replay), which is taken to be the default if it is off. `None`: a session lives and
     /// ends with its endpoint, and nothing is asked of anybody.
@@ -69,6 +76,7 @@ impl Default for Config {
             max_sessions: 100_000,
             max_sessions_per_principal: 10_000,
             body_limit: 4 * 1024 * 1024,
+            bodies_in_flight: 256 * 1024 * 1024,
             batch_limit: 100,
             body_timeout: Duration::from_secs(30),
             retry_after: Duration::from_secs(1),
@@ -78,6 +86,7 @@ impl Default for Config {
             allowed_origins: AllowedOrigins::default(),
             cors: None,
             authenticate: None,
+            authenticate_timeout: Duration::from_secs(10),
             store: None,
         }
     }
@@ -90,6 +99,7 @@ impl fmt::Debug for Config {
             .field("max_sessions", &self.max_sessions)
             .field("max_sessions_per_principal", &self.max_sessions_per_principal)
             .field("body_limit", &self.body_limit)
+            .field("bodies_in_flight", &self.bodies_in_flight)
             .field("batch_limit", &self.batch_limit)
             .field("body_timeout", &self.body_timeout)
             .field("retry_after", &self.retry_after)
@@ -99,6 +109,7 @@ impl fmt::Debug for Config {
             .field("allowed_origins", &self.allowed_origins)
             .field("cors", &self.cors)
             .field("authenticate", &self.authenticate.is_some())
+            .field("authenticate_timeout", &self.authenticate_timeout)
             .field("store", &self.store)
             .finish()
     }

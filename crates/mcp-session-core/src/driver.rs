@@ -10,6 +10,7 @@ use event_listener::Event;
 use futures::future::{Either, select};
 
 use crate::{
+    contain::{Contained, Panicked},
     hub::{Hub, lock},
     session::{Inner, Session},
 };
@@ -91,7 +92,7 @@ impl Timers {
 pub(crate) fn catch_up(hub: &Hub) -> Vec<Session> {
     let due = hub.timers.take_due(hub.runtime.now());
     let due: Vec<_> = due.iter().filter_map(Weak::upgrade).map(Session::from).collect();
-    due.iter().for_each(Session::fire);
+    Session::each(due.iter().cloned(), Session::fire);
     due
 }
 
@@ -110,8 +111,10 @@ pub(crate) async fn drive(hub: Arc<Hub>) {
         };
         match next {
             None => changed.await,
-            Some(at) => match select(hub.runtime.sleep_until(at), changed).await {
-                Either::Left(_) | Either::Right(_) => {}
+            Some(at) => match select(Contained::new(|| hub.runtime.sleep_until(at)), changed).await {
+                // A timer that panics, as that of a runtime that is about to end: what moves next moves this.
+                Either::Left((Err(Panicked), changed)) => changed.await,
+                Either::Left((Ok(()), _)) | Either::Right(_) => {}
             },
         }
     }

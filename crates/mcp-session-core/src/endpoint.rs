@@ -5,15 +5,15 @@ mod nodes;
 
 use std::{
     fmt, mem,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use futures::{
     FutureExt,
-    future::{BoxFuture, select},
+    future::{Either, poll_fn, select},
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
@@ -21,20 +21,21 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Config, ConfigError, Cors, EventStream, Handler, InitializeRequest, Json, Message, Notification,
-    Outgoing, ReplyBody, RequestContext, RequestId, ResponseMode, RpcError, Runtime, Session, SessionManager,
-    Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
+    AuthError, Authenticate, Config, ConfigError, Cors, EventStream, Handler, InitializeRequest, Json,
+    Message, Notification, Outgoing, ReplyBody, RequestContext, RequestId, ResponseMode, RpcError, Runtime,
+    Session, SessionManager, Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
     call::{Call, Handling, Head, Started},
+    contain::{self, Contained, Panicked},
     driver,
     error::Rejection,
     hub::Hub,
     initialize::{self, Opening},
     manager::Registry,
-    proto::{self, Input, ParseError, Phase, Refusal, Verdict},
+    proto::{self, HttpRefusal, Input, ParseError, Phase, Refusal, Verdict},
     security,
     session::{NotificationPlace, Signal},
     store, trace,
-    wire::{self, SessionHeader},
+    wire::{self, BoxError, SessionHeader},
 };
 
 /// The front door of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
@@ -117,7 +118,7 @@ impl Endpoint {
             config.session.replay.get_or_insert_default();
         }
         let hub = Arc::new(Hub::new(Arc::new(runtime), config, Box::new(Arc::new(handler))));
-        hub.runtime.spawn(Box::pin(driver::drive(Arc::clone(&hub))));
+        hub.runtime.spawn_keeper(Box::pin(driver::drive(Arc::clone(&hub))));
         let registry = Registry::new(hub);
         if let Some(node) = registry.hub.node.clone() {
             node.clone().spawn(store::keep(Arc::downgrade(&registry), node));
@@ -162,13 +163,13 @@ impl Endpoint {
     ///
     /// Safe: it begins nothing.
     pub fn closed(&self) -> impl Future<Output = ShutdownReport> + Send + 'static {
-        let registry = Arc::clone(&self.registry);
-        async move { registry.shutdown_begun().await.wait().await }
+        let begun = self.shutdown_begun();
+        async move { begun.await.wait().await }
     }
 
-    /// Ready when a shutdown has begun, whoever began it.
-    pub(crate) fn shutdown_begun(&self) -> BoxFuture<'static, ()> {
-        Arc::clone(&self.registry).shutdown_begun().map(drop).boxed()
+    /// Waits until somebody begins a shutdown.
+    pub(crate) fn shutdown_begun(&self) -> impl Future<Output = Shutdown> + Send + 'static {
+        Arc::clone(&self.registry).shutdown_begun()
     }
 
     /// Counts a response that its client did not take in time.
@@ -180,13 +181,16 @@ impl Endpoint {
     /// Serves one HTTP request, whatever its path. The response's body ends properly, or with an error if it had
     /// to be cut.
     ///
+    /// The request's body may have any error: its text and those of its causes are in the 400 that it gets. The error of a layer
+    /// that limits bodies, as those of `tower-http` and `axum` do, gets 413.
+    ///
     /// # Cancel safety
     ///
     /// Dropped before the response, the client counts as gone. A request that was admitted goes on (D-12).
     pub fn handle<B>(&self, request: Request<B>) -> impl Future<Output = Response<ReplyBody>> + use<B>
     where
         B: Body,
-        B::Error: fmt::Display,
+        B::Error: Into<BoxError>,
     {
         // Out here: an async function would have room for the request, and for its parts.
         let endpoint = self.clone();
@@ -200,7 +204,13 @@ impl Endpoint {
             let mut response = match endpoint.route(&mut parts, pin!(body), &mut id).await {
                 Ok(response) => response,
                 Err(rejection) => {
-                    trace::rejected(&rejection);
+                    let rejection = match rejection {
+                        Rejection::Session(Refusal::Gone) if hub.node.is_some() => {
+                            Box::pin(endpoint.gone(&parts, rejection)).await
+                        }
+                        rejection => rejection,
+                    };
+                    trace::rejected(&rejection, &hub.refusals, || hub.runtime.now());
                     hub.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
                     rejection.into_response(id.as_ref(), config)
                 }
@@ -226,7 +236,7 @@ impl Endpoint {
     ) -> Result<Response<ReplyBody>, Rejection>
     where
         B: Body,
-        B::Error: fmt::Display,
+        B::Error: Into<BoxError>,
     {
         let config = &self.registry.hub.config;
         security::check_host(&config.allowed_hosts, parts)?;
@@ -247,7 +257,7 @@ impl Endpoint {
         }
         security::check_authorization(&parts.headers)?;
         if let Some(authenticate) = &config.authenticate {
-            authenticate.authenticate(parts)?;
+            self.authenticate(&**authenticate, parts).await?;
         }
         // In boxes is what is rarer than requests: it would make the future of every request as large as its own.
         match parts.method {
@@ -257,7 +267,11 @@ impl Endpoint {
         }
         let form = wire::accepted_form(&parts.headers)?;
         wire::check_content_type(&parts.headers)?;
-        let body = wire::read_body(body, config, &*self.registry.hub.runtime).await?;
+        let body = {
+            let reading = pin!(wire::read_body(body, &self.registry));
+            let read = Contained::new(|| reading).await;
+            read.map_err(|Panicked| Rejection::Internal("the body could not be read"))??
+        };
         let request = match Message::parse(&body) {
             Ok(Message::Request(request)) => request,
             other => return Box::pin(self.no_request(parts, body, other, form)).await,
@@ -272,6 +286,25 @@ impl Endpoint {
             return ping(&session, &request, form);
         }
         respond(self.admit(session, parts, request, form)?.await.head().await)
+    }
+
+    /// Whether the credential is good. A check that is through at once costs no box, one that waits has a deadline.
+    async fn authenticate(&self, check: &dyn Authenticate, parts: &mut Parts) -> Result<(), Rejection> {
+        let checked = |checked: Result<Result<(), AuthError>, Panicked>| {
+            checked
+                .map_err(|Panicked| Rejection::Internal("the check of the credential failed"))?
+                .map_err(Rejection::Auth)
+        };
+        let mut checking = Contained::new(|| check.authenticate(parts));
+        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(checking.poll_unpin(cx))).await {
+            return checked(done);
+        }
+        let Hub { runtime, config, .. } = &*self.registry.hub;
+        let deadline = runtime.sleep_until(proto::after(runtime.now(), config.authenticate_timeout));
+        match select(checking, deadline).await {
+            Either::Left((done, _)) => checked(done),
+            Either::Right(((), _)) => Err(Rejection::AuthTimeout),
+        }
     }
 
     /// What a POST may be beside one request.
@@ -302,7 +335,7 @@ impl Endpoint {
         let replay = self.registry.hub.session_config.replay.is_some();
         let key = match wire::last_event_id(&parts.headers).filter(|_| replay) {
             Some(event) => self.resume(&session, event, &signal).await?,
-            None => self.listen(&session, &signal)?, // D-35
+            None => self.listen(&session, &signal).await?, // D-35
         };
         Ok(events(ReplyBody::events(EventStream::new(session, key, signal))))
     }
@@ -310,10 +343,8 @@ impl Endpoint {
     async fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
         let session = self.session(parts).await?;
         session.with_client(proto::Session::handle_delete)?;
-        if let Some(node) = &self.registry.hub.node {
-            // Before the client is told so: from then on, it is unknown at every node (E-11).
-            node.remove(session.id(), TerminateReason::ClientDelete).await;
-        }
+        // Before the client is told so: from then on, it is unknown at every node (E-11).
+        session.removed().await;
         let mut response = Response::new(ReplyBody::empty());
         *response.status_mut() = StatusCode::NO_CONTENT; // B-36
         Ok(response)
@@ -328,7 +359,12 @@ impl Endpoint {
         form: Option<ResponseMode>,
     ) -> Result<impl Future<Output = Started>, Rejection> {
         let (key, now) = session.with(|machine, now| {
-            let key = machine.handle_request(now, request.id.clone(), None)?;
+            let key = match machine.handle_request(now, request.id.clone(), None) {
+                Err(Refusal::Draining) if asks_for_a_list(&request.method) => {
+                    machine.handle_list(now, request.id.clone(), None)
+                }
+                admitted => admitted,
+            }?;
             if let Some(form) = form {
                 machine.restrict(key, form);
             }
@@ -349,8 +385,10 @@ impl Endpoint {
         let (id, method) = (request.id.clone(), request.method.clone());
         let cx = RequestContext::new(call.clone(), request, parts);
         // A handler may panic before there is a future: that is an answer too.
-        let handling = catch_unwind(AssertUnwindSafe(|| hub.handler.request(cx)))
-            .unwrap_or_else(|panic| Box::pin(async { resume_unwind(panic) }));
+        let handling = contain::call(|| hub.handler.request(cx)).unwrap_or_else(|Panicked| {
+            trace::handler_panicked(&method);
+            Box::pin(async { Err(RpcError::internal("the handler panicked")) })
+        });
         call.start(hub, admitted, id, method, handling)
     }
 
@@ -376,6 +414,10 @@ impl Endpoint {
             call.start(hub, session.created(), request.id.clone(), request.method.clone(), handler).await;
         let mut response = respond(started.head().await)?;
         if session.with(|machine, _| machine.is_established()) {
+            if let Err(rejection) = session.attach() {
+                session.terminate(TerminateReason::Error);
+                return Err(rejection);
+            }
             self.keep(&session).await?;
             let id = HeaderValue::from_bytes(&session.id().digits())
                 .map_err(|_| Rejection::Internal("the session id is no header value"))?;
@@ -391,7 +433,7 @@ impl Endpoint {
         })?;
         let Opening { version, known, capabilities, client_info } = initialize::read(params)?;
         let principal = parts.extensions.get().cloned();
-        let (session, key) = self.registry.create(request.id.clone(), version, known, principal)?;
+        let (session, key) = self.registry.create(request.id.clone(), version, known, principal, params)?;
         let initialize = InitializeRequest {
             protocol_version: version,
             capabilities,
@@ -453,12 +495,13 @@ impl Endpoint {
     fn notify_handler(&self, session: Session, notification: Notification, place: NotificationPlace) {
         let hub = &self.registry.hub;
         let method = notification.method.clone();
-        let work = hub.handler.notification(notification, session.clone());
+        let work = Contained::new(|| hub.handler.notification(notification, session.clone()));
         let mut work = Box::pin(async move {
-            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            let done = work.await;
+            drop(place);
+            if done == Err(Panicked) {
                 trace::handler_panicked(&method);
             }
-            drop(place);
         });
         if work.as_mut().now_or_never().is_none() {
             hub.runtime.spawn(Box::pin(async move {
@@ -475,6 +518,14 @@ impl Endpoint {
             // A dead id is 404, whatever else is wrong with the request (E-11). With nothing wrong, the machine says so.
             Err(_) if session.state() == proto::State::Terminated => Err(Rejection::UnknownSession),
             checked => checked.map(|()| session),
+        }
+    }
+
+    /// A session has died between its look-up and the request: for good, or here only.
+    async fn gone(&self, parts: &Parts, refused: Rejection) -> Rejection {
+        match wire::session_header(&parts.headers) {
+            Ok(SessionHeader::Id(id)) => self.registry.or_moving(id, refused).await,
+            Ok(SessionHeader::Absent | SessionHeader::Foreign) | Err(_) => refused,
         }
     }
 
@@ -509,6 +560,11 @@ fn allowed_methods(config: &Config) -> &'static str {
         (true, false) => "GET, POST",
         (false, false) => "POST",
     }
+}
+
+/// Whether it is a request that a client may have to make before it can take an answer.
+fn asks_for_a_list(method: &str) -> bool {
+    matches!(method, "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list")
 }
 
 /// Answered by the session itself, in every state, while other requests run (C-14).
@@ -561,9 +617,21 @@ fn check_era(parts: &Parts, request: &proto::Request) -> Result<(), Rejection> {
 fn respond(head: Head) -> Result<Response<ReplyBody>, Rejection> {
     match head {
         Head::Json(answer) => Ok(json(answer)),
+        Head::Refused(answer, refusal) => Ok(refused(answer, *refusal)),
         Head::Events(stream) => Ok(events(ReplyBody::events(stream))),
         Head::Lost => Err(Rejection::Internal("the reply was lost")),
     }
+}
+
+/// The answer of a handler that refuses the credential (B-09).
+#[cold]
+fn refused(answer: bytes::Bytes, refusal: HttpRefusal) -> Response<ReplyBody> {
+    let mut response = json(answer);
+    *response.status_mut() = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::FORBIDDEN);
+    if let Some(challenge) = refusal.challenge.and_then(|text| HeaderValue::from_maybe_shared(text).ok()) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
 }
 
 /// The answer to `ping` (C-14).

@@ -14,14 +14,16 @@ use crate::{
 pub(crate) enum Rejection {
     /// `Host` is missing, comes twice or cannot be read (RFC 9112, 3.2).
     BadHost,
-    /// `Host` is not on the list (B-07).
-    ForbiddenHost,
-    /// `Origin` is not on the list (B-05).
-    ForbiddenOrigin,
+    /// This `Host` is not on the list (B-07).
+    ForbiddenHost(String),
+    /// This `Origin` is not on the list (B-05).
+    ForbiddenOrigin(String),
     /// The method is not offered; `Allow` lists what is (B-39).
     MethodNotAllowed(&'static str),
     /// The credential was refused (B-09).
     Auth(AuthError),
+    /// The check of the credential was not through within [`Config::authenticate_timeout`].
+    AuthTimeout,
     /// `Accept` covers no form that the answer may have (B-45, B-31).
     NotAcceptable(&'static str),
     /// `Content-Type` is not `application/json` (B-15).
@@ -32,6 +34,8 @@ pub(crate) enum Rejection {
     PayloadTooLarge,
     /// The body did not arrive within [`Config::body_timeout`].
     BodyTimeout,
+    /// All bodies that arrive at the moment would be larger than [`Config::bodies_in_flight`].
+    TooManyBodies,
     /// The body broke off.
     BodyIncomplete(String),
     /// The body is not one JSON-RPC message, nor a batch that the session takes (A-14, A-16, A.2).
@@ -68,17 +72,19 @@ impl Rejection {
         use StatusCode as S;
         match self {
             Self::BadHost                => (S::BAD_REQUEST, C::INVALID_REQUEST, "`Host` must be there once, and name a host".into()),
-            Self::ForbiddenHost          => (S::FORBIDDEN, C::INVALID_REQUEST, "this host name is not allowed here: the server lists those that are".into()),
-            Self::ForbiddenOrigin        => (S::FORBIDDEN, C::INVALID_REQUEST, "this origin is not allowed here: the server lists those that are".into()),
+            Self::ForbiddenHost(host)    => (S::FORBIDDEN, C::INVALID_REQUEST, format!("the host {host:?} is not allowed here: `Config::allowed_hosts` lists those that are").into()),
+            Self::ForbiddenOrigin(origin) => (S::FORBIDDEN, C::INVALID_REQUEST, format!("the origin {origin:?} is not allowed here: `Config::allowed_origins` lists those that are").into()),
             Self::MethodNotAllowed(_)    => (S::METHOD_NOT_ALLOWED, C::INVALID_REQUEST, "the endpoint does not offer this method".into()),
-            Self::Auth(AuthError::Unauthorized(_)) => (S::UNAUTHORIZED, C::INVALID_REQUEST, "a valid credential is required".into()),
-            Self::Auth(AuthError::Forbidden) => (S::FORBIDDEN, C::INVALID_REQUEST, "the credential does not allow this".into()),
-            Self::Auth(AuthError::Malformed) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the credential cannot be read".into()),
+            Self::Auth(e @ AuthError::Unauthorized(_)) => (S::UNAUTHORIZED, C::INVALID_REQUEST, e.to_string().into()),
+            Self::Auth(e @ (AuthError::Forbidden | AuthError::InsufficientScope(_))) => (S::FORBIDDEN, C::INVALID_REQUEST, e.to_string().into()),
+            Self::Auth(e @ AuthError::Malformed) => (S::BAD_REQUEST, C::INVALID_REQUEST, e.to_string().into()),
+            Self::AuthTimeout            => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the credential could not be checked in time".into()),
             Self::NotAcceptable(needed)  => (S::NOT_ACCEPTABLE, C::INVALID_REQUEST, format!("`Accept` must cover {needed}").into()),
             Self::UnsupportedMediaType   => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "`Content-Type` must be application/json".into()),
             Self::UnsupportedEncoding    => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "the body must not be compressed".into()),
             Self::PayloadTooLarge        => (S::PAYLOAD_TOO_LARGE, C::INVALID_REQUEST, "the body is too large".into()),
             Self::BodyTimeout            => (S::REQUEST_TIMEOUT, C::INVALID_REQUEST, "the body did not arrive in time".into()),
+            Self::TooManyBodies          => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too much is being sent to the server at the moment".into()),
             Self::BodyIncomplete(why)    => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the body broke off: {why}").into()),
             Self::Message(error @ ParseError::NotJson(_)) => (S::BAD_REQUEST, C::PARSE_ERROR, error.to_string().into()),
             Self::Message(ParseError::Batch) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session's version has no batches: send each message in a POST of its own".into()),
@@ -92,7 +98,8 @@ impl Rejection {
             Self::Session(Refusal::NotInitialized) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session is not initialized yet".into()),
             Self::Session(Refusal::DuplicateId) => (S::BAD_REQUEST, C::INVALID_REQUEST, "a request with this id is still running".into()),
             Self::Session(Refusal::TooManyRequests) => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many requests are running in this session".into()),
-            Self::Session(Refusal::StreamTaken) => (S::CONFLICT, C::INVALID_REQUEST, "the session has a standalone stream already".into()),
+            Self::Session(Refusal::StreamTaken) => (S::CONFLICT, C::INVALID_REQUEST, "the session has a standalone stream already, and its client reads it".into()),
+            Self::Session(Refusal::StreamContested) => (S::CONFLICT, C::INVALID_REQUEST, "another connection has the session's standalone stream, and its client is there: use one connection, or a session of your own".into()),
             Self::Session(Refusal::UnknownEvent) => (S::BAD_REQUEST, C::INVALID_REQUEST, "no stream of this session goes on from this event, or not any more: open a stream without Last-Event-ID".into()),
             Self::Session(Refusal::Draining) | Self::ShuttingDown => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server is shutting down".into()),
             Self::Session(Refusal::Gone) => Self::UnknownSession.row(),
@@ -108,6 +115,39 @@ impl Rejection {
         self.row().0
     }
 
+    /// What the operator would change for it to be admitted, where that is a setting. Such a rejection is logged as a warning.
+    #[cfg_attr(not(feature = "tracing"), allow(dead_code))]
+    pub(crate) fn setting(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::ForbiddenHost(_) => "Config::allowed_hosts",
+            Self::ForbiddenOrigin(_) => "Config::allowed_origins",
+            Self::PayloadTooLarge => "Config::body_limit",
+            Self::BodyTimeout => "Config::body_timeout",
+            Self::TooManyBodies => "Config::bodies_in_flight",
+            Self::AuthTimeout => "Config::authenticate_timeout",
+            Self::TooManySessions => "Config::max_sessions, Config::max_sessions_per_principal",
+            Self::Session(Refusal::TooManyRequests) => "SessionConfig::max_exchanges",
+            Self::StoreUnavailable => "Store::timeout",
+            Self::BadHost
+            | Self::UnsupportedEncoding
+            | Self::MethodNotAllowed(_)
+            | Self::Auth(_)
+            | Self::NotAcceptable(_)
+            | Self::UnsupportedMediaType
+            | Self::BodyIncomplete(_)
+            | Self::Message(_)
+            | Self::RepeatedHeader(_)
+            | Self::MissingSession
+            | Self::UnknownSession
+            | Self::UnsupportedVersion(_)
+            | Self::InvalidInitialize(_)
+            | Self::Session(_)
+            | Self::Moving
+            | Self::ShuttingDown
+            | Self::Internal(_) => return None,
+        })
+    }
+
     /// The JSON-RPC error in the body.
     pub(crate) fn to_error(&self) -> RpcError {
         let (_, code, message) = self.row();
@@ -120,8 +160,11 @@ impl Rejection {
             Self::Session(Refusal::Draining) | Self::ShuttingDown => {
                 error.with_data(serde_json::json!({ "reason": "shutdown", "retryable": true }))
             }
-            Self::Session(Refusal::TooManyRequests) | Self::TooManySessions => {
+            Self::Session(Refusal::TooManyRequests) | Self::TooManySessions | Self::TooManyBodies => {
                 error.with_data(serde_json::json!({ "reason": "overload", "retryable": true }))
+            }
+            Self::AuthTimeout => {
+                error.with_data(serde_json::json!({ "reason": "authentication", "retryable": true }))
             }
             Self::Moving | Self::StoreUnavailable => {
                 error.with_data(serde_json::json!({ "reason": "store", "retryable": true }))
@@ -157,7 +200,7 @@ impl Rejection {
             Self::MethodNotAllowed(allow) => {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
             }
-            Self::Auth(AuthError::Unauthorized(challenge)) => {
+            Self::Auth(AuthError::Unauthorized(challenge) | AuthError::InsufficientScope(challenge)) => {
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
             }
             _ => {}
@@ -175,6 +218,17 @@ impl From<Refusal> for Rejection {
 impl From<ParseError> for Rejection {
     fn from(error: ParseError) -> Self {
         Self::Message(error)
+    }
+}
+
+/// What a handler answers that refuses the credential of a request. Where the HTTP response has not begun, it has the status
+/// and the `WWW-Authenticate` that [`AuthError`] stands for, as if [`Authenticate`](crate::Authenticate) had refused the
+/// request; afterwards it is an error like any other.
+impl From<AuthError> for RpcError {
+    fn from(error: AuthError) -> Self {
+        let challenge = error.challenge().map(|value| bytes::Bytes::copy_from_slice(value.as_bytes()));
+        let rejection = Rejection::Auth(error);
+        rejection.to_error().with_refusal(rejection.status().as_u16(), challenge)
     }
 }
 
@@ -202,9 +256,11 @@ mod tests {
         let config = Config::default();
         for rejection in [
             Rejection::TooManySessions,
+            Rejection::TooManyBodies,
             Rejection::ShuttingDown,
             Rejection::Session(Refusal::Draining),
             Rejection::Session(Refusal::TooManyRequests),
+            Rejection::AuthTimeout,
         ] {
             let response = rejection.into_response(None, &config);
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -222,13 +278,16 @@ mod tests {
             Refusal::DuplicateId,
             Refusal::TooManyRequests,
             Refusal::StreamTaken,
+            Refusal::StreamContested,
             Refusal::Draining,
             Refusal::Gone,
         ];
         let others = [
-            Rejection::ForbiddenHost,
+            Rejection::ForbiddenHost("evil.example.com".to_owned()),
             Rejection::MethodNotAllowed("POST"),
             Rejection::Auth(AuthError::Forbidden),
+            Rejection::Auth(AuthError::insufficient_scope("a")),
+            Rejection::AuthTimeout,
             Rejection::Message(ParseError::NotJson(String::new())),
             Rejection::Message(ParseError::Batch),
             Rejection::Message(ParseError::InvalidBatch("empty")),

@@ -11,14 +11,14 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 use http::{Extensions, HeaderMap, request::Parts};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     CancelReason, Json, Notification, Principal, ProtocolVersion, Request, RequestError, RequestId, RpcError,
-    SendError, Session, SessionId, Status, TerminateReason,
+    SendError, Session, SessionData, SessionId, Status, TerminateReason,
     ask::ask,
     call::{Call, Handling},
-    initialize,
+    initialize::{self, Icon},
     proto::Phase,
     session::{Machine, notification, object},
 };
@@ -92,6 +92,58 @@ impl InitializeResult {
         self.instructions = Some(instructions.into());
         self
     }
+
+    /// The same with a title, for people to read. Clients know it since 2025-06-18, and older ones pass over it.
+    ///
+    /// ```
+    /// use mcp_session_core::{Icon, InitializeResult};
+    ///
+    /// let result = InitializeResult::new("weather", "1.2.0")
+    ///     .title("Weather of the World")
+    ///     .description("Forecasts for any place")
+    ///     .website_url("https://weather.example")
+    ///     .icon(Icon::new("https://weather.example/icon.png").mime_type("image/png").sizes(["48x48"]));
+    /// let info: serde_json::Value = result.server_info.parse()?;
+    /// assert_eq!((&info["name"], &info["title"]), (&"weather".into(), &"Weather of the World".into()));
+    /// assert_eq!(info["icons"][0]["sizes"][0], "48x48");
+    /// # Ok::<(), mcp_session_core::RpcError>(())
+    /// ```
+    #[must_use]
+    pub fn title(self, title: impl Into<String>) -> Self {
+        self.info(|info| drop(info.insert("title".into(), title.into().into())))
+    }
+
+    /// The same with a description, for people to read. Clients know it since 2025-11-25.
+    #[must_use]
+    pub fn description(self, description: impl Into<String>) -> Self {
+        self.info(|info| drop(info.insert("description".into(), description.into().into())))
+    }
+
+    /// The same with the address of a page about the server. Clients know it since 2025-11-25.
+    #[must_use]
+    pub fn website_url(self, url: impl Into<String>) -> Self {
+        self.info(|info| drop(info.insert("websiteUrl".into(), url.into().into())))
+    }
+
+    /// The same with one more icon. Clients know them since 2025-11-25.
+    #[must_use]
+    pub fn icon(self, icon: Icon) -> Self {
+        self.info(|info| {
+            let icons = info.entry("icons").or_insert_with(|| Value::Array(Vec::new()));
+            if let Some(icons) = icons.as_array_mut() {
+                icons.push(icon.into());
+            }
+        })
+    }
+
+    /// Changes [`InitializeResult::server_info`], if it is an object.
+    fn info(mut self, change: impl FnOnce(&mut serde_json::Map<String, Value>)) -> Self {
+        if let Ok(Value::Object(mut info)) = self.server_info.parse() {
+            change(&mut info);
+            self.server_info = Value::Object(info).into();
+        }
+        self
+    }
 }
 
 /// The user's code: what a server does with what its clients ask.
@@ -125,6 +177,43 @@ pub trait Handler: Send + Sync + 'static {
         &self,
         request: InitializeRequest,
     ) -> impl Future<Output = Result<InitializeResult, RpcError>> + Send;
+
+    /// What a session has of its own, such as a cart or a cache: made once for each session at each endpoint that serves it,
+    /// after `initialize` was answered with a result and before the client knows of it, or when a session of another
+    /// endpoint is taken up from the [`store`](crate::store). Nothing of it goes into the store: it is made anew there.
+    ///
+    /// [`Session::data`] and [`RequestContext::data`] give it back. It is dropped when the session ends here, after
+    /// [`Handler::terminated`], or is parked; a call that goes on then may hold it for longer.
+    ///
+    /// It must not block. What has to wait, such as a look into a database, is begun at first use: put a cell into it that is
+    /// filled then. If it panics, the request gets 500 and nothing is left of the session here. `SessionData::none()` by
+    /// default, which takes no memory.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    /// use mcp_session_core::{
+    ///     Handler, InitializeRequest, InitializeResult, Json, RequestContext, RpcError, Session, SessionData,
+    /// };
+    ///
+    /// struct Counter;
+    ///
+    /// impl Handler for Counter {
+    ///     fn session_data(&self, _: &Session) -> SessionData {
+    ///         SessionData::new(AtomicU64::new(0))
+    ///     }
+    ///     async fn initialize(&self, _: InitializeRequest) -> Result<InitializeResult, RpcError> {
+    ///         Ok(InitializeResult::new("counter", "0.1.0"))
+    ///     }
+    ///     async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
+    ///         let count = cx.data::<AtomicU64>().ok_or_else(|| RpcError::internal("the session has ended"))?;
+    ///         Ok(serde_json::json!({ "calls": count.fetch_add(1, Relaxed) + 1 }).into())
+    ///     }
+    /// }
+    /// ```
+    fn session_data(&self, session: &Session) -> SessionData {
+        let _ = session;
+        SessionData::none()
+    }
 
     /// A client's request, other than `initialize` and `ping`. The result has to be an object; anything else becomes
     /// -32603.
@@ -162,6 +251,7 @@ pub trait Handler: Send + Sync + 'static {
 /// [`Handler`] as an object.
 pub(crate) trait ErasedHandler: Send + Sync + 'static {
     fn initialize(&self, request: InitializeRequest) -> Handling;
+    fn session_data(&self, session: &Session) -> SessionData;
     fn request(&self, cx: RequestContext) -> Handling;
     fn notification(&self, notification: Notification, session: Session) -> BoxFuture<'static, ()>;
     fn terminated(&self, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()>;
@@ -171,6 +261,10 @@ impl<H: Handler> ErasedHandler for Arc<H> {
     fn initialize(&self, request: InitializeRequest) -> Handling {
         let (handler, version) = (Self::clone(self), request.protocol_version);
         async move { initialize::result(version, &H::initialize(&*handler, request).await?) }.boxed()
+    }
+
+    fn session_data(&self, session: &Session) -> SessionData {
+        H::session_data(self, session)
     }
 
     fn request(&self, cx: RequestContext) -> Handling {
@@ -250,6 +344,26 @@ impl RequestContext {
         Self(Arc::new(Inner { call, request, headers, extensions, progress_token: OnceLock::new() }))
     }
 
+    /// Which client asks: its `clientInfo`. See [`Session::client_info`].
+    ///
+    /// ```
+    /// # use mcp_session_core::{RequestContext, RpcError};
+    /// # use serde_json::Value;
+    /// async fn whoami(cx: RequestContext) -> Result<Value, RpcError> {
+    ///     let info: Value = cx.client_info().parse()?;
+    ///     Ok(serde_json::json!({ "name": info["name"] }))
+    /// }
+    /// # let _ = whoami;
+    /// ```
+    pub fn client_info(&self) -> &Json {
+        self.session().client_info()
+    }
+
+    /// What that client can do: its `capabilities`, as it declared them. See [`Session::client_capabilities`].
+    pub fn client_capabilities(&self) -> &Json {
+        self.session().client_capabilities()
+    }
+
     /// The method.
     pub fn method(&self) -> &str {
         &self.0.request.method
@@ -291,6 +405,11 @@ impl RequestContext {
     /// session's id (E-19).
     pub fn principal(&self) -> Option<&Principal> {
         self.session().principal()
+    }
+
+    /// What the handler has attached to the session, if it is a `T`: see [`Session::data`].
+    pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.session().data()
     }
 
     /// What layers in front, and [`Authenticate`](crate::Authenticate), have left on the HTTP request.
@@ -453,6 +572,7 @@ impl fmt::Debug for RequestContext {
             .field("session", &self.session_id())
             .field("id", self.id())
             .field("method", &self.method())
+            .field("client", &self.client_info().as_str()) // escaped: it is what a client says
             .finish_non_exhaustive()
     }
 }

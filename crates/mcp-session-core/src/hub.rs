@@ -4,13 +4,14 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
 use crate::{
-    Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, driver::Timers,
-    handler::ErasedHandler, manager::Registry, proto::Tally, store::Node,
+    Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, data::AllData, driver::Timers,
+    handler::ErasedHandler, initialize::Clients, manager::Registry, proto::Tally, store::Node,
+    trace::Refusals,
 };
 
 /// What all sessions of an endpoint share.
@@ -23,8 +24,15 @@ pub(crate) struct Hub {
     /// Whose hub it is.
     pub(crate) registry: OnceLock<Weak<Registry>>,
     pub(crate) counters: Counters,
+    /// Bytes of bodies that are being read, of those that count: see [`Config::bodies_in_flight`].
+    pub(crate) bodies: AtomicUsize,
+    /// What the handler has attached to the sessions.
+    pub(crate) data: AllData,
     /// Among which others it is, if there is a store.
     pub(crate) node: Option<Node>,
+    pub(crate) clients: Clients,
+    /// What was refused lately.
+    pub(crate) refusals: Refusals,
     listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
 }
 
@@ -34,11 +42,15 @@ impl Hub {
             session_config: Arc::new(config.session.clone()),
             node: config.store.clone().map(|store| Node::new(store, Arc::clone(&runtime))),
             timers: Timers::new(runtime.now()),
+            clients: Clients::default(),
             runtime,
             config,
             handler,
             registry: OnceLock::new(),
             counters: Counters::default(),
+            bodies: AtomicUsize::new(0),
+            refusals: Refusals::default(),
+            data: AllData::default(),
             listeners: Mutex::default(),
         }
     }
@@ -99,6 +111,8 @@ pub(crate) struct Stripe {
     pub(crate) requests_refused: AtomicU64,
     pub(crate) responses_stalled: AtomicU64,
     pings_unanswered: AtomicU64,
+    orphaned: AtomicU64,
+    pub(crate) sessions_evicted: AtomicU64,
 }
 
 impl Counters {
@@ -138,6 +152,8 @@ impl Counters {
             requests_refused: total(|stripe| &stripe.requests_refused),
             responses_stalled: total(|stripe| &stripe.responses_stalled),
             pings_unanswered: total(|stripe| &stripe.pings_unanswered),
+            exchanges_orphaned: total(|stripe| &stripe.orphaned),
+            sessions_evicted: total(|stripe| &stripe.sessions_evicted),
         }
     }
 }
@@ -161,6 +177,7 @@ impl Stripe {
         add(&self.streams_ended, tally.streams_ended);
         add(&self.streams_cut, tally.streams_cut);
         add(&self.pings_unanswered, tally.pings_unanswered);
+        add(&self.orphaned, tally.orphaned);
     }
 }
 

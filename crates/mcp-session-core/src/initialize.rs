@@ -1,11 +1,118 @@
 //! `initialize`: its params (C-02) and its result (C-03).
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+    sync::{Arc, Mutex, Weak},
+};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::{ClientCapabilities, InitializeResult, Json, ProtocolVersion, RpcError, error::Rejection};
+use crate::{
+    ClientCapabilities, InitializeResult, Json, ProtocolVersion, RpcError, error::Rejection, hub::lock,
+};
+
+/// How many bytes of a client's params are kept with its session. 4 KiB: SDKs send some hundred, and 100,000 sessions of a
+/// client that sends more must not take the server's memory.
+const KEPT: usize = 4 * 1024;
+
+/// How many characters of its name, version and title are kept of a client that sends more than that. 256: a name is short.
+const KEPT_NAME: usize = 256;
+
+/// What a client has said of itself at `initialize`: kept for its handlers, at every node.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    /// All params, as they came.
+    pub(crate) params: Json,
+    pub(crate) info: Json,
+    pub(crate) capabilities: Json,
+}
+
+impl Client {
+    /// Of these params. Where they are longer than [`KEPT`], of what matters in them.
+    pub(crate) fn new(params: &Json) -> Self {
+        if params.as_bytes().len() > KEPT { Self::read(&reduced(params)) } else { Self::read(params) }
+    }
+
+    fn read(params: &Json) -> Self {
+        #[derive(Deserialize, Default)]
+        #[serde(rename_all = "camelCase")]
+        struct Known<'a> {
+            #[serde(borrow, default)]
+            capabilities: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            client_info: Option<&'a RawValue>,
+        }
+        // A copy: what came is a part of the whole request.
+        let params = Json::from_text(Bytes::copy_from_slice(params.as_bytes())).unwrap_or_else(|_| empty());
+        let (info, capabilities) = {
+            let Known { capabilities, client_info } = params.borrow().unwrap_or_default();
+            let part = |raw: Option<&RawValue>| raw.map_or_else(empty, |raw| params.part(raw));
+            (part(client_info), part(capabilities))
+        };
+        Self { params, info, capabilities }
+    }
+}
+
+/// What is kept of params that are too long to be kept.
+fn reduced(params: &Json) -> Json {
+    let params: serde_json::Value = params.parse().unwrap_or_default();
+    let names = ["name", "version", "title"].into_iter().filter_map(|key| {
+        let text = params["clientInfo"][key].as_str()?.chars().take(KEPT_NAME);
+        Some((key.to_owned(), serde_json::Value::from(text.collect::<String>())))
+    });
+    let info = names.collect::<serde_json::Map<_, _>>();
+    let capabilities = &params["capabilities"];
+    let capabilities =
+        if capabilities.to_string().len() > KEPT { serde_json::json!({}) } else { capabilities.clone() };
+    let version: String =
+        params["protocolVersion"].as_str().unwrap_or_default().chars().take(KEPT_NAME).collect();
+    serde_json::json!({ "protocolVersion": version, "capabilities": capabilities, "clientInfo": info }).into()
+}
+
+fn empty() -> Json {
+    serde_json::json!({}).into()
+}
+
+/// What the clients of an endpoint have said of themselves. Most say the same as others, so each text is there once, for as
+/// long as a session has it.
+#[derive(Debug, Default)]
+pub(crate) struct Clients(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    hasher: RandomState,
+    clients: HashMap<u64, Weak<Client>>,
+    /// From this many on, those that no session has any more are looked for.
+    limit: usize,
+}
+
+impl Clients {
+    /// What a client with these params says.
+    pub(crate) fn get(&self, params: &Json) -> Arc<Client> {
+        let mut known = lock(&self.0);
+        let hash = known.hasher.hash_one(params.as_bytes());
+        let same = known.clients.get(&hash).and_then(Weak::upgrade);
+        if let Some(same) = same.filter(|same| same.params == *params) {
+            return same;
+        }
+        let client = Arc::new(Client::new(params));
+        known.clients.insert(hash, Arc::downgrade(&client));
+        if known.clients.len() > known.limit {
+            known.clients.retain(|_, client| client.strong_count() > 0);
+            known.limit = known.clients.len() * 2 + 64;
+        }
+        client
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        lock(&self.0).clients.len()
+    }
+}
 
 /// What a client opens a session with.
 #[derive(Debug)]
@@ -80,6 +187,65 @@ struct ClientInfo<'a> {
     version: Cow<'a, str>,
 }
 
+/// An image that stands for the server in the lists of clients.
+///
+/// See [`InitializeResult::icon`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Icon {
+    /// Where it is: an `https:` or a `data:` URL. Clients take only what they trust.
+    pub src: String,
+    /// Its media type, such as `image/png`, where the source does not say it, or wrongly.
+    pub mime_type: Option<String>,
+    /// The sizes that it has, such as `48x48`, or `any`. Empty: not said.
+    pub sizes: Vec<String>,
+    /// `light` or `dark`: the background that it is made for. `None`: any.
+    pub theme: Option<String>,
+}
+
+impl Icon {
+    /// The image at this URL.
+    pub fn new(src: impl Into<String>) -> Self {
+        Self { src: src.into(), mime_type: None, sizes: Vec::new(), theme: None }
+    }
+
+    /// The same with a media type.
+    #[must_use]
+    pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
+        self.mime_type = Some(mime_type.into());
+        self
+    }
+
+    /// The same with these sizes.
+    #[must_use]
+    pub fn sizes<S: Into<String>>(mut self, sizes: impl IntoIterator<Item = S>) -> Self {
+        self.sizes = sizes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same for a `light` or a `dark` background.
+    #[must_use]
+    pub fn theme(mut self, theme: impl Into<String>) -> Self {
+        self.theme = Some(theme.into());
+        self
+    }
+}
+
+/// As the specification writes it.
+impl From<Icon> for serde_json::Value {
+    fn from(Icon { src, mime_type, sizes, theme }: Icon) -> Self {
+        let mut icon = serde_json::json!({ "src": src });
+        let rest = [("mimeType", mime_type.map(Self::from)), ("theme", theme.map(Self::from))];
+        let sizes = ("sizes", (!sizes.is_empty()).then(|| sizes.into()));
+        for (key, value) in rest.into_iter().chain([sizes]) {
+            if let Some(value) = value {
+                icon[key] = value;
+            }
+        }
+        icon
+    }
+}
+
 /// Checks the params of `initialize`, negotiates the version, and notes what the client can do.
 ///
 /// # Errors
@@ -131,6 +297,33 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn what_clients_say_is_kept_once_and_within_bounds() {
+        let params = |name: &str, more: usize| -> Json {
+            let info = json!({ "name": name, "version": "1", "icons": "x".repeat(more) });
+            json!({ "protocolVersion": "2025-11-25", "capabilities": { "roots": {} }, "clientInfo": info })
+                .into()
+        };
+        let clients = Clients::default();
+        let [one, same, other] = ["a", "a", "b"].map(|name| clients.get(&params(name, 0)));
+        assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
+        assert_eq!(one.params, params("a", 0));
+        assert_eq!(one.info.parse::<Value>().unwrap()["name"], "a");
+        assert_eq!(one.capabilities.as_str(), r#"{"roots":{}}"#);
+
+        let long = clients.get(&params(&"long ".repeat(1_000), KEPT));
+        assert!(long.params.as_str().len() < KEPT);
+        let info: Value = long.info.parse().unwrap();
+        assert_eq!((info["name"].as_str().unwrap().len(), info.get("icons")), (KEPT_NAME, None));
+        assert_eq!(long.capabilities.as_str(), r#"{"roots":{}}"#);
+
+        for n in 0..10_000 {
+            drop(clients.get(&params(&n.to_string(), 0)));
+        }
+        assert!(clients.len() < 1_000, "{}", clients.len()); // nobody has them
+        assert!(Arc::ptr_eq(&one, &clients.get(&params("a", 0))));
+    }
 
     fn declared(version: &str, capabilities: &Value) -> ClientCapabilities {
         let info = json!({ "name": "c", "version": "1" });

@@ -96,7 +96,9 @@ mod ask;
 mod broadcast;
 mod call;
 mod config;
+mod contain;
 mod cors;
+mod data;
 mod driver;
 mod endpoint;
 mod error;
@@ -124,8 +126,10 @@ mod wire;
 pub use broadcast::Broadcast;
 pub use config::{Config, ConfigError};
 pub use cors::Cors;
+pub use data::SessionData;
 pub use endpoint::Endpoint;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
+pub use initialize::Icon;
 pub use manager::SessionManager;
 pub use principal::Principal;
 #[doc(inline)]
@@ -137,8 +141,11 @@ pub use proto::{
 use proto::{Message, Outgoing, ParseError, Refusal, Status};
 pub use router::Router;
 pub use runtime::{BoxFuture, Runtime};
-pub use security::{AllowedHosts, AllowedOrigins, AuthError, Authenticate, InvalidEntry};
-pub use serve::{Closing, Connect, ConnectionContext, PeerAddr, Serve};
+pub use security::{
+    AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, InvalidEntry,
+    authenticate_fn,
+};
+pub use serve::{Closing, Connect, ConnectionContext, Endpoints, PeerAddr, Serve, Work};
 pub use session::{Session, Termination};
 pub use stats::{SessionEvent, SessionEvents, Stats};
 pub use stream::{EventStream, ReplyBody, StreamCut};

@@ -10,18 +10,18 @@ use std::{
     },
 };
 
-use event_listener::Event;
+use event_listener::{Event, EventListener};
 use futures::future::select;
 
 use crate::{
-    ClientCapabilities, Principal, ProtocolVersion, RequestId, SessionEvents, SessionId, Shutdown,
+    ClientCapabilities, Json, Principal, ProtocolVersion, RequestId, SessionEvents, SessionId, Shutdown,
     ShutdownPhase, ShutdownPolicy, Stats, TerminateReason, driver,
     error::Rejection,
     hub::{Hub, lock},
     places::Places,
     proto::{self, ExchangeKey, Position, after},
     session::Session,
-    store::LogId,
+    store::{Adoptions, LogId},
     terminate,
 };
 
@@ -58,7 +58,10 @@ pub(crate) struct Registry {
     shards: [Shard; SHARDS],
     /// Sessions in the shards: those alive, and those of which something is left.
     places: Places,
+    /// Sessions that are being taken up from the store.
+    pub(crate) adoptions: Adoptions,
     phase: AtomicU8,
+    phase_changed: Event,
     shutdown: OnceLock<Arc<terminate::Progress>>,
     shutdown_begun: Event,
 }
@@ -69,7 +72,9 @@ impl Registry {
             hub,
             shards: std::array::from_fn(|_| Shard::default()),
             places: Places::default(),
+            adoptions: Adoptions::default(),
             phase: AtomicU8::new(ShutdownPhase::Running as u8),
+            phase_changed: Event::new(),
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
         });
@@ -91,6 +96,7 @@ impl Registry {
         version: ProtocolVersion,
         capabilities: ClientCapabilities,
         principal: Option<Principal>,
+        params: &Json,
     ) -> Result<(Session, ExchangeKey), Rejection> {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).map_err(|_| Rejection::Internal("the system gives no random bits"))?;
@@ -101,20 +107,38 @@ impl Registry {
         if self.hub.node.is_some() {
             machine.share(0, LogId::SHARED, Position::START);
         }
-        let session = Session::new(id, principal, Arc::clone(&self.hub), machine);
+        let client = self.hub.clients.get(params);
+        let session = Session::new(id, principal, client, Arc::clone(&self.hub), machine);
+        self.take_place(session.principal())?;
         Ok((self.enter(session)?, key))
     }
 
-    /// Lets a session in, unless one with its id is here: then it is that one.
+    /// A place for a session of this principal, for as long as it is not given back.
+    pub(crate) fn take_place(&self, principal: Option<&Principal>) -> Result<(), Rejection> {
+        let taken = self.places.take(&self.hub.config, principal);
+        if taken { Ok(()) } else { Err(Rejection::TooManySessions) }
+    }
+
+    /// Nobody takes it: it is free again.
+    pub(crate) fn give_place_back(&self, principal: Option<&Principal>) {
+        self.places.give_back(principal);
+    }
+
+    /// Waits for a session to give up its place.
+    pub(crate) fn freed(&self) -> EventListener {
+        self.places.freed.listen()
+    }
+
+    /// Lets a session in that has a place. The place is free again if it is not let in, or one with its id is here: then it is
+    /// that one.
     pub(crate) fn enter(&self, session: Session) -> Result<Session, Rejection> {
         {
             let mut shard = lock(&self.shard(&session.id()).0);
-            self.admits()?;
-            if let Some(first) = shard.get(&session.id()) {
-                return Ok(first.clone());
-            }
-            if !self.places.take(&self.hub.config, session.principal()) {
-                return Err(Rejection::TooManySessions);
+            let first = shard.get(&session.id()).cloned();
+            if let Some(refused) = self.admits().err().map(Err).or(first.map(Ok)) {
+                drop(shard);
+                self.give_place_back(session.principal());
+                return refused;
             }
             session.stripe().sessions.fetch_add(1, Relaxed);
             shard.insert(session.id(), session.clone());
@@ -147,8 +171,17 @@ impl Registry {
         lock(&self.shard(id).0).get(id).cloned()
     }
 
-    pub(crate) fn remove(&self, id: &SessionId) {
-        let removed = lock(&self.shard(id).0).remove(id);
+    /// Takes this session out, and not another one that was taken up from the store under its id since.
+    pub(crate) fn remove(&self, session: &Session) {
+        let removed = {
+            let id = session.id();
+            let mut shard = lock(&self.shard(&id).0);
+            if shard.get(&id).is_some_and(|registered| registered.is(session)) {
+                shard.remove(&id)
+            } else {
+                None
+            }
+        };
         if let Some(removed) = removed {
             self.places.give_back(removed.principal());
         }
@@ -165,6 +198,12 @@ impl Registry {
 
     pub(crate) fn set_phase(&self, phase: ShutdownPhase) {
         self.phase.store(phase as u8, SeqCst);
+        self.phase_changed.notify(usize::MAX);
+    }
+
+    /// Ready when another phase begins than the one that is read after this call.
+    pub(crate) fn phase_changed(&self) -> EventListener {
+        self.phase_changed.listen()
     }
 
     /// Waits for the shutdown to begin.
@@ -193,9 +232,7 @@ impl Drop for Registry {
             Some(_) => TerminateReason::Shutdown,
             None => TerminateReason::Error,
         };
-        for session in self.sessions() {
-            session.with(|machine, now| machine.close(now, reason));
-        }
+        Session::each(self.sessions(), |session| session.with(|machine, now| machine.close(now, reason)));
         if let Some(node) = self.hub.node.clone().filter(|_| self.phase() != ShutdownPhase::Closed) {
             node.clone().spawn(async move { node.leave().await });
         }

@@ -18,6 +18,7 @@ use std::{fmt, sync::Arc};
 /// [`Config::authenticate`](crate::Config::authenticate) can leave it behind:
 ///
 /// ```
+/// use futures::FutureExt;
 /// use http::{HeaderValue, header::AUTHORIZATION, request::Parts};
 /// use mcp_session_core::{AuthError, Authenticate, Principal};
 ///
@@ -33,14 +34,14 @@ use std::{fmt, sync::Arc};
 ///     Ok(())
 /// };
 /// let (mut parts, ()) = http::Request::new(()).into_parts();
-/// assert!(authenticate.authenticate(&mut parts).is_err());
+/// assert!(authenticate.authenticate(&mut parts).now_or_never().unwrap().is_err());
 /// parts.headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer of-alice"));
-/// assert_eq!(authenticate.authenticate(&mut parts), Ok(()));
+/// assert_eq!(authenticate.authenticate(&mut parts).now_or_never(), Some(Ok(())));
 /// assert_eq!(parts.extensions.get::<Principal>().map(Principal::as_str), Some("https://issuer.example#alice"));
 /// ```
 ///
-/// A check that has to wait for another service goes into a layer in front, which leaves the same thing behind. In
-/// axum and tower, which share the request type of this crate, that is one line:
+/// A check that has to wait for another service is an [`authenticate_fn`](crate::authenticate_fn), or a layer in front, which
+/// leaves the same thing behind. In axum and tower, which share the request type of this crate, that is one line:
 ///
 /// ```text
 /// async fn authenticated(mut request: axum::extract::Request, next: Next) -> Response {

@@ -9,10 +9,12 @@ use futures::{
 use serde::Serialize;
 
 use crate::{
-    Handler, InitializeRequest, InitializeResult, Json, Notification, RequestContext, RpcError, Session,
+    Handler, Icon, InitializeRequest, InitializeResult, Json, Notification, RequestContext, RpcError,
+    Session, SessionData,
 };
 
 type RequestFn = Arc<dyn Fn(RequestContext) -> BoxFuture<'static, Result<Json, RpcError>> + Send + Sync>;
+type SessionDataFn = Arc<dyn Fn(&Session) -> SessionData + Send + Sync>;
 type NotificationFn = Arc<dyn Fn(Notification, Session) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A [`Handler`] made of functions, one per method. An unknown method is answered with -32601 (A-18), an unknown
@@ -37,6 +39,7 @@ type NotificationFn = Arc<dyn Fn(Notification, Session) -> BoxFuture<'static, ()
 #[derive(Clone)]
 pub struct Router {
     initialize: InitializeResult,
+    session_data: Option<SessionDataFn>,
     requests: HashMap<String, RequestFn>,
     notifications: HashMap<String, NotificationFn>,
 }
@@ -46,6 +49,7 @@ impl Router {
     pub fn new(name: &str, version: &str) -> Self {
         Self {
             initialize: InitializeResult::new(name, version),
+            session_data: None,
             requests: HashMap::new(),
             notifications: HashMap::new(),
         }
@@ -62,6 +66,64 @@ impl Router {
     #[must_use]
     pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
         self.initialize = self.initialize.instructions(instructions);
+        self
+    }
+
+    /// What people read as the server's name: see [`InitializeResult::title`].
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.initialize = self.initialize.title(title);
+        self
+    }
+
+    /// What people read about the server: see [`InitializeResult::description`].
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.initialize = self.initialize.description(description);
+        self
+    }
+
+    /// The address of a page about the server: see [`InitializeResult::website_url`].
+    #[must_use]
+    pub fn website_url(mut self, url: impl Into<String>) -> Self {
+        self.initialize = self.initialize.website_url(url);
+        self
+    }
+
+    /// One more icon of the server: see [`InitializeResult::icon`].
+    #[must_use]
+    pub fn icon(mut self, icon: Icon) -> Self {
+        self.initialize = self.initialize.icon(icon);
+        self
+    }
+
+    /// Makes what each session has of its own: see [`Handler::session_data`].
+    ///
+    /// ```
+    /// use std::sync::Mutex;
+    /// use mcp_session_core::{RequestContext, Router, RpcError, Session};
+    /// use serde_json::json;
+    ///
+    /// #[derive(Default)]
+    /// struct Notes(Mutex<Vec<String>>);
+    ///
+    /// let router = Router::new("notes", "0.1.0")
+    ///     .session_data(|_: &Session| Notes::default())
+    ///     .request("notes/add", |cx: RequestContext| async move {
+    ///         let notes = cx.data::<Notes>().ok_or_else(|| RpcError::internal("the session has ended"))?;
+    ///         let mut notes = notes.0.lock().unwrap();
+    ///         notes.push(cx.params()?);
+    ///         Ok(json!({ "notes": notes.len() }))
+    ///     });
+    /// # let _ = router;
+    /// ```
+    #[must_use]
+    pub fn session_data<F, T>(mut self, make: F) -> Self
+    where
+        F: Fn(&Session) -> T + Send + Sync + 'static,
+        T: Send + Sync + 'static,
+    {
+        self.session_data = Some(Arc::new(move |session| SessionData::new(make(session))));
         self
     }
 
@@ -108,6 +170,10 @@ impl Handler for Router {
         Ok(self.initialize.clone())
     }
 
+    fn session_data(&self, session: &Session) -> SessionData {
+        self.session_data.as_ref().map_or_else(SessionData::none, |make| make(session))
+    }
+
     async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
         self.dispatch(cx).await
     }
@@ -127,6 +193,7 @@ impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Router")
             .field("initialize", &self.initialize)
+            .field("session_data", &self.session_data.is_some())
             .field("requests", &self.requests.keys())
             .field("notifications", &self.notifications.keys())
             .finish()

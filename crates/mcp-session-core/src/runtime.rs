@@ -65,7 +65,9 @@ pub use futures::future::BoxFuture;
 ///
 /// *Handlers that block.* A handler runs on the thread that carries its request, then as a task. While it blocks, whatever
 /// else needs that thread waits: with a single thread, that is every deadline, the ceiling of a shutdown (S3) included.
-/// Have several threads, or tell those who write handlers to take a pool for what blocks.
+/// Have several threads, and a thread that runs the two tasks of [`spawn_keeper`](Runtime::spawn_keeper) and the timers, which no
+/// handler can block; and tell those who write handlers to take a pool for what blocks. A handler that holds its thread for
+/// more than 100 ms is logged.
 ///
 /// *Its end.* A runtime may end while its tasks live and drop them, and those that are spawned later. Core takes a dropped
 /// task for the end of its work: a call that was running is answered with -32603, a connection is cut, and a
@@ -98,6 +100,12 @@ pub trait Runtime: Debug + Send + Sync + 'static {
 
     /// Runs `task` to its end in the background.
     fn spawn(&self, task: BoxFuture<'static, ()>);
+
+    /// Runs a task that keeps deadlines: [`spawn`](Runtime::spawn), unless the runtime has a thread for it that no handler can
+    /// block. Such a task is always short of work and polls no code of the application.
+    fn spawn_keeper(&self, task: BoxFuture<'static, ()>) {
+        self.spawn(task);
+    }
 }
 
 impl<R: Runtime + ?Sized> Runtime for Arc<R> {
@@ -111,5 +119,9 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         (**self).spawn(task);
+    }
+
+    fn spawn_keeper(&self, task: BoxFuture<'static, ()>) {
+        (**self).spawn_keeper(task);
     }
 }

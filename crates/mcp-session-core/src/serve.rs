@@ -3,31 +3,38 @@
 use std::{
     fmt,
     future::{Future, IntoFuture, pending, poll_fn},
-    io,
+    io, mem,
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst},
+        Arc, Mutex,
+        atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use event_listener::{Event, EventListener};
 use futures::{
     FutureExt, Stream, StreamExt,
-    future::{BoxFuture, select},
+    future::{BoxFuture, Either, join_all, select, select_all},
     stream::{self, BoxStream},
 };
 
-use crate::{Endpoint, Runtime, Shutdown, ShutdownPolicy, ShutdownReport, trace};
+use crate::{Endpoint, Runtime, Shutdown, ShutdownPolicy, ShutdownReport, hub::lock, proto::after, trace};
 
 /// The least time that connections get to write out what they were handed, also at the very ceiling.
 const FLUSH: Duration = Duration::from_millis(100);
 
 /// How long not to accept after it has failed for want of resources, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long after the first signal others belong to the same stop. A wrapper, a cgroup and a process group repeat one
+/// within milliseconds; a person who presses Ctrl-C again because nothing seems to happen takes longer than a second.
+const SIGNAL_WINDOW: Duration = Duration::from_secs(1);
+
+/// How many signals of one stop are listened to. A future that is always ready must not keep the server busy.
+const SAME_STOP: u32 = 16;
 
 /// The longest timeout of a connection: further away, some clocks overflow.
 const FARTHEST: Duration = Duration::from_secs(86_400);
@@ -37,17 +44,68 @@ pub type Connect = Box<dyn FnOnce(ConnectionContext) -> BoxFuture<'static, ()> +
 
 type Signal = Box<dyn FnMut() -> BoxFuture<'static, ()> + Send>;
 
-/// A server, to be awaited. An adapter's `serve` makes one; it ends when its endpoint was shut down, whoever did it,
-/// and gives the report.
+/// The endpoints that a server serves: one, or several that stop together. Made from an [`Endpoint`], an array or a `Vec`
+/// of them.
 ///
-/// Connections are accepted for as long as the endpoint drains, so that replies, cancels and DELETE get in. Then
-/// [`ConnectionContext::closing`] tells them to end, and those that have not within [`ShutdownPolicy::finish`] are dropped and
-/// counted in [`ShutdownReport::connections_cut`]. They always get 100 ms to write out what they were
-/// handed, even at the ceiling.
+/// ```
+/// # use mcp_session_core::{Endpoint, Endpoints, Router, Runtime};
+/// # fn example(runtime: impl Runtime + Clone) {
+/// let tools = Endpoint::new(runtime.clone(), Router::new("tools", "0.1.0"));
+/// let admin = Endpoint::new(runtime, Router::new("admin", "0.1.0"));
+/// let one: Endpoints = tools.clone().into();
+/// let both: Endpoints = [tools, admin].into();
+/// assert_eq!((one.len(), both.len()), (1, 2));
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Endpoints(Arc<[Endpoint]>);
+
+impl std::ops::Deref for Endpoints {
+    type Target = [Endpoint];
+
+    fn deref(&self) -> &[Endpoint] {
+        &self.0
+    }
+}
+
+impl From<Endpoint> for Endpoints {
+    fn from(endpoint: Endpoint) -> Self {
+        [endpoint].into()
+    }
+}
+
+impl From<&Endpoint> for Endpoints {
+    fn from(endpoint: &Endpoint) -> Self {
+        endpoint.clone().into()
+    }
+}
+
+impl<const N: usize> From<[Endpoint; N]> for Endpoints {
+    fn from(endpoints: [Endpoint; N]) -> Self {
+        Self(endpoints.into())
+    }
+}
+
+impl From<Vec<Endpoint>> for Endpoints {
+    fn from(endpoints: Vec<Endpoint>) -> Self {
+        Self(endpoints.into())
+    }
+}
+
+/// A server, to be awaited. An adapter's `serve` makes one; it ends when its endpoints were shut down, whoever did it,
+/// and returns the report. When one of several endpoints begins to shut down, the others do too, with the same policy, so that
+/// they share one ceiling; the report is the sum of theirs.
+///
+/// Connections are accepted for as long as an endpoint drains, so that replies, cancels and DELETE arrive. Then
+/// [`ConnectionContext::closing`] tells them to end. Those whose client does not read are dropped after
+/// [`ShutdownPolicy::finish`]; those on which the application is still at work, such as an ordinary route of an app with a
+/// download, have what is left of the whole budget. Those that are dropped are counted in
+/// [`ShutdownReport::connections_cut`]. Connections always get 100 ms to write out what they were handed, even at the
+/// ceiling.
 ///
 /// # Cancel safety
 ///
-/// Dropping it cuts every connection. The endpoint's own shutdown, if one has begun, goes on.
+/// Dropping it cuts every connection. The endpoints' own shutdown, if one has begun, goes on.
 ///
 /// ```
 /// # use std::{io, sync::Arc};
@@ -67,12 +125,11 @@ type Signal = Box<dyn FnMut() -> BoxFuture<'static, ()> + Send>;
 /// ```
 #[must_use = "a server does nothing unless it is awaited"]
 pub struct Serve {
-    endpoint: Endpoint,
+    endpoints: Endpoints,
     incoming: BoxStream<'static, io::Result<Connect>>,
     policy: ShutdownPolicy,
     limits: Limits,
-    signalled: BoxFuture<'static, ()>,
-    signal: Signal,
+    signals: Signals,
 }
 
 impl Serve {
@@ -80,26 +137,38 @@ impl Serve {
     /// logged, and accepting goes on after a moment. It is polled for as long as the server accepts, and then
     /// dropped, with the listener in it.
     pub fn new(
-        endpoint: Endpoint,
+        endpoints: impl Into<Endpoints>,
         incoming: impl Stream<Item = io::Result<Connect>> + Send + 'static,
     ) -> Self {
         Self {
-            endpoint,
+            endpoints: endpoints.into(),
             incoming: incoming.chain(stream::pending()).boxed(),
             policy: ShutdownPolicy::default(),
             limits: Limits::DEFAULT,
-            signalled: Box::pin(pending()),
-            signal: Box::new(|| Box::pin(pending())),
+            signals: Signals::none(),
         }
     }
 
     /// Shuts down when the future of `signal` is ready, and escalates when that of a second call is, and so on; the
-    /// last one cuts the connections that are left. The first call is made here. Without it, the server ends when somebody calls [`Endpoint::shutdown`].
+    /// last one cuts the connections that are left. The first call is made here. Without it, the server ends when somebody
+    /// calls [`Endpoint::shutdown`].
+    ///
+    /// Signals within a second of the first one are the same stop, which a wrapper, a process group or a `preStop` hook
+    /// often sends twice: see [`with_signal_window`](Self::with_signal_window).
     pub fn with_shutdown<F: Future<Output = ()> + Send + 'static>(
-        self,
+        mut self,
         mut signal: impl FnMut() -> F + Send + 'static,
     ) -> Self {
-        Self { signalled: Box::pin(signal()), signal: Box::new(move || Box::pin(signal())), ..self }
+        self.signals.next = Box::pin(signal());
+        self.signals.again = Box::new(move || Box::pin(signal()));
+        self
+    }
+
+    /// How long after the first signal others count as the same stop instead of escalating. 1 second by default: what
+    /// repeats a signal does so within milliseconds, and a person takes longer. Zero: each signal escalates.
+    pub fn with_signal_window(mut self, window: Duration) -> Self {
+        self.signals.window = window;
+        self
     }
 
     /// How long the phases of the shutdown may take.
@@ -124,9 +193,9 @@ impl Serve {
         self
     }
 
-    /// Bytes of a request head; the adapters over hyper answer 431 to more, and close. 64 KiB by default: what hyper reads
+    /// Bytes of a request head; more gets 431 and the end of the connection. 64 KiB by default: what hyper reads
     /// at a time, and several times what cookies and tokens need. At least 8 KiB. HTTP/2, which may have a head for each of
-    /// its streams, takes 16 KiB of each at the most; async-std, whose parser knows no other limit, 8 KiB.
+    /// its streams, takes 16 KiB of each at the most.
     pub fn with_head_limit(mut self, bytes: usize) -> Self {
         self.limits.head_limit = bytes.max(8 * 1024);
         self
@@ -174,59 +243,79 @@ impl Serve {
         self
     }
 
-    async fn run(mut self) -> ShutdownReport {
-        let runtime = Arc::clone(self.endpoint.runtime());
+    async fn run(mut self) -> io::Result<ShutdownReport> {
+        let Some(first) = self.endpoints.first() else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a server needs an endpoint"));
+        };
+        let runtime = Arc::clone(first.runtime());
         let connections = Connections::new(self.limits);
-        let mut report = self.accept(&connections).await;
-        let Self { endpoint, policy, incoming, signalled, .. } = self;
+        let mut report = self.accept(&runtime, &connections).await;
+        let Self { endpoints, policy, incoming, mut signals, .. } = self;
         drop(incoming); // and with it the listener
 
-        // Every answer and every end has been handed over: connections write them out and close. One whose client
-        // does not read is dropped.
-        let ceiling = endpoint.shutdown(policy).ceiling();
+        // Every answer and every end has been handed over: connections write them out and close.
         let now = runtime.now();
-        let budget = policy.finish.min(ceiling.saturating_duration_since(now)).max(FLUSH);
+        let (mut ceiling, mut whole) = (now, now);
+        for endpoint in endpoints.iter() {
+            let shutdown = endpoint.shutdown(policy);
+            (ceiling, whole) = (ceiling.max(shutdown.ceiling()), whole.max(shutdown.whole_ceiling()));
+        }
+        let finish = policy.finish.min(ceiling.saturating_duration_since(now)).max(FLUSH);
+        lock(&connections.shared.counts).finish = finish;
         connections.shared.enter(Stage::Closing);
-        let enough = select(runtime.sleep_until(now + budget), signalled);
-        select(connections.all_ended().boxed(), enough).await;
-        report.connections_cut = connections.shared.live.load(SeqCst) as u64;
-        report
+        // A connection whose client does not read has until `finish`; one on which the application is at work has the rest.
+        for (until, then) in [(now + finish, Stage::Stalled), (whole.max(now + finish), Stage::Cut)] {
+            let time = runtime.sleep_until(until);
+            let signal = poll_fn(|cx| signals.poll_next(cx, &runtime));
+            match select(connections.all_ended().boxed(), select(time, signal)).await {
+                Either::Left(_) | Either::Right((Either::Right(_), _)) => break,
+                Either::Right((Either::Left(_), _)) => connections.shared.enter(then),
+            }
+        }
+        let counts = lock(&connections.shared.counts);
+        report.connections_cut = (counts.cut + counts.live) as u64;
+        Ok(report)
     }
 
-    async fn accept(&mut self, connections: &Connections) -> ShutdownReport {
-        let Self { endpoint, incoming, policy, signalled, signal, .. } = self;
-        let runtime = Arc::clone(endpoint.runtime());
-        let mut shutdown: Option<Shutdown> = None;
-        let mut closed = endpoint.closed().boxed();
-        let mut stopping = endpoint.shutdown_begun().fuse();
+    async fn accept(&mut self, runtime: &Arc<dyn Runtime>, connections: &Connections) -> ShutdownReport {
+        let Self { endpoints, incoming, policy, signals, .. } = self;
+        let mut closed = join_all(endpoints.iter().map(|endpoint| endpoint.closed().boxed())).boxed();
+        // Whoever begins the shutdown of one begins that of all.
+        let mut begun = select_all(endpoints.iter().map(|endpoint| endpoint.shutdown_begun().boxed())).fuse();
         let mut pause: Option<BoxFuture<'static, ()>> = None;
+        let mut signalled = false;
         loop {
             let news = poll_fn(|cx| {
-                if let Poll::Ready(report) = closed.poll_unpin(cx) {
-                    return Poll::Ready(News::Closed(report));
+                if let Poll::Ready(reports) = closed.poll_unpin(cx) {
+                    return Poll::Ready(News::Closed(reports));
                 }
-                if stopping.poll_unpin(cx).is_ready() {
-                    connections.shared.enter(Stage::Stopping);
-                }
-                if signalled.poll_unpin(cx).is_ready() {
+                if signals.poll_next(cx, runtime).is_ready() {
                     return Poll::Ready(News::Signal);
                 }
+                if let Poll::Ready((shutdown, ..)) = begun.poll_unpin(cx) {
+                    connections.shared.enter(Stage::Stopping);
+                    return Poll::Ready(News::Begun(shutdown));
+                }
                 if let Some(until) = &mut pause {
-                    futures::ready!(until.poll_unpin(cx));
+                    ready!(until.poll_unpin(cx));
                     pause = None;
                 }
                 incoming.poll_next_unpin(cx).map(|accepted| accepted.map_or(News::Idle, News::Accepted))
             });
             match news.await {
-                News::Closed(report) => return report,
+                News::Closed(reports) => return ShutdownReport::sum(reports),
                 News::Signal => {
-                    *signalled = signal();
-                    match &shutdown {
-                        None => shutdown = Some(endpoint.shutdown(*policy)),
-                        Some(shutdown) => shutdown.escalate(),
+                    let shutdowns: Vec<_> =
+                        endpoints.iter().map(|endpoint| endpoint.shutdown(*policy)).collect();
+                    if mem::replace(&mut signalled, true) {
+                        escalate(&shutdowns);
                     }
                 }
-                News::Accepted(Ok(connect)) => connections.spawn(endpoint, connect),
+                News::Begun(shutdown) => {
+                    let policy = shutdown.policy();
+                    endpoints.iter().for_each(|endpoint| drop(endpoint.shutdown(policy)));
+                }
+                News::Accepted(Ok(connect)) => connections.spawn(endpoints, connect),
                 News::Accepted(Err(error)) => {
                     trace::accept_failed(&error);
                     if !is_the_clients(&error) {
@@ -239,9 +328,65 @@ impl Serve {
     }
 }
 
+/// Ends the present phase: that of whichever is behind, so that all go through the phases together.
+fn escalate(shutdowns: &[Shutdown]) {
+    let present = shutdowns.iter().map(Shutdown::phase).min();
+    shutdowns.iter().filter(|shutdown| Some(shutdown.phase()) == present).for_each(Shutdown::escalate);
+}
+
+/// The signals that the server stops by.
+struct Signals {
+    next: BoxFuture<'static, ()>,
+    again: Signal,
+    window: Duration,
+    /// There was one.
+    begun: bool,
+    /// Until when another one is the same stop, and how many there were.
+    same_stop: Option<(BoxFuture<'static, ()>, u32)>,
+}
+
+impl Signals {
+    fn none() -> Self {
+        Self {
+            next: Box::pin(pending()),
+            again: Box::new(|| Box::pin(pending())),
+            window: SIGNAL_WINDOW,
+            begun: false,
+            same_stop: None,
+        }
+    }
+
+    /// Ready at the first signal, and at each that is another stop.
+    fn poll_next(&mut self, cx: &mut Context<'_>, runtime: &Arc<dyn Runtime>) -> Poll<()> {
+        loop {
+            if self.same_stop.as_mut().is_some_and(|(over, _)| over.poll_unpin(cx).is_ready()) {
+                self.same_stop = None;
+            }
+            match &mut self.same_stop {
+                Some((_, count)) if *count >= SAME_STOP => return Poll::Pending,
+                Some((_, count)) => {
+                    ready!(self.next.poll_unpin(cx));
+                    *count += 1;
+                    self.next = (self.again)();
+                    trace::signal_repeated();
+                }
+                None => {
+                    ready!(self.next.poll_unpin(cx));
+                    self.next = (self.again)();
+                    if !mem::replace(&mut self.begun, true) && !self.window.is_zero() {
+                        self.same_stop = Some((runtime.sleep_until(after(runtime.now(), self.window)), 0));
+                    }
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+}
+
 enum News {
-    Closed(ShutdownReport),
+    Closed(Vec<ShutdownReport>),
     Signal,
+    Begun(Shutdown),
     Accepted(io::Result<Connect>),
     Idle,
 }
@@ -253,12 +398,12 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 impl IntoFuture for Serve {
-    /// Always `Ok` so far: the error is kept for what may fail before the first connection.
+    /// An error only if it has no endpoint to serve.
     type Output = io::Result<ShutdownReport>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { Ok(self.run().await) })
+        Box::pin(self.run())
     }
 }
 
@@ -314,15 +459,21 @@ pub struct PeerAddr(pub SocketAddr);
 /// What an adapter's connection has to know.
 #[derive(Clone)]
 pub struct ConnectionContext {
-    endpoint: Endpoint,
+    endpoints: Endpoints,
     peer: Option<SocketAddr>,
     shared: Arc<Shared>,
+    work: Work,
 }
 
 impl ConnectionContext {
-    /// The runtime that the endpoint runs on.
+    /// The runtime that the endpoint runs on, the first one if there are several.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
-        self.endpoint.runtime()
+        self.endpoints[0].runtime()
+    }
+
+    /// Where the connection says that the application is at work on it.
+    pub fn work(&self) -> &Work {
+        &self.work
     }
 
     /// Who is at the other end, if [`ConnectionContext::with_peer_addr`] said so.
@@ -336,13 +487,13 @@ impl ConnectionContext {
         Self { peer: addr, ..self }
     }
 
-    /// Whether the endpoint shuts down. An HTTP/1.1 connection best ends together with the response that it is writing
+    /// Whether an endpoint shuts down. An HTTP/1.1 connection best ends together with the response that it is writing
     /// then: a client that saw the response end first may have sent a request on it meanwhile.
     pub fn is_stopping(&self) -> bool {
-        self.shared.has_reached(Stage::Stopping) || !self.endpoint.is_ready()
+        self.shared.has_reached(Stage::Stopping) || self.endpoints.iter().any(|endpoint| !endpoint.is_ready())
     }
 
-    /// Ready once the endpoint has begun to shut down, at `LameDuck` or `Draining`: the time to tell an HTTP/2 client with
+    /// Ready once an endpoint has begun to shut down, at `LameDuck` or `Draining`: the time to tell an HTTP/2 client with
     /// GOAWAY to go elsewhere. Streams that it has go on.
     pub fn stopping(&self) -> Closing {
         Closing::new(&self.shared, Stage::Stopping)
@@ -390,7 +541,7 @@ impl ConnectionContext {
 
     /// For adapters: counts a response whose client did not take it, and says so in the log.
     pub fn response_stalled(&self) {
-        self.endpoint.response_stalled(self.shared.limits.stall_timeout);
+        self.endpoints[0].response_stalled(self.shared.limits.stall_timeout);
     }
 
     /// Ready once the connection has to come to its end: at once if it is idle, else when the response that it is
@@ -456,12 +607,62 @@ impl Future for Closing {
     }
 }
 
+/// How many requests of a connection wait for the application, as against their client: see [`ConnectionContext::work`].
+///
+/// When the server has to end, a connection whose client does not read is dropped after [`ShutdownPolicy::finish`], one on
+/// which the application is at work has what is left of the whole budget. An adapter says which it is: a request waits for the
+/// application until its response begins, and whenever the response's body has nothing ready. One that says nothing is treated as if
+/// its client did not read.
+#[derive(Debug, Clone, Default)]
+pub struct Work(Arc<WorkCounts>);
+
+#[derive(Debug, Default)]
+struct WorkCounts {
+    waiting: AtomicUsize,
+    /// How often something changed.
+    changes: AtomicUsize,
+}
+
+impl Work {
+    /// One more request waits for the application.
+    pub fn begin(&self) {
+        self.0.waiting.fetch_add(1, Relaxed);
+        self.0.changes.fetch_add(1, Relaxed);
+    }
+
+    /// One of them does not any more: its client's turn has come.
+    pub fn end(&self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+
+    /// `future`, during which a request waits for the application.
+    pub async fn during<F: Future>(&self, future: F) -> F::Output {
+        /// Also if the future is dropped, or panics.
+        struct During<'a>(&'a Work);
+        impl Drop for During<'_> {
+            fn drop(&mut self) {
+                self.0.end();
+            }
+        }
+        self.begin();
+        let _during = During(self);
+        future.await
+    }
+
+    /// Whether one waits now, and how often one has begun to.
+    fn look(&self) -> (bool, usize) {
+        (self.0.waiting.load(Relaxed) > 0, self.0.changes.load(Relaxed))
+    }
+}
+
 /// How far the server is. The order is that of time.
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     Stopping = 1,
     Closing = 2,
-    Cut = 3,
+    /// Clients that do not read have had their time.
+    Stalled = 3,
+    Cut = 4,
 }
 
 /// What the server and its connections share.
@@ -471,9 +672,19 @@ struct Shared {
     stage: AtomicU8,
     stopping: Event,
     closing: Event,
+    stalled: Event,
     cut: Event,
-    live: AtomicUsize,
+    counts: Mutex<Counts>,
     ended: Event,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    live: usize,
+    /// Those that were dropped because their client did not read.
+    cut: usize,
+    /// How long a client may take to read.
+    finish: Duration,
 }
 
 impl Shared {
@@ -483,6 +694,7 @@ impl Shared {
         match stage {
             Stage::Stopping => &self.stopping,
             Stage::Closing => &self.closing,
+            Stage::Stalled => &self.stalled,
             Stage::Cut => &self.cut,
         }
     }
@@ -494,7 +706,7 @@ impl Shared {
     /// Enters a stage, and with it all before.
     fn enter(&self, stage: Stage) {
         self.stage.store(stage as u8, SeqCst);
-        for reached in [Stage::Stopping, Stage::Closing, Stage::Cut] {
+        for reached in [Stage::Stopping, Stage::Closing, Stage::Stalled, Stage::Cut] {
             if reached as u8 <= stage as u8 {
                 self.event(reached).notify(usize::MAX);
             }
@@ -515,28 +727,33 @@ impl Connections {
             stage: AtomicU8::new(0),
             stopping: Event::new(),
             closing: Event::new(),
+            stalled: Event::new(),
             cut: Event::new(),
-            live: AtomicUsize::new(0),
+            counts: Mutex::default(),
             ended: Event::new(),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    fn spawn(&self, endpoint: &Endpoint, connect: Connect) {
+    fn spawn(&self, endpoints: &Endpoints, connect: Connect) {
         let live = Live::new(&self.shared);
-        let context =
-            ConnectionContext { endpoint: endpoint.clone(), peer: None, shared: Arc::clone(&self.shared) };
-        let cut = Closing::new(&self.shared, Stage::Cut);
-        endpoint.runtime().spawn(Box::pin(async move {
-            let _live = live;
-            select(cut, connect(context)).await;
+        let (endpoints, shared, work) = (endpoints.clone(), Arc::clone(&self.shared), Work::default());
+        let runtime = Arc::clone(endpoints[0].runtime());
+        let stalled = Closing::new(&self.shared, Stage::Stalled);
+        let cut = cut(Arc::clone(&self.shared), Arc::clone(&runtime), work.clone());
+        let context = ConnectionContext { endpoints, peer: None, shared, work };
+        runtime.spawn(Box::pin(async move {
+            let mut live = live;
+            if let Either::Left(_) = select(stalled.then(|()| Box::pin(cut)), connect(context)).await {
+                live.set_cut();
+            }
         }));
     }
 
     async fn all_ended(&self) {
         loop {
             let ended = self.shared.ended.listen();
-            if self.shared.live.load(SeqCst) == 0 {
+            if lock(&self.shared.counts).live == 0 {
                 return;
             }
             ended.await;
@@ -550,20 +767,49 @@ impl Drop for Connections {
     }
 }
 
+/// Waits until a connection has to be cut that is past the time of clients that do not read: at once, unless the
+/// application is at work on it. One whose response comes to its end then gets as much time as the others.
+async fn cut(shared: Arc<Shared>, runtime: Arc<dyn Runtime>, work: Work) {
+    let mut before = None;
+    loop {
+        let (waits, changes) = work.look();
+        let idle = !waits && before.is_none_or(|before| before == changes);
+        if idle || shared.stage.load(SeqCst) >= Stage::Cut as u8 {
+            return;
+        }
+        before = Some(changes);
+        let finish = lock(&shared.counts).finish;
+        select(runtime.sleep_until(runtime.now() + finish), Closing::new(&shared, Stage::Cut)).await;
+    }
+}
+
 /// One connection, counted until it is dropped, also by a panic or a runtime that ends.
-struct Live(Arc<Shared>);
+struct Live {
+    shared: Arc<Shared>,
+    cut: bool,
+}
 
 impl Live {
     fn new(shared: &Arc<Shared>) -> Self {
-        shared.live.fetch_add(1, SeqCst);
-        Self(Arc::clone(shared))
+        lock(&shared.counts).live += 1;
+        Self { shared: Arc::clone(shared), cut: false }
+    }
+
+    fn set_cut(&mut self) {
+        self.cut = true;
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        if self.0.live.fetch_sub(1, SeqCst) == 1 {
-            self.0.ended.notify(usize::MAX);
+        let last = {
+            let mut counts = lock(&self.shared.counts);
+            counts.live -= 1;
+            counts.cut += usize::from(self.cut);
+            counts.live == 0
+        };
+        if last {
+            self.shared.ended.notify(usize::MAX);
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     future::IntoFuture,
-    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -19,9 +18,12 @@ use crate::{
     ClientCapabilities, Json, Principal, ProtocolVersion, RequestError, SendError, SessionEvent, SessionId,
     TerminateReason,
     ask::ask,
+    contain::{self, Contained, Panicked},
+    error::Rejection,
     hub::{Hub, Stripe, lock},
+    initialize::Client,
     proto::{self, Changes, Effect, Phase, Refusal, State, Wake, encode_notification},
-    store::{Update, write},
+    store::{Node, PeerRequest, Update, write},
     terminate::{Afterword, Ledger},
     trace,
 };
@@ -66,6 +68,7 @@ pub struct Session(Arc<Inner>);
 pub(crate) struct Inner {
     id: SessionId,
     principal: Option<Principal>,
+    client: Arc<Client>,
     number: u64,
     hub: Arc<Hub>,
     guarded: Mutex<Guarded>,
@@ -73,6 +76,13 @@ pub(crate) struct Inner {
     changed: Event,
     /// Notifications at work.
     notifications: AtomicUsize,
+}
+
+/// A session that was not registered after all never ends.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        contain::dispose(self.hub.data.remove(self.number));
+    }
 }
 
 impl Inner {
@@ -100,6 +110,33 @@ struct Guarded {
     ledger: Option<Arc<Ledger>>,
     /// A task does what it asks of the store.
     writing: bool,
+    fate: Fate,
+}
+
+/// What a store has said of the end of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Nothing, and it has not been asked. The store may have no such session: its client does not know of it yet.
+    Unkept,
+    /// Nothing, and it has not been asked.
+    Kept,
+    /// It is being removed.
+    Asked,
+    /// It ended, and this node is the one that tells the application.
+    Here,
+    /// It ended, and another node tells the application.
+    Elsewhere,
+}
+
+/// What is left of a session that is closed at this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parting {
+    /// It ended, and the application is told here.
+    Ended,
+    /// It ended, and the application is told elsewhere.
+    EndedElsewhere,
+    /// It lives on in the store.
+    Parked,
 }
 
 /// A session whose machine is locked.
@@ -153,7 +190,7 @@ impl Guarded {
         let end = closed.then(|| End {
             reason: machine.reason().unwrap_or(TerminateReason::Error),
             established: self.established,
-            age: now.saturating_duration_since(machine.created()),
+            age: machine.age(now),
         });
         News { disturbed, created: created.then(|| machine.version()), died, end }
     }
@@ -167,7 +204,13 @@ impl From<Arc<Inner>> for Session {
 
 impl Session {
     /// A session of this machine, not yet registered.
-    pub(crate) fn new(id: SessionId, principal: Option<Principal>, hub: Arc<Hub>, machine: Machine) -> Self {
+    pub(crate) fn new(
+        id: SessionId,
+        principal: Option<Principal>,
+        client: Arc<Client>,
+        hub: Arc<Hub>,
+        machine: Machine,
+    ) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let guarded = Guarded {
             armed: false,
@@ -179,10 +222,12 @@ impl Session {
             left: false,
             ledger: None,
             writing: false,
+            fate: Fate::Unkept,
         };
         Self(Arc::new(Inner {
             id,
             principal,
+            client,
             number: NUMBER.fetch_add(1, Relaxed),
             hub,
             guarded: Mutex::new(guarded),
@@ -201,6 +246,12 @@ impl Session {
         self.0.principal.as_ref()
     }
 
+    /// What the handler has attached to it, if it is a `T`: see [`Handler::session_data`](crate::Handler::session_data). `None`
+    /// if there is nothing, if it is of another type, and once the session has ended here.
+    pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.hub.data.get(self.0.number)
+    }
+
     /// The negotiated version.
     pub fn version(&self) -> ProtocolVersion {
         self.peek(Machine::version)
@@ -211,9 +262,29 @@ impl Session {
         self.peek(Machine::created)
     }
 
-    /// What the client declared at `initialize`.
+    /// What the client declared at `initialize`, as far as the session has to know of it.
     pub fn capabilities(&self) -> ClientCapabilities {
         self.peek(Machine::capabilities)
+    }
+
+    /// The client's `clientInfo`, as it came with `initialize`, at whichever node that was: an object with `name` and
+    /// `version`. What a client says of itself is no proof of anything.
+    ///
+    /// Of params longer than 4 KiB, only its `name`, `version` and `title` are kept, 256 characters of each.
+    pub fn client_info(&self) -> &Json {
+        &self.0.client.info
+    }
+
+    /// The client's `capabilities`, as they came with `initialize`, at whichever node that was: an object.
+    /// [`Session::capabilities`] says what the session makes of them (C-12). Longer than 4 KiB, they are not kept: `{}`.
+    pub fn client_capabilities(&self) -> &Json {
+        &self.0.client.capabilities
+    }
+
+    /// All params of `initialize`, as they came, at whichever node that was. Longer than 4 KiB, they are reduced to what
+    /// [`Session::client_info`] and [`Session::client_capabilities`] say, and the version that the client has asked for.
+    pub fn initialize_params(&self) -> &Json {
+        &self.0.client.params
     }
 
     /// Where it stands, as its client sees it.
@@ -288,24 +359,78 @@ impl Session {
         Termination { session: self.clone(), reason }
     }
 
+    /// Asks the handler for what belongs to it, before anybody can know of it.
+    pub(crate) fn attach(&self) -> Result<(), Rejection> {
+        let Inner { hub, number, .. } = &*self.0;
+        let data = contain::call(|| hub.handler.session_data(self))
+            .map_err(|Panicked| Rejection::Internal("the data of the session could not be made"))?;
+        let guarded = lock(&self.0.guarded);
+        if guarded.left {
+            drop(guarded);
+            contain::dispose(data); // it has ended meanwhile
+        } else {
+            hub.data.insert(*number, data);
+        }
+        Ok(())
+    }
+
     /// `notifications/initialized` has arrived.
     pub(crate) async fn initialized(&self) {
         let Inner { id, hub, .. } = &*self.0;
-        trace::session_initialized(id);
         hub.publish(&SessionEvent::Initialized(*id));
+        trace::session_initialized(id);
         if let Some(node) = &hub.node {
             node.update(*id, Update::Initialized).await; // before the client hears of it, and goes elsewhere
+            let (id, teller) = (*id, node.clone());
+            node.spawn(async move { teller.tell_member(id, None, PeerRequest::Initialized).await });
         }
+    }
+
+    /// The store has it from now on, and other nodes may serve it.
+    pub(crate) fn kept(&self) {
+        lock(&self.0.guarded).fate = Fate::Kept;
+    }
+
+    /// Whether it has to be looked at before a request may have it, where there is a store: it is on its way out here and
+    /// lives on elsewhere, or what this node knows of it may be old.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.peek(|machine| match machine.state() {
+            State::AwaitingInitialized => true,
+            State::Terminated => machine.reason().is_some_and(may_live_on),
+            State::Initializing | State::Operating | State::Draining => false,
+        })
+    }
+
+    /// Whether it is closed here, or about to be, and lives on in the store.
+    pub(crate) fn is_parting(&self) -> bool {
+        self.peek(|machine| machine.state() == State::Terminated && machine.reason().is_some_and(may_live_on))
+    }
+
+    /// Waits until the store has removed it, if it was asked to.
+    pub(crate) async fn removed(&self) {
+        loop {
+            let changed = {
+                let guarded = lock(&self.0.guarded);
+                if guarded.fate != Fate::Asked {
+                    return;
+                }
+                self.0.changed.listen()
+            };
+            changed.await;
+        }
+    }
+
+    /// It is dead, everywhere: the store is told so, before anybody is told anything else.
+    async fn remove(self, node: Node, reason: TerminateReason) {
+        // A store that cannot be reached forgets it by and by. Its end is here, then.
+        let here = node.remove(self.0.id, reason).await.unwrap_or(true);
+        lock(&self.0.guarded).fate = if here { Fate::Here } else { Fate::Elsewhere };
+        tell(&self.0.changed);
     }
 
     /// Whether both are handles of one session.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// Why it is ending, if it is.
-    pub(crate) fn reason(&self) -> Option<TerminateReason> {
-        self.peek(Machine::reason)
     }
 
     /// What the store is asked to do next. Nothing: then whoever asks is through.
@@ -334,6 +459,19 @@ impl Session {
         self.act(Hook::InPlace, act)
     }
 
+    /// Does something with each of these sessions. One that cannot, because something in it panics, is ended, and harms no other
+    /// (S8).
+    pub(crate) fn each(sessions: impl IntoIterator<Item = Self>, act: impl Fn(&Self)) {
+        for session in sessions {
+            if contain::call(|| act(&session)).is_err() {
+                trace::session_broken(&session.id());
+                let _ = contain::call(|| {
+                    session.with(|machine, now| machine.close(now, TerminateReason::Error));
+                });
+            }
+        }
+    }
+
     /// The deadline that the driver kept for this session has come.
     pub(crate) fn fire(&self) {
         let mut entered = self.enter();
@@ -350,7 +488,13 @@ impl Session {
             // A session that is being born has not been counted by anybody: what it has done so far is in the
             // machine, and must not be booked a second time.
             self.stripe().add(&guarded.machine.take_changes().tally);
-            ledger.enter(self.0.id, &guarded.machine, guarded.alive, (!guarded.open).then_some(*now));
+            ledger.enter(
+                self.0.number,
+                self.0.id,
+                &guarded.machine,
+                guarded.alive,
+                (!guarded.open).then_some(*now),
+            );
             guarded.ledger = Some(Arc::clone(ledger));
         }
         let result = act(&mut guarded.machine, *now);
@@ -426,6 +570,12 @@ impl Session {
         let ledger = guarded.ledger.clone();
         let writer = hub.node.as_ref().filter(|_| !guarded.writing && guarded.machine.has_effect());
         guarded.writing |= writer.is_some();
+        let ends =
+            news.died.then(|| guarded.machine.reason()).flatten().filter(|reason| !may_live_on(*reason));
+        let ends = ends.filter(|_| hub.node.is_some() && guarded.fate == Fate::Kept);
+        if ends.is_some() {
+            guarded.fate = Fate::Asked;
+        }
         let unread = changes.tally.streams_cut + changes.tally.forced > 0;
 
         // Under the lock: whoever sees what happened, sees it counted.
@@ -435,7 +585,9 @@ impl Session {
         }
         if news.died {
             stripe.sessions.fetch_sub(1, Relaxed);
-            stripe.sessions_terminated.fetch_add(u64::from(guarded.established), Relaxed);
+            // With a store, that is not known yet.
+            let terminated = guarded.established && hub.node.is_none();
+            stripe.sessions_terminated.fetch_add(u64::from(terminated), Relaxed);
         }
         stripe.add(&changes.tally);
         let quiet = ledger.as_ref().is_some_and(|ledger| ledger.book(&changes.tally));
@@ -450,25 +602,35 @@ impl Session {
         if news.disturbed || news.end.is_some() {
             tell(&self.0.changed);
         }
-        if let Some(version) = news.created {
-            trace::session_created(&self.0.id, version);
+        if news.created.is_some() {
             hub.publish(&SessionEvent::Created(self.0.id));
         }
-        if unread {
-            trace::session_failed(&self.0.id, UNREAD);
-        }
-        if changes.tally.pings_unanswered > 0 {
-            trace::ping_unanswered(&self.0.id);
-        }
+        let (unanswered, orphaned) = (changes.tally.pings_unanswered > 0, changes.tally.orphaned);
         if let Some(ledger) = ledger.as_ref().filter(|_| quiet) {
             ledger.notify();
         }
         if let Some(node) = writer {
             node.spawn(write(self.clone(), node.clone()));
         }
+        if let Some((node, reason)) = hub.node.as_ref().zip(ends) {
+            node.spawn(self.clone().remove(node.clone(), reason));
+        }
         wake(changes);
         if gone {
             self.unregister();
+        }
+        // Last: a subscriber may take its time, and nobody has to wait for that.
+        if let Some(version) = news.created {
+            trace::session_created(&self.0.id, version);
+        }
+        if unread {
+            trace::session_failed(&self.0.id, UNREAD);
+        }
+        if orphaned > 0 {
+            trace::exchanges_orphaned(&self.0.id, orphaned);
+        }
+        if unanswered {
+            trace::ping_unanswered(&self.0.id);
         }
         if let Some(end) = news.end {
             self.ended(end, ledger.as_deref(), hook);
@@ -477,62 +639,123 @@ impl Session {
 
     fn unregister(&self) {
         if let Some(registry) = self.0.hub.registry.get().and_then(Weak::upgrade) {
-            registry.remove(&self.0.id);
+            registry.remove(self);
         }
     }
 
     /// Nothing is owed to the client any more: tells the application, once, and gives it time.
     fn ended(&self, end: End, ledger: Option<&Ledger>, hook: Hook) {
-        let Inner { id, hub, .. } = &*self.0;
+        let hub = &self.0.hub;
         if !end.established {
             return self.leave(None); // to the application it never existed (C-20)
         }
-        trace::session_terminated(id, end.reason, end.age);
-        hub.publish(&SessionEvent::Terminated(*id, end.reason));
-        let begins = |ledger: &Ledger, afterword| ledger.begins(self.now(), id, afterword);
+        let begins = |ledger: &Ledger, afterword| ledger.begins(self.now(), self.0.number, afterword);
         let first = if hub.node.is_some() { Afterword::Store } else { Afterword::Hook };
         ledger.into_iter().for_each(|ledger| begins(ledger, first));
-        let hooked = AssertUnwindSafe(hub.handler.terminated(self.clone(), end.reason)).catch_unwind();
-        let mut hooked = hooked.map(|done| done.err().map(|_| PANICKED));
-        if let (Hook::InPlace, None) = (hook, &hub.node) {
+        if let Some(node) = &hub.node {
+            // In a box: not the size of every such task.
+            return node.spawn(Box::pin(self.clone().part(node.clone(), end)));
+        }
+        let mut hooked = self.terminated(end);
+        if let Hook::InPlace = hook {
             if let Some(failure) = (&mut hooked).now_or_never() {
                 return self.leave(failure);
             }
         }
-        let (session, reason) = (self.clone(), end.reason);
-        let parting = hub.node.clone().map(|node| (node, self.peek(Machine::heard)));
-        hub.runtime.spawn(Box::pin(async move {
-            if let Some((node, heard)) = parting {
-                Box::pin(node.part(session.id(), reason, heard)).await; // not the size of every such task
-                session.told();
-            }
-            session.leave(hooked.await);
-        }));
+        let session = self.clone();
+        hub.runtime.spawn(Box::pin(async move { session.leave(hooked.await) }));
     }
 
-    /// The store is through with the session: what is left is the application.
-    fn told(&self) {
-        let ledger = lock(&self.0.guarded).ledger.clone();
-        if let Some(ledger) = ledger {
-            ledger.begins(self.now(), &self.0.id, Afterword::Hook);
+    /// Tells the application of the end. The hook is to be polled, and says what went wrong in it.
+    fn terminated(&self, end: End) -> impl Future<Output = Option<&'static str>> + Send + Unpin + use<> {
+        let Inner { id, hub, .. } = &*self.0;
+        hub.publish(&SessionEvent::Terminated(*id, end.reason));
+        trace::session_terminated(id, end.reason, end.age);
+        let hooked = Contained::new(|| hub.handler.terminated(self.clone(), end.reason));
+        hooked.map(|done| done.err().map(|Panicked| PANICKED))
+    }
+
+    /// A session that a store has is closed here. Where it lives on, it is parked, and the application learns of that; where it
+    /// has ended, one node calls the hook.
+    async fn part(self, node: Node, end: End) {
+        let id = self.0.id;
+        let parting = match end.reason {
+            _ if lock(&self.0.guarded).fate == Fate::Unkept => Parting::Ended,
+            reason if may_live_on(reason) => {
+                let (listener, heard, unused) =
+                    self.with(|machine, now| (machine.listener(), machine.heard(), machine.unused(now)));
+                node.settle(id, listener, heard, unused).await;
+                match self.idle(reason) {
+                    Some(idle) if node.retire(id, idle).await => Parting::Ended,
+                    Some(_) => Parting::Parked,
+                    None => {
+                        node.park(id).await;
+                        Parting::Parked
+                    }
+                }
+            }
+            _ => {
+                self.removed().await;
+                match lock(&self.0.guarded).fate {
+                    Fate::Elsewhere => Parting::EndedElsewhere,
+                    Fate::Unkept | Fate::Kept | Fate::Asked | Fate::Here => Parting::Ended,
+                }
+            }
+        };
+        let failure = match parting {
+            Parting::Parked => {
+                trace::session_parked(&id, end.reason);
+                self.0.hub.publish(&SessionEvent::Parked(id));
+                None
+            }
+            Parting::EndedElsewhere => {
+                self.stripe().sessions_terminated.fetch_add(1, Relaxed);
+                trace::session_terminated(&id, end.reason, end.age);
+                self.0.hub.publish(&SessionEvent::Terminated(id, end.reason));
+                None
+            }
+            Parting::Ended => {
+                self.stripe().sessions_terminated.fetch_add(1, Relaxed);
+                let ledger = lock(&self.0.guarded).ledger.clone();
+                if let Some(ledger) = ledger {
+                    ledger.begins(self.now(), self.0.number, Afterword::Hook);
+                }
+                self.terminated(end).await
+            }
+        };
+        self.leave(failure);
+    }
+
+    /// For how long nobody may have used a session elsewhere that ends here for this reason, for it to end everywhere.
+    fn idle(&self, reason: TerminateReason) -> Option<Duration> {
+        let config = &self.0.hub.session_config;
+        match reason {
+            TerminateReason::Idle => Some(config.idle_timeout),
+            TerminateReason::InitializeTimeout => Some(config.initialize_timeout),
+            TerminateReason::Shutdown
+            | TerminateReason::ClientDelete
+            | TerminateReason::MaxAge
+            | TerminateReason::Evicted
+            | TerminateReason::Error => None,
         }
     }
 
     /// The application is through with the session as well.
     fn leave(&self, failure: Option<&'static str>) {
-        if let Some(why) = failure {
-            trace::session_failed(&self.0.id, why);
-        }
         let (ledger, gone) = {
             let mut guarded = lock(&self.0.guarded);
             guarded.left = true;
             (guarded.ledger.clone(), guarded.machine.state() == State::Terminated)
         };
+        contain::dispose(self.0.hub.data.remove(self.0.number));
         if gone {
             self.unregister();
         }
         if let Some(ledger) = ledger {
-            ledger.leave(self.0.id, failure);
+            ledger.leave(self.0.number, self.0.id, failure);
+        }
+        if let Some(why) = failure {
+            trace::session_failed(&self.0.id, why);
         }
     }
 
@@ -567,6 +790,17 @@ impl fmt::Debug for Session {
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Whether a session that ends at a node for this reason may live on at others, where there is a store.
+fn may_live_on(reason: TerminateReason) -> bool {
+    match reason {
+        TerminateReason::Shutdown | TerminateReason::Idle | TerminateReason::InitializeTimeout => true,
+        TerminateReason::ClientDelete
+        | TerminateReason::MaxAge
+        | TerminateReason::Evicted
+        | TerminateReason::Error => false,
     }
 }
 
@@ -674,7 +908,8 @@ mod tests {
                 ProtocolVersion::LATEST,
                 ClientCapabilities::default(),
             );
-            let session = Session::new(SessionId::from_bits(bits), None, Arc::clone(&hub), machine);
+            let client = hub.clients.get(&serde_json::json!({}).into());
+            let session = Session::new(SessionId::from_bits(bits), None, client, Arc::clone(&hub), machine);
             session.with(|machine, now| {
                 machine.answer(now, key, &Json::new(&()));
                 machine.poll_reply(now, key);

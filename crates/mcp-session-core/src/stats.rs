@@ -21,7 +21,7 @@ pub struct Stats {
     pub streams: u64,
     /// Sessions ever created.
     pub sessions_created: u64,
-    /// Sessions ever terminated.
+    /// Sessions ever terminated. One that was parked in a [`store`](crate::store) is not.
     pub sessions_terminated: u64,
     /// Requests ever admitted: the sum of the next four and of those not handed over yet.
     pub exchanges_admitted: u64,
@@ -45,6 +45,11 @@ pub struct Stats {
     pub responses_stalled: u64,
     /// Clients that did not answer a `ping` of their session, and lost their GET stream (C-15).
     pub pings_unanswered: u64,
+    /// Of the cancelled requests, those whose answer nobody could fetch any more: their client had gone and did not come
+    /// back (E-14).
+    pub exchanges_orphaned: u64,
+    /// Half-open sessions that made room for others at a cap (E-15).
+    pub sessions_evicted: u64,
 }
 
 /// Where [`SessionEvent`]s arrive: a stream, and an async channel's receiver. It ends when the endpoint is gone.
@@ -60,6 +65,11 @@ pub enum SessionEvent {
     Adopted(SessionId),
     /// `notifications/initialized` has arrived.
     Initialized(SessionId),
-    /// The session has ended, for this reason. Told before the hook is called.
+    /// This node does not serve the session any more, which lives on in the [`store`](crate::store): the endpoint has shut
+    /// down, or nothing has happened in it here for a while. The hook is not called for that. It may be
+    /// [`Adopted`](SessionEvent::Adopted) again.
+    Parked(SessionId),
+    /// The session has ended, for this reason. Told before the hook is called. With a [`store`](crate::store), every node that
+    /// serves it tells its own subscribers; the hook is called at one of them.
     Terminated(SessionId, TerminateReason),
 }

@@ -57,6 +57,7 @@
 //! patience and a shutdown not at all (S13, S3).
 
 mod adopt;
+mod contained;
 mod error;
 mod keeper;
 mod node;
@@ -67,12 +68,13 @@ mod writer;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+pub(crate) use adopt::Adoptions;
 use bytes::Bytes;
 pub use error::{AppendError, PublishError, ReadError, Unavailable};
 use futures::FutureExt;
 pub(crate) use keeper::keep;
 pub(crate) use node::Node;
-pub use record::{Append, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup};
+pub use record::{Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup};
 pub(crate) use relay::{PAGE, Relay};
 pub use shared::{SharedStore, StoreLimits};
 pub(crate) use writer::write;
@@ -171,7 +173,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// [`Unavailable`].
     fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Record>, Unavailable>>;
 
-    /// Changes a record. Returns whether the session is there; it is never brought back.
+    /// Changes a record, as [`Record::apply`] says. Returns whether the session is there; it is never brought back.
     ///
     /// # Errors
     ///
@@ -219,6 +221,34 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// [`Unavailable`].
     fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>>;
+
+    /// As [`park`](SessionStore::park), for a session that nobody has used at this node for `idle`. If no other node serves it
+    /// either, and [`Record::unused`] is as much, that is its end: it is removed. Returns whether it was this call that ended
+    /// it; the logs are purged after that.
+    ///
+    /// A store does it in one step, or a client that comes back to another node at that moment loses its session. By default
+    /// it is done in three.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    fn retire(
+        &self,
+        id: SessionId,
+        node: NodeId,
+        idle: Duration,
+    ) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        async move {
+            // Before anything else: it counts as a use.
+            let unused = self.load(id).await?.is_some_and(|record| record.unused >= idle);
+            self.park(node, vec![id]).await?;
+            if !unused || self.load(id).await?.is_none_or(|record| !record.nodes().is_empty()) {
+                return Ok(false);
+            }
+            Ok(self.remove(id).await?.is_some())
+        }
+        .boxed()
+    }
 }
 
 /// Messages between nodes, for what landed on the wrong one.

@@ -25,7 +25,7 @@ use policy::Deadlines;
 pub use policy::{ShutdownPhase, ShutdownPolicy};
 pub use report::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals};
 
-use crate::{TerminateReason, hub::lock, manager::Registry, trace};
+use crate::{Session, TerminateReason, hub::lock, manager::Registry, proto::after, trace};
 
 /// A shutdown under way. It can be awaited by many, tightened and escalated; dropping it changes nothing (S10).
 ///
@@ -64,6 +64,8 @@ struct State {
     /// The tightest so far.
     policy: ShutdownPolicy,
     deadlines: Deadlines,
+    /// When the whole budget is used up. It does not come closer when a phase ends early.
+    whole: Instant,
     /// Somebody is in a hurry, and sessions have not been told yet.
     stale: bool,
     report: Option<ShutdownReport>,
@@ -73,7 +75,8 @@ impl Progress {
     pub(crate) fn new(now: Instant, policy: ShutdownPolicy) -> Self {
         let deadlines = Deadlines::new(now, &policy);
         let phase = ShutdownPhase::LameDuck;
-        let state = State { phase, policy, deadlines, stale: false, report: None };
+        let whole = deadlines.close;
+        let state = State { phase, policy, deadlines, whole, stale: false, report: None };
         Self { begun: now, state: Mutex::new(state), changed: Event::new(), ledger: Arc::default() }
     }
 
@@ -83,6 +86,8 @@ impl Progress {
     pub(crate) fn tighten(&self, now: Instant, policy: ShutdownPolicy) {
         self.update(|state| {
             state.policy = state.policy.min(policy);
+            let spent = now.saturating_duration_since(self.begun);
+            state.whole = state.whole.min(after(now, state.policy.ceiling().saturating_sub(spent)));
             state.hurry(now, state.phase);
         });
     }
@@ -100,7 +105,10 @@ impl Progress {
 
     /// What comes before `next` is over.
     fn end_present(&self, now: Instant, next: ShutdownPhase) {
-        self.update(|state| state.hurry(now, next));
+        self.update(|state| {
+            state.whole = state.whole.min(Deadlines::new(now, &state.policy.from(next)).close);
+            state.hurry(now, next);
+        });
     }
 
     fn update(&self, change: impl FnOnce(&mut State)) {
@@ -150,6 +158,16 @@ impl Shutdown {
     /// When it is over at the latest. Moves closer only.
     pub fn ceiling(&self) -> Instant {
         self.progress.deadlines().close
+    }
+
+    /// When the whole budget is used up, whatever phases ended early: for what is not the endpoint's.
+    pub(crate) fn whole_ceiling(&self) -> Instant {
+        lock(&self.progress.state).whole
+    }
+
+    /// The tightest policy so far.
+    pub(crate) fn policy(&self) -> ShutdownPolicy {
+        lock(&self.progress.state).policy
     }
 
     /// Gives it less time: from now on no phase lasts longer than `policy` says. More time than before is not given.
@@ -213,7 +231,7 @@ pub(crate) fn start(registry: &Arc<Registry>, progress: &Arc<Progress>) {
         entered: progress.begun,
     };
     trace::shutdown_phase(ShutdownPhase::LameDuck, &registry.stats());
-    registry.hub.runtime.spawn(task.run().boxed());
+    registry.hub.runtime.spawn_keeper(task.run().boxed());
 }
 
 /// The work of a shutdown.
@@ -231,7 +249,7 @@ impl Task {
 
         self.enter(ShutdownPhase::Draining);
         self.drain_sessions();
-        self.wait(|| ledger.running() == 0, |deadlines| deadlines.cancel).await;
+        self.wait(|| !ledger.is_busy(), |deadlines| deadlines.cancel).await;
 
         if ledger.running() > 0 {
             self.enter(ShutdownPhase::Cancelling);
@@ -272,18 +290,18 @@ impl Task {
             state.stale = false;
             state.deadlines
         };
-        for session in self.registry.sessions() {
+        Session::each(self.registry.sessions(), |session| {
             session.join(&self.progress.ledger, |machine, now| machine.drain(now, &deadlines.schedule(now)));
-        }
+        });
     }
 
     /// Ends what is left by force. From here on every id answers 404 (S2).
     fn close_sessions(&self) {
         let ledger = &self.progress.ledger;
         ledger.blame(self.progress.deadlines().close);
-        for session in self.registry.sessions() {
+        Session::each(self.registry.sessions(), |session| {
             session.join(ledger, |machine, now| machine.close(now, TerminateReason::Shutdown));
-        }
+        });
     }
 
     /// Waits until `done` or the deadline, which others may move closer meanwhile.

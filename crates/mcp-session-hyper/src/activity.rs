@@ -3,18 +3,19 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::Waker,
     time::Instant,
 };
 
-use mcp_session_core::{ConnectionContext, Runtime};
+use mcp_session_core::{ConnectionContext, Runtime, Work};
 
 /// Counts the requests of a connection, from their head to the end of their response.
 #[derive(Debug)]
 pub(crate) struct Activity {
     runtime: Arc<dyn Runtime>,
+    work: Work,
     /// How often the response of an HTTP/1.1 connection was asked for more, and in the lowest bit whether it had some.
     progress: AtomicU64,
     state: Mutex<State>,
@@ -42,7 +43,7 @@ struct State {
 
 impl Activity {
     /// A connection that has had no request yet.
-    pub(crate) fn new(runtime: &Arc<dyn Runtime>) -> Arc<Self> {
+    pub(crate) fn new(runtime: &Arc<dyn Runtime>, work: Work) -> Arc<Self> {
         let state = State {
             running: 0,
             unanswered: 0,
@@ -54,10 +55,11 @@ impl Activity {
             refused: false,
             reader: None,
         };
-        Arc::new(Self { runtime: Arc::clone(runtime), progress: AtomicU64::new(0), state: Mutex::new(state) })
+        let (runtime, progress) = (Arc::clone(runtime), AtomicU64::new(0));
+        Arc::new(Self { runtime, work, progress, state: Mutex::new(state) })
     }
 
-    /// A request has come. It is over when the guard is dropped.
+    /// A request has come, and waits for the application. It is over when the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>, is_get: bool) -> Busy {
         self.with(|state| {
             state.running += 1;
@@ -65,7 +67,8 @@ impl Activity {
             (state.used, state.head_since) = (true, None);
             (state.unread, state.refused) = (false, false);
         });
-        Busy { activity: Arc::clone(self), is_get, answered: false }
+        self.work.begin();
+        Busy { activity: Arc::clone(self), is_get, answered: false, waits: AtomicBool::new(true) }
     }
 
     /// Bytes have come. Between two requests, they begin a head.
@@ -145,6 +148,8 @@ pub(crate) struct Busy {
     activity: Arc<Activity>,
     is_get: bool,
     answered: bool,
+    /// For the application, as against its client.
+    waits: AtomicBool,
 }
 
 impl Busy {
@@ -152,9 +157,23 @@ impl Busy {
         &self.activity
     }
 
+    /// Whether it waits for the application, as against its client.
+    pub(crate) fn waits(&self, waits: bool) {
+        // Only whoever has the body says so.
+        if self.waits.load(Relaxed) != waits {
+            self.waits.store(waits, Relaxed);
+            if waits {
+                self.activity.work.begin();
+            } else {
+                self.activity.work.end();
+            }
+        }
+    }
+
     /// There is a response; `unread` if its request had a body, and `refused` if that was no success.
     pub(crate) fn answered(&mut self, unread: bool, refused: bool) {
         self.answered = true;
+        self.waits(false); // what there is of it can be written
         let waiting = self.activity.with(|state| {
             state.unanswered -= 1;
             state.answering += usize::from(!self.is_get);
@@ -167,6 +186,7 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        self.waits(false);
         let now = self.activity.runtime.now();
         self.activity.progress.store(0, Relaxed);
         let waiting = self.activity.with(|state| {

@@ -31,6 +31,7 @@ impl Keep for Busy {
     }
 
     fn polled(&mut self, ready: bool) {
+        self.waits(!ready);
         self.activity().polled(ready);
     }
 }
@@ -98,7 +99,7 @@ mod tests {
     use futures::{FutureExt, future::poll_fn, stream};
     use http::HeaderMap;
     use http_body_util::{BodyExt, Full, StreamBody};
-    use mcp_session_core::Runtime;
+    use mcp_session_core::{Runtime, Work};
     use mcp_session_testkit::SimRuntime;
 
     use super::*;
@@ -106,7 +107,7 @@ mod tests {
 
     fn pieces<B: Body>(body: B) -> Pin<Box<Pieces<B, Busy>>> {
         let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(0));
-        Box::pin(Pieces::new(body, Activity::new(&runtime).begin(false)))
+        Box::pin(Pieces::new(body, Activity::new(&runtime, Work::default()).begin(false)))
     }
 
     fn next<B: Body>(body: &mut Pin<Box<Pieces<B, Busy>>>) -> Option<Result<Frame<Bytes>, B::Error>> {

@@ -95,7 +95,7 @@ where
     let Some((protocol, first)) = begin(&mut io, &mut deadline, &context).await else {
         return; // nobody is owed anything here
     };
-    let activity = Activity::new(context.runtime());
+    let activity = Activity::new(context.runtime(), context.work().clone());
     // Locked for calls, by one task: a clone for each request would count in what all connections share.
     let service = Mutex::new(service);
     // Pinned here, or given away in a box: a future that is an argument of another is in there twice.

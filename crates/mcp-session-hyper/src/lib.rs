@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`McpService`] | an [`Endpoint`](mcp_session_core::Endpoint) as a hyper and a tower service, for `axum` and friends |
 //! | [`serve_connection`] | one connection over HTTP/1.1 or HTTP/2, with its deadlines and its graceful end |
+//! | [`bind`] | a listener with a backlog for all clients at once |
 //! | [`configure_socket`] | `TCP_NODELAY`, a bounded send buffer, notice of a client that has silently gone |
 //! | [`serve_app`] | all of it for the sockets that a listener accepts: what an adapter's `serve` is made of |
 //!
@@ -27,4 +28,4 @@ mod streams;
 pub use connection::{BoxError, serve_connection};
 pub use serve::serve_app;
 pub use service::McpService;
-pub use socket::configure_socket;
+pub use socket::{bind, configure_socket};

@@ -58,7 +58,7 @@ mod tests {
 
     use futures::FutureExt;
     use hyper::rt::ReadBufCursor;
-    use mcp_session_core::Runtime;
+    use mcp_session_core::{Runtime, Work};
     use mcp_session_testkit::SimRuntime;
 
     use super::*;
@@ -85,7 +85,7 @@ mod tests {
         let mut pieces = Pieces(pieces.iter().map(|piece| piece.to_vec()).collect());
         let detected = detect(&mut pieces).now_or_never().expect("it never waits");
         let (protocol, first) = detected.expect("no error");
-        let mut io = Io::new(pieces, first, &Activity::new(&runtime), true);
+        let mut io = Io::new(pieces, first, &Activity::new(&runtime, Work::default()), true);
         let mut read = Vec::new();
         loop {
             let mut bytes = [0; 7];

@@ -9,7 +9,7 @@ use hyper::{
     body::Incoming,
     rt::{Read, Write},
 };
-use mcp_session_core::{Connect, Endpoint, Serve};
+use mcp_session_core::{Connect, Endpoints, Serve};
 use socket2::SockRef;
 use tower_service::Service;
 
@@ -20,7 +20,7 @@ use crate::{BoxError, configure_socket, serve_connection};
 ///
 /// Requests have the client's [`PeerAddr`](mcp_session_core::PeerAddr) among their extensions. Sockets are configured as by
 /// [`configure_socket`], connections served as by [`serve_connection`], as tasks of the
-/// endpoint's runtime. The endpoint decides when the server ends.
+/// endpoint's runtime. The endpoint decides when the server ends; several, `[a, b]`, stop together, with one report.
 ///
 /// ```
 /// use std::{io, net::TcpStream};
@@ -45,7 +45,7 @@ use crate::{BoxError, configure_socket, serve_connection};
 pub fn serve_app<T, I, S, B>(
     accepted: impl Stream<Item = io::Result<T>> + Send + 'static,
     io: fn(T) -> I,
-    endpoint: Endpoint,
+    endpoints: impl Into<Endpoints>,
     app: S,
 ) -> Serve
 where
@@ -64,5 +64,5 @@ where
             Box::pin(serve_connection(io(socket), app, context.with_peer_addr(peer)))
         })
     };
-    Serve::new(endpoint, accepted.map(move |accepted| accepted.map(&connect)))
+    Serve::new(endpoints, accepted.map(move |accepted| accepted.map(&connect)))
 }

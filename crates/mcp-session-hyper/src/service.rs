@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    fmt::Display,
     task::{Context, Poll},
 };
 
@@ -10,6 +9,8 @@ use futures::FutureExt;
 use http::{Request, Response};
 use http_body::Body;
 use mcp_session_core::{BoxFuture, Endpoint, ReplyBody};
+
+use crate::BoxError;
 
 /// An [`Endpoint`] as a [`hyper::service::Service`] and a [`tower_service::Service`]. It never fails: every
 /// error is a response.
@@ -39,7 +40,7 @@ impl McpService {
     }
 }
 
-impl<B: Body<Data: Send, Error: Display> + Send + 'static> hyper::service::Service<Request<B>>
+impl<B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static> hyper::service::Service<Request<B>>
     for McpService
 {
     type Response = Response<ReplyBody>;
@@ -51,7 +52,9 @@ impl<B: Body<Data: Send, Error: Display> + Send + 'static> hyper::service::Servi
     }
 }
 
-impl<B: Body<Data: Send, Error: Display> + Send + 'static> tower_service::Service<Request<B>> for McpService {
+impl<B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static> tower_service::Service<Request<B>>
+    for McpService
+{
     type Response = Response<ReplyBody>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;

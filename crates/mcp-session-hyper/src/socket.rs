@@ -1,11 +1,58 @@
-//! [`configure_socket`].
+//! [`bind`] and [`configure_socket`].
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+};
 
 use mcp_session_core::ConnectionContext;
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// How many clients may wait to be accepted. 4,096: when a server is replaced, all its clients come to the next one at once,
+/// and those that do not fit wait for a second, three, seven. Linux takes it down to `net.core.somaxconn`, which is 4,096
+/// by default.
+const BACKLOG: i32 = 4096;
 
 /// How long sent bytes may go unacknowledged: a client that has silently gone must not keep its session.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// A listener for a server, on the first of these addresses that it can have: non-blocking, with a backlog of 4,096, or as many
+/// as the system allows, and on Unix with `SO_REUSEADDR`, so that a server can be started again at once.
+///
+/// What `std` and the runtimes bind has a backlog of 128 to 1,024: when more clients than that come in a burst, as they do when
+/// another server was stopped, their connects wait for a second or more. Names are resolved on this thread.
+///
+/// ```
+/// let listener = mcp_session_hyper::bind("127.0.0.1:0")?;
+/// assert!(listener.local_addr()?.ip().is_loopback());
+/// assert!(mcp_session_hyper::bind(listener.local_addr()?).is_err()); // taken
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// When there is no such address, it is taken, or the process may not listen on it.
+pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "there is no address to listen on");
+    for address in address.to_socket_addrs()? {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    #[cfg(not(windows))] // there it would take a port away from another process
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
 
 /// Sets the options of an accepted socket, a `TcpStream` of any runtime: `TCP_NODELAY`, the send buffer of the
 /// context, and on Linux `TCP_USER_TIMEOUT`. Best effort: a socket that refuses one, such as one that is already

@@ -247,7 +247,7 @@ pub(crate) struct Sending {
 
 struct Shared {
     entry: Entry,
-    _busy: Busy,
+    busy: Busy,
 }
 
 impl Sending {
@@ -255,7 +255,7 @@ impl Sending {
     pub(crate) fn new(entry: Entry, busy: Busy, bytes: u64) -> Self {
         let unasked = usize::try_from(bytes).unwrap_or(usize::MAX / 2);
         entry.streams.wait(&entry.stream, unasked);
-        Self { shared: Arc::new(Shared { entry, _busy: busy }), unasked }
+        Self { shared: Arc::new(Shared { entry, busy }), unasked }
     }
 }
 
@@ -271,7 +271,9 @@ impl Keep for Sending {
         Bytes::from_owner(Piece { data, shared: Arc::clone(&self.shared) })
     }
 
-    fn polled(&mut self, _: bool) {}
+    fn polled(&mut self, ready: bool) {
+        self.shared.busy.waits(!ready);
+    }
 }
 
 impl Drop for Sending {

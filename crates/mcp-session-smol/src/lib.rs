@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`SmolRuntime`] | smol as a [`Runtime`](mcp_session_core::Runtime): its global executor, or one of yours |
 //! | [`McpService`] | an [`Endpoint`](mcp_session_core::Endpoint) as a hyper and a tower service |
+//! | [`bind`] | a listener with a backlog for all clients at once |
 //! | [`serve`], [`serve_app`] | a server over HTTP/1.1 and HTTP/2 that stops without losing an answer |
 //! | [`terminate_signal`] | SIGTERM or Ctrl-C |
 //!
@@ -14,11 +15,11 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # smol::block_on(async {
 //! use mcp_session_core::{Endpoint, Router, ShutdownPolicy};
-//! use mcp_session_smol::{SmolRuntime, serve};
+//! use mcp_session_smol::{SmolRuntime, bind, serve};
 //! use std::future::IntoFuture;
 //!
 //! let endpoint = Endpoint::new(SmolRuntime::global(), Router::new("greeter", "0.1.0"));
-//! let listener = smol::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let listener = bind("127.0.0.1:0")?;
 //! let server = smol::spawn(serve(listener, endpoint.clone()).into_future());
 //! assert!(endpoint.is_ready());
 //!
@@ -38,5 +39,5 @@ mod signal;
 pub use mcp_session_core::Serve;
 pub use mcp_session_hyper::McpService;
 pub use runtime::SmolRuntime;
-pub use serve::{serve, serve_app};
+pub use serve::{bind, serve, serve_app};
 pub use signal::terminate_signal;

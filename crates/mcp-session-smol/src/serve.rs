@@ -1,14 +1,27 @@
-//! [`serve`] and [`serve_app`].
+//! [`bind`], [`serve`] and [`serve_app`].
+
+use std::{io, net::ToSocketAddrs};
 
 use futures::stream;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use mcp_session_core::{Endpoint, Serve};
+use mcp_session_core::{Endpoint, Endpoints, Serve};
 use mcp_session_hyper::{BoxError, McpService};
 use smol::net::TcpListener;
 use smol_hyper::rt::FuturesIo;
 use tower_service::Service;
+
+/// A listener for [`serve`], with a backlog of 4,096, or as many as the system allows, and on Unix with `SO_REUSEADDR`: when
+/// a server is replaced, all its clients come to the next one at once. `TcpListener::bind` has room for 128. Names are resolved on
+/// this thread.
+///
+/// # Errors
+///
+/// When there is no such address, it is taken, or the process may not listen on it.
+pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    mcp_session_hyper::bind(address)?.try_into()
+}
 
 /// Serves the endpoint on this listener, whatever the path, over HTTP/1.1 and HTTP/2, until it was shut down.
 ///
@@ -19,10 +32,10 @@ use tower_service::Service;
 /// # fn main() -> std::io::Result<()> {
 /// # smol::block_on(async {
 /// use mcp_session_core::{Endpoint, Router};
-/// use mcp_session_smol::{SmolRuntime, serve, terminate_signal};
+/// use mcp_session_smol::{SmolRuntime, bind, serve, terminate_signal};
 ///
 /// let endpoint = Endpoint::new(SmolRuntime::global(), Router::new("greeter", "0.1.0"));
-/// let listener = smol::net::TcpListener::bind("127.0.0.1:8000").await?;
+/// let listener = bind("127.0.0.1:8000")?;
 /// let report = serve(listener, endpoint).with_shutdown(terminate_signal).await?;
 /// println!("{report}");
 /// # Ok(())
@@ -35,7 +48,7 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 }
 
 /// Like [`serve`], for a tower service that has an [`McpService`] of this endpoint somewhere inside. The endpoint
-/// decides when the server ends.
+/// decides when the server ends; several, `[a, b]`, stop together, with one report.
 ///
 /// Requests have the client's address among their extensions, as [`PeerAddr`](mcp_session_core::PeerAddr). An axum app that
 /// wants `ConnectInfo` puts it there in a layer: the type is in axum only with tokio's sockets.
@@ -44,11 +57,11 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 /// # fn main() -> std::io::Result<()> {
 /// # smol::block_on(async {
 /// use mcp_session_core::{Endpoint, Router, ShutdownPolicy};
-/// use mcp_session_smol::{McpService, SmolRuntime, serve_app};
+/// use mcp_session_smol::{McpService, SmolRuntime, bind, serve_app};
 ///
 /// let endpoint = Endpoint::new(SmolRuntime::global(), Router::new("greeter", "0.1.0"));
 /// let app = McpService::new(endpoint.clone()); // with tower's layers around it
-/// let listener = smol::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let listener = bind("127.0.0.1:0")?;
 /// let server = serve_app(listener, endpoint.clone(), app);
 /// endpoint.shutdown(ShutdownPolicy::default());
 /// assert!(server.await?.is_clean());
@@ -56,7 +69,7 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 /// # })
 /// # }
 /// ```
-pub fn serve_app<S, B>(listener: TcpListener, endpoint: Endpoint, app: S) -> Serve
+pub fn serve_app<S, B>(listener: TcpListener, endpoints: impl Into<Endpoints>, app: S) -> Serve
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
     S: Clone + Send + 'static,
@@ -66,5 +79,5 @@ where
         let accepted = listener.accept().await;
         Some((accepted.map(|(socket, _)| socket), listener))
     });
-    mcp_session_hyper::serve_app(accepted, FuturesIo::new, endpoint, app)
+    mcp_session_hyper::serve_app(accepted, FuturesIo::new, endpoints, app)
 }

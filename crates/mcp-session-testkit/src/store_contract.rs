@@ -17,6 +17,9 @@
 //! | [`law_an_owner_that_left_is_told`] | a reader who waits for a node that is gone |
 //! | [`law_remove_is_for_ever_and_tells_one`] | an update that writes the record back |
 //! | [`law_numbers_are_given_once`] | counting the members |
+//! | [`law_a_record_says_how_old_it_is`] | a clock of each node, or none |
+//! | [`law_one_node_listens`] | the last one wins |
+//! | [`law_retire_ends_what_nobody_uses`] | two ends, or none |
 //! | [`law_claim_has_a_condition_and_park_gives_up`] | the last one wins |
 //! | [`law_messages_arrive`] | an inbox that begins with its first reader |
 //! | [`law_futures_may_be_dropped`] | half an effect |
@@ -27,16 +30,16 @@
 
 #![allow(clippy::missing_panics_doc)] // a law panics when it is broken
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{FutureExt, future::join_all};
 use mcp_session_core::{
-    ClientCapabilities, Principal, ProtocolVersion, Runtime, SessionId,
+    Principal, ProtocolVersion, Runtime, SessionId,
     proto::Position,
     store::{
-        Append, AppendError, LogId, NodeId, Page, PeerMessage, PeerRequest, PublishError, ReadError, Record,
-        Store, Update, Wakeup,
+        Append, AppendError, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, PublishError,
+        ReadError, Record, Store, Update, Wakeup,
     },
 };
 
@@ -65,6 +68,7 @@ macro_rules! store_contract {
                 law_read_goes_on_where_it_was, law_unknown_is_said, law_what_is_forgotten_is_unknown,
                 law_logs_are_apart, law_a_log_has_one_end, law_watch_wakes, law_an_owner_that_left_is_told,
                 law_remove_is_for_ever_and_tells_one, law_numbers_are_given_once,
+                law_a_record_says_how_old_it_is, law_one_node_listens, law_retire_ends_what_nobody_uses,
                 law_claim_has_a_condition_and_park_gives_up, law_messages_arrive, law_futures_may_be_dropped
             }
         }
@@ -94,16 +98,12 @@ fn log(stream: u64) -> LogId {
 }
 
 fn record(id: SessionId) -> Record {
-    Record {
-        id,
-        principal: Some(Principal::new("alice")),
-        version: ProtocolVersion::LATEST,
-        capabilities: ClientCapabilities::default(),
-        initialized: false,
-        home: Some(A),
-        members: vec![Some(A)],
-        heard: Position::START,
-    }
+    let mut record = Record::new(id, ProtocolVersion::LATEST);
+    record.principal = Some(Principal::new("alice"));
+    record.capabilities.roots = true;
+    record.initialize = serde_json::json!({ "clientInfo": { "name": "c", "version": "1" } }).into();
+    (record.home, record.members) = (Some(A), vec![Some(A)]);
+    record
 }
 
 fn append(log: LogId, at: u64, events: impl IntoIterator<Item = &'static str>, ends: bool) -> Append {
@@ -378,13 +378,20 @@ pub fn law_remove_is_for_ever_and_tells_one(
     bed.block_on(async {
         let store = opened(bed, make).await;
         let id = session(1);
-        assert_eq!(store.sessions.load(id).await, Ok(Some(record(id))));
+        // All of it comes back, but for what time does to it.
+        let load = async || {
+            let mut record = store.sessions.load(id).await.unwrap().expect("the session is there");
+            (record.age, record.unused) = (Duration::ZERO, Duration::ZERO);
+            record
+        };
+        assert_eq!(load().await, record(id));
         assert_eq!(store.sessions.update(id, Update::Initialized).await, Ok(true));
         for seq in [5, 3] {
             store.sessions.update(id, Update::Heard(seq.into())).await.unwrap();
         }
-        let expected = Record { initialized: true, heard: 5.into(), ..record(id) };
-        assert_eq!(store.sessions.load(id).await, Ok(Some(expected)));
+        let mut expected = record(id);
+        (expected.initialized, expected.heard) = (true, 5.into());
+        assert_eq!(load().await, expected);
         store.sessions.enlist(id, B).await.unwrap();
         store.events.append(append(log(3), 1, ["a"], false)).await.unwrap();
 
@@ -423,6 +430,75 @@ pub fn law_numbers_are_given_once(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn
         }
         let parked = record.members.iter().filter(|member| member.is_none()).count();
         assert_eq!((parked, record.members.last()), (5, Some(&Some(NodeId(3)))));
+    });
+}
+
+/// A session has an age, and how long it was not used: by the clock of the store, whoever asks.
+pub fn law_a_record_says_how_old_it_is(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    const AGE: Duration = Duration::from_millis(40);
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let (id, runtime) = (session(1), bed.runtime());
+        let load = async || store.sessions.load(id).await.unwrap().unwrap();
+        let slept = runtime.sleep_until(runtime.now() + AGE);
+        slept.await;
+        store.sessions.update(id, Update::Used(AGE * 100)).await.unwrap(); // longer ago than is known
+        let record = load().await;
+        assert!(record.age >= AGE && record.unused >= AGE, "{record:?}");
+        let again = load().await; // the first one counted as a use
+        assert!(again.age >= record.age && again.unused < again.age, "{again:?}");
+        runtime.sleep_until(runtime.now() + AGE).await;
+        store.sessions.update(id, Update::Used(Duration::ZERO)).await.unwrap();
+        assert!(load().await.age >= AGE * 2);
+    });
+}
+
+/// One node listens: the one of the highest number. It never goes back, and neither does what has stopped.
+pub fn law_one_node_listens(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let id = session(1);
+        let update = |update| store.sessions.update(id, update);
+        let load = async || store.sessions.load(id).await.unwrap().unwrap();
+        assert_eq!(load().await.listener, Listener::default());
+        let both = join_all([A, B].map(|node| update(Update::Listens(node, 1)))).await;
+        assert_eq!(both, [Ok(true), Ok(true)]);
+        let first = load().await.listener;
+        assert!(first.number == 1 && first.node.is_some_and(|node| [A, B].contains(&node)));
+        for node in [B, A] {
+            update(Update::Listens(node, 3)).await.unwrap();
+        }
+        update(Update::Listens(A, 2)).await.unwrap(); // a late packet
+        for (number, position) in [(2, 7), (1, 9), (2, 4)] {
+            update(Update::Settled(number, position.into())).await.unwrap();
+        }
+        let record = load().await;
+        assert_eq!((record.listener.number, record.listener.node, record.listener.settled), (3, Some(B), 2));
+        assert_eq!(record.heard, 9.into());
+    });
+}
+
+/// The last node that parks a session which nobody uses ends it, and one node alone; whoever else serves it, or has used it
+/// since, keeps it.
+pub fn law_retire_ends_what_nobody_uses(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    const IDLE: Duration = Duration::from_millis(40);
+    const NEVER: Duration = Duration::from_secs(600);
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let (id, runtime) = (session(1), bed.runtime());
+        store.sessions.enlist(id, B).await.unwrap();
+        assert_eq!(store.sessions.retire(id, A, Duration::ZERO).await, Ok(false)); // the other one serves it
+        assert_eq!(store.sessions.load(id).await.unwrap().unwrap().nodes(), [B]);
+        assert_eq!(store.sessions.retire(id, B, NEVER).await, Ok(false)); // it was used meanwhile
+        assert_eq!(store.sessions.load(id).await.unwrap().unwrap().nodes(), []);
+        for node in [A, B] {
+            store.sessions.enlist(id, node).await.unwrap();
+        }
+        runtime.sleep_until(runtime.now() + IDLE).await;
+        let ended = join_all([A, B, B].map(|node| store.sessions.retire(id, node, IDLE))).await;
+        assert_eq!(ended.into_iter().filter(|ended| *ended == Ok(true)).count(), 1);
+        assert_eq!(store.sessions.load(id).await, Ok(None));
+        assert_eq!(store.sessions.retire(id, A, IDLE).await, Ok(false));
     });
 }
 

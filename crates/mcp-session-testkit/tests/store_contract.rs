@@ -1,8 +1,11 @@
 //! The laws of a store hold for the one in memory, on every kind of schedule, and each of these defects breaks one.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -46,6 +49,12 @@ enum Defect {
     NobodyLeaves,
     /// An update writes the record.
     Resurrection,
+    /// Nobody keeps the time of a record.
+    NoClock,
+    /// The last one that listens does.
+    LastListener,
+    /// Whoever retires a session ends it.
+    EverybodyRetires,
     /// Everybody who removes is the first.
     EverybodyRemoves,
     /// A number is how many there are.
@@ -65,6 +74,7 @@ struct Planted {
     token: AtomicU64,
     records: Mutex<Vec<Record>>,
     listening: Mutex<Vec<NodeId>>,
+    listener: Mutex<Option<(NodeId, u64)>>,
 }
 
 fn planted(defect: Defect) -> impl AsyncFn(Arc<dyn Runtime>) -> Store {
@@ -75,6 +85,7 @@ fn planted(defect: Defect) -> impl AsyncFn(Arc<dyn Runtime>) -> Store {
             token: AtomicU64::new(1_000),
             records: Mutex::default(),
             listening: Mutex::default(),
+            listener: Mutex::default(),
         })
     }
 }
@@ -189,10 +200,25 @@ impl SessionStore for Planted {
     }
 
     fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Record>, Unavailable>> {
-        self.store.load(id)
+        async move {
+            let mut record = self.store.load(id).await?;
+            if let (true, Some(record)) = (self.has(Defect::NoClock), &mut record) {
+                (record.age, record.unused) = Default::default();
+            }
+            if let (true, Some(record)) = (self.has(Defect::LastListener), &mut record) {
+                if let Some((node, number)) = *self.listener.lock().unwrap() {
+                    (record.listener.node, record.listener.number) = (Some(node), number);
+                }
+            }
+            Ok(record)
+        }
+        .boxed()
     }
 
     fn update(&self, id: SessionId, update: Update) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        if let Update::Listens(node, number) = update {
+            *self.listener.lock().unwrap() = Some((node, number));
+        }
         async move {
             let updated = self.store.update(id, update).await?;
             let record = self.records.lock().unwrap().iter().find(|record| record.id == id).cloned();
@@ -243,6 +269,19 @@ impl SessionStore for Planted {
     fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.store.park(node, ids)
     }
+
+    fn retire(
+        &self,
+        id: SessionId,
+        node: NodeId,
+        idle: Duration,
+    ) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        async move {
+            let ended = self.store.retire(id, node, idle).await?;
+            Ok(ended || (self.has(Defect::EverybodyRetires) && self.store.load(id).await? == None))
+        }
+        .boxed()
+    }
 }
 
 impl Peers for Planted {
@@ -287,6 +326,9 @@ broken! {
     an_owner_that_is_gone_is_missed: NobodyLeaves breaks law_an_owner_that_left_is_told;
     a_session_that_comes_back_is_found: Resurrection breaks law_remove_is_for_ever_and_tells_one;
     two_who_removed_are_found: EverybodyRemoves breaks law_remove_is_for_ever_and_tells_one;
+    a_record_without_a_clock_is_found: NoClock breaks law_a_record_says_how_old_it_is;
+    the_last_listener_is_not_the_newest: LastListener breaks law_one_node_listens;
+    two_who_retired_are_found: EverybodyRetires breaks law_retire_ends_what_nobody_uses;
     numbers_that_are_counts_repeat: Counted breaks law_numbers_are_given_once;
     a_claim_without_condition_is_found: LastClaim breaks law_claim_has_a_condition_and_park_gives_up;
     a_message_nobody_heard_is_missed: DeafInbox breaks law_messages_arrive;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`TokioRuntime`] | tokio as a [`Runtime`](mcp_session_core::Runtime), paused time included |
 //! | [`McpService`] | an [`Endpoint`](mcp_session_core::Endpoint) as a hyper and a tower service, for `axum` and friends |
+//! | [`bind`] | a listener with a backlog for all clients at once |
 //! | [`serve`], [`serve_app`] | a server over HTTP/1.1 and HTTP/2 that stops without losing an answer |
 //! | [`terminate_signal`] | SIGTERM or Ctrl-C |
 //!
@@ -11,10 +12,10 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use mcp_session_core::{Endpoint, Router, ShutdownPolicy};
-//! use mcp_session_tokio::{TokioRuntime, serve};
+//! use mcp_session_tokio::{TokioRuntime, bind, serve};
 //!
 //! let endpoint = Endpoint::new(TokioRuntime::current(), Router::new("greeter", "0.1.0"));
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let listener = bind("127.0.0.1:0")?;
 //! let server = tokio::spawn(serve(listener, endpoint.clone()).into_future());
 //! assert!(endpoint.is_ready());
 //!
@@ -28,6 +29,7 @@
 
 #[cfg(feature = "axum")]
 mod connect_info;
+mod keeper;
 mod runtime;
 mod serve;
 mod signal;
@@ -35,5 +37,5 @@ mod signal;
 pub use mcp_session_core::Serve;
 pub use mcp_session_hyper::McpService;
 pub use runtime::TokioRuntime;
-pub use serve::{serve, serve_app};
+pub use serve::{bind, serve, serve_app};
 pub use signal::terminate_signal;

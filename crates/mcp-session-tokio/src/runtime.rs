@@ -9,7 +9,15 @@ use tokio::{
     time,
 };
 
+use crate::keeper::keeper;
+
 /// Tokio as a [`Runtime`]. Its clock is tokio's, so `tokio::time::pause` works.
+///
+/// On a runtime of several threads, deadlines and the phases of a shutdown have a thread of their own, so that no handler that
+/// blocks a worker holds them up, and with [`terminate_signal`](crate::terminate_signal) neither does it hold up the signal:
+/// the report is there at the ceiling. Other requests are served by the workers that are left. End the process after the report
+/// (`std::process::exit`, or `shutdown_background`): a runtime that is dropped waits for its blocked workers. On a runtime of
+/// one thread, whatever blocks it holds up everything.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -25,7 +33,11 @@ use tokio::{
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct TokioRuntime(Handle);
+pub struct TokioRuntime {
+    handle: Handle,
+    /// What must not wait for blocked workers. On a runtime of one thread, its own: only that knows of a paused clock.
+    keeper: Handle,
+}
 
 impl TokioRuntime {
     /// The runtime that this code runs on.
@@ -35,28 +47,32 @@ impl TokioRuntime {
     /// Outside a tokio runtime. There, use [`TokioRuntime::from`] with a handle.
     #[track_caller]
     pub fn current() -> Self {
-        Self(Handle::current())
+        Handle::current().into()
     }
 }
 
 impl From<Handle> for TokioRuntime {
     fn from(handle: Handle) -> Self {
-        Self(handle)
+        let keeper = match handle.runtime_flavor() {
+            RuntimeFlavor::CurrentThread => None,
+            _ => keeper().cloned(),
+        };
+        Self { keeper: keeper.unwrap_or_else(|| handle.clone()), handle }
     }
 }
 
 impl Runtime for TokioRuntime {
     fn now(&self) -> Instant {
         // Only a runtime of one thread can pause its clock, and that is seen from inside of it only.
-        if self.0.runtime_flavor() != RuntimeFlavor::CurrentThread {
+        if self.handle.runtime_flavor() != RuntimeFlavor::CurrentThread {
             return Instant::now();
         }
-        let _context = self.0.enter();
+        let _context = self.handle.enter();
         time::Instant::now().into_std()
     }
 
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
-        let _context = self.0.enter();
+        let _context = self.keeper.enter();
         let deadline = time::Instant::from_std(deadline);
         // Tokio's sleep is pending at its first poll even if the deadline has passed.
         if deadline <= time::Instant::now() {
@@ -66,7 +82,11 @@ impl Runtime for TokioRuntime {
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        drop(self.0.spawn(task)); // dropping the handle detaches the task
+        drop(self.handle.spawn(task)); // dropping the handle detaches the task
+    }
+
+    fn spawn_keeper(&self, task: BoxFuture<'static, ()>) {
+        drop(self.keeper.spawn(task));
     }
 }
 
@@ -84,6 +104,34 @@ mod tests {
         assert!(runtime.sleep_until(begin + Duration::from_secs(60)).now_or_never().is_none());
         time::advance(Duration::from_secs(60)).await;
         assert_eq!(runtime.now(), begin + Duration::from_secs(60));
+    }
+
+    /// S3: all workers are blocked, and what keeps the deadlines goes on.
+    #[test]
+    fn s_3_blocked_workers_hold_up_no_deadline() {
+        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let tokio = tokio.expect("a runtime");
+        let runtime = TokioRuntime::from(tokio.handle().clone());
+        let (blocked, begun) = std::sync::mpsc::channel();
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
+        for _ in 0..2 {
+            let (blocked, gate) = (blocked.clone(), std::sync::Arc::clone(&gate));
+            runtime.spawn(Box::pin(async move {
+                blocked.send(()).expect("the test waits");
+                let _ = gate.lock().map(|gate| gate.recv());
+            }));
+        }
+        begun.recv().and_then(|()| begun.recv()).expect("both workers are blocked");
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let clone = runtime.clone();
+        runtime.spawn_keeper(Box::pin(async move {
+            clone.sleep_until(clone.now() + Duration::from_millis(5)).await;
+            sender.send(()).expect("the test waits");
+        }));
+        let kept = receiver.recv_timeout(Duration::from_secs(60));
+        drop(open); // before anything can fail: the runtime waits for its workers
+        kept.expect("the deadline is kept");
     }
 
     #[test]

@@ -1,14 +1,31 @@
-//! [`serve`] and [`serve_app`].
+//! [`bind`], [`serve`] and [`serve_app`].
+
+use std::{io, net::ToSocketAddrs};
 
 use futures::stream;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use mcp_session_core::{Endpoint, Serve};
+use mcp_session_core::{Endpoint, Endpoints, Serve};
 use mcp_session_hyper::{BoxError, McpService};
 use tokio::net::TcpListener;
 use tower_service::Service;
+
+/// A listener for [`serve`], with a backlog of 4,096, or as many as the system allows, and on Unix with `SO_REUSEADDR`: when
+/// a server is replaced, all its clients come to the next one at once. `TcpListener::bind` has room for 1,024. Names are resolved on
+/// this thread.
+///
+/// # Errors
+///
+/// When there is no such address, it is taken, or the process may not listen on it.
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    TcpListener::from_std(mcp_session_hyper::bind(address)?)
+}
 
 /// Serves the endpoint on this listener, whatever the path, over HTTP/1.1 and HTTP/2, until it was shut down.
 ///
@@ -19,10 +36,10 @@ use tower_service::Service;
 /// # #[tokio::main]
 /// # async fn main() -> std::io::Result<()> {
 /// use mcp_session_core::{Endpoint, Router};
-/// use mcp_session_tokio::{TokioRuntime, serve, terminate_signal};
+/// use mcp_session_tokio::{TokioRuntime, bind, serve, terminate_signal};
 ///
 /// let endpoint = Endpoint::new(TokioRuntime::current(), Router::new("greeter", "0.1.0"));
-/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+/// let listener = bind("127.0.0.1:8000")?;
 /// let report = serve(listener, endpoint).with_shutdown(terminate_signal).await?;
 /// println!("{report}");
 /// # Ok(())
@@ -34,7 +51,8 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 }
 
 /// Like [`serve`], for an app that has an [`McpService`] of this endpoint among its routes, such as an
-/// `axum::Router`. The endpoint decides when the server ends.
+/// `axum::Router`. The endpoint decides when the server ends; several,
+/// `[a, b]`, stop together, with one report.
 ///
 /// Requests have the client's address among their extensions, as [`PeerAddr`](mcp_session_core::PeerAddr), and with the feature
 /// `axum`, which is on by default, as axum's `ConnectInfo<SocketAddr>`.
@@ -44,20 +62,20 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use axum::routing::get;
 /// use mcp_session_core::{Endpoint, Router, ShutdownPolicy};
-/// use mcp_session_tokio::{McpService, TokioRuntime, serve_app};
+/// use mcp_session_tokio::{McpService, TokioRuntime, bind, serve_app};
 ///
 /// let endpoint = Endpoint::new(TokioRuntime::current(), Router::new("greeter", "0.1.0"));
 /// let app = axum::Router::new()
 ///     .route_service("/mcp", McpService::new(endpoint.clone()))
 ///     .route("/healthz", get(|| async { "ok" }));
-/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// let listener = bind("127.0.0.1:0")?;
 /// let server = serve_app(listener, endpoint.clone(), app);
 /// endpoint.shutdown(ShutdownPolicy::default());
 /// assert!(server.await?.is_clean());
 /// # Ok(())
 /// # }
 /// ```
-pub fn serve_app<S, B>(listener: TcpListener, endpoint: Endpoint, app: S) -> Serve
+pub fn serve_app<S, B>(listener: TcpListener, endpoints: impl Into<Endpoints>, app: S) -> Serve
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
     S: Clone + Send + 'static,
@@ -65,10 +83,10 @@ where
 {
     #[cfg(feature = "axum")]
     let app = crate::connect_info::WithConnectInfo(app);
-    start(listener, endpoint, app)
+    start(listener, endpoints, app)
 }
 
-fn start<S, B>(listener: TcpListener, endpoint: Endpoint, app: S) -> Serve
+fn start<S, B>(listener: TcpListener, endpoints: impl Into<Endpoints>, app: S) -> Serve
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
     S: Clone + Send + 'static,
@@ -78,5 +96,5 @@ where
         let accepted = listener.accept().await;
         Some((accepted.map(|(socket, _)| socket), listener))
     });
-    mcp_session_hyper::serve_app(accepted, TokioIo::new, endpoint, app)
+    mcp_session_hyper::serve_app(accepted, TokioIo::new, endpoints, app)
 }

@@ -1,15 +1,23 @@
 //! [`terminate_signal`].
 
+#[cfg(unix)]
+use tokio::runtime::Handle;
+
+#[cfg(unix)]
+use crate::keeper::keeper;
+
 /// Ready at the next SIGTERM or Ctrl-C: for [`Serve::with_shutdown`](mcp_session_core::Serve::with_shutdown). On Unix the
-/// process listens from the call on, so that a signal that comes before the first poll is not lost.
+/// process listens from the call on, so that a signal that comes before the first poll is not lost. A thread of its own listens, so
+/// that it is not held up by a handler that blocks a worker.
 ///
 /// # Panics
 ///
-/// Outside a tokio runtime, and if the process cannot listen for signals.
+/// If the process cannot listen for signals.
 pub fn terminate_signal() -> impl Future<Output = ()> + Send + 'static {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
+        let _context = keeper().map(Handle::enter);
         let [mut terminate, mut interrupt] = [SignalKind::terminate(), SignalKind::interrupt()]
             .map(|kind| signal(kind).expect("the process can listen for signals"));
         async move {

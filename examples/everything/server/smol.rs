@@ -1,28 +1,25 @@
 //! On smol, with as many threads as there are cores: its global executor has one.
 
-use std::{io, net::TcpListener, sync::Arc, thread};
+use std::{future::pending, io, net::TcpListener, sync::Arc, thread};
 
 use mcp_session_core::ShutdownReport;
 use mcp_session_smol::{SmolRuntime, serve_app, terminate_signal};
-use smol::{Async, Executor, channel};
+use smol::{Async, Executor};
 
 use crate::args::Args;
 
 pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownReport> {
     let executor = Arc::new(Executor::new());
-    let (end, ending) = channel::bounded::<()>(1);
-    thread::scope(|scope| {
-        for _ in 1..thread::available_parallelism()?.get() {
-            scope.spawn(|| smol::block_on(executor.run(ending.recv())));
-        }
-        let report = smol::block_on(executor.run(async {
-            let address = listener.local_addr()?;
-            let listener = smol::net::TcpListener::from(Async::new(listener)?);
-            let endpoint = super::endpoint(SmolRuntime::from(Arc::clone(&executor)), args)?;
-            let server = serve_app(listener, endpoint.clone(), super::routes(endpoint));
-            super::serve(server.with_shutdown(terminate_signal), address, args).await
-        }));
-        drop(end);
-        report
-    })
+    for _ in 1..thread::available_parallelism()?.get() {
+        // It ends with the process, which waits for no handler that blocks its thread.
+        let executor = Arc::clone(&executor);
+        thread::spawn(move || smol::block_on(executor.run(pending::<()>())));
+    }
+    smol::block_on(executor.run(async {
+        let address = listener.local_addr()?;
+        let listener = smol::net::TcpListener::from(Async::new(listener)?);
+        let endpoint = super::endpoint(SmolRuntime::from(Arc::clone(&executor)), args)?;
+        let server = serve_app(listener, endpoint.clone(), super::routes(endpoint));
+        super::serve(server.with_shutdown(terminate_signal), address, args).await
+    }))
 }

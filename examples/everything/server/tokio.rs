@@ -9,11 +9,14 @@ use tokio::runtime;
 use crate::args::Args;
 
 pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownReport> {
-    runtime::Runtime::new()?.block_on(async {
+    let runtime = runtime::Runtime::new()?;
+    let report = runtime.block_on(async {
         let address = listener.local_addr()?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let endpoint = super::endpoint(TokioRuntime::current(), args)?;
         let server = serve_app(listener, endpoint.clone(), super::routes(endpoint));
         super::serve(server.with_shutdown(terminate_signal), address, args).await
-    })
+    });
+    runtime.shutdown_background(); // a handler that blocks its thread is not waited for
+    report
 }

@@ -22,18 +22,14 @@ const BATCH: usize = 64 * 1024;
 /// The most of a body that nobody read that is read on to keep the connection: two bodies of the default limit.
 const SKIP: u64 = 8 * 1024 * 1024;
 
-/// How long a connection that ends is still read from: to close it before would reset it, and take the response from a
-/// client that is still sending.
-const LINGER: Duration = Duration::from_secs(5);
+/// How long to wait for more of what is discarded at the end of a connection: nginx's figure for the same.
+const LINGER_SILENCE: Duration = Duration::from_secs(5);
 
-/// The most that is read then of a body: what a client sends within a few seconds.
-const LINGER_BODY: usize = 64 * 1024 * 1024;
-
-/// The same of what is no request.
-const LINGER_MALFORMED: usize = 1024 * 1024;
-
-/// The same once the server ends: less than the 100 ms that it gives connections at the least.
+/// How long altogether once the server ends: less than the 100 ms that it gives connections at the least.
 const LINGER_CLOSING: Duration = Duration::from_millis(50);
+
+/// The most that is discarded of what is no request.
+const LINGER_MALFORMED: u64 = 1024 * 1024;
 
 /// How long a request is worked on, at the least, whose client has gone meanwhile: it was sent to be heeded, and a check
 /// of credentials may take so long.
@@ -82,17 +78,20 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
     let mut patience = Patience { runtime: Arc::clone(context.runtime()), closing: context.closing() };
     let peer = socket.peer_addr().ok();
     let mut left = false; // the client cannot be answered any more
+    let mut used = false; // before, the deadline for the head counts from the begin of the connection
+    let (linger_time, linger_bytes) = context.linger();
     let bytes = loop {
-        if patience.wait(context.header_timeout(), input.is_there()).await != Some(true) {
+        if used && patience.wait(context.idle_timeout(), input.is_there()).await != Some(true) {
             return;
         }
+        used = true;
         let Head { mut request, framing, expects_continue } =
-            match patience.wait(context.header_timeout(), input.head()).await {
+            match patience.wait(context.header_timeout(), input.head(context.head_limit())).await {
                 Some(Ok(Some(head))) => head,
                 Some(Ok(None)) | None => return, // half a head is owed nothing
                 Some(Err(malformed)) => {
-                    let _ = write(socket, input, refusal(malformed)).await;
-                    break LINGER_MALFORMED;
+                    let _ = write(socket, input, refusal(malformed), context).await;
+                    break LINGER_MALFORMED.min(linger_bytes);
                 }
             };
         let client = Client { method: request.method(), version: request.version() };
@@ -108,7 +107,8 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
         }
         request.set_peer_addr(peer);
 
-        let response = respond(&app, request, input, &*patience.runtime).await;
+        let response = respond(&app, request, input, &*patience.runtime);
+        let response = context.work().during(response).await;
         // Mostly nothing is left of the body, or what is has come.
         poll_immediate(input.skip_body()).await;
         last |= context.is_stopping()
@@ -116,22 +116,22 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
         match response {
             Some(response) if !left => {
                 last |= says_close(&response);
-                match write(socket, input, Encoder::new(response, client, last)).await {
+                match write(socket, input, Encoder::new(response, client, last), context).await {
                     Ok(()) => {}
-                    Err(Cut::Body) => return, // without an end, so that its client knows
+                    Err(Cut::Body | Cut::Stalled) => return, // without an end, so that its client knows
                     Err(Cut::Client) => left = true,
                 }
             }
             _ => left = true,
         }
         if last {
-            break if input.body_is_broken() { LINGER_MALFORMED } else { LINGER_BODY };
+            break if input.body_is_broken() { LINGER_MALFORMED.min(linger_bytes) } else { linger_bytes };
         }
-        if !matches!(patience.wait(context.header_timeout(), input.skip_body()).await, Some(Ok(()))) {
+        if !matches!(patience.wait(context.idle_timeout(), input.skip_body()).await, Some(Ok(()))) {
             return;
         }
     };
-    linger(socket, input, patience, bytes).await;
+    linger(socket, input, patience, linger_time, bytes).await;
 }
 
 /// What the app answers. `None` if its client has left and the app had time enough.
@@ -162,30 +162,63 @@ enum Cut {
     Body,
     /// Its client has left.
     Client,
+    /// Its client takes nothing of it.
+    Stalled,
 }
 
 /// Writes a response: all that is ready at a time, so that most leave in one piece.
-async fn write(socket: &TcpStream, input: &Input, mut response: Encoder) -> Result<(), Cut> {
+async fn write(
+    socket: &TcpStream,
+    input: &Input,
+    mut response: Encoder,
+    context: &ConnectionContext,
+) -> Result<(), Cut> {
     let (mut batch, mut end) = (input.end_interim().to_vec(), None);
-    let mut socket = socket;
     while end.is_none() {
-        poll_fn(|cx| {
-            while batch.len() < BATCH && end.is_none() {
-                match response.poll_append(cx, &mut batch) {
-                    Poll::Ready(Ok(false)) => {}
-                    Poll::Ready(ended) => end = Some(ended.map(drop)),
-                    Poll::Pending if !batch.is_empty() => break,
-                    Poll::Pending if input.has_ended() => return Poll::Ready(Err(Cut::Client)),
-                    Poll::Pending => return Poll::Pending,
+        context
+            .work()
+            .during(poll_fn(|cx| {
+                while batch.len() < BATCH && end.is_none() {
+                    match response.poll_append(cx, &mut batch) {
+                        Poll::Ready(Ok(false)) => {}
+                        Poll::Ready(ended) => end = Some(ended.map(drop)),
+                        Poll::Pending if !batch.is_empty() => break,
+                        Poll::Pending if input.has_ended() => return Poll::Ready(Err(Cut::Client)),
+                        Poll::Pending => return Poll::Pending,
+                    }
                 }
-            }
-            Poll::Ready(Ok(()))
-        })
-        .await?;
+                Poll::Ready(Ok(()))
+            }))
+            .await?;
         // Taken, so that a stream that waits keeps no buffer.
-        socket.write_all(&std::mem::take(&mut batch)).await.map_err(|_| Cut::Client)?;
+        write_all(socket, &std::mem::take(&mut batch), context).await?;
     }
     end.unwrap_or(Ok(())).map_err(|_: io::Error| Cut::Body)
+}
+
+/// Writes all of this, as long as its client goes on taking it.
+async fn write_all(mut socket: &TcpStream, mut bytes: &[u8], context: &ConnectionContext) -> Result<(), Cut> {
+    while !bytes.is_empty() {
+        let mut write = socket.write(bytes);
+        let written = match poll_immediate(&mut write).await {
+            Some(written) => written, // mostly all of it
+            None => {
+                let enough = context.runtime().sleep_until(context.runtime().now() + context.stall_timeout());
+                match select(write, enough).await {
+                    Either::Left((written, _)) => written,
+                    Either::Right(_) => {
+                        context.response_stalled();
+                        return Err(Cut::Stalled);
+                    }
+                }
+            }
+        };
+        match written {
+            Ok(written @ 1..) => bytes = &bytes[written..],
+            Ok(0) | Err(_) => return Err(Cut::Client),
+        }
+    }
+    Ok(())
 }
 
 /// The answer to what is no request.
@@ -195,19 +228,29 @@ fn refusal(Malformed { status, reason }: Malformed) -> Encoder {
     Encoder::new(response, Client::default(), true)
 }
 
-/// Ends a connection whose client was told so, and may still be sending.
-async fn linger(socket: &TcpStream, input: &Input, patience: Patience, bytes: usize) {
+/// Ends a connection whose client was told so, and may still be sending: to close it before would reset it, and take the
+/// response from its client.
+async fn linger(socket: &TcpStream, input: &Input, patience: Patience, time: Duration, mut bytes: u64) {
     let Patience { runtime, closing } = patience;
     let _ = socket.shutdown(Shutdown::Write);
     if closing.is_closing() && input.body_is_over() && !input.has_more() {
         return;
     }
-    let enough = runtime.sleep_until(runtime.now() + LINGER);
+    let enough = runtime.sleep_until(runtime.now() + time);
     let closed = pin!(async {
         closing.await;
         runtime.sleep_until(runtime.now() + LINGER_CLOSING).await;
     });
-    select(pin!(input.skip(bytes)), select(enough, closed)).await;
+    let discarded = pin!(async {
+        while bytes > 0 {
+            let silence = runtime.sleep_until(runtime.now() + LINGER_SILENCE);
+            match select(pin!(input.is_there()), silence).await {
+                Either::Left((true, _)) => bytes = bytes.saturating_sub(input.skip()),
+                _ => return,
+            }
+        }
+    });
+    select(discarded, select(enough, closed)).await;
 }
 
 /// How long a connection waits for its client.
@@ -224,7 +267,7 @@ impl Patience {
         if let Some(read) = poll_immediate(&mut input).await {
             return Some(read);
         }
-        let mut deadline = self.runtime.now() + timeout;
+        let (mut deadline, mut late) = (self.runtime.now() + timeout, false);
         loop {
             let enough = select(&mut self.closing, self.runtime.sleep_until(deadline));
             match select(&mut input, enough).await {
@@ -232,10 +275,10 @@ impl Patience {
                 Either::Right((Either::Left(_), _)) => return None,
                 Either::Right((Either::Right(_), _)) => {
                     let now = self.runtime.now();
-                    if now.saturating_duration_since(deadline) < PAUSE {
+                    if late || now.saturating_duration_since(deadline) < PAUSE {
                         return None;
                     }
-                    deadline = now + PAUSE;
+                    (deadline, late) = (now + PAUSE, true);
                 }
             }
         }
@@ -246,4 +289,70 @@ impl Patience {
 fn says_close(message: impl AsRef<headers::Headers>) -> bool {
     let values = message.as_ref().get(headers::CONNECTION).into_iter().flatten();
     values.flat_map(|value| value.as_str().split(',')).any(|token| token.trim().eq_ignore_ascii_case("close"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Instant;
+
+    use async_std::task::{block_on, spawn};
+    use futures::{channel::oneshot, stream};
+    use mcp_session_core::{Connect, Endpoint, Router, Serve};
+
+    use super::*;
+    use crate::AsyncStdRuntime;
+
+    /// A clock that comes to every deadline late by so much, as that of a process that was stopped.
+    #[derive(Debug)]
+    struct Late {
+        now: Arc<Mutex<Instant>>,
+        by: Duration,
+    }
+
+    impl Runtime for Late {
+        fn now(&self) -> Instant {
+            *self.now.lock().expect("no panic")
+        }
+
+        fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+            let (now, late) = (Arc::clone(&self.now), deadline + self.by);
+            Box::pin(async move { *now.lock().expect("no panic") = late })
+        }
+
+        fn spawn(&self, task: BoxFuture<'static, ()>) {
+            AsyncStdRuntime.spawn(task);
+        }
+    }
+
+    /// That of a server that does not end.
+    async fn closing() -> Closing {
+        let (sender, closing) = oneshot::channel();
+        let connect: Connect =
+            Box::new(|context| Box::pin(async move { drop(sender.send(context.closing())) }));
+        let endpoint = Endpoint::new(AsyncStdRuntime, Router::new("patience", "0"));
+        spawn(Serve::new(endpoint, stream::iter([Ok(connect)])).into_future());
+        closing.await.expect("a connection")
+    }
+
+    #[test]
+    fn a_deadline_that_is_late_by_our_own_fault_looks_at_the_input_once_more() {
+        let waits = |late: u64, ready_at: u32| {
+            block_on(async {
+                let now = Arc::new(Mutex::new(Instant::now()));
+                let runtime = Arc::new(Late { now, by: Duration::from_millis(late) });
+                let mut patience = Patience { runtime, closing: closing().await };
+                let mut polls = 0;
+                let input = poll_fn(|_| {
+                    polls += 1;
+                    if polls >= ready_at { Poll::Ready(()) } else { Poll::Pending }
+                });
+                patience.wait(Duration::from_secs(30), input).await.is_some()
+            })
+        };
+        assert!(waits(0, 1) && waits(0, 2), "input comes before a deadline");
+        assert!(!waits(999, 3), "on time");
+        assert!(waits(1000, 3), "the process was stopped meanwhile");
+        assert!(!waits(1000, 4), "but not for ever");
+    }
 }

@@ -7,6 +7,9 @@ use super::head::{Malformed, Section};
 /// The most bytes that the chunk extensions of one body may have, as with hyper: they are read and thrown away.
 const EXTENSION_LIMIT: usize = 16 * 1024;
 
+/// The most bytes of the trailers of one body: as much as of a head by default. They are thrown away.
+const TRAILER_LIMIT: usize = 64 * 1024;
+
 /// What is left of a body.
 #[derive(Debug)]
 pub(crate) enum Framing {
@@ -133,7 +136,7 @@ impl Chunks {
                     self.state = if left == 0 { State::DataCr } else { State::Data { left } };
                     return Ok(Some(data));
                 }
-                State::Trailers if self.trailers.read(input)? => {
+                State::Trailers if self.trailers.read(input, TRAILER_LIMIT)? => {
                     self.trailers.check_trailers()?;
                     self.trailers = Section::default();
                     State::End

@@ -9,10 +9,6 @@ use tide::http::{Method, Request, Url, Version, headers};
 
 use super::framing::Framing;
 
-/// The longest request head or trailer section, in bytes: what hyper holds of a head in the other adapters, and eight
-/// times what most servers do. Not one byte more is kept, whether or not a line has ended.
-pub(super) const SECTION_LIMIT: usize = 64 * 1024;
-
 /// The most fields of a head or trailer section: what `async-h1` took.
 const MOST_FIELDS: usize = 128;
 
@@ -49,15 +45,16 @@ pub(super) struct Section {
 }
 
 impl Section {
-    /// Takes from `input` what belongs to this section. Returns `true` once it is complete.
+    /// Takes from `input` what belongs to this section, of `limit` bytes at the most: not one more is kept, whether or not a
+    /// line has ended. Returns `true` once it is complete.
     ///
     /// # Errors
     ///
-    /// When it is too long, or a line ends in anything but CR LF.
-    pub(super) fn read(&mut self, input: &mut Bytes) -> Result<bool, Malformed> {
+    /// When it is longer, or a line ends in anything but CR LF.
+    pub(super) fn read(&mut self, input: &mut Bytes, limit: usize) -> Result<bool, Malformed> {
         while !input.is_empty() {
             let end = input.iter().position(|byte| *byte == b'\n').map_or(input.len(), |at| at + 1);
-            if self.bytes.len() + end > SECTION_LIMIT {
+            if self.bytes.len() + end > limit {
                 return Err(Malformed { status: 431, reason: "the head or the trailers are too long" });
             }
             self.bytes.extend_from_slice(&input.split_to(end));
@@ -92,9 +89,13 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Takes a head from `input`, of which `section` has what came before. Returns it once it is complete.
-    pub(super) fn read(section: &mut Section, input: &mut Bytes) -> Result<Option<Self>, Malformed> {
-        while section.read(input)? {
+    /// Takes a head of at most `limit` bytes from `input`; `section` has what came before. Returns it once it is complete.
+    pub(super) fn read(
+        section: &mut Section,
+        input: &mut Bytes,
+        limit: usize,
+    ) -> Result<Option<Self>, Malformed> {
+        while section.read(input, limit)? {
             if section.line > 0 {
                 return Self::parse(&section.bytes).map(Some);
             }
@@ -178,6 +179,13 @@ impl Target {
         {
             return Err(BAD);
         }
+        // `Url` would resolve these, and a proxy that decides by the path may not.
+        let dots =
+            |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+        let whole = path.split_once('?').map_or(path, |(path, _)| path);
+        if whole.contains('\\') || whole.split('/').any(dots) {
+            return Err(BAD);
+        }
         let url = Url::parse(&format!("http://{named}{path}")).map_err(|_| BAD)?;
         Ok(Self { url, authority })
     }
@@ -187,12 +195,14 @@ impl Target {
 mod tests {
     use super::*;
 
+    const LIMIT: usize = 64 * 1024;
+
     /// Reads `text` in pieces of `size`: the head, and what is left.
     fn read(text: &str, size: usize) -> Result<(Option<Head>, usize), Malformed> {
         let (mut section, mut input) = (Section::default(), Bytes::copy_from_slice(text.as_bytes()));
         while !input.is_empty() {
             let mut piece = input.split_to(size.min(input.len()));
-            if let Some(head) = Head::read(&mut section, &mut piece)? {
+            if let Some(head) = Head::read(&mut section, &mut piece, LIMIT)? {
                 return Ok((Some(head), input.len() + piece.len()));
             }
         }
@@ -251,6 +261,10 @@ mod tests {
             "/mcp#x",
             "/\u{7f}",
             "http:/mcp",
+            "/a/../mcp",
+            "/.",
+            "/%2E%2e/mcp?x",
+            "/a\\mcp",
         ] {
             assert_eq!(refusal(&format!("GET {bad} HTTP/1.1\r\nhost: localhost\r\n\r\n")), 400, "{bad}");
         }
@@ -319,10 +333,10 @@ mod tests {
     #[test]
     fn no_more_of_a_head_is_kept_than_its_limit() {
         let begin = "GET / HTTP/1.1\r\nhost: localhost\r\nx: ";
-        let longest = format!("{begin}{}\r\n\r\n", "x".repeat(SECTION_LIMIT - begin.len() - 4));
-        assert_eq!(head(&longest)["x"].as_str().len(), SECTION_LIMIT - begin.len() - 4);
+        let longest = format!("{begin}{}\r\n\r\n", "x".repeat(LIMIT - begin.len() - 4));
+        assert_eq!(head(&longest)["x"].as_str().len(), LIMIT - begin.len() - 4);
         assert_eq!(refusal(&longest.replacen('x', "xx", 1)), 431);
-        let endless = format!("{begin}{}", "x".repeat(SECTION_LIMIT));
+        let endless = format!("{begin}{}", "x".repeat(LIMIT));
         assert_eq!(refusal(&endless), 431);
         let many = format!("GET / HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "x: 1\r\n".repeat(MOST_FIELDS));
         assert_eq!(refusal(&many), 431);

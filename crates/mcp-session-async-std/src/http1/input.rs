@@ -77,11 +77,11 @@ impl Input {
         poll_fn(|cx| self.lock().poll_piece(cx)).await
     }
 
-    /// Reads the next head. `None` if the input ends before it does.
-    pub(crate) async fn head(&self) -> Result<Option<Head>, Malformed> {
+    /// Reads the next head, of at most `limit` bytes. `None` if the input ends before it does.
+    pub(crate) async fn head(&self, limit: usize) -> Result<Option<Head>, Malformed> {
         let mut section = Section::default();
         while self.is_there().await {
-            if let Some(head) = Head::read(&mut section, &mut self.lock().piece)? {
+            if let Some(head) = Head::read(&mut section, &mut self.lock().piece, limit)? {
                 return Ok(Some(head));
             }
         }
@@ -132,12 +132,9 @@ impl Input {
         Ok(())
     }
 
-    /// Reads and discards whatever comes, for at the most so many bytes.
-    pub(crate) async fn skip(&self, mut bytes: usize) {
-        while bytes > 0 && self.is_there().await {
-            let piece = std::mem::take(&mut self.lock().piece);
-            bytes = bytes.saturating_sub(piece.len());
-        }
+    /// Discards what there is, and returns how many bytes that were.
+    pub(crate) fn skip(&self) -> u64 {
+        std::mem::take(&mut self.lock().piece).len() as u64
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -76,8 +76,19 @@ impl Config {
             "no client with a principal could open a session",
         )?;
         bytes("body_limit", self.body_limit, INITIALIZE, "an `initialize` would not fit")?;
+        bytes(
+            "bodies_in_flight",
+            self.bodies_in_flight,
+            self.body_limit,
+            "a body of the greatest length could not be taken even alone",
+        )?;
         count("batch_limit", self.batch_limit, "every batch would be refused")?;
         deadline("body_timeout", self.body_timeout, "no body could arrive in time")?;
+        deadline(
+            "authenticate_timeout",
+            self.authenticate_timeout,
+            "no check that waits could be through in time",
+        )?;
         self.session.check()?;
         match &self.store {
             Some(store) => store.check(),
@@ -175,12 +186,13 @@ mod tests {
         fn store(config: &mut Config) -> &mut Store {
             config.store.get_or_insert_with(|| Store::new(SharedStore::new(Stopped::default())))
         }
-        let fields: [(&str, Set); 17] = [
+        let fields: [(&str, Set); 18] = [
             ("max_sessions", |c, low| c.max_sessions = usize::from(!low)),
             ("max_sessions_per_principal", |c, low| c.max_sessions_per_principal = usize::from(!low)),
             ("body_limit", |c, low| c.body_limit = INITIALIZE - usize::from(low)),
             ("batch_limit", |c, low| c.batch_limit = usize::from(!low)),
             ("body_timeout", |c, low| c.body_timeout = time(low)),
+            ("authenticate_timeout", |c, low| c.authenticate_timeout = time(low)),
             ("session.idle_timeout", |c, low| c.session.idle_timeout = time(low)),
             ("session.initialize_timeout", |c, low| c.session.initialize_timeout = time(low)),
             ("session.max_age", |c, low| c.session.max_age = Some(time(low))),

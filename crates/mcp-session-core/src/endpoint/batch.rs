@@ -10,6 +10,7 @@ use super::{Endpoint, accepted, event, events, json, pong};
 use crate::{
     Message, ReplyBody, ResponseMode,
     call::{Call, Head, Started},
+    contain::{self, Panicked},
     error::Rejection,
     proto::{Batch, Input, ParseError, Refusal, State},
     wire,
@@ -51,12 +52,15 @@ impl Endpoint {
             }
         }
         let ids = requests.iter().map(|request| request.id.clone()).collect();
-        let (keys, admitted) = session.with(|machine, now| {
+        // What layers in front have left in there is cloned by code of theirs: before anything is owed.
+        let parts = contain::call(|| vec![parts.clone(); requests.len()])
+            .map_err(|Panicked| Rejection::Internal("an extension of the request could not be cloned"))?;
+        let keys = session.with(|machine, now| {
             let keys = machine.handle_batch(now, inputs.iter().copied(), ids)?;
             if let Some(form) = form {
                 keys.iter().for_each(|key| machine.restrict(*key, form));
             }
-            Ok::<_, Refusal>((keys, now))
+            Ok::<_, Refusal>(keys)
         })?;
 
         // From here on its requests are owed answers: a session that ends meanwhile refuses nothing any more. Nor may this
@@ -75,9 +79,10 @@ impl Endpoint {
         });
         let is_through = poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx))).await.is_ready();
         let mut calls = Vec::with_capacity(keys.len());
-        for (request, key) in requests.into_iter().zip(keys) {
+        for ((request, key), mut parts) in requests.into_iter().zip(keys).zip(parts) {
             let call = Call { session: session.clone(), key };
-            calls.push(self.start(call, admitted, &mut parts.clone(), request).await); // its first poll is its last
+            let now = session.now();
+            calls.push(self.start(call, now, &mut parts, request).await); // its first poll is its last
         }
         if !is_through {
             rest.await;
@@ -93,7 +98,8 @@ impl Endpoint {
         let mut streams = Vec::new();
         for head in join_all(calls.into_iter().map(Started::head)).await {
             match head {
-                Head::Json(answer) => ready.push(answer),
+                // One status is for all of them.
+                Head::Json(answer) | Head::Refused(answer, _) => ready.push(answer),
                 Head::Events(stream) => streams.push(stream),
                 Head::Lost => return Err(Rejection::Internal("the reply was lost")),
             }

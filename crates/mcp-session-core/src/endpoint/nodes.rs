@@ -1,22 +1,33 @@
 //! What an endpoint does with a session that other nodes serve as well: see [`store`](crate::store).
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::Endpoint;
 use crate::{
-    Message, Outgoing, RequestId, Session, TerminateReason,
+    Message, Outgoing, RequestError, RequestId, Session, TerminateReason,
     error::Rejection,
-    proto::{self, EventId, Position, Refusal, Response, StreamKey},
-    session::Signal,
-    store::{LogId, Node, PAGE, Page, PeerRequest, ReadError, Record, Relay},
+    proto::{self, EventId, Refusal, Response, StreamKey},
+    session::{Machine, Signal},
+    store::{LogId, Node, PAGE, Page, PeerRequest, ReadError, Record, Relay, Unavailable, Update},
 };
 
 impl Endpoint {
     /// GET: the standalone stream. What all nodes write there is relayed, from where the client has it.
-    pub(super) fn listen(&self, session: &Session, signal: &Arc<Signal>) -> Result<StreamKey, Rejection> {
-        let (key, heard) = session.with(|machine, now| {
+    pub(super) async fn listen(
+        &self,
+        session: &Session,
+        signal: &Arc<Signal>,
+    ) -> Result<StreamKey, Rejection> {
+        if let Some(node) = &self.registry.hub.node {
+            become_listener(node, session).await?;
+        }
+        let (key, heard) = contest(session, |machine, now| {
             machine.handle_get(now, Arc::clone(signal)).map(|key| (key, machine.heard()))
-        })?;
+        })
+        .await?;
         if let Some(node) = &self.registry.hub.node {
             let after = EventId { stream: LogId::SHARED, position: heard };
             self.relay(node, session, key, signal, after, None);
@@ -32,7 +43,8 @@ impl Endpoint {
         signal: &Arc<Signal>,
     ) -> Result<StreamKey, Rejection> {
         let resumed =
-            session.with(|machine, now| machine.handle_resume(now, last_event_id, Arc::clone(signal)));
+            contest(session, |machine, now| machine.handle_resume(now, last_event_id, Arc::clone(signal)))
+                .await;
         let (node, after) = match (resumed, &self.registry.hub.node, EventId::parse(last_event_id)) {
             (Err(Refusal::UnknownEvent), Some(node), Some(after)) => (node, after),
             (Ok(key), Some(node), Some(after)) => {
@@ -41,6 +53,9 @@ impl Endpoint {
             }
             (resumed, ..) => return Ok(resumed?),
         };
+        if after.stream == LogId::SHARED {
+            become_listener(node, session).await?;
+        }
         let log = Node::log(session.id(), after.stream);
         let page = match node.within(node.store.events.read(log, after.position, PAGE)).await {
             Ok(page) => page,
@@ -48,7 +63,9 @@ impl Endpoint {
             Err(ReadError::Unavailable) => return Err(Rejection::StoreUnavailable),
         };
         let key = session.with(|machine, now| machine.handle_relay(now, after, Arc::clone(signal)))?;
-        take_over(node, session, after.stream);
+        if after.stream != LogId::SHARED {
+            take_over(node, session, after.stream);
+        }
         self.relay(node, session, key, signal, after, Some(page));
         Ok(key)
     }
@@ -71,20 +88,20 @@ impl Endpoint {
     /// A new session becomes known to all nodes, before its client knows of it.
     pub(super) async fn keep(&self, session: &Session) -> Result<(), Rejection> {
         let Some(node) = &self.registry.hub.node else { return Ok(()) };
-        let record = Record {
-            id: session.id(),
-            principal: session.principal().cloned(),
-            version: session.version(),
-            capabilities: session.capabilities(),
-            initialized: false,
-            home: Some(node.id),
-            members: vec![Some(node.id)],
-            heard: Position::START,
-        };
+        let mut record = Record::new(session.id(), session.version());
+        record.principal = session.principal().cloned();
+        record.capabilities = session.capabilities();
+        record.initialize = session.initialize_params().clone();
+        (record.home, record.members) = (Some(node.id), vec![Some(node.id)]);
         if node.within(node.store.sessions.create(record)).await.is_err() {
             // Its client must not have a session that only this node knows of.
             session.terminate(TerminateReason::Error);
             return Err(Rejection::StoreUnavailable);
+        }
+        session.kept();
+        if session.state() == proto::State::Terminated {
+            // It ended before the store knew of it: nobody is to take it up.
+            node.remove(session.id(), TerminateReason::Error).await;
         }
         Ok(())
     }
@@ -123,6 +140,70 @@ impl Endpoint {
         };
         let id = session.id();
         node.clone().spawn(async move { node.tell_member(id, member, PeerRequest::Posted(text)).await });
+    }
+}
+
+/// From now on this node sends the shared log to the client, from where the last one that did so has stopped (D-21).
+///
+/// Whoever has it stops, and says how far it came. One that says nothing for as long as a call to the store may take is gone.
+async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection> {
+    let id = session.id();
+    let load = async || match node.load(id).await {
+        Ok(Some(record)) => Ok(record),
+        Ok(None) => Err(Rejection::UnknownSession),
+        Err(Unavailable) => Err(Rejection::StoreUnavailable),
+    };
+    let mut record = load().await?;
+    let here = session.with(|machine, _| machine.listener());
+    if here > 0 && record.listener.number == here && record.listener.node == Some(node.id) {
+        return Ok(());
+    }
+    let (number, last) = loop {
+        let last = record.listener;
+        let listens = Update::Listens(node.id, last.number + 1);
+        let updated = node.within(node.store.sessions.update(id, listens)).await;
+        if !updated.map_err(|Unavailable| Rejection::StoreUnavailable)? {
+            return Err(Rejection::UnknownSession);
+        }
+        record = load().await?;
+        if record.listener.number == last.number + 1 && record.listener.node == Some(node.id) {
+            break (last.number + 1, last);
+        } // else somebody was faster
+    };
+    if let Some(other) = last.node.filter(|other| *other != node.id && last.settled < last.number) {
+        node.tell(id, [other], &PeerRequest::Listens(number)).await;
+    }
+    let patience = node.deadline();
+    let mut pause = Duration::from_millis(1);
+    while record.listener.settled + 1 < number && last.node != Some(node.id) && node.now() < patience {
+        node.pause(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(50));
+        record = load().await?;
+    }
+    if session.with(|machine, _| machine.listen(number, record.heard)) {
+        return Ok(());
+    }
+    node.update(id, Update::Settled(number, record.heard)).await;
+    Err(Refusal::StreamTaken.into()) // a newer one has come meanwhile, elsewhere
+}
+
+/// Opens a connection for a stream. Where it would take one over that has been taken over too often, the client that has
+/// it is asked first, and keeps it if it is there (D-23).
+async fn contest<R>(
+    session: &Session,
+    connect: impl Fn(&mut Machine, Instant) -> Result<R, Refusal>,
+) -> Result<R, Refusal> {
+    let contested = session.with(&connect);
+    if !matches!(contested, Err(Refusal::StreamContested)) {
+        return contested;
+    }
+    let Some(patience) = session.with(Machine::contest) else { return contested };
+    match session.ping(patience).await {
+        Ok(()) | Err(RequestError::Client(_)) => contested,
+        Err(_) => session.with(|machine, now| {
+            machine.handle_silent();
+            connect(machine, now)
+        }),
     }
 }
 

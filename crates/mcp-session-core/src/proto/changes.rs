@@ -32,6 +32,8 @@ pub struct Tally {
     pub admitted: u32,
     /// Gauge: requests that are owed an answer.
     pub running: i32,
+    /// Gauge: sessions that have nothing to do in a drain but to wait for what their client asks next.
+    pub lingering: i32,
     /// Gauge: replies not handed over yet, running requests included.
     pub replies: i32,
     /// Exchanges that ended as [`Outcome::Answered`].
@@ -50,6 +52,8 @@ pub struct Tally {
     pub streams_cut: u32,
     /// Clients that did not answer a `ping`, and lost their standalone stream.
     pub pings_unanswered: u32,
+    /// Requests that were cancelled because nobody could fetch their answer any more.
+    pub orphaned: u32,
 }
 
 impl AddAssign for Tally {
@@ -57,6 +61,7 @@ impl AddAssign for Tally {
         let Self {
             admitted,
             running,
+            lingering,
             replies,
             answered,
             synthesized,
@@ -66,9 +71,11 @@ impl AddAssign for Tally {
             streams_ended,
             streams_cut,
             pings_unanswered,
+            orphaned,
         } = other;
         self.admitted += admitted;
         self.running += running;
+        self.lingering += lingering;
         self.replies += replies;
         self.answered += answered;
         self.synthesized += synthesized;
@@ -78,6 +85,7 @@ impl AddAssign for Tally {
         self.streams_ended += streams_ended;
         self.streams_cut += streams_cut;
         self.pings_unanswered += pings_unanswered;
+        self.orphaned += orphaned;
     }
 }
 

@@ -11,23 +11,41 @@ use super::{Schedule, timer::after};
 /// as in [`ResponseMode::Sse`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ResponseMode {
-    /// JSON when the answer comes first, events as soon as anything precedes it: a message of the handler, or a
-    /// heartbeat's worth of silence.
+    /// JSON when the answer comes first, events as soon as anything precedes it.
+    ///
+    /// When the head of the response goes out, which is what a timeout in front of the server waits for, and a load balancer,
+    /// goes by the revision of the session:
+    ///
+    /// | the handler | 2025-11-25, with [`replay`](SessionConfig::replay) | 2025-06-18 and 2025-03-26, or without replay |
+    /// |---|---|---|
+    /// | answers at its first poll | at once: JSON | at once: JSON |
+    /// | waits | at once: events, of which the first has an id and no data (D-08), so that the client can come back | when it sends something, as events; when it answers, as JSON; after [`heartbeat`](SessionConfig::heartbeat) of silence, as events |
+    ///
+    /// So a timeout in front (`tower::timeout`, `TimeoutLayer`, a proxy's) that is longer than the heartbeat, which is 15
+    /// seconds, never hits a call that waits, at any revision. With a shorter one, set a shorter heartbeat, or
+    /// [`ResponseMode::Sse`], which sends the head at once. Where such a timeout strikes, the client counts as gone, and the
+    /// call goes on (D-12). `initialize` is the exception: its head carries the session's id, and waits for the handler's
+    /// answer in every mode. An error's status is decided with the head, too: see [`AuthError`](crate::AuthError).
     #[default]
     Auto,
-    /// Always events.
+    /// Always events. The head goes out at once.
     Sse,
-    /// Always JSON. Notifications of the handler are dropped and its requests to the client fail (D-14).
+    /// Always JSON. The head waits for the answer, however long that takes: a timeout in front has to be longer than the
+    /// slowest call. Notifications of the handler are dropped and its requests to the client fail (D-14).
     Json,
 }
 
 /// What becomes of a second standalone (GET) stream of a session (D-22).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SecondStream {
-    /// It gets 409, unless the first one has stopped reading: then it takes over (D-23).
-    #[default]
+    /// It gets 409, unless the first one has stopped reading: then it takes over (D-23). A client behind a proxy that
+    /// hides its leave is kept out until a `ping` finds that out: see [`SessionConfig::ping_interval`].
     Refuse,
-    /// It takes over always.
+    /// It takes over, and the first one ends: the default, because a client that comes again has lost its connection,
+    /// whatever a proxy in between says (D-23). When the stream has been taken over three times within 30 seconds of each
+    /// other, the client that has it is asked by `ping` first: if it answers within seconds, it keeps the stream, and the
+    /// newer one gets 409. So two clients of one session do not take it from each other for ever.
+    #[default]
     Replace,
 }
 
@@ -69,11 +87,17 @@ impl Default for ReplayConfig {
 #[non_exhaustive]
 pub struct SessionConfig {
     /// How long a session without a running request or a healthy GET stream lives, from the end of its last
-    /// exchange. 30 minutes: longer than a pause for lunch costs little (an idle session takes about 1.3 KB),
+    /// exchange. 30 minutes: longer than a pause for lunch costs little (an idle session takes half a kilobyte),
     /// shorter makes clients start over.
+    ///
+    /// Losing the connection does not cancel a call (D-12), but one whose answer nobody can fetch is not kept for ever: as
+    /// long as this after its client has gone, without an event id to come back with, it is cancelled
+    /// ([`CancelReason::Orphaned`](super::CancelReason::Orphaned)) and no activity any more. A client that has an id is
+    /// waited for as long as [`ReplayConfig::age`], if that is longer.
     pub idle_timeout: Duration,
-    /// How long a session may take from `initialize` to `notifications/initialized`, the handler's part
-    /// included. 30 seconds: it is one round trip.
+    /// How long a session may take from `initialize`, the handler's part included, until its client uses it: sends
+    /// `notifications/initialized`, a request, a GET, anything. 30 seconds: it is one round trip. One that is in use lives
+    /// by [`idle_timeout`](Self::idle_timeout), whether or not its client ever sends `initialized` (C-10, C-18, E-14).
     pub initialize_timeout: Duration,
     /// How long a session lives at the most, however busy. `None` by default: the spec sets no limit.
     pub max_age: Option<Duration>,
@@ -91,18 +115,23 @@ pub struct SessionConfig {
     pub ping_interval: Duration,
     /// JSON or events.
     pub response_mode: ResponseMode,
-    /// A second GET stream.
+    /// A second GET stream: it takes over by default.
     pub second_stream: SecondStream,
     /// What is kept for a client that comes back with `Last-Event-ID`. Nothing is kept of answers in JSON, and no memory
     /// is taken before the first event. `None`: events have no ids, `Last-Event-ID` is ignored (D-35), and what a client
     /// misses is lost.
     pub replay: Option<ReplayConfig>,
-    /// How long a handler may go on after its client cancelled, before it is dropped. 3 seconds: as long as the
-    /// Cancelling phase. Zero: it is dropped at once.
+    /// How long a handler may go on after its client cancelled, or has gone for good, before it is dropped. 3 seconds: as
+    /// long as the Cancelling phase. Zero: it is dropped at once.
     pub cancel_grace: Duration,
     /// Requests that one session may have at a time, running or with a reply that is not read yet; the next gets
     /// 503. 1,000: no interactive client comes near it, and one that floods cannot take the server's memory.
     pub max_exchanges: usize,
+    /// In a shutdown: how long a session whose answer was handed over stays for what its client asks next, requests for
+    /// lists (`tools/list` and its kin) among it. Not where no answer was handed over meanwhile, and never beyond the drain. 250
+    /// ms: the Python client asks for the tools before it takes a result, right away; across an ocean that is a quarter of a
+    /// second. Zero: not at all.
+    pub linger: Duration,
     /// Budgets for terminating this session alone: DELETE, expiry, eviction, [`Session::terminate`](crate::Session::terminate).
     pub terminate: Schedule,
 }
@@ -125,10 +154,11 @@ impl Default for SessionConfig {
             heartbeat: Duration::from_secs(15),
             ping_interval: Duration::from_secs(5 * 60),
             response_mode: ResponseMode::Auto,
-            second_stream: SecondStream::Refuse,
+            second_stream: SecondStream::Replace,
             replay: Some(ReplayConfig::default()),
             cancel_grace: Duration::from_secs(3),
             max_exchanges: 1_000,
+            linger: Duration::from_millis(250),
             terminate: Schedule::default(),
         }
     }

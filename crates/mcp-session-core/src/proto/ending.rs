@@ -14,13 +14,13 @@ use super::{ErrorCode, RpcError, timer::after};
 pub enum TerminateReason {
     /// The client sent DELETE.
     ClientDelete,
-    /// `notifications/initialized` did not come in time.
+    /// Its client did not use it in time after `initialize`: not even by `notifications/initialized`.
     InitializeTimeout,
     /// Nothing happened for [`idle_timeout`](super::SessionConfig::idle_timeout).
     Idle,
     /// It reached [`max_age`](super::SessionConfig::max_age).
     MaxAge,
-    /// The application ended it.
+    /// It had to make room: the application ended it, or it was half-open, and the oldest such at the cap of sessions.
     Evicted,
     /// The endpoint shuts down.
     Shutdown,
@@ -131,6 +131,8 @@ pub(super) struct Ending {
     pub(super) cancel_at: Instant,
     pub(super) finish_at: Instant,
     pub(super) close_at: Instant,
+    /// Until when a session with nothing left to do waits for what its client asks next, once an answer was handed over.
+    pub(super) linger: Option<Instant>,
     /// What Finishing may take, should it begin early.
     finish: Duration,
 }
@@ -145,6 +147,7 @@ impl Ending {
             cancel_at,
             finish_at,
             close_at: after(finish_at, schedule.finish),
+            linger: None,
             finish: schedule.finish,
         }
     }
@@ -163,9 +166,17 @@ impl Ending {
         self.close_at = self.close_at.min(after(now, self.finish));
     }
 
+    /// Whether a session in which nothing runs still waits for what its client asks next.
+    pub(super) fn lingers(&self, now: Instant) -> bool {
+        self.phase == Phase::Draining && self.linger.is_some_and(|until| now < until.min(self.cancel_at))
+    }
+
     /// When the present phase is over at the latest.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self, running: u32) -> Option<Instant> {
         match self.phase {
+            Phase::Draining if running == 0 => {
+                Some(self.linger.map_or(self.cancel_at, |until| until.min(self.cancel_at)))
+            }
             Phase::Draining => Some(self.cancel_at),
             Phase::Cancelling => Some(self.finish_at),
             Phase::Finishing => Some(self.close_at),

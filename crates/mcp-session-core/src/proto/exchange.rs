@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Append, Changes, ErrorCode, Json, Name, Next, Outcome, Outgoing, RequestId, ResponseMode, RpcError,
-    SendError, SessionConfig, Stored, Stream, TerminateReason, Wake, encode_event, timer::after,
+    Append, Changes, ErrorCode, HttpRefusal, Json, Name, Next, Outcome, Outgoing, RequestId, ResponseMode,
+    RpcError, SendError, SessionConfig, Stored, Stream, TerminateReason, Wake, encode_event, timer::after,
 };
 
 /// Which rules of the protocol an exchange follows.
@@ -32,6 +32,9 @@ pub enum CancelReason {
     Terminated(TerminateReason),
     /// The request has its answer: what still works on it works for nobody.
     Answered,
+    /// Nobody can fetch the answer any more: the client's connection is gone, and it has not come back for as long as it
+    /// could (E-14): see [`SessionConfig::idle_timeout`].
+    Orphaned,
 }
 
 impl fmt::Display for CancelReason {
@@ -42,6 +45,7 @@ impl fmt::Display for CancelReason {
             Self::Disconnected => f.write_str("the client went away"),
             Self::Terminated(reason) => write!(f, "the session is ending: {reason}"),
             Self::Answered => f.write_str("the request has its answer"),
+            Self::Orphaned => f.write_str("the client went away and did not come back for the answer"),
         }
     }
 }
@@ -54,6 +58,7 @@ impl From<CancelReason> for RpcError {
                 request_cancelled()
             }
             CancelReason::Terminated(reason) => reason.into(),
+            CancelReason::Orphaned => orphaned(),
         }
     }
 }
@@ -65,6 +70,8 @@ pub enum Reply {
     Pending,
     /// The whole answer, as `application/json`.
     Json(Bytes),
+    /// The whole answer, as `application/json`: an error that decides over the status as well.
+    Refused(Bytes, Box<HttpRefusal>),
     /// Events: read them with [`Exchange::poll_event`].
     Stream,
 }
@@ -103,6 +110,8 @@ pub struct Exchange<T> {
     /// Whether a store is to have its stream.
     stored: bool,
     body: Body<T>,
+    /// What the HTTP response says beside an error in JSON.
+    refusal: Option<Box<HttpRefusal>>,
     /// How it ended, once nothing more is owed. Counted when the reply is out of the house.
     outcome: Option<Outcome>,
     settled: bool,
@@ -114,6 +123,10 @@ pub struct Exchange<T> {
     released: bool,
     /// Since when the handler is silent, before the reply was decided.
     silent_since: Option<Instant>,
+    /// Since when its client is gone, while it runs.
+    left: Option<Instant>,
+    /// The client has its stream at another node.
+    elsewhere: bool,
     progress: Option<f64>,
 }
 
@@ -138,6 +151,7 @@ impl<T: Clone> Exchange<T> {
             name: None,
             stored: false,
             body: Body::Undecided,
+            refusal: None,
             outcome: None,
             settled: false,
             cancelled: None,
@@ -145,6 +159,8 @@ impl<T: Clone> Exchange<T> {
             abandoned: false,
             released: false,
             silent_since: None,
+            left: None,
+            elsewhere: false,
             progress: None,
         }
     }
@@ -219,7 +235,11 @@ impl<T: Clone> Exchange<T> {
         out: &mut Changes<T>,
     ) -> bool {
         match &mut self.body {
-            Body::Stream(stream) => stream.resume(now, position, connection, reader, out),
+            Body::Stream(stream) => {
+                let known = stream.resume(now, position, connection, reader, out);
+                self.elsewhere &= !known;
+                known
+            }
             Body::Undecided | Body::Json(_) | Body::Done => false,
         }
     }
@@ -371,6 +391,57 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
+    /// Its client, which is away, has ended the session: no answer is owed any more, and none is waited for.
+    pub(super) fn forsake(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) {
+        if let Body::Stream(stream) = &mut self.body {
+            stream.forsake();
+        }
+        if self.outcome.is_none() {
+            self.cancel(now, CancelReason::Terminated(TerminateReason::ClientDelete), config, out);
+        } else if !self.settled {
+            self.outcome = Some(Outcome::Cancelled);
+            self.settle(out);
+        }
+    }
+
+    /// Nobody can fetch the answer any more: as if it were cancelled, with an error for a client that comes back too late
+    /// and still finds the stream.
+    pub(super) fn orphan(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) {
+        if self.outcome.is_some() {
+            return;
+        }
+        self.cancelled = Some(CancelReason::Orphaned);
+        self.abandon_at = Some(after(now, config.cancel_grace));
+        self.wake_handler(out);
+        if let Body::Stream(stream) = &mut self.body {
+            stream.expect_nobody();
+        }
+        out.tally.orphaned += 1;
+        self.finish(now, &Err(orphaned()), Outcome::Cancelled, out);
+    }
+
+    /// Since when its client is gone counts from here.
+    pub(super) fn note_presence(&mut self, now: Instant) {
+        let gone = match &self.body {
+            Body::Done => true,
+            Body::Stream(stream) => stream.is_away() && !self.elsewhere,
+            Body::Undecided | Body::Json(_) => false,
+        };
+        match (gone, self.left) {
+            (true, None) => self.left = Some(now),
+            (false, Some(_)) => self.left = None,
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    /// When nobody can fetch the answer any more, if its client is gone.
+    pub(super) fn orphan_at(&self, config: &SessionConfig) -> Option<Instant> {
+        let left = self.left.filter(|_| self.outcome.is_none())?;
+        let can_come_back = self.stream().is_some_and(|stream| !stream.is_lost());
+        let age = config.replay.filter(|_| can_come_back).map_or(Duration::ZERO, |replay| replay.age);
+        Some(after(left, config.idle_timeout.max(age)))
+    }
+
     /// The session is ending: tells the handler, which may still answer.
     pub fn interrupt(&mut self, reason: TerminateReason, out: &mut Changes<T>) {
         if self.outcome.is_none() && self.cancelled.is_none() {
@@ -398,6 +469,7 @@ impl<T: Clone> Exchange<T> {
     pub(super) fn hand_over(&mut self, out: &mut Changes<T>) {
         if let Body::Stream(stream) = &mut self.body {
             stream.hand_over(out);
+            self.elsewhere = true;
             self.settle(out);
         }
     }
@@ -446,7 +518,10 @@ impl<T: Clone> Exchange<T> {
                 let answer = std::mem::take(answer);
                 self.body = Body::Done;
                 self.settle(out);
-                Some(Reply::Json(answer))
+                Some(match self.refusal.take() {
+                    None => Reply::Json(answer),
+                    Some(refusal) => Reply::Refused(answer, refusal),
+                })
             }
             Body::Done => None,
         }
@@ -494,6 +569,11 @@ impl<T: Clone> Exchange<T> {
     /// Whether it is owed an answer.
     pub fn is_running(&self) -> bool {
         self.outcome.is_none()
+    }
+
+    /// Whether its handler has answered it.
+    pub(super) fn is_answered(&self) -> bool {
+        self.outcome == Some(Outcome::Answered)
     }
 
     /// Whether its reply has been handed over, or nobody is left to take it.
@@ -570,10 +650,13 @@ impl<T: Clone> Exchange<T> {
             Ok(result) => Outgoing::Result { id: &self.id, result },
             Err(error) => Outgoing::Error { id: Some(&self.id), error },
         };
-        let as_json = self.mode != ResponseMode::Sse;
+        // One that refuses needs a status: then it is no stream, whatever the mode.
+        let refusal = answer.as_ref().err().and_then(|error| error.refusal.clone());
+        let as_json = self.mode != ResponseMode::Sse || refusal.is_some();
         match &mut self.body {
             Body::Undecided if as_json => {
                 self.body = Body::Json(message.to_json());
+                self.refusal = refusal;
                 self.tag.iter().for_each(|tag| out.wake(Wake::Reader(tag.clone())));
             }
             Body::Undecided | Body::Stream(_) => {
@@ -640,6 +723,10 @@ impl<T: Clone> Exchange<T> {
 
 fn request_cancelled() -> RpcError {
     RpcError::new(ErrorCode::REQUEST_CANCELLED, "the client cancelled the request")
+}
+
+fn orphaned() -> RpcError {
+    RpcError::new(ErrorCode::REQUEST_CANCELLED, "the client went away and did not come back for the answer")
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-/// The id of a JSON-RPC request: a string or an integer, never `null`, never a fraction (A-03, A-04).
+/// The id of a JSON-RPC request: a string or an integer, never `null`, never a fraction (A-03, A-04). A string is not longer than
+/// [`MAX_LEN`](RequestId::MAX_LEN).
 ///
 /// `1` and `"1"` are different ids, and an answer repeats the id with its type (A-08).
 ///
@@ -24,10 +25,17 @@ pub enum RequestId {
 }
 
 impl RequestId {
-    /// Reads an id from its JSON text. `None` if it is not a legal id.
+    /// How long a string id of a client may be, in bytes: 1 KiB. Clients count, or send a UUID; each id is kept until its request
+    /// is answered, and repeated in answers and logs.
+    pub const MAX_LEN: usize = 1024;
+
+    /// Reads an id from its JSON text. `None` if it is not a legal id, or longer than [`RequestId::MAX_LEN`].
     pub fn from_json(json: &str) -> Option<Self> {
         match json.as_bytes().first()? {
-            b'"' => serde_json::from_str::<String>(json).ok().map(|s| Self::String(s.into())),
+            b'"' => {
+                let id = serde_json::from_str::<String>(json).ok()?;
+                (id.len() <= Self::MAX_LEN).then(|| Self::String(id.into()))
+            }
             // Nearly all fit into 64 bits, with which arithmetic is much faster.
             b'-' | b'0'..=b'9' => match json.parse::<i64>() {
                 Ok(id) => Some(id.into()),

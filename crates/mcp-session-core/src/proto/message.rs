@@ -113,6 +113,11 @@ impl Json {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// The part of it that `raw` was borrowed from.
+    pub(crate) fn part(&self, raw: &RawValue) -> Self {
+        Self::slice(&self.0, raw)
+    }
+
     /// The part of `body` that `raw` was parsed from.
     fn slice(body: &Bytes, raw: &RawValue) -> Self {
         Self(body.slice_ref(raw.get().as_bytes()))
@@ -163,12 +168,31 @@ pub struct RpcError {
     pub message: Cow<'static, str>,
     /// More, for a program.
     pub data: Option<Json>,
+    /// What the HTTP response says beside it.
+    pub(crate) refusal: Option<Box<HttpRefusal>>,
+}
+
+/// What an HTTP response says that refuses a request because of its credential, beside the error in its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpRefusal {
+    /// The status.
+    pub status: u16,
+    /// The value of `WWW-Authenticate`, if there is one.
+    pub challenge: Option<Bytes>,
 }
 
 impl RpcError {
     /// An error without data.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), data: None }
+        Self { code, message: message.into(), data: None, refusal: None }
+    }
+
+    /// The same error, which decides over the status of the HTTP response where that has not begun yet.
+    #[must_use]
+    pub(crate) fn with_refusal(mut self, status: u16, challenge: Option<Bytes>) -> Self {
+        self.refusal = Some(Box::new(HttpRefusal { status, challenge }));
+        self
     }
 
     /// [`ErrorCode::INVALID_PARAMS`].
@@ -356,7 +380,7 @@ impl Envelope<'_> {
             return Err(invalid("`jsonrpc` must be \"2.0\""));
         }
         if id == Some(None) {
-            return Err(invalid("`id` must be a string or an integer"));
+            return Err(invalid("`id` must be a string of at most 1,024 bytes or an integer"));
         }
         let alone = self.method.is_none() && self.error.is_none();
         let result = self.result.filter(|result| alone || result.get() != "null");
@@ -379,7 +403,7 @@ impl Envelope<'_> {
                 let error: ErrorObject<'_> = serde_json::from_str(error.get())
                     .map_err(|_| invalid("`error` must have an integer `code` and a string `message`"))?;
                 let data = error.data.map(|data| Json::slice(body, data));
-                let error = RpcError { code: ErrorCode(error.code), message: error.message.into(), data };
+                let error = RpcError { data, ..RpcError::new(ErrorCode(error.code), error.message) };
                 Ok(Message::Response(Response { id, outcome: Err(error) }))
             }
             _ => Err(invalid("it is neither a request, a notification nor a response")),
@@ -641,6 +665,9 @@ mod tests {
         ] {
             assert_eq!(invalid_id(body), id, "{body}");
         }
+        let with_id = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"m"}}"#);
+        assert!(parse(&with_id(&"x".repeat(RequestId::MAX_LEN))).is_ok());
+        assert_eq!(invalid_id(&with_id(&"x".repeat(RequestId::MAX_LEN + 1))), None);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(crate) use event::{MESSAGE, encode_notification, with_id};
 pub use exchange::{CancelReason, Era, Exchange, Reply, Status};
 pub use id::{InvalidSessionId, RequestId, SessionId};
 pub use message::{
-    ErrorCode, Json, Message, Notification, Outgoing, ParseError, Request, Response, RpcError,
+    ErrorCode, HttpRefusal, Json, Message, Notification, Outgoing, ParseError, Request, Response, RpcError,
 };
 pub use outbound::{OutboundId, RequestError};
 pub use session::{Effect, ExchangeKey, SendError, Session, StreamKey};

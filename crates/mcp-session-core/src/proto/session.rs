@@ -2,6 +2,7 @@
 
 mod asking;
 mod batch;
+mod contest;
 mod ending;
 mod exchanges;
 mod expiry;
@@ -81,6 +82,8 @@ pub struct Session<T> {
     established: bool,
     /// The client has sent `notifications/initialized`.
     initialized: bool,
+    /// The client has used it since `initialize`, in whatever way. Until then it is half-open.
+    used: bool,
     exchanges: Exchanges<T>,
     /// How many of them are owed an answer.
     running: u32,
@@ -93,7 +96,7 @@ pub struct Session<T> {
     /// Whether the client at the other end of the standalone stream is there, while that is connected.
     pulse: Option<Box<Pulse>>,
     /// What a store has to do with it, if there is one.
-    sharing: Option<Box<Sharing>>,
+    sharing: Option<Box<Sharing<T>>>,
     ending: Option<Box<Ending>>,
     timer: Timer,
     changes: Changes<T>,
@@ -136,6 +139,7 @@ impl<T: Clone> Session<T> {
             next_key: 0,
             established: false,
             initialized: false,
+            used: false,
             exchanges: Exchanges::default(),
             running: 0,
             standalone: None,
@@ -188,6 +192,11 @@ impl<T: Clone> Session<T> {
         self.established
     }
 
+    /// Whether its client has the id and has not used it yet: nothing is lost with it but one round trip (C-10, E-15).
+    pub fn is_half_open(&self) -> bool {
+        self.state == State::AwaitingInitialized && !self.used
+    }
+
     /// How many replies have not been handed over yet, those of running requests included.
     pub fn unsettled(&self) -> usize {
         self.exchanges.values().filter(|exchange| !exchange.is_settled()).count()
@@ -214,14 +223,26 @@ impl<T: Clone> Session<T> {
     ) -> Result<ExchangeKey, Refusal> {
         match self.state.on(Input::Request) {
             Verdict::Refuse(refusal) => Err(refusal),
-            _ if self.runs(&id) => Err(Refusal::DuplicateId),
-            _ if self.exchanges.len() >= self.config.max_exchanges => Err(Refusal::TooManyRequests),
-            _ => {
-                self.hear(now);
-                let mode = self.config.response_mode;
-                let name = self.name(self.next_key);
-                Ok(self.admit(id, tag.into(), mode, name))
-            }
+            _ => self.take_request(now, id, tag.into()),
+        }
+    }
+
+    /// A request for a list. As [`Session::handle_request`]; but while the session drains, it is admitted for as long as other
+    /// requests run, and for [`linger`](SessionConfig::linger) after an answer of theirs has left.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], as [`Session::handle_request`].
+    pub fn handle_list(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        tag: impl Into<Option<T>>,
+    ) -> Result<ExchangeKey, Refusal> {
+        match (self.state.on(Input::List), self.phase()) {
+            (Verdict::Refuse(refusal), _) => Err(refusal),
+            (_, Phase::Running | Phase::Draining) => self.take_request(now, id, tag.into()),
+            (_, Phase::Cancelling | Phase::Finishing | Phase::Closed) => Err(Refusal::Draining),
         }
     }
 
@@ -247,6 +268,7 @@ impl<T: Clone> Session<T> {
                     self.state = State::Operating;
                     self.initialized = true;
                     self.timer.arm(after(now, self.config.idle_timeout));
+                    self.wake_listener();
                 }
                 Ok(verdict)
             }
@@ -391,6 +413,19 @@ impl<T: Clone> Session<T> {
         mem::take(&mut self.changes)
     }
 
+    fn take_request(&mut self, now: Instant, id: RequestId, tag: Option<T>) -> Result<ExchangeKey, Refusal> {
+        if self.runs(&id) {
+            Err(Refusal::DuplicateId)
+        } else if self.exchanges.len() >= self.config.max_exchanges {
+            Err(Refusal::TooManyRequests)
+        } else {
+            self.hear(now);
+            let mode = self.config.response_mode;
+            let name = self.name(self.next_key);
+            Ok(self.admit(id, tag, mode, name))
+        }
+    }
+
     fn admit(
         &mut self,
         id: RequestId,
@@ -416,12 +451,15 @@ impl<T: Clone> Session<T> {
         act: impl FnOnce(&mut Exchange<T>, &SessionConfig, &mut Changes<T>) -> R,
     ) -> Option<R> {
         let exchange = self.exchanges.get_mut(key)?;
-        let was_running = exchange.is_running();
+        let (was_running, was_settled) = (exchange.is_running(), exchange.is_settled());
         let result = act(exchange, &self.config, &mut self.changes);
         if let Some(deadline) = exchange.next_timeout(&self.config) {
             self.timer.arm(deadline);
         }
         let ended = was_running && !exchange.is_running();
+        // Settled as soon as it is answered: nobody is there to take it, nor to ask for more.
+        let handed_over = !ended && !was_settled && exchange.is_settled();
+        let answered = (handed_over || ended && !exchange.is_settled()) && exchange.is_answered();
         if ended {
             self.running -= 1;
             self.active = now;
@@ -431,6 +469,14 @@ impl<T: Clone> Session<T> {
         }
         if exchange.is_over() {
             self.forget_exchange(key);
+        } else if exchange.is_running() {
+            exchange.note_presence(now);
+            if let Some(deadline) = exchange.orphan_at(&self.config).filter(|_| self.ending.is_none()) {
+                self.timer.arm(deadline);
+            }
+        }
+        if answered && self.ending.is_some() {
+            self.linger(now);
         }
         self.trim(now);
         if let Some(deadline) = self.lifetime().filter(|_| ended) {

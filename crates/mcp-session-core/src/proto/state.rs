@@ -24,6 +24,8 @@ pub enum Input {
     Initialized,
     /// `ping`.
     Ping,
+    /// A request for a list, such as `tools/list`: a client may need it to take an answer that it has just got.
+    List,
     /// Any other request.
     Request,
     /// A reply to a request of the server.
@@ -76,6 +78,9 @@ pub enum Refusal {
     TooManyRequests,
     /// It has a standalone stream already (D-22).
     StreamTaken,
+    /// Its standalone stream is taken from one connection by another again and again, and the client that has it is there
+    /// (D-23).
+    StreamContested,
     /// No stream of it has this event, or not any more what followed it (D-37).
     UnknownEvent,
     /// The endpoint shuts down (F-38).
@@ -105,6 +110,7 @@ impl State {
             (S::Initializing,        I::Initialized)  => Ignore,
             (S::Initializing,        I::Ping)         => Answer,
             (S::Initializing,        I::Request)      => Refuse(NotInitialized),
+            (S::Initializing,        I::List)         => Refuse(NotInitialized),
             (S::Initializing,        I::Response)     => Ignore,
             (S::Initializing,        I::Cancelled)    => Ignore,
             (S::Initializing,        I::Notification) => Ignore,
@@ -117,6 +123,7 @@ impl State {
             (S::AwaitingInitialized, I::Initialized)  => Operate,
             (S::AwaitingInitialized, I::Ping)         => Answer,
             (S::AwaitingInitialized, I::Request)      => Admit, // separate POSTs may overtake each other (C-18)
+            (S::AwaitingInitialized, I::List)         => Admit,
             (S::AwaitingInitialized, I::Response)     => Accept,
             (S::AwaitingInitialized, I::Cancelled)    => Accept,
             (S::AwaitingInitialized, I::Notification) => Accept,
@@ -129,6 +136,7 @@ impl State {
             (S::Operating,           I::Initialized)  => Ignore, // C-19
             (S::Operating,           I::Ping)         => Answer,
             (S::Operating,           I::Request)      => Admit,
+            (S::Operating,           I::List)         => Admit,
             (S::Operating,           I::Response)     => Accept,
             (S::Operating,           I::Cancelled)    => Accept,
             (S::Operating,           I::Notification) => Accept,
@@ -141,6 +149,7 @@ impl State {
             (S::Draining,            I::Initialized)  => Ignore,
             (S::Draining,            I::Ping)         => Answer,
             (S::Draining,            I::Request)      => Refuse(Draining),
+            (S::Draining,            I::List)         => Admit,
             (S::Draining,            I::Response)     => Accept, // lets the handlers finish
             (S::Draining,            I::Cancelled)    => Accept,
             (S::Draining,            I::Notification) => Accept,
@@ -153,6 +162,7 @@ impl State {
             (S::Terminated,          I::Initialized)  => Refuse(Gone),
             (S::Terminated,          I::Ping)         => Refuse(Gone),
             (S::Terminated,          I::Request)      => Refuse(Gone),
+            (S::Terminated,          I::List)         => Refuse(Gone),
             (S::Terminated,          I::Response)     => Refuse(Gone),
             (S::Terminated,          I::Cancelled)    => Refuse(Gone),
             (S::Terminated,          I::Notification) => Refuse(Gone),
@@ -178,12 +188,13 @@ mod tests {
 
     /// Table C.2 of the requirements in its own words, a row per input, a column per state.
     #[rustfmt::skip]
-    const TABLE: [(Input, [&str; 5]); 10] = [
+    const TABLE: [(Input, [&str; 5]); 11] = [
         //                    Initializing   Awaiting…    Operating    Draining     Terminated
         (Input::Initialize,   ["400 again", "400 again", "400 again", "400 again", "404"]),
         (Input::Initialized,  ["202 drop",  "operate",   "202 drop",  "202 drop",  "404"]),
         (Input::Ping,         ["answer",    "answer",    "answer",    "answer",    "404"]),
         (Input::Request,      ["400 early", "admit",     "admit",     "503",       "404"]),
+        (Input::List,         ["400 early", "admit",     "admit",     "admit",     "404"]), // for as long as it lingers
         (Input::Response,     ["202 drop",  "202 route", "202 route", "202 route", "404"]),
         (Input::Cancelled,    ["202 drop",  "202 route", "202 route", "202 route", "404"]),
         (Input::Notification, ["202 drop",  "202 route", "202 route", "202 route", "404"]),

@@ -85,6 +85,8 @@ pub struct Stream<T> {
     resumable: bool,
     /// The client was sent away and told when to come back.
     invited: bool,
+    /// Something was forgotten that its client, who is away, has never been sent: no id that it has is good any more.
+    lost: bool,
     /// Since when nothing has been pushed: heartbeats count from here.
     quiet_since: Instant,
     /// A heartbeat fell due while an earlier event was still unread.
@@ -115,6 +117,7 @@ impl<T: Clone> Stream<T> {
             life: Life::Open,
             resumable: name.is_some(),
             invited: false,
+            lost: false,
             quiet_since: now,
             stalled: false,
             awaited: false,
@@ -220,6 +223,12 @@ impl<T: Clone> Stream<T> {
             return self.end(out);
         }
         self.dismiss(None, out);
+    }
+
+    /// Its client does not come back: neither the store nor anybody else is waited for.
+    pub(super) fn forsake(&mut self) {
+        self.storing = None;
+        self.invited = false;
     }
 
     /// Takes [`Stream::close_connection`] back, where it is not too late.
@@ -394,8 +403,11 @@ impl<T: Clone> Stream<T> {
             self.life = Life::Over; // the end was the last of it
             self.resumable = false;
         }
-        if self.log.next() != next && self.is_connected() {
-            self.leave(out);
+        if self.log.next() != next {
+            if self.is_connected() {
+                self.leave(out);
+            }
+            self.lost = self.storing.is_none(); // a store may keep more
         }
     }
 
@@ -440,6 +452,16 @@ impl<T: Clone> Stream<T> {
     /// Whether its client is away, because it was told to come back later.
     pub fn is_invited(&self) -> bool {
         self.invited && self.is_away()
+    }
+
+    /// Whether its client is away, and cannot come back because what it would need first is forgotten.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Its client is not waited for any more.
+    pub(super) fn expect_nobody(&mut self) {
+        self.invited = false;
     }
 
     /// Whether its reader has taken the end, or has gone for good.
@@ -501,6 +523,7 @@ impl<T: Clone> Stream<T> {
         }
         self.carrier = Some(Carrier { number, reader, greeting: None, farewell: None });
         self.invited = false;
+        self.lost = false;
         self.stalled = false;
         self.quiet_since = now;
         self.wake_reader(out);

@@ -1,16 +1,92 @@
 //! A session that was opened at another node, taken up here.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock},
+};
 
-use super::{LogId, Node, Record};
+use event_listener::Event;
+use futures::future::select;
+
+use super::{LogId, Node, Record, Unavailable};
 use crate::{
     Principal, SessionEvent, SessionId, TerminateReason,
     error::Rejection,
+    hub::lock,
     manager::Registry,
     proto::{self, State},
     session::Session,
     trace,
 };
+
+/// Sessions that are being taken up: each once, however many requests want it, so that it gets one number and one machine.
+#[derive(Debug, Default)]
+pub(crate) struct Adoptions(Mutex<HashMap<SessionId, Arc<Adoption>>>);
+
+#[derive(Debug, Default)]
+struct Adoption {
+    outcome: OnceLock<Result<Session, Failure>>,
+    over: Event,
+}
+
+/// Why a session could not be taken up.
+#[derive(Debug, Clone, Copy)]
+enum Failure {
+    Unknown,
+    Unavailable,
+    ShuttingDown,
+    TooMany,
+    /// What belongs to it could not be made.
+    Panicked,
+}
+
+impl From<Failure> for Rejection {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unknown => Self::UnknownSession,
+            Failure::Unavailable => Self::StoreUnavailable,
+            Failure::ShuttingDown => Self::ShuttingDown,
+            Failure::TooMany => Self::TooManySessions,
+            Failure::Panicked => Self::Internal("the data of the session could not be made"),
+        }
+    }
+}
+
+impl From<Unavailable> for Failure {
+    fn from(Unavailable: Unavailable) -> Self {
+        Self::Unavailable
+    }
+}
+
+/// Ends an adoption, however it goes: also if a store panics, or the runtime drops the task.
+struct Underway {
+    registry: Arc<Registry>,
+    id: SessionId,
+    adoption: Arc<Adoption>,
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        let _ = self.adoption.outcome.set(Err(Failure::Unavailable)); // if there is none
+        lock(&self.registry.adoptions.0).remove(&self.id);
+        self.adoption.over.notify(usize::MAX);
+    }
+}
+
+/// A place for a session that has yet to come.
+struct Place<'a> {
+    registry: &'a Registry,
+    principal: Option<&'a Principal>,
+    taken: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.taken {
+            self.registry.give_place_back(self.principal);
+        }
+    }
+}
 
 impl Registry {
     /// The session of this id, as far as this caller may know of it: one of this node's, or one that the store has.
@@ -23,57 +99,174 @@ impl Registry {
         id: SessionId,
         principal: Option<&Principal>,
     ) -> Result<Session, Rejection> {
-        if let Some(session) = self.get(&id) {
-            if session.principal() != principal {
-                return Err(Rejection::UnknownSession);
-            }
-            let parked = matches!(session.reason(), Some(TerminateReason::Idle | TerminateReason::Shutdown));
-            // What is left of it here is on its way out; in the store it lives on.
-            return match &self.hub.node {
-                Some(_) if parked && session.state() == State::Terminated => Err(Rejection::Moving),
-                Some(_) | None => Ok(session),
-            };
+        let session = self.get(&id);
+        if session.as_ref().is_some_and(|session| session.principal() != principal) {
+            return Err(Rejection::UnknownSession);
         }
-        match &self.hub.node {
+        match (session, &self.hub.node) {
+            (Some(session), None) => Ok(session),
+            (Some(session), Some(_)) if !session.is_in_doubt() => Ok(session),
             // In a box: it is rare, and would make the future of every request a kilobyte longer.
-            Some(node) => Box::pin(self.adopt(node, id, principal)).await,
-            None => Err(Rejection::UnknownSession),
+            (_, Some(node)) => Box::pin(self.find_in_store(node, id, principal)).await,
+            (None, None) => Err(Rejection::UnknownSession),
         }
     }
 
-    async fn adopt(
+    async fn find_in_store(
         self: &Arc<Self>,
         node: &Node,
         id: SessionId,
         principal: Option<&Principal>,
     ) -> Result<Session, Rejection> {
-        let record = node.load(id).await.map_err(|_| Rejection::StoreUnavailable)?;
-        let Some(record) = record.filter(|record| record.principal.as_ref() == principal) else {
-            return Err(Rejection::UnknownSession);
+        let patience = node.deadline();
+        loop {
+            let freed = self.freed();
+            match self.get(&id).filter(|session| session.principal() == principal) {
+                // What is left of it here is on its way out; in the store it lives on.
+                Some(session) if session.is_parting() => {
+                    if self.admits().is_err() || node.now() >= patience {
+                        return Err(Rejection::Moving);
+                    }
+                    select(freed, self.hub.runtime.sleep_until(patience)).await;
+                }
+                Some(session) if session.state() == State::AwaitingInitialized => {
+                    return match node.load(id).await {
+                        Ok(Some(record)) => {
+                            if record.initialized {
+                                session.with(proto::Session::handle_initialized);
+                            }
+                            Ok(session)
+                        }
+                        Ok(None) => Err(Rejection::UnknownSession),
+                        Err(Unavailable) => Ok(session), // what is known here, then
+                    };
+                }
+                Some(session) => return Ok(session),
+                None => {
+                    let record = node.load(id).await.map_err(|_| Rejection::StoreUnavailable)?;
+                    let Some(record) = record.filter(|record| record.principal.as_ref() == principal) else {
+                        return Err(Rejection::UnknownSession);
+                    };
+                    let session = self.adopt(node, record).await?;
+                    if !session.is_parting() {
+                        return Ok(session);
+                    } // it was idle again before anybody could use it
+                }
+            }
+        }
+    }
+
+    /// A session that was found has refused, because it is dead by now. Where it has only been parked meanwhile, its client comes
+    /// again: its id is not to be called unknown (E-11).
+    pub(crate) async fn or_moving(&self, id: SessionId, refused: Rejection) -> Rejection {
+        let Some(node) = &self.hub.node else { return refused };
+        let lives = match self.get(&id) {
+            Some(session) => session.is_parting() && node.load(id).await != Ok(None),
+            None => matches!(node.load(id).await, Ok(Some(_))),
         };
-        self.admits()?;
+        if lives { Rejection::Moving } else { refused }
+    }
+
+    /// Takes it up, unless somebody is about to do so. A task does it: whoever waits for it may leave.
+    async fn adopt(self: &Arc<Self>, node: &Node, record: Record) -> Result<Session, Failure> {
+        let id = record.id;
+        let (adoption, first) = {
+            let mut adoptions = lock(&self.adoptions.0);
+            // Another request may have been through with it since it was looked for.
+            if let Some(session) = self.get(&id).filter(|session| !session.is_parting()) {
+                return Ok(session);
+            }
+            let known = adoptions.get(&id).cloned();
+            let first = known.is_none();
+            let adoption = known.unwrap_or_default();
+            adoptions.insert(id, Arc::clone(&adoption));
+            (adoption, first)
+        };
+        if first {
+            let underway = Underway { registry: Arc::clone(self), id, adoption: Arc::clone(&adoption) };
+            let node = node.clone();
+            node.clone().spawn(async move {
+                let outcome = underway.registry.take_up(&node, record).await;
+                let _ = underway.adoption.outcome.set(outcome);
+            });
+        }
+        loop {
+            let over = adoption.over.listen();
+            if let Some(outcome) = adoption.outcome.get() {
+                return outcome.clone();
+            }
+            over.await;
+        }
+    }
+
+    /// What fails leaves nothing behind: no place, no member of the record.
+    async fn take_up(self: &Arc<Self>, node: &Node, record: Record) -> Result<Session, Failure> {
+        let id = record.id;
+        self.admits().map_err(|_| Failure::ShuttingDown)?;
+        let mut place = Place { registry: self, principal: record.principal.as_ref(), taken: false };
+        if self.take_place(place.principal).is_err()
+            && !(self.reap().await && self.take_place(place.principal).is_ok())
+        {
+            return Err(Failure::TooMany);
+        }
+        place.taken = true;
         let sessions = &node.store.sessions;
-        let member =
-            node.within(sessions.enlist(id, node.id)).await.map_err(|_| Rejection::StoreUnavailable)?;
-        let member = member.ok_or(Rejection::UnknownSession)?;
+        let member = match node.within(sessions.enlist(id, node.id)).await {
+            Ok(member) => member.ok_or(Failure::Unknown)?,
+            Err(Unavailable) => {
+                node.park(id).await; // it may have been done
+                return Err(Failure::Unavailable);
+            }
+        };
         if record.home.is_none() {
             let _ = node.within(sessions.claim(id, node.id, None)).await; // a matter of affinity
         }
-        let Record { version, capabilities, initialized, heard, principal, .. } = record;
-        let (config, now) = (Arc::clone(&self.hub.session_config), self.hub.runtime.now());
-        let mut machine = proto::Session::adopt(now, config, version, capabilities, initialized);
-        machine.share(member, LogId::SHARED, heard);
-        let session = Session::new(id, principal, Arc::clone(&self.hub), machine);
-        let entered = self.enter(session.clone())?;
+        let session = self.revive(member, &record);
+        // Before any request of its client finds it.
+        if session.attach().is_err() {
+            node.park(id).await;
+            return Err(Failure::Panicked);
+        }
+        place.taken = false; // it is the session's
+        let entered = match self.enter(session.clone()) {
+            Ok(entered) => entered,
+            Err(_) => {
+                node.park(id).await;
+                return Err(Failure::ShuttingDown);
+            }
+        };
         // Whoever removed it meanwhile may have told this node before it had it.
         if node.load(id).await == Ok(None) {
             entered.terminate(TerminateReason::ClientDelete);
-            return Err(Rejection::UnknownSession);
+            return Err(Failure::Unknown);
         }
         if entered.is(&session) {
-            trace::session_adopted(&id);
-            self.hub.publish(&SessionEvent::Adopted(id));
+            self.adopted(&session, &record);
         }
-        Ok(entered) // another request of its client may have been faster
+        // It may have been too old for anybody before it was taken up.
+        entered.with(proto::Session::handle_timeout);
+        let dead = entered.state() == State::Terminated && !entered.is_parting();
+        if dead { Err(Failure::Unknown) } else { Ok(entered) }
+    }
+
+    /// A session of this record, with this number of this node in it.
+    fn revive(&self, member: u32, record: &Record) -> Session {
+        let Record { version, capabilities, initialized, heard, age, .. } = *record;
+        let (config, now) = (Arc::clone(&self.hub.session_config), self.hub.runtime.now());
+        let mut machine = proto::Session::adopt(now, config, version, capabilities, initialized);
+        machine.share(member, LogId::SHARED, heard);
+        machine.set_age(age);
+        let client = self.hub.clients.get(&record.initialize);
+        let session =
+            Session::new(record.id, record.principal.clone(), client, Arc::clone(&self.hub), machine);
+        session.kept();
+        session
+    }
+
+    /// A session is served here from now on, before any request has it.
+    fn adopted(&self, session: &Session, _record: &Record) {
+        let id = session.id();
+        trace::session_adopted(&id);
+        self.hub.publish(&SessionEvent::Adopted(id));
     }
 }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Weak};
 
 use futures::future::{Either, select};
 
-use super::{Node, PeerMessage, PeerRequest};
-use crate::{Message, Session, endpoint, manager::Registry, proto};
+use super::{Node, PeerMessage, PeerRequest, Update};
+use crate::{Message, Session, contain, endpoint, manager::Registry, proto, trace};
 
 pub(crate) async fn keep(registry: Weak<Registry>, node: Node) {
     let peers = Arc::clone(&node.store.peers);
@@ -24,13 +24,13 @@ pub(crate) async fn keep(registry: Weak<Registry>, node: Node) {
             Some(Some(None)) => return, // it has left
             Some(Some(Some(message))) => {
                 inbox = peers.receive(node.id);
-                hear(&registry, message);
+                if contain::call(|| hear(&registry, message)).is_err() {
+                    trace::panicked("a session that was told something by another node");
+                }
             }
             Some(None) => {
                 disturbed = events.disturbed();
-                for session in registry.sessions() {
-                    session.with(proto::Session::handle_disturbed);
-                }
+                Session::each(registry.sessions(), |session| session.with(proto::Session::handle_disturbed));
             }
             None => {
                 tick = Box::pin(node.pause(node.store.touch_interval));
@@ -49,6 +49,14 @@ fn hear(registry: &Registry, PeerMessage { session, request }: PeerMessage) {
         PeerRequest::TakenOver(stream) => {
             session.with(|machine, now| machine.handle_taken_over(now, stream));
         }
+        PeerRequest::Listens(number) => {
+            let stopped = session.with(|machine, now| machine.handle_listener(now, number));
+            if let (Some((number, heard)), Some(node)) = (stopped, registry.hub.node.clone()) {
+                let id = session.id();
+                node.clone().spawn(async move { node.update(id, Update::Settled(number, heard)).await });
+            }
+        }
+        PeerRequest::Initialized => _ = session.with(proto::Session::handle_initialized),
         PeerRequest::Terminated(reason) => _ = session.with(|machine, now| machine.terminate(now, reason)),
     }
 }

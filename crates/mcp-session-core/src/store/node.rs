@@ -1,8 +1,12 @@
 //! [`Node`]: an endpoint among those that share a store, and its calls to the store, each with a deadline.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use futures::future::{Either, select};
+use futures::future::{Either, join, select};
 
 use super::{LogId, NodeId, PeerMessage, PeerRequest, Record, Store, Unavailable, Update};
 use crate::{
@@ -26,7 +30,7 @@ impl Node {
     pub(crate) fn new(store: Store, runtime: Arc<dyn Runtime>) -> Self {
         // A system that gives no random bits gives no session ids either: then nothing gets as far as this node's.
         let id = NodeId(getrandom::u64().unwrap_or_default());
-        Self { id, store, runtime }
+        Self { id, store: store.contained(&runtime), runtime }
     }
 
     /// Waits for the store, for as long as a call may take.
@@ -34,11 +38,20 @@ impl Node {
         &self,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let deadline = self.runtime.sleep_until(after(self.runtime.now(), self.store.timeout));
+        let deadline = self.runtime.sleep_until(self.deadline());
         match select(std::pin::pin!(call), deadline).await {
             Either::Left((answer, _)) => answer,
             Either::Right(((), _)) => Err(Unavailable.into()),
         }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.runtime.now()
+    }
+
+    /// When a call that begins now has to have ended.
+    pub(crate) fn deadline(&self) -> Instant {
+        after(self.now(), self.store.timeout)
     }
 
     pub(crate) async fn pause(&self, time: Duration) {
@@ -63,41 +76,62 @@ impl Node {
         trace::store_failed(&session, "its record could not be changed");
     }
 
-    /// A session ends here. Where it may live on, this node is taken out of its record; else it ends everywhere.
-    pub(crate) async fn part(&self, session: SessionId, reason: TerminateReason, heard: Position) {
-        match reason {
-            TerminateReason::Shutdown | TerminateReason::Idle => {
-                if heard > Position::START {
-                    self.update(session, Update::Heard(heard)).await;
-                }
-                for _ in 0..TRIES {
-                    if self.within(self.store.sessions.park(self.id, vec![session])).await.is_ok() {
-                        return;
-                    }
-                }
-                trace::store_failed(&session, "it could not be parked");
+    /// A session is about to be parked here: others learn what only this node knows.
+    pub(crate) async fn settle(&self, session: SessionId, listener: u64, heard: Position, unused: Duration) {
+        let settled = async {
+            if listener > 0 {
+                self.update(session, Update::Settled(listener, heard)).await;
+            } else if heard > Position::START {
+                self.update(session, Update::Heard(heard)).await;
             }
-            TerminateReason::ClientDelete
-            | TerminateReason::InitializeTimeout
-            | TerminateReason::MaxAge
-            | TerminateReason::Evicted
-            | TerminateReason::Error => self.remove(session, reason).await,
-        }
+        };
+        join(settled, self.update(session, Update::Used(unused))).await;
     }
 
-    /// Ends a session everywhere: its record, its logs, and what other nodes have of it.
-    pub(crate) async fn remove(&self, session: SessionId, reason: TerminateReason) {
+    /// Takes this node out of the session's record. It lives on.
+    pub(crate) async fn park(&self, session: SessionId) {
+        for _ in 0..TRIES {
+            if self.within(self.store.sessions.park(self.id, vec![session])).await.is_ok() {
+                return;
+            }
+        }
+        trace::store_failed(&session, "it could not be parked");
+    }
+
+    /// Takes this node out of the record of a session that nobody has used here for `idle`. Returns whether that was its end.
+    pub(crate) async fn retire(&self, session: SessionId, idle: Duration) -> bool {
+        for _ in 0..TRIES {
+            let Ok(ended) = self.within(self.store.sessions.retire(session, self.id, idle)).await else {
+                continue;
+            };
+            if ended {
+                self.purge(session).await;
+            }
+            return ended;
+        }
+        trace::store_failed(&session, "it could not be parked");
+        false
+    }
+
+    /// Ends a session everywhere: its record, its logs, and what other nodes have of it. Returns whether it was this call that
+    /// did; `None` if the store cannot be reached.
+    pub(crate) async fn remove(&self, session: SessionId, reason: TerminateReason) -> Option<bool> {
         for _ in 0..TRIES {
             let Ok(removed) = self.within(self.store.sessions.remove(session)).await else { continue };
-            let Some(members) = removed else { return }; // somebody else was first, and does the rest
-            if self.within(self.store.events.purge(session)).await.is_err() {
-                trace::store_failed(&session, "its logs could not be purged");
-            }
+            let Some(members) = removed else { return Some(false) }; // somebody else was first, and does the rest
             let others = members.into_iter().filter(|member| *member != self.id);
-            self.tell(session, others, &PeerRequest::Terminated(reason)).await;
-            return;
+            // Together: who reads a log that is gone looks for the reason, and the sooner it has come the better.
+            join(self.tell(session, others, &PeerRequest::Terminated(reason)), self.purge(session)).await;
+            return Some(true);
         }
         trace::store_failed(&session, "it could not be removed");
+        None
+    }
+
+    async fn purge(&self, session: SessionId) {
+        if self.within(self.store.events.purge(session)).await.is_err() {
+            trace::store_failed(&session, "its logs could not be purged");
+        }
     }
 
     /// Sends other nodes what is theirs.

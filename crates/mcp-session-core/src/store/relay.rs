@@ -7,7 +7,7 @@ use futures::future::select;
 use super::{LogId, Node, Page, ReadError, Wakeup};
 use crate::{
     ErrorCode, Outgoing, SendError, Session, TerminateReason,
-    proto::{EventId, StreamKey, encode_event, with_id},
+    proto::{self, EventId, StreamKey, encode_event, with_id},
     session::Signal,
 };
 
@@ -34,6 +34,9 @@ pub(crate) struct Relay {
 impl Relay {
     /// Passes on what follows, from this page on if it is there, until the log ends or nobody reads any more.
     pub(crate) async fn run(mut self, first: Option<Page>) {
+        if !self.may_send().await {
+            return; // nobody reads it
+        }
         let mut next = first.map(Ok);
         loop {
             let page = match next.take() {
@@ -71,10 +74,17 @@ impl Relay {
                         }
                     }
                 }
-                // Forgotten, or purged: what is missing must not be skipped.
-                Err(ReadError::Unknown) => {
-                    return self.session.with(|machine, now| machine.cut_relay(now, self.key));
-                }
+                Err(ReadError::Unknown) => match self.node.load(self.session.id()).await {
+                    Ok(None) => return self.removed().await,
+                    // Forgotten: what is missing must not be skipped.
+                    Ok(Some(_)) => return self.session.with(|machine, now| machine.cut_relay(now, self.key)),
+                    Err(_) => {
+                        if !self.session.with(|machine, _| machine.poll_relay(self.key)) {
+                            return;
+                        }
+                        self.node.pause(PAUSE).await;
+                    }
+                },
                 Err(ReadError::Unavailable) => {
                     if !self.session.with(|machine, _| machine.poll_relay(self.key)) {
                         return;
@@ -83,6 +93,37 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// What belongs to no request waits for `notifications/initialized` (C-06), at whichever node that arrives. Returns whether
+    /// anybody still reads then.
+    async fn may_send(&self) -> bool {
+        while self.log.stream == LogId::SHARED {
+            let (initialized, read, changed) = self.session.with(|machine, _| {
+                let read = machine.poll_relay(self.key);
+                (machine.is_initialized(), read, self.signal.handler.listen())
+            });
+            if initialized || !read {
+                return read;
+            }
+            select(changed, Box::pin(self.node.pause(RECHECK))).await;
+            if self
+                .node
+                .load(self.session.id())
+                .await
+                .is_ok_and(|record| record.is_some_and(|record| record.initialized))
+            {
+                self.session.with(proto::Session::handle_initialized);
+            }
+        }
+        true
+    }
+
+    /// The session has been removed at another node, which says why, if it can. Whoever reads here gets a proper end.
+    async fn removed(self) {
+        self.session.with(|machine, now| machine.end_relay(now, self.key));
+        self.node.pause(self.node.store.timeout).await;
+        self.session.with(|machine, now| machine.terminate(now, TerminateReason::ClientDelete));
     }
 
     /// Passes an event on, waiting for space.

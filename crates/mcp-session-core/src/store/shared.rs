@@ -103,7 +103,7 @@ impl SharedStore {
             let mut state = self.lock();
             state.gone.insert(node);
             let inbox = state.inboxes.remove(&node).map(|inbox| inbox.changed);
-            let serves = |session: &&Session| session.record.members.contains(&Some(node));
+            let serves = |session: &&Session| session.members().contains(&Some(node));
             let served = state.sessions.values().filter(serves).map(|session| Arc::clone(&session.changed));
             served.chain(inbox).collect()
         };
@@ -155,10 +155,10 @@ impl SharedStore {
         }
     }
 
-    fn forget(&self, id: SessionId) -> Option<Record> {
+    fn forget(&self, id: SessionId) -> Option<Session> {
         let removed = self.lock().sessions.remove(&id)?;
         removed.changed.notify(usize::MAX);
-        Some(removed.record)
+        Some(removed)
     }
 }
 
@@ -235,22 +235,16 @@ impl SessionStore for SharedStore {
     fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Record>, Unavailable>> {
         async move {
             Ok(self.with(id, |session, at| {
-                session.active = at.now;
-                session.record.clone()
+                let record = session.record(at.now);
+                (session.active, session.used) = (at.now, at.now);
+                record
             }))
         }
         .boxed()
     }
 
     fn update(&self, id: SessionId, update: Update) -> BoxFuture<'_, Result<bool, Unavailable>> {
-        async move {
-            let updated = self.with(id, |Session { record, .. }, _| match update {
-                Update::Initialized => record.initialized = true,
-                Update::Heard(position) => record.heard = record.heard.max(position),
-            });
-            Ok(updated.is_some())
-        }
-        .boxed()
+        async move { Ok(self.with(id, |session, at| session.update(at.now, update)).is_some()) }.boxed()
     }
 
     fn touch(&self, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
@@ -264,26 +258,11 @@ impl SessionStore for SharedStore {
     }
 
     fn remove(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Vec<NodeId>>, Unavailable>> {
-        async move {
-            Ok(self.forget(id).map(|record| {
-                let mut members: Vec<_> = record.members.into_iter().flatten().collect();
-                members.sort_unstable();
-                members.dedup();
-                members
-            }))
-        }
-        .boxed()
+        async move { Ok(self.forget(id).map(|removed| removed.record(self.0.runtime.now()).nodes())) }.boxed()
     }
 
     fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>> {
-        async move {
-            let enlisted = self.with(id, |Session { record, .. }, _| {
-                record.members.push(Some(node));
-                u32::try_from(record.members.len() - 1).ok()
-            });
-            Ok(enlisted.flatten())
-        }
-        .boxed()
+        async move { Ok(self.with(id, |session, _| session.enlist(node)).flatten()) }.boxed()
     }
 
     fn claim(
@@ -292,29 +271,39 @@ impl SessionStore for SharedStore {
         node: NodeId,
         from: Option<NodeId>,
     ) -> BoxFuture<'_, Result<bool, Unavailable>> {
-        async move {
-            let claimed = self.with(id, |Session { record, .. }, _| {
-                if record.home == from {
-                    record.home = Some(node);
-                }
-                record.home == Some(node)
-            });
-            Ok(claimed.unwrap_or(false))
-        }
-        .boxed()
+        async move { Ok(self.with(id, |session, _| session.claim(node, from)).unwrap_or(false)) }.boxed()
     }
 
     fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
         async move {
             for id in ids {
-                self.with(id, |Session { record, .. }, _| {
-                    record.home.take_if(|home| *home == node);
-                    for member in &mut record.members {
-                        member.take_if(|member| *member == node);
-                    }
-                });
+                self.with(id, |session, _| session.park(node));
             }
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn retire(
+        &self,
+        id: SessionId,
+        node: NodeId,
+        idle: Duration,
+    ) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        async move {
+            self.with(id, |session, _| session.park(node));
+            let ended = {
+                let mut state = self.lock();
+                let State { sessions, gone, .. } = &mut *state;
+                let now = self.0.runtime.now();
+                let over = sessions.get(&id).is_some_and(|session| {
+                    let served = session.members().iter().flatten().any(|node| !gone.contains(node));
+                    !served && after(session.used, idle) <= now
+                });
+                if over { sessions.remove(&id) } else { None }
+            };
+            ended.iter().for_each(|ended| _ = ended.changed.notify(usize::MAX));
+            Ok(ended.is_some())
         }
         .boxed()
     }

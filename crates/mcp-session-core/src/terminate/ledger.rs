@@ -35,12 +35,20 @@ pub(crate) enum Afterword {
     Hook,
 }
 
+/// What is left of a session.
+#[derive(Debug)]
+struct Open {
+    session: SessionId,
+    /// If that is only an afterword, since when it is going on.
+    afterword: Option<(Afterword, Instant)>,
+}
+
 #[derive(Debug, Default)]
 struct Books {
     sessions: u64,
     tally: Tally,
-    /// What is left; if that is only an afterword, since when that is going on.
-    open: HashMap<SessionId, Option<(Afterword, Instant)>>,
+    /// What is left, by the numbers of the sessions: one that was parked and taken up again has the id of its first time.
+    open: HashMap<u64, Open>,
     failures: Vec<Failure>,
 }
 
@@ -48,6 +56,7 @@ impl Ledger {
     /// A session takes part. Called under its lock.
     pub(crate) fn enter(
         &self,
+        number: u64,
         id: SessionId,
         machine: &proto::Session<Arc<Signal>>,
         alive: bool,
@@ -55,7 +64,8 @@ impl Ledger {
     ) {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let mut books = lock(&self.books);
-        books.open.insert(id, hook.map(|begun| (Afterword::Hook, begun)));
+        let afterword = hook.map(|begun| (Afterword::Hook, begun));
+        books.open.insert(number, Open { session: id, afterword });
         books.sessions += u64::from(alive);
         books.tally += Tally {
             admitted: count(machine.unsettled()),
@@ -73,7 +83,7 @@ impl Ledger {
         }
         let mut books = lock(&self.books);
         books.tally += *tally;
-        tally.running != 0 && books.tally.running == 0
+        (tally.running, tally.lingering) != (0, 0) && (books.tally.running, books.tally.lingering) == (0, 0)
     }
 
     /// Tells whoever waits for it that nothing runs any more, or nothing is left.
@@ -82,9 +92,9 @@ impl Ledger {
     }
 
     /// All that is left of a session is this.
-    pub(crate) fn begins(&self, now: Instant, session: &SessionId, afterword: Afterword) {
-        if let Some(left) = lock(&self.books).open.get_mut(session) {
-            *left = Some((afterword, now));
+    pub(crate) fn begins(&self, now: Instant, number: u64, afterword: Afterword) {
+        if let Some(left) = lock(&self.books).open.get_mut(&number) {
+            left.afterword = Some((afterword, now));
         }
     }
 
@@ -93,8 +103,8 @@ impl Ledger {
     pub(super) fn blame(&self, ceiling: Instant) {
         let mut books = lock(&self.books);
         let Books { open, failures, .. } = &mut *books;
-        for (session, left) in open {
-            if let Some((afterword, _)) = left.filter(|(_, begun)| *begun < ceiling) {
+        for Open { session, afterword } in open.values() {
+            if let Some((afterword, _)) = afterword.filter(|(_, begun)| *begun < ceiling) {
                 let reason = match afterword {
                     Afterword::Hook => "the `terminated` hook did not end in time",
                     Afterword::Store => "the store did not take it back in time",
@@ -105,13 +115,13 @@ impl Ledger {
     }
 
     /// Nothing of a session is left.
-    pub(crate) fn leave(&self, session: SessionId, failure: Option<&'static str>) {
+    pub(crate) fn leave(&self, number: u64, session: SessionId, failure: Option<&'static str>) {
         if let Some(reason) = failure {
             self.fail(session, reason);
         }
         let last = {
             let mut books = lock(&self.books);
-            books.open.remove(&session);
+            books.open.remove(&number);
             books.open.is_empty()
         };
         if last {
@@ -127,6 +137,12 @@ impl Ledger {
     /// Requests that are owed an answer.
     pub(crate) fn running(&self) -> i32 {
         lock(&self.books).tally.running
+    }
+
+    /// Whether requests are owed an answer, or sessions wait for what their clients ask after one.
+    pub(crate) fn is_busy(&self) -> bool {
+        let tally = &lock(&self.books).tally;
+        tally.running + tally.lingering > 0
     }
 
     /// Sessions of which something is left, their hooks included.
@@ -182,7 +198,8 @@ mod tests {
             ProtocolVersion::LATEST,
             ClientCapabilities::default(),
         );
-        let session = Session::new(SessionId::from_bits(1), None, Arc::clone(&hub), machine);
+        let client = hub.clients.get(&serde_json::json!({}).into());
+        let session = Session::new(SessionId::from_bits(1), None, client, Arc::clone(&hub), machine);
         // The shutdown visits it between its registration and the first look at it.
         let ledger = Arc::new(Ledger::default());
         session.join(&ledger, |machine, now| machine.drain(now, &crate::Schedule::default()));

@@ -18,7 +18,7 @@ pub enum ShutdownPhase {
     Running,
     /// Not ready any more, and everything is still served. HTTP/1.1 answers carry `Connection: close`.
     LameDuck,
-    /// No new session and no new request (503); replies, cancels, pings and DELETE still arrive; what runs may end.
+    /// No new session and no new request (503), but for the lists of a session whose requests run; replies, cancels, pings and DELETE still arrive; what runs may end.
     Draining,
     /// Handlers have been told to stop.
     Cancelling,

@@ -16,7 +16,7 @@ use super::ShutdownPhase;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExchangeTotals {
-    /// Those whose reply was owed when it began to drain: the sum of the others.
+    /// Those whose reply was owed when it began to drain, and lists that were asked for meanwhile: the sum of the others.
     pub total: u64,
     /// Answered by their handlers.
     pub answered: u64,
@@ -103,6 +103,50 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
+    /// That of several endpoints which shut down together: totals add up, times are the longest.
+    pub(crate) fn sum(reports: impl IntoIterator<Item = Self>) -> Self {
+        let nothing = Self {
+            sessions: 0,
+            exchanges: ExchangeTotals::default(),
+            streams: StreamTotals::default(),
+            connections_cut: 0,
+            failures: Vec::new(),
+            phases: PhaseTimes::default(),
+            took: Duration::ZERO,
+        };
+        let mut sum = reports.into_iter().reduce(Self::plus).unwrap_or(nothing);
+        sum.failures.sort();
+        sum
+    }
+
+    fn plus(self, other: Self) -> Self {
+        let (exchanges, streams, phases) = (other.exchanges, other.streams, other.phases);
+        Self {
+            sessions: self.sessions + other.sessions,
+            exchanges: ExchangeTotals {
+                total: self.exchanges.total + exchanges.total,
+                answered: self.exchanges.answered + exchanges.answered,
+                synthesized: self.exchanges.synthesized + exchanges.synthesized,
+                cancelled: self.exchanges.cancelled + exchanges.cancelled,
+                forced: self.exchanges.forced + exchanges.forced,
+            },
+            streams: StreamTotals {
+                total: self.streams.total + streams.total,
+                ended: self.streams.ended + streams.ended,
+                cut: self.streams.cut + streams.cut,
+            },
+            connections_cut: self.connections_cut + other.connections_cut,
+            failures: [self.failures, other.failures].concat(),
+            phases: PhaseTimes {
+                lame_duck: self.phases.lame_duck.max(phases.lame_duck),
+                draining: self.phases.draining.max(phases.draining),
+                cancelling: self.phases.cancelling.max(phases.cancelling),
+                finishing: self.phases.finishing.max(phases.finishing),
+            },
+            took: self.took.max(other.took),
+        }
+    }
+
     /// Whether every request got an answer that was handed over, every stream its end, and nothing else failed.
     pub fn is_clean(&self) -> bool {
         let cut = self.exchanges.forced + self.streams.cut + self.connections_cut;

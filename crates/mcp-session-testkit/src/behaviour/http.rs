@@ -1,13 +1,18 @@
 //! Status codes, headers, bad input: every row of the status matrix.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
-use futures::channel::mpsc;
+use futures::{FutureExt, channel::mpsc};
 use http::{HeaderValue, Method, StatusCode};
-use mcp_session_core::{AuthError, Authenticate, ShutdownPolicy};
+use mcp_session_core::{AuthError, Authenticate, BoxFuture, Runtime, ShutdownPolicy};
 use serde_json::{Value, json};
 
-use super::world::{Client, Reply, SOON, SlowBody, World, initialize, notification, request, request_with};
+use super::world::{
+    Client, NEVER, Reply, SOON, SlowBody, World, initialize, notification, request, request_with,
+};
 use crate::TestBed;
 
 async fn status_of(client: &Client, message: &Value) -> u16 {
@@ -84,11 +89,10 @@ pub fn b_7_status_matrix(bed: &impl TestBed) {
         let reply = client.post(&initialize("2025-11-25", "client")).await;
         assert_eq!(reply.status, 400);
         assert_eq!(reply.json().await["error"]["code"], -32600);
-        // GET: stream offered, Accept lacks SSE, second stream, an event that cannot be resumed
+        // GET: stream offered, Accept lacks SSE, an event that cannot be resumed
         assert_eq!(with_headers(&client, Method::GET, &[("accept", "application/json")]).await.status, 406);
         let stream = client.get().await;
         assert_eq!((stream.status.as_u16(), stream.is_stream()), (200, true));
-        assert_eq!(client.get().await.status, 409);
         drop(stream);
         let resumed = client.resume("7-7").await;
         assert_eq!((resumed.status.as_u16(), resumed.is_stream()), (400, false));
@@ -318,6 +322,109 @@ pub fn bodies_that_never_end_get_a_deadline(bed: &impl TestBed) {
         let reply = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap()).await;
         assert_eq!(reply.json().await["result"], json!({ "a": "b" }));
     });
+}
+
+/// Bytes of bodies that arrive at the same time are bounded in all. Small bodies are served all the same.
+pub fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
+    const SMALL: usize = 64 * 1024; // does not count
+    const TOTAL: usize = 2 * SMALL;
+    let world = World::new(bed, |config| (config.body_limit, config.bodies_in_flight) = (TOTAL, TOTAL));
+    bed.block_on(async {
+        let client = world.client().await;
+        let post = |pieces: &[usize]| {
+            let (sender, receiver) = mpsc::unbounded();
+            for length in pieces {
+                sender.unbounded_send(vec![b' '; *length].into()).unwrap();
+            }
+            let (client, http) =
+                (client.clone(), client.request(Method::POST).body(SlowBody(receiver)).unwrap());
+            (sender, Box::pin(async move { client.send(http).await }))
+        };
+        let (first, mut large) = post(&[SMALL, SMALL]);
+        let (second, mut other) = post(&[SMALL, SMALL - 1]);
+        assert!(large.as_mut().now_or_never().is_none() && other.as_mut().now_or_never().is_none());
+        for (pieces, status) in [(&[SMALL, 2][..], 503), (&[SMALL, 1], 400), (&[SMALL], 400)] {
+            let (sender, reply) = post(pieces);
+            // One that is refused does not wait for its end. The others are spaces alone, which is no JSON.
+            let _open = (status == 503).then_some(sender);
+            let reply = reply.await;
+            assert_eq!(reply.status.as_u16(), status, "{pieces:?}");
+            assert_eq!(reply.header("retry-after"), if status == 503 { "1" } else { "" });
+        }
+        assert_eq!(status_of(&client, &request(1, "echo")).await, 200);
+        // A body that is over, or given up, makes room.
+        drop((first, second));
+        assert_eq!((large.await.status.as_u16(), other.await.status.as_u16()), (400, 400));
+        for _ in 0..5 {
+            let (_open, mut given_up) = post(&[SMALL, SMALL]);
+            assert!(given_up.as_mut().now_or_never().is_none());
+        }
+        let (sender, reply) = post(&[SMALL, SMALL]);
+        drop(sender);
+        assert_eq!(reply.await.status, 400);
+    });
+}
+
+/// A deadline that the process itself has slept through is none of its client's: what was sent meanwhile is taken.
+pub fn what_arrives_while_the_process_is_stopped_counts(bed: &impl TestBed) {
+    let runtime = Arc::new(Stopped { inner: bed.runtime(), for_so_long: Arc::default() });
+    let world = World::on(runtime.clone(), |config| {
+        config.session.idle_timeout = Duration::MAX;
+        config.session.ping_interval = Duration::MAX;
+        config.session.heartbeat = Duration::MAX;
+    });
+    bed.block_on(async {
+        let client = world.client().await;
+        let body = request(1, "echo").to_string();
+        let (sender, receiver) = mpsc::unbounded();
+        sender.unbounded_send(body[..10].to_owned().into()).unwrap();
+        let post = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap());
+        let stop = async {
+            world.elapse(SOON).await;
+            *runtime.for_so_long.lock().unwrap() += NEVER * 2;
+            world.elapse(SOON).await; // its deadline comes, and its bytes come after it
+            sender.unbounded_send(body[10..].to_owned().into()).unwrap();
+            drop(sender);
+        };
+        let (reply, ()) = futures::join!(post, stop);
+        assert_eq!(reply.status, StatusCode::OK);
+        // Who sends nothing then either is late.
+        let (_open, receiver) = mpsc::unbounded();
+        let post = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap());
+        let stop = async {
+            world.elapse(SOON).await;
+            *runtime.for_so_long.lock().unwrap() += NEVER * 2;
+        };
+        assert_eq!(futures::join!(post, stop).0.status, StatusCode::REQUEST_TIMEOUT);
+    });
+}
+
+/// A runtime of a process that is stopped now and then, as by a debugger or a frozen container: its clock jumps.
+#[derive(Debug, Clone)]
+struct Stopped {
+    inner: Arc<dyn Runtime>,
+    for_so_long: Arc<Mutex<Duration>>,
+}
+
+impl Runtime for Stopped {
+    fn now(&self) -> Instant {
+        self.inner.now() + *self.for_so_long.lock().unwrap()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        let runtime = self.clone();
+        Box::pin(async move {
+            // It looks again and again: the timers below know nothing of a jump.
+            while runtime.now() < deadline {
+                let soon = runtime.inner.now() + SOON / 4;
+                runtime.inner.sleep_until(soon).await;
+            }
+        })
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.inner.spawn(task);
+    }
 }
 
 /// B-05, B-07: loopback names only, unless others are listed; before the body is read.

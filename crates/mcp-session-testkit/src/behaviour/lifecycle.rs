@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use futures::{
+    FutureExt,
+    future::{Either, LocalBoxFuture, select},
+};
 use http::StatusCode;
-use mcp_session_core::{ProtocolVersion, SendError, SessionEvent, TerminateReason};
-use serde_json::json;
+use mcp_session_core::{CancelReason, ProtocolVersion, SendError, SessionEvent, TerminateReason};
+use serde_json::{Value, json};
 
-use super::world::{NEVER, Reply, SOON, World, initialize, notification, request};
+use super::world::{
+    Client, NEVER, Reply, SOON, Work, World, cancel, initialize, notification, reply, request,
+};
 use crate::TestBed;
 
 /// C-07, C-08: a supported version is repeated, any other gets the newest.
@@ -240,6 +246,130 @@ pub fn c_10_half_open_sessions_expire(bed: &impl TestBed) {
         assert_eq!((reply.status, reply.session()), (StatusCode::OK, None));
         assert_eq!(reply.json().await["error"]["data"]["reason"], "initialize_timeout");
         assert_eq!(world.endpoint.stats().sessions, 0);
+    });
+}
+
+/// C-18, E-14: a session whose client uses it lives, whether or not that ever sends `initialized`: by requests, by anything
+/// else it may send, and by a stream that it reads.
+pub fn c_18_e_14_what_is_used_is_alive_without_initialized(bed: &impl TestBed) {
+    let world = World::new(bed, |config| {
+        config.session.initialize_timeout = SOON;
+        config.session.heartbeat = SOON / 4;
+    });
+    bed.block_on(async {
+        let messages = [
+            request(1, "echo"),
+            request(1, "ping"),
+            notification("notifications/x"),
+            reply(77, json!({})),
+            cancel(5),
+        ];
+        for message in messages {
+            // A client that is held up for longer than it may take is one that has said nothing in time.
+            let client = loop {
+                let mut client = world.stranger();
+                client.initialize("2025-06-18").await;
+                match client.post(&message).await.status.as_u16() {
+                    200 | 202 => break client,
+                    status => assert!(status == 404 && bed.name() != "sim", "{message}: {status}"),
+                }
+            };
+            world.elapse(3 * SOON).await;
+            assert_eq!(client.post(&request(2, "echo")).await.status, 200, "{message}");
+        }
+        let mut stream = loop {
+            let mut client = world.stranger();
+            client.initialize("2025-06-18").await;
+            let stream = client.get().await;
+            if stream.status == StatusCode::OK {
+                break stream;
+            }
+            assert_ne!(bed.name(), "sim");
+        };
+        assert!(beats(&mut stream, 20).await);
+    });
+}
+
+/// E-14, D-12: a call goes on when its client loses the connection, but not for ever where no id can bring anybody back. It
+/// is told why, and given up within its grace; its session, too, is as idle as it looks.
+pub fn e_14_d_12_a_call_that_nobody_can_fetch_is_given_up(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.idle_timeout = SOON);
+    bed.block_on(async {
+        let (client, work) = loop {
+            let client = world.json_client().await;
+            if let Some((vanishing, work)) = begin(&mut world, &client, request(1, "work")).await {
+                drop(vanishing);
+                break (client, work);
+            }
+            assert_ne!(bed.name(), "sim"); // it was held up for longer than a session lives
+        };
+        assert_eq!(work.cx.cancelled().await, CancelReason::Orphaned);
+        world.until(|world| world.endpoint.manager().get(&client.id()).is_none()).await;
+        work.fail(CancelReason::Orphaned.into()); // it obeys
+        world.until(|world| world.ended().contains(&(client.id(), TerminateReason::Idle))).await;
+        let stats = world.endpoint.stats();
+        assert_eq!((stats.sessions, stats.exchanges, stats.exchanges_orphaned), (0, 0, 1));
+        assert_eq!(stats.exchanges_cancelled, 1);
+    });
+    // In a session that is in use, too, and from a handler that does not obey.
+    let mut world = World::new(bed, |config| {
+        config.session.idle_timeout = SOON;
+        config.session.cancel_grace = SOON;
+    });
+    bed.block_on(async {
+        let client = world.json_client().await;
+        let (first, second) = (request(1, "work"), request(2, "work"));
+        let Some((stays, other)) = begin(&mut world, &client, first).await else {
+            return assert_ne!(bed.name(), "sim");
+        };
+        let (vanishing, work) = begin(&mut world, &client, second).await.expect("a call runs in it");
+        drop(vanishing);
+        world.until(|_| work.is_dropped()).await;
+        assert_eq!((other.cx.cancel_reason(), world.endpoint.stats().exchanges_orphaned), (None, 1));
+        other.finish(json!({}));
+        assert_eq!(stays.await.answer().await["id"], 1);
+    });
+}
+
+/// Begins a call of the kind that the scenario works on. `None` if its session has expired.
+async fn begin(
+    world: &mut World,
+    client: &Client,
+    message: Value,
+) -> Option<(LocalBoxFuture<'static, Reply>, Work)> {
+    let client = client.clone();
+    let mut post = async move { client.post(&message).await }.boxed_local();
+    let begun = select(&mut post, Box::pin(world.work())).await;
+    let work = match begun {
+        Either::Left((reply, _)) => {
+            assert_eq!(reply.status, StatusCode::NOT_FOUND);
+            return None;
+        }
+        Either::Right((work, _)) => work,
+    };
+    Some((post, work))
+}
+
+/// E-14: a client that has an event id is waited for, as long as what it needs is kept.
+pub fn e_14_a_client_that_can_come_back_finds_its_call(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.idle_timeout = SOON);
+    bed.block_on(async {
+        let (client, mut running, work) = loop {
+            let client = world.client().await;
+            if let Some((post, work)) = begin(&mut world, &client, request(1, "work")).await {
+                let mut running = post.await;
+                running.opened().await;
+                break (client, running, work);
+            }
+            assert_ne!(bed.name(), "sim");
+        };
+        let id = running.last_event_id().expect("it is primed").to_owned();
+        drop(running);
+        world.elapse(10 * SOON).await;
+        assert_eq!(work.cx.cancel_reason(), None);
+        running = client.resume(&id).await;
+        work.finish(json!({ "late": true }));
+        assert_eq!(running.answer().await["result"]["late"], true);
     });
 }
 

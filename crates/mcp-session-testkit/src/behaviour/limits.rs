@@ -29,7 +29,7 @@ pub fn limits_that_cannot_work_are_refused(bed: &impl TestBed) {
 pub fn the_smallest_limits_work(bed: &impl TestBed) {
     let mut world = World::new(bed, |config| {
         (config.max_sessions, config.max_sessions_per_principal, config.batch_limit) = (1, 1, 1);
-        config.body_limit = 256;
+        (config.body_limit, config.bodies_in_flight) = (256, 256);
         let session = &mut config.session;
         (session.queue_events, session.queue_bytes, session.max_exchanges) = (1, 1, 1);
         let replay = session.replay.get_or_insert_default();

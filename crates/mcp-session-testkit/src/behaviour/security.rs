@@ -8,10 +8,15 @@ use std::{
     time::Instant,
 };
 
-use futures::future::join_all;
-use http::{HeaderMap, Method, StatusCode};
+use futures::{
+    StreamExt,
+    channel::{mpsc, oneshot},
+    future::{join_all, pending},
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts};
 use mcp_session_core::{
     AllowedOrigins, AuthError, Authenticate, BoxFuture, Config, Cors, Principal, Runtime, SessionId,
+    authenticate_fn,
 };
 use serde_json::{Value, json};
 
@@ -211,8 +216,8 @@ fn names(reply: &Reply, header: &str) -> Vec<String> {
 /// B-40: with CORS on, a page of an allowed origin is told what it may send and read, on every answer; any other is
 /// refused as without.
 pub fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
-    let refuse = |_: &mut http::request::Parts| -> Result<(), AuthError> {
-        Err(AuthError::Unauthorized(http::HeaderValue::from_static("Bearer")))
+    let refuse = |_: &mut Parts| -> Result<(), AuthError> {
+        Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer")))
     };
     let world = World::new(bed, |config| {
         config.allowed_origins.allow(APP).unwrap();
@@ -311,8 +316,8 @@ pub fn b_40_cors_answers_and_credentials(bed: &impl TestBed) {
 
 /// B-44: of several things that are wrong with a request, the first in the order of checks is the answer.
 pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
-    let check = |parts: &mut http::request::Parts| match parts.headers.contains_key("x-stranger") {
-        true => Err(AuthError::Unauthorized(http::HeaderValue::from_static("Bearer"))),
+    let check = |parts: &mut Parts| match parts.headers.contains_key("x-stranger") {
+        true => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
         false => Ok(()),
     };
     let mut world = World::new(bed, |config| {
@@ -327,7 +332,7 @@ pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
         // What is wrong, in the order of the checks; each is added to all that follow it.
         type Fault = fn(&mut http::Request<String>);
         fn set(http: &mut http::Request<String>, name: &'static str, value: &'static str) {
-            http.headers_mut().insert(name, http::HeaderValue::from_static(value));
+            http.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         let faults: [(u16, i64, Fault); 12] = [
             (403, -32600, |http| set(http, "host", "evil.example.com")),
@@ -362,7 +367,7 @@ pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
 
 /// B-12: a credential that comes twice is refused, whatever it says.
 pub fn b_12_a_repeated_credential(bed: &impl TestBed) {
-    let good = |parts: &mut http::request::Parts| match parts.headers.get("authorization") {
+    let good = |parts: &mut Parts| match parts.headers.get("authorization") {
         Some(value) if value == "Bearer good" => Ok(()),
         _ => Err(AuthError::Forbidden),
     };
@@ -530,4 +535,154 @@ pub fn f_09_a_thousand_foreign_cancels(bed: &impl TestBed) {
             victim.finds_itself_unharmed().await;
         }
     });
+}
+
+/// B-09: a valid credential that lacks a scope gets 403 with a challenge that names it: from the check in front, and from a
+/// handler as long as the response has not begun. Afterwards, and in a batch, it is an error like any other.
+pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
+    const CHALLENGE: &str = r#"Bearer error="insufficient_scope", scope="write""#;
+    let check = |parts: &mut Parts| match parts.headers.get("authorization") {
+        Some(value) if value == "Bearer write" => Ok(()),
+        _ => Err(AuthError::insufficient_scope("write")),
+    };
+    let world = World::new(bed, |config| config.authenticate = Some(Arc::new(check)));
+    bed.block_on(async {
+        let refused = world.stranger().post(&initialize("2025-11-25", "client")).await;
+        assert_eq!((refused.status, refused.header("www-authenticate")), (StatusCode::FORBIDDEN, CHALLENGE));
+        assert_eq!(refused.json().await["error"]["code"], -32600);
+        let http = world.stranger().request(Method::POST).header("authorization", "Bearer write");
+        let opened =
+            world.stranger().send(http.body(initialize("2025-11-25", "c").to_string()).unwrap()).await;
+        assert_eq!(opened.status, StatusCode::OK);
+    });
+
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let scope = AuthError::insufficient_scope;
+        let refused = world.stranger().post(&initialize("2025-11-25", "lacks a scope")).await;
+        assert_eq!((refused.status, refused.session()), (StatusCode::FORBIDDEN, None));
+        assert!(refused.header("www-authenticate").contains(r#"scope="sessions""#));
+        assert_eq!(refused.json().await["id"], 0);
+
+        let client = world.json_client().await;
+        let before = world.endpoint.stats();
+        for accept in ["application/json, text/event-stream", "application/json", "text/event-stream"] {
+            let refused = client.accepting(accept).post(&request(7, "write")).await; // at its first poll
+            assert_eq!(
+                (refused.status, refused.header("www-authenticate")),
+                (StatusCode::FORBIDDEN, CHALLENGE)
+            );
+            let error = refused.json().await;
+            assert_eq!((&error["id"], &error["error"]["code"]), (&json!(7), &json!(-32600)), "{accept}");
+        }
+        for (error, status, challenge) in [
+            (AuthError::Forbidden, 403, ""),
+            (scope("a b"), 403, r#"Bearer error="insufficient_scope", scope="a b""#),
+            (AuthError::Unauthorized(HeaderValue::from_static("Bearer")), 401, "Bearer"),
+            (AuthError::Malformed, 400, ""),
+        ] {
+            let running = client.start(&request("later", "work"));
+            world.work().await.fail(error.into()); // later, and before anything was sent
+            let refused = running.head().await;
+            assert_eq!((refused.status.as_u16(), refused.header("www-authenticate")), (status, challenge));
+            assert_eq!(refused.json().await["id"], "later");
+        }
+        let after = world.endpoint.stats();
+        assert_eq!(after.exchanges_answered, before.exchanges_answered + 7); // the handler has answered
+        // B-21: once the head is out, it says nothing any more.
+        let primed = world.client().await;
+        for (client, sends) in [(&client, true), (&primed, false)] {
+            let running = client.start(&request("e", "work"));
+            let work = world.work().await;
+            if sends {
+                work.cx.notify("notifications/message", None::<&()>).await.unwrap();
+            }
+            let reply = running.head().await;
+            assert_eq!((reply.status, reply.header("www-authenticate")), (StatusCode::OK, ""));
+            work.fail(scope("write").into());
+            assert_eq!(reply.answer().await["error"]["code"], -32600);
+        }
+        let batch = world.client_of("2025-03-26").await.accepting("application/json");
+        let answers = batch.post(&json!([request(1, "write"), request(2, "echo")])).await;
+        assert_eq!((answers.status, answers.header("www-authenticate")), (StatusCode::OK, ""));
+        assert_eq!(answers.json().await[0]["error"]["code"], -32600);
+    });
+}
+
+/// B-09, B-10: the check may wait for somebody, before anything of the request was looked at; it holds up nobody else, and
+/// it has a deadline. What it leaves in the request is there for the handler.
+pub fn b_09_a_check_of_the_credential_that_waits(bed: &impl TestBed) {
+    let check = |asked: mpsc::UnboundedSender<Question>| {
+        authenticate_fn(move |mut parts: Parts| {
+            let asked = asked.clone();
+            async move {
+                let (answer, answered) = oneshot::channel();
+                asked.unbounded_send(answer).expect("the scenario goes on");
+                match answered.await {
+                    Ok(Some(name)) => {
+                        parts.extensions.insert(Principal::new(name));
+                        Ok(parts)
+                    }
+                    Ok(None) => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
+                    Err(oneshot::Canceled) => pending().await,
+                }
+            }
+        })
+    };
+    let world = |timeout| {
+        let (asked, questions) = mpsc::unbounded();
+        let world = World::new(bed, |config| {
+            config.authenticate = Some(Arc::new(check(asked)));
+            config.authenticate_timeout = timeout;
+        });
+        (world, questions)
+    };
+    let (late, mut unanswered) = world(SOON);
+    let (mut world, mut questions) = world(NEVER);
+    bed.block_on(async {
+        let (hello, ping, echo) =
+            (initialize("2025-11-25", "client"), request(2, "ping"), request(3, "echo"));
+        let stranger = world.stranger();
+        let (opened, ()) = futures::join!(stranger.post(&hello), answer(&mut questions, Some("alice")));
+        assert_eq!(opened.status, StatusCode::OK);
+        let client = stranger.with_session(opened.session());
+        assert_eq!(client.session().principal().map(Principal::as_str), Some("alice"));
+
+        // One that waits holds up nobody else.
+        let mut waits = client.start(&request(1, "work"));
+        let first = questions.next().await.unwrap();
+        let (pong, ()) = futures::join!(client.post(&ping), answer(&mut questions, Some("alice")));
+        assert_eq!(pong.status, StatusCode::OK);
+        assert!(waits.head_now().is_none());
+        first.send(Some("alice")).unwrap();
+        let work = world.work().await;
+        assert_eq!(work.cx.extensions().get::<Principal>().map(Principal::as_str), Some("alice"));
+        work.finish(json!({}));
+        assert_eq!(waits.head().await.answer().await["id"], 1);
+
+        // What it refuses is refused before the body is looked at (B-44); somebody else's is unknown (E-07).
+        for (name, garbage, good) in [(None, 401, 401), (Some("bob"), 400, 404)] {
+            let (refused, ()) = futures::join!(client.post_text("{"), answer(&mut questions, name));
+            assert_eq!(refused.status.as_u16(), garbage, "{name:?}");
+            let (refused, ()) = futures::join!(client.post(&echo), answer(&mut questions, name));
+            assert_eq!(refused.status.as_u16(), good, "{name:?}");
+        }
+        assert_eq!(world.endpoint.stats().exchanges, 0);
+
+        let (begin, stranger) = (late.runtime.now(), late.stranger());
+        let never = async { drop(unanswered.next().await.unwrap()) };
+        let (refused, ()) = futures::join!(stranger.post(&hello), never);
+        assert!(late.runtime.now() >= begin + SOON);
+        assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"));
+        let error = refused.json().await;
+        assert_eq!(error["error"]["data"], json!({ "reason": "authentication", "retryable": true }));
+        assert_eq!(late.endpoint.stats().sessions_created, 0);
+    });
+}
+
+/// Who asks about a credential, and waits for a name, or for nobody's.
+type Question = oneshot::Sender<Option<&'static str>>;
+
+async fn answer(questions: &mut mpsc::UnboundedReceiver<Question>, name: Option<&'static str>) {
+    questions.next().await.expect("the check goes on").send(name).expect("somebody waits");
 }

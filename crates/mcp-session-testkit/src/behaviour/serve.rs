@@ -1,6 +1,14 @@
 //! The server around the endpoint: accepting, signals, and how connections end.
 
-use std::{future::IntoFuture, io, sync::Arc, time::Duration};
+use std::{
+    future::IntoFuture,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use futures::{
     FutureExt,
@@ -8,10 +16,10 @@ use futures::{
     future::pending,
 };
 use mcp_session_core::{
-    BoxFuture, Connect, ConnectionContext, Serve, ShutdownPhase, ShutdownPolicy, ShutdownReport,
+    BoxFuture, Connect, ConnectionContext, Endpoints, Serve, ShutdownPhase, ShutdownPolicy, ShutdownReport,
 };
 
-use super::world::{NEVER, SOON, World, request};
+use super::world::{NEVER, SOON, World, initialize, request};
 use crate::TestBed;
 
 /// Nothing of it elapses.
@@ -22,23 +30,40 @@ const PATIENT: ShutdownPolicy =
 struct Server {
     clients: mpsc::UnboundedSender<io::Result<Connect>>,
     signals: Arc<event_listener::Event>,
+    /// How often the server began to listen for a signal.
+    listens: Arc<AtomicUsize>,
     report: oneshot::Receiver<ShutdownReport>,
 }
 
 impl Server {
+    /// One whose every signal escalates, however soon it comes.
     fn start(world: &World, policy: ShutdownPolicy) -> Self {
+        Self::with(world, &world.endpoint, policy, Duration::ZERO)
+    }
+
+    fn with(
+        world: &World,
+        endpoints: impl Into<Endpoints>,
+        policy: ShutdownPolicy,
+        window: Duration,
+    ) -> Self {
         let (clients, incoming) = mpsc::unbounded();
-        let signals = Arc::new(event_listener::Event::new());
-        let signal = Arc::clone(&signals);
-        let server = Serve::new(world.endpoint.clone(), incoming)
+        let (signals, listens) = (Arc::new(event_listener::Event::new()), Arc::new(AtomicUsize::new(0)));
+        let (signal, listening) = (Arc::clone(&signals), Arc::clone(&listens));
+        let server = Serve::new(endpoints, incoming)
             .with_policy(policy)
-            .with_shutdown(move || signal.listen());
+            .with_signal_window(window)
+            .with_shutdown(move || {
+                let next = signal.listen();
+                listening.fetch_add(1, SeqCst);
+                next
+            });
         let (sender, report) = oneshot::channel();
         world.runtime.spawn(Box::pin(async move {
             let report = server.await.expect("a report");
             let _ = sender.send(report); // the scenario may not want it
         }));
-        Self { clients, signals, report }
+        Self { clients, signals, listens, report }
     }
 
     /// A client that is served by `connection`. Waits until it is.
@@ -189,6 +214,140 @@ pub fn s_10_signals_begin_and_escalate(bed: &impl TestBed) {
         server.signals.notify(1); // the endpoint is closed, a connection is not
         assert_eq!(server.ended().await.connections_cut, 1);
         stays.gone().await;
+    });
+}
+
+/// S10: signals within the window of the first are the same stop, as a wrapper and its process group send it. A later one
+/// escalates.
+pub fn s_10_a_signal_that_is_repeated_at_once_takes_no_time_away(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let server = Server::with(&world, &world.endpoint, PATIENT, NEVER);
+        let client = world.client().await;
+        let call = client.start(&request(1, "work"));
+        let work = world.work().await;
+        for listens in 2..=4 {
+            server.signals.notify(1);
+            world.until(|_| server.listens.load(SeqCst) == listens).await;
+        }
+        work.cx.draining().await;
+        assert_eq!(world.endpoint.stats().phase, ShutdownPhase::Draining);
+        assert_eq!(work.cx.cancel_reason(), None);
+        work.finish(serde_json::json!({ "whole": true }));
+        assert_eq!(call.head().await.answer().await["result"]["whole"], true);
+        let report = server.ended().await;
+        assert_eq!((report.exchanges.answered, report.exchanges.synthesized), (1, 0), "{report}");
+    });
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let server = Server::with(&world, &world.endpoint, PATIENT, SOON);
+        let client = world.json_client().await;
+        let call = client.start(&request(1, "work"));
+        let work = world.work().await;
+        server.signals.notify(1);
+        work.cx.draining().await;
+        world.elapse(SOON * 2).await;
+        // A slow machine may have begun the window late.
+        while work.cx.cancel_reason().is_none() {
+            server.signals.notify(1);
+            world.elapse(SOON).await;
+        }
+        work.finish(serde_json::json!({}));
+        call.head().await.answer().await;
+        server.ended().await;
+    });
+}
+
+/// S7, S9: a server of several endpoints stops them together, whichever begins, under one ceiling and with one report.
+pub fn s_7_several_endpoints_stop_together(bed: &impl TestBed) {
+    for begins in 0..3 {
+        let (first, mut second) = (World::new(bed, |_| {}), World::new(bed, |_| {}));
+        bed.block_on(async {
+            let both = [first.endpoint.clone(), second.endpoint.clone()];
+            let server = Server::with(&first, both.clone(), PATIENT, Duration::ZERO);
+            let (_idle, client) = (first.client().await, second.client().await);
+            let call = client.start(&request(1, "work"));
+            let work = second.work().await;
+            match both.get(begins) {
+                Some(endpoint) => drop(endpoint.shutdown(PATIENT)),
+                None => drop(server.signals.notify(1)),
+            }
+            work.cx.draining().await;
+            for world in [&first, &second] {
+                world.until(|world| !world.endpoint.is_ready()).await;
+                world.until(|world| world.endpoint.stats().phase >= ShutdownPhase::Draining).await;
+                let refused = world.stranger().post(&initialize("2025-11-25", "client")).await;
+                assert_eq!(refused.status.as_u16(), 503, "neither opens sessions any more");
+            }
+            // The server goes on accepting although one of the two has nothing left to do.
+            let late = server.accept(async |context: ConnectionContext| context.closing().await).await;
+            work.finish(serde_json::json!({}));
+            assert_eq!(call.head().await.answer().await["id"], 1);
+            late.gone().await;
+            let report = server.ended().await;
+            assert!(report.is_clean(), "{report}");
+            assert_eq!((report.sessions, report.exchanges.answered), (2, 1), "{report}");
+        });
+    }
+}
+
+/// S10: with several endpoints, a second signal ends the phase of whichever is behind.
+pub fn s_10_signals_escalate_several_endpoints(bed: &impl TestBed) {
+    let (first, mut second) = (World::new(bed, |_| {}), World::new(bed, |_| {}));
+    bed.block_on(async {
+        let both = [first.endpoint.clone(), second.endpoint.clone()];
+        let server = Server::with(&first, both, PATIENT, Duration::ZERO);
+        let client = second.json_client().await;
+        let call = client.start(&request(1, "work"));
+        drop(second.work().await); // it hangs
+        for phase in [ShutdownPhase::Draining, ShutdownPhase::Cancelling, ShutdownPhase::Finishing] {
+            server.signals.notify(1);
+            second.until(|world| world.endpoint.stats().phase >= phase).await;
+        }
+        assert_eq!(call.head().await.answer().await["error"]["code"], -32000);
+        assert_eq!(server.ended().await.exchanges.synthesized, 1);
+    });
+}
+
+/// A connection on which the application is at work, as on an ordinary route beside the endpoint, has what is left of the
+/// whole budget; one whose client does not read has `finish` (S3, S11).
+pub fn a_connection_at_work_has_the_whole_budget(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let server = Server::start(&world, ShutdownPolicy { finish: SOON, ..PATIENT });
+        let (open, gate) = oneshot::channel::<()>();
+        let mut download = server
+            .accept(async move |context: ConnectionContext| {
+                context.work().during(gate).await.expect("the scenario opens the gate");
+            })
+            .await;
+        let stalled = server
+            .accept(async |context: ConnectionContext| {
+                context.work().during(async {}).await; // that was the last of its response
+                pending().await
+            })
+            .await;
+        world.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT });
+        stalled.gone().await;
+        world.elapse(SOON * 10).await; // more than the least that a connection gets
+        assert!(!download.is_gone());
+        open.send(()).expect("the connection waits");
+        download.gone().await;
+        let report = server.ended().await;
+        assert_eq!(report.connections_cut, 1, "{report}");
+    });
+    // The whole budget is the ceiling for it as well, and it is counted.
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let policy = ShutdownPolicy { drain: SOON * 5, cancel: SOON, finish: SOON, ..PATIENT };
+        let server = Server::start(&world, policy);
+        let at_work = async |context: ConnectionContext| context.work().during(pending()).await;
+        let endless = server.accept(at_work).await;
+        let begin = world.runtime.now();
+        world.endpoint.shutdown(policy);
+        endless.gone().await;
+        assert!(world.runtime.now() >= begin + policy.ceiling());
+        assert_eq!(server.ended().await.connections_cut, 1);
     });
 }
 

@@ -1,11 +1,15 @@
 //! How sessions begin and end on the wire (C, E), and what becomes of what is in flight (F).
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use futures::future::join_all;
 use http::{Method, StatusCode};
 use mcp_session_core::{CancelReason, SessionId, ShutdownPolicy, TerminateReason};
 use serde_json::{Value, json};
 
-use super::world::{Client, SOON, World, cancel, initialize, notification, reply, request, request_with};
+use super::world::{
+    Attached, Client, SOON, World, cancel, initialize, notification, reply, request, request_with,
+};
 use crate::TestBed;
 
 /// Everything that names a session, in one of each kind.
@@ -89,6 +93,59 @@ pub fn e_11_e_12_e_13_f_28_a_dead_id_is_404_for_everything(bed: &impl TestBed) {
         }
         assert_eq!(world.client().await.post(&request(1, "echo")).await.status, StatusCode::OK);
         assert_eq!(world.endpoint.stats().sessions, 1);
+    });
+}
+
+/// What the handler attaches to a session is made once, kept from request to request, the session's own, and dropped when
+/// the session has ended and its hook has been called, whoever still has a handle of it.
+pub fn the_data_of_a_session_ends_with_it(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let refused = world.stranger().post(&initialize("2025-11-25", "refused")).await;
+        assert!(refused.json().await["error"].is_object());
+        assert_eq!(world.attached(), 0); // C-20
+        let (first, second) = (world.client().await, world.client().await);
+        assert_eq!(world.attached(), 2);
+        for n in 0..3_u8 {
+            let running = first.start(&request(n, "work"));
+            let work = world.work().await;
+            let data =
+                work.cx.data::<Attached>().expect("it was attached before anybody knew of the session");
+            assert_eq!(data.used.fetch_add(1, SeqCst), usize::from(n));
+            assert!(work.cx.data::<String>().is_none()); // of another type
+            drop(data);
+            work.finish(json!({}));
+            assert_eq!(running.head().await.answer().await["id"], n);
+        }
+        assert_eq!(second.session().data::<Attached>().unwrap().used.load(SeqCst), 0);
+
+        let session = first.session();
+        first.delete().await;
+        world.until(|world| world.attached() == 1).await;
+        assert!(session.data::<Attached>().is_none());
+        assert_eq!(world.found(), [session.id()]);
+
+        let held = second.session().data::<Attached>().unwrap();
+        world.endpoint.shutdown(ShutdownPolicy::default()).await;
+        assert_eq!((world.attached(), world.found().len()), (1, 2)); // whoever holds it still has it
+        drop(held);
+        assert_eq!(world.attached(), 0);
+    });
+}
+
+/// B-43, C-20: a handler that panics over what is to be attached fails that `initialize`, and nothing is left of it.
+pub fn b_43_a_session_whose_data_cannot_be_made(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        world.attach_nothing();
+        let failed = world.stranger().post(&initialize("2025-11-25", "client")).await;
+        assert_eq!((failed.status, failed.session()), (StatusCode::INTERNAL_SERVER_ERROR, None));
+        let error = failed.json().await;
+        assert_eq!((&error["id"], &error["error"]["code"]), (&json!(0), &json!(-32603)));
+        world.until(|world| world.endpoint.stats().sessions == 1).await;
+        assert_eq!(client.post(&request(1, "echo")).await.status, StatusCode::OK);
+        assert_eq!(world.attached(), 1);
     });
 }
 

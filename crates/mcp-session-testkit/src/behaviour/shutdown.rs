@@ -443,6 +443,59 @@ pub fn s_14_a_post_half_arrived(bed: &impl TestBed) {
     });
 }
 
+/// S14: while it drains, half a POST that stands still is refused, and told that its connection closes; one that moves
+/// arrives, as replies do. None outlives the endpoint, whatever the deadline of bodies.
+pub fn s_14_half_a_post_ends_with_the_drain(bed: &impl TestBed) {
+    let mut world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (running, work) = begin(&mut world, &client, 0).await;
+        let post = |body: &'static str| {
+            let (sender, receiver) = mpsc::unbounded();
+            sender.unbounded_send(Bytes::from_static(body.as_bytes())).unwrap();
+            let (client, http) =
+                (client.clone(), client.request(Method::POST).body(SlowBody(receiver)).unwrap());
+            let (answered, reply) = futures::channel::oneshot::channel();
+            world.runtime.spawn(Box::pin(async move {
+                let _ = answered.send(client.send(http).await); // the scenario may be over
+            }));
+            (sender, reply)
+        };
+        let (_open, before) = post("{");
+        let shutdown = world.endpoint.shutdown(PATIENT);
+        work.cx.draining().await;
+        let (_open, during) = post("{");
+        for reply in [before, during] {
+            let reply = reply.await.expect("an answer");
+            assert_eq!((reply.status.as_u16(), reply.header("connection")), (503, "close"));
+        }
+        let (moving, mut cancels) = post(r#"{"jsonrpc":"2.0","method":"#);
+        for byte in r#""notifications/cancelled","params":{"requestId":9}}"#.bytes() {
+            moving.unbounded_send(vec![byte].into()).unwrap();
+            if let Ok(None) = cancels.try_recv() {
+                world.elapse(Duration::from_millis(10)).await; // all in all longer than one may stand still
+            }
+        }
+        drop(moving);
+        let status = cancels.await.expect("an answer").status.as_u16();
+        assert!(status == 202 || bed.name() != "sim", "{status}"); // a slow machine may not move it
+        work.finish(json!({}));
+        running.head().await.answer().await;
+        shutdown.await;
+    });
+    // With nothing in flight: at once.
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (_open, receiver) = mpsc::unbounded();
+        let mut post = Box::pin(client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap()));
+        assert!(post.as_mut().now_or_never().is_none());
+        let report = world.endpoint.shutdown(PATIENT).await;
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(post.await.status, 503);
+    });
+}
+
 trait SharedHead: Future<Output = Reply> + Sized {
     fn shared_head<'a>(self) -> std::pin::Pin<Box<dyn Future<Output = Reply> + 'a>>
     where
@@ -610,6 +663,60 @@ pub fn s_10_tightened_in_a_later_phase(bed: &impl TestBed) {
         let report = shutdown.await;
         assert!(report.took < NEVER && report.streams.cut == 1, "{report}");
     });
+}
+
+/// A client may have to ask for the tools before it can take a result, as the Python client does: lists are served while the
+/// session's calls run and a moment after the last answer. Where no answer left meanwhile, nobody waits (S4).
+pub fn f_38_the_next_question_of_a_client_is_answered(bed: &impl TestBed) {
+    let mut world = World::new(bed, |config| config.session.linger = NEVER);
+    bed.block_on(async {
+        let (client, idle) = (world.client().await, world.client().await);
+        let (reply, work) = begin_stream(&mut world, &client, 1).await;
+        let shutdown = world.endpoint.shutdown(PATIENT);
+        work.cx.draining().await;
+        world.until(|world| world.ended().len() == 1).await; // nothing of the idle one is left inside
+        let lists = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
+        for method in lists {
+            let listed = client.post(&request(method, method)).await.answer().await;
+            assert_eq!((&listed["id"], &listed["result"]["listed"]), (&json!(method), &json!(method)));
+            assert_eq!(idle.post(&request(1, method)).await.status, 503);
+        }
+        assert_eq!(client.post(&request(2, "echo")).await.status, 503);
+        work.finish(json!({}));
+        assert_eq!(reply.messages().await.len(), 1);
+        let listed = client.post(&request(3, "tools/list")).await;
+        assert_eq!((listed.status.as_u16(), listed.header("connection")), (200, "close"));
+        assert_eq!(listed.answer().await["result"]["listed"], "tools/list");
+        assert_eq!(client.post(&request(4, "echo")).await.status, 503);
+        assert_eq!(shutdown.phase(), ShutdownPhase::Draining);
+        shutdown.escalate(); // enough of it
+        let report = shutdown.await;
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(exchanges(&report), [6, 6, 0, 0, 0]);
+    });
+    // It is over by itself, and with nothing handed over there is nothing to wait for.
+    for linger in [SOON, NEVER] {
+        let mut world = World::new(bed, |config| config.session.linger = linger);
+        bed.block_on(async {
+            let client = world.client().await;
+            let (running, work) = begin(&mut world, &client, 1).await;
+            let shutdown = world.endpoint.shutdown(PATIENT);
+            work.cx.draining().await;
+            let begin = world.runtime.now();
+            if linger == SOON {
+                work.finish(json!({}));
+                running.head().await.answer().await;
+            } else {
+                client.post(&cancel(1)).await;
+                running.head().await.messages().await;
+                drop(work);
+                shutdown.tighten(ShutdownPolicy { finish: SOON, ..PATIENT }); // its handler ignores it
+            }
+            let report = shutdown.await;
+            assert!(report.took < NEVER, "{report}");
+            assert!(linger != SOON || world.runtime.now() >= begin + SOON);
+        });
+    }
 }
 
 /// A part of a handler that goes on by itself, after the answer, still learns of the end.

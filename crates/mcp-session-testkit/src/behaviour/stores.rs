@@ -23,26 +23,26 @@ use mcp_session_core::{
 };
 use serde_json::{Value, json};
 
-use super::world::{Client, NEVER, Reply, SOON, Work, World, cancel, notification, request};
+use super::world::{Attached, Client, NEVER, Reply, SOON, Work, World, cancel, notification, request};
 use crate::TestBed;
 
 /// Nothing of it elapses.
-const PATIENT: ShutdownPolicy =
+pub(super) const PATIENT: ShutdownPolicy =
     ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
 
 /// Two nodes, and what they share.
-struct Nodes {
-    a: World,
-    b: World,
-    shared: SharedStore,
+pub(super) struct Nodes {
+    pub(super) a: World,
+    pub(super) b: World,
+    pub(super) shared: SharedStore,
 }
 
 impl Nodes {
-    fn new(bed: &impl TestBed) -> Self {
+    pub(super) fn new(bed: &impl TestBed) -> Self {
         Self::tuned(bed, |_| {})
     }
 
-    fn tuned(bed: &impl TestBed, tune: impl Fn(&mut Config)) -> Self {
+    pub(super) fn tuned(bed: &impl TestBed, tune: impl Fn(&mut Config)) -> Self {
         let shared = SharedStore::new(bed.runtime());
         let store = Store::new(shared.clone());
         let world = || {
@@ -61,7 +61,7 @@ impl Nodes {
 }
 
 /// A call whose client has its priming event.
-async fn begin(world: &mut World, client: &Client, id: impl Into<Value>) -> (Reply, Work) {
+pub(super) async fn begin(world: &mut World, client: &Client, id: impl Into<Value>) -> (Reply, Work) {
     let started = client.start(&request(id, "work"));
     let work = world.work().await;
     let mut reply = started.head().await;
@@ -69,13 +69,13 @@ async fn begin(world: &mut World, client: &Client, id: impl Into<Value>) -> (Rep
     (reply, work)
 }
 
-async fn send(work: &Work, notes: impl IntoIterator<Item = u64>) {
+pub(super) async fn send(work: &Work, notes: impl IntoIterator<Item = u64>) {
     for n in notes {
         work.cx.notify("notifications/n", Some(&json!({ "n": n }))).await.unwrap();
     }
 }
 
-fn numbers(messages: &[Value]) -> Vec<u64> {
+pub(super) fn numbers(messages: &[Value]) -> Vec<u64> {
     messages.iter().filter_map(|message| message["params"]["n"].as_u64()).collect()
 }
 
@@ -85,6 +85,7 @@ pub fn s_6_s_13_a_session_moves_with_its_running_call(bed: &impl TestBed) {
     let mut nodes = Nodes::new(bed);
     bed.block_on(async {
         let client = nodes.a.client().await;
+        let events = nodes.a.endpoint.manager().events(8);
         let mut get = client.get().await;
         get.opened().await;
         let (mut reply, work) = begin(&mut nodes.a, &client, 1).await;
@@ -119,7 +120,7 @@ pub fn s_6_s_13_a_session_moves_with_its_running_call(bed: &impl TestBed) {
         assert_eq!(elsewhere.post(&request(1, "echo")).await.status, StatusCode::OK);
         assert_eq!(elsewhere.resume(&last).await.messages().await.len(), 5);
         assert_eq!(client.post(&request(2, "ping")).await.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(nodes.a.ended(), [(client.id(), TerminateReason::Shutdown)]);
+        assert_eq!((nodes.a.ended(), events.try_recv()), (vec![], Ok(SessionEvent::Parked(client.id()))));
         let record = nodes.shared.load(client.id()).await.unwrap().unwrap();
         assert!(record.members[0].is_none() && record.members[1].is_some(), "{record:?}");
         assert_eq!(record.home, None); // for whoever claims it
@@ -135,6 +136,7 @@ pub fn s_13_delete_at_any_node_purges(bed: &impl TestBed) {
         let last = reply.last_event_id().unwrap().to_owned();
         let elsewhere = client.at(&nodes.b);
         let events = nodes.b.endpoint.manager().events(8);
+        let ends_here = nodes.a.endpoint.manager().events(8);
         assert_eq!(elsewhere.post(&request(1, "echo")).await.status, StatusCode::OK); // its own ids there
         assert_eq!(events.try_recv(), Ok(SessionEvent::Adopted(client.id())));
         assert_eq!(elsewhere.delete().await.status, StatusCode::NO_CONTENT);
@@ -152,8 +154,12 @@ pub fn s_13_delete_at_any_node_purges(bed: &impl TestBed) {
             ] {
                 assert_eq!(status, StatusCode::NOT_FOUND);
             }
-            world.until(|world| world.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
         }
+        // The hook is called where it was deleted, and nowhere else; both nodes tell their own subscribers.
+        nodes.b.until(|world| world.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
+        let told = SessionEvent::Terminated(client.id(), TerminateReason::ClientDelete);
+        assert_eq!((ends_here.recv().await, events.recv().await), (Ok(told), Ok(told)));
+        assert_eq!(nodes.a.ended(), []);
         assert_eq!(nodes.shared.size(), (0, 0, 0));
     });
 }
@@ -503,21 +509,51 @@ pub fn s_13_a_store_that_is_away_for_a_while_loses_nothing(bed: &impl TestBed) {
 
 /// E-14: a session that is idle at one node and in use at another is parked by the one, and lives.
 pub fn e_14_idle_here_is_not_idle_elsewhere(bed: &impl TestBed) {
-    let nodes = Nodes::tuned(bed, |config| config.session.idle_timeout = SOON);
+    let nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let a = World::new(bed, |config| {
+            config.store = Some(Store::new(nodes.shared.clone()));
+            config.session.idle_timeout = SOON * 10;
+        });
+        let client = nodes.b.client().await;
+        let events = a.endpoint.manager().events(8);
+        for _ in 0..2 {
+            assert_eq!(client.at(&a).post(&request(1, "echo")).await.status, StatusCode::OK);
+            assert_eq!(events.recv().await, Ok(SessionEvent::Adopted(client.id())));
+            assert_eq!(events.recv().await, Ok(SessionEvent::Parked(client.id())));
+            a.until(|a| a.endpoint.stats().sessions == 0).await;
+            assert_eq!(client.post(&request(2, "echo")).await.status, StatusCode::OK);
+        }
+        assert_eq!((a.ended(), nodes.b.ended(), a.endpoint.stats().sessions_terminated), (vec![], vec![], 0));
+    });
+}
+
+/// What a handler attaches to a session is made anew at each node that takes the session up, before a request sees it, and
+/// dropped at each of them. Where it cannot be made, nothing is taken up.
+pub fn the_data_of_a_session_is_made_at_each_node(bed: &impl TestBed) {
+    let nodes = Nodes::new(bed);
     bed.block_on(async {
         let client = nodes.a.client().await;
-        nodes.a.until(|world| world.endpoint.stats().sessions == 0).await;
-        nodes.a.until(|world| world.ended() == [(client.id(), TerminateReason::Idle)]).await;
+        client.session().data::<Attached>().unwrap().used.fetch_add(1, SeqCst);
         let elsewhere = client.at(&nodes.b);
-        let answer = elsewhere.post(&request(1, "echo")).await;
-        assert_eq!(answer.status, StatusCode::OK);
-        // And may come back.
-        let mut again = client.post(&request(2, "echo")).await;
-        while again.status == StatusCode::SERVICE_UNAVAILABLE {
-            nodes.a.elapse(SOON).await; // the first node was not through with it yet
-            again = client.post(&request(2, "echo")).await;
+        let both = [request(1, "echo"), request(2, "echo")];
+        for reply in join_all(both.iter().map(|message| elsewhere.post(message))).await {
+            assert_eq!(reply.status, StatusCode::OK);
         }
-        assert_eq!(again.status, StatusCode::OK);
+        let data = |client: &Client| client.session().data::<Attached>().unwrap().used.load(SeqCst);
+        assert_eq!((data(&client), data(&elsewhere)), (1, 0));
+        assert_eq!((nodes.a.attached(), nodes.b.attached()), (1, 1));
+
+        let other = nodes.a.client().await;
+        nodes.b.attach_nothing();
+        let failed = other.at(&nodes.b).post(&request(3, "echo")).await;
+        assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(failed.json().await["id"], 3);
+        assert_eq!((nodes.b.endpoint.stats().sessions, nodes.b.attached()), (1, 1));
+        assert_eq!(other.post(&request(4, "echo")).await.status, StatusCode::OK);
+
+        assert_eq!(elsewhere.delete().await.status, StatusCode::NO_CONTENT);
+        nodes.a.until(|_| (nodes.a.attached(), nodes.b.attached()) == (1, 0)).await;
     });
 }
 

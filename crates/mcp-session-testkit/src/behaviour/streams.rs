@@ -1,11 +1,13 @@
 //! Standalone streams, many streams at once, and readers that do not read.
 
-use futures::future::join_all;
+use std::pin::pin;
+
+use futures::future::{Either, join_all, select};
 use http::StatusCode;
 use mcp_session_core::{ReplayConfig, RequestError, SecondStream, SendError};
 use serde_json::json;
 
-use super::world::{SOON, World, request, request_with};
+use super::world::{Reply, SOON, World, reply, request, request_with};
 use crate::TestBed;
 
 /// D-17, D-24: what belongs to no request goes out on the GET stream; without one, and without replay, it is dropped.
@@ -90,7 +92,7 @@ fn find(event: &[u8], text: &str) -> bool {
 
 /// D-22, D-23: a second GET is refused, or takes over, by policy; a message goes to exactly one of them.
 pub fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let world = World::new(bed, |config| config.session.second_stream = SecondStream::Refuse);
     bed.block_on(async {
         let client = world.client().await;
         let first = client.get().await;
@@ -98,7 +100,7 @@ pub fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
         drop(first);
         assert_eq!(client.get().await.status, StatusCode::OK);
     });
-    let world = World::new(bed, |config| config.session.second_stream = SecondStream::Replace);
+    let world = World::new(bed, |_| {});
     bed.block_on(async {
         let client = world.client().await;
         let mut first = client.get().await;
@@ -110,7 +112,10 @@ pub fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
         assert_eq!(second.message().await.unwrap()["method"], "notifications/x");
     });
     // One that has stopped reading yields, also where a second is refused.
-    let world = World::new(bed, |config| config.session.heartbeat = SOON);
+    let world = World::new(bed, |config| {
+        config.session.heartbeat = SOON;
+        config.session.second_stream = SecondStream::Refuse;
+    });
     bed.block_on(async {
         let client = world.client().await;
         let _stalled = client.get().await;
@@ -120,6 +125,71 @@ pub fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
             second = client.get().await;
         }
         assert_eq!(second.status, StatusCode::OK);
+    });
+}
+
+/// D-23: a client behind a proxy that hides its leave gets its stream again, however often it loses it: nobody answers on the
+/// connection that it has lost.
+pub fn d_23_a_client_that_comes_again_is_let_in(bed: &impl TestBed) {
+    for version in ["2025-06-18", "2025-11-25"] {
+        let world = World::new(bed, |_| {});
+        bed.block_on(async {
+            let client = world.client_of(version).await;
+            let mut lost = Vec::new();
+            for _ in 0..6 {
+                let mut stream = client.get().await;
+                assert_eq!(stream.status, StatusCode::OK);
+                stream.opened().await;
+                client.session().try_notify("notifications/x", None::<&()>).unwrap();
+                while stream.message().await.unwrap()["method"] != "notifications/x" {}
+                lost.push(stream); // the proxy keeps it
+            }
+            assert_eq!(world.endpoint.stats().streams, 1);
+        });
+    }
+}
+
+/// D-22, D-23: two clients that are both there, with one session, do not take its stream from each other for ever: one of
+/// them keeps it, and the other is told.
+pub fn d_23_two_clients_with_one_session_settle(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        let (mut holds, mut refused) = (None::<Reply>, None);
+        for _ in 0..20 {
+            // Whoever has the stream reads it, and answers what it is asked, as every client does (C-14).
+            let answers = async {
+                match &mut holds {
+                    None => std::future::pending().await,
+                    Some(stream) => {
+                        while let Some(message) = stream.message().await {
+                            if message["method"] == "ping" {
+                                client.post(&reply(message["id"].clone(), json!({}))).await;
+                            }
+                        }
+                        std::future::pending::<()>().await;
+                    }
+                }
+            };
+            let newer = match select(pin!(client.get()), pin!(answers)).await {
+                Either::Left((newer, _)) => newer,
+                Either::Right(((), _)) => unreachable!("it is pending for ever"),
+            };
+            if newer.status == StatusCode::OK {
+                holds = Some(newer);
+            } else {
+                refused = Some(newer);
+                break;
+            }
+        }
+        let refused = refused.expect("they settle");
+        assert_eq!(refused.status, StatusCode::CONFLICT);
+        let text = refused.json().await["error"]["message"].as_str().unwrap().to_owned();
+        assert!(text.contains("another connection"), "{text}");
+        // It is undisturbed.
+        client.session().notify("notifications/x", None::<&()>).await.unwrap();
+        let mut holds = holds.unwrap();
+        while holds.message().await.unwrap()["method"] != "notifications/x" {}
     });
 }
 

@@ -4,7 +4,10 @@ use std::{
     collections::{HashMap, VecDeque},
     panic::resume_unwind,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,8 +21,9 @@ use futures::{
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::{Body, Frame};
 use mcp_session_core::{
-    Config, Endpoint, Handler, InitializeRequest, InitializeResult, Json, Notification, Principal, ReplyBody,
-    RequestContext, RpcError, Runtime, Session, SessionId, StreamCut, TerminateReason,
+    AuthError, Config, Endpoint, Handler, InitializeRequest, InitializeResult, Json, Notification, Principal,
+    ReplyBody, RequestContext, RpcError, Runtime, Session, SessionData, SessionId, StreamCut,
+    TerminateReason,
 };
 use serde_json::{Value, json};
 
@@ -78,6 +82,14 @@ impl Work {
     }
 }
 
+/// What the handler attaches to each session.
+#[derive(Debug)]
+pub struct Attached {
+    /// How often a scenario has used it.
+    pub used: AtomicUsize,
+    _alive: Arc<()>,
+}
+
 #[derive(Debug, Clone)]
 struct Play {
     work: mpsc::UnboundedSender<Work>,
@@ -86,13 +98,25 @@ struct Play {
     ended: Arc<Mutex<Vec<(SessionId, TerminateReason)>>>,
     /// Held by every handler of a notification that hangs.
     hanging: Arc<()>,
+    /// Held by what is attached to sessions.
+    attached: Arc<()>,
+    /// It panics over what is to be attached.
+    barren: Arc<AtomicBool>,
+    /// Whether the hook of a session, by its id, found what was attached to it.
+    found: Arc<Mutex<Vec<SessionId>>>,
 }
 
 impl Handler for Play {
+    fn session_data(&self, session: &Session) -> SessionData {
+        assert!(!self.barren.load(SeqCst), "planted: the handler panics over the data of {session:?}");
+        SessionData::new(Attached { used: AtomicUsize::new(0), _alive: Arc::clone(&self.attached) })
+    }
+
     /// The client's name says what becomes of it.
     async fn initialize(&self, request: InitializeRequest) -> Result<InitializeResult, RpcError> {
         match request.client_info.parse::<Value>()?["name"].as_str() {
             Some("refused") => Err(RpcError::internal("not you")),
+            Some("lacks a scope") => Err(AuthError::insufficient_scope("sessions").into()),
             Some("panics") => panic!("planted: the handler panics in initialize"),
             Some("hangs") => pending().await,
             _ => Ok(InitializeResult::new("world", "1.0.0").capabilities(json!({ "tools": {} }))),
@@ -102,7 +126,11 @@ impl Handler for Play {
     async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
         match cx.method() {
             "echo" => Ok(cx.raw_params().cloned().unwrap_or_else(|| json!({}).into())),
+            "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" => {
+                Ok(json!({ "listed": cx.method() }).into())
+            }
             "panic" => panic!("planted: the handler panics"),
+            "write" => Err(AuthError::insufficient_scope("write").into()),
             "work" => {
                 let (answer, answered) = oneshot::channel();
                 if self.work.unbounded_send(Work { cx, answer }).is_err() {
@@ -130,6 +158,9 @@ impl Handler for Play {
     }
 
     async fn terminated(&self, session: Session, reason: TerminateReason) {
+        if session.data::<Attached>().is_some() {
+            self.found.lock().unwrap().push(session.id());
+        }
         let hook = self.hooks.lock().unwrap().get(&session.id()).copied();
         self.ended.lock().unwrap().push((session.id(), reason));
         match hook {
@@ -156,6 +187,7 @@ impl World {
         config.session.heartbeat = NEVER;
         config.session.ping_interval = NEVER;
         config.session.cancel_grace = NEVER;
+        config.session.linger = Duration::ZERO;
         config.session.terminate.cancel = NEVER;
         config.session.terminate.finish = NEVER;
         tune(&mut config);
@@ -167,6 +199,9 @@ impl World {
             hooks: Arc::default(),
             ended: Arc::default(),
             hanging: Arc::default(),
+            attached: Arc::default(),
+            barren: Arc::default(),
+            found: Arc::default(),
         };
         let endpoint = Endpoint::with_config(Arc::clone(&runtime), play.clone(), config);
         let endpoint = endpoint.expect("limits that work");
@@ -197,6 +232,22 @@ impl World {
     pub fn hanging(&self) -> usize {
         // The world and the handler hold one each.
         Arc::strong_count(&self.play.hanging) - 2
+    }
+
+    /// How many sessions have something attached to them.
+    pub fn attached(&self) -> usize {
+        // The world and the handler hold one each.
+        Arc::strong_count(&self.play.attached) - 2
+    }
+
+    /// The sessions whose hook found what was attached to them.
+    pub fn found(&self) -> Vec<SessionId> {
+        self.play.found.lock().unwrap().clone()
+    }
+
+    /// From now on, the handler panics over what is to be attached to a session.
+    pub fn attach_nothing(&self) {
+        self.play.barren.store(true, SeqCst);
     }
 
     /// Waits until a state is reached. Looks again every millisecond: of virtual time, in a simulation.
@@ -327,7 +378,7 @@ impl Client {
     pub async fn send<B>(&self, request: Request<B>) -> Reply
     where
         B: Body,
-        B::Error: std::fmt::Display,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = self.endpoint.handle(request).await.into_parts();
         yield_now().await; // between two requests of a real client there is a network

@@ -91,6 +91,7 @@ impl Server {
             let server = serve(H::serve(listener, served))
                 .with_policy(policy)
                 .with_header_timeout(header_timeout)
+                .with_signal_window(Duration::ZERO) // a scenario need not wait
                 .with_idle_timeout(idle_timeout)
                 .with_shutdown(move || {
                     let next = Arc::clone(&next);

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{Session, StreamKey};
-use crate::proto::{Phase, RequestError, Schedule, State, TerminateReason, Timer, ending::Ending};
+use crate::proto::{
+    Exchange, Phase, RequestError, Schedule, State, Stream, TerminateReason, Timer, ending::Ending,
+    timer::after,
+};
 
 impl<T: Clone> Session<T> {
     /// Terminates the session: from this moment its id is dead (E-11, F-28). What runs is told to stop and gets
@@ -13,6 +16,9 @@ impl<T: Clone> Session<T> {
             return false;
         }
         self.state = State::Terminated;
+        if reason == TerminateReason::ClientDelete {
+            self.forsake(now);
+        }
         let schedule = self.config.terminate;
         match &mut self.ending {
             // It was draining for a shutdown, and the client was faster. The first reason stands (S12).
@@ -69,6 +75,9 @@ impl<T: Clone> Session<T> {
         for exchange in self.exchanges.values_mut().filter(|_| !moves) {
             exchange.stay_connected(); // nobody could come back after the end (S6)
         }
+        if !moves {
+            self.for_each_relay(Stream::end); // what they are read from ends as well
+        }
         for exchange in self.exchanges.values().filter(|exchange| exchange.is_running()) {
             exchange.wake_handler(&mut self.changes);
         }
@@ -78,8 +87,10 @@ impl<T: Clone> Session<T> {
     pub(super) fn advance(&mut self, now: Instant) {
         while let Some(mut ending) = self.ending.as_deref().copied() {
             let next = match ending.phase {
-                Phase::Running | Phase::Draining if self.running == 0 => Phase::Finishing,
-                Phase::Running | Phase::Draining if ending.cancel_at <= now => {
+                Phase::Running | Phase::Draining if self.running == 0 && !ending.lingers(now) => {
+                    Phase::Finishing
+                }
+                Phase::Running | Phase::Draining if self.running > 0 && ending.cancel_at <= now => {
                     self.fail_outbound(now, &RequestError::Terminated(ending.reason), |_, _| true);
                     for exchange in self.exchanges.values_mut() {
                         exchange.interrupt(ending.reason, &mut self.changes);
@@ -112,19 +123,41 @@ impl<T: Clone> Session<T> {
                     Phase::Closed
                 }
                 Phase::Running | Phase::Draining | Phase::Cancelling | Phase::Finishing => {
-                    if let Some(deadline) = ending.deadline() {
+                    if let Some(deadline) = ending.deadline(self.running) {
                         self.timer.arm(deadline);
                     }
                     return;
                 }
                 Phase::Closed => return,
             };
+            if ending.phase == Phase::Draining && ending.linger.is_some() {
+                self.changes.tally.lingering -= 1;
+            }
             ending.phase = next;
             // In a shutdown, a reader may take its time for as long as other sessions still work.
             if next == Phase::Finishing && self.state == State::Terminated {
                 ending.finish_early(now);
             }
             self.ending.iter_mut().for_each(|now| **now = ending);
+        }
+    }
+
+    /// The client has ended the session. It does not come back for what it was not there to read: that is cancelled by it.
+    fn forsake(&mut self, now: Instant) {
+        let away = |exchange: &Exchange<T>| exchange.stream().is_some_and(Stream::is_away);
+        let away = self.exchanges.iter().filter(|(_, exchange)| away(exchange)).map(|(key, _)| key);
+        for key in away.collect::<Vec<_>>() {
+            self.with_exchange(now, key, |exchange, config, out| exchange.forsake(now, config, out));
+        }
+    }
+
+    /// An answer leaves while the session drains: its client may ask for what it needs to take it.
+    pub(super) fn linger(&mut self, now: Instant) {
+        let until = after(now, self.config.linger);
+        if let Some(ending) = self.ending.as_deref_mut().filter(|ending| ending.phase == Phase::Draining) {
+            if self.state == State::Draining && until > now && ending.linger.replace(until).is_none() {
+                self.changes.tally.lingering += 1;
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Session;
+use super::{Session, StreamKey};
 use crate::proto::{RequestError, State, TerminateReason, timer::after};
 
 impl<T: Clone> Session<T> {
@@ -18,9 +18,10 @@ impl<T: Clone> Session<T> {
             }
         }
         self.handle_pulse(now);
-        for stream in self.finished.values_mut() {
-            stream.handle_silence(now, &self.config, &mut self.changes);
-        }
+        let config = std::sync::Arc::clone(&self.config);
+        self.for_each_relay(|stream, out| _ = stream.handle_silence(now, &config, out));
+        self.trim(now);
+        while self.give_up_orphans(now) {} // what one leaves behind may push out what another would need
         for exchange in self.exchanges.values_mut() {
             exchange.handle_timeout(now, &self.config, &mut self.changes);
         }
@@ -45,19 +46,43 @@ impl<T: Clone> Session<T> {
             State::Initializing if past(self.created, self.config.initialize_timeout) => {
                 Some(TerminateReason::InitializeTimeout)
             }
-            State::AwaitingInitialized if quiet && past(self.created, self.config.initialize_timeout) => {
+            State::AwaitingInitialized
+                if !self.used && quiet && past(self.created, self.config.initialize_timeout) =>
+            {
                 Some(TerminateReason::InitializeTimeout)
             }
-            State::Operating if quiet && !self.is_read() && past(self.active, self.config.idle_timeout) => {
+            // Whoever uses it without `initialized` is there all the same: what counts is use (C-18, E-14).
+            State::AwaitingInitialized | State::Operating
+                if self.used && quiet && !self.is_read() && past(self.active, self.config.idle_timeout) =>
+            {
                 Some(TerminateReason::Idle)
             }
             State::Initializing | State::AwaitingInitialized | State::Operating => self
                 .config
                 .max_age
-                .filter(|limit| past(self.created, *limit))
+                .filter(|limit| past(self.created, limit.saturating_sub(self.older())))
                 .map(|_| TerminateReason::MaxAge),
             State::Draining | State::Terminated => None,
         }
+    }
+
+    /// Cancels the calls whose answers nobody can fetch any more: their clients have gone, and have not come back for as
+    /// long as they could. They are no activity, neither before nor by their end (E-14). Returns whether there were any.
+    fn give_up_orphans(&mut self, now: Instant) -> bool {
+        if self.ending.is_some() {
+            return false; // an ending has deadlines of its own
+        }
+        let due = self
+            .exchanges
+            .iter()
+            .filter(|(_, exchange)| exchange.orphan_at(&self.config).is_some_and(|at| at <= now));
+        let (orphans, active) = (due.map(|(key, _)| key).collect::<Vec<_>>(), self.active);
+        for key in orphans.iter().copied() {
+            self.fail_outbound(now, &RequestError::Cancelled, |on, _| on == StreamKey::Response(key));
+            self.with_exchange(now, key, |exchange, config, out| exchange.orphan(now, config, out));
+        }
+        self.active = active;
+        !orphans.is_empty()
     }
 
     /// Whether nothing runs in it, and nothing is relayed from where it runs (E-14).
@@ -74,10 +99,12 @@ impl<T: Clone> Session<T> {
     pub(super) fn lifetime(&self) -> Option<Instant> {
         match self.state {
             State::Initializing => Some(after(self.created, self.config.initialize_timeout)),
-            State::AwaitingInitialized if self.is_quiet() => {
+            State::AwaitingInitialized if !self.used && self.is_quiet() => {
                 Some(after(self.created, self.config.initialize_timeout))
             }
-            State::Operating if self.is_quiet() && !self.is_read() => {
+            State::AwaitingInitialized | State::Operating
+                if self.used && self.is_quiet() && !self.is_read() =>
+            {
                 Some(after(self.active, self.config.idle_timeout))
             }
             State::AwaitingInitialized | State::Operating | State::Draining | State::Terminated => None,
@@ -86,16 +113,18 @@ impl<T: Clone> Session<T> {
 
     pub(super) fn deadlines(&self) -> Vec<Instant> {
         let max_age = match &self.ending {
-            None => self.config.max_age.map(|limit| after(self.created, limit)),
+            None => self.config.max_age.map(|limit| after(self.created, limit.saturating_sub(self.older()))),
             Some(_) => None,
         };
         let exchanges = self.exchanges.values().filter_map(|exchange| exchange.next_timeout(&self.config));
         let standalone = self.standalone.as_ref().and_then(|stream| stream.next_timeout(&self.config));
-        let ending = self.ending.as_ref().and_then(|ending| ending.deadline());
+        let ending = self.ending.as_ref().and_then(|ending| ending.deadline(self.running));
         let outbound = self.outbound.next_timeout();
         let replay = self.config.replay.and_then(|limits| self.replay.next_timeout(&limits));
         let singles = [self.lifetime(), max_age, standalone, self.ping_due(), ending, outbound, replay];
         let relays = self.relays().filter_map(|stream| stream.next_timeout(&self.config));
-        singles.into_iter().flatten().chain(exchanges).chain(relays).collect()
+        let left = self.exchanges.values().filter(|_| self.ending.is_none());
+        let orphans = left.filter_map(|exchange| exchange.orphan_at(&self.config));
+        singles.into_iter().flatten().chain(exchanges).chain(relays).chain(orphans).collect()
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::{Session, StreamKey, asking::ping_event};
+use super::{Session, StreamKey, asking::ping_event, contest::Contest};
 use crate::proto::{Stream, timer::after};
 
 /// What is known of the client.
@@ -16,11 +16,13 @@ pub(super) struct Pulse {
     since: Instant,
     /// The `ping` that it has yet to answer.
     asked: Option<u64>,
+    /// How often the stream was taken over lately.
+    pub(super) contest: Contest,
 }
 
 impl Pulse {
     pub(super) fn new(now: Instant) -> Self {
-        Self { since: now, asked: None }
+        Self { since: now, asked: None, contest: Contest::default() }
     }
 }
 
@@ -28,7 +30,15 @@ impl<T: Clone> Session<T> {
     /// The client has said something, whatever it is: it is there.
     pub(super) fn hear(&mut self, now: Instant) {
         self.active = now;
-        self.pulse.iter_mut().for_each(|pulse| **pulse = Pulse::new(now));
+        if let Some(pulse) = &mut self.pulse {
+            (pulse.since, pulse.asked) = (now, None);
+        }
+        if self.established && !self.used {
+            self.used = true;
+            if let Some(due) = self.lifetime() {
+                self.timer.arm(due); // which may be sooner than that of a half-open session
+            }
+        }
     }
 
     /// Asks a client that is silent, and ends the stream of one that has not answered.
@@ -45,7 +55,9 @@ impl<T: Clone> Session<T> {
                     stream.push(now, &ping_event(id), config, out)
                 });
                 self.outbound.skip();
-                self.pulse.iter_mut().for_each(|pulse| **pulse = Pulse { since: now, asked: Some(id) });
+                if let Some(pulse) = &mut self.pulse {
+                    (pulse.since, pulse.asked) = (now, Some(id));
+                }
             }
             Some(id) => {
                 let on = StreamKey::Standalone(connection);

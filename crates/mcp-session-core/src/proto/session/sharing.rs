@@ -3,14 +3,17 @@
 //! The events of its replies are appended to logs that it owns. What belongs to no request is published to a log that all
 //! nodes share. What others write is *relayed*: read from the store, and pushed to the connection that asked for it.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
 use super::{ExchangeKey, INITIALIZE, SendError, Session, StreamKey};
 use crate::proto::{
     Append, CancelReason, Changes, EventId, Input, Next, Position, Refusal, RequestId, State, Stored, Stream,
-    TerminateReason, Timer, Verdict,
+    TerminateReason, Timer, Verdict, Wake,
     event::{encode_priming, encode_retry},
     outbound::Outbound,
 };
@@ -25,7 +28,7 @@ pub enum Effect {
 }
 
 #[derive(Debug)]
-pub(super) struct Sharing {
+pub(super) struct Sharing<T> {
     /// The number of this node in the session: what keeps its ids apart from those of others.
     member: u32,
     /// The number of the log that all nodes share.
@@ -39,6 +42,15 @@ pub(super) struct Sharing {
     publishing: bool,
     /// Appends under way.
     appending: usize,
+    /// How old the session was when this node took it up.
+    older: Duration,
+    /// By which number this node listens to the shared log for the client, or has; 0: never.
+    listener: u64,
+    /// The highest number by which another one does.
+    other: u64,
+    /// Connections to which the streams of others are relayed, or those of this node that it has forgotten, by the numbers of
+    /// the streams. Apart from what this node keeps itself: a stream may be in both, at two positions.
+    relays: BTreeMap<u64, Box<Stream<T>>>,
 }
 
 impl<T: Clone> Session<T> {
@@ -54,6 +66,7 @@ impl<T: Clone> Session<T> {
         session.state = if initialized { State::Operating } else { State::AwaitingInitialized };
         session.initialized = initialized;
         session.established = true;
+        session.used = true; // it is taken up because its client uses it
         session.next_key = INITIALIZE.0 + 1; // that was elsewhere
         session.timer = Timer::default();
         let deadlines = session.deadlines();
@@ -73,10 +86,43 @@ impl<T: Clone> Session<T> {
             standalone,
             heard,
             outbox: VecDeque::new(),
-            token: 0,
+            // A node that has parked the session and taken it up again must not seem to repeat itself: the store knows the
+            // tokens of its first time.
+            token: base,
             publishing: false,
             appending: 0,
+            older: Duration::ZERO,
+            listener: 0,
+            other: 0,
+            relays: BTreeMap::new(),
         }));
+    }
+
+    /// It was opened at another node, so long ago: [`max_age`](super::SessionConfig::max_age) counts from there. After
+    /// [`Session::share`].
+    pub fn set_age(&mut self, age: Duration) {
+        self.sharing.iter_mut().for_each(|sharing| sharing.older = age);
+        let deadlines = self.deadlines();
+        self.timer.rearm(deadlines);
+    }
+
+    /// How old it is, at whichever node it was opened.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.created).saturating_add(self.older())
+    }
+
+    pub(super) fn older(&self) -> Duration {
+        self.sharing.as_ref().map_or(Duration::ZERO, |sharing| sharing.older)
+    }
+
+    /// For how long its client has done nothing here.
+    pub fn unused(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.active)
+    }
+
+    /// Whether `notifications/initialized` has arrived, here or elsewhere.
+    pub fn is_initialized(&self) -> bool {
+        self.initialized
     }
 
     /// The number of the node of which a stream or a request to the client has this id.
@@ -179,19 +225,97 @@ impl<T: Clone> Session<T> {
         }
     }
 
+    /// `notifications/initialized` has arrived at another node: that counts as if it had arrived here (C-10). Returns whether
+    /// that is news.
+    pub fn handle_initialized(&mut self, now: Instant) -> bool {
+        let news = !self.initialized && matches!(self.state, State::AwaitingInitialized | State::Draining);
+        if news {
+            if self.state == State::AwaitingInitialized {
+                self.hear(now);
+                self.state = State::Operating;
+            }
+            self.initialized = true;
+            self.lifetime().into_iter().for_each(|due| self.timer.arm(due));
+            self.wake_listener();
+        }
+        news
+    }
+
+    /// What is in the shared log may be sent now.
+    pub(super) fn wake_listener(&mut self) {
+        let tag = self.sharing.as_ref().and_then(|_| self.standalone_tag().cloned());
+        tag.into_iter().for_each(|tag| self.changes.wake(Wake::Handler(tag)));
+    }
+
     /// The client reads this stream at another node: a connection that carries it here ends (D-21).
     pub fn handle_taken_over(&mut self, now: Instant, number: u64) {
         let standalone = self.sharing.as_ref().is_some_and(|sharing| sharing.standalone == number);
         if standalone {
-            self.standalone.iter_mut().for_each(|stream| stream.end(&mut self.changes));
-        } else if let Some(stream) = self.finished.get_mut(&number) {
+            self.drop_standalone();
+        } else {
+            self.hand_over_relay(now, number);
+            self.hand_over_own(now, number);
+        }
+        self.advance(now);
+    }
+
+    /// A connection that carries this stream, which is one of this node, ends.
+    fn hand_over_own(&mut self, now: Instant, number: u64) {
+        if let Some(stream) = self.finished.get_mut(&number) {
             stream.hand_over(&mut self.changes);
             self.replay.book(now, stream);
-            self.forget_relay(now, number);
+            self.trim(now);
         } else {
             self.with_exchange(now, ExchangeKey(number), |exchange, _, out| exchange.hand_over(out));
         }
+    }
+
+    /// A connection to which this stream is relayed ends.
+    pub(super) fn hand_over_relay(&mut self, now: Instant, number: u64) {
+        let relay = self.sharing.as_mut().and_then(|sharing| sharing.relays.remove(&number));
+        if let Some(mut relay) = relay {
+            relay.hand_over(&mut self.changes);
+            self.relay_is_over(now);
+        }
+    }
+
+    /// The connection that carries the shared log ends. What it has not sent is read from the store again.
+    pub(super) fn drop_standalone(&mut self) {
+        if let Some(mut stream) = self.standalone.take() {
+            stream.hand_over(&mut self.changes);
+            self.pulse = None;
+        }
+    }
+
+    // Who listens.
+
+    /// By which number this node listens to the shared log, or has; 0: never.
+    pub fn listener(&self) -> u64 {
+        self.sharing.as_ref().map_or(0, |sharing| sharing.listener)
+    }
+
+    /// This node listens from now on, by this number, and goes on where all before it have stopped. Returns whether it does:
+    /// not if a newer one has been heard of.
+    pub fn listen(&mut self, number: u64, heard: Position) -> bool {
+        let Some(sharing) = self.sharing.as_mut().filter(|sharing| sharing.other <= number) else {
+            return false;
+        };
+        sharing.listener = number;
+        sharing.heard = sharing.heard.max(heard);
+        true
+    }
+
+    /// Another node listens, by this number: a connection that carries the shared log here ends (D-21). Returns by which number
+    /// this node has listened, and how far that came; `None` if it has not, or has taken over since.
+    pub fn handle_listener(&mut self, now: Instant, number: u64) -> Option<(u64, Position)> {
+        let sharing = self.sharing.as_mut().filter(|sharing| sharing.listener < number)?;
+        sharing.other = sharing.other.max(number);
+        let (listener, heard) = (sharing.listener, sharing.heard);
+        self.drop_standalone();
+        self.active = self.active.max(now);
+        self.lifetime().into_iter().for_each(|due| self.timer.arm(due));
         self.advance(now);
+        (listener > 0).then_some((listener, heard))
     }
 
     // Relays.
@@ -210,27 +334,32 @@ impl<T: Clone> Session<T> {
         if self.ending.is_some() && (standalone || self.phase() == super::Phase::Closed) {
             return Err(Refusal::Draining);
         }
-        if self.exchanges.get(ExchangeKey(after.stream)).is_some() {
-            return Err(Refusal::UnknownEvent); // it runs here, and has forgotten that
+        let running = self.exchanges.get(ExchangeKey(after.stream)).map(|exchange| exchange.stream());
+        let kept = self.finished.get(&after.stream).map(|stream| Some(&**stream));
+        let whole = |own: Option<&Stream<T>>| own.is_some_and(|own| own.is_storing() || own.is_stored());
+        if !running.or(kept).is_none_or(whole) {
+            return Err(Refusal::UnknownEvent); // it is this node's, and the store does not get the rest of it
         }
         self.hear(now);
         let connection = self.next_key();
         if standalone {
             self.sharing.iter_mut().for_each(|sharing| sharing.heard = after.position);
-            self.standalone.take().iter_mut().for_each(|stream| stream.hand_over(&mut self.changes));
+            self.drop_standalone();
             let mut stream = Stream::new(now, tag, None, &mut self.changes);
             stream.comment();
             self.standalone = Some(Box::new(stream.on(connection)));
             self.act_on_standalone(now, |_, _, _| ());
             return Ok(StreamKey::Standalone(connection));
         }
-        if let Some(older) = self.finished.get_mut(&after.stream) {
-            older.hand_over(&mut self.changes);
-        }
+        self.hand_over_relay(now, after.stream);
+        self.hand_over_own(now, after.stream);
         let mut stream = Stream::new(now, tag, None, &mut self.changes);
         stream.comment();
         stream.next_timeout(&self.config).into_iter().for_each(|due| self.timer.arm(due));
-        self.finished.insert(after.stream, Box::new(stream.on(connection)));
+        let stream = Box::new(stream.on(connection));
+        if let Some(sharing) = &mut self.sharing {
+            sharing.relays.insert(after.stream, stream);
+        }
         Ok(StreamKey::Resumed(ExchangeKey(after.stream), connection))
     }
 
@@ -274,7 +403,7 @@ impl<T: Clone> Session<T> {
         let (stream, connection) = match key {
             StreamKey::Response(_) => return None,
             StreamKey::Resumed(ExchangeKey(number), connection) => {
-                (self.finished.get_mut(&number)?, connection)
+                (self.sharing.as_mut()?.relays.get_mut(&number)?, connection)
             }
             StreamKey::Standalone(connection) => (self.standalone.as_mut()?, connection),
         };
@@ -331,7 +460,7 @@ impl<T: Clone> Session<T> {
                 }
             }
         }
-        let relays = self.finished.values_mut().filter(|stream| stream.number().is_none());
+        let relays = self.sharing.iter_mut().flat_map(|sharing| sharing.relays.values_mut());
         for stream in relays.chain(&mut self.standalone) {
             stream.push_unbounded(now, encode_retry(replay.retry), &mut self.changes);
             stream.end(&mut self.changes);
@@ -350,6 +479,43 @@ impl<T: Clone> Session<T> {
 
     /// The connections to which something is relayed.
     pub(super) fn relays(&self) -> impl Iterator<Item = &Stream<T>> {
-        self.finished.values().map(AsRef::as_ref).filter(|stream| stream.is_served())
+        self.all_relays().filter(|stream| stream.is_served())
+    }
+
+    pub(super) fn all_relays(&self) -> impl Iterator<Item = &Stream<T>> {
+        self.sharing.iter().flat_map(|sharing| sharing.relays.values()).map(AsRef::as_ref)
+    }
+
+    /// Does something to each connection to which something is relayed. Those that are over then are forgotten.
+    pub(super) fn for_each_relay(&mut self, mut act: impl FnMut(&mut Stream<T>, &mut Changes<T>)) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.relays.values_mut().for_each(|stream| act(stream, &mut self.changes));
+            sharing.relays.retain(|_, stream| !stream.is_over());
+        }
+    }
+
+    /// Does something to the stream that is relayed to this connection, if one is.
+    pub(super) fn with_relay<R>(
+        &mut self,
+        now: Instant,
+        number: u64,
+        connection: u64,
+        act: impl FnOnce(&mut Stream<T>, &mut Changes<T>) -> R,
+    ) -> Option<R> {
+        let relays = &mut self.sharing.as_mut()?.relays;
+        let stream = relays.get_mut(&number).filter(|stream| stream.connection() == Some(connection))?;
+        let result = act(stream, &mut self.changes);
+        // Whoever was told of a cut, has it.
+        if stream.is_over() || stream.connection().is_none() {
+            relays.remove(&number);
+            self.relay_is_over(now);
+        }
+        Some(result)
+    }
+
+    /// Nobody reads what was relayed there any more.
+    fn relay_is_over(&mut self, now: Instant) {
+        self.active = self.active.max(now);
+        self.lifetime().into_iter().for_each(|due| self.timer.arm(due));
     }
 }

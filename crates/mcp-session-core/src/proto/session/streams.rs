@@ -22,7 +22,7 @@ impl<T: Clone> Session<T> {
     pub fn streams(&self) -> usize {
         let replies = self.exchanges.values().filter_map(|exchange| exchange.stream());
         let all = replies.chain(self.standalone.as_deref()).chain(self.finished.values().map(AsRef::as_ref));
-        all.filter(|stream| stream.is_connected()).count()
+        all.chain(self.all_relays()).filter(|stream| stream.is_connected()).count()
     }
 
     // What happened.
@@ -31,24 +31,16 @@ impl<T: Clone> Session<T> {
     ///
     /// # Errors
     ///
-    /// [`Refusal`], by state (C.2), and [`Refusal::StreamTaken`] by [`SecondStream`].
+    /// [`Refusal`], by state (C.2), and [`Refusal::StreamTaken`] or [`Refusal::StreamContested`] by [`SecondStream`].
     pub fn handle_get(&mut self, now: Instant, tag: T) -> Result<StreamKey, Refusal> {
         if let Verdict::Refuse(refusal) = self.state.on(Input::Get) {
             return Err(refusal);
         }
-        if let Some(stream) = self.standalone.as_mut().filter(|stream| stream.is_connected()) {
-            let yields = match self.config.second_stream {
-                SecondStream::Replace => true,
-                SecondStream::Refuse => stream.is_stalled() || !stream.is_served(),
-            };
-            if !yields {
-                return Err(Refusal::StreamTaken);
-            }
-        }
+        self.yields_standalone(now, self.config.second_stream)?;
         self.standalone.take_if(|stream| stream.is_over());
         if self.sharing.is_some() {
             // What the older connection has not sent is read from the store again.
-            self.standalone.take().iter_mut().for_each(|stream| stream.hand_over(&mut self.changes));
+            self.drop_standalone();
         }
         self.hear(now);
         let (connection, greeting) = (self.next_key(), self.shared_priming());
@@ -62,7 +54,7 @@ impl<T: Clone> Session<T> {
     /// # Errors
     ///
     /// [`Refusal`], by state (C.2); [`Refusal::UnknownEvent`] for an id that no stream of this session has given, and for
-    /// one after which something is forgotten (D-37).
+    /// one after which something is forgotten (D-37); [`Refusal::StreamContested`] as for a GET without an id.
     pub fn handle_resume(&mut self, now: Instant, last_event_id: &str, tag: T) -> Result<StreamKey, Refusal> {
         if let Verdict::Refuse(refusal) = self.state.on(Input::Resume) {
             return Err(refusal);
@@ -80,6 +72,8 @@ impl<T: Clone> Session<T> {
             if self.state == State::Draining {
                 return Err(Refusal::Draining);
             }
+            // Who has an id of it has had it: it is the same client, or one that plays the same game.
+            self.yields_standalone(now, SecondStream::Replace)?;
             let known = self
                 .act_on_standalone(now, |stream, _, out| stream.resume(now, position, connection, tag, out));
             (known, StreamKey::Standalone(connection))
@@ -96,6 +90,7 @@ impl<T: Clone> Session<T> {
         if !known {
             return Err(Refusal::UnknownEvent);
         }
+        self.hand_over_relay(now, number); // it has been read from the store until now
         self.hear(now);
         Ok(key)
     }
@@ -119,13 +114,16 @@ impl<T: Clone> Session<T> {
     }
 
     fn disconnect(&mut self, now: Instant, key: ExchangeKey, connection: u64) {
+        if self.with_relay(now, key.0, connection, |stream, out| stream.disconnect(connection, out)).is_some()
+        {
+            return;
+        }
         if let Some(stream) = self.finished.get_mut(&key.0) {
             if stream.disconnect(connection, &mut self.changes) && stream.is_cut() {
                 self.forget_finished(key.0);
             } else {
                 self.replay.book(now, stream);
                 self.trim(now);
-                self.forget_relay(now, key.0);
             }
         } else {
             self.with_exchange(now, key, |exchange, config, out| {
@@ -148,11 +146,12 @@ impl<T: Clone> Session<T> {
         if self.ending.is_some() {
             return Err(SendError::Closed);
         }
-        if !self.is_listening() {
-            return Ok(());
-        }
+        // With a store, whoever listens has to know whether the client is initialized: another node may have heard of it.
         if let Some(sent) = self.publish(event) {
             return sent;
+        }
+        if !self.is_listening() {
+            return Ok(());
         }
         self.act_on_standalone(now, |stream, config, out| stream.push(now, event, config, out))
             .map_err(|_| SendError::Full)
@@ -173,7 +172,7 @@ impl<T: Clone> Session<T> {
     /// Whether a notification that belongs to no request has somebody to go to, now or later.
     pub fn is_listening(&self) -> bool {
         let open = self.standalone.as_deref().is_some_and(Stream::is_open);
-        self.initialized && (open || self.config.replay.is_some())
+        self.sharing.is_some() || (self.initialized && (open || self.config.replay.is_some()))
     }
 
     /// What finds the waiters of the standalone stream.
@@ -203,11 +202,15 @@ impl<T: Clone> Session<T> {
     }
 
     fn poll_reply_event(&mut self, now: Instant, key: ExchangeKey, connection: u64) -> Next {
+        let relayed =
+            self.with_relay(now, key.0, connection, |stream, out| stream.poll_event(connection, out));
+        if let Some(next) = relayed {
+            return next;
+        }
         if let Some(stream) = self.finished.get_mut(&key.0) {
             let next = stream.poll_event(connection, &mut self.changes);
             self.replay.book(now, stream);
             self.trim(now);
-            self.forget_relay(now, key.0);
             return next;
         }
         self.with_exchange(now, key, |exchange, _, out| exchange.poll_event(connection, out))
@@ -243,16 +246,6 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// Nobody reads what was relayed there any more.
-    pub(super) fn forget_relay(&mut self, now: Instant, number: u64) {
-        let over = |stream: &Stream<T>| stream.is_over() && !stream.is_resumable();
-        if self.finished.get(&number).map(AsRef::as_ref).is_some_and(over) {
-            self.forget_finished(number);
-            self.active = self.active.max(now);
-            self.lifetime().into_iter().for_each(|due| self.timer.arm(due));
-        }
-    }
-
     /// Forgets what is too much, or too old.
     pub(super) fn trim(&mut self, now: Instant) {
         let Some(limits) = self.config.replay else { return };
@@ -281,6 +274,7 @@ impl<T: Clone> Session<T> {
         self.replay = Replay::default();
         self.finished.values_mut().for_each(|stream| stream.cut(&mut self.changes));
         self.finished.retain(|_, stream| stream.is_cut());
+        self.for_each_relay(Stream::cut);
         self.forget_effects();
     }
 

@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod batches;
+mod contest;
 mod pulse;
 mod replay;
 mod sharing;
@@ -30,7 +31,8 @@ const fn secs(n: u64) -> Duration {
 
 /// Without replay, which has tests of its own: there what a client misses is lost, and no event has an id.
 fn config() -> SessionConfig {
-    SessionConfig { ping_interval: Duration::ZERO, replay: None, ..SessionConfig::default() }
+    let (ping_interval, linger) = (Duration::ZERO, Duration::ZERO);
+    SessionConfig { ping_interval, linger, replay: None, ..SessionConfig::default() }
 }
 
 /// A session, its time, and what it has told so far. Whatever is done to it, the books have to balance.
@@ -139,7 +141,12 @@ impl Bench {
         }
         self.ending = session.ending.as_deref().copied();
         if session.ending.is_some() {
-            assert_eq!(session.phase() >= Phase::Finishing, session.running() == 0, "S4");
+            let lingers = session.ending.as_ref().is_some_and(|ending| ending.lingers(self.now));
+            let rests = session.running() == 0 && !lingers;
+            assert_eq!(session.phase() >= Phase::Finishing, rests, "S4");
+            let lingering = session.phase() == Phase::Draining
+                && session.ending.as_ref().is_some_and(|ending| ending.linger.is_some());
+            assert_eq!(all.lingering, i32::from(lingering), "{all:?}");
         }
         let winding_down = session.exchanges.values().any(Exchange::is_winding_down);
         match session.phase() {
@@ -157,6 +164,7 @@ impl Bench {
             let replies = session.exchanges.values().filter_map(|exchange| exchange.stream());
             let streams =
                 replies.chain(session.standalone.as_deref()).chain(session.finished.values().map(|s| &**s));
+            assert!(session.all_relays().all(|relay| relay.kept() == 0));
             assert_eq!(kept.0, streams.map(Stream::kept).sum::<usize>(), "D-36: booked otherwise than kept");
             let away = session.finished.values().filter(|stream| stream.is_over() || stream.is_away());
             assert!(away.count() <= kept.0, "D-36: for ever");
@@ -209,6 +217,12 @@ impl Bench {
         self.tags += 1;
         let tag = self.tags;
         self.act(|session, now| session.handle_request(now, id.into(), tag))
+    }
+
+    fn list(&mut self, id: impl Into<RequestId>) -> Result<ExchangeKey, Refusal> {
+        self.tags += 1;
+        let tag = self.tags;
+        self.act(|session, now| session.handle_list(now, id.into(), tag))
     }
 
     /// An admitted request whose handler takes its time.
@@ -268,7 +282,7 @@ impl Bench {
     /// The body of a POST, or what it is so far.
     fn reply(&mut self, key: ExchangeKey) -> String {
         match self.act(|session, now| session.poll_reply(now, key)) {
-            Some(Reply::Json(body)) => brief(&body),
+            Some(Reply::Json(body) | Reply::Refused(body, _)) => brief(&body),
             Some(Reply::Stream) => "stream".into(),
             Some(Reply::Pending) => "pending".into(),
             None => "taken".into(),
@@ -366,6 +380,7 @@ const ONLY_INITIALIZED: [u32; 4] = [1, 0, 0, 0];
 fn add(sum: &mut Tally, more: &Tally) {
     sum.admitted += more.admitted;
     sum.running += more.running;
+    sum.lingering += more.lingering;
     sum.replies += more.replies;
     sum.answered += more.answered;
     sum.synthesized += more.synthesized;
@@ -375,6 +390,7 @@ fn add(sum: &mut Tally, more: &Tally) {
     sum.streams_ended += more.streams_ended;
     sum.streams_cut += more.streams_cut;
     sum.pings_unanswered += more.pings_unanswered;
+    sum.orphaned += more.orphaned;
 }
 
 /// A message in few words: `method #id` of a request, `id = result` or `id ! code reason` of an answer; before it the
@@ -417,11 +433,12 @@ fn told(reason: TerminateReason) -> Status {
 const STATES: [State; 5] =
     [State::Initializing, State::AwaitingInitialized, State::Operating, State::Draining, State::Terminated];
 
-const INPUTS: [Input; 11] = [
+const INPUTS: [Input; 12] = [
     Input::Initialize,
     Input::Initialized,
     Input::Ping,
     Input::Request,
+    Input::List,
     Input::Response,
     Input::Cancelled,
     Input::Notification,
@@ -439,6 +456,7 @@ fn observe(b: &mut Bench, input: Input) -> Verdict {
     let outcome = match input {
         Input::Initialize | Input::Initialized | Input::Ping | Input::Notification => b.input(input),
         Input::Request => b.request(9).map(|_| Verdict::Admit),
+        Input::List => b.list(9).map(|_| Verdict::Admit),
         Input::Response => b.respond(0, "pong").map(|()| {
             let routed = asked.is_some_and(|id| matches!(b.outbound(id), Some(Ok(_))));
             if routed { Verdict::Accept } else { Verdict::Ignore }
@@ -605,29 +623,50 @@ fn c_10_a_client_that_never_says_initialized_is_not_waited_for() {
     assert_eq!(b.outcomes(), ONLY_INITIALIZED);
 }
 
+/// E-14: whatever a client does with its session is use, with or without `initialized`: from then on it lives by the idle
+/// timeout.
 #[test]
-fn c_10_the_time_to_initialize_counts_from_creation_whatever_the_client_does_meanwhile() {
-    let mut b = Bench::initializing(config());
-    b.wait(config().initialize_timeout - secs(10));
-    b.answer(INITIALIZE);
-    b.reply(INITIALIZE);
-    let get = b.get().unwrap();
-    for input in [Input::Ping, Input::Notification, Input::Response, Input::Cancelled] {
-        b.wait(secs(2));
-        b.input(input).unwrap();
-        let call = b.call(1);
-        b.answer(call);
-        b.reply(call);
-        b.read(get); // it listens
+fn c_10_c_18_a_session_is_half_open_until_its_client_uses_it_in_whatever_way() {
+    let uses: [fn(&mut Bench); 7] = [
+        |b| assert_eq!(b.input(Input::Ping), Ok(Verdict::Answer)),
+        |b| assert_eq!(b.input(Input::Notification), Ok(Verdict::Accept)),
+        |b| b.respond(0, "pong").unwrap(),
+        |b| b.cancel(5).unwrap(),
+        |b| assert_eq!(b.input(Input::Initialized), Ok(Verdict::Operate)),
+        |b| {
+            let key = b.call(1);
+            b.answer(key);
+            b.reply(key);
+        },
+        |b| {
+            let get = b.get().unwrap();
+            b.disconnect(get);
+        },
+    ];
+    for idle_timeout in [config().idle_timeout, secs(1)] {
+        for act in uses {
+            let mut b = Bench::initializing(SessionConfig { idle_timeout, ..config() });
+            b.wait(config().initialize_timeout - secs(10));
+            b.establish();
+            b.wait(secs(10) - MS);
+            assert!(b.session.is_half_open());
+            act(&mut b);
+            assert!(!b.session.is_half_open());
+            assert_eq!(b.run_to(Phase::Closed), idle_timeout);
+            assert_eq!(b.session.reason(), Some(TerminateReason::Idle));
+        }
     }
-    b.wait(secs(2) - MS);
+}
+
+#[test]
+fn e_14_a_stream_that_is_read_keeps_a_session_without_initialized_and_one_that_is_not_does_not() {
+    let mut b = Bench::awaiting(config());
+    let get = b.get().unwrap();
+    let tomorrow = b.now + secs(24 * 60 * 60);
+    b.run_reading(Some(get), |b| b.now >= tomorrow);
     assert_eq!(b.stands(), (State::AwaitingInitialized, Phase::Running));
-    b.wait(MS);
-    assert_eq!(b.now - b.session.created(), config().initialize_timeout);
-    assert_eq!(b.stands(), (State::Terminated, Phase::Finishing));
-    assert_eq!(b.session.reason(), Some(TerminateReason::InitializeTimeout));
-    assert_eq!(b.read(get), ["end"]);
-    assert_eq!(b.session.phase(), Phase::Closed);
+    assert!(b.run_to(Phase::Finishing) <= config().idle_timeout + 2 * config().heartbeat);
+    assert_eq!(b.session.reason(), Some(TerminateReason::Idle));
 }
 
 #[test]
@@ -640,22 +679,21 @@ fn c_10_a_client_that_says_initialized_in_the_last_moment_operates() {
 }
 
 #[test]
-fn c_18_a_call_before_initialized_is_not_reaped_and_its_session_only_after_the_last_one() {
+fn c_18_a_call_before_initialized_is_not_reaped_and_its_session_idles_after_the_last_one() {
     let mut b = Bench::awaiting(config());
     let (key, stream) = b.stream(1);
     let other = b.call(2);
     let tomorrow = b.now + secs(24 * 60 * 60);
     b.run_reading(Some(stream), |b| b.now >= tomorrow);
     b.answer(other);
-    b.wait(Duration::ZERO);
+    b.wait(config().idle_timeout);
     assert_eq!(b.stands(), (State::AwaitingInitialized, Phase::Running));
+    b.read(stream);
     b.answer(key);
-    assert!(b.session.next_timeout().is_some_and(|at| at <= b.now), "it does not go at once");
-    b.wait(Duration::ZERO);
-    assert_eq!(b.stands(), (State::Terminated, Phase::Finishing));
-    assert_eq!(b.session.reason(), Some(TerminateReason::InitializeTimeout));
-    assert_eq!(b.read(stream), ["1 = \"done\"", "end"]); // what is answered can still be read
-    assert_eq!(b.read(StreamKey::Response(other)), [":", "2 = \"done\"", "end"]);
+    assert_eq!(b.read(stream), ["1 = \"done\"", "end"]);
+    assert_eq!(b.run_until(|b| b.session.state() == State::Terminated), config().idle_timeout);
+    assert_eq!(b.session.reason(), Some(TerminateReason::Idle));
+    assert_eq!(b.read(StreamKey::Response(other)), [":", "2 = \"done\"", "end"]); // what is answered can still be read
     assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [3, 0, 0, 0]));
 }
 
@@ -672,11 +710,9 @@ fn c_18_initialized_during_a_long_call_is_not_too_late() {
 }
 
 #[test]
-fn c_10_a_half_open_session_is_not_forgotten_after_a_quiet_call() {
-    let timeout = config().initialize_timeout;
-    for (took, rest) in
-        [(secs(1), timeout - secs(1)), (timeout, Duration::ZERO), (2 * timeout, Duration::ZERO)]
-    {
+fn c_10_a_session_without_initialized_is_not_forgotten_after_a_quiet_call() {
+    let (timeout, idle) = (config().initialize_timeout, config().idle_timeout);
+    for took in [secs(1), timeout, 2 * timeout] {
         // In JSON mode nothing else asks for time while the call runs.
         let mut b = Bench::awaiting(SessionConfig { response_mode: ResponseMode::Json, ..config() });
         let key = b.call(1);
@@ -684,10 +720,61 @@ fn c_10_a_half_open_session_is_not_forgotten_after_a_quiet_call() {
         assert!(took < timeout || b.session.next_timeout().is_none());
         b.answer(key);
         b.reply(key);
-        assert_eq!(b.run_to(Phase::Closed), rest, "after {took:?}");
-        assert_eq!(b.session.reason(), Some(TerminateReason::InitializeTimeout));
+        assert_eq!(b.run_to(Phase::Closed), idle, "after {took:?}");
+        assert_eq!(b.session.reason(), Some(TerminateReason::Idle));
         assert_eq!(b.outcomes(), [2, 0, 0, 0]);
     }
+}
+
+// Calls that nobody can fetch the answer of (E-14).
+
+/// Waits for a call that is given up; returns how long that took.
+fn until_orphaned(b: &mut Bench, key: ExchangeKey) -> Duration {
+    let orphaned = Some(CancelReason::Orphaned);
+    b.run_until(|b| b.status(key).cancelled == orphaned)
+}
+
+#[test]
+fn e_14_d_12_a_call_goes_on_without_its_client_and_not_for_ever() {
+    let idle = config().idle_timeout;
+    for response_mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
+        // Its session has another call whose client is there: that one stays, and so does the session.
+        let mut b = Bench::operating(SessionConfig { response_mode, ..config() });
+        let (gone, other) = (b.call(1), b.call(2));
+        b.wait(secs(5));
+        b.disconnect(StreamKey::Response(gone));
+        b.wait(idle - MS);
+        assert_eq!((b.status(gone), b.session.running()), (Status::default(), 2), "D-12");
+        assert_eq!(until_orphaned(&mut b, gone), MS);
+        assert_eq!((b.session.running(), b.tally.orphaned, b.outcomes()), (1, 1, [1, 0, 1, 0]));
+        assert_eq!(b.run_until(|b| b.status(gone).abandoned), config().cancel_grace);
+        b.release(gone);
+        assert_eq!(b.session.exchanges.len(), 1);
+        b.answer(other);
+        assert_eq!(b.session.state(), State::Operating);
+    }
+}
+
+#[test]
+fn e_14_a_call_that_nobody_can_fetch_keeps_no_session_alive() {
+    let mut b = Bench::operating(SessionConfig { idle_timeout: secs(60), ..config() });
+    let key = b.call(1);
+    b.disconnect(StreamKey::Response(key));
+    assert_eq!(b.run_until(|b| b.session.state() == State::Terminated), secs(60));
+    assert_eq!((b.session.reason(), b.tally.orphaned), (Some(TerminateReason::Idle), 1));
+    assert_eq!(b.status(key).cancelled, Some(CancelReason::Orphaned)); // the reason of its own stands
+    assert!(b.run_to(Phase::Closed) <= config().cancel_grace);
+    assert_eq!((b.status(key).abandoned, b.outcomes()), (true, [1, 0, 1, 0]));
+}
+
+#[test]
+fn f_26_what_an_orphaned_call_asks_its_client_fails() {
+    let mut b = Bench::operating(config());
+    let key = b.call(1);
+    let asked = b.act(|session, now| session.request(now, key, 7, "ping", None, secs(24 * 60 * 60))).unwrap();
+    b.disconnect(StreamKey::Response(key));
+    until_orphaned(&mut b, key);
+    assert_eq!(b.outbound(asked), Some(Err(RequestError::Cancelled)));
 }
 
 // Exchanges.
@@ -1086,8 +1173,8 @@ fn f_32_a_request_when_the_drain_is_over_is_refused_though_the_timer_is_late() {
 // The standalone stream.
 
 #[test]
-fn b_33_d_22_a_get_begins_with_a_comment_and_a_second_one_is_refused() {
-    let mut b = Bench::operating(config());
+fn b_33_d_22_a_get_begins_with_a_comment_and_a_second_one_may_be_refused() {
+    let mut b = Bench::operating(SessionConfig { second_stream: SecondStream::Refuse, ..config() });
     let get = b.get().unwrap();
     assert_eq!(b.get(), Err(Refusal::StreamTaken));
     assert_eq!(b.announce(), Ok(()));
@@ -1100,7 +1187,7 @@ fn b_33_d_22_a_get_begins_with_a_comment_and_a_second_one_is_refused() {
 
 #[test]
 fn d_22_a_replaced_get_ends_and_its_late_disconnect_harms_nobody() {
-    let mut b = Bench::operating(SessionConfig { second_stream: SecondStream::Replace, ..config() });
+    let mut b = Bench::operating(config());
     let old = b.get().unwrap();
     assert_eq!(b.read(old), [":"]);
     b.wakes.clear();
@@ -1115,7 +1202,7 @@ fn d_22_a_replaced_get_ends_and_its_late_disconnect_harms_nobody() {
 
 #[test]
 fn d_23_a_get_whose_client_reads_nothing_is_taken_over() {
-    let mut b = Bench::operating(config());
+    let mut b = Bench::operating(SessionConfig { second_stream: SecondStream::Refuse, ..config() });
     let old = b.get().unwrap();
     b.wait(config().heartbeat - MS);
     assert_eq!(b.get(), Err(Refusal::StreamTaken));
@@ -1181,7 +1268,9 @@ fn d_42_a_silent_call_gets_comments_that_no_one_has_to_ask_for() {
 fn d_42_without_heartbeats_nothing_ticks() {
     let (day, never) = (secs(24 * 60 * 60), Duration::ZERO);
     for response_mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
-        let mut b = Bench::operating(SessionConfig { heartbeat: never, response_mode, ..config() });
+        let second_stream = SecondStream::Refuse;
+        let mut b =
+            Bench::operating(SessionConfig { heartbeat: never, response_mode, second_stream, ..config() });
         let get = b.get().unwrap();
         let key = b.call(1);
         b.wait(config().idle_timeout); // what was armed before
@@ -1667,6 +1756,60 @@ fn f_37_terminating_while_finishing_gives_readers_their_budget_from_then() {
     assert_eq!(b.session.reason(), Some(TerminateReason::Shutdown));
     b.wait(config().idle_timeout);
     assert_eq!(b.session.next_timeout(), None);
+}
+
+/// A client that has to ask for the tools before it takes a result can do so.
+#[test]
+fn f_38_lists_are_served_while_a_session_drains_and_a_moment_longer() {
+    let linger = 250 * MS;
+    let mut b = Bench::operating(SessionConfig { linger, ..config() });
+    let key = b.call(1);
+    b.drain(&SHUTDOWN);
+    assert_eq!((b.request(2), b.list(1)), (Err(Refusal::Draining), Err(Refusal::DuplicateId)));
+    let list = b.list(3).expect("it is served while the call runs");
+    b.answer(list);
+    b.reply(list);
+    b.wait(secs(1)); // the call runs longer than the session lingers
+    b.answer(key);
+    b.reply(key);
+    assert_eq!((b.stands(), b.request(4)), ((State::Draining, Phase::Draining), Err(Refusal::Draining)));
+    b.wait(linger - MS);
+    let list = b.list(5).expect("it lingers");
+    b.wait(secs(1)); // and does for as long as that runs
+    b.answer(list);
+    b.reply(list);
+    assert_eq!(b.session.phase(), Phase::Draining);
+    assert_eq!(b.run_to(Phase::Closed), linger);
+    assert_eq!((b.list(6), b.outcomes()), (Err(Refusal::Draining), [4, 0, 0, 0]));
+}
+
+#[test]
+fn s_4_a_session_lingers_only_over_an_answer_and_not_beyond_the_drain() {
+    let lingers = || Bench::operating(SessionConfig { linger: secs(60), ..config() });
+    let mut b = lingers();
+    b.drain(&SHUTDOWN);
+    assert_eq!(b.session.phase(), Phase::Closed, "it was idle");
+    let mut b = lingers();
+    b.call(1);
+    b.drain(&SHUTDOWN);
+    b.cancel(1).unwrap();
+    assert_eq!(b.session.phase(), Phase::Finishing, "its client wants nothing any more");
+    // Not beyond the drain, a second signal or a DELETE.
+    for (end, after) in [(0, SHUTDOWN.drain), (1, Duration::ZERO), (2, Duration::ZERO)] {
+        let mut b = lingers();
+        let key = b.call(1);
+        b.drain(&SHUTDOWN);
+        b.answer(key);
+        b.reply(key);
+        assert_eq!(b.session.phase(), Phase::Draining);
+        match end {
+            1 => b.drain(&Schedule { drain: Duration::ZERO, ..SHUTDOWN }),
+            2 => b.delete().unwrap(),
+            _ => {}
+        }
+        assert_eq!(b.run_to(Phase::Closed), after, "{end}");
+        assert_eq!(b.outcomes(), [2, 0, 0, 0]);
+    }
 }
 
 #[test]

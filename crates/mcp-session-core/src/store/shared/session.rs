@@ -13,11 +13,15 @@ use super::StoreLimits;
 use crate::{
     RequestId,
     proto::{Position, after},
-    store::{Append, AppendError, LogId, NodeId, Page, Record},
+    store::{Append, AppendError, LogId, NodeId, Page, Record, Update},
 };
 
 pub(super) struct Session {
-    pub(super) record: Record,
+    record: Record,
+    created: Instant,
+    /// When a client last came with it to a node that did not serve it, or does not any more.
+    pub(super) used: Instant,
+    /// When a node last said that it serves it.
     pub(super) active: Instant,
     logs: BTreeMap<u64, Log>,
     /// The highest token of each node, and where its event is.
@@ -40,12 +44,50 @@ impl Session {
     pub(super) fn new(now: Instant, record: Record) -> Self {
         Self {
             record,
+            created: now,
+            used: now,
             active: now,
             logs: BTreeMap::from([(LogId::SHARED, Log::new(None))]),
             tokens: HashMap::new(),
             order: VecDeque::new(),
             bytes: 0,
             changed: Arc::default(),
+        }
+    }
+
+    /// Its record, as of now.
+    pub(super) fn record(&self, now: Instant) -> Record {
+        let since = |then| now.saturating_duration_since(then);
+        Record { age: since(self.created), unused: since(self.used), ..self.record.clone() }
+    }
+
+    pub(super) fn members(&self) -> &[Option<NodeId>] {
+        &self.record.members
+    }
+
+    pub(super) fn update(&mut self, now: Instant, update: Update) {
+        let mut record = self.record(now);
+        record.apply(update);
+        self.used = self.used.max(now.checked_sub(record.unused).unwrap_or(self.used));
+        self.record = record;
+    }
+
+    pub(super) fn enlist(&mut self, node: NodeId) -> Option<u32> {
+        self.record.members.push(Some(node));
+        u32::try_from(self.record.members.len() - 1).ok()
+    }
+
+    pub(super) fn claim(&mut self, node: NodeId, from: Option<NodeId>) -> bool {
+        if self.record.home == from {
+            self.record.home = Some(node);
+        }
+        self.record.home == Some(node)
+    }
+
+    pub(super) fn park(&mut self, node: NodeId) {
+        self.record.home.take_if(|home| *home == node);
+        for member in &mut self.record.members {
+            member.take_if(|member| *member == node);
         }
     }
 

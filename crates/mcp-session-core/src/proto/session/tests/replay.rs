@@ -6,10 +6,10 @@ use super::{
     Bench, ExchangeKey, INITIALIZE, Input, MS, ONLY_INITIALIZED, Phase, Refusal, ReplayConfig, ResponseMode,
     SHUTDOWN, SecondStream, SendError, SessionConfig, State, StreamKey, TerminateReason, Wake, secs,
 };
-use crate::ProtocolVersion;
+use crate::{CancelReason, ProtocolVersion, testing::start};
 
 fn config() -> SessionConfig {
-    SessionConfig::default()
+    SessionConfig { linger: Duration::ZERO, ..SessionConfig::default() }
 }
 
 fn limits() -> ReplayConfig {
@@ -342,8 +342,7 @@ fn d_24_announcements_wait_for_the_next_connection() {
     let get = b.resume("1-1").unwrap();
     b.announce().unwrap();
     assert_eq!(b.read(get), ["1-2 note", "1-3 note", "1-4 note"]);
-    assert_eq!(b.get(), Err(Refusal::StreamTaken)); // D-22
-    let newer = b.resume("1-4").unwrap(); // D-23: but one that resumes takes over
+    let newer = b.resume("1-4").unwrap(); // D-23
     assert_eq!((b.read(get), b.read(newer)), (vec!["end".into()], vec![":".into()]));
 }
 
@@ -361,8 +360,82 @@ fn d_24_what_waits_without_a_connection_is_bounded() {
 }
 
 #[test]
-fn d_22_by_policy_a_second_plain_get_takes_over_too() {
-    let mut b = Bench::operating(SessionConfig { second_stream: SecondStream::Replace, ..config() });
+fn d_22_by_policy_a_second_plain_get_is_refused_and_one_that_resumes_is_not() {
+    let mut b = Bench::operating(SessionConfig { second_stream: SecondStream::Refuse, ..config() });
+    let old = b.get().unwrap();
+    assert_eq!(b.read(old), ["2-0 primes 1000"]);
+    assert_eq!(b.get(), Err(Refusal::StreamTaken));
+    let newer = b.resume("2-0").unwrap();
+    assert_eq!((b.read(old), b.read(newer)), (vec!["end".into()], vec![":".into()]));
+}
+
+/// E-14: a client that has an id is waited for as long as what it needs is kept.
+#[test]
+fn e_14_a_call_whose_client_can_come_back_is_not_given_up() {
+    let (idle_timeout, age) = (secs(60), secs(300));
+    let replay = Some(ReplayConfig { age, ..limits() });
+    let (gone, tomorrow) = (
+        |b: &Bench, key| b.status(key).cancelled == Some(CancelReason::Orphaned),
+        start() + secs(24 * 60 * 60),
+    );
+    for away in [secs(299), secs(300)] {
+        let mut b = Bench::operating(SessionConfig { idle_timeout, replay, ..config() });
+        let (key, stream) = primed(&mut b);
+        b.disconnect(stream);
+        b.now += away; // it needs no timer in between
+        b.wait(Duration::ZERO);
+        assert_eq!(gone(&b, key), away == age, "after {away:?}");
+        if away < age {
+            let again = b.resume(&format!("{}-0", key.0)).unwrap();
+            b.run_reading(Some(again), |b| b.now >= tomorrow);
+            assert!(!gone(&b, key));
+            b.disconnect(again);
+            assert_eq!(b.run_until(|b| gone(b, key)), age);
+        }
+        assert_eq!((b.tally.orphaned, b.session.reason()), (1, Some(TerminateReason::Idle)));
+    }
+}
+
+/// E-14: an id after which something is forgotten brings nobody back.
+#[test]
+fn e_14_a_client_whose_next_event_is_forgotten_is_not_waited_for() {
+    let idle_timeout = secs(60);
+    let replay = Some(ReplayConfig { events: 3, ..limits() });
+    let mut b = Bench::operating(SessionConfig { idle_timeout, replay, ..config() });
+    let (key, stream) = primed(&mut b);
+    b.disconnect(stream);
+    for _ in 0..4 {
+        assert_eq!(b.notify(key), Ok(()));
+    }
+    assert_eq!(b.run_until(|b| b.status(key).cancelled.is_some()), idle_timeout);
+    assert_eq!(b.status(key).cancelled, Some(CancelReason::Orphaned));
+}
+
+/// D-30: whoever comes later still finds the stream, finds an end of it.
+#[test]
+fn e_14_a_call_that_was_given_up_has_an_end_for_a_client_that_comes_too_late() {
+    let replay = Some(ReplayConfig { age: secs(300), ..limits() });
+    let mut b = Bench::operating(SessionConfig { replay, idle_timeout: secs(60), ..config() });
+    let (key, stream) = primed(&mut b);
+    let other = b.call(2); // keeps the session
+    b.disconnect(stream);
+    b.wait(secs(300));
+    let late = b.resume(&format!("{}-0", key.0)).unwrap();
+    assert_eq!(b.read(late), [format!("{}-1 1 ! -32800 -", key.0), "end".into()]);
+    assert_eq!(b.status(other).cancelled, None);
+}
+
+/// A call whose client has a priming event.
+fn primed(b: &mut Bench) -> (ExchangeKey, StreamKey) {
+    let key = b.call(1);
+    let stream = StreamKey::Response(key);
+    assert_eq!(b.read(stream), [format!("{}-0 primes 1000", key.0)]);
+    (key, stream)
+}
+
+#[test]
+fn d_22_a_second_plain_get_takes_over_too() {
+    let mut b = Bench::operating(config());
     let old = b.get().unwrap();
     b.announce().unwrap();
     let new = b.get().unwrap();

@@ -18,7 +18,8 @@ use crate::{
 const SHARED: u64 = 900;
 
 fn config() -> SessionConfig {
-    SessionConfig { ping_interval: std::time::Duration::ZERO, ..SessionConfig::default() }
+    let (ping_interval, linger) = (std::time::Duration::ZERO, std::time::Duration::ZERO);
+    SessionConfig { ping_interval, linger, ..SessionConfig::default() }
 }
 
 /// A session in operation, kept by a store.
@@ -279,12 +280,12 @@ fn a_stream_of_another_node_is_relayed_to_its_end() {
     assert_eq!(b.read(second), [":"]); // D-42
     b.act(|session, now| session.end_relay(now, second));
     assert_eq!(b.read(second), ["end"]);
-    assert_eq!((b.session.streams(), b.session.finished.len()), (0, 0));
+    assert_eq!((b.session.streams(), b.session.all_relays().count()), (0, 0));
     let cut = b.read_from_store("4294967296-1").unwrap();
     b.act(|session, now| session.cut_relay(now, cut)); // what follows is forgotten
     assert_eq!(b.read(cut), ["cut"]);
     b.disconnect(cut);
-    assert_eq!(b.session.finished.len(), 0);
+    assert_eq!(b.session.all_relays().count(), 0);
 }
 
 fn start_of(b: &Bench) -> std::time::Instant {
@@ -325,7 +326,7 @@ fn c_10_a_session_that_was_not_initialized_elsewhere_is_not_here() {
     let mut session = super::Session::<u64>::adopt(now, std::sync::Arc::new(config()), version, all, false);
     session.share(1, SHARED, Position::START);
     assert_eq!(session.state(), State::AwaitingInitialized);
-    assert_eq!(session.next_timeout(), Some(now + config().initialize_timeout));
+    assert_eq!(session.next_timeout(), Some(now + config().idle_timeout)); // E-14: its client uses it
     let key = session.handle_request(now, 1.into(), 1).unwrap();
     assert_eq!(session.request(now, key, 1, "roots/list", None, secs(1)), Err(RequestError::NotInitialized));
     assert_eq!(session.handle_input(now, Input::Initialized), Ok(Verdict::Operate));

@@ -9,9 +9,10 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Bench, ExchangeKey, INITIALIZE, Input, Json, MS, Next, OutboundId, Phase, Refusal, ReplayConfig, Reply,
-    RequestError, RequestId, ResponseMode, RpcError, Schedule, SecondStream, SendError, SessionConfig, State,
-    Status, Stream, StreamKey, Tally, TerminateReason, Verdict, Wake, after, brief, config, secs,
+    Bench, CancelReason, ExchangeKey, INITIALIZE, Input, Json, MS, Next, OutboundId, Phase, Refusal,
+    ReplayConfig, Reply, RequestError, RequestId, ResponseMode, RpcError, Schedule, SecondStream, SendError,
+    SessionConfig, State, Status, Stream, StreamKey, Tally, TerminateReason, Verdict, Wake, after, brief,
+    config, secs,
 };
 use crate::{
     ProtocolVersion,
@@ -31,7 +32,7 @@ const GENEROUS: ReplayConfig =
 const TIGHT: ReplayConfig = ReplayConfig { events: 8, bytes: 600, age: secs(15), ..GENEROUS };
 
 /// What is rare. Each is met in some walks.
-const CORNERS: [&str; 19] = [
+const CORNERS: [&str; 22] = [
     "a request beyond the limit, with fewer running",
     "a result of initialize for a dead session",
     "a failed initialize in a shutdown",
@@ -40,9 +41,12 @@ const CORNERS: [&str; 19] = [
     "a request taken back on a full stream",
     "a request refused before initialized in a shutdown",
     "terminated in a shutdown, while finishing",
-    "reaped at the end of a long call",
+    "in use for long without initialized",
+    "a call that nobody can fetch",
+    "a taking over too many",
     "a running call resumed",
     "a finished call resumed",
+    "a call that was away from a session its client deletes",
     "an answer sent again",
     "a live connection taken over",
     "an invited client is back",
@@ -549,11 +553,10 @@ impl Walk {
             match session.reason() {
                 None => {}
                 Some(TerminateReason::InitializeTimeout) => {
-                    assert!(!self.initialized && past(session.config.initialize_timeout));
-                    assert!(quiet || !self.established, "C-18");
+                    assert!(!session.used && past(session.config.initialize_timeout), "C-18");
                 }
                 Some(TerminateReason::Idle) => {
-                    assert!(self.initialized && quiet && past(session.config.idle_timeout));
+                    assert!(session.used && quiet && past(session.config.idle_timeout));
                 }
                 Some(TerminateReason::MaxAge) => assert!(session.config.max_age.is_some_and(past)),
                 Some(reason) => panic!("{reason} comes from nowhere"),
@@ -599,9 +602,26 @@ impl Walk {
                 call.give_up();
             }
         }
+        for call in &mut self.calls {
+            let given_up = session.poll_status(call.key).cancelled == Some(CancelReason::Orphaned);
+            if given_up && call.outcome.is_none() {
+                assert!(call.read && session.created + session.config.idle_timeout <= now, "D-12");
+                let (age, named) =
+                    (session.config.replay.map(|replay| replay.age), call.client.cursor.is_some());
+                assert!(!named || age.is_some_and(|age| age < secs(60)), "it can come back");
+                call.invited = false;
+                call.decide(Outcome::Cancelled);
+                match session.config.cancel_grace {
+                    _ if call.released => {}
+                    Duration::ZERO => call.give_up(),
+                    grace => call.grace = Some(now + grace),
+                }
+                self.corners.insert("a call that nobody can fetch");
+            }
+        }
         let half_open = match session.state() {
             State::Initializing => true,
-            State::AwaitingInitialized => session.running() == 0,
+            State::AwaitingInitialized => !session.used,
             State::Operating | State::Draining | State::Terminated => false,
         };
         assert!(!half_open || now < session.created + session.config.initialize_timeout, "C-10");
@@ -774,9 +794,7 @@ impl Walk {
                     if index == 0 {
                         self.initialize(state);
                     } else if running == 1 && self.is_overdue(state) {
-                        self.corners.insert("reaped at the end of a long call");
-                        self.wait(Duration::ZERO);
-                        assert_eq!(self.bench.session.reason(), Some(TerminateReason::InitializeTimeout));
+                        self.corners.insert("in use for long without initialized");
                     }
                 }
             }
@@ -805,7 +823,7 @@ impl Walk {
         }
     }
 
-    /// Whether a session in this state has only lived for what ran in it.
+    /// Whether a session in this state has lived longer than one that nobody uses.
     fn is_overdue(&self, state: State) -> bool {
         let session = &self.bench.session;
         let due = after(session.created, session.config.initialize_timeout);
@@ -911,7 +929,7 @@ impl Walk {
                 }
                 self.bench.act(|session, now| session.poll_event(now, connection))
             }
-            Some(Reply::Json(_) | Reply::Pending) | None => Next::Pending,
+            Some(Reply::Json(_) | Reply::Refused(..) | Reply::Pending) | None => Next::Pending,
         };
         let farewell = matches!(&next, Next::Event(event, true) if event.starts_with(b"retry: "));
         let over = matches!(next, Next::Event(_, true) | Next::End) && !farewell;
@@ -919,7 +937,7 @@ impl Walk {
         let waits = next == Next::Pending && matches!(reply, Some(Reply::Stream | Reply::Pending));
         call.reader.look(waits, call.reader_wakes);
         match (reply, next) {
-            (Some(Reply::Json(body)), _) => {
+            (Some(Reply::Json(body) | Reply::Refused(body, _)), _) => {
                 assert!(call.receive(&body));
                 call.read_to_end();
             }
@@ -1070,13 +1088,18 @@ impl Walk {
                     assert!(!self.generous, "an event that nothing had to be forgotten for: {from}");
                     self.client.forget();
                 }
+                Err(Refusal::StreamContested) => _ = self.corners.insert("a taking over too many"),
                 Err(refusal) => {
                     assert!(matches!(stands, State::Draining | State::Terminated), "{refusal:?}");
                 }
             }
             return resumed;
         }
-        let key = self.bench.act(|session, now| session.handle_get(now, tag))?;
+        let key = self.bench.act(|session, now| session.handle_get(now, tag));
+        if key == Err(Refusal::StreamContested) {
+            self.corners.insert("a taking over too many");
+        }
+        let key = key?;
         // Without replay what was queued on a connection that went is lost, with it the client may know no more.
         if !replay || !self.generous {
             self.client.forget();
@@ -1090,7 +1113,25 @@ impl Walk {
         let stood = self.bench.stands();
         let reason = match self.rng.below(10) {
             0 => {
-                let _ = self.bench.delete();
+                let session = &self.bench.session;
+                let away = |call: &Call| {
+                    let stream = session.exchanges.get(call.key).and_then(|exchange| exchange.stream());
+                    stream.is_some_and(Stream::is_away)
+                };
+                let away: Vec<bool> = self.calls.iter().map(away).collect();
+                if self.bench.delete().is_ok() {
+                    // Who deletes its session does not come back for what it was sent away from.
+                    for (call, _) in self.calls.iter_mut().zip(away).filter(|(_, away)| *away) {
+                        if call.outcome.is_none() {
+                            call.grace = Some(self.bench.now + self.bench.session.config.cancel_grace);
+                        }
+                        if !call.settled {
+                            self.corners.insert("a call that was away from a session its client deletes");
+                            call.outcome = Some(Outcome::Cancelled);
+                            call.settled = true;
+                        }
+                    }
+                }
                 TerminateReason::ClientDelete
             }
             1 => {

@@ -1,0 +1,169 @@
+//! [`Contained`]: a store whose panics are failures of the one call.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    Append, AppendError, EventStore, LogId, NodeId, Page, PeerMessage, Peers, PublishError, ReadError,
+    Record, SessionStore, Store, Unavailable, Update, Wakeup,
+};
+use crate::{
+    BoxFuture, Runtime, SessionId,
+    contain::{self, Panicked},
+    proto::{Position, after},
+    trace,
+};
+
+/// Before a wait that has panicked begins again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Part of a store. A call that panics has failed as one whose store is [`Unavailable`]; a wait that panics begins again.
+struct Contained<S: ?Sized> {
+    store: Arc<S>,
+    runtime: Arc<dyn Runtime>,
+}
+
+impl Store {
+    /// The same store, with every call contained.
+    pub(super) fn contained(self, runtime: &Arc<dyn Runtime>) -> Self {
+        fn part<S: ?Sized>(store: Arc<S>, runtime: &Arc<dyn Runtime>) -> Contained<S> {
+            Contained { store, runtime: Arc::clone(runtime) }
+        }
+        Self {
+            events: Arc::new(part(self.events, runtime)),
+            sessions: Arc::new(part(self.sessions, runtime)),
+            peers: Arc::new(part(self.peers, runtime)),
+            ..self
+        }
+    }
+}
+
+impl<S: Send + Sync + ?Sized> Contained<S> {
+    /// One call.
+    fn call<'a, T: 'a, E: From<Unavailable> + 'a>(
+        &'a self,
+        name: &'static str,
+        make: impl FnOnce() -> BoxFuture<'a, Result<T, E>>,
+    ) -> BoxFuture<'a, Result<T, E>> {
+        let called = contain::Contained::new(make);
+        Box::pin(async move {
+            called.await.unwrap_or_else(|Panicked| {
+                trace::store_panicked(name);
+                Err(Unavailable.into())
+            })
+        })
+    }
+
+    /// A wait that goes on until something happens.
+    fn wait<'a, T: Send + 'a>(
+        &'a self,
+        name: &'static str,
+        make: impl Fn() -> BoxFuture<'a, T> + Send + 'a,
+    ) -> BoxFuture<'a, T> {
+        Box::pin(async move {
+            loop {
+                match contain::Contained::new(&make).await {
+                    Ok(happened) => return happened,
+                    Err(Panicked) => trace::store_panicked(name),
+                }
+                self.runtime.sleep_until(after(self.runtime.now(), PAUSE)).await;
+            }
+        })
+    }
+}
+
+impl<S: fmt::Debug + ?Sized> fmt::Debug for Contained<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.store.fmt(f)
+    }
+}
+
+impl EventStore for Contained<dyn EventStore> {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.call("append", || self.store.append(append))
+    }
+
+    fn publish(
+        &self,
+        session: SessionId,
+        node: NodeId,
+        token: u64,
+        event: Bytes,
+    ) -> BoxFuture<'_, Result<Position, PublishError>> {
+        self.call("publish", || self.store.publish(session, node, token, event))
+    }
+
+    fn read(&self, log: LogId, after: Position, limit: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
+        self.call("read", || self.store.read(log, after, limit))
+    }
+
+    fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
+        self.call("seal", || self.store.seal(log, last))
+    }
+
+    fn watch(&self, log: LogId, after: Position) -> BoxFuture<'_, Wakeup> {
+        self.wait("watch", move || self.store.watch(log, after))
+    }
+
+    fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("purge", || self.store.purge(session))
+    }
+
+    fn disturbed(&self) -> BoxFuture<'_, ()> {
+        self.wait("disturbed", || self.store.disturbed())
+    }
+}
+
+impl SessionStore for Contained<dyn SessionStore> {
+    fn create(&self, record: Record) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("create", || self.store.create(record))
+    }
+
+    fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Record>, Unavailable>> {
+        self.call("load", || self.store.load(id))
+    }
+
+    fn update(&self, id: SessionId, update: Update) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.call("update", || self.store.update(id, update))
+    }
+
+    fn touch(&self, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("touch", || self.store.touch(ids))
+    }
+
+    fn remove(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Vec<NodeId>>, Unavailable>> {
+        self.call("remove", || self.store.remove(id))
+    }
+
+    fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>> {
+        self.call("enlist", || self.store.enlist(id, node))
+    }
+
+    fn claim(
+        &self,
+        id: SessionId,
+        node: NodeId,
+        from: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.call("claim", || self.store.claim(id, node, from))
+    }
+
+    fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("park", || self.store.park(node, ids))
+    }
+}
+
+impl Peers for Contained<dyn Peers> {
+    fn send(&self, to: NodeId, message: PeerMessage) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("send", || self.store.send(to, message))
+    }
+
+    fn receive(&self, node: NodeId) -> BoxFuture<'_, Option<PeerMessage>> {
+        self.wait("receive", move || self.store.receive(node))
+    }
+
+    fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("leave", || self.store.leave(node))
+    }
+}

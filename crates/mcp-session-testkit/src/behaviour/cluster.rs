@@ -1,0 +1,546 @@
+//! What is state of a session, and not of one node: who hears, who is told, and where it ends.
+
+use std::{collections::HashSet, time::Duration};
+
+use futures::{
+    FutureExt,
+    future::{join, join_all},
+};
+use http::StatusCode;
+use mcp_session_core::{
+    ReplayConfig, SecondStream, SessionEvent, ShutdownPhase, TerminateReason,
+    store::{SessionStore, SharedStore, Store},
+};
+use serde_json::{Value, json};
+
+use super::{
+    stores::{Nodes, PATIENT, begin, numbers, send},
+    world::{Client, NEVER, Reply, SOON, World, notification, request},
+};
+use crate::TestBed;
+
+async fn note(client: &Client, n: u64) {
+    client.session().notify("notifications/n", Some(&json!({ "n": n }))).await.unwrap();
+}
+
+/// The number in the next notification.
+async fn next(reply: &mut Reply) -> Option<u64> {
+    reply.message().await.map(|message| message["params"]["n"].as_u64().unwrap())
+}
+
+async fn echoes(client: &Client) {
+    assert_eq!(client.post(&request("echo", "echo")).await.status, StatusCode::OK);
+}
+
+/// C-10, C-18: `initialize` reaches one node, `initialized` another, before or after the first call. The session lives at both
+/// for as long as it is used, and a handler at each may ask its client.
+pub fn c_10_initialized_at_any_node_counts_at_all(bed: &impl TestBed) {
+    let mut nodes = Nodes::tuned(bed, |config| config.session.initialize_timeout = SOON * 5);
+    bed.block_on(async {
+        for call_first in [false, true] {
+            let mut client = nodes.a.stranger();
+            client.initialize("2025-11-25").await;
+            let elsewhere = client.at(&nodes.b);
+            let initialized = notification("notifications/initialized");
+            if call_first {
+                echoes(&elsewhere).await;
+                assert_eq!(client.post(&initialized).await.status, StatusCode::ACCEPTED);
+            } else {
+                assert_eq!(elsewhere.post(&initialized).await.status, StatusCode::ACCEPTED);
+            }
+            for (world, client) in [(&mut nodes.a, &client), (&mut nodes.b, &elsewhere)] {
+                let (mut reply, work) = begin(world, client, 1).await;
+                let mut asked = Box::pin(work.cx.request("roots/list", None::<&()>, NEVER));
+                assert!(asked.as_mut().now_or_never().is_none(), "C-06: the client is initialized");
+                assert_eq!(reply.message().await.unwrap()["method"], "roots/list");
+                drop(asked);
+                work.finish(json!({}));
+            }
+            for _ in 0..10 {
+                nodes.b.elapse(SOON).await;
+                echoes(&elsewhere).await;
+            }
+            echoes(&client).await;
+        }
+        // Nobody who is silent: `initialized` has come, at the other node only.
+        let mut client = nodes.a.stranger();
+        client.initialize("2025-11-25").await;
+        client.at(&nodes.b).post(&notification("notifications/initialized")).await;
+        nodes.a.elapse(SOON * 10).await;
+        echoes(&client).await;
+        assert_eq!((nodes.a.ended(), nodes.b.ended()), (vec![], vec![]));
+    });
+}
+
+/// D-17, C-06: what a node says before it has heard of `initialized` goes to the client that another node has heard it from, and
+/// to nobody before that.
+pub fn d_17_what_is_said_before_initialized_is_not_dropped(bed: &impl TestBed) {
+    let nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let mut client = nodes.a.stranger();
+        client.initialize("2025-11-25").await;
+        let elsewhere = client.at(&nodes.b);
+        note(&client, 0).await;
+        let mut get = elsewhere.get().await;
+        get.opened().await;
+        nodes.b.elapse(SOON).await;
+        assert!(get.is_silent(), "C-06");
+        note(&elsewhere, 1).await;
+        assert_eq!(
+            client.post(&notification("notifications/initialized")).await.status,
+            StatusCode::ACCEPTED
+        );
+        assert_eq!([next(&mut get).await, next(&mut get).await], [Some(0), Some(1)]);
+        note(&client, 2).await;
+        assert_eq!(next(&mut get).await, Some(2));
+    });
+}
+
+/// D-21, D-23: whichever node a client comes to with a GET, the stream that it has at another one ends properly, and each message
+/// goes to the newer one alone.
+pub fn d_21_one_node_listens_for_a_session(bed: &impl TestBed) {
+    let nodes = Nodes::tuned(bed, |config| config.session.second_stream = SecondStream::Replace);
+    bed.block_on(async {
+        let client = nodes.a.client_of("2025-06-18").await;
+        let elsewhere = client.at(&nodes.b);
+        let mut older = client.get().await;
+        older.opened().await;
+        note(&client, 0).await;
+        assert_eq!(next(&mut older).await, Some(0));
+        for (n, client) in (1..).zip([&elsewhere, &client, &elsewhere, &elsewhere, &client]) {
+            let mut newer = client.get().await;
+            assert_eq!(newer.status, StatusCode::OK);
+            newer.opened().await;
+            note(client, n).await;
+            assert_eq!(next(&mut newer).await, Some(n));
+            assert_eq!(next(&mut older).await, None, "it is read elsewhere");
+            older = newer;
+        }
+        // Those who come at the same time: one of them has it in the end, and each message comes once.
+        drop(older);
+        let gets = [&client, &elsewhere, &client, &elsewhere].map(Client::get);
+        let gets = join_all(gets).await;
+        let mut open: Vec<Reply> = gets.into_iter().filter(|get| get.status == StatusCode::OK).collect();
+        assert!(!open.is_empty());
+        note(&elsewhere, 100).await;
+        let streams = || nodes.a.endpoint.stats().streams + nodes.b.endpoint.stats().streams;
+        let mut seen = Vec::new();
+        while seen.is_empty() || streams() > 1 {
+            nodes.a.elapse(SOON).await;
+            for get in &mut open {
+                while let Some(Some(n)) = next(get).now_or_never() {
+                    seen.push(n);
+                }
+            }
+        }
+        assert_eq!((seen, streams()), (vec![100], 1));
+    });
+}
+
+/// D-21, D-24: an event that was read at one node does not come again with a plain GET at another; one that was queued there and
+/// not read does.
+pub fn d_21_a_plain_get_goes_on_where_another_node_was(bed: &impl TestBed) {
+    let nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let client = nodes.a.client_of("2025-06-18").await;
+        let elsewhere = client.at(&nodes.b);
+        let mut get = client.get().await;
+        get.opened().await;
+        for n in 0..2 {
+            note(&client, n).await;
+            assert_eq!(next(&mut get).await, Some(n));
+        }
+        for n in 2..5 {
+            note(&client, n).await;
+        }
+        nodes.a.elapse(SOON).await;
+        drop(get); // three have waited for it, and it has not read them
+        let mut get = elsewhere.get().await;
+        for n in 2..5 {
+            assert_eq!(next(&mut get).await, Some(n));
+        }
+        for (n, client) in (5..8).zip([&client, &elsewhere, &elsewhere]) {
+            drop(get);
+            note(client, n).await;
+            get = client.get().await;
+            assert_eq!(next(&mut get).await, Some(n));
+        }
+        // Nor after the node that was read at has gone.
+        drop(get);
+        let shutdown = nodes.b.endpoint.shutdown(PATIENT).await;
+        assert!(shutdown.is_clean(), "{shutdown}");
+        note(&client, 8).await;
+        let mut get = client.get().await;
+        assert_eq!(next(&mut get).await, Some(8));
+    });
+}
+
+/// D-23, S13: a listener whose node is lost is waited for no longer than a call to the store may take.
+pub fn d_23_a_listener_that_is_lost_holds_up_nobody(bed: &impl TestBed) {
+    let shared = SharedStore::new(bed.runtime());
+    let mut store = Store::new(shared.clone());
+    store.timeout = SOON;
+    let [a, b] = [(); 2].map(|()| World::new(bed, |config| config.store = Some(store.clone())));
+    bed.block_on(async {
+        let client = a.client().await;
+        let mut get = client.get().await;
+        get.opened().await;
+        note(&client, 0).await;
+        assert_eq!(next(&mut get).await, Some(0));
+        let node = shared.load(client.id()).await.unwrap().unwrap().listener.node.unwrap();
+        shared.lose(node); // it hears nothing any more
+        let elsewhere = client.at(&b);
+        let mut again = elsewhere.get().await;
+        assert_eq!(again.status, StatusCode::OK);
+        note(&elsewhere, 1).await;
+        // How far the lost one came nobody knows: from the beginning, then. Nothing is missing.
+        assert_eq!([next(&mut again).await, next(&mut again).await], [Some(0), Some(1)]);
+    });
+}
+
+/// S12, S13: where a session lives on, its node parks it: an event of its own, and no hook. Where it ends, the hook is called, once.
+pub fn s_12_a_session_that_is_parked_has_not_ended(bed: &impl TestBed) {
+    let nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let c = World::new(bed, |config| config.store = Some(Store::new(nodes.shared.clone())));
+        let client = nodes.a.client().await;
+        let id = client.id();
+        let [at_a, at_b, at_c] = [&nodes.a, &nodes.b, &c].map(|world| world.endpoint.manager().events(8));
+        for world in [&nodes.b, &c] {
+            echoes(&client.at(world)).await;
+        }
+        let report = nodes.a.endpoint.shutdown(PATIENT).await;
+        assert!(report.is_clean() && report.sessions == 1, "{report}");
+        assert_eq!(at_a.recv().await, Ok(SessionEvent::Parked(id)));
+        assert_eq!(nodes.a.endpoint.stats().sessions_terminated, 0);
+        echoes(&client.at(&nodes.b)).await;
+        assert_eq!(client.at(&c).delete().await.status, StatusCode::NO_CONTENT);
+        let told = SessionEvent::Terminated(id, TerminateReason::ClientDelete);
+        for events in [at_b, at_c] {
+            assert_eq!(events.recv().await, Ok(SessionEvent::Adopted(id)));
+            assert_eq!(events.recv().await, Ok(told));
+        }
+        c.until(|c| c.ended() == [(id, TerminateReason::ClientDelete)]).await;
+        assert_eq!((nodes.a.ended(), nodes.b.ended()), (vec![], vec![]));
+        assert_eq!(nodes.b.endpoint.stats().sessions_terminated, 1);
+    });
+}
+
+/// E-14, S12: a session that is idle at every node ends, everywhere, and one node calls the hook.
+pub fn e_14_idle_everywhere_is_the_end_once(bed: &impl TestBed) {
+    let nodes = Nodes::tuned(bed, |config| config.session.idle_timeout = SOON);
+    bed.block_on(async {
+        let mut ids = HashSet::new();
+        for both in [true, false] {
+            let client = nodes.a.client().await;
+            if both {
+                client.at(&nodes.b).post(&request(1, "echo")).await; // if it is in time
+            }
+            ids.insert(client.id());
+            let ended = || nodes.a.ended().into_iter().chain(nodes.b.ended());
+            nodes.a.until(|_| ended().count() == ids.len()).await;
+            assert!(ended().all(|(id, reason)| ids.contains(&id) && reason == TerminateReason::Idle));
+            for world in [&nodes.a, &nodes.b] {
+                assert_eq!(client.at(world).post(&request(1, "echo")).await.status, StatusCode::NOT_FOUND);
+            }
+        }
+        assert_eq!(nodes.shared.size().0, 0);
+    });
+}
+
+/// E-10: a session is as old at every node, and ends at all of them when it is too old, also at one that has just taken it up.
+pub fn e_10_max_age_counts_from_the_birth_at_every_node(bed: &impl TestBed) {
+    const AGE: Duration = SOON.saturating_mul(10);
+    let nodes = Nodes::tuned(bed, |config| config.session.max_age = Some(AGE));
+    bed.block_on(async {
+        let client = nodes.a.client().await;
+        let born = nodes.a.runtime.now();
+        nodes.a.endpoint.shutdown(PATIENT).await; // only the other one is left to notice
+        nodes.b.elapse(AGE / 2).await;
+        let elsewhere = client.at(&nodes.b);
+        let taken_up = nodes.b.runtime.now();
+        let answer = elsewhere.post(&request(1, "echo")).await;
+        if taken_up.duration_since(born) < AGE {
+            assert!(matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND), "{}", answer.status);
+        }
+        nodes.b.until(|world| world.ended() == [(client.id(), TerminateReason::MaxAge)]).await;
+        let ended = nodes.b.runtime.now();
+        assert!(ended.duration_since(born) >= AGE);
+        // A limit that counted from here would not have passed.
+        assert!(bed.name() != "sim" || ended < taken_up + AGE);
+        assert_eq!(elsewhere.post(&request(2, "echo")).await.status, StatusCode::NOT_FOUND);
+        assert_eq!(nodes.shared.size().0, 0);
+
+        // Too old for whoever takes it up.
+        let client = nodes.b.client().await;
+        let c = World::new(bed, |config| {
+            config.store = Some(Store::new(nodes.shared.clone()));
+            config.session.max_age = Some(SOON);
+        });
+        nodes.b.elapse(SOON * 2).await;
+        assert_eq!(client.at(&c).post(&request(1, "echo")).await.status, StatusCode::NOT_FOUND);
+        c.until(|c| c.endpoint.stats().sessions == 0).await;
+    });
+}
+
+/// E-15, E-17: a node that is full refuses a session and leaves nothing of it in the record; however many requests want it at
+/// once, it is taken up once.
+pub fn e_15_a_session_that_is_refused_leaves_nothing(bed: &impl TestBed) {
+    let nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let full = World::new(bed, |config| {
+            config.store = Some(Store::new(nodes.shared.clone()));
+            config.max_sessions = 1;
+        });
+        let (taken, client) = (full.client().await, nodes.a.client().await);
+        let members =
+            async |client: &Client| nodes.shared.load(client.id()).await.unwrap().unwrap().members.len();
+        for _ in 0..20 {
+            let refused = client.at(&full).post(&request(1, "echo")).await;
+            assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(client.at(&full).get().await.status, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        assert_eq!(members(&client).await, 1);
+        assert_eq!(full.endpoint.stats().sessions, 1);
+        assert_eq!(taken.delete().await.status, StatusCode::NO_CONTENT);
+        while client.at(&full).post(&request(1, "echo")).await.status != StatusCode::OK {
+            full.elapse(SOON).await; // not all of the other one has gone yet
+        }
+        assert_eq!((members(&client).await, full.endpoint.stats().sessions), (2, 1));
+        let c = World::new(bed, |config| config.store = Some(Store::new(nodes.shared.clone())));
+        let all = join_all((0..20).map(|n| {
+            let there = client.at(&c);
+            async move { there.post(&request(n, "echo")).await.status }
+        }));
+        assert!(all.await.iter().all(|status| *status == StatusCode::OK));
+        assert_eq!((members(&client).await, c.endpoint.stats().sessions), (3, 1));
+        // While it drains, it takes up nothing.
+        let drains = nodes.b.endpoint.shutdown(PATIENT);
+        nodes.b.until(|b| b.endpoint.stats().phase >= ShutdownPhase::Draining).await;
+        for _ in 0..5 {
+            let refused = client.at(&nodes.b).post(&request(1, "echo")).await;
+            assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        drains.await;
+        assert_eq!(members(&client).await, 3);
+        // A request that is dropped half-way leaves no half of it.
+        for _ in 0..5 {
+            let other = nodes.a.client().await;
+            let c = World::new(bed, |config| config.store = Some(Store::new(nodes.shared.clone())));
+            let there = other.at(&c);
+            let _ = there.post(&request(1, "echo")).now_or_never();
+            echoes(&there).await;
+            assert_eq!((members(&other).await, c.endpoint.stats().sessions), (2, 1));
+        }
+    });
+}
+
+/// C-02, C-12: whoever a handler works for, it can know at every node: name, capabilities and all other params of `initialize`.
+pub fn c_02_every_node_knows_its_client(bed: &impl TestBed) {
+    let mut nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let mut client = nodes.a.stranger();
+        let params = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": { "roots": { "listChanged": true }, "experimental": { "x": 1 } },
+            "clientInfo": { "name": "someone", "title": "Some \u{fc} One", "version": "7" },
+            "_meta": { "more": [1, 2] },
+        });
+        client.initialize_with(&super::world::request_with(0, "initialize", params.clone())).await;
+        client.post(&notification("notifications/initialized")).await;
+        for world in [&mut nodes.a, &mut nodes.b] {
+            let client = client.at(world);
+            let (_reply, work) = begin(world, &client, 1).await;
+            let parsed = |json: &mcp_session_core::Json| json.parse::<Value>().unwrap();
+            assert_eq!(parsed(work.cx.client_info()), params["clientInfo"]);
+            assert_eq!(parsed(work.cx.client_capabilities()), params["capabilities"]);
+            let session = client.session();
+            assert_eq!(parsed(session.client_info()), params["clientInfo"]);
+            assert_eq!(parsed(session.client_capabilities()), params["capabilities"]);
+            assert_eq!(parsed(session.initialize_params()), params);
+            assert!(session.capabilities().roots);
+            work.finish(json!({}));
+        }
+    });
+}
+
+/// A node at which a session is soon idle, another one at which it never is, and a client of that one.
+async fn with_a_restless_node(bed: &impl TestBed) -> (World, Nodes, Client) {
+    let nodes = Nodes::new(bed);
+    let restless = World::new(bed, |config| {
+        config.store = Some(Store::new(nodes.shared.clone()));
+        config.session.idle_timeout = SOON * 10;
+    });
+    let client = nodes.b.client().await;
+    (restless, nodes, client)
+}
+
+/// S1, S5, S9: a handle that the application has kept of a session that was parked has no say over the one that its client came
+/// back to: a shutdown finds it, and its call gets its answer.
+pub fn s_1_an_old_handle_does_not_unregister_its_session_reborn(bed: &impl TestBed) {
+    bed.block_on(async {
+        let (mut a, nodes, elsewhere) = with_a_restless_node(bed).await;
+        let client = elsewhere.at(&a);
+        let events = a.endpoint.manager().events(8);
+        let (reply, work) = begin(&mut a, &client, 1).await;
+        let old = work.cx.session().clone();
+        work.finish(json!({}));
+        reply.messages().await;
+        assert_eq!(events.recv().await, Ok(SessionEvent::Adopted(client.id())));
+        assert_eq!(events.recv().await, Ok(SessionEvent::Parked(client.id())));
+        let (mut reply, work) = begin(&mut a, &client, 2).await;
+        for _ in 0..3 {
+            assert!(old.notify("notifications/n", None::<&()>).await.is_err());
+            assert_eq!(old.terminate(TerminateReason::Evicted).await, TerminateReason::Idle);
+        }
+        assert!(a.endpoint.manager().get(&client.id()).is_some());
+        assert_eq!(a.endpoint.stats().sessions, 1);
+        let shutdown = a.endpoint.shutdown(PATIENT);
+        work.cx.draining().await;
+        drop(old);
+        work.finish(json!({ "ok": true }));
+        let mut messages = Vec::new();
+        while let Some(message) = reply.message().await {
+            messages.push(message);
+        }
+        if messages.is_empty() {
+            // It was sent away before the answer came.
+            messages = client.at(&nodes.b).resume(reply.last_event_id().unwrap()).await.messages().await;
+        }
+        assert_eq!(messages.last().unwrap()["result"]["ok"], true);
+        let report = shutdown.await;
+        assert!(report.is_clean() && report.sessions == 1 && report.exchanges.answered == 1, "{report}");
+    });
+}
+
+/// D-17: a node that has parked a session and takes it up again says what is new, not what it has said before.
+pub fn d_17_what_a_node_says_after_it_came_back_is_heard(bed: &impl TestBed) {
+    bed.block_on(async {
+        let (mut a, _nodes, elsewhere) = with_a_restless_node(bed).await;
+        let client = elsewhere.at(&a);
+        let events = a.endpoint.manager().events(8);
+        for times in 0..2_u64 {
+            let (reply, work) = begin(&mut a, &client, times).await;
+            for n in times * 3..times * 3 + 3 {
+                work.cx.session().notify("notifications/n", Some(&json!({ "n": n }))).await.unwrap();
+            }
+            work.finish(json!({}));
+            reply.messages().await;
+            assert_eq!(events.recv().await, Ok(SessionEvent::Adopted(client.id())));
+            assert_eq!(events.recv().await, Ok(SessionEvent::Parked(client.id())));
+        }
+        let mut get = elsewhere.get().await;
+        for n in 0..6 {
+            assert_eq!(next(&mut get).await, Some(n));
+        }
+    });
+}
+
+/// D-30, D-37: a store keeps more than a node. A call that is resumed from there, also by its own node, comes to its end whatever
+/// the node forgets of it meanwhile.
+pub fn d_30_a_stream_read_from_the_store_is_not_trimmed_away(bed: &impl TestBed) {
+    let mut nodes = Nodes::tuned(bed, |config| {
+        let mut replay = ReplayConfig::default();
+        replay.events = 8;
+        config.session.replay = Some(replay);
+    });
+    bed.block_on(async {
+        let client = nodes.a.client().await;
+        for runs in [false, true] {
+            let id = u64::from(runs);
+            let (mut reply, work) = begin(&mut nodes.a, &client, id).await;
+            let first = reply.last_event_id().unwrap().to_owned();
+            send(&work, 0..6).await;
+            let mut work = Some(work);
+            if !runs {
+                work.take().unwrap().finish(json!({ "ok": true }));
+            }
+            for n in 0..6 {
+                assert_eq!(next(&mut reply).await, Some(n));
+            }
+            drop(reply);
+            // The node forgets the first of it, but not all.
+            let (mut other, others) = begin(&mut nodes.a, &client, "other").await;
+            send(&others, 100..105).await;
+            for n in 100..105 {
+                assert_eq!(next(&mut other).await, Some(n));
+            }
+            let mut again = client.resume(&first).await;
+            assert_eq!(again.status, StatusCode::OK, "the store has it");
+            assert_eq!(next(&mut again).await, Some(0));
+            send(&others, 105..130).await; // and now all of it
+            for n in 105..130 {
+                assert_eq!(next(&mut other).await, Some(n));
+            }
+            if let Some(work) = work {
+                send(&work, 6..8).await;
+                work.finish(json!({ "ok": true }));
+            }
+            let rest = again.messages().await;
+            let expected = if runs { 1..8 } else { 1..6 };
+            assert_eq!(numbers(&rest), expected.collect::<Vec<_>>());
+            assert_eq!(rest.last().unwrap()["result"]["ok"], true);
+            others.finish(json!({}));
+            other.messages().await;
+        }
+        assert_eq!(nodes.a.endpoint.stats().streams_cut, 0);
+    });
+}
+
+/// E-11, E-25, S7: a DELETE at one node ends what other nodes send to that client with a proper end, not with a cut.
+pub fn s_7_a_delete_elsewhere_ends_bodies_properly(bed: &impl TestBed) {
+    let mut nodes = Nodes::tuned(bed, |config| config.session.terminate.cancel = SOON);
+    bed.block_on(async {
+        let c = World::new(bed, |config| {
+            config.store = Some(Store::new(nodes.shared.clone()));
+            config.session.terminate.cancel = SOON;
+        });
+        for n in 0..20 {
+            let client = nodes.a.client().await;
+            let mut get = client.get().await;
+            get.opened().await;
+            let (begun, _work) = begin(&mut nodes.a, &client, n).await;
+            let last = begun.last_event_id().unwrap().to_owned();
+            drop(begun);
+            let mut resumed = client.at(&nodes.b).resume(&last).await;
+            resumed.opened().await;
+            let (deleted, ended, read) = futures::join!(
+                async { client.at(&c).delete().await.status },
+                get.messages(), // panics at a cut
+                resumed.messages()
+            );
+            assert_eq!((deleted, ended.len()), (StatusCode::NO_CONTENT, 0));
+            assert!(read.len() <= 1, "{read:?}");
+        }
+        for world in [&nodes.a, &nodes.b, &c] {
+            world.until(|world| world.endpoint.stats().sessions == 0).await;
+            assert_eq!(world.endpoint.stats().streams_cut, 0);
+        }
+    });
+}
+
+/// S9, E-25: a client that was sent away from a node that drains, and deletes its session elsewhere, has cancelled its call: the
+/// drain waits for nobody, and has not failed.
+pub fn s_9_a_delete_elsewhere_is_no_failure_of_a_drain(bed: &impl TestBed) {
+    let mut nodes = Nodes::tuned(bed, |config| {
+        config.session.cancel_grace = SOON;
+        config.session.terminate.cancel = SOON;
+    });
+    bed.block_on(async {
+        let client = nodes.a.client().await;
+        let (running, work) = begin(&mut nodes.a, &client, 1).await;
+        let (answered, done) = begin(&mut nodes.a, &client, 2).await;
+        let shutdown = nodes.a.endpoint.shutdown(PATIENT);
+        work.cx.draining().await;
+        assert_eq!(join(running.messages(), answered.messages()).await, (vec![], vec![])); // sent away
+        done.finish(json!({}));
+        assert_eq!(client.at(&nodes.b).delete().await.status, StatusCode::NO_CONTENT);
+        work.cx.cancelled().await;
+        let report = shutdown.await;
+        assert!(report.is_clean() && report.took < NEVER, "{report}");
+        assert_eq!((report.exchanges.total, report.exchanges.forced), (2, 0), "{report}");
+        assert!(report.exchanges.cancelled >= 1, "{report}");
+        nodes.b.until(|world| world.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
+        assert_eq!(nodes.a.ended(), []);
+    });
+}

@@ -1,0 +1,367 @@
+//! Foreign code that panics: the one call fails, and nothing else.
+
+use std::{
+    panic::resume_unwind,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{Method, StatusCode, request::Parts};
+use http_body::{Body, Frame};
+use mcp_session_core::proto::Position;
+use mcp_session_core::{
+    AuthError, BoxFuture, SessionId, ShutdownPolicy,
+    store::{
+        Append, AppendError, EventStore, LogId, NodeId, Page, PeerMessage, Peers, PublishError, ReadError,
+        Record, SessionStore, SharedStore, Store, Unavailable, Update, Wakeup,
+    },
+};
+use serde_json::{Value, json};
+
+use super::world::{Client, NEVER, Reply, SOON, World, initialize, notification, request};
+use crate::TestBed;
+
+/// Without the process's panic hook, which takes its time over a backtrace.
+fn planted() -> ! {
+    resume_unwind(Box::new("planted: foreign code panics"))
+}
+
+/// A store that panics once, at the next call of this name.
+#[derive(Debug)]
+struct Panicky {
+    store: SharedStore,
+    at: &'static str,
+    /// Before there is a future, or when that is polled.
+    early: bool,
+    armed: AtomicBool,
+}
+
+impl Panicky {
+    fn shake(&self, name: &str) {
+        if name == self.at && self.armed.swap(false, SeqCst) {
+            planted();
+        }
+    }
+
+    fn call<'a, T: Send + 'a>(
+        &'a self,
+        name: &'static str,
+        make: impl FnOnce(&'a SharedStore) -> BoxFuture<'a, T>,
+    ) -> BoxFuture<'a, T> {
+        if self.early {
+            self.shake(name);
+        }
+        let future = make(&self.store);
+        async move {
+            self.shake(name);
+            future.await
+        }
+        .boxed()
+    }
+}
+
+impl EventStore for Panicky {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.call("append", |store| store.append(append))
+    }
+
+    fn publish(
+        &self,
+        session: SessionId,
+        node: NodeId,
+        token: u64,
+        event: Bytes,
+    ) -> BoxFuture<'_, Result<Position, PublishError>> {
+        self.call("publish", |store| store.publish(session, node, token, event))
+    }
+
+    fn read(&self, log: LogId, after: Position, limit: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
+        self.call("read", |store| store.read(log, after, limit))
+    }
+
+    fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
+        self.call("seal", |store| store.seal(log, last))
+    }
+
+    fn watch(&self, log: LogId, after: Position) -> BoxFuture<'_, Wakeup> {
+        self.call("watch", |store| store.watch(log, after))
+    }
+
+    fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("purge", |store| store.purge(session))
+    }
+
+    fn disturbed(&self) -> BoxFuture<'_, ()> {
+        self.call("disturbed", |store| store.disturbed())
+    }
+}
+
+impl SessionStore for Panicky {
+    fn create(&self, record: Record) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("create", |store| store.create(record))
+    }
+
+    fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Record>, Unavailable>> {
+        self.call("load", |store| store.load(id))
+    }
+
+    fn update(&self, id: SessionId, update: Update) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.call("update", |store| store.update(id, update))
+    }
+
+    fn touch(&self, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("touch", |store| store.touch(ids))
+    }
+
+    fn remove(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Vec<NodeId>>, Unavailable>> {
+        self.call("remove", |store| store.remove(id))
+    }
+
+    fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>> {
+        self.call("enlist", |store| store.enlist(id, node))
+    }
+
+    fn claim(
+        &self,
+        id: SessionId,
+        node: NodeId,
+        from: Option<NodeId>,
+    ) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.call("claim", |store| store.claim(id, node, from))
+    }
+
+    fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("park", |store| store.park(node, ids))
+    }
+}
+
+impl Peers for Panicky {
+    fn send(&self, to: NodeId, message: PeerMessage) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("send", |store| store.send(to, message))
+    }
+
+    fn receive(&self, node: NodeId) -> BoxFuture<'_, Option<PeerMessage>> {
+        self.call("receive", |store| store.receive(node))
+    }
+
+    fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("leave", |store| store.leave(node))
+    }
+}
+
+/// POSTs once more what met a store that did not answer, as a client does.
+async fn post_again(client: &Client, message: &Value) -> Reply {
+    let reply = client.post(message).await;
+    if reply.status != StatusCode::SERVICE_UNAVAILABLE {
+        return reply;
+    }
+    client.post(message).await
+}
+
+/// What two nodes do with a session of a client that comes to both.
+async fn visit(a: &mut World, b: &World) {
+    let opened = post_again(&a.stranger(), &initialize("2025-11-25", "client")).await;
+    assert_eq!(opened.status, StatusCode::OK);
+    let client = a.stranger().with_session(opened.session());
+    let elsewhere = client.at(b);
+    assert_eq!(post_again(&client, &notification("notifications/initialized")).await.status, 202);
+
+    // A call here, read here; what belongs to none, sent here and read there.
+    assert_eq!(post_again(&elsewhere, &request(9, "ping")).await.status, StatusCode::OK);
+    let mut listening = elsewhere.get().await;
+    listening.opened().await;
+    let started = client.start(&request(1, "work"));
+    let work = a.work().await;
+    work.cx.notify("notifications/x", None::<&()>).await.expect("the call goes on");
+    client.session().notify("notifications/y", None::<&()>).await.expect("the session goes on");
+    work.finish(json!({}));
+    let messages = started.head().await.messages().await;
+    assert_eq!((messages.len(), &messages[1]["id"]), (2, &json!(1)), "{messages:?}");
+    assert_eq!(listening.message().await.expect("it goes on")["method"], "notifications/y");
+
+    // Ended there, it is ended here.
+    assert_eq!(elsewhere.delete().await.status, StatusCode::NO_CONTENT);
+    assert_eq!(listening.message().await, None);
+    while client.post(&request(2, "ping")).await.status != StatusCode::NOT_FOUND {
+        a.elapse(Duration::from_millis(1)).await;
+    }
+}
+
+/// S8, S13: a store that panics, once, in any of its calls, is one that did not answer that call: it is asked again, and no
+/// session, node or stream is lost.
+pub fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
+    bed.block_on(async {
+        for (at, early) in [
+            "append",
+            "publish",
+            "read",
+            "watch",
+            "disturbed",
+            "create",
+            "load",
+            "update",
+            "touch",
+            "remove",
+            "enlist",
+            "send",
+            "receive",
+            "park",
+            "leave",
+        ]
+        .into_iter()
+        .flat_map(|at| [(at, false), (at, true)])
+        {
+            let store = SharedStore::new(bed.runtime());
+            let panicky = Arc::new(Panicky { store, at, early, armed: AtomicBool::new(false) });
+            let mut store = Store::new(SharedStore::new(bed.runtime()));
+            store.events = Arc::clone(&panicky) as _;
+            store.sessions = Arc::clone(&panicky) as _;
+            store.peers = Arc::clone(&panicky) as _;
+            store.touch_interval = SOON;
+            let world = || World::new(bed, |config| config.store = Some(store.clone()));
+            // What a node waits for panics where it begins to wait.
+            panicky.armed.store(matches!(at, "disturbed" | "receive"), SeqCst);
+            let (mut a, b) = (world(), world());
+            visit(&mut a, &b).await;
+            panicky.armed.store(!matches!(at, "disturbed" | "park" | "leave"), SeqCst);
+            visit(&mut a, &b).await;
+            visit(&mut a, &b).await;
+            if at == "touch" {
+                a.until(|_| !panicky.armed.load(SeqCst)).await;
+            }
+            let parked = a.client().await;
+            panicky.armed.fetch_or(matches!(at, "park" | "leave"), SeqCst);
+            let policy =
+                ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
+            let report = a.endpoint.shutdown(policy).await;
+            assert!(report.is_clean(), "{at}: {report}");
+            assert_eq!(parked.at(&b).post(&request(1, "echo")).await.status, StatusCode::OK, "{at}");
+            b.until(|_| !panicky.armed.load(SeqCst)).await; // it has panicked
+        }
+    });
+}
+
+/// A check of credentials that panics refuses that request with 500 and -32603; the next one is served.
+pub fn b_43_a_credential_check_that_panics(bed: &impl TestBed) {
+    let armed = Arc::new(AtomicBool::new(false));
+    let world = World::new(bed, |config| {
+        let armed = Arc::clone(&armed);
+        config.authenticate = Some(Arc::new(move |_: &mut Parts| -> Result<(), AuthError> {
+            if armed.swap(false, SeqCst) { planted() } else { Ok(()) }
+        }));
+    });
+    bed.block_on(async {
+        let client = world.client().await;
+        let refused_before = world.endpoint.stats().requests_refused;
+        for method in [Method::POST, Method::GET, Method::DELETE] {
+            armed.store(true, SeqCst);
+            let body = request(1, "echo").to_string();
+            let reply = client.send(client.request(method).body(body).expect("a request")).await;
+            assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(reply.json().await["error"]["code"], -32603);
+        }
+        assert_eq!(world.endpoint.stats().requests_refused, refused_before + 3);
+        assert_eq!(client.post(&request(1, "echo")).await.status, StatusCode::OK);
+    });
+}
+
+/// A body of a layer in front, which panics at this frame.
+struct PanickyBody {
+    frames: u32,
+}
+
+impl Body for PanickyBody {
+    type Data = Bytes;
+    type Error = PanickyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, PanickyError>>> {
+        match self.frames.checked_sub(1) {
+            None => planted(),
+            Some(left) => {
+                self.frames = left;
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"{")))))
+            }
+        }
+    }
+}
+
+/// An error that cannot be shown.
+struct PanickyError;
+
+impl std::fmt::Display for PanickyError {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        planted()
+    }
+}
+
+impl std::fmt::Debug for PanickyError {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        planted()
+    }
+}
+
+impl std::error::Error for PanickyError {}
+
+/// A body that fails with an error whose text cannot be made.
+struct FailingBody;
+
+impl Body for FailingBody {
+    type Data = Bytes;
+    type Error = PanickyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, PanickyError>>> {
+        Poll::Ready(Some(Err(PanickyError)))
+    }
+}
+
+/// A body that panics while it is read, or whose error does, is refused with 500; the session goes on.
+pub fn b_43_a_body_that_panics(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client().await;
+        for frames in [0, 1] {
+            let request = client.request(Method::POST).body(PanickyBody { frames }).expect("a request");
+            let reply = client.send(request).await;
+            assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(reply.json().await["error"]["code"], -32603);
+        }
+        let reply = client.send(client.request(Method::POST).body(FailingBody).expect("a request")).await;
+        assert!(reply.status.is_client_error() || reply.status.is_server_error());
+        assert_eq!(client.post(&request(1, "echo")).await.status, StatusCode::OK);
+    });
+}
+
+/// An extension of a layer in front that cannot be cloned, as each request of a batch needs.
+struct Unclonable;
+
+impl Clone for Unclonable {
+    fn clone(&self) -> Self {
+        planted()
+    }
+}
+
+/// a batch whose extensions cannot be cloned is refused as a whole, before anything of it is owed an answer.
+pub fn a_21_a_batch_whose_extensions_panic(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let client = world.client_of("2025-03-26").await;
+        let batch = json!([request(1, "echo"), request(2, "echo")]).to_string();
+        let request = client.request(Method::POST).extension(Unclonable).body(batch.clone());
+        assert_eq!(client.send(request.expect("a request")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(world.endpoint.stats().exchanges, 0);
+        assert_eq!(client.post_text(batch).await.status, StatusCode::OK);
+    });
+}
