@@ -124,9 +124,10 @@ fn targets(workspace: &Workspace, profile: Profile, runtime: &str) -> Result<Vec
 }
 
 impl Client {
-    /// A heading: the last part of the package's name, and the version.
+    /// A heading: the package's name without the scope of its project, and the version.
     fn label(&self) -> String {
-        format!("{} {}", self.package.rsplit('/').next().unwrap_or_default(), self.version)
+        let name = self.package.strip_prefix("@modelcontextprotocol/").unwrap_or(self.package);
+        format!("{name} {}", self.version)
     }
 
     fn command(&self) -> Command {

@@ -27,9 +27,13 @@ use crate::{AllowedHosts, AllowedOrigins, Authenticate, Cors, SessionConfig, sto
 pub struct Config {
     /// The limits of each session.
     pub session: SessionConfig,
-    /// Sessions alive at a time; the next `initialize` gets 503 (E-15). 100,000: about 130 MB when idle.
+    /// Sessions alive at a time; the next `initialize` gets 503 (E-15), unless one of them has expired, or is half-open: has
+    /// not been used since its `initialize`. Then the oldest such makes room
+    /// ([`TerminateReason::Evicted`](crate::TerminateReason::Evicted)): whoever opens sessions and does not use them keeps
+    /// nobody out. 100,000: about 130 MB when idle.
     pub max_sessions: usize,
-    /// Those of them that one [`Principal`](crate::Principal) may have; its next `initialize` gets 503 (E-15). 10,000, a
+    /// Those of them that one [`Principal`](crate::Principal) may have; its next `initialize` gets 503, unless one of its own
+    /// makes room (E-15). 10,000, a
     /// tenth: no single caller can take every place, and a gateway that speaks for many users under one name fits.
     pub max_sessions_per_principal: usize,
     /// Bytes of a POST body, 256 at the least; more get 413. 4 MiB: what the Python, Go and Rust SDKs take.
@@ -43,6 +47,10 @@ pub struct Config {
     pub batch_limit: usize,
     /// How long a POST body may take to arrive; then 408. 30 seconds: 4 MiB over a bad phone line.
     pub body_timeout: Duration,
+    /// How long the [`terminated`](crate::Handler::terminated) hook of a session may take; then it is dropped, which is logged,
+    /// and the session's place is free. 10 seconds: longer than a clean-up takes, and than a shutdown would wait for one;
+    /// without a limit, hooks that hang would take every place in the end. [`Duration::MAX`]: none.
+    pub hook_timeout: Duration,
     /// What `Retry-After` says beside 503, in whole seconds; less than one counts as one. 1 second: the next instance is usually there already.
     pub retry_after: Duration,
     /// Whether GET opens a standalone stream; without, it gets 405 (B-32).
@@ -79,6 +87,7 @@ impl Default for Config {
             bodies_in_flight: 256 * 1024 * 1024,
             batch_limit: 100,
             body_timeout: Duration::from_secs(30),
+            hook_timeout: Duration::from_secs(10),
             retry_after: Duration::from_secs(1),
             standalone_streams: true,
             client_delete: true,
@@ -102,6 +111,7 @@ impl fmt::Debug for Config {
             .field("bodies_in_flight", &self.bodies_in_flight)
             .field("batch_limit", &self.batch_limit)
             .field("body_timeout", &self.body_timeout)
+            .field("hook_timeout", &self.hook_timeout)
             .field("retry_after", &self.retry_after)
             .field("standalone_streams", &self.standalone_streams)
             .field("client_delete", &self.client_delete)

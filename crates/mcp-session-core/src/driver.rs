@@ -88,8 +88,24 @@ impl Timers {
     }
 }
 
+/// A deadline that is late by more than this was held up together with everything else: the process was stopped (a debugger,
+/// a frozen container, a suspended machine), or got no processor. No timer of a runtime is late by a second otherwise.
+const STOPPED: Duration = Duration::from_secs(1);
+
+/// How long everybody else gets then, before deadlines count: what clients sent in time waits in sockets and queues, and has
+/// yet to be read. As long as what makes the difference.
+const MOMENT: Duration = STOPPED;
+
 /// Does what is due, should the driver be late. Returns whose deadlines these were.
-pub(crate) fn catch_up(hub: &Hub) -> Vec<Session> {
+pub(crate) async fn catch_up(hub: &Hub) -> Vec<Session> {
+    let runtime = &hub.runtime;
+    let mut wanted = hub.timers.first(&lock(&hub.timers.queue)).unwrap_or(runtime.now());
+    while runtime.now().saturating_duration_since(wanted) > STOPPED {
+        wanted = runtime.now() + MOMENT; // and it may be stopped once more
+        if Contained::new(|| runtime.sleep_until(wanted)).await.is_err() {
+            break; // the runtime is about to end
+        }
+    }
     let due = hub.timers.take_due(hub.runtime.now());
     let due: Vec<_> = due.iter().filter_map(Weak::upgrade).map(Session::from).collect();
     Session::each(due.iter().cloned(), Session::fire);
@@ -99,7 +115,7 @@ pub(crate) fn catch_up(hub: &Hub) -> Vec<Session> {
 /// Keeps the deadlines until the endpoint is gone.
 pub(crate) async fn drive(hub: Arc<Hub>) {
     loop {
-        if !catch_up(&hub).is_empty() {
+        if !catch_up(&hub).await.is_empty() {
             continue; // some may be due again
         }
         let (next, changed) = {

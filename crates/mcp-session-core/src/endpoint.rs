@@ -403,7 +403,10 @@ impl Endpoint {
             self.lookup(parts).await?.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
         }
         let (call, handler) = match self.open(parts, request) {
-            Err(Rejection::TooManySessions) if self.registry.reap().await => self.open(parts, request)?,
+            Err(Rejection::TooManySessions) => {
+                let principal = parts.extensions.get().cloned();
+                self.registry.with_room(principal.as_ref(), || self.open(parts, request)).await?
+            }
             opened => opened?,
         };
         let (session, hub) = (call.session.clone(), &self.registry.hub);

@@ -99,6 +99,7 @@ mod config;
 mod contain;
 mod cors;
 mod data;
+mod discard;
 mod driver;
 mod endpoint;
 mod error;

@@ -152,19 +152,78 @@ impl Registry {
         if self.phase() >= ShutdownPhase::Draining { Err(Rejection::ShuttingDown) } else { Ok(()) }
     }
 
-    /// Lets what has expired go, should the driver be late, and gives it a moment to be gone. Returns whether there
-    /// was any: then it is worth another try.
-    pub(crate) async fn reap(&self) -> bool {
-        let freed = self.places.freed.listen();
-        let due = driver::catch_up(&self.hub);
-        let expired = due.iter().any(|session| session.state() == proto::State::Terminated);
-        drop(due);
-        if expired {
-            let Hub { runtime, config, .. } = &*self.hub;
+    /// Lets what has expired go, should the driver be late. Returns whether there was any.
+    async fn reap(&self) -> bool {
+        let due = driver::catch_up(&self.hub).await;
+        due.iter().any(|session| session.state() == proto::State::Terminated)
+    }
+
+    /// Tries until there is a place, for as long as a client is told to wait: what has expired goes first, and then a
+    /// session that was never used, the oldest one: of this principal, if it has as many as it may, else of all (E-15).
+    pub(crate) async fn with_room<R>(
+        &self,
+        principal: Option<&Principal>,
+        mut attempt: impl FnMut() -> Result<R, Rejection>,
+    ) -> Result<R, Rejection> {
+        let Hub { runtime, config, .. } = &*self.hub;
+        let deadline = after(runtime.now(), config.retry_after);
+        let mut made = false;
+        loop {
+            let freed = self.places.freed.listen();
+            match attempt() {
+                Err(Rejection::TooManySessions) => {}
+                done => return done,
+            }
+            if made && runtime.now() >= deadline {
+                return Err(Rejection::TooManySessions);
+            }
+            if !made {
+                made = self.reap().await || self.evict(principal);
+                if !made {
+                    return Err(Rejection::TooManySessions);
+                }
+            }
             // The application may take its time over the end of a session: not longer than a client is told to wait.
-            select(freed, runtime.sleep_until(after(runtime.now(), config.retry_after))).await;
+            select(freed, runtime.sleep_until(deadline)).await;
         }
-        expired
+    }
+
+    /// A new session's client is being told its id.
+    pub(crate) fn note_half_open(&self, session: &Session) {
+        let config = &self.hub.config;
+        let (all, own) = ((None, config.max_sessions), config.max_sessions_per_principal);
+        let owner = session.principal().map(|principal| (Some(principal), own));
+        for (owner, cap) in [Some(all), owner].into_iter().flatten() {
+            // As many as come in go out at the other end, twice as fast, if they are half-open no more.
+            for _ in 0..2 {
+                match self.places.pop_half_open(owner) {
+                    Some(id) if self.get(&id).is_some_and(|session| session.is_half_open()) => {
+                        self.places.put_back_half_open(owner, id);
+                        break;
+                    }
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            // Unless one at that end stays half-open for long.
+            for id in self.places.take_half_open(owner, cap.saturating_mul(2)) {
+                if self.get(&id).is_some_and(|session| session.is_half_open()) {
+                    self.places.push_half_open(owner, id);
+                }
+            }
+            self.places.push_half_open(owner, session.id());
+        }
+    }
+
+    /// Lets the oldest session go that was never used. Returns whether there was one.
+    fn evict(&self, principal: Option<&Principal>) -> bool {
+        let owner = principal.filter(|principal| self.places.is_full_for(&self.hub.config, principal));
+        while let Some(id) = self.places.pop_half_open(owner) {
+            if self.get(&id).is_some_and(|session| session.evict()) {
+                return true;
+            }
+        }
+        false
     }
 
     pub(crate) fn get(&self, id: &SessionId) -> Option<Session> {

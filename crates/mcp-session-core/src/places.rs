@@ -1,7 +1,8 @@
-//! [`Places`]: how many sessions there may be, in all and of one principal (E-15).
+//! [`Places`]: how many sessions there may be, in all and of one principal (E-15), and which of them makes room.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    mem,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -10,17 +11,30 @@ use std::{
 
 use event_listener::Event;
 
-use crate::{Config, Principal, hub::lock};
+use crate::{Config, Principal, SessionId, hub::lock};
 
 /// Sessions that exist: those alive, and those of which something is left.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     taken: AtomicUsize,
+    half_open: Mutex<HalfOpen>,
     /// Of those that belong to somebody.
-    by_principal: Mutex<HashMap<Principal, usize>>,
+    by_principal: Mutex<HashMap<Principal, Owned>>,
     /// A session has given up its place.
     pub(crate) freed: Event,
 }
+
+/// The sessions of one principal.
+#[derive(Debug, Default)]
+struct Owned {
+    taken: usize,
+    half_open: HalfOpen,
+}
+
+/// Sessions that were half-open when they came in here, the oldest first. Many have been used since, or are gone: whoever
+/// takes one looks.
+#[derive(Debug, Default)]
+struct HalfOpen(VecDeque<SessionId>);
 
 impl Places {
     /// Takes a place for a session of this principal. Returns whether there was one.
@@ -31,12 +45,12 @@ impl Places {
         }
         let Some(principal) = principal else { return true };
         let mut by_principal = lock(&self.by_principal);
-        let count = by_principal.entry(principal.clone()).or_default();
-        if *count < config.max_sessions_per_principal {
-            *count += 1;
+        let owned = by_principal.entry(principal.clone()).or_default();
+        if owned.taken < config.max_sessions_per_principal {
+            owned.taken += 1;
             return true;
         }
-        if *count == 0 {
+        if owned.taken == 0 {
             by_principal.remove(principal);
         }
         drop(by_principal);
@@ -48,15 +62,65 @@ impl Places {
     pub(crate) fn give_back(&self, principal: Option<&Principal>) {
         if let Some(principal) = principal {
             let mut by_principal = lock(&self.by_principal);
-            if let Some(count) = by_principal.get_mut(principal) {
-                *count -= 1;
-                if *count == 0 {
+            if let Some(owned) = by_principal.get_mut(principal) {
+                owned.taken -= 1;
+                if owned.taken == 0 {
                     by_principal.remove(principal);
                 }
             }
         }
         self.taken.fetch_sub(1, Relaxed);
         self.freed.notify(usize::MAX);
+    }
+
+    /// Whether this principal has as many sessions as it may.
+    pub(crate) fn is_full_for(&self, config: &Config, principal: &Principal) -> bool {
+        let by_principal = lock(&self.by_principal);
+        by_principal.get(principal).is_some_and(|owned| owned.taken >= config.max_sessions_per_principal)
+    }
+
+    /// A session that is half-open from now on.
+    pub(crate) fn push_half_open(&self, owner: Option<&Principal>, session: SessionId) {
+        self.with_half_open(owner, |half_open| half_open.0.push_back(session));
+    }
+
+    /// One that was taken out and is half-open still.
+    pub(crate) fn put_back_half_open(&self, owner: Option<&Principal>, session: SessionId) {
+        self.with_half_open(owner, |half_open| half_open.0.push_front(session));
+    }
+
+    /// Takes the oldest session out, of this principal or of all, that may be half-open.
+    pub(crate) fn pop_half_open(&self, owner: Option<&Principal>) -> Option<SessionId> {
+        self.with_half_open(owner, |half_open| {
+            let first = half_open.0.pop_front();
+            if half_open.0.is_empty() && half_open.0.capacity() > 1_024 {
+                half_open.0 = VecDeque::new(); // a flood is over
+            }
+            first
+        })
+        .flatten()
+    }
+
+    /// Takes all of them out, if there are more than that.
+    pub(crate) fn take_half_open(&self, owner: Option<&Principal>, beyond: usize) -> VecDeque<SessionId> {
+        let take = |half_open: &mut HalfOpen| {
+            if half_open.0.len() > beyond { mem::take(&mut half_open.0) } else { VecDeque::new() }
+        };
+        self.with_half_open(owner, take).unwrap_or_default()
+    }
+
+    fn with_half_open<R>(
+        &self,
+        owner: Option<&Principal>,
+        act: impl FnOnce(&mut HalfOpen) -> R,
+    ) -> Option<R> {
+        match owner {
+            None => Some(act(&mut lock(&self.half_open))),
+            Some(owner) => {
+                let mut by_principal = lock(&self.by_principal);
+                by_principal.get_mut(owner).map(|owned| act(&mut owned.half_open))
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::IntoFuture,
+    future::{Future, IntoFuture},
     sync::{
         Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -11,7 +11,11 @@ use std::{
 };
 
 use event_listener::{Event, EventListener};
-use futures::{FutureExt, future::BoxFuture, task::AtomicWaker};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Either, select},
+    task::AtomicWaker,
+};
 use serde::Serialize;
 
 use crate::{
@@ -19,10 +23,11 @@ use crate::{
     TerminateReason,
     ask::ask,
     contain::{self, Contained, Panicked},
+    discard::discard,
     error::Rejection,
     hub::{Hub, Stripe, lock},
     initialize::Client,
-    proto::{self, Changes, Effect, Phase, Refusal, State, Wake, encode_notification},
+    proto::{self, Changes, Effect, Phase, Refusal, State, Wake, after, encode_notification},
     store::{Node, PeerRequest, Update, write},
     terminate::{Afterword, Ledger},
     trace,
@@ -39,6 +44,9 @@ pub(crate) struct Signal {
 
 /// Why a session did not end cleanly whose answers or streams were cut.
 const UNREAD: &str = "its client did not read to the end in time";
+
+/// Why a session did not end cleanly whose hook took too long.
+pub(crate) const LATE: &str = "the `terminated` hook did not end in time";
 
 /// Why a session did not end cleanly whose hook panicked.
 const PANICKED: &str = "the `terminated` hook panicked";
@@ -265,6 +273,32 @@ impl Session {
     /// What the client declared at `initialize`, as far as the session has to know of it.
     pub fn capabilities(&self) -> ClientCapabilities {
         self.peek(Machine::capabilities)
+    }
+
+    /// Whether its client has not used it yet.
+    pub(crate) fn is_half_open(&self) -> bool {
+        self.peek(Machine::is_half_open)
+    }
+
+    /// Ends it to make room for another one, if its client has not used it yet. Returns whether it did.
+    pub(crate) fn evict(&self) -> bool {
+        // Where there is a store, its client may use it at another node: then only this one lets go of it.
+        let reason = match &self.0.hub.node {
+            Some(_) => TerminateReason::InitializeTimeout,
+            None => TerminateReason::Evicted,
+        };
+        let evicted = self.with(|machine, now| {
+            let half_open = machine.is_half_open();
+            if half_open {
+                machine.close(now, reason);
+            }
+            half_open
+        });
+        if evicted {
+            self.stripe().sessions_evicted.fetch_add(1, Relaxed);
+            trace::session_evicted(&self.0.id);
+        }
+        evicted
     }
 
     /// The client's `clientInfo`, as it came with `initialize`, at whichever node that was: an object with `name` and
@@ -560,7 +594,7 @@ impl Session {
     fn finish(&self, entered: Entered<'_>) {
         let Entered { mut guarded, now, armed, hook } = entered;
         let hub = &self.0.hub;
-        let changes = guarded.machine.take_changes();
+        let mut changes = guarded.machine.take_changes();
         let news = guarded.news(now);
         // A session that is closed has nothing to wait for; one that is not may have something sooner than known.
         let deadline = if guarded.open { guarded.machine.next_timeout() } else { None };
@@ -599,11 +633,18 @@ impl Session {
         if sooner {
             hub.timers.notify();
         }
+        let discarded = changes.take_discarded();
+        if !discarded.is_empty() {
+            discard(&hub.runtime, discarded);
+        }
         if news.disturbed || news.end.is_some() {
             tell(&self.0.changed);
         }
         if news.created.is_some() {
             hub.publish(&SessionEvent::Created(self.0.id));
+            if let Some(registry) = hub.registry.get().and_then(Weak::upgrade) {
+                registry.note_half_open(self);
+            }
         }
         let (unanswered, orphaned) = (changes.tally.pings_unanswered > 0, changes.tally.orphaned);
         if let Some(ledger) = ledger.as_ref().filter(|_| quiet) {
@@ -663,7 +704,31 @@ impl Session {
             }
         }
         let session = self.clone();
-        hub.runtime.spawn(Box::pin(async move { session.leave(hooked.await) }));
+        hub.runtime.spawn(Box::pin(async move {
+            let failure = session.in_time(hooked).await;
+            session.leave(failure);
+        }));
+    }
+
+    /// Gives the hook the time that it may take. One that takes longer is dropped.
+    async fn in_time(
+        &self,
+        mut hooked: impl Future<Output = Option<&'static str>> + Unpin + Send + 'static,
+    ) -> Option<&'static str> {
+        if let Some(failure) = (&mut hooked).now_or_never() {
+            return failure; // most are ready, and need no timer
+        }
+        let (session, limit) = (self.clone(), self.0.hub.config.hook_timeout);
+        let waited: BoxFuture<'static, _> = Box::pin(async move {
+            match select(hooked, session.sleep_until(after(session.now(), limit))).await {
+                Either::Left((failure, _)) => failure,
+                Either::Right(((), _)) => {
+                    trace::hook_late(&session.id(), limit);
+                    Some(LATE)
+                }
+            }
+        });
+        waited.await
     }
 
     /// Tells the application of the end. The hook is to be polled, and says what went wrong in it.
@@ -720,7 +785,8 @@ impl Session {
                 if let Some(ledger) = ledger {
                     ledger.begins(self.now(), self.0.number, Afterword::Hook);
                 }
-                self.terminated(end).await
+                let hooked = self.terminated(end);
+                self.in_time(hooked).await
             }
         };
         self.leave(failure);

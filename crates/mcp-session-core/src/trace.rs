@@ -94,9 +94,19 @@ pub(crate) fn session_terminated(session: &SessionId, reason: TerminateReason, a
     event!(INFO, ?session, %reason, ?age, "session terminated");
 }
 
+pub(crate) fn session_evicted(session: &SessionId) {
+    #[cfg(feature = "tracing")]
+    event!(INFO, ?session, "session makes room for another: the cap is reached, and it was never used");
+}
+
+pub(crate) fn hook_late(session: &SessionId, hook_timeout: Duration) {
+    #[cfg(feature = "tracing")]
+    event!(WARN, ?session, ?hook_timeout, "the `terminated` hook takes too long: it is dropped");
+}
+
 pub(crate) fn session_parked(session: &SessionId, reason: TerminateReason) {
     #[cfg(feature = "tracing")]
-    tracing::info!(target: TARGET, ?session, %reason, "session parked in the store");
+    event!(INFO, ?session, %reason, "session parked in the store");
 }
 
 pub(crate) fn session_failed(session: &SessionId, why: &str) {
@@ -262,7 +272,7 @@ pub(crate) fn exchange_cancelled(session: &SessionId, request: Option<&RequestId
 
 pub(crate) fn exchanges_orphaned(session: &SessionId, requests: u32) {
     #[cfg(feature = "tracing")]
-    tracing::info!(target: TARGET, ?session, requests, "client is gone for good: its requests are cancelled");
+    event!(INFO, ?session, requests, "client is gone for good: its requests are cancelled");
 }
 
 pub(crate) fn ping_unanswered(session: &SessionId) {

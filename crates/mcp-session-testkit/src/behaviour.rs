@@ -67,7 +67,9 @@ macro_rules! behaviour_suite {
                     c_14_ping_in_every_state, e_24_b_38_one_delete_wins, e_25_delete_does_not_wait_for_handlers,
                     e_14_idle_sessions_expire, a_running_call_is_never_idle, an_open_stream_is_not_idle,
                     c_10_half_open_sessions_expire, c_18_e_14_what_is_used_is_alive_without_initialized,
-                    e_14_d_12_a_call_that_nobody_can_fetch_is_given_up, e_14_a_client_that_can_come_back_finds_its_call, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers, s_12_one_reason_everywhere,
+                    e_14_d_12_a_call_that_nobody_can_fetch_is_given_up, e_14_a_client_that_can_come_back_finds_its_call, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers,
+                    e_15_a_hook_that_hangs_gives_its_place_back, e_15_a_session_that_nobody_uses_makes_room,
+                    e_15_one_that_is_used_makes_no_room, s_12_one_reason_everywhere,
                     dropping_the_endpoint_cuts_what_is_open;
                 foreign: s_8_s_13_a_store_that_panics_is_asked_again, b_43_a_credential_check_that_panics,
                     b_43_a_body_that_panics, a_21_a_batch_whose_extensions_panic;

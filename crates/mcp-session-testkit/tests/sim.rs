@@ -419,3 +419,81 @@ fn a_shutdown_whose_runtime_ends_still_has_a_report() {
     sim.shutdown();
     assert!(other.block_on(shutdown.wait()).is_clean());
 }
+
+/// A runtime whose tasks stand still while it is stopped, as those of a process after SIGSTOP. Its clock goes on.
+#[derive(Debug)]
+struct Stoppable(SimRuntime, Arc<Gate>);
+
+#[derive(Debug, Default)]
+struct Gate {
+    stopped: std::sync::atomic::AtomicBool,
+    goes_on: event_listener::Event,
+}
+
+impl Runtime for Stoppable {
+    fn now(&self) -> std::time::Instant {
+        self.0.now()
+    }
+
+    fn sleep_until(&self, deadline: std::time::Instant) -> BoxFuture<'static, ()> {
+        self.0.sleep_until(deadline)
+    }
+
+    fn spawn(&self, mut task: BoxFuture<'static, ()>) {
+        let gate = Arc::clone(&self.1);
+        let mut waits: Option<event_listener::EventListener> = None;
+        self.0.spawn(Box::pin(poll_fn(move |cx| {
+            while gate.stopped.load(Ordering::SeqCst) {
+                let listener = waits.get_or_insert_with(|| gate.goes_on.listen());
+                if listener.poll_unpin(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                waits = None;
+            }
+            task.poll_unpin(cx)
+        })));
+    }
+}
+
+/// E-14, C-10, C-15: after the process was stopped for longer than a deadline, what clients had sent in time is read before
+/// the deadline counts. Who said nothing is as gone as before.
+#[test]
+fn e_14_what_waits_in_the_sockets_of_a_stopped_process_counts() {
+    use mcp_session_testkit::behaviour::world::{World, notification, reply, request};
+    for seed in 0..20 {
+        let sim = SimRuntime::new(seed);
+        let gate = Arc::new(Gate::default());
+        let world = World::on(Arc::new(Stoppable(sim.clone(), Arc::clone(&gate))), |config| {
+            config.session.idle_timeout = 30 * SECOND;
+            config.session.initialize_timeout = 30 * SECOND;
+            config.session.ping_interval = 20 * SECOND;
+            config.session.heartbeat = 15 * SECOND;
+        });
+        sim.block_on(async {
+            let (busy, silent) = (world.client().await, world.client().await);
+            let mut half_open = world.stranger();
+            half_open.initialize("2025-06-18").await;
+            let listening = world.json_client().await;
+            let mut stream = listening.get().await;
+            stream.opened().await;
+            while stream.message().await.expect("it is open")["method"] != "ping" {}
+            for client in [&busy, &silent] {
+                assert_eq!(client.post(&request(1, "ping")).await.status, 200);
+            }
+            gate.stopped.store(true, Ordering::SeqCst);
+            sleep(&sim, 32 * SECOND).await;
+            gate.stopped.store(false, Ordering::SeqCst);
+            gate.goes_on.notify(usize::MAX);
+            sleep(&sim, Duration::from_millis(100)).await; // timers come first
+            assert_eq!(busy.post(&request(2, "echo")).await.status, 200);
+            assert_eq!(half_open.post(&notification("notifications/initialized")).await.status, 202);
+            assert_eq!(listening.post(&reply(0, serde_json::json!({}))).await.status, 202);
+            sleep(&sim, 2 * SECOND).await;
+            assert_eq!(silent.post(&request(2, "echo")).await.status, 404);
+            for client in [&busy, &half_open, &listening] {
+                assert_eq!(client.post(&request(3, "echo")).await.status, 200);
+            }
+            assert_eq!((world.endpoint.stats().streams, world.endpoint.stats().pings_unanswered), (1, 0));
+        });
+    }
+}

@@ -1,4 +1,4 @@
-//! The TypeScript clients: two packages of one project, as `xtask/node/package.json` pins them.
+//! The TypeScript clients, as `xtask/node/package.json` pins them: two packages of one project, and that of Vercel's AI SDK.
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -8,12 +8,20 @@ use crate::node::{MANIFEST, Node};
 use crate::unavailable::Prepared;
 use crate::workspace::Workspace;
 
-/// The line before and after the client became a package of its own.
-const PACKAGES: [&str; 2] = ["@modelcontextprotocol/client", "@modelcontextprotocol/sdk"];
+/// The packages, each with the module that drives it: the line before and after the SDK's client became a package of its own,
+/// and a client that takes an event only if it says `event: message`.
+const PACKAGES: [(&str, &str); 3] = [
+    ("@modelcontextprotocol/client", "client.mjs"),
+    ("@modelcontextprotocol/sdk", "client.mjs"),
+    ("@ai-sdk/mcp", "ai-sdk.mjs"),
+];
 
 /// They have to lie where the packages can be found.
-const MODULES: [(&str, &str); 2] =
-    [("client.mjs", include_str!("client.mjs")), ("proxy.mjs", include_str!("proxy.mjs"))];
+const MODULES: [(&str, &str); 3] = [
+    ("client.mjs", include_str!("client.mjs")),
+    ("proxy.mjs", include_str!("proxy.mjs")),
+    ("ai-sdk.mjs", include_str!("ai-sdk.mjs")),
+];
 
 pub(super) fn clients(workspace: &Workspace) -> Prepared<Vec<Client>> {
     let node = match Node::prepare(workspace)? {
@@ -23,13 +31,14 @@ pub(super) fn clients(workspace: &Workspace) -> Prepared<Vec<Client>> {
     for (name, text) in MODULES {
         node.write(name, text)?;
     }
-    let clients: Result<Vec<Client>> = PACKAGES.into_iter().map(|package| client(&node, package)).collect();
+    let clients: Result<Vec<Client>> =
+        PACKAGES.into_iter().map(|(package, module)| client(&node, package, module)).collect();
     clients.map(Ok)
 }
 
-fn client(node: &Node, package: &'static str) -> Result<Client> {
+fn client(node: &Node, package: &'static str, module: &str) -> Result<Client> {
     let manifest: Value = serde_json::from_str(MANIFEST)?;
     let version = manifest["dependencies"][package].as_str().context("the manifest pins it")?.to_owned();
-    let words = ["node", "client.mjs", package].map(Into::into).to_vec();
+    let words = ["node", module, package].map(Into::into).to_vec();
     Ok(Client { package, version, words, directory: Some(node.directory().to_owned()) })
 }

@@ -84,6 +84,7 @@ impl Config {
         )?;
         count("batch_limit", self.batch_limit, "every batch would be refused")?;
         deadline("body_timeout", self.body_timeout, "no body could arrive in time")?;
+        deadline("hook_timeout", self.hook_timeout, "no hook could end in time")?;
         deadline(
             "authenticate_timeout",
             self.authenticate_timeout,
@@ -186,12 +187,13 @@ mod tests {
         fn store(config: &mut Config) -> &mut Store {
             config.store.get_or_insert_with(|| Store::new(SharedStore::new(Stopped::default())))
         }
-        let fields: [(&str, Set); 18] = [
+        let fields: [(&str, Set); 19] = [
             ("max_sessions", |c, low| c.max_sessions = usize::from(!low)),
             ("max_sessions_per_principal", |c, low| c.max_sessions_per_principal = usize::from(!low)),
             ("body_limit", |c, low| c.body_limit = INITIALIZE - usize::from(low)),
             ("batch_limit", |c, low| c.batch_limit = usize::from(!low)),
             ("body_timeout", |c, low| c.body_timeout = time(low)),
+            ("hook_timeout", |c, low| c.hook_timeout = time(low)),
             ("authenticate_timeout", |c, low| c.authenticate_timeout = time(low)),
             ("session.idle_timeout", |c, low| c.session.idle_timeout = time(low)),
             ("session.initialize_timeout", |c, low| c.session.initialize_timeout = time(low)),

@@ -1,6 +1,8 @@
 //! [`Changes`]: what a call changed, for the caller to act on.
 
-use std::ops::AddAssign;
+use std::{collections::VecDeque, ops::AddAssign};
+
+use bytes::Bytes;
 
 /// How an exchange ended. Each ends exactly once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,23 +108,45 @@ impl Tally {
 pub struct Changes<T> {
     // Two wakes are kept inline: no call on the common path wakes more, and a `Vec` would allocate for them.
     first: [Option<Wake<T>>; 2],
-    #[expect(clippy::box_collection, reason = "every session has this, and hardly any needs it")]
-    rest: Option<Box<Vec<Wake<T>>>>,
+    // Every session has this, and hardly any needs it.
+    rest: Option<Box<Rest<T>>>,
     /// What to count.
     pub tally: Tally,
 }
 
+#[derive(Debug)]
+struct Rest<T> {
+    wakes: Vec<Wake<T>>,
+    discarded: Vec<VecDeque<Bytes>>,
+}
+
+impl<T> Default for Rest<T> {
+    fn default() -> Self {
+        Self { wakes: Vec::new(), discarded: Vec::new() }
+    }
+}
+
 impl<T> Changes<T> {
+    /// Nobody gets these events any more. To free many of them takes its time: the caller may do so when it has some.
+    pub(super) fn discard(&mut self, events: VecDeque<Bytes>) {
+        self.rest.get_or_insert_default().discarded.push(events);
+    }
+
+    /// Events that nobody gets any more, to be freed.
+    pub(crate) fn take_discarded(&mut self) -> Vec<VecDeque<Bytes>> {
+        self.rest.as_mut().map(|rest| std::mem::take(&mut rest.discarded)).unwrap_or_default()
+    }
+
     pub(super) fn wake(&mut self, wake: Wake<T>) {
         match self.first.iter_mut().find(|slot| slot.is_none()) {
             Some(slot) => *slot = Some(wake),
-            None => self.rest.get_or_insert_default().push(wake),
+            None => self.rest.get_or_insert_default().wakes.push(wake),
         }
     }
 
     /// Whom to wake, in order. May name somebody twice, and somebody for whom nothing changed.
     pub fn into_wakes(self) -> impl Iterator<Item = Wake<T>> {
-        self.first.into_iter().flatten().chain(self.rest.into_iter().flat_map(|rest| *rest))
+        self.first.into_iter().flatten().chain(self.rest.into_iter().flat_map(|rest| rest.wakes))
     }
 }
 

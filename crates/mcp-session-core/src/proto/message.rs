@@ -696,7 +696,7 @@ mod tests {
         ] {
             match (parse(body), id) {
                 (Ok(Message::Request(Request { id, params: None, .. })), Some(expected)) => {
-                    assert_eq!(id, expected)
+                    assert_eq!(id, expected);
                 }
                 (Ok(Message::Notification(Notification { params: None, .. })), None) => {}
                 (other, _) => panic!("{body}: {other:?}"),

@@ -175,7 +175,7 @@ impl<T: Clone> Stream<T> {
             Life::Open | Life::Ending => {
                 self.leave(out);
                 if !self.resumable {
-                    self.log.clear();
+                    self.lose(out);
                     self.life = Life::Over;
                 }
             }
@@ -199,7 +199,7 @@ impl<T: Clone> Stream<T> {
         if self.is_connected() {
             self.leave(out);
             if self.name.is_none() {
-                self.log.clear();
+                self.lose(out);
                 self.life = Life::Over;
             }
         }
@@ -252,6 +252,18 @@ impl<T: Clone> Stream<T> {
         config: &SessionConfig,
         out: &mut Changes<T>,
     ) -> Result<(), Full> {
+        self.push_with(now, event, Bytes::clone, config, out)
+    }
+
+    /// The same; `keep` makes what is queued of the event.
+    pub(super) fn push_with(
+        &mut self,
+        now: Instant,
+        event: &Bytes,
+        keep: impl FnOnce(&Bytes) -> Bytes,
+        config: &SessionConfig,
+        out: &mut Changes<T>,
+    ) -> Result<(), Full> {
         let waiting = self.log.waiting();
         let fits = waiting < config.queue_events
             && (waiting == 0 || self.log.waiting_bytes() + event.len() <= config.queue_bytes);
@@ -263,7 +275,7 @@ impl<T: Clone> Stream<T> {
             self.awaited = true;
             return Err(Full);
         }
-        self.push_unbounded(now, event.clone(), out);
+        self.push_unbounded(now, keep(event), out);
         Ok(())
     }
 
@@ -288,7 +300,7 @@ impl<T: Clone> Stream<T> {
 
     /// Ends the stream now, by force. What is queued is lost, and so is what it has kept.
     pub fn cut(&mut self, out: &mut Changes<T>) {
-        self.log.clear();
+        self.lose(out);
         self.storing = None;
         self.name = None;
         self.resumable = false;
@@ -527,6 +539,13 @@ impl<T: Clone> Stream<T> {
         self.stalled = false;
         self.quiet_since = now;
         self.wake_reader(out);
+    }
+
+    /// What is queued, and what is kept, is lost.
+    fn lose(&mut self, out: &mut Changes<T>) {
+        if let Some(events) = self.log.clear() {
+            out.discard(events);
+        }
     }
 
     fn prime(&mut self) {

@@ -204,10 +204,9 @@ impl Registry {
         let id = record.id;
         self.admits().map_err(|_| Failure::ShuttingDown)?;
         let mut place = Place { registry: self, principal: record.principal.as_ref(), taken: false };
-        if self.take_place(place.principal).is_err()
-            && !(self.reap().await && self.take_place(place.principal).is_ok())
-        {
-            return Err(Failure::TooMany);
+        if self.take_place(place.principal).is_err() {
+            let room = self.with_room(place.principal, || self.take_place(place.principal)).await;
+            room.map_err(|_| Failure::TooMany)?;
         }
         place.taken = true;
         let sessions = &node.store.sessions;

@@ -14,7 +14,7 @@ use crate::{
     SessionId,
     hub::lock,
     proto::{self, Tally},
-    session::Signal,
+    session::{LATE, Signal},
 };
 
 /// What was live when the shutdown began, and what became of it. A session enters once, under its own lock, so
@@ -106,7 +106,7 @@ impl Ledger {
         for Open { session, afterword } in open.values() {
             if let Some((afterword, _)) = afterword.filter(|(_, begun)| *begun < ceiling) {
                 let reason = match afterword {
-                    Afterword::Hook => "the `terminated` hook did not end in time",
+                    Afterword::Hook => LATE,
                     Afterword::Store => "the store did not take it back in time",
                 };
                 failures.push(Failure { session: session.prefix(), reason });

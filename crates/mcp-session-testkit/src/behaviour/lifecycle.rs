@@ -7,11 +7,13 @@ use futures::{
     future::{Either, LocalBoxFuture, select},
 };
 use http::StatusCode;
-use mcp_session_core::{CancelReason, ProtocolVersion, SendError, SessionEvent, TerminateReason};
+use mcp_session_core::{
+    CancelReason, ProtocolVersion, SendError, SessionEvent, ShutdownPolicy, TerminateReason,
+};
 use serde_json::{Value, json};
 
 use super::world::{
-    Client, NEVER, Reply, SOON, Work, World, cancel, initialize, notification, reply, request,
+    Client, Hook, NEVER, Reply, SOON, Work, World, cancel, initialize, notification, reply, request,
 };
 use crate::TestBed;
 
@@ -403,6 +405,83 @@ pub fn e_15_the_cap_counts_what_lingers(bed: &impl TestBed) {
         }
         assert_eq!(world.endpoint.stats().sessions, 0);
         assert_eq!(world.stranger().post(&initialize("2025-11-25", "client")).await.status, 503);
+    });
+}
+
+/// S8, E-15: a hook that never ends does not keep its session's place for ever.
+pub fn e_15_a_hook_that_hangs_gives_its_place_back(bed: &impl TestBed) {
+    let world = World::new(bed, |config| {
+        config.max_sessions = 1;
+        config.hook_timeout = SOON;
+    });
+    bed.block_on(async {
+        for _ in 0..3 {
+            let mut client = world.stranger();
+            while {
+                let reply = client.post(&initialize("2025-11-25", "client")).await;
+                client = client.with_session(reply.session());
+                reply.status != StatusCode::OK
+            } {
+                world.elapse(Duration::from_millis(1)).await;
+            }
+            world.plant(client.id(), Hook::Hangs);
+            assert_eq!(client.delete().await.status, 204);
+        }
+        // In a shutdown, it is a failure like any other.
+        let report = world.endpoint.shutdown(ShutdownPolicy::default()).await;
+        assert!(report.failures.iter().all(|f| f.reason == "the `terminated` hook did not end in time"));
+    });
+}
+
+/// E-15: whoever opens sessions and does not use them keeps nobody out: at the cap, the oldest of them makes room; at the cap
+/// of a principal, the oldest of its own.
+pub fn e_15_a_session_that_nobody_uses_makes_room(bed: &impl TestBed) {
+    let world = World::new(bed, |config| {
+        config.max_sessions = 4;
+        config.max_sessions_per_principal = 2;
+    });
+    bed.block_on(async {
+        let events = world.endpoint.manager().events(64);
+        let used = world.client().await;
+        let open = |name: Option<&'static str>| {
+            let mut client = world.stranger().known_as(name);
+            async move {
+                client.initialize("2025-11-25").await;
+                client
+            }
+        };
+        let flood = [open(None).await, open(Some("alice")).await, open(Some("alice")).await];
+        // Alice has as many as she may: her own oldest goes, although another is older.
+        let fourth = open(Some("alice")).await;
+        assert!(world.endpoint.manager().get(&flood[0].id()).is_some());
+        assert!(world.endpoint.manager().get(&flood[1].id()).is_none());
+        // For anybody else, it is the oldest of all.
+        let newcomer = open(Some("bob")).await;
+        assert_eq!(flood[0].post(&request(1, "ping")).await.status, 404);
+        for client in [&used, &flood[2], &fourth, &newcomer] {
+            assert_eq!(client.post(&request(1, "ping")).await.status, 200);
+        }
+        world.until(|world| world.ended().len() == 2).await;
+        let told = std::iter::from_fn(|| events.try_recv().ok());
+        let gone: Vec<_> = told.filter(|event| matches!(event, SessionEvent::Terminated(..))).collect();
+        let evicted = |client: &Client| SessionEvent::Terminated(client.id(), TerminateReason::Evicted);
+        assert_eq!(gone, [evicted(&flood[1]), evicted(&flood[0])]);
+        assert_eq!((world.endpoint.stats().sessions_evicted, world.endpoint.stats().sessions), (2, 4));
+    });
+}
+
+/// E-15: a session that its client has used is never what makes room, with `initialized` or without.
+pub fn e_15_one_that_is_used_makes_no_room(bed: &impl TestBed) {
+    let world = World::new(bed, |config| config.max_sessions = 2);
+    bed.block_on(async {
+        let first = world.client().await;
+        let mut second = world.stranger();
+        second.initialize("2025-06-18").await;
+        assert_eq!(second.post(&request(1, "echo")).await.status, 200);
+        assert_eq!(world.stranger().post(&initialize("2025-11-25", "client")).await.status, 503);
+        for client in [first, second] {
+            assert_eq!(client.post(&request(2, "echo")).await.status, 200);
+        }
     });
 }
 

@@ -182,6 +182,7 @@ impl World {
     pub fn on(runtime: Arc<dyn Runtime>, tune: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.body_timeout = NEVER;
+        config.hook_timeout = NEVER;
         config.session.idle_timeout = NEVER;
         config.session.initialize_timeout = NEVER;
         config.session.heartbeat = NEVER;

@@ -19,6 +19,9 @@ pub(super) struct Log {
     end_kept: bool,
 }
 
+/// So many events are freed in some microseconds.
+const FEW: usize = 32;
+
 impl Default for Log {
     fn default() -> Self {
         Self { events: VecDeque::new(), first: 1, sent: 0, waiting_bytes: 0, kept: 0, end_kept: false }
@@ -76,9 +79,10 @@ impl Log {
         self.first
     }
 
-    /// Everything is lost.
-    pub(super) fn clear(&mut self) {
-        *self = Self { first: self.end(), ..Self::default() };
+    /// Everything is lost. Returns the events if they are so many that to free them takes time.
+    pub(super) fn clear(&mut self) -> Option<VecDeque<Bytes>> {
+        let cleared = std::mem::replace(self, Self { first: self.end(), ..Self::default() });
+        Some(cleared.events).filter(|events| events.len() > FEW)
     }
 
     /// The position of the next event to be sent.

@@ -1,0 +1,150 @@
+// Drives one MCP server with the MCP client of Vercel's AI SDK.
+//
+//     node ai-sdk.mjs @ai-sdk/mcp http://127.0.0.1:PORT/mcp
+//
+// Prints one JSON line, `{"client", "ok", "steps": [{"name", "ok", "detail"}]}`, and exits with 0 or 1.
+//
+// This client takes an event only if it says `event: message`, and waits for ever for an answer in one that does not
+// (vercel/ai#16002). The last step takes the lines out on their way, to show that it is still so: once it fails, the client
+// has been mended.
+
+import { createMCPClient } from "@ai-sdk/mcp";
+
+const [PACKAGE, URL_OF_SERVER] = process.argv.slice(2);
+const STEP_MS = 15_000; // a step is a handful of requests on the loopback interface
+const TOTAL_MS = 60_000; // the caller kills us somewhat later
+const STREAM = "text/event-stream";
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function within(ms, promise) {
+  const late = sleep(ms).then(() => Promise.reject(new Error(`no end within ${ms / 1000} s`)));
+  return Promise.race([promise, late]);
+}
+
+function expect(condition, message) {
+  if (!condition) throw new Error(message);
+}
+
+// What went over HTTP. Where `unnamed` is set, events lose their names, and it is resolved when the stream has ended.
+class Wire {
+  seen = [];
+  unnamed = null;
+
+  fetch = async (input, init) => {
+    const response = await fetch(input, init);
+    const type = response.headers.get("content-type") ?? "";
+    this.seen.push({ method: init?.method ?? "GET", status: response.status, type });
+    if (!this.unnamed || !type.includes(STREAM)) return response;
+    const ended = this.unnamed;
+    const text = response.body.pipeThrough(new TextDecoderStream());
+    let rest = "";
+    const strip = new TransformStream({
+      transform: (chunk, controller) => {
+        const lines = (rest + chunk).split("\n");
+        rest = lines.pop();
+        controller.enqueue(lines.filter((line) => line !== "event: message").map((line) => `${line}\n`).join(""));
+      },
+      flush: (controller) => {
+        controller.enqueue(rest);
+        ended();
+      },
+    });
+    const body = text.pipeThrough(strip).pipeThrough(new TextEncoderStream());
+    return new Response(body, { status: response.status, headers: response.headers });
+  };
+
+  // Waits for an answer like this; the step's time limit ends the wait.
+  async find(matches) {
+    for (;;) {
+      const answer = this.seen.find(matches);
+      if (answer) return answer;
+      await sleep(10);
+    }
+  }
+}
+
+class Report {
+  steps = [];
+
+  async step(name, action) {
+    try {
+      this.add(name, true, await within(STEP_MS, action()));
+    } catch (error) {
+      this.add(name, false, `${error.name}: ${error.message}`.replaceAll("\n", " "));
+    }
+    return this.steps.at(-1).ok;
+  }
+
+  add(name, ok, detail) {
+    this.steps.push({ name, ok, detail });
+  }
+
+  print() {
+    const ok = this.steps.every((step) => step.ok);
+    console.log(JSON.stringify({ client: PACKAGE, ok, steps: this.steps }));
+    return ok;
+  }
+}
+
+async function drive(report) {
+  const wire = new Wire();
+  let client;
+  const connected = await report.step("initialize", async () => {
+    const transport = { type: "http", url: URL_OF_SERVER, fetch: wire.fetch };
+    client = await createMCPClient({ transport, onUncaughtError: () => {} });
+    return client.serverInfo?.name ?? "connected";
+  });
+  if (!connected) return;
+  let tools = {};
+  const call = async (name, args) => {
+    const result = await tools[name].execute(args, { messages: [], toolCallId: name });
+    expect(!result.isError, `the tool failed: ${JSON.stringify(result)}`);
+    return result.content.map((part) => part.text ?? "").join(" ");
+  };
+  // The answer to a call comes on a stream.
+  const streamed = (from) => wire.seen.slice(from).some((it) => it.method === "POST" && it.type.includes(STREAM));
+
+  await report.step("list tools", async () => {
+    tools = await client.tools();
+    const names = Object.keys(tools).sort();
+    expect(names.includes("echo") && names.includes("slow"), `the tools are ${names}`);
+    return names.join(", ");
+  });
+  await report.step("echo", async () => {
+    const text = await call("echo", { message: "hello" });
+    expect(text.includes("hello"), `echo answered ${text}`);
+    return text;
+  });
+  await report.step("slow, on a stream", async () => {
+    const from = wire.seen.length;
+    const text = await call("slow", { steps: 3, interval_ms: 50 });
+    expect(streamed(from), "slow was not answered with a stream");
+    return text;
+  });
+  await report.step("GET stream", async () => {
+    const { status } = await wire.find((it) => it.method === "GET" && it.type.includes(STREAM));
+    return `GET ${status}`;
+  });
+  await report.step("echo again", () => call("echo", { message: "again" }));
+  await report.step("an event without a name is dropped", async () => {
+    let answered = false;
+    const ended = new Promise((resolve) => (wire.unnamed = resolve));
+    call("slow", { steps: 1, interval_ms: 50 }).then(() => (answered = true), () => {});
+    await ended;
+    for (let turn = 0; turn < 100; turn += 1) await sleep(1); // the client has read to the end by then
+    wire.unnamed = null;
+    expect(!answered, "it was taken: the client has been mended");
+    return "and its answer with it";
+  });
+  await report.step("DELETE", async () => {
+    await client.close();
+    const { status } = await wire.find((it) => it.method === "DELETE");
+    expect([200, 202, 204].includes(status), `DELETE was answered with ${status}`);
+    return `DELETE ${status}`;
+  });
+}
+
+const report = new Report();
+await within(TOTAL_MS, drive(report)).catch((error) => report.add("session", false, error.message));
+process.exit(report.print() ? 0 : 1);
