@@ -227,7 +227,8 @@ impl Serve {
     }
 
     /// Bytes of answers that may wait on one HTTP/2 connection: while there are as many, its next requests wait unread, and
-    /// an answer that would make it four times as many resets its stream. 16 MiB by default: a few of the largest
+    /// are refused (`REFUSED_STREAM`) when nothing of it was taken for a second; an answer that would make it four times as
+    /// many resets its stream. 16 MiB by default: a few of the largest
     /// answers that clients get; whoever asks for more at a time has to read.
     pub fn with_send_backlog(mut self, bytes: usize) -> Self {
         self.limits.send_backlog = bytes;
@@ -528,7 +529,7 @@ impl ConnectionContext {
     /// Whether an endpoint shuts down. An HTTP/1.1 connection best ends together with the response that it is writing
     /// then: a client that saw the response end first may have sent a request on it meanwhile.
     pub fn is_stopping(&self) -> bool {
-        self.stopping().is_closing() || self.endpoints.iter().any(|endpoint| !endpoint.is_ready())
+        self.shared.has_reached(Stage::Stopping) || self.endpoints.iter().any(|endpoint| !endpoint.is_ready())
     }
 
     /// Ready once an endpoint has begun to shut down, at `LameDuck` or `Draining`: the time to tell an HTTP/2 client with
@@ -614,7 +615,7 @@ impl Closing {
 
     /// Whether it is ready.
     pub fn is_closing(&self) -> bool {
-        self.shared.stage.load(SeqCst) >= self.stage as u8
+        self.shared.has_reached(self.stage)
     }
 }
 
@@ -735,6 +736,10 @@ impl Shared {
             Stage::Stalled => &self.stalled,
             Stage::Cut => &self.cut,
         }
+    }
+
+    fn has_reached(&self, stage: Stage) -> bool {
+        self.stage.load(SeqCst) >= stage as u8
     }
 
     /// Enters a stage, and with it all before.
