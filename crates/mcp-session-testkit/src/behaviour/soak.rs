@@ -116,8 +116,7 @@ pub fn soak(bed: &impl TestBed, plan: Plan) -> Tally {
             }
         }
     });
-    let tally = lock(&tally).clone();
-    tally
+    lock(&tally).clone()
 }
 
 fn lock(tally: &Mutex<Tally>) -> std::sync::MutexGuard<'_, Tally> {
