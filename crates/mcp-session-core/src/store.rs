@@ -128,6 +128,16 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     /// forgotten.
     fn read(&self, log: LogId, after: Position, limit: usize) -> BoxFuture<'_, Result<Page, ReadError>>;
 
+    /// The last position after which nothing is forgotten: where a reader begins that has no other. By default the beginning.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Unknown`] if there is no such log.
+    fn oldest(&self, log: LogId) -> BoxFuture<'_, Result<Position, ReadError>> {
+        let _ = log;
+        async { Ok(Position::START) }.boxed()
+    }
+
     /// Ends the log of an owner that is gone, with this last event. If it has ended already, nothing happens. Returns the
     /// position of the last event. What the owner appends later is [`AppendError::Sealed`].
     ///

@@ -118,7 +118,7 @@ macro_rules! behaviour_suite {
                 f_39_a_thousand_sessions_move;
                 cluster: c_10_initialized_at_any_node_counts_at_all,
                     d_17_what_is_said_before_initialized_is_not_dropped, d_21_one_node_listens_for_a_session,
-                    d_21_a_plain_get_goes_on_where_another_node_was, d_23_a_listener_that_is_lost_holds_up_nobody,
+                    d_21_a_plain_get_goes_on_where_another_node_was, d_23_a_listener_that_is_lost_holds_up_nobody, d_24_a_plain_get_begins_with_what_is_kept,
                     s_12_a_session_that_is_parked_has_not_ended, e_14_idle_everywhere_is_the_end_once,
                     e_10_max_age_counts_from_the_birth_at_every_node,
                     e_15_a_session_that_is_refused_leaves_nothing, c_02_every_node_knows_its_client,
@@ -126,6 +126,7 @@ macro_rules! behaviour_suite {
                     d_17_what_a_node_says_after_it_came_back_is_heard,
                     d_30_a_stream_read_from_the_store_is_not_trimmed_away,
                     s_7_a_delete_elsewhere_ends_bodies_properly, s_9_a_delete_elsewhere_is_no_failure_of_a_drain;
+                soak: d_21_e_11_ten_minutes_of_round_robin;
                 shutdown: s_1_sessions_born_during_shutdown, s_2_never_404_while_draining,
                     s_3_hung_handlers_do_not_move_the_ceiling, s_4_nothing_in_flight_returns_at_once,
                     s_5_exactly_one_answer_json, s_5_exactly_one_answer_sse, s_5_an_obedient_handler_answers_itself,

@@ -81,7 +81,8 @@ impl Endpoint {
     ) {
         let (session, signal, log) =
             (session.clone(), Arc::clone(signal), Node::log(session.id(), after.stream));
-        let relay = Relay { session, node: node.clone(), log, key, signal, after };
+        let plain = first.is_none();
+        let relay = Relay { session, node: node.clone(), log, key, signal, after, plain };
         self.registry.hub.runtime.spawn(Box::pin(relay.run(first)));
     }
 

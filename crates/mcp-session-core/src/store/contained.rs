@@ -98,6 +98,10 @@ impl EventStore for Contained<dyn EventStore> {
         self.call("read", || self.store.read(log, after, limit))
     }
 
+    fn oldest(&self, log: LogId) -> BoxFuture<'_, Result<Position, ReadError>> {
+        self.call("oldest", || self.store.oldest(log))
+    }
+
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
         self.call("seal", || self.store.seal(log, last))
     }

@@ -29,6 +29,8 @@ pub(crate) struct Relay {
     pub(crate) signal: Arc<Signal>,
     /// The last event that was passed on.
     pub(crate) after: EventId,
+    /// Its client has not said where it is: it begins with what there is.
+    pub(crate) plain: bool,
 }
 
 impl Relay {
@@ -47,6 +49,7 @@ impl Relay {
             };
             match page {
                 Ok(Page { events, ended, request }) => {
+                    self.plain = false;
                     let some = !events.is_empty();
                     for (position, event) in events {
                         let id = EventId { position, ..self.after };
@@ -76,6 +79,13 @@ impl Relay {
                 }
                 Err(ReadError::Unknown) => match self.node.load(self.session.id()).await {
                     Ok(None) => return self.removed().await,
+                    Ok(Some(_)) if self.plain => {
+                        // What nobody has listened for was kept within bounds (D-24).
+                        let oldest = self.node.within(self.node.store.events.oldest(self.log)).await;
+                        let oldest = oldest.unwrap_or(self.after.position);
+                        self.plain = oldest > self.after.position; // else it is no better the next time
+                        self.after.position = oldest.max(self.after.position);
+                    }
                     // Forgotten: what is missing must not be skipped.
                     Ok(Some(_)) => return self.session.with(|machine, now| machine.cut_relay(now, self.key)),
                     Err(_) => {

@@ -189,6 +189,15 @@ impl EventStore for SharedStore {
         async move { self.page(log, after, limit).ok_or(ReadError::Unknown) }.boxed()
     }
 
+    fn oldest(&self, log: LogId) -> BoxFuture<'_, Result<Position, ReadError>> {
+        async move {
+            let oldest =
+                self.with(log.session, |session, _| session.log(log.stream).map(session::Log::oldest));
+            oldest.flatten().ok_or(ReadError::Unknown)
+        }
+        .boxed()
+    }
+
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
         async move {
             let sealed = self.with(log.session, |session, at| session.seal(log.stream, last, at));

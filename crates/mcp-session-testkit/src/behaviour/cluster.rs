@@ -9,7 +9,7 @@ use futures::{
 use http::StatusCode;
 use mcp_session_core::{
     ReplayConfig, SecondStream, SessionEvent, ShutdownPhase, TerminateReason,
-    store::{SessionStore, SharedStore, Store},
+    store::{LogId, SessionStore, SharedStore, Store, StoreLimits},
 };
 use serde_json::{Value, json};
 
@@ -172,6 +172,34 @@ pub fn d_21_a_plain_get_goes_on_where_another_node_was(bed: &impl TestBed) {
         note(&client, 8).await;
         let mut get = client.get().await;
         assert_eq!(next(&mut get).await, Some(8));
+    });
+}
+
+/// D-24: what nobody has listened for is kept within bounds. A plain GET begins with what there is, and goes on.
+pub fn d_24_a_plain_get_begins_with_what_is_kept(bed: &impl TestBed) {
+    let mut limits = StoreLimits::default();
+    limits.events = 4;
+    let store = Store::new(SharedStore::with_limits(bed.runtime(), limits));
+    let [a, b] = [(); 2].map(|()| World::new(bed, |config| config.store = Some(store.clone())));
+    bed.block_on(async {
+        let client = a.client().await;
+        for n in 0..10 {
+            note(&client, n).await;
+        }
+        // The store has the last ones before anybody listens: who is overtaken while it reads is cut.
+        while store.events.oldest(LogId::shared(client.id())).await.unwrap() < 6.into() {
+            a.elapse(SOON).await;
+        }
+        let mut get = client.at(&b).get().await;
+        assert_eq!(get.status, StatusCode::OK);
+        let mut last = 0;
+        while last != 9 {
+            let n = next(&mut get).await.expect("it is not cut");
+            assert!(n >= last, "{n} after {last}");
+            last = n;
+        }
+        note(&client, 10).await;
+        assert_eq!(next(&mut get).await, Some(10));
     });
 }
 

@@ -63,13 +63,13 @@ impl fmt::Display for Tally {
     }
 }
 
-/// D-21, E-11, C-10, D-24, D-30, S5: 200 sessions of every kind of client, round robin over two nodes without affinity, for four
+/// D-21, E-11, C-10, D-24, D-30, S5: 200 sessions of every kind of client, round robin over two nodes without affinity, for ten
 /// minutes: no 404 for a live id, no event twice, none lost, every call with its one answer. On a real clock a short form.
-pub fn d_21_e_11_minutes_of_round_robin(bed: &impl TestBed) {
+pub fn d_21_e_11_ten_minutes_of_round_robin(bed: &impl TestBed) {
     let plan = match bed.name() {
         "sim" => Plan {
             sessions: 200,
-            time: Duration::from_secs(240),
+            time: Duration::from_secs(600),
             pace: Duration::from_secs(10),
             idle: Duration::from_secs(45),
         },

@@ -214,6 +214,11 @@ impl Log {
         Some(Page { events, ended, request: self.owner.as_ref().map(|(_, request)| request.clone()) })
     }
 
+    /// The last position after which nothing is forgotten.
+    pub(super) fn oldest(&self) -> Position {
+        (self.first - 1).into()
+    }
+
     /// Whether a reader that has all up to this position finds something else there: also that it is not known any more.
     pub(super) fn has_news(&self, after: Position) -> bool {
         self.ended || self.index(after).is_none_or(|index| index < self.events.len())
