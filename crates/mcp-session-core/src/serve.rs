@@ -21,7 +21,14 @@ use futures::{
     stream::{self, BoxStream},
 };
 
-use crate::{Endpoint, Runtime, Shutdown, ShutdownPolicy, ShutdownReport, hub::lock, proto::after, trace};
+use crate::{
+    ConfigError, Endpoint, Runtime, Shutdown, ShutdownPolicy, ShutdownReport,
+    config::check::{bytes, deadline},
+    contain::{self, Contained, Panicked},
+    hub::lock,
+    proto::after,
+    trace,
+};
 
 /// The least time that connections get to write out what they were handed, also at the very ceiling.
 const FLUSH: Duration = Duration::from_millis(100);
@@ -162,7 +169,8 @@ impl Serve {
         mut self,
         mut signal: impl FnMut() -> F + Send + 'static,
     ) -> Self {
-        self.signals.next = Box::pin(signal());
+        let next = signal();
+        self.signals.next = Contained::new(|| next.boxed());
         self.signals.again = Box::new(move || Box::pin(signal()));
         self
     }
@@ -250,6 +258,7 @@ impl Serve {
         let Some(first) = self.endpoints.first() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a server needs an endpoint"));
         };
+        self.limits.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let runtime = Arc::clone(first.runtime());
         let connections = Connections::new(self.limits);
         let mut report = self.accept(&runtime, &connections).await;
@@ -303,7 +312,10 @@ impl Serve {
                     ready!(until.poll_unpin(cx));
                     pause = None;
                 }
-                incoming.poll_next_unpin(cx).map(|accepted| accepted.map_or(News::Idle, News::Accepted))
+                let accepted = contain::call(|| incoming.poll_next_unpin(cx)).unwrap_or_else(|Panicked| {
+                    Poll::Ready(Some(Err(io::Error::other("the listener panicked"))))
+                });
+                accepted.map(|accepted| accepted.map_or(News::Idle, News::Accepted))
             });
             match news.await {
                 News::Closed(reports) => return ShutdownReport::sum(reports),
@@ -339,7 +351,7 @@ fn escalate(shutdowns: &[Shutdown]) {
 
 /// The signals that the server stops by.
 struct Signals {
-    next: BoxFuture<'static, ()>,
+    next: Contained<BoxFuture<'static, ()>>,
     again: Signal,
     window: Duration,
     /// There was one.
@@ -351,7 +363,7 @@ struct Signals {
 impl Signals {
     fn none() -> Self {
         Self {
-            next: Box::pin(pending()),
+            next: Contained::new(|| pending().boxed()),
             again: Box::new(|| Box::pin(pending())),
             window: SIGNAL_WINDOW,
             begun: false,
@@ -368,20 +380,38 @@ impl Signals {
             match &mut self.same_stop {
                 Some((_, count)) if *count >= SAME_STOP => return Poll::Pending,
                 Some((_, count)) => {
-                    ready!(self.next.poll_unpin(cx));
+                    ready!(poll_signal(&mut self.next, &mut self.again, cx));
                     *count += 1;
-                    self.next = (self.again)();
                     trace::signal_repeated();
                 }
                 None => {
-                    ready!(self.next.poll_unpin(cx));
-                    self.next = (self.again)();
+                    ready!(poll_signal(&mut self.next, &mut self.again, cx));
                     if !mem::replace(&mut self.begun, true) && !self.window.is_zero() {
                         self.same_stop = Some((runtime.sleep_until(after(runtime.now(), self.window)), 0));
                     }
                     return Poll::Ready(());
                 }
             }
+        }
+    }
+}
+
+/// Waits for the next signal, and begins to wait for the one after it. A wait that panics has failed for good: the server goes
+/// on, and stops when its endpoint does.
+fn poll_signal(
+    next: &mut Contained<BoxFuture<'static, ()>>,
+    again: &mut Signal,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    match ready!(next.poll_unpin(cx)) {
+        Ok(()) => {
+            *next = Contained::new(again);
+            Poll::Ready(())
+        }
+        Err(Panicked) => {
+            trace::panicked("the wait for a signal to stop");
+            *next = Contained::new(|| pending().boxed());
+            Poll::Pending
         }
     }
 }
@@ -401,7 +431,8 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 impl IntoFuture for Serve {
-    /// An error only if it has no endpoint to serve.
+    /// An error only if it has no endpoint to serve, or a limit that cannot work, such as a timeout of zero: that is
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) with a [`ConfigError`].
     type Output = io::Result<ShutdownReport>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
@@ -433,6 +464,14 @@ struct Limits {
 }
 
 impl Limits {
+    fn check(&self) -> Result<(), ConfigError> {
+        const AT_ONCE: &str = "every connection would be closed at once";
+        deadline("Serve::with_header_timeout", self.header_timeout, AT_ONCE)?;
+        deadline("Serve::with_idle_timeout", self.idle_timeout, AT_ONCE)?;
+        deadline("Serve::with_stall_timeout", self.stall_timeout, "no response could be written in time")?;
+        bytes("Serve::with_send_backlog", self.send_backlog, 1, "no request would ever be read")
+    }
+
     const DEFAULT: Self = Self {
         header_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_secs(75),
