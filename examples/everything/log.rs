@@ -89,7 +89,7 @@ fn write_all(mut out: impl Write, lines: &Receiver<Message>, lost: &AtomicU64) {
         match lost.swap(0, Relaxed) {
             0 => {}
             lost => {
-                _ = writeln!(out, "{lost} lines of the log were lost: they came faster than they were read")
+                _ = writeln!(out, "{lost} lines of the log were lost: they came faster than they were read");
             }
         }
     }

@@ -8,8 +8,9 @@ use std::{
 };
 
 use axum::{
+    Extension,
     body::Body,
-    extract::Request,
+    extract::{ConnectInfo, Request},
     http::{StatusCode, header::AUTHORIZATION},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -19,7 +20,7 @@ use futures::{StreamExt, channel::oneshot, stream};
 use http_body_util::{BodyExt, Limited};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use mcp_session_core::{Endpoint, Principal, RequestContext, Router, ShutdownPolicy};
+use mcp_session_core::{Endpoint, PeerAddr, Principal, RequestContext, Router, ShutdownPolicy};
 use mcp_session_testkit::wire::{Client, End, Http2, LONG, SHORT, call, initialize, initialized, within};
 use mcp_session_tokio::{McpService, TokioRuntime, serve_app};
 use serde_json::{Value, json};
@@ -117,6 +118,24 @@ async fn s_7_serve_ends_the_streams_of_an_axum_app() {
     assert_eq!(second.rest().await.1, End::LastChunk);
     let report = within("the end of the server", server).await.expect("no panic").expect("a report");
     assert!(report.is_clean() && report.streams.ended == 2, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connect_info_of_an_axum_app_is_the_address_of_its_client() {
+    let (endpoint, (listener, addr)) = (endpoint(), listener().await);
+    let who = async |ConnectInfo(addr): ConnectInfo<SocketAddr>,
+                     Extension(PeerAddr(peer)): Extension<PeerAddr>| {
+        assert_eq!(addr, peer);
+        addr.to_string()
+    };
+    let app = axum::Router::new().route("/who", get(who));
+    let server = tokio::spawn(serve_app(listener, endpoint.clone(), app).into_future());
+    let client = Client { addr, session: String::new() };
+    let mut connection = client.send("GET /who HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    let (own, reply) = (connection.local_addr().to_string(), connection.reply().await);
+    assert_eq!((reply.head.status, String::from_utf8_lossy(&reply.body).into_owned()), (200, own));
+    endpoint.shutdown(ShutdownPolicy::default());
+    within("the end of the server", server).await.expect("no panic").expect("a report");
 }
 
 /// An ordinary route of the app that is still at work when the endpoint is done has what is left of the whole budget.

@@ -12,6 +12,7 @@ mod parallel;
 mod process;
 mod runtimes;
 mod server;
+mod soak;
 mod source;
 mod test_all;
 mod unavailable;
@@ -46,6 +47,8 @@ enum Task {
     Coverage(coverage::Args),
     /// Runs the official conformance suite against `everything`, strictly, for each legacy revision
     Conformance(conformance::Args),
+    /// Lets many clients of every kind use two nodes with one store, in real time, and counts what must not happen
+    Soak(soak::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Interop(args) => interop::run(&workspace, &args),
         Task::Coverage(args) => coverage::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),
+        Task::Soak(args) => soak::run(&workspace, &args),
     });
     match ended_well {
         Ok(true) => ExitCode::SUCCESS,

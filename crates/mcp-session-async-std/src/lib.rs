@@ -51,11 +51,11 @@
 //!
 //! ```
 //! # async_std::task::block_on(async {
-//! use mcp_session_async_std::{AsyncStdRuntime, serve};
+//! use mcp_session_async_std::{AsyncStdRuntime, bind, serve};
 //! use mcp_session_core::{Endpoint, Router, ShutdownPolicy};
 //!
 //! let endpoint = Endpoint::new(AsyncStdRuntime, Router::new("greeter", "0.1.0"));
-//! let listener = async_std::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let listener = bind("127.0.0.1:0")?;
 //! let server = async_std::task::spawn(serve(listener, endpoint.clone()).into_future());
 //! assert!(endpoint.is_ready());
 //!

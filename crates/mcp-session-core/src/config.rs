@@ -1,6 +1,6 @@
 //! [`Config`]: the limits of an endpoint, each with its reason.
 
-mod check;
+pub(crate) mod check;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -153,6 +153,8 @@ impl InitializeResult {
 /// A request's future is polled once in place. If it is ready then, the answer costs no task. If not, it becomes a
 /// task, which goes on when the client disconnects (D-12), is told to stop through [`RequestContext::cancelled`],
 /// and is dropped some time after that. A panic is answered with -32603 and harms nobody else.
+/// One poll that takes more than 100 ms blocks its thread, and is logged as a warning with the method: what computes or
+/// waits for that long belongs in a pool of threads, such as tokio's `spawn_blocking`.
 ///
 /// ```
 /// use mcp_session_core::{Handler, InitializeRequest, InitializeResult, Json, RequestContext, RpcError};

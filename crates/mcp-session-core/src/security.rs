@@ -373,7 +373,8 @@ impl AuthError {
 /// # };
 /// ```
 ///
-/// It has [`Config::authenticate_timeout`](crate::Config::authenticate_timeout), then the request gets 503.
+/// It has [`Config::authenticate_timeout`](crate::Config::authenticate_timeout), then the request gets 503. A check
+/// that panics refuses its request with 500, and is logged.
 pub trait Authenticate: Send + Sync + 'static {
     /// Lets a request in or not: [`AuthError`] becomes the HTTP response.
     ///

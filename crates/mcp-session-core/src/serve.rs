@@ -21,7 +21,14 @@ use futures::{
     stream::{self, BoxStream},
 };
 
-use crate::{Endpoint, Runtime, Shutdown, ShutdownPolicy, ShutdownReport, hub::lock, proto::after, trace};
+use crate::{
+    ConfigError, Endpoint, Runtime, Shutdown, ShutdownPolicy, ShutdownReport,
+    config::check::{bytes, deadline},
+    contain::{self, Contained, Panicked},
+    hub::lock,
+    proto::after,
+    trace,
+};
 
 /// The least time that connections get to write out what they were handed, also at the very ceiling.
 const FLUSH: Duration = Duration::from_millis(100);
@@ -159,7 +166,8 @@ impl Serve {
         mut self,
         mut signal: impl FnMut() -> F + Send + 'static,
     ) -> Self {
-        self.signals.next = Box::pin(signal());
+        let next = signal();
+        self.signals.next = Contained::new(|| next.boxed());
         self.signals.again = Box::new(move || Box::pin(signal()));
         self
     }
@@ -219,7 +227,8 @@ impl Serve {
     }
 
     /// Bytes of answers that may wait on one HTTP/2 connection: while there are as many, its next requests wait unread, and
-    /// an answer that would make it four times as many resets its stream. 16 MiB by default: a few of the largest
+    /// are refused (`REFUSED_STREAM`) when nothing of it was taken for a second; an answer that would make it four times as
+    /// many resets its stream. 16 MiB by default: a few of the largest
     /// answers that clients get; whoever asks for more at a time has to read.
     pub fn with_send_backlog(mut self, bytes: usize) -> Self {
         self.limits.send_backlog = bytes;
@@ -246,6 +255,7 @@ impl Serve {
         let Some(first) = self.endpoints.first() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a server needs an endpoint"));
         };
+        self.limits.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let runtime = Arc::clone(first.runtime());
         let connections = Connections::new(self.limits);
         let mut report = self.accept(&runtime, &connections).await;
@@ -299,7 +309,10 @@ impl Serve {
                     ready!(until.poll_unpin(cx));
                     pause = None;
                 }
-                incoming.poll_next_unpin(cx).map(|accepted| accepted.map_or(News::Idle, News::Accepted))
+                let accepted = contain::call(|| incoming.poll_next_unpin(cx)).unwrap_or_else(|Panicked| {
+                    Poll::Ready(Some(Err(io::Error::other("the listener panicked"))))
+                });
+                accepted.map(|accepted| accepted.map_or(News::Idle, News::Accepted))
             });
             match news.await {
                 News::Closed(reports) => return ShutdownReport::sum(reports),
@@ -335,7 +348,7 @@ fn escalate(shutdowns: &[Shutdown]) {
 
 /// The signals that the server stops by.
 struct Signals {
-    next: BoxFuture<'static, ()>,
+    next: Contained<BoxFuture<'static, ()>>,
     again: Signal,
     window: Duration,
     /// There was one.
@@ -347,7 +360,7 @@ struct Signals {
 impl Signals {
     fn none() -> Self {
         Self {
-            next: Box::pin(pending()),
+            next: Contained::new(|| pending().boxed()),
             again: Box::new(|| Box::pin(pending())),
             window: SIGNAL_WINDOW,
             begun: false,
@@ -364,20 +377,38 @@ impl Signals {
             match &mut self.same_stop {
                 Some((_, count)) if *count >= SAME_STOP => return Poll::Pending,
                 Some((_, count)) => {
-                    ready!(self.next.poll_unpin(cx));
+                    ready!(poll_signal(&mut self.next, &mut self.again, cx));
                     *count += 1;
-                    self.next = (self.again)();
                     trace::signal_repeated();
                 }
                 None => {
-                    ready!(self.next.poll_unpin(cx));
-                    self.next = (self.again)();
+                    ready!(poll_signal(&mut self.next, &mut self.again, cx));
                     if !mem::replace(&mut self.begun, true) && !self.window.is_zero() {
                         self.same_stop = Some((runtime.sleep_until(after(runtime.now(), self.window)), 0));
                     }
                     return Poll::Ready(());
                 }
             }
+        }
+    }
+}
+
+/// Waits for the next signal, and begins to wait for the one after it. A wait that panics has failed for good: the server goes
+/// on, and stops when its endpoint does.
+fn poll_signal(
+    next: &mut Contained<BoxFuture<'static, ()>>,
+    again: &mut Signal,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    match ready!(next.poll_unpin(cx)) {
+        Ok(()) => {
+            *next = Contained::new(again);
+            Poll::Ready(())
+        }
+        Err(Panicked) => {
+            trace::panicked("the wait for a signal to stop");
+            *next = Contained::new(|| pending().boxed());
+            Poll::Pending
         }
     }
 }
@@ -397,7 +428,8 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 impl IntoFuture for Serve {
-    /// An error only if it has no endpoint to serve.
+    /// An error only if it has no endpoint to serve, or a limit that cannot work, such as a timeout of zero: that is
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) with a [`ConfigError`].
     type Output = io::Result<ShutdownReport>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
@@ -429,6 +461,14 @@ struct Limits {
 }
 
 impl Limits {
+    fn check(&self) -> Result<(), ConfigError> {
+        const AT_ONCE: &str = "every connection would be closed at once";
+        deadline("Serve::with_header_timeout", self.header_timeout, AT_ONCE)?;
+        deadline("Serve::with_idle_timeout", self.idle_timeout, AT_ONCE)?;
+        deadline("Serve::with_stall_timeout", self.stall_timeout, "no response could be written in time")?;
+        bytes("Serve::with_send_backlog", self.send_backlog, 1, "no request would ever be read")
+    }
+
     const DEFAULT: Self = Self {
         header_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_secs(75),
@@ -489,7 +529,7 @@ impl ConnectionContext {
     /// Whether an endpoint shuts down. An HTTP/1.1 connection best ends together with the response that it is writing
     /// then: a client that saw the response end first may have sent a request on it meanwhile.
     pub fn is_stopping(&self) -> bool {
-        self.stopping().is_closing() || self.endpoints.iter().any(|endpoint| !endpoint.is_ready())
+        self.shared.has_reached(Stage::Stopping) || self.endpoints.iter().any(|endpoint| !endpoint.is_ready())
     }
 
     /// Ready once an endpoint has begun to shut down, at `LameDuck` or `Draining`: the time to tell an HTTP/2 client with
@@ -575,7 +615,7 @@ impl Closing {
 
     /// Whether it is ready.
     pub fn is_closing(&self) -> bool {
-        self.shared.stage.load(SeqCst) >= self.stage as u8
+        self.shared.has_reached(self.stage)
     }
 }
 
@@ -696,6 +736,10 @@ impl Shared {
             Stage::Stalled => &self.stalled,
             Stage::Cut => &self.cut,
         }
+    }
+
+    fn has_reached(&self, stage: Stage) -> bool {
+        self.stage.load(SeqCst) >= stage as u8
     }
 
     /// Enters a stage, and with it all before.

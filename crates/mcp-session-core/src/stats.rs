@@ -39,8 +39,9 @@ pub struct Stats {
     pub streams_cut: u64,
     /// HTTP requests that were refused: none of them was dispatched.
     pub requests_refused: u64,
-    /// Responses that were given up because their client did not take them: see
-    /// [`Serve::with_stall_timeout`](crate::Serve::with_stall_timeout).
+    /// Responses that were given up because their client did not take them, and requests that were refused because it did not
+    /// take those before: see [`Serve::with_stall_timeout`](crate::Serve::with_stall_timeout) and
+    /// [`Serve::with_send_backlog`](crate::Serve::with_send_backlog).
     pub responses_stalled: u64,
     /// Clients that did not answer a `ping` of their session, and lost their GET stream (C-15).
     pub pings_unanswered: u64,

@@ -93,6 +93,9 @@ use crate::{BoxFuture, SessionId, proto::Position};
 ///    or skipped by a reader that goes on from the last position it has.
 /// 3. A log has one end. Whoever ends it first, its owner or [`seal`](EventStore::seal), decides; the other learns of it.
 /// 4. What was purged stays purged.
+///
+/// A call that panics, here as in the other two traits, counts as [`Unavailable`], and is logged; a wait that panics begins again
+/// after 100 ms.
 pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     /// Appends to an owned log, at the position that its owner says. What is there already is passed over: a repetition, whole
     /// or in part, is `Ok`. No events and no end opens the log.

@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
@@ -15,23 +15,44 @@ use crate::activity::Busy;
 /// one piece, an answer of a megabyte would leave as much behind in every connection that ever carried one.
 const PIECE: usize = 64 * 1024;
 
+/// Who follows a body on its way out. The request is running until it is dropped.
+pub(crate) trait Keep {
+    /// A piece leaves the body.
+    fn piece(&mut self, data: Bytes) -> Bytes;
+
+    /// The body was asked for more: whether there was something, or its end.
+    fn polled(&mut self, ready: bool);
+}
+
+/// HTTP/1.1: what has left the body is copied at once.
+impl Keep for Busy {
+    fn piece(&mut self, data: Bytes) -> Bytes {
+        data
+    }
+
+    fn polled(&mut self, ready: bool) {
+        self.waits(!ready);
+        self.activity().polled(ready);
+    }
+}
+
 pin_project! {
-    /// A body in pieces of a bounded size. Its request is running until it is dropped.
-    pub(crate) struct Pieces<B> {
+    /// A body in pieces of a bounded size.
+    pub(crate) struct Pieces<B, K> {
         #[pin]
         body: B,
         rest: Bytes, // of a longer frame
-        busy: Busy,
+        keep: K,
     }
 }
 
-impl<B> Pieces<B> {
-    pub(crate) fn new(body: B, busy: Busy) -> Self {
-        Self { body, rest: Bytes::new(), busy }
+impl<B, K> Pieces<B, K> {
+    pub(crate) fn new(body: B, keep: K) -> Self {
+        Self { body, rest: Bytes::new(), keep }
     }
 }
 
-impl<B: Body> Body for Pieces<B> {
+impl<B: Body, K: Keep> Body for Pieces<B, K> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -41,21 +62,19 @@ impl<B: Body> Body for Pieces<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
         if this.rest.is_empty() {
-            let polled = this.body.poll_frame(cx)?;
-            this.busy.waits(polled.is_pending());
-            let frame = match polled {
-                Poll::Ready(Some(frame)) => frame,
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
-            };
+            let polled = this.body.poll_frame(cx);
+            this.keep.polled(polled.is_ready());
+            let Some(frame) = ready!(polled?) else { return Poll::Ready(None) };
             // `Bytes` are not copied by this.
             match frame.map_data(|mut data| data.copy_to_bytes(data.remaining())).into_data() {
                 Ok(data) => *this.rest = data,
                 Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
             }
+        } else {
+            this.keep.polled(true);
         }
         let piece = this.rest.split_to(this.rest.len().min(PIECE));
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        Poll::Ready(Some(Ok(Frame::data(this.keep.piece(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -86,12 +105,12 @@ mod tests {
     use super::*;
     use crate::activity::Activity;
 
-    fn pieces<B: Body>(body: B) -> Pin<Box<Pieces<B>>> {
+    fn pieces<B: Body>(body: B) -> Pin<Box<Pieces<B, Busy>>> {
         let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(0));
-        Box::pin(Pieces::new(body, Activity::new(&runtime, Work::default()).begin()))
+        Box::pin(Pieces::new(body, Activity::new(&runtime, Work::default()).begin(false)))
     }
 
-    fn next<B: Body>(body: &mut Pin<Box<Pieces<B>>>) -> Option<Result<Frame<Bytes>, B::Error>> {
+    fn next<B: Body>(body: &mut Pin<Box<Pieces<B, Busy>>>) -> Option<Result<Frame<Bytes>, B::Error>> {
         poll_fn(|cx| body.as_mut().poll_frame(cx)).now_or_never().expect("it never waits")
     }
 

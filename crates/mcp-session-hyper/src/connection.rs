@@ -7,105 +7,244 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{
-    FutureExt,
+    FutureExt, TryFutureExt,
     future::{Either, select},
 };
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body;
 use hyper::{
     body::Incoming,
     rt::{Read, Write},
     server::conn::{http1, http2},
-    service::service_fn,
+    service::{HttpService, service_fn},
 };
-use mcp_session_core::{BoxFuture, ConnectionContext};
+use mcp_session_core::{BoxFuture, ConnectionContext, PeerAddr};
 use tower_service::Service;
 
 use crate::{
-    activity::Activity,
+    activity::{Activity, Busy},
     body::Pieces,
+    io::Io,
+    linger::{has_unread, linger},
     protocol::{Protocol, detect},
-    runtime::HyperRuntime,
+    runtime::{HyperRuntime, StreamTasks},
+    streams::{Sending, Streams, refused},
 };
 
 /// Any error.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What hyper may hold for an HTTP/1.1 client that does not read, beside the piece that it has taken last, and the
-/// longest request head.
+/// What hyper may hold for an HTTP/1.1 client that does not read, beside the piece that it has taken last.
 const BUFFER: usize = 64 * 1024;
 
 /// After how much silence an HTTP/2 client is asked whether it is there. It has hyper's 20 seconds to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
+/// Bytes of a request head over HTTP/2, of which there may be as many as streams: hyper's own bound.
+const STREAM_HEAD: usize = 16 * 1024;
+
+/// What hyper may hold of a stream whose window is open while its connection is full.
+const STREAM_BUFFER: usize = 64 * 1024;
+
 /// How long a connection whose time is up may take to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(100);
 
+/// How much more of a head to discard that hyper does not take: nobody has a megabyte of them.
+const TOO_LONG: u64 = 1024 * 1024;
+
+/// A deadline that is late by more than this was missed by this process, which was stopped or starved: what clients sent in
+/// time is there by now, and gets as long to be read.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Serves one connection, over HTTP/1.1 or HTTP/2 as its client begins it, until it ends.
 ///
-/// One whose first head is not there within [`header_timeout`](ConnectionContext::header_timeout) is closed, and so is one
-/// that has no request for [`idle_timeout`](ConnectionContext::idle_timeout). Once [`closing`](ConnectionContext::closing) is ready, it ends as soon as
-/// nothing is running on it: HTTP/2 with GOAWAY, HTTP/1.1 after its last response.
+/// # Its deadlines
+///
+/// | closed is a connection | after |
+/// |---|---|
+/// | whose head is not there, the first one or over HTTP/1.1 a later one | [`header_timeout`](ConnectionContext::header_timeout) |
+/// | that has no request | [`idle_timeout`](ConnectionContext::idle_timeout) |
+/// | whose client takes nothing of its response; over HTTP/2 that stream | [`stall_timeout`](ConnectionContext::stall_timeout) |
+///
+/// # Its end
+///
+/// Once [`stopping`](ConnectionContext::stopping) is ready, HTTP/2 says GOAWAY, and HTTP/1.1 closes after the response that
+/// it is writing; once [`closing`](ConnectionContext::closing) is, it ends as soon as nothing is running on it. A response
+/// that comes before its request was read says `Connection: close` and is followed by the end, and the rest
+/// of the request is read and discarded within [bounds](ConnectionContext::linger), so that its client gets to read it.
+///
+/// A client that leaves ends what is written to it, and not what it has asked for: a request that is there whole is looked
+/// at. One that closes its sending half only cannot be told from one that left, so it has a second for what is answered at
+/// once, and its streams end.
 ///
 /// # Cancel safety
 ///
 /// Dropping it cuts the connection.
-pub async fn serve_connection<I, S, B>(io: I, service: S, context: ConnectionContext)
+pub async fn serve_connection<I, S, B>(mut io: I, service: S, context: ConnectionContext)
 where
     I: Read + Write + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
     S: Clone + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let runtime = context.runtime();
-    let activity = Activity::new(runtime, context.work().clone());
-    let counted = activity.clone();
+    let mut deadline = Deadline::after(&context, context.header_timeout());
+    let Some((protocol, first)) = begin(&mut io, &mut deadline, &context).await else {
+        return; // nobody is owed anything here
+    };
+    let activity = Activity::new(context.runtime(), context.work().clone());
     // Locked for calls, by one task: a clone for each request would count in what all connections share.
     let service = Mutex::new(service);
-    let peer = context.peer_addr();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        let mut busy = counted.begin();
+    // Pinned here, or given away in a box: a future that is an argument of another is in there twice.
+    match protocol {
+        Protocol::Http1 => {
+            let mut io = Io::new(io, first, &activity, true);
+            let over = {
+                // Head and body are copied together: that is less than what `writev` and a queue of buffers cost.
+                let mut http = http1::Builder::new();
+                http.max_buf_size(BUFFER.max(context.head_limit())).max_header_size(context.head_limit());
+                let service = one_at_a_time(service, &activity, context.peer_addr());
+                let connection = pin!(http.writev(false).serve_connection(&mut io, service));
+                let end = http1::Connection::graceful_shutdown;
+                drive(connection, end, &activity, None, deadline, &context).await
+            };
+            if let Some(io) = io.open() {
+                let bytes = if let Over::Failed = over { TOO_LONG } else { context.linger().1 };
+                if over.is_worth_lingering(&activity) || has_unread(io) {
+                    Box::pin(linger(io, bytes, &context)).await;
+                }
+            }
+        }
+        Protocol::Http2 => {
+            let io = Io::new(io, first, &activity, false);
+            let streams = Streams::new(&context);
+            // Boxed: it is more than twice as large, and would be the size of every connection.
+            let mut connection = Box::pin({
+                let runtime = context.runtime();
+                let mut http = http2::Builder::new(StreamTasks(runtime.clone(), streams.clone()));
+                http.timer(HyperRuntime(runtime.clone())).keep_alive_interval(PING_INTERVAL);
+                http.max_concurrent_streams(context.max_streams()).max_send_buf_size(STREAM_BUFFER);
+                http.max_header_list_size(context.head_limit().min(STREAM_HEAD) as u32);
+                http.serve_connection(io, many_at_a_time(service, &activity, &streams, context.peer_addr()))
+            });
+            let end = http2::Connection::graceful_shutdown;
+            drive(connection.as_mut(), end, &activity, Some(&streams), deadline, &context).await;
+        }
+    }
+}
+
+/// Waits for the first bytes of a connection. `None` if there are none in time.
+async fn begin<I: Read + Unpin>(
+    io: &mut I,
+    deadline: &mut Deadline,
+    context: &ConnectionContext,
+) -> Option<(Protocol, Vec<u8>)> {
+    let mut detect = pin!(detect(io));
+    let mut closing = context.closing();
+    loop {
+        let closes = match select(detect.as_mut(), select(&mut closing, &mut deadline.sleep)).await {
+            Either::Left((detected, _)) => return detected.ok(),
+            Either::Right((enough, _)) => matches!(enough, Either::Left(_)),
+        };
+        if closes || !deadline.is_late(context) {
+            return None;
+        }
+        *deadline = Deadline::after(context, PAUSE);
+    }
+}
+
+/// The service of an HTTP/1.1 connection.
+fn one_at_a_time<S, B>(
+    service: Mutex<S>,
+    activity: &Arc<Activity>,
+    peer: Option<PeerAddr>,
+) -> impl HttpService<Incoming, ResBody = Pieces<B, Busy>, Error = S::Error, Future: Send> + use<S, B>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+    S: Clone + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let activity = Arc::clone(activity);
+    service_fn(move |mut request: Request<Incoming>| {
+        let has_body = !request.body().is_end_stream();
+        let mut busy = activity.begin(request.method() == Method::GET);
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
         let called = call(&mut *service.lock().unwrap_or_else(PoisonError::into_inner), request);
         async move {
             let response = called.await?;
-            busy.waits(false); // what there is of it can be written
-            Ok::<_, S::Error>(response.map(|body| Pieces::new(body, busy)))
+            let refused = has_body && !response.status().is_success();
+            if refused {
+                // hyper looks at what became of the request's body, and if it was not read, says that it will close.
+                yield_now().await;
+            }
+            busy.answered(has_body, refused);
+            Ok(response.map(|body| Pieces::new(body, busy)))
         }
-    });
+    })
+}
 
-    let mut deadline = runtime.sleep_until(runtime.now() + context.header_timeout());
-    let enough = select(context.closing(), &mut deadline);
-    let Either::Left((Ok((protocol, io)), _)) = select(pin!(detect(io)), enough).await else {
-        return; // nobody is owed anything here
-    };
-    // Pinned here, or given away in a box: a future that is an argument of another is in there twice.
-    match protocol {
-        Protocol::Http1 => {
-            // Head and body are copied together: that is less than what `writev` and a queue of buffers cost.
-            let connection =
-                pin!(http1::Builder::new().max_buf_size(BUFFER).writev(false).serve_connection(io, service));
-            let end = http1::Connection::graceful_shutdown;
-            drive(connection, end, true, &activity, deadline, &context).await;
+/// The service of an HTTP/2 connection.
+fn many_at_a_time<S, B>(
+    service: Mutex<S>,
+    activity: &Arc<Activity>,
+    streams: &Arc<Streams>,
+    peer: Option<PeerAddr>,
+) -> impl HttpService<Incoming, ResBody = Pieces<B, Sending>, Error = BoxError, Future: Send + 'static> + use<S, B>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+    S: Clone + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let (activity, streams) = (Arc::clone(activity), Arc::clone(streams));
+    service_fn(move |mut request: Request<Incoming>| {
+        let (mut busy, entry) = (activity.begin(request.method() == Method::GET), streams.begin());
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
         }
-        Protocol::Http2 => {
-            // Boxed: it is more than twice as large, and would be the size of every connection.
-            let mut connection = Box::pin({
-                let hyper = HyperRuntime(runtime.clone());
-                let mut http = http2::Builder::new(hyper.clone());
-                http.timer(hyper).keep_alive_interval(PING_INTERVAL);
-                http.serve_connection(io, service)
-            });
-            let end = http2::Connection::graceful_shutdown;
-            drive(connection.as_mut(), end, false, &activity, deadline, &context).await;
+        let streams = Arc::clone(&streams);
+        let called = {
+            let service = &mut *service.lock().unwrap_or_else(PoisonError::into_inner);
+            if streams.is_full() {
+                let (streams, mut service) = (Arc::clone(&streams), service.clone());
+                Either::Left(Box::pin(async move {
+                    if !streams.room().await {
+                        return Err(refused());
+                    }
+                    poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
+                    service.call(request).await.map_err(Into::into)
+                }))
+            } else {
+                Either::Right(call(service, request).map_err(Into::into))
+            }
+        };
+        async move {
+            let response = called.await?;
+            let bytes = response.body().size_hint().lower();
+            if !streams.admits(bytes) {
+                return Err("the client does not take its answers".into());
+            }
+            busy.answered(false, false);
+            Ok(response.map(|body| Pieces::new(body, Sending::new(entry, busy, bytes))))
         }
-    }
+    })
+}
+
+/// Lets whoever polls this look around once.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Calls a service once it is ready. Most are at once: one that is not waits with the request, in a box, and leaves a clone
@@ -132,65 +271,344 @@ where
     }
 }
 
-/// Runs a connection until it ends, its time is up, or it has to close. With one response at a time, it ends in a shutdown
-/// together with the one that is at work, in one go.
-async fn drive<C: Future>(
+/// Runs a connection until it ends, its time is up, or it has to close. HTTP/1.1, with one response at a time, ends in a
+/// shutdown together with the one that is at work, in one go; HTTP/2, with `streams`, says GOAWAY.
+async fn drive<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
     graceful_shutdown: impl Fn(Pin<&mut C>),
-    one_at_a_time: bool,
     activity: &Arc<Activity>,
-    mut deadline: BoxFuture<'static, ()>,
+    streams: Option<&Arc<Streams>>,
+    mut deadline: Deadline,
     context: &ConnectionContext,
-) {
+) -> Over {
     let runtime = context.runtime();
+    // Whatever begins, looking again after this is early enough.
+    let tick = context.header_timeout().min(context.idle_timeout()).min(context.stall_timeout());
+    if tick < context.header_timeout() {
+        deadline = Deadline::after(context, tick);
+    }
     let mut closing = Some(context.closing());
-    let mut said_goodbye = false;
-    let mut ends_with_response = false;
+    // One that is accepted when the time has come serves a request first: its client has nowhere else to send it.
+    let mut stopping = (streams.is_some() && !context.is_stopping()).then(|| context.stopping());
+    let mut waiting: Option<(u64, Instant)> = None;
+    let (mut asked_to_end, mut idle, mut said_goodbye) = (false, false, false);
     loop {
         let news = poll_fn(|cx| {
-            if one_at_a_time
-                && !ends_with_response
-                && context.is_stopping()
-                && activity.idle_since().is_none()
-            {
-                ends_with_response = true;
-                graceful_shutdown(connection.as_mut());
+            if !asked_to_end && context.is_stopping() {
+                let last = if streams.is_some() { activity.is_used() } else { activity.is_running() };
+                if last {
+                    asked_to_end = true;
+                    graceful_shutdown(connection.as_mut());
+                }
             }
-            if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(News::Ended);
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(News::Ended(ended));
             }
             if closing.as_mut().is_some_and(|closing| closing.poll_unpin(cx).is_ready()) {
                 return Poll::Ready(News::Closing);
             }
-            deadline.poll_unpin(cx).map(|()| News::Deadline)
+            if stopping.as_mut().is_some_and(|stopping| stopping.poll_unpin(cx).is_ready()) {
+                return Poll::Ready(News::Stopping);
+            }
+            deadline.sleep.poll_unpin(cx).map(|()| News::Deadline)
         });
         match news.await {
-            News::Ended => return,
+            News::Ended(Ok(())) => return Over::Ended { asked: asked_to_end, idle },
+            News::Ended(Err(_)) => return Over::Failed,
+            News::Deadline if !said_goodbye && deadline.is_late(context) => {
+                deadline = Deadline::after(context, PAUSE);
+            }
             // Half a first head: nobody is owed anything here.
-            News::Closing | News::Deadline if !activity.is_used() => return,
-            News::Closing => {
-                closing = None;
+            News::Closing if !activity.is_used() => return Over::Cut,
+            News::Stopping => {
+                (stopping, asked_to_end) = (None, true);
                 graceful_shutdown(connection.as_mut());
+            }
+            News::Closing => {
+                (closing, asked_to_end, idle) = (None, true, !activity.is_running());
+                graceful_shutdown(connection.as_mut());
+                if streams.is_some() && idle {
+                    // A client that does not answer to GOAWAY is owed nothing either.
+                    (deadline, said_goodbye) = (Deadline::after(context, GOODBYE), true);
+                }
             }
             News::Deadline => {
                 let now = runtime.now();
-                // While a request is running, looking again after the whole time is early enough.
-                let next = activity.idle_since().unwrap_or(now) + context.idle_timeout();
-                if next <= now {
-                    if said_goodbye {
-                        return;
-                    }
-                    said_goodbye = true;
-                    graceful_shutdown(connection.as_mut());
+                let takes = match streams {
+                    Some(streams) => streams.check(now),
+                    None => match (activity.waiting(), waiting) {
+                        (Some(seen), Some((before, since))) if seen == before => {
+                            now.saturating_duration_since(since) < context.stall_timeout()
+                        }
+                        (seen, _) => {
+                            waiting = seen.map(|seen| (seen, now));
+                            true
+                        }
+                    },
+                };
+                if !takes {
+                    context.response_stalled();
+                    return Over::Cut;
                 }
-                deadline = runtime.sleep_until(next.max(now + GOODBYE));
+                let due = activity.due(context);
+                if due.is_some_and(|due| due <= now) {
+                    if said_goodbye || !activity.is_used() {
+                        return Over::Cut;
+                    }
+                    (said_goodbye, asked_to_end, idle) = (true, true, true);
+                    graceful_shutdown(connection.as_mut());
+                    deadline = Deadline::after(context, GOODBYE);
+                } else {
+                    let next = due.map_or(tick, |due| tick.min(due.saturating_duration_since(now)));
+                    (deadline, said_goodbye) = (Deadline::after(context, next), false);
+                }
             }
         }
     }
 }
 
 enum News {
-    Ended,
+    Ended(hyper::Result<()>),
+    Stopping,
     Closing,
     Deadline,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+enum Over {
+    /// By itself, or because it was asked to, when it was idle or not.
+    Ended { asked: bool, idle: bool },
+    /// hyper could not go on: with a head that it does not take, it has answered.
+    Failed,
+    /// It was dropped.
+    Cut,
+}
+
+impl Over {
+    /// Whether the client may be sending still.
+    fn is_worth_lingering(&self, activity: &Activity) -> bool {
+        match *self {
+            Self::Ended { asked: false, .. } => activity.left_unread(),
+            Self::Ended { asked: true, idle } => activity.refused() && !idle,
+            Self::Failed => true,
+            Self::Cut => false,
+        }
+    }
+}
+
+/// A time that is waited for.
+struct Deadline {
+    at: Instant,
+    sleep: BoxFuture<'static, ()>,
+}
+
+impl Deadline {
+    fn after(context: &ConnectionContext, time: Duration) -> Self {
+        let at = context.runtime().now() + time;
+        Self { at, sleep: context.runtime().sleep_until(at) }
+    }
+
+    /// Whether it was noticed so late that this process must have been stopped meanwhile.
+    fn is_late(&self, context: &ConnectionContext) -> bool {
+        context.runtime().now().saturating_duration_since(self.at) > PAUSE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::VecDeque,
+        future::IntoFuture,
+        io,
+        sync::atomic::{AtomicU64, Ordering::SeqCst},
+    };
+
+    use futures::stream;
+    use hyper::rt::ReadBufCursor;
+    use mcp_session_core::{Connect, Endpoint, Router, Runtime, Serve};
+    use mcp_session_testkit::SimRuntime;
+
+    use super::*;
+    use crate::McpService;
+
+    /// A runtime whose clock can jump ahead of its timers, as that of a process that was stopped.
+    #[derive(Debug, Clone)]
+    struct Stoppable(Arc<SimRuntime>, Arc<AtomicU64>);
+
+    impl Stoppable {
+        fn ahead(&self) -> Duration {
+            Duration::from_secs(self.1.load(SeqCst))
+        }
+    }
+
+    impl Runtime for Stoppable {
+        fn now(&self) -> Instant {
+            self.0.now() + self.ahead()
+        }
+
+        fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+            self.0.sleep_until(deadline - self.ahead())
+        }
+
+        fn spawn(&self, task: BoxFuture<'static, ()>) {
+            self.0.spawn(task);
+        }
+    }
+
+    /// A socket without a network.
+    #[derive(Debug, Clone, Default)]
+    struct Socket(Arc<Mutex<Wire>>);
+
+    #[derive(Debug, Default)]
+    struct Wire {
+        sent: VecDeque<u8>,
+        received: Vec<u8>,
+        reader: Option<Waker>,
+        closed: bool,
+    }
+
+    impl Socket {
+        fn with<R>(&self, f: impl FnOnce(&mut Wire) -> R) -> R {
+            f(&mut self.0.lock().expect("no panic"))
+        }
+
+        fn send(&self, bytes: &str) {
+            let reader = self.with(|wire| {
+                wire.sent.extend(bytes.as_bytes());
+                wire.reader.take()
+            });
+            reader.expect("somebody reads").wake();
+        }
+
+        /// The statuses that came since the last time.
+        fn statuses(&self) -> Vec<String> {
+            let received = self.with(|wire| mem::take(&mut wire.received));
+            let text = String::from_utf8(received).expect("text");
+            text.split("HTTP/1.1 ").skip(1).map(|reply| reply[..3].to_owned()).collect()
+        }
+
+        fn is_closed(&self) -> bool {
+            self.with(|wire| wire.closed)
+        }
+    }
+
+    impl Read for Socket {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            mut buffer: ReadBufCursor<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.with(|wire| {
+                if wire.sent.is_empty() {
+                    wire.reader = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                let length = wire.sent.len().min(buffer.remaining());
+                buffer.put_slice(&wire.sent.drain(..length).collect::<Vec<_>>());
+                Poll::Ready(Ok(()))
+            })
+        }
+    }
+
+    impl Write for Socket {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.with(|wire| wire.received.extend_from_slice(bytes));
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.with(|wire| wire.closed = true);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Drops the connection's side of a socket.
+    struct Hold(Socket);
+
+    impl Drop for Hold {
+        fn drop(&mut self) {
+            self.0.with(|wire| wire.closed = true);
+        }
+    }
+
+    fn connected() -> (Arc<SimRuntime>, Stoppable, Socket) {
+        let sim = Arc::new(SimRuntime::new(0));
+        let runtime = Stoppable(sim.clone(), Arc::default());
+        let endpoint = Endpoint::new(runtime.clone(), Router::new("stopped", "0.1.0"));
+        let (socket, service) = (Socket::default(), McpService::new(endpoint.clone()));
+        let connection = socket.clone();
+        let connect: Connect = Box::new(move |context| {
+            Box::pin(async move {
+                let _hold = Hold(connection.clone());
+                serve_connection(connection, service, context).await;
+            })
+        });
+        let server = Serve::new(endpoint, stream::iter([Ok(connect)]));
+        sim.spawn(Box::pin(server.into_future().map(drop)));
+        sim.run_until_stalled();
+        (sim, runtime, socket)
+    }
+
+    #[test]
+    fn what_was_sent_in_time_is_read_after_a_pause_of_this_process() {
+        let (sim, runtime, socket) = connected();
+        let stop_for = |pause: u64, until_the_deadline: u64| {
+            runtime.1.fetch_add(pause, SeqCst);
+            sim.advance(Duration::from_secs(until_the_deadline));
+        };
+        // The reactor tells of timers first: what has come is heard of after the deadline.
+        stop_for(60, 30);
+        assert!(!socket.is_closed());
+        socket.send("PUT /mcp HTTP/1.1\r\nhost: localhost\r\n");
+        sim.run_until_stalled();
+        socket.send("\r\n");
+        sim.run_until_stalled();
+        assert_eq!(socket.statuses(), ["405"]);
+        sim.advance(PAUSE);
+
+        stop_for(200, 30);
+        assert!(!socket.is_closed());
+        socket.send("PUT /mcp HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        sim.run_until_stalled();
+        assert_eq!(socket.statuses(), ["405"]);
+
+        sim.advance(PAUSE);
+        // Nothing has come: it was idle for too long.
+        stop_for(200, 30);
+        assert!(!socket.is_closed());
+        sim.advance(PAUSE);
+        assert!(socket.is_closed());
+    }
+
+    #[test]
+    fn an_idle_connection_and_a_head_have_deadlines_of_their_own() {
+        let (sim, _, socket) = connected();
+        socket.send("PUT /mcp HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        sim.advance(Duration::from_secs(70));
+        assert_eq!(socket.statuses(), ["405"]);
+        assert!(!socket.is_closed());
+        socket.send("PUT");
+        sim.advance(Duration::from_secs(29));
+        assert!(!socket.is_closed());
+        sim.advance(Duration::from_secs(1) + GOODBYE);
+        assert!(socket.is_closed());
+
+        let (sim, _, socket) = connected();
+        socket.send("PUT /mcp HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        sim.advance(Duration::from_secs(74));
+        assert!(!socket.is_closed());
+        sim.advance(Duration::from_secs(1) + GOODBYE);
+        assert!(socket.is_closed());
+
+        let (sim, _, socket) = connected();
+        sim.advance(Duration::from_secs(29));
+        assert!(!socket.is_closed());
+        sim.advance(Duration::from_secs(1));
+        assert!(socket.is_closed());
+    }
 }

@@ -16,11 +16,14 @@
 mod activity;
 mod body;
 mod connection;
+mod io;
+mod linger;
 mod protocol;
 mod runtime;
 mod serve;
 mod service;
 mod socket;
+mod streams;
 
 pub use connection::{BoxError, serve_connection};
 pub use serve::serve_app;

@@ -2,13 +2,13 @@
 
 use std::{
     future::poll_fn,
-    io::{self, IoSlice},
+    io,
     mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf};
 
 /// How an HTTP/2 client begins.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -23,18 +23,18 @@ pub(crate) enum Protocol {
     Http2,
 }
 
-/// Reads until it is clear, and gives back what was read, for hyper to read again.
-pub(crate) async fn detect<I: Read + Unpin>(mut io: I) -> io::Result<(Protocol, Rewound<I>)> {
+/// Reads until it is clear, and gives what was read, for hyper to read again.
+pub(crate) async fn detect<I: Read + Unpin>(io: &mut I) -> io::Result<(Protocol, Vec<u8>)> {
     let mut first = Vec::new();
     loop {
-        let read = poll_fn(|cx| poll_append(&mut io, cx, &mut first)).await?;
+        let read = poll_fn(|cx| poll_append(io, cx, &mut first)).await?;
         let begin = &first[..first.len().min(PREFACE.len())];
         let protocol = match PREFACE.starts_with(begin) {
             true if begin.len() == PREFACE.len() => Protocol::Http2,
             true if read > 0 => continue,
             true | false => Protocol::Http1,
         };
-        return Ok((protocol, Rewound { first, taken: 0, io }));
+        return Ok((protocol, first));
     }
 }
 
@@ -52,67 +52,17 @@ fn poll_append<I: Read + Unpin>(
     Poll::Ready(Ok(buffer.filled().len()))
 }
 
-/// An I/O whose first bytes are read again.
-#[derive(Debug)]
-pub(crate) struct Rewound<I> {
-    first: Vec<u8>,
-    taken: usize,
-    io: I,
-}
-
-impl<I: Read + Unpin> Read for Rewound<I> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.taken == self.first.len() {
-            return Pin::new(&mut self.io).poll_read(cx, buffer);
-        }
-        let next = &self.first[self.taken..];
-        let next = &next[..next.len().min(buffer.remaining())];
-        buffer.put_slice(next);
-        self.taken += next.len();
-        if self.taken == self.first.len() {
-            (self.first, self.taken) = (Vec::new(), 0);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<I: Write + Unpin> Write for Rewound<I> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, buffers)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::{collections::VecDeque, sync::Arc};
 
     use futures::FutureExt;
+    use hyper::rt::ReadBufCursor;
+    use mcp_session_core::{Runtime, Work};
+    use mcp_session_testkit::SimRuntime;
 
     use super::*;
+    use crate::{activity::Activity, io::Io};
 
     /// Gives one piece for each read, and then the end.
     #[derive(Debug)]
@@ -131,8 +81,11 @@ mod tests {
 
     /// The protocol, and what hyper would read, in buffers of a few bytes.
     fn detected(pieces: &[&[u8]]) -> (Protocol, Vec<u8>) {
-        let pieces = Pieces(pieces.iter().map(|piece| piece.to_vec()).collect());
-        let (protocol, mut io) = detect(pieces).now_or_never().expect("it never waits").expect("no error");
+        let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(0));
+        let mut pieces = Pieces(pieces.iter().map(|piece| piece.to_vec()).collect());
+        let detected = detect(&mut pieces).now_or_never().expect("it never waits");
+        let (protocol, first) = detected.expect("no error");
+        let mut io = Io::new(pieces, first, &Activity::new(&runtime, Work::default()), true);
         let mut read = Vec::new();
         loop {
             let mut bytes = [0; 7];

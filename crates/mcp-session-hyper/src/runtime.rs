@@ -11,13 +11,22 @@ use futures::FutureExt;
 use hyper::rt::{Executor, Sleep, Timer};
 use mcp_session_core::{BoxFuture, Runtime};
 
-/// hyper's tasks and times on a [`Runtime`].
+use crate::streams::Streams;
+
+/// hyper's times on a [`Runtime`].
 #[derive(Debug, Clone)]
 pub(crate) struct HyperRuntime(pub(crate) Arc<dyn Runtime>);
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for HyperRuntime {
+/// hyper's tasks for the streams of an HTTP/2 connection.
+#[derive(Clone)]
+pub(crate) struct StreamTasks(pub(crate) Arc<dyn Runtime>, pub(crate) Arc<Streams>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamTasks {
     fn execute(&self, task: F) {
-        self.0.spawn(Box::pin(task));
+        self.0.spawn(match self.1.take_fresh() {
+            Some(stream) => Box::pin(stream.run(task)),
+            None => Box::pin(task),
+        });
     }
 }
 

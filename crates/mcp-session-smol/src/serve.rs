@@ -50,6 +50,9 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 /// Like [`serve`], for a tower service that has an [`McpService`] of this endpoint somewhere inside. The endpoint
 /// decides when the server ends; several, `[a, b]`, stop together, with one report.
 ///
+/// Requests have the client's address among their extensions, as [`PeerAddr`](mcp_session_core::PeerAddr). An axum app that
+/// wants `ConnectInfo` puts it there in a layer: the type is in axum only with tokio's sockets.
+///
 /// ```
 /// # fn main() -> std::io::Result<()> {
 /// # smol::block_on(async {

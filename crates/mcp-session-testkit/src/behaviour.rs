@@ -140,7 +140,8 @@ macro_rules! behaviour_suite {
                     s_14_output_after_the_end, s_15_observable_at_any_moment, lame_duck_serves_everything,
                     replies_cancels_and_delete_arrive_while_draining, terminate_closes_post_and_get_alike;
                 serve: s_7_connections_close_after_the_endpoint, s_3_a_connection_that_stays_is_cut,
-                    s_8_a_connection_that_panics_harms_nobody, accepting_goes_on_after_an_error,
+                    s_8_a_connection_that_panics_harms_nobody,
+                    s_8_a_listener_and_a_signal_that_panic, servers_that_cannot_work_are_refused, accepting_goes_on_after_an_error,
                     s_10_signals_begin_and_escalate,
                     s_10_a_signal_that_is_repeated_at_once_takes_no_time_away,
                     s_7_several_endpoints_stop_together, s_10_signals_escalate_several_endpoints,

@@ -287,7 +287,7 @@
 //! }
 //!
 //! # fn main() -> io::Result<()> {
-//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let listener = mcp_session_hyper::bind("127.0.0.1:0")?; // it has room for all clients at once
 //! let address = listener.local_addr()?;
 //! let endpoint = Endpoint::new(PoolRuntime(ThreadPool::new()?), Router::new("mine", "0.1.0"));
 //! let server = serve(listener, endpoint.clone())?; // and .with_shutdown(signal), in a program

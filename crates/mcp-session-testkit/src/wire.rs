@@ -139,6 +139,7 @@ pub mod framing;
 mod harness;
 mod http1;
 mod http2;
+pub mod leaving;
 pub mod over_http2;
 pub mod requests;
 pub mod resume;
@@ -197,6 +198,8 @@ macro_rules! wire_suite {
                 s_11_delete_ends_a_session_whose_stream_is_unread,
                 d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing,
                 s_9_a_clean_report_means_that_the_client_has_everything;
+            [] leaving: e_24_a_request_whose_client_has_left_is_looked_at,
+                a_client_that_closes_its_sending_half_has_its_answer;
             [] resume: d_33_an_answer_that_came_while_its_client_was_away_is_not_lost,
                 d_23_a_client_takes_its_streams_over_from_connections_that_it_has_given_up,
                 d_30_a_stream_that_is_cut_in_the_middle_of_an_event_is_whole_in_the_end;
@@ -204,6 +207,9 @@ macro_rules! wire_suite {
             [] cors: b_40_a_page_may_read_the_answers;
             [] bounds: a_head_that_never_ends_has_a_deadline, a_head_that_drips_has_a_deadline,
                 a_head_has_a_limit, a_kept_connection_that_is_idle_has_a_deadline,
+                a_kept_connection_outlives_the_deadline_for_heads,
+                b_44_a_refusal_reaches_a_client_that_is_still_sending,
+                s_4_the_rest_of_a_refused_request_holds_nobody_up,
                 a_body_that_never_ends_gets_408, a_body_that_breaks_off_harms_nobody,
                 a_19_an_oversized_body_gets_413;
             [] drain: s_2_while_draining_no_live_id_is_unknown_and_everything_has_its_answer,
@@ -219,7 +225,10 @@ macro_rules! wire_suite {
                 nobody_listens_after_the_end;
             $http2 over_http2: a_preface_that_never_ends_has_a_deadline,
                 an_idle_connection_has_a_deadline, over_http2_the_same_bodies_get_408_and_413,
-                s_2_while_draining_requests_are_answered_or_refused, a_lame_duck_serves_a_connection_that_it_has,
+                s_2_while_draining_requests_are_answered_or_refused,
+                a_lame_duck_says_goaway_and_serves_everything,
+                s_11_an_answer_that_is_never_taken_is_reset_in_time,
+                s_11_what_waits_for_a_client_is_bounded,
                 s_4_an_idle_connection_ends_with_goaway,
                 s_7_streams_end_without_a_reset_and_the_connection_with_goaway,
                 s_11_an_unread_stream_delays_no_other_of_its_connection;

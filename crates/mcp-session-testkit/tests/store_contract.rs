@@ -278,7 +278,7 @@ impl SessionStore for Planted {
     ) -> BoxFuture<'_, Result<bool, Unavailable>> {
         async move {
             let ended = self.store.retire(id, node, idle).await?;
-            Ok(ended || (self.has(Defect::EverybodyRetires) && self.store.load(id).await? == None))
+            Ok(ended || (self.has(Defect::EverybodyRetires) && self.store.load(id).await?.is_none()))
         }
         .boxed()
     }

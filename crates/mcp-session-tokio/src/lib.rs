@@ -27,6 +27,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "axum")]
+mod connect_info;
 mod keeper;
 mod runtime;
 mod serve;

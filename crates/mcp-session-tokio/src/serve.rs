@@ -47,12 +47,15 @@ pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 /// ```
 pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
     let service = McpService::new(endpoint.clone());
-    serve_app(listener, endpoint, service)
+    start(listener, endpoint, service)
 }
 
 /// Like [`serve`], for an app that has an [`McpService`] of this endpoint among its routes, such as an
 /// `axum::Router`. The endpoint decides when the server ends; several,
 /// `[a, b]`, stop together, with one report.
+///
+/// Requests have the client's address among their extensions, as [`PeerAddr`](mcp_session_core::PeerAddr), and with the feature
+/// `axum`, which is on by default, as axum's `ConnectInfo<SocketAddr>`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -73,6 +76,17 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 /// # }
 /// ```
 pub fn serve_app<S, B>(listener: TcpListener, endpoints: impl Into<Endpoints>, app: S) -> Serve
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+    S: Clone + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    #[cfg(feature = "axum")]
+    let app = crate::connect_info::WithConnectInfo(app);
+    start(listener, endpoints, app)
+}
+
+fn start<S, B>(listener: TcpListener, endpoints: impl Into<Endpoints>, app: S) -> Serve
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
     S: Clone + Send + 'static,

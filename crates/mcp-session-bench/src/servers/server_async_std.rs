@@ -2,14 +2,14 @@
 
 use std::io;
 
-use async_std::{net::TcpListener, task};
+use async_std::task;
 use mcp_session_async_std::{AsyncStdRuntime, serve, terminate_signal};
 use mcp_session_bench::{ServerArgs, endpoint};
 
 fn main() -> io::Result<()> {
     let bind = ServerArgs::read().bind;
     task::block_on(async {
-        let listener = TcpListener::bind(bind).await?;
+        let listener = mcp_session_async_std::bind(bind)?;
         let address = listener.local_addr()?;
         let server = serve(listener, endpoint(AsyncStdRuntime)).with_shutdown(terminate_signal);
         ServerArgs::announce(address);

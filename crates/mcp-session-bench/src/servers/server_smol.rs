@@ -4,14 +4,14 @@ use std::{io, sync::Arc, thread};
 
 use mcp_session_bench::{ServerArgs, endpoint};
 use mcp_session_smol::{SmolRuntime, serve, terminate_signal};
-use smol::{Executor, net::TcpListener};
+use smol::Executor;
 
 fn main() -> io::Result<()> {
     let bind = ServerArgs::read().bind;
     let executor = Arc::new(Executor::new());
     let runtime = SmolRuntime::from(Arc::clone(&executor));
     let serving = async {
-        let listener = TcpListener::bind(bind).await?;
+        let listener = mcp_session_smol::bind(bind)?;
         let address = listener.local_addr()?;
         let server = serve(listener, endpoint(runtime)).with_shutdown(terminate_signal);
         ServerArgs::announce(address);

@@ -3,12 +3,11 @@
 use std::io;
 
 use mcp_session_bench::{ServerArgs, endpoint};
-use mcp_session_tokio::{TokioRuntime, serve, terminate_signal};
-use tokio::net::TcpListener;
+use mcp_session_tokio::{TokioRuntime, bind, serve, terminate_signal};
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    let listener = TcpListener::bind(ServerArgs::read().bind).await?;
+    let listener = bind(ServerArgs::read().bind)?;
     let address = listener.local_addr()?;
     let server = serve(listener, endpoint(TokioRuntime::current())).with_shutdown(terminate_signal);
     ServerArgs::announce(address);

@@ -5,7 +5,8 @@ use std::{fmt, time::Duration};
 use super::Config;
 use crate::{ReplayConfig, SessionConfig, store::Store};
 
-/// A limit in a [`Config`] that cannot work: with it nobody would be served, or something would wait for ever.
+/// A limit in a [`Config`], or of a [`Serve`](crate::Serve), that cannot work: with it nobody would be served, or something would
+/// wait for ever.
 ///
 /// Returned by [`Endpoint::with_config`](crate::Endpoint::with_config) and [`Config::check`]. Its text names the field, the value, the
 /// smallest value that works and the reason:
@@ -33,7 +34,8 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// The path of the field within [`Config`], such as `session.queue_events`.
+    /// The path of the field within [`Config`], such as `session.queue_events`, or the setter, such as
+    /// `Serve::with_header_timeout`.
     pub fn field(&self) -> &'static str {
         self.field
     }
@@ -144,11 +146,16 @@ fn count(field: &'static str, value: usize, why: &'static str) -> Result<(), Con
     at_least(field, value, 1, Value::Count, why)
 }
 
-fn bytes(field: &'static str, value: usize, smallest: usize, why: &'static str) -> Result<(), ConfigError> {
+pub(crate) fn bytes(
+    field: &'static str,
+    value: usize,
+    smallest: usize,
+    why: &'static str,
+) -> Result<(), ConfigError> {
     at_least(field, value, smallest, Value::Bytes, why)
 }
 
-fn deadline(field: &'static str, value: Duration, why: &'static str) -> Result<(), ConfigError> {
+pub(crate) fn deadline(field: &'static str, value: Duration, why: &'static str) -> Result<(), ConfigError> {
     at_least(field, value, MILLISECOND, Value::Time, why)
 }
 
@@ -226,8 +233,7 @@ mod tests {
     /// Where zero has a meaning, it works.
     #[test]
     fn zeros_that_mean_never_or_at_once_are_taken() {
-        let mut config = Config::default();
-        config.retry_after = Duration::ZERO;
+        let mut config = Config { retry_after: Duration::ZERO, ..Config::default() };
         config.session.heartbeat = Duration::ZERO;
         config.session.ping_interval = Duration::ZERO;
         config.session.cancel_grace = Duration::ZERO;

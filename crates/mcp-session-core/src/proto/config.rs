@@ -44,7 +44,8 @@ pub enum SecondStream {
     /// It takes over, and the first one ends: the default, because a client that comes again has lost its connection,
     /// whatever a proxy in between says (D-23). When the stream has been taken over three times within 30 seconds of each
     /// other, the client that has it is asked by `ping` first: if it answers within seconds, it keeps the stream, and the
-    /// newer one gets 409. So two clients of one session do not take it from each other for ever.
+    /// newer one gets 409; if not, the newer one has it, six times in a row at the most. So two clients of one session do
+    /// not take it from each other for ever.
     #[default]
     Replace,
 }

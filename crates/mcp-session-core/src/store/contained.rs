@@ -152,6 +152,15 @@ impl SessionStore for Contained<dyn SessionStore> {
     fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.call("park", || self.store.park(node, ids))
     }
+
+    fn retire(
+        &self,
+        id: SessionId,
+        node: NodeId,
+        idle: Duration,
+    ) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.call("retire", || self.store.retire(id, node, idle))
+    }
 }
 
 impl Peers for Contained<dyn Peers> {

@@ -77,7 +77,13 @@ impl Node {
     }
 
     /// A session is about to be parked here: others learn what only this node knows.
-    pub(crate) async fn settle(&self, session: SessionId, listener: u64, heard: Position, unused: Duration) {
+    pub(crate) async fn settle(
+        &self,
+        session: SessionId,
+        listener: u64,
+        heard: Position,
+        unused: Option<Duration>,
+    ) {
         let settled = async {
             if listener > 0 {
                 self.update(session, Update::Settled(listener, heard)).await;
@@ -85,7 +91,12 @@ impl Node {
                 self.update(session, Update::Heard(heard)).await;
             }
         };
-        join(settled, self.update(session, Update::Used(unused))).await;
+        let used = async {
+            if let Some(unused) = unused {
+                self.update(session, Update::Used(unused)).await;
+            }
+        };
+        join(settled, used).await;
     }
 
     /// Takes this node out of the session's record. It lives on.

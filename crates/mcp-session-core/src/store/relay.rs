@@ -98,7 +98,10 @@ impl Relay {
     /// What belongs to no request waits for `notifications/initialized` (C-06), at whichever node that arrives. Returns whether
     /// anybody still reads then.
     async fn may_send(&self) -> bool {
-        while self.log.stream == LogId::SHARED {
+        if self.log.stream != LogId::SHARED {
+            return true;
+        }
+        loop {
             let (initialized, read, changed) = self.session.with(|machine, _| {
                 let read = machine.poll_relay(self.key);
                 (machine.is_initialized(), read, self.signal.handler.listen())
@@ -116,7 +119,6 @@ impl Relay {
                 self.session.with(proto::Session::handle_initialized);
             }
         }
-        true
     }
 
     /// The session has been removed at another node, which says why, if it can. Whoever reads here gets a proper end.

@@ -2,7 +2,8 @@
 
 use std::{
     future::IntoFuture,
-    io,
+    io, mem,
+    panic::resume_unwind,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -11,9 +12,10 @@ use std::{
 };
 
 use futures::{
-    FutureExt,
+    FutureExt, StreamExt,
     channel::{mpsc, oneshot},
     future::pending,
+    stream,
 };
 use mcp_session_core::{
     BoxFuture, Connect, ConnectionContext, Endpoints, Serve, ShutdownPhase, ShutdownPolicy, ShutdownReport,
@@ -191,6 +193,56 @@ pub fn accepting_goes_on_after_an_error(bed: &impl TestBed) {
     });
 }
 
+/// S8: a listener that panics goes on accepting, and one whose wait for a signal panics goes on serving until its endpoint
+/// closes.
+pub fn s_8_a_listener_and_a_signal_that_panic(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let (clients, mut accepted) = mpsc::unbounded();
+        let mut first = true;
+        let incoming = stream::poll_fn(move |cx| {
+            if mem::take(&mut first) {
+                resume_unwind(Box::new("planted: the listener panics"));
+            }
+            accepted.poll_next_unpin(cx)
+        });
+        let server = Serve::new(&world.endpoint, incoming)
+            .with_policy(PATIENT)
+            .with_shutdown(|| async { resume_unwind(Box::new("planted: the wait for a signal panics")) });
+        let (sender, report) = oneshot::channel();
+        world.runtime.spawn(Box::pin(async move {
+            let _ = sender.send(server.await); // the scenario may not want it
+        }));
+        let (served, is_served) = oneshot::channel();
+        let connect: Connect = Box::new(|_| {
+            let _ = served.send(()); // the scenario may not want it
+            async {}.boxed()
+        });
+        clients.unbounded_send(Ok(connect)).expect("the server accepts");
+        is_served.await.expect("it is served");
+        world.endpoint.shutdown(PATIENT).await;
+        assert!(report.await.expect("the server goes on").expect("a report").is_clean());
+    });
+}
+
+/// A server whose limits cannot work does not begin, and says which.
+pub fn servers_that_cannot_work_are_refused(bed: &impl TestBed) {
+    let world = World::new(bed, |_| {});
+    bed.block_on(async {
+        let server = || Serve::new(&world.endpoint, stream::pending());
+        for (server, field) in [
+            (server().with_header_timeout(Duration::ZERO), "with_header_timeout"),
+            (server().with_idle_timeout(Duration::ZERO), "with_idle_timeout"),
+            (server().with_stall_timeout(Duration::ZERO), "with_stall_timeout"),
+            (server().with_send_backlog(0), "with_send_backlog"),
+        ] {
+            let error = server.await.expect_err("it would serve nobody");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(field), "{error}");
+        }
+    });
+}
+
 /// S10: the first signal begins the shutdown, each further one ends the present phase.
 pub fn s_10_signals_begin_and_escalate(bed: &impl TestBed) {
     let mut world = World::new(bed, |_| {});
@@ -324,7 +376,7 @@ pub fn a_connection_at_work_has_the_whole_budget(bed: &impl TestBed) {
         let stalled = server
             .accept(async |context: ConnectionContext| {
                 context.work().during(async {}).await; // that was the last of its response
-                pending().await
+                pending::<()>().await;
             })
             .await;
         world.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT });

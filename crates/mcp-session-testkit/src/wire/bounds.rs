@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::time;
 
-use super::{Client, Connection, End, LONG, ServeHarness, Server, call};
+use super::{Client, Connection, End, LONG, SHORT, ServeHarness, Server, call, initialize};
 
 /// The deadline for heads and bodies, and what a client that is in order never needs: it writes each at once.
 pub(super) const IMPATIENT: Duration = Duration::from_millis(500);
@@ -82,6 +82,70 @@ pub async fn a_kept_connection_that_is_idle_has_a_deadline(harness: &impl ServeH
     assert_eq!(kept.reply().await.head.status, 200);
     assert_eq!(kept.closed().await, End::Closed);
     others_are_well(server, &client, listening).await;
+}
+
+/// A load balancer keeps its connections for longer than a head may take.
+pub async fn a_kept_connection_outlives_the_deadline_for_heads(harness: &impl ServeHarness) {
+    let server = Server::with(harness, |setup| setup.header_timeout = SHORT);
+    let client = Client { addr: server.addr, session: String::new() };
+    let mut kept = client.send(&client.request(&initialize())).await;
+    assert_eq!(kept.reply().await.head.status, 200);
+    time::sleep(3 * SHORT).await; // has to elapse: nothing comes of it
+    kept.write(client.request(&initialize())).await.expect("an open connection");
+    assert_eq!(kept.reply().await.head.status, 200);
+    let request = client.request(&initialize());
+    kept.write(&request[..20]).await.expect("an open connection");
+    kept.drained().await; // the next head has the deadline again
+    assert!(server.stop().await.is_clean());
+}
+
+/// B-44: what the head says is enough to refuse a request; its client gets to read that although it is still sending, is
+/// told that the connection closes, and may send all of what it began.
+pub async fn b_44_a_refusal_reaches_a_client_that_is_still_sending(harness: &impl ServeHarness) {
+    let server = Server::with(harness, |setup| setup.config.body_limit = 64 * 1024);
+    let client = server.client().await;
+    for size in [9_000, 70_000, 300_000, 3_000_000] {
+        let body = "x".repeat(size);
+        let good = client.head("POST", size);
+        for (head, status) in [
+            (good.replace("application/json\r\n", "text/plain\r\n"), 415),
+            (good.replace("application/json, text/event-stream", "text/html"), 406),
+            (good.replace("POST", "PUT"), 405),
+            (good.replace("localhost", "rebound.example").replace("127.0.0.1", "rebound.example"), 403),
+            (good.clone(), 413),
+        ] {
+            if status == 413 && size <= 64 * 1024 {
+                continue;
+            }
+            assert!(status == 413 || head != good);
+            let mut connection = client.send(&head).await;
+            for part in body.as_bytes().chunks(100_000) {
+                connection.write(part).await.expect("the rest is read and discarded");
+            }
+            let reply = connection.reply().await;
+            assert_eq!((reply.head.status, reply.end), (status, End::Complete), "{size}: {reply:?}");
+            match reply.head.get("connection") {
+                Some("close") => assert_eq!(connection.closed().await, End::Closed, "{status} {size}"),
+                _ => {
+                    connection.write(client.request(&call(2, "ping", json!({})))).await.expect("kept");
+                    assert_eq!(connection.reply().await.head.status, 200, "{status} {size}");
+                }
+            }
+        }
+    }
+    assert!(server.stop().await.is_clean());
+}
+
+/// S4: what is left of a refused request holds up no shutdown.
+pub async fn s_4_the_rest_of_a_refused_request_holds_nobody_up(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
+    let client = server.client().await;
+    let head = client.head("POST", 1_000_000).replace("application/json\r\n", "text/plain\r\n");
+    let mut connection = client.send(&(head + "x")).await;
+    assert_eq!(connection.reply().await.head.status, 415);
+    let report = server.stop().await; // although every phase may take longer than this test
+    assert!(report.is_clean() && report.connections_cut == 0, "{report}");
+    assert!(matches!(connection.drained().await, End::Closed | End::Reset));
 }
 
 /// A body that stops, or drips, gets a complete answer at its deadline.

@@ -125,6 +125,11 @@ impl Connection {
         within("writing", self.socket.write_all(bytes.as_ref())).await
     }
 
+    /// Closes the sending half, as a client does that has said everything.
+    pub async fn finish(&mut self) {
+        within("closing half", self.socket.shutdown()).await.expect("an open connection");
+    }
+
     /// Reads the head of an answer, or how the connection ended without one.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Client, within};
+use super::{Client, until, within};
 
 /// How much of a stream a client takes before it reads.
 const WINDOW: u32 = 64 * 1024;
@@ -85,6 +85,15 @@ impl Http2 {
 
     /// Sends a request with this body, and waits for the head of its answer.
     pub async fn send_body(&mut self, method: &str, body: Sent) -> Response<Incoming> {
+        self.try_send(method, body).await.expect("an answer")
+    }
+
+    /// Whether a message is refused: its stream is reset.
+    pub async fn is_refused(&mut self, message: &Value) -> bool {
+        self.try_send("POST", Full::from(message.to_string()).boxed()).await.is_err()
+    }
+
+    async fn try_send(&mut self, method: &str, body: Sent) -> hyper::Result<Response<Incoming>> {
         let Client { addr, session } = &self.client;
         let mut request = Request::builder()
             .method(method)
@@ -95,7 +104,17 @@ impl Http2 {
             request = request.header("mcp-session-id", session);
         }
         let request = request.body(body).expect("a request");
-        within("an answer", self.sender.send_request(request)).await.expect("an answer")
+        within("an answer", self.sender.send_request(request)).await
+    }
+
+    /// Waits until the server has said GOAWAY.
+    pub async fn goaway(&self) {
+        until("GOAWAY", || self.has_goaway()).await;
+    }
+
+    /// Whether the server has said GOAWAY.
+    pub fn has_goaway(&self) -> bool {
+        frames(&self.received.lock().expect("no panic")).contains(&(0, Frame::GoAway(0)))
     }
 
     /// Waits for the server to close the connection, and gives all the frames it sent, with the stream of each.

@@ -4,12 +4,12 @@ use bytes::Bytes;
 use futures::{StreamExt, future::join_all, stream};
 use http_body_util::{BodyExt, StreamBody};
 use mcp_session_core::ShutdownPhase;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
-    Client, Frame, Http2, LONG, ServeHarness, Server,
+    Client, Frame, Http2, LONG, SHORT, ServeHarness, Server,
     bounds::{BODY_LIMIT, impatient, others_are_well},
-    call, initialize,
+    call, initialize, initialized,
     stall::{fill, one_cut, small_queues},
 };
 
@@ -50,39 +50,114 @@ pub async fn over_http2_the_same_bodies_get_408_and_413(harness: &impl ServeHarn
     others_are_well(server, &client, listening).await;
 }
 
-/// S2: on a connection from before and on a new one. There is no `Connection: close` in HTTP/2.
+/// S2, RFC 9113, 6.8: a connection from before is told to go elsewhere, and what it has goes on; a new one is served, and told
+/// so with its first request. There is no `Connection: close` in HTTP/2.
 pub async fn s_2_while_draining_requests_are_answered_or_refused(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
+    let unused = Http2::open(&client).await;
     let mut before = Http2::open(&client).await;
     assert_eq!(before.post(&call(1, "echo", json!({}))).await.status().as_u16(), 200);
-    let mut running = client.start(2, "gated").await;
+    let own = before.post(&call(2, "gated", json!({}))).await;
+    let mut running = client.start(3, "gated").await;
     server.drain().await;
+    unused.goaway().await;
+    before.goaway().await;
 
-    for http in [&mut before, &mut Http2::open(&client).await] {
-        let ping = http.post(&call(3, "ping", json!({}))).await;
-        assert_eq!((ping.status().as_u16(), ping.headers().get("connection")), (200, None));
-        let refused = http.post(&call(4, "echo", json!({}))).await;
-        assert_eq!((refused.status().as_u16(), refused.headers().contains_key("retry-after")), (503, true));
+    for (message, status) in
+        [(call(4, "ping", json!({})), 200), (call(5, "echo", json!({})), 503), (initialize(), 503)]
+    {
+        let nobody = Client { addr: server.addr, session: String::new() };
+        let mut http = Http2::open(if message["method"] == "initialize" { &nobody } else { &client }).await;
+        let reply = http.post(&message).await;
+        assert_eq!((reply.status().as_u16(), reply.headers().get("connection")), (status, None), "{message}");
+        assert_eq!(reply.headers().contains_key("retry-after"), status == 503);
+        reply.into_body().collect().await.expect("a whole answer");
+        let frames = http.closed().await;
+        assert!(frames.contains(&(0, Frame::GoAway(0))), "{frames:?}");
     }
     server.open_gate();
-    assert_eq!(running.message().await.expect("the answer")["id"], 2);
-    assert!(server.ended().await.is_clean());
+    let answer = own.into_body().collect().await.expect("the end of the answer").to_bytes();
+    assert!(String::from_utf8_lossy(&answer).contains(r#""result":{"done":true}"#), "{answer:?}");
+    assert_eq!(running.message().await.expect("the answer")["id"], 3);
+    let report = server.ended().await;
+    assert!(report.is_clean() && report.connections_cut == 0, "{report}");
 }
 
-/// Phase `LameDuck`: a connection that is there goes on, without GOAWAY.
-pub async fn a_lame_duck_serves_a_connection_that_it_has(harness: &impl ServeHarness) {
+/// Phase `LameDuck`: a connection that is there is told to go elsewhere, and so is a new one once it was served.
+pub async fn a_lame_duck_says_goaway_and_serves_everything(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.policy.lame_duck = LONG);
-    let mut http = Http2::open(&Client { addr: server.addr, session: String::new() }).await;
+    let client = Client { addr: server.addr, session: String::new() };
+    let mut http = Http2::open(&client).await;
+    assert_eq!(http.post(&initialize()).await.status().as_u16(), 200);
     server.signal();
     server.reach(ShutdownPhase::LameDuck).await;
-    for sessions in 1..=2 {
+    http.closed().await;
+    for sessions in 2..=3 {
+        let mut http = Http2::open(&client).await;
         assert_eq!(http.post(&initialize()).await.status().as_u16(), 200);
         assert_eq!(server.endpoint.stats().sessions, sessions);
+        let frames = http.closed().await;
+        assert!(frames.contains(&(0, Frame::GoAway(0))), "{frames:?}");
     }
     server.signal(); // enough of it
     let report = server.ended().await;
-    assert!(report.is_clean() && report.sessions == 2, "{report}");
+    assert!(report.is_clean() && report.sessions == 3, "{report}");
+}
+
+/// Half a mebibyte: several of a stream's windows, and too much for the buffers on its way.
+fn half_a_mebibyte(id: u64) -> Value {
+    call(id, "echo", json!({ "text": "x".repeat(512 * 1024) }))
+}
+
+/// S11: an answer of which its client takes nothing is given up in time, counted, and alone: its connection lives on.
+pub async fn s_11_an_answer_that_is_never_taken_is_reset_in_time(harness: &impl ServeHarness) {
+    let server = Server::with(harness, |setup| setup.serve = |serve| serve.with_stall_timeout(SHORT));
+    let client = server.client().await;
+    let mut other = Http2::open(&client).await;
+    let listening = other.send("GET").await; // has nothing to say, which is no stall
+    let mut http = Http2::with_window(&client, 0).await;
+    for id in 1..=3 {
+        let unread = http.post(&half_a_mebibyte(id)).await;
+        assert_eq!(unread.status().as_u16(), 200);
+        unread.into_body().collect().await.expect_err("not as if it were complete");
+        assert_eq!(server.endpoint.stats().responses_stalled, id);
+    }
+    assert_eq!(http.post(&initialized()).await.status().as_u16(), 202);
+    server.drain().await;
+    listening.into_body().collect().await.expect("the end of the GET stream");
+    let report = server.ended().await;
+    assert_eq!((report.streams.cut, report.connections_cut), (0, 0), "{report}");
+}
+
+/// S11: what waits for one connection's client is bounded: its next requests are refused unseen, for as long as it takes
+/// nothing, and counted.
+pub async fn s_11_what_waits_for_a_client_is_bounded(harness: &impl ServeHarness) {
+    let server = Server::with(harness, |setup| setup.serve = |serve| serve.with_send_backlog(1 << 20));
+    let client = server.client().await;
+    let mut http = Http2::open(&client).await;
+    let mut unread = Vec::new();
+    for id in 1..=3 {
+        // Of each, one window is taken.
+        let reply = http.post(&half_a_mebibyte(id)).await;
+        assert_eq!(reply.status().as_u16(), 200);
+        unread.push(reply.into_body());
+    }
+    let admitted = server.endpoint.stats().exchanges_admitted;
+    for id in 4..=7 {
+        assert!(http.is_refused(&half_a_mebibyte(id)).await, "call {id}");
+    }
+    let stats = server.endpoint.stats();
+    assert_eq!((stats.exchanges_admitted, stats.responses_stalled), (admitted, 4));
+    assert_eq!(client.ask(&call(8, "echo", json!({}))).await.head.status, 200, "others go on");
+
+    for body in unread {
+        assert!(body.collect().await.expect("a whole answer").to_bytes().len() > 512 * 1024);
+    }
+    let reply = http.post(&half_a_mebibyte(9)).await;
+    assert_eq!(reply.status().as_u16(), 200);
+    assert!(reply.into_body().collect().await.expect("a whole answer").to_bytes().len() > 512 * 1024);
+    assert!(server.stop().await.is_clean());
 }
 
 /// S4: it does not wait for the client to leave.

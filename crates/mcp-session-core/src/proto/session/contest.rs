@@ -19,11 +19,12 @@ const FREELY: u32 = 3;
 const CALM: Duration = Duration::from_secs(30);
 
 /// How long the client that has the stream may take to answer: a round trip, with a phone in between. Twice as long each
-/// time that nobody answers, so that clients which never answer a `ping` end up taking turns slowly.
+/// time that nobody answers: up to 8 seconds, which is less than a client waits for the head of a response.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// At the most: a client waits longer for the head of a response.
-const MOST_PATIENCE: Duration = Duration::from_secs(8);
+/// How often it is taken over in all, from clients that did not answer, before it has been calm. Beyond that, these are clients
+/// that never answer a `ping`, or a network on which no stream would live.
+const AT_MOST: u32 = FREELY + 3;
 
 /// How often the standalone stream was taken over, while there was a connection to take it from.
 #[derive(Debug, Default)]
@@ -42,22 +43,25 @@ impl Contest {
         if self.last.is_none_or(|last| after(last, CALM) <= now) {
             *self = Self::default();
         }
+        if self.taken >= AT_MOST {
+            return false;
+        }
         self.last = Some(now);
         let wins = self.taken < FREELY || std::mem::take(&mut self.silent);
         if wins {
-            self.taken = self.taken.saturating_add(1);
+            self.taken += 1;
             self.asking = None;
         }
         wins
     }
 
-    /// How long the client that has the stream may take to answer; `None` if somebody else waits for that already.
+    /// How long the client that has the stream may take to answer; `None` if it is not to be asked: because somebody else waits
+    /// for that already, or it has been taken over too often.
     fn ask(&mut self, now: Instant) -> Option<Duration> {
-        if self.asking.is_some_and(|until| now < until) {
+        if self.taken >= AT_MOST || self.asking.is_some_and(|until| now < until) {
             return None;
         }
-        let doubled = self.taken.saturating_sub(FREELY).min(16);
-        let patience = PATIENCE.saturating_mul(1 << doubled).min(MOST_PATIENCE);
+        let patience = PATIENCE * (1 << self.taken.saturating_sub(FREELY));
         self.asking = Some(after(now, patience));
         Some(patience)
     }
@@ -88,7 +92,7 @@ impl<T: Clone> Session<T> {
 
     /// After [`Refusal::StreamContested`]: for how long the client that has the standalone stream should be asked, by
     /// [`Session::ping`], whether it is there. If it does not answer, [`Session::handle_silent`] follows, and another try.
-    /// `None`: somebody is asking already, and this try is refused.
+    /// `None`: it is not to be asked, and this try is refused.
     pub fn contest(&mut self, now: Instant) -> Option<Duration> {
         let connected = self.standalone.as_deref().is_some_and(Stream::is_connected);
         self.pulse.as_mut().filter(|_| connected)?.contest.ask(now)

@@ -44,12 +44,12 @@ fn d_23_two_clients_do_not_take_it_from_each_other_for_ever() {
 }
 
 #[test]
-fn d_23_whoever_does_not_answer_loses_it_each_time_a_little_later() {
+fn d_23_whoever_does_not_answer_loses_it_each_time_a_little_later_and_not_for_ever() {
     let (mut b, _) = listening(config());
     for _ in 0..3 {
         b.get().unwrap();
     }
-    for patience in [2, 4, 8, 8].map(secs) {
+    for patience in [2, 4, 8].map(secs) {
         assert_eq!(b.get(), Err(Refusal::StreamContested));
         assert_eq!(b.act(Session::contest), Some(patience));
         b.wait(patience);
@@ -57,6 +57,14 @@ fn d_23_whoever_does_not_answer_loses_it_each_time_a_little_later() {
         let get = b.get().unwrap();
         assert_eq!(b.read(get), [":"]);
     }
+    // Clients that never answer are not let take turns for ever either.
+    for _ in 0..29 {
+        b.wait(secs(1));
+        assert_eq!(b.get(), Err(Refusal::StreamContested));
+        assert_eq!(b.act(Session::contest), None);
+    }
+    b.wait(secs(1));
+    assert!(b.get().is_ok(), "it was calm for long enough");
 }
 
 /// Whoever has an id of the stream plays the same game.

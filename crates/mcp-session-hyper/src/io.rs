@@ -1,0 +1,149 @@
+//! [`Io`]: a connection's bytes, as hyper gets them.
+
+use std::{
+    io::{self, IoSlice},
+    mem::MaybeUninit,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+use mcp_session_core::{BoxFuture, Runtime};
+
+use crate::activity::Activity;
+
+/// How much to read at a time. It goes through the stack, where it costs nothing but its copy: whoever hands over its own
+/// buffer does not learn how much came.
+const READ: usize = 16 * 1024;
+
+/// How long the end of the input is held back for a request that came before it: enough to look at it, and to answer what
+/// is answered at once to a client that has closed its sending half only. Whether it has left altogether cannot be
+/// told from that; then its streams must not be held for long.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// An I/O whose first bytes are read again, and whose end comes after what came before it was looked at: hyper drops a
+/// request that it has not yet called its service for, when it sees the end of the input behind it.
+pub(crate) struct Io<I> {
+    first: Vec<u8>,
+    taken: usize,
+    io: I,
+    activity: Arc<Activity>,
+    /// Whether what comes between two requests is a head (HTTP/1.1).
+    one_at_a_time: bool,
+    end: End,
+}
+
+enum End {
+    Open,
+    /// It has come, and waits.
+    Held(Box<Held>),
+    Told,
+}
+
+struct Held {
+    failure: Option<io::Error>,
+    grace: BoxFuture<'static, ()>,
+    expired: bool,
+    runtime: Arc<dyn Runtime>,
+}
+
+impl<I> Io<I> {
+    pub(crate) fn new(io: I, first: Vec<u8>, activity: &Arc<Activity>, one_at_a_time: bool) -> Self {
+        Self { first, taken: 0, io, activity: Arc::clone(activity), one_at_a_time, end: End::Open }
+    }
+
+    /// What is below, if its input has not ended.
+    pub(crate) fn open(&mut self) -> Option<&mut I> {
+        matches!(self.end, End::Open).then_some(&mut self.io)
+    }
+
+    /// Tells the end once nothing has to be looked at before, or time is up.
+    #[cold]
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let End::Held(held) = &mut self.end {
+            if self.activity.holds_end(held.failure.is_some(), cx.waker()) {
+                ready!(held.grace.poll_unpin(cx));
+                if !held.expired {
+                    // On a machine that was busy elsewhere, the service may not have had a chance in all that time.
+                    held.expired = true;
+                    held.grace = held.runtime.sleep_until(held.runtime.now() + GRACE / 10);
+                    continue;
+                }
+            }
+            let failure = held.failure.take();
+            self.end = End::Told;
+            return Poll::Ready(failure.map_or(Ok(()), Err));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: Read + Unpin> Read for Io<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.taken < this.first.len() {
+            let next = &this.first[this.taken..];
+            let next = &next[..next.len().min(buffer.remaining())];
+            buffer.put_slice(next);
+            this.taken += next.len();
+            if this.taken == this.first.len() {
+                (this.first, this.taken) = (Vec::new(), 0);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        if !matches!(this.end, End::Open) {
+            return this.poll_end(cx);
+        }
+        let mut bytes = [MaybeUninit::uninit(); READ];
+        let room = buffer.remaining().min(READ);
+        let mut bytes = ReadBuf::uninit(&mut bytes[..room]);
+        let failure = match ready!(Pin::new(&mut this.io).poll_read(cx, bytes.unfilled())) {
+            Ok(()) if bytes.filled().is_empty() && room > 0 => None,
+            Ok(()) => {
+                buffer.put_slice(bytes.filled());
+                if this.one_at_a_time {
+                    this.activity.heard();
+                }
+                return Poll::Ready(Ok(()));
+            }
+            Err(error) => Some(error),
+        };
+        let runtime = Arc::clone(this.activity.runtime());
+        let grace = runtime.sleep_until(runtime.now() + GRACE);
+        this.end = End::Held(Box::new(Held { failure, grace, expired: false, runtime }));
+        this.poll_end(cx)
+    }
+}
+
+impl<I: Write + Unpin> Write for Io<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, buffers)
+    }
+}
