@@ -20,6 +20,8 @@ pub fn limits_that_cannot_work_are_refused(bed: &impl TestBed) {
     assert!(text.contains("`session.queue_events` is 0") && text.contains("works is 1:"), "{text}");
     let text = refused(|config| config.body_timeout = Duration::ZERO);
     assert!(text.contains("`body_timeout` is 0ns") && text.contains("works is 1ms:"), "{text}");
+    let text = refused(|config| config.authenticate_timeout = Duration::ZERO);
+    assert!(text.contains("`authenticate_timeout` is 0ns") && text.contains("works is 1ms:"), "{text}");
     let text = refused(|config| config.max_sessions = 0);
     assert!(text.contains("`max_sessions` is 0"), "{text}");
 }
