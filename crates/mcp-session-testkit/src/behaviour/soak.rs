@@ -70,8 +70,8 @@ pub fn d_21_e_11_ten_minutes_of_round_robin(bed: &impl TestBed) {
         "sim" => Plan {
             sessions: 200,
             time: Duration::from_secs(600),
-            pace: Duration::from_secs(10),
-            idle: Duration::from_secs(45),
+            pace: Duration::from_secs(20),
+            idle: Duration::from_secs(90),
         },
         _ => {
             Plan { sessions: 24, time: Duration::from_secs(2), pace: Duration::from_millis(40), idle: NEVER }
