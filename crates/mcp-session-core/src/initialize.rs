@@ -85,6 +85,8 @@ pub(crate) struct Clients(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     hasher: RandomState,
+    /// The one that was asked for last: a server's clients mostly say the same, and a comparison costs less than a hash.
+    last: Weak<Client>,
     clients: HashMap<u64, Weak<Client>>,
     /// From this many on, those that no session has any more are looked for.
     limit: usize,
@@ -94,12 +96,17 @@ impl Clients {
     /// What a client with these params says.
     pub(crate) fn get(&self, params: &Json) -> Arc<Client> {
         let mut known = lock(&self.0);
+        if let Some(last) = known.last.upgrade().filter(|last| last.params == *params) {
+            return last;
+        }
         let hash = known.hasher.hash_one(params.as_bytes());
         let same = known.clients.get(&hash).and_then(Weak::upgrade);
         if let Some(same) = same.filter(|same| same.params == *params) {
+            known.last = Arc::downgrade(&same);
             return same;
         }
         let client = Arc::new(Client::new(params));
+        known.last = Arc::downgrade(&client);
         known.clients.insert(hash, Arc::downgrade(&client));
         if known.clients.len() > known.limit {
             known.clients.retain(|_, client| client.strong_count() > 0);

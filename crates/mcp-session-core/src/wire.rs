@@ -64,7 +64,7 @@ pub(crate) fn check_get_accept(headers: &HeaderMap) -> Result<(), Rejection> {
     }
 }
 
-/// `Content-Type` of a POST: exactly JSON, parameters aside (B-15), and not compressed.
+/// `Content-Type` of a POST: exactly JSON, parameters aside (B-15).
 pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let is_json = |value: &HeaderValue| {
@@ -72,9 +72,13 @@ pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
         essence.trim().eq_ignore_ascii_case(JSON)
     };
     match (types.next(), types.next()) {
-        (Some(value), None) if value == JSON || is_json(value) => {}
-        _ => return Err(Rejection::UnsupportedMediaType),
+        (Some(value), None) if value == JSON || is_json(value) => Ok(()),
+        _ => Err(Rejection::UnsupportedMediaType),
     }
+}
+
+/// `Content-Encoding` of a POST: not compressed.
+pub(crate) fn check_content_encoding(headers: &HeaderMap) -> Result<(), Rejection> {
     let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     let plain = |value: &HeaderValue| {
         let mut names = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);

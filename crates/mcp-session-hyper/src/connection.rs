@@ -47,6 +47,11 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Bytes of a request head over HTTP/2, of which there may be as many as streams: hyper's own bound.
 const STREAM_HEAD: usize = 16 * 1024;
 
+/// How many frames may still come over HTTP/2 for streams that were refused, before the connection ends: those of 200 requests, each
+/// with the megabyte that its client may send before it hears of it. hyper's own 1,024 end the connections of clients that did nothing
+/// wrong.
+const LATE_FRAMES: usize = 16 * 1024;
+
 /// What hyper may hold of a stream whose window is open while its connection is full.
 const STREAM_BUFFER: usize = 64 * 1024;
 
@@ -127,6 +132,7 @@ where
                 let mut http = http2::Builder::new(StreamTasks(runtime.clone(), streams.clone()));
                 http.timer(HyperRuntime(runtime.clone())).keep_alive_interval(PING_INTERVAL);
                 http.max_concurrent_streams(context.max_streams()).max_send_buf_size(STREAM_BUFFER);
+                http.max_local_error_reset_streams(Some(LATE_FRAMES));
                 http.max_header_list_size(context.head_limit().min(STREAM_HEAD) as u32);
                 http.serve_connection(io, many_at_a_time(service, &activity, &streams, context.peer_addr()))
             });

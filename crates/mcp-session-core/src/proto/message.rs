@@ -283,18 +283,23 @@ pub enum ParseError {
 #[derive(Deserialize)]
 struct Envelope<'a> {
     // `null` counts as absent, because clients write it for what they leave out.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "unless_null")]
     jsonrpc: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "unless_null")]
     method: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "unless_null")]
     params: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "unless_null")]
     error: Option<&'a RawValue>,
+}
+
+/// `null` counts as absent. Cheaper than to let serde look ahead for it: what is there is compared once.
+fn unless_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(|raw| (raw.get() != "null").then_some(raw))
 }
 
 /// Keeps `null` apart from absent: `{"id":null}` is an invalid request, not a notification, and `null` is a result
