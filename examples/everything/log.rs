@@ -161,7 +161,9 @@ mod tests {
         log.write_all(b"last\n").unwrap();
         Log::flush(&log);
         let written = pipe.0.0.lock().unwrap().1.clone();
-        assert!(written.starts_with("fails\nline\n") && written.contains("lines of the log were lost"));
+        // Where it says so depends on how far the writer was when it was held.
+        assert!(written.starts_with("fails\n") && written.contains("\nline\n"));
+        assert!(written.contains("lines of the log were lost"));
         assert!(written.ends_with("last\n"), "{}", &written[written.len() - 200..]);
     }
 }

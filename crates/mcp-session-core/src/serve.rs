@@ -46,9 +46,6 @@ const SAME_STOP: u32 = 16;
 /// The longest timeout of a connection: further away, some clocks overflow.
 const FARTHEST: Duration = Duration::from_secs(86_400);
 
-/// The shortest one: with none at all, no connection could be served, and its deadlines would keep a processor busy.
-const SHORTEST: Duration = Duration::from_millis(10);
-
 /// Serves one connection to its end. Dropping the future cuts the connection.
 pub type Connect = Box<dyn FnOnce(ConnectionContext) -> BoxFuture<'static, ()> + Send>;
 
@@ -188,19 +185,21 @@ impl Serve {
     }
 
     /// How long a request head may take from its first byte to its last; the first one of a connection is counted from
-    /// its begin, so that it also bounds a client that says nothing. 10 ms at the least and a day at the most. 30 seconds by default: a head is a
+    /// its begin, so that it also bounds a client that says nothing. A millisecond at the least, else the server refuses to
+    /// start, and a day at the most. 30 seconds by default: a head is a
     /// packet or two, and whoever takes longer holds a connection for nothing.
     ///
     /// HTTP/2 has many heads on one connection: there it bounds the first one, and [`Serve::with_idle_timeout`] the rest.
     pub fn with_header_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.header_timeout = timeout.clamp(SHORTEST, FARTHEST);
+        self.limits.header_timeout = timeout.min(FARTHEST);
         self
     }
 
-    /// How long a connection may be kept without a request. 10 ms at the least and a day at the most. 75 seconds by default: load balancers keep
+    /// How long a connection may be kept without a request. A millisecond at the least, else the server refuses to
+    /// start, and a day at the most. 75 seconds by default: load balancers keep
     /// theirs for 60 seconds, and whoever reuses a connection that its server is just closing loses a request.
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.idle_timeout = timeout.clamp(SHORTEST, FARTHEST);
+        self.limits.idle_timeout = timeout.min(FARTHEST);
         self
     }
 
@@ -222,16 +221,17 @@ impl Serve {
 
     /// How long a response may wait for its client to take some of it: then its HTTP/2 stream is reset, or its
     /// HTTP/1.1 connection closed, and [`Stats::responses_stalled`](crate::Stats::responses_stalled) counts it. A response that
-    /// has nothing to write, such as a quiet GET stream, does not wait. 10 ms at the least and a day at the most. 60 seconds by default: as long
+    /// has nothing to write, such as a quiet GET stream, does not wait. A millisecond at the least, else the server refuses to
+    /// start, and a day at the most. 60 seconds by default: as long
     /// as the kernel waits for a client that acknowledges nothing.
     pub fn with_stall_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.stall_timeout = timeout.clamp(SHORTEST, FARTHEST);
+        self.limits.stall_timeout = timeout.min(FARTHEST);
         self
     }
 
     /// Bytes of answers that may wait on one HTTP/2 connection: while there are as many, its next requests wait unread, and
     /// are refused (`REFUSED_STREAM`) when nothing of it was taken for a second; an answer that would make it four times as
-    /// many resets its stream. Zero lets one answer wait. 16 MiB by default: a few of the largest
+    /// many resets its stream. One byte at the least lets one answer wait. 16 MiB by default: a few of the largest
     /// answers that clients get; whoever asks for more at a time has to read.
     pub fn with_send_backlog(mut self, bytes: usize) -> Self {
         self.limits.send_backlog = bytes;
