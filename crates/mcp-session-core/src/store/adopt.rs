@@ -3,12 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock},
+    time::Duration,
 };
 
 use event_listener::Event;
 use futures::future::select;
 
-use super::{LogId, Node, Record, Unavailable};
+use super::{LogId, Node, Record, Unavailable, Update};
 use crate::{
     Principal, SessionEvent, SessionId, TerminateReason,
     error::Rejection,
@@ -160,9 +161,11 @@ impl Registry {
     /// again: its id is not to be called unknown (E-11).
     pub(crate) async fn or_moving(&self, id: SessionId, refused: Rejection) -> Rejection {
         let Some(node) = &self.hub.node else { return refused };
+        // Not by `load`, which counts as a use: the client may not come again, and then this is its end.
+        let record = || node.within(node.store.sessions.update(id, Update::Used(Duration::MAX)));
         let lives = match self.get(&id) {
-            Some(session) => session.is_parting() && node.load(id).await != Ok(None),
-            None => matches!(node.load(id).await, Ok(Some(_))),
+            Some(session) => session.is_parting() && record().await != Ok(false),
+            None => record().await == Ok(true),
         };
         if lives { Rejection::Moving } else { refused }
     }
