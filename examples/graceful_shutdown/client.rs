@@ -97,7 +97,7 @@ fn parse(event: &[u8]) -> Result<Option<Event>, Error> {
             Some(("data", data)) if !data.trim().is_empty() => {
                 parsed = Event::Message(serde_json::from_str(data)?);
             }
-            Some(("" | "data" | "id" | "retry", _)) => {}
+            Some(("" | "data" | "id" | "retry", _)) | Some(("event", " message")) => {}
             Some(_) | None if line.is_empty() => {}
             Some(_) | None => return Err("a field that no event of this server has".into()),
         }
