@@ -179,7 +179,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// [`Unavailable`].
     fn create(&self, record: Record) -> BoxFuture<'_, Result<(), Unavailable>>;
 
-    /// The record of a session; `None` if there is none, or not any more. Counts as activity.
+    /// The record of a session; `None` if there is none, or not any more. Counts as activity, which keeps the record, and not
+    /// as a use, which keeps the session from ending when it is idle.
     ///
     /// # Errors
     ///
@@ -208,7 +209,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     fn remove(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Vec<NodeId>>, Unavailable>>;
 
     /// A node serves the session from now on, too. Returns its number there, which no other has had and none will have: what it
-    /// makes ids of. `None` if there is no such session.
+    /// makes ids of. `None` if there is no such session. Counts as a use: a node takes a session up for a client that came with
+    /// it.
     ///
     /// # Errors
     ///
@@ -240,7 +242,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// it; the logs are purged after that.
     ///
     /// A store does it in one step, or a client that comes back to another node at that moment loses its session. By default
-    /// it is done in three.
+    /// it is done in three: [`park`](SessionStore::park), [`load`](SessionStore::load), [`remove`](SessionStore::remove).
     ///
     /// # Errors
     ///
@@ -252,13 +254,9 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         idle: Duration,
     ) -> BoxFuture<'_, Result<bool, Unavailable>> {
         async move {
-            // Before anything else: it counts as a use.
-            let unused = self.load(id).await?.is_some_and(|record| record.unused >= idle);
             self.park(node, vec![id]).await?;
-            if !unused || self.load(id).await?.is_none_or(|record| !record.nodes().is_empty()) {
-                return Ok(false);
-            }
-            Ok(self.remove(id).await?.is_some())
+            let over = |record: Record| record.nodes().is_empty() && record.unused >= idle;
+            Ok(self.load(id).await?.is_some_and(over) && self.remove(id).await?.is_some())
         }
         .boxed()
     }

@@ -445,11 +445,16 @@ pub fn law_a_record_says_how_old_it_is(bed: &impl TestBed, make: impl AsyncFn(Ar
         store.sessions.update(id, Update::Used(AGE * 100)).await.unwrap(); // longer ago than is known
         let record = load().await;
         assert!(record.age >= AGE && record.unused >= AGE, "{record:?}");
-        let again = load().await; // the first one counted as a use
-        assert!(again.age >= record.age && again.unused < again.age, "{again:?}");
+        let again = load().await;
+        assert!(again.age >= record.age && again.unused >= record.unused, "to look is no use: {again:?}");
+        store.sessions.enlist(id, B).await.unwrap();
+        let taken_up = load().await;
+        assert!(taken_up.age >= AGE && taken_up.unused + AGE <= taken_up.age, "{taken_up:?}");
         runtime.sleep_until(runtime.now() + AGE).await;
+        assert!(load().await.unused >= AGE);
         store.sessions.update(id, Update::Used(Duration::ZERO)).await.unwrap();
-        assert!(load().await.age >= AGE * 2);
+        let used = load().await;
+        assert!(used.age >= AGE * 2 && used.unused + AGE * 2 <= used.age, "{used:?}");
     });
 }
 
@@ -495,6 +500,7 @@ pub fn law_retire_ends_what_nobody_uses(bed: &impl TestBed, make: impl AsyncFn(A
             store.sessions.enlist(id, node).await.unwrap();
         }
         runtime.sleep_until(runtime.now() + IDLE).await;
+        store.sessions.load(id).await.unwrap(); // nobody has used it by that
         let ended = join_all([A, B, B].map(|node| store.sessions.retire(id, node, IDLE))).await;
         assert_eq!(ended.into_iter().filter(|ended| *ended == Ok(true)).count(), 1);
         assert_eq!(store.sessions.load(id).await, Ok(None));

@@ -51,6 +51,10 @@ enum Defect {
     Resurrection,
     /// Nobody keeps the time of a record.
     NoClock,
+    /// Whoever looks at a record uses the session.
+    LooksAreUses,
+    /// A session that is taken up is not used.
+    TakenUpUnused,
     /// The last one that listens does.
     LastListener,
     /// Whoever retires a session ends it.
@@ -202,6 +206,12 @@ impl SessionStore for Planted {
     fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Record>, Unavailable>> {
         async move {
             let mut record = self.store.load(id).await?;
+            if self.has(Defect::LooksAreUses) {
+                self.store.update(id, Update::Used(Duration::ZERO)).await?;
+            }
+            if let (true, Some(record)) = (self.has(Defect::TakenUpUnused), &mut record) {
+                record.unused = record.age;
+            }
             if let (true, Some(record)) = (self.has(Defect::NoClock), &mut record) {
                 (record.age, record.unused) = Default::default();
             }
@@ -328,6 +338,9 @@ broken! {
     two_who_removed_are_found: EverybodyRemoves breaks law_remove_is_for_ever_and_tells_one;
     a_record_without_a_clock_is_found: NoClock breaks law_a_record_says_how_old_it_is;
     the_last_listener_is_not_the_newest: LastListener breaks law_one_node_listens;
+    a_look_that_is_a_use_is_found: LooksAreUses breaks law_a_record_says_how_old_it_is;
+    a_look_that_keeps_a_session_is_found: LooksAreUses breaks law_retire_ends_what_nobody_uses;
+    a_session_taken_up_and_not_used_is_found: TakenUpUnused breaks law_a_record_says_how_old_it_is;
     two_who_retired_are_found: EverybodyRetires breaks law_retire_ends_what_nobody_uses;
     numbers_that_are_counts_repeat: Counted breaks law_numbers_are_given_once;
     a_claim_without_condition_is_found: LastClaim breaks law_claim_has_a_condition_and_park_gives_up;

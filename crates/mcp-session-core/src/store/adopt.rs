@@ -161,11 +161,9 @@ impl Registry {
     /// again: its id is not to be called unknown (E-11).
     pub(crate) async fn or_moving(&self, id: SessionId, refused: Rejection) -> Rejection {
         let Some(node) = &self.hub.node else { return refused };
-        // Not by `load`, which counts as a use: the client may not come again, and then this is its end.
-        let record = || node.within(node.store.sessions.update(id, Update::Used(Duration::MAX)));
         let lives = match self.get(&id) {
-            Some(session) => session.is_parting() && record().await != Ok(false),
-            None => record().await == Ok(true),
+            Some(session) => session.is_parting() && node.load(id).await != Ok(None),
+            None => matches!(node.load(id).await, Ok(Some(_))),
         };
         if lives { Rejection::Moving } else { refused }
     }

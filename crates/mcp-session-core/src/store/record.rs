@@ -98,9 +98,9 @@ pub struct Record {
     /// How old the session is: since [`SessionStore::create`](super::SessionStore::create), by the clock of the store, so
     /// that nodes need none in common. [`max_age`](crate::SessionConfig::max_age) counts from there at every node.
     pub age: Duration,
-    /// How long ago a client last came with it to a node that did not serve it, or does not any more: by the clock of the
-    /// store, which counts from [`SessionStore::load`](super::SessionStore::load) and [`Update::Used`]. What nodes that serve
-    /// it know better is not in it.
+    /// How long ago a node last took the session up for a client, or a client last used it at a node that has parked it since:
+    /// by the clock of the store, which counts from [`SessionStore::enlist`](super::SessionStore::enlist) and
+    /// [`Update::Used`]. What nodes that serve it know better is not in it.
     pub unused: Duration,
     /// The node to send its requests to, for a router that can: see [`SessionStore::claim`](super::SessionStore::claim).
     pub home: Option<NodeId>,

@@ -244,9 +244,8 @@ impl SessionStore for SharedStore {
     fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Record>, Unavailable>> {
         async move {
             Ok(self.with(id, |session, at| {
-                let record = session.record(at.now);
-                (session.active, session.used) = (at.now, at.now);
-                record
+                session.active = at.now;
+                session.record(at.now)
             }))
         }
         .boxed()
@@ -271,7 +270,7 @@ impl SessionStore for SharedStore {
     }
 
     fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>> {
-        async move { Ok(self.with(id, |session, _| session.enlist(node)).flatten()) }.boxed()
+        async move { Ok(self.with(id, |session, at| session.enlist(at.now, node)).flatten()) }.boxed()
     }
 
     fn claim(

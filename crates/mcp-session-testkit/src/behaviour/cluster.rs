@@ -255,13 +255,7 @@ pub fn s_12_a_session_that_is_parked_has_not_ended(bed: &impl TestBed) {
 }
 
 /// E-14, S12: a session that is idle at every node ends, everywhere, and one node calls the hook.
-///
-/// In virtual time only: where a busy machine takes longer than the idle timeout between two requests, a node may look the
-/// session up while the last one parks it, and then nobody is left to end it (a known limit, see the README).
 pub fn e_14_idle_everywhere_is_the_end_once(bed: &impl TestBed) {
-    if !matches!(bed.name(), "sim" | "slow") {
-        return;
-    }
     let nodes = Nodes::tuned(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
         let mut ids = HashSet::new();

@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct Session {
     record: Record,
     created: Instant,
-    /// When a client last came with it to a node that did not serve it, or does not any more.
+    /// When a node last took it up for a client, or a client last used it at a node that has parked it since.
     pub(super) used: Instant,
     /// When a node last said that it serves it.
     pub(super) active: Instant,
@@ -72,7 +72,8 @@ impl Session {
         self.record = record;
     }
 
-    pub(super) fn enlist(&mut self, node: NodeId) -> Option<u32> {
+    pub(super) fn enlist(&mut self, now: Instant, node: NodeId) -> Option<u32> {
+        (self.used, self.active) = (now, now);
         self.record.members.push(Some(node));
         u32::try_from(self.record.members.len() - 1).ok()
     }
