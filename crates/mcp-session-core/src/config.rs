@@ -30,7 +30,7 @@ pub struct Config {
     /// Sessions alive at a time; the next `initialize` gets 503 (E-15), unless one of them has expired, or is half-open: has
     /// not been used since its `initialize`. Then the oldest such makes room
     /// ([`TerminateReason::Evicted`](crate::TerminateReason::Evicted)): whoever opens sessions and does not use them keeps
-    /// nobody out. 100,000: about 130 MB when idle.
+    /// nobody out. 100,000: about 50 MB when idle.
     pub max_sessions: usize,
     /// Those of them that one [`Principal`](crate::Principal) may have; its next `initialize` gets 503, unless one of its own
     /// makes room (E-15). 10,000, a

@@ -260,6 +260,15 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         }
         .boxed()
     }
+
+    /// Ends the sessions that no running node serves and that nobody has used for `idle`, and returns their records, those of
+    /// some 100 at the most. Each is given to one caller alone, who purges its logs and runs the hook. A node that was lost
+    /// counts as one that parks at its last [`touch`](SessionStore::touch).
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>>;
 }
 
 /// Messages between nodes, for what landed on the wrong one.

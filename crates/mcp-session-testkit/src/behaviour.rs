@@ -119,7 +119,7 @@ macro_rules! behaviour_suite {
                 cluster: c_10_initialized_at_any_node_counts_at_all,
                     d_17_what_is_said_before_initialized_is_not_dropped, d_21_one_node_listens_for_a_session,
                     d_21_a_plain_get_goes_on_where_another_node_was, d_23_a_listener_that_is_lost_holds_up_nobody, d_24_a_plain_get_begins_with_what_is_kept,
-                    s_12_a_session_that_is_parked_has_not_ended, e_14_idle_everywhere_is_the_end_once,
+                    s_12_a_session_that_is_parked_has_not_ended, e_14_idle_everywhere_is_the_end_once, e_14_a_session_that_no_node_serves_ends_with_its_hook,
                     e_10_max_age_counts_from_the_birth_at_every_node,
                     e_15_a_session_that_is_refused_leaves_nothing, c_02_every_node_knows_its_client,
                     s_1_an_old_handle_does_not_unregister_its_session_reborn,

@@ -20,6 +20,7 @@
 //! | [`law_a_record_says_how_old_it_is`] | a clock of each node, or none |
 //! | [`law_one_node_listens`] | the last one wins |
 //! | [`law_retire_ends_what_nobody_uses`] | two ends, or none |
+//! | [`law_sweep_ends_what_no_node_serves`] | sessions without an end, or with two hooks |
 //! | [`law_claim_has_a_condition_and_park_gives_up`] | the last one wins |
 //! | [`law_messages_arrive`] | an inbox that begins with its first reader |
 //! | [`law_futures_may_be_dropped`] | half an effect |
@@ -69,6 +70,7 @@ macro_rules! store_contract {
                 law_logs_are_apart, law_a_log_has_one_end, law_watch_wakes, law_an_owner_that_left_is_told,
                 law_remove_is_for_ever_and_tells_one, law_numbers_are_given_once,
                 law_a_record_says_how_old_it_is, law_one_node_listens, law_retire_ends_what_nobody_uses,
+                law_sweep_ends_what_no_node_serves,
                 law_claim_has_a_condition_and_park_gives_up, law_messages_arrive, law_futures_may_be_dropped
             }
         }
@@ -505,6 +507,32 @@ pub fn law_retire_ends_what_nobody_uses(bed: &impl TestBed, make: impl AsyncFn(A
         assert_eq!(ended.into_iter().filter(|ended| *ended == Ok(true)).count(), 1);
         assert_eq!(store.sessions.load(id).await, Ok(None));
         assert_eq!(store.sessions.retire(id, A, IDLE).await, Ok(false));
+    });
+}
+
+/// What no running node serves and nobody uses is swept, once; a node that has left serves nothing.
+pub fn law_sweep_ends_what_no_node_serves(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    const IDLE: Duration = Duration::from_millis(40);
+    const NEVER: Duration = Duration::from_secs(600);
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let (id, runtime) = (session(1), bed.runtime());
+        let sweep = async |idle| -> Vec<SessionId> {
+            store.sessions.sweep(idle).await.unwrap().into_iter().map(|record| record.id).collect()
+        };
+        store.sessions.enlist(id, B).await.unwrap();
+        runtime.sleep_until(runtime.now() + IDLE).await;
+        assert_eq!(sweep(IDLE).await, [], "two nodes serve it");
+        store.sessions.park(A, vec![id]).await.unwrap();
+        assert_eq!(sweep(IDLE).await, [], "one node serves it");
+        store.peers.leave(B).await.unwrap();
+        assert_eq!(sweep(NEVER).await, [], "it was used");
+        assert!(store.sessions.load(id).await.unwrap().is_some());
+        runtime.sleep_until(runtime.now() + IDLE * 2).await;
+        let swept = join_all([(); 3].map(|()| sweep(IDLE))).await;
+        assert_eq!(swept.concat(), [id], "one caller has it");
+        assert_eq!(store.sessions.load(id).await, Ok(None));
+        assert_eq!(sweep(IDLE).await, []);
     });
 }
 

@@ -59,6 +59,10 @@ enum Defect {
     LastListener,
     /// Whoever retires a session ends it.
     EverybodyRetires,
+    /// Nothing is swept.
+    NobodySweeps,
+    /// What was swept is swept again.
+    SweepsAgain,
     /// Everybody who removes is the first.
     EverybodyRemoves,
     /// A number is how many there are.
@@ -77,6 +81,7 @@ struct Planted {
     store: SharedStore,
     token: AtomicU64,
     records: Mutex<Vec<Record>>,
+    swept: Mutex<Vec<Record>>,
     listening: Mutex<Vec<NodeId>>,
     listener: Mutex<Option<(NodeId, u64)>>,
 }
@@ -88,6 +93,7 @@ fn planted(defect: Defect) -> impl AsyncFn(Arc<dyn Runtime>) -> Store {
             store: SharedStore::new(runtime),
             token: AtomicU64::new(1_000),
             records: Mutex::default(),
+            swept: Mutex::default(),
             listening: Mutex::default(),
             listener: Mutex::default(),
         })
@@ -292,6 +298,24 @@ impl SessionStore for Planted {
         }
         .boxed()
     }
+
+    fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>> {
+        match self.defect {
+            Defect::NobodySweeps => async { Ok(Vec::new()) }.boxed(),
+            Defect::SweepsAgain => self.swept(idle).boxed(),
+            _ => self.store.sweep(idle),
+        }
+    }
+}
+
+impl Planted {
+    /// What is swept, and was.
+    async fn swept(&self, idle: Duration) -> Result<Vec<Record>, Unavailable> {
+        let mut swept = self.store.sweep(idle).await?;
+        let mut before = self.swept.lock().unwrap();
+        before.append(&mut swept);
+        Ok(before.clone())
+    }
 }
 
 impl Peers for Planted {
@@ -335,6 +359,8 @@ broken! {
     a_lost_wake_up_is_found: NoWake breaks law_watch_wakes;
     an_owner_that_is_gone_is_missed: NobodyLeaves breaks law_an_owner_that_left_is_told;
     a_session_that_comes_back_is_found: Resurrection breaks law_remove_is_for_ever_and_tells_one;
+    a_sweep_of_nothing_is_found: NobodySweeps breaks law_sweep_ends_what_no_node_serves;
+    two_who_swept_are_found: SweepsAgain breaks law_sweep_ends_what_no_node_serves;
     two_who_removed_are_found: EverybodyRemoves breaks law_remove_is_for_ever_and_tells_one;
     a_record_without_a_clock_is_found: NoClock breaks law_a_record_says_how_old_it_is;
     the_last_listener_is_not_the_newest: LastListener breaks law_one_node_listens;

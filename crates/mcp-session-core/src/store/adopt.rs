@@ -2,14 +2,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock},
-    time::Duration,
+    sync::{Arc, Mutex, OnceLock, atomic::Ordering::Relaxed},
 };
 
 use event_listener::Event;
 use futures::future::select;
 
-use super::{LogId, Node, Record, Unavailable, Update};
+use super::{LogId, Node, Record, Unavailable};
 use crate::{
     Principal, SessionEvent, SessionId, TerminateReason,
     error::Rejection,
@@ -222,6 +221,7 @@ impl Registry {
             let _ = node.within(sessions.claim(id, node.id, None)).await; // a matter of affinity
         }
         let session = self.revive(member, &record);
+        session.kept();
         // Before any request of its client finds it.
         if session.attach().is_err() {
             node.park(id).await;
@@ -249,6 +249,20 @@ impl Registry {
         if dead { Err(Failure::Unknown) } else { Ok(entered) }
     }
 
+    /// The store has ended a session that nobody served: it ends here as well, with its hook. No place is needed for it.
+    pub(crate) fn end_swept(&self, record: &Record) {
+        let session = self.revive(0, record);
+        if session.attach().is_err() {
+            trace::panicked("the data of a session that has ended");
+        }
+        let place = self.take_place(record.principal.as_ref());
+        let entered = place.and_then(|()| self.enter(session.clone()));
+        if !entered.is_ok_and(|entered| entered.is(&session)) {
+            session.stripe().sessions.fetch_add(1, Relaxed); // it counts, although it is not among the others
+        }
+        session.terminate(TerminateReason::Idle);
+    }
+
     /// A session of this record, with this number of this node in it.
     fn revive(&self, member: u32, record: &Record) -> Session {
         let Record { version, capabilities, initialized, heard, age, .. } = *record;
@@ -257,10 +271,7 @@ impl Registry {
         machine.share(member, LogId::SHARED, heard);
         machine.set_age(age);
         let client = self.hub.clients.get(&record.initialize);
-        let session =
-            Session::new(record.id, record.principal.clone(), client, Arc::clone(&self.hub), machine);
-        session.kept();
-        session
+        Session::new(record.id, record.principal.clone(), client, Arc::clone(&self.hub), machine)
     }
 
     /// A session is served here from now on, before any request has it.

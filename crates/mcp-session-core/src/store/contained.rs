@@ -165,6 +165,10 @@ impl SessionStore for Contained<dyn SessionStore> {
     ) -> BoxFuture<'_, Result<bool, Unavailable>> {
         self.call("retire", || self.store.retire(id, node, idle))
     }
+
+    fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>> {
+        self.call("sweep", || self.store.sweep(idle))
+    }
 }
 
 impl Peers for Contained<dyn Peers> {

@@ -7,7 +7,7 @@ use futures::future::{Either, select};
 use super::{Node, PeerMessage, PeerRequest, Update};
 use crate::{Message, Session, contain, endpoint, manager::Registry, proto, trace};
 
-pub(crate) async fn keep(registry: Weak<Registry>, node: Node) {
+pub(crate) async fn keep(weak: Weak<Registry>, node: Node) {
     let peers = Arc::clone(&node.store.peers);
     let events = Arc::clone(&node.store.events);
     let (mut inbox, mut disturbed) = (peers.receive(node.id), events.disturbed());
@@ -19,7 +19,7 @@ pub(crate) async fn keep(registry: Weak<Registry>, node: Node) {
             Either::Right((Either::Left(((), _)), _)) => Some(None),
             Either::Right((Either::Right(((), _)), _)) => None,
         };
-        let Some(registry) = registry.upgrade() else { return };
+        let Some(registry) = weak.upgrade() else { return };
         match heard {
             Some(Some(None)) => return, // it has left
             Some(Some(Some(message))) => {
@@ -35,8 +35,15 @@ pub(crate) async fn keep(registry: Weak<Registry>, node: Node) {
             None => {
                 tick = Box::pin(node.pause(node.store.touch_interval));
                 let active = registry.sessions().map(|session| session.id()).collect();
+                let idle = registry.hub.session_config.idle_timeout;
+                let sweeps = registry.admits().is_ok();
                 drop(registry);
                 let _ = node.within(node.store.sessions.touch(active)).await; // the next time, then
+                if sweeps {
+                    let swept = node.sweep(idle).await;
+                    let Some(registry) = weak.upgrade() else { return };
+                    swept.iter().for_each(|record| registry.end_swept(record));
+                }
             }
         }
     }

@@ -139,6 +139,15 @@ impl Node {
         None
     }
 
+    /// Ends what no node serves and nobody uses: what is to be told of each is for the caller to do.
+    pub(crate) async fn sweep(&self, idle: Duration) -> Vec<Record> {
+        let swept = self.within(self.store.sessions.sweep(idle)).await.unwrap_or_default(); // the next time, then
+        for record in &swept {
+            self.purge(record.id).await;
+        }
+        swept
+    }
+
     async fn purge(&self, session: SessionId) {
         if self.within(self.store.events.purge(session)).await.is_err() {
             trace::store_failed(&session, "its logs could not be purged");

@@ -34,8 +34,8 @@ pub struct StoreLimits {
     pub bytes: usize,
     /// How long after it was appended. 5 minutes, as [`ReplayConfig::age`](crate::ReplayConfig::age).
     pub age: Duration,
-    /// How long a session may be without any activity. 30 minutes, as
-    /// [`idle_timeout`](crate::SessionConfig::idle_timeout); longer than
+    /// How long a session may be without any activity; its record may stay as long again, for a node to end it with
+    /// [`SessionStore::sweep`]. 30 minutes, as [`idle_timeout`](crate::SessionConfig::idle_timeout); longer than
     /// [`touch_interval`](super::Store::touch_interval).
     pub idle: Duration,
 }
@@ -57,6 +57,9 @@ impl Default for StoreLimits {
 /// Nodes on several machines need a store that they can all reach.
 #[derive(Clone)]
 pub struct SharedStore(Arc<Inner>);
+
+/// Sessions that one call sweeps.
+const SWEPT: usize = 100;
 
 struct Inner {
     runtime: Arc<dyn Runtime>,
@@ -123,8 +126,7 @@ impl SharedStore {
             let at = Moment { now: self.0.runtime.now(), limits: &self.0.limits };
             let session = state.sessions.get_mut(&id)?;
             if after(session.active, at.limits.idle) <= at.now {
-                state.sessions.remove(&id);
-                return None;
+                return None; // a node sweeps it, or else the next session that comes
             }
             session.trim(at);
             (act(session, at), Arc::clone(&session.changed))
@@ -234,7 +236,8 @@ impl SessionStore for SharedStore {
         async move {
             let mut state = self.lock();
             let now = self.0.runtime.now();
-            state.sessions.retain(|_, session| after(session.active, self.0.limits.idle) > now);
+            let kept = self.0.limits.idle.saturating_mul(2);
+            state.sessions.retain(|_, session| after(session.active, kept) > now);
             state.sessions.entry(record.id).or_insert_with(|| Session::new(now, record));
             Ok(())
         }
@@ -302,16 +305,47 @@ impl SessionStore for SharedStore {
             self.with(id, |session, _| session.park(node));
             let ended = {
                 let mut state = self.lock();
-                let State { sessions, gone, .. } = &mut *state;
+                let State { sessions, .. } = &mut *state;
                 let now = self.0.runtime.now();
+                // A node that was lost knew better when it was used: what it served is swept.
                 let over = sessions.get(&id).is_some_and(|session| {
-                    let served = session.members().iter().flatten().any(|node| !gone.contains(node));
-                    !served && after(session.used, idle) <= now
+                    session.members().iter().all(Option::is_none) && after(session.used, idle) <= now
                 });
                 if over { sessions.remove(&id) } else { None }
             };
             ended.iter().for_each(|ended| _ = ended.changed.notify(usize::MAX));
             Ok(ended.is_some())
+        }
+        .boxed()
+    }
+
+    fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>> {
+        async move {
+            let now = self.0.runtime.now();
+            let idle = idle.min(self.0.limits.idle);
+            let swept: Vec<Session> = {
+                let mut state = self.lock();
+                let State { sessions, gone, .. } = &mut *state;
+                let over = |session: &Session| {
+                    let served = session.members().iter().flatten().any(|node| !gone.contains(node));
+                    // What a node that was lost last said of it counts as well.
+                    !served && after(session.used.max(session.active), idle) <= now
+                };
+                let ids: Vec<_> = sessions
+                    .iter()
+                    .filter(|(_, session)| over(session))
+                    .map(|(id, _)| *id)
+                    .take(SWEPT)
+                    .collect();
+                ids.iter().filter_map(|id| sessions.remove(id)).collect()
+            };
+            Ok(swept
+                .iter()
+                .map(|session| {
+                    session.changed.notify(usize::MAX);
+                    session.record(now)
+                })
+                .collect())
         }
         .boxed()
     }

@@ -276,6 +276,46 @@ pub fn e_14_idle_everywhere_is_the_end_once(bed: &impl TestBed) {
     });
 }
 
+/// E-14, S12: a session that no node serves any more, because the last one has parked it or was lost, ends as well when nobody comes
+/// back to it, and a node that is left calls its hook, once.
+pub fn e_14_a_session_that_no_node_serves_ends_with_its_hook(bed: &impl TestBed) {
+    for lost in [false, true] {
+        let shared = SharedStore::new(bed.runtime());
+        let mut store = Store::new(shared.clone());
+        store.touch_interval = SOON;
+        let [a, b] = [(); 2].map(|()| {
+            World::new(bed, |config| {
+                config.store = Some(store.clone());
+                config.session.idle_timeout = SOON * 2;
+            })
+        });
+        bed.block_on(async {
+            let told = [&a, &b].map(|world| world.endpoint.manager().events(8));
+            let client = a.client().await;
+            if lost {
+                if let Some(record) = shared.load(client.id()).await.unwrap() {
+                    record.nodes().into_iter().for_each(|node| shared.lose(node));
+                }
+            } else {
+                let report = a.endpoint.shutdown(PATIENT).await;
+                assert!(report.is_clean(), "{report}");
+            }
+            let here = a.ended().len(); // on a busy machine it was idle before that
+            let all = || a.ended().into_iter().chain(b.ended()).collect::<Vec<_>>();
+            b.until(|_| !all().is_empty()).await;
+            assert_eq!(all(), [(client.id(), TerminateReason::Idle)]);
+            assert!(lost || b.ended().len() == 1 - here);
+            assert_eq!(client.at(&b).post(&request(1, "echo")).await.status, StatusCode::NOT_FOUND);
+            b.elapse(SOON * 4).await; // nothing follows
+            assert_eq!(all().len(), 1);
+            assert_eq!((shared.size().0, b.endpoint.stats().sessions), (0, 0));
+            let ends = told.iter().flat_map(|events| std::iter::from_fn(|| events.try_recv().ok()));
+            let end = SessionEvent::Terminated(client.id(), TerminateReason::Idle);
+            assert_eq!(ends.filter(|event| *event == end).count(), 1);
+        });
+    }
+}
+
 /// E-10: a session is as old at every node, and ends at all of them when it is too old, also at one that has just taken it up.
 pub fn e_10_max_age_counts_from_the_birth_at_every_node(bed: &impl TestBed) {
     const AGE: Duration = SOON.saturating_mul(10);

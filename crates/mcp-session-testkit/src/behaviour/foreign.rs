@@ -124,6 +124,10 @@ impl SessionStore for Panicky {
         self.call("remove", |store| store.remove(id))
     }
 
+    fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>> {
+        self.call("sweep", |store| store.sweep(idle))
+    }
+
     fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>> {
         self.call("enlist", |store| store.enlist(id, node))
     }
@@ -208,6 +212,7 @@ pub fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
             "load",
             "update",
             "touch",
+            "sweep",
             "remove",
             "enlist",
             "send",
@@ -233,7 +238,7 @@ pub fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
             panicky.armed.store(!matches!(at, "disturbed" | "park" | "leave"), SeqCst);
             visit(&mut a, &b).await;
             visit(&mut a, &b).await;
-            if at == "touch" {
+            if matches!(at, "touch" | "sweep") {
                 a.until(|_| !panicky.armed.load(SeqCst)).await;
             }
             let parked = a.client().await;

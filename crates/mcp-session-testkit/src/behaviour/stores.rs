@@ -603,6 +603,9 @@ impl SessionStore for Records {
     fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.store.park(node, ids)
     }
+    fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>> {
+        self.store.sweep(idle)
+    }
 }
 
 fn with_records(bed: &impl TestBed, unreachable: bool) -> (World, Arc<Records>) {
