@@ -249,7 +249,9 @@ impl Registry {
         if dead { Err(Failure::Unknown) } else { Ok(entered) }
     }
 
-    /// The store has ended a session that nobody served: it ends here as well, with its hook. No place is needed for it.
+    /// Ends, with its hook, a session that the store has removed because no node served it. The record is gone by now, so the
+    /// hook runs even if there is no place for the session, or if this endpoint has begun to shut down: then the shutdown does
+    /// not wait for it.
     pub(crate) fn end_swept(&self, record: &Record) {
         let session = self.revive(0, record);
         if session.attach().is_err() {

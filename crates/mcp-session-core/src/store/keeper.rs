@@ -7,44 +7,52 @@ use futures::future::{Either, select};
 use super::{Node, PeerMessage, PeerRequest, Update};
 use crate::{Message, Session, contain, endpoint, manager::Registry, proto, trace};
 
+/// Until the endpoint is gone, or this node has left.
 pub(crate) async fn keep(weak: Weak<Registry>, node: Node) {
+    let upkeep = Box::pin(keep_alive(weak.clone(), node.clone()));
+    let inbox = Box::pin(listen(weak, node));
+    select(inbox, upkeep).await; // side by side: a store that takes its time with one holds up nothing of the other
+}
+
+/// Hears what other nodes tell this one, and when its streams have to read their logs anew.
+async fn listen(weak: Weak<Registry>, node: Node) {
     let peers = Arc::clone(&node.store.peers);
     let events = Arc::clone(&node.store.events);
     let (mut inbox, mut disturbed) = (peers.receive(node.id), events.disturbed());
-    let mut tick = Box::pin(node.pause(node.store.touch_interval));
     loop {
-        let happened = select(&mut inbox, select(&mut disturbed, &mut tick)).await;
+        let happened = select(&mut inbox, &mut disturbed).await;
         let heard = match happened {
-            Either::Left((message, _)) => Some(Some(message)),
-            Either::Right((Either::Left(((), _)), _)) => Some(None),
-            Either::Right((Either::Right(((), _)), _)) => None,
+            Either::Left((Some(message), _)) => Some(message),
+            Either::Left((None, _)) => return, // it has left
+            Either::Right(((), _)) => None,
         };
         let Some(registry) = weak.upgrade() else { return };
-        match heard {
-            Some(Some(None)) => return, // it has left
-            Some(Some(Some(message))) => {
-                inbox = peers.receive(node.id);
-                if contain::call(|| hear(&registry, message)).is_err() {
-                    trace::panicked("a session that was told something by another node");
-                }
+        if let Some(message) = heard {
+            inbox = peers.receive(node.id);
+            if contain::call(|| hear(&registry, message)).is_err() {
+                trace::panicked("a session that was told something by another node");
             }
-            Some(None) => {
-                disturbed = events.disturbed();
-                Session::each(registry.sessions(), |session| session.with(proto::Session::handle_disturbed));
-            }
-            None => {
-                tick = Box::pin(node.pause(node.store.touch_interval));
-                let active = registry.sessions().map(|session| session.id()).collect();
-                let idle = registry.hub.session_config.idle_timeout;
-                let sweeps = registry.admits().is_ok();
-                drop(registry);
-                let _ = node.within(node.store.sessions.touch(active)).await; // the next time, then
-                if sweeps {
-                    let swept = node.sweep(idle).await;
-                    let Some(registry) = weak.upgrade() else { return };
-                    swept.iter().for_each(|record| registry.end_swept(record));
-                }
-            }
+        } else {
+            disturbed = events.disturbed();
+            Session::each(registry.sessions(), |session| session.with(proto::Session::handle_disturbed));
+        }
+    }
+}
+
+/// Tells the store every `touch_interval` which sessions are used here, and ends those that no node serves any more.
+async fn keep_alive(weak: Weak<Registry>, node: Node) {
+    loop {
+        node.pause(node.store.touch_interval).await;
+        let Some(registry) = weak.upgrade() else { return };
+        let active = registry.sessions().map(|session| session.id()).collect();
+        let idle = registry.hub.session_config.idle_timeout;
+        let sweeps = registry.admits().is_ok();
+        drop(registry);
+        let _ = node.within(node.store.sessions.touch(active)).await; // the next time, then
+        if sweeps {
+            let swept = node.sweep(idle).await;
+            let Some(registry) = weak.upgrade() else { return };
+            swept.iter().for_each(|record| registry.end_swept(record));
         }
     }
 }
