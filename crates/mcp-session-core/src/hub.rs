@@ -65,6 +65,9 @@ impl Hub {
     pub(crate) fn publish(&self, event: &SessionEvent) {
         let listeners = {
             let mut listeners = lock(&self.listeners);
+            if listeners.is_empty() {
+                return;
+            }
             listeners.retain(|listener| !listener.is_closed());
             listeners.clone()
         };

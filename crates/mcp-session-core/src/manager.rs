@@ -1,7 +1,7 @@
 //! [`SessionManager`]: the registry of sessions, admission, and the way into shutdown.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fmt,
     hash::{BuildHasherDefault, Hasher},
     sync::{
@@ -190,28 +190,16 @@ impl Registry {
 
     /// A new session's client is being told its id.
     pub(crate) fn note_half_open(&self, session: &Session) {
-        let config = &self.hub.config;
-        let (all, own) = ((None, config.max_sessions), config.max_sessions_per_principal);
-        let owner = session.principal().map(|principal| (Some(principal), own));
-        for (owner, cap) in [Some(all), owner].into_iter().flatten() {
-            // As many as come in go out at the other end, twice as fast, if they are half-open no more.
-            for _ in 0..2 {
-                match self.places.pop_half_open(owner) {
-                    Some(id) if self.get(&id).is_some_and(|session| session.is_half_open()) => {
-                        self.places.put_back_half_open(owner, id);
-                        break;
-                    }
-                    Some(_) => {}
-                    None => break,
-                }
-            }
-            // Unless one at that end stays half-open for long.
-            for id in self.places.take_half_open(owner, cap.saturating_mul(2)) {
-                if self.get(&id).is_some_and(|session| session.is_half_open()) {
-                    self.places.push_half_open(owner, id);
-                }
-            }
-            self.places.push_half_open(owner, session.id());
+        self.push_half_open(None, session.id());
+        if let Some(owner) = session.principal() {
+            self.push_half_open(Some(owner), session.id());
+        }
+    }
+
+    fn push_half_open(&self, owner: Option<&Principal>, session: SessionId) {
+        if let Some(mut kept) = self.places.push_half_open(owner, session) {
+            kept.retain(|id| self.get(id).is_some_and(|session| session.is_half_open()));
+            self.places.put_back_half_open(owner, kept);
         }
     }
 
@@ -232,14 +220,10 @@ impl Registry {
 
     /// Takes this session out, and not another one that was taken up from the store under its id since.
     pub(crate) fn remove(&self, session: &Session) {
-        let removed = {
-            let id = session.id();
-            let mut shard = lock(&self.shard(&id).0);
-            if shard.get(&id).is_some_and(|registered| registered.is(session)) {
-                shard.remove(&id)
-            } else {
-                None
-            }
+        let id = session.id();
+        let removed = match lock(&self.shard(&id).0).entry(id) {
+            Entry::Occupied(registered) if registered.get().is(session) => Some(registered.remove()),
+            Entry::Occupied(_) | Entry::Vacant(_) => None,
         };
         if let Some(removed) = removed {
             self.places.give_back(removed.principal());

@@ -34,7 +34,14 @@ struct Owned {
 /// Sessions that were half-open when they came in here, the oldest first. Many have been used since, or are gone: whoever
 /// takes one looks.
 #[derive(Debug, Default)]
-struct HalfOpen(VecDeque<SessionId>);
+struct HalfOpen {
+    sessions: VecDeque<SessionId>,
+    /// With so many of them it is time to look at all: twice as many as were half-open the last time.
+    full: usize,
+}
+
+/// So few need no look.
+const FEW: usize = 64;
 
 impl Places {
     /// Takes a place for a session of this principal. Returns whether there was one.
@@ -79,34 +86,34 @@ impl Places {
         by_principal.get(principal).is_some_and(|owned| owned.taken >= config.max_sessions_per_principal)
     }
 
-    /// A session that is half-open from now on.
-    pub(crate) fn push_half_open(&self, owner: Option<&Principal>, session: SessionId) {
-        self.with_half_open(owner, |half_open| half_open.0.push_back(session));
-    }
-
-    /// One that was taken out and is half-open still.
-    pub(crate) fn put_back_half_open(&self, owner: Option<&Principal>, session: SessionId) {
-        self.with_half_open(owner, |half_open| half_open.0.push_front(session));
-    }
-
-    /// Takes the oldest session out, of this principal or of all, that may be half-open.
-    pub(crate) fn pop_half_open(&self, owner: Option<&Principal>) -> Option<SessionId> {
+    /// A session that is half-open from now on. Returns all that are kept, if it is time to look which of them still are
+    /// half-open: those come back with [`put_back_half_open`](Self::put_back_half_open).
+    pub(crate) fn push_half_open(
+        &self,
+        owner: Option<&Principal>,
+        session: SessionId,
+    ) -> Option<VecDeque<SessionId>> {
         self.with_half_open(owner, |half_open| {
-            let first = half_open.0.pop_front();
-            if half_open.0.is_empty() && half_open.0.capacity() > 1_024 {
-                half_open.0 = VecDeque::new(); // a flood is over
-            }
-            first
+            half_open.sessions.push_back(session);
+            let full = half_open.sessions.len() >= half_open.full.max(FEW);
+            full.then(|| mem::take(&mut half_open.sessions))
         })
         .flatten()
     }
 
-    /// Takes all of them out, if there are more than that.
-    pub(crate) fn take_half_open(&self, owner: Option<&Principal>, beyond: usize) -> VecDeque<SessionId> {
-        let take = |half_open: &mut HalfOpen| {
-            if half_open.0.len() > beyond { mem::take(&mut half_open.0) } else { VecDeque::new() }
-        };
-        self.with_half_open(owner, take).unwrap_or_default()
+    /// Those that were returned and are half-open still.
+    pub(crate) fn put_back_half_open(&self, owner: Option<&Principal>, mut still: VecDeque<SessionId>) {
+        self.with_half_open(owner, |half_open| {
+            still.append(&mut half_open.sessions); // they came meanwhile
+            half_open.full = still.len().saturating_mul(2);
+            still.shrink_to(half_open.full);
+            half_open.sessions = still;
+        });
+    }
+
+    /// Takes the oldest session out, of this principal or of all, that may be half-open.
+    pub(crate) fn pop_half_open(&self, owner: Option<&Principal>) -> Option<SessionId> {
+        self.with_half_open(owner, |half_open| half_open.sessions.pop_front()).flatten()
     }
 
     fn with_half_open<R>(
@@ -146,5 +153,24 @@ mod tests {
         config.max_sessions_per_principal = 0;
         assert!(!places.take(&config, Some(&bob)) && places.take(&config, None));
         assert_eq!(lock(&places.by_principal).len(), 0);
+    }
+
+    #[test]
+    fn e_15_what_is_half_open_no_more_is_forgotten_and_the_oldest_comes_first() {
+        let places = Places::default();
+        let ids: Vec<_> = (0..1_000).map(SessionId::from_bits).collect();
+        let (mut looks, mut most) = (0, 0);
+        for (number, id) in ids.iter().enumerate() {
+            if let Some(mut kept) = places.push_half_open(None, *id) {
+                looks += kept.len();
+                kept.retain(|kept| ids[..10].contains(kept) || ids[number] == *kept);
+                places.put_back_half_open(None, kept);
+            }
+            most = most.max(lock(&places.half_open).sessions.len());
+        }
+        assert!(looks <= 2 * ids.len() && most < FEW, "{looks} looks, {most} kept");
+        let first: Vec<_> = (0..10).map_while(|_| places.pop_half_open(None)).collect();
+        assert_eq!(first, ids[..10]);
+        assert_eq!(places.push_half_open(Some(&Principal::new("nobody")), ids[0]), None);
     }
 }
