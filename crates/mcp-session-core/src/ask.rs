@@ -11,9 +11,8 @@ use futures::{
 };
 
 use crate::{
-    Json, RequestError, SendError, Session,
-    proto::{OutboundId, after},
-    session::{Machine, Signal},
+    proto::{Json, OutboundId, RequestError, SendError, after},
+    session::{Machine, Session, Signal},
 };
 
 /// Sends a request by `send`, which is given what is left of `timeout`, and waits with `signal` for the reply. Where

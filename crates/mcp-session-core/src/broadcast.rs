@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{SendError, SessionManager, session::notification};
+use crate::{manager::SessionManager, proto::SendError, session::notification};
 
 /// What became of a [`SessionManager::broadcast`]: each session that was alive counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

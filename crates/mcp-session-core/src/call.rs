@@ -15,11 +15,11 @@ use futures::{
 };
 
 use crate::{
-    EventStream, Json, RequestId, RpcError, SendError,
     contain::{self, Panicked},
     hub::Hub,
-    proto::{ExchangeKey, HttpRefusal, Reply, Status, StreamKey},
+    proto::{ExchangeKey, HttpRefusal, Json, Reply, RequestId, RpcError, SendError, Status, StreamKey},
     session::{Machine, Session, Signal},
+    stream::EventStream,
     trace,
 };
 

@@ -6,7 +6,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 pub use check::ConfigError;
 
-use crate::{AllowedHosts, AllowedOrigins, Authenticate, Cors, SessionConfig, store::Store};
+use crate::{
+    cors::Cors,
+    proto::SessionConfig,
+    security::{AllowedHosts, AllowedOrigins, Authenticate},
+    store::Store,
+};
 
 /// The limits of an endpoint. One that cannot work, such as a cap or a deadline of zero, is refused by
 /// [`Endpoint::with_config`](crate::Endpoint::with_config).

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
-use crate::{AllowedOrigins, ReplyBody};
+use crate::{security::AllowedOrigins, stream::ReplyBody};
 
 /// What a client sends, beside what every page may: the protocol's headers, the credential, the media type.
 const REQUEST_HEADERS: &str =

@@ -21,20 +21,28 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    AuthError, Authenticate, Config, ConfigError, Cors, EventStream, Handler, InitializeRequest, Json,
-    Message, Notification, Outgoing, ReplyBody, RequestContext, RequestId, ResponseMode, RpcError, Runtime,
-    Session, SessionManager, Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats, TerminateReason,
     call::{Call, Handling, Head, Started},
+    config::{Config, ConfigError},
     contain::{self, Contained, Panicked},
+    cors::Cors,
     driver,
     error::Rejection,
+    handler::{Handler, InitializeRequest, RequestContext},
     hub::Hub,
     initialize::{self, Opening},
-    manager::Registry,
-    proto::{self, HttpRefusal, Input, ParseError, Phase, Refusal, Verdict},
-    security,
-    session::{NotificationPlace, Signal},
-    store, trace,
+    manager::{Registry, SessionManager},
+    proto::{
+        self, HttpRefusal, Input, Json, Message, Notification, Outgoing, ParseError, Phase, Refusal,
+        RequestId, ResponseMode, RpcError, TerminateReason, Verdict,
+    },
+    runtime::Runtime,
+    security::{self, AuthError, Authenticate},
+    session::{NotificationPlace, Session, Signal},
+    stats::Stats,
+    store,
+    stream::{EventStream, ReplyBody},
+    terminate::{Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport},
+    trace,
     wire::{self, BoxError, SessionHeader},
 };
 

@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::{
-    AuthError, Config, ErrorCode, Outgoing, ParseError, ProtocolVersion, Refusal, ReplyBody, RequestId,
-    RpcError,
+    config::Config,
+    proto::{ErrorCode, Outgoing, ParseError, ProtocolVersion, Refusal, RequestId, RpcError},
+    security::AuthError,
+    stream::ReplyBody,
 };
 
 /// Why a request was not admitted. Nothing was dispatched, and nothing is owed but this answer.

@@ -14,13 +14,16 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    CancelReason, Json, Notification, Principal, ProtocolVersion, Request, RequestError, RequestId, RpcError,
-    SendError, Session, SessionData, SessionId, Status, TerminateReason,
     ask::ask,
     call::{Call, Handling},
+    data::SessionData,
     initialize::{self, Icon},
-    proto::Phase,
-    session::{Machine, notification, object},
+    principal::Principal,
+    proto::{
+        CancelReason, Json, Notification, Phase, ProtocolVersion, Request, RequestError, RequestId, RpcError,
+        SendError, SessionId, Status, TerminateReason,
+    },
+    session::{Machine, Session, notification, object},
 };
 
 /// What a client opens a session with (C-02).

@@ -9,8 +9,16 @@ use std::{
 };
 
 use crate::{
-    Config, Runtime, SessionConfig, SessionEvent, SessionEvents, Stats, data::AllData, driver::Timers,
-    handler::ErasedHandler, initialize::Clients, manager::Registry, proto::Tally, store::Node,
+    config::Config,
+    data::AllData,
+    driver::Timers,
+    handler::ErasedHandler,
+    initialize::Clients,
+    manager::Registry,
+    proto::{SessionConfig, Tally},
+    runtime::Runtime,
+    stats::{SessionEvent, SessionEvents, Stats},
+    store::Node,
     trace::Refusals,
 };
 

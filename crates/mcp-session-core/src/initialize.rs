@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::{
-    ClientCapabilities, InitializeResult, Json, ProtocolVersion, RpcError, error::Rejection, hub::lock,
+    error::Rejection,
+    handler::InitializeResult,
+    hub::lock,
+    proto::{ClientCapabilities, Json, ProtocolVersion, RpcError},
 };
 
 /// How many bytes of a client's params are kept with its session. 4 KiB: SDKs send some hundred, and 100,000 sessions of a

@@ -139,7 +139,6 @@ pub use proto::{
     ReplayConfig, Request, RequestError, RequestId, ResponseMode, RpcError, Schedule, SecondStream,
     SendError, SessionConfig, SessionId, State as SessionState, TerminateReason,
 };
-use proto::{Message, Outgoing, ParseError, Refusal, Status};
 pub use router::Router;
 pub use runtime::{BoxFuture, Runtime};
 pub use security::{

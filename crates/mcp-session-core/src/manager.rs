@@ -14,15 +14,19 @@ use event_listener::{Event, EventListener};
 use futures::future::select;
 
 use crate::{
-    ClientCapabilities, Json, Principal, ProtocolVersion, RequestId, SessionEvents, SessionId, Shutdown,
-    ShutdownPhase, ShutdownPolicy, Stats, TerminateReason, driver,
+    driver,
     error::Rejection,
     hub::{Hub, lock},
     places::Places,
-    proto::{self, ExchangeKey, Position, after},
+    principal::Principal,
+    proto::{
+        self, ClientCapabilities, ExchangeKey, Json, Position, ProtocolVersion, RequestId, SessionId,
+        TerminateReason, after,
+    },
     session::Session,
+    stats::{SessionEvents, Stats},
     store::{Adoptions, LogId},
-    terminate,
+    terminate::{self, Shutdown, ShutdownPhase, ShutdownPolicy},
 };
 
 /// Shards of the registry. With 64, threads on one machine rarely meet; measured, a sharded mutex is five times

@@ -11,7 +11,7 @@ use std::{
 
 use event_listener::Event;
 
-use crate::{Config, Principal, SessionId, hub::lock};
+use crate::{config::Config, hub::lock, principal::Principal, proto::SessionId};
 
 /// Sessions that exist: those alive, and those of which something is left.
 #[derive(Debug, Default)]

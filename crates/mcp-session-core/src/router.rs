@@ -9,8 +9,11 @@ use futures::{
 use serde::Serialize;
 
 use crate::{
-    Handler, Icon, InitializeRequest, InitializeResult, Json, Notification, RequestContext, RpcError,
-    Session, SessionData,
+    data::SessionData,
+    handler::{Handler, InitializeRequest, InitializeResult, RequestContext},
+    initialize::Icon,
+    proto::{Json, Notification, RpcError},
+    session::Session,
 };
 
 type RequestFn = Arc<dyn Fn(RequestContext) -> BoxFuture<'static, Result<Json, RpcError>> + Send + Sync>;
@@ -206,7 +209,7 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::{Endpoint, testing::Stopped};
+    use crate::{endpoint::Endpoint, testing::Stopped};
 
     #[test]
     fn a_function_that_panics_before_there_is_a_future_is_answered_too() {

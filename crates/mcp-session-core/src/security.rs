@@ -15,7 +15,7 @@ use http::{
     uri::Authority,
 };
 
-use crate::{PeerAddr, error::Rejection};
+use crate::{error::Rejection, serve::PeerAddr};
 
 /// The names of this machine for itself.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];

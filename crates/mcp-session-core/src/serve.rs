@@ -22,11 +22,16 @@ use futures::{
 };
 
 use crate::{
-    ConfigError, Endpoint, Runtime, Shutdown, ShutdownPolicy, ShutdownReport,
-    config::check::{bytes, deadline},
+    config::{
+        ConfigError,
+        check::{bytes, deadline},
+    },
     contain::{self, Contained, Panicked},
+    endpoint::Endpoint,
     hub::lock,
     proto::after,
+    runtime::Runtime,
+    terminate::{Shutdown, ShutdownPolicy, ShutdownReport},
     trace,
 };
 

@@ -19,15 +19,18 @@ use futures::{
 use serde::Serialize;
 
 use crate::{
-    ClientCapabilities, Json, Principal, ProtocolVersion, RequestError, SendError, SessionEvent, SessionId,
-    TerminateReason,
     ask::ask,
     contain::{self, Contained, Panicked},
     discard::discard,
     error::Rejection,
     hub::{Hub, Stripe, lock},
     initialize::Client,
-    proto::{self, Changes, Effect, Phase, Refusal, State, Wake, after, encode_notification},
+    principal::Principal,
+    proto::{
+        self, Changes, ClientCapabilities, Effect, Json, Phase, ProtocolVersion, Refusal, RequestError,
+        SendError, SessionId, State, TerminateReason, Wake, after, encode_notification,
+    },
+    stats::SessionEvent,
     store::{Node, PeerRequest, Update, write},
     terminate::{Afterword, Ledger},
     trace,
@@ -938,7 +941,10 @@ pub(crate) fn object<P: Serialize + ?Sized>(params: Option<&P>) -> Result<Option
 mod tests {
     use super::*;
     use crate::{
-        Config, Handler, InitializeRequest, InitializeResult, RequestContext, RpcError, testing::Stopped,
+        config::Config,
+        handler::{Handler, InitializeRequest, InitializeResult, RequestContext},
+        proto::RpcError,
+        testing::Stopped,
     };
 
     /// Counts how often its hook is polled.

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::{SessionId, ShutdownPhase, TerminateReason};
+use crate::{
+    proto::{SessionId, TerminateReason},
+    terminate::ShutdownPhase,
+};
 
 /// A snapshot of an endpoint: some atomic reads, cheap enough for every second and every probe (S15).
 ///

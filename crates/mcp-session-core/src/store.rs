@@ -79,7 +79,10 @@ pub(crate) use relay::{PAGE, Relay};
 pub use shared::{SharedStore, StoreLimits};
 pub(crate) use writer::write;
 
-use crate::{BoxFuture, SessionId, proto::Position};
+use crate::{
+    proto::{Position, SessionId},
+    runtime::BoxFuture,
+};
 
 /// The logs of all sessions: what their clients get, in order, for as long as they may ask for it.
 ///

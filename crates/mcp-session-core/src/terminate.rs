@@ -25,7 +25,13 @@ use policy::Deadlines;
 pub use policy::{ShutdownPhase, ShutdownPolicy};
 pub use report::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals};
 
-use crate::{Session, TerminateReason, hub::lock, manager::Registry, proto::after, trace};
+use crate::{
+    hub::lock,
+    manager::Registry,
+    proto::{TerminateReason, after},
+    session::Session,
+    trace,
+};
 
 /// A shutdown under way. It can be awaited by many, tightened and escalated; dropping it changes nothing (S10).
 ///

@@ -2,7 +2,7 @@
 
 use std::{sync::OnceLock, time::Instant};
 
-use crate::{BoxFuture, Runtime};
+use crate::runtime::{BoxFuture, Runtime};
 
 /// Some point in time, for a test to begin at: everything after it is an argument.
 #[allow(clippy::disallowed_methods, reason = "`Instant` has no other constructor")]

@@ -29,8 +29,11 @@ use futures::future::BoxFuture;
 #[cfg(feature = "tracing")]
 use crate::contain;
 use crate::{
-    ProtocolVersion, RequestId, RpcError, SessionId, ShutdownPhase, Stats, TerminateReason, error::Rejection,
+    error::Rejection,
     hub::lock,
+    proto::{ProtocolVersion, RequestId, RpcError, SessionId, TerminateReason},
+    stats::Stats,
+    terminate::ShutdownPhase,
 };
 
 /// What a filter names, wherever in core the event comes from.

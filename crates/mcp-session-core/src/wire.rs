@@ -16,8 +16,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Body;
 
 use crate::{
-    Config, ProtocolVersion, ResponseMode, SessionId, ShutdownPhase, error::Rejection, hub::Hub,
-    manager::Registry, proto::after,
+    config::Config,
+    error::Rejection,
+    hub::Hub,
+    manager::Registry,
+    proto::{ProtocolVersion, ResponseMode, SessionId, after},
+    terminate::ShutdownPhase,
 };
 
 /// The session header (E-01). Names of headers are matched without regard to case (B-11).

@@ -3,7 +3,10 @@
 use std::{fmt, time::Duration};
 
 use super::Config;
-use crate::{ReplayConfig, SessionConfig, store::Store};
+use crate::{
+    proto::{ReplayConfig, SessionConfig},
+    store::Store,
+};
 
 /// A limit in a [`Config`], or of a [`Serve`](crate::Serve), that cannot work: with it nobody would be served, or something would
 /// wait for ever.
@@ -176,7 +179,8 @@ fn at_least<T: PartialOrd>(
 mod tests {
     use super::*;
     use crate::{
-        Endpoint, Router,
+        endpoint::Endpoint,
+        router::Router,
         store::{SharedStore, Store},
         testing::Stopped,
     };

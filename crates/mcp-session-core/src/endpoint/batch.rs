@@ -8,11 +8,11 @@ use http::{Response, StatusCode, request::Parts};
 
 use super::{Endpoint, accepted, event, events, json, pong};
 use crate::{
-    Message, ReplyBody, ResponseMode,
     call::{Call, Head, Started},
     contain::{self, Panicked},
     error::Rejection,
-    proto::{Batch, Input, ParseError, Refusal, State},
+    proto::{Batch, Input, Message, ParseError, Refusal, ResponseMode, State},
+    stream::ReplyBody,
     wire,
 };
 

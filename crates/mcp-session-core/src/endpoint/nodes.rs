@@ -7,10 +7,12 @@ use std::{
 
 use super::Endpoint;
 use crate::{
-    Message, Outgoing, RequestError, RequestId, Session, TerminateReason,
     error::Rejection,
-    proto::{self, EventId, Refusal, Response, StreamKey},
-    session::{Machine, Signal},
+    proto::{
+        self, EventId, Message, Outgoing, Refusal, RequestError, RequestId, Response, StreamKey,
+        TerminateReason,
+    },
+    session::{Machine, Session, Signal},
     store::{LogId, Node, PAGE, Page, PeerRequest, ReadError, Record, Relay, Unavailable, Update},
 };
 

@@ -9,7 +9,11 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Input, Message, ParseError, RequestId};
+use crate::proto::{
+    id::RequestId,
+    message::{Message, ParseError},
+    state::Input,
+};
 
 /// An array of messages: requests and notifications, or replies, in the order in which they were written.
 ///

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Json;
+use crate::proto::message::Json;
 
 /// What the client declared at `initialize` that it can do, as far as the negotiated version knows of it (C-12).
 /// Decides which requests the server may send it (C-13).

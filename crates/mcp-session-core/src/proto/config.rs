@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Schedule, timer::after};
+use super::timer::after;
+use crate::proto::ending::Schedule;
 
 /// Whether a request is answered as JSON or as a stream of events.
 ///

@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ErrorCode, RpcError, timer::after};
+use super::timer::after;
+use crate::proto::message::{ErrorCode, RpcError};
 
 /// Why a session was terminated. The one reason that reaches the hook, the log, the counters and the error's
 /// `data` (S12).

@@ -182,7 +182,7 @@ pub(crate) fn encode_retry(retry: Duration) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{Json, RequestId};
+    use crate::proto::{id::RequestId, message::Json};
 
     /// D-39, D-40: whatever is in a message, it is one event with one `data` line.
     #[test]

@@ -7,9 +7,16 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{
-    Append, Changes, ErrorCode, HttpRefusal, Json, Name, Next, Outcome, Outgoing, RequestId, ResponseMode,
-    RpcError, SendError, SessionConfig, Stored, Stream, TerminateReason, Wake, encode_event, timer::after,
+use super::timer::after;
+use crate::proto::{
+    changes::{Changes, Outcome, Wake},
+    config::{ResponseMode, SessionConfig},
+    ending::TerminateReason,
+    event::encode_event,
+    id::RequestId,
+    message::{ErrorCode, HttpRefusal, Json, Outgoing, RpcError},
+    session::SendError,
+    stream::{Append, Name, Next, Stored, Stream},
 };
 
 /// Which rules of the protocol an exchange follows.
@@ -744,7 +751,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{proto::Tally, testing::start as begin};
+    use crate::{proto::changes::Tally, testing::start as begin};
 
     struct Bench {
         now: Instant,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::{Input, RequestId};
+use crate::proto::{id::RequestId, state::Input};
 
 /// How deep a message may nest. `serde_json` stops at the same depth, so what passes here a handler can decode.
 const MAX_DEPTH: usize = 128;

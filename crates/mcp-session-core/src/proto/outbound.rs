@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use super::{Json, RpcError, SendError, StreamKey, TerminateReason};
+use crate::proto::{
+    ending::TerminateReason,
+    message::{Json, RpcError},
+    session::{SendError, StreamKey},
+};
 
 /// A request of the server: unique in its session, never reused (F-20).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

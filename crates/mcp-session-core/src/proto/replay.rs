@@ -2,7 +2,8 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{ReplayConfig, Stream, timer::after};
+use super::timer::after;
+use crate::proto::{config::ReplayConfig, stream::Stream};
 
 /// The order in which a session's events were sent, or missed by a client that is away: what was first is forgotten
 /// first, whatever its stream. The events themselves are with their streams.

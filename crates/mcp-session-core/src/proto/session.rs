@@ -14,10 +14,20 @@ use std::{collections::BTreeMap, mem, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
-use super::{
-    CancelReason, Changes, ClientCapabilities, Era, Exchange, Input, Json, Name, Phase, ProtocolVersion,
-    Refusal, Reply, RequestError, RequestId, ResponseMode, RpcError, SessionConfig, State, Status, Stream,
-    TerminateReason, Timer, Verdict, ending::Ending, outbound::Outbound, replay::Replay, timer::after,
+use super::{ending::Ending, outbound::Outbound, replay::Replay, timer::after};
+use crate::proto::{
+    capabilities::ClientCapabilities,
+    changes::Changes,
+    config::{ResponseMode, SessionConfig},
+    ending::{Phase, TerminateReason},
+    exchange::{CancelReason, Era, Exchange, Reply, Status},
+    id::RequestId,
+    message::{Json, RpcError},
+    outbound::RequestError,
+    state::{Input, Refusal, State, Verdict},
+    stream::{Name, Stream},
+    timer::Timer,
+    version::ProtocolVersion,
 };
 use exchanges::Exchanges;
 use pulse::Pulse;

@@ -12,9 +12,11 @@ use bytes::Bytes;
 
 pub use self::storing::{Append, Stored};
 use self::{log::Log, storing::Storing};
-use super::{
-    Changes, EventId, SessionConfig, Wake,
-    event::{HEARTBEAT, encode_priming, encode_retry, with_id},
+use super::event::{HEARTBEAT, encode_priming, encode_retry, with_id};
+use crate::proto::{
+    changes::{Changes, Wake},
+    config::SessionConfig,
+    event::EventId,
 };
 
 /// The queue is full: wait for [`Wake::Handler`].

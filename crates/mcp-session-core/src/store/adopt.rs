@@ -10,12 +10,13 @@ use futures::future::select;
 
 use super::{LogId, Node, Record, Unavailable};
 use crate::{
-    Principal, SessionEvent, SessionId, TerminateReason,
     error::Rejection,
     hub::lock,
     manager::Registry,
-    proto::{self, State},
+    principal::Principal,
+    proto::{self, SessionId, State, TerminateReason},
     session::Session,
+    stats::SessionEvent,
     trace,
 };
 

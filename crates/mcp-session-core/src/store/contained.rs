@@ -9,9 +9,9 @@ use super::{
     Record, SessionStore, Store, Unavailable, Update, Wakeup,
 };
 use crate::{
-    BoxFuture, Runtime, SessionId,
     contain::{self, Panicked},
-    proto::{Position, after},
+    proto::{Position, SessionId, after},
+    runtime::{BoxFuture, Runtime},
     trace,
 };
 

@@ -5,7 +5,13 @@ use std::sync::{Arc, Weak};
 use futures::future::{Either, select};
 
 use super::{Node, PeerMessage, PeerRequest, Update};
-use crate::{Message, Session, contain, endpoint, manager::Registry, proto, trace};
+use crate::{
+    contain, endpoint,
+    manager::Registry,
+    proto::{self, Message},
+    session::Session,
+    trace,
+};
 
 /// Until the endpoint is gone, or this node has left.
 pub(crate) async fn keep(weak: Weak<Registry>, node: Node) {

@@ -10,8 +10,8 @@ use futures::future::{Either, join, select};
 
 use super::{LogId, NodeId, PeerMessage, PeerRequest, Record, Store, Unavailable, Update};
 use crate::{
-    Runtime, SessionId, TerminateReason,
-    proto::{Position, after},
+    proto::{Position, SessionId, TerminateReason, after},
+    runtime::Runtime,
     trace,
 };
 

@@ -5,8 +5,8 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    ClientCapabilities, Json, Principal, ProtocolVersion, RequestId, SessionId, TerminateReason,
-    proto::Position,
+    principal::Principal,
+    proto::{ClientCapabilities, Json, Position, ProtocolVersion, RequestId, SessionId, TerminateReason},
 };
 
 /// A node: an endpoint among those that share a store. Made anew with each endpoint, so that what is started again is another

@@ -6,9 +6,10 @@ use futures::future::select;
 
 use super::{LogId, Node, Page, ReadError, Wakeup};
 use crate::{
-    ErrorCode, Outgoing, SendError, Session, TerminateReason,
-    proto::{self, EventId, StreamKey, encode_event, with_id},
-    session::Signal,
+    proto::{
+        self, ErrorCode, EventId, Outgoing, SendError, StreamKey, TerminateReason, encode_event, with_id,
+    },
+    session::{Session, Signal},
 };
 
 /// Events that are read at a time.

@@ -19,9 +19,9 @@ use super::{
     Record, SessionStore, Unavailable, Update, Wakeup,
 };
 use crate::{
-    BoxFuture, Runtime, SessionId,
     hub::lock,
-    proto::{Position, after},
+    proto::{Position, SessionId, after},
+    runtime::{BoxFuture, Runtime},
 };
 
 /// What a [`SharedStore`] keeps.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{AppendError, Node, PublishError};
 use crate::{
-    Session, TerminateReason,
-    proto::{self, Effect, Stored, after},
+    proto::{self, Effect, Stored, TerminateReason, after},
+    session::Session,
     trace,
 };
 

@@ -11,9 +11,8 @@ use event_listener::Event;
 
 use super::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals};
 use crate::{
-    SessionId,
     hub::lock,
-    proto::{self, Tally},
+    proto::{self, SessionId, Tally},
     session::{LATE, Signal},
 };
 
@@ -181,8 +180,12 @@ impl Ledger {
 mod tests {
     use super::*;
     use crate::{
-        ClientCapabilities, Config, Json, ProtocolVersion, Router, SessionConfig, TerminateReason, hub::Hub,
-        session::Session, testing::Stopped,
+        config::Config,
+        hub::Hub,
+        proto::{ClientCapabilities, Json, ProtocolVersion, SessionConfig, TerminateReason},
+        router::Router,
+        session::Session,
+        testing::Stopped,
     };
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Schedule, proto::after};
+use crate::proto::{Schedule, after};
 
 /// Where the shutdown of an endpoint stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

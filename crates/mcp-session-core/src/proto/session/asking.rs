@@ -6,8 +6,16 @@ use bytes::Bytes;
 
 use super::{ExchangeKey, INITIALIZE, SendError, Session, StreamKey};
 use crate::proto::{
-    Exchange, Input, Json, OutboundId, Outgoing, Phase, Refusal, RequestError, RequestId, Response, Stream,
-    Verdict, Wake, encode_event, timer::after,
+    changes::Wake,
+    ending::Phase,
+    event::encode_event,
+    exchange::Exchange,
+    id::RequestId,
+    message::{Json, Outgoing, Response},
+    outbound::{OutboundId, RequestError},
+    state::{Input, Refusal, Verdict},
+    stream::Stream,
+    timer::after,
 };
 
 impl<T: Clone> Session<T> {

@@ -3,7 +3,11 @@
 use std::time::Instant;
 
 use super::{ExchangeKey, Session};
-use crate::proto::{Input, Refusal, RequestId, ResponseMode, Verdict};
+use crate::proto::{
+    config::ResponseMode,
+    id::RequestId,
+    state::{Input, Refusal, Verdict},
+};
 
 impl<T: Clone> Session<T> {
     /// A batch that brings these inputs, its requests apart from `ping` among them with their ids. Either every one of

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::Session;
-use crate::proto::{Refusal, SecondStream, Stream, timer::after};
+use crate::proto::{config::SecondStream, state::Refusal, stream::Stream, timer::after};
 
 /// How often the stream is taken over before anybody is asked. As often as the SDKs' clients try after they have lost a
 /// connection: theirs are never held up.

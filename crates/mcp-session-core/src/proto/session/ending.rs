@@ -4,8 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::{Session, StreamKey};
 use crate::proto::{
-    Exchange, Phase, RequestError, Schedule, State, Stream, TerminateReason, Timer, ending::Ending,
-    timer::after,
+    ending::{Ending, Phase, Schedule, TerminateReason},
+    exchange::Exchange,
+    outbound::RequestError,
+    state::State,
+    stream::Stream,
+    timer::{Timer, after},
 };
 
 impl<T: Clone> Session<T> {

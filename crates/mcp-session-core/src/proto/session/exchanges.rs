@@ -1,7 +1,7 @@
 //! [`Exchanges`]: the exchanges of a session.
 
 use super::ExchangeKey;
-use crate::proto::{Exchange, RequestId};
+use crate::proto::{exchange::Exchange, id::RequestId};
 
 /// The exchanges of a session, in the order of their keys, which is that of their admission: so that they are told and
 /// woken in the same order each time, and a seed replays.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Session, StreamKey};
-use crate::proto::{RequestError, State, TerminateReason, timer::after};
+use crate::proto::{ending::TerminateReason, outbound::RequestError, state::State, timer::after};
 
 impl<T: Clone> Session<T> {
     /// Time has passed: heartbeats, expiry, timeouts, phases.

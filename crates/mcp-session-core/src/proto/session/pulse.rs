@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::{Session, StreamKey, asking::ping_event, contest::Contest};
-use crate::proto::{Stream, timer::after};
+use crate::proto::{stream::Stream, timer::after};
 
 /// What is known of the client.
 #[derive(Debug)]

@@ -12,10 +12,15 @@ use bytes::Bytes;
 
 use super::{ExchangeKey, INITIALIZE, SendError, Session, StreamKey};
 use crate::proto::{
-    Append, CancelReason, Changes, EventId, Input, Next, Position, Refusal, RequestId, State, Stored, Stream,
-    TerminateReason, Timer, Verdict, Wake,
-    event::{encode_priming, encode_retry},
+    changes::{Changes, Wake},
+    ending::TerminateReason,
+    event::{EventId, Position, encode_priming, encode_retry},
+    exchange::CancelReason,
+    id::RequestId,
     outbound::Outbound,
+    state::{Input, Refusal, State, Verdict},
+    stream::{Append, Next, Stored, Stream},
+    timer::Timer,
 };
 
 /// What a session asks of its store. The answer comes back as [`Session::handle_stored`], [`Session::handle_published`].

@@ -10,8 +10,13 @@ use bytes::Bytes;
 
 use super::{Changes, ExchangeKey, INITIALIZE, Pulse, Replay, SendError, Session, StreamKey};
 use crate::proto::{
-    EventId, Input, Name, Next, Phase, ProtocolVersion, Refusal, SecondStream, SessionConfig, State, Stream,
-    Verdict, timer::after,
+    config::{SecondStream, SessionConfig},
+    ending::Phase,
+    event::EventId,
+    state::{Input, Refusal, State, Verdict},
+    stream::{Name, Next, Stream},
+    timer::after,
+    version::ProtocolVersion,
 };
 
 /// The first version whose clients understand a priming event (D-09).

@@ -5,8 +5,13 @@ use std::time::Duration;
 use super::*;
 use crate::{
     proto::{
-        ErrorCode, HEARTBEAT, Next, OutboundId, ReplayConfig, Response, ResponseMode, Schedule, SecondStream,
-        Tally, Wake,
+        changes::{Tally, Wake},
+        config::{ReplayConfig, ResponseMode, SecondStream},
+        ending::Schedule,
+        event::HEARTBEAT,
+        message::{ErrorCode, Response},
+        outbound::OutboundId,
+        stream::Next,
     },
     testing::start,
 };

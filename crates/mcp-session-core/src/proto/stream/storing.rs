@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Life, Stream, log::Log};
-use crate::proto::{Changes, RequestId, SessionConfig};
+use crate::proto::{changes::Changes, config::SessionConfig, id::RequestId};
 
 /// How far the store has a stream. What it does not have is not sent.
 #[derive(Debug)]

@@ -11,8 +11,7 @@ use event_listener::Event;
 
 use super::StoreLimits;
 use crate::{
-    RequestId,
-    proto::{Position, after},
+    proto::{Position, RequestId, after},
     store::{Append, AppendError, LogId, NodeId, Page, Record, Update},
 };
 

@@ -6,7 +6,10 @@ use super::{
     Bench, ExchangeKey, INITIALIZE, Input, MS, ONLY_INITIALIZED, Phase, Refusal, ReplayConfig, ResponseMode,
     SHUTDOWN, SecondStream, SendError, SessionConfig, State, StreamKey, TerminateReason, Wake, secs,
 };
-use crate::{CancelReason, ProtocolVersion, testing::start};
+use crate::{
+    proto::{exchange::CancelReason, version::ProtocolVersion},
+    testing::start,
+};
 
 fn config() -> SessionConfig {
     SessionConfig { linger: Duration::ZERO, ..SessionConfig::default() }

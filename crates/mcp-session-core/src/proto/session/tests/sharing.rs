@@ -9,8 +9,12 @@ use super::{
     SHUTDOWN, SendError, SessionConfig, State, StreamKey, TerminateReason, Verdict, Wake, secs,
 };
 use crate::{
-    ClientCapabilities, ProtocolVersion,
-    proto::{Append, EventId, Position, Stored},
+    proto::{
+        capabilities::ClientCapabilities,
+        event::{EventId, Position},
+        stream::{Append, Stored},
+        version::ProtocolVersion,
+    },
     testing::start,
 };
 

@@ -14,10 +14,7 @@ use super::{
     SessionConfig, State, Status, Stream, StreamKey, Tally, TerminateReason, Verdict, Wake, after, brief,
     config, secs,
 };
-use crate::{
-    ProtocolVersion,
-    proto::{EventId, Outcome, Outgoing},
-};
+use crate::proto::{changes::Outcome, event::EventId, message::Outgoing, version::ProtocolVersion};
 
 const SEEDS: u64 = 5_000;
 const STEPS: usize = 200;
