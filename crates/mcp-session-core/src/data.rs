@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use crate::hub::lock;
+use crate::sync::lock;
 
 type Data = Arc<dyn Any + Send + Sync>;
 

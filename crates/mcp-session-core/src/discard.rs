@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{hub::lock, proto::after, runtime::Runtime};
+use crate::{proto::after, runtime::Runtime, sync::lock};
 
 /// What is to be freed, of all endpoints. A static is not dropped when the process ends, and neither is what it holds.
 static DISCARDED: Mutex<Discarded> = Mutex::new(Discarded { logs: Vec::new(), freeing: false });

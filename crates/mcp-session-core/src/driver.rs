@@ -11,8 +11,9 @@ use futures::future::{Either, select};
 
 use crate::{
     contain::{Contained, Panicked},
-    hub::{Hub, lock},
+    hub::Hub,
     session::{Inner, Session},
+    sync::lock,
 };
 
 /// The next deadline of each session, at most one entry a session.

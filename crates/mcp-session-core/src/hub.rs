@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -19,6 +19,7 @@ use crate::{
     runtime::Runtime,
     stats::{SessionEvent, SessionEvents, Stats},
     store::Node,
+    sync::lock,
     trace::Refusals,
 };
 
@@ -190,9 +191,4 @@ impl Stripe {
         add(&self.pings_unanswered, tally.pings_unanswered);
         add(&self.orphaned, tally.orphaned);
     }
-}
-
-/// Locks, also after a panic: every critical section leaves its data whole.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 use crate::{
     error::Rejection,
     handler::InitializeResult,
-    hub::lock,
     proto::{ClientCapabilities, Json, ProtocolVersion, RpcError},
+    sync::lock,
 };
 
 /// How many bytes of a client's params are kept with its session. 4 KiB: SDKs send some hundred, and 100,000 sessions of a
@@ -303,63 +303,4 @@ pub(crate) fn result(version: ProtocolVersion, result: &InitializeResult) -> Res
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    #[test]
-    fn what_clients_say_is_kept_once_and_within_bounds() {
-        let params = |name: &str, more: usize| -> Json {
-            let info = json!({ "name": name, "version": "1", "icons": "x".repeat(more) });
-            json!({ "protocolVersion": "2025-11-25", "capabilities": { "roots": {} }, "clientInfo": info })
-                .into()
-        };
-        let clients = Clients::default();
-        let [one, same, other] = ["a", "a", "b"].map(|name| clients.get(&params(name, 0)));
-        assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
-        assert_eq!(one.params, params("a", 0));
-        assert_eq!(one.info.parse::<Value>().unwrap()["name"], "a");
-        assert_eq!(one.capabilities.as_str(), r#"{"roots":{}}"#);
-
-        let long = clients.get(&params(&"long ".repeat(1_000), KEPT));
-        assert!(long.params.as_str().len() < KEPT);
-        let info: Value = long.info.parse().unwrap();
-        assert_eq!((info["name"].as_str().unwrap().len(), info.get("icons")), (KEPT_NAME, None));
-        assert_eq!(long.capabilities.as_str(), r#"{"roots":{}}"#);
-
-        for n in 0..10_000 {
-            drop(clients.get(&params(&n.to_string(), 0)));
-        }
-        assert!(clients.len() < 1_000, "{}", clients.len()); // nobody has them
-        assert!(Arc::ptr_eq(&one, &clients.get(&params("a", 0))));
-    }
-
-    fn declared(version: &str, capabilities: &Value) -> ClientCapabilities {
-        let info = json!({ "name": "c", "version": "1" });
-        let params = json!({ "protocolVersion": version, "capabilities": capabilities, "clientInfo": info });
-        read(&params.into()).unwrap().known
-    }
-
-    #[test]
-    fn c_12_c_13_what_counts_as_declared() {
-        let elicitation = |version, modes: Value| {
-            let known = declared(version, &json!({ "elicitation": modes }));
-            (known.elicitation, known.elicitation_url)
-        };
-        assert_eq!(elicitation("2025-11-25", json!({})), (true, false)); // an empty one is form mode
-        assert_eq!(elicitation("2025-11-25", json!({ "form": {} })), (true, false));
-        assert_eq!(elicitation("2025-11-25", json!({ "url": {} })), (false, true));
-        assert_eq!(elicitation("2025-11-25", json!({ "form": {}, "url": {} })), (true, true));
-        assert_eq!(elicitation("2025-06-18", json!({ "url": {} })), (true, false)); // it knows no modes
-        assert_eq!(elicitation("2025-03-26", json!({})), (false, false)); // nor the older one elicitation
-        for nothing in [Value::Null, json!(false), json!("yes"), json!([])] {
-            let all =
-                json!({ "sampling": nothing, "elicitation": nothing, "roots": nothing, "other": nothing });
-            assert_eq!(declared("2025-11-25", &all), ClientCapabilities::default(), "{nothing}");
-        }
-        let sampling = |version| declared(version, &json!({ "sampling": { "tools": {} }, "roots": {} }));
-        assert!(sampling("2025-11-25").sampling_tools && !sampling("2025-06-18").sampling_tools);
-        assert!(sampling("2025-03-26").sampling && sampling("2025-03-26").roots);
-    }
-}
+mod tests;

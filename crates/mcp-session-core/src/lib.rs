@@ -118,6 +118,7 @@ mod session;
 mod stats;
 pub mod store;
 mod stream;
+mod sync;
 mod terminate;
 #[cfg(test)]
 mod testing;

@@ -16,7 +16,7 @@ use futures::future::select;
 use crate::{
     driver,
     error::Rejection,
-    hub::{Hub, lock},
+    hub::Hub,
     places::Places,
     principal::Principal,
     proto::{
@@ -26,6 +26,7 @@ use crate::{
     session::Session,
     stats::{SessionEvents, Stats},
     store::{Adoptions, LogId},
+    sync::lock,
     terminate::{self, Shutdown, ShutdownPhase, ShutdownPolicy},
 };
 

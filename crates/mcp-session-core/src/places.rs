@@ -11,7 +11,7 @@ use std::{
 
 use event_listener::Event;
 
-use crate::{config::Config, hub::lock, principal::Principal, proto::SessionId};
+use crate::{config::Config, principal::Principal, proto::SessionId, sync::lock};
 
 /// Sessions that exist: those alive, and those of which something is left.
 #[derive(Debug, Default)]

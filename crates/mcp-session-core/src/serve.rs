@@ -28,9 +28,9 @@ use crate::{
     },
     contain::{self, Contained, Panicked},
     endpoint::Endpoint,
-    hub::lock,
     proto::after,
     runtime::Runtime,
+    sync::lock,
     terminate::{Shutdown, ShutdownPolicy, ShutdownReport},
     trace,
 };

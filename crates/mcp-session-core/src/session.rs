@@ -23,7 +23,7 @@ use crate::{
     contain::{self, Contained, Panicked},
     discard::discard,
     error::Rejection,
-    hub::{Hub, Stripe, lock},
+    hub::{Hub, Stripe},
     initialize::Client,
     principal::Principal,
     proto::{
@@ -32,6 +32,7 @@ use crate::{
     },
     stats::SessionEvent,
     store::{Node, PeerRequest, Update, write},
+    sync::lock,
     terminate::{Afterword, Ledger},
     trace,
 };
@@ -938,85 +939,4 @@ pub(crate) fn object<P: Serialize + ?Sized>(params: Option<&P>) -> Result<Option
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        config::Config,
-        handler::{Handler, InitializeRequest, InitializeResult, RequestContext},
-        proto::RpcError,
-        testing::Stopped,
-    };
-
-    /// Counts how often its hook is polled.
-    #[derive(Default)]
-    struct Hooked(AtomicUsize);
-
-    impl Handler for Hooked {
-        async fn initialize(&self, _: InitializeRequest) -> Result<InitializeResult, RpcError> {
-            Ok(InitializeResult::new("hooked", "1.0.0"))
-        }
-        async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
-            Err(RpcError::method_not_found(cx.method()))
-        }
-        async fn terminated(&self, _: Session, _: TerminateReason) {
-            self.0.fetch_add(1, Relaxed);
-        }
-    }
-
-    fn open(hub: &Arc<Hub>, bits: u128) -> Session {
-        let (machine, key) = proto::Session::new(
-            hub.runtime.now(),
-            Arc::clone(&hub.session_config),
-            1.into(),
-            None,
-            ProtocolVersion::LATEST,
-            ClientCapabilities::default(),
-        );
-        let client = hub.clients.get(&serde_json::json!({}).into());
-        let session = Session::new(SessionId::from_bits(bits), None, client, Arc::clone(hub), machine);
-        session.with(|machine, now| {
-            machine.answer(now, key, &Json::new(&()));
-            machine.poll_reply(now, key);
-        });
-        session
-    }
-
-    /// S8: a session that panics, also under its own lock, is ended; the others go on, and so does whoever visits them.
-    #[test]
-    fn s_8_a_session_that_panics_is_ended_and_harms_no_other() {
-        let handler = Box::new(Arc::new(Hooked::default()));
-        let hub = Arc::new(Hub::new(Arc::new(Stopped::default()), Config::default(), handler));
-        let sessions: Vec<_> = (1..=3).map(|bits| open(&hub, bits)).collect();
-        let visited = AtomicUsize::new(0);
-        Session::each(sessions.iter().cloned(), |session| {
-            session.with(|_, _| {
-                if session.is(&sessions[1]) {
-                    std::panic::resume_unwind(Box::new("planted: the machine panics"));
-                }
-                visited.fetch_add(1, Relaxed);
-            });
-        });
-        assert_eq!(visited.load(Relaxed), 2);
-        let states: Vec<_> = sessions.iter().map(Session::state).collect();
-        assert_eq!(states, [State::AwaitingInitialized, State::Terminated, State::AwaitingInitialized]);
-        assert_eq!(sessions[1].peek(Machine::reason), Some(TerminateReason::Error));
-    }
-
-    /// S8: whoever ends the sessions of others does not run their hooks. On this runtime, a task is never polled.
-    #[test]
-    fn s_8_a_hook_is_polled_in_place_only_where_its_own_client_waits() {
-        let handler = Arc::new(Hooked::default());
-        let hub = Arc::new(Hub::new(
-            Arc::new(Stopped::default()),
-            Config::default(),
-            Box::new(Arc::clone(&handler)),
-        ));
-        let open = |bits| open(&hub, bits);
-        let polled = || handler.0.load(Relaxed);
-        drop(open(1).terminate(TerminateReason::Evicted));
-        open(2).join(&Arc::default(), |machine, now| machine.close(now, TerminateReason::Shutdown));
-        assert_eq!((hub.counters.stats().sessions_terminated, polled()), (2, 0));
-        assert_eq!(open(3).with_client(Machine::handle_delete), Ok(()));
-        assert_eq!((hub.counters.stats().sessions_terminated, polled()), (3, 1));
-    }
-}
+mod tests;

@@ -11,12 +11,12 @@ use futures::future::select;
 use super::{LogId, Node, Record, Unavailable};
 use crate::{
     error::Rejection,
-    hub::lock,
     manager::Registry,
     principal::Principal,
     proto::{self, SessionId, State, TerminateReason},
     session::Session,
     stats::SessionEvent,
+    sync::lock,
     trace,
 };
 

@@ -19,9 +19,9 @@ use super::{
     Record, SessionStore, Unavailable, Update, Wakeup,
 };
 use crate::{
-    hub::lock,
     proto::{Position, SessionId, after},
     runtime::{BoxFuture, Runtime},
+    sync::lock,
 };
 
 /// What a [`SharedStore`] keeps.

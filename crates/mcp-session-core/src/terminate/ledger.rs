@@ -11,9 +11,9 @@ use event_listener::Event;
 
 use super::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals};
 use crate::{
-    hub::lock,
     proto::{self, SessionId, Tally},
     session::{LATE, Signal},
+    sync::lock,
 };
 
 /// What was live when the shutdown began, and what became of it. A session enters once, under its own lock, so

@@ -1,0 +1,194 @@
+use std::{
+    collections::VecDeque,
+    future::IntoFuture,
+    io,
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+};
+
+use futures::stream;
+use hyper::rt::ReadBufCursor;
+use mcp_session_core::{Connect, Endpoint, Router, Runtime, Serve};
+use mcp_session_testkit::SimRuntime;
+
+use super::*;
+use crate::McpService;
+
+/// A runtime whose clock can jump ahead of its timers, as that of a process that was stopped.
+#[derive(Debug, Clone)]
+struct Stoppable(Arc<SimRuntime>, Arc<AtomicU64>);
+
+impl Stoppable {
+    fn ahead(&self) -> Duration {
+        Duration::from_secs(self.1.load(SeqCst))
+    }
+}
+
+impl Runtime for Stoppable {
+    fn now(&self) -> Instant {
+        self.0.now() + self.ahead()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        self.0.sleep_until(deadline - self.ahead())
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.0.spawn(task);
+    }
+}
+
+/// A socket without a network.
+#[derive(Debug, Clone, Default)]
+struct Socket(Arc<Mutex<Wire>>);
+
+#[derive(Debug, Default)]
+struct Wire {
+    sent: VecDeque<u8>,
+    received: Vec<u8>,
+    reader: Option<Waker>,
+    closed: bool,
+}
+
+impl Socket {
+    fn with<R>(&self, f: impl FnOnce(&mut Wire) -> R) -> R {
+        f(&mut self.0.lock().expect("no panic"))
+    }
+
+    fn send(&self, bytes: &str) {
+        let reader = self.with(|wire| {
+            wire.sent.extend(bytes.as_bytes());
+            wire.reader.take()
+        });
+        reader.expect("somebody reads").wake();
+    }
+
+    /// The statuses that came since the last time.
+    fn statuses(&self) -> Vec<String> {
+        let received = self.with(|wire| mem::take(&mut wire.received));
+        let text = String::from_utf8(received).expect("text");
+        text.split("HTTP/1.1 ").skip(1).map(|reply| reply[..3].to_owned()).collect()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.with(|wire| wire.closed)
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.with(|wire| {
+            if wire.sent.is_empty() {
+                wire.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            let length = wire.sent.len().min(buffer.remaining());
+            buffer.put_slice(&wire.sent.drain(..length).collect::<Vec<_>>());
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.with(|wire| wire.received.extend_from_slice(bytes));
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|wire| wire.closed = true);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Drops the connection's side of a socket.
+struct Hold(Socket);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.with(|wire| wire.closed = true);
+    }
+}
+
+fn connected() -> (Arc<SimRuntime>, Stoppable, Socket) {
+    let sim = Arc::new(SimRuntime::new(0));
+    let runtime = Stoppable(sim.clone(), Arc::default());
+    let endpoint = Endpoint::new(runtime.clone(), Router::new("stopped", "0.1.0"));
+    let (socket, service) = (Socket::default(), McpService::new(endpoint.clone()));
+    let connection = socket.clone();
+    let connect: Connect = Box::new(move |context| {
+        Box::pin(async move {
+            let _hold = Hold(connection.clone());
+            serve_connection(connection, service, context).await;
+        })
+    });
+    let server = Serve::new(endpoint, stream::iter([Ok(connect)]));
+    sim.spawn(Box::pin(server.into_future().map(drop)));
+    sim.run_until_stalled();
+    (sim, runtime, socket)
+}
+
+#[test]
+fn what_was_sent_in_time_is_read_after_a_pause_of_this_process() {
+    let (sim, runtime, socket) = connected();
+    let stop_for = |pause: u64, until_the_deadline: u64| {
+        runtime.1.fetch_add(pause, SeqCst);
+        sim.advance(Duration::from_secs(until_the_deadline));
+    };
+    // The reactor tells of timers first: what has come is heard of after the deadline.
+    stop_for(60, 30);
+    assert!(!socket.is_closed());
+    socket.send("PUT /mcp HTTP/1.1\r\nhost: localhost\r\n");
+    sim.run_until_stalled();
+    socket.send("\r\n");
+    sim.run_until_stalled();
+    assert_eq!(socket.statuses(), ["405"]);
+    sim.advance(PAUSE);
+
+    stop_for(200, 30);
+    assert!(!socket.is_closed());
+    socket.send("PUT /mcp HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    sim.run_until_stalled();
+    assert_eq!(socket.statuses(), ["405"]);
+
+    sim.advance(PAUSE);
+    // Nothing has come: it was idle for too long.
+    stop_for(200, 30);
+    assert!(!socket.is_closed());
+    sim.advance(PAUSE);
+    assert!(socket.is_closed());
+}
+
+#[test]
+fn an_idle_connection_and_a_head_have_deadlines_of_their_own() {
+    let (sim, _, socket) = connected();
+    socket.send("PUT /mcp HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    sim.advance(Duration::from_secs(70));
+    assert_eq!(socket.statuses(), ["405"]);
+    assert!(!socket.is_closed());
+    socket.send("PUT");
+    sim.advance(Duration::from_secs(29));
+    assert!(!socket.is_closed());
+    sim.advance(Duration::from_secs(1) + GOODBYE);
+    assert!(socket.is_closed());
+
+    let (sim, _, socket) = connected();
+    socket.send("PUT /mcp HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    sim.advance(Duration::from_secs(74));
+    assert!(!socket.is_closed());
+    sim.advance(Duration::from_secs(1) + GOODBYE);
+    assert!(socket.is_closed());
+
+    let (sim, _, socket) = connected();
+    sim.advance(Duration::from_secs(29));
+    assert!(!socket.is_closed());
+    sim.advance(Duration::from_secs(1));
+    assert!(socket.is_closed());
+}
