@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/", get(|| async { "hello\n" }))
         .route("/readyz", get(move || async move { ready(&probed) }))
         .route_service("/mcp", McpService::new(endpoint.clone()));
-    let server = serve_app(listener, endpoint, app).with_shutdown(terminate_signal);
+    let server = serve_app(listener, endpoint, app).with_graceful_shutdown(terminate_signal);
     println!("{url}");
     let report = server.await?;
     println!("{report}");

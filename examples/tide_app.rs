@@ -22,7 +22,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let endpoint = Endpoint::new(AsyncStdRuntime, router);
     let mut app = tide::new();
     app.at("/mcp").all(McpEndpoint::new(endpoint.clone()));
-    let server = serve_app(listener, endpoint, app).with_shutdown(terminate_signal);
+    let server = serve_app(listener, endpoint, app).with_graceful_shutdown(terminate_signal);
     println!("http://{address}/mcp");
     let report = server.await?;
     println!("{report}");

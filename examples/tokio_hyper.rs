@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .request("tools/list", move |_| std::future::ready(Ok(tools.clone())))
         .request("tools/call", call);
     let endpoint = Endpoint::new(TokioRuntime::current(), router);
-    let server = serve(listener, endpoint).with_shutdown(terminate_signal);
+    let server = serve(listener, endpoint).with_graceful_shutdown(terminate_signal);
     println!("http://{address}/mcp");
     let report = server.await?;
     println!("{report}");

@@ -29,7 +29,8 @@ impl Server {
             .capabilities(json!({ "tools": {} }))
             .request("tools/call", work);
         let endpoint = Endpoint::new(TokioRuntime::current(), router);
-        let serve = serve(listener, endpoint.clone()).with_shutdown(terminate_signal).with_policy(policy);
+        let serve =
+            serve(listener, endpoint.clone()).with_graceful_shutdown(terminate_signal).with_policy(policy);
         Ok(Self { address, endpoint, task: tokio::spawn(serve.into_future()) })
     }
 

@@ -53,7 +53,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// let endpoint = Endpoint::new(AsyncStdRuntime, Router::new("greeter", "0.1.0"));
 /// let listener = bind("127.0.0.1:8000")?;
-/// let report = serve(listener, endpoint).with_shutdown(terminate_signal).await?;
+/// let report = serve(listener, endpoint).with_graceful_shutdown(terminate_signal).await?;
 /// println!("{report}");
 /// # std::io::Result::Ok(())
 /// # }).unwrap();

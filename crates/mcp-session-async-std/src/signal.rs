@@ -8,7 +8,7 @@ const SIGNALS: &[Signal] = &[Signal::Term, Signal::Int];
 #[cfg(not(unix))]
 const SIGNALS: &[Signal] = &[Signal::Int];
 
-/// Ready at the next SIGTERM or Ctrl-C: for [`Serve::with_shutdown`](crate::Serve::with_shutdown). The process
+/// Ready at the next SIGTERM or Ctrl-C: for [`Serve::with_graceful_shutdown`](crate::Serve::with_graceful_shutdown). The process
 /// listens from the call on, so that a signal that comes before the first poll is not lost.
 ///
 /// # Panics

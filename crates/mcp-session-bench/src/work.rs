@@ -33,7 +33,7 @@ const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initiali
 /// # Panics
 ///
 /// If it is not the request that it is.
-pub fn parse() -> proto::Request {
+pub fn parse() -> proto::RpcRequest {
     match Message::parse(&Bytes::from_static(CALL)) {
         Ok(Message::Request(request)) => request,
         other => panic!("not a request: {other:?}"),
@@ -65,7 +65,7 @@ impl Machine {
         assert!(session.answer(now, key, &answer), "the answer to initialize counts");
         assert!(session.poll_reply(now, key).is_some(), "and is taken");
         assert!(session.handle_input(now, Input::Initialized).is_ok(), "it is initialized");
-        drop(session.take_changes());
+        drop(session.take_output());
         Self { session, now, answer }
     }
 
@@ -78,11 +78,11 @@ impl Machine {
         let Self { session, now, answer } = self;
         *now += Duration::from_micros(1);
         let Ok(key) = session.handle_request(*now, parse().id, ()) else { panic!("it is admitted") };
-        drop(session.take_changes());
+        drop(session.take_output());
         assert!(session.answer(*now, key, answer), "it is answered");
-        drop(session.take_changes());
+        drop(session.take_output());
         let Some(Reply::Json(text)) = session.poll_reply(*now, key) else { panic!("it has a reply") };
-        drop(session.take_changes());
+        drop(session.take_output());
         text
     }
 }

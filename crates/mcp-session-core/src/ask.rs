@@ -12,10 +12,10 @@ use futures::{
 
 use crate::{
     proto::{Json, OutboundId, RequestError, SendError, after},
-    session::{Machine, Session, Signal},
+    session::{Machine, Session, Waiters},
 };
 
-/// Sends a request by `send`, which is given what is left of `timeout`, and waits with `signal` for the reply. Where
+/// Sends a request by `send`, which is given what is left of `timeout`, and waits with `waiters` for the reply. Where
 /// there is no space for it, `space` gives those who wait for that.
 ///
 /// # Cancel safety
@@ -23,10 +23,10 @@ use crate::{
 /// Dropped, the client is told to stop (F-24).
 pub(crate) async fn ask(
     session: &Session,
-    signal: &Arc<Signal>,
+    waiters: &Arc<Waiters>,
     timeout: Duration,
     mut send: impl FnMut(&mut Machine, Instant, Duration) -> Result<OutboundId, RequestError>,
-    space: impl Fn(&Machine) -> Option<Arc<Signal>>,
+    space: impl Fn(&Machine) -> Option<Arc<Waiters>>,
 ) -> Result<Json, RequestError> {
     let deadline = after(session.now(), timeout);
     let mut sending = Box::pin(session.send_with(|machine, now| {
@@ -45,7 +45,7 @@ pub(crate) async fn ask(
     };
     let waiting = Waiting { session, id: sent? };
     session
-        .send_with(|machine, _| machine.poll_outbound(waiting.id).ok_or_else(|| Some(Arc::clone(signal))))
+        .send_with(|machine, _| machine.poll_outbound(waiting.id).ok_or_else(|| Some(Arc::clone(waiters))))
         .await
 }
 

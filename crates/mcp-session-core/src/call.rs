@@ -1,4 +1,4 @@
-//! [`Call`]: one running exchange, from the handler's first poll to the head of its response.
+//! [`ExchangeHandle`]: one running exchange, from the handler's first poll to the head of its response.
 
 use std::{
     borrow::Cow,
@@ -16,9 +16,9 @@ use futures::{
 
 use crate::{
     contain::{self, Panicked},
-    hub::Hub,
+    env::Env,
     proto::{ExchangeKey, HttpRefusal, Json, Reply, RequestId, RpcError, SendError, Status, StreamKey},
-    session::{Machine, Session, Signal},
+    session::{Machine, Session, Waiters},
     stream::EventStream,
     trace,
 };
@@ -28,18 +28,18 @@ use crate::{
 const SLOW_POLL: Duration = Duration::from_millis(100);
 
 /// The handler at work on one request.
-pub(crate) type Handling = BoxFuture<'static, Result<Json, RpcError>>;
+pub(crate) type HandlerFuture = BoxFuture<'static, Result<Json, RpcError>>;
 
 /// One running exchange of a session.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
+pub(crate) struct ExchangeHandle {
     pub(crate) session: Session,
     pub(crate) key: ExchangeKey,
 }
 
 /// What the HTTP response is made of.
 #[derive(Debug)]
-pub(crate) enum Head {
+pub(crate) enum ReplyHead {
     Json(bytes::Bytes),
     Refused(bytes::Bytes, Box<HttpRefusal>),
     Events(EventStream),
@@ -48,18 +48,18 @@ pub(crate) enum Head {
 }
 
 /// A request, when its handler was polled for the first time.
-pub(crate) enum Started {
-    Answered(Head),
-    Suspended(PendingHead),
+pub(crate) enum FirstPoll {
+    Answered(ReplyHead),
+    Suspended(PendingReplyHead),
 }
 
-impl Started {
+impl FirstPoll {
     /// Waits until it is decided what the response is made of.
     ///
     /// # Cancel safety
     ///
     /// Dropped, the client counts as gone; the request goes on (D-12).
-    pub(crate) async fn head(self) -> Head {
+    pub(crate) async fn head(self) -> ReplyHead {
         match self {
             Self::Answered(head) => head,
             Self::Suspended(pending) => pending.await,
@@ -67,33 +67,34 @@ impl Started {
     }
 }
 
-impl Call {
+impl ExchangeHandle {
     /// Runs the handler of a request that was admitted at `started`: in place if it is ready at its first poll, so that
     /// an answer that is there at once costs no task, no stream and nobody to wake; else as a task.
     pub(crate) fn start(
         self,
-        hub: &Hub,
+        env: &Env,
         started: Instant,
         id: RequestId,
         method: Cow<'static, str>,
-        handler: Handling,
-    ) -> impl Future<Output = Started> {
+        handler: HandlerFuture,
+    ) -> impl Future<Output = FirstPoll> {
         let handler = Some(trace::exchange(&self.session.id(), &id, &method, handler));
-        let mut work = Work { call: self, handler, id, method, started, polled: started, panicked: false };
+        let mut work =
+            HandlerTask { call: self, handler, id, method, started, polled: started, panicked: false };
         async move {
             match poll_fn(|cx| Poll::Ready(work.poll_handler(cx))).await {
                 Poll::Ready(answer) => {
-                    Started::Answered(work.answer(&answer, Self::poll_head).unwrap_or(Head::Lost))
+                    FirstPoll::Answered(work.answer(&answer, Self::poll_head).unwrap_or(ReplyHead::Lost))
                 }
                 Poll::Pending => {
                     let call = work.call.clone();
-                    let (signal, now) = call.session.with(|machine, now| {
+                    let (waiters, now) = call.session.with(|machine, now| {
                         machine.handle_suspended(now, call.key);
                         (call.waiters(machine).unwrap_or_default(), now) // over: it waits for nothing
                     });
                     work.returned(now);
-                    hub.runtime.spawn(work.run().boxed());
-                    Started::Suspended(PendingHead { call: Some(call), signal })
+                    env.runtime.spawn(work.run().boxed());
+                    FirstPoll::Suspended(PendingReplyHead { call: Some(call), waiters })
                 }
             }
         }
@@ -128,31 +129,31 @@ impl Call {
     }
 
     /// What finds those who wait for it, made when somebody does. `None` if it is over.
-    pub(crate) fn waiters(&self, machine: &mut Machine) -> Option<Arc<Signal>> {
+    pub(crate) fn waiters(&self, machine: &mut Machine) -> Option<Arc<Waiters>> {
         machine.tag_or(self.key, Arc::default)
     }
 
     /// What the response is made of, if that is decided.
-    fn poll_head(&self, machine: &mut Machine, now: Instant) -> Option<Head> {
+    fn poll_head(&self, machine: &mut Machine, now: Instant) -> Option<ReplyHead> {
         let Self { session, key } = self;
         match machine.poll_reply(now, *key) {
             Some(Reply::Pending) => None,
-            Some(Reply::Json(answer)) => Some(Head::Json(answer)),
-            Some(Reply::Refused(answer, refusal)) => Some(Head::Refused(answer, refusal)),
+            Some(Reply::Json(answer)) => Some(ReplyHead::Json(answer)),
+            Some(Reply::Refused(answer, refusal)) => Some(ReplyHead::Refused(answer, refusal)),
             Some(Reply::Stream) => {
-                let signal = self.waiters(machine).unwrap_or_default(); // over: it waits for nothing
-                Some(Head::Events(EventStream::new(session.clone(), StreamKey::Response(*key), signal)))
+                let waiters = self.waiters(machine).unwrap_or_default(); // over: it waits for nothing
+                Some(ReplyHead::Events(EventStream::new(session.clone(), StreamKey::Response(*key), waiters)))
             }
-            None => Some(Head::Lost),
+            None => Some(ReplyHead::Lost),
         }
     }
 }
 
 /// A handler at work. However it goes, the exchange is answered and released: also if the handler panics, and if
 /// the runtime drops the task.
-struct Work {
-    call: Call,
-    handler: Option<Handling>,
+struct HandlerTask {
+    call: ExchangeHandle,
+    handler: Option<HandlerFuture>,
     id: RequestId,
     method: Cow<'static, str>,
     started: Instant,
@@ -161,7 +162,7 @@ struct Work {
     panicked: bool,
 }
 
-impl Work {
+impl HandlerTask {
     /// Polls the handler for its answer. A panic is an answer too: -32603, and the session lives on.
     fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<Result<Json, RpcError>> {
         let Some(handler) = &mut self.handler else { return Poll::Ready(Err(dropped())) };
@@ -219,7 +220,7 @@ impl Work {
     fn answer<R>(
         &mut self,
         answer: &Result<Json, RpcError>,
-        then: impl FnOnce(&Call, &mut Machine, Instant) -> R,
+        then: impl FnOnce(&ExchangeHandle, &mut Machine, Instant) -> R,
     ) -> R {
         self.drop_handler();
         let (heard, ended, then) = self.call.session.with(|machine, now| {
@@ -245,7 +246,7 @@ impl Work {
     }
 }
 
-impl Drop for Work {
+impl Drop for HandlerTask {
     fn drop(&mut self) {
         if self.handler.is_some() {
             self.answer(&Err(dropped()), |_, _, _| ());
@@ -259,17 +260,17 @@ fn dropped() -> RpcError {
 }
 
 /// The response of a request whose handler works as a task.
-pub(crate) struct PendingHead {
-    call: Option<Call>,
-    signal: Arc<Signal>,
+pub(crate) struct PendingReplyHead {
+    call: Option<ExchangeHandle>,
+    waiters: Arc<Waiters>,
 }
 
-impl Future for PendingHead {
-    type Output = Head;
+impl Future for PendingReplyHead {
+    type Output = ReplyHead;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Head> {
-        let Some(call) = &self.call else { return Poll::Ready(Head::Lost) };
-        self.signal.reader.register(cx.waker());
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ReplyHead> {
+        let Some(call) = &self.call else { return Poll::Ready(ReplyHead::Lost) };
+        self.waiters.reader.register(cx.waker());
         match call.session.with(|machine, now| call.poll_head(machine, now)) {
             None => Poll::Pending,
             Some(head) => {
@@ -280,7 +281,7 @@ impl Future for PendingHead {
     }
 }
 
-impl Drop for PendingHead {
+impl Drop for PendingReplyHead {
     fn drop(&mut self) {
         if let Some(call) = &self.call {
             call.session.with(|machine, now| machine.handle_disconnect(now, StreamKey::Response(call.key)));

@@ -11,7 +11,7 @@ use futures::future::{Either, select};
 
 use crate::{
     contain::{Contained, Panicked},
-    hub::Hub,
+    env::Env,
     session::{Inner, Session},
     sync::lock,
 };
@@ -98,37 +98,37 @@ const STOPPED: Duration = Duration::from_secs(1);
 const MOMENT: Duration = STOPPED;
 
 /// Does what is due, should the driver be late. Returns whose deadlines these were.
-pub(crate) async fn catch_up(hub: &Hub) -> Vec<Session> {
-    let runtime = &hub.runtime;
-    let mut wanted = hub.timers.first(&lock(&hub.timers.queue)).unwrap_or(runtime.now());
+pub(crate) async fn catch_up(env: &Env) -> Vec<Session> {
+    let runtime = &env.runtime;
+    let mut wanted = env.timers.first(&lock(&env.timers.queue)).unwrap_or(runtime.now());
     while runtime.now().saturating_duration_since(wanted) > STOPPED {
         wanted = runtime.now() + MOMENT; // and it may be stopped once more
         if Contained::new(|| runtime.sleep_until(wanted)).await.is_err() {
             break; // the runtime is about to end
         }
     }
-    let due = hub.timers.take_due(hub.runtime.now());
+    let due = env.timers.take_due(env.runtime.now());
     let due: Vec<_> = due.iter().filter_map(Weak::upgrade).map(Session::from).collect();
     Session::each(due.iter().cloned(), Session::fire);
     due
 }
 
 /// Keeps the deadlines until the endpoint is gone.
-pub(crate) async fn drive(hub: Arc<Hub>) {
+pub(crate) async fn drive(env: Arc<Env>) {
     loop {
-        if !catch_up(&hub).await.is_empty() {
+        if !catch_up(&env).await.is_empty() {
             continue; // some may be due again
         }
         let (next, changed) = {
-            let queue = lock(&hub.timers.queue);
+            let queue = lock(&env.timers.queue);
             if queue.closed {
                 return;
             }
-            (hub.timers.first(&queue), hub.timers.changed.listen())
+            (env.timers.first(&queue), env.timers.changed.listen())
         };
         match next {
             None => changed.await,
-            Some(at) => match select(Contained::new(|| hub.runtime.sleep_until(at)), changed).await {
+            Some(at) => match select(Contained::new(|| env.runtime.sleep_until(at)), changed).await {
                 // A timer that panics, as that of a runtime that is about to end: what moves next moves this.
                 Either::Left((Err(Panicked), changed)) => changed.await,
                 Either::Left((Ok(()), _)) | Either::Right(_) => {}

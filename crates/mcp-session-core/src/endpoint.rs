@@ -1,7 +1,7 @@
 //! [`Endpoint`]: method, headers and body in, response out, along one order of checks.
 
 mod batch;
-mod nodes;
+mod forward;
 
 use std::{
     fmt, mem,
@@ -21,14 +21,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    call::{Call, Handling, Head, Started},
+    call::{ExchangeHandle, FirstPoll, HandlerFuture, ReplyHead},
     config::{Config, ConfigError},
     contain::{self, Contained, Panicked},
     cors::Cors,
     driver,
+    env::Env,
     error::Rejection,
     handler::{Handler, InitializeRequest, RequestContext},
-    hub::Hub,
     initialize::{self, Opening},
     manager::{Registry, SessionManager},
     proto::{
@@ -37,13 +37,13 @@ use crate::{
     },
     runtime::Runtime,
     security::{self, AuthError, Authenticate},
-    session::{NotificationPlace, Session, Signal},
+    session::{NotificationPermit, Session, Waiters},
     stats::Stats,
     store,
     stream::{EventStream, ReplyBody},
     terminate::{Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport},
     trace,
-    wire::{self, BoxError, SessionHeader},
+    transport::{self, BoxError, SessionHeader},
 };
 
 /// The front door of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
@@ -125,10 +125,10 @@ impl Endpoint {
         if config.store.is_some() {
             config.session.replay.get_or_insert_default();
         }
-        let hub = Arc::new(Hub::new(Arc::new(runtime), config, Box::new(Arc::new(handler))));
-        hub.runtime.spawn_keeper(Box::pin(driver::drive(Arc::clone(&hub))));
-        let registry = Registry::new(hub);
-        if let Some(node) = registry.hub.node.clone() {
+        let env = Arc::new(Env::new(Arc::new(runtime), config, Box::new(Arc::new(handler))));
+        env.runtime.spawn_keeper(Box::pin(driver::drive(Arc::clone(&env))));
+        let registry = Registry::new(env);
+        if let Some(node) = registry.env.node.clone() {
             node.clone().spawn(store::keep(Arc::downgrade(&registry), node));
         }
         Self { registry }
@@ -136,7 +136,7 @@ impl Endpoint {
 
     /// What it runs on.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
-        &self.registry.hub.runtime
+        &self.registry.env.runtime
     }
 
     /// The sessions.
@@ -183,7 +183,7 @@ impl Endpoint {
     /// Counts a response that its client did not take in time.
     pub(crate) fn response_stalled(&self, timeout: Duration) {
         trace::response_stalled(timeout);
-        self.registry.hub.counters.stripe(0).responses_stalled.fetch_add(1, Relaxed);
+        self.registry.env.counters.stripe(0).responses_stalled.fetch_add(1, Relaxed);
     }
 
     /// Serves one HTTP request, whatever its path. The response's body ends properly, or with an error if it had
@@ -204,8 +204,8 @@ impl Endpoint {
         let endpoint = self.clone();
         let (mut parts, body) = request.into_parts();
         async move {
-            let Registry { hub, .. } = &*endpoint.registry;
-            let config = &hub.config;
+            let Registry { env, .. } = &*endpoint.registry;
+            let config = &env.config;
             let cors = config.cors.as_ref();
             let cors = cors.map(|cors| (cors, Cors::origin(&config.allowed_origins, &parts.headers)));
             let mut id = None;
@@ -213,13 +213,13 @@ impl Endpoint {
                 Ok(response) => response,
                 Err(rejection) => {
                     let rejection = match rejection {
-                        Rejection::Session(Refusal::Gone) if hub.node.is_some() => {
+                        Rejection::Session(Refusal::Gone) if env.node.is_some() => {
                             Box::pin(endpoint.gone(&parts, rejection)).await
                         }
                         rejection => rejection,
                     };
-                    trace::rejected(&rejection, &hub.refusals, || hub.runtime.now());
-                    hub.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
+                    trace::rejected(&rejection, &env.refusals, || env.runtime.now());
+                    env.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
                     rejection.into_response(id.as_ref(), config)
                 }
             };
@@ -246,7 +246,7 @@ impl Endpoint {
         B: Body,
         B::Error: Into<BoxError>,
     {
-        let config = &self.registry.hub.config;
+        let config = &self.registry.env.config;
         security::check_host(&config.allowed_hosts, parts)?;
         // One look for two that most requests do not have.
         let rare =
@@ -278,13 +278,13 @@ impl Endpoint {
             Method::DELETE => return Box::pin(self.delete(parts)).await,
             _ => {}
         }
-        let form = wire::accepted_form(&parts.headers)?;
-        wire::check_content_type(&parts.headers)?;
+        let form = transport::accepted_form(&parts.headers)?;
+        transport::check_content_type(&parts.headers)?;
         if rare {
-            wire::check_content_encoding(&parts.headers)?;
+            transport::check_content_encoding(&parts.headers)?;
         }
         let body = {
-            let reading = pin!(wire::read_body(body, &self.registry));
+            let reading = pin!(transport::read_body(body, &self.registry));
             let read = Contained::new(|| reading).await;
             read.map_err(|Panicked| Rejection::Internal("the body could not be read"))??
         };
@@ -315,7 +315,7 @@ impl Endpoint {
         if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(checking.poll_unpin(cx))).await {
             return checked(done);
         }
-        let Hub { runtime, config, .. } = &*self.registry.hub;
+        let Env { runtime, config, .. } = &*self.registry.env;
         let deadline = runtime.sleep_until(proto::after(runtime.now(), config.authenticate_timeout));
         match select(checking, deadline).await {
             Either::Left((done, _)) => checked(done),
@@ -345,15 +345,15 @@ impl Endpoint {
     }
 
     async fn get(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
-        wire::check_get_accept(&parts.headers)?;
+        transport::check_get_accept(&parts.headers)?;
         let session = self.session(parts).await?;
-        let signal = Arc::new(Signal::default());
-        let replay = self.registry.hub.session_config.replay.is_some();
-        let key = match wire::last_event_id(&parts.headers).filter(|_| replay) {
-            Some(event) => self.resume(&session, event, &signal).await?,
-            None => self.listen(&session, &signal).await?, // D-35
+        let waiters = Arc::new(Waiters::default());
+        let replay = self.registry.env.session_config.replay.is_some();
+        let key = match transport::last_event_id(&parts.headers).filter(|_| replay) {
+            Some(event) => self.resume(&session, event, &waiters).await?,
+            None => self.listen(&session, &waiters).await?, // D-35
         };
-        Ok(events(ReplyBody::events(EventStream::new(session, key, signal))))
+        Ok(events(ReplyBody::events(EventStream::new(session, key, waiters))))
     }
 
     async fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
@@ -371,9 +371,9 @@ impl Endpoint {
         &self,
         session: Session,
         parts: &mut Parts,
-        request: proto::Request,
+        request: proto::RpcRequest,
         form: Option<ResponseMode>,
-    ) -> Result<impl Future<Output = Started>, Rejection> {
+    ) -> Result<impl Future<Output = FirstPoll>, Rejection> {
         let (key, now) = session.with(|machine, now| {
             let key = match machine.handle_request(now, request.id.clone(), None) {
                 Err(Refusal::Draining) if asks_for_a_list(&request.method) => {
@@ -386,35 +386,35 @@ impl Endpoint {
             }
             Ok::<_, Refusal>((key, now))
         })?;
-        Ok(self.start(Call { session, key }, now, parts, request))
+        Ok(self.start(ExchangeHandle { session, key }, now, parts, request))
     }
 
     /// Begins to work on a request that was admitted.
     fn start(
         &self,
-        call: Call,
+        call: ExchangeHandle,
         admitted: Instant,
         parts: &mut Parts,
-        request: proto::Request,
-    ) -> impl Future<Output = Started> {
-        let hub = &self.registry.hub;
+        request: proto::RpcRequest,
+    ) -> impl Future<Output = FirstPoll> {
+        let env = &self.registry.env;
         let (id, method) = (request.id.clone(), request.method.clone());
         let cx = RequestContext::new(call.clone(), request, parts);
         // A handler may panic before there is a future: that is an answer too.
-        let handling = contain::call(|| hub.handler.request(cx)).unwrap_or_else(|Panicked| {
+        let handling = contain::call(|| env.handler.request(cx)).unwrap_or_else(|Panicked| {
             trace::handler_panicked(&method);
             Box::pin(async { Err(RpcError::internal("the handler panicked")) })
         });
-        call.start(hub, admitted, id, method, handling)
+        call.start(env, admitted, id, method, handling)
     }
 
     async fn initialize(
         &self,
         parts: &mut Parts,
-        request: &proto::Request,
+        request: &proto::RpcRequest,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        if wire::session_header(&parts.headers)? != SessionHeader::Absent {
+        if transport::session_header(&parts.headers)? != SessionHeader::Absent {
             // C-17: a live session refuses, a dead one is unknown.
             let session = Box::pin(self.lookup(parts)).await?;
             session.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
@@ -426,30 +426,34 @@ impl Endpoint {
             }
             opened => opened?,
         };
-        let (session, hub) = (call.session.clone(), &self.registry.hub);
+        let (session, env) = (call.session.clone(), &self.registry.env);
         if let Some(form) = form {
             session.with(|machine, _| machine.restrict(call.key, form));
         }
         let started =
-            call.start(hub, session.created(), request.id.clone(), request.method.clone(), handler).await;
+            call.start(env, session.created(), request.id.clone(), request.method.clone(), handler).await;
         let mut response = respond(started.head().await)?;
         if session.with(|machine, _| machine.is_established()) {
             if let Err(rejection) = session.attach() {
                 session.terminate(TerminateReason::Error);
                 return Err(rejection);
             }
-            if hub.node.is_some() {
+            if env.node.is_some() {
                 Box::pin(self.keep(&session)).await?;
             }
             let id = HeaderValue::from_bytes(&session.id().digits())
                 .map_err(|_| Rejection::Internal("the session id is no header value"))?;
-            response.headers_mut().insert(wire::SESSION_ID, id);
+            response.headers_mut().insert(transport::SESSION_ID, id);
         }
         Ok(response)
     }
 
     /// From here on there is a session, and its client is owed an answer.
-    fn open(&self, parts: &mut Parts, request: &proto::Request) -> Result<(Call, Handling), Rejection> {
+    fn open(
+        &self,
+        parts: &mut Parts,
+        request: &proto::RpcRequest,
+    ) -> Result<(ExchangeHandle, HandlerFuture), Rejection> {
         let params = request.params.as_ref().ok_or_else(|| {
             Rejection::InvalidInitialize(RpcError::invalid_params("`initialize` needs `params`"))
         })?;
@@ -463,7 +467,7 @@ impl Endpoint {
             headers: mem::take(&mut parts.headers),
             extensions: mem::take(&mut parts.extensions),
         };
-        Ok((Call { session, key }, self.registry.hub.handler.initialize(initialize)))
+        Ok((ExchangeHandle { session, key }, self.registry.env.handler.initialize(initialize)))
     }
 
     async fn notification(
@@ -471,9 +475,9 @@ impl Endpoint {
         parts: &Parts,
         notification: Notification,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        wire::check_era(&parts.headers)?;
+        transport::check_era(&parts.headers)?;
         let session = self.session(parts).await?;
-        self.notified(&session, notification, || session.notification_place()).await?;
+        self.notified(&session, notification, || session.notification_permit()).await?;
         Ok(accepted())
     }
 
@@ -482,7 +486,7 @@ impl Endpoint {
         &self,
         session: &Session,
         notification: Notification,
-        place: impl FnOnce() -> Result<NotificationPlace, Refusal>,
+        place: impl FnOnce() -> Result<NotificationPermit, Refusal>,
     ) -> Result<(), Rejection> {
         match &*notification.method {
             "notifications/initialized" => {
@@ -514,10 +518,10 @@ impl Endpoint {
 
     /// Gives a notification to the handler: in place if it is through with it at once, else as a task, which ends
     /// with the session.
-    fn notify_handler(&self, session: Session, notification: Notification, place: NotificationPlace) {
-        let hub = &self.registry.hub;
+    fn notify_handler(&self, session: Session, notification: Notification, place: NotificationPermit) {
+        let env = &self.registry.env;
         let method = notification.method.clone();
-        let work = Contained::new(|| hub.handler.notification(notification, session.clone()));
+        let work = Contained::new(|| env.handler.notification(notification, session.clone()));
         let mut work = Box::pin(async move {
             let done = work.await;
             drop(place);
@@ -526,7 +530,7 @@ impl Endpoint {
             }
         });
         if work.as_mut().now_or_never().is_none() {
-            hub.runtime.spawn(Box::pin(async move {
+            env.runtime.spawn(Box::pin(async move {
                 let closed = pin!(session.until_ending(|machine| machine.phase() == Phase::Closed));
                 select(work, closed).await;
             }));
@@ -536,7 +540,7 @@ impl Endpoint {
     /// The session that a request names, with a version it may name (E-09, E-11, B-26).
     async fn session(&self, parts: &Parts) -> Result<Session, Rejection> {
         let session = self.lookup(parts).await?;
-        match wire::check_version(&parts.headers) {
+        match transport::check_version(&parts.headers) {
             // A dead id is 404, whatever else is wrong with the request (E-11). With nothing wrong, the machine says so.
             Err(_) if session.state() == proto::State::Terminated => Err(Rejection::UnknownSession),
             checked => checked.map(|()| session),
@@ -545,14 +549,14 @@ impl Endpoint {
 
     /// A session has died between its look-up and the request: for good, or here only.
     async fn gone(&self, parts: &Parts, refused: Rejection) -> Rejection {
-        match wire::session_header(&parts.headers) {
+        match transport::session_header(&parts.headers) {
             Ok(SessionHeader::Id(id)) => self.registry.or_moving(id, refused).await,
             Ok(SessionHeader::Absent | SessionHeader::Foreign) | Err(_) => refused,
         }
     }
 
     async fn lookup(&self, parts: &Parts) -> Result<Session, Rejection> {
-        match wire::session_header(&parts.headers)? {
+        match transport::session_header(&parts.headers)? {
             SessionHeader::Absent => Err(Rejection::MissingSession),
             SessionHeader::Foreign => Err(Rejection::UnknownSession),
             // Somebody else's is as unknown as one that was never issued (E-07).
@@ -592,7 +596,7 @@ fn asks_for_a_list(method: &str) -> bool {
 /// Answered by the session itself, in every state, while other requests run (C-14).
 fn ping(
     session: &Session,
-    request: &proto::Request,
+    request: &proto::RpcRequest,
     form: Option<ResponseMode>,
 ) -> Result<Response<ReplyBody>, Rejection> {
     session.with(|machine, now| machine.handle_input(now, Input::Ping))?;
@@ -604,7 +608,7 @@ fn ping(
 }
 
 /// A request of a revision without sessions, by its envelope or by its header (G-40).
-fn check_era(parts: &Parts, request: &proto::Request) -> Result<(), Rejection> {
+fn check_era(parts: &Parts, request: &proto::RpcRequest) -> Result<(), Rejection> {
     const KEY: (&str, &str) = ("io", ".modelcontextprotocol/protocolVersion");
     #[derive(Deserialize)]
     struct Params {
@@ -627,21 +631,21 @@ fn check_era(parts: &Parts, request: &proto::Request) -> Result<(), Rejection> {
     };
     if let Some(params) = request.params.as_ref().filter(|params| has_key(params)) {
         match params.parse::<Params>() {
-            Ok(Params { meta }) if wire::is_modern(meta.version.as_bytes()) => {
+            Ok(Params { meta }) if transport::is_modern(meta.version.as_bytes()) => {
                 return Err(Rejection::UnsupportedVersion(meta.version));
             }
             Ok(_) | Err(_) => {}
         }
     }
-    wire::check_era(&parts.headers)
+    transport::check_era(&parts.headers)
 }
 
-fn respond(head: Head) -> Result<Response<ReplyBody>, Rejection> {
+fn respond(head: ReplyHead) -> Result<Response<ReplyBody>, Rejection> {
     match head {
-        Head::Json(answer) => Ok(json(answer)),
-        Head::Refused(answer, refusal) => Ok(refused(answer, *refusal)),
-        Head::Events(stream) => Ok(events(ReplyBody::events(stream))),
-        Head::Lost => Err(Rejection::Internal("the reply was lost")),
+        ReplyHead::Json(answer) => Ok(json(answer)),
+        ReplyHead::Refused(answer, refusal) => Ok(refused(answer, *refusal)),
+        ReplyHead::Events(stream) => Ok(events(ReplyBody::events(stream))),
+        ReplyHead::Lost => Err(Rejection::Internal("the reply was lost")),
     }
 }
 

@@ -15,13 +15,13 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     ask::ask,
-    call::{Call, Handling},
+    call::{ExchangeHandle, HandlerFuture},
     data::SessionData,
     initialize::{self, Icon},
     principal::Principal,
     proto::{
-        CancelReason, Json, Notification, Phase, ProtocolVersion, Request, RequestError, RequestId, RpcError,
-        SendError, SessionId, Status, TerminateReason,
+        CancelReason, Json, Notification, Phase, ProtocolVersion, RequestError, RequestId, RpcError,
+        RpcRequest, SendError, SessionId, Status, TerminateReason,
     },
     session::{Machine, Session, notification, object},
 };
@@ -255,15 +255,15 @@ pub trait Handler: Send + Sync + 'static {
 
 /// [`Handler`] as an object.
 pub(crate) trait ErasedHandler: Send + Sync + 'static {
-    fn initialize(&self, request: InitializeRequest) -> Handling;
+    fn initialize(&self, request: InitializeRequest) -> HandlerFuture;
     fn session_data(&self, session: &Session) -> SessionData;
-    fn request(&self, cx: RequestContext) -> Handling;
+    fn request(&self, cx: RequestContext) -> HandlerFuture;
     fn notification(&self, notification: Notification, session: Session) -> BoxFuture<'static, ()>;
     fn terminated(&self, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()>;
 }
 
 impl<H: Handler> ErasedHandler for Arc<H> {
-    fn initialize(&self, request: InitializeRequest) -> Handling {
+    fn initialize(&self, request: InitializeRequest) -> HandlerFuture {
         let (handler, version) = (Self::clone(self), request.protocol_version);
         async move { initialize::result(version, &H::initialize(&*handler, request).await?) }.boxed()
     }
@@ -272,7 +272,7 @@ impl<H: Handler> ErasedHandler for Arc<H> {
         H::session_data(self, session)
     }
 
-    fn request(&self, cx: RequestContext) -> Handling {
+    fn request(&self, cx: RequestContext) -> HandlerFuture {
         H::request_boxed(self, cx)
     }
 
@@ -312,8 +312,8 @@ impl<H: Handler> ErasedHandler for Arc<H> {
 pub struct RequestContext(Arc<Inner>);
 
 struct Inner {
-    call: Call,
-    request: Request,
+    call: ExchangeHandle,
+    request: RpcRequest,
     headers: HeaderMap,
     extensions: Extensions,
     progress_token: OnceLock<Option<Box<RawValue>>>,
@@ -344,7 +344,7 @@ struct Progress<'a> {
 
 impl RequestContext {
     /// Takes headers and extensions out of the parts of the HTTP request.
-    pub(crate) fn new(call: Call, request: Request, parts: &mut Parts) -> Self {
+    pub(crate) fn new(call: ExchangeHandle, request: RpcRequest, parts: &mut Parts) -> Self {
         let (headers, extensions) = (mem::take(&mut parts.headers), mem::take(&mut parts.extensions));
         Self(Arc::new(Inner { call, request, headers, extensions, progress_token: OnceLock::new() }))
     }
@@ -489,7 +489,7 @@ impl RequestContext {
         timeout: Duration,
     ) -> Result<Json, RequestError> {
         let params = object(params)?;
-        let call @ Call { session, key } = &self.0.call;
+        let call @ ExchangeHandle { session, key } = &self.0.call;
         let signal = session.with(|machine, _| call.waiters(machine)).unwrap_or_default(); // over: nothing is sent
         let send = |machine: &mut Machine, now, left| {
             machine.request(now, *key, Arc::clone(&signal), method, params.as_ref(), left)
@@ -521,7 +521,7 @@ impl RequestContext {
     /// # let _ = report;
     /// ```
     pub fn close_stream(&self, retry: Duration) -> bool {
-        let Call { session, key } = &self.0.call;
+        let ExchangeHandle { session, key } = &self.0.call;
         session.with(|machine, now| machine.close_connection(now, *key, retry))
     }
 

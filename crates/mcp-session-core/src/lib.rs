@@ -102,14 +102,14 @@ mod data;
 mod discard;
 mod driver;
 mod endpoint;
+mod env;
 mod error;
 mod handler;
-mod hub;
 mod initialize;
 mod manager;
-mod places;
 mod principal;
 pub mod proto;
+mod quota;
 mod router;
 mod runtime;
 mod security;
@@ -123,7 +123,7 @@ mod terminate;
 #[cfg(test)]
 mod testing;
 mod trace;
-mod wire;
+mod transport;
 
 pub use broadcast::Broadcast;
 pub use config::{Config, ConfigError};
@@ -137,8 +137,8 @@ pub use principal::Principal;
 #[doc(inline)]
 pub use proto::{
     CancelReason, ClientCapabilities, ErrorCode, InvalidSessionId, Json, Notification, ProtocolVersion,
-    ReplayConfig, Request, RequestError, RequestId, ResponseMode, RpcError, Schedule, SecondStream,
-    SendError, SessionConfig, SessionId, State as SessionState, TerminateReason,
+    ReplayConfig, RequestError, RequestId, ResponseMode, RpcError, RpcRequest, SecondStream, SendError,
+    SessionConfig, SessionId, State as SessionState, TerminatePolicy, TerminateReason,
 };
 pub use router::Router;
 pub use runtime::{BoxFuture, Runtime};

@@ -15,14 +15,14 @@ use futures::future::select;
 
 use crate::{
     driver,
+    env::Env,
     error::Rejection,
-    hub::Hub,
-    places::Places,
     principal::Principal,
     proto::{
         self, ClientCapabilities, ExchangeKey, Json, Position, ProtocolVersion, RequestId, SessionId,
         TerminateReason, after,
     },
+    quota::Quota,
     session::Session,
     stats::{SessionEvents, Stats},
     store::{Adoptions, LogId},
@@ -59,10 +59,10 @@ impl Hasher for IdHasher {
 
 /// The sessions of an endpoint, and where its shutdown stands.
 pub(crate) struct Registry {
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) env: Arc<Env>,
     shards: [Shard; SHARDS],
     /// Sessions in the shards: those alive, and those of which something is left.
-    places: Places,
+    quota: Quota,
     /// Sessions that are being taken up from the store.
     pub(crate) adoptions: Adoptions,
     phase: AtomicU8,
@@ -72,18 +72,18 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(hub: Arc<Hub>) -> Arc<Self> {
+    pub(crate) fn new(env: Arc<Env>) -> Arc<Self> {
         let registry = Arc::new(Self {
-            hub,
+            env,
             shards: std::array::from_fn(|_| Shard::default()),
-            places: Places::default(),
+            quota: Quota::default(),
             adoptions: Adoptions::default(),
             phase: AtomicU8::new(ShutdownPhase::Running as u8),
             phase_changed: Event::new(),
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
         });
-        let _ = registry.hub.registry.set(Arc::downgrade(&registry)); // a hub has one
+        let _ = registry.env.registry.set(Arc::downgrade(&registry)); // a env has one
         registry
     }
 
@@ -106,32 +106,32 @@ impl Registry {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).map_err(|_| Rejection::Internal("the system gives no random bits"))?;
         let id = SessionId::from_bits(u128::from_ne_bytes(bits));
-        let config = Arc::clone(&self.hub.session_config);
-        let now = self.hub.runtime.now();
+        let config = Arc::clone(&self.env.session_config);
+        let now = self.env.runtime.now();
         let (mut machine, key) = proto::Session::new(now, config, initialize, None, version, capabilities);
-        if self.hub.node.is_some() {
-            machine.share(0, LogId::SHARED, Position::START);
+        if self.env.node.is_some() {
+            machine.share(0, LogId::STANDALONE, Position::START);
         }
-        let client = self.hub.clients.get(params);
-        let session = Session::new(id, principal, client, Arc::clone(&self.hub), machine);
-        self.take_place(session.principal())?;
+        let client = self.env.clients.get(params);
+        let session = Session::new(id, principal, client, Arc::clone(&self.env), machine);
+        self.acquire_quota(session.principal())?;
         Ok((self.enter(session)?, key))
     }
 
     /// A place for a session of this principal, for as long as it is not given back.
-    pub(crate) fn take_place(&self, principal: Option<&Principal>) -> Result<(), Rejection> {
-        let taken = self.places.take(&self.hub.config, principal);
+    pub(crate) fn acquire_quota(&self, principal: Option<&Principal>) -> Result<(), Rejection> {
+        let taken = self.quota.acquire(&self.env.config, principal);
         if taken { Ok(()) } else { Err(Rejection::TooManySessions) }
     }
 
     /// Nobody takes it: it is free again.
     pub(crate) fn give_place_back(&self, principal: Option<&Principal>) {
-        self.places.give_back(principal);
+        self.quota.release(principal);
     }
 
     /// Waits for a session to give up its place.
     pub(crate) fn freed(&self) -> EventListener {
-        self.places.freed.listen()
+        self.quota.freed.listen()
     }
 
     /// Lets a session in that has a place. The place is free again if it is not let in, or one with its id is here: then it is
@@ -159,7 +159,7 @@ impl Registry {
 
     /// Lets what has expired go, should the driver be late. Returns whether there was any.
     async fn reap(&self) -> bool {
-        let due = driver::catch_up(&self.hub).await;
+        let due = driver::catch_up(&self.env).await;
         due.iter().any(|session| session.state() == proto::State::Terminated)
     }
 
@@ -170,11 +170,11 @@ impl Registry {
         principal: Option<&Principal>,
         mut attempt: impl FnMut() -> Result<R, Rejection>,
     ) -> Result<R, Rejection> {
-        let Hub { runtime, config, .. } = &*self.hub;
+        let Env { runtime, config, .. } = &*self.env;
         let deadline = after(runtime.now(), config.retry_after);
         let mut made = false;
         loop {
-            let freed = self.places.freed.listen();
+            let freed = self.quota.freed.listen();
             match attempt() {
                 Err(Rejection::TooManySessions) => {}
                 done => return done,
@@ -202,16 +202,16 @@ impl Registry {
     }
 
     fn push_half_open(&self, owner: Option<&Principal>, session: SessionId) {
-        if let Some(mut kept) = self.places.push_half_open(owner, session) {
+        if let Some(mut kept) = self.quota.push_half_open(owner, session) {
             kept.retain(|id| self.get(id).is_some_and(|session| session.is_half_open()));
-            self.places.put_back_half_open(owner, kept);
+            self.quota.put_back_half_open(owner, kept);
         }
     }
 
     /// Lets the oldest session go that was never used. Returns whether there was one.
     fn evict(&self, principal: Option<&Principal>) -> bool {
-        let owner = principal.filter(|principal| self.places.is_full_for(&self.hub.config, principal));
-        while let Some(id) = self.places.pop_half_open(owner) {
+        let owner = principal.filter(|principal| self.quota.is_full_for(&self.env.config, principal));
+        while let Some(id) = self.quota.pop_half_open(owner) {
             if self.get(&id).is_some_and(|session| session.evict()) {
                 return true;
             }
@@ -231,7 +231,7 @@ impl Registry {
             Entry::Occupied(_) | Entry::Vacant(_) => None,
         };
         if let Some(removed) = removed {
-            self.places.give_back(removed.principal());
+            self.quota.release(removed.principal());
         }
     }
 
@@ -267,21 +267,21 @@ impl Registry {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats { phase: self.phase(), ..self.hub.counters.stats() }
+        Stats { phase: self.phase(), ..self.env.counters.stats() }
     }
 }
 
 impl Drop for Registry {
     fn drop(&mut self) {
         // Nobody is left to keep their deadlines: what still runs must not wait for them.
-        self.hub.timers.close();
+        self.env.timers.close();
         // Where there is a store, other endpoints may go on.
-        let reason = match &self.hub.node {
+        let reason = match &self.env.node {
             Some(_) => TerminateReason::Shutdown,
             None => TerminateReason::Error,
         };
         Session::each(self.sessions(), |session| session.with(|machine, now| machine.close(now, reason)));
-        if let Some(node) = self.hub.node.clone().filter(|_| self.phase() != ShutdownPhase::Closed) {
+        if let Some(node) = self.env.node.clone().filter(|_| self.phase() != ShutdownPhase::Closed) {
             node.clone().spawn(async move { node.leave().await });
         }
     }
@@ -321,7 +321,7 @@ impl SessionManager {
     /// What happens to sessions from now on. A subscriber that is `capacity` events behind misses the next ones: a
     /// slow observer never slows a session. A capacity of 0 counts as 1.
     pub fn events(&self, capacity: usize) -> SessionEvents {
-        self.0.hub.subscribe(capacity)
+        self.0.env.subscribe(capacity)
     }
 
     /// Shuts down: see [`Endpoint::shutdown`](crate::Endpoint::shutdown).
@@ -330,13 +330,13 @@ impl SessionManager {
         let progress = self.0.shutdown.get_or_init(|| {
             first = true;
             self.0.set_phase(ShutdownPhase::LameDuck); // before anybody can know of the shutdown
-            Arc::new(terminate::Progress::new(self.0.hub.runtime.now(), policy))
+            Arc::new(terminate::Progress::new(self.0.env.runtime.now(), policy))
         });
         if first {
             terminate::start(&self.0, progress);
             self.0.shutdown_begun.notify(usize::MAX);
         } else {
-            progress.tighten(self.0.hub.runtime.now(), policy);
+            progress.tighten(self.0.env.runtime.now(), policy);
         }
         Shutdown::new(Arc::clone(&self.0), Arc::clone(progress))
     }

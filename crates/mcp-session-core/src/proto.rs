@@ -1,11 +1,11 @@
 //! The machine: the protocol's state, pure and synchronous.
 //!
 //! Nothing here looks at a clock, a socket or a task. Time comes in as `now`, messages come in decoded, and what
-//! the caller has to do next comes out as [`Changes`]. So a test is a function call with an
+//! the caller has to do next comes out as [`Output`]. So a test is a function call with an
 //! [`Instant`](std::time::Instant).
 //!
 //! ```text
-//!              handle_*  (something happened)          poll_*, take_changes  (what to do next)
+//!              handle_*  (something happened)          poll_*, take_output  (what to do next)
 //!   request ─┐                                      ┌─ events of a stream
 //!   reply    ├──────────►  Session ── Exchange ─────┼─ wakes: readers and handlers to look again
 //!   timeout ─┘               │  └──── Stream        ├─ tally: what was answered, ended, cut
@@ -21,7 +21,6 @@
 
 mod batch;
 mod capabilities;
-mod changes;
 mod config;
 mod ending;
 mod event;
@@ -29,6 +28,7 @@ mod exchange;
 mod id;
 mod message;
 mod outbound;
+mod output;
 mod replay;
 mod session;
 mod state;
@@ -38,17 +38,18 @@ mod version;
 
 pub use batch::Batch;
 pub use capabilities::ClientCapabilities;
-pub use changes::{Changes, Outcome, Tally, Wake};
 pub use config::{ReplayConfig, ResponseMode, SecondStream, SessionConfig};
-pub use ending::{Phase, Schedule, TerminateReason};
+pub use ending::{Phase, TerminatePolicy, TerminateReason};
 pub use event::{EventId, HEARTBEAT, Position, encode_event};
 pub(crate) use event::{MESSAGE, encode_notification, with_id};
 pub use exchange::{CancelReason, Era, Exchange, Reply, Status};
 pub use id::{InvalidSessionId, RequestId, SessionId};
 pub use message::{
-    ErrorCode, HttpRefusal, Json, Message, Notification, Outgoing, ParseError, Request, Response, RpcError,
+    ErrorCode, HttpRefusal, Json, Message, Notification, Outgoing, ParseError, RpcError, RpcRequest,
+    RpcResponse,
 };
 pub use outbound::{OutboundId, RequestError};
+pub use output::{Outcome, Output, Tally, Wake};
 pub use session::{Effect, ExchangeKey, SendError, Session, StreamKey};
 pub use state::{Input, Refusal, State, Verdict};
 pub use stream::{Append, Full, Name, Next, Stored, Stream};

@@ -167,7 +167,7 @@ impl Serve {
     ///
     /// Signals within a second of the first one are the same stop, which a wrapper, a process group or a `preStop` hook
     /// often sends twice: see [`with_signal_window`](Self::with_signal_window).
-    pub fn with_shutdown<F: Future<Output = ()> + Send + 'static>(
+    pub fn with_graceful_shutdown<F: Future<Output = ()> + Send + 'static>(
         mut self,
         mut signal: impl FnMut() -> F + Send + 'static,
     ) -> Self {

@@ -22,24 +22,24 @@ use crate::{
     ask::ask,
     contain::{self, Contained, Panicked},
     discard::discard,
+    env::{Env, Stripe},
     error::Rejection,
-    hub::{Hub, Stripe},
     initialize::Client,
     principal::Principal,
     proto::{
-        self, Changes, ClientCapabilities, Effect, Json, Phase, ProtocolVersion, Refusal, RequestError,
+        self, ClientCapabilities, Effect, Json, Output, Phase, ProtocolVersion, Refusal, RequestError,
         SendError, SessionId, State, TerminateReason, Wake, after, encode_notification,
     },
     stats::SessionEvent,
     store::{Node, PeerRequest, Update, write},
     sync::lock,
-    terminate::{Afterword, Ledger},
+    terminate::{Afterword, DrainTracker},
     trace,
 };
 
 /// The waiters of one exchange or stream: what the machine's wakes find them by.
 #[derive(Debug, Default)]
-pub(crate) struct Signal {
+pub(crate) struct Waiters {
     /// One reader at a time carries a stream.
     pub(crate) reader: AtomicWaker,
     /// A handler may wait in several places at once.
@@ -55,7 +55,7 @@ pub(crate) const LATE: &str = "the `terminated` hook did not end in time";
 /// Why a session did not end cleanly whose hook panicked.
 const PANICKED: &str = "the `terminated` hook panicked";
 
-pub(crate) type Machine = proto::Session<Arc<Signal>>;
+pub(crate) type Machine = proto::Session<Arc<Waiters>>;
 
 /// A handle to a session. Cheap to clone; it does not keep the session alive.
 ///
@@ -82,8 +82,8 @@ pub(crate) struct Inner {
     principal: Option<Principal>,
     client: Arc<Client>,
     number: u64,
-    hub: Arc<Hub>,
-    guarded: Mutex<Guarded>,
+    env: Arc<Env>,
+    locked: Mutex<Locked>,
     /// The session has begun to end, or is closed.
     changed: Event,
     /// Notifications at work.
@@ -93,7 +93,7 @@ pub(crate) struct Inner {
 /// A session that was not registered after all never ends.
 impl Drop for Inner {
     fn drop(&mut self) {
-        contain::dispose(self.hub.data.remove(self.number));
+        contain::dispose(self.env.data.remove(self.number));
     }
 }
 
@@ -104,7 +104,7 @@ impl Inner {
     }
 }
 
-struct Guarded {
+struct Locked {
     machine: Machine,
     /// The driver knows its deadline: that of the machine, since whatever changes that goes through [`Session::finish`].
     armed: bool,
@@ -119,7 +119,7 @@ struct Guarded {
     /// The application has been told of its end, and has done what it wanted to.
     left: bool,
     /// The shutdown that this session takes part in.
-    ledger: Option<Arc<Ledger>>,
+    tracker: Option<Arc<DrainTracker>>,
     /// A task does what it asks of the store.
     writing: bool,
     fate: Fate,
@@ -152,8 +152,8 @@ enum Parting {
 }
 
 /// A session whose machine is locked.
-struct Entered<'a> {
-    guarded: MutexGuard<'a, Guarded>,
+struct Guard<'a> {
+    locked: MutexGuard<'a, Locked>,
     now: Instant,
     /// The deadline that the driver knows.
     armed: Option<Instant>,
@@ -163,7 +163,7 @@ struct Entered<'a> {
 /// What has become of a session since the last look: each is news once.
 struct News {
     /// It is ending.
-    disturbed: bool,
+    ending: bool,
     /// `initialize` was answered with a result.
     created: Option<ProtocolVersion>,
     /// Its id is dead.
@@ -188,14 +188,14 @@ struct End {
     age: Duration,
 }
 
-impl Guarded {
+impl Locked {
     fn news(&mut self, now: Instant) -> News {
         let Self { machine, .. } = self;
-        let disturbed = self.undisturbed && machine.phase() != Phase::Running;
+        let ending = self.undisturbed && machine.phase() != Phase::Running;
         let created = !self.established && machine.is_established();
         let died = self.alive && machine.state() == State::Terminated;
         let closed = self.open && machine.phase() == Phase::Closed;
-        self.undisturbed &= !disturbed;
+        self.undisturbed &= !ending;
         self.established |= created;
         self.alive &= !died;
         self.open &= !closed;
@@ -204,7 +204,7 @@ impl Guarded {
             established: self.established,
             age: machine.age(now),
         });
-        News { disturbed, created: created.then(|| machine.version()), died, end }
+        News { ending, created: created.then(|| machine.version()), died, end }
     }
 }
 
@@ -220,11 +220,11 @@ impl Session {
         id: SessionId,
         principal: Option<Principal>,
         client: Arc<Client>,
-        hub: Arc<Hub>,
+        env: Arc<Env>,
         machine: Machine,
     ) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let guarded = Guarded {
+        let locked = Locked {
             armed: false,
             established: machine.is_established(), // at another node, then
             machine,
@@ -232,7 +232,7 @@ impl Session {
             undisturbed: true,
             open: true,
             left: false,
-            ledger: None,
+            tracker: None,
             writing: false,
             fate: Fate::Unkept,
         };
@@ -241,8 +241,8 @@ impl Session {
             principal,
             client,
             number: NUMBER.fetch_add(1, Relaxed),
-            hub,
-            guarded: Mutex::new(guarded),
+            env,
+            locked: Mutex::new(locked),
             changed: Event::new(),
             notifications: AtomicUsize::new(0),
         }))
@@ -261,7 +261,7 @@ impl Session {
     /// What the handler has attached to it, if it is a `T`: see [`Handler::session_data`](crate::Handler::session_data). `None`
     /// if there is nothing, if it is of another type, and once the session has ended here.
     pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.0.hub.data.get(self.0.number)
+        self.0.env.data.get(self.0.number)
     }
 
     /// The negotiated version.
@@ -287,7 +287,7 @@ impl Session {
     /// Ends it to make room for another one, if its client has not used it yet. Returns whether it did.
     pub(crate) fn evict(&self) -> bool {
         // Where there is a store, its client may use it at another node: then only this one lets go of it.
-        let reason = match &self.0.hub.node {
+        let reason = match &self.0.env.node {
             Some(_) => TerminateReason::InitializeTimeout,
             None => TerminateReason::Evicted,
         };
@@ -383,9 +383,9 @@ impl Session {
     ///
     /// Dropped, the client is told to stop.
     pub async fn ping(&self, timeout: Duration) -> Result<(), RequestError> {
-        let signal = Arc::new(Signal::default());
-        let send = |machine: &mut Machine, now, left| machine.ping(now, Arc::clone(&signal), left);
-        ask(self, &signal, timeout, send, |machine| machine.standalone_tag().cloned()).await.map(drop)
+        let waiters = Arc::new(Waiters::default());
+        let send = |machine: &mut Machine, now, left| machine.ping(now, Arc::clone(&waiters), left);
+        ask(self, &waiters, timeout, send, |machine| machine.standalone_tag().cloned()).await.map(drop)
     }
 
     /// Terminates the session. From this moment its id answers 404; what runs in it is told to stop, answered in
@@ -399,25 +399,25 @@ impl Session {
 
     /// Asks the handler for what belongs to it, before anybody can know of it.
     pub(crate) fn attach(&self) -> Result<(), Rejection> {
-        let Inner { hub, number, .. } = &*self.0;
-        let data = contain::call(|| hub.handler.session_data(self))
+        let Inner { env, number, .. } = &*self.0;
+        let data = contain::call(|| env.handler.session_data(self))
             .map_err(|Panicked| Rejection::Internal("the data of the session could not be made"))?;
-        let guarded = lock(&self.0.guarded);
-        if guarded.left {
-            drop(guarded);
+        let locked = lock(&self.0.locked);
+        if locked.left {
+            drop(locked);
             contain::dispose(data); // it has ended meanwhile
         } else {
-            hub.data.insert(*number, data);
+            env.data.insert(*number, data);
         }
         Ok(())
     }
 
     /// `notifications/initialized` has arrived.
     pub(crate) async fn initialized(&self) {
-        let Inner { id, hub, .. } = &*self.0;
-        hub.publish(&SessionEvent::Initialized(*id));
+        let Inner { id, env, .. } = &*self.0;
+        env.publish(&SessionEvent::Initialized(*id));
         trace::session_initialized(id);
-        if let Some(node) = &hub.node {
+        if let Some(node) = &env.node {
             node.update(*id, Update::Initialized).await; // before the client hears of it, and goes elsewhere
             let (id, teller) = (*id, node.clone());
             node.spawn(async move { teller.tell_member(id, None, PeerRequest::Initialized).await });
@@ -426,7 +426,7 @@ impl Session {
 
     /// The store has it from now on, and other nodes may serve it.
     pub(crate) fn kept(&self) {
-        lock(&self.0.guarded).fate = Fate::Kept;
+        lock(&self.0.locked).fate = Fate::Kept;
     }
 
     /// Whether it has to be looked at before a request may have it, where there is a store: it is on its way out here and
@@ -448,8 +448,8 @@ impl Session {
     pub(crate) async fn removed(&self) {
         loop {
             let changed = {
-                let guarded = lock(&self.0.guarded);
-                if guarded.fate != Fate::Asked {
+                let locked = lock(&self.0.locked);
+                if locked.fate != Fate::Asked {
                     return;
                 }
                 self.0.changed.listen()
@@ -462,7 +462,7 @@ impl Session {
     async fn remove(self, node: Node, reason: TerminateReason) {
         // A store that cannot be reached forgets it by and by. Its end is here, then.
         let here = node.remove(self.0.id, reason).await.unwrap_or(true);
-        lock(&self.0.guarded).fate = if here { Fate::Here } else { Fate::Elsewhere };
+        lock(&self.0.locked).fate = if here { Fate::Here } else { Fate::Elsewhere };
         tell(&self.0.changed);
     }
 
@@ -473,10 +473,10 @@ impl Session {
 
     /// What the store is asked to do next. Nothing: then whoever asks is through.
     pub(crate) fn next_effect(&self) -> Option<Effect> {
-        let mut entered = self.enter();
-        let effect = entered.guarded.machine.poll_effect(entered.now);
-        entered.guarded.writing = effect.is_some();
-        self.finish(entered);
+        let mut guard = self.enter();
+        let effect = guard.locked.machine.poll_effect(guard.now);
+        guard.locked.writing = effect.is_some();
+        self.finish(guard);
         effect
     }
 
@@ -512,31 +512,35 @@ impl Session {
 
     /// The deadline that the driver kept for this session has come.
     pub(crate) fn fire(&self) {
-        let mut entered = self.enter();
-        entered.armed = None;
-        entered.guarded.machine.handle_timeout(entered.now);
-        self.finish(entered);
+        let mut guard = self.enter();
+        guard.armed = None;
+        guard.locked.machine.handle_timeout(guard.now);
+        self.finish(guard);
     }
 
     /// Takes part in a shutdown from now on, if anything of it is left.
-    pub(crate) fn join<R>(&self, ledger: &Arc<Ledger>, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
-        let mut entered = self.enter();
-        let Entered { guarded, now, .. } = &mut entered;
-        if guarded.ledger.is_none() && !guarded.left {
+    pub(crate) fn enroll<R>(
+        &self,
+        tracker: &Arc<DrainTracker>,
+        act: impl FnOnce(&mut Machine, Instant) -> R,
+    ) -> R {
+        let mut guard = self.enter();
+        let Guard { locked, now, .. } = &mut guard;
+        if locked.tracker.is_none() && !locked.left {
             // A session that is being born has not been counted by anybody: what it has done so far is in the
             // machine, and must not be booked a second time.
-            self.stripe().add(&guarded.machine.take_changes().tally);
-            ledger.enter(
+            self.stripe().add(&locked.machine.take_output().tally);
+            tracker.enter(
                 self.0.number,
                 self.0.id,
-                &guarded.machine,
-                guarded.alive,
-                (!guarded.open).then_some(*now),
+                &locked.machine,
+                locked.alive,
+                (!locked.open).then_some(*now),
             );
-            guarded.ledger = Some(Arc::clone(ledger));
+            locked.tracker = Some(Arc::clone(tracker));
         }
-        let result = act(&mut guarded.machine, *now);
-        self.finish(entered);
+        let result = act(&mut locked.machine, *now);
+        self.finish(guard);
         result
     }
 
@@ -553,10 +557,10 @@ impl Session {
     }
 
     /// A place for one more notification at work, unless there are as many as there may be requests.
-    pub(crate) fn notification_place(&self) -> Result<NotificationPlace, Refusal> {
-        let place = NotificationPlace(self.clone());
+    pub(crate) fn notification_permit(&self) -> Result<NotificationPermit, Refusal> {
+        let place = NotificationPermit(self.clone());
         let taken = self.0.notifications.fetch_add(1, Relaxed);
-        if taken < self.0.hub.session_config.max_exchanges {
+        if taken < self.0.env.session_config.max_exchanges {
             Ok(place)
         } else {
             Err(Refusal::TooManyRequests)
@@ -564,57 +568,57 @@ impl Session {
     }
 
     pub(crate) fn now(&self) -> Instant {
-        self.0.hub.runtime.now()
+        self.0.env.runtime.now()
     }
 
     pub(crate) fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
-        self.0.hub.runtime.sleep_until(deadline)
+        self.0.env.runtime.sleep_until(deadline)
     }
 
     /// Where it counts.
     pub(crate) fn stripe(&self) -> &Stripe {
-        self.0.hub.counters.stripe(self.0.number)
+        self.0.env.counters.stripe(self.0.number)
     }
 
     fn peek<R>(&self, read: impl FnOnce(&Machine) -> R) -> R {
-        read(&lock(&self.0.guarded).machine)
+        read(&lock(&self.0.locked).machine)
     }
 
     fn act<R>(&self, hook: Hook, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
-        let mut entered = Entered { hook, ..self.enter() };
-        let result = act(&mut entered.guarded.machine, entered.now);
-        self.finish(entered);
+        let mut guard = Guard { hook, ..self.enter() };
+        let result = act(&mut guard.locked.machine, guard.now);
+        self.finish(guard);
         result
     }
 
     /// Locks the machine. The clock is read under the lock, so that for the machine time never goes backwards.
-    fn enter(&self) -> Entered<'_> {
-        let guarded = lock(&self.0.guarded);
-        let armed = guarded.machine.next_timeout().filter(|_| guarded.armed);
-        Entered { guarded, now: self.now(), armed, hook: Hook::Spawned }
+    fn enter(&self) -> Guard<'_> {
+        let locked = lock(&self.0.locked);
+        let armed = locked.machine.next_timeout().filter(|_| locked.armed);
+        Guard { locked, now: self.now(), armed, hook: Hook::Spawned }
     }
 
     /// After every call on the machine: counts under the lock, then releases it, then tells whoever has to know.
-    fn finish(&self, entered: Entered<'_>) {
-        let Entered { mut guarded, now, armed, hook } = entered;
-        let hub = &self.0.hub;
-        let mut changes = guarded.machine.take_changes();
-        let news = guarded.news(now);
+    fn finish(&self, guard: Guard<'_>) {
+        let Guard { mut locked, now, armed, hook } = guard;
+        let env = &self.0.env;
+        let mut output = locked.machine.take_output();
+        let news = locked.news(now);
         // A session that is closed has nothing to wait for; one that is not may have something sooner than known.
-        let deadline = if guarded.open { guarded.machine.next_timeout() } else { None };
-        let sooner = deadline != armed && hub.timers.set(&self.0, armed, deadline);
-        guarded.armed = deadline.is_some();
-        let gone = guarded.left && guarded.machine.state() == State::Terminated;
-        let ledger = guarded.ledger.clone();
-        let writer = hub.node.as_ref().filter(|_| !guarded.writing && guarded.machine.has_effect());
-        guarded.writing |= writer.is_some();
+        let deadline = if locked.open { locked.machine.next_timeout() } else { None };
+        let sooner = deadline != armed && env.timers.set(&self.0, armed, deadline);
+        locked.armed = deadline.is_some();
+        let gone = locked.left && locked.machine.state() == State::Terminated;
+        let tracker = locked.tracker.clone();
+        let writer = env.node.as_ref().filter(|_| !locked.writing && locked.machine.has_effect());
+        locked.writing |= writer.is_some();
         let ends =
-            news.died.then(|| guarded.machine.reason()).flatten().filter(|reason| !may_live_on(*reason));
-        let ends = ends.filter(|_| hub.node.is_some() && guarded.fate == Fate::Kept);
+            news.died.then(|| locked.machine.reason()).flatten().filter(|reason| !may_live_on(*reason));
+        let ends = ends.filter(|_| env.node.is_some() && locked.fate == Fate::Kept);
         if ends.is_some() {
-            guarded.fate = Fate::Asked;
+            locked.fate = Fate::Asked;
         }
-        let unread = changes.tally.streams_cut + changes.tally.forced > 0;
+        let unread = output.tally.streams_cut + output.tally.forced > 0;
 
         // Under the lock: whoever sees what happened, sees it counted.
         let stripe = self.stripe();
@@ -624,43 +628,43 @@ impl Session {
         if news.died {
             stripe.sessions.fetch_sub(1, Relaxed);
             // With a store, that is not known yet.
-            let terminated = guarded.established && hub.node.is_none();
+            let terminated = locked.established && env.node.is_none();
             stripe.sessions_terminated.fetch_add(u64::from(terminated), Relaxed);
         }
-        stripe.add(&changes.tally);
-        let quiet = ledger.as_ref().is_some_and(|ledger| ledger.book(&changes.tally));
-        if let Some(ledger) = ledger.as_ref().filter(|_| unread) {
-            ledger.fail(self.0.id, UNREAD);
+        stripe.add(&output.tally);
+        let quiet = tracker.as_ref().is_some_and(|tracker| tracker.track(&output.tally));
+        if let Some(tracker) = tracker.as_ref().filter(|_| unread) {
+            tracker.fail(self.0.id, UNREAD);
         }
-        drop(guarded);
+        drop(locked);
 
         if sooner {
-            hub.timers.notify();
+            env.timers.notify();
         }
-        let discarded = changes.take_discarded();
+        let discarded = output.take_discarded();
         if !discarded.is_empty() {
-            discard(&hub.runtime, discarded);
+            discard(&env.runtime, discarded);
         }
-        if news.disturbed || news.end.is_some() {
+        if news.ending || news.end.is_some() {
             tell(&self.0.changed);
         }
         if news.created.is_some() {
-            hub.publish(&SessionEvent::Created(self.0.id));
-            if let Some(registry) = hub.registry.get().and_then(Weak::upgrade) {
+            env.publish(&SessionEvent::Created(self.0.id));
+            if let Some(registry) = env.registry.get().and_then(Weak::upgrade) {
                 registry.note_half_open(self);
             }
         }
-        let (unanswered, orphaned) = (changes.tally.pings_unanswered > 0, changes.tally.orphaned);
-        if let Some(ledger) = ledger.as_ref().filter(|_| quiet) {
-            ledger.notify();
+        let (unanswered, orphaned) = (output.tally.pings_unanswered > 0, output.tally.orphaned);
+        if let Some(tracker) = tracker.as_ref().filter(|_| quiet) {
+            tracker.notify();
         }
         if let Some(node) = writer {
             node.spawn(write(self.clone(), node.clone()));
         }
-        if let Some((node, reason)) = hub.node.as_ref().zip(ends) {
+        if let Some((node, reason)) = env.node.as_ref().zip(ends) {
             node.spawn(self.clone().remove(node.clone(), reason));
         }
-        wake(changes);
+        wake(output);
         if gone {
             self.unregister();
         }
@@ -678,26 +682,27 @@ impl Session {
             trace::ping_unanswered(&self.0.id);
         }
         if let Some(end) = news.end {
-            self.ended(end, ledger.as_deref(), hook);
+            self.ended(end, tracker.as_deref(), hook);
         }
     }
 
     fn unregister(&self) {
-        if let Some(registry) = self.0.hub.registry.get().and_then(Weak::upgrade) {
+        if let Some(registry) = self.0.env.registry.get().and_then(Weak::upgrade) {
             registry.remove(self);
         }
     }
 
     /// Nothing is owed to the client any more: tells the application, once, and gives it time.
-    fn ended(&self, end: End, ledger: Option<&Ledger>, hook: Hook) {
-        let hub = &self.0.hub;
+    fn ended(&self, end: End, tracker: Option<&DrainTracker>, hook: Hook) {
+        let env = &self.0.env;
         if !end.established {
             return self.leave(None); // to the application it never existed (C-20)
         }
-        let begins = |ledger: &Ledger, afterword| ledger.begins(self.now(), self.0.number, afterword);
-        let first = if hub.node.is_some() { Afterword::Store } else { Afterword::Hook };
-        ledger.into_iter().for_each(|ledger| begins(ledger, first));
-        if let Some(node) = &hub.node {
+        let begins =
+            |tracker: &DrainTracker, afterword| tracker.begin_afterword(self.now(), self.0.number, afterword);
+        let first = if env.node.is_some() { Afterword::Store } else { Afterword::Hook };
+        tracker.into_iter().for_each(|tracker| begins(tracker, first));
+        if let Some(node) = &env.node {
             // In a box: not the size of every such task.
             return node.spawn(Box::pin(self.clone().part(node.clone(), end)));
         }
@@ -708,7 +713,7 @@ impl Session {
             }
         }
         let session = self.clone();
-        hub.runtime.spawn(Box::pin(async move {
+        env.runtime.spawn(Box::pin(async move {
             let failure = session.in_time(hooked).await;
             session.leave(failure);
         }));
@@ -722,7 +727,7 @@ impl Session {
         if let Some(failure) = (&mut hooked).now_or_never() {
             return failure; // most are ready, and need no timer
         }
-        let (session, limit) = (self.clone(), self.0.hub.config.hook_timeout);
+        let (session, limit) = (self.clone(), self.0.env.config.hook_timeout);
         let waited: BoxFuture<'static, _> = Box::pin(async move {
             match select(hooked, session.sleep_until(after(session.now(), limit))).await {
                 Either::Left((failure, _)) => failure,
@@ -737,10 +742,10 @@ impl Session {
 
     /// Tells the application of the end. The hook is to be polled, and says what went wrong in it.
     fn terminated(&self, end: End) -> impl Future<Output = Option<&'static str>> + Send + Unpin + use<> {
-        let Inner { id, hub, .. } = &*self.0;
-        hub.publish(&SessionEvent::Terminated(*id, end.reason));
+        let Inner { id, env, .. } = &*self.0;
+        env.publish(&SessionEvent::Terminated(*id, end.reason));
         trace::session_terminated(id, end.reason, end.age);
-        let hooked = Contained::new(|| hub.handler.terminated(self.clone(), end.reason));
+        let hooked = Contained::new(|| env.handler.terminated(self.clone(), end.reason));
         hooked.map(|done| done.err().map(|Panicked| PANICKED))
     }
 
@@ -749,7 +754,7 @@ impl Session {
     async fn part(self, node: Node, end: End) {
         let id = self.0.id;
         let parting = match end.reason {
-            _ if lock(&self.0.guarded).fate == Fate::Unkept => Parting::Ended,
+            _ if lock(&self.0.locked).fate == Fate::Unkept => Parting::Ended,
             reason if may_live_on(reason) => {
                 let (listener, heard, unused) =
                     self.with(|machine, now| (machine.listener(), machine.heard(), machine.unused(now)));
@@ -766,7 +771,7 @@ impl Session {
             }
             _ => {
                 self.removed().await;
-                match lock(&self.0.guarded).fate {
+                match lock(&self.0.locked).fate {
                     Fate::Elsewhere => Parting::EndedElsewhere,
                     Fate::Unkept | Fate::Kept | Fate::Asked | Fate::Here => Parting::Ended,
                 }
@@ -775,20 +780,20 @@ impl Session {
         let failure = match parting {
             Parting::Parked => {
                 trace::session_parked(&id, end.reason);
-                self.0.hub.publish(&SessionEvent::Parked(id));
+                self.0.env.publish(&SessionEvent::Parked(id));
                 None
             }
             Parting::EndedElsewhere => {
                 self.stripe().sessions_terminated.fetch_add(1, Relaxed);
                 trace::session_terminated(&id, end.reason, end.age);
-                self.0.hub.publish(&SessionEvent::Terminated(id, end.reason));
+                self.0.env.publish(&SessionEvent::Terminated(id, end.reason));
                 None
             }
             Parting::Ended => {
                 self.stripe().sessions_terminated.fetch_add(1, Relaxed);
-                let ledger = lock(&self.0.guarded).ledger.clone();
-                if let Some(ledger) = ledger {
-                    ledger.begins(self.now(), self.0.number, Afterword::Hook);
+                let tracker = lock(&self.0.locked).tracker.clone();
+                if let Some(tracker) = tracker {
+                    tracker.begin_afterword(self.now(), self.0.number, Afterword::Hook);
                 }
                 let hooked = self.terminated(end);
                 self.in_time(hooked).await
@@ -799,7 +804,7 @@ impl Session {
 
     /// For how long nobody may have used a session elsewhere that ends here for this reason, for it to end everywhere.
     fn idle(&self, reason: TerminateReason) -> Option<Duration> {
-        let config = &self.0.hub.session_config;
+        let config = &self.0.env.session_config;
         match reason {
             TerminateReason::Idle => Some(config.idle_timeout),
             TerminateReason::InitializeTimeout => Some(config.initialize_timeout),
@@ -813,17 +818,17 @@ impl Session {
 
     /// The application is through with the session as well.
     fn leave(&self, failure: Option<&'static str>) {
-        let (ledger, gone) = {
-            let mut guarded = lock(&self.0.guarded);
-            guarded.left = true;
-            (guarded.ledger.clone(), guarded.machine.state() == State::Terminated)
+        let (tracker, gone) = {
+            let mut locked = lock(&self.0.locked);
+            locked.left = true;
+            (locked.tracker.clone(), locked.machine.state() == State::Terminated)
         };
-        contain::dispose(self.0.hub.data.remove(self.0.number));
+        contain::dispose(self.0.env.data.remove(self.0.number));
         if gone {
             self.unregister();
         }
-        if let Some(ledger) = ledger {
-            ledger.leave(self.0.number, self.0.id, failure);
+        if let Some(tracker) = tracker {
+            tracker.leave(self.0.number, self.0.id, failure);
         }
         if let Some(why) = failure {
             trace::session_failed(&self.0.id, why);
@@ -834,13 +839,13 @@ impl Session {
     /// store.
     pub(crate) async fn send_with<R>(
         &self,
-        mut attempt: impl FnMut(&mut Machine, Instant) -> Result<R, Option<Arc<Signal>>>,
+        mut attempt: impl FnMut(&mut Machine, Instant) -> Result<R, Option<Arc<Waiters>>>,
     ) -> R {
         loop {
             let space: EventListener = match self.with(|machine, now| {
                 // The listener is made under the lock: what frees space afterwards finds it.
-                attempt(machine, now).map_err(|signal| match signal {
-                    Some(signal) => signal.handler.listen(),
+                attempt(machine, now).map_err(|waiters| match waiters {
+                    Some(waiters) => waiters.handler.listen(),
                     None => self.0.changed.listen(),
                 })
             }) {
@@ -875,11 +880,11 @@ fn may_live_on(reason: TerminateReason) -> bool {
     }
 }
 
-fn wake(changes: Changes<Arc<Signal>>) {
-    for wake in changes.into_wakes() {
+fn wake(output: Output<Arc<Waiters>>) {
+    for wake in output.into_wakes() {
         match wake {
-            Wake::Reader(signal) => signal.reader.wake(),
-            Wake::Handler(signal) => tell(&signal.handler),
+            Wake::Reader(waiters) => waiters.reader.wake(),
+            Wake::Handler(waiters) => tell(&waiters.handler),
         }
     }
 }
@@ -914,9 +919,9 @@ impl IntoFuture for Termination {
 
 /// Counts a notification at work for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct NotificationPlace(Session);
+pub(crate) struct NotificationPermit(Session);
 
-impl Drop for NotificationPlace {
+impl Drop for NotificationPermit {
     fn drop(&mut self) {
         self.0.0.notifications.fetch_sub(1, Relaxed);
     }

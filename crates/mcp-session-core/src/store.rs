@@ -9,7 +9,7 @@
 //!                        └──────────── a reply, a cancel, DELETE ── Peers ───┘
 //! ```
 //!
-//! Three traits say what a store does: [`EventStore`], [`SessionStore`] and [`Peers`]. [`SharedStore`] keeps it all in
+//! Three traits say what a store does: [`EventStore`], [`SessionStore`] and [`Peers`]. [`MemoryStore`] keeps it all in
 //! memory, for several endpoints of one process. The laws of each trait are tests, in the test kit:
 //! `mcp_session_testkit::store_contract!`.
 //!
@@ -60,10 +60,10 @@ mod adopt;
 mod contained;
 mod error;
 mod keeper;
+mod memory;
 mod node;
 mod record;
 mod relay;
-mod shared;
 mod writer;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -73,10 +73,10 @@ use bytes::Bytes;
 pub use error::{AppendError, PublishError, ReadError, Unavailable};
 use futures::FutureExt;
 pub(crate) use keeper::keep;
+pub use memory::{MemoryStore, StoreLimits};
 pub(crate) use node::Node;
 pub use record::{Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup};
 pub(crate) use relay::{PAGE, Relay};
-pub use shared::{SharedStore, StoreLimits};
 pub(crate) use writer::write;
 
 use crate::{
@@ -162,7 +162,7 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
 
     /// Resolves when the store may have lost what it had acknowledged, as by a failover: every owner appends the last event of
     /// each open log once more. Never, by default.
-    fn disturbed(&self) -> BoxFuture<'_, ()> {
+    fn failover(&self) -> BoxFuture<'_, ()> {
         std::future::pending().boxed()
     }
 }
@@ -303,10 +303,10 @@ pub trait Peers: fmt::Debug + Send + Sync + 'static {
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
-/// use mcp_session_core::{Config, ConfigError, Endpoint, Router, Runtime, store::{SharedStore, Store}};
+/// use mcp_session_core::{Config, ConfigError, Endpoint, Router, Runtime, store::{MemoryStore, Store}};
 ///
 /// fn two_nodes(runtime: Arc<dyn Runtime>) -> Result<[Endpoint; 2], ConfigError> {
-///     let mut store = Store::new(SharedStore::new(Arc::clone(&runtime)));
+///     let mut store = Store::new(MemoryStore::new(Arc::clone(&runtime)));
 ///     store.timeout = Duration::from_secs(1);
 ///     let mut config = Config::default();
 ///     config.store = Some(store);

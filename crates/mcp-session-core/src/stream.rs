@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     proto::{Next, StreamKey},
-    session::{Session, Signal},
+    session::{Session, Waiters},
 };
 
 /// The stream was ended by force while its reader had left events unread, or was not there.
@@ -35,13 +35,13 @@ const FRAME: usize = 16 * 1024;
 pub struct EventStream {
     session: Session,
     key: StreamKey,
-    signal: Arc<Signal>,
+    waiters: Arc<Waiters>,
     done: bool,
 }
 
 impl EventStream {
-    pub(crate) fn new(session: Session, key: StreamKey, signal: Arc<Signal>) -> Self {
-        Self { session, key, signal, done: false }
+    pub(crate) fn new(session: Session, key: StreamKey, waiters: Arc<Waiters>) -> Self {
+        Self { session, key, waiters, done: false }
     }
 
     /// Whether the last event has been taken.
@@ -54,7 +54,7 @@ impl EventStream {
         if self.done {
             return Poll::Ready(None);
         }
-        self.signal.reader.register(cx.waker());
+        self.waiters.reader.register(cx.waker());
         let next =
             self.session.with_client(|machine, now| gather(bytes, || machine.poll_event(now, self.key)));
         match next {

@@ -3,9 +3,9 @@
 //! Each session ends by itself, along the deadlines it is given (`proto::Session::drain`). What is here gives the
 //! deadlines, counts what is left, and says when the next phase has come.
 
-mod ledger;
 mod policy;
 mod report;
+mod tracker;
 
 use std::{
     fmt,
@@ -20,10 +20,10 @@ use futures::{
     future::{BoxFuture, select},
 };
 
-pub(crate) use ledger::{Afterword, Ledger};
 use policy::Deadlines;
 pub use policy::{ShutdownPhase, ShutdownPolicy};
 pub use report::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals};
+pub(crate) use tracker::{Afterword, DrainTracker};
 
 use crate::{
     manager::Registry,
@@ -60,7 +60,7 @@ pub(crate) struct Progress {
     state: Mutex<State>,
     /// The deadlines were changed, or the report is there.
     changed: Event,
-    ledger: Arc<Ledger>,
+    tracker: Arc<DrainTracker>,
 }
 
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Progress {
         let phase = ShutdownPhase::LameDuck;
         let whole = deadlines.close;
         let state = State { phase, policy, deadlines, whole, stale: false, report: None };
-        Self { begun: now, state: Mutex::new(state), changed: Event::new(), ledger: Arc::default() }
+        Self { begun: now, state: Mutex::new(state), changed: Event::new(), tracker: Arc::default() }
     }
 
     /// From the present phase on, every phase has the budget of the tightest policy so far. Deadlines only ever come
@@ -178,13 +178,13 @@ impl Shutdown {
 
     /// Gives it less time: from now on no phase lasts longer than `policy` says. More time than before is not given.
     pub fn tighten(&self, policy: ShutdownPolicy) {
-        self.progress.tighten(self.registry.hub.runtime.now(), policy);
+        self.progress.tighten(self.registry.env.runtime.now(), policy);
     }
 
     /// Ends the present phase now: what a second signal does. From `LameDuck` or `Draining` to Cancelling, from
     /// Cancelling to Finishing, from Finishing to Closed.
     pub fn escalate(&self) {
-        let now = self.registry.hub.runtime.now();
+        let now = self.registry.env.runtime.now();
         let next = match self.phase() {
             ShutdownPhase::Running | ShutdownPhase::LameDuck | ShutdownPhase::Draining => {
                 ShutdownPhase::Cancelling
@@ -237,7 +237,7 @@ pub(crate) fn start(registry: &Arc<Registry>, progress: &Arc<Progress>) {
         entered: progress.begun,
     };
     trace::shutdown_phase(ShutdownPhase::LameDuck, &registry.stats());
-    registry.hub.runtime.spawn_keeper(task.run().boxed());
+    registry.env.runtime.spawn_keeper(task.run().boxed());
 }
 
 /// The work of a shutdown.
@@ -250,20 +250,20 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
-        let ledger = Arc::clone(&self.progress.ledger);
+        let tracker = Arc::clone(&self.progress.tracker);
         self.wait(|| false, |deadlines| deadlines.drain).await;
 
         self.enter(ShutdownPhase::Draining);
         self.drain_sessions();
-        self.wait(|| !ledger.is_busy(), |deadlines| deadlines.cancel).await;
+        self.wait(|| !tracker.is_busy(), |deadlines| deadlines.cancel).await;
 
-        if ledger.running() > 0 {
+        if tracker.running() > 0 {
             self.enter(ShutdownPhase::Cancelling);
-            self.wait(|| ledger.running() == 0, |deadlines| deadlines.finish).await;
+            self.wait(|| tracker.running() == 0, |deadlines| deadlines.finish).await;
         }
 
         self.enter(ShutdownPhase::Finishing);
-        self.wait(|| ledger.open() == 0, |deadlines| deadlines.close).await;
+        self.wait(|| tracker.open() == 0, |deadlines| deadlines.close).await;
 
         self.close();
     }
@@ -272,16 +272,16 @@ impl Task {
         self.close_sessions();
         self.enter(ShutdownPhase::Closed);
         let took = self.entered.saturating_duration_since(self.progress.begun);
-        let report = self.progress.ledger.report(self.times, took);
+        let report = self.progress.tracker.report(self.times, took);
         lock(&self.progress.state).report = Some(report);
         self.progress.changed.notify(usize::MAX);
-        if let Some(node) = self.registry.hub.node.clone() {
+        if let Some(node) = self.registry.env.node.clone() {
             node.clone().spawn(async move { node.leave().await }); // the report does not wait for it (S13)
         }
     }
 
     fn enter(&mut self, phase: ShutdownPhase) {
-        let now = self.registry.hub.runtime.now();
+        let now = self.registry.env.runtime.now();
         self.times.add(self.registry.phase(), now.saturating_duration_since(self.entered));
         self.entered = now;
         self.progress.enter(now, phase);
@@ -297,25 +297,26 @@ impl Task {
             state.deadlines
         };
         Session::each(self.registry.sessions(), |session| {
-            session.join(&self.progress.ledger, |machine, now| machine.drain(now, &deadlines.schedule(now)));
+            session
+                .enroll(&self.progress.tracker, |machine, now| machine.drain(now, &deadlines.schedule(now)));
         });
     }
 
     /// Ends what is left by force. From here on every id answers 404 (S2).
     fn close_sessions(&self) {
-        let ledger = &self.progress.ledger;
-        ledger.blame(self.progress.deadlines().close);
+        let tracker = &self.progress.tracker;
+        tracker.fail_unfinished(self.progress.deadlines().close);
         Session::each(self.registry.sessions(), |session| {
-            session.join(ledger, |machine, now| machine.close(now, TerminateReason::Shutdown));
+            session.enroll(tracker, |machine, now| machine.close(now, TerminateReason::Shutdown));
         });
     }
 
     /// Waits until `done` or the deadline, which others may move closer meanwhile.
     async fn wait(&self, done: impl Fn() -> bool, deadline: impl Fn(&Deadlines) -> Instant) {
-        let Progress { state, changed, ledger, .. } = &*self.progress;
-        let runtime = &self.registry.hub.runtime;
+        let Progress { state, changed, tracker, .. } = &*self.progress;
+        let runtime = &self.registry.env.runtime;
         loop {
-            let (tightened, progressed) = (changed.listen(), ledger.changed.listen());
+            let (tightened, progressed) = (changed.listen(), tracker.changed.listen());
             let (stale, at) = {
                 let state = lock(state);
                 (state.stale, deadline(&state.deadlines))

@@ -36,7 +36,7 @@ pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
 ///
 /// let endpoint = Endpoint::new(SmolRuntime::global(), Router::new("greeter", "0.1.0"));
 /// let listener = bind("127.0.0.1:8000")?;
-/// let report = serve(listener, endpoint).with_shutdown(terminate_signal).await?;
+/// let report = serve(listener, endpoint).with_graceful_shutdown(terminate_signal).await?;
 /// println!("{report}");
 /// # Ok(())
 /// # })

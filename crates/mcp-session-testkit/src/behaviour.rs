@@ -8,14 +8,15 @@
 //! # fn main() {}
 //! ```
 //!
-//! They hold on a virtual clock and on a real one. What has to elapse is short ([`world::SOON`]), what must not
-//! elapse is long ([`world::NEVER`]), and everything else waits for a state.
+//! They hold on a virtual clock and on a real one. What has to elapse is short ([`fixture::SOON`]), what must not
+//! elapse is long ([`fixture::NEVER`]), and everything else waits for a state.
 
 #![allow(clippy::missing_panics_doc)] // a scenario panics where the endpoint does not do what it says
 
 pub mod asking;
 pub mod batches;
 pub mod cluster;
+pub mod fixture;
 pub mod foreign;
 pub mod framing;
 pub mod http;
@@ -31,7 +32,6 @@ pub mod soak;
 pub mod statuses;
 pub mod stores;
 pub mod streams;
-pub mod world;
 
 /// One `#[test]` for each scenario, inside `mod $module`. The expression makes a fresh
 /// [`TestBed`](crate::TestBed) for each.
@@ -153,7 +153,7 @@ macro_rules! behaviour_suite {
         $($(
             #[test]
             fn $scenario() {
-                $crate::behaviour::$group::$scenario(&$crate::Watched::new($bed));
+                $crate::behaviour::$group::$scenario(&$crate::Watchdog::new($bed));
             }
         )+)+
     };

@@ -182,7 +182,7 @@
 //! ```
 //!
 //! Nothing is asserted to be fast, so a slow machine fails no law. A runtime that loses a wake, a timer or a thread makes a
-//! law hang; after two minutes the test fails (see [`Watched`](crate::Watched)). Of the pool without `catch_unwind` one
+//! law hang; after two minutes the test fails (see [`Watchdog`](crate::Watchdog)). Of the pool without `catch_unwind` one
 //! reads:
 //!
 //! ```text
@@ -290,7 +290,7 @@
 //! let listener = mcp_session_hyper::bind("127.0.0.1:0")?; // it has room for all clients at once
 //! let address = listener.local_addr()?;
 //! let endpoint = Endpoint::new(PoolRuntime(ThreadPool::new()?), Router::new("mine", "0.1.0"));
-//! let server = serve(listener, endpoint.clone())?; // and .with_shutdown(signal), in a program
+//! let server = serve(listener, endpoint.clone())?; // and .with_graceful_shutdown(signal), in a program
 //! let main = std::thread::spawn(move || futures::executor::block_on(server.into_future()));
 //!
 //! let mut client = TcpStream::connect(address)?;

@@ -3,7 +3,7 @@
 //! [`runtime_contract!`](crate::runtime_contract) turns all of them into `#[test]`s for one runtime; each is also
 //! a function of its own. A law panics when it is broken. It waits for states only and never asserts that
 //! something was fast, so a slow machine does not fail it. A runtime that loses a wake makes a law hang: the macro
-//! watches for that (see [`Watched`](crate::Watched)).
+//! watches for that (see [`Watchdog`](crate::Watchdog)).
 //!
 //! | law | what breaks it, for instance |
 //! |---|---|
@@ -105,7 +105,7 @@ macro_rules! runtime_contract {
             $(
                 #[test]
                 fn $law() {
-                    $crate::contract::$law(&$crate::Watched::new($bed));
+                    $crate::contract::$law(&$crate::Watchdog::new($bed));
                 }
             )+
         }

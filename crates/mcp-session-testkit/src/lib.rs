@@ -4,8 +4,8 @@
 //! |---|---|
 //! | test a session without waiting and without races | [`SimRuntime`], in virtual time, replayable from a seed |
 //! | write a scenario once and run it on every runtime | [`TestBed`] |
-//! | know whether a test only passes where the machine is fast | [`Slow`], around any bed |
-//! | have a test fail that would hang | [`Watched`], around any bed |
+//! | know whether a test only passes where the machine is fast | [`Contended`], around any bed |
+//! | have a test fail that would hang | [`Watchdog`], around any bed |
 //! | show that sessions behave on your runtime | [`behaviour_suite!`], or the scenarios in [`behaviour`] |
 //! | show that an adapter does on sockets what it should | `wire_suite!`, or the scenarios in `wire`: behind the feature `wire`, which brings tokio and hyper for the clients |
 //! | show that your [`Runtime`](mcp_session_core::Runtime) is one | [`runtime_contract!`], or the laws in [`contract`] |
@@ -48,16 +48,16 @@
 mod bed;
 pub mod behaviour;
 pub mod bring_your_own_runtime;
+mod contended;
 pub mod contract;
 mod rng;
 mod sim;
-mod slow;
 pub mod store_contract;
-mod watched;
+mod watchdog;
 #[cfg(feature = "wire")]
 pub mod wire;
 
 pub use bed::TestBed;
+pub use contended::Contended;
 pub use sim::SimRuntime;
-pub use slow::Slow;
-pub use watched::Watched;
+pub use watchdog::Watchdog;

@@ -52,10 +52,10 @@ use crate::TestBed;
 /// async closure that makes an empty store for a runtime.
 ///
 /// ```
-/// use mcp_session_core::store::{SharedStore, Store};
+/// use mcp_session_core::store::{MemoryStore, Store};
 /// use mcp_session_testkit::{SimRuntime, store_contract};
 ///
-/// store_contract!(shared, SimRuntime::new(1), async |runtime| Store::new(SharedStore::new(runtime)));
+/// store_contract!(shared, SimRuntime::new(1), async |runtime| Store::new(MemoryStore::new(runtime)));
 /// # fn main() {}
 /// ```
 #[macro_export]
@@ -79,7 +79,7 @@ macro_rules! store_contract {
         $(
             #[test]
             fn $law() {
-                $crate::store_contract::$law(&$crate::Watched::new($bed), $store);
+                $crate::store_contract::$law(&$crate::Watchdog::new($bed), $store);
             }
         )+
     };

@@ -125,7 +125,7 @@
 //! your runtime is: that is why this module is behind the feature `wire`, the only part of the crate that brings a
 //! runtime along. What has to elapse is short
 //! ([`SHORT`]), what must not elapse is long ([`LONG`]), everything else waits for a state, for [`LIMIT`] at the
-//! most. So the suite also passes in [`Slow`](crate::Slow), on a machine that is busy elsewhere. A server's log is a
+//! most. So the suite also passes in [`Contended`](crate::Contended), on a machine that is busy elsewhere. A server's log is a
 //! help when a scenario fails: core tells `tracing`.
 
 #![allow(clippy::missing_panics_doc, reason = "a scenario panics where the server does not do what it says")]

@@ -1,11 +1,11 @@
 //! The behaviour suite in virtual time, under schedules of several seeds, and on a slow machine.
 
-use mcp_session_testkit::{SimRuntime, Slow, behaviour_suite};
+use mcp_session_testkit::{Contended, SimRuntime, behaviour_suite};
 
 behaviour_suite!(sim_fifo, SimRuntime::new(0));
 behaviour_suite!(sim_seed_1, SimRuntime::new(1));
 behaviour_suite!(sim_seed_2, SimRuntime::new(2));
 
-behaviour_suite!(slow_seed_1, Slow::new(SimRuntime::new(1), 1));
-behaviour_suite!(slow_seed_2, Slow::new(SimRuntime::new(2), 2));
-behaviour_suite!(slow_seed_3, Slow::new(SimRuntime::new(3), 3));
+behaviour_suite!(contended_seed_1, Contended::new(SimRuntime::new(1), 1));
+behaviour_suite!(contended_seed_2, Contended::new(SimRuntime::new(2), 2));
+behaviour_suite!(contended_seed_3, Contended::new(SimRuntime::new(3), 3));

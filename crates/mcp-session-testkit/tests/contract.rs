@@ -19,12 +19,12 @@ use futures::{
     future::{AbortHandle, abortable, poll_fn, ready},
 };
 use mcp_session_core::{BoxFuture, Runtime};
-use mcp_session_testkit::{SimRuntime, Slow, TestBed, Watched, contract, runtime_contract};
+use mcp_session_testkit::{Contended, SimRuntime, TestBed, Watchdog, contract, runtime_contract};
 
 runtime_contract!(sim_fifo, SimRuntime::new(0));
 runtime_contract!(sim_seed_1, SimRuntime::new(1));
 runtime_contract!(sim_seed_max, SimRuntime::new(u64::MAX));
-runtime_contract!(slow, Slow::new(SimRuntime::new(1), 1));
+runtime_contract!(contended, Contended::new(SimRuntime::new(1), 1));
 // Without a defect the bed below breaks no law, so what the tests find is the defect.
 runtime_contract!(nothing_planted, planted(|_| {}));
 
@@ -237,7 +237,7 @@ fn any_thread_finds_a_sleep_that_keeps_its_first_waker() {
 fn panic_stays_inside_finds_a_pool_that_loses_threads() {
     let pool = ThreadPool::builder().pool_size(2).create().expect("threads");
     // As short as this, because it is meant to elapse.
-    contract::law_panic_stays_inside(&Watched::new(Bare(pool)).with_patience(MS * 300));
+    contract::law_panic_stays_inside(&Watchdog::new(Bare(pool)).with_patience(MS * 300));
 }
 
 /// A thread pool that does not catch panics.

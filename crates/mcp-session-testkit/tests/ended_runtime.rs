@@ -6,7 +6,7 @@ use futures::FutureExt;
 use mcp_session_core::{ShutdownPhase, ShutdownPolicy};
 use mcp_session_testkit::{
     SimRuntime,
-    behaviour::world::{NEVER, World, request},
+    behaviour::fixture::{Fixture, NEVER, request},
 };
 
 const PATIENT: ShutdownPolicy =
@@ -15,13 +15,13 @@ const PATIENT: ShutdownPolicy =
 #[test]
 fn s_5_running_calls_are_answered_and_new_ones_too() {
     let sim = SimRuntime::new(1);
-    let mut world = World::new(&sim, |_| {});
+    let mut fixture = Fixture::new(&sim, |_| {});
     sim.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = request("running", "work");
         let mut running = pin!(client.post(&running));
         assert!(running.as_mut().now_or_never().is_none());
-        let work = world.work().await;
+        let work = fixture.work().await;
         sim.shutdown();
         assert!(work.is_dropped());
         let answer = running.await.answer().await;
@@ -36,19 +36,19 @@ fn s_5_running_calls_are_answered_and_new_ones_too() {
 fn s_9_a_shutdown_has_its_report() {
     for begun_before in [false, true] {
         let sim = SimRuntime::new(1);
-        let world = World::new(&sim, |_| {});
+        let fixture = Fixture::new(&sim, |_| {});
         sim.block_on(async {
-            let client = world.client().await;
+            let client = fixture.client().await;
             let mut stream = client.get().await;
             assert!(stream.event().await.is_some());
-            let early = begun_before.then(|| world.endpoint.shutdown(PATIENT));
+            let early = begun_before.then(|| fixture.endpoint.shutdown(PATIENT));
             sim.shutdown();
             let report = match early {
                 Some(early) => early.await,
-                None => world.endpoint.shutdown(PATIENT).await,
+                None => fixture.endpoint.shutdown(PATIENT).await,
             };
             assert_eq!((report.streams.ended, report.is_clean()), (0, false), "{report}");
-            assert_eq!(world.endpoint.stats().phase, ShutdownPhase::Closed);
+            assert_eq!(fixture.endpoint.stats().phase, ShutdownPhase::Closed);
             assert!(stream.event().await.expect("not an end").is_err()); // cut
             assert_eq!(client.post(&request(1, "ping")).await.status, 404);
         });

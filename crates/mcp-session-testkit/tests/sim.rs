@@ -459,21 +459,21 @@ impl Runtime for Stoppable {
 /// the deadline counts. Who said nothing is as gone as before.
 #[test]
 fn e_14_what_waits_in_the_sockets_of_a_stopped_process_counts() {
-    use mcp_session_testkit::behaviour::world::{World, notification, reply, request};
+    use mcp_session_testkit::behaviour::fixture::{Fixture, notification, reply, request};
     for seed in 0..20 {
         let sim = SimRuntime::new(seed);
         let gate = Arc::new(Gate::default());
-        let world = World::on(Arc::new(Stoppable(sim.clone(), Arc::clone(&gate))), |config| {
+        let fixture = Fixture::on(Arc::new(Stoppable(sim.clone(), Arc::clone(&gate))), |config| {
             config.session.idle_timeout = 30 * SECOND;
             config.session.initialize_timeout = 30 * SECOND;
             config.session.ping_interval = 20 * SECOND;
             config.session.heartbeat = 15 * SECOND;
         });
         sim.block_on(async {
-            let (busy, silent) = (world.client().await, world.client().await);
-            let mut half_open = world.stranger();
+            let (busy, silent) = (fixture.client().await, fixture.client().await);
+            let mut half_open = fixture.stranger();
             half_open.initialize("2025-06-18").await;
-            let listening = world.json_client().await;
+            let listening = fixture.json_client().await;
             let mut stream = listening.get().await;
             stream.opened().await;
             while stream.message().await.expect("it is open")["method"] != "ping" {}
@@ -493,7 +493,7 @@ fn e_14_what_waits_in_the_sockets_of_a_stopped_process_counts() {
             for client in [&busy, &half_open, &listening] {
                 assert_eq!(client.post(&request(3, "echo")).await.status, 200);
             }
-            assert_eq!((world.endpoint.stats().streams, world.endpoint.stats().pings_unanswered), (1, 0));
+            assert_eq!((fixture.endpoint.stats().streams, fixture.endpoint.stats().pings_unanswered), (1, 0));
         });
     }
 }

@@ -14,16 +14,16 @@ use mcp_session_core::{
     BoxFuture, Runtime, SessionId,
     proto::Position,
     store::{
-        Append, AppendError, EventStore, LogId, NodeId, Page, PeerMessage, Peers, PublishError, ReadError,
-        Record, SessionStore, SharedStore, Store, Unavailable, Update, Wakeup,
+        Append, AppendError, EventStore, LogId, MemoryStore, NodeId, Page, PeerMessage, Peers, PublishError,
+        ReadError, Record, SessionStore, Store, Unavailable, Update, Wakeup,
     },
 };
-use mcp_session_testkit::{SimRuntime, Slow, store_contract, store_contract as laws};
+use mcp_session_testkit::{Contended, SimRuntime, store_contract, store_contract as laws};
 
-store_contract!(shared_fifo, SimRuntime::new(0), async |runtime| Store::new(SharedStore::new(runtime)));
-store_contract!(shared_seed_1, SimRuntime::new(1), async |runtime| Store::new(SharedStore::new(runtime)));
-store_contract!(shared_slow, Slow::new(SimRuntime::new(2), 2), async |runtime| {
-    Store::new(SharedStore::new(runtime))
+store_contract!(shared_fifo, SimRuntime::new(0), async |runtime| Store::new(MemoryStore::new(runtime)));
+store_contract!(shared_seed_1, SimRuntime::new(1), async |runtime| Store::new(MemoryStore::new(runtime)));
+store_contract!(shared_contended, Contended::new(SimRuntime::new(2), 2), async |runtime| {
+    Store::new(MemoryStore::new(runtime))
 });
 // Without a defect the store below breaks no law, so what the tests find is the defect.
 store_contract!(nothing_planted, SimRuntime::new(1), planted(Defect::None));
@@ -78,7 +78,7 @@ enum Defect {
 #[derive(Debug)]
 struct Planted {
     defect: Defect,
-    store: SharedStore,
+    store: MemoryStore,
     token: AtomicU64,
     records: Mutex<Vec<Record>>,
     swept: Mutex<Vec<Record>>,
@@ -90,7 +90,7 @@ fn planted(defect: Defect) -> impl AsyncFn(Arc<dyn Runtime>) -> Store {
     async move |runtime| {
         Store::new(Planted {
             defect,
-            store: SharedStore::new(runtime),
+            store: MemoryStore::new(runtime),
             token: AtomicU64::new(1_000),
             records: Mutex::default(),
             swept: Mutex::default(),

@@ -13,7 +13,7 @@ pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownRepo
         let address = listener.local_addr()?;
         let endpoint = super::endpoint(AsyncStdRuntime, args)?;
         let server = serve_app(listener.into(), endpoint.clone(), routes(endpoint));
-        super::serve(server.with_shutdown(terminate_signal), address, args).await
+        super::serve(server.with_graceful_shutdown(terminate_signal), address, args).await
     })
 }
 

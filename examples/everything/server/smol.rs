@@ -20,6 +20,6 @@ pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownRepo
         let listener = smol::net::TcpListener::from(Async::new(listener)?);
         let endpoint = super::endpoint(SmolRuntime::from(Arc::clone(&executor)), args)?;
         let server = serve_app(listener, endpoint.clone(), super::routes(endpoint));
-        super::serve(server.with_shutdown(terminate_signal), address, args).await
+        super::serve(server.with_graceful_shutdown(terminate_signal), address, args).await
     }))
 }

@@ -15,7 +15,7 @@ pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownRepo
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let endpoint = super::endpoint(TokioRuntime::current(), args)?;
         let server = serve_app(listener, endpoint.clone(), super::routes(endpoint));
-        super::serve(server.with_shutdown(terminate_signal), address, args).await
+        super::serve(server.with_graceful_shutdown(terminate_signal), address, args).await
     });
     runtime.shutdown_background(); // a handler that blocks its thread is not waited for
     report

@@ -11,7 +11,7 @@ fn main() -> io::Result<()> {
     task::block_on(async {
         let listener = mcp_session_async_std::bind(bind)?;
         let address = listener.local_addr()?;
-        let server = serve(listener, endpoint(AsyncStdRuntime)).with_shutdown(terminate_signal);
+        let server = serve(listener, endpoint(AsyncStdRuntime)).with_graceful_shutdown(terminate_signal);
         ServerArgs::announce(address);
         eprintln!("{}", server.await?);
         Ok(())

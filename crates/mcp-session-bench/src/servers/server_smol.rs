@@ -13,7 +13,7 @@ fn main() -> io::Result<()> {
     let serving = async {
         let listener = mcp_session_smol::bind(bind)?;
         let address = listener.local_addr()?;
-        let server = serve(listener, endpoint(runtime)).with_shutdown(terminate_signal);
+        let server = serve(listener, endpoint(runtime)).with_graceful_shutdown(terminate_signal);
         ServerArgs::announce(address);
         eprintln!("{}", server.await?);
         Ok(())

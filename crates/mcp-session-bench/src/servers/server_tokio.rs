@@ -9,7 +9,7 @@ use mcp_session_tokio::{TokioRuntime, bind, serve, terminate_signal};
 async fn main() -> io::Result<()> {
     let listener = bind(ServerArgs::read().bind)?;
     let address = listener.local_addr()?;
-    let server = serve(listener, endpoint(TokioRuntime::current())).with_shutdown(terminate_signal);
+    let server = serve(listener, endpoint(TokioRuntime::current())).with_graceful_shutdown(terminate_signal);
     ServerArgs::announce(address);
     eprintln!("{}", server.await?);
     Ok(())

@@ -181,7 +181,7 @@ mod tests {
     use crate::{
         endpoint::Endpoint,
         router::Router,
-        store::{SharedStore, Store},
+        store::{MemoryStore, Store},
         testing::Stopped,
     };
 
@@ -196,7 +196,7 @@ mod tests {
             config.session.replay.get_or_insert_default()
         }
         fn store(config: &mut Config) -> &mut Store {
-            config.store.get_or_insert_with(|| Store::new(SharedStore::new(Stopped::default())))
+            config.store.get_or_insert_with(|| Store::new(MemoryStore::new(Stopped::default())))
         }
         let fields: [(&str, Set); 19] = [
             ("max_sessions", |c, low| c.max_sessions = usize::from(!low)),

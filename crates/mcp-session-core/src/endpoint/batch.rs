@@ -8,12 +8,12 @@ use http::{Response, StatusCode, request::Parts};
 
 use super::{Endpoint, accepted, event, events, json, pong};
 use crate::{
-    call::{Call, Head, Started},
+    call::{ExchangeHandle, FirstPoll, ReplyHead},
     contain::{self, Panicked},
     error::Rejection,
     proto::{Batch, Input, Message, ParseError, Refusal, ResponseMode, State},
     stream::ReplyBody,
-    wire,
+    transport,
 };
 
 impl Endpoint {
@@ -25,8 +25,8 @@ impl Endpoint {
         body: &Bytes,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        let hub = &self.registry.hub;
-        wire::check_era(&parts.headers)?;
+        let env = &self.registry.env;
+        transport::check_era(&parts.headers)?;
         let session = self.session(parts).await?;
         if session.state() == State::Terminated {
             return Err(Rejection::UnknownSession); // whatever else is wrong with the request (E-11)
@@ -34,12 +34,12 @@ impl Endpoint {
         if !session.version().has_batches() {
             return Err(ParseError::Batch.into());
         }
-        let batch = Batch::parse(body, hub.config.batch_limit)?;
+        let batch = Batch::parse(body, env.config.batch_limit)?;
 
         let inputs: Vec<Input> = batch.inputs().collect();
         let mut places = Vec::new();
         for _ in inputs.iter().filter(|input| **input == Input::Notification) {
-            places.push(session.notification_place()?);
+            places.push(session.notification_permit()?);
         }
         let (mut ready, mut requests, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for element in batch {
@@ -80,7 +80,7 @@ impl Endpoint {
         let is_through = poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx))).await.is_ready();
         let mut calls = Vec::with_capacity(keys.len());
         for ((request, key), mut parts) in requests.into_iter().zip(keys).zip(parts) {
-            let call = Call { session: session.clone(), key };
+            let call = ExchangeHandle { session: session.clone(), key };
             let now = session.now();
             calls.push(self.start(call, now, &mut parts, request).await); // its first poll is its last
         }
@@ -96,12 +96,12 @@ impl Endpoint {
             return Ok(accepted());
         }
         let mut streams = Vec::new();
-        for head in join_all(calls.into_iter().map(Started::head)).await {
+        for head in join_all(calls.into_iter().map(FirstPoll::head)).await {
             match head {
                 // One status is for all of them.
-                Head::Json(answer) | Head::Refused(answer, _) => ready.push(answer),
-                Head::Events(stream) => streams.push(stream),
-                Head::Lost => return Err(Rejection::Internal("the reply was lost")),
+                ReplyHead::Json(answer) | ReplyHead::Refused(answer, _) => ready.push(answer),
+                ReplyHead::Events(stream) => streams.push(stream),
+                ReplyHead::Lost => return Err(Rejection::Internal("the reply was lost")),
             }
         }
         Ok(if streams.is_empty() && form != Some(ResponseMode::Sse) {

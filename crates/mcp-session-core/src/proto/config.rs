@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::timer::after;
-use crate::proto::ending::Schedule;
+use crate::proto::ending::TerminatePolicy;
 
 /// Whether a request is answered as JSON or as a stream of events.
 ///
@@ -135,7 +135,7 @@ pub struct SessionConfig {
     /// second. Zero: not at all.
     pub linger: Duration,
     /// Budgets for terminating this session alone: DELETE, expiry, eviction, [`Session::terminate`](crate::Session::terminate).
-    pub terminate: Schedule,
+    pub terminate: TerminatePolicy,
 }
 
 impl SessionConfig {
@@ -161,7 +161,7 @@ impl Default for SessionConfig {
             cancel_grace: Duration::from_secs(3),
             max_exchanges: 1_000,
             linger: Duration::from_millis(250),
-            terminate: Schedule::default(),
+            terminate: TerminatePolicy::default(),
         }
     }
 }

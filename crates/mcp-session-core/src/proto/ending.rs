@@ -79,7 +79,7 @@ impl From<TerminateReason> for RpcError {
 
 /// How long each phase of ending may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Schedule {
+pub struct TerminatePolicy {
     /// Draining: how long running requests may go on undisturbed. Zero by default: who terminates one session
     /// does not want it to go on.
     pub drain: Duration,
@@ -91,7 +91,7 @@ pub struct Schedule {
     pub finish: Duration,
 }
 
-impl Default for Schedule {
+impl Default for TerminatePolicy {
     fn default() -> Self {
         Self { drain: Duration::ZERO, cancel: Duration::from_secs(3), finish: Duration::from_secs(2) }
     }
@@ -139,7 +139,7 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    pub(super) fn new(now: Instant, reason: TerminateReason, schedule: &Schedule) -> Self {
+    pub(super) fn new(now: Instant, reason: TerminateReason, schedule: &TerminatePolicy) -> Self {
         let cancel_at = after(now, schedule.drain);
         let finish_at = after(cancel_at, schedule.cancel);
         Self {
@@ -154,7 +154,7 @@ impl Ending {
     }
 
     /// Deadlines only ever come closer (S10).
-    pub(super) fn tighten(&mut self, now: Instant, schedule: &Schedule) {
+    pub(super) fn tighten(&mut self, now: Instant, schedule: &TerminatePolicy) {
         let tighter = Self::new(now, self.reason, schedule);
         self.cancel_at = self.cancel_at.min(tighter.cancel_at);
         self.finish_at = self.finish_at.min(tighter.finish_at);

@@ -9,12 +9,12 @@ use bytes::Bytes;
 
 use super::timer::after;
 use crate::proto::{
-    changes::{Changes, Outcome, Wake},
     config::{ResponseMode, SessionConfig},
     ending::TerminateReason,
     event::encode_event,
     id::RequestId,
     message::{ErrorCode, HttpRefusal, Json, Outgoing, RpcError},
+    output::{Outcome, Output, Wake},
     session::SendError,
     stream::{Append, Name, Next, Stored, Stream},
 };
@@ -145,7 +145,7 @@ impl<T: Clone> Exchange<T> {
         tag: impl Into<Option<T>>,
         era: Era,
         mode: ResponseMode,
-        out: &mut Changes<T>,
+        out: &mut Output<T>,
     ) -> Self {
         out.tally.admitted += 1;
         out.tally.running += 1;
@@ -194,7 +194,7 @@ impl<T: Clone> Exchange<T> {
 
     /// The handler is not ready at once: silence counts from now. A client that understands a priming event gets it now:
     /// with an id in its hands it can come back to an answer that it misses.
-    pub fn handle_suspended(&mut self, now: Instant, out: &mut Changes<T>) {
+    pub fn handle_suspended(&mut self, now: Instant, out: &mut Output<T>) {
         self.silent_since = Some(now);
         let at_once = match self.mode {
             ResponseMode::Auto => self.primes(),
@@ -212,7 +212,7 @@ impl<T: Clone> Exchange<T> {
         now: Instant,
         connection: u64,
         config: &SessionConfig,
-        out: &mut Changes<T>,
+        out: &mut Output<T>,
     ) {
         match &mut self.body {
             Body::Stream(stream) => {
@@ -239,7 +239,7 @@ impl<T: Clone> Exchange<T> {
         position: u64,
         connection: u64,
         reader: T,
-        out: &mut Changes<T>,
+        out: &mut Output<T>,
     ) -> bool {
         match &mut self.body {
             Body::Stream(stream) => {
@@ -257,7 +257,7 @@ impl<T: Clone> Exchange<T> {
     }
 
     /// Looks at its deadlines.
-    pub fn handle_timeout(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) {
+    pub fn handle_timeout(&mut self, now: Instant, config: &SessionConfig, out: &mut Output<T>) {
         if self.abandon_at.is_some_and(|at| at <= now) {
             self.abandon(out);
         }
@@ -286,7 +286,7 @@ impl<T: Clone> Exchange<T> {
         now: Instant,
         event: &Bytes,
         config: &SessionConfig,
-        out: &mut Changes<T>,
+        out: &mut Output<T>,
     ) -> Result<(), SendError> {
         if self.outcome.is_some() {
             return Err(SendError::Closed);
@@ -306,14 +306,14 @@ impl<T: Clone> Exchange<T> {
     }
 
     /// Sends a message that must not wait, where there is a stream for it.
-    pub fn tell(&mut self, now: Instant, event: Bytes, out: &mut Changes<T>) {
+    pub fn tell(&mut self, now: Instant, event: Bytes, out: &mut Output<T>) {
         if let Body::Stream(stream) = &mut self.body {
             stream.push_unbounded(now, event, out);
         }
     }
 
     /// Sends the client away, to come back after `retry`, while the handler goes on: see [`Stream::close_connection`].
-    pub fn close_connection(&mut self, now: Instant, retry: Duration, out: &mut Changes<T>) -> bool {
+    pub fn close_connection(&mut self, now: Instant, retry: Duration, out: &mut Output<T>) -> bool {
         if self.outcome.is_some() || self.mode == ResponseMode::Json || !self.primes() {
             return false;
         }
@@ -346,7 +346,7 @@ impl<T: Clone> Exchange<T> {
         progress: f64,
         event: &Bytes,
         config: &SessionConfig,
-        out: &mut Changes<T>,
+        out: &mut Output<T>,
     ) -> Result<(), SendError> {
         let grows = progress.is_finite() && self.progress.is_none_or(|last| progress > last);
         if self.is_running() && !grows {
@@ -359,7 +359,7 @@ impl<T: Clone> Exchange<T> {
 
     /// The handler's answer. Only the first answer counts; a cancelled or terminated exchange takes none.
     /// Returns whether it did.
-    pub fn answer(&mut self, now: Instant, answer: &Result<Json, RpcError>, out: &mut Changes<T>) -> bool {
+    pub fn answer(&mut self, now: Instant, answer: &Result<Json, RpcError>, out: &mut Output<T>) -> bool {
         let counts = self.outcome.is_none();
         if counts {
             self.finish(now, answer, Outcome::Answered, out);
@@ -378,7 +378,7 @@ impl<T: Clone> Exchange<T> {
         now: Instant,
         reason: CancelReason,
         config: &SessionConfig,
-        out: &mut Changes<T>,
+        out: &mut Output<T>,
     ) {
         if self.outcome.is_some() {
             return;
@@ -399,7 +399,7 @@ impl<T: Clone> Exchange<T> {
     }
 
     /// Its client, which is away, has ended the session: no answer is owed any more, and none is waited for.
-    pub(super) fn forsake(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) {
+    pub(super) fn forsake(&mut self, now: Instant, config: &SessionConfig, out: &mut Output<T>) {
         if let Body::Stream(stream) = &mut self.body {
             stream.forsake();
         }
@@ -413,7 +413,7 @@ impl<T: Clone> Exchange<T> {
 
     /// Nobody can fetch the answer any more: as if it were cancelled, with an error for a client that comes back too late
     /// and still finds the stream.
-    pub(super) fn orphan(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) {
+    pub(super) fn orphan(&mut self, now: Instant, config: &SessionConfig, out: &mut Output<T>) {
         if self.outcome.is_some() {
             return;
         }
@@ -450,7 +450,7 @@ impl<T: Clone> Exchange<T> {
     }
 
     /// The session is ending: tells the handler, which may still answer.
-    pub fn interrupt(&mut self, reason: TerminateReason, out: &mut Changes<T>) {
+    pub fn interrupt(&mut self, reason: TerminateReason, out: &mut Output<T>) {
         if self.outcome.is_none() && self.cancelled.is_none() {
             self.cancelled = Some(CancelReason::Terminated(reason));
             self.wake_handler(out);
@@ -465,7 +465,7 @@ impl<T: Clone> Exchange<T> {
     }
 
     /// An append to the log of its stream has been answered.
-    pub(super) fn handle_stored(&mut self, append: &Append, stored: Stored, out: &mut Changes<T>) {
+    pub(super) fn handle_stored(&mut self, append: &Append, stored: Stored, out: &mut Output<T>) {
         if let Body::Stream(stream) = &mut self.body {
             stream.handle_stored(append, stored, out);
             self.settle(out);
@@ -473,7 +473,7 @@ impl<T: Clone> Exchange<T> {
     }
 
     /// Its client reads its stream at another node.
-    pub(super) fn hand_over(&mut self, out: &mut Changes<T>) {
+    pub(super) fn hand_over(&mut self, out: &mut Output<T>) {
         if let Body::Stream(stream) = &mut self.body {
             stream.hand_over(out);
             self.elsewhere = true;
@@ -482,7 +482,7 @@ impl<T: Clone> Exchange<T> {
     }
 
     /// Forgets the oldest event that is kept of its stream: see [`Stream::forget_first`].
-    pub(super) fn forget_first(&mut self, out: &mut Changes<T>) {
+    pub(super) fn forget_first(&mut self, out: &mut Output<T>) {
         if let Body::Stream(stream) = &mut self.body {
             stream.forget_first(out);
             self.settle(out);
@@ -490,7 +490,7 @@ impl<T: Clone> Exchange<T> {
     }
 
     /// The handler has had its time: answers for it (S5) and gives it up.
-    pub fn synthesize(&mut self, now: Instant, reason: TerminateReason, out: &mut Changes<T>) {
+    pub fn synthesize(&mut self, now: Instant, reason: TerminateReason, out: &mut Output<T>) {
         if self.outcome.is_none() {
             let code = match self.era {
                 Era::Legacy => ErrorCode::CONNECTION_CLOSED,
@@ -503,7 +503,7 @@ impl<T: Clone> Exchange<T> {
     }
 
     /// Ends it by force: what has not been taken by now is lost.
-    pub fn close(&mut self, now: Instant, reason: TerminateReason, out: &mut Changes<T>) {
+    pub fn close(&mut self, now: Instant, reason: TerminateReason, out: &mut Output<T>) {
         self.synthesize(now, reason, out);
         if let Body::Stream(stream) = &mut self.body {
             stream.cut(out);
@@ -517,7 +517,7 @@ impl<T: Clone> Exchange<T> {
     // What to do next.
 
     /// What the HTTP response is made of. A JSON answer is handed over by this call; after it there is `None`.
-    pub fn poll_reply(&mut self, out: &mut Changes<T>) -> Option<Reply> {
+    pub fn poll_reply(&mut self, out: &mut Output<T>) -> Option<Reply> {
         match &mut self.body {
             Body::Undecided => Some(Reply::Pending),
             Body::Stream(_) => Some(Reply::Stream),
@@ -535,7 +535,7 @@ impl<T: Clone> Exchange<T> {
     }
 
     /// Takes the next event of the reply's stream, on this connection; 0 is that of the request.
-    pub fn poll_event(&mut self, connection: u64, out: &mut Changes<T>) -> Next {
+    pub fn poll_event(&mut self, connection: u64, out: &mut Output<T>) -> Next {
         let Body::Stream(stream) = &mut self.body else { return Next::End };
         let next = stream.poll_event(connection, out);
         self.settle(out);
@@ -631,7 +631,7 @@ impl<T: Clone> Exchange<T> {
         Status { cancelled: self.cancelled.clone(), abandoned: self.abandoned }
     }
 
-    fn open_stream(&mut self, now: Instant, out: &mut Changes<T>) -> &mut Stream<T> {
+    fn open_stream(&mut self, now: Instant, out: &mut Output<T>) -> &mut Stream<T> {
         if !matches!(self.body, Body::Stream(_)) {
             let mut stream = Stream::new(now, self.tag.clone(), self.name, out);
             if self.stored {
@@ -651,7 +651,7 @@ impl<T: Clone> Exchange<T> {
         now: Instant,
         answer: &Result<Json, RpcError>,
         outcome: Outcome,
-        out: &mut Changes<T>,
+        out: &mut Output<T>,
     ) {
         let message = match answer {
             Ok(result) => Outgoing::Result { id: &self.id, result },
@@ -678,14 +678,14 @@ impl<T: Clone> Exchange<T> {
         self.settle(out);
     }
 
-    fn decide(&mut self, outcome: Outcome, out: &mut Changes<T>) {
+    fn decide(&mut self, outcome: Outcome, out: &mut Output<T>) {
         self.outcome = Some(outcome);
         out.tally.running -= 1;
     }
 
     /// Counts the outcome once the reply is out of the house, or kept for a client that has left: in the store, if there
     /// is one. A client that was sent away without a store is coming back here, and is waited for.
-    fn settle(&mut self, out: &mut Changes<T>) {
+    fn settle(&mut self, out: &mut Output<T>) {
         let handed_over = match &self.body {
             Body::Done => true,
             Body::Stream(stream) if stream.is_storing() => {
@@ -699,7 +699,7 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    fn count(&mut self, out: &mut Changes<T>) {
+    fn count(&mut self, out: &mut Output<T>) {
         if let (false, Some(outcome)) = (self.settled, self.outcome) {
             self.settled = true;
             out.tally.replies -= 1;
@@ -707,14 +707,14 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    fn abandon(&mut self, out: &mut Changes<T>) {
+    fn abandon(&mut self, out: &mut Output<T>) {
         if !self.abandoned {
             self.abandoned = true;
             self.wake_handler(out);
         }
     }
 
-    pub(super) fn wake_handler(&self, out: &mut Changes<T>) {
+    pub(super) fn wake_handler(&self, out: &mut Output<T>) {
         self.tag.iter().for_each(|tag| out.wake(Wake::Handler(tag.clone())));
     }
 

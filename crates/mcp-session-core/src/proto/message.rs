@@ -220,7 +220,7 @@ impl RpcError {
 
 /// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct RpcRequest {
     /// What the answer repeats.
     pub id: RequestId,
     /// The method. One that the protocol names is not copied.
@@ -240,7 +240,7 @@ pub struct Notification {
 
 /// A client's reply to a request of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
+pub struct RpcResponse {
     /// Which request. An error reply may have none.
     pub id: Option<RequestId>,
     /// The result, or the client's error, unchanged (F-25).
@@ -251,11 +251,11 @@ pub struct Response {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// It wants an answer.
-    Request(Request),
+    Request(RpcRequest),
     /// It wants none.
     Notification(Notification),
     /// It is an answer.
-    Response(Response),
+    Response(RpcResponse),
 }
 
 /// The body is not one message.
@@ -397,19 +397,19 @@ impl Envelope<'_> {
                 }
                 let params = self.params.map(|params| Json::slice(body, params));
                 Ok(match id {
-                    Some(id) => Message::Request(Request { id, method, params }),
+                    Some(id) => Message::Request(RpcRequest { id, method, params }),
                     None => Message::Notification(Notification { method, params }),
                 })
             }
             (None, Some(id), Some(result), None) => {
-                Ok(Message::Response(Response { id: Some(id), outcome: Ok(Json::slice(body, result)) }))
+                Ok(Message::Response(RpcResponse { id: Some(id), outcome: Ok(Json::slice(body, result)) }))
             }
             (None, id, None, Some(error)) => {
                 let error: ErrorObject<'_> = serde_json::from_str(error.get())
                     .map_err(|_| invalid("`error` must have an integer `code` and a string `message`"))?;
                 let data = error.data.map(|data| Json::slice(body, data));
                 let error = RpcError { data, ..RpcError::new(ErrorCode(error.code), error.message) };
-                Ok(Message::Response(Response { id, outcome: Err(error) }))
+                Ok(Message::Response(RpcResponse { id, outcome: Err(error) }))
             }
             _ => Err(invalid("it is neither a request, a notification nor a response")),
         }

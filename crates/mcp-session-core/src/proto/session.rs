@@ -1,13 +1,13 @@
 //! [`Session`]: a container of exchanges and streams with a lifecycle.
 
-mod asking;
 mod batch;
+mod cluster;
 mod contest;
 mod ending;
 mod exchanges;
 mod expiry;
-mod pulse;
-mod sharing;
+mod liveness;
+mod outbound;
 mod streams;
 
 use std::{collections::BTreeMap, mem, sync::Arc, time::Instant};
@@ -17,22 +17,22 @@ use bytes::Bytes;
 use super::{ending::Ending, outbound::Outbound, replay::Replay, timer::after};
 use crate::proto::{
     capabilities::ClientCapabilities,
-    changes::Changes,
     config::{ResponseMode, SessionConfig},
     ending::{Phase, TerminateReason},
     exchange::{CancelReason, Era, Exchange, Reply, Status},
     id::RequestId,
     message::{Json, RpcError},
     outbound::RequestError,
+    output::Output,
     state::{Input, Refusal, State, Verdict},
     stream::{Name, Stream},
     timer::Timer,
     version::ProtocolVersion,
 };
+use cluster::Cluster;
+pub use cluster::Effect;
 use exchanges::Exchanges;
-use pulse::Pulse;
-pub use sharing::Effect;
-use sharing::Sharing;
+use liveness::Liveness;
 
 /// Names an exchange within its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,7 +77,7 @@ impl From<SendError> for RpcError {
 /// One session, from `initialize` to its last byte.
 ///
 /// Methods come in four kinds, `now` first: *getters*; `handle_*`, something happened; *verbs*, the application
-/// wants something; `poll_*`, what to do next. After every call, act on [`Session::take_changes`].
+/// wants something; `poll_*`, what to do next. After every call, act on [`Session::take_output`].
 #[derive(Debug)]
 pub struct Session<T> {
     config: Arc<SessionConfig>,
@@ -104,12 +104,12 @@ pub struct Session<T> {
     replay: Replay,
     outbound: Outbound<T>,
     /// Whether the client at the other end of the standalone stream is there, while that is connected.
-    pulse: Option<Box<Pulse>>,
+    liveness: Option<Box<Liveness>>,
     /// What a store has to do with it, if there is one.
-    sharing: Option<Box<Sharing<T>>>,
+    cluster: Option<Box<Cluster<T>>>,
     ending: Option<Box<Ending>>,
     timer: Timer,
-    changes: Changes<T>,
+    output: Output<T>,
 }
 
 impl<T: Clone> Session<T> {
@@ -156,11 +156,11 @@ impl<T: Clone> Session<T> {
             finished: BTreeMap::new(),
             replay: Replay::default(),
             outbound: Outbound::default(),
-            pulse: None,
-            sharing: None,
+            liveness: None,
+            cluster: None,
             ending: None,
             timer: Timer::default(),
-            changes: Changes::default(),
+            output: Output::default(),
             config,
         }
     }
@@ -273,7 +273,7 @@ impl<T: Clone> Session<T> {
         match self.state.on(input) {
             Verdict::Refuse(refusal) => Err(refusal),
             verdict => {
-                self.hear(now);
+                self.touch(now);
                 if verdict == Verdict::Operate {
                     self.state = State::Operating;
                     self.initialized = true;
@@ -419,8 +419,8 @@ impl<T: Clone> Session<T> {
     }
 
     /// Whom to wake and what to count after the calls so far.
-    pub fn take_changes(&mut self) -> Changes<T> {
-        mem::take(&mut self.changes)
+    pub fn take_output(&mut self) -> Output<T> {
+        mem::take(&mut self.output)
     }
 
     fn take_request(&mut self, now: Instant, id: RequestId, tag: Option<T>) -> Result<ExchangeKey, Refusal> {
@@ -429,7 +429,7 @@ impl<T: Clone> Session<T> {
         } else if self.exchanges.len() >= self.config.max_exchanges {
             Err(Refusal::TooManyRequests)
         } else {
-            self.hear(now);
+            self.touch(now);
             let mode = self.config.response_mode;
             let name = self.name(self.next_key);
             Ok(self.admit(id, tag, mode, name))
@@ -445,9 +445,9 @@ impl<T: Clone> Session<T> {
     ) -> ExchangeKey {
         let key = ExchangeKey(self.next_key);
         self.next_key += 1;
-        let exchange = Exchange::new(id, tag, Era::Legacy, mode, &mut self.changes)
+        let exchange = Exchange::new(id, tag, Era::Legacy, mode, &mut self.output)
             .resumable(name)
-            .stored(self.sharing.is_some());
+            .stored(self.cluster.is_some());
         self.exchanges.push(key, exchange);
         self.running += 1;
         key
@@ -458,11 +458,11 @@ impl<T: Clone> Session<T> {
         &mut self,
         now: Instant,
         key: ExchangeKey,
-        act: impl FnOnce(&mut Exchange<T>, &SessionConfig, &mut Changes<T>) -> R,
+        act: impl FnOnce(&mut Exchange<T>, &SessionConfig, &mut Output<T>) -> R,
     ) -> Option<R> {
         let exchange = self.exchanges.get_mut(key)?;
         let (was_running, was_settled) = (exchange.is_running(), exchange.is_settled());
-        let result = act(exchange, &self.config, &mut self.changes);
+        let result = act(exchange, &self.config, &mut self.output);
         if let Some(deadline) = exchange.next_timeout(&self.config) {
             self.timer.arm(deadline);
         }
@@ -475,7 +475,7 @@ impl<T: Clone> Session<T> {
             self.active = now;
         }
         if let Some(stream) = exchange.stream_mut() {
-            self.replay.book(now, stream);
+            self.replay.track(now, stream);
         }
         if exchange.is_over() {
             self.forget_exchange(key);

@@ -1,7 +1,7 @@
 //! [`Stream`]: an ordered sequence of events, the connection that carries it, and one end.
 
+mod durable;
 mod log;
-mod storing;
 
 use std::{
     mem,
@@ -10,13 +10,13 @@ use std::{
 
 use bytes::Bytes;
 
-pub use self::storing::{Append, Stored};
-use self::{log::Log, storing::Storing};
+pub use self::durable::{Append, Stored};
+use self::{durable::Durable, log::Log};
 use super::event::{HEARTBEAT, encode_priming, encode_retry, with_id};
 use crate::proto::{
-    changes::{Changes, Wake},
     config::SessionConfig,
     event::EventId,
+    output::{Output, Wake},
 };
 
 /// The queue is full: wait for [`Wake::Handler`].
@@ -58,14 +58,14 @@ enum Life {
 
 /// The connection that a stream is on at the moment.
 #[derive(Debug)]
-struct Carrier<T> {
+struct Connection<T> {
     number: u64,
     /// `None` until somebody waits.
     reader: Option<T>,
     /// What goes out before the next event: a comment, or the priming event.
-    greeting: Option<Bytes>,
+    preamble: Option<Bytes>,
     /// It ends before the event of that position, with `retry` or without a word, while the stream lives on.
-    farewell: Option<(u64, Option<Bytes>)>,
+    close_at: Option<(u64, Option<Bytes>)>,
 }
 
 /// An ordered sequence of events on its way to one client.
@@ -78,15 +78,15 @@ pub struct Stream<T> {
     name: Option<Name>,
     /// Whoever waits for space.
     senders: Option<T>,
-    carrier: Option<Carrier<T>>,
+    connection: Option<Connection<T>>,
     log: Log,
     /// What a store has of it, if one is to have all of it.
-    storing: Option<Box<Storing>>,
+    durable: Option<Box<Durable>>,
     life: Life,
     /// The client can come back to it: it has seen an id, or needs none.
     resumable: bool,
     /// The client was sent away and told when to come back.
-    invited: bool,
+    retry_sent: bool,
     /// Something was forgotten that its client, who is away, has never been sent: no id that it has is good any more.
     lost: bool,
     /// Since when nothing has been pushed: heartbeats count from here.
@@ -100,7 +100,7 @@ pub struct Stream<T> {
 impl<T: Clone> Stream<T> {
     /// An open, empty stream on the connection 0 of whoever works on it. With a name that has it, it begins with a
     /// priming event (D-08).
-    pub fn new(now: Instant, tag: impl Into<Option<T>>, name: Option<Name>, out: &mut Changes<T>) -> Self {
+    pub fn new(now: Instant, tag: impl Into<Option<T>>, name: Option<Name>, out: &mut Output<T>) -> Self {
         let mut stream = Self::unread(now, name);
         stream.resumable = false;
         stream.carry(now, 0, tag.into(), out);
@@ -113,12 +113,12 @@ impl<T: Clone> Stream<T> {
         Self {
             name,
             senders: None,
-            carrier: None,
+            connection: None,
             log: Log::default(),
-            storing: None,
+            durable: None,
             life: Life::Open,
             resumable: name.is_some(),
-            invited: false,
+            retry_sent: false,
             lost: false,
             quiet_since: now,
             stalled: false,
@@ -128,18 +128,18 @@ impl<T: Clone> Stream<T> {
 
     // Connections.
 
-    /// A new connection carries it from where the last one was, after this greeting, or one of its own. The last one ends,
+    /// A new connection carries it from where the last one was, after this preamble, or one of its own. The last one ends,
     /// if it is still there (D-23).
     pub fn connect(
         &mut self,
         now: Instant,
         connection: u64,
         reader: T,
-        greeting: Option<Bytes>,
-        out: &mut Changes<T>,
+        preamble: Option<Bytes>,
+        out: &mut Output<T>,
     ) {
         self.carry(now, connection, Some(reader), out);
-        greeting.into_iter().for_each(|greeting| self.greet(greeting));
+        preamble.into_iter().for_each(|preamble| self.greet(preamble));
         self.prime();
         self.comment();
     }
@@ -152,7 +152,7 @@ impl<T: Clone> Stream<T> {
         position: u64,
         connection: u64,
         reader: T,
-        out: &mut Changes<T>,
+        out: &mut Output<T>,
     ) -> bool {
         let known = self.resumable && self.life != Life::Cut && self.log.rewind(position);
         if known {
@@ -169,7 +169,7 @@ impl<T: Clone> Stream<T> {
 
     /// The reader of this connection has gone. Returns whether it was the one that carried the stream. What is queued
     /// waits for the next one, if the client can come back; else it has nobody to go to.
-    pub fn disconnect(&mut self, connection: u64, out: &mut Changes<T>) -> bool {
+    pub fn disconnect(&mut self, connection: u64, out: &mut Output<T>) -> bool {
         if !self.is_carried_by(connection) {
             return false;
         }
@@ -181,14 +181,14 @@ impl<T: Clone> Stream<T> {
                     self.life = Life::Over;
                 }
             }
-            Life::Over | Life::Cut => self.carrier = None,
+            Life::Over | Life::Cut => self.connection = None,
         }
         true
     }
 
     /// Ends the connection after what is queued, with `retry`, while the stream lives on (D-06, D-07). Returns whether
     /// it does: only for a client that understands it and is there.
-    pub fn close_connection(&mut self, retry: Duration, out: &mut Changes<T>) -> bool {
+    pub fn close_connection(&mut self, retry: Duration, out: &mut Output<T>) -> bool {
         let polls = self.is_served() && self.name.is_some_and(|name| name.primed);
         if polls {
             self.dismiss(Some(encode_retry(retry)), out);
@@ -197,7 +197,7 @@ impl<T: Clone> Stream<T> {
     }
 
     /// Another connection carries it now, perhaps at another node: this one ends.
-    pub(super) fn hand_over(&mut self, out: &mut Changes<T>) {
+    pub(super) fn hand_over(&mut self, out: &mut Output<T>) {
         if self.is_connected() {
             self.leave(out);
             if self.name.is_none() {
@@ -209,7 +209,7 @@ impl<T: Clone> Stream<T> {
 
     /// The same, with a connection of this number.
     pub(super) fn on(mut self, connection: u64) -> Self {
-        self.carrier.iter_mut().for_each(|carrier| carrier.number = connection);
+        self.connection.iter_mut().for_each(|current| current.number = connection);
         self
     }
 
@@ -220,7 +220,7 @@ impl<T: Clone> Stream<T> {
 
     /// Ends the connection of a client that is not there any more, after what is queued. A stream that the client could
     /// come back to lives on.
-    pub(super) fn hang_up(&mut self, out: &mut Changes<T>) {
+    pub(super) fn close(&mut self, out: &mut Output<T>) {
         if self.name.is_none() {
             return self.end(out);
         }
@@ -229,14 +229,14 @@ impl<T: Clone> Stream<T> {
 
     /// Its client does not come back: neither the store nor anybody else is waited for.
     pub(super) fn forsake(&mut self) {
-        self.storing = None;
-        self.invited = false;
+        self.durable = None;
+        self.retry_sent = false;
     }
 
     /// Takes [`Stream::close_connection`] back, where it is not too late.
     pub(super) fn stay(&mut self) {
-        if let Some(carrier) = &mut self.carrier {
-            carrier.farewell = None;
+        if let Some(current) = &mut self.connection {
+            current.close_at = None;
         }
     }
 
@@ -252,7 +252,7 @@ impl<T: Clone> Stream<T> {
         now: Instant,
         event: &Bytes,
         config: &SessionConfig,
-        out: &mut Changes<T>,
+        out: &mut Output<T>,
     ) -> Result<(), Full> {
         self.push_with(now, event, Bytes::clone, config, out)
     }
@@ -264,13 +264,13 @@ impl<T: Clone> Stream<T> {
         event: &Bytes,
         keep: impl FnOnce(&Bytes) -> Bytes,
         config: &SessionConfig,
-        out: &mut Changes<T>,
+        out: &mut Output<T>,
     ) -> Result<(), Full> {
         let waiting = self.log.waiting();
         let fits = waiting < config.queue_events
             && (waiting == 0 || self.log.waiting_bytes() + event.len() <= config.queue_bytes);
-        let waits = match &self.storing {
-            Some(storing) => !storing.has_space(&self.log, config) || (self.is_carried() && !fits),
+        let waits = match &self.durable {
+            Some(durable) => !durable.has_space(&self.log, config) || (self.is_carried() && !fits),
             None => self.is_carried() && !fits,
         };
         if waits {
@@ -283,7 +283,7 @@ impl<T: Clone> Stream<T> {
 
     /// Queues an event beyond the bounds: for what must never wait and comes at most once for something that was
     /// bounded, such as the one terminal answer.
-    pub fn push_unbounded(&mut self, now: Instant, event: Bytes, out: &mut Changes<T>) {
+    pub fn push_unbounded(&mut self, now: Instant, event: Bytes, out: &mut Output<T>) {
         if self.life == Life::Open {
             self.log.push(event);
             self.quiet_since = now;
@@ -292,7 +292,7 @@ impl<T: Clone> Stream<T> {
     }
 
     /// Ends the stream after what is queued.
-    pub fn end(&mut self, out: &mut Changes<T>) {
+    pub fn end(&mut self, out: &mut Output<T>) {
         if self.life == Life::Open {
             self.life = Life::Ending;
             self.stay();
@@ -301,13 +301,13 @@ impl<T: Clone> Stream<T> {
     }
 
     /// Ends the stream now, by force. What is queued is lost, and so is what it has kept.
-    pub fn cut(&mut self, out: &mut Changes<T>) {
+    pub fn cut(&mut self, out: &mut Output<T>) {
         self.lose(out);
-        self.storing = None;
+        self.durable = None;
         self.name = None;
         self.resumable = false;
         if matches!(self.life, Life::Open | Life::Ending) {
-            self.life = match &self.carrier {
+            self.life = match &self.connection {
                 Some(_) => {
                     out.tally.streams_cut += 1;
                     Life::Cut
@@ -319,23 +319,23 @@ impl<T: Clone> Stream<T> {
     }
 
     /// Takes the next event of this connection.
-    pub fn poll_event(&mut self, connection: u64, out: &mut Changes<T>) -> Next {
-        let carrier = match &mut self.carrier {
-            Some(carrier) if carrier.number == connection => carrier,
+    pub fn poll_event(&mut self, connection: u64, out: &mut Output<T>) -> Next {
+        let current = match &mut self.connection {
+            Some(current) if current.number == connection => current,
             Some(_) | None => return Next::End, // a newer connection has taken over, or it is over
         };
         if self.life == Life::Cut {
             return Next::Cut;
         }
-        let before = self.storing.as_ref().map_or(u64::MAX, |storing| storing.stored());
+        let before = self.durable.as_ref().map_or(u64::MAX, |durable| durable.stored());
         if before == 0 {
             return Next::Pending; // whatever id it sends, the store has to know of it
         }
-        let event = if let Some(greeting) = carrier.greeting.take() {
+        let event = if let Some(preamble) = current.preamble.take() {
             self.resumable |= self.name.is_some_and(|name| name.primed);
-            Some(greeting)
-        } else if let Some((_, retry)) = carrier.farewell.take_if(|(end, _)| *end == self.log.next()) {
-            self.invited = retry.is_some();
+            Some(preamble)
+        } else if let Some((_, retry)) = current.close_at.take_if(|(end, _)| *end == self.log.next()) {
+            self.retry_sent = retry.is_some();
             self.leave(out);
             return retry.map_or(Next::End, |retry| Next::Event(retry, true));
         } else {
@@ -365,7 +365,7 @@ impl<T: Clone> Stream<T> {
 
     /// Queues a heartbeat if the stream was silent for long enough. Returns whether its reader has taken all that
     /// came before: a sign of life.
-    pub fn handle_silence(&mut self, now: Instant, config: &SessionConfig, out: &mut Changes<T>) -> bool {
+    pub fn handle_silence(&mut self, now: Instant, config: &SessionConfig, out: &mut Output<T>) -> bool {
         if self.next_timeout(config).is_none_or(|due| now < due) {
             return false;
         }
@@ -400,7 +400,7 @@ impl<T: Clone> Stream<T> {
             Life::Ending | Life::Over => missed,
             Life::Cut => return None,
         };
-        let before = self.storing.as_ref().map_or(u64::MAX, |storing| storing.stored());
+        let before = self.durable.as_ref().map_or(u64::MAX, |durable| durable.stored());
         self.log.keep_next(before, missed, ended && self.log.end() <= before)
     }
 
@@ -411,7 +411,7 @@ impl<T: Clone> Stream<T> {
 
     /// Forgets the oldest of those. A connection that was yet to send it, on its way to its end, ends now: it must not skip
     /// anything.
-    pub(super) fn forget_first(&mut self, out: &mut Changes<T>) {
+    pub(super) fn forget_first(&mut self, out: &mut Output<T>) {
         let next = self.log.next();
         if self.log.forget_first() {
             self.life = Life::Over; // the end was the last of it
@@ -421,7 +421,7 @@ impl<T: Clone> Stream<T> {
             if self.is_connected() {
                 self.leave(out);
             }
-            self.lost = self.storing.is_none(); // a store may keep more
+            self.lost = self.durable.is_none(); // a store may keep more
         }
     }
 
@@ -435,7 +435,9 @@ impl<T: Clone> Stream<T> {
 
     /// When [`Stream::handle_silence`] wants to be called.
     pub fn next_timeout(&self, config: &SessionConfig) -> Option<Instant> {
-        config.heartbeat_due(self.quiet_since).filter(|_| self.life == Life::Open && self.carrier.is_some())
+        config
+            .heartbeat_due(self.quiet_since)
+            .filter(|_| self.life == Life::Open && self.connection.is_some())
     }
 
     /// Whether more may be pushed.
@@ -445,7 +447,7 @@ impl<T: Clone> Stream<T> {
 
     /// Whether a connection carries it, and has not taken its end.
     pub fn is_connected(&self) -> bool {
-        self.carrier.is_some() && matches!(self.life, Life::Open | Life::Ending)
+        self.connection.is_some() && matches!(self.life, Life::Open | Life::Ending)
     }
 
     /// Whether a connection carries it that is to go on doing so.
@@ -460,12 +462,12 @@ impl<T: Clone> Stream<T> {
 
     /// Whether its client is away and can come back to it.
     pub fn is_away(&self) -> bool {
-        self.carrier.is_none() && matches!(self.life, Life::Open | Life::Ending)
+        self.connection.is_none() && matches!(self.life, Life::Open | Life::Ending)
     }
 
     /// Whether its client is away, because it was told to come back later.
     pub fn is_invited(&self) -> bool {
-        self.invited && self.is_away()
+        self.retry_sent && self.is_away()
     }
 
     /// Whether its client is away, and cannot come back because what it would need first is forgotten.
@@ -475,7 +477,7 @@ impl<T: Clone> Stream<T> {
 
     /// Its client is not waited for any more.
     pub(super) fn expect_nobody(&mut self) {
-        self.invited = false;
+        self.retry_sent = false;
     }
 
     /// Whether its reader has taken the end, or has gone for good.
@@ -500,7 +502,7 @@ impl<T: Clone> Stream<T> {
 
     /// The connection that carries it.
     pub(super) fn connection(&self) -> Option<u64> {
-        self.carrier.as_ref().map(|carrier| carrier.number)
+        self.connection.as_ref().map(|current| current.number)
     }
 
     /// Its number in the session, if it has a name.
@@ -516,7 +518,7 @@ impl<T: Clone> Stream<T> {
     /// This finds those who wait for it, of whom there were none yet.
     pub(super) fn attach(&mut self, tag: &T) {
         self.senders.get_or_insert_with(|| tag.clone());
-        let reader = self.carrier.as_mut().map(|carrier| &mut carrier.reader);
+        let reader = self.connection.as_mut().map(|current| &mut current.reader);
         reader.into_iter().for_each(|reader| *reader = reader.take().or_else(|| Some(tag.clone())));
     }
 
@@ -527,7 +529,7 @@ impl<T: Clone> Stream<T> {
 
     // Parts.
 
-    fn carry(&mut self, now: Instant, number: u64, reader: Option<T>, out: &mut Changes<T>) {
+    fn carry(&mut self, now: Instant, number: u64, reader: Option<T>, out: &mut Output<T>) {
         if self.is_connected() {
             self.leave(out);
         }
@@ -535,8 +537,8 @@ impl<T: Clone> Stream<T> {
         if self.senders.is_none() {
             self.senders.clone_from(&reader);
         }
-        self.carrier = Some(Carrier { number, reader, greeting: None, farewell: None });
-        self.invited = false;
+        self.connection = Some(Connection { number, reader, preamble: None, close_at: None });
+        self.retry_sent = false;
         self.lost = false;
         self.stalled = false;
         self.quiet_since = now;
@@ -544,7 +546,7 @@ impl<T: Clone> Stream<T> {
     }
 
     /// What is queued, and what is kept, is lost.
-    fn lose(&mut self, out: &mut Changes<T>) {
+    fn lose(&mut self, out: &mut Output<T>) {
         if let Some(events) = self.log.clear() {
             out.discard(events);
         }
@@ -557,56 +559,56 @@ impl<T: Clone> Stream<T> {
         }
     }
 
-    fn greet(&mut self, greeting: Bytes) {
-        if let Some(carrier) = self.carrier.as_mut().filter(|_| self.life == Life::Open) {
-            carrier.greeting.get_or_insert(greeting);
+    fn greet(&mut self, preamble: Bytes) {
+        if let Some(current) = self.connection.as_mut().filter(|_| self.life == Life::Open) {
+            current.preamble.get_or_insert(preamble);
         }
     }
 
     /// The connection ends after what is queued. What comes from now on is for the next one, and waits for no space.
-    fn dismiss(&mut self, retry: Option<Bytes>, out: &mut Changes<T>) {
+    fn dismiss(&mut self, retry: Option<Bytes>, out: &mut Output<T>) {
         let end = self.log.end();
-        if let Some(carrier) = &mut self.carrier {
-            carrier.farewell = Some((end, retry));
+        if let Some(current) = &mut self.connection {
+            current.close_at = Some((end, retry));
         }
         self.wake_all(out);
     }
 
     /// The connection is through.
-    pub(super) fn leave(&mut self, out: &mut Changes<T>) {
+    pub(super) fn leave(&mut self, out: &mut Output<T>) {
         out.tally.streams_ended += 1;
         self.wake_all(out);
-        self.carrier = None;
+        self.connection = None;
     }
 
     /// Whether what is pushed now is for the connection that there is.
     fn is_carried(&self) -> bool {
-        self.carrier.as_ref().is_some_and(|carrier| carrier.farewell.is_none())
+        self.connection.as_ref().is_some_and(|current| current.close_at.is_none())
     }
 
     fn is_carried_by(&self, connection: u64) -> bool {
-        self.carrier.as_ref().is_some_and(|carrier| carrier.number == connection)
+        self.connection.as_ref().is_some_and(|current| current.number == connection)
     }
 
     /// What waits for the reader.
     fn queued(&self) -> usize {
-        let greets = self.carrier.as_ref().is_some_and(|carrier| carrier.greeting.is_some());
+        let greets = self.connection.as_ref().is_some_and(|current| current.preamble.is_some());
         self.log.waiting() + usize::from(greets)
     }
 
-    fn wake_reader(&self, out: &mut Changes<T>) {
-        let reader = self.carrier.as_ref().and_then(|carrier| carrier.reader.as_ref());
+    fn wake_reader(&self, out: &mut Output<T>) {
+        let reader = self.connection.as_ref().and_then(|current| current.reader.as_ref());
         reader.into_iter().for_each(|reader| out.wake(Wake::Reader(reader.clone())));
     }
 
-    fn wake_senders(&mut self, out: &mut Changes<T>) {
+    fn wake_senders(&mut self, out: &mut Output<T>) {
         if mem::take(&mut self.awaited) {
             self.senders.iter().for_each(|tag| out.wake(Wake::Handler(tag.clone())));
         }
     }
 
     /// Whoever waits for space waits in vain, and the reader has an end to take.
-    fn wake_all(&mut self, out: &mut Changes<T>) {
+    fn wake_all(&mut self, out: &mut Output<T>) {
         self.wake_senders(out);
         self.wake_reader(out);
     }

@@ -22,17 +22,17 @@ impl Handler for Hooked {
     }
 }
 
-fn open(hub: &Arc<Hub>, bits: u128) -> Session {
+fn open(env: &Arc<Env>, bits: u128) -> Session {
     let (machine, key) = proto::Session::new(
-        hub.runtime.now(),
-        Arc::clone(&hub.session_config),
+        env.runtime.now(),
+        Arc::clone(&env.session_config),
         1.into(),
         None,
         ProtocolVersion::LATEST,
         ClientCapabilities::default(),
     );
-    let client = hub.clients.get(&serde_json::json!({}).into());
-    let session = Session::new(SessionId::from_bits(bits), None, client, Arc::clone(hub), machine);
+    let client = env.clients.get(&serde_json::json!({}).into());
+    let session = Session::new(SessionId::from_bits(bits), None, client, Arc::clone(env), machine);
     session.with(|machine, now| {
         machine.answer(now, key, &Json::new(&()));
         machine.poll_reply(now, key);
@@ -44,8 +44,8 @@ fn open(hub: &Arc<Hub>, bits: u128) -> Session {
 #[test]
 fn s_8_a_session_that_panics_is_ended_and_harms_no_other() {
     let handler = Box::new(Arc::new(Hooked::default()));
-    let hub = Arc::new(Hub::new(Arc::new(Stopped::default()), Config::default(), handler));
-    let sessions: Vec<_> = (1..=3).map(|bits| open(&hub, bits)).collect();
+    let env = Arc::new(Env::new(Arc::new(Stopped::default()), Config::default(), handler));
+    let sessions: Vec<_> = (1..=3).map(|bits| open(&env, bits)).collect();
     let visited = AtomicUsize::new(0);
     Session::each(sessions.iter().cloned(), |session| {
         session.with(|_, _| {
@@ -65,13 +65,13 @@ fn s_8_a_session_that_panics_is_ended_and_harms_no_other() {
 #[test]
 fn s_8_a_hook_is_polled_in_place_only_where_its_own_client_waits() {
     let handler = Arc::new(Hooked::default());
-    let hub =
-        Arc::new(Hub::new(Arc::new(Stopped::default()), Config::default(), Box::new(Arc::clone(&handler))));
-    let open = |bits| open(&hub, bits);
+    let env =
+        Arc::new(Env::new(Arc::new(Stopped::default()), Config::default(), Box::new(Arc::clone(&handler))));
+    let open = |bits| open(&env, bits);
     let polled = || handler.0.load(Relaxed);
     drop(open(1).terminate(TerminateReason::Evicted));
-    open(2).join(&Arc::default(), |machine, now| machine.close(now, TerminateReason::Shutdown));
-    assert_eq!((hub.counters.stats().sessions_terminated, polled()), (2, 0));
+    open(2).enroll(&Arc::default(), |machine, now| machine.close(now, TerminateReason::Shutdown));
+    assert_eq!((env.counters.stats().sessions_terminated, polled()), (2, 0));
     assert_eq!(open(3).with_client(Machine::handle_delete), Ok(()));
-    assert_eq!((hub.counters.stats().sessions_terminated, polled()), (3, 1));
+    assert_eq!((env.counters.stats().sessions_terminated, polled()), (3, 1));
 }

@@ -104,7 +104,7 @@ impl Registry {
         if session.as_ref().is_some_and(|session| session.principal() != principal) {
             return Err(Rejection::UnknownSession);
         }
-        match (session, &self.hub.node) {
+        match (session, &self.env.node) {
             (Some(session), None) => Ok(session),
             (Some(session), Some(_)) if !session.is_in_doubt() => Ok(session),
             // In a box: it is rare, and would make the future of every request a kilobyte longer.
@@ -128,7 +128,7 @@ impl Registry {
                     if self.admits().is_err() || node.now() >= patience {
                         return Err(Rejection::Moving);
                     }
-                    select(freed, self.hub.runtime.sleep_until(patience)).await;
+                    select(freed, self.env.runtime.sleep_until(patience)).await;
                 }
                 Some(session) if session.state() == State::AwaitingInitialized => {
                     return match node.load(id).await {
@@ -160,7 +160,7 @@ impl Registry {
     /// A session that was found has refused, because it is dead by now. Where it has only been parked meanwhile, its client comes
     /// again: its id is not to be called unknown (E-11).
     pub(crate) async fn or_moving(&self, id: SessionId, refused: Rejection) -> Rejection {
-        let Some(node) = &self.hub.node else { return refused };
+        let Some(node) = &self.env.node else { return refused };
         let lives = match self.get(&id) {
             Some(session) => session.is_parting() && node.load(id).await != Ok(None),
             None => matches!(node.load(id).await, Ok(Some(_))),
@@ -205,8 +205,8 @@ impl Registry {
         let id = record.id;
         self.admits().map_err(|_| Failure::ShuttingDown)?;
         let mut place = Place { registry: self, principal: record.principal.as_ref(), taken: false };
-        if self.take_place(place.principal).is_err() {
-            let room = self.with_room(place.principal, || self.take_place(place.principal)).await;
+        if self.acquire_quota(place.principal).is_err() {
+            let room = self.with_room(place.principal, || self.acquire_quota(place.principal)).await;
             room.map_err(|_| Failure::TooMany)?;
         }
         place.taken = true;
@@ -258,7 +258,7 @@ impl Registry {
         if session.attach().is_err() {
             trace::panicked("the data of a session that has ended");
         }
-        let place = self.take_place(record.principal.as_ref());
+        let place = self.acquire_quota(record.principal.as_ref());
         let entered = place.and_then(|()| self.enter(session.clone()));
         if !entered.is_ok_and(|entered| entered.is(&session)) {
             session.stripe().sessions.fetch_add(1, Relaxed); // it counts, although it is not among the others
@@ -269,18 +269,18 @@ impl Registry {
     /// A session of this record, with this number of this node in it.
     fn revive(&self, member: u32, record: &Record) -> Session {
         let Record { version, capabilities, initialized, heard, age, .. } = *record;
-        let (config, now) = (Arc::clone(&self.hub.session_config), self.hub.runtime.now());
+        let (config, now) = (Arc::clone(&self.env.session_config), self.env.runtime.now());
         let mut machine = proto::Session::adopt(now, config, version, capabilities, initialized);
-        machine.share(member, LogId::SHARED, heard);
+        machine.share(member, LogId::STANDALONE, heard);
         machine.set_age(age);
-        let client = self.hub.clients.get(&record.initialize);
-        Session::new(record.id, record.principal.clone(), client, Arc::clone(&self.hub), machine)
+        let client = self.env.clients.get(&record.initialize);
+        Session::new(record.id, record.principal.clone(), client, Arc::clone(&self.env), machine)
     }
 
     /// A session is served here from now on, before any request has it.
     fn adopted(&self, session: &Session, _record: &Record) {
         let id = session.id();
         trace::session_adopted(&id);
-        self.hub.publish(&SessionEvent::Adopted(id));
+        self.env.publish(&SessionEvent::Adopted(id));
     }
 }

@@ -114,8 +114,8 @@ impl EventStore for Contained<dyn EventStore> {
         self.call("purge", || self.store.purge(session))
     }
 
-    fn disturbed(&self) -> BoxFuture<'_, ()> {
-        self.wait("disturbed", || self.store.disturbed())
+    fn failover(&self) -> BoxFuture<'_, ()> {
+        self.wait("failover", || self.store.failover())
     }
 }
 

@@ -24,9 +24,9 @@ pub(crate) async fn keep(weak: Weak<Registry>, node: Node) {
 async fn listen(weak: Weak<Registry>, node: Node) {
     let peers = Arc::clone(&node.store.peers);
     let events = Arc::clone(&node.store.events);
-    let (mut inbox, mut disturbed) = (peers.receive(node.id), events.disturbed());
+    let (mut inbox, mut failover) = (peers.receive(node.id), events.failover());
     loop {
-        let happened = select(&mut inbox, &mut disturbed).await;
+        let happened = select(&mut inbox, &mut failover).await;
         let heard = match happened {
             Either::Left((Some(message), _)) => Some(message),
             Either::Left((None, _)) => return, // it has left
@@ -35,12 +35,12 @@ async fn listen(weak: Weak<Registry>, node: Node) {
         let Some(registry) = weak.upgrade() else { return };
         if let Some(message) = heard {
             inbox = peers.receive(node.id);
-            if contain::call(|| hear(&registry, message)).is_err() {
+            if contain::call(|| receive(&registry, message)).is_err() {
                 trace::panicked("a session that was told something by another node");
             }
         } else {
-            disturbed = events.disturbed();
-            Session::each(registry.sessions(), |session| session.with(proto::Session::handle_disturbed));
+            failover = events.failover();
+            Session::each(registry.sessions(), |session| session.with(proto::Session::handle_failover));
         }
     }
 }
@@ -51,7 +51,7 @@ async fn keep_alive(weak: Weak<Registry>, node: Node) {
         node.pause(node.store.touch_interval).await;
         let Some(registry) = weak.upgrade() else { return };
         let active = registry.sessions().map(|session| session.id()).collect();
-        let idle = registry.hub.session_config.idle_timeout;
+        let idle = registry.env.session_config.idle_timeout;
         let sweeps = registry.admits().is_ok();
         drop(registry);
         let _ = node.within(node.store.sessions.touch(active)).await; // the next time, then
@@ -63,7 +63,7 @@ async fn keep_alive(weak: Weak<Registry>, node: Node) {
     }
 }
 
-fn hear(registry: &Registry, PeerMessage { session, request }: PeerMessage) {
+fn receive(registry: &Registry, PeerMessage { session, request }: PeerMessage) {
     let Some(session) = registry.get(&session) else { return };
     match request {
         PeerRequest::Posted(message) => posted(&session, &message),
@@ -72,7 +72,7 @@ fn hear(registry: &Registry, PeerMessage { session, request }: PeerMessage) {
         }
         PeerRequest::Listens(number) => {
             let stopped = session.with(|machine, now| machine.handle_listener(now, number));
-            if let (Some((number, heard)), Some(node)) = (stopped, registry.hub.node.clone()) {
+            if let (Some((number, heard)), Some(node)) = (stopped, registry.env.node.clone()) {
                 let id = session.id();
                 node.clone().spawn(async move { node.update(id, Update::Settled(number, heard)).await });
             }

@@ -32,11 +32,11 @@ pub struct LogId {
 
 impl LogId {
     /// The number of the log that all nodes of a session share. No stream of a request has it.
-    pub const SHARED: u64 = u32::MAX as u64;
+    pub const STANDALONE: u64 = u32::MAX as u64;
 
     /// The shared log of a session.
     pub fn shared(session: SessionId) -> Self {
-        Self { session, stream: Self::SHARED }
+        Self { session, stream: Self::STANDALONE }
     }
 }
 

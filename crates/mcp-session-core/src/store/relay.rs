@@ -9,7 +9,7 @@ use crate::{
     proto::{
         self, ErrorCode, EventId, Outgoing, SendError, StreamKey, TerminateReason, encode_event, with_id,
     },
-    session::{Session, Signal},
+    session::{Session, Waiters},
 };
 
 /// Events that are read at a time.
@@ -27,7 +27,7 @@ pub(crate) struct Relay {
     pub(crate) node: Node,
     pub(crate) log: LogId,
     pub(crate) key: StreamKey,
-    pub(crate) signal: Arc<Signal>,
+    pub(crate) waiters: Arc<Waiters>,
     /// The last event that was passed on.
     pub(crate) after: EventId,
     /// Its client has not said where it is: it begins with what there is.
@@ -109,13 +109,13 @@ impl Relay {
     /// What belongs to no request waits for `notifications/initialized` (C-06), at whichever node that arrives. Returns whether
     /// anybody still reads then.
     async fn may_send(&self) -> bool {
-        if self.log.stream != LogId::SHARED {
+        if self.log.stream != LogId::STANDALONE {
             return true;
         }
         loop {
             let (initialized, read, changed) = self.session.with(|machine, _| {
                 let read = machine.poll_relay(self.key);
-                (machine.is_initialized(), read, self.signal.handler.listen())
+                (machine.is_initialized(), read, self.waiters.handler.listen())
             });
             if initialized || !read {
                 return read;
@@ -143,7 +143,7 @@ impl Relay {
     async fn pass(&self, event: &bytes::Bytes) -> Result<(), SendError> {
         self.session
             .send_with(|machine, now| match machine.relay(now, self.key, event) {
-                Err(SendError::Full) => Err(Some(Arc::clone(&self.signal))),
+                Err(SendError::Full) => Err(Some(Arc::clone(&self.waiters))),
                 sent => Ok(sent),
             })
             .await
@@ -152,7 +152,7 @@ impl Relay {
     /// Waits until there may be more to read. `None` if nobody reads any more.
     async fn wait(&self) -> Option<Wakeup> {
         let (read, changed) =
-            self.session.with(|machine, _| (machine.poll_relay(self.key), self.signal.handler.listen()));
+            self.session.with(|machine, _| (machine.poll_relay(self.key), self.waiters.handler.listen()));
         if !read {
             return None;
         }

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::proto::{Schedule, after};
+use crate::proto::{TerminatePolicy, after};
 
 /// Where the shutdown of an endpoint stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -78,7 +78,7 @@ pub struct ShutdownPolicy {
 
 impl Default for ShutdownPolicy {
     fn default() -> Self {
-        let Schedule { cancel, finish, .. } = Schedule::default();
+        let TerminatePolicy { cancel, finish, .. } = TerminatePolicy::default();
         Self { lame_duck: Duration::ZERO, drain: Duration::from_secs(15), cancel, finish }
     }
 }
@@ -140,8 +140,8 @@ impl Deadlines {
     }
 
     /// What a session is given that begins to drain now.
-    pub(crate) fn schedule(&self, now: Instant) -> Schedule {
-        Schedule {
+    pub(crate) fn schedule(&self, now: Instant) -> TerminatePolicy {
+        TerminatePolicy {
             drain: self.cancel.saturating_duration_since(now),
             cancel: self.finish.saturating_duration_since(self.cancel.max(now)),
             finish: self.close.saturating_duration_since(self.finish.max(now)),

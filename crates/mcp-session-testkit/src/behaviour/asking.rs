@@ -8,16 +8,16 @@ use mcp_session_core::{
 };
 use serde_json::{Value, json};
 
-use super::world::{
-    Client, NEVER, Reply, SOON, World, initialize, notification, reply, request, request_with,
+use super::fixture::{
+    Client, Fixture, NEVER, Reply, SOON, initialize, notification, reply, request, request_with,
 };
 use crate::TestBed;
 
 /// A client in operation that declared these capabilities, in this version.
-async fn declaring(world: &World, version: &str, capabilities: Value) -> Client {
+async fn declaring(fixture: &Fixture, version: &str, capabilities: Value) -> Client {
     let mut message = initialize(version, "client");
     message["params"]["capabilities"] = capabilities;
-    let mut client = world.stranger();
+    let mut client = fixture.stranger();
     client.initialize_with(&message).await;
     assert_eq!(client.post(&notification("notifications/initialized")).await.status, 202);
     client
@@ -33,7 +33,7 @@ async fn listen(client: &Client) -> Reply {
 /// C-12, C-13: what the client did not declare, in the version that was negotiated, is refused here: not a byte goes out.
 /// What it declared goes out, in the mode that it declared.
 pub fn c_12_c_13_every_capability_is_checked_before_anything_is_sent(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let requests = [
             ("sampling/createMessage", json!({}), "sampling"),
@@ -61,9 +61,9 @@ pub fn c_12_c_13_every_capability_is_checked_before_anything_is_sent(bed: &impl 
             ("2025-06-18", everything.clone(), [true, false, true, true, false, true]),
             ("2025-03-26", everything, [true, false, false, false, false, true]),
         ] {
-            let client = declaring(&world, version, capabilities.clone()).await;
+            let client = declaring(&fixture, version, capabilities.clone()).await;
             let running = client.start(&request(1, "work"));
-            let work = world.work().await;
+            let work = fixture.work().await;
             for ((method, params, capability), sent) in requests.iter().zip(sent) {
                 let asked = work.cx.request(method, Some(params), Duration::ZERO).await;
                 let what = format!("{version} {capabilities}: {method} {params}");
@@ -86,11 +86,11 @@ pub fn c_12_c_13_every_capability_is_checked_before_anything_is_sent(bed: &impl 
 
 /// F-25: every error of a client reaches the handler as it is.
 pub fn f_25_errors_of_the_client_reach_the_handler(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let client_side = async {
             let mut stream = running.head().await;
             for code in [-1, -32601, -32602, -32603, 7] {
@@ -115,14 +115,14 @@ pub fn f_25_errors_of_the_client_reach_the_handler(bed: &impl TestBed) {
 
 /// F-19, F-27: what a client tells about a request of the server, or about its roots, is taken and reaches the handler.
 pub fn f_19_f_27_notifications_of_the_client_reach_the_handler(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         for method in ["notifications/roots/list_changed", "notifications/progress"] {
             let message =
                 json!({ "jsonrpc": "2.0", "method": method, "params": { "progressToken": "unknown" } });
             assert_eq!(client.post(&message).await.status, 202);
-            let told = world.notification().await;
+            let told = fixture.notification().await;
             assert_eq!(
                 (&*told.method, told.params.unwrap().as_str()),
                 (method, r#"{"progressToken":"unknown"}"#)
@@ -133,11 +133,11 @@ pub fn f_19_f_27_notifications_of_the_client_reach_the_handler(bed: &impl TestBe
 
 /// F-01, F-20: ids of the two directions have nothing to do with each other.
 pub fn f_01_f_20_ids_of_each_direction_are_its_own(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request(0, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let client_side = async {
             let mut stream = running.head().await;
             let mut ids = BTreeSet::new();
@@ -147,7 +147,7 @@ pub fn f_01_f_20_ids_of_each_direction_are_its_own(bed: &impl TestBed) {
                 assert!(ids.insert(id), "{ids:?}");
                 // A cancel names requests of the client: not the server's own of that number, nor 0, which is answered below.
                 if id != 0 {
-                    assert_eq!(client.post(&super::world::cancel(id)).await.status, 202);
+                    assert_eq!(client.post(&super::fixture::cancel(id)).await.status, 202);
                 }
                 assert_eq!(client.post(&reply(id, json!({}))).await.status, 202);
             }
@@ -166,9 +166,9 @@ pub fn f_01_f_20_ids_of_each_direction_are_its_own(bed: &impl TestBed) {
 
 /// C-14, C-23, F-22, D-24: `ping`, alone of all requests, needs no request of the client, but a GET stream.
 pub fn c_14_c_23_the_server_may_ping(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let session = client.session();
         let closed = Err(RequestError::Send(SendError::Closed));
         assert_eq!(session.ping(NEVER).await, closed); // at once
@@ -201,47 +201,47 @@ pub fn c_14_c_23_the_server_may_ping(bed: &impl TestBed) {
 /// C-15: a client that has a GET stream open, says nothing, and does not answer when it is asked, loses the stream, and
 /// then its session; one that answers keeps both.
 pub fn c_15_a_client_that_is_gone_keeps_no_session(bed: &impl TestBed) {
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.session.ping_interval = SOON;
         config.session.idle_timeout = SOON;
     });
     bed.block_on(async {
-        let gone = world.client().await;
+        let gone = fixture.client().await;
         let mut proxy = listen(&gone).await; // goes on reading for a client that is not there
         assert_eq!(proxy.message().await.unwrap()["method"], "ping");
         assert_eq!(proxy.message().await.unwrap()["method"], "notifications/cancelled");
         assert!(proxy.event().await.is_none()); // its end, properly
-        world.until(|world| world.ended() == [(gone.id(), TerminateReason::Idle)]).await;
-        assert_eq!(world.endpoint.stats().pings_unanswered, 1);
+        fixture.until(|fixture| fixture.ended() == [(gone.id(), TerminateReason::Idle)]).await;
+        assert_eq!(fixture.endpoint.stats().pings_unanswered, 1);
     });
     let interval = SOON * 5;
-    let world = World::new(bed, |config| config.session.ping_interval = interval);
+    let fixture = Fixture::new(bed, |config| config.session.ping_interval = interval);
     bed.block_on(async {
-        let there = world.client().await;
+        let there = fixture.client().await;
         let mut stream = listen(&there).await;
         for answered in 0..3 {
-            let heard = world.runtime.now();
+            let heard = fixture.runtime.now();
             assert_eq!(stream.message().await.unwrap()["method"], "ping");
             assert_eq!(there.post(&reply(answered, json!({}))).await.status, 202);
-            if world.runtime.now() - heard > interval * 2 {
+            if fixture.runtime.now() - heard > interval * 2 {
                 return; // the machine was too slow for anybody to answer in time
             }
-            assert_eq!((world.endpoint.stats().streams, world.endpoint.stats().pings_unanswered), (1, 0));
+            assert_eq!((fixture.endpoint.stats().streams, fixture.endpoint.stats().pings_unanswered), (1, 0));
         }
     });
 }
 
 /// C-06: before `notifications/initialized`, nothing is announced; afterwards it is.
 pub fn c_06_nothing_is_announced_before_initialized(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let mut client = world.stranger();
+        let mut client = fixture.stranger();
         client.initialize("2025-11-25").await;
         let mut get = listen(&client).await;
         let session = client.session();
         session.notify("notifications/tools/list_changed", None::<&()>).await.unwrap();
         let told =
-            world.endpoint.manager().broadcast("notifications/tools/list_changed", None::<&()>).unwrap();
+            fixture.endpoint.manager().broadcast("notifications/tools/list_changed", None::<&()>).unwrap();
         assert_eq!((told.taken, told.unheard), (0, 1));
         assert!(get.is_silent());
         client.post(&notification("notifications/initialized")).await;
@@ -252,23 +252,23 @@ pub fn c_06_nothing_is_announced_before_initialized(bed: &impl TestBed) {
 
 /// D-17, D-21, S11: a broadcast reaches every session once, on its GET stream, and waits for none.
 pub fn d_21_a_broadcast_waits_for_nobody(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| {
+    let mut fixture = Fixture::new(bed, |config| {
         config.session.queue_events = 2;
         config.session.replay = None; // with it, what nobody hears is kept
         config.session.terminate.finish = SOON;
     });
     bed.block_on(async {
-        let clients = [world.client().await, world.client().await, world.client().await];
+        let clients = [fixture.client().await, fixture.client().await, fixture.client().await];
         let [mut first, mut second] = [listen(&clients[0]).await, listen(&clients[1]).await];
-        let deaf = world.client().await;
+        let deaf = fixture.client().await;
         let running = clients[0].start(&request_with(1, "work", json!({ "_meta": { "progressToken": 1 } })));
-        let work = world.work().await;
+        let work = fixture.work().await;
         work.cx.progress(1.0, None, None).await.unwrap();
-        let stalled = world.client().await;
+        let stalled = fixture.client().await;
         let _unread = listen(&stalled).await;
         while stalled.session().try_notify("notifications/x", None::<&()>) != Err(SendError::Full) {}
 
-        let manager = world.endpoint.manager();
+        let manager = fixture.endpoint.manager();
         let told = manager.broadcast("notifications/tools/list_changed", None::<&()>).unwrap();
         assert_eq!((told.taken, told.full, told.unheard), (2, 1, 2));
         for stream in [&mut first, &mut second] {
@@ -289,9 +289,9 @@ pub fn d_21_a_broadcast_waits_for_nobody(bed: &impl TestBed) {
 
 /// E-23: what belongs to an elicitation of one session goes to that session alone, once.
 pub fn e_23_elicitation_complete_goes_to_its_own_session(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let (client, other) = (world.client().await, world.client().await);
+        let (client, other) = (fixture.client().await, fixture.client().await);
         let (mut own, mut others) = (listen(&client).await, listen(&other).await);
         let params = json!({ "elicitationId": "e1" });
         client.session().notify("notifications/elicitation/complete", Some(&params)).await.unwrap();
@@ -303,13 +303,13 @@ pub fn e_23_elicitation_complete_goes_to_its_own_session(bed: &impl TestBed) {
 /// F-35, S12: the life of sessions as a channel: created, initialized, terminated with the reason, each once and in
 /// order; a subscriber that does not keep up misses events and holds up nobody; it ends with the endpoint.
 pub fn f_35_the_life_of_sessions_is_told_once(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let manager = world.endpoint.manager();
+        let manager = fixture.endpoint.manager();
         let (events, late, small) = (manager.events(64), manager.events(64), manager.events(0));
         drop(late);
-        let _refused = world.stranger().post(&initialize("2025-11-25", "refused")).await;
-        let (deleted, evicted) = (world.client().await, world.client().await);
+        let _refused = fixture.stranger().post(&initialize("2025-11-25", "refused")).await;
+        let (deleted, evicted) = (fixture.client().await, fixture.client().await);
         deleted.post(&notification("notifications/initialized")).await; // C-19: no second event
         futures::join!(deleted.delete(), deleted.delete());
         let session: Session = evicted.session();
@@ -331,22 +331,22 @@ pub fn f_35_the_life_of_sessions_is_told_once(bed: &impl TestBed) {
             ]
         );
         assert_eq!((events.try_recv().ok(), small.len()), (None, 1));
-        let stats = world.endpoint.stats();
+        let stats = fixture.endpoint.stats();
         assert_eq!((stats.sessions, stats.sessions_created, stats.sessions_terminated), (0, 2, 2));
     });
 }
 
 /// S15: what is refused is counted, and counts as nothing else.
 pub fn s_15_refused_requests_are_counted(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let before = world.endpoint.stats();
+        let client = fixture.client().await;
+        let before = fixture.endpoint.stats();
         assert_eq!(before.requests_refused, 0);
-        world.stranger().get().await;
+        fixture.stranger().get().await;
         client.post_text("{").await;
         client.post(&request(1, "no/such/method")).await; // answered, not refused
-        let after = world.endpoint.stats();
+        let after = fixture.endpoint.stats();
         assert_eq!(after.requests_refused, 2);
         assert_eq!(after.exchanges_admitted, before.exchanges_admitted + 1);
     });

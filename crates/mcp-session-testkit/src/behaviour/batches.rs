@@ -6,7 +6,7 @@ use http::StatusCode;
 use mcp_session_core::{CancelReason, RequestError, ResponseMode, SessionState, ShutdownPolicy};
 use serde_json::{Value, json};
 
-use super::world::{self, NEVER, SOON, World, cancel, initialize, notification, request, request_with};
+use super::fixture::{self, Fixture, NEVER, SOON, cancel, initialize, notification, request, request_with};
 use crate::TestBed;
 
 /// The revision with batches.
@@ -21,15 +21,15 @@ fn answers(messages: &[Value]) -> Vec<Value> {
 }
 
 fn reply(id: impl Into<Value>) -> Value {
-    world::reply(id, json!({}))
+    fixture::reply(id, json!({}))
 }
 
 /// every request of a batch gets its own answer, notifications get none, and the stream ends after the
 /// last answer.
 pub fn a_21_a_24_each_request_has_its_own_answer(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client_of(VERSION).await;
+        let client = fixture.client_of(VERSION).await;
         let batch = json!([
             request_with(1, "echo", json!({ "a": 1 })),
             notification("notifications/roots/list_changed"),
@@ -39,7 +39,7 @@ pub fn a_21_a_24_each_request_has_its_own_answer(bed: &impl TestBed) {
         ]);
         let mut response = client.start(&batch).head().await; // does not wait for the slowest
         assert!(response.is_stream());
-        assert_eq!(world.notification().await.method, "notifications/roots/list_changed");
+        assert_eq!(fixture.notification().await.method, "notifications/roots/list_changed");
         let mut early = Vec::new();
         for _ in 0..3 {
             early.push(response.message().await.unwrap());
@@ -49,22 +49,22 @@ pub fn a_21_a_24_each_request_has_its_own_answer(bed: &impl TestBed) {
         assert_eq!((&echo["id"], &echo["result"]), (&json!(1), &json!({ "a": 1 })));
         assert_eq!((&ping["id"], &ping["result"]), (&json!(3), &json!({})));
         assert!(response.is_silent());
-        world.work().await.finish(json!({ "slow": true }));
+        fixture.work().await.finish(json!({ "slow": true }));
         let last = response.messages().await;
         assert_eq!(last, [json!({ "jsonrpc": "2.0", "id": 2, "result": { "slow": true } })]);
-        let stats = world.endpoint.stats();
+        let stats = fixture.endpoint.stats();
         assert_eq!((stats.exchanges, stats.exchanges_answered), (0, 1 + 3)); // `initialize` was the other
     });
 }
 
 /// B-45: a batch of a client that accepts one form is answered in that one.
 pub fn b_45_a_batch_in_the_form_that_is_accepted(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client_of(VERSION).await;
+        let client = fixture.client_of(VERSION).await;
         let json = client.accepting("application/json");
         let mut running = json.start(&json!([request(1, "work"), request(2, "echo"), request(3, "ping"), 7]));
-        let work = world.work().await;
+        let work = fixture.work().await;
         work.cx.notify("notifications/message", None::<&()>).await.unwrap();
         assert!(running.head_now().is_none());
         work.finish(json!({}));
@@ -86,12 +86,12 @@ pub fn b_45_a_batch_in_the_form_that_is_accepted(bed: &impl TestBed) {
 
 /// D-04: what belongs to the requests of a batch, progress and requests to the client, goes out on its stream.
 pub fn a_24_a_25_progress_of_many_on_one_stream(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client_of(VERSION).await;
+        let client = fixture.client_of(VERSION).await;
         let with_token = |id: i64| request_with(id, "work", json!({ "_meta": { "progressToken": id } }));
         let response = client.start(&json!([with_token(1), with_token(2)])).head().await;
-        let works = [world.work().await, world.work().await];
+        let works = [fixture.work().await, fixture.work().await];
         for step in 1..=3 {
             for work in &works {
                 work.cx.progress(f64::from(step), None, None).await.unwrap();
@@ -128,21 +128,21 @@ pub fn a_24_a_25_progress_of_many_on_one_stream(bed: &impl TestBed) {
 
 /// only notifications, or only replies: 202 and no body. Every one of them is taken.
 pub fn a_23_notifications_or_replies_alone_get_202(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let mut client = world.stranger();
+        let mut client = fixture.stranger();
         client.initialize(VERSION).await;
         let batch = json!([notification("notifications/initialized"), notification("a"), notification("b")]);
         let mut accepted = client.post(&batch).await;
         assert_eq!(accepted.status, StatusCode::ACCEPTED);
         assert!(accepted.event().await.is_none());
         assert_eq!(
-            (world.notification().await.method, world.notification().await.method),
+            (fixture.notification().await.method, fixture.notification().await.method),
             ("a".into(), "b".into())
         );
 
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let client_side = async {
             let mut stream = running.head().await;
             let ids = [stream.message().await.unwrap(), stream.message().await.unwrap()];
@@ -162,15 +162,15 @@ pub fn a_23_notifications_or_replies_alone_get_202(bed: &impl TestBed) {
 
 /// where answers have to be JSON, those of a batch are one array, also if there is only one of them.
 pub fn a_26_json_answers_are_an_array(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.response_mode = ResponseMode::Json);
+    let mut fixture = Fixture::new(bed, |config| config.session.response_mode = ResponseMode::Json);
     bed.block_on(async {
-        let client = world.client_of(VERSION).await;
+        let client = fixture.client_of(VERSION).await;
         let one = client.post(&json!([request(1, "echo")])).await;
         assert_eq!((one.status, one.json().await), (StatusCode::OK, json!([reply(1)])));
         let mut running = client.start(&json!([request(1, "work"), request(2, "echo"), request(3, "work")]));
-        let (first, second) = (world.work().await, world.work().await);
+        let (first, second) = (fixture.work().await, fixture.work().await);
         first.finish(json!({}));
-        world.until(|world| world.endpoint.stats().exchanges == 1).await;
+        fixture.until(|fixture| fixture.endpoint.stats().exchanges == 1).await;
         assert!(running.head_now().is_none()); // the array waits for all of them
         let failed = second.cx.request("roots/list", None::<&()>, NEVER).await;
         assert!(matches!(failed, Err(RequestError::Send(_)))); // D-14
@@ -179,9 +179,9 @@ pub fn a_26_json_answers_are_an_array(bed: &impl TestBed) {
         assert_eq!(answers(array.as_array().unwrap()), [reply(1), reply(2), reply(3)]);
     });
     // A batch without anything to wait for is an array in any case.
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client_of(VERSION).await;
+        let client = fixture.client_of(VERSION).await;
         assert_eq!(client.post(&json!([request(1, "ping")])).await.json().await, json!([reply(1)]));
     });
 }
@@ -189,9 +189,9 @@ pub fn a_26_json_answers_are_an_array(bed: &impl TestBed) {
 /// an empty batch, one with replies beside other messages, one with an id twice and one that is
 /// too large are refused, each with one error, and nothing of them is dispatched.
 pub fn a_22_a_28_a_29_batches_that_are_refused(bed: &impl TestBed) {
-    let world = World::new(bed, |config| config.batch_limit = 3);
+    let fixture = Fixture::new(bed, |config| config.batch_limit = 3);
     bed.block_on(async {
-        let client = world.client_of(VERSION).await;
+        let client = fixture.client_of(VERSION).await;
         let echo = |id: i64| request(id, "work");
         for batch in [
             json!([]),
@@ -211,17 +211,17 @@ pub fn a_22_a_28_a_29_batches_that_are_refused(bed: &impl TestBed) {
         assert_eq!(broken.json().await["error"]["code"], -32700);
         let deep = format!("[{}{}]", "[".repeat(200), "]".repeat(200));
         assert_eq!(client.post_text(deep).await.json().await["error"]["code"], -32600);
-        let stats = world.endpoint.stats();
+        let stats = fixture.endpoint.stats();
         assert_eq!((stats.exchanges, stats.exchanges_admitted), (0, 1));
     });
 }
 
 /// `initialize` in a batch is refused, with a session and without: no session is opened, no id handed out.
 pub fn a_27_initialize_has_to_come_alone(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client_of(VERSION).await;
-        for client in [client, world.stranger()] {
+        let client = fixture.client_of(VERSION).await;
+        for client in [client, fixture.stranger()] {
             for batch in [
                 json!([initialize(VERSION, "client")]),
                 json!([request(1, "work"), initialize(VERSION, "client")]),
@@ -231,7 +231,7 @@ pub fn a_27_initialize_has_to_come_alone(bed: &impl TestBed) {
                 assert_eq!(refused.json().await["error"]["code"], -32600);
             }
         }
-        let stats = world.endpoint.stats();
+        let stats = fixture.endpoint.stats();
         assert_eq!((stats.sessions, stats.exchanges_admitted), (1, 1));
     });
 }
@@ -239,9 +239,9 @@ pub fn a_27_initialize_has_to_come_alone(bed: &impl TestBed) {
 /// what is no message gets an error without an id, and its valid siblings run; only where nothing is valid, the
 /// whole is refused.
 pub fn a_29_what_is_no_message_has_an_error_of_its_own(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client_of(VERSION).await;
+        let client = fixture.client_of(VERSION).await;
         let invalid =
             [json!(7), json!([request(8, "echo")]), json!({ "jsonrpc": "2.0", "id": 1, "method": 5 })];
         let mut batch: Vec<_> = invalid.to_vec();
@@ -264,10 +264,10 @@ pub fn a_29_what_is_no_message_has_an_error_of_its_own(bed: &impl TestBed) {
 
 /// A-31, E-11: a session of a later version, or none, takes no batches, of whatever; a dead session is 404.
 pub fn a_31_other_versions_have_no_batches(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for version in ["2025-06-18", "2025-11-25", "garbage"] {
-            let client = world.client_of(version).await;
+            let client = fixture.client_of(version).await;
             for batch in [json!([]), json!([request(1, "work")]), json!([notification("x"), reply(1)])] {
                 let refused = client.post(&batch).await;
                 assert_eq!(refused.status, StatusCode::BAD_REQUEST);
@@ -283,18 +283,21 @@ pub fn a_31_other_versions_have_no_batches(bed: &impl TestBed) {
             client.delete().await;
             assert_eq!(client.post(&json!([request(1, "work")])).await.status, StatusCode::NOT_FOUND);
         }
-        assert_eq!(world.stranger().post(&json!([request(1, "work")])).await.status, StatusCode::BAD_REQUEST);
-        assert_eq!(world.endpoint.stats().exchanges_admitted, 3);
+        assert_eq!(
+            fixture.stranger().post(&json!([request(1, "work")])).await.status,
+            StatusCode::BAD_REQUEST
+        );
+        assert_eq!(fixture.endpoint.stats().exchanges_admitted, 3);
     });
 }
 
 /// what does not fit is refused as a whole: beyond the session's limits, or with an id in flight.
 pub fn a_21_all_of_a_batch_or_nothing(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.max_exchanges = 3);
+    let mut fixture = Fixture::new(bed, |config| config.session.max_exchanges = 3);
     bed.block_on(async {
-        let client = world.client_of(VERSION).await;
+        let client = fixture.client_of(VERSION).await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let duplicate = client.post(&json!([request(2, "work"), request(1, "work")])).await;
         assert_eq!(duplicate.status, StatusCode::BAD_REQUEST);
         let many = client.post(&json!([request(2, "work"), request(3, "work"), request(4, "work")])).await;
@@ -304,7 +307,7 @@ pub fn a_21_all_of_a_batch_or_nothing(bed: &impl TestBed) {
         let many =
             client.post(&json!([notification("hang"), notification("hang"), request(2, "work")])).await;
         assert_eq!(many.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!((world.hanging(), world.endpoint.stats().exchanges), (2, 1));
+        assert_eq!((fixture.hanging(), fixture.endpoint.stats().exchanges), (2, 1));
         work.finish(json!({}));
         assert_eq!(running.head().await.answer().await["id"], 1);
         assert_eq!(
@@ -316,11 +319,11 @@ pub fn a_21_all_of_a_batch_or_nothing(bed: &impl TestBed) {
 
 /// F-02, A-24: a cancelled request of a batch gets no answer, and its siblings theirs.
 pub fn a_21_a_cancelled_request_of_a_batch(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client_of(VERSION).await;
+        let client = fixture.client_of(VERSION).await;
         let response = client.start(&json!([request(1, "work"), request(2, "work")])).head().await;
-        let (first, second) = (world.work().await, world.work().await);
+        let (first, second) = (fixture.work().await, fixture.work().await);
         assert_eq!(client.post(&json!([cancel(1), cancel(99)])).await.status, StatusCode::ACCEPTED);
         assert_eq!(first.cx.cancelled().await, CancelReason::Client(Some("enough".into())));
         assert_eq!(second.cx.cancel_reason(), None);
@@ -333,17 +336,17 @@ pub fn a_21_a_cancelled_request_of_a_batch(bed: &impl TestBed) {
 /// S5: what a shutdown finds of a batch is answered once each, on the batch's stream; a new batch with a request is
 /// told to come again, one with replies alone is taken (F-37).
 pub fn s_5_a_batch_in_a_shutdown(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client_of(VERSION).await;
+        let client = fixture.client_of(VERSION).await;
         let batch = json!([request(1, "work"), request(2, "work"), request(3, "echo")]);
         let mut response = client.start(&batch).head().await;
-        let (works, other) = ([world.work().await, world.work().await], world.client_of(VERSION).await);
+        let (works, other) = ([fixture.work().await, fixture.work().await], fixture.client_of(VERSION).await);
         let policy = ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: SOON, finish: NEVER };
-        let shutdown = world.endpoint.shutdown(policy);
+        let shutdown = fixture.endpoint.shutdown(policy);
         // Sessions are told one after the other.
         let sessions = [client.session(), other.session()];
-        world.until(|_| sessions.iter().all(|session| session.state() == SessionState::Draining)).await;
+        fixture.until(|_| sessions.iter().all(|session| session.state() == SessionState::Draining)).await;
         let refused = other.post(&json!([notification("x"), request(1, "work")])).await;
         assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"));
         assert_eq!(client.post(&json!([reply(77)])).await.status, StatusCode::ACCEPTED);
@@ -358,21 +361,21 @@ pub fn s_5_a_batch_in_a_shutdown(bed: &impl TestBed) {
         let report = shutdown.await;
         assert_eq!((report.exchanges.answered, report.exchanges.synthesized), (2, 1), "{report}");
         assert_eq!(report.exchanges.forced, 0, "{report}");
-        world.until(|_| hangs.is_dropped()).await;
+        fixture.until(|_| hangs.is_dropped()).await;
     });
 }
 
 /// D-12: a client that leaves its batch cancels nothing of it.
 pub fn d_12_a_client_that_leaves_its_batch(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client_of(VERSION).await;
+        let client = fixture.client_of(VERSION).await;
         drop(client.start(&json!([request(1, "work"), request(2, "work")])).head().await);
-        let works = [world.work().await, world.work().await];
+        let works = [fixture.work().await, fixture.work().await];
         assert!(works.iter().all(|work| work.cx.cancel_reason().is_none()));
-        assert_eq!(world.endpoint.stats().exchanges, 2);
+        assert_eq!(fixture.endpoint.stats().exchanges, 2);
         works.into_iter().for_each(|work| work.finish(json!({})));
-        world.until(|world| world.endpoint.stats().exchanges == 0).await;
-        assert_eq!(world.endpoint.stats().streams, 0);
+        fixture.until(|fixture| fixture.endpoint.stats().exchanges == 0).await;
+        assert_eq!(fixture.endpoint.stats().streams, 0);
     });
 }

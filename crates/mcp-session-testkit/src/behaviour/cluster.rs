@@ -9,13 +9,13 @@ use futures::{
 use http::StatusCode;
 use mcp_session_core::{
     ReplayConfig, SecondStream, SessionEvent, ShutdownPhase, TerminateReason,
-    store::{LogId, SessionStore, SharedStore, Store, StoreLimits},
+    store::{LogId, MemoryStore, SessionStore, Store, StoreLimits},
 };
 use serde_json::{Value, json};
 
 use super::{
+    fixture::{Client, Fixture, NEVER, Reply, SOON, notification, request},
     stores::{Nodes, PATIENT, begin, numbers, send},
-    world::{Client, NEVER, Reply, SOON, World, notification, request},
 };
 use crate::TestBed;
 
@@ -48,8 +48,8 @@ pub fn c_10_initialized_at_any_node_counts_at_all(bed: &impl TestBed) {
             } else {
                 assert_eq!(elsewhere.post(&initialized).await.status, StatusCode::ACCEPTED);
             }
-            for (world, client) in [(&mut nodes.a, &client), (&mut nodes.b, &elsewhere)] {
-                let (mut reply, work) = begin(world, client, 1).await;
+            for (fixture, client) in [(&mut nodes.a, &client), (&mut nodes.b, &elsewhere)] {
+                let (mut reply, work) = begin(fixture, client, 1).await;
                 let mut asked = Box::pin(work.cx.request("roots/list", None::<&()>, NEVER));
                 assert!(asked.as_mut().now_or_never().is_none(), "C-06: the client is initialized");
                 assert_eq!(reply.message().await.unwrap()["method"], "roots/list");
@@ -179,8 +179,8 @@ pub fn d_21_a_plain_get_goes_on_where_another_node_was(bed: &impl TestBed) {
 pub fn d_24_a_plain_get_begins_with_what_is_kept(bed: &impl TestBed) {
     let mut limits = StoreLimits::default();
     limits.events = 4;
-    let store = Store::new(SharedStore::with_limits(bed.runtime(), limits));
-    let [a, b] = [(); 2].map(|()| World::new(bed, |config| config.store = Some(store.clone())));
+    let store = Store::new(MemoryStore::with_limits(bed.runtime(), limits));
+    let [a, b] = [(); 2].map(|()| Fixture::new(bed, |config| config.store = Some(store.clone())));
     bed.block_on(async {
         let client = a.client().await;
         for n in 0..10 {
@@ -205,10 +205,10 @@ pub fn d_24_a_plain_get_begins_with_what_is_kept(bed: &impl TestBed) {
 
 /// D-23, S13: a listener whose node is lost is waited for no longer than a call to the store may take.
 pub fn d_23_a_listener_that_is_lost_holds_up_nobody(bed: &impl TestBed) {
-    let shared = SharedStore::new(bed.runtime());
+    let shared = MemoryStore::new(bed.runtime());
     let mut store = Store::new(shared.clone());
     store.timeout = SOON;
-    let [a, b] = [(); 2].map(|()| World::new(bed, |config| config.store = Some(store.clone())));
+    let [a, b] = [(); 2].map(|()| Fixture::new(bed, |config| config.store = Some(store.clone())));
     bed.block_on(async {
         let client = a.client().await;
         let mut get = client.get().await;
@@ -230,12 +230,12 @@ pub fn d_23_a_listener_that_is_lost_holds_up_nobody(bed: &impl TestBed) {
 pub fn s_12_a_session_that_is_parked_has_not_ended(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
-        let c = World::new(bed, |config| config.store = Some(Store::new(nodes.shared.clone())));
+        let c = Fixture::new(bed, |config| config.store = Some(Store::new(nodes.shared.clone())));
         let client = nodes.a.client().await;
         let id = client.id();
-        let [at_a, at_b, at_c] = [&nodes.a, &nodes.b, &c].map(|world| world.endpoint.manager().events(8));
-        for world in [&nodes.b, &c] {
-            echoes(&client.at(world)).await;
+        let [at_a, at_b, at_c] = [&nodes.a, &nodes.b, &c].map(|fixture| fixture.endpoint.manager().events(8));
+        for fixture in [&nodes.b, &c] {
+            echoes(&client.at(fixture)).await;
         }
         let report = nodes.a.endpoint.shutdown(PATIENT).await;
         assert!(report.is_clean() && report.sessions == 1, "{report}");
@@ -268,8 +268,8 @@ pub fn e_14_idle_everywhere_is_the_end_once(bed: &impl TestBed) {
             let ended = || nodes.a.ended().into_iter().chain(nodes.b.ended());
             nodes.a.until(|_| ended().count() == ids.len()).await;
             assert!(ended().all(|(id, reason)| ids.contains(&id) && reason == TerminateReason::Idle));
-            for world in [&nodes.a, &nodes.b] {
-                assert_eq!(client.at(world).post(&request(1, "echo")).await.status, StatusCode::NOT_FOUND);
+            for fixture in [&nodes.a, &nodes.b] {
+                assert_eq!(client.at(fixture).post(&request(1, "echo")).await.status, StatusCode::NOT_FOUND);
             }
         }
         assert_eq!(nodes.shared.size().0, 0);
@@ -280,17 +280,17 @@ pub fn e_14_idle_everywhere_is_the_end_once(bed: &impl TestBed) {
 /// back to it, and a node that is left calls its hook, once.
 pub fn e_14_a_session_that_no_node_serves_ends_with_its_hook(bed: &impl TestBed) {
     for lost in [false, true] {
-        let shared = SharedStore::new(bed.runtime());
+        let shared = MemoryStore::new(bed.runtime());
         let mut store = Store::new(shared.clone());
         store.touch_interval = SOON;
         let [a, b] = [(); 2].map(|()| {
-            World::new(bed, |config| {
+            Fixture::new(bed, |config| {
                 config.store = Some(store.clone());
                 config.session.idle_timeout = SOON * 2;
             })
         });
         bed.block_on(async {
-            let told = [&a, &b].map(|world| world.endpoint.manager().events(8));
+            let told = [&a, &b].map(|fixture| fixture.endpoint.manager().events(8));
             let client = a.client().await;
             if lost {
                 if let Some(record) = shared.load(client.id()).await.unwrap() {
@@ -331,7 +331,7 @@ pub fn e_10_max_age_counts_from_the_birth_at_every_node(bed: &impl TestBed) {
         if taken_up.duration_since(born) < AGE {
             assert!(matches!(answer.status, StatusCode::OK | StatusCode::NOT_FOUND), "{}", answer.status);
         }
-        nodes.b.until(|world| world.ended() == [(client.id(), TerminateReason::MaxAge)]).await;
+        nodes.b.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::MaxAge)]).await;
         let ended = nodes.b.runtime.now();
         assert!(ended.duration_since(born) >= AGE);
         // A limit that counted from here would not have passed.
@@ -341,7 +341,7 @@ pub fn e_10_max_age_counts_from_the_birth_at_every_node(bed: &impl TestBed) {
 
         // Too old for whoever takes it up.
         let client = nodes.b.client().await;
-        let c = World::new(bed, |config| {
+        let c = Fixture::new(bed, |config| {
             config.store = Some(Store::new(nodes.shared.clone()));
             config.session.max_age = Some(SOON);
         });
@@ -356,7 +356,7 @@ pub fn e_10_max_age_counts_from_the_birth_at_every_node(bed: &impl TestBed) {
 pub fn e_15_a_session_that_is_refused_leaves_nothing(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
-        let full = World::new(bed, |config| {
+        let full = Fixture::new(bed, |config| {
             config.store = Some(Store::new(nodes.shared.clone()));
             config.max_sessions = 1;
         });
@@ -375,7 +375,7 @@ pub fn e_15_a_session_that_is_refused_leaves_nothing(bed: &impl TestBed) {
             full.elapse(SOON).await; // not all of the other one has gone yet
         }
         assert_eq!((members(&client).await, full.endpoint.stats().sessions), (2, 1));
-        let c = World::new(bed, |config| config.store = Some(Store::new(nodes.shared.clone())));
+        let c = Fixture::new(bed, |config| config.store = Some(Store::new(nodes.shared.clone())));
         let all = join_all((0..20).map(|n| {
             let there = client.at(&c);
             async move { there.post(&request(n, "echo")).await.status }
@@ -394,7 +394,7 @@ pub fn e_15_a_session_that_is_refused_leaves_nothing(bed: &impl TestBed) {
         // A request that is dropped half-way leaves no half of it.
         for _ in 0..5 {
             let other = nodes.a.client().await;
-            let c = World::new(bed, |config| config.store = Some(Store::new(nodes.shared.clone())));
+            let c = Fixture::new(bed, |config| config.store = Some(Store::new(nodes.shared.clone())));
             let there = other.at(&c);
             let _ = there.post(&request(1, "echo")).now_or_never();
             echoes(&there).await;
@@ -414,11 +414,11 @@ pub fn c_02_every_node_knows_its_client(bed: &impl TestBed) {
             "clientInfo": { "name": "someone", "title": "Some \u{fc} One", "version": "7" },
             "_meta": { "more": [1, 2] },
         });
-        client.initialize_with(&super::world::request_with(0, "initialize", params.clone())).await;
+        client.initialize_with(&super::fixture::request_with(0, "initialize", params.clone())).await;
         client.post(&notification("notifications/initialized")).await;
-        for world in [&mut nodes.a, &mut nodes.b] {
-            let client = client.at(world);
-            let (_reply, work) = begin(world, &client, 1).await;
+        for fixture in [&mut nodes.a, &mut nodes.b] {
+            let client = client.at(fixture);
+            let (_reply, work) = begin(fixture, &client, 1).await;
             let parsed = |json: &mcp_session_core::Json| json.parse::<Value>().unwrap();
             assert_eq!(parsed(work.cx.client_info()), params["clientInfo"]);
             assert_eq!(parsed(work.cx.client_capabilities()), params["capabilities"]);
@@ -433,9 +433,9 @@ pub fn c_02_every_node_knows_its_client(bed: &impl TestBed) {
 }
 
 /// A node at which a session is soon idle, another one at which it never is, and a client of that one.
-async fn with_a_restless_node(bed: &impl TestBed) -> (World, Nodes, Client) {
+async fn with_a_restless_node(bed: &impl TestBed) -> (Fixture, Nodes, Client) {
     let nodes = Nodes::new(bed);
-    let restless = World::new(bed, |config| {
+    let restless = Fixture::new(bed, |config| {
         config.store = Some(Store::new(nodes.shared.clone()));
         config.session.idle_timeout = SOON * 10;
     });
@@ -559,7 +559,7 @@ pub fn d_30_a_stream_read_from_the_store_is_not_trimmed_away(bed: &impl TestBed)
 pub fn s_7_a_delete_elsewhere_ends_bodies_properly(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
-        let c = World::new(bed, |config| {
+        let c = Fixture::new(bed, |config| {
             config.store = Some(Store::new(nodes.shared.clone()));
             config.session.terminate.cancel = SOON;
         });
@@ -580,9 +580,9 @@ pub fn s_7_a_delete_elsewhere_ends_bodies_properly(bed: &impl TestBed) {
             assert_eq!((deleted, ended.len()), (StatusCode::NO_CONTENT, 0));
             assert!(read.len() <= 1, "{read:?}");
         }
-        for world in [&nodes.a, &nodes.b, &c] {
-            world.until(|world| world.endpoint.stats().sessions == 0).await;
-            assert_eq!(world.endpoint.stats().streams_cut, 0);
+        for fixture in [&nodes.a, &nodes.b, &c] {
+            fixture.until(|fixture| fixture.endpoint.stats().sessions == 0).await;
+            assert_eq!(fixture.endpoint.stats().streams_cut, 0);
         }
     });
 }
@@ -608,7 +608,7 @@ pub fn s_9_a_delete_elsewhere_is_no_failure_of_a_drain(bed: &impl TestBed) {
         assert!(report.is_clean() && report.took < NEVER, "{report}");
         assert_eq!((report.exchanges.total, report.exchanges.forced), (2, 0), "{report}");
         assert!(report.exchanges.cancelled >= 1, "{report}");
-        nodes.b.until(|world| world.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
+        nodes.b.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
         assert_eq!(nodes.a.ended(), []);
     });
 }

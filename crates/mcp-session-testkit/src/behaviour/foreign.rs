@@ -19,13 +19,13 @@ use mcp_session_core::proto::Position;
 use mcp_session_core::{
     AuthError, BoxFuture, SessionId, ShutdownPolicy,
     store::{
-        Append, AppendError, EventStore, LogId, NodeId, Page, PeerMessage, Peers, PublishError, ReadError,
-        Record, SessionStore, SharedStore, Store, Unavailable, Update, Wakeup,
+        Append, AppendError, EventStore, LogId, MemoryStore, NodeId, Page, PeerMessage, Peers, PublishError,
+        ReadError, Record, SessionStore, Store, Unavailable, Update, Wakeup,
     },
 };
 use serde_json::{Value, json};
 
-use super::world::{Client, NEVER, Reply, SOON, World, initialize, notification, request};
+use super::fixture::{Client, Fixture, NEVER, Reply, SOON, initialize, notification, request};
 use crate::TestBed;
 
 /// Without the process's panic hook, which takes its time over a backtrace.
@@ -36,7 +36,7 @@ fn planted() -> ! {
 /// A store that panics once, at the next call of this name.
 #[derive(Debug)]
 struct Panicky {
-    store: SharedStore,
+    store: MemoryStore,
     at: &'static str,
     /// Before there is a future, or when that is polled.
     early: bool,
@@ -53,7 +53,7 @@ impl Panicky {
     fn call<'a, T: Send + 'a>(
         &'a self,
         name: &'static str,
-        make: impl FnOnce(&'a SharedStore) -> BoxFuture<'a, T>,
+        make: impl FnOnce(&'a MemoryStore) -> BoxFuture<'a, T>,
     ) -> BoxFuture<'a, T> {
         if self.early {
             self.shake(name);
@@ -98,8 +98,8 @@ impl EventStore for Panicky {
         self.call("purge", |store| store.purge(session))
     }
 
-    fn disturbed(&self) -> BoxFuture<'_, ()> {
-        self.call("disturbed", |store| store.disturbed())
+    fn failover(&self) -> BoxFuture<'_, ()> {
+        self.call("failover", |store| store.failover())
     }
 }
 
@@ -170,7 +170,7 @@ async fn post_again(client: &Client, message: &Value) -> Reply {
 }
 
 /// What two nodes do with a session of a client that comes to both.
-async fn visit(a: &mut World, b: &World) {
+async fn visit(a: &mut Fixture, b: &Fixture) {
     let opened = post_again(&a.stranger(), &initialize("2025-11-25", "client")).await;
     assert_eq!(opened.status, StatusCode::OK);
     let client = a.stranger().with_session(opened.session());
@@ -203,39 +203,25 @@ async fn visit(a: &mut World, b: &World) {
 pub fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
     bed.block_on(async {
         for (at, early) in [
-            "append",
-            "publish",
-            "read",
-            "watch",
-            "disturbed",
-            "create",
-            "load",
-            "update",
-            "touch",
-            "sweep",
-            "remove",
-            "enlist",
-            "send",
-            "receive",
-            "park",
-            "leave",
+            "append", "publish", "read", "watch", "failover", "create", "load", "update", "touch", "sweep",
+            "remove", "enlist", "send", "receive", "park", "leave",
         ]
         .into_iter()
         .flat_map(|at| [(at, false), (at, true)])
         {
-            let store = SharedStore::new(bed.runtime());
+            let store = MemoryStore::new(bed.runtime());
             let panicky = Arc::new(Panicky { store, at, early, armed: AtomicBool::new(false) });
-            let mut store = Store::new(SharedStore::new(bed.runtime()));
+            let mut store = Store::new(MemoryStore::new(bed.runtime()));
             store.events = Arc::clone(&panicky) as _;
             store.sessions = Arc::clone(&panicky) as _;
             store.peers = Arc::clone(&panicky) as _;
             store.touch_interval = SOON;
-            let world = || World::new(bed, |config| config.store = Some(store.clone()));
+            let fixture = || Fixture::new(bed, |config| config.store = Some(store.clone()));
             // What a node waits for panics where it begins to wait.
-            panicky.armed.store(matches!(at, "disturbed" | "receive"), SeqCst);
-            let (mut a, b) = (world(), world());
+            panicky.armed.store(matches!(at, "failover" | "receive"), SeqCst);
+            let (mut a, b) = (fixture(), fixture());
             visit(&mut a, &b).await;
-            panicky.armed.store(!matches!(at, "disturbed" | "park" | "leave"), SeqCst);
+            panicky.armed.store(!matches!(at, "failover" | "park" | "leave"), SeqCst);
             visit(&mut a, &b).await;
             visit(&mut a, &b).await;
             if matches!(at, "touch" | "sweep") {
@@ -256,15 +242,15 @@ pub fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
 /// A check of credentials that panics refuses that request with 500 and -32603; the next one is served.
 pub fn b_43_a_credential_check_that_panics(bed: &impl TestBed) {
     let armed = Arc::new(AtomicBool::new(false));
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         let armed = Arc::clone(&armed);
         config.authenticate = Some(Arc::new(move |_: &mut Parts| -> Result<(), AuthError> {
             if armed.swap(false, SeqCst) { planted() } else { Ok(()) }
         }));
     });
     bed.block_on(async {
-        let client = world.client().await;
-        let refused_before = world.endpoint.stats().requests_refused;
+        let client = fixture.client().await;
+        let refused_before = fixture.endpoint.stats().requests_refused;
         for method in [Method::POST, Method::GET, Method::DELETE] {
             armed.store(true, SeqCst);
             let body = request(1, "echo").to_string();
@@ -272,7 +258,7 @@ pub fn b_43_a_credential_check_that_panics(bed: &impl TestBed) {
             assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
             assert_eq!(reply.json().await["error"]["code"], -32603);
         }
-        assert_eq!(world.endpoint.stats().requests_refused, refused_before + 3);
+        assert_eq!(fixture.endpoint.stats().requests_refused, refused_before + 3);
         assert_eq!(client.post(&request(1, "echo")).await.status, StatusCode::OK);
     });
 }
@@ -334,9 +320,9 @@ impl Body for FailingBody {
 
 /// A body that panics while it is read, or whose error does, is refused with 500; the session goes on.
 pub fn b_43_a_body_that_panics(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         for frames in [0, 1] {
             let request = client.request(Method::POST).body(PanickyBody { frames }).expect("a request");
             let reply = client.send(request).await;
@@ -360,13 +346,13 @@ impl Clone for Unclonable {
 
 /// a batch whose extensions cannot be cloned is refused as a whole, before anything of it is owed an answer.
 pub fn a_21_a_batch_whose_extensions_panic(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client_of("2025-03-26").await;
+        let client = fixture.client_of("2025-03-26").await;
         let batch = json!([request(1, "echo"), request(2, "echo")]).to_string();
         let request = client.request(Method::POST).extension(Unclonable).body(batch.clone());
         assert_eq!(client.send(request.expect("a request")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(world.endpoint.stats().exchanges, 0);
+        assert_eq!(fixture.endpoint.stats().exchanges, 0);
         assert_eq!(client.post_text(batch).await.status, StatusCode::OK);
     });
 }

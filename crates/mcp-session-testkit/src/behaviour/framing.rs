@@ -7,14 +7,14 @@ use http::{Method, StatusCode};
 use mcp_session_core::{CancelReason, ErrorCode, RequestError, RpcError};
 use serde_json::{Value, json};
 
-use super::world::{NEVER, SlowBody, World, initialize, notification, request, request_with};
+use super::fixture::{Fixture, NEVER, SlowBody, initialize, notification, request, request_with};
 use crate::TestBed;
 
 /// A-01, A-02: what does not carry `"jsonrpc":"2.0"`, exactly, is no message; what is not UTF-8 is not JSON.
 pub fn a_01_a_02_json_rpc_2_in_utf_8(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         for version in
             ["", r#""jsonrpc":"1.0","#, r#""jsonrpc":2.0,"#, r#""jsonrpc":"2.0 ","#, r#""JSONRPC":"2.0","#]
         {
@@ -38,12 +38,12 @@ pub fn a_01_a_02_json_rpc_2_in_utf_8(bed: &impl TestBed) {
 /// A-09, B-17: nothing is ever replied to a notification: not to one that nobody knows, to one whose handler panics, to
 /// one that looks like a request, nor to one that makes no sense.
 pub fn a_09_b_17_nothing_is_replied_to_a_notification(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let mut get = client.get().await;
         assert!(get.event().await.is_some());
-        let admitted = world.endpoint.stats().exchanges_admitted;
+        let admitted = fixture.endpoint.stats().exchanges_admitted;
         for method in
             ["notifications/unknown", "panic", "ping", "echo", "initialize", "notifications/cancelled"]
         {
@@ -52,24 +52,24 @@ pub fn a_09_b_17_nothing_is_replied_to_a_notification(bed: &impl TestBed) {
             assert!(accepted.bytes().await.is_empty(), "{method}");
         }
         assert!(get.is_silent());
-        assert_eq!(world.endpoint.stats().exchanges_admitted, admitted);
+        assert_eq!(fixture.endpoint.stats().exchanges_admitted, admitted);
     });
 }
 
 /// A-03, A-10, A-04: `null` counts as absent, as clients write it for what they leave out: in requests, notifications and
 /// replies, and in what they are made of. Except as an id.
 pub fn a_03_null_counts_as_absent(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let with_nulls = json!({ "jsonrpc": "2.0", "id": 1, "method": "echo", "params": null, "result": null, "error": null });
         assert_eq!(client.post(&with_nulls).await.json().await["result"], json!({}));
         let told = json!({ "jsonrpc": "2.0", "method": "notifications/roots/list_changed", "params": null });
         assert_eq!(client.post(&told).await.status, StatusCode::ACCEPTED);
-        assert_eq!(world.notification().await.params, None);
+        assert_eq!(fixture.notification().await.params, None);
         for params in [json!({ "_meta": null }), json!({ "_meta": { "progressToken": null } })] {
             let running = client.start(&request_with(2, "work", params));
-            let work = world.work().await;
+            let work = fixture.work().await;
             assert!(!work.cx.wants_progress());
             assert_eq!(work.cx.progress(1.0, None, None).await, Ok(()));
             let client_side = async {
@@ -109,11 +109,11 @@ pub fn a_03_null_counts_as_absent(bed: &impl TestBed) {
 
 /// A-15, A-11: the five codes of JSON-RPC, each for what it stands for, with an integer code and a message.
 pub fn a_11_a_15_the_five_codes(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request_with(1, "work", json!({ "n": "not a number" })));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let invalid = work.cx.params::<std::collections::BTreeMap<String, u32>>().unwrap_err();
         work.fail(invalid);
         for (answer, code) in [
@@ -132,23 +132,23 @@ pub fn a_11_a_15_the_five_codes(bed: &impl TestBed) {
 
 /// A-20: what the handler answers goes out as it is: the core invents no member, nor a key below `_meta`.
 pub fn a_20_nothing_is_added_to_a_result(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let mut client = world.stranger();
+        let mut client = fixture.stranger();
         let opened = client.initialize_with(&initialize("2025-11-25", "client")).await;
         let members: BTreeSet<_> = opened["result"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(members, BTreeSet::from(["capabilities", "protocolVersion", "serverInfo"]));
         let result =
             json!({ "_meta": { "example.com/a": 1 }, "content": [{ "type": "text", "text": "é\n" }] });
         let running = client.start(&request(1, "work"));
-        world.work().await.finish(result.clone());
+        fixture.work().await.finish(result.clone());
         assert_eq!(
             running.head().await.answer().await,
             json!({ "jsonrpc": "2.0", "id": 1, "result": result })
         );
         let running = client.start(&request(2, "work"));
         let error = RpcError::internal("no").with_data(json!({ "any": [1, null] }));
-        world.work().await.fail(error);
+        fixture.work().await.fail(error);
         let error = json!({ "code": -32603, "message": "no", "data": { "any": [1, null] } });
         assert_eq!(running.head().await.answer().await, json!({ "jsonrpc": "2.0", "id": 2, "error": error }));
         assert_eq!(

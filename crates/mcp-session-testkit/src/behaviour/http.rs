@@ -10,8 +10,8 @@ use http::{HeaderValue, Method, StatusCode};
 use mcp_session_core::{AuthError, Authenticate, BoxFuture, Runtime, ShutdownPolicy};
 use serde_json::{Value, json};
 
-use super::world::{
-    Client, NEVER, Reply, SOON, SlowBody, World, initialize, notification, request, request_with,
+use super::fixture::{
+    Client, Fixture, NEVER, Reply, SOON, SlowBody, initialize, notification, request, request_with,
 };
 use crate::TestBed;
 
@@ -38,12 +38,12 @@ async fn with_headers(client: &Client, method: Method, headers: &[(&str, &str)])
 
 /// B.7, row by row.
 pub fn b_7_status_matrix(bed: &impl TestBed) {
-    let world = World::new(bed, |config| config.body_limit = 10_000);
+    let fixture = Fixture::new(bed, |config| config.body_limit = 10_000);
     bed.block_on(async {
-        let client = world.client().await;
-        let dead = world.client().await;
+        let client = fixture.client().await;
+        let dead = fixture.client().await;
         dead.delete().await;
-        let stranger = world.stranger();
+        let stranger = fixture.stranger();
         let echo = request(1, "echo");
 
         // any: bad Origin, bad Host
@@ -112,12 +112,12 @@ pub fn b_7_status_matrix(bed: &impl TestBed) {
     });
 
     // GET: no stream offered; DELETE: not allowed
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.standalone_streams = false;
         config.client_delete = false;
     });
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         for reply in [client.get().await, client.delete().await] {
             assert_eq!((reply.status.as_u16(), reply.header("allow")), (405, "POST"));
         }
@@ -128,9 +128,9 @@ pub fn b_7_status_matrix(bed: &impl TestBed) {
 
 /// C.2, the column of absent sessions: without an id 400, with an unknown one 404, and `initialize` opens one.
 pub fn absent_sessions_of_c_2(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let stranger = world.stranger();
+        let stranger = fixture.stranger();
         let unknown = stranger.with_session(Some("0123456789abcdef0123456789abcdef".parse().unwrap()));
         for message in [
             notification("notifications/initialized"),
@@ -152,10 +152,10 @@ pub fn absent_sessions_of_c_2(bed: &impl TestBed) {
 
 /// A-12: an error after the id could be read echoes it; before, it is null.
 pub fn a_12_errors_echo_the_id(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let stranger = world.stranger();
+        let client = fixture.client().await;
+        let stranger = fixture.stranger();
         assert_eq!(stranger.post(&request("x", "echo")).await.json().await["id"], "x");
         assert_eq!(stranger.post(&request(7, "echo")).await.json().await["id"], 7);
         let reply = with_headers(&client, Method::POST, &[("mcp-protocol-version", "1.0")]).await;
@@ -175,9 +175,9 @@ pub fn a_12_errors_echo_the_id(bed: &impl TestBed) {
 
 /// B-12: a protocol header that comes twice is refused, never picked from.
 pub fn b_12_repeated_headers(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         for name in ["mcp-session-id", "mcp-protocol-version", "last-event-id", "mcp-method", "mcp-name"] {
             let mut request = client.request(Method::POST).body(request(1, "echo").to_string()).unwrap();
             request.headers_mut().append(name, HeaderValue::from_static("2025-11-25"));
@@ -189,9 +189,9 @@ pub fn b_12_repeated_headers(bed: &impl TestBed) {
 
 /// B-26, B-29: the version header has to be a supported one, and does not switch the session's.
 pub fn b_26_b_29_version_header(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         for (version, status) in [
             ("2025-03-26", 200),
             ("2025-06-18", 200),
@@ -206,9 +206,9 @@ pub fn b_26_b_29_version_header(bed: &impl TestBed) {
         assert_eq!(client.session().version().as_str(), "2025-11-25");
         // B-28: on `initialize` the body decides, whatever the header says.
         let mut request =
-            world.stranger().request(Method::POST).body(initialize("2025-06-18", "c").to_string()).unwrap();
+            fixture.stranger().request(Method::POST).body(initialize("2025-06-18", "c").to_string()).unwrap();
         request.headers_mut().insert("mcp-protocol-version", HeaderValue::from_static("1999-01-01"));
-        let reply = world.stranger().send(request).await;
+        let reply = fixture.stranger().send(request).await;
         assert_eq!(reply.json().await["result"]["protocolVersion"], "2025-06-18");
     });
 }
@@ -216,12 +216,12 @@ pub fn b_26_b_29_version_header(bed: &impl TestBed) {
 /// G-40, G-49: a request of a revision without sessions gets a 400 that names what is supported, and none of the
 /// codes that only such a revision may use, so that its client falls back to `initialize`.
 pub fn g_40_requests_without_sessions_are_told_to_fall_back(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let envelope = json!({ "_meta": { "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientCapabilities": {} } });
         let modern = request_with(3, "server/discover", envelope);
-        for client in [world.stranger(), world.client().await] {
+        for client in [fixture.stranger(), fixture.client().await] {
             let reply = client.post(&modern).await;
             assert_eq!(reply.status, 400);
             let body = reply.json().await;
@@ -229,22 +229,22 @@ pub fn g_40_requests_without_sessions_are_told_to_fall_back(bed: &impl TestBed) 
             assert_eq!(body["error"]["data"]["supported"], json!(["2025-03-26", "2025-06-18", "2025-11-25"]));
         }
         let reply =
-            with_headers(&world.stranger(), Method::POST, &[("mcp-protocol-version", "2026-07-28")]).await;
+            with_headers(&fixture.stranger(), Method::POST, &[("mcp-protocol-version", "2026-07-28")]).await;
         assert_eq!(reply.json().await["error"]["data"]["requested"], "2026-07-28");
     });
 }
 
 /// E-32: an empty session id or `Last-Event-ID` counts as absent: what clients and proxies write that have none.
 pub fn e_32_empty_headers_count_as_absent(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for empty in ["", " "] {
             let empty_id = |method, body: Value| {
-                let mut request = world.stranger().request(method).body(body.to_string()).unwrap();
+                let mut request = fixture.stranger().request(method).body(body.to_string()).unwrap();
                 request.headers_mut().insert("mcp-session-id", HeaderValue::from_static(empty));
                 request
             };
-            let stranger = world.stranger();
+            let stranger = fixture.stranger();
             let opened = stranger.send(empty_id(Method::POST, initialize("2025-11-25", "client"))).await;
             assert_eq!(opened.status, StatusCode::OK, "C-17: no id is no second `initialize`");
             let client = stranger.with_session(opened.session());
@@ -264,9 +264,9 @@ pub fn e_32_empty_headers_count_as_absent(bed: &impl TestBed) {
 
 /// B-15: a body that is compressed is refused, and its client told that it may send it as it is.
 pub fn b_15_a_compressed_body_is_refused(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         for encoding in ["gzip", "br", "zstd", "deflate, gzip", "identity, gzip", "x"] {
             let refused = with_headers(&client, Method::POST, &[("content-encoding", encoding)]).await;
             assert_eq!(refused.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{encoding}");
@@ -284,9 +284,9 @@ pub fn b_15_a_compressed_body_is_refused(bed: &impl TestBed) {
 
 /// A-19: a body is bounded, whether it says its length or not.
 pub fn a_19_bodies_are_bounded(bed: &impl TestBed) {
-    let world = World::new(bed, |config| config.body_limit = 1_000);
+    let fixture = Fixture::new(bed, |config| config.body_limit = 1_000);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let fits = format!("{:<1000}", request(1, "echo").to_string());
         assert_eq!(raw(&client, &fits).await.status, 200);
         assert_eq!(raw(&client, &format!("{fits} ")).await.status, 413);
@@ -302,15 +302,15 @@ pub fn a_19_bodies_are_bounded(bed: &impl TestBed) {
 
 /// A body that drips or never ends gets 408, and nobody else waits for it.
 pub fn bodies_that_never_end_get_a_deadline(bed: &impl TestBed) {
-    let world = World::new(bed, |config| config.body_timeout = SOON);
+    let fixture = Fixture::new(bed, |config| config.body_timeout = SOON);
     bed.block_on(async {
-        let client = world.client().await;
-        let begin = world.runtime.now();
+        let client = fixture.client().await;
+        let begin = fixture.runtime.now();
         let (sender, receiver) = mpsc::unbounded();
         sender.unbounded_send("{".into()).unwrap();
         let dripping = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap()).await;
         assert_eq!(dripping.status, StatusCode::REQUEST_TIMEOUT);
-        assert!(world.runtime.now() >= begin + SOON);
+        assert!(fixture.runtime.now() >= begin + SOON);
         assert_eq!(status_of(&client, &request(1, "echo")).await, 200);
         // One that arrives in pieces, in time, is whole.
         let (sender, receiver) = mpsc::unbounded();
@@ -328,9 +328,9 @@ pub fn bodies_that_never_end_get_a_deadline(bed: &impl TestBed) {
 pub fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
     const SMALL: usize = 64 * 1024; // does not count
     const TOTAL: usize = 2 * SMALL;
-    let world = World::new(bed, |config| (config.body_limit, config.bodies_in_flight) = (TOTAL, TOTAL));
+    let fixture = Fixture::new(bed, |config| (config.body_limit, config.bodies_in_flight) = (TOTAL, TOTAL));
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let post = |pieces: &[usize]| {
             let (sender, receiver) = mpsc::unbounded();
             for length in pieces {
@@ -368,21 +368,21 @@ pub fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
 /// A deadline that the process itself has slept through is none of its client's: what was sent meanwhile is taken.
 pub fn what_arrives_while_the_process_is_stopped_counts(bed: &impl TestBed) {
     let runtime = Arc::new(Stopped { inner: bed.runtime(), for_so_long: Arc::default() });
-    let world = World::on(runtime.clone(), |config| {
+    let fixture = Fixture::on(runtime.clone(), |config| {
         config.session.idle_timeout = Duration::MAX;
         config.session.ping_interval = Duration::MAX;
         config.session.heartbeat = Duration::MAX;
     });
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let body = request(1, "echo").to_string();
         let (sender, receiver) = mpsc::unbounded();
         sender.unbounded_send(body[..10].to_owned().into()).unwrap();
         let post = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap());
         let stop = async {
-            world.elapse(SOON).await;
+            fixture.elapse(SOON).await;
             *runtime.for_so_long.lock().unwrap() += NEVER * 2;
-            world.elapse(SOON).await; // its deadline comes, and its bytes come after it
+            fixture.elapse(SOON).await; // its deadline comes, and its bytes come after it
             sender.unbounded_send(body[10..].to_owned().into()).unwrap();
             drop(sender);
         };
@@ -392,7 +392,7 @@ pub fn what_arrives_while_the_process_is_stopped_counts(bed: &impl TestBed) {
         let (_open, receiver) = mpsc::unbounded();
         let post = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap());
         let stop = async {
-            world.elapse(SOON).await;
+            fixture.elapse(SOON).await;
             *runtime.for_so_long.lock().unwrap() += NEVER * 2;
         };
         assert_eq!(futures::join!(post, stop).0.status, StatusCode::REQUEST_TIMEOUT);
@@ -429,12 +429,12 @@ impl Runtime for Stopped {
 
 /// B-05, B-07: loopback names only, unless others are listed; before the body is read.
 pub fn b_05_b_07_host_and_origin(bed: &impl TestBed) {
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.allowed_hosts.allow("mcp.example.com").unwrap();
         config.allowed_origins.allow("https://app.example.com").unwrap();
     });
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         for (headers, status) in [
             (vec![("host", "127.0.0.1:8000"), ("origin", "http://127.0.0.1:8000")], 200),
             (vec![("host", "mcp.example.com:443"), ("origin", "https://app.example.com")], 200),
@@ -465,11 +465,11 @@ pub fn b_09_authentication(bed: &impl TestBed) {
         Some(b"garbage") => Err(AuthError::Malformed),
         _ => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
     };
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.authenticate = Some(Arc::new(check) as Arc<dyn Authenticate>);
     });
     bed.block_on(async {
-        let stranger = world.stranger();
+        let stranger = fixture.stranger();
         for method in [Method::POST, Method::GET, Method::DELETE] {
             for (credential, status) in
                 [("", 401), ("Bearer bad", 401), ("Bearer weak", 403), ("garbage", 400)]
@@ -488,33 +488,33 @@ pub fn b_09_authentication(bed: &impl TestBed) {
 
 /// Notifications whose handler takes its time are bounded like requests, and end with their session.
 pub fn notifications_are_bounded_and_end_with_the_session(bed: &impl TestBed) {
-    let world = World::new(bed, |config| config.session.max_exchanges = 3);
+    let fixture = Fixture::new(bed, |config| config.session.max_exchanges = 3);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         for status in [202, 202, 202, 503, 503] {
             assert_eq!(status_of(&client, &notification("hang")).await, status);
         }
         assert_eq!(status_of(&client, &request(1, "echo")).await, 200);
-        assert_eq!(world.hanging(), 3);
+        assert_eq!(fixture.hanging(), 3);
         client.delete().await;
-        world.until(|world| world.hanging() == 0).await;
+        fixture.until(|fixture| fixture.hanging() == 0).await;
     });
 }
 
 /// Limits of `Duration::MAX` mean never, and break nothing.
 pub fn never_is_a_limit(bed: &impl TestBed) {
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.body_timeout = Duration::MAX;
         config.session.idle_timeout = Duration::MAX;
         config.session.heartbeat = Duration::MAX;
         config.session.terminate.cancel = Duration::MAX;
     });
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let (sender, receiver) = mpsc::unbounded();
         let reply = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap());
         let arrives = async {
-            world.elapse(SOON).await;
+            fixture.elapse(SOON).await;
             sender.unbounded_send(request(1, "echo").to_string().into()).unwrap();
             drop(sender);
         };
@@ -522,19 +522,19 @@ pub fn never_is_a_limit(bed: &impl TestBed) {
         assert_eq!(reply.status, 200);
         let never = Duration::MAX;
         let policy = ShutdownPolicy { lame_duck: Duration::ZERO, drain: never, cancel: never, finish: never };
-        assert!(world.endpoint.shutdown(policy).await.is_clean());
+        assert!(fixture.endpoint.shutdown(policy).await.is_clean());
     });
 }
 
 /// B-17: a notification gets 202 and an empty body, and reaches the handler.
 pub fn b_17_notifications_get_202(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let mut reply = client.post(&notification("notifications/roots/list_changed")).await;
         assert_eq!(reply.status, StatusCode::ACCEPTED);
         assert!(reply.event().await.is_none());
-        assert_eq!(world.notification().await.method, "notifications/roots/list_changed");
+        assert_eq!(fixture.notification().await.method, "notifications/roots/list_changed");
         // A handler that panics over one harms nobody.
         assert_eq!(client.post(&notification("panic")).await.status, StatusCode::ACCEPTED);
         assert_eq!(client.post(&request(1, "echo")).await.status, StatusCode::OK);

@@ -12,21 +12,21 @@ use mcp_session_core::{
 };
 use serde_json::{Value, json};
 
-use super::world::{
-    Client, Hook, NEVER, Reply, SOON, Work, World, cancel, initialize, notification, reply, request,
+use super::fixture::{
+    Client, Fixture, Hook, NEVER, Reply, SOON, Work, cancel, initialize, notification, reply, request,
 };
 use crate::TestBed;
 
 /// C-07, C-08: a supported version is repeated, any other gets the newest.
 pub fn c_07_c_08_versions_are_negotiated(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for version in ["2025-03-26", "2025-06-18", "2025-11-25", "2024-11-05", "2026-07-28", "garbage"] {
-            let mut client = world.stranger();
+            let mut client = fixture.stranger();
             let answer = client.initialize(version).await;
             let expected = ProtocolVersion::parse(version).unwrap_or(ProtocolVersion::LATEST);
             assert_eq!(answer["result"]["protocolVersion"], expected.as_str());
-            assert_eq!(answer["result"]["serverInfo"]["name"], "world"); // C-03
+            assert_eq!(answer["result"]["serverInfo"]["name"], "fixture"); // C-03
             assert!(answer["result"]["capabilities"].is_object());
             assert_eq!(client.session().version(), expected);
         }
@@ -35,7 +35,7 @@ pub fn c_07_c_08_versions_are_negotiated(bed: &impl TestBed) {
 
 /// C-02: missing or mistyped params of `initialize` get -32602, and no session.
 pub fn c_02_initialize_params_are_checked(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for member in ["protocolVersion", "capabilities", "clientInfo"] {
             for value in [None, Some(json!(7)), Some(json!([]))] {
@@ -45,7 +45,7 @@ pub fn c_02_initialize_params_are_checked(bed: &impl TestBed) {
                     Some(value) => params.insert(member.to_owned(), value.clone()),
                     None => params.remove(member),
                 };
-                let reply = world.stranger().post(&message).await;
+                let reply = fixture.stranger().post(&message).await;
                 assert_eq!(reply.session(), None);
                 let answer = reply.json().await;
                 assert_eq!(
@@ -56,32 +56,32 @@ pub fn c_02_initialize_params_are_checked(bed: &impl TestBed) {
             }
         }
         let bare = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize" });
-        assert_eq!(world.stranger().post(&bare).await.json().await["error"]["code"], -32602);
-        assert_eq!(world.endpoint.stats().sessions, 0);
+        assert_eq!(fixture.stranger().post(&bare).await.json().await["error"]["code"], -32602);
+        assert_eq!(fixture.endpoint.stats().sessions, 0);
     });
 }
 
 /// C-20: a failed `initialize` leaves nothing behind, and its answer carries no session id.
 pub fn c_20_a_failed_initialize_leaves_nothing(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for name in ["refused", "panics"] {
-            let reply = world.stranger().post(&initialize("2025-11-25", name)).await;
+            let reply = fixture.stranger().post(&initialize("2025-11-25", name)).await;
             assert_eq!((reply.status, reply.session()), (StatusCode::OK, None), "{name}");
             assert_eq!(reply.json().await["error"]["code"], -32603, "{name}");
         }
-        assert_eq!(world.endpoint.stats().sessions, 0);
-        assert_eq!(world.endpoint.stats().sessions_created, 0);
-        assert!(world.endpoint.manager().sessions().is_empty());
-        assert!(world.ended().is_empty()); // to the application it never existed
+        assert_eq!(fixture.endpoint.stats().sessions, 0);
+        assert_eq!(fixture.endpoint.stats().sessions_created, 0);
+        assert!(fixture.endpoint.manager().sessions().is_empty());
+        assert!(fixture.ended().is_empty()); // to the application it never existed
     });
 }
 
 /// C-17, C-19: a second `initialize` is refused, a second `initialized` ignored.
 pub fn c_17_c_19_repeated_initialization(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         assert_eq!(client.post(&initialize("2025-06-18", "client")).await.status, 400);
         assert_eq!(client.session().version(), ProtocolVersion::V2025_11_25);
         assert_eq!(client.post(&notification("notifications/initialized")).await.status, 202);
@@ -91,9 +91,9 @@ pub fn c_17_c_19_repeated_initialization(bed: &impl TestBed) {
 
 /// C-14, C-18: `ping` is answered in every state, also while other requests run; requests before `initialized` too.
 pub fn c_14_ping_in_every_state(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let mut client = world.stranger();
+        let mut client = fixture.stranger();
         client.initialize("2025-11-25").await;
         assert_eq!(
             client.post(&request(1, "ping")).await.json().await,
@@ -102,7 +102,7 @@ pub fn c_14_ping_in_every_state(bed: &impl TestBed) {
         assert_eq!(client.post(&request(2, "echo")).await.status, 200);
         client.post(&notification("notifications/initialized")).await;
         let running = client.start(&request(3, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         assert_eq!(client.post(&request(4, "ping")).await.json().await["result"], json!({}));
         work.finish(json!({}));
         running.head().await.answer().await;
@@ -111,9 +111,9 @@ pub fn c_14_ping_in_every_state(bed: &impl TestBed) {
 
 /// E-24, B-38: of several DELETEs exactly one wins; the others, and everything after, get 404.
 pub fn e_24_b_38_one_delete_wins(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let deletes = futures::future::join_all((0..5).map(|_| client.delete())).await;
         let mut statuses: Vec<u16> = deletes.iter().map(|reply| reply.status.as_u16()).collect();
         statuses.sort_unstable();
@@ -126,17 +126,17 @@ pub fn e_24_b_38_one_delete_wins(bed: &impl TestBed) {
         // E-11: whatever else is wrong with it.
         assert_eq!(client.post(&request(1, "initialize")).await.status, 404);
         assert_eq!(client.get().await.status, 404);
-        world.until(|world| world.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
+        fixture.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
     });
 }
 
 /// E-25, F-28 to F-33: DELETE does not wait for handlers. They are told, and answered for; the id is dead at once.
 pub fn e_25_delete_does_not_wait_for_handlers(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.terminate.cancel = SOON);
+    let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request("slow", "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         assert_eq!(client.delete().await.status, 204);
         assert_eq!(client.post(&request(2, "echo")).await.status, 404);
         assert!(work.cx.cancel_reason().is_some());
@@ -144,36 +144,36 @@ pub fn e_25_delete_does_not_wait_for_handlers(bed: &impl TestBed) {
         assert_eq!(answer["id"], "slow");
         assert_eq!(answer["error"]["code"], -32000);
         assert_eq!(answer["error"]["data"], json!({ "reason": "client_delete", "retryable": false }));
-        world.until(|_| work.is_dropped()).await;
-        world.until(|world| world.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
-        assert!(world.endpoint.manager().get(&client.id()).is_none());
+        fixture.until(|_| work.is_dropped()).await;
+        fixture.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
+        assert!(fixture.endpoint.manager().get(&client.id()).is_none());
     });
 }
 
 /// E-14: a session without activity expires, and its client hears 404.
 pub fn e_14_idle_sessions_expire(bed: &impl TestBed) {
-    let world = World::new(bed, |config| config.session.idle_timeout = SOON);
+    let fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
-        let begin = world.runtime.now();
-        let client = world.client().await;
-        world.until(|world| world.endpoint.stats().sessions == 0).await;
-        assert!(world.runtime.now() >= begin + SOON);
+        let begin = fixture.runtime.now();
+        let client = fixture.client().await;
+        fixture.until(|fixture| fixture.endpoint.stats().sessions == 0).await;
+        assert!(fixture.runtime.now() >= begin + SOON);
         assert_eq!(client.post(&request(1, "echo")).await.status, 404);
-        world.until(|world| world.ended() == [(client.id(), TerminateReason::Idle)]).await;
+        fixture.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::Idle)]).await;
     });
 }
 
 /// A running call is never reaped, and the idle time counts from its end.
 pub fn a_running_call_is_never_idle(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.idle_timeout = SOON);
+    let mut fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
         let running = loop {
-            let (mut running, mut refused) = (world.json_client().await.start(&request(1, "work")), None);
-            let begun = |world: &World| world.endpoint.stats().exchanges == 1;
-            world
-                .until(|world| {
+            let (mut running, mut refused) = (fixture.json_client().await.start(&request(1, "work")), None);
+            let begun = |fixture: &Fixture| fixture.endpoint.stats().exchanges == 1;
+            fixture
+                .until(|fixture| {
                     refused = running.head_now();
-                    refused.is_some() || begun(world)
+                    refused.is_some() || begun(fixture)
                 })
                 .await;
             match refused {
@@ -181,20 +181,20 @@ pub fn a_running_call_is_never_idle(bed: &impl TestBed) {
                 Some(reply) => assert_eq!(reply.status, 404), // a slow machine: expired before the call came
             }
         };
-        let work = world.work().await;
-        world.elapse(SOON * 3).await;
-        assert_eq!(world.endpoint.stats().sessions, 1);
-        let ended = world.runtime.now();
+        let work = fixture.work().await;
+        fixture.elapse(SOON * 3).await;
+        assert_eq!(fixture.endpoint.stats().sessions, 1);
+        let ended = fixture.runtime.now();
         work.finish(json!({ "ok": true }));
         assert_eq!(running.head().await.answer().await["result"]["ok"], true);
-        world.until(|world| world.endpoint.stats().sessions == 0).await;
-        assert!(world.runtime.now() >= ended + SOON);
+        fixture.until(|fixture| fixture.endpoint.stats().sessions == 0).await;
+        assert!(fixture.runtime.now() >= ended + SOON);
     });
 }
 
 /// An open GET stream whose heartbeats are read keeps its session; one that is not read does not.
 pub fn an_open_stream_is_not_idle(bed: &impl TestBed) {
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.session.idle_timeout = SOON * 2;
         config.session.heartbeat = SOON;
         config.session.terminate.finish = SOON;
@@ -203,7 +203,7 @@ pub fn an_open_stream_is_not_idle(bed: &impl TestBed) {
         let mut attempts = 0..100;
         let (client, _stream) = loop {
             assert!(attempts.next().is_some(), "a session whose stream is read expires");
-            let client = world.client().await;
+            let client = fixture.client().await;
             let mut stream = client.get().await;
             if beats(&mut stream, 6).await {
                 break (client, stream);
@@ -212,10 +212,10 @@ pub fn an_open_stream_is_not_idle(bed: &impl TestBed) {
             assert_ne!(bed.name(), "sim");
         };
         // From here on nobody reads.
-        world.until(|world| world.endpoint.stats().sessions == 0).await;
-        world.until(|world| world.ended().contains(&(client.id(), TerminateReason::Idle))).await;
-        assert_eq!(world.endpoint.stats().streams, 0);
-        assert!(world.endpoint.stats().streams_cut == 1 || bed.name() != "sim");
+        fixture.until(|fixture| fixture.endpoint.stats().sessions == 0).await;
+        fixture.until(|fixture| fixture.ended().contains(&(client.id(), TerminateReason::Idle))).await;
+        assert_eq!(fixture.endpoint.stats().streams, 0);
+        assert!(fixture.endpoint.stats().streams_cut == 1 || bed.name() != "sim");
     });
 }
 
@@ -233,28 +233,28 @@ async fn beats(stream: &mut Reply, beats: usize) -> bool {
 
 /// C-10: a session that is not completed expires: without `initialized`, and with a handler that hangs.
 pub fn c_10_half_open_sessions_expire(bed: &impl TestBed) {
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.session.initialize_timeout = SOON;
         config.session.terminate.cancel = SOON;
     });
     bed.block_on(async {
-        let mut client = world.stranger();
+        let mut client = fixture.stranger();
         client.initialize("2025-11-25").await;
-        world.until(|world| world.endpoint.stats().sessions == 0).await;
+        fixture.until(|fixture| fixture.endpoint.stats().sessions == 0).await;
         assert_eq!(client.post(&notification("notifications/initialized")).await.status, 404);
-        world.until(|world| world.ended() == [(client.id(), TerminateReason::InitializeTimeout)]).await;
+        fixture.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::InitializeTimeout)]).await;
 
-        let reply = world.stranger().post(&initialize("2025-11-25", "hangs")).await;
+        let reply = fixture.stranger().post(&initialize("2025-11-25", "hangs")).await;
         assert_eq!((reply.status, reply.session()), (StatusCode::OK, None));
         assert_eq!(reply.json().await["error"]["data"]["reason"], "initialize_timeout");
-        assert_eq!(world.endpoint.stats().sessions, 0);
+        assert_eq!(fixture.endpoint.stats().sessions, 0);
     });
 }
 
 /// C-18, E-14: a session whose client uses it lives, whether or not that ever sends `initialized`: by requests, by anything
 /// else it may send, and by a stream that it reads.
 pub fn c_18_e_14_what_is_used_is_alive_without_initialized(bed: &impl TestBed) {
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.session.initialize_timeout = SOON;
         config.session.heartbeat = SOON / 4;
     });
@@ -269,18 +269,18 @@ pub fn c_18_e_14_what_is_used_is_alive_without_initialized(bed: &impl TestBed) {
         for message in messages {
             // A client that is held up for longer than it may take is one that has said nothing in time.
             let client = loop {
-                let mut client = world.stranger();
+                let mut client = fixture.stranger();
                 client.initialize("2025-06-18").await;
                 match client.post(&message).await.status.as_u16() {
                     200 | 202 => break client,
                     status => assert!(status == 404 && bed.name() != "sim", "{message}: {status}"),
                 }
             };
-            world.elapse(3 * SOON).await;
+            fixture.elapse(3 * SOON).await;
             assert_eq!(client.post(&request(2, "echo")).await.status, 200, "{message}");
         }
         let mut stream = loop {
-            let mut client = world.stranger();
+            let mut client = fixture.stranger();
             client.initialize("2025-06-18").await;
             let stream = client.get().await;
             if stream.status == StatusCode::OK {
@@ -295,39 +295,39 @@ pub fn c_18_e_14_what_is_used_is_alive_without_initialized(bed: &impl TestBed) {
 /// E-14, D-12: a call goes on when its client loses the connection, but not for ever where no id can bring anybody back. It
 /// is told why, and given up within its grace; its session, too, is as idle as it looks.
 pub fn e_14_d_12_a_call_that_nobody_can_fetch_is_given_up(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.idle_timeout = SOON);
+    let mut fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
         let (client, work) = loop {
-            let client = world.json_client().await;
-            if let Some((vanishing, work)) = begin(&mut world, &client, request(1, "work")).await {
+            let client = fixture.json_client().await;
+            if let Some((vanishing, work)) = begin(&mut fixture, &client, request(1, "work")).await {
                 drop(vanishing);
                 break (client, work);
             }
             assert_ne!(bed.name(), "sim"); // it was held up for longer than a session lives
         };
         assert_eq!(work.cx.cancelled().await, CancelReason::Orphaned);
-        world.until(|world| world.endpoint.manager().get(&client.id()).is_none()).await;
+        fixture.until(|fixture| fixture.endpoint.manager().get(&client.id()).is_none()).await;
         work.fail(CancelReason::Orphaned.into()); // it obeys
-        world.until(|world| world.ended().contains(&(client.id(), TerminateReason::Idle))).await;
-        let stats = world.endpoint.stats();
+        fixture.until(|fixture| fixture.ended().contains(&(client.id(), TerminateReason::Idle))).await;
+        let stats = fixture.endpoint.stats();
         assert_eq!((stats.sessions, stats.exchanges, stats.exchanges_orphaned), (0, 0, 1));
         assert_eq!(stats.exchanges_cancelled, 1);
     });
     // In a session that is in use, too, and from a handler that does not obey.
-    let mut world = World::new(bed, |config| {
+    let mut fixture = Fixture::new(bed, |config| {
         config.session.idle_timeout = SOON;
         config.session.cancel_grace = SOON;
     });
     bed.block_on(async {
-        let client = world.json_client().await;
+        let client = fixture.json_client().await;
         let (first, second) = (request(1, "work"), request(2, "work"));
-        let Some((stays, other)) = begin(&mut world, &client, first).await else {
+        let Some((stays, other)) = begin(&mut fixture, &client, first).await else {
             return assert_ne!(bed.name(), "sim");
         };
-        let (vanishing, work) = begin(&mut world, &client, second).await.expect("a call runs in it");
+        let (vanishing, work) = begin(&mut fixture, &client, second).await.expect("a call runs in it");
         drop(vanishing);
-        world.until(|_| work.is_dropped()).await;
-        assert_eq!((other.cx.cancel_reason(), world.endpoint.stats().exchanges_orphaned), (None, 1));
+        fixture.until(|_| work.is_dropped()).await;
+        assert_eq!((other.cx.cancel_reason(), fixture.endpoint.stats().exchanges_orphaned), (None, 1));
         other.finish(json!({}));
         assert_eq!(stays.await.answer().await["id"], 1);
     });
@@ -335,13 +335,13 @@ pub fn e_14_d_12_a_call_that_nobody_can_fetch_is_given_up(bed: &impl TestBed) {
 
 /// Begins a call of the kind that the scenario works on. `None` if its session has expired.
 async fn begin(
-    world: &mut World,
+    fixture: &mut Fixture,
     client: &Client,
     message: Value,
 ) -> Option<(LocalBoxFuture<'static, Reply>, Work)> {
     let client = client.clone();
     let mut post = async move { client.post(&message).await }.boxed_local();
-    let begun = select(&mut post, Box::pin(world.work())).await;
+    let begun = select(&mut post, Box::pin(fixture.work())).await;
     let work = match begun {
         Either::Left((reply, _)) => {
             assert_eq!(reply.status, StatusCode::NOT_FOUND);
@@ -354,11 +354,11 @@ async fn begin(
 
 /// E-14: a client that has an event id is waited for, as long as what it needs is kept.
 pub fn e_14_a_client_that_can_come_back_finds_its_call(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.idle_timeout = SOON);
+    let mut fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
         let (client, mut running, work) = loop {
-            let client = world.client().await;
-            if let Some((post, work)) = begin(&mut world, &client, request(1, "work")).await {
+            let client = fixture.client().await;
+            if let Some((post, work)) = begin(&mut fixture, &client, request(1, "work")).await {
                 let mut running = post.await;
                 running.opened().await;
                 break (client, running, work);
@@ -367,7 +367,7 @@ pub fn e_14_a_client_that_can_come_back_finds_its_call(bed: &impl TestBed) {
         };
         let id = running.last_event_id().expect("it is primed").to_owned();
         drop(running);
-        world.elapse(10 * SOON).await;
+        fixture.elapse(10 * SOON).await;
         assert_eq!(work.cx.cancel_reason(), None);
         running = client.resume(&id).await;
         work.finish(json!({ "late": true }));
@@ -377,58 +377,58 @@ pub fn e_14_a_client_that_can_come_back_finds_its_call(bed: &impl TestBed) {
 
 /// E-15: beyond the cap, `initialize` gets 503 and `Retry-After`; a place that becomes free is used.
 pub fn e_15_sessions_are_capped(bed: &impl TestBed) {
-    let world = World::new(bed, |config| config.max_sessions = 2);
+    let fixture = Fixture::new(bed, |config| config.max_sessions = 2);
     bed.block_on(async {
-        let (first, _second) = (world.client().await, world.client().await);
-        let reply = world.stranger().post(&initialize("2025-11-25", "client")).await;
+        let (first, _second) = (fixture.client().await, fixture.client().await);
+        let reply = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
         assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, "1"));
         assert_eq!(reply.json().await["error"]["data"]["reason"], "overload");
         assert_eq!(first.post(&request(1, "echo")).await.status, 200);
         first.delete().await;
         // Its place is free as soon as nothing of it is left.
-        while world.stranger().post(&initialize("2025-11-25", "client")).await.status != StatusCode::OK {
-            world.elapse(Duration::from_millis(1)).await;
+        while fixture.stranger().post(&initialize("2025-11-25", "client")).await.status != StatusCode::OK {
+            fixture.elapse(Duration::from_millis(1)).await;
         }
-        assert_eq!(world.endpoint.stats().sessions, 2);
+        assert_eq!(fixture.endpoint.stats().sessions, 2);
     });
 }
 
 /// E-15: what lingers of deleted sessions counts too, so that a client cannot pile it up.
 pub fn e_15_the_cap_counts_what_lingers(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.max_sessions = 3);
+    let mut fixture = Fixture::new(bed, |config| config.max_sessions = 3);
     bed.block_on(async {
         let mut lingering = Vec::new();
         for _ in 0..3 {
-            let client = world.client().await;
-            lingering.push((client.get().await, client.start(&request(1, "work")), world.work().await));
+            let client = fixture.client().await;
+            lingering.push((client.get().await, client.start(&request(1, "work")), fixture.work().await));
             assert_eq!(client.delete().await.status, 204);
         }
-        assert_eq!(world.endpoint.stats().sessions, 0);
-        assert_eq!(world.stranger().post(&initialize("2025-11-25", "client")).await.status, 503);
+        assert_eq!(fixture.endpoint.stats().sessions, 0);
+        assert_eq!(fixture.stranger().post(&initialize("2025-11-25", "client")).await.status, 503);
     });
 }
 
 /// S8, E-15: a hook that never ends does not keep its session's place for ever.
 pub fn e_15_a_hook_that_hangs_gives_its_place_back(bed: &impl TestBed) {
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.max_sessions = 1;
         config.hook_timeout = SOON;
     });
     bed.block_on(async {
         for _ in 0..3 {
-            let mut client = world.stranger();
+            let mut client = fixture.stranger();
             while {
                 let reply = client.post(&initialize("2025-11-25", "client")).await;
                 client = client.with_session(reply.session());
                 reply.status != StatusCode::OK
             } {
-                world.elapse(Duration::from_millis(1)).await;
+                fixture.elapse(Duration::from_millis(1)).await;
             }
-            world.plant(client.id(), Hook::Hangs);
+            fixture.plant(client.id(), Hook::Hangs);
             assert_eq!(client.delete().await.status, 204);
         }
         // In a shutdown, it is a failure like any other.
-        let report = world.endpoint.shutdown(ShutdownPolicy::default()).await;
+        let report = fixture.endpoint.shutdown(ShutdownPolicy::default()).await;
         assert!(report.failures.iter().all(|f| f.reason == "the `terminated` hook did not end in time"));
     });
 }
@@ -436,15 +436,15 @@ pub fn e_15_a_hook_that_hangs_gives_its_place_back(bed: &impl TestBed) {
 /// E-15: whoever opens sessions and does not use them keeps nobody out: at the cap, the oldest of them makes room; at the cap
 /// of a principal, the oldest of its own.
 pub fn e_15_a_session_that_nobody_uses_makes_room(bed: &impl TestBed) {
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.max_sessions = 4;
         config.max_sessions_per_principal = 2;
     });
     bed.block_on(async {
-        let events = world.endpoint.manager().events(64);
-        let used = world.client().await;
+        let events = fixture.endpoint.manager().events(64);
+        let used = fixture.client().await;
         let open = |name: Option<&'static str>| {
-            let mut client = world.stranger().known_as(name);
+            let mut client = fixture.stranger().known_as(name);
             async move {
                 client.initialize("2025-11-25").await;
                 client
@@ -453,32 +453,32 @@ pub fn e_15_a_session_that_nobody_uses_makes_room(bed: &impl TestBed) {
         let flood = [open(None).await, open(Some("alice")).await, open(Some("alice")).await];
         // Alice has as many as she may: her own oldest goes, although another is older.
         let fourth = open(Some("alice")).await;
-        assert!(world.endpoint.manager().get(&flood[0].id()).is_some());
-        assert!(world.endpoint.manager().get(&flood[1].id()).is_none());
+        assert!(fixture.endpoint.manager().get(&flood[0].id()).is_some());
+        assert!(fixture.endpoint.manager().get(&flood[1].id()).is_none());
         // For anybody else, it is the oldest of all.
         let newcomer = open(Some("bob")).await;
         assert_eq!(flood[0].post(&request(1, "ping")).await.status, 404);
         for client in [&used, &flood[2], &fourth, &newcomer] {
             assert_eq!(client.post(&request(1, "ping")).await.status, 200);
         }
-        world.until(|world| world.ended().len() == 2).await;
+        fixture.until(|fixture| fixture.ended().len() == 2).await;
         let told = std::iter::from_fn(|| events.try_recv().ok());
         let gone: Vec<_> = told.filter(|event| matches!(event, SessionEvent::Terminated(..))).collect();
         let evicted = |client: &Client| SessionEvent::Terminated(client.id(), TerminateReason::Evicted);
         assert_eq!(gone, [evicted(&flood[1]), evicted(&flood[0])]);
-        assert_eq!((world.endpoint.stats().sessions_evicted, world.endpoint.stats().sessions), (2, 4));
+        assert_eq!((fixture.endpoint.stats().sessions_evicted, fixture.endpoint.stats().sessions), (2, 4));
     });
 }
 
 /// E-15: a session that its client has used is never what makes room, with `initialized` or without.
 pub fn e_15_one_that_is_used_makes_no_room(bed: &impl TestBed) {
-    let world = World::new(bed, |config| config.max_sessions = 2);
+    let fixture = Fixture::new(bed, |config| config.max_sessions = 2);
     bed.block_on(async {
-        let first = world.client().await;
-        let mut second = world.stranger();
+        let first = fixture.client().await;
+        let mut second = fixture.stranger();
         second.initialize("2025-06-18").await;
         assert_eq!(second.post(&request(1, "echo")).await.status, 200);
-        assert_eq!(world.stranger().post(&initialize("2025-11-25", "client")).await.status, 503);
+        assert_eq!(fixture.stranger().post(&initialize("2025-11-25", "client")).await.status, 503);
         for client in [first, second] {
             assert_eq!(client.post(&request(2, "echo")).await.status, 200);
         }
@@ -487,12 +487,12 @@ pub fn e_15_one_that_is_used_makes_no_room(bed: &impl TestBed) {
 
 /// S12: one reason reaches the hook, the events and the error's data.
 pub fn s_12_one_reason_everywhere(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.terminate.cancel = SOON);
+    let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
-        let events = world.endpoint.manager().events(16);
-        let client = world.client().await;
+        let events = fixture.endpoint.manager().events(16);
+        let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
-        let _hangs = world.work().await;
+        let _hangs = fixture.work().await;
         let session = client.session();
         let reason = session.terminate(TerminateReason::Evicted);
         let second = session.terminate(TerminateReason::Error); // too late: the first stands
@@ -500,29 +500,29 @@ pub fn s_12_one_reason_everywhere(bed: &impl TestBed) {
         assert_eq!(answer["error"]["data"], json!({ "reason": "evicted", "retryable": true }));
         assert_eq!((reason.await, second.await), (TerminateReason::Evicted, TerminateReason::Evicted));
         assert_eq!(session.notify("x", None::<&()>).await, Err(SendError::Closed));
-        world.until(|world| world.ended() == [(client.id(), TerminateReason::Evicted)]).await;
+        fixture.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::Evicted)]).await;
         let id = client.id();
         let heard: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
         let told = SessionEvent::Terminated(id, TerminateReason::Evicted);
         assert_eq!(heard, [SessionEvent::Created(id), SessionEvent::Initialized(id), told]);
-        assert_eq!(world.endpoint.stats().sessions_terminated, 1);
+        assert_eq!(fixture.endpoint.stats().sessions_terminated, 1);
     });
 }
 
 /// An endpoint that is dropped without a shutdown leaves nobody waiting: its streams are cut, its calls answered.
 pub fn dropping_the_endpoint_cuts_what_is_open(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.idle_timeout = NEVER);
+    let mut fixture = Fixture::new(bed, |config| config.session.idle_timeout = NEVER);
     bed.block_on(async {
-        let client = world.json_client().await;
+        let client = fixture.json_client().await;
         let mut stream = client.get().await;
         stream.opened().await;
         let work = {
             let mut running = client.start(&request(1, "work"));
-            let work = world.work().await;
+            let work = fixture.work().await;
             assert!(running.head_now().is_none());
             work
         };
-        let World { endpoint, runtime, .. } = world;
+        let Fixture { endpoint, runtime, .. } = fixture;
         drop((client, endpoint));
         // The POST above still holds the endpoint until it is answered.
         work.finish(json!({}));

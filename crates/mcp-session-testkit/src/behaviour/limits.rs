@@ -5,7 +5,7 @@ use std::time::Duration;
 use mcp_session_core::{Config, Endpoint, Router};
 use serde_json::json;
 
-use super::world::{World, request};
+use super::fixture::{Fixture, request};
 use crate::TestBed;
 
 /// A cap or a deadline of zero is refused before anybody is served, and the error names the field and what would work.
@@ -29,7 +29,7 @@ pub fn limits_that_cannot_work_are_refused(bed: &impl TestBed) {
 /// With every cap at its smallest value, a call with notifications ahead of its answer is still answered, and a GET stream
 /// still carries what is sent.
 pub fn the_smallest_limits_work(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| {
+    let mut fixture = Fixture::new(bed, |config| {
         (config.max_sessions, config.max_sessions_per_principal, config.batch_limit) = (1, 1, 1);
         (config.body_limit, config.bodies_in_flight) = (256, 256);
         let session = &mut config.session;
@@ -38,11 +38,11 @@ pub fn the_smallest_limits_work(bed: &impl TestBed) {
         (replay.events, replay.bytes) = (1, 1);
     });
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let mut listening = client.get().await;
         listening.opened().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let session = client.session();
         let sends = async {
             for _ in 0..3 {
@@ -61,6 +61,6 @@ pub fn the_smallest_limits_work(bed: &impl TestBed) {
         assert_eq!((messages.len(), &messages[3]["id"]), (4, &json!(1)), "{messages:?}");
         assert_eq!(client.delete().await.status, 204);
         assert!(listening.message().await.is_none());
-        assert_ne!(world.client().await.id(), client.id()); // the one place is free again
+        assert_ne!(fixture.client().await.id(), client.id()); // the one place is free again
     });
 }

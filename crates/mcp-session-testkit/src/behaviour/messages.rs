@@ -7,31 +7,31 @@ use http::{Method, StatusCode};
 use mcp_session_core::{CancelReason, ErrorCode, RequestError, ResponseMode, RpcError, SendError, Session};
 use serde_json::json;
 
-use super::world::{NEVER, SOON, World, cancel, initialize, notification, request, request_with};
+use super::fixture::{Fixture, NEVER, SOON, cancel, initialize, notification, request, request_with};
 use crate::TestBed;
 
 /// An answer that is there at once is JSON: no task, no stream.
 pub fn answers_at_once_are_json(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let reply = client.post(&request_with(1, "echo", json!({ "a": [1, 2] }))).await;
         assert!(!reply.is_stream());
         assert_eq!(reply.json().await, json!({ "jsonrpc": "2.0", "id": 1, "result": { "a": [1, 2] } }));
-        assert_eq!(world.endpoint.stats().streams_ended, 0);
-        assert_eq!(world.endpoint.stats().exchanges_answered, 1 + 1); // `initialize` was the other
+        assert_eq!(fixture.endpoint.stats().streams_ended, 0);
+        assert_eq!(fixture.endpoint.stats().exchanges_answered, 1 + 1); // `initialize` was the other
     });
 }
 
 /// D-01, D-02, D-04: what the handler sends comes first, then the answer, then the end; on this stream alone.
 pub fn d_02_progress_then_answer_then_end(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let mut get = client.get().await;
         assert!(get.event().await.is_some());
         let running = client.start(&request_with("p", "work", json!({ "_meta": { "progressToken": 5 } })));
-        let work = world.work().await;
+        let work = fixture.work().await;
         work.cx.progress(0.5, Some(1.0), Some("half")).await.unwrap();
         work.cx
             .notify("notifications/message", Some(&json!({ "level": "info", "data": "hi" })))
@@ -63,11 +63,11 @@ pub fn d_02_progress_then_answer_then_end(bed: &impl TestBed) {
 
 /// A heartbeat's worth of silence commits the stream, so that no proxy gives up.
 pub fn silence_becomes_a_stream(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.heartbeat = SOON);
+    let mut fixture = Fixture::new(bed, |config| config.session.heartbeat = SOON);
     bed.block_on(async {
-        let client = world.json_client().await;
+        let client = fixture.json_client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let mut reply = running.head().await;
         assert!(reply.is_stream());
         assert_eq!(reply.event().await.unwrap().unwrap(), ":\n\n");
@@ -79,34 +79,34 @@ pub fn silence_becomes_a_stream(bed: &impl TestBed) {
 /// By policy every answer is a stream, or every answer JSON: then what would precede it is dropped, and what would
 /// need a reply fails at once (D-14).
 pub fn d_14_response_modes(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.response_mode = ResponseMode::Sse);
+    let mut fixture = Fixture::new(bed, |config| config.session.response_mode = ResponseMode::Sse);
     bed.block_on(async {
-        let opened = world.stranger().post(&initialize("2025-11-25", "client")).await;
+        let opened = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
         assert!(opened.is_stream() && opened.session().is_some());
         assert_eq!(opened.answer().await["result"]["protocolVersion"], "2025-11-25");
         let client =
-            world.stranger().with_session(world.endpoint.manager().sessions().first().map(Session::id));
+            fixture.stranger().with_session(fixture.endpoint.manager().sessions().first().map(Session::id));
         let at_once = client.post(&request(1, "echo")).await;
         assert!(at_once.is_stream());
         assert_eq!(at_once.answer().await["id"], 1);
         let mut later = client.start(&request(2, "work")).head().await; // the head does not wait for the answer
         later.opened().await;
         assert!(later.is_silent());
-        world.work().await.finish(json!({}));
+        fixture.work().await.finish(json!({}));
         assert_eq!(later.answer().await["id"], 2);
     });
-    let mut world = World::new(bed, |config| {
+    let mut fixture = Fixture::new(bed, |config| {
         config.session.response_mode = ResponseMode::Json;
         config.session.heartbeat = SOON;
     });
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let mut running = client.start(&request_with(1, "work", json!({ "_meta": { "progressToken": 1 } })));
-        let work = world.work().await;
+        let work = fixture.work().await;
         work.cx.progress(1.0, None, None).await.unwrap();
         let failed = work.cx.request("sampling/createMessage", None::<&()>, NEVER).await;
         assert_eq!(failed, Err(RequestError::Send(SendError::Closed)));
-        world.elapse(SOON * 2).await;
+        fixture.elapse(SOON * 2).await;
         assert!(running.head_now().is_none());
         work.finish(json!({}));
         let reply = running.head().await;
@@ -121,7 +121,7 @@ pub fn d_14_response_modes(bed: &impl TestBed) {
 pub fn b_45_answers_come_in_the_form_that_is_accepted(bed: &impl TestBed) {
     let modes = [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json];
     for mode in modes {
-        let mut world = World::new(bed, |config| {
+        let mut fixture = Fixture::new(bed, |config| {
             config.session.response_mode = mode;
             config.session.heartbeat = SOON;
         });
@@ -129,7 +129,7 @@ pub fn b_45_answers_come_in_the_form_that_is_accepted(bed: &impl TestBed) {
             for accept in
                 ["application/json", "application/json;q=0.5, text/event-stream;q=0", "application/*"]
             {
-                let stranger = world.stranger().accepting(accept);
+                let stranger = fixture.stranger().accepting(accept);
                 let opened = stranger.post(&initialize("2025-11-25", "client")).await;
                 assert!(!opened.is_stream(), "{mode:?} {accept}");
                 let client = stranger.with_session(opened.session());
@@ -141,13 +141,13 @@ pub fn b_45_answers_come_in_the_form_that_is_accepted(bed: &impl TestBed) {
                 }
                 let token = json!({ "_meta": { "progressToken": 1 } });
                 let mut running = client.start(&request_with(2, "work", token));
-                let work = world.work().await;
+                let work = fixture.work().await;
                 work.cx.progress(1.0, None, None).await.unwrap();
                 work.cx.notify("notifications/message", None::<&()>).await.unwrap();
                 let failed = work.cx.request("roots/list", None::<&()>, NEVER).await;
                 assert_eq!(failed, Err(RequestError::Send(SendError::Closed)));
                 assert!(!work.cx.close_stream(SOON));
-                world.elapse(SOON * 2).await;
+                fixture.elapse(SOON * 2).await;
                 assert!(running.head_now().is_none(), "{mode:?} {accept}: it waits for the answer");
                 work.finish(json!({ "a": 1 }));
                 let reply = running.head().await;
@@ -155,7 +155,7 @@ pub fn b_45_answers_come_in_the_form_that_is_accepted(bed: &impl TestBed) {
                 assert_eq!(reply.answer().await["result"], json!({ "a": 1 }));
             }
             for accept in ["text/event-stream", "text/*", "*/*, application/json;q=0"] {
-                let stranger = world.stranger().accepting(accept);
+                let stranger = fixture.stranger().accepting(accept);
                 let opened = stranger.post(&initialize("2025-06-18", "client")).await;
                 assert!(opened.is_stream(), "{mode:?} {accept}");
                 let client = stranger.with_session(opened.session());
@@ -168,14 +168,14 @@ pub fn b_45_answers_come_in_the_form_that_is_accepted(bed: &impl TestBed) {
                 }
                 let mut reply = client.start(&request(2, "work")).head().await; // at once
                 assert!(reply.is_stream(), "{mode:?} {accept}");
-                let work = world.work().await;
+                let work = fixture.work().await;
                 work.cx.notify("notifications/message", None::<&()>).await.unwrap();
                 assert_eq!(reply.message().await.unwrap()["method"], "notifications/message");
                 work.finish(json!({}));
                 assert_eq!(reply.answer().await["id"], 2);
             }
             for accept in ["", "*/*", "application/json, text/event-stream"] {
-                let stranger = world.stranger().accepting(accept);
+                let stranger = fixture.stranger().accepting(accept);
                 let opened = stranger.post(&initialize("2025-11-25", "client")).await;
                 assert_eq!(opened.is_stream(), mode == ResponseMode::Sse, "{mode:?} {accept:?}");
                 let client = stranger.with_session(opened.session());
@@ -183,7 +183,7 @@ pub fn b_45_answers_come_in_the_form_that_is_accepted(bed: &impl TestBed) {
                 assert_eq!(reply.is_stream(), mode == ResponseMode::Sse, "{mode:?} {accept:?}");
             }
             for accept in ["text/html", "*/*;q=0", "application/json;q=0, text/event-stream;q=0.0"] {
-                let stranger = world.stranger().accepting(accept);
+                let stranger = fixture.stranger().accepting(accept);
                 let refused = stranger.post(&initialize("2025-11-25", "client")).await;
                 assert_eq!(refused.status, StatusCode::NOT_ACCEPTABLE, "{mode:?} {accept}");
                 assert_eq!(refused.json().await["error"]["code"], -32600);
@@ -194,11 +194,11 @@ pub fn b_45_answers_come_in_the_form_that_is_accepted(bed: &impl TestBed) {
 
 /// A result that is no object, and params that are none, do not reach the client.
 pub fn a_03_only_objects_leave(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         assert_eq!(work.cx.notify("notifications/x", Some(&json!([1]))).await, Err(SendError::Invalid));
         let asked = work.cx.request("roots/list", Some("params"), NEVER).await;
         assert_eq!(asked, Err(RequestError::Send(SendError::Invalid)));
@@ -210,11 +210,11 @@ pub fn a_03_only_objects_leave(bed: &impl TestBed) {
 
 /// A handler that panics answers -32603 with the id; the session and its other calls go on.
 pub fn a_panic_answers_and_the_session_lives_on(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let answer = client.post(&request("boom", "panic")).await.answer().await;
         assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!("boom"), &json!(-32603)));
         assert_eq!(client.post(&request(2, "echo")).await.status, 200);
@@ -226,17 +226,17 @@ pub fn a_panic_answers_and_the_session_lives_on(bed: &impl TestBed) {
 /// A-07: an id in flight is refused and its first request unaffected; `1` and `"1"` are two ids; a completed one
 /// may come again.
 pub fn a_07_duplicate_ids(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let refused = client.post(&request(1, "echo")).await;
         assert_eq!(refused.status, 400);
         let body = refused.json().await;
         assert_eq!((&body["id"], &body["error"]["code"]), (&json!(1), &json!(-32600)));
         assert_eq!(client.post(&request("1", "echo")).await.status, 200);
-        let other = world.client().await; // ids are the session's own
+        let other = fixture.client().await; // ids are the session's own
         assert_eq!(other.post(&request(1, "echo")).await.status, 200);
         work.finish(json!({ "first": true }));
         assert_eq!(running.head().await.answer().await["result"]["first"], true);
@@ -246,9 +246,9 @@ pub fn a_07_duplicate_ids(bed: &impl TestBed) {
 
 /// A-08: an answer repeats the id, type and value.
 pub fn a_08_ids_keep_their_type(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         for id in ["1", "\"1\"", "9007199254740993", "-5", "\"a\\nb\"", "18446744073709551615"] {
             let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"echo"}}"#);
             let mut reply = client.send(client.request(Method::POST).body(body).unwrap()).await;
@@ -261,16 +261,17 @@ pub fn a_08_ids_keep_their_type(bed: &impl TestBed) {
 
 /// A-17: params reach the handler as the bytes they were.
 pub fn a_17_params_arrive_byte_for_byte(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let params = "{ \"n\" : 1.50, \"big\":123456789012345678901234567890,\n \"u\":\"\\u00e9\" }";
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"work","params":{params},"extra":0}}"#);
-        let (endpoint, request) = (world.endpoint.clone(), client.request(Method::POST).body(body).unwrap());
-        world.runtime.spawn(Box::pin(async move {
+        let (endpoint, request) =
+            (fixture.endpoint.clone(), client.request(Method::POST).body(body).unwrap());
+        fixture.runtime.spawn(Box::pin(async move {
             endpoint.handle(request).await;
         }));
-        let work = world.work().await;
+        let work = fixture.work().await;
         assert_eq!(work.cx.raw_params().unwrap().as_str(), params);
         assert!(work.cx.params::<Vec<u8>>().is_err());
         work.finish(json!({}));
@@ -279,9 +280,9 @@ pub fn a_17_params_arrive_byte_for_byte(bed: &impl TestBed) {
 
 /// A-18, B-20, B-41: an unknown method is answered in-band, never with 404.
 pub fn a_18_unknown_methods(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let reply = client.post(&request(1, "no/such/method")).await;
         assert_eq!(reply.status, 200);
         assert_eq!(reply.json().await["error"]["code"], -32601);
@@ -291,11 +292,11 @@ pub fn a_18_unknown_methods(bed: &impl TestBed) {
 /// F-02, F-04, F-08: a cancelled request gets no answer on a stream and -32800 as JSON; what names nothing that
 /// runs is ignored.
 pub fn f_02_f_08_cancelled_requests(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.json_client().await;
+        let client = fixture.json_client().await;
         let (json, sse) = (client.start(&request(1, "work")), client.start(&request("s", "work")));
-        let (first, second) = (world.work().await, world.work().await);
+        let (first, second) = (fixture.work().await, fixture.work().await);
         let (json_work, sse_work) =
             if first.cx.id() == &1.into() { (first, second) } else { (second, first) };
         sse_work.cx.notify("notifications/message", None::<&()>).await.unwrap();
@@ -308,7 +309,7 @@ pub fn f_02_f_08_cancelled_requests(bed: &impl TestBed) {
             let message = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": nothing });
             assert_eq!(client.post(&message).await.status, 202);
         }
-        let stranger = world.client().await; // F-09: only inside its own session
+        let stranger = fixture.client().await; // F-09: only inside its own session
         assert_eq!(stranger.post(&cancel(1)).await.status, 202);
         assert_eq!(json_work.cx.cancel_reason(), None);
 
@@ -320,53 +321,53 @@ pub fn f_02_f_08_cancelled_requests(bed: &impl TestBed) {
         assert_eq!(stream.message().await, None);
         json_work.finish(json!({ "late": true }));
         sse_work.fail(RpcError::internal("late"));
-        world.until(|world| world.endpoint.stats().exchanges_cancelled == 2).await;
+        fixture.until(|fixture| fixture.endpoint.stats().exchanges_cancelled == 2).await;
         assert_eq!(client.post(&request(1, "echo")).await.status, 200);
     });
 }
 
 /// F-33: a handler that ignores its cancellation is dropped after the grace time.
 pub fn f_33_a_handler_that_ignores_its_cancellation_is_dropped(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.cancel_grace = SOON);
+    let mut fixture = Fixture::new(bed, |config| config.session.cancel_grace = SOON);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let _running = client.start(&request(1, "work"));
-        let work = world.work().await;
-        let begin = world.runtime.now();
+        let work = fixture.work().await;
+        let begin = fixture.runtime.now();
         client.post(&cancel(1)).await;
-        world.until(|_| work.is_dropped()).await;
-        assert!(world.runtime.now() >= begin + SOON);
+        fixture.until(|_| work.is_dropped()).await;
+        assert!(fixture.runtime.now() >= begin + SOON);
     });
 }
 
 /// D-12: a client that closes the connection of its call does not cancel it.
 pub fn d_12_a_client_that_leaves_does_not_cancel(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         work.cx.notify("notifications/message", None::<&()>).await.unwrap();
         drop(running.head().await);
         for _ in 0..1_000 {
             work.cx.notify("notifications/message", None::<&()>).await.unwrap(); // nobody is there to make it wait
         }
         assert_eq!(work.cx.cancel_reason(), None);
-        assert_eq!(world.endpoint.stats().exchanges, 1);
+        assert_eq!(fixture.endpoint.stats().exchanges, 1);
         work.finish(json!({}));
-        world.until(|world| world.endpoint.stats().exchanges == 0).await;
-        assert_eq!(world.endpoint.stats().streams, 0);
+        fixture.until(|fixture| fixture.endpoint.stats().exchanges == 0).await;
+        assert_eq!(fixture.endpoint.stats().streams, 0);
         assert_eq!(client.post(&request(1, "echo")).await.status, 200);
     });
 }
 
 /// F-20 to F-22: a request to the client goes out on the stream of the call, and its reply comes back once.
 pub fn f_21_requests_to_the_client(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let params = json!({ "maxTokens": 1 });
         let client_side = async {
             let mut reply = running.head().await;
@@ -397,11 +398,11 @@ pub fn f_21_requests_to_the_client(bed: &impl TestBed) {
 
 /// F-23: a reply counts only from the session that was asked.
 pub fn f_23_a_reply_from_another_session(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let (client, other) = (world.client().await, world.client().await);
+        let (client, other) = (fixture.client().await, fixture.client().await);
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let client_side = async {
             let mut reply = running.head().await;
             let id = reply.message().await.unwrap()["id"].clone();
@@ -418,11 +419,11 @@ pub fn f_23_a_reply_from_another_session(bed: &impl TestBed) {
 
 /// F-24, F-06, C-23: without a reply in time the wait fails, the client is told to stop, and its late reply is dropped.
 pub fn f_24_a_reply_that_does_not_come(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let failed = work.cx.request("sampling/createMessage", None::<&()>, SOON).await;
         assert_eq!(failed, Err(RequestError::TimedOut));
         let mut reply = running.head().await;
@@ -444,11 +445,11 @@ pub fn f_24_a_reply_that_does_not_come(bed: &impl TestBed) {
 
 /// F-24: the timeout counts from the call, also where there is no space for the request.
 pub fn f_24_a_request_that_cannot_be_sent(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.queue_events = 2);
+    let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 2);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         work.cx.notify("notifications/x", None::<&()>).await.unwrap();
         let _unread = running.head().await;
         while work.cx.notify("notifications/x", None::<&()>).now_or_never().is_some() {}
@@ -460,20 +461,20 @@ pub fn f_24_a_request_that_cannot_be_sent(bed: &impl TestBed) {
 
 /// C-13, C-06: what the client did not declare is not asked for; nothing goes out.
 pub fn c_13_undeclared_capabilities(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.json_client().await;
+        let client = fixture.json_client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let failed = work.cx.request("elicitation/create", None::<&()>, NEVER).await;
         assert_eq!(failed, Err(RequestError::Undeclared("elicitation")));
         work.finish(json!({}));
         let reply = running.head().await;
         assert!(!reply.is_stream());
-        let mut early = world.stranger();
+        let mut early = fixture.stranger();
         early.initialize("2025-11-25").await;
         let running = early.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let failed = work.cx.request("sampling/createMessage", None::<&()>, Duration::ZERO).await;
         assert_eq!(failed, Err(RequestError::NotInitialized));
         work.finish(json!({}));
@@ -483,11 +484,11 @@ pub fn c_13_undeclared_capabilities(bed: &impl TestBed) {
 
 /// F-14: progress grows on the wire, also where reports wait for space; one that was dropped may come again.
 pub fn f_14_progress_that_waits(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.queue_events = 1);
+    let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 1);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request_with(1, "work", json!({ "_meta": { "progressToken": "t" } })));
-        let work = world.work().await;
+        let work = fixture.work().await;
         work.cx.progress(1.0, None, None).await.unwrap();
         let reply = running.head().await;
         assert!(work.cx.progress(2.0, None, None).now_or_never().is_none()); // dropped while it waits
@@ -506,11 +507,11 @@ pub fn f_14_progress_that_waits(bed: &impl TestBed) {
 /// D-45: what this layer writes is finite: a `total` that is not is left out; progress that is not is not sent, and what
 /// follows is compared with what was sent.
 pub fn d_45_numbers_that_are_not_finite(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request_with(1, "work", json!({ "_meta": { "progressToken": 1 } })));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
         for (n, odd) in (0..).zip(odd) {
             work.cx.progress(odd, Some(1.0), None).await.unwrap();
@@ -531,15 +532,15 @@ pub fn d_45_numbers_that_are_not_finite(bed: &impl TestBed) {
 
 /// E-20: what is printed of a request holds neither its session's id nor its credential.
 pub fn e_20_secrets_are_not_printed(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let http = client.request(Method::POST).header("authorization", "Bearer hunter2");
-        let (endpoint, http) = (world.endpoint.clone(), http.body(request(1, "work").to_string()).unwrap());
-        world.runtime.spawn(Box::pin(async move {
+        let (endpoint, http) = (fixture.endpoint.clone(), http.body(request(1, "work").to_string()).unwrap());
+        fixture.runtime.spawn(Box::pin(async move {
             endpoint.handle(http).await;
         }));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let printed = format!("{:?} {:?}", work.cx, work.cx.session());
         assert!(printed.contains(&client.id().prefix()), "{printed}");
         assert!(!printed.contains(&client.id().to_string()) && !printed.contains("hunter2"), "{printed}");
@@ -549,18 +550,18 @@ pub fn e_20_secrets_are_not_printed(bed: &impl TestBed) {
 
 /// F-13, F-14: progress goes out only with a token, and only when it grows.
 pub fn f_13_f_14_progress_needs_a_token_and_grows(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.json_client().await;
+        let client = fixture.json_client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         assert!(!work.cx.wants_progress());
         work.cx.progress(1.0, None, None).await.unwrap();
         work.finish(json!({}));
         assert!(!running.head().await.is_stream());
 
         let running = client.start(&request_with(2, "work", json!({ "_meta": { "progressToken": "t" } })));
-        let work = world.work().await;
+        let work = fixture.work().await;
         for progress in [0.0, 1.0, 1.0, 0.5, 2.0] {
             work.cx.progress(progress, None, None).await.unwrap();
         }

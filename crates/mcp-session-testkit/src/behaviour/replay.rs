@@ -7,7 +7,7 @@ use http::StatusCode;
 use mcp_session_core::{ReplayConfig, ShutdownPhase, ShutdownPolicy};
 use serde_json::{Value, json};
 
-use super::world::{Client, NEVER, Reply, SOON, Work, World, initialize, notification, request};
+use super::fixture::{Client, Fixture, NEVER, Reply, SOON, Work, initialize, notification, request};
 use crate::TestBed;
 
 /// Nothing of it elapses.
@@ -15,9 +15,9 @@ const PATIENT: ShutdownPolicy =
     ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
 
 /// A call whose client has its priming event.
-async fn begin(world: &mut World, client: &Client, id: impl Into<Value>) -> (Reply, Work) {
+async fn begin(fixture: &mut Fixture, client: &Client, id: impl Into<Value>) -> (Reply, Work) {
     let started = client.start(&request(id, "work"));
-    let work = world.work().await;
+    let work = fixture.work().await;
     let mut reply = started.head().await;
     reply.opened().await;
     (reply, work)
@@ -48,10 +48,10 @@ fn cut(reply: Reply) -> String {
 
 /// D-30, D-21: a client that lost its connection gets what it missed, in order; not what it has acknowledged.
 pub fn d_30_a_cut_call_goes_on_where_its_client_was(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (mut reply, work) = begin(&mut world, &client, 1).await;
+        let client = fixture.client().await;
+        let (mut reply, work) = begin(&mut fixture, &client, 1).await;
         send(&work, 0..5).await;
         for n in 0..3 {
             assert_eq!(reply.message().await.unwrap()["params"]["n"], n);
@@ -68,14 +68,14 @@ pub fn d_30_a_cut_call_goes_on_where_its_client_was(bed: &impl TestBed) {
 /// D-33, D-32: the answer to a call that ended while its client was away waits for it, and may be fetched again: with the
 /// same ids and bytes each time. With the answer acknowledged there is nothing but the end.
 pub fn d_33_an_answer_waits_for_its_client(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (reply, work) = begin(&mut world, &client, 1).await;
+        let client = fixture.client().await;
+        let (reply, work) = begin(&mut fixture, &client, 1).await;
         let last = cut(reply);
         send(&work, 0..2).await;
         work.finish(json!({ "ok": true }));
-        world.until(|world| world.endpoint.stats().exchanges == 0).await;
+        fixture.until(|fixture| fixture.endpoint.stats().exchanges == 0).await;
         let mut seen = Vec::new();
         for _ in 0..3 {
             let mut resumed = client.resume(&last).await;
@@ -92,7 +92,7 @@ pub fn d_33_an_answer_waits_for_its_client(bed: &impl TestBed) {
         let mut nothing = client.resume(&cut(whole)).await;
         assert_eq!((nothing.status, nothing.is_stream()), (StatusCode::OK, true));
         assert!(nothing.event().await.is_none());
-        let stats = world.endpoint.stats();
+        let stats = fixture.endpoint.stats();
         assert_eq!((stats.exchanges_answered, stats.streams), (2, 0)); // `initialize` and the call, once
     });
 }
@@ -101,15 +101,15 @@ pub fn d_33_an_answer_waits_for_its_client(bed: &impl TestBed) {
 /// doubled, the order kept.
 pub fn d_34_the_seam_from_replay_to_live(bed: &impl TestBed) {
     const NOTES: u64 = 200;
-    let mut world = World::new(bed, |config| config.session.queue_events = 4);
+    let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 4);
     bed.block_on(async {
-        let client = world.client().await;
-        let (mut reply, work) = begin(&mut world, &client, 1).await;
+        let client = fixture.client().await;
+        let (mut reply, work) = begin(&mut fixture, &client, 1).await;
         let handler = async {
             for n in 0..NOTES {
                 send(&work, [n]).await;
                 if n % 3 == 0 {
-                    world.elapse(Duration::from_millis(1)).await;
+                    fixture.elapse(Duration::from_millis(1)).await;
                 }
             }
             work.finish(json!({}));
@@ -138,10 +138,10 @@ pub fn d_34_the_seam_from_replay_to_live(bed: &impl TestBed) {
 
 /// D-12: a lost connection is no cancellation, whenever it is lost: the handler goes on and its answer counts.
 pub fn d_12_a_call_outlives_its_connection(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (reply, work) = begin(&mut world, &client, 1).await;
+        let client = fixture.client().await;
+        let (reply, work) = begin(&mut fixture, &client, 1).await;
         let last = cut(reply);
         for _ in 0..3 {
             drop(client.resume(&last).await); // also one that was resumed
@@ -152,13 +152,13 @@ pub fn d_12_a_call_outlives_its_connection(bed: &impl TestBed) {
         work.finish(json!({ "still": "here" }));
         let messages = client.resume(&last).await.messages().await;
         assert_eq!(messages.last().unwrap()["result"]["still"], "here");
-        assert_eq!(world.endpoint.stats().exchanges_cancelled, 0);
+        assert_eq!(fixture.endpoint.stats().exchanges_cancelled, 0);
     });
 }
 
 /// D-08, D-09, D-10: priming is for sessions that negotiated 2025-11-25, whatever a header says; ids are for all.
 pub fn d_08_d_09_priming_goes_by_the_negotiated_version(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for (version, header, primed) in [
             ("2025-11-25", "2025-03-26", true),
@@ -166,11 +166,11 @@ pub fn d_08_d_09_priming_goes_by_the_negotiated_version(bed: &impl TestBed) {
             ("2025-06-18", "2025-11-25", false),
             ("2025-03-26", "2025-03-26", false),
         ] {
-            let client = world.client_of(version).await;
+            let client = fixture.client_of(version).await;
             let http = client.request(http::Method::POST).header("mcp-protocol-version", header);
             let sent = client.send(http.body(request(1, "work").to_string()).unwrap());
             let handler = async {
-                let work = world.work().await;
+                let work = fixture.work().await;
                 send(&work, [7]).await;
                 work
             };
@@ -190,11 +190,11 @@ pub fn d_08_d_09_priming_goes_by_the_negotiated_version(bed: &impl TestBed) {
 
 /// D-35: without replay no event has an id, nothing is primed, and `Last-Event-ID` is ignored.
 pub fn d_35_without_replay_nothing_is_pretended(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.replay = None);
+    let mut fixture = Fixture::new(bed, |config| config.session.replay = None);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         send(&work, [0]).await;
         let mut reply = running.head().await;
         assert!(reply.event().await.unwrap().unwrap().starts_with(b"event: message\ndata: {"));
@@ -214,10 +214,10 @@ pub fn d_35_without_replay_nothing_is_pretended(bed: &impl TestBed) {
 /// D-21, D-23: a client that reconnects over a connection that the server still believes in takes its stream over. The
 /// older connection ends; what follows goes to the newer one, and only there.
 pub fn d_23_a_newer_connection_takes_over(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (mut older, work) = begin(&mut world, &client, 1).await;
+        let client = fixture.client().await;
+        let (mut older, work) = begin(&mut fixture, &client, 1).await;
         let mut newer = client.resume("1-0").await;
         newer.opened().await;
         assert!(older.event().await.is_none());
@@ -242,9 +242,9 @@ pub fn d_23_a_newer_connection_takes_over(bed: &impl TestBed) {
 
 /// D-24: what belongs to no request waits for the next GET, and is sent once: also over a plain GET after a cut.
 pub fn d_24_notifications_wait_for_a_connection(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let session = client.session();
         let tell = |n: u64| session.try_notify("notifications/n", Some(&json!({ "n": n }))).unwrap();
         tell(0);
@@ -264,7 +264,7 @@ pub fn d_24_notifications_wait_for_a_connection(bed: &impl TestBed) {
         assert_eq!(get.message().await.unwrap()["params"]["n"], 4);
         assert!(get.is_silent());
         drop(get);
-        let told = world.endpoint.manager().broadcast("notifications/n", Some(&json!({ "n": 5 }))).unwrap();
+        let told = fixture.endpoint.manager().broadcast("notifications/n", Some(&json!({ "n": 5 }))).unwrap();
         assert_eq!((told.taken, told.unheard), (1, 0));
         assert_eq!(client.get().await.message().await.unwrap()["params"]["n"], 5);
     });
@@ -275,13 +275,13 @@ pub fn d_36_what_is_forgotten_is_refused(bed: &impl TestBed) {
     let limits: [fn(&mut ReplayConfig); 3] =
         [|replay| replay.events = 3, |replay| replay.bytes = 200, |replay| replay.age = SOON];
     for limit in limits {
-        let mut world = World::new(bed, |config| limit(config.session.replay.as_mut().unwrap()));
+        let mut fixture = Fixture::new(bed, |config| limit(config.session.replay.as_mut().unwrap()));
         bed.block_on(async {
-            let client = world.client().await;
-            let (reply, work) = begin(&mut world, &client, 1).await;
+            let client = fixture.client().await;
+            let (reply, work) = begin(&mut fixture, &client, 1).await;
             let last = cut(reply);
             send(&work, 0..10).await; // nobody waits for a client that is away
-            world.elapse(SOON * 2).await;
+            fixture.elapse(SOON * 2).await;
             work.finish(json!({}));
             let refused = client.resume(&last).await;
             assert_eq!(refused.status, StatusCode::BAD_REQUEST);
@@ -289,10 +289,10 @@ pub fn d_36_what_is_forgotten_is_refused(bed: &impl TestBed) {
             assert_eq!(client.post(&request(2, "echo")).await.status, StatusCode::OK); // the session lives
         });
     }
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (reply, work) = begin(&mut world, &client, 1).await;
+        let client = fixture.client().await;
+        let (reply, work) = begin(&mut fixture, &client, 1).await;
         let last = cut(reply);
         work.finish(json!({}));
         assert_eq!(client.resume(&last).await.status, StatusCode::OK);
@@ -304,12 +304,12 @@ pub fn d_36_what_is_forgotten_is_refused(bed: &impl TestBed) {
 /// D-31, D-37: an id of another session, a guessed one and nonsense get 400 and not one byte, 1,000 times; and never 404,
 /// which would make the client drop its session.
 pub fn d_31_d_37_foreign_and_forged_ids_get_nothing(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let (client, stranger) = (world.client().await, world.client().await);
+        let (client, stranger) = (fixture.client().await, fixture.client().await);
         let (mut ids, mut replies) = (Vec::new(), Vec::new());
         for call in 0..20 {
-            let (mut reply, work) = begin(&mut world, &client, call).await;
+            let (mut reply, work) = begin(&mut fixture, &client, call).await;
             send(&work, 0..3).await;
             for _ in 0..3 {
                 reply.message().await.unwrap();
@@ -318,7 +318,7 @@ pub fn d_31_d_37_foreign_and_forged_ids_get_nothing(bed: &impl TestBed) {
             work.finish(json!({ "secret": true }));
             replies.push(reply.messages().await);
         }
-        let (mut mine, mine_work) = begin(&mut world, &stranger, "mine").await;
+        let (mut mine, mine_work) = begin(&mut fixture, &stranger, "mine").await;
         let mine_id = mine.last_event_id().unwrap().to_owned();
         let mut random = 0x9E37_79B9_7F4A_7C15_u64;
         let mut next = || {
@@ -353,16 +353,16 @@ pub fn d_31_d_37_foreign_and_forged_ids_get_nothing(bed: &impl TestBed) {
 /// E-25, F-29, F-34: DELETE ends every stream properly, on whichever connection it is: those of POSTs, the GET, one that
 /// was resumed, and one whose client is away; and each call has its one answer before. Then all is 404.
 pub fn e_25_delete_ends_every_stream(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.terminate.cancel = SOON);
+    let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let mut get = client.get().await;
         get.opened().await;
-        let (post, _hangs) = begin(&mut world, &client, 1).await;
-        let (reply, _hangs_too) = begin(&mut world, &client, 2).await;
+        let (post, _hangs) = begin(&mut fixture, &client, 1).await;
+        let (reply, _hangs_too) = begin(&mut fixture, &client, 2).await;
         let mut resumed = client.resume(&cut(reply)).await;
         resumed.opened().await;
-        let (reply, work) = begin(&mut world, &client, 3).await;
+        let (reply, work) = begin(&mut fixture, &client, 3).await;
         let away = cut(reply);
         work.finish(json!({}));
         assert_eq!(client.delete().await.status, StatusCode::NO_CONTENT);
@@ -372,8 +372,8 @@ pub fn e_25_delete_ends_every_stream(bed: &impl TestBed) {
             assert_eq!((messages.len(), &messages[0]["id"]), (1, &json!(id)));
             assert_eq!(messages[0]["error"]["data"]["reason"], "client_delete");
         }
-        world.until(|world| world.endpoint.stats().streams == 0).await;
-        assert_eq!(world.endpoint.stats().streams_cut, 0);
+        fixture.until(|fixture| fixture.endpoint.stats().streams == 0).await;
+        assert_eq!(fixture.endpoint.stats().streams_cut, 0);
         for reply in [client.resume(&away).await, client.get().await, client.delete().await] {
             assert_eq!(reply.status, StatusCode::NOT_FOUND);
         }
@@ -383,10 +383,10 @@ pub fn e_25_delete_ends_every_stream(bed: &impl TestBed) {
 
 /// D-06, D-07, SEP-1699: a handler sends its client away, with `retry`; what it says meanwhile waits, and so does its answer.
 pub fn d_06_a_client_that_is_sent_away_comes_back(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (mut reply, work) = begin(&mut world, &client, 1).await;
+        let client = fixture.client().await;
+        let (mut reply, work) = begin(&mut fixture, &client, 1).await;
         send(&work, [0]).await;
         assert_eq!(reply.message().await.unwrap()["params"]["n"], 0);
         assert_eq!(reply.retry(), None); // D-44: before an end is announced
@@ -402,13 +402,13 @@ pub fn d_06_a_client_that_is_sent_away_comes_back(bed: &impl TestBed) {
         assert_eq!(again.message().await, None);
         let last = cut(again);
         work.finish(json!({ "ok": true }));
-        world.until(|world| world.endpoint.stats().exchanges == 0).await;
+        fixture.until(|fixture| fixture.endpoint.stats().exchanges == 0).await;
         let messages = client.resume(&last).await.messages().await;
         assert_eq!(heard(&messages, 1), (vec![], true));
         // D-05: not a client of an older version.
-        let older = world.json_client().await;
+        let older = fixture.json_client().await;
         let running = older.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         assert!(!work.cx.close_stream(SOON));
         work.finish(json!({}));
         assert!(!running.head().await.is_stream());
@@ -417,14 +417,14 @@ pub fn d_06_a_client_that_is_sent_away_comes_back(bed: &impl TestBed) {
 
 /// S6, F-29: what this endpoint keeps is gone with it. So its shutdown ends streams without `retry`, and sends nobody away.
 pub fn s_6_a_shutdown_invites_nobody_back(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let mut get = client.get().await;
         get.opened().await;
-        let (post, work) = begin(&mut world, &client, 1).await;
+        let (post, work) = begin(&mut fixture, &client, 1).await;
         let last = post.last_event_id().unwrap().to_owned();
-        let shutdown = world.endpoint.shutdown(PATIENT);
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
         work.cx.draining().await;
         assert!(get.event().await.is_none());
         assert!(!work.cx.close_stream(SOON));
@@ -439,7 +439,7 @@ pub fn s_6_a_shutdown_invites_nobody_back(bed: &impl TestBed) {
         let report = shutdown.await;
         assert!(report.is_clean(), "{report}");
         assert_eq!(client.resume(&last).await.status, StatusCode::NOT_FOUND);
-        let refused = world.stranger().post(&initialize("2025-11-25", "client")).await;
+        let refused = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
         assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
     });
 }
@@ -447,21 +447,21 @@ pub fn s_6_a_shutdown_invites_nobody_back(bed: &impl TestBed) {
 /// S5, S4: a shutdown waits for a client that was sent away, within its budget; not for one that has left by itself.
 pub fn s_5_a_client_that_was_sent_away_is_waited_for(bed: &impl TestBed) {
     for returns in [true, false] {
-        let mut world = World::new(bed, |_| {});
+        let mut fixture = Fixture::new(bed, |_| {});
         bed.block_on(async {
-            let client = world.client().await;
-            let (reply, left) = begin(&mut world, &client, "left").await;
+            let client = fixture.client().await;
+            let (reply, left) = begin(&mut fixture, &client, "left").await;
             drop(reply);
-            let (mut reply, away) = begin(&mut world, &client, "away").await;
+            let (mut reply, away) = begin(&mut fixture, &client, "away").await;
             assert!(away.cx.close_stream(SOON));
             assert_eq!(reply.message().await, None);
             let last = cut(reply);
             let finish = if returns { NEVER } else { SOON };
-            let shutdown = world.endpoint.shutdown(ShutdownPolicy { finish, ..PATIENT });
+            let shutdown = fixture.endpoint.shutdown(ShutdownPolicy { finish, ..PATIENT });
             left.cx.draining().await;
             left.finish(json!({}));
             away.finish(json!({}));
-            world.until(|_| shutdown.phase() >= ShutdownPhase::Finishing).await;
+            fixture.until(|_| shutdown.phase() >= ShutdownPhase::Finishing).await;
             if returns {
                 let messages = client.resume(&last).await.messages().await;
                 assert_eq!(heard(&messages, "away"), (vec![], true));
@@ -475,10 +475,10 @@ pub fn s_5_a_client_that_was_sent_away_is_waited_for(bed: &impl TestBed) {
 
 /// F-26: a request to a client that is away reaches it when it is back, and its reply is taken.
 pub fn f_26_a_request_waits_for_its_client(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (reply, work) = begin(&mut world, &client, 1).await;
+        let client = fixture.client().await;
+        let (reply, work) = begin(&mut fixture, &client, 1).await;
         let last = cut(reply);
         let asking = work.cx.request("roots/list", None::<&()>, NEVER);
         let client_side = async {

@@ -20,7 +20,7 @@ use mcp_session_core::{
 };
 use serde_json::{Value, json};
 
-use super::world::{Client, NEVER, Reply, SOON, Work, World, cancel, initialize, notification, request};
+use super::fixture::{Client, Fixture, NEVER, Reply, SOON, Work, cancel, initialize, notification, request};
 use crate::{TestBed, rng::SplitMix64};
 
 /// All there is of a response.
@@ -63,9 +63,9 @@ async fn everything(client: &Client) -> Vec<(StatusCode, HeaderMap, Vec<u8>)> {
 /// E-06, E-07: the session of another principal is as unknown as an id that was never issued: byte for byte, on every
 /// method, also for nobody in particular. It does not notice, and its owner goes on.
 pub fn e_07_a_foreign_principal_finds_nothing(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let alice = world.stranger().known_as(Some("alice"));
+        let alice = fixture.stranger().known_as(Some("alice"));
         for version in ["2025-03-26", "2025-11-25"] {
             let mut alice = alice.clone();
             alice.initialize(version).await;
@@ -73,8 +73,8 @@ pub fn e_07_a_foreign_principal_finds_nothing(bed: &impl TestBed) {
             let mut get = alice.get().await;
             assert!(get.event().await.is_some());
             let running = alice.start(&request(1, "work"));
-            let work = world.work().await;
-            let stats = world.endpoint.stats();
+            let work = fixture.work().await;
+            let stats = fixture.endpoint.stats();
             for foreign in [Some("bob"), Some("alice "), Some(""), None] {
                 let foreign = alice.known_as(foreign);
                 let unknown = foreign.with_session(Some(SessionId::from_bits(7)));
@@ -82,7 +82,7 @@ pub fn e_07_a_foreign_principal_finds_nothing(bed: &impl TestBed) {
                 assert_eq!(foreign.post(&request(1, "echo")).await.status, StatusCode::NOT_FOUND);
             }
             assert_eq!((work.cx.cancel_reason(), get.is_silent()), (None, true));
-            let now = world.endpoint.stats();
+            let now = fixture.endpoint.stats();
             assert_eq!((now.sessions, now.exchanges_admitted), (stats.sessions, stats.exchanges_admitted));
             assert_eq!(work.cx.principal().map(Principal::as_str), Some("alice")); // E-19
             work.finish(json!({}));
@@ -90,7 +90,7 @@ pub fn e_07_a_foreign_principal_finds_nothing(bed: &impl TestBed) {
             assert_eq!(alice.delete().await.status, StatusCode::NO_CONTENT);
         }
         // A session of nobody in particular is not somebody's.
-        let nobody = world.client().await;
+        let nobody = fixture.client().await;
         assert_eq!(nobody.session().principal(), None);
         let somebody = nobody.known_as(Some("alice"));
         let unknown = somebody.with_session(Some(SessionId::from_bits(7)));
@@ -101,25 +101,25 @@ pub fn e_07_a_foreign_principal_finds_nothing(bed: &impl TestBed) {
 
 /// E-07: a foreign principal does not keep a session from expiring.
 pub fn e_07_a_foreign_principal_keeps_no_session_alive(bed: &impl TestBed) {
-    let world = World::new(bed, |config| config.session.idle_timeout = SOON);
+    let fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
-        let mut alice = world.stranger().known_as(Some("alice"));
+        let mut alice = fixture.stranger().known_as(Some("alice"));
         alice.initialize("2025-11-25").await;
         alice.post(&notification("notifications/initialized")).await;
         let bob = alice.known_as(Some("bob"));
-        while world.endpoint.stats().sessions == 1 {
+        while fixture.endpoint.stats().sessions == 1 {
             assert_eq!(bob.post(&request(1, "ping")).await.status, StatusCode::NOT_FOUND);
-            world.elapse(SOON / 8).await;
+            fixture.elapse(SOON / 8).await;
         }
     });
 }
 
 /// E-15: one principal has so many sessions and no more; others are not concerned.
 pub fn e_15_sessions_of_one_principal_are_capped(bed: &impl TestBed) {
-    let world = World::new(bed, |config| config.max_sessions_per_principal = 2);
+    let fixture = Fixture::new(bed, |config| config.max_sessions_per_principal = 2);
     bed.block_on(async {
         let open = |name: &'static str| {
-            let client = world.stranger().known_as(Some(name));
+            let client = fixture.stranger().known_as(Some(name));
             async move {
                 let opened = client.post(&initialize("2025-11-25", "client")).await;
                 let used = client.with_session(opened.session());
@@ -131,11 +131,11 @@ pub fn e_15_sessions_of_one_principal_are_capped(bed: &impl TestBed) {
         assert_eq!(open("alice").await.status, 200);
         let refused = open("alice").await;
         assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"));
-        assert_eq!((open("bob").await.status.as_u16(), world.endpoint.stats().sessions), (200, 3));
-        let alice = world.stranger().known_as(Some("alice")).with_session(first.session());
+        assert_eq!((open("bob").await.status.as_u16(), fixture.endpoint.stats().sessions), (200, 3));
+        let alice = fixture.stranger().known_as(Some("alice")).with_session(first.session());
         assert_eq!(alice.delete().await.status, 204);
         while open("alice").await.status != 200 {
-            world.elapse(SOON / 8).await; // its place is free as soon as nothing of it is left
+            fixture.elapse(SOON / 8).await; // its place is free as soon as nothing of it is left
         }
     });
 }
@@ -163,17 +163,17 @@ impl Runtime for Neglectful {
 /// E-15: at the cap, what has expired goes first, also when nobody has got round to it yet.
 pub fn e_15_what_has_expired_makes_room(bed: &impl TestBed) {
     let runtime = Arc::new(Neglectful(bed.runtime(), AtomicBool::new(false)));
-    let world = World::on(runtime, |config| {
+    let fixture = Fixture::on(runtime, |config| {
         config.max_sessions = 2;
         config.session.idle_timeout = SOON;
         config.session.initialize_timeout = NEVER;
     });
     bed.block_on(async {
-        let (first, second) = (world.client().await, world.client().await);
-        world.elapse(SOON).await;
-        assert_eq!(world.endpoint.stats().sessions, 2);
-        let third = world.client().await;
-        assert_eq!(world.endpoint.stats().sessions, 1);
+        let (first, second) = (fixture.client().await, fixture.client().await);
+        fixture.elapse(SOON).await;
+        assert_eq!(fixture.endpoint.stats().sessions, 2);
+        let third = fixture.client().await;
+        assert_eq!(fixture.endpoint.stats().sessions, 1);
         for gone in [first, second] {
             assert_eq!(gone.post(&request(1, "ping")).await.status, 404);
         }
@@ -184,11 +184,11 @@ pub fn e_15_what_has_expired_makes_room(bed: &impl TestBed) {
 /// E-02 to E-04: ids are 128 bits of visible ASCII, every one different, in no order.
 pub fn e_02_e_03_e_04_session_ids(bed: &impl TestBed) {
     const SESSIONS: usize = 128;
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let mut ids: Vec<u128> = Vec::new();
         for _ in 0..SESSIONS {
-            let opened = world.stranger().post(&initialize("2025-11-25", "client")).await;
+            let opened = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
             let id = opened.header("mcp-session-id");
             assert!(id.len() == 32 && id.bytes().all(|byte| (0x21..=0x7e).contains(&byte)), "{id}");
             ids.push(u128::from_str_radix(id, 16).unwrap());
@@ -224,7 +224,7 @@ pub fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
     let refuse = |_: &mut Parts| -> Result<(), AuthError> {
         Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer")))
     };
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.allowed_origins.allow(APP).unwrap();
         let mut cors = Cors::default();
         cors.request_headers.push(http::HeaderName::from_static("x-api-key"));
@@ -232,7 +232,7 @@ pub fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
         config.authenticate = Some(Arc::new(refuse) as Arc<dyn Authenticate>);
     });
     bed.block_on(async {
-        let page = world.stranger();
+        let page = fixture.stranger();
         // Before the credential is looked for: the browser's question carries none.
         for asked in ["POST", "GET", "DELETE"] {
             let asks = [("origin", APP), ("access-control-request-method", asked)];
@@ -285,7 +285,7 @@ pub fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
 pub fn b_40_cors_answers_and_credentials(bed: &impl TestBed) {
     let any = |config: &mut Config| config.allowed_origins = AllowedOrigins::any();
     for (everybody, credentials, told) in [(false, true, "true"), (false, false, ""), (true, true, "")] {
-        let world = World::new(bed, |config| {
+        let fixture = Fixture::new(bed, |config| {
             config.allowed_origins.allow(APP).unwrap();
             everybody.then(|| any(config));
             let mut cors = Cors::default();
@@ -294,7 +294,7 @@ pub fn b_40_cors_answers_and_credentials(bed: &impl TestBed) {
             config.standalone_streams = false;
         });
         bed.block_on(async {
-            let client = world.client().await;
+            let client = fixture.client().await;
             let answer = client.send(with(&client, Method::POST, &[("origin", APP)])).await;
             assert_eq!((answer.status.as_u16(), answer.header("access-control-allow-origin")), (200, APP));
             assert_eq!(answer.header("access-control-allow-credentials"), told);
@@ -305,11 +305,11 @@ pub fn b_40_cors_answers_and_credentials(bed: &impl TestBed) {
         });
     }
     // Off, as it is by default: not a word.
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.allowed_origins.allow(APP).unwrap();
     });
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let asks = [("origin", APP), ("access-control-request-method", "POST")];
         for (method, status) in [(Method::POST, 200), (Method::OPTIONS, 405)] {
             let reply = client.send(with(&client, method, &asks)).await;
@@ -325,15 +325,15 @@ pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
         true => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
         false => Ok(()),
     };
-    let mut world = World::new(bed, |config| {
+    let mut fixture = Fixture::new(bed, |config| {
         config.body_limit = 2_000;
         config.session.max_exchanges = 1;
         config.authenticate = Some(Arc::new(check) as Arc<dyn Authenticate>);
     });
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         // What is wrong, in the order of the checks; each is added to all that follow it.
         type Fault = fn(&mut http::Request<String>);
         fn set(http: &mut http::Request<String>, name: &'static str, value: &'static str) {
@@ -364,7 +364,7 @@ pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
             assert_eq!(reply.status.as_u16(), status, "fault {first}");
             assert_eq!(reply.json().await["error"]["code"], code, "fault {first}");
         }
-        assert_eq!(world.endpoint.stats().exchanges_admitted, 2); // nothing of all this was dispatched
+        assert_eq!(fixture.endpoint.stats().exchanges_admitted, 2); // nothing of all this was dispatched
         work.finish(json!({}));
         assert_eq!(running.head().await.answer().await["id"], 1);
     });
@@ -376,11 +376,11 @@ pub fn b_12_a_repeated_credential(bed: &impl TestBed) {
         Some(value) if value == "Bearer good" => Ok(()),
         _ => Err(AuthError::Forbidden),
     };
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.authenticate = Some(Arc::new(good) as Arc<dyn Authenticate>);
     });
     bed.block_on(async {
-        let client = world.stranger();
+        let client = fixture.stranger();
         let mut http = with(&client, Method::POST, &[("authorization", "Bearer good")]);
         *http.body_mut() = initialize("2025-11-25", "client").to_string();
         http.headers_mut().append("authorization", "Bearer other".parse().unwrap());
@@ -405,16 +405,16 @@ struct Victim {
 
 impl Victim {
     /// Sessions of a few principals, some of nobody in particular, all of them busy.
-    async fn some(world: &mut World, n: usize) -> Vec<Self> {
+    async fn some(fixture: &mut Fixture, n: usize) -> Vec<Self> {
         let mut victims = Vec::new();
         for number in 0..n {
             let name = format!("principal {}", number % 4);
-            let mut client = world.stranger().known_as((number % 4 != 0).then_some(name.as_str()));
+            let mut client = fixture.stranger().known_as((number % 4 != 0).then_some(name.as_str()));
             client.initialize(["2025-03-26", "2025-06-18", "2025-11-25"][number % 3]).await;
             client.post(&notification("notifications/initialized")).await;
             let get = client.get().await;
             let running = client.start(&request(1, "work"));
-            let work = world.work().await;
+            let work = fixture.work().await;
             let secret = format!("secret {number} of many");
             work.cx.notify("notifications/message", Some(&json!({ "data": secret }))).await.unwrap();
             client.session().notify("notifications/message", Some(&json!({ "data": secret }))).await.unwrap();
@@ -442,9 +442,9 @@ impl Victim {
 /// E-07: whoever has somebody else's session id and not their credential gets the answer of an unknown id, byte for byte,
 /// whatever is tried.
 pub fn e_07_a_thousand_foreign_principals(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let victims = Victim::some(&mut world, 12).await;
+        let victims = Victim::some(&mut fixture, 12).await;
         let mut rng = SplitMix64::new(7);
         let mut attempt = 0;
         while attempt < ATTEMPTS {
@@ -488,9 +488,9 @@ pub fn e_07_a_thousand_foreign_principals(bed: &impl TestBed) {
 /// F-23, B-19: a reply counts in its own session alone: a thousand replies of others, with all the right numbers, are
 /// taken, dropped and change nothing.
 pub fn f_23_a_thousand_foreign_replies(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let victims = Victim::some(&mut world, 12).await;
+        let victims = Victim::some(&mut fixture, 12).await;
         let mut rng = SplitMix64::new(23);
         // The first six ask their clients something; the others, who were asked nothing, answer.
         let asking =
@@ -528,10 +528,10 @@ pub fn f_23_a_thousand_foreign_replies(bed: &impl TestBed) {
 
 /// F-09: a cancel is honoured inside its own session alone.
 pub fn f_09_a_thousand_foreign_cancels(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let victims = Victim::some(&mut world, 6).await;
-        let (thief, mut rng) = (world.client().await, SplitMix64::new(9));
+        let victims = Victim::some(&mut fixture, 6).await;
+        let (thief, mut rng) = (fixture.client().await, SplitMix64::new(9));
         for _ in 0..ATTEMPTS {
             let id = [json!(1), json!("1"), json!(0), json!(rng.index(9))][rng.index(4)].clone();
             assert_eq!(thief.post(&cancel(id)).await.status, StatusCode::ACCEPTED);
@@ -550,27 +550,27 @@ pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
         Some(value) if value == "Bearer write" => Ok(()),
         _ => Err(AuthError::insufficient_scope("write")),
     };
-    let world = World::new(bed, |config| config.authenticate = Some(Arc::new(check)));
+    let fixture = Fixture::new(bed, |config| config.authenticate = Some(Arc::new(check)));
     bed.block_on(async {
-        let refused = world.stranger().post(&initialize("2025-11-25", "client")).await;
+        let refused = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
         assert_eq!((refused.status, refused.header("www-authenticate")), (StatusCode::FORBIDDEN, CHALLENGE));
         assert_eq!(refused.json().await["error"]["code"], -32600);
-        let http = world.stranger().request(Method::POST).header("authorization", "Bearer write");
+        let http = fixture.stranger().request(Method::POST).header("authorization", "Bearer write");
         let opened =
-            world.stranger().send(http.body(initialize("2025-11-25", "c").to_string()).unwrap()).await;
+            fixture.stranger().send(http.body(initialize("2025-11-25", "c").to_string()).unwrap()).await;
         assert_eq!(opened.status, StatusCode::OK);
     });
 
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let scope = AuthError::insufficient_scope;
-        let refused = world.stranger().post(&initialize("2025-11-25", "lacks a scope")).await;
+        let refused = fixture.stranger().post(&initialize("2025-11-25", "lacks a scope")).await;
         assert_eq!((refused.status, refused.session()), (StatusCode::FORBIDDEN, None));
         assert!(refused.header("www-authenticate").contains(r#"scope="sessions""#));
         assert_eq!(refused.json().await["id"], 0);
 
-        let client = world.json_client().await;
-        let before = world.endpoint.stats();
+        let client = fixture.json_client().await;
+        let before = fixture.endpoint.stats();
         for accept in ["application/json, text/event-stream", "application/json", "text/event-stream"] {
             let refused = client.accepting(accept).post(&request(7, "write")).await; // at its first poll
             assert_eq!(
@@ -587,18 +587,18 @@ pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
             (AuthError::Malformed, 400, ""),
         ] {
             let running = client.start(&request("later", "work"));
-            world.work().await.fail(error.into()); // later, and before anything was sent
+            fixture.work().await.fail(error.into()); // later, and before anything was sent
             let refused = running.head().await;
             assert_eq!((refused.status.as_u16(), refused.header("www-authenticate")), (status, challenge));
             assert_eq!(refused.json().await["id"], "later");
         }
-        let after = world.endpoint.stats();
+        let after = fixture.endpoint.stats();
         assert_eq!(after.exchanges_answered, before.exchanges_answered + 7); // the handler has answered
         // B-21: once the head is out, it says nothing any more.
-        let primed = world.client().await;
+        let primed = fixture.client().await;
         for (client, sends) in [(&client, true), (&primed, false)] {
             let running = client.start(&request("e", "work"));
-            let work = world.work().await;
+            let work = fixture.work().await;
             if sends {
                 work.cx.notify("notifications/message", None::<&()>).await.unwrap();
             }
@@ -607,7 +607,7 @@ pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
             work.fail(scope("write").into());
             assert_eq!(reply.answer().await["error"]["code"], -32600);
         }
-        let batch = world.client_of("2025-03-26").await.accepting("application/json");
+        let batch = fixture.client_of("2025-03-26").await.accepting("application/json");
         let answers = batch.post(&json!([request(1, "write"), request(2, "echo")])).await;
         assert_eq!((answers.status, answers.header("www-authenticate")), (StatusCode::OK, ""));
         assert_eq!(answers.json().await[0]["error"]["code"], -32600);
@@ -634,20 +634,20 @@ pub fn b_09_a_check_of_the_credential_that_waits(bed: &impl TestBed) {
             }
         })
     };
-    let world = |timeout| {
+    let fixture = |timeout| {
         let (asked, questions) = mpsc::unbounded();
-        let world = World::new(bed, |config| {
+        let fixture = Fixture::new(bed, |config| {
             config.authenticate = Some(Arc::new(check(asked)));
             config.authenticate_timeout = timeout;
         });
-        (world, questions)
+        (fixture, questions)
     };
-    let (late, mut unanswered) = world(SOON);
-    let (mut world, mut questions) = world(NEVER);
+    let (late, mut unanswered) = fixture(SOON);
+    let (mut fixture, mut questions) = fixture(NEVER);
     bed.block_on(async {
         let (hello, ping, echo) =
             (initialize("2025-11-25", "client"), request(2, "ping"), request(3, "echo"));
-        let stranger = world.stranger();
+        let stranger = fixture.stranger();
         let (opened, ()) = futures::join!(stranger.post(&hello), answer(&mut questions, Some("alice")));
         assert_eq!(opened.status, StatusCode::OK);
         let client = stranger.with_session(opened.session());
@@ -660,7 +660,7 @@ pub fn b_09_a_check_of_the_credential_that_waits(bed: &impl TestBed) {
         assert_eq!(pong.status, StatusCode::OK);
         assert!(waits.head_now().is_none());
         first.send(Some("alice")).unwrap();
-        let work = world.work().await;
+        let work = fixture.work().await;
         assert_eq!(work.cx.extensions().get::<Principal>().map(Principal::as_str), Some("alice"));
         work.finish(json!({}));
         assert_eq!(waits.head().await.answer().await["id"], 1);
@@ -672,7 +672,7 @@ pub fn b_09_a_check_of_the_credential_that_waits(bed: &impl TestBed) {
             let (refused, ()) = futures::join!(client.post(&echo), answer(&mut questions, name));
             assert_eq!(refused.status.as_u16(), good, "{name:?}");
         }
-        assert_eq!(world.endpoint.stats().exchanges, 0);
+        assert_eq!(fixture.endpoint.stats().exchanges, 0);
 
         let (begin, stranger) = (late.runtime.now(), late.stranger());
         let never = async { drop(unanswered.next().await.unwrap()) };

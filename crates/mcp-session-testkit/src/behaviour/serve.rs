@@ -21,7 +21,7 @@ use mcp_session_core::{
     BoxFuture, Connect, ConnectionContext, Endpoints, Serve, ShutdownPhase, ShutdownPolicy, ShutdownReport,
 };
 
-use super::world::{NEVER, SOON, World, initialize, request};
+use super::fixture::{Fixture, NEVER, SOON, initialize, request};
 use crate::TestBed;
 
 /// Nothing of it elapses.
@@ -39,12 +39,12 @@ struct Server {
 
 impl Server {
     /// One whose every signal escalates, however soon it comes.
-    fn start(world: &World, policy: ShutdownPolicy) -> Self {
-        Self::with(world, &world.endpoint, policy, Duration::ZERO)
+    fn start(fixture: &Fixture, policy: ShutdownPolicy) -> Self {
+        Self::with(fixture, &fixture.endpoint, policy, Duration::ZERO)
     }
 
     fn with(
-        world: &World,
+        fixture: &Fixture,
         endpoints: impl Into<Endpoints>,
         policy: ShutdownPolicy,
         window: Duration,
@@ -55,13 +55,13 @@ impl Server {
         let server = Serve::new(endpoints, incoming)
             .with_policy(policy)
             .with_signal_window(window)
-            .with_shutdown(move || {
+            .with_graceful_shutdown(move || {
                 let next = signal.listen();
                 listening.fetch_add(1, SeqCst);
                 next
             });
         let (sender, report) = oneshot::channel();
-        world.runtime.spawn(Box::pin(async move {
+        fixture.runtime.spawn(Box::pin(async move {
             let report = server.await.expect("a report");
             let _ = sender.send(report); // the scenario may not want it
         }));
@@ -112,15 +112,15 @@ impl Connection {
 /// S7, F-40: connections are told to end once the endpoint is closed, not before, and the server waits for them. New ones
 /// are accepted for as long as it drains.
 pub fn s_7_connections_close_after_the_endpoint(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let server = Server::start(&world, PATIENT);
-        let client = world.client().await;
+        let server = Server::start(&fixture, PATIENT);
+        let client = fixture.client().await;
         let call = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let (phase, at_closing) = oneshot::channel();
         let (open, gate) = oneshot::channel::<()>();
-        let endpoint = world.endpoint.clone();
+        let endpoint = fixture.endpoint.clone();
         let mut early = server
             .accept(async move |context: ConnectionContext| {
                 context.closing().await;
@@ -136,9 +136,9 @@ pub fn s_7_connections_close_after_the_endpoint(bed: &impl TestBed) {
         assert_eq!(call.head().await.answer().await["id"], 1);
         assert_eq!(at_closing.await, Ok(ShutdownPhase::Closed));
         late.gone().await;
-        world.elapse(SOON * 5).await; // it has `finish`, not only the least time
+        fixture.elapse(SOON * 5).await; // it has `finish`, not only the least time
         let mut report = server.report;
-        world.elapse(4 * SOON).await; // more than the least that a connection gets
+        fixture.elapse(4 * SOON).await; // more than the least that a connection gets
         assert!((&mut report).now_or_never().is_none(), "one connection has not ended");
         open.send(()).expect("the connection waits");
         let report = report.await.expect("the server ends");
@@ -149,12 +149,12 @@ pub fn s_7_connections_close_after_the_endpoint(bed: &impl TestBed) {
 
 /// S3: a connection that does not end in time is cut, and the report counts it.
 pub fn s_3_a_connection_that_stays_is_cut(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let server = Server::start(&world, ShutdownPolicy { finish: SOON, ..PATIENT });
+        let server = Server::start(&fixture, ShutdownPolicy { finish: SOON, ..PATIENT });
         let stays = server.accept(async |_| pending().await).await;
         let ends = server.accept(async |context: ConnectionContext| context.closing().await).await;
-        world.endpoint.shutdown(PATIENT); // it ends the server too, whoever begins it
+        fixture.endpoint.shutdown(PATIENT); // it ends the server too, whoever begins it
         ends.gone().await;
         let report = server.ended().await;
         // A slow machine may not let the other one end in time.
@@ -166,9 +166,9 @@ pub fn s_3_a_connection_that_stays_is_cut(bed: &impl TestBed) {
 
 /// S8: a connection that panics ends alone, and is not waited for.
 pub fn s_8_a_connection_that_panics_harms_nobody(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let server = Server::start(&world, PATIENT);
+        let server = Server::start(&fixture, PATIENT);
         let panics = server.accept(async |_| panic!("planted: the connection panics")).await;
         panics.gone().await;
         let lives_on = server.accept(async |context: ConnectionContext| context.closing().await).await;
@@ -180,9 +180,9 @@ pub fn s_8_a_connection_that_panics_harms_nobody(bed: &impl TestBed) {
 
 /// Accepting goes on after errors, whether they are of one client or of the whole server.
 pub fn accepting_goes_on_after_an_error(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let server = Server::start(&world, PATIENT);
+        let server = Server::start(&fixture, PATIENT);
         for kind in [io::ErrorKind::ConnectionAborted, io::ErrorKind::Other] {
             server.clients.unbounded_send(Err(kind.into())).expect("the server accepts");
             let accepted = server.accept(async |_| {}).await;
@@ -196,7 +196,7 @@ pub fn accepting_goes_on_after_an_error(bed: &impl TestBed) {
 /// S8: a listener that panics goes on accepting, and one whose wait for a signal panics goes on serving until its endpoint
 /// closes.
 pub fn s_8_a_listener_and_a_signal_that_panic(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let (clients, mut accepted) = mpsc::unbounded();
         let mut first = true;
@@ -206,11 +206,12 @@ pub fn s_8_a_listener_and_a_signal_that_panic(bed: &impl TestBed) {
             }
             accepted.poll_next_unpin(cx)
         });
-        let server = Serve::new(&world.endpoint, incoming)
-            .with_policy(PATIENT)
-            .with_shutdown(|| async { resume_unwind(Box::new("planted: the wait for a signal panics")) });
+        let server =
+            Serve::new(&fixture.endpoint, incoming).with_policy(PATIENT).with_graceful_shutdown(|| async {
+                resume_unwind(Box::new("planted: the wait for a signal panics"))
+            });
         let (sender, report) = oneshot::channel();
-        world.runtime.spawn(Box::pin(async move {
+        fixture.runtime.spawn(Box::pin(async move {
             let _ = sender.send(server.await); // the scenario may not want it
         }));
         let (served, is_served) = oneshot::channel();
@@ -220,16 +221,16 @@ pub fn s_8_a_listener_and_a_signal_that_panic(bed: &impl TestBed) {
         });
         clients.unbounded_send(Ok(connect)).expect("the server accepts");
         is_served.await.expect("it is served");
-        world.endpoint.shutdown(PATIENT).await;
+        fixture.endpoint.shutdown(PATIENT).await;
         assert!(report.await.expect("the server goes on").expect("a report").is_clean());
     });
 }
 
 /// A server whose limits cannot work does not begin, and says which.
 pub fn servers_that_cannot_work_are_refused(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let server = || Serve::new(&world.endpoint, stream::pending());
+        let server = || Serve::new(&fixture.endpoint, stream::pending());
         for (server, field) in [
             (server().with_header_timeout(Duration::ZERO), "with_header_timeout"),
             (server().with_idle_timeout(Duration::ZERO), "with_idle_timeout"),
@@ -245,12 +246,12 @@ pub fn servers_that_cannot_work_are_refused(bed: &impl TestBed) {
 
 /// S10: the first signal begins the shutdown, each further one ends the present phase.
 pub fn s_10_signals_begin_and_escalate(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let server = Server::start(&world, ShutdownPolicy { lame_duck: NEVER, ..PATIENT });
-        let client = world.json_client().await;
+        let server = Server::start(&fixture, ShutdownPolicy { lame_duck: NEVER, ..PATIENT });
+        let client = fixture.json_client().await;
         let call = client.start(&request(1, "work"));
-        drop(world.work().await); // it hangs
+        drop(fixture.work().await); // it hangs
         let stays = server.accept(async |_| pending().await).await;
         for phase in [
             ShutdownPhase::LameDuck,
@@ -259,10 +260,10 @@ pub fn s_10_signals_begin_and_escalate(bed: &impl TestBed) {
             ShutdownPhase::Finishing,
         ] {
             server.signals.notify(1);
-            world.until(|world| world.endpoint.stats().phase >= phase).await;
+            fixture.until(|fixture| fixture.endpoint.stats().phase >= phase).await;
         }
         assert_eq!(call.head().await.answer().await["error"]["code"], -32000);
-        world.endpoint.closed().await;
+        fixture.endpoint.closed().await;
         server.signals.notify(1); // the endpoint is closed, a connection is not
         assert_eq!(server.ended().await.connections_cut, 1);
         stays.gone().await;
@@ -272,37 +273,37 @@ pub fn s_10_signals_begin_and_escalate(bed: &impl TestBed) {
 /// S10: signals within the window of the first are the same stop, as a wrapper and its process group send it. A later one
 /// escalates.
 pub fn s_10_a_signal_that_is_repeated_at_once_takes_no_time_away(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let server = Server::with(&world, &world.endpoint, PATIENT, NEVER);
-        let client = world.client().await;
+        let server = Server::with(&fixture, &fixture.endpoint, PATIENT, NEVER);
+        let client = fixture.client().await;
         let call = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         for listens in 2..=4 {
             server.signals.notify(1);
-            world.until(|_| server.listens.load(SeqCst) == listens).await;
+            fixture.until(|_| server.listens.load(SeqCst) == listens).await;
         }
         work.cx.draining().await;
-        assert_eq!(world.endpoint.stats().phase, ShutdownPhase::Draining);
+        assert_eq!(fixture.endpoint.stats().phase, ShutdownPhase::Draining);
         assert_eq!(work.cx.cancel_reason(), None);
         work.finish(serde_json::json!({ "whole": true }));
         assert_eq!(call.head().await.answer().await["result"]["whole"], true);
         let report = server.ended().await;
         assert_eq!((report.exchanges.answered, report.exchanges.synthesized), (1, 0), "{report}");
     });
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let server = Server::with(&world, &world.endpoint, PATIENT, SOON);
-        let client = world.json_client().await;
+        let server = Server::with(&fixture, &fixture.endpoint, PATIENT, SOON);
+        let client = fixture.json_client().await;
         let call = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         server.signals.notify(1);
         work.cx.draining().await;
-        world.elapse(SOON * 2).await;
+        fixture.elapse(SOON * 2).await;
         // A slow machine may have begun the window late.
         while work.cx.cancel_reason().is_none() {
             server.signals.notify(1);
-            world.elapse(SOON).await;
+            fixture.elapse(SOON).await;
         }
         work.finish(serde_json::json!({}));
         call.head().await.answer().await;
@@ -313,7 +314,7 @@ pub fn s_10_a_signal_that_is_repeated_at_once_takes_no_time_away(bed: &impl Test
 /// S7, S9: a server of several endpoints stops them together, whichever begins, under one ceiling and with one report.
 pub fn s_7_several_endpoints_stop_together(bed: &impl TestBed) {
     for begins in 0..3 {
-        let (first, mut second) = (World::new(bed, |_| {}), World::new(bed, |_| {}));
+        let (first, mut second) = (Fixture::new(bed, |_| {}), Fixture::new(bed, |_| {}));
         bed.block_on(async {
             let both = [first.endpoint.clone(), second.endpoint.clone()];
             let server = Server::with(&first, both.clone(), PATIENT, Duration::ZERO);
@@ -325,10 +326,10 @@ pub fn s_7_several_endpoints_stop_together(bed: &impl TestBed) {
                 None => drop(server.signals.notify(1)),
             }
             work.cx.draining().await;
-            for world in [&first, &second] {
-                world.until(|world| !world.endpoint.is_ready()).await;
-                world.until(|world| world.endpoint.stats().phase >= ShutdownPhase::Draining).await;
-                let refused = world.stranger().post(&initialize("2025-11-25", "client")).await;
+            for fixture in [&first, &second] {
+                fixture.until(|fixture| !fixture.endpoint.is_ready()).await;
+                fixture.until(|fixture| fixture.endpoint.stats().phase >= ShutdownPhase::Draining).await;
+                let refused = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
                 assert_eq!(refused.status.as_u16(), 503, "neither opens sessions any more");
             }
             // The server goes on accepting although one of the two has nothing left to do.
@@ -345,7 +346,7 @@ pub fn s_7_several_endpoints_stop_together(bed: &impl TestBed) {
 
 /// S10: with several endpoints, a second signal ends the phase of whichever is behind.
 pub fn s_10_signals_escalate_several_endpoints(bed: &impl TestBed) {
-    let (first, mut second) = (World::new(bed, |_| {}), World::new(bed, |_| {}));
+    let (first, mut second) = (Fixture::new(bed, |_| {}), Fixture::new(bed, |_| {}));
     bed.block_on(async {
         let both = [first.endpoint.clone(), second.endpoint.clone()];
         let server = Server::with(&first, both, PATIENT, Duration::ZERO);
@@ -354,7 +355,7 @@ pub fn s_10_signals_escalate_several_endpoints(bed: &impl TestBed) {
         drop(second.work().await); // it hangs
         for phase in [ShutdownPhase::Draining, ShutdownPhase::Cancelling, ShutdownPhase::Finishing] {
             server.signals.notify(1);
-            second.until(|world| world.endpoint.stats().phase >= phase).await;
+            second.until(|fixture| fixture.endpoint.stats().phase >= phase).await;
         }
         assert_eq!(call.head().await.answer().await["error"]["code"], -32000);
         assert_eq!(server.ended().await.exchanges.synthesized, 1);
@@ -364,9 +365,9 @@ pub fn s_10_signals_escalate_several_endpoints(bed: &impl TestBed) {
 /// A connection on which the application is at work, as on an ordinary route beside the endpoint, has what is left of the
 /// whole budget; one whose client does not read has `finish` (S3, S11).
 pub fn a_connection_at_work_has_the_whole_budget(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let server = Server::start(&world, ShutdownPolicy { finish: SOON, ..PATIENT });
+        let server = Server::start(&fixture, ShutdownPolicy { finish: SOON, ..PATIENT });
         let (open, gate) = oneshot::channel::<()>();
         let mut download = server
             .accept(async move |context: ConnectionContext| {
@@ -379,9 +380,9 @@ pub fn a_connection_at_work_has_the_whole_budget(bed: &impl TestBed) {
                 pending::<()>().await;
             })
             .await;
-        world.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT });
+        fixture.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT });
         stalled.gone().await;
-        world.elapse(SOON * 10).await; // more than the least that a connection gets
+        fixture.elapse(SOON * 10).await; // more than the least that a connection gets
         assert!(!download.is_gone());
         open.send(()).expect("the connection waits");
         download.gone().await;
@@ -389,26 +390,26 @@ pub fn a_connection_at_work_has_the_whole_budget(bed: &impl TestBed) {
         assert_eq!(report.connections_cut, 1, "{report}");
     });
     // The whole budget is the ceiling for it as well, and it is counted.
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let policy = ShutdownPolicy { drain: SOON * 5, cancel: SOON, finish: SOON, ..PATIENT };
-        let server = Server::start(&world, policy);
+        let server = Server::start(&fixture, policy);
         let at_work = async |context: ConnectionContext| context.work().during(pending()).await;
         let endless = server.accept(at_work).await;
-        let begin = world.runtime.now();
-        world.endpoint.shutdown(policy);
+        let begin = fixture.runtime.now();
+        fixture.endpoint.shutdown(policy);
         endless.gone().await;
-        assert!(world.runtime.now() >= begin + policy.ceiling());
+        assert!(fixture.runtime.now() >= begin + policy.ceiling());
         assert_eq!(server.ended().await.connections_cut, 1);
     });
 }
 
 /// A server that is dropped cuts its connections, and the endpoint lives on.
 pub fn dropping_the_server_cuts_its_connections(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let (clients, incoming) = mpsc::unbounded();
-        let mut server = Serve::new(world.endpoint.clone(), incoming).into_future();
+        let mut server = Serve::new(fixture.endpoint.clone(), incoming).into_future();
         let (held, dropped) = oneshot::channel::<()>();
         let (sender, served) = oneshot::channel();
         let connect: Connect = Box::new(move |_| {
@@ -424,6 +425,6 @@ pub fn dropping_the_server_cuts_its_connections(bed: &impl TestBed) {
         drop(server);
         assert!(dropped.await.is_err());
         assert!(clients.is_closed(), "the listener is closed");
-        assert_eq!(world.client().await.delete().await.status.as_u16(), 204);
+        assert_eq!(fixture.client().await.delete().await.status.as_u16(), 204);
     });
 }

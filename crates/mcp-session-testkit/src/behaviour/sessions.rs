@@ -7,8 +7,8 @@ use http::{Method, StatusCode};
 use mcp_session_core::{CancelReason, SessionId, ShutdownPolicy, TerminateReason};
 use serde_json::{Value, json};
 
-use super::world::{
-    Attached, Client, SOON, World, cancel, initialize, notification, reply, request, request_with,
+use super::fixture::{
+    Attached, Client, Fixture, SOON, cancel, initialize, notification, reply, request, request_with,
 };
 use crate::TestBed;
 
@@ -31,21 +31,21 @@ async fn statuses(client: &Client) -> Vec<u16> {
 
 /// C-01, E-09: `initialize` comes first: everything else without a session is 400.
 pub fn c_01_e_09_initialize_comes_first(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        assert_eq!(statuses(&world.stranger()).await, [400; 9]);
-        assert_eq!(world.endpoint.stats().sessions_created, 0);
-        let client = world.client().await;
+        assert_eq!(statuses(&fixture.stranger()).await, [400; 9]);
+        assert_eq!(fixture.endpoint.stats().sessions_created, 0);
+        let client = fixture.client().await;
         assert_eq!(client.post(&request(1, "echo")).await.status, StatusCode::OK);
     });
 }
 
 /// C-03, C-09, C-25: whatever version is asked for, `initialize` succeeds, with everything that its result has to have.
 pub fn c_03_c_09_c_25_a_version_mismatch_is_no_error(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for version in ["", "1.0", "2024-11-05", "2025-11-25", "2026-07-28", "9999-99-99"] {
-            let mut client = world.stranger();
+            let mut client = fixture.stranger();
             let opened = client.initialize(version).await;
             let result = &opened["result"];
             assert!(result["protocolVersion"].is_string() && result["capabilities"].is_object(), "{version}");
@@ -57,12 +57,12 @@ pub fn c_03_c_09_c_25_a_version_mismatch_is_no_error(bed: &impl TestBed) {
 
 /// E-01, E-16, E-21: the id is told once, beside the result of `initialize`, and never changes.
 pub fn e_01_e_16_e_21_the_id_is_told_once(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let opened = world.stranger().post(&initialize("2025-11-25", "client")).await;
-        let client = world.stranger().with_session(opened.session());
+        let opened = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
+        let client = fixture.stranger().with_session(opened.session());
         assert!(opened.session().is_some());
-        let refused = world.stranger().post(&initialize("2025-11-25", "refused")).await;
+        let refused = fixture.stranger().post(&initialize("2025-11-25", "refused")).await;
         assert_eq!(refused.session(), None);
         for message in [notification("notifications/initialized"), request(1, "echo"), request(2, "ping")] {
             assert_eq!(client.post(&message).await.header("mcp-session-id"), "", "{message}");
@@ -75,40 +75,40 @@ pub fn e_01_e_16_e_21_the_id_is_told_once(bed: &impl TestBed) {
 /// E-11, E-12, E-13, F-28: a dead id, one that was never issued and one that cannot be one are 404, whatever the request;
 /// its client opens a new session at once.
 pub fn e_11_e_12_e_13_f_28_a_dead_id_is_404_for_everything(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let (deleted, evicted) = (world.client().await, world.client().await);
+        let (deleted, evicted) = (fixture.client().await, fixture.client().await);
         deleted.delete().await;
         evicted.session().terminate(TerminateReason::Evicted).await;
-        let unknown = world.stranger().with_session(Some(SessionId::from_bits(12)));
+        let unknown = fixture.stranger().with_session(Some(SessionId::from_bits(12)));
         for client in [&deleted, &evicted, &unknown] {
             assert_eq!(statuses(client).await, [404; 9]);
             assert_eq!(client.post(&initialize("2025-11-25", "client")).await.status, StatusCode::NOT_FOUND);
         }
         for malformed in ["x", "0", "ffffffffffffffffffffffffffffffffff", "../../etc/passwd"] {
             let mut http =
-                world.stranger().request(Method::POST).body(request(1, "echo").to_string()).unwrap();
+                fixture.stranger().request(Method::POST).body(request(1, "echo").to_string()).unwrap();
             http.headers_mut().insert("mcp-session-id", malformed.parse().unwrap());
-            assert_eq!(world.stranger().send(http).await.status, StatusCode::NOT_FOUND, "{malformed:?}");
+            assert_eq!(fixture.stranger().send(http).await.status, StatusCode::NOT_FOUND, "{malformed:?}");
         }
-        assert_eq!(world.client().await.post(&request(1, "echo")).await.status, StatusCode::OK);
-        assert_eq!(world.endpoint.stats().sessions, 1);
+        assert_eq!(fixture.client().await.post(&request(1, "echo")).await.status, StatusCode::OK);
+        assert_eq!(fixture.endpoint.stats().sessions, 1);
     });
 }
 
 /// What the handler attaches to a session is made once, kept from request to request, the session's own, and dropped when
 /// the session has ended and its hook has been called, whoever still has a handle of it.
 pub fn the_data_of_a_session_ends_with_it(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let refused = world.stranger().post(&initialize("2025-11-25", "refused")).await;
+        let refused = fixture.stranger().post(&initialize("2025-11-25", "refused")).await;
         assert!(refused.json().await["error"].is_object());
-        assert_eq!(world.attached(), 0); // C-20
-        let (first, second) = (world.client().await, world.client().await);
-        assert_eq!(world.attached(), 2);
+        assert_eq!(fixture.attached(), 0); // C-20
+        let (first, second) = (fixture.client().await, fixture.client().await);
+        assert_eq!(fixture.attached(), 2);
         for n in 0..3_u8 {
             let running = first.start(&request(n, "work"));
-            let work = world.work().await;
+            let work = fixture.work().await;
             let data =
                 work.cx.data::<Attached>().expect("it was attached before anybody knew of the session");
             assert_eq!(data.used.fetch_add(1, SeqCst), usize::from(n));
@@ -121,76 +121,76 @@ pub fn the_data_of_a_session_ends_with_it(bed: &impl TestBed) {
 
         let session = first.session();
         first.delete().await;
-        world.until(|world| world.attached() == 1).await;
+        fixture.until(|fixture| fixture.attached() == 1).await;
         assert!(session.data::<Attached>().is_none());
-        assert_eq!(world.found(), [session.id()]);
+        assert_eq!(fixture.found(), [session.id()]);
 
         let held = second.session().data::<Attached>().unwrap();
-        world.endpoint.shutdown(ShutdownPolicy::default()).await;
-        assert_eq!((world.attached(), world.found().len()), (1, 2)); // whoever holds it still has it
+        fixture.endpoint.shutdown(ShutdownPolicy::default()).await;
+        assert_eq!((fixture.attached(), fixture.found().len()), (1, 2)); // whoever holds it still has it
         drop(held);
-        assert_eq!(world.attached(), 0);
+        assert_eq!(fixture.attached(), 0);
     });
 }
 
 /// B-43, C-20: a handler that panics over what is to be attached fails that `initialize`, and nothing is left of it.
 pub fn b_43_a_session_whose_data_cannot_be_made(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        world.attach_nothing();
-        let failed = world.stranger().post(&initialize("2025-11-25", "client")).await;
+        let client = fixture.client().await;
+        fixture.attach_nothing();
+        let failed = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
         assert_eq!((failed.status, failed.session()), (StatusCode::INTERNAL_SERVER_ERROR, None));
         let error = failed.json().await;
         assert_eq!((&error["id"], &error["error"]["code"]), (&json!(0), &json!(-32603)));
-        world.until(|world| world.endpoint.stats().sessions == 1).await;
+        fixture.until(|fixture| fixture.endpoint.stats().sessions == 1).await;
         assert_eq!(client.post(&request(1, "echo")).await.status, StatusCode::OK);
-        assert_eq!(world.attached(), 1);
+        assert_eq!(fixture.attached(), 1);
     });
 }
 
 /// E-17: ids of requests, progress tokens and the server's own numbers begin anew in every session, and end with it.
 pub fn e_17_nothing_of_a_session_is_left_to_the_next(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.terminate.cancel = SOON);
+    let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
         let mut asked = Vec::new();
         for _ in 0..3 {
-            let client = world.client().await;
+            let client = fixture.client().await;
             let running = client.start(&request_with(1, "work", json!({ "_meta": { "progressToken": 1 } })));
-            let work = world.work().await;
+            let work = fixture.work().await;
             work.cx.progress(1.0, None, None).await.unwrap();
             let mut stream = running.head().await;
             assert_eq!(
                 stream.message().await.unwrap()["params"],
                 json!({ "progressToken": 1, "progress": 1.0 })
             );
-            let waits = work.cx.request("roots/list", None::<&()>, super::world::NEVER);
+            let waits = work.cx.request("roots/list", None::<&()>, super::fixture::NEVER);
             let ends = async {
                 asked.push(stream.message().await.unwrap()["id"].clone());
                 assert_eq!(client.delete().await.status, 204);
             };
             let (failed, ()) = futures::join!(waits, ends);
             assert!(failed.is_err()); // F-32
-            world.until(|world| world.endpoint.manager().sessions().is_empty()).await;
-            world.until(|_| work.is_dropped()).await;
+            fixture.until(|fixture| fixture.endpoint.manager().sessions().is_empty()).await;
+            fixture.until(|_| work.is_dropped()).await;
         }
         assert_eq!(asked, [json!(0), json!(0), json!(0)]);
-        let stats = world.endpoint.stats();
+        let stats = fixture.endpoint.stats();
         assert_eq!((stats.sessions, stats.exchanges, stats.streams), (0, 0, 0));
     });
 }
 
 /// F-04, F-05, F-06: whichever of a cancel and an answer is late harms nobody.
 pub fn f_04_f_05_f_06_races_of_cancels_are_harmless(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.json_client().await;
+        let client = fixture.json_client().await;
         let running = client.start(&request(1, "work"));
-        world.work().await.finish(json!({ "n": 1 }));
+        fixture.work().await.finish(json!({ "n": 1 }));
         assert_eq!(running.head().await.answer().await["result"]["n"], 1);
         assert_eq!(client.post(&cancel(1)).await.status, 202); // after its completion
         let running = client.start(&request(1, "work")); // the same id again: not the one that was cancelled
-        let work = world.work().await;
+        let work = fixture.work().await;
         assert_eq!(work.cx.cancel_reason(), None);
         for _ in 0..2 {
             assert_eq!(client.post(&cancel(1)).await.status, 202);
@@ -205,15 +205,15 @@ pub fn f_04_f_05_f_06_races_of_cancels_are_harmless(bed: &impl TestBed) {
 
 /// F-12, F-18: a token keeps its type and value, and progress follows the request that it came with: many have the same.
 pub fn f_12_f_18_progress_follows_its_request(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let (one, two) = (world.client().await, world.client().await);
+        let (one, two) = (fixture.client().await, fixture.client().await);
         for token in [json!(1), json!("1"), json!(9_007_199_254_740_993_u64), json!("é")] {
             let message = request_with(1, "work", json!({ "_meta": { "progressToken": token } }));
             let mut streams = Vec::new();
             for (client, progress) in [(&one, 1.0), (&two, 2.0)] {
                 let running = client.start(&message);
-                let work = world.work().await;
+                let work = fixture.work().await;
                 work.cx.progress(progress, None, None).await.unwrap();
                 streams.push((running.head().await, work, progress));
             }
@@ -227,7 +227,7 @@ pub fn f_12_f_18_progress_follows_its_request(bed: &impl TestBed) {
         for illegal in [json!(null), json!(1.5), json!({}), json!([1]), json!(true)] {
             let running =
                 one.start(&request_with(1, "work", json!({ "_meta": { "progressToken": illegal } })));
-            let work = world.work().await;
+            let work = fixture.work().await;
             assert!(!work.cx.wants_progress(), "{illegal}");
             work.finish(json!({}));
             running.head().await.answer().await;
@@ -237,18 +237,18 @@ pub fn f_12_f_18_progress_follows_its_request(bed: &impl TestBed) {
 
 /// F-22: what the server asks goes out on the stream of the request that it belongs to, never on the GET stream.
 pub fn f_22_requests_go_out_on_the_stream_of_their_call(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let mut get = client.get().await;
         assert!(get.event().await.is_some());
         let other = client.start(&request(1, "work"));
-        let other_work = world.work().await;
+        let other_work = fixture.work().await;
         other_work.cx.notify("notifications/message", None::<&()>).await.unwrap();
         let mut other = other.head().await;
         assert!(other.message().await.is_some());
         let running = client.start(&request(2, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let client_side = async {
             let mut stream = running.head().await;
             let asked = stream.message().await.unwrap();
@@ -256,7 +256,7 @@ pub fn f_22_requests_go_out_on_the_stream_of_their_call(bed: &impl TestBed) {
             client.post(&reply(asked["id"].clone(), json!({}))).await;
         };
         let (asked, ()) = futures::join!(
-            work.cx.request("sampling/createMessage", None::<&()>, super::world::NEVER),
+            work.cx.request("sampling/createMessage", None::<&()>, super::fixture::NEVER),
             client_side
         );
         assert!(asked.is_ok() && get.is_silent() && other.is_silent());
@@ -268,13 +268,13 @@ pub fn f_22_requests_go_out_on_the_stream_of_their_call(bed: &impl TestBed) {
 /// F-29, F-30, F-31, F-34, F-36: a session that is terminated answers what runs in it, once each, as events or as JSON, ends
 /// every stream properly, without `retry`, and nothing follows; afterwards all of it is 404.
 pub fn f_29_f_30_f_31_f_34_f_36_what_a_terminated_session_leaves(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.terminate.cancel = SOON);
+    let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
-        let client = world.json_client().await;
+        let client = fixture.json_client().await;
         let mut get = client.get().await;
         assert!(get.event().await.is_some());
         let (events, json) = (client.start(&request(1, "work")), client.start(&request(2, "work")));
-        let works = [world.work().await, world.work().await];
+        let works = [fixture.work().await, fixture.work().await];
         let first = works.iter().find(|work| work.cx.id() == &1.into()).unwrap();
         first.cx.notify("notifications/message", None::<&()>).await.unwrap();
         let mut events = events.head().await;
@@ -300,12 +300,12 @@ pub fn f_29_f_30_f_31_f_34_f_36_what_a_terminated_session_leaves(bed: &impl Test
 
 /// C-16, F-41: no message says that the server stops: open streams just end, and what is not open hears 503 and 404.
 pub fn c_16_f_41_there_is_no_message_for_a_shutdown(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let mut get = client.get().await;
         get.opened().await;
-        let shutdown = world.endpoint.shutdown(ShutdownPolicy::default());
+        let shutdown = fixture.endpoint.shutdown(ShutdownPolicy::default());
         assert!(get.event().await.is_none());
         assert!(shutdown.await.is_clean());
         assert_eq!(client.post(&request(1, "echo")).await.status, StatusCode::NOT_FOUND);

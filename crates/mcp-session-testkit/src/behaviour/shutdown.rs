@@ -10,8 +10,8 @@ use mcp_session_core::{
 };
 use serde_json::{Value, json};
 
-use super::world::{
-    Client, Hook, NEVER, Reply, SOON, SlowBody, Started, Work, World, cancel, initialize, request,
+use super::fixture::{
+    Client, Fixture, Hook, NEVER, Reply, SOON, SlowBody, Started, Work, cancel, initialize, request,
     request_with,
 };
 use crate::TestBed;
@@ -25,14 +25,14 @@ const STRICT: ShutdownPolicy =
     ShutdownPolicy { lame_duck: Duration::ZERO, drain: Duration::ZERO, cancel: SOON, finish: NEVER };
 
 /// A call that has begun, and its handler.
-async fn begin(world: &mut World, client: &Client, id: impl Into<Value>) -> (Started, Work) {
+async fn begin(fixture: &mut Fixture, client: &Client, id: impl Into<Value>) -> (Started, Work) {
     let started = client.start(&request_with(id, "work", json!({ "_meta": { "progressToken": 1 } })));
-    (started, world.work().await)
+    (started, fixture.work().await)
 }
 
 /// A call whose reply is a stream already.
-async fn begin_stream(world: &mut World, client: &Client, id: impl Into<Value>) -> (Reply, Work) {
-    let (started, work) = begin(world, client, id).await;
+async fn begin_stream(fixture: &mut Fixture, client: &Client, id: impl Into<Value>) -> (Reply, Work) {
+    let (started, work) = begin(fixture, client, id).await;
     work.cx.progress(1.0, None, None).await.unwrap();
     let mut reply = started.head().await;
     assert!(reply.message().await.is_some());
@@ -51,11 +51,11 @@ fn streams(report: &ShutdownReport) -> [u64; 3] {
 
 /// S1: a session born during shutdown is refused or terminated, never missed.
 pub fn s_1_sessions_born_during_shutdown(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let stranger = world.stranger();
+        let stranger = fixture.stranger();
         let early: Vec<_> = (0..50).map(|_| stranger.start(&initialize("2025-11-25", "client"))).collect();
-        let shutdown = world.endpoint.shutdown(PATIENT);
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
         let late: Vec<_> = (0..50).map(|_| stranger.start(&initialize("2025-11-25", "client"))).collect();
         let mut born = Vec::new();
         for reply in join_all(early.into_iter().chain(late).map(Started::head)).await {
@@ -66,8 +66,8 @@ pub fn s_1_sessions_born_during_shutdown(bed: &impl TestBed) {
         }
         let report = shutdown.await;
         assert!(report.is_clean(), "{report}");
-        assert_eq!(world.endpoint.stats().sessions, 0);
-        assert_eq!(world.ended().len(), born.len());
+        assert_eq!(fixture.endpoint.stats().sessions, 0);
+        assert_eq!(fixture.ended().len(), born.len());
         for session in born {
             assert_eq!(stranger.with_session(Some(session)).post(&request(1, "echo")).await.status, 404);
         }
@@ -77,16 +77,16 @@ pub fn s_1_sessions_born_during_shutdown(bed: &impl TestBed) {
 /// S2, F-37, F-38, B-42: while draining, `initialize` and new requests get 503 and `Retry-After`, and no live id
 /// gets 404, not even that of a session in which nothing runs; after Closed they all do.
 pub fn s_2_never_404_while_draining(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let (busy, idle) = (world.client().await, world.client().await);
-        let (running, work) = begin(&mut world, &busy, 1).await;
-        let shutdown = world.endpoint.shutdown(PATIENT);
+        let (busy, idle) = (fixture.client().await, fixture.client().await);
+        let (running, work) = begin(&mut fixture, &busy, 1).await;
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
         work.cx.draining().await; // the one has been told
-        world.until(|world| world.ended().len() == 1).await; // nothing of the idle one is left inside
+        fixture.until(|fixture| fixture.ended().len() == 1).await; // nothing of the idle one is left inside
         assert_eq!(shutdown.phase(), ShutdownPhase::Draining);
         for reply in [
-            world.stranger().post(&initialize("2025-11-25", "client")).await,
+            fixture.stranger().post(&initialize("2025-11-25", "client")).await,
             busy.post(&request(2, "echo")).await,
             idle.post(&request(2, "echo")).await,
             idle.get().await,
@@ -103,7 +103,7 @@ pub fn s_2_never_404_while_draining(bed: &impl TestBed) {
         for client in [&busy, &idle] {
             assert_eq!(client.post(&request(4, "ping")).await.status, 404);
         }
-        assert_eq!(world.stranger().post(&initialize("2025-11-25", "client")).await.status, 503);
+        assert_eq!(fixture.stranger().post(&initialize("2025-11-25", "client")).await.status, 503);
     });
 }
 
@@ -111,25 +111,25 @@ pub fn s_2_never_404_while_draining(bed: &impl TestBed) {
 /// not move it.
 pub fn s_3_hung_handlers_do_not_move_the_ceiling(bed: &impl TestBed) {
     const CALLS: usize = 20;
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.json_client().await;
+        let client = fixture.json_client().await;
         let _stalled = client.get().await;
         let mut running = Vec::new();
         for id in 0..CALLS {
-            running.push(begin(&mut world, &client, id).await);
+            running.push(begin(&mut fixture, &client, id).await);
         }
-        let other = world.client().await;
-        world.plant(other.id(), Hook::Hangs);
+        let other = fixture.client().await;
+        fixture.plant(other.id(), Hook::Hangs);
         let policy = ShutdownPolicy { lame_duck: SOON, drain: SOON, cancel: SOON, finish: SOON };
-        let shutdown = world.endpoint.shutdown(policy);
-        assert!(shutdown.ceiling() <= world.runtime.now() + policy.ceiling());
+        let shutdown = fixture.endpoint.shutdown(policy);
+        assert!(shutdown.ceiling() <= fixture.runtime.now() + policy.ceiling());
         let ceiling = shutdown.ceiling();
         let report = shutdown.clone().await;
         assert!(shutdown.ceiling() <= ceiling);
         assert!(report.took >= SOON * 3); // every phase was used, none of them twice
         if bed.name() == "sim" {
-            assert!(world.runtime.now() <= ceiling, "in virtual time the ceiling is exact");
+            assert!(fixture.runtime.now() <= ceiling, "in virtual time the ceiling is exact");
         }
         assert_eq!(streams(&report), [1, 0, 1]);
         let [total, answered, synthesized, cancelled, forced] = exchanges(&report);
@@ -138,24 +138,24 @@ pub fn s_3_hung_handlers_do_not_move_the_ceiling(bed: &impl TestBed) {
         assert!(synthesized + forced == total && (forced == 0 || bed.name() != "sim"), "{report}");
         for (id, (running, work)) in running.into_iter().enumerate() {
             assert_eq!(running.head().await.answer().await["id"], id);
-            world.until(|_| work.is_dropped()).await;
+            fixture.until(|_| work.is_dropped()).await;
         }
     });
 }
 
 /// S4: idle streams end first, and with nothing in flight shutdown returns at once, whatever the budgets.
 pub fn s_4_nothing_in_flight_returns_at_once(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let report = world.endpoint.shutdown(PATIENT).await;
+        let report = fixture.endpoint.shutdown(PATIENT).await;
         assert!(report.took < NEVER && report.is_clean());
     });
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let (idle, busy) = (world.client().await, world.json_client().await);
+        let (idle, busy) = (fixture.client().await, fixture.json_client().await);
         let mut get = idle.get().await;
-        let (running, work) = begin(&mut world, &busy, 1).await;
-        let shutdown = world.endpoint.shutdown(PATIENT);
+        let (running, work) = begin(&mut fixture, &busy, 1).await;
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
         work.cx.draining().await;
         assert_eq!(get.message().await, None); // ends while the call still runs
         assert_eq!(shutdown.phase(), ShutdownPhase::Draining);
@@ -169,11 +169,11 @@ pub fn s_4_nothing_in_flight_returns_at_once(bed: &impl TestBed) {
 
 /// S5: a call whose handler hangs gets exactly one answer, as JSON.
 pub fn s_5_exactly_one_answer_json(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.json_client().await;
-        let (running, work) = begin(&mut world, &client, "json").await;
-        let report = world.endpoint.shutdown(STRICT).await;
+        let client = fixture.json_client().await;
+        let (running, work) = begin(&mut fixture, &client, "json").await;
+        let report = fixture.endpoint.shutdown(STRICT).await;
         let reply = running.head().await;
         assert!(!reply.is_stream());
         assert_eq!(reply.header("connection"), "close");
@@ -181,23 +181,23 @@ pub fn s_5_exactly_one_answer_json(bed: &impl TestBed) {
         assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!("json"), &json!(-32000)));
         assert_eq!(answer["error"]["data"], json!({ "reason": "shutdown", "retryable": true }));
         assert_eq!(exchanges(&report), [1, 0, 1, 0, 0]);
-        world.until(|_| work.is_dropped()).await;
+        fixture.until(|_| work.is_dropped()).await;
     });
 }
 
 /// S5: the same on streams: the one answer is the last event, on the right stream.
 pub fn s_5_exactly_one_answer_sse(bed: &impl TestBed) {
     const CALLS: usize = 10;
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let (mut replies, mut works) = (Vec::new(), Vec::new());
         for id in 0..CALLS {
-            let (reply, work) = begin_stream(&mut world, &client, id).await;
+            let (reply, work) = begin_stream(&mut fixture, &client, id).await;
             replies.push(reply);
             works.push(work);
         }
-        let shutdown = world.endpoint.shutdown(STRICT);
+        let shutdown = fixture.endpoint.shutdown(STRICT);
         let answers = join_all(replies.into_iter().map(Reply::messages)).await;
         let report = shutdown.await;
         for (id, messages) in answers.into_iter().enumerate() {
@@ -212,10 +212,10 @@ pub fn s_5_exactly_one_answer_sse(bed: &impl TestBed) {
 
 /// S5: a handler that stops when it is told may say so itself; its requests to the client fail with the reason.
 pub fn s_5_an_obedient_handler_answers_itself(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (running, work) = begin(&mut world, &client, 1).await;
+        let client = fixture.client().await;
+        let (running, work) = begin(&mut fixture, &client, 1).await;
         let waits = work.cx.clone();
         let asked = async { waits.request("sampling/createMessage", None::<&()>, NEVER).await };
         let handler = async {
@@ -226,7 +226,7 @@ pub fn s_5_an_obedient_handler_answers_itself(bed: &impl TestBed) {
         };
         let shutdown = async {
             let policy = ShutdownPolicy { drain: SOON, ..PATIENT };
-            world.endpoint.shutdown(policy).await
+            fixture.endpoint.shutdown(policy).await
         };
         let reader = async { running.head().await.messages().await };
         let (asked, (), report, messages) = futures::join!(asked, handler, shutdown, reader);
@@ -241,11 +241,11 @@ pub fn s_5_an_obedient_handler_answers_itself(bed: &impl TestBed) {
 
 /// S5, C-20: an `initialize` that hangs is owed an answer like any other, and opens no session.
 pub fn s_5_initialize_is_answered_too(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let running = world.stranger().start(&initialize("2025-11-25", "hangs"));
-        world.until(|world| world.endpoint.stats().exchanges == 1).await;
-        let report = world.endpoint.shutdown(STRICT).await;
+        let running = fixture.stranger().start(&initialize("2025-11-25", "hangs"));
+        fixture.until(|fixture| fixture.endpoint.stats().exchanges == 1).await;
+        let report = fixture.endpoint.shutdown(STRICT).await;
         let reply = running.head().await;
         assert_eq!((reply.session(), exchanges(&report)), (None, [1, 0, 1, 0, 0]));
         assert_eq!(reply.answer().await["error"]["code"], -32000);
@@ -254,18 +254,18 @@ pub fn s_5_initialize_is_answered_too(bed: &impl TestBed) {
 
 /// S7, S9: streams, POST and GET alike, have had their last event and their end when shutdown resolves.
 pub fn s_7_streams_end_before_shutdown_resolves(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let mut get = client.get().await;
         assert!(get.event().await.is_some());
-        let (reply, work) = begin_stream(&mut world, &client, 1).await;
-        let mut shutdown = Box::pin(world.endpoint.shutdown(PATIENT).wait());
+        let (reply, work) = begin_stream(&mut fixture, &client, 1).await;
+        let mut shutdown = Box::pin(fixture.endpoint.shutdown(PATIENT).wait());
         work.cx.draining().await;
         assert_eq!(get.message().await, None);
         work.finish(json!({}));
         // Answered, and not yet read: shutdown waits for the reader.
-        world.until(|world| world.endpoint.stats().phase == ShutdownPhase::Finishing).await;
+        fixture.until(|fixture| fixture.endpoint.stats().phase == ShutdownPhase::Finishing).await;
         assert!(shutdown.as_mut().now_or_never().is_none());
         assert_eq!(reply.messages().await.len(), 1);
         let report = shutdown.await;
@@ -277,17 +277,17 @@ pub fn s_7_streams_end_before_shutdown_resolves(bed: &impl TestBed) {
 /// the three.
 pub fn s_8_failures_are_isolated(bed: &impl TestBed) {
     const SESSIONS: usize = 100;
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let mut clients = Vec::new();
         for _ in 0..SESSIONS {
-            clients.push(world.client().await);
+            clients.push(fixture.client().await);
         }
-        world.plant(clients[10].id(), Hook::Panics);
-        world.plant(clients[20].id(), Hook::Hangs);
+        fixture.plant(clients[10].id(), Hook::Panics);
+        fixture.plant(clients[20].id(), Hook::Hangs);
         let _stalled = clients[30].get().await;
-        let shutdown = world.endpoint.shutdown(PATIENT);
-        world.until(|world| world.ended().len() == SESSIONS - 1).await; // all but the stalled one
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
+        fixture.until(|fixture| fixture.ended().len() == SESSIONS - 1).await; // all but the stalled one
         shutdown.tighten(ShutdownPolicy { finish: SOON, ..PATIENT });
         let report = shutdown.await;
         assert_eq!(report.sessions, SESSIONS as u64);
@@ -299,33 +299,33 @@ pub fn s_8_failures_are_isolated(bed: &impl TestBed) {
         expected.sort();
         let failures: Vec<_> = report.failures.iter().map(|f| (f.session.clone(), f.reason)).collect();
         assert_eq!(failures, expected);
-        world.until(|world| world.ended().len() == SESSIONS).await;
-        assert!(world.ended().iter().all(|(_, reason)| *reason == TerminateReason::Shutdown));
+        fixture.until(|fixture| fixture.ended().len() == SESSIONS).await;
+        assert!(fixture.ended().iter().all(|(_, reason)| *reason == TerminateReason::Shutdown));
     });
 }
 
 /// S9: the totals of the report are those of what was live when it began, whatever became of each.
 pub fn s_9_totals_are_those_of_the_start(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.json_client().await;
+        let client = fixture.json_client().await;
         client.post(&request("before", "echo")).await.answer().await; // over: not in the report
-        let (answered, work) = begin(&mut world, &client, 1).await;
-        let (cancelled, _cancelled_work) = begin(&mut world, &client, 2).await;
-        let (synthesized, _hangs) = begin_stream(&mut world, &client, 3).await;
-        let (_unread, _unread_work) = begin_stream(&mut world, &client, 4).await;
-        let deleted = world.json_client().await;
-        let (gone, _gone_work) = begin(&mut world, &deleted, 5).await;
+        let (answered, work) = begin(&mut fixture, &client, 1).await;
+        let (cancelled, _cancelled_work) = begin(&mut fixture, &client, 2).await;
+        let (synthesized, _hangs) = begin_stream(&mut fixture, &client, 3).await;
+        let (_unread, _unread_work) = begin_stream(&mut fixture, &client, 4).await;
+        let deleted = fixture.json_client().await;
+        let (gone, _gone_work) = begin(&mut fixture, &deleted, 5).await;
         deleted.delete().await; // on its way out already, and its call still owed an answer
-        let live = world.endpoint.stats();
+        let live = fixture.endpoint.stats();
         let policy = ShutdownPolicy { cancel: SOON, ..PATIENT };
-        let shutdown = world.endpoint.shutdown(policy);
+        let shutdown = fixture.endpoint.shutdown(policy);
         work.cx.draining().await;
         work.finish(json!({}));
-        world.until(|world| world.endpoint.stats().exchanges < live.exchanges).await;
+        fixture.until(|fixture| fixture.endpoint.stats().exchanges < live.exchanges).await;
         client.post(&cancel(2)).await;
         shutdown.escalate();
-        world.until(|_| shutdown.phase() >= ShutdownPhase::Cancelling).await; // by now every session takes part
+        fixture.until(|_| shutdown.phase() >= ShutdownPhase::Cancelling).await; // by now every session takes part
         for reply in [answered.head().await, cancelled.head().await, gone.head().await, synthesized] {
             if reply.is_stream() {
                 reply.messages().await;
@@ -339,25 +339,25 @@ pub fn s_9_totals_are_those_of_the_start(bed: &impl TestBed) {
         assert_eq!(exchanges(&report), [5, 1, 2, 1, 1], "{report}");
         assert_eq!(streams(&report), [2, 1, 1], "{report}");
         assert!(!report.is_clean());
-        let rest = world.endpoint.stats();
+        let rest = fixture.endpoint.stats();
         assert_eq!((rest.sessions, rest.exchanges, rest.streams), (0, 0, 0));
     });
 }
 
 /// S10: calls share one outcome; a later one may only tighten; a second signal ends the present phase.
 pub fn s_10_idempotent_tightened_and_escalated(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (running, work) = begin(&mut world, &client, 1).await;
-        let first = world.endpoint.shutdown(ShutdownPolicy { lame_duck: NEVER, ..PATIENT });
+        let client = fixture.client().await;
+        let (running, work) = begin(&mut fixture, &client, 1).await;
+        let first = fixture.endpoint.shutdown(ShutdownPolicy { lame_duck: NEVER, ..PATIENT });
         let ceiling = first.ceiling();
         let longer = ShutdownPolicy { drain: NEVER * 2, ..PATIENT };
-        let second = world.endpoint.shutdown(ShutdownPolicy { lame_duck: NEVER, ..longer });
+        let second = fixture.endpoint.shutdown(ShutdownPolicy { lame_duck: NEVER, ..longer });
         assert_eq!((first.ceiling(), second.ceiling()), (ceiling, ceiling)); // more time is not given
         assert_eq!(first.phase(), ShutdownPhase::LameDuck);
         second.escalate();
-        world.until(|_| first.phase() == ShutdownPhase::Cancelling).await;
+        fixture.until(|_| first.phase() == ShutdownPhase::Cancelling).await;
         assert!(work.cx.cancel_reason().is_some());
         second.escalate();
         let (one, two) = futures::join!(first.wait(), async {
@@ -366,37 +366,37 @@ pub fn s_10_idempotent_tightened_and_escalated(bed: &impl TestBed) {
             second.wait().await
         });
         assert_eq!(one, two);
-        let (ceiling, again) = (first.ceiling(), world.endpoint.shutdown(PATIENT)); // also afterwards
+        let (ceiling, again) = (first.ceiling(), fixture.endpoint.shutdown(PATIENT)); // also afterwards
         assert_eq!((again.ceiling(), again.await), (ceiling, one.clone()));
-        assert_eq!(world.endpoint.closed().await, one);
+        assert_eq!(fixture.endpoint.closed().await, one);
         assert_eq!(exchanges(&one), [1, 0, 1, 0, 0]);
     });
 }
 
 /// S10: dropping the handle cancels the wait, not the work.
 pub fn s_10_dropping_the_handle_changes_nothing(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let mut get = client.get().await;
-        let mut wait = world.endpoint.shutdown(PATIENT).wait().boxed();
+        let mut wait = fixture.endpoint.shutdown(PATIENT).wait().boxed();
         assert!(wait.as_mut().now_or_never().is_none());
         drop(wait);
         assert_eq!(get.message().await, None);
-        assert!(world.endpoint.closed().await.is_clean());
+        assert!(fixture.endpoint.closed().await.is_clean());
     });
 }
 
 /// S11: a client that reads nothing delays neither shutdown nor anybody else.
 pub fn s_11_a_client_that_reads_nothing_delays_nobody(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.queue_events = 4);
+    let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 4);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let _stalled_get = client.get().await;
-        let (_stalled_post, stalled_work) = begin_stream(&mut world, &client, 1).await;
+        let (_stalled_post, stalled_work) = begin_stream(&mut fixture, &client, 1).await;
         while stalled_work.cx.notify("notifications/x", None::<&()>).now_or_never().is_some() {}
-        let (reply, work) = begin_stream(&mut world, &client, 2).await;
-        let shutdown = world.endpoint.shutdown(PATIENT);
+        let (reply, work) = begin_stream(&mut fixture, &client, 2).await;
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
         work.cx.draining().await;
         stalled_work.finish(json!({}));
         work.finish(json!({}));
@@ -411,10 +411,10 @@ pub fn s_11_a_client_that_reads_nothing_delays_nobody(bed: &impl TestBed) {
 /// S14: a POST whose body is half there when shutdown comes gets a definite end: refused, and never 404 before
 /// everything is closed.
 pub fn s_14_a_post_half_arrived(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (running, work) = begin(&mut world, &client, 0).await;
+        let client = fixture.client().await;
+        let (running, work) = begin(&mut fixture, &client, 0).await;
         let mut halves = Vec::new();
         for _ in 0..2 {
             let (sender, receiver) = mpsc::unbounded();
@@ -428,7 +428,7 @@ pub fn s_14_a_post_half_arrived(bed: &impl TestBed) {
         for (_, _, reply) in &mut halves {
             assert!(reply.as_mut().now_or_never().is_none());
         }
-        let shutdown = world.endpoint.shutdown(PATIENT);
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
         work.cx.draining().await;
         let (after, during) = (halves.pop().unwrap(), halves.pop().unwrap());
         let complete = |(sender, rest, reply): (mpsc::UnboundedSender<Bytes>, Bytes, _)| {
@@ -446,23 +446,23 @@ pub fn s_14_a_post_half_arrived(bed: &impl TestBed) {
 /// S14: while it drains, half a POST that stands still is refused, and told that its connection closes; one that moves
 /// arrives, as replies do. None outlives the endpoint, whatever the deadline of bodies.
 pub fn s_14_half_a_post_ends_with_the_drain(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (running, work) = begin(&mut world, &client, 0).await;
+        let client = fixture.client().await;
+        let (running, work) = begin(&mut fixture, &client, 0).await;
         let post = |body: &'static str| {
             let (sender, receiver) = mpsc::unbounded();
             sender.unbounded_send(Bytes::from_static(body.as_bytes())).unwrap();
             let (client, http) =
                 (client.clone(), client.request(Method::POST).body(SlowBody(receiver)).unwrap());
             let (answered, reply) = futures::channel::oneshot::channel();
-            world.runtime.spawn(Box::pin(async move {
+            fixture.runtime.spawn(Box::pin(async move {
                 let _ = answered.send(client.send(http).await); // the scenario may be over
             }));
             (sender, reply)
         };
         let (_open, before) = post("{");
-        let shutdown = world.endpoint.shutdown(PATIENT);
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
         work.cx.draining().await;
         let (_open, during) = post("{");
         for reply in [before, during] {
@@ -473,7 +473,7 @@ pub fn s_14_half_a_post_ends_with_the_drain(bed: &impl TestBed) {
         for byte in r#""notifications/cancelled","params":{"requestId":9}}"#.bytes() {
             moving.unbounded_send(vec![byte].into()).unwrap();
             if let Ok(None) = cancels.try_recv() {
-                world.elapse(Duration::from_millis(10)).await; // all in all longer than one may stand still
+                fixture.elapse(Duration::from_millis(10)).await; // all in all longer than one may stand still
             }
         }
         drop(moving);
@@ -484,13 +484,13 @@ pub fn s_14_half_a_post_ends_with_the_drain(bed: &impl TestBed) {
         shutdown.await;
     });
     // With nothing in flight: at once.
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let (_open, receiver) = mpsc::unbounded();
         let mut post = Box::pin(client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap()));
         assert!(post.as_mut().now_or_never().is_none());
-        let report = world.endpoint.shutdown(PATIENT).await;
+        let report = fixture.endpoint.shutdown(PATIENT).await;
         assert!(report.is_clean(), "{report}");
         assert_eq!(post.await.status, 503);
     });
@@ -509,12 +509,12 @@ impl<F: Future<Output = Reply>> SharedHead for F {}
 
 /// S14: what a handler says after the end is heard by nobody, and harms nobody.
 pub fn s_14_output_after_the_end(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (reply, work) = begin_stream(&mut world, &client, 1).await;
+        let client = fixture.client().await;
+        let (reply, work) = begin_stream(&mut fixture, &client, 1).await;
         let cx = work.cx.clone();
-        let shutdown = world.endpoint.shutdown(STRICT);
+        let shutdown = fixture.endpoint.shutdown(STRICT);
         let messages = reply.messages().await;
         assert_eq!((messages.len(), &messages[0]["error"]["code"]), (1, &json!(-32000)));
         let report = shutdown.await;
@@ -524,49 +524,49 @@ pub fn s_14_output_after_the_end(bed: &impl TestBed) {
         assert!(cx.request("roots/list", None::<&()>, NEVER).await.is_err());
         assert!(cx.cancel_reason().is_some());
         assert_eq!(exchanges(&report), [1, 0, 1, 0, 0]);
-        assert_eq!(world.endpoint.stats().exchanges_admitted, 2); // `initialize` and the call
-        assert_eq!(world.endpoint.stats().exchanges_answered, 1);
+        assert_eq!(fixture.endpoint.stats().exchanges_admitted, 2); // `initialize` and the call
+        assert_eq!(fixture.endpoint.stats().exchanges_answered, 1);
     });
 }
 
 /// S15: phase and counts can be seen at any moment; readiness ends with the first.
 pub fn s_15_observable_at_any_moment(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (reply, work) = begin_stream(&mut world, &client, 1).await;
-        let stats = world.endpoint.stats();
+        let client = fixture.client().await;
+        let (reply, work) = begin_stream(&mut fixture, &client, 1).await;
+        let stats = fixture.endpoint.stats();
         assert_eq!(
             (stats.phase, stats.sessions, stats.exchanges, stats.streams),
             (ShutdownPhase::Running, 1, 1, 1)
         );
-        assert!(world.endpoint.is_ready());
-        let shutdown = world.endpoint.shutdown(PATIENT);
-        assert!(!world.endpoint.is_ready());
-        world.until(|world| world.endpoint.stats().phase == ShutdownPhase::Draining).await;
-        assert_eq!(world.endpoint.stats().exchanges, 1);
+        assert!(fixture.endpoint.is_ready());
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
+        assert!(!fixture.endpoint.is_ready());
+        fixture.until(|fixture| fixture.endpoint.stats().phase == ShutdownPhase::Draining).await;
+        assert_eq!(fixture.endpoint.stats().exchanges, 1);
         work.finish(json!({}));
-        world.until(|world| world.endpoint.stats().phase == ShutdownPhase::Finishing).await;
-        let stats = world.endpoint.stats();
+        fixture.until(|fixture| fixture.endpoint.stats().phase == ShutdownPhase::Finishing).await;
+        let stats = fixture.endpoint.stats();
         assert_eq!((stats.exchanges, stats.streams), (0, 1));
         reply.messages().await;
         shutdown.await;
-        let stats = world.endpoint.stats();
+        let stats = fixture.endpoint.stats();
         assert_eq!((stats.phase, stats.sessions, stats.streams), (ShutdownPhase::Closed, 0, 0));
     });
 }
 
 /// `LameDuck`: not ready, and everything is still served; HTTP/1.1 clients are told to go elsewhere next time.
 pub fn lame_duck_serves_everything(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         assert_eq!(client.post(&request(0, "echo")).await.header("connection"), "");
-        let shutdown = world.endpoint.shutdown(ShutdownPolicy { lame_duck: NEVER, ..PATIENT });
-        assert!(!world.endpoint.is_ready());
+        let shutdown = fixture.endpoint.shutdown(ShutdownPolicy { lame_duck: NEVER, ..PATIENT });
+        assert!(!fixture.endpoint.is_ready());
         for reply in [
             client.post(&request(1, "echo")).await,
-            world.stranger().post(&initialize("2025-11-25", "client")).await,
+            fixture.stranger().post(&initialize("2025-11-25", "client")).await,
             client.get().await,
         ] {
             assert_eq!((reply.status.as_u16(), reply.header("connection")), (200, "close"));
@@ -582,13 +582,13 @@ pub fn lame_duck_serves_everything(bed: &impl TestBed) {
 
 /// While draining, replies to requests of the server arrive and let handlers finish; cancels and DELETE work.
 pub fn replies_cancels_and_delete_arrive_while_draining(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let (asking, deleting) = (world.json_client().await, world.client().await);
-        let (asked, ask_work) = begin(&mut world, &asking, 1).await;
-        let (cancelled, cancel_work) = begin(&mut world, &asking, 2).await;
-        let (deleted, delete_work) = begin(&mut world, &deleting, 3).await;
-        let shutdown = world.endpoint.shutdown(PATIENT);
+        let (asking, deleting) = (fixture.json_client().await, fixture.client().await);
+        let (asked, ask_work) = begin(&mut fixture, &asking, 1).await;
+        let (cancelled, cancel_work) = begin(&mut fixture, &asking, 2).await;
+        let (deleted, delete_work) = begin(&mut fixture, &deleting, 3).await;
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
         ask_work.cx.draining().await;
         delete_work.cx.draining().await;
 
@@ -623,13 +623,13 @@ pub fn replies_cancels_and_delete_arrive_while_draining(bed: &impl TestBed) {
 
 /// S8, S12: a shutdown waits for hooks, also for those that began before it; and blames none that had no time.
 pub fn s_8_hooks_are_waited_for(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        world.plant(client.id(), Hook::Hangs);
+        let client = fixture.client().await;
+        fixture.plant(client.id(), Hook::Hangs);
         client.delete().await;
-        world.until(|world| world.ended().len() == 1).await;
-        let report = world.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT }).await;
+        fixture.until(|fixture| fixture.ended().len() == 1).await;
+        let report = fixture.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT }).await;
         assert!(report.took >= SOON, "{report}");
         assert_eq!(report.failures[0].reason, "the `terminated` hook did not end in time");
         assert_eq!((report.sessions, report.failures.len()), (0, 1)); // it was no live session any more
@@ -638,24 +638,24 @@ pub fn s_8_hooks_are_waited_for(bed: &impl TestBed) {
 
 /// S10: deadlines are tightened from the present phase on; what is over gets no budget again.
 pub fn s_10_tightened_in_a_later_phase(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (running, _hangs) = begin(&mut world, &client, 1).await;
-        let shutdown = world.endpoint.shutdown(ShutdownPolicy { drain: Duration::ZERO, ..PATIENT });
-        world.until(|_| shutdown.phase() == ShutdownPhase::Cancelling).await;
+        let client = fixture.client().await;
+        let (running, _hangs) = begin(&mut fixture, &client, 1).await;
+        let shutdown = fixture.endpoint.shutdown(ShutdownPolicy { drain: Duration::ZERO, ..PATIENT });
+        fixture.until(|_| shutdown.phase() == ShutdownPhase::Cancelling).await;
         shutdown.tighten(ShutdownPolicy { cancel: SOON, ..PATIENT });
-        assert!(shutdown.ceiling() <= world.runtime.now() + SOON + PATIENT.finish);
+        assert!(shutdown.ceiling() <= fixture.runtime.now() + SOON + PATIENT.finish);
         assert_eq!(running.head().await.answer().await["error"]["code"], -32000);
         assert!(shutdown.await.took < NEVER);
     });
     // A budget for a later phase holds when that phase comes, also when it comes early.
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let _stalled = client.get().await;
-        let (running, work) = begin(&mut world, &client, 1).await;
-        let shutdown = world.endpoint.shutdown(PATIENT);
+        let (running, work) = begin(&mut fixture, &client, 1).await;
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
         work.cx.draining().await;
         shutdown.tighten(ShutdownPolicy { finish: SOON, ..PATIENT });
         work.finish(json!({}));
@@ -668,13 +668,13 @@ pub fn s_10_tightened_in_a_later_phase(bed: &impl TestBed) {
 /// A client may have to ask for the tools before it can take a result, as the Python client does: lists are served while the
 /// session's calls run and a moment after the last answer. Where no answer left meanwhile, nobody waits (S4).
 pub fn f_38_the_next_question_of_a_client_is_answered(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.linger = NEVER);
+    let mut fixture = Fixture::new(bed, |config| config.session.linger = NEVER);
     bed.block_on(async {
-        let (client, idle) = (world.client().await, world.client().await);
-        let (reply, work) = begin_stream(&mut world, &client, 1).await;
-        let shutdown = world.endpoint.shutdown(PATIENT);
+        let (client, idle) = (fixture.client().await, fixture.client().await);
+        let (reply, work) = begin_stream(&mut fixture, &client, 1).await;
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
         work.cx.draining().await;
-        world.until(|world| world.ended().len() == 1).await; // nothing of the idle one is left inside
+        fixture.until(|fixture| fixture.ended().len() == 1).await; // nothing of the idle one is left inside
         let lists = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
         for method in lists {
             let listed = client.post(&request(method, method)).await.answer().await;
@@ -696,13 +696,13 @@ pub fn f_38_the_next_question_of_a_client_is_answered(bed: &impl TestBed) {
     });
     // It is over by itself, and with nothing handed over there is nothing to wait for.
     for linger in [SOON, NEVER] {
-        let mut world = World::new(bed, |config| config.session.linger = linger);
+        let mut fixture = Fixture::new(bed, |config| config.session.linger = linger);
         bed.block_on(async {
-            let client = world.client().await;
-            let (running, work) = begin(&mut world, &client, 1).await;
-            let shutdown = world.endpoint.shutdown(PATIENT);
+            let client = fixture.client().await;
+            let (running, work) = begin(&mut fixture, &client, 1).await;
+            let shutdown = fixture.endpoint.shutdown(PATIENT);
             work.cx.draining().await;
-            let begin = world.runtime.now();
+            let begin = fixture.runtime.now();
             if linger == SOON {
                 work.finish(json!({}));
                 running.head().await.answer().await;
@@ -714,37 +714,37 @@ pub fn f_38_the_next_question_of_a_client_is_answered(bed: &impl TestBed) {
             }
             let report = shutdown.await;
             assert!(report.took < NEVER, "{report}");
-            assert!(linger != SOON || world.runtime.now() >= begin + SOON);
+            assert!(linger != SOON || fixture.runtime.now() >= begin + SOON);
         });
     }
 }
 
 /// A part of a handler that goes on by itself, after the answer, still learns of the end.
 pub fn draining_reaches_what_outlives_its_answer(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        let (running, work) = begin(&mut world, &client, 1).await;
+        let client = fixture.client().await;
+        let (running, work) = begin(&mut fixture, &client, 1).await;
         let (sender, told) = futures::channel::oneshot::channel();
         let cx = work.cx.clone();
-        world.runtime.spawn(Box::pin(async move {
+        fixture.runtime.spawn(Box::pin(async move {
             cx.draining().await;
             let _ = sender.send(()); // the scenario may have failed
         }));
         work.finish(json!({}));
         running.head().await.answer().await;
-        world.endpoint.shutdown(PATIENT).await;
+        fixture.endpoint.shutdown(PATIENT).await;
         told.await.unwrap();
     });
 }
 
 /// Terminating one session closes every stream of it, POST and GET alike, and nobody else's; twice is once.
 pub fn terminate_closes_post_and_get_alike(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.terminate.cancel = SOON);
+    let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
-        let (client, other) = (world.client().await, world.client().await);
+        let (client, other) = (fixture.client().await, fixture.client().await);
         let (mut get, mut other_get) = (client.get().await, other.get().await);
-        let (post, _hangs) = begin_stream(&mut world, &client, 1).await;
+        let (post, _hangs) = begin_stream(&mut fixture, &client, 1).await;
         let session = client.session();
         let both = futures::future::join(
             session.terminate(TerminateReason::Evicted).into_future(),
@@ -757,6 +757,6 @@ pub fn terminate_closes_post_and_get_alike(bed: &impl TestBed) {
         assert!(other_get.event().await.is_some());
         assert!(other_get.is_silent());
         assert_eq!(other.post(&request(1, "echo")).await.status, 200);
-        world.until(|world| world.ended() == [(client.id(), TerminateReason::Evicted)]).await;
+        fixture.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::Evicted)]).await;
     });
 }

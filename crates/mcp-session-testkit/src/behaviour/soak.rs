@@ -14,11 +14,11 @@ use futures::{
 use http::StatusCode;
 use mcp_session_core::{
     Endpoint, Runtime, SecondStream, SessionConfig, ShutdownPolicy,
-    store::{SharedStore, Store},
+    store::{MemoryStore, Store},
 };
 use serde_json::{Value, json};
 
-use super::world::{Client, NEVER, Reply, Work, World, notification, request, request_with};
+use super::fixture::{Client, Fixture, NEVER, Reply, Work, notification, request, request_with};
 use crate::TestBed;
 
 /// How long, how many, how fast.
@@ -86,9 +86,9 @@ pub fn d_21_e_11_ten_minutes_of_round_robin(bed: &impl TestBed) {
 
 /// Runs it.
 pub fn soak(bed: &impl TestBed, plan: Plan) -> Tally {
-    let store = Store::new(SharedStore::new(bed.runtime()));
-    let world = || {
-        World::new(bed, |config| {
+    let store = Store::new(MemoryStore::new(bed.runtime()));
+    let fixture = || {
+        Fixture::new(bed, |config| {
             config.store = Some(store.clone());
             config.session.initialize_timeout = SessionConfig::default().initialize_timeout;
             config.session.heartbeat = SessionConfig::default().heartbeat;
@@ -96,7 +96,7 @@ pub fn soak(bed: &impl TestBed, plan: Plan) -> Tally {
             config.session.second_stream = SecondStream::Replace;
         })
     };
-    let (mut a, mut b) = (world(), world());
+    let (mut a, mut b) = (fixture(), fixture());
     let tally = Arc::new(Mutex::new(Tally::default()));
     bed.block_on(async {
         let runtime = bed.runtime();
@@ -107,10 +107,10 @@ pub fn soak(bed: &impl TestBed, plan: Plan) -> Tally {
             let life = Life::new(index, plan, until, Arc::clone(&runtime), strangers, endpoints, &tally);
             life.live()
         }));
-        let work = join_all([&mut a, &mut b].map(|world| handlers(world, plan)));
+        let work = join_all([&mut a, &mut b].map(|fixture| handlers(fixture, plan)));
         select(Box::pin(clients), Box::pin(work)).await;
-        for world in [&a, &b] {
-            let report = world.endpoint.shutdown(ShutdownPolicy::default()).await;
+        for fixture in [&a, &b] {
+            let report = fixture.endpoint.shutdown(ShutdownPolicy::default()).await;
             if report.exchanges.forced > 0 {
                 lock(&tally).violations.push(format!("a shutdown that had to force something: {report}"));
             }
@@ -124,10 +124,10 @@ fn lock(tally: &Mutex<Tally>) -> std::sync::MutexGuard<'_, Tally> {
 }
 
 /// The handlers of a node: each sends what it is asked to, takes its time, and answers.
-async fn handlers(world: &mut World, plan: Plan) {
-    let runtime = Arc::clone(&world.runtime);
+async fn handlers(fixture: &mut Fixture, plan: Plan) {
+    let runtime = Arc::clone(&fixture.runtime);
     loop {
-        let work = world.work().await;
+        let work = fixture.work().await;
         let clock = Arc::clone(&runtime);
         runtime.spawn(Box::pin(async move { handle(work, clock, plan.pace / 8).await }));
     }

@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use mcp_session_core::{AuthError, Authenticate, RpcError, SessionState, ShutdownPolicy};
 use serde_json::{Value, json};
 
-use super::world::{
-    Client, NEVER, Reply, World, cancel, initialize, notification, reply, request, request_with,
+use super::fixture::{
+    Client, Fixture, NEVER, Reply, cancel, initialize, notification, reply, request, request_with,
 };
 use crate::TestBed;
 
@@ -29,9 +29,9 @@ async fn send(client: &Client, method: Method, body: &Value, headers: &[(&str, &
 /// B-04, B-05: the origin of every request is looked at, whatever its method, also of those that are not offered; without
 /// one it is no browser's (B-06).
 pub fn b_04_b_05_b_06_the_origin_of_every_request(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         for method in [Method::POST, Method::GET, Method::DELETE, Method::PUT, Method::HEAD, Method::OPTIONS]
         {
             for origin in ["https://evil.example.com", "null", "http://localhost.evil.com", "garbage"] {
@@ -39,7 +39,7 @@ pub fn b_04_b_05_b_06_the_origin_of_every_request(bed: &impl TestBed) {
                 assert_eq!(refused.status, StatusCode::FORBIDDEN, "{method} from {origin}");
             }
         }
-        assert_eq!(world.endpoint.stats().exchanges_admitted, 1);
+        assert_eq!(fixture.endpoint.stats().exchanges_admitted, 1);
         for origin in ["http://LOCALHOST:1", "https://127.0.0.1", "http://[::1]:9", ""] {
             let served = send(&client, Method::POST, &request(1, "echo"), &[("origin", origin)]).await;
             assert_eq!(served.status, StatusCode::OK, "{origin}");
@@ -54,12 +54,12 @@ pub fn b_10_e_05_a_session_id_is_no_credential(bed: &impl TestBed) {
         Some(value) if value == "Bearer good" => Ok(()),
         _ => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
     };
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.authenticate = Some(Arc::new(check) as Arc<dyn Authenticate>);
     });
     bed.block_on(async {
         let good = [("authorization", "Bearer good")];
-        let stranger = world.stranger();
+        let stranger = fixture.stranger();
         let opened = send(&stranger, Method::POST, &initialize("2025-11-25", "client"), &good).await;
         let client = stranger.with_session(opened.session());
         for method in [Method::POST, Method::GET, Method::DELETE] {
@@ -75,9 +75,9 @@ pub fn b_10_e_05_a_session_id_is_no_credential(bed: &impl TestBed) {
 
 /// B-11: names of headers are matched without regard to case (which `http` does for every runtime), values are not.
 pub fn b_11_values_are_case_sensitive(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let id = client.id().to_string();
         let name: HeaderName = "MCP-Session-ID".parse().unwrap();
         let shouted = id.to_uppercase();
@@ -91,13 +91,13 @@ pub fn b_11_values_are_case_sensitive(bed: &impl TestBed) {
 
 /// B-01, B-16: a request is answered by JSON or by events, with 200, on the one endpoint that also has the GET stream.
 pub fn b_01_b_16_json_or_events(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let json = client.post(&request(1, "echo")).await;
         assert_eq!((json.status, json.header("content-type")), (StatusCode::OK, "application/json"));
         let running = client.start(&request(2, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         work.cx.notify("notifications/message", None::<&()>).await.unwrap();
         let events = running.head().await;
         assert_eq!((events.status, events.header("content-type")), (StatusCode::OK, "text/event-stream"));
@@ -110,12 +110,12 @@ pub fn b_01_b_16_json_or_events(bed: &impl TestBed) {
 
 /// B-20, B-21: what a handler raises is an answer with 200; once the head is out, it is the last event.
 pub fn b_20_b_21_errors_of_a_handler_are_answers(bed: &impl TestBed) {
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.json_client().await;
+        let client = fixture.json_client().await;
         for sends_first in [false, true] {
             let running = client.start(&request("e", "work"));
-            let work = world.work().await;
+            let work = fixture.work().await;
             if sends_first {
                 work.cx.notify("notifications/message", None::<&()>).await.unwrap();
             }
@@ -130,9 +130,9 @@ pub fn b_20_b_21_errors_of_a_handler_are_answers(bed: &impl TestBed) {
 
 /// B-22: `Last-Event-ID` on a POST means nothing.
 pub fn b_22_last_event_id_on_a_post_is_ignored(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         for id in ["0-0", "nonsense"] {
             let reply = send(&client, Method::POST, &request(1, "echo"), &[("last-event-id", id)]).await;
             assert_eq!((reply.status, reply.json().await["id"].clone()), (StatusCode::OK, json!(1)), "{id}");
@@ -143,11 +143,11 @@ pub fn b_22_last_event_id_on_a_post_is_ignored(bed: &impl TestBed) {
 /// B-23, B-25, B-27: a session knows its version: without the header it keeps it, also where the header is required of
 /// the client; with the header of its own version, of course.
 pub fn b_23_b_25_b_27_a_session_knows_its_version(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for version in VERSIONS {
             for header in ["", version] {
-                let client = world.client_of(version).await;
+                let client = fixture.client_of(version).await;
                 let headers = [("mcp-protocol-version", header)];
                 let post = send(&client, Method::POST, &request(1, "echo"), &headers).await;
                 let get = send(&client, Method::GET, &json!({}), &headers).await;
@@ -162,12 +162,12 @@ pub fn b_23_b_25_b_27_a_session_knows_its_version(bed: &impl TestBed) {
 
 /// B-28: on `initialize` the body decides, whatever the header says or does not.
 pub fn b_28_initialize_does_not_look_at_the_version_header(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for header in ["", "2025-03-26", "2025-11-25", "2026-07-28", "2099-01-01", "nonsense"] {
             let headers = [("mcp-protocol-version", header)];
             let opened =
-                send(&world.stranger(), Method::POST, &initialize("2025-06-18", "c"), &headers).await;
+                send(&fixture.stranger(), Method::POST, &initialize("2025-06-18", "c"), &headers).await;
             assert_eq!(opened.status, StatusCode::OK, "{header:?}");
             assert_eq!(opened.json().await["result"]["protocolVersion"], "2025-06-18", "{header:?}");
         }
@@ -177,9 +177,9 @@ pub fn b_28_initialize_does_not_look_at_the_version_header(bed: &impl TestBed) {
 /// B-30 to B-33: a GET stream may be opened at any time after `initialize`, and is open at once; or there is none, and
 /// 405. No third.
 pub fn b_31_b_32_b_33_a_get_is_a_stream_or_405(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let mut client = world.stranger();
+        let mut client = fixture.stranger();
         client.initialize("2025-11-25").await; // B-30: before `initialized` as well
         for accept in ["application/json", "text/html", ""] {
             let refused = send(&client, Method::GET, &json!({}), &[("accept", accept)]).await;
@@ -191,9 +191,9 @@ pub fn b_31_b_32_b_33_a_get_is_a_stream_or_405(bed: &impl TestBed) {
             stream.opened().await;
         }
     });
-    let world = World::new(bed, |config| config.standalone_streams = false);
+    let fixture = Fixture::new(bed, |config| config.standalone_streams = false);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let refused = client.get().await;
         assert_eq!(
             (refused.status, refused.header("allow")),
@@ -205,10 +205,10 @@ pub fn b_31_b_32_b_33_a_get_is_a_stream_or_405(bed: &impl TestBed) {
 /// B-35 to B-39: DELETE is 204 without a body, then 404; 400 without an id; 405 with what is offered where clients may
 /// not, and so for every other method.
 pub fn b_35_b_36_b_37_b_38_b_39_delete_and_other_methods(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
-        assert_eq!(world.stranger().delete().await.status, StatusCode::BAD_REQUEST);
+        let client = fixture.client().await;
+        assert_eq!(fixture.stranger().delete().await.status, StatusCode::BAD_REQUEST);
         let deleted = client.delete().await;
         assert_eq!(deleted.status, StatusCode::NO_CONTENT);
         assert!(deleted.bytes().await.is_empty());
@@ -220,12 +220,12 @@ pub fn b_35_b_36_b_37_b_38_b_39_delete_and_other_methods(bed: &impl TestBed) {
         (false, true, "POST, DELETE"),
         (false, false, "POST"),
     ] {
-        let world = World::new(bed, |config| {
+        let fixture = Fixture::new(bed, |config| {
             config.standalone_streams = streams;
             config.client_delete = deletes;
         });
         bed.block_on(async {
-            let client = world.client().await;
+            let client = fixture.client().await;
             for method in [Method::PUT, Method::PATCH, Method::HEAD, Method::OPTIONS, Method::TRACE] {
                 let refused = send(&client, method, &json!({}), &[]).await;
                 assert_eq!(
@@ -244,9 +244,9 @@ pub fn b_35_b_36_b_37_b_38_b_39_delete_and_other_methods(bed: &impl TestBed) {
 /// B-41: 404 means that there is no such session, and nothing else does: not methods, requests, replies or events that
 /// nobody knows.
 pub fn b_41_404_means_that_there_is_no_such_session(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         for message in [
             request(1, "no/such/method"),
             request_with(2, "resources/read", json!({ "uri": "no://such" })),
@@ -270,24 +270,24 @@ pub fn b_41_404_means_that_there_is_no_such_session(bed: &impl TestBed) {
 
 /// B-42, F-38: too much, or too late, is 503 with `Retry-After`, never a 4xx: for a client, those mean something else.
 pub fn b_42_f_38_overload_and_shutdown_are_503(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| {
+    let mut fixture = Fixture::new(bed, |config| {
         config.max_sessions = 1;
         config.session.max_exchanges = 1;
         config.retry_after = std::time::Duration::from_millis(2_500);
     });
     bed.block_on(async {
         let told = |reply: &Reply| (reply.status.as_u16(), reply.header("retry-after").to_owned());
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
-        let full = world.stranger().post(&initialize("2025-11-25", "client")).await;
+        let work = fixture.work().await;
+        let full = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
         let busy = client.post(&request(2, "echo")).await;
         assert_eq!([told(&full), told(&busy)], [(503, "2".into()), (503, "2".into())]);
         let policy = ShutdownPolicy { drain: NEVER, ..ShutdownPolicy::default() };
-        let shutdown = world.endpoint.shutdown(policy);
+        let shutdown = fixture.endpoint.shutdown(policy);
         let session = client.session();
-        world.until(|_| session.state() == SessionState::Draining).await;
-        let late = world.stranger().post(&initialize("2025-11-25", "client")).await;
+        fixture.until(|_| session.state() == SessionState::Draining).await;
+        let late = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
         let stopping = client.post(&request(2, "echo")).await;
         assert_eq!(
             [told(&late), told(&stopping), told(&client.get().await)],

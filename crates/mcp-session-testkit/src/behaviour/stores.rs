@@ -17,13 +17,13 @@ use mcp_session_core::proto::Position;
 use mcp_session_core::{
     BoxFuture, CancelReason, Config, SessionEvent, SessionId, ShutdownPolicy, TerminateReason,
     store::{
-        Append, AppendError, EventStore, LogId, NodeId, Page, PublishError, ReadError, Record, SessionStore,
-        SharedStore, Store, Unavailable, Update, Wakeup,
+        Append, AppendError, EventStore, LogId, MemoryStore, NodeId, Page, PublishError, ReadError, Record,
+        SessionStore, Store, Unavailable, Update, Wakeup,
     },
 };
 use serde_json::{Value, json};
 
-use super::world::{Attached, Client, NEVER, Reply, SOON, Work, World, cancel, notification, request};
+use super::fixture::{Attached, Client, Fixture, NEVER, Reply, SOON, Work, cancel, notification, request};
 use crate::TestBed;
 
 /// Nothing of it elapses.
@@ -32,9 +32,9 @@ pub(super) const PATIENT: ShutdownPolicy =
 
 /// Two nodes, and what they share.
 pub(super) struct Nodes {
-    pub(super) a: World,
-    pub(super) b: World,
-    pub(super) shared: SharedStore,
+    pub(super) a: Fixture,
+    pub(super) b: Fixture,
+    pub(super) shared: MemoryStore,
 }
 
 impl Nodes {
@@ -43,15 +43,15 @@ impl Nodes {
     }
 
     pub(super) fn tuned(bed: &impl TestBed, tune: impl Fn(&mut Config)) -> Self {
-        let shared = SharedStore::new(bed.runtime());
+        let shared = MemoryStore::new(bed.runtime());
         let store = Store::new(shared.clone());
-        let world = || {
-            World::new(bed, |config| {
+        let fixture = || {
+            Fixture::new(bed, |config| {
                 config.store = Some(store.clone());
                 tune(config);
             })
         };
-        Self { a: world(), b: world(), shared }
+        Self { a: fixture(), b: fixture(), shared }
     }
 
     async fn node_of(&self, client: &Client) -> NodeId {
@@ -61,9 +61,9 @@ impl Nodes {
 }
 
 /// A call whose client has its priming event.
-pub(super) async fn begin(world: &mut World, client: &Client, id: impl Into<Value>) -> (Reply, Work) {
+pub(super) async fn begin(fixture: &mut Fixture, client: &Client, id: impl Into<Value>) -> (Reply, Work) {
     let started = client.start(&request(id, "work"));
-    let work = world.work().await;
+    let work = fixture.work().await;
     let mut reply = started.head().await;
     reply.opened().await;
     (reply, work)
@@ -144,8 +144,8 @@ pub fn s_13_delete_at_any_node_purges(bed: &impl TestBed) {
         assert_eq!(nodes.shared.size(), (0, 0, 0));
         let messages = reply.messages().await; // the message has reached the first node
         assert_eq!(messages[0]["error"]["data"]["reason"], "client_delete");
-        for (client, world) in [(&client, &nodes.a), (&elsewhere, &nodes.b)] {
-            world.until(|world| world.endpoint.stats().sessions == 0).await;
+        for (client, fixture) in [(&client, &nodes.a), (&elsewhere, &nodes.b)] {
+            fixture.until(|fixture| fixture.endpoint.stats().sessions == 0).await;
             for status in [
                 client.post(&request(2, "echo")).await.status,
                 client.get().await.status,
@@ -156,7 +156,7 @@ pub fn s_13_delete_at_any_node_purges(bed: &impl TestBed) {
             }
         }
         // The hook is called where it was deleted, and nowhere else; both nodes tell their own subscribers.
-        nodes.b.until(|world| world.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
+        nodes.b.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
         let told = SessionEvent::Terminated(client.id(), TerminateReason::ClientDelete);
         assert_eq!((ends_here.recv().await, events.recv().await), (Ok(told), Ok(told)));
         assert_eq!(nodes.a.ended(), []);
@@ -361,7 +361,7 @@ pub fn s_5_the_call_of_a_lost_node_is_answered(bed: &impl TestBed) {
         assert_eq!(messages[0]["error"]["code"], -32000);
         // The log has its end: what the node says that was not dead after all, comes too late.
         work.finish(json!({ "late": true }));
-        nodes.a.until(|world| world.endpoint.stats().exchanges == 0).await;
+        nodes.a.until(|fixture| fixture.endpoint.stats().exchanges == 0).await;
         assert_eq!(client.at(&nodes.b).resume(&last).await.messages().await.len(), 2);
     });
 }
@@ -393,7 +393,7 @@ impl Mood {
 /// A store whose event logs stop answering when told to.
 #[derive(Debug)]
 struct Moody {
-    store: SharedStore,
+    store: MemoryStore,
     mood: Mood,
 }
 
@@ -441,15 +441,15 @@ impl EventStore for Moody {
     }
 }
 
-fn moody(bed: &impl TestBed, patience: Duration) -> (World, World, Arc<Moody>) {
-    let shared = SharedStore::new(bed.runtime());
+fn moody(bed: &impl TestBed, patience: Duration) -> (Fixture, Fixture, Arc<Moody>) {
+    let shared = MemoryStore::new(bed.runtime());
     let moody = Arc::new(Moody { store: shared.clone(), mood: Mood::default() });
     let mut store = Store::new(shared);
     store.events = Arc::clone(&moody) as _;
     store.timeout = SOON;
     store.patience = patience;
-    let world = || World::new(bed, |config| config.store = Some(store.clone()));
-    (world(), world(), moody)
+    let fixture = || Fixture::new(bed, |config| config.store = Some(store.clone()));
+    (fixture(), fixture(), moody)
 }
 
 /// S13, S3: a store that hangs holds up a stream for its patience, and a shutdown for no longer than its budgets; other
@@ -476,9 +476,9 @@ pub fn s_13_a_store_that_hangs_holds_up_nobody(bed: &impl TestBed) {
 }
 
 /// A call that began while its store hangs: nothing of it can be sent before the patience is over.
-async fn begin_unread(world: &mut World, client: &Client) -> (Reply, Work) {
+async fn begin_unread(fixture: &mut Fixture, client: &Client) -> (Reply, Work) {
     let started = client.start(&request(9, "work"));
-    let work = world.work().await;
+    let work = fixture.work().await;
     (started.head().await, work)
 }
 
@@ -511,7 +511,7 @@ pub fn s_13_a_store_that_is_away_for_a_while_loses_nothing(bed: &impl TestBed) {
 pub fn e_14_idle_here_is_not_idle_elsewhere(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
-        let a = World::new(bed, |config| {
+        let a = Fixture::new(bed, |config| {
             config.store = Some(Store::new(nodes.shared.clone()));
             config.session.idle_timeout = SOON * 10;
         });
@@ -560,7 +560,7 @@ pub fn the_data_of_a_session_is_made_at_each_node(bed: &impl TestBed) {
 /// A store whose records cannot be reached, or which takes its time to change or remove one.
 #[derive(Debug)]
 struct Records {
-    store: SharedStore,
+    store: MemoryStore,
     unreachable: bool,
     mood: Mood,
 }
@@ -608,28 +608,28 @@ impl SessionStore for Records {
     }
 }
 
-fn with_records(bed: &impl TestBed, unreachable: bool) -> (World, Arc<Records>) {
-    let shared = SharedStore::new(bed.runtime());
+fn with_records(bed: &impl TestBed, unreachable: bool) -> (Fixture, Arc<Records>) {
+    let shared = MemoryStore::new(bed.runtime());
     let records = Arc::new(Records { store: shared.clone(), unreachable, mood: Mood::default() });
     let mut store = Store::new(shared);
     store.sessions = Arc::clone(&records) as _;
     store.timeout = NEVER;
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.store = Some(store);
         config.session.terminate.finish = SOON;
     });
-    (world, records)
+    (fixture, records)
 }
 
 /// E-11, S13: a DELETE is answered when no node knows the session any more, and not before.
 pub fn e_11_delete_is_answered_when_the_store_knows_it(bed: &impl TestBed) {
-    let (world, records) = with_records(bed, false);
+    let (fixture, records) = with_records(bed, false);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         records.mood.set(true);
         let mut deleting = Box::pin(client.delete());
         assert!(deleting.as_mut().now_or_never().is_none());
-        world.elapse(SOON).await;
+        fixture.elapse(SOON).await;
         assert!(deleting.as_mut().now_or_never().is_none());
         assert!(records.store.load(client.id()).await.unwrap().is_some());
         records.mood.set(false);
@@ -640,34 +640,34 @@ pub fn e_11_delete_is_answered_when_the_store_knows_it(bed: &impl TestBed) {
 
 /// S5, D-12: the requests of a batch are at work also if its client leaves while a store has yet to hear of the rest of it.
 pub fn s_5_a_batch_that_is_left_is_at_work(bed: &impl TestBed) {
-    let (mut world, records) = with_records(bed, false);
+    let (mut fixture, records) = with_records(bed, false);
     bed.block_on(async {
-        let mut client = world.stranger();
+        let mut client = fixture.stranger();
         client.initialize("2025-03-26").await;
         records.mood.set(true);
         let batch = json!([notification("notifications/initialized"), request(1, "work")]);
         assert!(client.post(&batch).now_or_never().is_none()); // it waits for the store, and is dropped there
-        let work = world.work().await;
+        let work = fixture.work().await;
         work.finish(json!({}));
-        world.until(|world| world.endpoint.stats().exchanges == 0).await;
-        assert_eq!(world.endpoint.stats().exchanges_answered, 2);
+        fixture.until(|fixture| fixture.endpoint.stats().exchanges == 0).await;
+        assert_eq!(fixture.endpoint.stats().exchanges_answered, 2);
         records.mood.set(false);
     });
 }
 
 /// S13: without the store there is no new session, and whether an id is known nobody can say: 503 and `Retry-After`, never 404.
 pub fn s_13_without_its_store_no_session_is_promised(bed: &impl TestBed) {
-    let (world, _) = with_records(bed, true);
+    let (fixture, _) = with_records(bed, true);
     bed.block_on(async {
-        let stranger = world.stranger();
-        let refused = stranger.post(&super::world::initialize("2025-11-25", "client")).await;
+        let stranger = fixture.stranger();
+        let refused = stranger.post(&super::fixture::initialize("2025-11-25", "client")).await;
         assert_eq!((refused.status, refused.session()), (StatusCode::SERVICE_UNAVAILABLE, None));
         assert_eq!(refused.header("retry-after"), "1");
         let unknown = stranger.with_session(Some(SessionId::from_bits(7)));
         for reply in [unknown.post(&request(1, "echo")).await, unknown.get().await, unknown.delete().await] {
             assert_eq!((reply.status, reply.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
         }
-        world.until(|world| world.endpoint.stats().sessions == 0).await;
+        fixture.until(|fixture| fixture.endpoint.stats().sessions == 0).await;
     });
 }
 

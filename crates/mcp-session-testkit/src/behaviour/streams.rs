@@ -7,14 +7,14 @@ use http::StatusCode;
 use mcp_session_core::{ReplayConfig, RequestError, SecondStream, SendError};
 use serde_json::json;
 
-use super::world::{Reply, SOON, World, reply, request, request_with};
+use super::fixture::{Fixture, Reply, SOON, reply, request, request_with};
 use crate::TestBed;
 
 /// D-17, D-24: what belongs to no request goes out on the GET stream; without one, and without replay, it is dropped.
 pub fn d_17_notifications_on_the_standalone_stream(bed: &impl TestBed) {
-    let world = World::new(bed, |config| config.session.replay = None);
+    let fixture = Fixture::new(bed, |config| config.session.replay = None);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let session = client.session();
         session.notify("notifications/dropped", None::<&()>).await.unwrap();
         let mut stream = client.get().await;
@@ -35,17 +35,17 @@ pub fn d_43_d_44_what_an_event_says(bed: &impl TestBed) {
     for (replay, version) in
         [(true, "2025-11-25"), (true, "2025-06-18"), (false, "2025-11-25"), (true, "2025-03-26")]
     {
-        let mut world = World::new(bed, |config| {
+        let mut fixture = Fixture::new(bed, |config| {
             config.session.heartbeat = SOON;
             config.session.replay = replay.then(ReplayConfig::default);
         });
         bed.block_on(async {
-            let client = world.client_of(version).await;
+            let client = fixture.client_of(version).await;
             let mut get = client.get().await;
             client.session().notify("notifications/x", None::<&()>).await.unwrap();
             let token = json!({ "_meta": { "progressToken": 1 } });
             let running = client.start(&request_with(1, "work", token));
-            let work = world.work().await;
+            let work = fixture.work().await;
             work.cx.progress(1.0, None, None).await.unwrap();
             let asked = work.cx.request("roots/list", None::<&()>, SOON).await;
             assert_eq!(asked, Err(RequestError::TimedOut)); // and takes it back
@@ -92,17 +92,17 @@ fn find(event: &[u8], text: &str) -> bool {
 
 /// D-22, D-23: a second GET is refused, or takes over, by policy; a message goes to exactly one of them.
 pub fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
-    let world = World::new(bed, |config| config.session.second_stream = SecondStream::Refuse);
+    let fixture = Fixture::new(bed, |config| config.session.second_stream = SecondStream::Refuse);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let first = client.get().await;
         assert_eq!(client.get().await.status, StatusCode::CONFLICT);
         drop(first);
         assert_eq!(client.get().await.status, StatusCode::OK);
     });
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let mut first = client.get().await;
         assert!(first.event().await.is_some());
         let mut second = client.get().await;
@@ -112,16 +112,16 @@ pub fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
         assert_eq!(second.message().await.unwrap()["method"], "notifications/x");
     });
     // One that has stopped reading yields, also where a second is refused.
-    let world = World::new(bed, |config| {
+    let fixture = Fixture::new(bed, |config| {
         config.session.heartbeat = SOON;
         config.session.second_stream = SecondStream::Refuse;
     });
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let _stalled = client.get().await;
         let mut second = client.get().await;
         while second.status == StatusCode::CONFLICT {
-            world.elapse(SOON).await;
+            fixture.elapse(SOON).await;
             second = client.get().await;
         }
         assert_eq!(second.status, StatusCode::OK);
@@ -132,9 +132,9 @@ pub fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
 /// connection that it has lost.
 pub fn d_23_a_client_that_comes_again_is_let_in(bed: &impl TestBed) {
     for version in ["2025-06-18", "2025-11-25"] {
-        let world = World::new(bed, |_| {});
+        let fixture = Fixture::new(bed, |_| {});
         bed.block_on(async {
-            let client = world.client_of(version).await;
+            let client = fixture.client_of(version).await;
             let mut lost = Vec::new();
             for _ in 0..6 {
                 let mut stream = client.get().await;
@@ -144,7 +144,7 @@ pub fn d_23_a_client_that_comes_again_is_let_in(bed: &impl TestBed) {
                 while stream.message().await.unwrap()["method"] != "notifications/x" {}
                 lost.push(stream); // the proxy keeps it
             }
-            assert_eq!(world.endpoint.stats().streams, 1);
+            assert_eq!(fixture.endpoint.stats().streams, 1);
         });
     }
 }
@@ -152,9 +152,9 @@ pub fn d_23_a_client_that_comes_again_is_let_in(bed: &impl TestBed) {
 /// D-22, D-23: two clients that are both there, with one session, do not take its stream from each other for ever: one of
 /// them keeps it, and the other is told.
 pub fn d_23_two_clients_with_one_session_settle(bed: &impl TestBed) {
-    let world = World::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let (mut holds, mut refused) = (None::<Reply>, None);
         for _ in 0..20 {
             // Whoever has the stream reads it, and answers what it is asked, as every client does (C-14).
@@ -195,12 +195,12 @@ pub fn d_23_two_clients_with_one_session_settle(bed: &impl TestBed) {
 
 /// D-42: silence gets a comment, again and again; comments are no messages.
 pub fn d_42_heartbeats(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| config.session.heartbeat = SOON);
+    let mut fixture = Fixture::new(bed, |config| config.session.heartbeat = SOON);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let mut get = client.get().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let mut post = running.head().await;
         get.opened().await;
         post.opened().await;
@@ -216,18 +216,18 @@ pub fn d_42_heartbeats(bed: &impl TestBed) {
 /// S11: a GET stream that nobody reads, its queue full: other streams of the session, other sessions and
 /// termination go on.
 pub fn s_11_a_stalled_reader_stalls_nobody_else(bed: &impl TestBed) {
-    let mut world = World::new(bed, |config| {
+    let mut fixture = Fixture::new(bed, |config| {
         config.session.queue_events = 4;
         config.session.terminate.finish = SOON;
     });
     bed.block_on(async {
-        let (client, other) = (world.client().await, world.client().await);
+        let (client, other) = (fixture.client().await, fixture.client().await);
         let stalled = client.get().await;
         let session = client.session();
         while session.try_notify("notifications/x", None::<&()>) != Err(SendError::Full) {}
 
         let running = client.start(&request_with(1, "work", json!({ "_meta": { "progressToken": 1 } })));
-        let work = world.work().await;
+        let work = fixture.work().await;
         work.cx.progress(1.0, None, None).await.unwrap();
         work.finish(json!({}));
         assert_eq!(running.head().await.answer().await["id"], 1);
@@ -235,8 +235,8 @@ pub fn s_11_a_stalled_reader_stalls_nobody_else(bed: &impl TestBed) {
         assert_eq!(other.post(&request(2, "echo")).await.status, 200);
 
         assert_eq!(client.delete().await.status, 204);
-        world.until(|world| world.endpoint.stats().streams == 0).await;
-        assert_eq!(world.endpoint.stats().streams_cut, 1);
+        fixture.until(|fixture| fixture.endpoint.stats().streams == 0).await;
+        assert_eq!(fixture.endpoint.stats().streams_cut, 1);
         let mut stalled = stalled;
         assert!(stalled.event().await.unwrap().is_err()); // cut is not a proper end
         assert_eq!(other.post(&request(3, "echo")).await.status, 200);
@@ -246,15 +246,15 @@ pub fn s_11_a_stalled_reader_stalls_nobody_else(bed: &impl TestBed) {
 /// D-20: many calls of one session stream at once, each on its own stream.
 pub fn d_20_many_streams_in_one_session(bed: &impl TestBed) {
     const CALLS: usize = 50;
-    let mut world = World::new(bed, |_| {});
+    let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running: Vec<_> = (0..CALLS)
             .map(|n| client.start(&request_with(n, "work", json!({ "_meta": { "progressToken": n } }))))
             .collect();
         let mut works = Vec::new();
         for _ in 0..CALLS {
-            works.push(world.work().await);
+            works.push(fixture.work().await);
         }
         join_all(works.iter().map(|work| work.cx.progress(1.0, None, None))).await;
         works.reverse();
@@ -268,18 +268,18 @@ pub fn d_20_many_streams_in_one_session(bed: &impl TestBed) {
             assert_eq!(messages[0]["params"]["progressToken"], n);
             assert_eq!(messages[1]["result"]["id"], n.to_string());
         }
-        assert_eq!(world.endpoint.stats().exchanges, 0);
+        assert_eq!(fixture.endpoint.stats().exchanges, 0);
     });
 }
 
 /// Back-pressure belongs to the sender: it waits while its queue is full, and loses nothing.
 pub fn a_full_queue_makes_its_sender_wait(bed: &impl TestBed) {
     const EVENTS: usize = 100;
-    let mut world = World::new(bed, |config| config.session.queue_events = 4);
+    let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 4);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
-        let work = world.work().await;
+        let work = fixture.work().await;
         let sender = async {
             for n in 0..EVENTS {
                 work.cx.notify("notifications/n", Some(&json!({ "n": n }))).await.unwrap();
@@ -296,9 +296,9 @@ pub fn a_full_queue_makes_its_sender_wait(bed: &impl TestBed) {
 
 /// Events that are ready together go out together, whole and in order; what is long goes by itself.
 pub fn events_that_are_ready_share_a_frame(bed: &impl TestBed) {
-    let world = World::new(bed, |config| config.session.replay = None);
+    let fixture = Fixture::new(bed, |config| config.session.replay = None);
     bed.block_on(async {
-        let client = world.client().await;
+        let client = fixture.client().await;
         let (session, mut stream) = (client.session(), client.get().await);
         let long = "x".repeat(20_000);
         for n in 0..100 {

@@ -6,7 +6,7 @@ use futures::channel::oneshot;
 use mcp_session_core::{Endpoint, Serve};
 use tokio::{runtime, time};
 
-use crate::{Slow, TestBed};
+use crate::{Contended, TestBed};
 
 /// How long a scenario may take on the slowest machine: no server, however broken, makes a test run for ever.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -22,7 +22,7 @@ pub trait ServeHarness: TestBed + Sync {
 }
 
 /// The same adapter on a machine that is busy elsewhere.
-impl<B: ServeHarness> ServeHarness for Slow<B> {
+impl<B: ServeHarness> ServeHarness for Contended<B> {
     fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
         B::serve(listener, endpoint)
     }

@@ -93,7 +93,7 @@ impl Server {
                 .with_header_timeout(header_timeout)
                 .with_signal_window(Duration::ZERO) // a scenario need not wait
                 .with_idle_timeout(idle_timeout)
-                .with_shutdown(move || {
+                .with_graceful_shutdown(move || {
                     let next = Arc::clone(&next);
                     async move { next.acquire().await.expect("never closed").forget() }
                 });

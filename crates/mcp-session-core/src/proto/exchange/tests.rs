@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{proto::changes::Tally, testing::start as begin};
+use crate::{proto::output::Tally, testing::start as begin};
 
 struct Bench {
     now: Instant,
     config: SessionConfig,
-    out: Changes<&'static str>,
+    out: Output<&'static str>,
 }
 
 fn modern() -> (Bench, Exchange<&'static str>) {
@@ -16,7 +16,7 @@ fn modern() -> (Bench, Exchange<&'static str>) {
 }
 
 fn start(era: Era, mode: ResponseMode) -> (Bench, Exchange<&'static str>) {
-    let mut bench = Bench { now: begin(), config: SessionConfig::default(), out: Changes::default() };
+    let mut bench = Bench { now: begin(), config: SessionConfig::default(), out: Output::default() };
     let exchange = Exchange::new(7.into(), "call", era, mode, &mut bench.out);
     (bench, exchange)
 }

@@ -82,7 +82,7 @@ fn a_01_a_03_a_16_a_12_what_is_not_a_message_echoes_a_legal_id() {
 #[test]
 fn a_10_responses() {
     let Ok(Message::Response(ok)) = parse(r#"{"jsonrpc":"2.0","id":4,"result":null}"#) else { panic!() };
-    assert_eq!(ok, Response { id: Some(4.into()), outcome: Ok(Json(Bytes::from("null"))) });
+    assert_eq!(ok, RpcResponse { id: Some(4.into()), outcome: Ok(Json(Bytes::from("null"))) });
     let Ok(Message::Response(err)) =
         parse(r#"{"jsonrpc":"2.0","error":{"code":-1,"message":"no","data":[ 1 ]}}"#)
     else {
@@ -101,7 +101,7 @@ fn a_03_a_10_null_counts_as_absent_except_as_an_id() {
         (r#"{"jsonrpc":"2.0","method":"m","params": null ,"error":null}"#, None),
     ] {
         match (parse(body), id) {
-            (Ok(Message::Request(Request { id, params: None, .. })), Some(expected)) => {
+            (Ok(Message::Request(RpcRequest { id, params: None, .. })), Some(expected)) => {
                 assert_eq!(id, expected);
             }
             (Ok(Message::Notification(Notification { params: None, .. })), None) => {}

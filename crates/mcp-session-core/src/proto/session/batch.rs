@@ -37,7 +37,7 @@ impl<T: Clone> Session<T> {
         if self.exchanges.len() + requests.len() > self.config.max_exchanges {
             return Err(Refusal::TooManyRequests);
         }
-        self.hear(now);
+        self.touch(now);
         let mode = match self.config.response_mode {
             ResponseMode::Auto | ResponseMode::Sse => ResponseMode::Sse,
             ResponseMode::Json => ResponseMode::Json,

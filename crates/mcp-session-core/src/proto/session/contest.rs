@@ -32,7 +32,7 @@ pub(super) struct Contest {
     taken: u32,
     last: Option<Instant>,
     /// Until when somebody waits for the client that has the stream to answer.
-    asking: Option<Instant>,
+    asked_until: Option<Instant>,
     /// The client that has it did not answer.
     silent: bool,
 }
@@ -50,7 +50,7 @@ impl Contest {
         let wins = self.taken < FREELY || std::mem::take(&mut self.silent);
         if wins {
             self.taken += 1;
-            self.asking = None;
+            self.asked_until = None;
         }
         wins
     }
@@ -58,11 +58,11 @@ impl Contest {
     /// How long the client that has the stream may take to answer; `None` if it is not to be asked: because somebody else waits
     /// for that already, or it has been taken over too often.
     fn ask(&mut self, now: Instant) -> Option<Duration> {
-        if self.taken >= AT_MOST || self.asking.is_some_and(|until| now < until) {
+        if self.taken >= AT_MOST || self.asked_until.is_some_and(|until| now < until) {
             return None;
         }
         let patience = PATIENCE * (1 << self.taken.saturating_sub(FREELY));
-        self.asking = Some(after(now, patience));
+        self.asked_until = Some(after(now, patience));
         Some(patience)
     }
 }
@@ -84,7 +84,7 @@ impl<T: Clone> Session<T> {
         match policy {
             SecondStream::Refuse => Err(Refusal::StreamTaken),
             SecondStream::Replace => {
-                let wins = self.pulse.as_mut().is_none_or(|pulse| pulse.contest.challenge(now));
+                let wins = self.liveness.as_mut().is_none_or(|liveness| liveness.contest.challenge(now));
                 if wins { Ok(()) } else { Err(Refusal::StreamContested) }
             }
         }
@@ -95,13 +95,13 @@ impl<T: Clone> Session<T> {
     /// `None`: it is not to be asked, and this try is refused.
     pub fn contest(&mut self, now: Instant) -> Option<Duration> {
         let connected = self.standalone.as_deref().is_some_and(Stream::is_connected);
-        self.pulse.as_mut().filter(|_| connected)?.contest.ask(now)
+        self.liveness.as_mut().filter(|_| connected)?.contest.ask(now)
     }
 
     /// The client that has the standalone stream was asked and did not answer: the next connection takes it over.
     pub fn handle_silent(&mut self) {
-        if let Some(pulse) = &mut self.pulse {
-            pulse.contest.silent = true;
+        if let Some(liveness) = &mut self.liveness {
+            liveness.contest.silent = true;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Session, StreamKey};
 use crate::proto::{
-    ending::{Ending, Phase, Schedule, TerminateReason},
+    ending::{Ending, Phase, TerminatePolicy, TerminateReason},
     exchange::Exchange,
     outbound::RequestError,
     state::State,
@@ -40,7 +40,7 @@ impl<T: Clone> Session<T> {
 
     /// Lets the session end for a shutdown: what runs may go on for the time that `schedule` gives, while the id
     /// stays known. On a session that is ending already, the tighter deadlines hold.
-    pub fn drain(&mut self, now: Instant, schedule: &Schedule) {
+    pub fn drain(&mut self, now: Instant, schedule: &TerminatePolicy) {
         match &mut self.ending {
             Some(ending) => ending.tighten(now, schedule),
             None => {
@@ -56,7 +56,8 @@ impl<T: Clone> Session<T> {
     /// Ends what is left, by force.
     pub fn close(&mut self, now: Instant, reason: TerminateReason) {
         self.state = State::Terminated;
-        let at_once = Schedule { drain: Duration::ZERO, cancel: Duration::ZERO, finish: Duration::ZERO };
+        let at_once =
+            TerminatePolicy { drain: Duration::ZERO, cancel: Duration::ZERO, finish: Duration::ZERO };
         match &mut self.ending {
             Some(ending) => ending.tighten(now, &at_once),
             None => self.begin(now, reason, &at_once),
@@ -64,17 +65,17 @@ impl<T: Clone> Session<T> {
         self.advance(now);
     }
 
-    pub(super) fn begin(&mut self, now: Instant, reason: TerminateReason, schedule: &Schedule) {
+    pub(super) fn begin(&mut self, now: Instant, reason: TerminateReason, schedule: &TerminatePolicy) {
         self.ending = Some(Box::new(Ending::new(now, reason, schedule)));
         let moves = self.moves(reason);
         let error = RequestError::Terminated(reason);
         self.fail_outbound(now, &error, |on, _| matches!(on, StreamKey::Standalone(_))); // F-32
         if moves {
-            self.send_away(now);
+            self.detach(now);
         }
         // Standalone streams carry nothing that is owed: they end first (S4).
         if let Some(stream) = &mut self.standalone {
-            stream.end(&mut self.changes);
+            stream.end(&mut self.output);
         }
         for exchange in self.exchanges.values_mut().filter(|_| !moves) {
             exchange.stay_connected(); // nobody could come back after the end (S6)
@@ -83,7 +84,7 @@ impl<T: Clone> Session<T> {
             self.for_each_relay(Stream::end); // what they are read from ends as well
         }
         for exchange in self.exchanges.values().filter(|exchange| exchange.is_running()) {
-            exchange.wake_handler(&mut self.changes);
+            exchange.wake_handler(&mut self.output);
         }
     }
 
@@ -97,16 +98,16 @@ impl<T: Clone> Session<T> {
                 Phase::Running | Phase::Draining if self.running > 0 && ending.cancel_at <= now => {
                     self.fail_outbound(now, &RequestError::Terminated(ending.reason), |_, _| true);
                     for exchange in self.exchanges.values_mut() {
-                        exchange.interrupt(ending.reason, &mut self.changes);
+                        exchange.interrupt(ending.reason, &mut self.output);
                     }
                     Phase::Cancelling
                 }
                 Phase::Cancelling if self.running == 0 => Phase::Finishing,
                 Phase::Cancelling if ending.finish_at <= now => {
                     for exchange in self.exchanges.values_mut() {
-                        exchange.synthesize(now, ending.reason, &mut self.changes);
+                        exchange.synthesize(now, ending.reason, &mut self.output);
                         if let Some(stream) = exchange.stream_mut() {
-                            self.replay.book(now, stream);
+                            self.replay.track(now, stream);
                         }
                     }
                     self.running = 0;
@@ -116,10 +117,10 @@ impl<T: Clone> Session<T> {
                 }
                 Phase::Finishing if self.is_delivered() || ending.close_at <= now => {
                     for exchange in self.exchanges.values_mut() {
-                        exchange.close(now, ending.reason, &mut self.changes);
+                        exchange.close(now, ending.reason, &mut self.output);
                     }
                     if let Some(stream) = &mut self.standalone {
-                        stream.cut(&mut self.changes);
+                        stream.cut(&mut self.output);
                     }
                     self.forget_exchanges();
                     self.forget_all();
@@ -135,7 +136,7 @@ impl<T: Clone> Session<T> {
                 Phase::Closed => return,
             };
             if ending.phase == Phase::Draining && ending.linger.is_some() {
-                self.changes.tally.lingering -= 1;
+                self.output.tally.lingering -= 1;
             }
             ending.phase = next;
             // In a shutdown, a reader may take its time for as long as other sessions still work.
@@ -160,7 +161,7 @@ impl<T: Clone> Session<T> {
         let until = after(now, self.config.linger);
         if let Some(ending) = self.ending.as_deref_mut().filter(|ending| ending.phase == Phase::Draining) {
             if self.state == State::Draining && until > now && ending.linger.replace(until).is_none() {
-                self.changes.tally.lingering += 1;
+                self.output.tally.lingering += 1;
             }
         }
     }

@@ -13,7 +13,7 @@ impl<T: Clone> Session<T> {
         }
         self.fail_outbound(now, &RequestError::TimedOut, |_, deadline| deadline <= now);
         if let Some(stream) = &mut self.standalone {
-            if stream.handle_silence(now, &self.config, &mut self.changes) {
+            if stream.handle_silence(now, &self.config, &mut self.output) {
                 self.active = now;
             }
         }
@@ -23,7 +23,7 @@ impl<T: Clone> Session<T> {
         self.trim(now);
         while self.give_up_orphans(now) {} // what one leaves behind may push out what another would need
         for exchange in self.exchanges.values_mut() {
-            exchange.handle_timeout(now, &self.config, &mut self.changes);
+            exchange.handle_timeout(now, &self.config, &mut self.output);
         }
         self.trim(now);
         if let Some(reason) = self.expired(now) {

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Changes, ExchangeKey, INITIALIZE, Pulse, Replay, SendError, Session, StreamKey};
+use super::{ExchangeKey, INITIALIZE, Liveness, Output, Replay, SendError, Session, StreamKey};
 use crate::proto::{
     config::{SecondStream, SessionConfig},
     ending::Phase,
@@ -43,13 +43,13 @@ impl<T: Clone> Session<T> {
         }
         self.yields_standalone(now, self.config.second_stream)?;
         self.standalone.take_if(|stream| stream.is_over());
-        if self.sharing.is_some() {
+        if self.cluster.is_some() {
             // What the older connection has not sent is read from the store again.
             self.drop_standalone();
         }
-        self.hear(now);
-        let (connection, greeting) = (self.next_key(), self.shared_priming());
-        self.act_on_standalone(now, |stream, _, out| stream.connect(now, connection, tag, greeting, out));
+        self.touch(now);
+        let (connection, preamble) = (self.next_key(), self.shared_priming());
+        self.act_on_standalone(now, |stream, _, out| stream.connect(now, connection, tag, preamble, out));
         Ok(StreamKey::Standalone(connection))
     }
 
@@ -83,8 +83,8 @@ impl<T: Clone> Session<T> {
                 .act_on_standalone(now, |stream, _, out| stream.resume(now, position, connection, tag, out));
             (known, StreamKey::Standalone(connection))
         } else if let Some(stream) = self.finished.get_mut(&number) {
-            let known = stream.resume(now, position, connection, tag, &mut self.changes);
-            self.replay.book(now, stream);
+            let known = stream.resume(now, position, connection, tag, &mut self.output);
+            self.replay.track(now, stream);
             (known, StreamKey::Resumed(key, connection))
         } else {
             let known = self.with_exchange(now, key, |exchange, _, out| {
@@ -96,7 +96,7 @@ impl<T: Clone> Session<T> {
             return Err(Refusal::UnknownEvent);
         }
         self.hand_over_relay(now, number); // it has been read from the store until now
-        self.hear(now);
+        self.touch(now);
         Ok(key)
     }
 
@@ -124,10 +124,10 @@ impl<T: Clone> Session<T> {
             return;
         }
         if let Some(stream) = self.finished.get_mut(&key.0) {
-            if stream.disconnect(connection, &mut self.changes) && stream.is_cut() {
+            if stream.disconnect(connection, &mut self.output) && stream.is_cut() {
                 self.forget_finished(key.0);
             } else {
-                self.replay.book(now, stream);
+                self.replay.track(now, stream);
                 self.trim(now);
             }
         } else {
@@ -177,7 +177,7 @@ impl<T: Clone> Session<T> {
     /// Whether a notification that belongs to no request has somebody to go to, now or later.
     pub fn is_listening(&self) -> bool {
         let open = self.standalone.as_deref().is_some_and(Stream::is_open);
-        self.sharing.is_some() || (self.initialized && (open || self.config.replay.is_some()))
+        self.cluster.is_some() || (self.initialized && (open || self.config.replay.is_some()))
     }
 
     /// What finds the waiters of the standalone stream.
@@ -213,8 +213,8 @@ impl<T: Clone> Session<T> {
             return next;
         }
         if let Some(stream) = self.finished.get_mut(&key.0) {
-            let next = stream.poll_event(connection, &mut self.changes);
-            self.replay.book(now, stream);
+            let next = stream.poll_event(connection, &mut self.output);
+            self.replay.track(now, stream);
             self.trim(now);
             return next;
         }
@@ -256,14 +256,14 @@ impl<T: Clone> Session<T> {
         let Some(limits) = self.config.replay else { return };
         while let Some(number) = self.replay.pop_excess(now, &limits) {
             if let Some(stream) = self.standalone.as_mut().filter(|stream| stream.number() == Some(number)) {
-                stream.forget_first(&mut self.changes);
+                stream.forget_first(&mut self.output);
             } else if let Some(exchange) = self.exchanges.get_mut(ExchangeKey(number)) {
-                exchange.forget_first(&mut self.changes);
+                exchange.forget_first(&mut self.output);
                 if exchange.is_over() {
                     self.forget_exchange(ExchangeKey(number));
                 }
             } else if let Some(stream) = self.finished.get_mut(&number) {
-                stream.forget_first(&mut self.changes);
+                stream.forget_first(&mut self.output);
                 if !stream.is_resumable() {
                     self.forget_finished(number);
                 }
@@ -277,7 +277,7 @@ impl<T: Clone> Session<T> {
     /// The end of the session is the end of all that it keeps (D-36). Whoever still reads is cut.
     pub(super) fn forget_all(&mut self) {
         self.replay = Replay::default();
-        self.finished.values_mut().for_each(|stream| stream.cut(&mut self.changes));
+        self.finished.values_mut().for_each(|stream| stream.cut(&mut self.output));
         self.finished.retain(|_, stream| stream.is_cut());
         self.for_each_relay(Stream::cut);
         self.forget_effects();
@@ -291,26 +291,26 @@ impl<T: Clone> Session<T> {
     pub(super) fn act_on_standalone<R>(
         &mut self,
         now: Instant,
-        act: impl FnOnce(&mut Stream<T>, &SessionConfig, &mut Changes<T>) -> R,
+        act: impl FnOnce(&mut Stream<T>, &SessionConfig, &mut Output<T>) -> R,
     ) -> R {
         let mut stream = match self.standalone.take() {
             Some(stream) => stream,
             None => {
                 let number = self.next_key();
                 // What all nodes write is read from the store, with the ids that it has there.
-                let name = self.name(number).filter(|_| self.sharing.is_none());
+                let name = self.name(number).filter(|_| self.cluster.is_none());
                 Box::new(Stream::unread(now, name))
             }
         };
-        let result = act(&mut stream, &self.config, &mut self.changes);
-        self.replay.book(now, &mut stream);
+        let result = act(&mut stream, &self.config, &mut self.output);
+        self.replay.track(now, &mut stream);
         if let Some(due) = stream.next_timeout(&self.config) {
             self.timer.arm(due);
         }
         if stream.is_connected() {
-            self.pulse.get_or_insert_with(|| Box::new(Pulse::new(now)));
+            self.liveness.get_or_insert_with(|| Box::new(Liveness::new(now)));
         } else {
-            self.pulse = None;
+            self.liveness = None;
         }
         self.standalone = Some(stream);
         self.ping_due().into_iter().for_each(|due| self.timer.arm(due));

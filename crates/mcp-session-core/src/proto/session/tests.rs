@@ -5,29 +5,29 @@ use std::time::Duration;
 use super::*;
 use crate::{
     proto::{
-        changes::{Tally, Wake},
         config::{ReplayConfig, ResponseMode, SecondStream},
-        ending::Schedule,
+        ending::TerminatePolicy,
         event::HEARTBEAT,
-        message::{ErrorCode, Response},
+        message::{ErrorCode, RpcResponse},
         outbound::OutboundId,
+        output::{Tally, Wake},
         stream::Next,
     },
     testing::start,
 };
 
 mod batches;
+mod cluster;
 mod contest;
-mod pulse;
+mod liveness;
+mod model;
 mod replay;
-mod sharing;
-mod walk;
 
 const MS: Duration = Duration::from_millis(1);
 /// More timers than any of these sessions may need: beyond it they run in circles.
 const MANY: usize = 10_000;
 /// The budgets of a shutdown.
-const SHUTDOWN: Schedule = Schedule { drain: secs(15), cancel: secs(3), finish: secs(2) };
+const SHUTDOWN: TerminatePolicy = TerminatePolicy { drain: secs(15), cancel: secs(3), finish: secs(2) };
 const NOTE: Bytes = Bytes::from_static(b"data: {\"jsonrpc\":\"2.0\",\"method\":\"note\"}\n\n");
 
 const fn secs(n: u64) -> Duration {
@@ -121,9 +121,9 @@ impl Bench {
     /// What holds after every call.
     fn check(&mut self) {
         let (session, all) = (&mut self.session, &mut self.tally);
-        let changes = session.take_changes();
-        add(all, &changes.tally);
-        self.wakes.extend(changes.into_wakes());
+        let output = session.take_output();
+        add(all, &output.tally);
+        self.wakes.extend(output.into_wakes());
 
         assert_eq!(usize::try_from(all.running), Ok(session.running()), "running: {all:?}");
         assert_eq!(usize::try_from(all.replies), Ok(session.unsettled()), "unsettled: {all:?}");
@@ -276,7 +276,7 @@ impl Bench {
     }
 
     fn respond(&mut self, id: impl Into<RequestId>, result: &str) -> Result<(), Refusal> {
-        let response = Response { id: Some(id.into()), outcome: Json::new(result) };
+        let response = RpcResponse { id: Some(id.into()), outcome: Json::new(result) };
         self.act(|session, now| session.handle_response(now, response))
     }
 
@@ -353,7 +353,7 @@ impl Bench {
         self.act(|session, now| session.terminate(now, reason))
     }
 
-    fn drain(&mut self, schedule: &Schedule) {
+    fn drain(&mut self, schedule: &TerminatePolicy) {
         self.act(|session, now| session.drain(now, schedule));
     }
 
@@ -969,7 +969,7 @@ fn f_20_f_21_each_request_has_its_own_id_and_takes_one_reply() {
     assert_eq!((b.outbound(asked[0]), b.outbound(asked[2])), (None, None));
 
     let refusal = RpcError::new(ErrorCode(-1), "the user said no");
-    let response = Response { id: Some(0.into()), outcome: Err(refusal.clone()) };
+    let response = RpcResponse { id: Some(0.into()), outcome: Err(refusal.clone()) };
     b.act(|session, now| session.handle_response(now, response)).unwrap();
     assert_eq!(b.outbound(asked[0]), Some(Err(RequestError::Client(refusal)))); // F-25
     assert_eq!(b.ask(two, "ping"), Ok(OutboundId(3)));
@@ -985,7 +985,7 @@ fn b_19_a_reply_that_nobody_waits_for_is_dropped() {
     }
     assert_eq!(b.respond("0", "text"), Ok(()));
     assert_eq!(b.respond(RequestId::Integer(1 << 64), "0 in 64 bits"), Ok(()));
-    let response = Response { id: None, outcome: Err(RpcError::internal("what?")) };
+    let response = RpcResponse { id: None, outcome: Err(RpcError::internal("what?")) };
     assert_eq!(b.act(|session, now| session.handle_response(now, response)), Ok(()));
     assert_eq!(b.outbound(asked), None);
 }
@@ -1372,7 +1372,7 @@ fn e_10_max_age_ends_the_busiest_session() {
 #[test]
 fn for_ever_is_a_duration_like_any_other() {
     let never = Duration::MAX;
-    let terminate = Schedule { drain: never, cancel: never, finish: never };
+    let terminate = TerminatePolicy { drain: never, cancel: never, finish: never };
     let mut b = Bench::operating(SessionConfig {
         idle_timeout: never,
         max_age: Some(never),
@@ -1634,7 +1634,7 @@ fn s_11_a_client_that_reads_nothing_is_cut_when_its_time_is_up() {
     assert_eq!(b.session.phase(), Phase::Finishing);
     b.wait(secs(1));
     // Nothing runs any more, so the endpoint leaves its readers their own budget and no more.
-    b.drain(&Schedule { drain: Duration::ZERO, cancel: Duration::ZERO, ..SHUTDOWN });
+    b.drain(&TerminatePolicy { drain: Duration::ZERO, cancel: Duration::ZERO, ..SHUTDOWN });
     assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.finish);
     assert_eq!((b.read(get), b.read(stream)), (vec!["cut".into()], vec!["cut".into()]));
     assert_eq!(b.outcomes(), [1, 0, 0, 2]);
@@ -1659,13 +1659,13 @@ fn s_10_draining_again_only_tightens() {
     b.call(1);
     b.drain(&SHUTDOWN);
     b.wait(secs(1));
-    b.drain(&Schedule { drain: secs(60), ..SHUTDOWN });
+    b.drain(&TerminatePolicy { drain: secs(60), ..SHUTDOWN });
     let (now, ending) = (b.now, b.session.ending.as_deref().copied().unwrap());
     assert_eq!([ending.cancel_at, ending.close_at], [now + secs(14), now + secs(19)]);
     // Shorter phases that end later change nothing.
-    b.drain(&Schedule { drain: secs(60), cancel: Duration::ZERO, finish: Duration::ZERO });
+    b.drain(&TerminatePolicy { drain: secs(60), cancel: Duration::ZERO, finish: Duration::ZERO });
     assert_eq!(b.session.ending.as_ref().unwrap().close_at, ending.close_at);
-    b.drain(&Schedule { drain: Duration::ZERO, ..SHUTDOWN }); // a second signal
+    b.drain(&TerminatePolicy { drain: Duration::ZERO, ..SHUTDOWN }); // a second signal
     assert_eq!(b.stands(), (State::Draining, Phase::Cancelling));
     assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.cancel + SHUTDOWN.finish);
     assert_eq!(b.outcomes(), [1, 0, 0, 1]);
@@ -1676,7 +1676,7 @@ fn s_1_draining_a_session_that_is_terminating_changes_neither_reason_nor_state()
     let mut b = Bench::operating(config());
     let key = b.call(1);
     b.delete().unwrap();
-    b.drain(&Schedule { drain: secs(60), ..SHUTDOWN });
+    b.drain(&TerminatePolicy { drain: secs(60), ..SHUTDOWN });
     assert_eq!(b.stands(), (State::Terminated, Phase::Cancelling));
     assert_eq!(b.run_to(Phase::Finishing), config().terminate.cancel);
     assert_eq!(b.reply(key), "1 ! -32000 client_delete");
@@ -1696,7 +1696,7 @@ fn f_37_s_12_terminating_while_draining_does_not_wait_for_the_drain_and_keeps_th
         assert_eq!(b.left(), [secs(14), secs(17), secs(19)]);
         assert!(end(&mut b));
         assert!(!end(&mut b));
-        let Schedule { cancel, finish, .. } = config().terminate;
+        let TerminatePolicy { cancel, finish, .. } = config().terminate;
         assert_eq!(b.left(), [Duration::ZERO, cancel, cancel + finish]);
         assert_eq!(b.stands(), (State::Terminated, Phase::Cancelling));
         let reason = TerminateReason::Shutdown;
@@ -1712,7 +1712,7 @@ fn f_37_s_12_terminating_while_draining_does_not_wait_for_the_drain_and_keeps_th
 
 #[test]
 fn f_37_s_10_terminating_with_a_longer_schedule_than_the_shutdown_prolongs_nothing() {
-    let minute = Schedule { drain: secs(60), cancel: secs(60), finish: secs(60) };
+    let minute = TerminatePolicy { drain: secs(60), cancel: secs(60), finish: secs(60) };
     let mut b = Bench::operating(SessionConfig { terminate: minute, ..config() });
     let key = b.call(1);
     b.drain(&SHUTDOWN);
@@ -1727,7 +1727,7 @@ fn f_37_s_10_terminating_with_a_longer_schedule_than_the_shutdown_prolongs_nothi
 
 #[test]
 fn f_37_terminating_while_finishing_gives_readers_their_budget_from_then() {
-    let Schedule { drain, cancel, finish } = SHUTDOWN;
+    let TerminatePolicy { drain, cancel, finish } = SHUTDOWN;
     let ceiling = drain + cancel + finish;
     for (own, waited, rest) in [
         (secs(1), secs(1), secs(1)),
@@ -1735,7 +1735,7 @@ fn f_37_terminating_while_finishing_gives_readers_their_budget_from_then() {
         (Duration::ZERO, secs(1), Duration::ZERO),
         (secs(60), ceiling - secs(1), secs(1)), // S10
     ] {
-        let terminate = Schedule { finish: own, ..Schedule::default() };
+        let terminate = TerminatePolicy { finish: own, ..TerminatePolicy::default() };
         let mut b = Bench::operating(SessionConfig { terminate, ..config() });
         let (json, (key, stream)) = (b.call(1), b.stream(2));
         b.drain(&SHUTDOWN);
@@ -1808,7 +1808,7 @@ fn s_4_a_session_lingers_only_over_an_answer_and_not_beyond_the_drain() {
         b.reply(key);
         assert_eq!(b.session.phase(), Phase::Draining);
         match end {
-            1 => b.drain(&Schedule { drain: Duration::ZERO, ..SHUTDOWN }),
+            1 => b.drain(&TerminatePolicy { drain: Duration::ZERO, ..SHUTDOWN }),
             2 => b.delete().unwrap(),
             _ => {}
         }

@@ -11,13 +11,13 @@ fn small() -> SessionConfig {
     SessionConfig { queue_events: 3, queue_bytes: 4, ..SessionConfig::default() }
 }
 
-fn wakes(out: &mut Changes<&'static str>) -> Vec<Wake<&'static str>> {
+fn wakes(out: &mut Output<&'static str>) -> Vec<Wake<&'static str>> {
     mem::take(out).into_wakes().collect()
 }
 
 #[test]
 fn the_queue_is_bounded_in_events_and_bytes_and_a_taken_event_wakes_the_sender() {
-    let (now, config, out) = (start(), small(), &mut Changes::default());
+    let (now, config, out) = (start(), small(), &mut Output::default());
     let mut stream = Stream::new(now, "s", None, out);
     assert_eq!(stream.push(now, &event("longer than the limit"), &config, out), Ok(()));
     assert_eq!(stream.push(now, &event("x"), &config, out), Err(Full));
@@ -32,7 +32,7 @@ fn the_queue_is_bounded_in_events_and_bytes_and_a_taken_event_wakes_the_sender()
 
 #[test]
 fn the_last_event_says_so_and_the_end_counts_once() {
-    let (now, out) = (start(), &mut Changes::default());
+    let (now, out) = (start(), &mut Output::default());
     let mut stream = Stream::new(now, "s", None, out);
     stream.push_unbounded(now, event("a"), out);
     stream.push_unbounded(now, event("b"), out);
@@ -48,7 +48,7 @@ fn the_last_event_says_so_and_the_end_counts_once() {
 
 #[test]
 fn an_end_that_nobody_takes_is_no_end() {
-    let (now, out) = (start(), &mut Changes::default());
+    let (now, out) = (start(), &mut Output::default());
     let mut stream = Stream::new(now, "s", None, out);
     stream.end(out);
     assert!(!stream.is_over());
@@ -59,7 +59,7 @@ fn an_end_that_nobody_takes_is_no_end() {
 
 #[test]
 fn d_42_silence_gets_one_comment_and_an_unread_one_means_stalled() {
-    let (now, config, out) = (start(), small(), &mut Changes::default());
+    let (now, config, out) = (start(), small(), &mut Output::default());
     let mut stream = Stream::new(now, "s", None, out);
     let later = now + config.heartbeat;
     assert_eq!(stream.next_timeout(&config), Some(later));
@@ -76,7 +76,7 @@ fn d_42_silence_gets_one_comment_and_an_unread_one_means_stalled() {
 #[test]
 fn d_42_a_heartbeat_of_zero_is_none() {
     let config = SessionConfig { heartbeat: Duration::ZERO, ..small() };
-    let (now, out) = (start(), &mut Changes::default());
+    let (now, out) = (start(), &mut Output::default());
     let mut stream = Stream::new(now, "s", None, out);
     for _unread in 0..2 {
         assert_eq!(stream.next_timeout(&config), None);

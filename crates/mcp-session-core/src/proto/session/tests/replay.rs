@@ -458,7 +458,7 @@ fn e_14_a_client_that_is_away_does_not_keep_its_session() {
 
 // Sent away.
 
-fn send_away(b: &mut Bench, key: ExchangeKey) -> bool {
+fn detach(b: &mut Bench, key: ExchangeKey) -> bool {
     b.act(|session, now| session.close_connection(now, key, Duration::from_millis(250)))
 }
 
@@ -467,8 +467,8 @@ fn d_06_d_07_a_client_is_sent_away_with_retry_and_finds_the_answer_when_it_is_ba
     let mut b = Bench::operating(config());
     let (key, stream) = begin(&mut b, 1);
     b.notify(key).unwrap();
-    assert!(send_away(&mut b, key));
-    assert!(!send_away(&mut b, key)); // once is enough
+    assert!(detach(&mut b, key));
+    assert!(!detach(&mut b, key)); // once is enough
     b.notify(key).unwrap(); // for the next connection
     assert_eq!(b.read(stream), ["1-2 note", "retry 250", "end"]);
     b.disconnect(stream);
@@ -484,7 +484,7 @@ fn d_06_d_07_a_client_is_sent_away_with_retry_and_finds_the_answer_when_it_is_ba
 fn d_06_also_before_anything_was_sent() {
     let mut b = Bench::operating(config());
     let key = b.request(1).unwrap();
-    assert!(send_away(&mut b, key));
+    assert!(detach(&mut b, key));
     assert_eq!(b.reply(key), "stream");
     assert_eq!(b.read(StreamKey::Response(key)), ["1-0 primes", "retry 250", "end"]);
 }
@@ -493,7 +493,7 @@ fn d_06_also_before_anything_was_sent() {
 fn an_answer_that_comes_before_the_client_has_gone_needs_no_second_connection() {
     let mut b = Bench::operating(config());
     let (key, stream) = begin(&mut b, 1);
-    assert!(send_away(&mut b, key));
+    assert!(detach(&mut b, key));
     b.answer(key);
     assert_eq!(b.read(stream), ["1-2 1 = \"done\"", "end"]);
 }
@@ -502,7 +502,7 @@ fn an_answer_that_comes_before_the_client_has_gone_needs_no_second_connection() 
 fn d_05_clients_of_older_versions_are_not_sent_away() {
     let mut b = older(config());
     let (key, stream) = b.stream_with_ids(1);
-    assert!(!send_away(&mut b, key));
+    assert!(!detach(&mut b, key));
     b.answer(key);
     assert_eq!(b.read(stream), ["1-2 1 = \"done\"", "end"]);
 }
@@ -512,9 +512,9 @@ fn s_6_in_an_ending_nobody_is_sent_away() {
     let mut b = Bench::operating(config());
     let (before, first) = begin(&mut b, 1);
     let (after, second) = begin(&mut b, 2);
-    assert!(send_away(&mut b, before));
+    assert!(detach(&mut b, before));
     b.drain(&SHUTDOWN);
-    assert!(!send_away(&mut b, after));
+    assert!(!detach(&mut b, after));
     for (key, stream) in [(before, first), (after, second)] {
         b.answer(key);
         let seen = b.read(stream);
@@ -539,7 +539,7 @@ fn s_4_a_client_that_has_left_is_not_waited_for_and_one_that_was_sent_away_is() 
     for returns in [true, false] {
         let mut b = Bench::operating(config());
         let (key, stream) = begin(&mut b, 1);
-        send_away(&mut b, key);
+        detach(&mut b, key);
         b.read(stream);
         b.drain(&SHUTDOWN);
         b.answer(key);

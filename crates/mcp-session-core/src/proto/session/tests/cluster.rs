@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The number of the shared log.
-const SHARED: u64 = 900;
+const STANDALONE: u64 = 900;
 
 fn config() -> SessionConfig {
     let (ping_interval, linger) = (std::time::Duration::ZERO, std::time::Duration::ZERO);
@@ -29,7 +29,7 @@ fn config() -> SessionConfig {
 /// A session in operation, kept by a store.
 fn shared(config: SessionConfig) -> Bench {
     let mut b = Bench::initializing(config);
-    b.act(|session, _| session.share(0, SHARED, Position::START));
+    b.act(|session, _| session.share(0, STANDALONE, Position::START));
     b.establish();
     assert_eq!(b.input(Input::Initialized), Ok(Verdict::Operate));
     b
@@ -152,7 +152,7 @@ fn a_store_that_has_lost_something_gets_it_again() {
     assert_eq!(append.at, 4);
     b.stored(&append, Stored::Behind(2));
     assert_eq!(b.store_all(), ["1@2+3"]);
-    b.act(super::Session::handle_disturbed);
+    b.act(super::Session::handle_failover);
     assert_eq!(b.store_all(), ["1@4+1"]); // its last event, once more
     b.answer(key);
     assert_eq!(b.store_all(), ["1@5+1 end"]);
@@ -255,7 +255,7 @@ fn a_get_begins_where_the_client_has_the_shared_log() {
     let newer = b.read_from_store("900-1.7").unwrap(); // D-23; in an epoch of the store's own
     assert_eq!((b.read(get), b.read(newer)), (vec!["end".into()], vec![":".into()]));
     assert_eq!(b.session.heard(), Position { epoch: 1, seq: 7 });
-    b.act(|session, now| session.handle_taken_over(now, SHARED));
+    b.act(|session, now| session.handle_taken_over(now, STANDALONE));
     assert_eq!(b.read(newer), ["end"]);
     assert!(b.get().is_ok());
 }
@@ -312,7 +312,7 @@ fn f_20_ids_of_two_nodes_are_apart() {
     let (now, all) = (start(), ClientCapabilities { roots: true, ..ClientCapabilities::default() });
     let version = ProtocolVersion::LATEST;
     let mut session = super::Session::<u64>::adopt(now, std::sync::Arc::new(config()), version, all, true);
-    session.share(3, SHARED, 7.into());
+    session.share(3, STANDALONE, 7.into());
     assert_eq!((session.member(), session.heard()), (Some(3), 7.into()));
     let key = session.handle_request(now, 1.into(), 1).unwrap();
     assert_eq!(key, ExchangeKey(3 << 32));
@@ -328,7 +328,7 @@ fn c_10_a_session_that_was_not_initialized_elsewhere_is_not_here() {
     let (now, all) = (start(), ClientCapabilities::default());
     let version = ProtocolVersion::LATEST;
     let mut session = super::Session::<u64>::adopt(now, std::sync::Arc::new(config()), version, all, false);
-    session.share(1, SHARED, Position::START);
+    session.share(1, STANDALONE, Position::START);
     assert_eq!(session.state(), State::AwaitingInitialized);
     assert_eq!(session.next_timeout(), Some(now + config().idle_timeout)); // E-14: its client uses it
     let key = session.handle_request(now, 1.into(), 1).unwrap();
@@ -423,7 +423,7 @@ fn s_13_what_belongs_to_no_request_is_in_the_store_before_the_session_is_closed(
 #[test]
 fn d_05_clients_of_older_versions_keep_their_connections_until_the_answer() {
     let mut b = Bench::of_version(ProtocolVersion::V2025_06_18, config());
-    b.act(|session, _| session.share(0, SHARED, Position::START));
+    b.act(|session, _| session.share(0, STANDALONE, Position::START));
     b.establish();
     b.input(Input::Initialized).unwrap();
     let key = b.call(1);

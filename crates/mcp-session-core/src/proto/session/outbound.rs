@@ -6,13 +6,13 @@ use bytes::Bytes;
 
 use super::{ExchangeKey, INITIALIZE, SendError, Session, StreamKey};
 use crate::proto::{
-    changes::Wake,
     ending::Phase,
     event::encode_event,
     exchange::Exchange,
     id::RequestId,
-    message::{Json, Outgoing, Response},
+    message::{Json, Outgoing, RpcResponse},
     outbound::{OutboundId, RequestError},
+    output::Wake,
     state::{Input, Refusal, Verdict},
     stream::Stream,
     timer::after,
@@ -86,7 +86,7 @@ impl<T: Clone> Session<T> {
     /// # Errors
     ///
     /// [`Refusal`], by state (C.2).
-    pub fn handle_response(&mut self, now: Instant, response: Response) -> Result<(), Refusal> {
+    pub fn handle_response(&mut self, now: Instant, response: RpcResponse) -> Result<(), Refusal> {
         if self.handle_input(now, Input::Response)? == Verdict::Accept {
             // Ours are small integers: any other id was never sent.
             let id = match response.id {
@@ -107,7 +107,7 @@ impl<T: Clone> Session<T> {
 
     fn resolve_outbound(&mut self, id: u64, reply: Result<Json, RequestError>) {
         if let Some(tag) = self.outbound.resolve(id, reply) {
-            self.changes.wake(Wake::Handler(tag.clone()));
+            self.output.wake(Wake::Handler(tag.clone()));
         }
     }
 
@@ -132,16 +132,16 @@ impl<T: Clone> Session<T> {
         match on {
             StreamKey::Response(key) | StreamKey::Resumed(key, _) => {
                 if let Some(exchange) = self.exchanges.get_mut(key) {
-                    exchange.tell(now, event, &mut self.changes);
+                    exchange.tell(now, event, &mut self.output);
                     if let Some(stream) = exchange.stream_mut() {
-                        self.replay.book(now, stream);
+                        self.replay.track(now, stream);
                     }
                 }
             }
             StreamKey::Standalone(connection) => {
                 if let Some(stream) = self.standalone.as_mut().filter(|stream| stream.outlives(connection)) {
-                    stream.push_unbounded(now, event, &mut self.changes);
-                    self.replay.book(now, stream);
+                    stream.push_unbounded(now, event, &mut self.output);
+                    self.replay.track(now, stream);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! [`Places`]: how many sessions there may be, in all and of one principal (E-15), and which of them makes room.
+//! [`Quota`]: how many sessions there may be, in all and of one principal (E-15), and which of them makes room.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,7 +15,7 @@ use crate::{config::Config, principal::Principal, proto::SessionId, sync::lock};
 
 /// Sessions that exist: those alive, and those of which something is left.
 #[derive(Debug, Default)]
-pub(crate) struct Places {
+pub(crate) struct Quota {
     taken: AtomicUsize,
     half_open: Mutex<HalfOpen>,
     /// Of those that belong to somebody.
@@ -43,9 +43,9 @@ struct HalfOpen {
 /// So few need no look.
 const FEW: usize = 64;
 
-impl Places {
+impl Quota {
     /// Takes a place for a session of this principal. Returns whether there was one.
-    pub(crate) fn take(&self, config: &Config, principal: Option<&Principal>) -> bool {
+    pub(crate) fn acquire(&self, config: &Config, principal: Option<&Principal>) -> bool {
         if self.taken.fetch_add(1, Relaxed) >= config.max_sessions {
             self.taken.fetch_sub(1, Relaxed);
             return false;
@@ -66,7 +66,7 @@ impl Places {
     }
 
     /// Gives a place back.
-    pub(crate) fn give_back(&self, principal: Option<&Principal>) {
+    pub(crate) fn release(&self, principal: Option<&Principal>) {
         if let Some(principal) = principal {
             let mut by_principal = lock(&self.by_principal);
             if let Some(owned) = by_principal.get_mut(principal) {
@@ -139,38 +139,38 @@ mod tests {
     fn e_15_one_principal_cannot_take_every_place_and_none_is_lost() {
         let mut config = Config::default();
         (config.max_sessions, config.max_sessions_per_principal) = (3, 2);
-        let places = Places::default();
+        let quota = Quota::default();
         let [alice, bob] = ["alice", "bob"].map(Principal::new);
-        let take = |principal: Option<&Principal>| places.take(&config, principal);
+        let take = |principal: Option<&Principal>| quota.acquire(&config, principal);
         assert_eq!([take(Some(&alice)), take(Some(&alice)), take(Some(&alice))], [true, true, false]);
         assert_eq!([take(Some(&bob)), take(None), take(Some(&bob))], [true, false, false]);
-        places.give_back(Some(&alice));
+        quota.release(Some(&alice));
         assert!(take(Some(&alice)));
         for principal in [&alice, &alice, &bob] {
-            places.give_back(Some(principal));
+            quota.release(Some(principal));
         }
-        assert_eq!((places.taken.load(Relaxed), lock(&places.by_principal).len()), (0, 0));
+        assert_eq!((quota.taken.load(Relaxed), lock(&quota.by_principal).len()), (0, 0));
         config.max_sessions_per_principal = 0;
-        assert!(!places.take(&config, Some(&bob)) && places.take(&config, None));
-        assert_eq!(lock(&places.by_principal).len(), 0);
+        assert!(!quota.acquire(&config, Some(&bob)) && quota.acquire(&config, None));
+        assert_eq!(lock(&quota.by_principal).len(), 0);
     }
 
     #[test]
     fn e_15_what_is_half_open_no_more_is_forgotten_and_the_oldest_comes_first() {
-        let places = Places::default();
+        let quota = Quota::default();
         let ids: Vec<_> = (0..1_000).map(SessionId::from_bits).collect();
         let (mut looks, mut most) = (0, 0);
         for (number, id) in ids.iter().enumerate() {
-            if let Some(mut kept) = places.push_half_open(None, *id) {
+            if let Some(mut kept) = quota.push_half_open(None, *id) {
                 looks += kept.len();
                 kept.retain(|kept| ids[..10].contains(kept) || ids[number] == *kept);
-                places.put_back_half_open(None, kept);
+                quota.put_back_half_open(None, kept);
             }
-            most = most.max(lock(&places.half_open).sessions.len());
+            most = most.max(lock(&quota.half_open).sessions.len());
         }
         assert!(looks <= 2 * ids.len() && most < FEW, "{looks} looks, {most} kept");
-        let first: Vec<_> = (0..10).map_while(|_| places.pop_half_open(None)).collect();
+        let first: Vec<_> = (0..10).map_while(|_| quota.pop_half_open(None)).collect();
         assert_eq!(first, ids[..10]);
-        assert_eq!(places.push_half_open(Some(&Principal::new("nobody")), ids[0]), None);
+        assert_eq!(quota.push_half_open(Some(&Principal::new("nobody")), ids[0]), None);
     }
 }

@@ -1,4 +1,4 @@
-//! A seeded random walk: clients, handlers, timers and endings in any order, beside a model of what is owed to
+//! A seeded random walk beside a model: clients, handlers, timers and endings in any order, and what is owed to
 //! whom.
 
 use std::{
@@ -10,11 +10,11 @@ use bytes::Bytes;
 
 use super::{
     Bench, CancelReason, ExchangeKey, INITIALIZE, Input, Json, MS, Next, OutboundId, Phase, Refusal,
-    ReplayConfig, Reply, RequestError, RequestId, ResponseMode, RpcError, Schedule, SecondStream, SendError,
-    SessionConfig, State, Status, Stream, StreamKey, Tally, TerminateReason, Verdict, Wake, after, brief,
-    config, secs,
+    ReplayConfig, Reply, RequestError, RequestId, ResponseMode, RpcError, SecondStream, SendError,
+    SessionConfig, State, Status, Stream, StreamKey, Tally, TerminatePolicy, TerminateReason, Verdict, Wake,
+    after, brief, config, secs,
 };
-use crate::proto::{changes::Outcome, event::EventId, message::Outgoing, version::ProtocolVersion};
+use crate::proto::{event::EventId, message::Outgoing, output::Outcome, version::ProtocolVersion};
 
 const SEEDS: u64 = 5_000;
 const STEPS: usize = 200;
@@ -1187,7 +1187,7 @@ impl Walk {
             self.bench.drain(&super::SHUTDOWN);
             self.reason.get_or_insert(TerminateReason::Shutdown);
             self.sync();
-            let Schedule { drain, cancel, finish } = super::SHUTDOWN;
+            let TerminatePolicy { drain, cancel, finish } = super::SHUTDOWN;
             assert!(self.bench.run_to(Phase::Closed) <= drain + cancel + finish, "S3");
             self.wait(Duration::ZERO);
             self.sync();
@@ -1215,7 +1215,7 @@ impl Walk {
     }
 }
 
-fn schedule(rng: &mut Rng) -> Schedule {
+fn schedule(rng: &mut Rng) -> TerminatePolicy {
     let mut budget = || rng.one(&[Duration::ZERO, secs(2), secs(10)]);
-    Schedule { drain: budget(), cancel: budget(), finish: budget() }
+    TerminatePolicy { drain: budget(), cancel: budget(), finish: budget() }
 }

@@ -37,7 +37,7 @@ pub const NEVER: Duration = Duration::from_secs(600);
 
 /// An endpoint on the runtime of a [`TestBed`], with a handler that the scenario plays itself.
 #[derive(Debug)]
-pub struct World {
+pub struct Fixture {
     /// The runtime.
     pub runtime: Arc<dyn Runtime>,
     /// The endpoint under test.
@@ -119,7 +119,7 @@ impl Handler for Play {
             Some("lacks a scope") => Err(AuthError::insufficient_scope("sessions").into()),
             Some("panics") => panic!("planted: the handler panics in initialize"),
             Some("hangs") => pending().await,
-            _ => Ok(InitializeResult::new("world", "1.0.0").capabilities(json!({ "tools": {} }))),
+            _ => Ok(InitializeResult::new("fixture", "1.0.0").capabilities(json!({ "tools": {} }))),
         }
     }
 
@@ -172,7 +172,7 @@ impl Handler for Play {
     }
 }
 
-impl World {
+impl Fixture {
     /// An endpoint with a configuration in which nothing elapses by itself, then tuned.
     pub fn new(bed: &impl TestBed, tune: impl FnOnce(&mut Config)) -> Self {
         Self::on(bed.runtime(), tune)
@@ -231,13 +231,13 @@ impl World {
 
     /// How many handlers of notifications hang.
     pub fn hanging(&self) -> usize {
-        // The world and the handler hold one each.
+        // The fixture and the handler hold one each.
         Arc::strong_count(&self.play.hanging) - 2
     }
 
     /// How many sessions have something attached to them.
     pub fn attached(&self) -> usize {
-        // The world and the handler hold one each.
+        // The fixture and the handler hold one each.
         Arc::strong_count(&self.play.attached) - 2
     }
 
@@ -325,8 +325,8 @@ impl Client {
     }
 
     /// The same client, at another endpoint.
-    pub fn at(&self, world: &World) -> Self {
-        Self { endpoint: world.endpoint.clone(), ..self.clone() }
+    pub fn at(&self, fixture: &Fixture) -> Self {
+        Self { endpoint: fixture.endpoint.clone(), ..self.clone() }
     }
 
     /// The id of its session.

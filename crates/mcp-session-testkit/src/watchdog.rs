@@ -1,4 +1,4 @@
-//! [`Watched`]: a bed on which a test that hangs fails.
+//! [`Watchdog`]: a bed on which a test that hangs fails.
 
 use std::{
     pin::pin,
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 ///
 /// ```should_panic
 /// use std::{future::pending, time::Duration};
-/// use mcp_session_testkit::{TestBed, Watched};
+/// use mcp_session_testkit::{TestBed, Watchdog};
 /// # use std::sync::Arc;
 /// # use mcp_session_core::Runtime;
 /// # struct Bed;
@@ -40,17 +40,17 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// #     fn block_on<F: Future>(&self, future: F) -> F::Output { futures::executor::block_on(future) }
 /// # }
 ///
-/// let bed = Watched::new(Bed).with_patience(Duration::from_millis(10));
+/// let bed = Watchdog::new(Bed).with_patience(Duration::from_millis(10));
 /// assert_eq!(bed.block_on(async { 6 * 7 }), 42);
 /// bed.block_on(pending::<()>()); // panics with "mine: nothing has come of it for 10ms: ..."
 /// ```
 #[derive(Debug, Clone)]
-pub struct Watched<B> {
+pub struct Watchdog<B> {
     bed: B,
     patience: Duration,
 }
 
-impl<B: TestBed> Watched<B> {
+impl<B: TestBed> Watchdog<B> {
     /// This bed, watched.
     pub fn new(bed: B) -> Self {
         Self { bed, patience: PATIENCE }
@@ -63,7 +63,7 @@ impl<B: TestBed> Watched<B> {
     }
 }
 
-impl<B: TestBed> TestBed for Watched<B> {
+impl<B: TestBed> TestBed for Watchdog<B> {
     fn name(&self) -> &str {
         self.bed.name()
     }

@@ -1,4 +1,4 @@
-//! [`Hub`]: what all sessions of an endpoint share, and what they count.
+//! [`Env`]: what all sessions of an endpoint share, and what they count.
 
 use std::{
     fmt,
@@ -24,13 +24,13 @@ use crate::{
 };
 
 /// What all sessions of an endpoint share.
-pub(crate) struct Hub {
+pub(crate) struct Env {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) config: Config,
     pub(crate) session_config: Arc<SessionConfig>,
     pub(crate) handler: Box<dyn ErasedHandler>,
     pub(crate) timers: Timers,
-    /// Whose hub it is.
+    /// Whose env it is.
     pub(crate) registry: OnceLock<Weak<Registry>>,
     pub(crate) counters: Counters,
     /// Bytes of bodies that are being read, of those that count: see [`Config::bodies_in_flight`].
@@ -45,7 +45,7 @@ pub(crate) struct Hub {
     listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
 }
 
-impl Hub {
+impl Env {
     pub(crate) fn new(runtime: Arc<dyn Runtime>, config: Config, handler: Box<dyn ErasedHandler>) -> Self {
         Self {
             session_config: Arc::new(config.session.clone()),
@@ -86,9 +86,9 @@ impl Hub {
     }
 }
 
-impl fmt::Debug for Hub {
+impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub")
+        f.debug_struct("Env")
             .field("runtime", &self.runtime)
             .field("config", &self.config)
             .finish_non_exhaustive()

@@ -12,12 +12,12 @@ use bytes::Bytes;
 
 use super::{ExchangeKey, INITIALIZE, SendError, Session, StreamKey};
 use crate::proto::{
-    changes::{Changes, Wake},
     ending::TerminateReason,
     event::{EventId, Position, encode_priming, encode_retry},
     exchange::CancelReason,
     id::RequestId,
     outbound::Outbound,
+    output::{Output, Wake},
     state::{Input, Refusal, State, Verdict},
     stream::{Append, Next, Stored, Stream},
     timer::Timer,
@@ -33,7 +33,7 @@ pub enum Effect {
 }
 
 #[derive(Debug)]
-pub(super) struct Sharing<T> {
+pub(super) struct Cluster<T> {
     /// The number of this node in the session: what keeps its ids apart from those of others.
     member: u32,
     /// The number of the log that all nodes share.
@@ -86,7 +86,7 @@ impl<T: Clone> Session<T> {
         let base = u64::from(member) << 32;
         self.next_key = self.next_key.max(base);
         self.outbound = Outbound::starting_at(base);
-        self.sharing = Some(Box::new(Sharing {
+        self.cluster = Some(Box::new(Cluster {
             member,
             standalone,
             heard,
@@ -106,7 +106,7 @@ impl<T: Clone> Session<T> {
     /// It was opened at another node, so long ago: [`max_age`](super::SessionConfig::max_age) counts from there. After
     /// [`Session::share`].
     pub fn set_age(&mut self, age: Duration) {
-        self.sharing.iter_mut().for_each(|sharing| sharing.older = age);
+        self.cluster.iter_mut().for_each(|cluster| cluster.older = age);
         let deadlines = self.deadlines();
         self.timer.rearm(deadlines);
     }
@@ -117,7 +117,7 @@ impl<T: Clone> Session<T> {
     }
 
     pub(super) fn older(&self) -> Duration {
-        self.sharing.as_ref().map_or(Duration::ZERO, |sharing| sharing.older)
+        self.cluster.as_ref().map_or(Duration::ZERO, |cluster| cluster.older)
     }
 
     /// For how long its client has done nothing here.
@@ -137,12 +137,12 @@ impl<T: Clone> Session<T> {
 
     /// The number of this node in the session, if it is shared.
     pub fn member(&self) -> Option<u32> {
-        self.sharing.as_ref().map(|sharing| sharing.member)
+        self.cluster.as_ref().map(|cluster| cluster.member)
     }
 
     /// How far the shared log has been sent to the client.
     pub fn heard(&self) -> Position {
-        self.sharing.as_ref().map_or(Position::START, |sharing| sharing.heard)
+        self.cluster.as_ref().map_or(Position::START, |cluster| cluster.heard)
     }
 
     // What to do next.
@@ -150,7 +150,7 @@ impl<T: Clone> Session<T> {
     /// Whether [`Session::poll_effect`] has something.
     pub fn has_effect(&self) -> bool {
         self.replay.has_unstored()
-            || self.sharing.as_ref().is_some_and(|sharing| !sharing.publishing && !sharing.outbox.is_empty())
+            || self.cluster.as_ref().is_some_and(|cluster| !cluster.publishing && !cluster.outbox.is_empty())
     }
 
     /// What the store is asked to do next. Each is answered once.
@@ -161,10 +161,10 @@ impl<T: Clone> Session<T> {
     }
 
     fn next_effect(&mut self) -> Option<Effect> {
-        let sharing = self.sharing.as_mut()?;
-        if let Some(event) = sharing.outbox.front().filter(|_| !sharing.publishing) {
-            let effect = Effect::Publish(sharing.token + 1, event.clone());
-            sharing.publishing = true;
+        let cluster = self.cluster.as_mut()?;
+        if let Some(event) = cluster.outbox.front().filter(|_| !cluster.publishing) {
+            let effect = Effect::Publish(cluster.token + 1, event.clone());
+            cluster.publishing = true;
             return Some(effect);
         }
         loop {
@@ -172,7 +172,7 @@ impl<T: Clone> Session<T> {
             let exchange = self.exchanges.get(ExchangeKey(number)).and_then(|exchange| exchange.stream());
             let stream = exchange.or_else(|| self.finished.get(&number).map(AsRef::as_ref));
             if let Some(append) = stream.and_then(|stream| stream.next_append(number)) {
-                self.sharing.iter_mut().for_each(|sharing| sharing.appending += 1);
+                self.cluster.iter_mut().for_each(|cluster| cluster.appending += 1);
                 return Some(Effect::Append(append));
             }
         }
@@ -181,20 +181,20 @@ impl<T: Clone> Session<T> {
     /// Whether the store has been asked for something that it has not answered.
     pub(super) fn is_storing(&self) -> bool {
         self.has_effect()
-            || self.sharing.as_ref().is_some_and(|sharing| sharing.publishing || sharing.appending > 0)
+            || self.cluster.as_ref().is_some_and(|cluster| cluster.publishing || cluster.appending > 0)
     }
 
     // What happened.
 
     /// The store has answered an append.
     pub fn handle_stored(&mut self, now: Instant, append: &Append, stored: Stored) {
-        if let Some(sharing) = &mut self.sharing {
-            sharing.appending -= 1;
+        if let Some(cluster) = &mut self.cluster {
+            cluster.appending -= 1;
         }
         let key = ExchangeKey(append.stream);
         if let Some(stream) = self.finished.get_mut(&append.stream) {
-            stream.handle_stored(append, stored, &mut self.changes);
-            self.replay.book(now, stream);
+            stream.handle_stored(append, stored, &mut self.output);
+            self.replay.track(now, stream);
             self.trim(now);
         } else {
             self.with_exchange(now, key, |exchange, config, out| {
@@ -210,22 +210,22 @@ impl<T: Clone> Session<T> {
 
     /// The store has answered a publication: the event is there, or is given up. If not, it is asked again.
     pub fn handle_published(&mut self, now: Instant, done: bool) {
-        if let Some(sharing) = self.sharing.as_mut().filter(|sharing| sharing.publishing) {
-            sharing.publishing = false;
+        if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.publishing) {
+            cluster.publishing = false;
             if done {
-                sharing.token += 1;
-                sharing.outbox.pop_front();
+                cluster.token += 1;
+                cluster.outbox.pop_front();
             }
         }
         self.advance(now);
     }
 
     /// The store may have lost what it had last: it gets that once more.
-    pub fn handle_disturbed(&mut self, now: Instant) {
+    pub fn handle_failover(&mut self, now: Instant) {
         for exchange in self.exchanges.values_mut() {
             if let Some(stream) = exchange.stream_mut() {
-                stream.handle_disturbed();
-                self.replay.book(now, stream);
+                stream.handle_failover();
+                self.replay.track(now, stream);
             }
         }
     }
@@ -236,7 +236,7 @@ impl<T: Clone> Session<T> {
         let news = !self.initialized && matches!(self.state, State::AwaitingInitialized | State::Draining);
         if news {
             if self.state == State::AwaitingInitialized {
-                self.hear(now);
+                self.touch(now);
                 self.state = State::Operating;
             }
             self.initialized = true;
@@ -248,13 +248,13 @@ impl<T: Clone> Session<T> {
 
     /// What is in the shared log may be sent now.
     pub(super) fn wake_listener(&mut self) {
-        let tag = self.sharing.as_ref().and_then(|_| self.standalone_tag().cloned());
-        tag.into_iter().for_each(|tag| self.changes.wake(Wake::Handler(tag)));
+        let tag = self.cluster.as_ref().and_then(|_| self.standalone_tag().cloned());
+        tag.into_iter().for_each(|tag| self.output.wake(Wake::Handler(tag)));
     }
 
     /// The client reads this stream at another node: a connection that carries it here ends (D-21).
     pub fn handle_taken_over(&mut self, now: Instant, number: u64) {
-        let standalone = self.sharing.as_ref().is_some_and(|sharing| sharing.standalone == number);
+        let standalone = self.cluster.as_ref().is_some_and(|cluster| cluster.standalone == number);
         if standalone {
             self.drop_standalone();
         } else {
@@ -267,8 +267,8 @@ impl<T: Clone> Session<T> {
     /// A connection that carries this stream, which is one of this node, ends.
     fn hand_over_own(&mut self, now: Instant, number: u64) {
         if let Some(stream) = self.finished.get_mut(&number) {
-            stream.hand_over(&mut self.changes);
-            self.replay.book(now, stream);
+            stream.hand_over(&mut self.output);
+            self.replay.track(now, stream);
             self.trim(now);
         } else {
             self.with_exchange(now, ExchangeKey(number), |exchange, _, out| exchange.hand_over(out));
@@ -277,9 +277,9 @@ impl<T: Clone> Session<T> {
 
     /// A connection to which this stream is relayed ends.
     pub(super) fn hand_over_relay(&mut self, now: Instant, number: u64) {
-        let relay = self.sharing.as_mut().and_then(|sharing| sharing.relays.remove(&number));
+        let relay = self.cluster.as_mut().and_then(|cluster| cluster.relays.remove(&number));
         if let Some(mut relay) = relay {
-            relay.hand_over(&mut self.changes);
+            relay.hand_over(&mut self.output);
             self.relay_is_over(now);
         }
     }
@@ -287,8 +287,8 @@ impl<T: Clone> Session<T> {
     /// The connection that carries the shared log ends. What it has not sent is read from the store again.
     pub(super) fn drop_standalone(&mut self) {
         if let Some(mut stream) = self.standalone.take() {
-            stream.hand_over(&mut self.changes);
-            self.pulse = None;
+            stream.hand_over(&mut self.output);
+            self.liveness = None;
         }
     }
 
@@ -296,26 +296,26 @@ impl<T: Clone> Session<T> {
 
     /// By which number this node listens to the shared log, or has; 0: never.
     pub fn listener(&self) -> u64 {
-        self.sharing.as_ref().map_or(0, |sharing| sharing.listener)
+        self.cluster.as_ref().map_or(0, |cluster| cluster.listener)
     }
 
     /// This node listens from now on, by this number, and goes on where all before it have stopped. Returns whether it does:
     /// not if a newer one has been heard of.
     pub fn listen(&mut self, number: u64, heard: Position) -> bool {
-        let Some(sharing) = self.sharing.as_mut().filter(|sharing| sharing.other <= number) else {
+        let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.other <= number) else {
             return false;
         };
-        sharing.listener = number;
-        sharing.heard = sharing.heard.max(heard);
+        cluster.listener = number;
+        cluster.heard = cluster.heard.max(heard);
         true
     }
 
     /// Another node listens, by this number: a connection that carries the shared log here ends (D-21). Returns by which number
     /// this node has listened, and how far that came; `None` if it has not, or has taken over since.
     pub fn handle_listener(&mut self, now: Instant, number: u64) -> Option<(u64, Position)> {
-        let sharing = self.sharing.as_mut().filter(|sharing| sharing.listener < number)?;
-        sharing.other = sharing.other.max(number);
-        let (listener, heard) = (sharing.listener, sharing.heard);
+        let cluster = self.cluster.as_mut().filter(|cluster| cluster.listener < number)?;
+        cluster.other = cluster.other.max(number);
+        let (listener, heard) = (cluster.listener, cluster.heard);
         self.drop_standalone();
         self.active = self.active.max(now);
         self.lifetime().into_iter().for_each(|due| self.timer.arm(due));
@@ -335,7 +335,7 @@ impl<T: Clone> Session<T> {
         if let Verdict::Refuse(refusal) = self.state.on(Input::Resume) {
             return Err(refusal);
         }
-        let standalone = self.sharing.as_ref().is_some_and(|sharing| sharing.standalone == after.stream);
+        let standalone = self.cluster.as_ref().is_some_and(|cluster| cluster.standalone == after.stream);
         if self.ending.is_some() && (standalone || self.phase() == super::Phase::Closed) {
             return Err(Refusal::Draining);
         }
@@ -345,12 +345,12 @@ impl<T: Clone> Session<T> {
         if !running.or(kept).is_none_or(whole) {
             return Err(Refusal::UnknownEvent); // it is this node's, and the store does not get the rest of it
         }
-        self.hear(now);
+        self.touch(now);
         let connection = self.next_key();
         if standalone {
-            self.sharing.iter_mut().for_each(|sharing| sharing.heard = after.position);
+            self.cluster.iter_mut().for_each(|cluster| cluster.heard = after.position);
             self.drop_standalone();
-            let mut stream = Stream::new(now, tag, None, &mut self.changes);
+            let mut stream = Stream::new(now, tag, None, &mut self.output);
             stream.comment();
             self.standalone = Some(Box::new(stream.on(connection)));
             self.act_on_standalone(now, |_, _, _| ());
@@ -358,12 +358,12 @@ impl<T: Clone> Session<T> {
         }
         self.hand_over_relay(now, after.stream);
         self.hand_over_own(now, after.stream);
-        let mut stream = Stream::new(now, tag, None, &mut self.changes);
+        let mut stream = Stream::new(now, tag, None, &mut self.output);
         stream.comment();
         stream.next_timeout(&self.config).into_iter().for_each(|due| self.timer.arm(due));
         let stream = Box::new(stream.on(connection));
-        if let Some(sharing) = &mut self.sharing {
-            sharing.relays.insert(after.stream, stream);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.relays.insert(after.stream, stream);
         }
         Ok(StreamKey::Resumed(ExchangeKey(after.stream), connection))
     }
@@ -403,17 +403,17 @@ impl<T: Clone> Session<T> {
     fn relayed<R>(
         &mut self,
         key: StreamKey,
-        act: impl FnOnce(&mut Stream<T>, &mut Changes<T>) -> R,
+        act: impl FnOnce(&mut Stream<T>, &mut Output<T>) -> R,
     ) -> Option<R> {
         let (stream, connection) = match key {
             StreamKey::Response(_) => return None,
             StreamKey::Resumed(ExchangeKey(number), connection) => {
-                (self.sharing.as_mut()?.relays.get_mut(&number)?, connection)
+                (self.cluster.as_mut()?.relays.get_mut(&number)?, connection)
             }
             StreamKey::Standalone(connection) => (self.standalone.as_mut()?, connection),
         };
         let relays = stream.number().is_none() && stream.is_open() && stream.connection() == Some(connection);
-        relays.then(|| act(stream, &mut self.changes))
+        relays.then(|| act(stream, &mut self.output))
     }
 
     // Parts.
@@ -421,9 +421,9 @@ impl<T: Clone> Session<T> {
     /// Keeps an event for the shared log.
     pub(super) fn publish(&mut self, event: &Bytes) -> Option<Result<(), SendError>> {
         let limit = self.config.queue_events;
-        let sharing = self.sharing.as_mut()?;
-        Some(if sharing.outbox.len() < limit {
-            sharing.outbox.push_back(event.clone());
+        let cluster = self.cluster.as_mut()?;
+        Some(if cluster.outbox.len() < limit {
+            cluster.outbox.push_back(event.clone());
             Ok(())
         } else {
             Err(SendError::Full)
@@ -432,49 +432,49 @@ impl<T: Clone> Session<T> {
 
     /// Nothing is asked of the store any more.
     pub(super) fn forget_effects(&mut self) {
-        self.sharing.iter_mut().for_each(|sharing| sharing.outbox.clear());
+        self.cluster.iter_mut().for_each(|cluster| cluster.outbox.clear());
     }
 
     /// The first event of a GET stream, for a client that understands it: where it is in the shared log.
     pub(super) fn shared_priming(&self) -> Option<Bytes> {
-        let sharing = self.sharing.as_ref()?;
+        let cluster = self.cluster.as_ref()?;
         self.config.replay.as_ref()?;
-        let id = EventId { stream: sharing.standalone, position: sharing.heard };
+        let id = EventId { stream: cluster.standalone, position: cluster.heard };
         self.is_primed().then(|| encode_priming(id))
     }
 
     /// The client has got an event of the GET stream.
     pub(super) fn note_heard(&mut self, next: &Next) {
-        let (Some(sharing), Next::Event(event, _)) = (&mut self.sharing, next) else { return };
+        let (Some(cluster), Next::Event(event, _)) = (&mut self.cluster, next) else { return };
         let id = event.strip_prefix(b"id: ").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
         let id = id.and_then(|id| std::str::from_utf8(id).ok()).and_then(EventId::parse);
         if let Some(id) = id {
-            sharing.heard = sharing.heard.max(id.position);
+            cluster.heard = cluster.heard.max(id.position);
         }
     }
 
     /// A shutdown has begun. Whatever can be resumed elsewhere is, from now on: each connection ends, with `retry` for clients
     /// that understand it (S6, F-39). Replies stay for those that do not (D-05).
-    pub(super) fn send_away(&mut self, now: Instant) {
+    pub(super) fn detach(&mut self, now: Instant) {
         let Some(replay) = self.config.replay else { return };
         if self.is_primed() {
             for exchange in self.exchanges.values_mut() {
-                exchange.close_connection(now, replay.retry, &mut self.changes);
+                exchange.close_connection(now, replay.retry, &mut self.output);
                 if let Some(stream) = exchange.stream_mut() {
-                    self.replay.book(now, stream);
+                    self.replay.track(now, stream);
                 }
             }
         }
-        let relays = self.sharing.iter_mut().flat_map(|sharing| sharing.relays.values_mut());
+        let relays = self.cluster.iter_mut().flat_map(|cluster| cluster.relays.values_mut());
         for stream in relays.chain(&mut self.standalone) {
-            stream.push_unbounded(now, encode_retry(replay.retry), &mut self.changes);
-            stream.end(&mut self.changes);
+            stream.push_unbounded(now, encode_retry(replay.retry), &mut self.output);
+            stream.end(&mut self.output);
         }
     }
 
     /// Whether it can be taken up at another node after a shutdown of this one.
     pub(super) fn moves(&self, reason: TerminateReason) -> bool {
-        self.sharing.is_some() && reason == TerminateReason::Shutdown
+        self.cluster.is_some() && reason == TerminateReason::Shutdown
     }
 
     /// Whether a request of the client with this id runs here.
@@ -488,14 +488,14 @@ impl<T: Clone> Session<T> {
     }
 
     pub(super) fn all_relays(&self) -> impl Iterator<Item = &Stream<T>> {
-        self.sharing.iter().flat_map(|sharing| sharing.relays.values()).map(AsRef::as_ref)
+        self.cluster.iter().flat_map(|cluster| cluster.relays.values()).map(AsRef::as_ref)
     }
 
     /// Does something to each connection to which something is relayed. Those that are over then are forgotten.
-    pub(super) fn for_each_relay(&mut self, mut act: impl FnMut(&mut Stream<T>, &mut Changes<T>)) {
-        if let Some(sharing) = &mut self.sharing {
-            sharing.relays.values_mut().for_each(|stream| act(stream, &mut self.changes));
-            sharing.relays.retain(|_, stream| !stream.is_over());
+    pub(super) fn for_each_relay(&mut self, mut act: impl FnMut(&mut Stream<T>, &mut Output<T>)) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.relays.values_mut().for_each(|stream| act(stream, &mut self.output));
+            cluster.relays.retain(|_, stream| !stream.is_over());
         }
     }
 
@@ -505,11 +505,11 @@ impl<T: Clone> Session<T> {
         now: Instant,
         number: u64,
         connection: u64,
-        act: impl FnOnce(&mut Stream<T>, &mut Changes<T>) -> R,
+        act: impl FnOnce(&mut Stream<T>, &mut Output<T>) -> R,
     ) -> Option<R> {
-        let relays = &mut self.sharing.as_mut()?.relays;
+        let relays = &mut self.cluster.as_mut()?.relays;
         let stream = relays.get_mut(&number).filter(|stream| stream.connection() == Some(connection))?;
-        let result = act(stream, &mut self.changes);
+        let result = act(stream, &mut self.output);
         // Whoever was told of a cut, has it.
         if stream.is_over() || stream.connection().is_none() {
             relays.remove(&number);

@@ -1,4 +1,4 @@
-//! [`SharedStore`]: a store in memory, for endpoints of one process.
+//! [`MemoryStore`]: a store in memory, for endpoints of one process.
 
 mod session;
 
@@ -24,7 +24,7 @@ use crate::{
     sync::lock,
 };
 
-/// What a [`SharedStore`] keeps.
+/// What a [`MemoryStore`] keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreLimits {
@@ -56,7 +56,7 @@ impl Default for StoreLimits {
 /// It shows how sessions move, in tests and examples, and is what a process needs that replaces its endpoint without ending.
 /// Nodes on several machines need a store that they can all reach.
 #[derive(Clone)]
-pub struct SharedStore(Arc<Inner>);
+pub struct MemoryStore(Arc<Inner>);
 
 /// Sessions that one call sweeps.
 const SWEPT: usize = 100;
@@ -81,7 +81,7 @@ struct Inbox {
     changed: Arc<Event>,
 }
 
-impl SharedStore {
+impl MemoryStore {
     /// A store with the default limits. The runtime is its clock.
     pub fn new(runtime: impl Runtime) -> Self {
         Self::with_limits(runtime, StoreLimits::default())
@@ -164,7 +164,7 @@ impl SharedStore {
     }
 }
 
-impl EventStore for SharedStore {
+impl EventStore for MemoryStore {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>> {
         async move {
             let session = append.log.session;
@@ -231,7 +231,7 @@ impl EventStore for SharedStore {
     }
 }
 
-impl SessionStore for SharedStore {
+impl SessionStore for MemoryStore {
     fn create(&self, record: Record) -> BoxFuture<'_, Result<(), Unavailable>> {
         async move {
             let mut state = self.lock();
@@ -351,7 +351,7 @@ impl SessionStore for SharedStore {
     }
 }
 
-impl Peers for SharedStore {
+impl Peers for MemoryStore {
     fn send(&self, to: NodeId, message: PeerMessage) -> BoxFuture<'_, Result<(), Unavailable>> {
         async move {
             let changed = {
@@ -399,10 +399,10 @@ impl Peers for SharedStore {
     }
 }
 
-impl fmt::Debug for SharedStore {
+impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sessions, events, bytes) = self.size();
-        f.debug_struct("SharedStore")
+        f.debug_struct("MemoryStore")
             .field("sessions", &sessions)
             .field("events", &events)
             .field("bytes", &bytes)

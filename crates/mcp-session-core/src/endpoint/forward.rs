@@ -9,10 +9,10 @@ use super::Endpoint;
 use crate::{
     error::Rejection,
     proto::{
-        self, EventId, Message, Outgoing, Refusal, RequestError, RequestId, Response, StreamKey,
+        self, EventId, Message, Outgoing, Refusal, RequestError, RequestId, RpcResponse, StreamKey,
         TerminateReason,
     },
-    session::{Machine, Session, Signal},
+    session::{Machine, Session, Waiters},
     store::{LogId, Node, PAGE, Page, PeerRequest, ReadError, Record, Relay, Unavailable, Update},
 };
 
@@ -21,18 +21,18 @@ impl Endpoint {
     pub(super) async fn listen(
         &self,
         session: &Session,
-        signal: &Arc<Signal>,
+        waiters: &Arc<Waiters>,
     ) -> Result<StreamKey, Rejection> {
-        if let Some(node) = &self.registry.hub.node {
+        if let Some(node) = &self.registry.env.node {
             become_listener(node, session).await?;
         }
         let (key, heard) = contest(session, |machine, now| {
-            machine.handle_get(now, Arc::clone(signal)).map(|key| (key, machine.heard()))
+            machine.handle_get(now, Arc::clone(waiters)).map(|key| (key, machine.heard()))
         })
         .await?;
-        if let Some(node) = &self.registry.hub.node {
-            let after = EventId { stream: LogId::SHARED, position: heard };
-            self.relay(node, session, key, signal, after, None);
+        if let Some(node) = &self.registry.env.node {
+            let after = EventId { stream: LogId::STANDALONE, position: heard };
+            self.relay(node, session, key, waiters, after, None);
         }
         Ok(key)
     }
@@ -42,12 +42,12 @@ impl Endpoint {
         &self,
         session: &Session,
         last_event_id: &str,
-        signal: &Arc<Signal>,
+        waiters: &Arc<Waiters>,
     ) -> Result<StreamKey, Rejection> {
         let resumed =
-            contest(session, |machine, now| machine.handle_resume(now, last_event_id, Arc::clone(signal)))
+            contest(session, |machine, now| machine.handle_resume(now, last_event_id, Arc::clone(waiters)))
                 .await;
-        let (node, after) = match (resumed, &self.registry.hub.node, EventId::parse(last_event_id)) {
+        let (node, after) = match (resumed, &self.registry.env.node, EventId::parse(last_event_id)) {
             (Err(Refusal::UnknownEvent), Some(node), Some(after)) => (node, after),
             (Ok(key), Some(node), Some(after)) => {
                 take_over(node, session, after.stream);
@@ -55,7 +55,7 @@ impl Endpoint {
             }
             (resumed, ..) => return Ok(resumed?),
         };
-        if after.stream == LogId::SHARED {
+        if after.stream == LogId::STANDALONE {
             become_listener(node, session).await?;
         }
         let log = Node::log(session.id(), after.stream);
@@ -64,11 +64,11 @@ impl Endpoint {
             Err(ReadError::Unknown) => return Err(Refusal::UnknownEvent.into()),
             Err(ReadError::Unavailable) => return Err(Rejection::StoreUnavailable),
         };
-        let key = session.with(|machine, now| machine.handle_relay(now, after, Arc::clone(signal)))?;
-        if after.stream != LogId::SHARED {
+        let key = session.with(|machine, now| machine.handle_relay(now, after, Arc::clone(waiters)))?;
+        if after.stream != LogId::STANDALONE {
             take_over(node, session, after.stream);
         }
-        self.relay(node, session, key, signal, after, Some(page));
+        self.relay(node, session, key, waiters, after, Some(page));
         Ok(key)
     }
 
@@ -77,20 +77,20 @@ impl Endpoint {
         node: &Node,
         session: &Session,
         key: StreamKey,
-        signal: &Arc<Signal>,
+        waiters: &Arc<Waiters>,
         after: EventId,
         first: Option<Page>,
     ) {
-        let (session, signal, log) =
-            (session.clone(), Arc::clone(signal), Node::log(session.id(), after.stream));
+        let (session, waiters, log) =
+            (session.clone(), Arc::clone(waiters), Node::log(session.id(), after.stream));
         let plain = first.is_none();
-        let relay = Relay { session, node: node.clone(), log, key, signal, after, plain };
-        self.registry.hub.runtime.spawn(Box::pin(relay.run(first)));
+        let relay = Relay { session, node: node.clone(), log, key, waiters, after, plain };
+        self.registry.env.runtime.spawn(Box::pin(relay.run(first)));
     }
 
     /// A new session becomes known to all nodes, before its client knows of it.
     pub(super) async fn keep(&self, session: &Session) -> Result<(), Rejection> {
-        let Some(node) = &self.registry.hub.node else { return Ok(()) };
+        let Some(node) = &self.registry.env.node else { return Ok(()) };
         let mut record = Record::new(session.id(), session.version());
         record.principal = session.principal().cloned();
         record.capabilities = session.capabilities();
@@ -110,7 +110,7 @@ impl Endpoint {
     }
 
     /// A reply of the client: for a request of this node, or of another one.
-    pub(super) fn replied(&self, session: &Session, response: Response) -> Result<(), Rejection> {
+    pub(super) fn replied(&self, session: &Session, response: RpcResponse) -> Result<(), Rejection> {
         let asked_by = match &response.id {
             Some(RequestId::Integer(id)) => u64::try_from(*id).ok().map(proto::Session::<()>::member_of),
             Some(RequestId::String(_)) | None => None,
@@ -127,19 +127,19 @@ impl Endpoint {
 
     /// Sends a message of the client to the node of this number in the session, or to all others.
     pub(super) fn pass_on(&self, session: &Session, member: Option<u32>, message: &Message) {
-        let Some(node) = self.registry.hub.node.clone() else { return };
+        let Some(node) = self.registry.env.node.clone() else { return };
         let text = match message {
             Message::Notification(notification) => {
                 Outgoing::Notification { method: &notification.method, params: notification.params.as_ref() }
                     .to_json()
             }
-            Message::Response(Response { id: Some(id), outcome: Ok(result) }) => {
+            Message::Response(RpcResponse { id: Some(id), outcome: Ok(result) }) => {
                 Outgoing::Result { id, result }.to_json()
             }
-            Message::Response(Response { id, outcome: Err(error) }) => {
+            Message::Response(RpcResponse { id, outcome: Err(error) }) => {
                 Outgoing::Error { id: id.as_ref(), error }.to_json()
             }
-            Message::Response(Response { id: None, outcome: Ok(_) }) | Message::Request(_) => return,
+            Message::Response(RpcResponse { id: None, outcome: Ok(_) }) | Message::Request(_) => return,
         };
         let id = session.id();
         node.clone().spawn(async move { node.tell_member(id, member, PeerRequest::Posted(text)).await });

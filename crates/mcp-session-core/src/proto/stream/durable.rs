@@ -1,13 +1,13 @@
-//! [`Storing`]: how far a store has a stream.
+//! [`Durable`]: how far a store has a stream.
 
 use bytes::Bytes;
 
 use super::{Life, Stream, log::Log};
-use crate::proto::{changes::Changes, config::SessionConfig, id::RequestId};
+use crate::proto::{config::SessionConfig, id::RequestId, output::Output};
 
 /// How far the store has a stream. What it does not have is not sent.
 #[derive(Debug)]
-pub(super) struct Storing {
+pub(super) struct Durable {
     request: RequestId,
     /// The first position that the store does not have; 0 until it knows of the stream.
     stored: u64,
@@ -46,7 +46,7 @@ pub struct Append {
     pub ends: bool,
 }
 
-impl Storing {
+impl Durable {
     pub(super) fn stored(&self) -> u64 {
         self.stored
     }
@@ -63,62 +63,62 @@ impl Storing {
 impl<T: Clone> Stream<T> {
     /// From now on a store is to have all of it, as the reply to this request.
     pub(in crate::proto) fn store(&mut self, request: RequestId) {
-        self.storing = Some(Box::new(Storing { request, stored: 0, end_stored: false, queued: false }));
+        self.durable = Some(Box::new(Durable { request, stored: 0, end_stored: false, queued: false }));
     }
 
     /// Whether the store has all of it, and its end.
     pub(in crate::proto) fn is_stored(&self) -> bool {
-        self.storing.as_ref().is_some_and(|storing| storing.end_stored)
+        self.durable.as_ref().is_some_and(|durable| durable.end_stored)
     }
 
     /// Whether a store is to have it.
     pub(in crate::proto) fn is_storing(&self) -> bool {
-        self.storing.is_some()
+        self.durable.is_some()
     }
 
     /// Whether there is something to append that has not been asked for. Then it is, from now on.
     pub(in crate::proto) fn queue_append(&mut self) -> bool {
         let ended = self.has_ended();
         let end = self.log.end();
-        let Some(storing) = &mut self.storing else { return false };
-        let wants = storing.stored < end || (ended && !storing.end_stored);
-        let queues = wants && !storing.queued;
-        storing.queued |= queues;
+        let Some(durable) = &mut self.durable else { return false };
+        let wants = durable.stored < end || (ended && !durable.end_stored);
+        let queues = wants && !durable.queued;
+        durable.queued |= queues;
         queues
     }
 
     /// What there is to append.
     pub(in crate::proto) fn next_append(&self, stream: u64) -> Option<Append> {
-        let storing = self.storing.as_ref()?;
-        let at = storing.stored.max(1);
+        let durable = self.durable.as_ref()?;
+        let at = durable.stored.max(1);
         let events = self.log.from(at).cloned().collect();
-        Some(Append { stream, request: storing.request.clone(), at, events, ends: self.has_ended() })
+        Some(Append { stream, request: durable.request.clone(), at, events, ends: self.has_ended() })
     }
 
     /// An append of so many events has been answered.
-    pub(in crate::proto) fn handle_stored(&mut self, append: &Append, stored: Stored, out: &mut Changes<T>) {
+    pub(in crate::proto) fn handle_stored(&mut self, append: &Append, stored: Stored, out: &mut Output<T>) {
         let first = self.log.first();
-        let Some(storing) = &mut self.storing else { return };
-        storing.queued = false;
+        let Some(durable) = &mut self.durable else { return };
+        durable.queued = false;
         match stored {
             Stored::Done => {
-                storing.stored = storing.stored.max(append.at + append.events.len() as u64);
-                storing.end_stored |= append.ends;
+                durable.stored = durable.stored.max(append.at + append.events.len() as u64);
+                durable.end_stored |= append.ends;
             }
             Stored::Later => {}
-            Stored::Behind(next) if next >= first => storing.stored = next.max(1),
+            Stored::Behind(next) if next >= first => durable.stored = next.max(1),
             // It goes on without: an id of it is unknown elsewhere.
-            Stored::Behind(_) | Stored::Sealed | Stored::Failed => self.storing = None,
+            Stored::Behind(_) | Stored::Sealed | Stored::Failed => self.durable = None,
         }
         self.wake_all(out);
     }
 
     /// The store may have lost the last event: it gets it once more.
-    pub(in crate::proto) fn handle_disturbed(&mut self) {
+    pub(in crate::proto) fn handle_failover(&mut self) {
         let first = self.log.first();
-        if let Some(storing) = &mut self.storing {
-            storing.stored = storing.stored.saturating_sub(1).max(first);
-            storing.end_stored = false;
+        if let Some(durable) = &mut self.durable {
+            durable.stored = durable.stored.saturating_sub(1).max(first);
+            durable.end_stored = false;
         }
     }
 

@@ -17,8 +17,8 @@ use http_body::Body;
 
 use crate::{
     config::Config,
+    env::Env,
     error::Rejection,
-    hub::Hub,
     manager::Registry,
     proto::{ProtocolVersion, ResponseMode, SessionId, after},
     terminate::ShutdownPhase,
@@ -210,7 +210,7 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    let Hub { config, bodies, .. } = &*registry.hub;
+    let Env { config, bodies, .. } = &*registry.env;
     if body.size_hint().lower() > config.body_limit as u64 {
         return Err(Rejection::PayloadTooLarge);
     }
@@ -242,7 +242,7 @@ where
 {
     /// Waits for the rest: until its deadline, and in a shutdown for as long as it moves and the endpoint is not closed.
     async fn wait(mut self, registry: &Registry) -> Result<Bytes, Rejection> {
-        let Hub { runtime, config, .. } = &*registry.hub;
+        let Env { runtime, config, .. } = &*registry.env;
         let mut deadline = after(runtime.now(), config.body_timeout);
         loop {
             // The phase is looked at after somebody listens for the next one.

@@ -1,4 +1,4 @@
-//! [`Ledger`]: what was live when the shutdown began, and what became of it.
+//! [`DrainTracker`]: what was live when the shutdown began, and what became of it.
 
 use std::{
     collections::HashMap,
@@ -12,15 +12,15 @@ use event_listener::Event;
 use super::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals};
 use crate::{
     proto::{self, SessionId, Tally},
-    session::{LATE, Signal},
+    session::{LATE, Waiters},
     sync::lock,
 };
 
 /// What was live when the shutdown began, and what became of it. A session enters once, under its own lock, so
 /// the totals at the end are those of the start (S9).
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    books: Mutex<Books>,
+pub(crate) struct DrainTracker {
+    counts: Mutex<Counts>,
     /// Nothing runs any more, or nothing is left.
     pub(super) changed: Event,
 }
@@ -43,7 +43,7 @@ struct Open {
 }
 
 #[derive(Debug, Default)]
-struct Books {
+struct Counts {
     sessions: u64,
     tally: Tally,
     /// What is left, by the numbers of the sessions: one that was parked and taken up again has the id of its first time.
@@ -51,22 +51,22 @@ struct Books {
     failures: Vec<Failure>,
 }
 
-impl Ledger {
+impl DrainTracker {
     /// A session takes part. Called under its lock.
     pub(crate) fn enter(
         &self,
         number: u64,
         id: SessionId,
-        machine: &proto::Session<Arc<Signal>>,
+        machine: &proto::Session<Arc<Waiters>>,
         alive: bool,
         hook: Option<Instant>,
     ) {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let mut books = lock(&self.books);
+        let mut counts = lock(&self.counts);
         let afterword = hook.map(|begun| (Afterword::Hook, begun));
-        books.open.insert(number, Open { session: id, afterword });
-        books.sessions += u64::from(alive);
-        books.tally += Tally {
+        counts.open.insert(number, Open { session: id, afterword });
+        counts.sessions += u64::from(alive);
+        counts.tally += Tally {
             admitted: count(machine.unsettled()),
             running: i32::try_from(machine.running()).unwrap_or(i32::MAX),
             streams_opened: count(machine.streams()),
@@ -75,14 +75,14 @@ impl Ledger {
     }
 
     /// Something happened in a session that takes part. Called under its lock. Returns whether nothing runs any more:
-    /// [`Ledger::notify`] follows then.
-    pub(crate) fn book(&self, tally: &Tally) -> bool {
+    /// [`DrainTracker::notify`] follows then.
+    pub(crate) fn track(&self, tally: &Tally) -> bool {
         if *tally == Tally::default() {
             return false;
         }
-        let mut books = lock(&self.books);
-        books.tally += *tally;
-        (tally.running, tally.lingering) != (0, 0) && (books.tally.running, books.tally.lingering) == (0, 0)
+        let mut counts = lock(&self.counts);
+        counts.tally += *tally;
+        (tally.running, tally.lingering) != (0, 0) && (counts.tally.running, counts.tally.lingering) == (0, 0)
     }
 
     /// Tells whoever waits for it that nothing runs any more, or nothing is left.
@@ -91,17 +91,17 @@ impl Ledger {
     }
 
     /// All that is left of a session is this.
-    pub(crate) fn begins(&self, now: Instant, number: u64, afterword: Afterword) {
-        if let Some(left) = lock(&self.books).open.get_mut(&number) {
+    pub(crate) fn begin_afterword(&self, now: Instant, number: u64, afterword: Afterword) {
+        if let Some(left) = lock(&self.counts).open.get_mut(&number) {
             left.afterword = Some((afterword, now));
         }
     }
 
     /// Time was up at `ceiling`: what had begun before and has not ended is a failure. What begins with the ceiling
     /// itself, because its client was cut then, has had no time and is not blamed.
-    pub(super) fn blame(&self, ceiling: Instant) {
-        let mut books = lock(&self.books);
-        let Books { open, failures, .. } = &mut *books;
+    pub(super) fn fail_unfinished(&self, ceiling: Instant) {
+        let mut counts = lock(&self.counts);
+        let Counts { open, failures, .. } = &mut *counts;
         for Open { session, afterword } in open.values() {
             if let Some((afterword, _)) = afterword.filter(|(_, begun)| *begun < ceiling) {
                 let reason = match afterword {
@@ -119,9 +119,9 @@ impl Ledger {
             self.fail(session, reason);
         }
         let last = {
-            let mut books = lock(&self.books);
-            books.open.remove(&number);
-            books.open.is_empty()
+            let mut counts = lock(&self.counts);
+            counts.open.remove(&number);
+            counts.open.is_empty()
         };
         if last {
             self.notify();
@@ -130,32 +130,32 @@ impl Ledger {
 
     /// A session did not end cleanly.
     pub(crate) fn fail(&self, session: SessionId, reason: &'static str) {
-        lock(&self.books).failures.push(Failure { session: session.prefix(), reason });
+        lock(&self.counts).failures.push(Failure { session: session.prefix(), reason });
     }
 
     /// Requests that are owed an answer.
     pub(crate) fn running(&self) -> i32 {
-        lock(&self.books).tally.running
+        lock(&self.counts).tally.running
     }
 
     /// Whether requests are owed an answer, or sessions wait for what their clients ask after one.
     pub(crate) fn is_busy(&self) -> bool {
-        let tally = &lock(&self.books).tally;
+        let tally = &lock(&self.counts).tally;
         tally.running + tally.lingering > 0
     }
 
     /// Sessions of which something is left, their hooks included.
     pub(crate) fn open(&self) -> usize {
-        lock(&self.books).open.len()
+        lock(&self.counts).open.len()
     }
 
     pub(crate) fn report(&self, phases: PhaseTimes, took: Duration) -> ShutdownReport {
-        let mut books = lock(&self.books);
-        let mut failures = mem::take(&mut books.failures);
+        let mut counts = lock(&self.counts);
+        let mut failures = mem::take(&mut counts.failures);
         failures.sort();
-        let tally = &books.tally;
+        let tally = &counts.tally;
         ShutdownReport {
-            sessions: books.sessions,
+            sessions: counts.sessions,
             exchanges: ExchangeTotals {
                 total: tally.admitted.into(),
                 answered: tally.answered.into(),
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        hub::Hub,
+        env::Env,
         proto::{ClientCapabilities, Json, ProtocolVersion, SessionConfig, TerminateReason},
         router::Router,
         session::Session,
@@ -192,26 +192,26 @@ mod tests {
     fn s_1_a_session_that_is_being_born_is_counted_once() {
         let runtime = Arc::new(Stopped::default());
         let router = Box::new(Arc::new(Router::new("newborn", "1.0.0")));
-        let hub = Arc::new(Hub::new(runtime, Config::default(), router));
+        let env = Arc::new(Env::new(runtime, Config::default(), router));
         let (machine, key) = proto::Session::new(
-            hub.runtime.now(),
+            env.runtime.now(),
             Arc::new(SessionConfig::default()),
             1.into(),
-            Arc::new(Signal::default()),
+            Arc::new(Waiters::default()),
             ProtocolVersion::LATEST,
             ClientCapabilities::default(),
         );
-        let client = hub.clients.get(&serde_json::json!({}).into());
-        let session = Session::new(SessionId::from_bits(1), None, client, Arc::clone(&hub), machine);
+        let client = env.clients.get(&serde_json::json!({}).into());
+        let session = Session::new(SessionId::from_bits(1), None, client, Arc::clone(&env), machine);
         // The shutdown visits it between its registration and the first look at it.
-        let ledger = Arc::new(Ledger::default());
-        session.join(&ledger, |machine, now| machine.drain(now, &crate::Schedule::default()));
+        let tracker = Arc::new(DrainTracker::default());
+        session.enroll(&tracker, |machine, now| machine.drain(now, &crate::TerminatePolicy::default()));
         session.with(|_, _| ());
-        assert_eq!((ledger.running(), hub.counters.stats().exchanges), (1, 1));
+        assert_eq!((tracker.running(), env.counters.stats().exchanges), (1, 1));
         session.with(|machine, now| machine.answer(now, key, &Json::new(&())));
         session.with(|machine, now| machine.poll_reply(now, key));
         session.with(|machine, now| machine.close(now, TerminateReason::Shutdown));
-        let report = ledger.report(PhaseTimes::default(), Duration::ZERO);
-        assert_eq!((ledger.running(), report.exchanges.total, report.exchanges.answered), (0, 1, 1));
+        let report = tracker.report(PhaseTimes::default(), Duration::ZERO);
+        assert_eq!((tracker.running(), report.exchanges.total, report.exchanges.answered), (0, 1, 1));
     }
 }

@@ -6,12 +6,12 @@
 
 use std::time::Instant;
 
-use super::{Session, StreamKey, asking::ping_event, contest::Contest};
+use super::{Session, StreamKey, contest::Contest, outbound::ping_event};
 use crate::proto::{stream::Stream, timer::after};
 
 /// What is known of the client.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct Liveness {
     /// When it was last heard of, or asked.
     since: Instant,
     /// The `ping` that it has yet to answer.
@@ -20,7 +20,7 @@ pub(super) struct Pulse {
     pub(super) contest: Contest,
 }
 
-impl Pulse {
+impl Liveness {
     pub(super) fn new(now: Instant) -> Self {
         Self { since: now, asked: None, contest: Contest::default() }
     }
@@ -28,10 +28,10 @@ impl Pulse {
 
 impl<T: Clone> Session<T> {
     /// The client has said something, whatever it is: it is there.
-    pub(super) fn hear(&mut self, now: Instant) {
+    pub(super) fn touch(&mut self, now: Instant) {
         self.active = now;
-        if let Some(pulse) = &mut self.pulse {
-            (pulse.since, pulse.asked) = (now, None);
+        if let Some(liveness) = &mut self.liveness {
+            (liveness.since, liveness.asked) = (now, None);
         }
         if self.established && !self.used {
             self.used = true;
@@ -47,7 +47,7 @@ impl<T: Clone> Session<T> {
             return;
         }
         let Some(connection) = self.standalone.as_deref().and_then(Stream::connection) else { return };
-        match self.pulse.as_ref().and_then(|pulse| pulse.asked) {
+        match self.liveness.as_ref().and_then(|liveness| liveness.asked) {
             None => {
                 let id = self.outbound.next_id();
                 // Where there is no space for it, the client does not even read.
@@ -55,16 +55,16 @@ impl<T: Clone> Session<T> {
                     stream.push(now, &ping_event(id), config, out)
                 });
                 self.outbound.skip();
-                if let Some(pulse) = &mut self.pulse {
-                    (pulse.since, pulse.asked) = (now, Some(id));
+                if let Some(liveness) = &mut self.liveness {
+                    (liveness.since, liveness.asked) = (now, Some(id));
                 }
             }
             Some(id) => {
                 let on = StreamKey::Standalone(connection);
                 self.tell_cancelled(now, on, id, "there was no answer in time"); // F-24
-                self.act_on_standalone(now, |stream, _, out| stream.hang_up(out));
-                self.pulse.iter_mut().for_each(|pulse| pulse.asked = None);
-                self.changes.tally.pings_unanswered += 1;
+                self.act_on_standalone(now, |stream, _, out| stream.close(out));
+                self.liveness.iter_mut().for_each(|liveness| liveness.asked = None);
+                self.output.tally.pings_unanswered += 1;
             }
         }
     }
@@ -72,7 +72,7 @@ impl<T: Clone> Session<T> {
     /// When [`Session::handle_pulse`] has something to do.
     pub(super) fn ping_due(&self) -> Option<Instant> {
         let open = self.standalone.as_deref().is_some_and(Stream::is_served);
-        let pulse = self.pulse.as_ref().filter(|_| open && !self.config.ping_interval.is_zero())?;
-        Some(after(pulse.since, self.config.ping_interval))
+        let liveness = self.liveness.as_ref().filter(|_| open && !self.config.ping_interval.is_zero())?;
+        Some(after(liveness.since, self.config.ping_interval))
     }
 }

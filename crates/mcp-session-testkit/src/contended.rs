@@ -1,4 +1,4 @@
-//! [`Slow`]: any runtime on a machine that is busy elsewhere.
+//! [`Contended`]: any runtime on a machine that is busy elsewhere.
 
 use std::{
     pin::Pin,
@@ -13,7 +13,7 @@ use mcp_session_core::{BoxFuture, Runtime};
 use crate::{TestBed, rng::SplitMix64};
 
 /// How long a task may be held up: several times what has to elapse in a scenario
-/// ([`SOON`](crate::behaviour::world::SOON)).
+/// ([`SOON`](crate::behaviour::fixture::SOON)).
 const MOST: Duration = Duration::from_millis(200);
 
 /// One poll in so many is held up: often enough to come between any two steps, seldom enough that others overtake.
@@ -27,36 +27,36 @@ const ONE_IN: usize = 4;
 ///
 /// ```
 /// use std::time::Duration;
-/// use mcp_session_testkit::{SimRuntime, Slow, TestBed};
+/// use mcp_session_testkit::{SimRuntime, Contended, TestBed};
 ///
 /// let limit = Duration::from_millis(40);
 /// let in_time = |seed| {
-///     let slow = Slow::new(SimRuntime::new(seed), seed);
-///     let (runtime, begin) = (slow.runtime(), slow.runtime().now());
+///     let contended = Contended::new(SimRuntime::new(seed), seed);
+///     let (runtime, begin) = (contended.runtime(), contended.runtime().now());
 ///     // Does a task that has nothing to wait for end within 40 ms?
 ///     let (sender, ended) = futures::channel::oneshot::channel();
 ///     runtime.spawn(Box::pin(async move { sender.send(()).expect("the test waits") }));
-///     slow.block_on(ended).expect("the task ends");
+///     contended.block_on(ended).expect("the task ends");
 ///     runtime.now() <= begin + limit
 /// };
 /// assert!((0..100).any(in_time));
 /// assert!(!(0..100).all(in_time)); // a test may not rely on it
 /// ```
 #[derive(Debug)]
-pub struct Slow<B> {
+pub struct Contended<B> {
     bed: B,
-    runtime: Arc<SlowRuntime>,
+    runtime: Arc<ContendedRuntime>,
 }
 
-impl<B: TestBed> Slow<B> {
+impl<B: TestBed> Contended<B> {
     /// This bed, held up at the times that follow from `seed`.
     pub fn new(bed: B, seed: u64) -> Self {
         let (inner, rng) = (bed.runtime(), Mutex::new(SplitMix64::new(seed)));
-        Self { bed, runtime: Arc::new(SlowRuntime { inner, rng: Arc::new(rng) }) }
+        Self { bed, runtime: Arc::new(ContendedRuntime { inner, rng: Arc::new(rng) }) }
     }
 }
 
-impl<B: TestBed> TestBed for Slow<B> {
+impl<B: TestBed> TestBed for Contended<B> {
     fn name(&self) -> &str {
         "slow"
     }
@@ -72,18 +72,18 @@ impl<B: TestBed> TestBed for Slow<B> {
 }
 
 #[derive(Debug)]
-struct SlowRuntime {
+struct ContendedRuntime {
     inner: Arc<dyn Runtime>,
     rng: Arc<Mutex<SplitMix64>>,
 }
 
-impl SlowRuntime {
+impl ContendedRuntime {
     fn hold_up<F>(&self, future: F) -> HeldUp<F> {
         HeldUp { future, runtime: self.inner.clone(), rng: self.rng.clone(), delay: None }
     }
 }
 
-impl Runtime for SlowRuntime {
+impl Runtime for ContendedRuntime {
     fn now(&self) -> Instant {
         self.inner.now()
     }

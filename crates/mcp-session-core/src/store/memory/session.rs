@@ -1,4 +1,4 @@
-//! A session and its logs, as a [`SharedStore`](super::SharedStore) has them.
+//! A session and its logs, as a [`MemoryStore`](super::MemoryStore) has them.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -46,7 +46,7 @@ impl Session {
             created: now,
             used: now,
             active: now,
-            logs: BTreeMap::from([(LogId::SHARED, Log::new(None))]),
+            logs: BTreeMap::from([(LogId::STANDALONE, Log::new(None))]),
             tokens: HashMap::new(),
             order: VecDeque::new(),
             bytes: 0,
@@ -126,9 +126,9 @@ impl Session {
         if let Some((_, position)) = self.tokens.get(&node).filter(|(last, _)| token <= *last) {
             return *position;
         }
-        let position = Position::from(self.log(LogId::SHARED).map_or(1, Log::next));
+        let position = Position::from(self.log(LogId::STANDALONE).map_or(1, Log::next));
         self.tokens.insert(node, (token, position));
-        self.push(LogId::SHARED, event, at);
+        self.push(LogId::STANDALONE, event, at);
         position
     }
 

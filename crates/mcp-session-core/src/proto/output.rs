@@ -1,4 +1,4 @@
-//! [`Changes`]: what a call changed, for the caller to act on.
+//! [`Output`]: what a call changed, for the caller to act on.
 
 use std::{collections::VecDeque, ops::AddAssign};
 
@@ -27,7 +27,7 @@ pub enum Wake<T> {
     Handler(T),
 }
 
-/// What has been counted since the last [`Changes`] were taken. Gauges are differences.
+/// What has been counted since the last [`Output`] were taken. Gauges are differences.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Requests that were admitted.
@@ -105,7 +105,7 @@ impl Tally {
 /// What a call changed: whom to wake and what to count. Act on it after the lock is released.
 #[derive(Debug)]
 #[must_use = "somebody waits to be woken"]
-pub struct Changes<T> {
+pub struct Output<T> {
     // Two wakes are kept inline: no call on the common path wakes more, and a `Vec` would allocate for them.
     first: [Option<Wake<T>>; 2],
     // Every session has this, and hardly any needs it.
@@ -126,7 +126,7 @@ impl<T> Default for Rest<T> {
     }
 }
 
-impl<T> Changes<T> {
+impl<T> Output<T> {
     /// Nobody gets these events any more. To free many of them takes its time: the caller may do so when it has some.
     pub(super) fn discard(&mut self, events: VecDeque<Bytes>) {
         self.rest.get_or_insert_default().discarded.push(events);
@@ -150,7 +150,7 @@ impl<T> Changes<T> {
     }
 }
 
-impl<T> Default for Changes<T> {
+impl<T> Default for Output<T> {
     fn default() -> Self {
         Self { first: [None, None], rest: None, tally: Tally::default() }
     }
