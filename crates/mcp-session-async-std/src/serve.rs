@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use async_std::net::{TcpListener, TcpStream};
 use futures::stream;
-use mcp_session_core::{Connect, Endpoint, Endpoints, Serve};
+use mcp_session_core::{Endpoint, Endpoints, Serve, ServeConnection};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{McpEndpoint, http1::serve_connection};
@@ -92,7 +92,7 @@ pub fn serve_app<State>(
 where
     State: Clone + Send + Sync + 'static,
 {
-    let connect = move |socket: TcpStream| -> Connect {
+    let connect = move |socket: TcpStream| -> ServeConnection {
         let app = app.clone();
         Box::new(move |context| Box::pin(serve_connection(socket, app, context)))
     };

@@ -146,7 +146,7 @@ pub use security::{
     AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, InvalidEntry,
     authenticate_fn,
 };
-pub use serve::{Closing, Connect, ConnectionContext, Endpoints, PeerAddr, Serve, Work};
+pub use serve::{Closing, ConnectionContext, Endpoints, PeerAddr, Serve, ServeConnection, Work};
 pub use session::{Session, Termination};
 pub use stats::{SessionEvent, SessionEvents, Stats};
 pub use stream::{EventStream, ReplyBody, StreamCut};

@@ -52,7 +52,7 @@ const SAME_STOP: u32 = 16;
 const FARTHEST: Duration = Duration::from_secs(86_400);
 
 /// Serves one connection to its end. Dropping the future cuts the connection.
-pub type Connect = Box<dyn FnOnce(ConnectionContext) -> BoxFuture<'static, ()> + Send>;
+pub type ServeConnection = Box<dyn FnOnce(ConnectionContext) -> BoxFuture<'static, ()> + Send>;
 
 type Signal = Box<dyn FnMut() -> BoxFuture<'static, ()> + Send>;
 
@@ -122,11 +122,11 @@ impl From<Vec<Endpoint>> for Endpoints {
 /// ```
 /// # use std::{io, sync::Arc};
 /// # use futures::{FutureExt, stream};
-/// # use mcp_session_core::{Connect, Endpoint, Router, Runtime, Serve, ShutdownPolicy};
+/// # use mcp_session_core::{ServeConnection, Endpoint, Router, Runtime, Serve, ShutdownPolicy};
 /// # async fn example(runtime: impl Runtime) -> io::Result<()> {
 /// // An adapter gives what a listener accepts: here one client, who sends nothing and waits for the end.
 /// let endpoint = Endpoint::new(runtime, Router::new("greeter", "0.1.0"));
-/// let idle: Connect = Box::new(|context| async move { context.closing().await }.boxed());
+/// let idle: ServeConnection = Box::new(|context| async move { context.closing().await }.boxed());
 /// let server = Serve::new(endpoint.clone(), stream::iter([Ok(idle)]));
 ///
 /// endpoint.shutdown(ShutdownPolicy::default());
@@ -138,7 +138,7 @@ impl From<Vec<Endpoint>> for Endpoints {
 #[must_use = "a server does nothing unless it is awaited"]
 pub struct Serve {
     endpoints: Endpoints,
-    incoming: BoxStream<'static, io::Result<Connect>>,
+    incoming: BoxStream<'static, io::Result<ServeConnection>>,
     policy: ShutdownPolicy,
     limits: Limits,
     signals: Signals,
@@ -150,7 +150,7 @@ impl Serve {
     /// dropped, with the listener in it.
     pub fn new(
         endpoints: impl Into<Endpoints>,
-        incoming: impl Stream<Item = io::Result<Connect>> + Send + 'static,
+        incoming: impl Stream<Item = io::Result<ServeConnection>> + Send + 'static,
     ) -> Self {
         Self {
             endpoints: endpoints.into(),
@@ -425,7 +425,7 @@ enum News {
     Closed(Vec<ShutdownReport>),
     Signal,
     Begun(Shutdown),
-    Accepted(io::Result<Connect>),
+    Accepted(io::Result<ServeConnection>),
     Idle,
 }
 
@@ -782,7 +782,7 @@ impl Connections {
         Self { shared: Arc::new(shared) }
     }
 
-    fn spawn(&self, endpoints: &Endpoints, connect: Connect) {
+    fn spawn(&self, endpoints: &Endpoints, connect: ServeConnection) {
         let live = Live::new(&self.shared);
         let (endpoints, shared, work) = (endpoints.clone(), Arc::clone(&self.shared), Work::default());
         let runtime = Arc::clone(endpoints[0].runtime());

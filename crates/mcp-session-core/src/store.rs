@@ -108,7 +108,7 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     /// [`AppendError`].
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>>;
 
-    /// Appends to the shared log of a session, at a position that the store says. `token` grows with each event of a node: the
+    /// Appends to the standalone log of a session, at a position that the store says. `token` grows with each event of a node: the
     /// same token again appends nothing, and returns the position of the first time, or a later one.
     ///
     /// # Errors
@@ -175,7 +175,7 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
 /// 2. A session ends in one place, [`remove`](SessionStore::remove), and nothing brings it back.
 /// 3. No two calls of [`enlist`](SessionStore::enlist) for a session return the same number.
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
-    /// Keeps a new session. Its shared log begins with it.
+    /// Keeps a new session. Its standalone log begins with it.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use hyper::{
     body::Incoming,
     rt::{Read, Write},
 };
-use mcp_session_core::{Connect, Endpoints, Serve};
+use mcp_session_core::{Endpoints, Serve, ServeConnection};
 use socket2::SockRef;
 use tower_service::Service;
 
@@ -56,7 +56,7 @@ where
     S: Clone + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let connect = move |socket: T| -> Connect {
+    let connect = move |socket: T| -> ServeConnection {
         let app = app.clone();
         Box::new(move |context| {
             configure_socket(&socket, &context);

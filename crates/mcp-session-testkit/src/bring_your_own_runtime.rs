@@ -307,7 +307,7 @@
 //! # }
 //! ```
 //!
-//! Another HTTP library than hyper will do as well: a [`Connect`](mcp_session_core::Connect) is any future that serves one
+//! Another HTTP library than hyper will do as well: a [`ServeConnection`](mcp_session_core::ServeConnection) is any future that serves one
 //! connection with [`Endpoint::handle`](mcp_session_core::Endpoint::handle), ends once
 //! [`ConnectionContext::closing`](mcp_session_core::ConnectionContext::closing) is ready and nothing is running on it, and
 //! may be dropped at any moment.

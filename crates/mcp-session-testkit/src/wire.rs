@@ -15,12 +15,12 @@
 //! #     use futures::{future::{Either, select}, stream};
 //! #     use hyper::{server::conn::http1, service::service_fn};
 //! #     use hyper_util::rt::TokioIo;
-//! #     use mcp_session_core::{Connect, Endpoint, Serve};
+//! #     use mcp_session_core::{ServeConnection, Endpoint, Serve};
 //! #     use tokio::net::{TcpListener, TcpStream};
 //! #
 //! #     pub(crate) fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
 //! #         let serves = endpoint.clone();
-//! #         let connect = move |socket: TcpStream| -> Connect {
+//! #         let connect = move |socket: TcpStream| -> ServeConnection {
 //! #             let endpoint = serves.clone();
 //! #             Box::new(move |context| Box::pin(async move {
 //! #                 let service = service_fn(move |request| {

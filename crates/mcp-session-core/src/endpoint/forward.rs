@@ -146,7 +146,7 @@ impl Endpoint {
     }
 }
 
-/// From now on this node sends the shared log to the client, from where the last one that did so has stopped (D-21).
+/// From now on this node sends the standalone log to the client, from where the last one that did so has stopped (D-21).
 ///
 /// Whoever has it stops, and says how far it came. One that says nothing for as long as a call to the store may take is gone.
 async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection> {

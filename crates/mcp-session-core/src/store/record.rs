@@ -34,7 +34,7 @@ impl LogId {
     /// The number of the log that all nodes of a session share. No stream of a request has it.
     pub const STANDALONE: u64 = u32::MAX as u64;
 
-    /// The shared log of a session.
+    /// The standalone log of a session.
     pub fn shared(session: SessionId) -> Self {
         Self { session, stream: Self::STANDALONE }
     }
@@ -106,13 +106,13 @@ pub struct Record {
     pub home: Option<NodeId>,
     /// The nodes that serve it, by their numbers in it; `None` for one that does not any more.
     pub members: Vec<Option<NodeId>>,
-    /// How far the shared log has been sent to the client.
+    /// How far the standalone log has been sent to the client.
     pub heard: Position,
-    /// Which node sends the shared log to the client.
+    /// Which node sends the standalone log to the client.
     pub listener: Listener,
 }
 
-/// Which node sends the shared log of a session to its client: one at a time (D-21).
+/// Which node sends the standalone log of a session to its client: one at a time (D-21).
 ///
 /// Nodes take it from each other by numbers that grow: who has the highest one listens. Whoever had it before stops, and says
 /// how far it came; only then does the next one begin.
@@ -132,13 +132,13 @@ pub struct Listener {
 pub enum Update {
     /// `notifications/initialized` has arrived.
     Initialized,
-    /// The shared log has been sent to the client this far. It never goes back.
+    /// The standalone log has been sent to the client this far. It never goes back.
     Heard(Position),
     /// A client last used the session so long ago, at a node that parks it now.
     Used(Duration),
     /// This node becomes the listener of this number, unless there is one of that number, or of a higher one.
     Listens(NodeId, u64),
-    /// The listener of this number has stopped, and so have all before it. The shared log has been sent this far.
+    /// The listener of this number has stopped, and so have all before it. The standalone log has been sent this far.
     Settled(u64, Position),
 }
 
@@ -215,7 +215,7 @@ pub enum PeerRequest {
     Posted(Bytes),
     /// The client reads this stream elsewhere now: a connection that carries it here ends (D-21, D-23).
     TakenOver(u64),
-    /// The listener of this number reads the shared log elsewhere now: those before it stop, and say so
+    /// The listener of this number reads the standalone log elsewhere now: those before it stop, and say so
     /// ([`Update::Settled`]).
     Listens(u64),
     /// `notifications/initialized` has arrived elsewhere.

@@ -7,7 +7,7 @@ use std::{
 
 use futures::stream;
 use hyper::rt::ReadBufCursor;
-use mcp_session_core::{Connect, Endpoint, Router, Runtime, Serve};
+use mcp_session_core::{Endpoint, Router, Runtime, Serve, ServeConnection};
 use mcp_session_testkit::SimRuntime;
 
 use super::*;
@@ -123,7 +123,7 @@ fn connected() -> (Arc<SimRuntime>, Stoppable, Socket) {
     let endpoint = Endpoint::new(runtime.clone(), Router::new("stopped", "0.1.0"));
     let (socket, service) = (Socket::default(), McpService::new(endpoint.clone()));
     let connection = socket.clone();
-    let connect: Connect = Box::new(move |context| {
+    let connect: ServeConnection = Box::new(move |context| {
         Box::pin(async move {
             let _hold = Hold(connection.clone());
             serve_connection(connection, service, context).await;

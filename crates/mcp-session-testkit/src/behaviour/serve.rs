@@ -18,7 +18,8 @@ use futures::{
     stream,
 };
 use mcp_session_core::{
-    BoxFuture, Connect, ConnectionContext, Endpoints, Serve, ShutdownPhase, ShutdownPolicy, ShutdownReport,
+    BoxFuture, ConnectionContext, Endpoints, Serve, ServeConnection, ShutdownPhase, ShutdownPolicy,
+    ShutdownReport,
 };
 
 use super::fixture::{Fixture, NEVER, SOON, initialize, request};
@@ -30,7 +31,7 @@ const PATIENT: ShutdownPolicy =
 
 /// A server that runs as a task, and the clients that it accepts.
 struct Server {
-    clients: mpsc::UnboundedSender<io::Result<Connect>>,
+    clients: mpsc::UnboundedSender<io::Result<ServeConnection>>,
     signals: Arc<event_listener::Event>,
     /// How often the server began to listen for a signal.
     listens: Arc<AtomicUsize>,
@@ -75,7 +76,7 @@ impl Server {
     {
         let (sender, served) = oneshot::channel();
         let (held, dropped) = oneshot::channel::<()>();
-        let connect: Connect = Box::new(move |context| -> BoxFuture<'static, ()> {
+        let connect: ServeConnection = Box::new(move |context| -> BoxFuture<'static, ()> {
             let connection = connection(context);
             Box::pin(async move {
                 let _held = held;
@@ -215,7 +216,7 @@ pub fn s_8_a_listener_and_a_signal_that_panic(bed: &impl TestBed) {
             let _ = sender.send(server.await); // the scenario may not want it
         }));
         let (served, is_served) = oneshot::channel();
-        let connect: Connect = Box::new(|_| {
+        let connect: ServeConnection = Box::new(|_| {
             let _ = served.send(()); // the scenario may not want it
             async {}.boxed()
         });
@@ -412,7 +413,7 @@ pub fn dropping_the_server_cuts_its_connections(bed: &impl TestBed) {
         let mut server = Serve::new(fixture.endpoint.clone(), incoming).into_future();
         let (held, dropped) = oneshot::channel::<()>();
         let (sender, served) = oneshot::channel();
-        let connect: Connect = Box::new(move |_| {
+        let connect: ServeConnection = Box::new(move |_| {
             Box::pin(async move {
                 let _held = held;
                 sender.send(()).expect("the scenario waits");

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use async_std::task::{block_on, spawn};
 use futures::{channel::oneshot, stream};
-use mcp_session_core::{Connect, Endpoint, Router, Serve};
+use mcp_session_core::{Endpoint, Router, Serve, ServeConnection};
 
 use super::*;
 use crate::AsyncStdRuntime;
@@ -33,7 +33,8 @@ impl Runtime for Late {
 /// That of a server that does not end.
 async fn closing() -> Closing {
     let (sender, closing) = oneshot::channel();
-    let connect: Connect = Box::new(|context| Box::pin(async move { drop(sender.send(context.closing())) }));
+    let connect: ServeConnection =
+        Box::new(|context| Box::pin(async move { drop(sender.send(context.closing())) }));
     let endpoint = Endpoint::new(AsyncStdRuntime, Router::new("patience", "0"));
     spawn(Serve::new(endpoint, stream::iter([Ok(connect)])).into_future());
     closing.await.expect("a connection")

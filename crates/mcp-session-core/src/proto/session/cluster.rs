@@ -28,7 +28,7 @@ use crate::proto::{
 pub enum Effect {
     /// Append to the log of a stream.
     Append(Append),
-    /// Publish to the shared log. The token grows with each event.
+    /// Publish to the standalone log. The token grows with each event.
     Publish(u64, Bytes),
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Cluster<T> {
     appending: usize,
     /// How old the session was when this node took it up.
     older: Duration,
-    /// By which number this node listens to the shared log for the client, or has; 0: never.
+    /// By which number this node listens to the standalone log for the client, or has; 0: never.
     listener: u64,
     /// The highest number by which another one does.
     other: u64,
@@ -140,7 +140,7 @@ impl<T: Clone> Session<T> {
         self.cluster.as_ref().map(|cluster| cluster.member)
     }
 
-    /// How far the shared log has been sent to the client.
+    /// How far the standalone log has been sent to the client.
     pub fn heard(&self) -> Position {
         self.cluster.as_ref().map_or(Position::START, |cluster| cluster.heard)
     }
@@ -246,7 +246,7 @@ impl<T: Clone> Session<T> {
         news
     }
 
-    /// What is in the shared log may be sent now.
+    /// What is in the standalone log may be sent now.
     pub(super) fn wake_listener(&mut self) {
         let tag = self.cluster.as_ref().and_then(|_| self.standalone_tag().cloned());
         tag.into_iter().for_each(|tag| self.output.wake(Wake::Handler(tag)));
@@ -284,7 +284,7 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// The connection that carries the shared log ends. What it has not sent is read from the store again.
+    /// The connection that carries the standalone log ends. What it has not sent is read from the store again.
     pub(super) fn drop_standalone(&mut self) {
         if let Some(mut stream) = self.standalone.take() {
             stream.hand_over(&mut self.output);
@@ -294,7 +294,7 @@ impl<T: Clone> Session<T> {
 
     // Who listens.
 
-    /// By which number this node listens to the shared log, or has; 0: never.
+    /// By which number this node listens to the standalone log, or has; 0: never.
     pub fn listener(&self) -> u64 {
         self.cluster.as_ref().map_or(0, |cluster| cluster.listener)
     }
@@ -310,7 +310,7 @@ impl<T: Clone> Session<T> {
         true
     }
 
-    /// Another node listens, by this number: a connection that carries the shared log here ends (D-21). Returns by which number
+    /// Another node listens, by this number: a connection that carries the standalone log here ends (D-21). Returns by which number
     /// this node has listened, and how far that came; `None` if it has not, or has taken over since.
     pub fn handle_listener(&mut self, now: Instant, number: u64) -> Option<(u64, Position)> {
         let cluster = self.cluster.as_mut().filter(|cluster| cluster.listener < number)?;
@@ -418,7 +418,7 @@ impl<T: Clone> Session<T> {
 
     // Parts.
 
-    /// Keeps an event for the shared log.
+    /// Keeps an event for the standalone log.
     pub(super) fn publish(&mut self, event: &Bytes) -> Option<Result<(), SendError>> {
         let limit = self.config.queue_events;
         let cluster = self.cluster.as_mut()?;
@@ -435,7 +435,7 @@ impl<T: Clone> Session<T> {
         self.cluster.iter_mut().for_each(|cluster| cluster.outbox.clear());
     }
 
-    /// The first event of a GET stream, for a client that understands it: where it is in the shared log.
+    /// The first event of a GET stream, for a client that understands it: where it is in the standalone log.
     pub(super) fn shared_priming(&self) -> Option<Bytes> {
         let cluster = self.cluster.as_ref()?;
         self.config.replay.as_ref()?;

@@ -18,7 +18,7 @@ use crate::{
     testing::start,
 };
 
-/// The number of the shared log.
+/// The number of the standalone log.
 const STANDALONE: u64 = 900;
 
 fn config() -> SessionConfig {
@@ -220,7 +220,7 @@ fn whoever_was_answered_for_stops() {
     assert_eq!(b.outcomes(), [1, 0, 1, 0]);
 }
 
-// The shared log.
+// The standalone log.
 
 #[test]
 fn d_24_what_belongs_to_no_request_is_published_one_by_one_and_bounded() {
