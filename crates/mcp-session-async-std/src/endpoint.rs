@@ -1,4 +1,4 @@
-//! [`McpEndpoint`]: core's endpoint as tide's.
+//! [`McpEndpoint`]: core's endpoint as a tide endpoint.
 
 use mcp_session_core::Endpoint;
 use tide::utils::async_trait;
@@ -7,12 +7,12 @@ use crate::convert::{to_http, to_http_types};
 
 /// An [`Endpoint`] as a [`tide::Endpoint`], for a route of any `tide::Server`.
 ///
-/// Route all methods to it, and give the app to [`serve_app`](crate::serve_app): that is where a graceful stop
-/// comes from, and notice of clients that have left.
+/// Route all methods to it, and pass the app to [`serve_app`](crate::serve_app), which adds graceful shutdown and notices
+/// clients that leave.
 ///
-/// A middleware in front can hand things to handlers: what it puts into the request as [`http::Extensions`], with
-/// `tide::Request::set_ext`, arrives as the extensions of core's request. The address of the client, which tide has as
-/// `peer_addr`, is there as a [`PeerAddr`](mcp_session_core::PeerAddr), unless the middleware has put another one there.
+/// A middleware can pass data to handlers: [`http::Extensions`] that it adds to the request with `tide::Request::set_ext`
+/// become the extensions of core's request. They also contain the address of the client, tide's `peer_addr`, as a
+/// [`PeerAddr`](mcp_session_core::PeerAddr), unless the middleware has added another one.
 ///
 /// ```
 /// # async_std::task::block_on(async {
@@ -34,7 +34,7 @@ use crate::convert::{to_http, to_http_types};
 pub struct McpEndpoint(Endpoint);
 
 impl McpEndpoint {
-    /// An endpoint of tide's for this one.
+    /// Creates a tide endpoint for this endpoint.
     pub fn new(endpoint: Endpoint) -> Self {
         Self(endpoint)
     }

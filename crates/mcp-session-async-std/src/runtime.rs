@@ -31,12 +31,12 @@ impl Runtime for AsyncStdRuntime {
     }
 
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
-        // Async-std's own sleep takes a duration, and begins to count at its first poll.
+        // Async-std's own sleep takes a duration and starts at its first poll.
         Box::pin(Timer::at(deadline).map(drop))
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        // Dropping the handle detaches the task. A panic unwinds to the loop of the executor's thread, which goes on.
+        // Dropping the handle detaches the task. The loop of the executor's thread catches panics and continues.
         drop(async_std::task::spawn(task));
     }
 }

@@ -10,17 +10,17 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{McpEndpoint, http1::serve_connection};
 
-/// How many clients may wait to be accepted: all of them come at once when a server is replaced. Linux takes it down to
+/// How many clients may wait to be accepted: all of them connect at once when a server is replaced. Linux caps it at
 /// `net.core.somaxconn`, which is 4,096 by default.
 const BACKLOG: i32 = 4096;
 
-/// A listener for [`serve`], with a backlog of 4,096, or as many as the system allows, and on Unix with `SO_REUSEADDR`: when
-/// a server is replaced, all its clients come to the next one at once. `TcpListener::bind` has room for 128. Names are resolved on
-/// this thread.
+/// Binds a listener for [`serve`], with a backlog of 4,096, or as many as the system allows, and on Unix with
+/// `SO_REUSEADDR`. When a server is replaced, all its clients connect to the next one at once; the backlog of
+/// `TcpListener::bind` is 128. Names are resolved on this thread.
 ///
 /// # Errors
 ///
-/// When there is no such address, it is taken, or the process may not listen on it.
+/// If there is no such address, it is in use, or the process may not listen on it.
 pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "there is no address to listen on");
     for address in address.to_socket_addrs()? {
@@ -41,10 +41,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(std::net::TcpListener::from(socket).into())
 }
 
-/// Serves the endpoint on this listener, whatever the path, over HTTP/1.1, until it was shut down.
+/// Serves the endpoint on this listener, on every path, over HTTP/1.1, until the endpoint has shut down.
 ///
-/// Set more with the methods of [`Serve`], then `.await` it. Sockets get `TCP_NODELAY` and a bounded send buffer;
-/// a request head that drips gets a deadline. Connections run as tasks of the endpoint's runtime.
+/// Configure it with the methods of [`Serve`], then `.await` it. Sockets get `TCP_NODELAY` and a bounded send buffer;
+/// request heads have a deadline. Connections run as tasks of the endpoint's runtime.
 ///
 /// ```no_run
 /// # async_std::task::block_on(async {
@@ -65,8 +65,8 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
     serve_app(listener, endpoint, app)
 }
 
-/// Like [`serve`], for an app that has an [`McpEndpoint`] of this endpoint among its routes. The endpoint decides when
-/// the server ends; several, `[a, b]`, stop together, with one report.
+/// Like [`serve`], for an app that has an [`McpEndpoint`] of this endpoint among its routes. The server ends when the
+/// endpoint has shut down. Several endpoints, `[a, b]`, stop together, with one report.
 ///
 /// ```
 /// # async_std::task::block_on(async {

@@ -8,8 +8,9 @@ const SIGNALS: &[Signal] = &[Signal::Term, Signal::Int];
 #[cfg(not(unix))]
 const SIGNALS: &[Signal] = &[Signal::Int];
 
-/// Ready at the next SIGTERM or Ctrl-C: for [`Serve::with_graceful_shutdown`](crate::Serve::with_graceful_shutdown). The process
-/// listens from the call on, so that a signal that comes before the first poll is not lost.
+/// Waits for the next SIGTERM or Ctrl-C. Pass it to
+/// [`Serve::with_graceful_shutdown`](crate::Serve::with_graceful_shutdown). The process listens from the call on, so a
+/// signal before the first poll is not lost.
 ///
 /// # Panics
 ///

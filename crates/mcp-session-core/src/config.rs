@@ -7,14 +7,13 @@ use std::{fmt, sync::Arc, time::Duration};
 pub use check::ConfigError;
 
 use crate::{
-    cors::Cors,
     proto::SessionConfig,
-    security::{AllowedHosts, AllowedOrigins, Authenticate},
     store::Store,
+    transport::{AllowedHosts, AllowedOrigins, Authenticate, Cors},
 };
 
-/// The limits of an endpoint. One that cannot work, such as a cap or a deadline of zero, is refused by
-/// [`Endpoint::with_config`](crate::Endpoint::with_config).
+/// The limits of an endpoint. [`Endpoint::with_config`](crate::Endpoint::with_config) refuses limits that
+/// cannot work, such as a cap or a deadline of zero.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,53 +31,60 @@ use crate::{
 pub struct Config {
     /// The limits of each session.
     pub session: SessionConfig,
-    /// Sessions alive at a time; the next `initialize` gets 503 (E-15), unless one of them has expired, or is half-open: has
-    /// not been used since its `initialize`. Then the oldest such makes room
-    /// ([`TerminateReason::Evicted`](crate::TerminateReason::Evicted)): whoever opens sessions and does not use them keeps
-    /// nobody out. 100,000: about 50 MB when idle.
+    /// The maximum number of live sessions. The next `initialize` gets 503 (E-15), unless a session has
+    /// expired or is half-open, that is, has not been used since its `initialize`. Then the oldest of those
+    /// makes room ([`TerminateReason::Evicted`](crate::TerminateReason::Evicted)), so that a client that
+    /// opens sessions without using them locks nobody out. 100,000: about 50 MB when idle.
     pub max_sessions: usize,
-    /// Those of them that one [`Principal`](crate::Principal) may have; its next `initialize` gets 503, unless one of its own
-    /// makes room (E-15). 10,000, a
-    /// tenth: no single caller can take every place, and a gateway that speaks for many users under one name fits.
+    /// The maximum number of live sessions of one [`Principal`](crate::Principal). Its next `initialize`
+    /// gets 503, unless one of its own sessions makes room (E-15). 10,000, a tenth of the total: a single
+    /// caller cannot take every place, and a gateway that serves many users under one name fits.
     pub max_sessions_per_principal: usize,
-    /// Bytes of a POST body, 256 at the least; more get 413 (A-19). 4 MiB: what the Python, Go and Rust SDKs take.
+    /// The maximum length of a POST body in bytes, at least 256; longer ones get 413 (A-19). 4 MiB: what
+    /// the Python, Go and Rust SDKs accept.
     pub body_limit: usize,
-    /// Bytes of POST bodies that may be held at a time while they arrive, of all together; the body that would exceed them
-    /// gets 503 and `Retry-After`. The first 64 KiB of each do not count, so that large bodies keep no small ones out. 256 MiB: 64
-    /// bodies of the greatest length, and a fraction of what a server with 100,000 sessions has.
+    /// The maximum number of bytes of all POST bodies that are arriving at the same time; a body that would
+    /// exceed it gets 503 and `Retry-After`. The first 64 KiB of each body do not count, so that large
+    /// bodies do not block small ones. 256 MiB: 64 bodies of the maximum length, and a fraction of the
+    /// memory of a server with 100,000 sessions.
     pub bodies_in_flight: usize,
-    /// Messages in one batch; more get 400, and nothing of it is dispatched. Only sessions of revision 2025-03-26
-    /// have batches (A-21, A-31). 100: they run all at once, and no known client sends more than a handful.
+    /// The maximum number of messages in a batch; larger batches get 400 and are not dispatched. Only
+    /// sessions of revision 2025-03-26 have batches (A-21, A-31). 100: they all run concurrently, and no
+    /// known client sends more than a handful.
     pub batch_limit: usize,
-    /// How long a POST body may take to arrive; then 408. 30 seconds: 4 MiB over a bad phone line.
+    /// How long a POST body may take to arrive; then the request gets 408. 30 seconds: 4 MiB over a bad
+    /// phone line.
     pub body_timeout: Duration,
-    /// How long the [`terminated`](crate::Handler::terminated) hook of a session may take; then it is dropped, which is logged,
-    /// and the session's place is free. 10 seconds: longer than a clean-up takes, and than a shutdown would wait for one;
-    /// without a limit, hooks that hang would take every place in the end. [`Duration::MAX`]: none.
+    /// How long the [`terminated`](crate::Handler::terminated) hook of a session may take. Then it is
+    /// dropped and logged, and the session's place is free. 10 seconds: longer than a clean-up takes, and
+    /// longer than a shutdown waits for one. Without a limit, hung hooks would eventually take every place.
+    /// [`Duration::MAX`]: no limit.
     pub hook_timeout: Duration,
-    /// What `Retry-After` says beside 503, in whole seconds; less than one counts as one. 1 second: the next instance is usually there already.
+    /// The value of `Retry-After` in 503 responses, in whole seconds, at least 1. 1 second: the next
+    /// instance is usually up already.
     pub retry_after: Duration,
-    /// Whether GET opens a standalone stream; without, it gets 405 (B-32).
+    /// Whether GET opens a standalone stream; if not, it gets 405 (B-32).
     pub standalone_streams: bool,
-    /// Whether a client may DELETE its session; without, it gets 405 (B-35).
+    /// Whether a client may DELETE its session; if not, it gets 405 (B-35).
     pub client_delete: bool,
-    /// Which `Host` values are served (B-07). Loopback names by default: a public server lists its own.
+    /// The `Host` values that are served (B-07). Defaults to loopback names: a public server lists its own.
     pub allowed_hosts: AllowedHosts,
-    /// Which `Origin` values are served; requests without one are no browser's and pass (B-05, B-06). Loopback
-    /// origins by default.
+    /// The `Origin` values that are served. Requests without `Origin` do not come from a browser and pass
+    /// (B-05, B-06). Defaults to loopback origins.
     pub allowed_origins: AllowedOrigins,
-    /// Lets clients in web pages of these origins use the server (B-40). `None` by default: most clients are no pages,
-    /// and every page that may read answers is one more that may be attacked.
+    /// Lets web pages of these origins use the server (B-40). `None` by default: most clients are not web
+    /// pages, and every page that may read answers is one more that can be attacked.
     pub cors: Option<Cors>,
-    /// Looks at the credential of every request (B-09, B-10), at once or with
-    /// [`authenticate_fn`](crate::authenticate_fn). `None` by default: then a layer in front does it, or nobody.
+    /// Checks the credentials of every request, immediately or with
+    /// [`authenticate_fn`](crate::authenticate_fn) (B-09, B-10). `None` by default: then an outer layer
+    /// checks them, or nobody does.
     pub authenticate: Option<Arc<dyn Authenticate>>,
-    /// How long [`authenticate`](Config::authenticate) may take; then 503. 10 seconds: an authorization server that has not
-    /// answered by then will not, and clients give up after 30 or 60.
+    /// How long [`authenticate`](Config::authenticate) may take; then the request gets 503. 10 seconds: an
+    /// authorization server that has not answered by then will not, and clients give up after 30 or 60.
     pub authenticate_timeout: Duration,
-    /// Where sessions are kept so that other endpoints with the same store can serve them: see [`store`](crate::store). It
-    /// needs [`replay`](SessionConfig::replay), which is taken to be the default if it is off. `None`: a session lives and
-    /// ends with its endpoint, and nothing is asked of anybody.
+    /// Where sessions are stored so that other endpoints with the same store can serve them: see
+    /// [`store`](crate::store). A store needs [`replay`](SessionConfig::replay); if that is off, its
+    /// default is used. `None`: a session lives and ends with its endpoint, and there are no store calls.
     pub store: Option<Store>,
 }
 

@@ -20,7 +20,9 @@ use crate::{
     stats::{SessionEvent, SessionEvents, Stats},
     store::Node,
     sync::lock,
+    terminate::Phases,
     trace::Refusals,
+    transport::Limits,
 };
 
 /// What all sessions of an endpoint share.
@@ -42,6 +44,8 @@ pub(crate) struct Env {
     pub(crate) clients: Clients,
     /// What was refused lately.
     pub(crate) refusals: Refusals,
+    /// Where its shutdown stands.
+    pub(crate) phases: Phases,
     listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
 }
 
@@ -60,8 +64,15 @@ impl Env {
             bodies: AtomicUsize::new(0),
             refusals: Refusals::default(),
             data: AllData::default(),
+            phases: Phases::default(),
             listeners: Mutex::default(),
         }
+    }
+
+    /// What bounds the reading of a request.
+    pub(crate) fn limits(&self) -> Limits<'_> {
+        let Self { config, runtime, bodies, phases, .. } = self;
+        Limits { config, runtime: &**runtime, bodies, phases }
     }
 
     pub(crate) fn subscribe(&self, capacity: usize) -> SessionEvents {

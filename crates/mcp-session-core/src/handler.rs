@@ -1,4 +1,4 @@
-//! [`Handler`], the user's code, and [`RequestContext`], what it works with.
+//! [`Handler`], the user's code, and [`RequestContext`], which it gets with each request.
 
 use std::{
     fmt,
@@ -26,11 +26,11 @@ use crate::{
     session::{Machine, Session, notification, object},
 };
 
-/// What a client opens a session with (C-02).
+/// A client's `initialize` request, which opens a session (C-02).
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct InitializeRequest {
-    /// The version that the session will have.
+    /// The negotiated version of the session.
     pub protocol_version: ProtocolVersion,
     /// The client's capabilities, an object.
     pub capabilities: Json,
@@ -38,18 +38,18 @@ pub struct InitializeRequest {
     pub client_info: Json,
     /// The headers of the HTTP request.
     pub headers: HeaderMap,
-    /// What layers in front, and [`Authenticate`](crate::Authenticate), have left on the HTTP request.
+    /// The extensions of the HTTP request, as set by outer layers and [`Authenticate`](crate::Authenticate).
     pub extensions: Extensions,
 }
 
 impl InitializeRequest {
-    /// Whose session it will be, if a layer in front or [`Authenticate`](crate::Authenticate) has said so.
+    /// The principal that will own the session, if an outer layer or [`Authenticate`](crate::Authenticate) has set one.
     pub fn principal(&self) -> Option<&Principal> {
         self.extensions.get()
     }
 }
 
-/// Without headers and extensions: they hold the client's secrets.
+/// Omits headers and extensions: they hold the client's secrets.
 impl fmt::Debug for InitializeRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InitializeRequest")
@@ -60,7 +60,7 @@ impl fmt::Debug for InitializeRequest {
     }
 }
 
-/// The result of `initialize` (C-03), beside the version.
+/// The result of `initialize`, without the version (C-03).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InitializeResult {
@@ -73,7 +73,7 @@ pub struct InitializeResult {
 }
 
 impl InitializeResult {
-    /// A server of this name and version, without capabilities.
+    /// Creates the result for a server with this name and version, and no capabilities.
     pub fn new(name: &str, version: &str) -> Self {
         Self {
             capabilities: serde_json::json!({}).into(),
@@ -82,21 +82,21 @@ impl InitializeResult {
         }
     }
 
-    /// The same with these capabilities.
+    /// Sets the capabilities.
     #[must_use]
     pub fn capabilities(mut self, capabilities: impl Into<Json>) -> Self {
         self.capabilities = capabilities.into();
         self
     }
 
-    /// The same with these instructions.
+    /// Sets the instructions.
     #[must_use]
     pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
         self.instructions = Some(instructions.into());
         self
     }
 
-    /// The same with a title, for people to read. Clients know it since 2025-06-18, and older ones pass over it.
+    /// Sets a human-readable title. Clients read it since 2025-06-18; older ones ignore it.
     ///
     /// ```
     /// use mcp_session_core::{Icon, InitializeResult};
@@ -116,19 +116,19 @@ impl InitializeResult {
         self.info(|info| drop(info.insert("title".into(), title.into().into())))
     }
 
-    /// The same with a description, for people to read. Clients know it since 2025-11-25.
+    /// Sets a human-readable description. Clients read it since 2025-11-25.
     #[must_use]
     pub fn description(self, description: impl Into<String>) -> Self {
         self.info(|info| drop(info.insert("description".into(), description.into().into())))
     }
 
-    /// The same with the address of a page about the server. Clients know it since 2025-11-25.
+    /// Sets the URL of a page about the server. Clients read it since 2025-11-25.
     #[must_use]
     pub fn website_url(self, url: impl Into<String>) -> Self {
         self.info(|info| drop(info.insert("websiteUrl".into(), url.into().into())))
     }
 
-    /// The same with one more icon. Clients know them since 2025-11-25.
+    /// Adds an icon. Clients read icons since 2025-11-25.
     #[must_use]
     pub fn icon(self, icon: Icon) -> Self {
         self.info(|info| {
@@ -149,15 +149,17 @@ impl InitializeResult {
     }
 }
 
-/// The user's code: what a server does with what its clients ask.
+/// The user's code: answers the requests of clients.
 ///
-/// [`Router`](crate::Router) implements it by method name; implement it yourself for a framework of your own.
+/// [`Router`](crate::Router) implements it by method name; implement it yourself for a framework of your
+/// own.
 ///
-/// A request's future is polled once in place. If it is ready then, the answer costs no task. If not, it becomes a
-/// task, which goes on when the client disconnects (D-12), is told to stop through [`RequestContext::cancelled`],
-/// and is dropped some time after that. A panic is answered with -32603 and harms nobody else.
-/// One poll that takes more than 100 ms blocks its thread, and is logged as a warning with the method: what computes or
-/// waits for that long belongs in a pool of threads, such as tokio's `spawn_blocking`.
+/// A request's future is polled once in place. If it is ready then, the answer needs no task. If not, it
+/// becomes a task. The task keeps running when the client disconnects (D-12), is told to stop through
+/// [`RequestContext::cancelled`], and is dropped some time after that. A panic is answered with -32603 and
+/// affects no other request. A single poll that takes more than 100 ms blocks its thread and is logged as a
+/// warning with the method: move such computations and blocking waits to a thread pool, such as tokio's
+/// `spawn_blocking`.
 ///
 /// ```
 /// use mcp_session_core::{Handler, InitializeRequest, InitializeResult, Json, RequestContext, RpcError};
@@ -177,22 +179,24 @@ impl InitializeResult {
 /// }
 /// ```
 pub trait Handler: Send + Sync + 'static {
-    /// A client opens a session.
+    /// Answers `initialize`: a client opens a session.
     fn initialize(
         &self,
         request: InitializeRequest,
     ) -> impl Future<Output = Result<InitializeResult, RpcError>> + Send;
 
-    /// What a session has of its own, such as a cart or a cache: made once for each session at each endpoint that serves it,
-    /// after `initialize` was answered with a result and before the client knows of it, or when a session of another
-    /// endpoint is taken up from the [`store`](crate::store). Nothing of it goes into the store: it is made anew there.
+    /// Creates the handler's own data for a session, such as a cart or a cache.
     ///
-    /// [`Session::data`] and [`RequestContext::data`] give it back. It is dropped when the session ends here, after
-    /// [`Handler::terminated`], or is parked; a call that goes on then may hold it for longer.
+    /// Called once per session at each endpoint that serves it: after `initialize` was answered with a result and
+    /// before the client learns of it, or when a session of another endpoint is adopted from the
+    /// [`store`](crate::store). The data does not go into the store; each endpoint creates its own.
     ///
-    /// It must not block. What has to wait, such as a look into a database, is begun at first use: put a cell into it that is
-    /// filled then. If it panics, the request gets 500 and nothing is left of the session here. `SessionData::none()` by
-    /// default, which takes no memory.
+    /// [`Session::data`] and [`RequestContext::data`] return it. It is dropped when the session ends here, after
+    /// [`Handler::terminated`], or is parked; a call that is still running then may hold it longer.
+    ///
+    /// This method must not block. Start slow work, such as a database query, at first use: return a cell that is
+    /// filled then. If it panics, the request gets 500 and the session is discarded here. Defaults to
+    /// `SessionData::none()`, which takes no memory.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -220,12 +224,12 @@ pub trait Handler: Send + Sync + 'static {
         SessionData::none()
     }
 
-    /// A client's request, other than `initialize` and `ping`. The result has to be an object; anything else becomes
-    /// -32603.
+    /// Answers a client's request, other than `initialize` and `ping`. The result must be an object; anything else
+    /// becomes -32603.
     fn request(&self, cx: RequestContext) -> impl Future<Output = Result<Json, RpcError>> + Send;
 
-    /// [`Handler::request`] in a box: what is really called. A handler whose futures are in boxes already may pass its own
-    /// on, instead of a box around a box, as [`Router`](crate::Router) does; nobody else has to implement it.
+    /// [`Handler::request`], boxed. This is the method that is called. Override it only if your futures are boxed
+    /// already, to avoid a second box, as [`Router`](crate::Router) does.
     fn request_boxed(self: &Arc<Self>, cx: RequestContext) -> BoxFuture<'static, Result<Json, RpcError>>
     where
         Self: Sized,
@@ -234,26 +238,28 @@ pub trait Handler: Send + Sync + 'static {
         async move { Self::request(&*handler, cx).await }.boxed()
     }
 
-    /// A client's notification, other than `initialized` and `cancelled`. Ignored by default. It may take its time, as
-    /// long as the session lives; one session may have as many at work as it may have requests.
+    /// Handles a client's notification, other than `initialized` and `cancelled`. Ignored by default. It may run as
+    /// long as the session lives. A session may have as many running notifications as running requests.
     fn notification(&self, notification: Notification, session: Session) -> impl Future<Output = ()> + Send {
         let _ = (notification, session);
         async {}
     }
 
-    /// The hook: a session has ended, nothing is owed to its client any more, and this is why (S12). Called once for
-    /// each session whose `initialize` succeeded: as a task of its own, except that where the client's own request or
-    /// stream ends the session, it is polled once in place, as requests are: one that blocks its thread
-    /// then holds up the end that this client sees. A shutdown waits for it, within its
-    /// ceiling (S8). A handler that ignored its cancellation may still be about to be dropped, and during a shutdown the
-    /// session's [`state`](Session::state) is `Draining` still: its id answers 503 until everything is over (S2).
+    /// Called when a session has ended, with the reason; nothing is owed to its client any more (S12).
+    ///
+    /// Called once for each session whose `initialize` succeeded. It runs as its own task. If the client's own request
+    /// or stream ends the session, it is polled once in place first, as requests are; a hook that blocks its thread
+    /// then delays the end that this client sees. A shutdown waits for the hook, within its ceiling (S8).
+    ///
+    /// A handler that ignored its cancellation may not have been dropped yet. During a shutdown the session's
+    /// [`state`](Session::state) is still `Draining`: its id answers 503 until the shutdown is complete (S2).
     fn terminated(&self, session: Session, reason: TerminateReason) -> impl Future<Output = ()> + Send {
         let _ = (session, reason);
         async {}
     }
 }
 
-/// [`Handler`] as an object.
+/// The object-safe form of [`Handler`].
 pub(crate) trait ErasedHandler: Send + Sync + 'static {
     fn initialize(&self, request: InitializeRequest) -> HandlerFuture;
     fn session_data(&self, session: &Session) -> SessionData;
@@ -287,8 +293,8 @@ impl<H: Handler> ErasedHandler for Arc<H> {
     }
 }
 
-/// One request at work: what it asks, who asks it, and the way back. Cheap to clone, for parts of the work that
-/// go on by themselves.
+/// A running request: its params, its session and client, and the means to notify and ask that client. Cheap to
+/// clone, for parts of the work that run concurrently.
 ///
 /// ```
 /// use std::time::Duration;
@@ -297,7 +303,7 @@ impl<H: Handler> ErasedHandler for Arc<H> {
 /// use serde_json::{Value, json};
 ///
 /// async fn work(cx: RequestContext) -> Result<Value, RpcError> {
-///     let params: Value = cx.params()?; // -32602 if they are not what they should be
+///     let params: Value = cx.params()?; // -32602 if they do not decode
 ///     cx.progress(0.5, Some(1.0), Some("asking")).await?;
 ///     let mut asked = Box::pin(cx.request("roots/list", None::<&()>, Duration::from_secs(60))).fuse();
 ///     let mut cancelled = Box::pin(cx.cancelled()).fuse();
@@ -343,13 +349,13 @@ struct Progress<'a> {
 }
 
 impl RequestContext {
-    /// Takes headers and extensions out of the parts of the HTTP request.
+    /// Moves the headers and extensions out of the parts of the HTTP request.
     pub(crate) fn new(call: ExchangeHandle, request: RpcRequest, parts: &mut Parts) -> Self {
         let (headers, extensions) = (mem::take(&mut parts.headers), mem::take(&mut parts.extensions));
         Self(Arc::new(Inner { call, request, headers, extensions, progress_token: OnceLock::new() }))
     }
 
-    /// Which client asks: its `clientInfo`. See [`Session::client_info`].
+    /// The client's `clientInfo`. See [`Session::client_info`].
     ///
     /// ```
     /// # use mcp_session_core::{RequestContext, RpcError};
@@ -364,7 +370,7 @@ impl RequestContext {
         self.session().client_info()
     }
 
-    /// What that client can do: its `capabilities`, as it declared them. See [`Session::client_capabilities`].
+    /// The client's `capabilities`, as it declared them. See [`Session::client_capabilities`].
     pub fn client_capabilities(&self) -> &Json {
         self.session().client_capabilities()
     }
@@ -379,16 +385,16 @@ impl RequestContext {
         &self.0.request.id
     }
 
-    /// The params as the client wrote them (A-17).
+    /// The params as the client sent them (A-17).
     pub fn raw_params(&self) -> Option<&Json> {
         self.0.request.params.as_ref()
     }
 
-    /// The params, decoded. Absent ones count as an empty object.
+    /// Decodes the params. Absent params count as an empty object.
     ///
     /// # Errors
     ///
-    /// -32602 with the reason, ready to be answered.
+    /// -32602 with the reason, ready to be returned.
     pub fn params<P: DeserializeOwned>(&self) -> Result<P, RpcError> {
         match self.raw_params() {
             Some(params) => params.parse(),
@@ -396,28 +402,27 @@ impl RequestContext {
         }
     }
 
-    /// The session it belongs to.
+    /// The session that the request belongs to.
     pub fn session(&self) -> &Session {
         &self.0.call.session
     }
 
-    /// The id of that session.
+    /// The id of the session.
     pub fn session_id(&self) -> SessionId {
         self.session().id()
     }
 
-    /// Who is asking: the principal of the session. State that outlives the request belongs to this name, not to the
-    /// session's id (E-19).
+    /// The principal of the session. Key state that outlives the request by this name, not by the session id (E-19).
     pub fn principal(&self) -> Option<&Principal> {
         self.session().principal()
     }
 
-    /// What the handler has attached to the session, if it is a `T`: see [`Session::data`].
+    /// The handler's data of the session, if it is a `T`: see [`Session::data`].
     pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.session().data()
     }
 
-    /// What layers in front, and [`Authenticate`](crate::Authenticate), have left on the HTTP request.
+    /// The extensions of the HTTP request, as set by outer layers and [`Authenticate`](crate::Authenticate).
     pub fn extensions(&self) -> &Extensions {
         &self.0.extensions
     }
@@ -427,16 +432,18 @@ impl RequestContext {
         &self.0.headers
     }
 
-    /// Sends a notification ahead of the answer, on the stream of this request (D-04). Waits while its queue is
-    /// full; nobody else waits with it. If the client has left, it is kept for replay, else dropped (D-12).
+    /// Sends a notification before the answer, on the stream of this request (D-04). Waits while the queue of the
+    /// stream is full; this delays no other stream. If the client has disconnected, the notification is kept for
+    /// replay, else dropped (D-12).
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`]: the request has its answer. [`SendError::Invalid`]: the params are no JSON object.
+    /// [`SendError::Closed`] if the request has been answered, [`SendError::Invalid`] if the params are not a JSON
+    /// object.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while waiting, nothing was sent.
+    /// If dropped while waiting, nothing was sent.
     pub async fn notify<P: Serialize + ?Sized>(
         &self,
         method: &str,
@@ -448,7 +455,7 @@ impl RequestContext {
     }
 
     /// Reports progress, if the client asked for it with a token (F-13). A value that does not exceed the last
-    /// one is not reported (F-14), nor is one that is not finite; a `total` that is not finite is left out (D-45).
+    /// one is not reported (F-14), nor is one that is not finite. A `total` that is not finite is left out (D-45).
     ///
     /// # Errors
     ///
@@ -456,7 +463,7 @@ impl RequestContext {
     ///
     /// # Cancel safety
     ///
-    /// Dropped while waiting, nothing was sent.
+    /// If dropped while waiting, nothing was sent.
     pub async fn progress(
         &self,
         progress: f64,
@@ -471,17 +478,18 @@ impl RequestContext {
         call.send(|machine, now| machine.progress(now, call.key, progress, &event)).await
     }
 
-    /// Whether the client wants progress.
+    /// Returns `true` if the client asked for progress.
     pub fn wants_progress(&self) -> bool {
         self.progress_token().is_some()
     }
 
-    /// Asks the client, on the stream of this request (F-22), and waits for its reply, `timeout` at the most.
-    /// Dropped or timed out, it tells the client to stop (F-24).
+    /// Sends a request to the client, on the stream of this request, and waits at most `timeout` for its reply (F-22).
+    /// If it is dropped or times out, the client is told to cancel (F-24).
     ///
     /// # Errors
     ///
-    /// [`RequestError`]: the client's own error, an undeclared capability, no stream, a timeout, the end.
+    /// [`RequestError`]: the client's own error, an undeclared capability, no stream, a timeout, or the end of the
+    /// session.
     pub async fn request<P: Serialize + ?Sized>(
         &self,
         method: &str,
@@ -497,14 +505,14 @@ impl RequestContext {
         ask(session, &signal, timeout, send, |_| Some(Arc::clone(&signal))).await
     }
 
-    /// Sends the client away for a while, so that a long call holds no connection (SEP-1699): the stream of this request
-    /// is told `retry` and ends after what was sent so far, the handler goes on, and the client comes back after `retry`
-    /// for what it sends meanwhile (D-06, D-07). A shutdown waits for a client that is away like this.
+    /// Closes the connection of this request while the handler keeps running, so that a long call holds no connection
+    /// (SEP-1699). The stream sends `retry` and ends after the events sent so far. The client reconnects after `retry`
+    /// and gets what the handler has sent meanwhile (D-06, D-07). A shutdown waits for such a client.
     ///
-    /// Returns whether the client is sent away. If not, its connection stays and nothing is lost: because replay is off,
-    /// the session's version is older than 2025-11-25 (D-05), the reply is JSON, the client is away already, or the
-    /// endpoint shuts down, after which nobody could come back (S6). An answer that comes before the client has gone
-    /// needs no second connection, and is sent on the first.
+    /// Returns `true` if the connection closes. Otherwise it stays open and nothing is lost: replay is off, the
+    /// session's version is older than 2025-11-25 (D-05), the reply is JSON, the client is already disconnected, or the
+    /// endpoint is shutting down and the client could not come back (S6). If the answer is ready before the connection
+    /// has closed, it is sent on it, and the client need not reconnect.
     ///
     /// ```
     /// use std::time::Duration;
@@ -525,32 +533,32 @@ impl RequestContext {
         session.with(|machine, now| machine.close_connection(now, *key, retry))
     }
 
-    /// Waits until the handler should stop, and says why. A handler that stops answers `Err(reason.into())`. After [`CancelReason::Terminated`] there is a little
-    /// time left to answer; otherwise nobody waits for the answer.
+    /// Waits until the handler should stop, and returns the reason. A handler that stops answers `Err(reason.into())`.
+    /// After [`CancelReason::Terminated`] there is a little time left to answer; otherwise the answer is discarded.
     ///
     /// # Cancel safety
     ///
-    /// Safe: it changes nothing.
+    /// Cancel safe: it changes nothing.
     pub async fn cancelled(&self) -> CancelReason {
         self.0.call.until(reason_to_stop).await
     }
 
-    /// Why the handler should stop, if it should: [`RequestContext::cancelled`] without waiting.
+    /// The reason why the handler should stop, if it should: [`RequestContext::cancelled`] without waiting.
     pub fn cancel_reason(&self) -> Option<CancelReason> {
         reason_to_stop(self.0.call.status())
     }
 
-    /// Waits until the endpoint shuts down or the session ends: a hint to come to an end, before anything is
-    /// cancelled.
+    /// Waits until the endpoint starts to shut down or the session starts to end: a hint to finish soon, before
+    /// anything is cancelled.
     ///
     /// # Cancel safety
     ///
-    /// Safe: it changes nothing.
+    /// Cancel safe: it changes nothing.
     pub async fn draining(&self) {
         self.session().until_ending(|machine| machine.phase() != Phase::Running).await;
     }
 
-    /// Whether the endpoint shuts down or the session ends.
+    /// Returns `true` if the endpoint is shutting down or the session is ending.
     pub fn is_draining(&self) -> bool {
         self.draining().now_or_never().is_some()
     }
@@ -570,14 +578,14 @@ fn reason_to_stop(status: Status) -> Option<CancelReason> {
     cancelled.or_else(|| abandoned.then_some(CancelReason::Answered))
 }
 
-/// Without headers and params: they hold the client's secrets (E-20).
+/// Omits headers and params: they hold the client's secrets (E-20).
 impl fmt::Debug for RequestContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestContext")
             .field("session", &self.session_id())
             .field("id", self.id())
             .field("method", &self.method())
-            .field("client", &self.client_info().as_str()) // escaped: it is what a client says
+            .field("client", &self.client_info().as_str()) // escaped: the client controls it
             .finish_non_exhaustive()
     }
 }

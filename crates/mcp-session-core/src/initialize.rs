@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::{
-    error::Rejection,
     handler::InitializeResult,
     proto::{ClientCapabilities, Json, ProtocolVersion, RpcError},
     sync::lock,
+    transport::Rejection,
 };
 
 /// How many bytes of a client's params are kept with its session. 4 KiB: SDKs send some hundred, and 100,000 sessions of a

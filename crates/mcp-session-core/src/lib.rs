@@ -12,7 +12,7 @@
 //!                        │            ▲             │
 //!                        │            │             └─ events ──► ReplyBody ──► http::Response
 //!                        ▼            │
-//!                     Handler ── RequestContext    notify, progress, ask the client, cancelled, draining
+//!                     Handler ── RequestContext    notify, progress, request, cancelled, draining
 //!                        ▲
 //!   Runtime ─────────────┴── one driver task for all deadlines; one task for each call that is not ready at once
 //! ```
@@ -48,7 +48,7 @@
 //! }
 //! ```
 //!
-//! # The words
+//! # Terms
 //!
 //! | word | meaning |
 //! |---|---|
@@ -58,13 +58,14 @@
 //! | endpoint | the front door: an `http::Request` in, an `http::Response` out |
 //! | machine | [`proto`]: the protocol's state, which never sees a clock, a socket or a task |
 //!
-//! # Connections that break, nodes that go
+//! # Reconnecting
 //!
-//! A client that loses its connection comes back with the last event id that it has, and goes on where it was: what is kept
-//! for it is bounded by [`SessionConfig::replay`]. A handler may send it away for a while
-//! ([`RequestContext::close_stream`]). With a [`store`], it may come back to another server than it left.
+//! A client that loses its connection reconnects with its last event id and resumes where it was. The events kept for
+//! this are bounded by [`SessionConfig::replay`]. A handler may also close the connection of a long call and let the
+//! client come back later ([`RequestContext::close_stream`]). With a [`store`], the client may reconnect to another
+//! server.
 //!
-//! # What is promised
+//! # Promises
 //!
 //! | | promise |
 //! |---|---|
@@ -84,11 +85,11 @@
 //! | S14 | a POST half parsed, a handler's output after the end: each gets a definite end |
 //! | S15 | phase and counts can be seen at any moment |
 //!
-//! Each has tests of that name, which run on every runtime. Letters with numbers elsewhere in these docs (`B-44`,
-//! `D-12`) name the requirements of the MCP specification, by the section of our list of them: A framing, B HTTP,
+//! Each promise has tests with its id in their names; they run on every runtime. Ids such as `B-44` or `D-12` elsewhere
+//! in these docs name requirements of the MCP specification. The letter is the section of our list: A framing, B HTTP,
 //! C lifecycle, D streams, E sessions, F cancellation and requests to the client, G revision 2026-07-28.
 //!
-//! # What is not here yet
+//! # Not implemented yet
 //!
 //! Revision 2026-07-28 (its requests get a 400 that makes clients fall back to `initialize`).
 
@@ -97,13 +98,11 @@ mod broadcast;
 mod call;
 mod config;
 mod contain;
-mod cors;
 mod data;
 mod discard;
 mod driver;
 mod endpoint;
 mod env;
-mod error;
 mod handler;
 mod initialize;
 mod manager;
@@ -112,7 +111,6 @@ pub mod proto;
 mod quota;
 mod router;
 mod runtime;
-mod security;
 mod serve;
 mod session;
 mod stats;
@@ -127,7 +125,6 @@ mod transport;
 
 pub use broadcast::Broadcast;
 pub use config::{Config, ConfigError};
-pub use cors::Cors;
 pub use data::SessionData;
 pub use endpoint::Endpoint;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
@@ -142,10 +139,6 @@ pub use proto::{
 };
 pub use router::Router;
 pub use runtime::{BoxFuture, Runtime};
-pub use security::{
-    AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, InvalidEntry,
-    authenticate_fn,
-};
 pub use serve::{Closing, ConnectionContext, Endpoints, PeerAddr, Serve, ServeConnection, Work};
 pub use session::{Session, Termination};
 pub use stats::{SessionEvent, SessionEvents, Stats};
@@ -153,4 +146,8 @@ pub use stream::{EventStream, ReplyBody, StreamCut};
 pub use terminate::{
     ExchangeTotals, Failure, PhaseTimes, Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport,
     StreamTotals,
+};
+pub use transport::{
+    AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, Cors, InvalidEntry,
+    authenticate_fn,
 };

@@ -4,10 +4,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
     hash::{BuildHasherDefault, Hasher},
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicU8, Ordering::Relaxed, Ordering::SeqCst},
-    },
+    sync::{Arc, Mutex, OnceLock, atomic::Ordering::Relaxed},
 };
 
 use event_listener::{Event, EventListener};
@@ -16,7 +13,6 @@ use futures::future::select;
 use crate::{
     driver,
     env::Env,
-    error::Rejection,
     principal::Principal,
     proto::{
         self, ClientCapabilities, ExchangeKey, Json, Position, ProtocolVersion, RequestId, SessionId,
@@ -28,6 +24,7 @@ use crate::{
     store::{Adoptions, LogId},
     sync::lock,
     terminate::{self, Shutdown, ShutdownPhase, ShutdownPolicy},
+    transport::Rejection,
 };
 
 /// Shards of the registry. With 64, threads on one machine rarely meet; measured, a sharded mutex is five times
@@ -65,8 +62,6 @@ pub(crate) struct Registry {
     quota: Quota,
     /// Sessions that are being taken up from the store.
     pub(crate) adoptions: Adoptions,
-    phase: AtomicU8,
-    phase_changed: Event,
     shutdown: OnceLock<Arc<terminate::Progress>>,
     shutdown_begun: Event,
 }
@@ -78,8 +73,6 @@ impl Registry {
             shards: std::array::from_fn(|_| Shard::default()),
             quota: Quota::default(),
             adoptions: Adoptions::default(),
-            phase: AtomicU8::new(ShutdownPhase::Running as u8),
-            phase_changed: Event::new(),
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
         });
@@ -241,17 +234,7 @@ impl Registry {
     }
 
     pub(crate) fn phase(&self) -> ShutdownPhase {
-        ShutdownPhase::from_u8(self.phase.load(SeqCst))
-    }
-
-    pub(crate) fn set_phase(&self, phase: ShutdownPhase) {
-        self.phase.store(phase as u8, SeqCst);
-        self.phase_changed.notify(usize::MAX);
-    }
-
-    /// Ready when another phase begins than the one that is read after this call.
-    pub(crate) fn phase_changed(&self) -> EventListener {
-        self.phase_changed.listen()
+        self.env.phases.get()
     }
 
     /// Waits for the shutdown to begin.
@@ -329,7 +312,7 @@ impl SessionManager {
         let mut first = false;
         let progress = self.0.shutdown.get_or_init(|| {
             first = true;
-            self.0.set_phase(ShutdownPhase::LameDuck); // before anybody can know of the shutdown
+            self.0.env.phases.set(ShutdownPhase::LameDuck); // before anybody can know of the shutdown
             Arc::new(terminate::Progress::new(self.0.env.runtime.now(), policy))
         });
         if first {

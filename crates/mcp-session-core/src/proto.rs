@@ -1,23 +1,22 @@
-//! The machine: the protocol's state, pure and synchronous.
+//! The protocol's state machine, pure and synchronous.
 //!
-//! Nothing here looks at a clock, a socket or a task. Time comes in as `now`, messages come in decoded, and what
-//! the caller has to do next comes out as [`Output`]. So a test is a function call with an
-//! [`Instant`](std::time::Instant).
+//! Nothing here uses a clock, a socket or a task. Time comes in as `now`, messages come in decoded, and what the caller
+//! has to do next comes out as [`Output`]. So a test is a function call with an [`Instant`](std::time::Instant).
 //!
 //! ```text
 //!              handle_*  (something happened)          poll_*, take_output  (what to do next)
 //!   request ─┐                                      ┌─ events of a stream
-//!   reply    ├──────────►  Session ── Exchange ─────┼─ wakes: readers and handlers to look again
-//!   timeout ─┘               │  └──── Stream        ├─ tally: what was answered, ended, cut
+//!   reply    ├──────────►  Session ── Exchange ─────┼─ wakes: readers and handlers that should poll again
+//!   timeout ─┘               │  └──── Stream        ├─ tally: counts of answers, ended and cut streams
 //!   verbs    ────────────────┘                      └─ next_timeout
 //!   (answer, notify, request, drain, terminate, close)
 //! ```
 //!
-//! An [`Exchange`] and its [`Stream`] do not need a [`Session`]: a session is a container of them with a
-//! lifecycle. A protocol revision without sessions is an exchange on its own.
+//! An [`Exchange`] and its [`Stream`] do not need a [`Session`]: a session is a container of them with a lifecycle.
+//! A protocol revision without sessions uses exchanges on their own.
 //!
-//! `T` is whatever the caller attaches to a stream or exchange to find its waiters again (the shell attaches an
-//! `Arc` of its wakers, a test a name).
+//! `T` is a tag that the caller attaches to a stream or exchange to identify its waiters: the async shell uses an `Arc`
+//! of its wakers, a test a name.
 
 mod batch;
 mod capabilities;

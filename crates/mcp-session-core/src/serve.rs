@@ -1,4 +1,4 @@
-//! [`Serve`]: the life of a server, on any runtime: it accepts connections, and stops without losing an answer.
+//! [`Serve`]: accepts connections on any runtime, and shuts down without losing an answer.
 
 use std::{
     fmt,
@@ -35,29 +35,29 @@ use crate::{
     trace,
 };
 
-/// The least time that connections get to write out what they were handed, also at the very ceiling.
+/// Minimum time for connections to flush, even at the ceiling.
 const FLUSH: Duration = Duration::from_millis(100);
 
-/// How long not to accept after it has failed for want of resources, such as file descriptors.
+/// The pause after `accept` failed for lack of resources, such as file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long after the first signal others belong to the same stop. A wrapper, a cgroup and a process group repeat one
-/// within milliseconds; a person who presses Ctrl-C again because nothing seems to happen takes longer than a second.
+/// How long after the first signal further signals count as the same stop. A wrapper, a cgroup and a process group
+/// repeat a signal within milliseconds; a person who presses Ctrl-C again takes longer than a second.
 const SIGNAL_WINDOW: Duration = Duration::from_secs(1);
 
-/// How many signals of one stop are listened to. A future that is always ready must not keep the server busy.
+/// The maximum number of repeated signals per stop. A future that is always ready must not keep the server busy.
 const SAME_STOP: u32 = 16;
 
-/// The longest timeout of a connection: further away, some clocks overflow.
+/// The longest timeout of a connection: longer ones overflow some clocks.
 const FARTHEST: Duration = Duration::from_secs(86_400);
 
-/// Serves one connection to its end. Dropping the future cuts the connection.
+/// Serves one accepted connection to its end. Dropping the future cuts the connection.
 pub type ServeConnection = Box<dyn FnOnce(ConnectionContext) -> BoxFuture<'static, ()> + Send>;
 
 type Signal = Box<dyn FnMut() -> BoxFuture<'static, ()> + Send>;
 
-/// The endpoints that a server serves: one, or several that stop together. Made from an [`Endpoint`], an array or a `Vec`
-/// of them.
+/// The endpoints of a server: one, or several that shut down together. Converted from an [`Endpoint`], or from an array
+/// or a `Vec` of them.
 ///
 /// ```
 /// # use mcp_session_core::{Endpoint, Endpoints, Router, Runtime};
@@ -104,27 +104,26 @@ impl From<Vec<Endpoint>> for Endpoints {
     }
 }
 
-/// A server, to be awaited. An adapter's `serve` makes one; it ends when its endpoints were shut down, whoever did it,
-/// and returns the report. When one of several endpoints begins to shut down, the others do too, with the same policy, so that
-/// they share one ceiling; the report is the sum of theirs.
+/// A server; await it to run it. An adapter's `serve` returns one. It completes when its endpoints have shut down, and
+/// returns the report. When one of several endpoints starts to shut down, the others do too, with the same policy, so
+/// that they share one ceiling; their reports are combined.
 ///
-/// Connections are accepted for as long as an endpoint drains, so that replies, cancels and DELETE arrive. Then
-/// [`ConnectionContext::closing`] tells them to end. Those whose client does not read are dropped after
-/// [`ShutdownPolicy::finish`]; those on which the application is still at work, such as an ordinary route of an app with a
-/// download, have what is left of the whole budget. Those that are dropped are counted in
-/// [`ShutdownReport::connections_cut`]. Connections always get 100 ms to write out what they were handed, even at the
-/// ceiling.
+/// Connections are accepted as long as an endpoint drains, so that replies, cancels and DELETE arrive. Then
+/// [`ConnectionContext::closing`] tells connections to close. A connection whose client does not read is dropped after
+/// [`ShutdownPolicy::finish`]. A connection on which the application is still working, such as a download from another
+/// route of the app, gets the rest of the whole budget. Dropped connections are counted in
+/// [`ShutdownReport::connections_cut`]. Every connection gets at least 100 ms to flush, even at the ceiling.
 ///
 /// # Cancel safety
 ///
-/// Dropping it cuts every connection. The endpoints' own shutdown, if one has begun, goes on.
+/// Dropping the future cuts every connection. A shutdown of the endpoints that has begun continues.
 ///
 /// ```
 /// # use std::{io, sync::Arc};
 /// # use futures::{FutureExt, stream};
 /// # use mcp_session_core::{ServeConnection, Endpoint, Router, Runtime, Serve, ShutdownPolicy};
 /// # async fn example(runtime: impl Runtime) -> io::Result<()> {
-/// // An adapter gives what a listener accepts: here one client, who sends nothing and waits for the end.
+/// // An adapter passes the connections of a listener: here one client, which sends nothing and waits for the end.
 /// let endpoint = Endpoint::new(runtime, Router::new("greeter", "0.1.0"));
 /// let idle: ServeConnection = Box::new(|context| async move { context.closing().await }.boxed());
 /// let server = Serve::new(endpoint.clone(), stream::iter([Ok(idle)]));
@@ -145,9 +144,9 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// For adapters: a server of what `incoming` accepts. Each item is a client and how to serve it; an error is
-    /// logged, and accepting goes on after a moment. It is polled for as long as the server accepts, and then
-    /// dropped, with the listener in it.
+    /// For adapters: creates a server of the connections that `incoming` yields. Errors are logged, and accepting
+    /// continues after a pause. `incoming` is polled as long as the server accepts, then dropped together with its
+    /// listener.
     pub fn new(
         endpoints: impl Into<Endpoints>,
         incoming: impl Stream<Item = io::Result<ServeConnection>> + Send + 'static,
@@ -161,12 +160,12 @@ impl Serve {
         }
     }
 
-    /// Shuts down when the future of `signal` is ready, and escalates when that of a second call is, and so on; the
-    /// last one cuts the connections that are left. The first call is made here. Without it, the server ends when somebody
-    /// calls [`Endpoint::shutdown`].
+    /// Shuts down when the future returned by `signal` is ready. `signal` is then called again; each further ready
+    /// future escalates, and the last one cuts the remaining connections. The first call happens in this method. Without
+    /// a signal, the server runs until [`Endpoint::shutdown`] is called.
     ///
-    /// Signals within a second of the first one are the same stop, which a wrapper, a process group or a `preStop` hook
-    /// often sends twice: see [`with_signal_window`](Self::with_signal_window).
+    /// Signals within a second of the first one count as the same stop, because a wrapper, a process group or a
+    /// `preStop` hook often sends it twice: see [`with_signal_window`](Self::with_signal_window).
     pub fn with_graceful_shutdown<F: Future<Output = ()> + Send + 'static>(
         mut self,
         mut signal: impl FnMut() -> F + Send + 'static,
@@ -177,83 +176,82 @@ impl Serve {
         self
     }
 
-    /// How long after the first signal others count as the same stop instead of escalating. 1 second by default: what
-    /// repeats a signal does so within milliseconds, and a person takes longer. Zero: each signal escalates.
+    /// Sets how long after the first signal further signals count as the same stop instead of escalating. 1 second by
+    /// default: automatic repetitions follow within milliseconds, and a person takes longer. Zero: each signal escalates.
     pub fn with_signal_window(mut self, window: Duration) -> Self {
         self.signals.window = window;
         self
     }
 
-    /// How long the phases of the shutdown may take.
+    /// Sets how long the phases of the shutdown may take.
     pub fn with_policy(self, policy: ShutdownPolicy) -> Self {
         Self { policy, ..self }
     }
 
-    /// How long a request head may take from its first byte to its last; the first one of a connection is counted from
-    /// its begin, so that it also bounds a client that says nothing. A millisecond at the least, else the server refuses to
-    /// start, and a day at the most. 30 seconds by default: a head is a
-    /// packet or two, and whoever takes longer holds a connection for nothing.
+    /// Sets how long a request head may take from its first byte to its last. The first head of a connection is timed
+    /// from the start of the connection, so that a silent client is bounded too. At least a millisecond, else the server
+    /// refuses to start; at most a day. 30 seconds by default: a head is a packet or two, and a client that takes longer
+    /// holds a connection for nothing.
     ///
-    /// HTTP/2 has many heads on one connection: there it bounds the first one, and [`Serve::with_idle_timeout`] the rest.
+    /// An HTTP/2 connection has many heads: this bounds the first one, and [`Serve::with_idle_timeout`] the others.
     pub fn with_header_timeout(mut self, timeout: Duration) -> Self {
         self.limits.header_timeout = timeout.min(FARTHEST);
         self
     }
 
-    /// How long a connection may be kept without a request. A millisecond at the least, else the server refuses to
-    /// start, and a day at the most. 75 seconds by default: load balancers keep
-    /// theirs for 60 seconds, and whoever reuses a connection that its server is just closing loses a request.
+    /// Sets how long a connection may stay open without a request. At least a millisecond, else the server refuses to
+    /// start; at most a day. 75 seconds by default: load balancers keep connections for 60 seconds, and a client that
+    /// reuses a connection while the server closes it loses a request.
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
         self.limits.idle_timeout = timeout.min(FARTHEST);
         self
     }
 
-    /// Bytes of a request head; more gets 431 and the end of the connection. 64 KiB by default: what hyper reads
-    /// at a time, and several times what cookies and tokens need. At least 8 KiB. HTTP/2, which may have a head for each of
-    /// its streams, takes 16 KiB of each at the most.
+    /// Sets the maximum length of a request head in bytes; a longer one gets 431 and closes the connection. At least
+    /// 8 KiB. 64 KiB by default: what hyper reads at a time, and several times what cookies and tokens need. HTTP/2, which
+    /// may have one head per stream, accepts at most 16 KiB each.
     pub fn with_head_limit(mut self, bytes: usize) -> Self {
         self.limits.head_limit = bytes.max(8 * 1024);
         self
     }
 
-    /// Requests that one HTTP/2 connection may have at a time, GET streams among them. At least one. 200 by default, as
-    /// hyper has it, twice what RFC 9113 asks for (5.1.2): a gateway that keeps a GET stream for each of its users on
-    /// one connection wants more, and each of them may hold 128 KiB that its client does not take.
+    /// Sets the maximum number of concurrent requests of an HTTP/2 connection, GET streams included. At least one. 200 by
+    /// default, as in hyper; RFC 9113 recommends at least 100 (5.1.2). A gateway that keeps a GET stream per user on one
+    /// connection needs more. Each stream may hold 128 KiB that its client does not read.
     pub fn with_max_streams(mut self, streams: u32) -> Self {
         self.limits.max_streams = streams.max(1);
         self
     }
 
-    /// How long a response may wait for its client to take some of it: then its HTTP/2 stream is reset, or its
-    /// HTTP/1.1 connection closed, and [`Stats::responses_stalled`](crate::Stats::responses_stalled) counts it. A response that
-    /// has nothing to write, such as a quiet GET stream, does not wait. A millisecond at the least, else the server refuses to
-    /// start, and a day at the most. 60 seconds by default: as long
-    /// as the kernel waits for a client that acknowledges nothing.
+    /// Sets how long a response may wait for its client to read some of it. Then its HTTP/2 stream is reset or its
+    /// HTTP/1.1 connection closed, and [`Stats::responses_stalled`](crate::Stats::responses_stalled) counts it. A response
+    /// with nothing to write, such as a quiet GET stream, does not wait. At least a millisecond, else the server refuses
+    /// to start; at most a day. 60 seconds by default: as long as the kernel waits for a client that acknowledges nothing.
     pub fn with_stall_timeout(mut self, timeout: Duration) -> Self {
         self.limits.stall_timeout = timeout.min(FARTHEST);
         self
     }
 
-    /// Bytes of answers that may wait on one HTTP/2 connection: while there are as many, its next requests wait unread, and
-    /// are refused (`REFUSED_STREAM`) when nothing of it was taken for a second; an answer that would make it four times as
-    /// many resets its stream. One byte at the least lets one answer wait. 16 MiB by default: a few of the largest
-    /// answers that clients get; whoever asks for more at a time has to read.
+    /// Sets how many bytes of answers may wait on an HTTP/2 connection. While that many wait, its next requests are not
+    /// read, and are refused (`REFUSED_STREAM`) if the client reads nothing for a second. An answer that would raise the
+    /// total to four times the limit resets its stream. At least one byte, which lets one answer wait. 16 MiB by default:
+    /// a few of the largest answers that clients get.
     pub fn with_send_backlog(mut self, bytes: usize) -> Self {
         self.limits.send_backlog = bytes;
         self
     }
 
-    /// How long, and for how many bytes, to read on after a response to a request that was not read to its end: a socket
-    /// that is closed with bytes unread is reset, and the response is lost on its way. By default 30 seconds, 5 of them
-    /// in silence, as nginx lingers, and 64 MiB: an upload of twice the size that anybody would allow. In a shutdown a fifth
-    /// of a second at the most. Nothing that is read is kept. Zero: the connection is closed at once.
+    /// Sets for how long, and how many bytes, to keep reading after the response to a request that was not read to its
+    /// end. Otherwise the socket would be reset because of unread bytes, and the response could be lost. The bytes are
+    /// discarded. Zero closes the connection at once. By default 30 seconds, but only 5 seconds without new bytes, as in
+    /// nginx, and 64 MiB: twice the largest upload that anybody would allow. During a shutdown at most 200 ms.
     pub fn with_linger(mut self, timeout: Duration, bytes: u64) -> Self {
         self.limits.linger = (timeout.min(FARTHEST), bytes);
         self
     }
 
-    /// Bytes that the kernel may hold for a client that does not read. 256 KiB: what is there has left the
-    /// session's bounded queue and cannot be answered for, so it should not be megabytes.
+    /// Sets how many bytes the kernel may buffer for a client that does not read. 256 KiB by default: buffered bytes have
+    /// left the session's bounded queue and their delivery is unknown, so it should not be megabytes.
     pub fn with_send_buffer(mut self, bytes: usize) -> Self {
         self.limits.send_buffer = bytes;
         self
@@ -270,7 +268,7 @@ impl Serve {
         let Self { endpoints, policy, incoming, mut signals, .. } = self;
         drop(incoming); // and with it the listener
 
-        // Every answer and every end has been handed over: connections write them out and close.
+        // Every answer and every end of stream has been handed over: connections flush and close.
         let now = runtime.now();
         let (mut ceiling, mut whole) = (now, now);
         for endpoint in endpoints.iter() {
@@ -280,7 +278,7 @@ impl Serve {
         let finish = policy.finish.min(ceiling.saturating_duration_since(now)).max(FLUSH);
         lock(&connections.shared.counts).finish = finish;
         connections.shared.enter(Stage::Closing);
-        // A connection whose client does not read has until `finish`; one on which the application is at work has the rest.
+        // A connection whose client does not read has until `finish`; one on which the application is working has the rest.
         for (until, then) in [(now + finish, Stage::Stalled), (whole.max(now + finish), Stage::Cut)] {
             let time = runtime.sleep_until(until);
             let signal = poll_fn(|cx| signals.poll_next(cx, &runtime));
@@ -297,7 +295,7 @@ impl Serve {
     async fn accept(&mut self, runtime: &Arc<dyn Runtime>, connections: &Connections) -> ShutdownReport {
         let Self { endpoints, incoming, policy, signals, .. } = self;
         let mut closed = join_all(endpoints.iter().map(|endpoint| endpoint.closed().boxed())).boxed();
-        // Whoever begins the shutdown of one begins that of all.
+        // The shutdown of one endpoint starts that of all.
         let mut begun = select_all(endpoints.iter().map(|endpoint| endpoint.shutdown_begun().boxed())).fuse();
         let mut pause: Option<BoxFuture<'static, ()>> = None;
         let mut signalled = false;
@@ -348,20 +346,20 @@ impl Serve {
     }
 }
 
-/// Ends the present phase: that of whichever is behind, so that all go through the phases together.
+/// Ends the current phase of the endpoints that are furthest behind, so that all go through the phases together.
 fn escalate(shutdowns: &[Shutdown]) {
     let present = shutdowns.iter().map(Shutdown::phase).min();
     shutdowns.iter().filter(|shutdown| Some(shutdown.phase()) == present).for_each(Shutdown::escalate);
 }
 
-/// The signals that the server stops by.
+/// The signals that stop the server.
 struct Signals {
     next: Contained<BoxFuture<'static, ()>>,
     again: Signal,
     window: Duration,
-    /// There was one.
+    /// There was a signal.
     begun: bool,
-    /// Until when another one is the same stop, and how many there were.
+    /// Until when further signals count as the same stop, and how many there were.
     same_stop: Option<(BoxFuture<'static, ()>, u32)>,
 }
 
@@ -376,7 +374,7 @@ impl Signals {
         }
     }
 
-    /// Ready at the first signal, and at each that is another stop.
+    /// Ready at the first signal, and at each later one that is not part of the same stop.
     fn poll_next(&mut self, cx: &mut Context<'_>, runtime: &Arc<dyn Runtime>) -> Poll<()> {
         loop {
             if self.same_stop.as_mut().is_some_and(|(over, _)| over.poll_unpin(cx).is_ready()) {
@@ -401,8 +399,8 @@ impl Signals {
     }
 }
 
-/// Waits for the next signal, and begins to wait for the one after it. A wait that panics has failed for good: the server goes
-/// on, and stops when its endpoint does.
+/// Ready at the next signal; then starts to wait for the one after it. If the wait panics, there are no further signals:
+/// the server continues, and stops when its endpoint does.
 fn poll_signal(
     next: &mut Contained<BoxFuture<'static, ()>>,
     again: &mut Signal,
@@ -429,15 +427,15 @@ enum News {
     Idle,
 }
 
-/// Whether `accept` failed because of the one client that it would have accepted: the next one is not concerned.
+/// Returns `true` if `accept` failed because of the accepted client: the next one is not affected.
 fn is_the_clients(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 impl IntoFuture for Serve {
-    /// An error only if it has no endpoint to serve, or a limit that cannot work, such as a timeout of zero: that is
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) with a [`ConfigError`].
+    /// Fails with [`InvalidInput`](io::ErrorKind::InvalidInput) if there is no endpoint, or if a limit cannot work, such
+    /// as a timeout of zero (with a [`ConfigError`]). There are no other errors.
     type Output = io::Result<ShutdownReport>;
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
@@ -455,7 +453,7 @@ impl fmt::Debug for Serve {
     }
 }
 
-/// What a server lets its user set for connections.
+/// The limits of connections.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     header_timeout: Duration,
@@ -489,8 +487,8 @@ impl Limits {
     };
 }
 
-/// The address that a request came from, among its [extensions](http::Request::extensions): every adapter's `serve` puts it
-/// there. Behind a proxy it is the proxy's.
+/// The peer address of a request, in its [extensions](http::Request::extensions). Every adapter's `serve` inserts it.
+/// Behind a proxy it is the address of the proxy.
 ///
 /// ```
 /// use mcp_session_core::{PeerAddr, Router, RpcError};
@@ -503,7 +501,7 @@ impl Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PeerAddr(pub SocketAddr);
 
-/// What an adapter's connection has to know.
+/// The limits, peer and shutdown signals of a connection, for adapters.
 #[derive(Clone)]
 pub struct ConnectionContext {
     endpoints: Endpoints,
@@ -513,35 +511,35 @@ pub struct ConnectionContext {
 }
 
 impl ConnectionContext {
-    /// The runtime that the endpoint runs on, the first one if there are several.
+    /// The runtime of the endpoint; of the first one, if there are several.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         self.endpoints[0].runtime()
     }
 
-    /// Where the connection says that the application is at work on it.
+    /// Counts the requests of the connection that wait for the application.
     pub fn work(&self) -> &Work {
         &self.work
     }
 
-    /// Who is at the other end, if [`ConnectionContext::with_peer_addr`] said so.
+    /// The peer address, if [`ConnectionContext::with_peer_addr`] has set it.
     pub fn peer_addr(&self) -> Option<PeerAddr> {
         self.peer.map(PeerAddr)
     }
 
-    /// For adapters: says who is at the other end.
+    /// For adapters: sets the peer address.
     #[must_use]
     pub fn with_peer_addr(self, addr: Option<SocketAddr>) -> Self {
         Self { peer: addr, ..self }
     }
 
-    /// Whether an endpoint shuts down. An HTTP/1.1 connection best ends together with the response that it is writing
-    /// then: a client that saw the response end first may have sent a request on it meanwhile.
+    /// Returns `true` if an endpoint is shutting down. An HTTP/1.1 connection should then close together with the end of
+    /// the response that it is writing: otherwise the client may already have sent the next request on it.
     pub fn is_stopping(&self) -> bool {
         self.shared.has_reached(Stage::Stopping) || self.endpoints.iter().any(|endpoint| !endpoint.is_ready())
     }
 
-    /// Ready once an endpoint has begun to shut down, at `LameDuck` or `Draining`: the time to tell an HTTP/2 client with
-    /// GOAWAY to go elsewhere. Streams that it has go on.
+    /// Waits until an endpoint starts to shut down, at `LameDuck` or `Draining`: the time to send GOAWAY to an HTTP/2
+    /// client. Its open streams continue.
     pub fn stopping(&self) -> Closing {
         Closing::new(&self.shared, Stage::Stopping)
     }
@@ -586,13 +584,13 @@ impl ConnectionContext {
         self.shared.limits.send_buffer
     }
 
-    /// For adapters: counts a response whose client did not take it, and says so in the log.
+    /// For adapters: counts and logs a response that its client did not read.
     pub fn response_stalled(&self) {
         self.endpoints[0].response_stalled(self.shared.limits.stall_timeout);
     }
 
-    /// Ready once the connection has to come to its end: at once if it is idle, else when the response that it is
-    /// writing is complete.
+    /// Waits until the connection must close: at once if it is idle, otherwise when the response that it is writing is
+    /// complete.
     pub fn closing(&self) -> Closing {
         Closing::new(&self.shared, Stage::Closing)
     }
@@ -607,12 +605,12 @@ impl fmt::Debug for ConnectionContext {
     }
 }
 
-/// The future of [`ConnectionContext::closing`] and [`ConnectionContext::stopping`]. Once ready, it stays so.
+/// The future of [`ConnectionContext::closing`] and [`ConnectionContext::stopping`]. Once ready, it stays ready.
 #[derive(Debug)]
 pub struct Closing {
     shared: Arc<Shared>,
     stage: Stage,
-    /// Who is woken by the stage, and what holds the place.
+    /// The waker of the last poll, and its listener.
     registered: Option<(Waker, EventListener)>,
 }
 
@@ -621,7 +619,7 @@ impl Closing {
         Self { shared: Arc::clone(shared), stage, registered: None }
     }
 
-    /// Whether it is ready.
+    /// Returns `true` if the future is ready.
     pub fn is_closing(&self) -> bool {
         self.shared.has_reached(self.stage)
     }
@@ -630,9 +628,9 @@ impl Closing {
 impl Future for Closing {
     type Output = ();
 
-    /// A connection polls this with everything that it does, and all connections share the event: so it is touched
-    /// only when the task is another than the last time. A listener that is held is still to be notified, because
-    /// nobody notifies the event of a stage that has not come.
+    /// A connection polls this on every wake-up, and all connections share the event, so a new listener is registered
+    /// only if the task has changed. A listener that is held has not been notified yet, because the event of a stage is
+    /// only notified when the stage is reached.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.is_closing() {
@@ -645,7 +643,7 @@ impl Future for Closing {
                 }
             }
             let mut listener = self.shared.event(self.stage).listen();
-            // The stage may have come before anybody listened.
+            // The stage may have been reached before `listen`.
             if !self.is_closing() && listener.poll_unpin(cx).is_pending() {
                 self.registered = Some((cx.waker().clone(), listener));
                 return Poll::Pending;
@@ -654,37 +652,38 @@ impl Future for Closing {
     }
 }
 
-/// How many requests of a connection wait for the application, as against their client: see [`ConnectionContext::work`].
+/// The number of requests of a connection that wait for the application, not for their client: see
+/// [`ConnectionContext::work`].
 ///
-/// When the server has to end, a connection whose client does not read is dropped after [`ShutdownPolicy::finish`], one on
-/// which the application is at work has what is left of the whole budget. An adapter says which it is: a request waits for the
-/// application until its response begins, and whenever the response's body has nothing ready. One that says nothing is treated as if
-/// its client did not read.
+/// During a shutdown, a connection whose client does not read is dropped after [`ShutdownPolicy::finish`]; one on which the
+/// application is working gets the rest of the whole budget. The adapter tells them apart: a request waits for the
+/// application until its response begins, and whenever the response body has nothing ready. A connection that reports
+/// nothing is treated as if its client did not read.
 #[derive(Debug, Clone, Default)]
 pub struct Work(Arc<WorkCounts>);
 
 #[derive(Debug, Default)]
 struct WorkCounts {
     waiting: AtomicUsize,
-    /// How often something changed.
+    /// How often a request began to wait.
     changes: AtomicUsize,
 }
 
 impl Work {
-    /// One more request waits for the application.
+    /// Records that one more request waits for the application.
     pub fn begin(&self) {
         self.0.waiting.fetch_add(1, Relaxed);
         self.0.changes.fetch_add(1, Relaxed);
     }
 
-    /// One of them does not any more: its client's turn has come.
+    /// Records that a request no longer waits for the application, but for its client.
     pub fn end(&self) {
         self.0.waiting.fetch_sub(1, Relaxed);
     }
 
-    /// `future`, during which a request waits for the application.
+    /// Awaits `future`; meanwhile a request waits for the application.
     pub async fn during<F: Future>(&self, future: F) -> F::Output {
-        /// Also if the future is dropped, or panics.
+        /// Ends the wait even if the future is dropped or panics.
         struct During<'a>(&'a Work);
         impl Drop for During<'_> {
             fn drop(&mut self) {
@@ -696,23 +695,23 @@ impl Work {
         future.await
     }
 
-    /// Whether one waits now, and how often one has begun to.
+    /// Whether a request waits now, and how often one began to wait.
     fn look(&self) -> (bool, usize) {
         (self.0.waiting.load(Relaxed) > 0, self.0.changes.load(Relaxed))
     }
 }
 
-/// How far the server is. The order is that of time.
+/// The stage of the server's shutdown, in order of time.
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     Stopping = 1,
     Closing = 2,
-    /// Clients that do not read have had their time.
+    /// The time for clients that do not read is over.
     Stalled = 3,
     Cut = 4,
 }
 
-/// What the server and its connections share.
+/// Shared by the server and its connections.
 #[derive(Debug)]
 struct Shared {
     limits: Limits,
@@ -728,15 +727,15 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Counts {
     live: usize,
-    /// Those that were dropped because their client did not read.
+    /// The number of connections dropped because their client did not read.
     cut: usize,
     /// How long a client may take to read.
     finish: Duration,
 }
 
 impl Shared {
-    /// The event of one stage only: a listener that is dropped passes its notification on, and one that got it from
-    /// an earlier stage would sleep through the next.
+    /// The event of a stage. Each stage has its own: a dropped listener passes its notification on, and a listener that
+    /// got one from an earlier stage would miss the next.
     fn event(&self, stage: Stage) -> &Event {
         match stage {
             Stage::Stopping => &self.stopping,
@@ -750,7 +749,7 @@ impl Shared {
         self.stage.load(SeqCst) >= stage as u8
     }
 
-    /// Enters a stage, and with it all before.
+    /// Enters a stage and all stages before it.
     fn enter(&self, stage: Stage) {
         self.stage.store(stage as u8, SeqCst);
         for reached in [Stage::Stopping, Stage::Closing, Stage::Stalled, Stage::Cut] {
@@ -761,7 +760,7 @@ impl Shared {
     }
 }
 
-/// The connections of a server. They are cut when it is dropped.
+/// The connections of a server. Dropping it cuts them.
 #[derive(Debug)]
 struct Connections {
     shared: Arc<Shared>,
@@ -814,8 +813,8 @@ impl Drop for Connections {
     }
 }
 
-/// Waits until a connection has to be cut that is past the time of clients that do not read: at once, unless the
-/// application is at work on it. One whose response comes to its end then gets as much time as the others.
+/// Waits until a connection must be cut, after the time for clients that do not read: at once, unless the application is
+/// working on it. When the application has finished, its client gets as much time to read as the others had.
 async fn cut(shared: Arc<Shared>, runtime: Arc<dyn Runtime>, work: Work) {
     let mut before = None;
     loop {
@@ -830,7 +829,7 @@ async fn cut(shared: Arc<Shared>, runtime: Arc<dyn Runtime>, work: Work) {
     }
 }
 
-/// One connection, counted until it is dropped, also by a panic or a runtime that ends.
+/// A counted connection. It is counted until dropped, even by a panic or by a runtime that ends.
 struct Live {
     shared: Arc<Shared>,
     cut: bool,

@@ -1,4 +1,4 @@
-//! [`Session`]: a cheap handle, and the one way to the machine: `enter` and `finish`.
+//! [`Session`]: a cheap handle to a session, and the only access to its machine: `enter` and `finish`.
 
 use std::{
     fmt,
@@ -23,7 +23,6 @@ use crate::{
     contain::{self, Contained, Panicked},
     discard::discard,
     env::{Env, Stripe},
-    error::Rejection,
     initialize::Client,
     principal::Principal,
     proto::{
@@ -35,24 +34,25 @@ use crate::{
     sync::lock,
     terminate::{Afterword, DrainTracker},
     trace,
+    transport::Rejection,
 };
 
-/// The waiters of one exchange or stream: what the machine's wakes find them by.
+/// The waiters of one exchange or stream, which the machine's wakes refer to.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// One reader at a time carries a stream.
+    /// A stream has one reader at a time.
     pub(crate) reader: AtomicWaker,
     /// A handler may wait in several places at once.
     pub(crate) handler: Event,
 }
 
-/// Why a session did not end cleanly whose answers or streams were cut.
+/// The failure of a session whose answers or streams were cut.
 const UNREAD: &str = "its client did not read to the end in time";
 
-/// Why a session did not end cleanly whose hook took too long.
+/// The failure of a session whose hook took too long.
 pub(crate) const LATE: &str = "the `terminated` hook did not end in time";
 
-/// Why a session did not end cleanly whose hook panicked.
+/// The failure of a session whose hook panicked.
 const PANICKED: &str = "the `terminated` hook panicked";
 
 pub(crate) type Machine = proto::Session<Arc<Waiters>>;
@@ -76,7 +76,7 @@ pub(crate) type Machine = proto::Session<Arc<Waiters>>;
 #[derive(Clone)]
 pub struct Session(Arc<Inner>);
 
-/// What a session is made of. Public to the crate for [`Weak`] references only.
+/// The state of a session. Public to the crate for [`Weak`] references only.
 pub(crate) struct Inner {
     id: SessionId,
     principal: Option<Principal>,
@@ -84,13 +84,13 @@ pub(crate) struct Inner {
     number: u64,
     env: Arc<Env>,
     locked: Mutex<Locked>,
-    /// The session has begun to end, or is closed.
+    /// Notified when the session starts to end, is closed, was removed from the store, or has space again.
     changed: Event,
-    /// Notifications at work.
+    /// The number of running notifications.
     notifications: AtomicUsize,
 }
 
-/// A session that was not registered after all never ends.
+/// Drops the handler's data even if the session was never registered and so never ends.
 impl Drop for Inner {
     fn drop(&mut self) {
         contain::dispose(self.env.data.remove(self.number));
@@ -98,7 +98,7 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    /// Tells sessions with the same deadline apart.
+    /// A number that distinguishes sessions with the same deadline.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -106,9 +106,9 @@ impl Inner {
 
 struct Locked {
     machine: Machine,
-    /// The driver knows its deadline: that of the machine, since whatever changes that goes through [`Session::finish`].
+    /// Whether the driver knows the machine's current deadline. Every change of it goes through [`Session::finish`].
     armed: bool,
-    /// Announced to the application.
+    /// The application has been told of its creation.
     established: bool,
     /// Not counted as terminated yet.
     alive: bool,
@@ -116,36 +116,36 @@ struct Locked {
     undisturbed: bool,
     /// Not handled as closed yet.
     open: bool,
-    /// The application has been told of its end, and has done what it wanted to.
+    /// The application has been told of its end, and its hook is done.
     left: bool,
-    /// The shutdown that this session takes part in.
+    /// The tracker of the shutdown, once the session is enrolled.
     tracker: Option<Arc<DrainTracker>>,
-    /// A task does what it asks of the store.
+    /// A task performs its store effects.
     writing: bool,
     fate: Fate,
 }
 
-/// What a store has said of the end of a session.
+/// What is known from the store about the end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// Nothing, and it has not been asked. The store may have no such session: its client does not know of it yet.
+    /// Nothing yet. The store may not have the session: its client does not know it yet.
     Unkept,
-    /// Nothing, and it has not been asked.
+    /// Nothing yet. The store has the session.
     Kept,
-    /// It is being removed.
+    /// It is being removed from the store.
     Asked,
-    /// It ended, and this node is the one that tells the application.
+    /// It ended, and this node calls the hook.
     Here,
-    /// It ended, and another node tells the application.
+    /// It ended, and another node calls the hook.
     Elsewhere,
 }
 
-/// What is left of a session that is closed at this node.
+/// What becomes of a session that is closed at this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Parting {
-    /// It ended, and the application is told here.
+    /// It ended, and this node calls the hook.
     Ended,
-    /// It ended, and the application is told elsewhere.
+    /// It ended, and another node calls the hook.
     EndedElsewhere,
     /// It lives on in the store.
     Parked,
@@ -160,24 +160,24 @@ struct Guard<'a> {
     hook: Hook,
 }
 
-/// What has become of a session since the last look: each is news once.
+/// What has changed in a session since the last call. Each change is reported once.
 struct News {
-    /// It is ending.
+    /// It has started to end.
     ending: bool,
     /// `initialize` was answered with a result.
     created: Option<ProtocolVersion>,
     /// Its id is dead.
     died: bool,
-    /// Nothing is owed to its client any more.
+    /// It is closed: nothing is owed to its client any more.
     end: Option<End>,
 }
 
 /// Who polls the `terminated` hook first.
 #[derive(Clone, Copy)]
 enum Hook {
-    /// Whoever ends the session: most hooks are ready then, and need no task.
+    /// The task that ends the session: most hooks are ready at the first poll, and need no task.
     InPlace,
-    /// A task of its own: one that takes its time, or its thread, must not hold up other sessions (S8).
+    /// A task of its own: a slow or blocking hook must not delay other sessions (S8).
     Spawned,
 }
 
@@ -215,7 +215,7 @@ impl From<Arc<Inner>> for Session {
 }
 
 impl Session {
-    /// A session of this machine, not yet registered.
+    /// Creates a session with this machine. It is not registered yet.
     pub(crate) fn new(
         id: SessionId,
         principal: Option<Principal>,
@@ -248,18 +248,19 @@ impl Session {
         }))
     }
 
-    /// Its id. A secret: log [`SessionId::prefix`].
+    /// The session id. It is a secret: log [`SessionId::prefix`] instead.
     pub fn id(&self) -> SessionId {
         self.0.id
     }
 
-    /// Whose session it is: that of the request which opened it (E-06). Every request that reaches it has the same.
+    /// The principal that owns the session: that of the request which opened it. Every request of the session has the
+    /// same principal (E-06).
     pub fn principal(&self) -> Option<&Principal> {
         self.0.principal.as_ref()
     }
 
-    /// What the handler has attached to it, if it is a `T`: see [`Handler::session_data`](crate::Handler::session_data). `None`
-    /// if there is nothing, if it is of another type, and once the session has ended here.
+    /// The handler's data of this session, if it is a `T`: see [`Handler::session_data`](crate::Handler::session_data).
+    /// `None` if there is no data, if it has another type, and after the session has ended here.
     pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.0.env.data.get(self.0.number)
     }
@@ -274,19 +275,19 @@ impl Session {
         self.peek(Machine::created)
     }
 
-    /// What the client declared at `initialize`, as far as the session has to know of it.
+    /// The client's declared capabilities, as far as the session uses them.
     pub fn capabilities(&self) -> ClientCapabilities {
         self.peek(Machine::capabilities)
     }
 
-    /// Whether its client has not used it yet.
+    /// Returns `true` if the client has not used the session since `initialize`.
     pub(crate) fn is_half_open(&self) -> bool {
         self.peek(Machine::is_half_open)
     }
 
-    /// Ends it to make room for another one, if its client has not used it yet. Returns whether it did.
+    /// Ends the session to make room for another, if it is half-open. Returns `true` if it was.
     pub(crate) fn evict(&self) -> bool {
-        // Where there is a store, its client may use it at another node: then only this one lets go of it.
+        // With a store, the client may use it at another node: then only this node drops it.
         let reason = match &self.0.env.node {
             Some(_) => TerminateReason::InitializeTimeout,
             None => TerminateReason::Evicted,
@@ -305,42 +306,42 @@ impl Session {
         evicted
     }
 
-    /// The client's `clientInfo`, as it came with `initialize`, at whichever node that was: an object with `name` and
-    /// `version`. What a client says of itself is no proof of anything.
+    /// The client's `clientInfo`, as sent with `initialize` (at any node): an object with `name` and `version`. It is
+    /// unverified.
     ///
-    /// Of params longer than 4 KiB, only its `name`, `version` and `title` are kept, 256 characters of each.
+    /// If the params were longer than 4 KiB, only `name`, `version` and `title` are kept, 256 characters of each.
     pub fn client_info(&self) -> &Json {
         &self.0.client.info
     }
 
-    /// The client's `capabilities`, as they came with `initialize`, at whichever node that was: an object.
-    /// [`Session::capabilities`] says what the session makes of them (C-12). Longer than 4 KiB, they are not kept: `{}`.
+    /// The client's `capabilities`, as sent with `initialize` (at any node): an object. [`Session::capabilities`] has those
+    /// that the session uses (C-12). If they were longer than 4 KiB, they are not kept: `{}`.
     pub fn client_capabilities(&self) -> &Json {
         &self.0.client.capabilities
     }
 
-    /// All params of `initialize`, as they came, at whichever node that was. Longer than 4 KiB, they are reduced to what
-    /// [`Session::client_info`] and [`Session::client_capabilities`] say, and the version that the client has asked for.
+    /// All params of `initialize`, as sent (at any node). If they were longer than 4 KiB, they are reduced to
+    /// [`Session::client_info`], [`Session::client_capabilities`] and the version that the client requested.
     pub fn initialize_params(&self) -> &Json {
         &self.0.client.params
     }
 
-    /// Where it stands, as its client sees it.
+    /// The state of the session, as its client sees it.
     pub fn state(&self) -> State {
         self.peek(Machine::state)
     }
 
-    /// Sends a notification that belongs to no request, on the GET stream. Waits while that stream's queue is
-    /// full. Without a GET stream the notification is kept for the next one, within the bounds of
-    /// [`replay`](crate::SessionConfig::replay); without replay it is dropped (D-17, D-24).
+    /// Sends a notification that belongs to no request, on the GET stream. Waits while the stream's queue is full. Without
+    /// a GET stream, the notification is kept for the next one, within the bounds of
+    /// [`replay`](crate::SessionConfig::replay), or dropped if replay is off (D-17, D-24).
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] if the session is ending, [`SendError::Invalid`] if the params are no JSON object.
+    /// [`SendError::Closed`] if the session is ending, [`SendError::Invalid`] if the params are not a JSON object.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while waiting, nothing was sent.
+    /// If dropped while waiting, nothing was sent.
     pub async fn notify<P: Serialize + ?Sized>(
         &self,
         method: &str,
@@ -348,18 +349,18 @@ impl Session {
     ) -> Result<(), SendError> {
         let event = notification(method, params)?;
         self.send_with(|machine, now| match machine.notify_standalone(now, &event) {
-            Err(SendError::Full) if machine.member().is_some() => Err(None), // its store is behind
+            Err(SendError::Full) if machine.member().is_some() => Err(None), // the store is behind
             Err(SendError::Full) => Err(machine.standalone_tag().cloned()),
             sent => Ok(sent),
         })
         .await
     }
 
-    /// As [`Session::notify`], without waiting.
+    /// Like [`Session::notify`], without waiting.
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`] if the queue is full; else as [`Session::notify`].
+    /// [`SendError::Full`] if the queue is full; otherwise as [`Session::notify`].
     pub fn try_notify<P: Serialize + ?Sized>(
         &self,
         method: &str,
@@ -369,35 +370,35 @@ impl Session {
         self.with(|machine, now| machine.notify_standalone(now, &event))
     }
 
-    /// Asks the client, on the GET stream, whether it is there, and waits for its answer, `timeout` at the most (C-14). The
-    /// only request that need not belong to one of the client's (F-22): for any other, see
-    /// [`RequestContext::request`](crate::RequestContext::request). Sessions do it by themselves, after
+    /// Pings the client on the GET stream, and waits at most `timeout` for its answer (C-14). A ping is the only request
+    /// to a client that need not belong to one of its own requests (F-22); for others, see
+    /// [`RequestContext::request`](crate::RequestContext::request). Sessions ping by themselves after
     /// [`ping_interval`](crate::SessionConfig::ping_interval) of silence.
     ///
     /// # Errors
     ///
     /// [`RequestError::Send`] if there is no GET stream (D-24), [`RequestError::TimedOut`], [`RequestError::Client`] if
-    /// the client answers with an error, which is a sign of life too, [`RequestError::Terminated`].
+    /// the client answers with an error (it is alive, too), [`RequestError::Terminated`].
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the client is told to stop.
+    /// If dropped, the client is told to cancel.
     pub async fn ping(&self, timeout: Duration) -> Result<(), RequestError> {
         let waiters = Arc::new(Waiters::default());
         let send = |machine: &mut Machine, now, left| machine.ping(now, Arc::clone(&waiters), left);
         ask(self, &waiters, timeout, send, |machine| machine.standalone_tag().cloned()).await.map(drop)
     }
 
-    /// Terminates the session. From this moment its id answers 404; what runs in it is told to stop, answered in
-    /// any case (S5), and every stream gets its end. The first reason stands (S12).
+    /// Terminates the session. From now on its id gets 404. Running requests are told to stop and are answered in any
+    /// case (S5), and every stream ends properly. The first reason counts (S12).
     ///
-    /// Await the [`Termination`] to know when nothing of the session is left, or drop it: that changes nothing (S10).
+    /// Await the [`Termination`] to wait until nothing of the session is left. Dropping it changes nothing (S10).
     pub fn terminate(&self, reason: TerminateReason) -> Termination {
         self.with(|machine, now| machine.terminate(now, reason));
         Termination { session: self.clone(), reason }
     }
 
-    /// Asks the handler for what belongs to it, before anybody can know of it.
+    /// Creates the handler's data of this session, before the session is visible to anybody.
     pub(crate) fn attach(&self) -> Result<(), Rejection> {
         let Inner { env, number, .. } = &*self.0;
         let data = contain::call(|| env.handler.session_data(self))
@@ -412,25 +413,25 @@ impl Session {
         Ok(())
     }
 
-    /// `notifications/initialized` has arrived.
+    /// Reports that `notifications/initialized` has arrived.
     pub(crate) async fn initialized(&self) {
         let Inner { id, env, .. } = &*self.0;
         env.publish(&SessionEvent::Initialized(*id));
         trace::session_initialized(id);
         if let Some(node) = &env.node {
-            node.update(*id, Update::Initialized).await; // before the client hears of it, and goes elsewhere
+            node.update(*id, Update::Initialized).await; // before the client is answered, and may go to another node
             let (id, teller) = (*id, node.clone());
             node.spawn(async move { teller.tell_member(id, None, PeerRequest::Initialized).await });
         }
     }
 
-    /// The store has it from now on, and other nodes may serve it.
+    /// Records that the store has the session: other nodes may serve it.
     pub(crate) fn kept(&self) {
         lock(&self.0.locked).fate = Fate::Kept;
     }
 
-    /// Whether it has to be looked at before a request may have it, where there is a store: it is on its way out here and
-    /// lives on elsewhere, or what this node knows of it may be old.
+    /// With a store: returns `true` if the store must be asked before a request may use the session, because it is ending
+    /// here but lives on elsewhere, or because this node's state may be outdated.
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.peek(|machine| match machine.state() {
             State::AwaitingInitialized => true,
@@ -439,12 +440,12 @@ impl Session {
         })
     }
 
-    /// Whether it is closed here, or about to be, and lives on in the store.
+    /// Returns `true` if the session is closed here, or about to be, but may live on in the store.
     pub(crate) fn is_parting(&self) -> bool {
         self.peek(|machine| machine.state() == State::Terminated && machine.reason().is_some_and(may_live_on))
     }
 
-    /// Waits until the store has removed it, if it was asked to.
+    /// Waits until the store has removed the session, if that was requested.
     pub(crate) async fn removed(&self) {
         loop {
             let changed = {
@@ -458,20 +459,20 @@ impl Session {
         }
     }
 
-    /// It is dead, everywhere: the store is told so, before anybody is told anything else.
+    /// Removes a dead session from the store, before its end is reported.
     async fn remove(self, node: Node, reason: TerminateReason) {
-        // A store that cannot be reached forgets it by and by. Its end is here, then.
+        // A store that cannot be reached drops it eventually. Then this node calls the hook.
         let here = node.remove(self.0.id, reason).await.unwrap_or(true);
         lock(&self.0.locked).fate = if here { Fate::Here } else { Fate::Elsewhere };
         tell(&self.0.changed);
     }
 
-    /// Whether both are handles of one session.
+    /// Returns `true` if both are handles to the same session.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// What the store is asked to do next. Nothing: then whoever asks is through.
+    /// The next store effect. `None`: the task that performs them ends.
     pub(crate) fn next_effect(&self) -> Option<Effect> {
         let mut guard = self.enter();
         let effect = guard.locked.machine.poll_effect(guard.now);
@@ -480,10 +481,10 @@ impl Session {
         effect
     }
 
-    /// The store has answered a publication, or not.
+    /// Passes the outcome of a publication to the machine.
     pub(crate) fn published(&self, done: bool) {
         self.with(|machine, now| machine.handle_published(now, done));
-        tell(&self.0.changed); // there is space
+        tell(&self.0.changed); // there may be space
     }
 
     /// Lock, call, unlock, notify.
@@ -491,14 +492,13 @@ impl Session {
         self.act(Hook::Spawned, act)
     }
 
-    /// As [`Session::with`], for a task that serves the session's client: should the session end by it, its hook is
+    /// Like [`Session::with`], for a task that serves the session's client: if the call ends the session, its hook is
     /// polled once in place.
     pub(crate) fn with_client<R>(&self, act: impl FnOnce(&mut Machine, Instant) -> R) -> R {
         self.act(Hook::InPlace, act)
     }
 
-    /// Does something with each of these sessions. One that cannot, because something in it panics, is ended, and harms no other
-    /// (S8).
+    /// Calls `act` with each session. A session that panics is ended, and the others are not affected (S8).
     pub(crate) fn each(sessions: impl IntoIterator<Item = Self>, act: impl Fn(&Self)) {
         for session in sessions {
             if contain::call(|| act(&session)).is_err() {
@@ -510,7 +510,7 @@ impl Session {
         }
     }
 
-    /// The deadline that the driver kept for this session has come.
+    /// Called by the driver when the session's deadline has come.
     pub(crate) fn fire(&self) {
         let mut guard = self.enter();
         guard.armed = None;
@@ -518,7 +518,7 @@ impl Session {
         self.finish(guard);
     }
 
-    /// Takes part in a shutdown from now on, if anything of it is left.
+    /// Enrolls the session in a shutdown, if anything of it is left, and calls `act`.
     pub(crate) fn enroll<R>(
         &self,
         tracker: &Arc<DrainTracker>,
@@ -527,8 +527,8 @@ impl Session {
         let mut guard = self.enter();
         let Guard { locked, now, .. } = &mut guard;
         if locked.tracker.is_none() && !locked.left {
-            // A session that is being born has not been counted by anybody: what it has done so far is in the
-            // machine, and must not be booked a second time.
+            // A session that is being opened is not counted yet: its output so far is still in the machine, and
+            // must not be counted twice.
             self.stripe().add(&locked.machine.take_output().tally);
             tracker.enter(
                 self.0.number,
@@ -544,10 +544,10 @@ impl Session {
         result
     }
 
-    /// Waits until the session is ending, and in this state.
+    /// Waits until `state` is true. It must be about the session's end.
     pub(crate) async fn until_ending(&self, state: impl Fn(&Machine) -> bool) {
         loop {
-            // The listener is made under the lock: what changes afterwards finds it.
+            // The listener is registered under the lock, so it sees every later change.
             let (reached, changed) = self.with(|machine, _| (state(machine), self.0.changed.listen()));
             if reached {
                 return;
@@ -556,7 +556,7 @@ impl Session {
         }
     }
 
-    /// A place for one more notification at work, unless there are as many as there may be requests.
+    /// A permit for one more running notification, unless there are as many as there may be requests.
     pub(crate) fn notification_permit(&self) -> Result<NotificationPermit, Refusal> {
         let place = NotificationPermit(self.clone());
         let taken = self.0.notifications.fetch_add(1, Relaxed);
@@ -575,7 +575,7 @@ impl Session {
         self.0.env.runtime.sleep_until(deadline)
     }
 
-    /// Where it counts.
+    /// The counters of this session.
     pub(crate) fn stripe(&self) -> &Stripe {
         self.0.env.counters.stripe(self.0.number)
     }
@@ -591,20 +591,20 @@ impl Session {
         result
     }
 
-    /// Locks the machine. The clock is read under the lock, so that for the machine time never goes backwards.
+    /// Locks the machine. The clock is read under the lock, so that time never goes backwards for the machine.
     fn enter(&self) -> Guard<'_> {
         let locked = lock(&self.0.locked);
         let armed = locked.machine.next_timeout().filter(|_| locked.armed);
         Guard { locked, now: self.now(), armed, hook: Hook::Spawned }
     }
 
-    /// After every call on the machine: counts under the lock, then releases it, then tells whoever has to know.
+    /// Called after every call on the machine: counts under the lock, releases it, then notifies.
     fn finish(&self, guard: Guard<'_>) {
         let Guard { mut locked, now, armed, hook } = guard;
         let env = &self.0.env;
         let mut output = locked.machine.take_output();
         let news = locked.news(now);
-        // A session that is closed has nothing to wait for; one that is not may have something sooner than known.
+        // A closed session has no deadline; the deadline of an open one may have moved closer.
         let deadline = if locked.open { locked.machine.next_timeout() } else { None };
         let sooner = deadline != armed && env.timers.set(&self.0, armed, deadline);
         locked.armed = deadline.is_some();
@@ -620,14 +620,14 @@ impl Session {
         }
         let unread = output.tally.streams_cut + output.tally.forced > 0;
 
-        // Under the lock: whoever sees what happened, sees it counted.
+        // Under the lock, so that whoever sees a change also sees it counted.
         let stripe = self.stripe();
         if news.created.is_some() {
             stripe.sessions_created.fetch_add(1, Relaxed);
         }
         if news.died {
             stripe.sessions.fetch_sub(1, Relaxed);
-            // With a store, that is not known yet.
+            // With a store it is not known yet whether the session lives on.
             let terminated = locked.established && env.node.is_none();
             stripe.sessions_terminated.fetch_add(u64::from(terminated), Relaxed);
         }
@@ -668,7 +668,7 @@ impl Session {
         if gone {
             self.unregister();
         }
-        // Last: a subscriber may take its time, and nobody has to wait for that.
+        // Last, because a `tracing` subscriber may be slow.
         if let Some(version) = news.created {
             trace::session_created(&self.0.id, version);
         }
@@ -692,7 +692,7 @@ impl Session {
         }
     }
 
-    /// Nothing is owed to the client any more: tells the application, once, and gives it time.
+    /// Called once, when nothing is owed to the client any more: runs the hook.
     fn ended(&self, end: End, tracker: Option<&DrainTracker>, hook: Hook) {
         let env = &self.0.env;
         if !end.established {
@@ -701,9 +701,11 @@ impl Session {
         let begins =
             |tracker: &DrainTracker, afterword| tracker.begin_afterword(self.now(), self.0.number, afterword);
         let first = if env.node.is_some() { Afterword::Store } else { Afterword::Hook };
-        tracker.into_iter().for_each(|tracker| begins(tracker, first));
+        if let Some(tracker) = tracker {
+            begins(tracker, first);
+        }
         if let Some(node) = &env.node {
-            // In a box: not the size of every such task.
+            // Boxed, so that it does not enlarge every such task.
             return node.spawn(Box::pin(self.clone().part(node.clone(), end)));
         }
         let mut hooked = self.terminated(end);
@@ -719,7 +721,7 @@ impl Session {
         }));
     }
 
-    /// Gives the hook the time that it may take. One that takes longer is dropped.
+    /// Awaits the hook, at most for `hook_timeout`; then it is dropped.
     async fn in_time(
         &self,
         mut hooked: impl Future<Output = Option<&'static str>> + Unpin + Send + 'static,
@@ -740,7 +742,7 @@ impl Session {
         waited.await
     }
 
-    /// Tells the application of the end. The hook is to be polled, and says what went wrong in it.
+    /// Reports the end and calls the hook. The returned future runs it, and resolves to its failure.
     fn terminated(&self, end: End) -> impl Future<Output = Option<&'static str>> + Send + Unpin + use<> {
         let Inner { id, env, .. } = &*self.0;
         env.publish(&SessionEvent::Terminated(*id, end.reason));
@@ -749,8 +751,8 @@ impl Session {
         hooked.map(|done| done.err().map(|Panicked| PANICKED))
     }
 
-    /// A session that a store has is closed here. Where it lives on, it is parked, and the application learns of that; where it
-    /// has ended, one node calls the hook.
+    /// Finishes a closed session that a store may have. If it lives on, it is parked, and subscribers are told; if it has
+    /// ended, exactly one node calls the hook.
     async fn part(self, node: Node, end: End) {
         let id = self.0.id;
         let parting = match end.reason {
@@ -802,7 +804,7 @@ impl Session {
         self.leave(failure);
     }
 
-    /// For how long nobody may have used a session elsewhere that ends here for this reason, for it to end everywhere.
+    /// How long a session that ends here for this reason must be unused at all nodes to end everywhere.
     fn idle(&self, reason: TerminateReason) -> Option<Duration> {
         let config = &self.0.env.session_config;
         match reason {
@@ -816,7 +818,7 @@ impl Session {
         }
     }
 
-    /// The application is through with the session as well.
+    /// Called when the application has finished with the session, too.
     fn leave(&self, failure: Option<&'static str>) {
         let (tracker, gone) = {
             let mut locked = lock(&self.0.locked);
@@ -835,15 +837,14 @@ impl Session {
         }
     }
 
-    /// Tries until there is space. `attempt` gives the result, or the waiters to wait with, or none: then it waits for the
-    /// store.
+    /// Calls `attempt` until it returns a result. `Err` names the waiters to wait with; `Err(None)` waits for the store.
     pub(crate) async fn send_with<R>(
         &self,
         mut attempt: impl FnMut(&mut Machine, Instant) -> Result<R, Option<Arc<Waiters>>>,
     ) -> R {
         loop {
             let space: EventListener = match self.with(|machine, now| {
-                // The listener is made under the lock: what frees space afterwards finds it.
+                // The listener is registered under the lock, so it sees space that is freed later.
                 attempt(machine, now).map_err(|waiters| match waiters {
                     Some(waiters) => waiters.handler.listen(),
                     None => self.0.changed.listen(),
@@ -869,7 +870,7 @@ impl fmt::Debug for Inner {
     }
 }
 
-/// Whether a session that ends at a node for this reason may live on at others, where there is a store.
+/// Returns `true` if a session that ends at a node for this reason may live on at others, given a store.
 fn may_live_on(reason: TerminateReason) -> bool {
     match reason {
         TerminateReason::Shutdown | TerminateReason::Idle | TerminateReason::InitializeTimeout => true,
@@ -889,15 +890,14 @@ fn wake(output: Output<Arc<Waiters>>) {
     }
 }
 
-/// Notifies who listens. An event makes its list for the first listener, or for the first notification: that would be
-/// for nobody.
+/// Notifies all listeners. Without listeners it avoids `notify`, which would allocate the event's list.
 fn tell(event: &Event) {
     if event.total_listeners() > 0 {
         event.notify(usize::MAX);
     }
 }
 
-/// A session on its way out: see [`Session::terminate`]. Await it, or drop it.
+/// A terminating session: see [`Session::terminate`]. Await it, or drop it.
 #[derive(Debug)]
 pub struct Termination {
     session: Session,
@@ -905,7 +905,7 @@ pub struct Termination {
 }
 
 impl IntoFuture for Termination {
-    /// The reason that stands: that of whoever was first.
+    /// The reason that counts: the first one.
     type Output = TerminateReason;
     type IntoFuture = BoxFuture<'static, TerminateReason>;
 
@@ -917,7 +917,7 @@ impl IntoFuture for Termination {
     }
 }
 
-/// Counts a notification at work for as long as it lives.
+/// Counts a running notification as long as it lives.
 #[derive(Debug)]
 pub(crate) struct NotificationPermit(Session);
 
@@ -927,7 +927,7 @@ impl Drop for NotificationPermit {
     }
 }
 
-/// A whole notification, as an event.
+/// Encodes a notification as a complete event.
 pub(crate) fn notification<P: Serialize + ?Sized>(
     method: &str,
     params: Option<&P>,
@@ -935,7 +935,7 @@ pub(crate) fn notification<P: Serialize + ?Sized>(
     encode_notification(method, params).ok_or(SendError::Invalid)
 }
 
-/// Params have to be an object.
+/// Serializes params, which must be an object.
 pub(crate) fn object<P: Serialize + ?Sized>(params: Option<&P>) -> Result<Option<Json>, SendError> {
     match params.map(Json::new).transpose() {
         Ok(params) if params.as_ref().is_none_or(Json::is_object) => Ok(params),

@@ -1,7 +1,8 @@
-//! Stores: what lets a session go on at another node, and outlive the process that began it.
+//! Stores let a session continue at another node, and outlive the process that opened it.
 //!
-//! Without a store a session lives and ends with its [`Endpoint`](crate::Endpoint). With one ([`Config::store`](crate::Config::store))
-//! several endpoints, which are called *nodes* here, serve the same sessions, whichever of them a request reaches:
+//! Without a store, a session lives and ends with its [`Endpoint`](crate::Endpoint). With one
+//! ([`Config::store`](crate::Config::store)), several endpoints, called *nodes* here, serve the same sessions, no matter
+//! which of them a request reaches:
 //!
 //! ```text
 //!   client ── POST ──► node A ── append ──► EventStore ── read, watch ──► node B ◄── GET, Last-Event-ID ── client
@@ -9,52 +10,51 @@
 //!                        └──────────── a reply, a cancel, DELETE ── Peers ───┘
 //! ```
 //!
-//! Three traits say what a store does: [`EventStore`], [`SessionStore`] and [`Peers`]. [`MemoryStore`] keeps it all in
-//! memory, for several endpoints of one process. The laws of each trait are tests, in the test kit:
+//! A store implements three traits: [`EventStore`], [`SessionStore`] and [`Peers`]. [`MemoryStore`] implements all three in
+//! memory, for several endpoints of one process. The test kit tests the laws of each trait:
 //! `mcp_session_testkit::store_contract!`.
 //!
-//! # What is where
+//! # Where data lives
 //!
 //! | what | where |
 //! |---|---|
-//! | the lifecycle of a session: version, owner of the session, who serves it | [`Record`], in the [`SessionStore`] |
-//! | the events of a reply | a log that the node of the request owns: it alone appends |
-//! | what belongs to no request | a log that all nodes share: each may publish ([`LogId::shared`]) |
-//! | a running request, its handler, its waits for the client | in its node, and nowhere else |
+//! | the lifecycle of a session: version, principal, the nodes that serve it | [`Record`], in the [`SessionStore`] |
+//! | the events of a reply | an owned log: only the node of the request appends |
+//! | the events of the standalone stream | a log shared by all nodes: each may publish ([`LogId::shared`]) |
+//! | a running request, its handler, its requests to the client | only in its node |
 //!
-//! An event leaves only when the store has it: whatever id a client has in its hands, any node can go on from there. (A
-//! store that stops answering is given [`Store::patience`]; after that a stream goes on without it, for as long as its
-//! node lives, and an id of it is unknown elsewhere: 400, not a gap.)
+//! An event is sent only after the store has it, so any node can resume from any event id that a client has. (If a store
+//! stops answering, streams wait for [`Store::patience`] and then continue without it, as long as their node lives. The
+//! ids of such events are unknown at other nodes: the client gets 400, not a gap.)
 //!
-//! # What becomes of a running call when its node drains
+//! # Running calls when a node drains
 //!
-//! It stays where it is. A handler is code at work with sockets, locks and half of its side effects done: it cannot
-//! be moved, and to cancel it in order to run it again elsewhere would do twice what was to be done once. But its *client*
-//! need not stay, because what the call says from now on can be read anywhere:
+//! A running call stays at its node. A handler holds sockets and locks, and some of its side effects are done: it cannot
+//! be moved, and running it again elsewhere would repeat them. But its *client* can move, because the events of the call
+//! can be read at any node:
 //!
-//! 1. With the first moment of the drain the node sends the clients of its running calls away, with `retry` (S6, F-39): the
-//!    connection ends properly, the stream lives on. They come back to another node, which adopts the session and reads the
-//!    log along with the node that writes it. Who comes back to the draining node is served there as well (F-37).
-//! 2. The handler has the whole drain budget, as without a store, then the cancel budget; and if it does not answer, the
-//!    session answers for it (S5). Whichever answer it is, it is appended to the log, with the end of the log in the same
-//!    append: so a client that reads elsewhere gets exactly one answer, and the end behind it.
-//! 3. With the answer in the store the call is settled at its node: *handed over* means handed over to the store, if the
-//!    client is away. Shutdown waits for that, and not for the client. What does not reach the store in time is `forced`, and
-//!    the report says so.
-//! 4. Clients of versions before 2025-11-25 do not understand being sent away (D-05). They keep their connection until the
-//!    answer, which is sooner than the end of the budgets in any case.
+//! 1. When the drain begins, the node closes the connections of its running calls, with `retry`: the connection ends
+//!    properly, and the stream continues (S6, F-39). The clients reconnect to another node, which adopts the session and
+//!    reads the log while the first node writes it. A client that reconnects to the draining node is served there (F-37).
+//! 2. The handler has the whole drain budget, as without a store, then the cancel budget. If it does not answer, the
+//!    session answers for it (S5). Either answer is appended together with the end of the log, so a client that reads
+//!    elsewhere gets exactly one answer, followed by the end.
+//! 3. If the client is disconnected, the call is complete at its node when the answer is in the store. The shutdown waits
+//!    for the store, not for the client. An answer that does not reach the store in time counts as `forced` in the report.
+//! 4. Clients of versions before 2025-11-25 cannot be told to reconnect (D-05). They keep their connection until the
+//!    answer, which comes before the end of the budgets in any case.
 //!
-//! The session is then *parked*: its record stays, without this node. A `DELETE` *removes* it, everywhere: the record, the
-//! logs, and by a message to each node that serves it, what is left there (S13).
+//! Then the session is *parked*: its record stays, without this node. A `DELETE` *removes* the session everywhere: its
+//! record, its logs, and, by a message, what each node that serves it still has (S13).
 //!
-//! Replies of the client to requests of a handler, cancels, and the end of a session may reach another node than the one they
-//! are meant for; they are passed on to it ([`Peers`]).
+//! A client's reply to a handler's request, a cancel, or the end of a session may reach a different node than the one that
+//! needs it; it is forwarded to that node ([`Peers`]).
 //!
 //! # Time
 //!
-//! The session never waits for a store under its lock: it asks, a task of the endpoint awaits the answer with a deadline
-//! ([`Store::timeout`]), and the answer comes back as an input. A store that hangs delays the events of its sessions for its
-//! patience and a shutdown not at all (S13, S3).
+//! A session never waits for a store under its lock: a task of the endpoint awaits the answer with a deadline
+//! ([`Store::timeout`]) and passes it to the session as an input. A hung store delays the events of its sessions by
+//! [`Store::patience`], and does not delay a shutdown (S13, S3).
 
 mod adopt;
 mod contained;
@@ -84,32 +84,34 @@ use crate::{
     runtime::BoxFuture,
 };
 
-/// The logs of all sessions: what their clients get, in order, for as long as they may ask for it.
+/// The logs of all sessions: the events for their clients, in order, kept as long as clients may resume from them.
 ///
-/// A log belongs to a session and has a number in it. It is *owned*, by the one node that appends to it, or *shared*. It ends
-/// once. Bounds on what is kept (events, bytes, age) are the store's; it forgets the oldest of a session first.
+/// A log is identified by its session and its number in it. It is either *owned* by the one node that appends to it, or
+/// *shared*. It ends once. The store bounds what it keeps (events, bytes, age), and drops the oldest events of a session
+/// first.
 ///
 /// # The laws
 ///
-/// 1. A returned future may be dropped at any time: its effect has happened or not, and asking again is safe.
-/// 2. A position that was returned is readable by every node, in order, until it is forgotten or purged. Nothing is read twice
-///    or skipped by a reader that goes on from the last position it has.
-/// 3. A log has one end. Whoever ends it first, its owner or [`seal`](EventStore::seal), decides; the other learns of it.
-/// 4. What was purged stays purged.
+/// 1. A returned future may be dropped at any time: its effect has happened or not, and calling again is safe.
+/// 2. Every node can read a position that was returned, in order, until it is dropped or purged. A reader that continues
+///    from its last position reads nothing twice and skips nothing.
+/// 3. A log has one end: the first of its owner and [`seal`](EventStore::seal) to end it decides, and the other learns of
+///    it.
+/// 4. Purged logs stay purged.
 ///
-/// A call that panics, here as in the other two traits, counts as [`Unavailable`], and is logged; a wait that panics begins again
-/// after 100 ms.
+/// In all three traits, a call that panics is logged and counts as [`Unavailable`]; a wait that panics is logged and
+/// restarted after 100 ms.
 pub trait EventStore: fmt::Debug + Send + Sync + 'static {
-    /// Appends to an owned log, at the position that its owner says. What is there already is passed over: a repetition, whole
-    /// or in part, is `Ok`. No events and no end opens the log.
+    /// Appends to an owned log, at the position that its owner gives. Events that are there already are skipped, so
+    /// repeating an append, wholly or partly, is `Ok`. An append without events and without an end creates the log.
     ///
     /// # Errors
     ///
     /// [`AppendError`].
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>>;
 
-    /// Appends to the standalone log of a session, at a position that the store says. `token` grows with each event of a node: the
-    /// same token again appends nothing, and returns the position of the first time, or a later one.
+    /// Appends to the standalone log of a session, at a position that the store chooses. `token` grows with each event of
+    /// a node: the same token again appends nothing, and returns the position of the first time, or a later one.
     ///
     /// # Errors
     ///
@@ -122,16 +124,17 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
         event: Bytes,
     ) -> BoxFuture<'_, Result<Position, PublishError>>;
 
-    /// What follows `after`, `limit` events at the most. Nothing follows the last one: then the page is empty, and says
-    /// whether the log has ended. [`Position::START`] is before the first.
+    /// Reads at most `limit` events after the position `after`. After the last event the page is empty, and says whether
+    /// the log has ended. [`Position::START`] is before the first event.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Unknown`] if there is no such log, or never was such a position in it, or something that followed it is
-    /// forgotten.
+    /// [`ReadError::Unknown`] if there is no such log, if the log never had this position, or if an event after it was
+    /// dropped.
     fn read(&self, log: LogId, after: Position, limit: usize) -> BoxFuture<'_, Result<Page, ReadError>>;
 
-    /// The last position after which nothing is forgotten: where a reader begins that has no other. By default the beginning.
+    /// The position before the oldest event that is kept: where a reader without a position starts. Defaults to
+    /// [`Position::START`].
     ///
     /// # Errors
     ///
@@ -141,27 +144,27 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
         async { Ok(Position::START) }.boxed()
     }
 
-    /// Ends the log of an owner that is gone, with this last event. If it has ended already, nothing happens. Returns the
-    /// position of the last event. What the owner appends later is [`AppendError::Sealed`].
+    /// Ends the log of an owner that is gone, with `last` as its last event. Does nothing if the log has already ended.
+    /// Returns the position of the last event. Later appends of the owner fail with [`AppendError::Sealed`].
     ///
     /// # Errors
     ///
     /// [`ReadError`].
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>>;
 
-    /// Resolves when there is something after this position, or an end, or nobody left to write more. May be spurious, and may
-    /// be late, by seconds, not more: a reader that is woken reads again.
+    /// Waits until the log has an event after this position, has ended, or has lost its owner. May wake spuriously, and
+    /// may be late by a few seconds: a reader that is woken reads again.
     fn watch(&self, log: LogId, after: Position) -> BoxFuture<'_, Wakeup>;
 
-    /// Forgets the logs of a session. Later appends and publications to it are `Gone`.
+    /// Removes the logs of a session. Later appends and publications to it fail with `Gone`.
     ///
     /// # Errors
     ///
     /// [`Unavailable`].
     fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>>;
 
-    /// Resolves when the store may have lost what it had acknowledged, as by a failover: every owner appends the last event of
-    /// each open log once more. Never, by default.
+    /// Waits until the store may have lost acknowledged events, as after a failover. Then every owner appends the last
+    /// event of each open log again. By default it never resolves.
     fn failover(&self) -> BoxFuture<'_, ()> {
         std::future::pending().boxed()
     }
@@ -171,57 +174,57 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
 ///
 /// # The laws
 ///
-/// 1. As that of [`EventStore`]: a future may be dropped, and asking again is safe.
+/// 1. As for [`EventStore`]: a future may be dropped, and calling again is safe.
 /// 2. A session ends in one place, [`remove`](SessionStore::remove), and nothing brings it back.
 /// 3. No two calls of [`enlist`](SessionStore::enlist) for a session return the same number.
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
-    /// Keeps a new session. Its standalone log begins with it.
+    /// Stores the record of a new session, and creates its standalone log.
     ///
     /// # Errors
     ///
     /// [`Unavailable`].
     fn create(&self, record: Record) -> BoxFuture<'_, Result<(), Unavailable>>;
 
-    /// The record of a session; `None` if there is none, or not any more. Counts as activity, which keeps the record, and not
-    /// as a use, which keeps the session from ending when it is idle.
+    /// Returns the record of a session, or `None` if there is none (any more). Counts as activity, which keeps the record,
+    /// but not as a use, which keeps the session from expiring.
     ///
     /// # Errors
     ///
     /// [`Unavailable`].
     fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Record>, Unavailable>>;
 
-    /// Changes a record, as [`Record::apply`] says. Returns whether the session is there; it is never brought back.
+    /// Changes a record as [`Record::apply`] does. Returns `true` if the session exists; it never creates one.
     ///
     /// # Errors
     ///
     /// [`Unavailable`].
     fn update(&self, id: SessionId, update: Update) -> BoxFuture<'_, Result<bool, Unavailable>>;
 
-    /// These sessions are active. Those that are not, for long enough, the store lets go with all their logs.
+    /// Marks these sessions as active. The store drops sessions that are inactive for long enough, with all their logs.
     ///
     /// # Errors
     ///
     /// [`Unavailable`].
     fn touch(&self, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>>;
 
-    /// Ends a session. Tells exactly one caller, the first one, which nodes serve it, for those to be told; others get `None`.
+    /// Ends a session. Only the first caller gets the nodes that serve it, in order to notify them; others get `None`.
     ///
     /// # Errors
     ///
     /// [`Unavailable`].
     fn remove(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Vec<NodeId>>, Unavailable>>;
 
-    /// A node serves the session from now on, too. Returns its number there, which no other has had and none will have: what it
-    /// makes ids of. `None` if there is no such session. Counts as a use: a node takes a session up for a client that came with
-    /// it.
+    /// Adds a node to those that serve the session. Returns its number in the session, which is never given twice: the
+    /// node makes ids from it. `None` if there is no such session. Counts as a use, because a node adopts a session when a
+    /// client's request arrives.
     ///
     /// # Errors
     ///
     /// [`Unavailable`].
     fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>>;
 
-    /// Makes `node` the session's home, if that is `from` until now. A matter of affinity only: any node may serve any
-    /// session. Returns whether it is its home now.
+    /// Makes `node` the session's home, if the home is `from`. This is only for affinity: any node may serve any session.
+    /// Returns `true` if `node` is the home now.
     ///
     /// # Errors
     ///
@@ -233,19 +236,20 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         from: Option<NodeId>,
     ) -> BoxFuture<'_, Result<bool, Unavailable>>;
 
-    /// The node does not serve these sessions any more. Their records stay.
+    /// Removes the node from the records of these sessions. The records stay.
     ///
     /// # Errors
     ///
     /// [`Unavailable`].
     fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>>;
 
-    /// As [`park`](SessionStore::park), for a session that nobody has used at this node for `idle`. If no other node serves it
-    /// either, and [`Record::unused`] is as much, that is its end: it is removed. Returns whether it was this call that ended
-    /// it; the logs are purged after that.
+    /// Parks a session that nobody has used at this node for `idle`, as [`park`](SessionStore::park) does. If no other
+    /// node serves it and [`Record::unused`] is at least `idle`, the session is removed. Returns `true` if this call removed
+    /// it; the caller then purges the logs.
     ///
-    /// A store does it in one step, or a client that comes back to another node at that moment loses its session. By default
-    /// it is done in three: [`park`](SessionStore::park), [`load`](SessionStore::load), [`remove`](SessionStore::remove).
+    /// A store should do this atomically, or a client that reconnects to another node at that moment loses its session. The
+    /// default takes three steps: [`park`](SessionStore::park), [`load`](SessionStore::load),
+    /// [`remove`](SessionStore::remove).
     ///
     /// # Errors
     ///
@@ -264,9 +268,9 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         .boxed()
     }
 
-    /// Ends the sessions that no running node serves and that nobody has used for `idle`, and returns their records, those of
-    /// some 100 at the most. Each is given to one caller alone, who purges its logs and runs the hook. A node that was lost
-    /// counts as one that parks at its last [`touch`](SessionStore::touch).
+    /// Removes sessions that no running node serves and that nobody has used for `idle`, some 100 at most, and returns
+    /// their records. Each record is returned to one caller only, which purges its logs and runs the hook. A lost node
+    /// counts as having parked its sessions at its last [`touch`](SessionStore::touch).
     ///
     /// # Errors
     ///
@@ -274,12 +278,12 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>>;
 }
 
-/// Messages between nodes, for what landed on the wrong one.
+/// Messages between nodes, for input that reached the wrong node.
 ///
 /// # The laws
 ///
-/// 1. As that of [`EventStore`]: a future may be dropped, and asking again is safe. So a message may arrive twice.
-/// 2. A message that was accepted arrives, or its node never runs again.
+/// 1. As for [`EventStore`]: a future may be dropped, and calling again is safe. So a message may arrive twice.
+/// 2. A message that was accepted arrives, unless its node never runs again.
 pub trait Peers: fmt::Debug + Send + Sync + 'static {
     /// Sends a message to a node.
     ///
@@ -288,10 +292,10 @@ pub trait Peers: fmt::Debug + Send + Sync + 'static {
     /// [`Unavailable`].
     fn send(&self, to: NodeId, message: PeerMessage) -> BoxFuture<'_, Result<(), Unavailable>>;
 
-    /// The next message for a node; `None` when it has left. From the first call on, the node is there.
+    /// Waits for the next message to a node; `None` when the node has left. The first call registers the node.
     fn receive(&self, node: NodeId) -> BoxFuture<'_, Option<PeerMessage>>;
 
-    /// The node will not run again: its logs have no owner, and messages for it go nowhere.
+    /// Records that the node will not run again: its logs have no owner, and messages to it are discarded.
     ///
     /// # Errors
     ///
@@ -299,7 +303,7 @@ pub trait Peers: fmt::Debug + Send + Sync + 'static {
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>>;
 }
 
-/// The store of an endpoint, and how long it may take.
+/// The store of an endpoint, and its time limits.
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
@@ -322,20 +326,20 @@ pub struct Store {
     pub events: Arc<dyn EventStore>,
     /// The records.
     pub sessions: Arc<dyn SessionStore>,
-    /// The way to other nodes.
+    /// Messages to other nodes.
     pub peers: Arc<dyn Peers>,
-    /// How long one call may take. 2 seconds: a store in the same network takes milliseconds, a failover some seconds, and
-    /// then it is asked again.
+    /// How long one call may take. 2 seconds: a store in the same network takes milliseconds; a failover takes some
+    /// seconds, and the call is repeated.
     pub timeout: Duration,
-    /// How long a stream waits for a store that does not take its events, before it goes on without. 10 seconds: longer than
-    /// a failover takes, shorter than a person waits.
+    /// How long a stream waits for a store that does not accept its events, before it continues without the store.
+    /// 10 seconds: longer than a failover takes, shorter than a person waits.
     pub patience: Duration,
-    /// How often a node says which of its sessions are active. 1 minute: a fraction of what a store should wait.
+    /// How often a node reports its active sessions. 1 minute: a fraction of the time that a store should wait.
     pub touch_interval: Duration,
 }
 
 impl Store {
-    /// A store that is all three.
+    /// Creates a `Store` from a value that implements all three traits.
     pub fn new(store: impl EventStore + SessionStore + Peers) -> Self {
         let store = Arc::new(store);
         Self {

@@ -1,8 +1,9 @@
 //! The terminate protocol for a whole endpoint: [`Shutdown`], its phases, its policy and its report.
 //!
-//! Each session ends by itself, along the deadlines it is given (`proto::Session::drain`). What is here gives the
-//! deadlines, counts what is left, and says when the next phase has come.
+//! Each session ends by itself, by the deadlines that it gets (`proto::Session::drain`). This module sets the
+//! deadlines, counts what is left, and enters the next phase.
 
+mod phase;
 mod policy;
 mod report;
 mod tracker;
@@ -20,6 +21,7 @@ use futures::{
     future::{BoxFuture, select},
 };
 
+pub(crate) use phase::Phases;
 use policy::Deadlines;
 pub use policy::{ShutdownPhase, ShutdownPolicy};
 pub use report::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals};
@@ -33,7 +35,7 @@ use crate::{
     trace,
 };
 
-/// A shutdown under way. It can be awaited by many, tightened and escalated; dropping it changes nothing (S10).
+/// A handle to a running shutdown. Several tasks can await, tighten or escalate it; dropping it changes nothing (S10).
 ///
 /// ```
 /// # use mcp_session_core::{Endpoint, ShutdownPolicy};
@@ -41,7 +43,7 @@ use crate::{
 /// # async fn example(endpoint: Endpoint) {
 /// let shutdown = endpoint.shutdown(ShutdownPolicy::default());
 /// assert!(!endpoint.is_ready());
-/// // Somebody is in a hurry: the same shutdown, with less time.
+/// // The same shutdown, with less time.
 /// let hurried = endpoint.shutdown(ShutdownPolicy { drain: Duration::from_secs(1), ..Default::default() });
 /// let report = shutdown.await;
 /// assert_eq!(report, hurried.await); // one outcome
@@ -53,26 +55,26 @@ pub struct Shutdown {
     progress: Arc<Progress>,
 }
 
-/// What the task of a shutdown and its handles share.
+/// Shared by the task of a shutdown and its handles.
 #[derive(Debug)]
 pub(crate) struct Progress {
     begun: Instant,
     state: Mutex<State>,
-    /// The deadlines were changed, or the report is there.
+    /// Notified when the deadlines have changed or the report is ready.
     changed: Event,
     tracker: Arc<DrainTracker>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The phase that has begun. Under the lock of the deadlines, so that whoever tightens them knows it.
+    /// The current phase. Under the same lock as the deadlines, so that `tighten` sees both consistently.
     phase: ShutdownPhase,
-    /// The tightest so far.
+    /// The tightest policy so far.
     policy: ShutdownPolicy,
     deadlines: Deadlines,
-    /// When the whole budget is used up. It does not come closer when a phase ends early.
+    /// When the whole budget is used up. Does not move when a phase ends early.
     whole: Instant,
-    /// Somebody is in a hurry, and sessions have not been told yet.
+    /// The deadlines were tightened, and sessions do not know it yet.
     stale: bool,
     report: Option<ShutdownReport>,
 }
@@ -86,9 +88,9 @@ impl Progress {
         Self { begun: now, state: Mutex::new(state), changed: Event::new(), tracker: Arc::default() }
     }
 
-    /// From the present phase on, every phase has the budget of the tightest policy so far. Deadlines only ever come
-    /// closer (S10); phases that are over get no budget again. After the end nothing moves: what was left of the last
-    /// phase is what the server's connections have.
+    /// Gives the current and all later phases the budget of the tightest policy so far. Deadlines only ever come
+    /// closer (S10); phases that are over get no new budget. After `Closed` nothing changes: the rest of the last phase
+    /// belongs to the server's connections.
     pub(crate) fn tighten(&self, now: Instant, policy: ShutdownPolicy) {
         self.update(|state| {
             state.policy = state.policy.min(policy);
@@ -98,7 +100,7 @@ impl Progress {
         });
     }
 
-    /// `phase` begins now, perhaps early. Sessions need not be told: one that has nothing left to do but to be read is
+    /// Enters `phase` now, perhaps early. Sessions need not be told: one that only waits for its client to read is
     /// closed at the ceiling, wherever that is by then.
     fn enter(&self, now: Instant, phase: ShutdownPhase) {
         self.update(|state| {
@@ -109,7 +111,7 @@ impl Progress {
         });
     }
 
-    /// What comes before `next` is over.
+    /// Ends all phases before `next`.
     fn end_present(&self, now: Instant, next: ShutdownPhase) {
         self.update(|state| {
             state.whole = state.whole.min(Deadlines::new(now, &state.policy.from(next)).close);
@@ -132,7 +134,7 @@ impl Progress {
         lock(&self.state).deadlines
     }
 
-    /// The report, or the wait for it.
+    /// The report, or a listener to wait for it.
     fn report(&self) -> Result<ShutdownReport, EventListener> {
         let state = lock(&self.state);
         state.report.clone().ok_or_else(|| self.changed.listen())
@@ -156,17 +158,17 @@ impl Shutdown {
         Self { registry, progress }
     }
 
-    /// Where it stands.
+    /// The current phase.
     pub fn phase(&self) -> ShutdownPhase {
         self.registry.phase()
     }
 
-    /// When it is over at the latest. Moves closer only.
+    /// The latest end of the shutdown. It only ever moves closer.
     pub fn ceiling(&self) -> Instant {
         self.progress.deadlines().close
     }
 
-    /// When the whole budget is used up, whatever phases ended early: for what is not the endpoint's.
+    /// When the whole budget is used up, even if phases ended early: for work outside the endpoint.
     pub(crate) fn whole_ceiling(&self) -> Instant {
         lock(&self.progress.state).whole
     }
@@ -176,13 +178,13 @@ impl Shutdown {
         lock(&self.progress.state).policy
     }
 
-    /// Gives it less time: from now on no phase lasts longer than `policy` says. More time than before is not given.
+    /// Gives the shutdown less time: from now on no phase lasts longer than `policy` says. It never gets more time.
     pub fn tighten(&self, policy: ShutdownPolicy) {
         self.progress.tighten(self.registry.env.runtime.now(), policy);
     }
 
-    /// Ends the present phase now: what a second signal does. From `LameDuck` or `Draining` to Cancelling, from
-    /// Cancelling to Finishing, from Finishing to Closed.
+    /// Ends the current phase now, as a second signal does: from `LameDuck` or `Draining` to `Cancelling`, from
+    /// `Cancelling` to `Finishing`, from `Finishing` to `Closed`.
     pub fn escalate(&self) {
         let now = self.registry.env.runtime.now();
         let next = match self.phase() {
@@ -199,7 +201,7 @@ impl Shutdown {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cancels the wait, not the work.
+    /// Dropping the future does not stop the shutdown.
     pub fn wait(&self) -> impl Future<Output = ShutdownReport> + Send + 'static {
         let progress = Arc::clone(&self.progress);
         async move {
@@ -228,7 +230,7 @@ impl fmt::Debug for Shutdown {
     }
 }
 
-/// Starts the work. From the first moment the endpoint is not ready.
+/// Spawns the task of a shutdown. The endpoint is not ready from now on.
 pub(crate) fn start(registry: &Arc<Registry>, progress: &Arc<Progress>) {
     let task = Task {
         registry: Arc::clone(registry),
@@ -240,7 +242,7 @@ pub(crate) fn start(registry: &Arc<Registry>, progress: &Arc<Progress>) {
     registry.env.runtime.spawn_keeper(task.run().boxed());
 }
 
-/// The work of a shutdown.
+/// The task of a shutdown.
 struct Task {
     registry: Arc<Registry>,
     progress: Arc<Progress>,
@@ -285,11 +287,11 @@ impl Task {
         self.times.add(self.registry.phase(), now.saturating_duration_since(self.entered));
         self.entered = now;
         self.progress.enter(now, phase);
-        self.registry.set_phase(phase);
+        self.registry.env.phases.set(phase);
         trace::shutdown_phase(phase, &self.registry.stats());
     }
 
-    /// Gives every session the present deadlines. The first time, it counts what is live in it.
+    /// Gives every session the current deadlines. The first time, what is live in the session is counted.
     fn drain_sessions(&self) {
         let deadlines = {
             let mut state = lock(&self.progress.state);
@@ -302,7 +304,7 @@ impl Task {
         });
     }
 
-    /// Ends what is left by force. From here on every id answers 404 (S2).
+    /// Closes the remaining sessions by force. From now on every id answers 404 (S2).
     fn close_sessions(&self) {
         let tracker = &self.progress.tracker;
         tracker.fail_unfinished(self.progress.deadlines().close);
@@ -311,7 +313,7 @@ impl Task {
         });
     }
 
-    /// Waits until `done` or the deadline, which others may move closer meanwhile.
+    /// Waits until `done` or the deadline, which may be moved closer meanwhile.
     async fn wait(&self, done: impl Fn() -> bool, deadline: impl Fn(&Deadlines) -> Instant) {
         let Progress { state, changed, tracker, .. } = &*self.progress;
         let runtime = &self.registry.env.runtime;
@@ -333,7 +335,7 @@ impl Task {
     }
 }
 
-/// A runtime that drops the task, because it ends itself, must not leave anybody waiting for the report.
+/// If the runtime ends and drops the task, waiters still get the report.
 impl Drop for Task {
     fn drop(&mut self) {
         if self.registry.phase() != ShutdownPhase::Closed {

@@ -29,11 +29,11 @@ use futures::future::BoxFuture;
 #[cfg(feature = "tracing")]
 use crate::contain;
 use crate::{
-    error::Rejection,
     proto::{ProtocolVersion, RequestId, RpcError, SessionId, TerminateReason},
     stats::Stats,
     sync::lock,
     terminate::ShutdownPhase,
+    transport::Rejection,
 };
 
 /// What a filter names, wherever in core the event comes from.

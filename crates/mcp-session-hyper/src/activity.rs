@@ -1,4 +1,4 @@
-//! [`Activity`]: what a connection is doing, and since when it has had nothing to do.
+//! [`Activity`]: what a connection is doing, and since when it is idle.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use mcp_session_core::{ConnectionContext, Runtime, Work};
 pub(crate) struct Activity {
     runtime: Arc<dyn Runtime>,
     work: Work,
-    /// How often the response of an HTTP/1.1 connection was asked for more, and in the lowest bit whether it had some.
+    /// HTTP/1.1: how often a response body was polled, and in the lowest bit whether the last poll was ready.
     progress: AtomicU64,
     state: Mutex<State>,
 }
@@ -25,24 +25,24 @@ pub(crate) struct Activity {
 struct State {
     /// Requests whose response is not complete.
     running: usize,
-    /// Of these, those whose response has no head yet.
+    /// Running requests without a response head yet.
     unanswered: usize,
-    /// Of the others, those that are no streams of their own (GET): their client waits for the end.
+    /// Running requests with a response head, except GET streams: their client waits for the end.
     answering: usize,
     used: bool,
     idle_since: Instant,
-    /// Since when the next head is coming.
+    /// When the first bytes of the next head came.
     head_since: Option<Instant>,
-    /// The request of the last response had a body, which may not have been read.
+    /// The last request had a body, which may not have been read.
     unread: bool,
-    /// The last response was to one with a body, and was no success.
+    /// The last request had a body, and its response was no success.
     refused: bool,
-    /// Who waits at the end of the input until a request is done.
+    /// Woken when the end of the input need not be held back any longer.
     reader: Option<Waker>,
 }
 
 impl Activity {
-    /// A connection that has had no request yet.
+    /// Creates the state of a connection that has had no request yet.
     pub(crate) fn new(runtime: &Arc<dyn Runtime>, work: Work) -> Arc<Self> {
         let state = State {
             running: 0,
@@ -59,7 +59,7 @@ impl Activity {
         Arc::new(Self { runtime, work, progress, state: Mutex::new(state) })
     }
 
-    /// A request has come, and waits for the application. It is over when the guard is dropped.
+    /// Counts a new request, which waits for the application. The request ends when the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>, is_get: bool) -> Busy {
         self.with(|state| {
             state.running += 1;
@@ -71,7 +71,7 @@ impl Activity {
         Busy { activity: Arc::clone(self), is_get, answered: false, waits: AtomicBool::new(true) }
     }
 
-    /// Bytes have come. Between two requests, they begin a head.
+    /// Notes that bytes were received. Between two requests, they start a head.
     pub(crate) fn heard(&self) {
         self.with(|state| {
             if state.running == 0 && state.head_since.is_none() {
@@ -80,14 +80,14 @@ impl Activity {
         });
     }
 
-    /// A body was polled: whether it had something to write.
+    /// Notes that a body was polled, and whether it was ready.
     pub(crate) fn polled(&self, ready: bool) {
-        // Written by the one body at a time.
+        // No race: only one body is written at a time.
         let polls = self.progress.load(Relaxed) >> 1;
         self.progress.store(polls.wrapping_add(1) << 1 | u64::from(ready), Relaxed);
     }
 
-    /// Something that changes whenever the response is asked for more, if it has something that waits to be written.
+    /// Returns a value that changes with each poll of the response body, or `None` if nothing waits to be written.
     pub(crate) fn waiting(&self) -> Option<u64> {
         let progress = self.progress.load(Relaxed);
         (progress & 1 == 1).then_some(progress)
@@ -97,27 +97,27 @@ impl Activity {
         &self.runtime
     }
 
-    /// Whether there was ever a request.
+    /// Returns `true` if there was ever a request.
     pub(crate) fn is_used(&self) -> bool {
         self.with(|state| state.used)
     }
 
-    /// Whether a request is running.
+    /// Returns `true` if a request is running.
     pub(crate) fn is_running(&self) -> bool {
         self.with(|state| state.running > 0)
     }
 
-    /// Whether the last request had a body, which may not have been read.
+    /// Returns `true` if the last request had a body, which may not have been read.
     pub(crate) fn left_unread(&self) -> bool {
         self.with(|state| state.unread)
     }
 
-    /// Whether that was refused.
+    /// Returns `true` if the last request had a body and its response was no success.
     pub(crate) fn refused(&self) -> bool {
         self.with(|state| state.refused)
     }
 
-    /// Until when there has to be a request, if none is running.
+    /// Returns the time by which a request must arrive, or `None` while one is running.
     pub(crate) fn due(&self, context: &ConnectionContext) -> Option<Instant> {
         self.with(|state| match (state.running, state.head_since) {
             (1.., _) => None,
@@ -127,8 +127,9 @@ impl Activity {
         })
     }
 
-    /// Whether the end of the input has to wait for requests that came before it. A failure has only to wait for what
-    /// nobody has looked at yet, an end also for what its client may still read. The waker is called when that may change.
+    /// Returns `true` if the end of the input must be held back for earlier requests. A read error is held back only for
+    /// requests without a response head; a clean end also for responses that the client may still read. `waker` is woken
+    /// when that may have changed.
     pub(crate) fn holds_end(&self, failed: bool, waker: &Waker) -> bool {
         self.with(|state| {
             let holds = state.unanswered > 0 || !failed && state.answering > 0;
@@ -148,7 +149,7 @@ pub(crate) struct Busy {
     activity: Arc<Activity>,
     is_get: bool,
     answered: bool,
-    /// For the application, as against its client.
+    /// Whether it waits for the application, not for its client.
     waits: AtomicBool,
 }
 
@@ -157,9 +158,9 @@ impl Busy {
         &self.activity
     }
 
-    /// Whether it waits for the application, as against its client.
+    /// Sets whether it waits for the application (`true`) or for its client (`false`).
     pub(crate) fn waits(&self, waits: bool) {
-        // Only whoever has the body says so.
+        // No race: only the owner of the body calls this.
         if self.waits.load(Relaxed) != waits {
             self.waits.store(waits, Relaxed);
             if waits {
@@ -170,10 +171,10 @@ impl Busy {
         }
     }
 
-    /// There is a response; `unread` if its request had a body, and `refused` if that was no success.
+    /// Notes that the request has a response. `unread`: the request had a body; `refused`: and the response is no success.
     pub(crate) fn answered(&mut self, unread: bool, refused: bool) {
         self.answered = true;
-        self.waits(false); // what there is of it can be written
+        self.waits(false); // from now on the client must read
         let waiting = self.activity.with(|state| {
             state.unanswered -= 1;
             state.answering += usize::from(!self.is_get);

@@ -1,4 +1,4 @@
-//! [`Pieces`]: the body of a response, as hyper gets it.
+//! [`Pieces`]: the body of a response, as passed to hyper.
 
 use std::{
     pin::Pin,
@@ -11,20 +11,20 @@ use pin_project_lite::pin_project;
 
 use crate::activity::Busy;
 
-/// How long a piece is at the most. hyper copies what it writes into a buffer of the connection, which keeps its size: in
-/// one piece, an answer of a megabyte would leave as much behind in every connection that ever carried one.
+/// The maximum size of a piece. hyper copies what it writes into a buffer of the connection, which keeps its size: an
+/// answer of 1 MiB in one piece would cost every connection that ever carried one a buffer of that size.
 const PIECE: usize = 64 * 1024;
 
-/// Who follows a body on its way out. The request is running until it is dropped.
+/// Tracks a body while it is written. The request counts as running until this value is dropped.
 pub(crate) trait Keep {
-    /// A piece leaves the body.
+    /// Called with each piece that leaves the body.
     fn piece(&mut self, data: Bytes) -> Bytes;
 
-    /// The body was asked for more: whether there was something, or its end.
+    /// Called after each poll of the body. `ready` is `true` if it returned a frame or its end.
     fn polled(&mut self, ready: bool);
 }
 
-/// HTTP/1.1: what has left the body is copied at once.
+/// HTTP/1.1: hyper copies each piece at once, so pieces are not tracked.
 impl Keep for Busy {
     fn piece(&mut self, data: Bytes) -> Bytes {
         data
@@ -65,7 +65,7 @@ impl<B: Body, K: Keep> Body for Pieces<B, K> {
             let polled = this.body.poll_frame(cx);
             this.keep.polled(polled.is_ready());
             let Some(frame) = ready!(polled?) else { return Poll::Ready(None) };
-            // `Bytes` are not copied by this.
+            // For `Bytes`, this copies nothing.
             match frame.map_data(|mut data| data.copy_to_bytes(data.remaining())).into_data() {
                 Ok(data) => *this.rest = data,
                 Err(trailers) => return Poll::Ready(Some(Ok(trailers))),

@@ -1,4 +1,4 @@
-//! [`serve_connection`]: one connection, its deadlines, its end.
+//! [`serve_connection`]: serves one connection, with its deadlines and its end.
 
 use std::{
     error::Error,
@@ -38,57 +38,57 @@ use crate::{
 /// Any error.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What hyper may hold for an HTTP/1.1 client that does not read, beside the piece that it has taken last.
+/// The most that hyper buffers for an HTTP/1.1 client that does not read, in addition to the last piece it took.
 const BUFFER: usize = 64 * 1024;
 
-/// After how much silence an HTTP/2 client is asked whether it is there. It has hyper's 20 seconds to say so.
+/// How long an HTTP/2 client may be silent before it gets a PING. It must answer within hyper's default of 20 seconds.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Bytes of a request head over HTTP/2, of which there may be as many as streams: hyper's own bound.
+/// The maximum size of a request head over HTTP/2, in bytes; there may be one for each stream. hyper's own bound.
 const STREAM_HEAD: usize = 16 * 1024;
 
-/// How many frames may still come over HTTP/2 for streams that were refused, before the connection ends: those of 200 requests, each
-/// with the megabyte that its client may send before it hears of it. hyper's own 1,024 end the connections of clients that did nothing
-/// wrong.
+/// How many HTTP/2 frames may still arrive for refused streams before the connection ends: those of 200 requests, each with
+/// the 1 MiB that its client may send before it learns of the refusal. hyper's default of 1,024 ends the connections of
+/// clients that did nothing wrong.
 const LATE_FRAMES: usize = 16 * 1024;
 
-/// What hyper may hold of a stream whose window is open while its connection is full.
+/// The most that hyper buffers of a stream whose window is open while the window of its connection is full.
 const STREAM_BUFFER: usize = 64 * 1024;
 
-/// How long a connection whose time is up may take to say goodbye.
+/// How long a connection may take for its graceful end after a deadline.
 const GOODBYE: Duration = Duration::from_millis(100);
 
-/// How much more of a head to discard that hyper does not take: nobody has a megabyte of them.
+/// How much more to discard of a head that hyper refused: no client sends heads of 1 MiB.
 const TOO_LONG: u64 = 1024 * 1024;
 
-/// A deadline that is late by more than this was missed by this process, which was stopped or starved: what clients sent in
-/// time is there by now, and gets as long to be read.
+/// A deadline that fires later than this was missed because this process was stopped or starved. By then, what clients sent
+/// in time has arrived; the connection gets this much longer to read it.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves one connection, over HTTP/1.1 or HTTP/2 as its client begins it, until it ends.
+/// Serves one connection until it ends, over HTTP/1.1 or HTTP/2, depending on the first bytes of the client.
 ///
-/// # Its deadlines
+/// # Deadlines
 ///
-/// | closed is a connection | after |
+/// | a connection is closed | after |
 /// |---|---|
-/// | whose head is not there, the first one or over HTTP/1.1 a later one | [`header_timeout`](ConnectionContext::header_timeout) |
-/// | that has no request | [`idle_timeout`](ConnectionContext::idle_timeout) |
-/// | whose client takes nothing of its response; over HTTP/2 that stream | [`stall_timeout`](ConnectionContext::stall_timeout) |
+/// | without a complete request head (HTTP/2: the first) | [`header_timeout`](ConnectionContext::header_timeout) |
+/// | without a request | [`idle_timeout`](ConnectionContext::idle_timeout) |
+/// | whose client reads no response (HTTP/2: only the stream) | [`stall_timeout`](ConnectionContext::stall_timeout) |
 ///
-/// # Its end
+/// # End of the connection
 ///
-/// Once [`stopping`](ConnectionContext::stopping) is ready, HTTP/2 says GOAWAY, and HTTP/1.1 closes after the response that
-/// it is writing; once [`closing`](ConnectionContext::closing) is, it ends as soon as nothing is running on it. A response
-/// that comes before its request was read says `Connection: close` and is followed by the end, and the rest
-/// of the request is read and discarded within [bounds](ConnectionContext::linger), so that its client gets to read it.
+/// Once [`stopping`](ConnectionContext::stopping) is ready, HTTP/2 sends GOAWAY, and HTTP/1.1 closes after the response that
+/// it is writing. Once [`closing`](ConnectionContext::closing) is ready, the connection ends as soon as no request is
+/// running on it. A response to a request that was not fully read says `Connection: close` and ends the connection. The
+/// rest of the request is read and discarded within [bounds](ConnectionContext::linger), so that the client can read the
+/// response.
 ///
-/// A client that leaves ends what is written to it, and not what it has asked for: a request that is there whole is looked
-/// at. One that closes its sending half only cannot be told from one that left, so it has a second for what is answered at
-/// once, and its streams end.
+/// If a client leaves, its responses end, but its complete requests are still processed. A client that only closes its
+/// sending half looks the same as one that left: it still gets answers that are ready within a second, and its streams end.
 ///
 /// # Cancel safety
 ///
-/// Dropping it cuts the connection.
+/// Dropping the future cuts the connection.
 pub async fn serve_connection<I, S, B>(mut io: I, service: S, context: ConnectionContext)
 where
     I: Read + Write + Unpin + Send + 'static,
@@ -98,17 +98,18 @@ where
 {
     let mut deadline = Deadline::after(&context, context.header_timeout());
     let Some((protocol, first)) = begin(&mut io, &mut deadline, &context).await else {
-        return; // nobody is owed anything here
+        return; // no complete request: nothing to answer
     };
     let activity = Activity::new(context.runtime(), context.work().clone());
-    // Locked for calls, by one task: a clone for each request would count in what all connections share.
+    // Locked only to call it, by one task. A clone for each request would touch a reference count that all connections
+    // share.
     let service = Mutex::new(service);
-    // Pinned here, or given away in a box: a future that is an argument of another is in there twice.
+    // Pinned here or boxed: a future passed to another by value takes its space twice.
     match protocol {
         Protocol::Http1 => {
             let mut io = Io::new(io, first, &activity, true);
             let over = {
-                // Head and body are copied together: that is less than what `writev` and a queue of buffers cost.
+                // Head and body are copied into one buffer: that is cheaper than `writev` with a queue of buffers.
                 let mut http = http1::Builder::new();
                 http.max_buf_size(BUFFER.max(context.head_limit())).max_header_size(context.head_limit());
                 let service = one_at_a_time(service, &activity, context.peer_addr());
@@ -126,7 +127,7 @@ where
         Protocol::Http2 => {
             let io = Io::new(io, first, &activity, false);
             let streams = Streams::new(&context);
-            // Boxed: it is more than twice as large, and would be the size of every connection.
+            // Boxed: it is more than twice as large as for HTTP/1.1, and every connection would have its size.
             let mut connection = Box::pin({
                 let runtime = context.runtime();
                 let mut http = http2::Builder::new(StreamTasks(runtime.clone(), streams.clone()));
@@ -142,7 +143,7 @@ where
     }
 }
 
-/// Waits for the first bytes of a connection. `None` if there are none in time.
+/// Waits for the first bytes of a connection. Returns `None` if none arrive in time.
 async fn begin<I: Read + Unpin>(
     io: &mut I,
     deadline: &mut Deadline,
@@ -185,7 +186,7 @@ where
             let response = called.await?;
             let refused = has_body && !response.status().is_success();
             if refused {
-                // hyper looks at what became of the request's body, and if it was not read, says that it will close.
+                // hyper then checks whether the request's body was read, and if not, announces that it will close.
                 yield_now().await;
             }
             busy.answered(has_body, refused);
@@ -240,7 +241,7 @@ where
     })
 }
 
-/// Lets whoever polls this look around once.
+/// Yields once to the task that polls it.
 async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
@@ -253,8 +254,8 @@ async fn yield_now() {
     .await;
 }
 
-/// Calls a service once it is ready. Most are at once: one that is not waits with the request, in a box, and leaves a clone
-/// behind for the next.
+/// Calls a service once it is ready. Most services are ready at once. Otherwise the service moves into a boxed future with
+/// the request, and a clone takes its place for the next request.
 fn call<S, R>(
     service: &mut S,
     request: R,
@@ -265,10 +266,10 @@ where
 {
     match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(())) => Either::Left(service.call(request)),
-        // An error is there again at the next look.
+        // An error is returned again by the next `poll_ready`.
         Poll::Ready(Err(_)) | Poll::Pending => {
             let next = service.clone();
-            let mut service = mem::replace(service, next); // it may have a place in a queue
+            let mut service = mem::replace(service, next); // it may hold a place in a queue, the clone does not
             Either::Right(Box::pin(async move {
                 poll_fn(|cx| service.poll_ready(cx)).await?;
                 service.call(request).await
@@ -277,8 +278,8 @@ where
     }
 }
 
-/// Runs a connection until it ends, its time is up, or it has to close. HTTP/1.1, with one response at a time, ends in a
-/// shutdown together with the one that is at work, in one go; HTTP/2, with `streams`, says GOAWAY.
+/// Runs a connection until it ends, a deadline passes, or it must close. In a shutdown, an HTTP/1.1 connection ends together
+/// with the one response that is in progress; an HTTP/2 connection, which has `streams`, sends GOAWAY.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
     graceful_shutdown: impl Fn(Pin<&mut C>),
@@ -288,13 +289,13 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     context: &ConnectionContext,
 ) -> Over {
     let runtime = context.runtime();
-    // Whatever begins, looking again after this is early enough.
+    // Whatever starts meanwhile: checking again after this time is early enough.
     let tick = context.header_timeout().min(context.idle_timeout()).min(context.stall_timeout());
     if tick < context.header_timeout() {
         deadline = Deadline::after(context, tick);
     }
     let mut closing = Some(context.closing());
-    // One that is accepted when the time has come serves a request first: its client has nowhere else to send it.
+    // A connection that is accepted while stopping still serves a request: its client has nowhere else to send it.
     let mut stopping = (streams.is_some() && !context.is_stopping()).then(|| context.stopping());
     let mut waiting: Option<(u64, Instant)> = None;
     let (mut asked_to_end, mut idle, mut said_goodbye) = (false, false, false);
@@ -324,7 +325,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             News::Deadline if !said_goodbye && deadline.is_late(context) => {
                 deadline = Deadline::after(context, PAUSE);
             }
-            // Half a first head: nobody is owed anything here.
+            // Only part of a first head: no request to answer.
             News::Closing if !activity.is_used() => return Over::Cut,
             News::Stopping => {
                 (stopping, asked_to_end) = (None, true);
@@ -334,7 +335,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 (closing, asked_to_end, idle) = (None, true, !activity.is_running());
                 graceful_shutdown(connection.as_mut());
                 if streams.is_some() && idle {
-                    // A client that does not answer to GOAWAY is owed nothing either.
+                    // A client that does not react to GOAWAY is cut.
                     (deadline, said_goodbye) = (Deadline::after(context, GOODBYE), true);
                 }
             }
@@ -383,16 +384,16 @@ enum News {
 /// How a connection ended.
 #[derive(Debug)]
 enum Over {
-    /// By itself, or because it was asked to, when it was idle or not.
+    /// It ended by itself, or because it was asked to; `idle` if no request was running when it was asked.
     Ended { asked: bool, idle: bool },
-    /// hyper could not go on: with a head that it does not take, it has answered.
+    /// hyper failed. If it refused a head, it has answered it.
     Failed,
-    /// It was dropped.
+    /// It must be dropped.
     Cut,
 }
 
 impl Over {
-    /// Whether the client may be sending still.
+    /// Returns `true` if the client may still be sending.
     fn is_worth_lingering(&self, activity: &Activity) -> bool {
         match *self {
             Self::Ended { asked: false, .. } => activity.left_unread(),
@@ -403,7 +404,7 @@ impl Over {
     }
 }
 
-/// A time that is waited for.
+/// A deadline and the sleep that waits for it.
 struct Deadline {
     at: Instant,
     sleep: BoxFuture<'static, ()>,
@@ -415,7 +416,7 @@ impl Deadline {
         Self { at, sleep: context.runtime().sleep_until(at) }
     }
 
-    /// Whether it was noticed so late that this process must have been stopped meanwhile.
+    /// Returns `true` if it fired so late that this process must have been stopped meanwhile.
     fn is_late(&self, context: &ConnectionContext) -> bool {
         context.runtime().now().saturating_duration_since(self.at) > PAUSE
     }

@@ -1,4 +1,4 @@
-//! [`Io`]: a connection's bytes, as hyper gets them.
+//! [`Io`]: the I/O of a connection, as passed to hyper.
 
 use std::{
     io::{self, IoSlice},
@@ -15,30 +15,30 @@ use mcp_session_core::{BoxFuture, Runtime};
 
 use crate::activity::Activity;
 
-/// How much to read at a time. It goes through the stack, where it costs nothing but its copy: whoever hands over its own
-/// buffer does not learn how much came.
+/// How many bytes to read at a time. They are read into a buffer on the stack, which costs only a copy: reading into hyper's
+/// cursor directly would not tell how many bytes came.
 const READ: usize = 16 * 1024;
 
-/// How long the end of the input is held back for a request that came before it: enough to look at it, and to answer what
-/// is answered at once to a client that has closed its sending half only. Whether it has left altogether cannot be
-/// told from that; then its streams must not be held for long.
+/// How long the end of the input is held back for an earlier request: enough to process it, and to send answers that are
+/// ready at once to a client that only closed its sending half. Such a client looks the same as one that has left, whose
+/// streams must not be kept for long.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// An I/O whose first bytes are read again, and whose end comes after what came before it was looked at: hyper drops a
-/// request that it has not yet called its service for, when it sees the end of the input behind it.
+/// An I/O that returns the bytes of protocol detection again, and reports the end of the input only after earlier requests
+/// were processed: hyper drops a request whose service it has not called yet when it sees the end of the input behind it.
 pub(crate) struct Io<I> {
     first: Vec<u8>,
     taken: usize,
     io: I,
     activity: Arc<Activity>,
-    /// Whether what comes between two requests is a head (HTTP/1.1).
+    /// Whether bytes between two requests are a head (HTTP/1.1).
     one_at_a_time: bool,
     end: End,
 }
 
 enum End {
     Open,
-    /// It has come, and waits.
+    /// It was read, but is held back.
     Held(Box<Held>),
     Told,
 }
@@ -55,19 +55,19 @@ impl<I> Io<I> {
         Self { first, taken: 0, io, activity: Arc::clone(activity), one_at_a_time, end: End::Open }
     }
 
-    /// What is below, if its input has not ended.
+    /// The inner I/O, if its input has not ended.
     pub(crate) fn open(&mut self) -> Option<&mut I> {
         matches!(self.end, End::Open).then_some(&mut self.io)
     }
 
-    /// Tells the end once nothing has to be looked at before, or time is up.
+    /// Reports the end once no earlier request holds it back, or the grace period is over.
     #[cold]
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let End::Held(held) = &mut self.end {
             if self.activity.holds_end(held.failure.is_some(), cx.waker()) {
                 ready!(held.grace.poll_unpin(cx));
                 if !held.expired {
-                    // On a machine that was busy elsewhere, the service may not have had a chance in all that time.
+                    // On a busy machine, the service may not have run at all in that time.
                     held.expired = true;
                     held.grace = held.runtime.sleep_until(held.runtime.now() + GRACE / 10);
                     continue;

@@ -1,16 +1,16 @@
-//! hyper on any [`Runtime`](mcp_session_core::Runtime): what the hyper adapters share, and what a runtime of your own
-//! needs to become a server.
+//! hyper on any [`Runtime`](mcp_session_core::Runtime): the common part of the hyper adapters, and the building blocks for
+//! a server on your own runtime.
 //!
 //! | part | what it is |
 //! |---|---|
 //! | [`McpService`] | an [`Endpoint`](mcp_session_core::Endpoint) as a hyper and a tower service, for `axum` and friends |
-//! | [`serve_connection`] | one connection over HTTP/1.1 or HTTP/2, with its deadlines and its graceful end |
-//! | [`bind`] | a listener with a backlog for all clients at once |
-//! | [`configure_socket`] | `TCP_NODELAY`, a bounded send buffer, notice of a client that has silently gone |
-//! | [`serve_app`] | all of it for the sockets that a listener accepts: what an adapter's `serve` is made of |
+//! | [`serve_connection`] | serves one connection over HTTP/1.1 or HTTP/2, with deadlines and a graceful shutdown |
+//! | [`bind`] | creates a listener with a backlog large enough for all clients at once |
+//! | [`configure_socket`] | sets `TCP_NODELAY`, a bounded send buffer, and detection of clients that vanished silently |
+//! | [`serve_app`] | all of these, for the sockets that a listener accepts: the core of an adapter's `serve` |
 //!
-//! On tokio take [`mcp-session-tokio`](https://docs.rs/mcp-session-tokio), on smol
-//! [`mcp-session-smol`](https://docs.rs/mcp-session-smol). An adapter of your own is a stream of accepted sockets, given to
+//! On tokio, use [`mcp-session-tokio`](https://docs.rs/mcp-session-tokio); on smol,
+//! [`mcp-session-smol`](https://docs.rs/mcp-session-smol). Your own adapter passes a stream of accepted sockets to
 //! [`serve_app`].
 
 mod activity;

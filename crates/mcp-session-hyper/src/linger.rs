@@ -1,4 +1,4 @@
-//! [`linger`]: reading on after a response that came before its request was read.
+//! [`linger`]: reads on after a response to a request that was not fully read.
 
 use std::{
     future::poll_fn,
@@ -12,16 +12,16 @@ use futures::FutureExt;
 use hyper::rt::{Read, ReadBuf};
 use mcp_session_core::ConnectionContext;
 
-/// How long to wait for more of what is discarded: nginx's figure for the same (`lingering_timeout`).
+/// How long to wait for more bytes to discard: nginx's default for the same (`lingering_timeout`).
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How long altogether in a shutdown, which nobody should wait for: several round trips.
+/// How long to linger in total during a shutdown, which this must not delay: several round trips.
 const STOPPING: Duration = Duration::from_millis(200);
 
 /// How much to read at a time.
 const READ: usize = 16 * 1024;
 
-/// Whether the socket has bytes that nobody has read, or whose end nobody has seen.
+/// Returns `true` if the socket has unread bytes.
 pub(crate) fn has_unread<I: Read + Unpin>(io: &mut I) -> bool {
     let look = poll_fn(|cx| {
         let mut byte = [0; 1];
@@ -32,9 +32,9 @@ pub(crate) fn has_unread<I: Read + Unpin>(io: &mut I) -> bool {
     matches!(look.now_or_never(), Some(Ok(true)))
 }
 
-/// Reads and discards until the client closes, so many bytes at the most and
-/// [for so long](mcp_session_core::Serve::with_linger). The writing side
-/// is shut down already: a socket that is closed with bytes unread is reset, and what was written last is lost with it.
+/// Reads and discards until the client closes, at most `bytes` bytes and
+/// [for a limited time](mcp_session_core::Serve::with_linger). The writing side is already shut down. If a socket is closed
+/// with unread bytes, it is reset, and the client can lose the last response.
 pub(crate) async fn linger<I: Read + Unpin>(io: &mut I, mut bytes: u64, context: &ConnectionContext) {
     let runtime = context.runtime();
     let mut end = runtime.now() + context.linger().0;
@@ -61,7 +61,7 @@ pub(crate) async fn linger<I: Read + Unpin>(io: &mut I, mut bytes: u64, context:
                 Poll::Ready(Err(_)) => Poll::Ready(false),
                 Poll::Pending => {
                     ready!(silence.poll_unpin(cx));
-                    // What is said now and then may go on until the end.
+                    // A client that sends now and then may continue until the total time is up.
                     let now = runtime.now();
                     let more = std::mem::take(&mut heard) && now < end;
                     silence = runtime.sleep_until(end.min(now + SILENCE));

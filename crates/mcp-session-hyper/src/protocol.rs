@@ -1,4 +1,4 @@
-//! Which protocol a client begins with.
+//! Detects whether a client speaks HTTP/1 or HTTP/2.
 
 use std::{
     future::poll_fn,
@@ -10,11 +10,11 @@ use std::{
 
 use hyper::rt::{Read, ReadBuf};
 
-/// How an HTTP/2 client begins.
+/// The first bytes of an HTTP/2 client.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How much to read at first: as much as hyper. With less, its own first read would be a short one, and its buffer of
-/// twice the size for as long as the connection lives.
+/// How many bytes to read first: as many as hyper. With fewer, hyper's first read would be short, and its buffer would have
+/// twice the size for the life of the connection.
 const FIRST_READ: usize = 8 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum Protocol {
     Http2,
 }
 
-/// Reads until it is clear, and gives what was read, for hyper to read again.
+/// Reads until the protocol is known. Also returns the bytes that were read, for hyper to read again.
 pub(crate) async fn detect<I: Read + Unpin>(io: &mut I) -> io::Result<(Protocol, Vec<u8>)> {
     let mut first = Vec::new();
     loop {
@@ -38,8 +38,8 @@ pub(crate) async fn detect<I: Read + Unpin>(io: &mut I) -> io::Result<(Protocol,
     }
 }
 
-/// Reads once, and gives how much. The buffer is on the stack: a client that says nothing costs none, and what one of
-/// 8 KiB leaves behind in the heap is as long as its head.
+/// Reads once and returns the number of bytes. The buffer is on the stack: a silent client costs no heap memory, and
+/// otherwise only the bytes that were read are kept.
 fn poll_append<I: Read + Unpin>(
     io: &mut I,
     cx: &mut Context<'_>,
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::{activity::Activity, io::Io};
 
-    /// Gives one piece for each read, and then the end.
+    /// Returns one piece for each read, and then the end.
     #[derive(Debug)]
     struct Pieces(VecDeque<Vec<u8>>);
 
@@ -79,7 +79,7 @@ mod tests {
         }
     }
 
-    /// The protocol, and what hyper would read, in buffers of a few bytes.
+    /// Returns the protocol, and the bytes that hyper would read with a small buffer.
     fn detected(pieces: &[&[u8]]) -> (Protocol, Vec<u8>) {
         let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(0));
         let mut pieces = Pieces(pieces.iter().map(|piece| piece.to_vec()).collect());

@@ -1,4 +1,4 @@
-//! hyper's executor and timer, made of a [`Runtime`].
+//! hyper's executor and timer, implemented with a [`Runtime`].
 
 use std::{
     pin::Pin,
@@ -13,11 +13,11 @@ use mcp_session_core::{BoxFuture, Runtime};
 
 use crate::streams::Streams;
 
-/// hyper's times on a [`Runtime`].
+/// hyper's timer on a [`Runtime`].
 #[derive(Debug, Clone)]
 pub(crate) struct HyperRuntime(pub(crate) Arc<dyn Runtime>);
 
-/// hyper's tasks for the streams of an HTTP/2 connection.
+/// hyper's executor for the streams of an HTTP/2 connection.
 #[derive(Clone)]
 pub(crate) struct StreamTasks(pub(crate) Arc<dyn Runtime>, pub(crate) Arc<Streams>);
 
@@ -44,7 +44,7 @@ impl Timer for HyperRuntime {
     }
 }
 
-/// A sleep that is `Sync`, as hyper wants it. The mutex is never locked: polling has it for itself.
+/// A sleep that is `Sync`, as hyper requires. The mutex is never locked: `poll` has exclusive access.
 struct SyncSleep(Mutex<BoxFuture<'static, ()>>);
 
 impl Future for SyncSleep {

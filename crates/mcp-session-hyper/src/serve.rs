@@ -1,4 +1,4 @@
-//! [`serve_app`]: a server for whatever a runtime's listener accepts.
+//! [`serve_app`]: a server for the sockets that a runtime's listener accepts.
 
 use std::io;
 
@@ -15,12 +15,12 @@ use tower_service::Service;
 
 use crate::{BoxError, configure_socket, serve_connection};
 
-/// A server of `app`, which has a [`McpService`](crate::McpService) of this endpoint somewhere inside, for the sockets
-/// that `accepted` gives. `io` makes of a socket what hyper can read and write.
+/// Serves `app` on the sockets that `accepted` yields. `app` contains an [`McpService`](crate::McpService) of this endpoint,
+/// for example as one of its routes. `io` wraps a socket so that hyper can read and write it.
 ///
-/// Requests have the client's [`PeerAddr`](mcp_session_core::PeerAddr) among their extensions. Sockets are configured as by
-/// [`configure_socket`], connections served as by [`serve_connection`], as tasks of the
-/// endpoint's runtime. The endpoint decides when the server ends; several, `[a, b]`, stop together, with one report.
+/// Each request carries the client's [`PeerAddr`](mcp_session_core::PeerAddr) as an extension. Sockets are configured by
+/// [`configure_socket`]; connections are served by [`serve_connection`], as tasks of the endpoint's runtime. The server
+/// ends when the endpoint has shut down. Several endpoints, `[a, b]`, stop together, with one report.
 ///
 /// ```
 /// use std::{io, net::TcpStream};

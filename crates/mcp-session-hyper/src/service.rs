@@ -1,4 +1,4 @@
-//! [`McpService`]: the endpoint as a `hyper` and a `tower` service.
+//! [`McpService`]: an endpoint as a hyper and a tower service.
 
 use std::{
     convert::Infallible,
@@ -15,8 +15,8 @@ use crate::BoxError;
 /// An [`Endpoint`] as a [`hyper::service::Service`] and a [`tower_service::Service`]. It never fails: every
 /// error is a response.
 ///
-/// It serves whatever path it is asked for, so route it where it belongs, and give the app to an adapter's
-/// `serve_app`: that is where a graceful stop comes from.
+/// It serves every path, so route only the paths of the endpoint to it. Pass the app to an adapter's `serve_app`, which
+/// adds graceful shutdown.
 ///
 /// ```
 /// # use mcp_session_core::{Endpoint, Router, Runtime};
@@ -34,7 +34,7 @@ use crate::BoxError;
 pub struct McpService(Endpoint);
 
 impl McpService {
-    /// A service for this endpoint.
+    /// Creates a service for this endpoint.
     pub fn new(endpoint: Endpoint) -> Self {
         Self(endpoint)
     }

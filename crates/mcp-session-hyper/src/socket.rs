@@ -8,20 +8,20 @@ use std::{
 use mcp_session_core::ConnectionContext;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// How many clients may wait to be accepted. 4,096: when a server is replaced, all its clients come to the next one at once,
-/// and those that do not fit wait for a second, three, seven. Linux takes it down to `net.core.somaxconn`, which is 4,096
-/// by default.
+/// How many clients may wait to be accepted. 4,096: when a server is replaced, all its clients connect to the next one at
+/// once, and those beyond the backlog retry after 1, 3 and 7 seconds. Linux caps it at `net.core.somaxconn`, 4,096 by
+/// default.
 const BACKLOG: i32 = 4096;
 
-/// How long sent bytes may go unacknowledged: a client that has silently gone must not keep its session.
+/// How long sent bytes may stay unacknowledged: a client that vanished silently must not keep its session.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// A listener for a server, on the first of these addresses that it can have: non-blocking, with a backlog of 4,096, or as many
-/// as the system allows, and on Unix with `SO_REUSEADDR`, so that a server can be started again at once.
+/// Binds a listener to the first of these addresses that is available. It is non-blocking, has a backlog of 4,096, or as
+/// many as the system allows, and on Unix `SO_REUSEADDR`, so that a server can be restarted at once.
 ///
-/// What `std` and the runtimes bind has a backlog of 128 to 1,024: when more clients than that come in a burst, as they do when
-/// another server was stopped, their connects wait for a second or more. Names are resolved on this thread.
+/// Listeners of `std` and the runtimes have a backlog of 128 to 1,024. When more clients than that connect in a burst, for
+/// example because another server was stopped, their connects take a second or more. Names are resolved on this thread.
 ///
 /// ```
 /// let listener = mcp_session_hyper::bind("127.0.0.1:0")?;
@@ -32,7 +32,7 @@ const UNACKNOWLEDGED: std::time::Duration = std::time::Duration::from_secs(60);
 ///
 /// # Errors
 ///
-/// When there is no such address, it is taken, or the process may not listen on it.
+/// If there is no such address, it is in use, or the process may not listen on it.
 pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     let mut refused = io::Error::new(io::ErrorKind::InvalidInput, "there is no address to listen on");
     for address in address.to_socket_addrs()? {
@@ -55,14 +55,14 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Sets the options of an accepted socket, a `TcpStream` of any runtime: `TCP_NODELAY`, the send buffer of the
-/// context, and on Linux `TCP_USER_TIMEOUT`. Best effort: a socket that refuses one, such as one that is already
+/// context, and on Linux `TCP_USER_TIMEOUT`. Best effort: a socket that refuses an option, for example because it is already
 /// closed, is served all the same.
 pub fn configure_socket<S>(socket: &S, context: &ConnectionContext)
 where
     for<'s> SockRef<'s>: From<&'s S>,
 {
     let socket = SockRef::from(socket);
-    // Without it, a small answer waits for the client's delayed acknowledgement: 44 ms instead of none.
+    // Without it, a small answer waits 44 ms for the client's delayed acknowledgement.
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_send_buffer_size(context.send_buffer());
     #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! [`Streams`]: what waits on an HTTP/2 connection for its client to take it.
+//! [`Streams`]: response bytes of an HTTP/2 connection that its client has not taken yet.
 
 use std::{
     collections::HashMap,
@@ -18,23 +18,23 @@ use mcp_session_core::{BoxFuture, ConnectionContext};
 
 use crate::{BoxError, activity::Busy, body::Keep};
 
-/// How many times what may wait is there before an answer is given up: requests that were let in before that bound was reached
-/// may all be answered at once.
+/// Answers are given up above this many times the limit of waiting bytes: requests that were admitted before the limit was
+/// reached may all be answered at once.
 const SURPLUS: usize = 4;
 
-/// How long requests wait when too much waits already and their client takes nothing of it. Then they are refused: whoever
-/// reads at all has taken some in that time.
+/// How long a request waits while the limit of waiting bytes is exceeded and its client takes none of them. Then it is
+/// refused: a client that reads at all takes some in that time.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// Why a stream is reset that was not looked at: its client may try again.
+/// The error that resets a stream whose request was not processed: its client may try again.
 pub(crate) fn refused() -> BoxError {
     h2::Error::from(h2::Reason::REFUSED_STREAM).into()
 }
 
-/// The streams of one HTTP/2 connection. A window that stays closed would hold their answers for ever.
+/// The streams of one HTTP/2 connection. Without this, answers would be held for ever while the client's window is closed.
 pub(crate) struct Streams {
     context: ConnectionContext,
-    /// Bytes of responses that have not left yet.
+    /// Response bytes that have not been sent yet.
     waiting: AtomicUsize,
     state: Mutex<State>,
 }
@@ -43,14 +43,14 @@ pub(crate) struct Streams {
 struct State {
     next: u64,
     open: HashMap<u64, (Arc<Stream>, Seen)>,
-    /// The last one that began, until it has a task.
+    /// The stream that began last, until it has a task.
     fresh: Option<Arc<Stream>>,
     held: Vec<Waker>,
-    /// When something of it was taken, or it became too much, while too much waited.
+    /// While the limit is exceeded: when it was reached, or bytes were last taken.
     full_since: Option<Instant>,
 }
 
-/// What was seen of a stream, and when it was seen for the first time.
+/// The progress of a stream as last seen, and when it was first seen.
 #[derive(Default)]
 struct Seen {
     taken: usize,
@@ -62,14 +62,14 @@ struct Seen {
 pub(crate) struct Stream {
     number: u64,
     waiting: AtomicUsize,
-    /// How often something of it has left.
+    /// How often bytes of it were taken.
     taken: AtomicUsize,
     cut: AtomicBool,
     task: AtomicWaker,
 }
 
 impl Stream {
-    /// Runs the task of this stream, until it is cut: hyper resets a stream whose task is dropped.
+    /// Runs the task of this stream until the stream is cut: hyper resets a stream whose task is dropped.
     pub(crate) async fn run(self: Arc<Self>, task: impl Future<Output = ()>) {
         let mut task = std::pin::pin!(task);
         poll_fn(|cx| {
@@ -86,7 +86,7 @@ impl Streams {
         Arc::new(Self { context, waiting: AtomicUsize::new(0), state })
     }
 
-    /// A request has come on a stream of its own.
+    /// Registers a new request, which has its own stream.
     pub(crate) fn begin(self: &Arc<Self>) -> Entry {
         let stream = self.with(|state| {
             let number = state.next;
@@ -99,17 +99,18 @@ impl Streams {
         Entry { streams: Arc::clone(self), stream }
     }
 
-    /// The stream that has just begun: hyper calls the service, and spawns what comes of it.
+    /// Takes the stream that has just begun: hyper calls the service, then spawns the task of the stream.
     pub(crate) fn take_fresh(&self) -> Option<Arc<Stream>> {
         self.with(|state| state.fresh.take())
     }
 
-    /// Whether so much waits that the next requests have to.
+    /// Returns `true` if so many bytes wait that new requests must wait too.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.load(SeqCst) >= self.limit()
     }
 
-    /// Waits until it is not. False if the client takes nothing: then the request is counted, and refused.
+    /// Waits until that is no longer so. Returns `false` if the client takes nothing; the request is counted as stalled and
+    /// must be refused.
     pub(crate) async fn room(&self) -> bool {
         let runtime = self.context.runtime();
         let mut sleep: Option<(Instant, BoxFuture<'static, ()>)> = None;
@@ -124,7 +125,7 @@ impl Streams {
                     state.held.push(cx.waker().clone());
                     *state.full_since.get_or_insert(now) + WAIT
                 });
-                // It may have been taken before anybody was there to be woken.
+                // Bytes may have been taken before the waker was registered.
                 if !self.is_full() {
                     return Poll::Ready(true);
                 }
@@ -146,7 +147,7 @@ impl Streams {
         room
     }
 
-    /// Whether a response of at least so many bytes may wait with the others. It is counted if not.
+    /// Returns `true` if a response of at least `bytes` bytes may wait with the others; otherwise counts it as stalled.
     pub(crate) fn admits(&self, bytes: u64) -> bool {
         let waiting = self.waiting.load(SeqCst) as u64;
         let limit = self.context.send_backlog().saturating_mul(SURPLUS) as u64;
@@ -157,8 +158,8 @@ impl Streams {
         admits
     }
 
-    /// Resets streams of which nothing was taken for the time that they are given. False if there is one that cannot be
-    /// reset, because all of it is in hyper's hands.
+    /// Resets the streams of which nothing was taken for the stall timeout. Returns `false` if one of them cannot be reset
+    /// because hyper already holds all of it.
     pub(crate) fn check(&self, now: Instant) -> bool {
         let timeout = self.context.stall_timeout();
         let (mut stalled, mut hopeless) = (Vec::new(), false);
@@ -224,7 +225,7 @@ impl Streams {
     }
 }
 
-/// A stream's place among the others.
+/// The registration of a stream, removed on drop.
 pub(crate) struct Entry {
     streams: Arc<Streams>,
     stream: Arc<Stream>,
@@ -232,16 +233,16 @@ pub(crate) struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        // Its streams may be those of a connection that is being checked: nothing is dropped under the lock.
+        // Dropped after the lock is released.
         let removed = self.streams.with(|state| state.open.remove(&self.stream.number));
         drop(removed);
     }
 }
 
-/// A response on its way: it is there until its last byte was written.
+/// A response that is being sent, until its last byte was written.
 pub(crate) struct Sending {
     shared: Arc<Shared>,
-    /// Of its bytes that count as waiting, those that nobody has asked for yet.
+    /// Bytes that count as waiting but have not been taken from the body yet.
     unasked: usize,
 }
 
@@ -251,7 +252,7 @@ struct Shared {
 }
 
 impl Sending {
-    /// A response of at least so many bytes.
+    /// Starts a response of at least `bytes` bytes.
     pub(crate) fn new(entry: Entry, busy: Busy, bytes: u64) -> Self {
         let unasked = usize::try_from(bytes).unwrap_or(usize::MAX / 2);
         entry.streams.wait(&entry.stream, unasked);
@@ -283,7 +284,7 @@ impl Drop for Sending {
     }
 }
 
-/// Some of a response, until it was written or given up.
+/// A piece of a response, until it was written or given up.
 struct Piece {
     data: Bytes,
     shared: Arc<Shared>,

@@ -1,14 +1,14 @@
-//! [`mcp_session_core`] on smol, over [`mcp_session_hyper`]: the adapter to take off tokio.
+//! [`mcp_session_core`] on smol, over [`mcp_session_hyper`]: the recommended adapter for servers that do not use tokio.
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`SmolRuntime`] | smol as a [`Runtime`](mcp_session_core::Runtime): its global executor, or one of yours |
+//! | [`SmolRuntime`] | smol as a [`Runtime`](mcp_session_core::Runtime): its global executor, or your own |
 //! | [`McpService`] | an [`Endpoint`](mcp_session_core::Endpoint) as a hyper and a tower service |
-//! | [`bind`] | a listener with a backlog for all clients at once |
+//! | [`bind`] | creates a listener with a backlog large enough for all clients at once |
 //! | [`serve`], [`serve_app`] | a server over HTTP/1.1 and HTTP/2 that stops without losing an answer |
 //! | [`terminate_signal`] | SIGTERM or Ctrl-C |
 //!
-//! hyper brings the crate `tokio` for a few data structures; its runtime, sockets and timers are neither built nor
+//! hyper depends on the crate `tokio` for a few data structures; its runtime, sockets and timers are neither built nor
 //! used.
 //!
 //! ```

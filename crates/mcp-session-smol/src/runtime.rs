@@ -8,8 +8,8 @@ use smol::{Executor, Timer};
 
 /// smol as a [`Runtime`].
 ///
-/// [`SmolRuntime::global`] runs tasks on smol's global executor, which has one thread unless the environment's
-/// `SMOL_THREADS` says more. An executor of your own runs them on as many threads as run it:
+/// [`SmolRuntime::global`] runs tasks on smol's global executor, which has one thread unless the environment variable
+/// `SMOL_THREADS` is larger. Your own executor runs them on the threads that run the executor:
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
@@ -28,7 +28,7 @@ use smol::{Executor, Timer};
 pub struct SmolRuntime(Option<Arc<Executor<'static>>>);
 
 impl SmolRuntime {
-    /// The global executor, which `smol::spawn` uses.
+    /// Returns the global executor, which `smol::spawn` uses.
     pub fn global() -> Self {
         Self(None)
     }
@@ -50,7 +50,7 @@ impl Runtime for SmolRuntime {
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        // A panic would come out of whatever runs the executor, and end its thread.
+        // An uncaught panic would propagate out of the executor and end its thread.
         let task = AssertUnwindSafe(task).catch_unwind().map(drop);
         match &self.0 {
             None => smol::spawn(task).detach(),

@@ -12,21 +12,21 @@ use smol::net::TcpListener;
 use smol_hyper::rt::FuturesIo;
 use tower_service::Service;
 
-/// A listener for [`serve`], with a backlog of 4,096, or as many as the system allows, and on Unix with `SO_REUSEADDR`: when
-/// a server is replaced, all its clients come to the next one at once. `TcpListener::bind` has room for 128. Names are resolved on
-/// this thread.
+/// Binds a listener for [`serve`], with a backlog of 4,096, or as many as the system allows, and on Unix with
+/// `SO_REUSEADDR`. When a server is replaced, all its clients connect to the next one at once; the backlog of
+/// `TcpListener::bind` is 128. Names are resolved on this thread.
 ///
 /// # Errors
 ///
-/// When there is no such address, it is taken, or the process may not listen on it.
+/// If there is no such address, it is in use, or the process may not listen on it.
 pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
     mcp_session_hyper::bind(address)?.try_into()
 }
 
-/// Serves the endpoint on this listener, whatever the path, over HTTP/1.1 and HTTP/2, until it was shut down.
+/// Serves the endpoint on this listener, on every path, over HTTP/1.1 and HTTP/2, until the endpoint has shut down.
 ///
-/// Set more with the methods of [`Serve`], then `.await` it. Sockets get `TCP_NODELAY` and a bounded send buffer;
-/// a request head that drips gets a deadline. Connections run as tasks of the endpoint's runtime.
+/// Configure it with the methods of [`Serve`], then `.await` it. Sockets get `TCP_NODELAY` and a bounded send buffer;
+/// request heads have a deadline. Connections run as tasks of the endpoint's runtime.
 ///
 /// ```no_run
 /// # fn main() -> std::io::Result<()> {
@@ -47,11 +47,11 @@ pub fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
     serve_app(listener, endpoint, service)
 }
 
-/// Like [`serve`], for a tower service that has an [`McpService`] of this endpoint somewhere inside. The endpoint
-/// decides when the server ends; several, `[a, b]`, stop together, with one report.
+/// Like [`serve`], for a tower service that contains an [`McpService`] of this endpoint. The server ends when the endpoint
+/// has shut down. Several endpoints, `[a, b]`, stop together, with one report.
 ///
-/// Requests have the client's address among their extensions, as [`PeerAddr`](mcp_session_core::PeerAddr). An axum app that
-/// wants `ConnectInfo` puts it there in a layer: the type is in axum only with tokio's sockets.
+/// Each request carries the client's address as an extension, as [`PeerAddr`](mcp_session_core::PeerAddr). An axum app that
+/// needs `ConnectInfo` adds it in a layer: axum has that type only with tokio's sockets.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {

@@ -1,4 +1,4 @@
-//! [`TestBed`]: what a runtime must offer so that the suite can be run on it.
+//! [`TestBed`]: what a runtime must provide to run the suites on it.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use crate::SimRuntime;
 
 /// A runtime under test, and a way for a synchronous `#[test]` to enter it.
 ///
-/// A scenario is written once against `&impl TestBed` and run on every runtime. The future given to `block_on`
-/// need neither be `Send` nor `'static`, so that a scenario may borrow from its test; whatever a runtime offers
-/// for its `main` function will do, also one thread with paused time.
+/// A scenario is written once against `&impl TestBed` and runs on every runtime. The future passed to `block_on`
+/// need be neither `Send` nor `'static`, so a scenario can borrow from its test. Any entry point that a runtime
+/// offers for `main` works, including a single thread with paused time.
 ///
 /// # The laws
 ///
-/// 1. `runtime` returns the same runtime every time, which may be used before, during and after `block_on`.
-/// 2. While `block_on` runs, tasks run and timers fire. It may be called again, and tasks live on in between,
-///    though they need not make progress there.
-/// 3. A panic of the future comes out of `block_on`.
+/// 1. `runtime` always returns the same runtime. It can be used before, during and after `block_on`.
+/// 2. Tasks run and timers fire while `block_on` runs. `block_on` can be called again; tasks stay alive between
+///    calls, but need not make progress there.
+/// 3. If the future panics, `block_on` panics.
 ///
 /// ```
 /// use std::{panic::{AssertUnwindSafe, catch_unwind}, sync::Arc, time::Instant};
@@ -60,13 +60,13 @@ use crate::SimRuntime;
 /// assert!(failed.is_err());
 /// ```
 pub trait TestBed {
-    /// The name of the runtime, for messages: `"sim"`, `"tokio"`.
+    /// The name of the runtime in messages, such as `"sim"` or `"tokio"`.
     fn name(&self) -> &str;
 
     /// The runtime under test.
     fn runtime(&self) -> Arc<dyn Runtime>;
 
-    /// Runs `future` to its end, with the tasks and timers of [`runtime`](TestBed::runtime) going on meanwhile.
+    /// Runs `future` to completion. The tasks and timers of [`runtime`](TestBed::runtime) make progress meanwhile.
     fn block_on<F: Future>(&self, future: F) -> F::Output;
 }
 

@@ -1,17 +1,17 @@
-//! The behaviour suite: what an endpoint does, scenario by scenario, on any runtime.
+//! The behaviour suite: tests an endpoint on any runtime.
 //!
-//! Each scenario is a function of a [`TestBed`](crate::TestBed), named after the requirement or promise it shows.
-//! [`behaviour_suite!`](crate::behaviour_suite) makes one `#[test]` of each:
+//! Each scenario is a function that takes a [`TestBed`](crate::TestBed) and is named after the requirement or promise it
+//! tests. [`behaviour_suite!`](crate::behaviour_suite) makes one `#[test]` of each scenario:
 //!
 //! ```
 //! mcp_session_testkit::behaviour_suite!(sim, mcp_session_testkit::SimRuntime::new(1));
 //! # fn main() {}
 //! ```
 //!
-//! They hold on a virtual clock and on a real one. What has to elapse is short ([`fixture::SOON`]), what must not
-//! elapse is long ([`fixture::NEVER`]), and everything else waits for a state.
+//! The scenarios pass on a virtual clock and on a real one. Times that must elapse are short ([`fixture::SOON`]), times
+//! that must not elapse are long ([`fixture::NEVER`]), and everything else waits for a state.
 
-#![allow(clippy::missing_panics_doc)] // a scenario panics where the endpoint does not do what it says
+#![allow(clippy::missing_panics_doc)] // a scenario panics if the endpoint does not behave as described
 
 pub mod asking;
 pub mod batches;
@@ -33,13 +33,13 @@ pub mod statuses;
 pub mod stores;
 pub mod streams;
 
-/// One `#[test]` for each scenario, inside `mod $module`. The expression makes a fresh
-/// [`TestBed`](crate::TestBed) for each.
+/// Generates `mod $module` with one `#[test]` for each scenario. The expression creates a fresh
+/// [`TestBed`](crate::TestBed) for each test.
 #[macro_export]
 macro_rules! behaviour_suite {
     ($module:ident, $bed:expr $(,)?) => {
         mod $module {
-            #[allow(unused_imports, clippy::wildcard_imports)] // the expression may name nothing from outside
+            #[allow(unused_imports, clippy::wildcard_imports)] // the expression may use no name of the outer scope
             use super::*;
             $crate::behaviour_suite! { @scenarios $bed;
                 asking: c_12_c_13_every_capability_is_checked_before_anything_is_sent,

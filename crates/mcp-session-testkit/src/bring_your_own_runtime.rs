@@ -1,18 +1,18 @@
 //! Bring your own runtime: from three methods to a server that passes every suite.
 //!
-//! `mcp-session-core` knows no runtime. What it needs of one is the trait [`Runtime`](mcp_session_core::Runtime), and what
-//! you have at the end of this chapter is what the adapters for tokio and smol have:
+//! `mcp-session-core` depends on no runtime. It uses one through the trait [`Runtime`](mcp_session_core::Runtime). At the
+//! end of this chapter, your runtime has what the adapters for tokio and smol have:
 //!
-//! | step | you write | and see |
+//! | step | you write | you get |
 //! |---|---|---|
-//! | [1. Three methods](#1-three-methods) | `impl Runtime` | the crate compiles |
+//! | [1. Three methods](#1-three-methods) | `impl Runtime` | a crate that compiles |
 //! | [2. The laws](#2-the-laws) | a [`TestBed`](crate::TestBed), one line | 7 tests, one for each law |
-//! | [3. The behaviour suite](#3-the-behaviour-suite) | one line | every promise of an endpoint, on your runtime |
+//! | [3. The behaviour suite](#3-the-behaviour-suite) | one line | tests of every promise of an endpoint, on your runtime |
 //! | [4. Sockets](#4-sockets) | a stream of accepted connections | a server that stops without losing an answer |
-//! | [5. The wire suite](#5-the-wire-suite) | a `ServeHarness`, one line | what its clients see, byte by byte |
+//! | [5. The wire suite](#5-the-wire-suite) | a `ServeHarness`, one line | tests of what clients see, byte by byte |
 //!
-//! The runtime of this chapter has no name: tasks run on the thread pool of `futures`, timers and sockets are those of
-//! `async-io`. All of it together is the example [`custom_runtime`], a whole server with two tools.
+//! This chapter builds a small runtime of its own: tasks run on the thread pool of `futures`; timers and sockets come from
+//! `async-io`. The example [`custom_runtime`] puts it all together, in a complete server with two tools.
 //!
 //! [`custom_runtime`]: https://github.com/mcp-session/mcp-session/tree/main/examples/custom_runtime
 //!
@@ -50,7 +50,7 @@
 //!     }
 //!
 //!     fn spawn(&self, task: BoxFuture<'static, ()>) {
-//!         // The pool does not catch: it would lose a thread to each panic.
+//!         // The pool does not catch panics: it would lose a thread to each.
 //!         self.0.spawn_ok(AssertUnwindSafe(task).catch_unwind().map(|_| ()));
 //!     }
 //! }
@@ -63,23 +63,23 @@
 //! # Ok::<(), io::Error>(())
 //! ```
 //!
-//! Where a runtime is less obliging, look for these:
+//! Other runtimes may need more:
 //!
 //! - Its sleep takes a duration: compute it from `now()` inside `sleep_until`, and round up.
-//! - Its sleep is pending at the first poll although the deadline has passed (tokio's is): return a ready future for that case.
-//! - Its task handle cancels when it is dropped: detach it.
+//! - Its sleep is pending at the first poll even if the deadline has passed (as in tokio): return a ready future then.
+//! - Its task handle cancels on drop: detach it.
 //! - Its functions only work on its own threads: keep a handle in your type, and enter it in each method.
-//! - Its clock can be paused: `now` has to read that clock, not the system's.
+//! - Its clock can be paused: `now` must read that clock, not the system's.
 //! - Its tasks stay on one thread, and its timers are not `Send`: see [`Runtime`](mcp_session_core::Runtime) on
 //!   thread-per-core runtimes.
 //!
-//! [`Runtime`](mcp_session_core::Runtime) also says what becomes of an endpoint whose runtime ends, and what a handler that
-//! blocks its thread does to the others.
+//! [`Runtime`](mcp_session_core::Runtime) also describes what happens to an endpoint when its runtime ends, and how a
+//! handler that blocks its thread affects others.
 //!
 //! # 2. The laws
 //!
-//! A [`TestBed`](crate::TestBed) is your runtime and a way into it for a synchronous test.
-//! [`runtime_contract!`](crate::runtime_contract) makes one `#[test]` of each law, on a bed of its own:
+//! A [`TestBed`](crate::TestBed) is your runtime and a way for a synchronous test to enter it.
+//! [`runtime_contract!`](crate::runtime_contract) makes one `#[test]` of each law, each with a new bed:
 //!
 //! ```
 //! # use std::{panic::AssertUnwindSafe, time::Instant};
@@ -119,7 +119,7 @@
 //!     }
 //!
 //!     fn block_on<F: Future>(&self, future: F) -> F::Output {
-//!         futures::executor::block_on(future) // the pool runs by itself, a test only waits
+//!         futures::executor::block_on(future) // the pool runs on its own threads, a test only waits
 //!     }
 //! }
 //!
@@ -146,7 +146,7 @@
 //! test my_runtime::law_spawn_detaches ... ok
 //! ```
 //!
-//! A runtime that breaks a law fails the test of that name. This one forgets that its handle cancels:
+//! A runtime that breaks a law fails the test of that name. This one drops a handle that cancels its task:
 //!
 //! ```
 //! # use std::{panic, sync::Arc, time::Instant};
@@ -181,19 +181,19 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! Nothing is asserted to be fast, so a slow machine fails no law. A runtime that loses a wake, a timer or a thread makes a
-//! law hang; after two minutes the test fails (see [`Watchdog`](crate::Watchdog)). Of the pool without `catch_unwind` one
-//! reads:
+//! No law asserts that something is fast, so all of them pass on a slow machine. If a runtime loses a wake, a timer or a
+//! thread, a law hangs, and the test fails after two minutes (see [`Watchdog`](crate::Watchdog)). The pool without
+//! `catch_unwind` gives:
 //!
 //! ```text
 //! test my_runtime::law_panic_stays_inside ... FAILED
-//! mine: nothing has come of it for 120s: a wake, a timer or a task was lost
+//! mine: no result after 120s: a wake, a timer or a task was lost
 //! ```
 //!
 //! # 3. The behaviour suite
 //!
-//! What an endpoint does, from status codes to shutdown, is written once, in [`behaviour`](crate::behaviour), and holds on
-//! every runtime that keeps the laws. [`behaviour_suite!`](crate::behaviour_suite) takes the same bed:
+//! The scenarios in [`behaviour`](crate::behaviour) test an endpoint, from status codes to shutdown. They are written once
+//! and pass on every runtime that keeps the laws. [`behaviour_suite!`](crate::behaviour_suite) takes the same bed:
 //!
 //! ```
 //! # use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
@@ -226,7 +226,7 @@
 //! behaviour_suite!(my_behaviour, Bed::new());
 //!
 //! # fn main() {
-//! // A scenario is a function of a bed, too: for a debugger, or a loop that looks for a race.
+//! // A scenario is also a function that takes a bed: for a debugger, or a loop that looks for a race.
 //! for _ in 0..10 {
 //!     mcp_session_testkit::behaviour::shutdown::s_5_exactly_one_answer_sse(&Bed::new());
 //! }
@@ -240,15 +240,15 @@
 //! test my_behaviour::terminate_closes_post_and_get_alike ... ok
 //! ```
 //!
-//! Scenarios wait for states and hold on a slow machine as on a fast one. If one fails now and then on your runtime and the
-//! laws hold, there is a race in your runtime or in core: please tell us which it was.
+//! Scenarios wait for states and pass on slow machines too. If one fails now and then on your runtime although the laws
+//! hold, there is a race in your runtime or in core: please report it.
 //!
 //! # 4. Sockets
 //!
-//! A server is a [`Serve`](mcp_session_core::Serve): core accepts, listens for signals, keeps the phases of a shutdown and
-//! its ceiling, and counts what had to be cut. You give it the sockets that your listener
-//! accepts. Where hyper can read and write them, `mcp-session-hyper` does the rest, over HTTP/1.1 and HTTP/2; for I/O with the
-//! traits of `futures`, `smol-hyper` has the wrapper:
+//! A server is a [`Serve`](mcp_session_core::Serve). Core accepts connections, listens for signals, runs the phases of a
+//! shutdown within its ceiling, and counts what had to be cut. You provide the sockets that your listener accepts. If
+//! hyper can read and write them, `mcp-session-hyper` does the rest, over HTTP/1.1 and HTTP/2. For I/O that implements the
+//! traits of `futures`, `smol-hyper` has a wrapper:
 //!
 //! ```
 //! # use std::{panic::AssertUnwindSafe, time::Instant};
@@ -287,7 +287,7 @@
 //! }
 //!
 //! # fn main() -> io::Result<()> {
-//! let listener = mcp_session_hyper::bind("127.0.0.1:0")?; // it has room for all clients at once
+//! let listener = mcp_session_hyper::bind("127.0.0.1:0")?; // its backlog has room for all clients at once
 //! let address = listener.local_addr()?;
 //! let endpoint = Endpoint::new(PoolRuntime(ThreadPool::new()?), Router::new("mine", "0.1.0"));
 //! let server = serve(listener, endpoint.clone())?; // and .with_graceful_shutdown(signal), in a program
@@ -307,16 +307,16 @@
 //! # }
 //! ```
 //!
-//! Another HTTP library than hyper will do as well: a [`ServeConnection`](mcp_session_core::ServeConnection) is any future that serves one
-//! connection with [`Endpoint::handle`](mcp_session_core::Endpoint::handle), ends once
-//! [`ConnectionContext::closing`](mcp_session_core::ConnectionContext::closing) is ready and nothing is running on it, and
-//! may be dropped at any moment.
+//! HTTP libraries other than hyper work as well. A [`ServeConnection`](mcp_session_core::ServeConnection) returns any future
+//! that serves one connection with [`Endpoint::handle`](mcp_session_core::Endpoint::handle). The future must end once
+//! [`ConnectionContext::closing`](mcp_session_core::ConnectionContext::closing) is ready and no request is running on the
+//! connection, and it can be dropped at any time.
 //!
 //! # 5. The wire suite
 //!
-//! The last step needs the feature `wire` of the test kit. Its clients write bytes to your sockets and say exactly how each body ended: a
-//! clean end, a reader that stalls, a client that vanishes, heads that drip, signals. `wire_suite!` takes a `ServeHarness`: the bed
-//! of step 2, with your `serve`:
+//! The last step needs the feature `wire` of the test kit. Its clients write bytes to your sockets and check exactly how
+//! each body ended. They cover clean ends, readers that stall, clients that vanish, heads that arrive byte by byte, and
+//! signals. `wire_suite!` takes a `ServeHarness`: the bed of step 2, with your `serve`:
 //!
 #![cfg_attr(feature = "wire", doc = "```")]
 #![cfg_attr(not(feature = "wire"), doc = "```ignore")]
@@ -370,7 +370,7 @@
 //! wire_suite!(my_server, Bed::new());
 //!
 //! # fn main() {
-//! // Also a wire scenario is a function:
+//! // A wire scenario is a function, too:
 //! use mcp_session_testkit::wire;
 //! wire::run(&Bed::new(), wire::ends::s_7_post_and_get_streams_end_with_the_last_chunk);
 //! # }
@@ -383,5 +383,5 @@
 //! test my_server::over_http2_the_same_bodies_get_408_and_413 ... ok
 //! ```
 //!
-//! What your HTTP library cannot do is said where the macro is called, and listed as ignored with that reason.
-//! When all of it is green, your runtime is one of ours: open a pull request with its adapter, or keep it to yourself.
+//! If your HTTP library lacks an ability, name it in the macro call with the reason; its tests are listed as ignored.
+//! Once all tests pass, your runtime is on a par with ours: open a pull request with its adapter, or keep it to yourself.

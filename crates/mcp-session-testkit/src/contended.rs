@@ -1,4 +1,4 @@
-//! [`Contended`]: any runtime on a machine that is busy elsewhere.
+//! [`Contended`]: any runtime, as if on a busy machine.
 
 use std::{
     pin::Pin,
@@ -12,18 +12,18 @@ use mcp_session_core::{BoxFuture, Runtime};
 
 use crate::{TestBed, rng::SplitMix64};
 
-/// How long a task may be held up: several times what has to elapse in a scenario
+/// The longest delay of a poll: several times what must elapse in a scenario
 /// ([`SOON`](crate::behaviour::fixture::SOON)).
 const MOST: Duration = Duration::from_millis(200);
 
-/// One poll in so many is held up: often enough to come between any two steps, seldom enough that others overtake.
+/// One poll in this many is delayed: often enough to separate any two steps, seldom enough that other tasks overtake.
 const ONE_IN: usize = 4;
 
-/// A [`TestBed`] whose tasks, and whose `block_on`, are held up now and then, as by a scheduler with too much to do: one
+/// A [`TestBed`] that delays the polls of its tasks and of `block_on` now and then, like an overloaded scheduler: one
 /// poll in four, at random, for up to 200 ms of the runtime's time. Timers stay exact.
 ///
-/// A scenario that only passes where the machine is fast fails on it, most cheaply in virtual time, where a seed
-/// replays.
+/// A scenario that passes only on a fast machine fails on it. This is cheapest in virtual time, where a seed replays
+/// the failure.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,7 +40,7 @@ const ONE_IN: usize = 4;
 ///     runtime.now() <= begin + limit
 /// };
 /// assert!((0..100).any(in_time));
-/// assert!(!(0..100).all(in_time)); // a test may not rely on it
+/// assert!(!(0..100).all(in_time)); // a test must not rely on it
 /// ```
 #[derive(Debug)]
 pub struct Contended<B> {
@@ -49,7 +49,7 @@ pub struct Contended<B> {
 }
 
 impl<B: TestBed> Contended<B> {
-    /// This bed, held up at the times that follow from `seed`.
+    /// Wraps this bed. `seed` decides which polls are delayed, and for how long.
     pub fn new(bed: B, seed: u64) -> Self {
         let (inner, rng) = (bed.runtime(), Mutex::new(SplitMix64::new(seed)));
         Self { bed, runtime: Arc::new(ContendedRuntime { inner, rng: Arc::new(rng) }) }
@@ -97,7 +97,7 @@ impl Runtime for ContendedRuntime {
     }
 }
 
-/// A future whose polls come late.
+/// A future whose polls are delayed at random.
 struct HeldUp<F> {
     future: F,
     runtime: Arc<dyn Runtime>,

@@ -1,19 +1,19 @@
 //! The laws of [`Runtime`], as tests.
 //!
-//! [`runtime_contract!`](crate::runtime_contract) turns all of them into `#[test]`s for one runtime; each is also
-//! a function of its own. A law panics when it is broken. It waits for states only and never asserts that
-//! something was fast, so a slow machine does not fail it. A runtime that loses a wake makes a law hang: the macro
-//! watches for that (see [`Watchdog`](crate::Watchdog)).
+//! [`runtime_contract!`](crate::runtime_contract) makes one `#[test]` of each law for a runtime; each law is also
+//! a public function. A law panics if the runtime breaks it. It only waits for states and never asserts that
+//! something was fast, so it passes on a slow machine. If a runtime loses a wake, a law hangs; the macro
+//! turns that into a failure (see [`Watchdog`](crate::Watchdog)).
 //!
-//! | law | what breaks it, for instance |
+//! | law | broken, for example, by |
 //! |---|---|
-//! | [`law_sleep_is_never_early`] | a timer that rounds down, or that takes every wake for its own |
+//! | [`law_sleep_is_never_early`] | a timer that rounds down, or that treats every wake as its own |
 //! | [`law_past_deadline_is_ready`] | a sleep that always yields once |
-//! | [`law_dropped_sleep_is_silent`] | a timer that nobody takes out of the heap |
-//! | [`law_spawn_detaches`] | a task handle that cancels when it is dropped |
-//! | [`law_panic_stays_inside`] | a pool that loses a thread to each panic |
-//! | [`law_now_is_the_clock_of_sleep`] | a wall clock; a paused clock beside real timers |
-//! | [`law_any_thread`] | a runtime that is only found on its own threads |
+//! | [`law_dropped_sleep_is_silent`] | a timer that stays in the heap after it is dropped |
+//! | [`law_spawn_detaches`] | a task handle that cancels on drop |
+//! | [`law_panic_stays_inside`] | a thread pool that loses a thread to each panic |
+//! | [`law_now_is_the_clock_of_sleep`] | a wall clock; a paused clock with real timers |
+//! | [`law_any_thread`] | a runtime that can be used only from its own threads |
 
 use std::{
     sync::{
@@ -35,19 +35,19 @@ use mcp_session_core::Runtime;
 
 use crate::{SimRuntime, TestBed};
 
-/// Short, because a real runtime really waits; long enough that a coarse timer can show that it is early.
+/// Short, because a real runtime really waits; long enough to expose a coarse timer that fires early.
 const SHORT: Duration = Duration::from_millis(10);
 
 /// Longer than any run of the laws.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The furthest deadline that core has: each of the four phases of a shutdown that may last for ever counts 30 years.
+/// The furthest deadline that core uses: a shutdown has four phases, and an unlimited phase counts as 30 years.
 const FOR_EVER: Duration = Duration::from_secs(4 * 30 * 365 * 24 * 60 * 60);
 
 /// Generates a module with one `#[test]` for each law of [`Runtime`](mcp_session_core::Runtime).
 ///
-/// The first argument names the module, the second is an expression that makes a [`TestBed`](crate::TestBed). It
-/// is evaluated once for each test and sees the names around the macro.
+/// The first argument is the name of the module, the second an expression that creates a [`TestBed`](crate::TestBed).
+/// The expression is evaluated once for each test and can use the names in scope at the macro call.
 ///
 /// ```
 /// use mcp_session_testkit::{SimRuntime, contract, runtime_contract};
@@ -100,7 +100,7 @@ macro_rules! runtime_contract {
     };
     (@laws $module:ident, $bed:expr; $($law:ident)+) => {
         mod $module {
-            #[allow(unused_imports, clippy::wildcard_imports)] // the expression may name nothing from outside
+            #[allow(unused_imports, clippy::wildcard_imports)] // the expression may use no name of the outer scope
             use super::*;
             $(
                 #[test]
@@ -112,11 +112,12 @@ macro_rules! runtime_contract {
     };
 }
 
-/// `sleep_until` is never early: not among several, not when polled again before its time, not far away.
+/// `sleep_until` never completes early: not among several sleeps, not when polled again before its deadline, and not
+/// with a deadline far in the future.
 ///
 /// # Panics
 ///
-/// When a sleep ends while `now` is before its deadline.
+/// If a sleep ends while `now` is before its deadline.
 pub fn law_sleep_is_never_early(bed: &impl TestBed) {
     let runtime = bed.runtime();
     bed.block_on(async {
@@ -125,7 +126,7 @@ pub fn law_sleep_is_never_early(bed: &impl TestBed) {
             assert!(ended.is_none(), "{}: a sleep of {far:?} ended at its first poll", bed.name());
         }
 
-        // Out of order, equal ones, and one off the grid of milliseconds that many timers round to.
+        // Unordered, two of them equal, and one that is no whole number of milliseconds, to which many timers round.
         let start = runtime.now();
         let deadlines =
             [15_000, 5_000, 20_000, 10_000, 10_000, 7_300].map(|us| start + Duration::from_micros(us));
@@ -139,7 +140,7 @@ pub fn law_sleep_is_never_early(bed: &impl TestBed) {
         }))
         .await;
 
-        // The same inside a task, where the time is read before the test is woken.
+        // The same in a task, which reads the time before the test is woken.
         let deadline = runtime.now() + SHORT;
         let woken = in_task(&runtime, {
             let runtime = runtime.clone();
@@ -152,11 +153,11 @@ pub fn law_sleep_is_never_early(bed: &impl TestBed) {
     });
 }
 
-/// A deadline that is not after `now` is ready at the first poll, without a turn of the executor.
+/// `sleep_until` with a deadline at or before `now` is ready at the first poll, without yielding to the executor.
 ///
 /// # Panics
 ///
-/// When such a sleep is pending.
+/// If such a sleep is pending.
 pub fn law_past_deadline_is_ready(bed: &impl TestBed) {
     let runtime = bed.runtime();
     bed.block_on(async {
@@ -169,11 +170,11 @@ pub fn law_past_deadline_is_ready(bed: &impl TestBed) {
     });
 }
 
-/// Dropping a sleep cancels it: its waker is not called any more, and sleeps of the same deadline still end.
+/// Dropping a sleep cancels it: its waker is no longer called, and other sleeps with the same deadline still end.
 ///
 /// # Panics
 ///
-/// When the waker of a dropped sleep is called.
+/// If the waker of a dropped sleep is called.
 pub fn law_dropped_sleep_is_silent(bed: &impl TestBed) {
     let runtime = bed.runtime();
     bed.block_on(async {
@@ -187,7 +188,7 @@ pub fn law_dropped_sleep_is_silent(bed: &impl TestBed) {
             drop(dropped);
             let before = wakes.0.load(Ordering::SeqCst);
             if runtime.now() >= deadline {
-                continue; // this thread was held up past the deadline: a wake could have been on its way
+                continue; // this thread was delayed past the deadline: a wake could already have been in flight
             }
             assert!(first_poll.is_pending(), "{}: a sleep ended at its first poll, early", bed.name());
             neighbour.await;
@@ -199,12 +200,12 @@ pub fn law_dropped_sleep_is_silent(bed: &impl TestBed) {
     });
 }
 
-/// `spawn` detaches: it returns before the task ends, and the task runs to its end although nobody awaits it and
-/// what spawned it is gone. So does a task spawned by a task.
+/// `spawn` detaches: it returns before the task ends, and the task runs to completion even if nobody awaits it and
+/// the future that spawned it has ended. The same holds for a task spawned by a task.
 ///
 /// # Panics
 ///
-/// When a task is dropped before its end.
+/// If a task is dropped before its end.
 pub fn law_spawn_detaches(bed: &impl TestBed) {
     let runtime = bed.runtime();
     let (started, begun) = oneshot::channel();
@@ -225,7 +226,7 @@ pub fn law_spawn_detaches(bed: &impl TestBed) {
         );
         assert!(begun.await.is_ok(), "{}: a detached task was dropped before its start", bed.name());
     });
-    // The future that spawned it has ended, the task has not. If it was dropped, so was its end of the gate.
+    // The spawning future has ended, the task has not. If the task was dropped, its end of the gate was dropped too.
     bed.block_on(async {
         assert!(open.send(()).is_ok(), "{}: a detached task was dropped", bed.name());
         assert!(outer.await.is_ok(), "{}: a detached task was dropped before its end", bed.name());
@@ -233,17 +234,17 @@ pub fn law_spawn_detaches(bed: &impl TestBed) {
     });
 }
 
-/// A panic ends its task and nothing else: tasks that were there go on, new ones run, sleeps end.
+/// A panic ends its task and nothing else: existing tasks continue, new tasks run, sleeps end.
 ///
 /// # Panics
 ///
-/// When the panic comes out of the runtime, or takes another task with it.
+/// If the panic propagates out of the runtime, or ends another task.
 pub fn law_panic_stays_inside(bed: &impl TestBed) {
     let runtime = bed.runtime();
     bed.block_on(async {
         let (open, gate) = oneshot::channel::<()>();
         let earlier = in_task(&runtime, gate);
-        // So many that a pool that loses a thread with each panic has none left.
+        // Enough panics that a pool that loses a thread to each has none left.
         for _ in 0..2 * thread::available_parallelism().map_or(8, usize::from).max(4) {
             let panicked = in_task(&runtime, async { panic!("planted by law_panic_stays_inside") });
             let output: Result<(), oneshot::Canceled> = panicked.await;
@@ -252,17 +253,18 @@ pub fn law_panic_stays_inside(bed: &impl TestBed) {
         let later = in_task(&runtime, runtime.sleep_until(runtime.now() + SHORT));
         assert!(later.await.is_ok(), "{}: after a panic, a new task was dropped", bed.name());
         runtime.sleep_until(runtime.now() + SHORT).await;
-        assert!(open.send(()).is_ok(), "{}: a panic took an earlier task with it", bed.name());
-        assert!(earlier.await.is_ok(), "{}: a panic took an earlier task with it", bed.name());
+        assert!(open.send(()).is_ok(), "{}: a panic ended an earlier task", bed.name());
+        assert!(earlier.await.is_ok(), "{}: a panic ended an earlier task", bed.name());
     });
 }
 
-/// `now` never goes backwards, also from task to task, and it is the clock that `sleep_until` waits on: the two
-/// agree on what is past.
+/// `now` never goes backwards, also across tasks, and is the clock that `sleep_until` uses: both agree on which
+/// deadlines have passed.
 ///
 /// # Panics
 ///
-/// When a later `now` is smaller, stands still over a sleep, or is past for one and not for the other.
+/// If a later `now` is smaller, if `now` does not advance over a sleep, or if `now` and `sleep_until` disagree on
+/// whether a deadline has passed.
 pub fn law_now_is_the_clock_of_sleep(bed: &impl TestBed) {
     let runtime = bed.runtime();
     bed.block_on(async {
@@ -284,17 +286,17 @@ pub fn law_now_is_the_clock_of_sleep(bed: &impl TestBed) {
             check(now);
             not_early(bed, now, deadline);
             let again = runtime.sleep_until(now).now_or_never();
-            assert!(again.is_some(), "{}: past for now, but not for sleep_until", bed.name());
+            assert!(again.is_some(), "{}: past by now(), but pending in sleep_until", bed.name());
         }
     });
 }
 
-/// `now`, `sleep_until` and `spawn` may be called from any thread, also one that knows nothing of this runtime,
-/// and from inside another runtime. There is one clock for all of them.
+/// `now`, `sleep_until` and `spawn` can be called from any thread, including threads outside this runtime and threads
+/// of another runtime. All threads see the same clock.
 ///
 /// # Panics
 ///
-/// When one of them panics there, or what was started there does not end.
+/// If one of them panics there, or if a sleep or task that was started there does not end.
 pub fn law_any_thread(bed: &impl TestBed) {
     let runtime = bed.runtime();
     let start = {
@@ -302,7 +304,7 @@ pub fn law_any_thread(bed: &impl TestBed) {
         move || {
             let now = runtime.now();
             let mut sleep = runtime.sleep_until(now + SHORT);
-            // Polled here and awaited elsewhere: the last waker is the one that counts.
+            // Polled here and awaited elsewhere: only the last waker counts.
             let _ = sleep.poll_unpin(&mut Context::from_waker(&noop_waker()));
             (now, sleep, in_task(&runtime, async {}))
         }
@@ -317,9 +319,13 @@ pub fn law_any_thread(bed: &impl TestBed) {
     bed.block_on(async {
         for started in started {
             let Ok((now, sleep, task)) = started else {
-                panic!("{}: the runtime panicked on a thread of another's", bed.name());
+                panic!("{}: the runtime panicked on a foreign thread", bed.name());
             };
-            assert!((before..=after).contains(&now), "{}: another thread has another clock", bed.name());
+            assert!(
+                (before..=after).contains(&now),
+                "{}: a foreign thread sees a different clock",
+                bed.name()
+            );
             sleep.await;
             not_early(bed, runtime.now(), now + SHORT);
             assert!(task.await.is_ok(), "{}: a task from another thread was dropped", bed.name());
@@ -327,7 +333,7 @@ pub fn law_any_thread(bed: &impl TestBed) {
     });
 }
 
-/// Runs `future` in a task of its own. Its output arrives on the channel, which is cancelled if it has none.
+/// Runs `future` in its own task. The channel receives its output, or is cancelled if the task has none.
 fn in_task<T: Send + 'static>(
     runtime: &Arc<dyn Runtime>,
     future: impl Future<Output = T> + Send + 'static,

@@ -1,19 +1,19 @@
-//! Test kit for mcp-session: run a scenario in virtual time, and check that a runtime keeps its laws.
+//! Test kit for mcp-session: runs scenarios in virtual time, and checks runtimes, stores and adapters.
 //!
-//! | you want to | take |
+//! | to | use |
 //! |---|---|
 //! | test a session without waiting and without races | [`SimRuntime`], in virtual time, replayable from a seed |
 //! | write a scenario once and run it on every runtime | [`TestBed`] |
-//! | know whether a test only passes where the machine is fast | [`Contended`], around any bed |
-//! | have a test fail that would hang | [`Watchdog`], around any bed |
-//! | show that sessions behave on your runtime | [`behaviour_suite!`], or the scenarios in [`behaviour`] |
-//! | show that an adapter does on sockets what it should | `wire_suite!`, or the scenarios in `wire`: behind the feature `wire`, which brings tokio and hyper for the clients |
-//! | show that your [`Runtime`](mcp_session_core::Runtime) is one | [`runtime_contract!`], or the laws in [`contract`] |
-//! | show that a store of sessions is one | [`store_contract!`](macro@store_contract), or the laws in [`store_contract`](mod@store_contract) |
-//! | put core on a runtime of your own, step by step | the chapter [`bring_your_own_runtime`] |
+//! | find tests that pass only on a fast machine | [`Contended`], around any bed |
+//! | make a test that would hang fail | [`Watchdog`], around any bed |
+//! | test the behaviour of sessions on your runtime | [`behaviour_suite!`], or the scenarios in [`behaviour`] |
+//! | test an adapter over sockets | `wire_suite!`, or the scenarios in `wire` (feature `wire`; its clients need tokio and hyper) |
+//! | test your [`Runtime`](mcp_session_core::Runtime) | [`runtime_contract!`], or the laws in [`contract`] |
+//! | test a session store | [`store_contract!`](macro@store_contract), or the laws in [`store_contract`](mod@store_contract) |
+//! | run core on your own runtime, step by step | the chapter [`bring_your_own_runtime`] |
 //!
-//! Waiting in a test is for a state, never for a duration. Here thirty minutes pass in no time, and the test
-//! would fail with `deadlock: ...` rather than hang if the task were lost:
+//! A test waits for a state, never for a duration. Here thirty minutes pass at once, and if the task were lost,
+//! the test would fail with `deadlock: ...` instead of hanging:
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};

@@ -17,27 +17,27 @@ use mcp_session_core::Runtime;
 use executor::Executor;
 use sleep::Sleep;
 
-/// A [`Runtime`] without threads and without waiting: time stands still while any task can run, and jumps to
+/// A [`Runtime`] without threads and without waiting. Time stands still while any task can run, and jumps to
 /// the next timer when none can.
 ///
 /// # Replay
 ///
-/// The seed decides the order in which ready tasks run. The same program under the same seed takes the same
-/// schedule, so a failing one replays; when a run panics, its seed and virtual time go to stderr. Seed 0 is
-/// first in, first out: the plain schedule to start with. Timers of different deadlines always fire in order.
+/// The seed decides the order in which ready tasks run. The same program with the same seed takes the same
+/// schedule, so a failing run can be replayed; when a run panics, its seed and virtual time go to stderr. Seed 0
+/// is first in, first out: the simplest schedule. Timers with different deadlines always fire in order.
 ///
-/// Only what happens on the driving thread is replayed. `spawn`, `now` and `sleep_until` work from any thread,
-/// and so does a wake, but a run does not wait for other threads: join them before going on.
+/// Only what happens on the driving thread is replayed. `spawn`, `now`, `sleep_until` and wakes work from any
+/// thread, but a run does not wait for other threads: join them before going on.
 ///
 /// # A test fails instead of hanging
 ///
 /// When nothing is ready and no timer is set, [`block_on`](Self::block_on) panics with `deadlock: ...`. When
-/// tasks are polled 10 million times without time moving on, every driving method panics with `livelock: ...`.
+/// tasks are polled 10 million times while time stands still, every driving method panics with `livelock: ...`.
 ///
 /// # Who owns the tasks
 ///
-/// Tasks usually hold a clone of the runtime they run on, so they would keep each other alive. Therefore the value
-/// that [`new`](Self::new) returned owns them and its clones do not: dropping it is a
+/// Tasks usually hold a clone of their runtime, so they and the runtime would keep each other alive. Therefore only
+/// the value returned by [`new`](Self::new) owns the tasks, not its clones: dropping it calls
 /// [`shutdown`](Self::shutdown), however many clones are left.
 ///
 /// # Example
@@ -61,7 +61,7 @@ use sleep::Sleep;
 /// assert_eq!(sim.panics(), ["oops"]);
 /// assert_eq!(sim.tasks(), 0);
 ///
-/// // What can never finish is refused.
+/// // A future that can never finish makes `block_on` panic.
 /// assert!(catch_unwind(|| SimRuntime::new(7).block_on(pending::<()>())).is_err());
 /// ```
 pub struct SimRuntime {
@@ -71,12 +71,12 @@ pub struct SimRuntime {
 }
 
 impl SimRuntime {
-    /// A runtime at virtual time zero whose schedule follows from `seed`.
+    /// Creates a runtime at virtual time zero. `seed` determines its schedule.
     pub fn new(seed: u64) -> Self {
         Self { executor: Arc::new(Executor::new(seed)), owner: true }
     }
 
-    /// Sets how many polls without time moving on count as a livelock. The default is 10 million: seconds of
+    /// Sets how many polls while time stands still count as a livelock. The default is 10 million: seconds of
     /// polling, and far more than a scenario needs at one instant.
     ///
     /// ```should_panic
@@ -94,14 +94,14 @@ impl SimRuntime {
         self
     }
 
-    /// Runs `future` together with all tasks, and returns its output as soon as it has one. The other tasks stay
-    /// where they are until time is driven again.
+    /// Runs `future` together with all tasks, and returns its output as soon as it completes. Unfinished tasks wait
+    /// until the runtime is driven again.
     ///
-    /// The future takes part in the seeded order like a task, but need neither be `Send` nor `'static`.
+    /// The future takes part in the seeded order like a task, but need be neither `Send` nor `'static`.
     ///
     /// # Panics
     ///
-    /// When `future` panics; on a deadlock or a livelock; when this runtime is already being driven, that is from
+    /// If `future` panics; on a deadlock or a livelock; if this runtime is already being driven, that is from
     /// inside one of its tasks (await there instead) or from a second thread.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
@@ -148,8 +148,8 @@ impl SimRuntime {
         self.executor.run_ready();
     }
 
-    /// Lets `duration` of virtual time pass: everything due on the way runs in order, at its own time, and what
-    /// that makes ready runs before time moves on.
+    /// Advances virtual time by `duration`. Timers that come due on the way fire in order, at their own time, and
+    /// the tasks that they wake run before time moves on.
     ///
     /// ```
     /// use std::time::Duration;
@@ -178,8 +178,8 @@ impl SimRuntime {
         self.executor.lock().move_to(target);
     }
 
-    /// Drops every task, and from now on every task that is spawned. Destructors run here; one that panics is
-    /// stored in [`panics`](Self::panics). Repeated calls do nothing more.
+    /// Drops every task, and from now on every task that is spawned. Destructors run in this call; their panics are
+    /// stored in [`panics`](Self::panics). Further calls have no effect.
     ///
     /// ```
     /// use std::{future::pending, sync::Arc};
@@ -213,19 +213,19 @@ impl SimRuntime {
         self.executor.elapsed()
     }
 
-    /// The number of tasks that were spawned and have not ended. Zero at the end of a test shows that nothing
+    /// The number of tasks that were spawned and have not ended. If it is zero at the end of a test, no task
     /// leaked.
     pub fn tasks(&self) -> usize {
         self.executor.lock().tasks.len()
     }
 
-    /// The number of sleeps that were polled and neither came due nor were dropped.
+    /// The number of sleeps that were polled and have neither come due nor been dropped.
     pub fn timers(&self) -> usize {
         self.executor.lock().timers.len()
     }
 
-    /// The messages of the panics caught in tasks so far, in order. A test that expects none asserts that this
-    /// is empty: a panic inside a task fails nothing by itself.
+    /// The messages of the panics caught in tasks so far, in order. A test that expects none must assert that this
+    /// is empty: a panic inside a task does not fail the test by itself.
     pub fn panics(&self) -> Vec<String> {
         self.executor.lock().panics.clone()
     }

@@ -1,35 +1,35 @@
 //! The laws of a store, as tests: of [`EventStore`], [`SessionStore`] and [`Peers`].
 //!
-//! [`store_contract!`](macro@crate::store_contract) turns all of them into `#[test]`s for one store; each is also a function of its
-//! own. A law panics when it is broken, and waits for states only.
+//! [`store_contract!`](macro@crate::store_contract) makes one `#[test]` of each law for a store; each law is also a public
+//! function. A law panics if the store breaks it, and only waits for states.
 //!
-//! | law | what breaks it, for instance |
+//! | law | broken, for example, by |
 //! |---|---|
-//! | [`law_append_again_is_append_once`] | positions given by the store: a packet that comes late doubles an event |
-//! | [`law_append_leaves_no_gap`] | a store that takes whatever comes |
-//! | [`law_publish_again_is_publish_once`] | a token that is not kept |
-//! | [`law_read_goes_on_where_it_was`] | pages that overlap, or leave something out |
-//! | [`law_unknown_is_said`] | an empty page where there is no log: its reader would wait for ever |
-//! | [`law_what_is_forgotten_is_unknown`] | a gap that is skipped |
-//! | [`law_logs_are_apart`] | logs found by the number of the stream alone |
-//! | [`law_a_log_has_one_end`] | an owner and a sealer who both have the last word |
+//! | [`law_append_again_is_append_once`] | positions assigned by the store: a late packet duplicates an event |
+//! | [`law_append_leaves_no_gap`] | a store that accepts every position |
+//! | [`law_publish_again_is_publish_once`] | a store that does not keep the token |
+//! | [`law_read_resumes_where_it_stopped`] | pages that overlap, or skip events |
+//! | [`law_unknown_logs_are_errors`] | an empty page for a missing log: its reader would wait for ever |
+//! | [`law_forgotten_events_are_errors`] | a gap that is skipped silently |
+//! | [`law_logs_are_separate`] | logs looked up by stream number alone |
+//! | [`law_a_log_has_one_end`] | an owner and a sealer that both append a last event |
 //! | [`law_watch_wakes`] | a wake-up that is lost between a read and a watch |
-//! | [`law_an_owner_that_left_is_told`] | a reader who waits for a node that is gone |
-//! | [`law_remove_is_for_ever_and_tells_one`] | an update that writes the record back |
-//! | [`law_numbers_are_given_once`] | counting the members |
-//! | [`law_a_record_says_how_old_it_is`] | a clock of each node, or none |
-//! | [`law_one_node_listens`] | the last one wins |
-//! | [`law_retire_ends_what_nobody_uses`] | two ends, or none |
-//! | [`law_sweep_ends_what_no_node_serves`] | sessions without an end, or with two hooks |
-//! | [`law_claim_has_a_condition_and_park_gives_up`] | the last one wins |
-//! | [`law_messages_arrive`] | an inbox that begins with its first reader |
-//! | [`law_futures_may_be_dropped`] | half an effect |
+//! | [`law_watch_reports_a_lost_owner`] | a reader that waits for a node that is gone |
+//! | [`law_remove_is_final_and_has_one_winner`] | an update that writes the record back |
+//! | [`law_member_numbers_are_unique`] | numbers taken from the count of members |
+//! | [`law_records_have_an_age`] | a clock for each node, or none |
+//! | [`law_one_node_listens`] | last writer wins |
+//! | [`law_retire_ends_unused_sessions`] | a session that ends twice, or never |
+//! | [`law_sweep_ends_unserved_sessions`] | sessions that never end, or whose hook runs twice |
+//! | [`law_claim_is_conditional_and_park_releases`] | last writer wins |
+//! | [`law_messages_arrive`] | an inbox that starts with its first reader |
+//! | [`law_futures_may_be_dropped`] | a dropped call that takes half of its effect |
 //!
 //! [`EventStore`]: mcp_session_core::store::EventStore
 //! [`SessionStore`]: mcp_session_core::store::SessionStore
 //! [`Peers`]: mcp_session_core::store::Peers
 
-#![allow(clippy::missing_panics_doc)] // a law panics when it is broken
+#![allow(clippy::missing_panics_doc)] // a law panics if the store breaks it
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -48,8 +48,8 @@ use crate::TestBed;
 
 /// Generates a module with one `#[test]` for each law of a store.
 ///
-/// The first argument names the module, the second is an expression that makes a [`TestBed`](crate::TestBed), the third an
-/// async closure that makes an empty store for a runtime.
+/// The first argument is the name of the module, the second an expression that creates a [`TestBed`](crate::TestBed), the
+/// third an async closure that creates an empty store for a runtime.
 ///
 /// ```
 /// use mcp_session_core::store::{MemoryStore, Store};
@@ -62,16 +62,16 @@ use crate::TestBed;
 macro_rules! store_contract {
     ($module:ident, $bed:expr, $store:expr $(,)?) => {
         mod $module {
-            #[allow(unused_imports, clippy::wildcard_imports)] // the expressions may name nothing from outside
+            #[allow(unused_imports, clippy::wildcard_imports)] // the expressions may use no name of the outer scope
             use super::*;
             $crate::store_contract! { @laws $bed; $store;
                 law_append_again_is_append_once, law_append_leaves_no_gap, law_publish_again_is_publish_once,
-                law_read_goes_on_where_it_was, law_unknown_is_said, law_what_is_forgotten_is_unknown,
-                law_logs_are_apart, law_a_log_has_one_end, law_watch_wakes, law_an_owner_that_left_is_told,
-                law_remove_is_for_ever_and_tells_one, law_numbers_are_given_once,
-                law_a_record_says_how_old_it_is, law_one_node_listens, law_retire_ends_what_nobody_uses,
-                law_sweep_ends_what_no_node_serves,
-                law_claim_has_a_condition_and_park_gives_up, law_messages_arrive, law_futures_may_be_dropped
+                law_read_resumes_where_it_stopped, law_unknown_logs_are_errors, law_forgotten_events_are_errors,
+                law_logs_are_separate, law_a_log_has_one_end, law_watch_wakes, law_watch_reports_a_lost_owner,
+                law_remove_is_final_and_has_one_winner, law_member_numbers_are_unique,
+                law_records_have_an_age, law_one_node_listens, law_retire_ends_unused_sessions,
+                law_sweep_ends_unserved_sessions,
+                law_claim_is_conditional_and_park_releases, law_messages_arrive, law_futures_may_be_dropped
             }
         }
     };
@@ -85,7 +85,7 @@ macro_rules! store_contract {
     };
 }
 
-/// More than any store keeps of one session.
+/// More events than any store keeps for one session.
 const PLENTY: u64 = 100_000;
 
 const A: NodeId = NodeId(0xA);
@@ -113,7 +113,7 @@ fn append(log: LogId, at: u64, events: impl IntoIterator<Item = &'static str>, e
     Append { log, owner: A, request: "call".into(), at, events, ends }
 }
 
-/// A store with the session 1.
+/// Creates a store that holds session 1.
 async fn opened(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) -> Store {
     let store = make(bed.runtime()).await;
     store.sessions.create(record(session(1))).await.unwrap();
@@ -126,14 +126,14 @@ async fn read(store: &Store, log: LogId, after: impl Into<Position>) -> Vec<Stri
     events.iter().map(|(_, event)| text(event)).collect()
 }
 
-/// An append that comes twice, or overlaps with one that was there, adds what is new and nothing else.
+/// A repeated or overlapping append adds only the events that are new.
 pub fn law_append_again_is_append_once(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
         let append = |at, events: &[&'static str], ends| {
             store.events.append(append(log(3), at, events.iter().copied(), ends))
         };
-        assert_eq!(append(1, &[], false).await, Ok(())); // it opens the log
+        assert_eq!(append(1, &[], false).await, Ok(())); // opens the log
         for _ in 0..3 {
             assert_eq!(append(1, &["a", "b"], false).await, Ok(()));
         }
@@ -147,7 +147,7 @@ pub fn law_append_again_is_append_once(bed: &impl TestBed, make: impl AsyncFn(Ar
     });
 }
 
-/// What is missing before an append is asked for, not left out.
+/// An append that would leave a gap fails with the next position that the store expects.
 pub fn law_append_leaves_no_gap(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
@@ -165,7 +165,7 @@ pub fn law_append_leaves_no_gap(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn R
     });
 }
 
-/// The same token of the same node is the same event; every node may publish, and all read one order.
+/// The same token from the same node is the same event. Every node may publish, and all nodes read the same order.
 pub fn law_publish_again_is_publish_once(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
@@ -190,8 +190,8 @@ pub fn law_publish_again_is_publish_once(bed: &impl TestBed, make: impl AsyncFn(
     });
 }
 
-/// Page by page, a reader gets every event once, in order, with its position; and the end.
-pub fn law_read_goes_on_where_it_was(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+/// A reader that reads page by page gets every event once, in order, with its position, and then the end.
+pub fn law_read_resumes_where_it_stopped(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     const EVENTS: [&str; 7] = ["0", "1", "2", "3", "4", "5", "6"];
     bed.block_on(async {
         let store = opened(bed, make).await;
@@ -209,7 +209,7 @@ pub fn law_read_goes_on_where_it_was(bed: &impl TestBed, make: impl AsyncFn(Arc<
                 if page.ended {
                     break page;
                 }
-                assert!(!page.events.is_empty(), "a page without anything in the middle of a log");
+                assert!(!page.events.is_empty(), "an empty page in the middle of a log");
             };
             assert_eq!(seen, EVENTS);
             let last = store.events.read(log(3), after, limit).await.unwrap();
@@ -218,8 +218,8 @@ pub fn law_read_goes_on_where_it_was(bed: &impl TestBed, make: impl AsyncFn(Arc<
     });
 }
 
-/// Where there is nothing to go on from, a reader is told: no such log, no such position, no such session.
-pub fn law_unknown_is_said(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+/// Reading an unknown log, position or session is an error.
+pub fn law_unknown_logs_are_errors(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
         store.events.append(append(log(3), 1, ["a", "b"], false)).await.unwrap();
@@ -242,25 +242,25 @@ pub fn law_unknown_is_said(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtim
     });
 }
 
-/// A store forgets at last, the oldest first; and who has less than what it forgot is told so.
-pub fn law_what_is_forgotten_is_unknown(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+/// A store forgets eventually, the oldest events first. A read from a position before a forgotten event is an error.
+pub fn law_forgotten_events_are_errors(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
         let (mut next, mut forgotten) = (1, false);
         while !forgotten {
-            assert!(next < PLENTY, "it forgets nothing: its memory has no end");
+            assert!(next < PLENTY, "the store never forgets: its memory is unbounded");
             store.events.append(append(log(3), next, ["x"; 100], false)).await.unwrap();
             next += 100;
             forgotten = store.events.read(log(3), Position::START, 1).await == Err(ReadError::Unknown);
         }
         let last = next - 1;
         assert!(store.events.read(log(3), last.into(), 1).await.unwrap().events.is_empty());
-        // Somewhere in between is the first position from which nothing is missing.
+        // Finds the first position after which nothing is forgotten.
         let mut seq = last;
         while let Ok(page) = store.events.read(log(3), (seq - 1).into(), usize::MAX).await {
             seq -= 1;
             assert_eq!(page.events.len() as u64, last - seq);
-            assert!(seq > 0, "it has all of it");
+            assert!(seq > 0, "nothing was forgotten");
         }
         for older in [0, 1, seq - 1] {
             assert_eq!(store.events.read(log(3), older.into(), 1).await, Err(ReadError::Unknown));
@@ -268,8 +268,8 @@ pub fn law_what_is_forgotten_is_unknown(bed: &impl TestBed, make: impl AsyncFn(A
     });
 }
 
-/// The same number in two sessions is two logs, and two numbers in one session are.
-pub fn law_logs_are_apart(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+/// The same stream number in two sessions names two logs, and so do two numbers in one session.
+pub fn law_logs_are_separate(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
         store.sessions.create(record(session(2))).await.unwrap();
@@ -290,7 +290,7 @@ pub fn law_logs_are_apart(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime
     });
 }
 
-/// Whoever is first ends a log, its owner or a sealer; the other finds out, and nothing follows.
+/// Either the owner or a sealer ends a log, whichever is first. The other one learns of it, and no event follows.
 pub fn law_a_log_has_one_end(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
@@ -310,20 +310,21 @@ pub fn law_a_log_has_one_end(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runt
         assert!(page.ended && page.events.len() == 2);
 
         store.events.append(append(log(5), 1, [], false)).await.unwrap();
-        assert!(store.events.seal(log(5), None).await.is_ok()); // with nothing in it
+        assert!(store.events.seal(log(5), None).await.is_ok()); // an empty log
         assert!(store.events.read(log(5), Position::START, 10).await.unwrap().ended);
         assert_eq!(store.events.seal(log(6), None).await, Err(ReadError::Unknown));
     });
 }
 
-/// A reader that has read all is woken by what comes next: an event, an end, the end of everything. One that has not, at once.
+/// A reader that has read everything is woken by the next event, the end of the log, or the end of the session. A reader
+/// with unread events is woken at once.
 pub fn law_watch_wakes(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
         store.events.append(append(log(3), 1, ["a"], false)).await.unwrap();
         assert_eq!(store.events.watch(log(3), Position::START).await, Wakeup::Grown);
         let shared = LogId::shared(session(1));
-        // Until it is woken for a reason, it may be woken for none.
+        // Spurious wake-ups are allowed.
         let grown = async |log: LogId, after: Position| loop {
             assert_eq!(store.events.watch(log, after).await, Wakeup::Grown);
             match store.events.read(log, after, 1).await {
@@ -331,7 +332,7 @@ pub fn law_watch_wakes(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) 
                 read => return read.is_ok(),
             }
         };
-        // Each watch is there before what it is to be woken by.
+        // Each watch starts before the change that wakes it.
         let (woken, appended) =
             futures::join!(grown(log(3), 1.into()), store.events.append(append(log(3), 2, ["b"], false)));
         assert!(woken && appended.is_ok());
@@ -352,8 +353,8 @@ pub fn law_watch_wakes(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) 
     });
 }
 
-/// A reader of a log whose owner has left, and has not ended it, is told; of one that is ended, not.
-pub fn law_an_owner_that_left_is_told(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+/// A watch on an unfinished log reports that its owner has left; a watch on a finished log does not.
+pub fn law_watch_reports_a_lost_owner(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
         store.events.append(append(log(3), 1, ["a"], false)).await.unwrap();
@@ -366,21 +367,21 @@ pub fn law_an_owner_that_left_is_told(bed: &impl TestBed, make: impl AsyncFn(Arc
         let (left, ()) = futures::join!(store.peers.leave(A), told);
         assert_eq!(left, Ok(()));
         assert_eq!(store.events.watch(log(4), 1.into()).await, Wakeup::Grown);
-        assert_eq!(store.events.watch(log(3), Position::START).await, Wakeup::Grown); // there is something to read first
+        assert_eq!(store.events.watch(log(3), Position::START).await, Wakeup::Grown); // unread events come first
         assert_eq!(store.events.seal(log(3), Some("error".into())).await, Ok(2.into()));
         assert_eq!(store.events.watch(log(3), 1.into()).await, Wakeup::Grown);
     });
 }
 
-/// A session that was removed is gone for everybody, and one caller is told whom else to tell.
-pub fn law_remove_is_for_ever_and_tells_one(
+/// A removed session is gone for all nodes. Exactly one caller learns which nodes served it.
+pub fn law_remove_is_final_and_has_one_winner(
     bed: &impl TestBed,
     make: impl AsyncFn(Arc<dyn Runtime>) -> Store,
 ) {
     bed.block_on(async {
         let store = opened(bed, make).await;
         let id = session(1);
-        // All of it comes back, but for what time does to it.
+        // The record comes back unchanged, apart from its ages.
         let load = async || {
             let mut record = store.sessions.load(id).await.unwrap().expect("the session is there");
             (record.age, record.unused) = (Duration::ZERO, Duration::ZERO);
@@ -400,7 +401,7 @@ pub fn law_remove_is_for_ever_and_tells_one(
         let told = join_all((0..10).map(|_| store.sessions.remove(id))).await;
         let mut told: Vec<_> = told.into_iter().filter_map(Result::unwrap).collect();
         told.iter_mut().for_each(|nodes| nodes.sort_unstable());
-        assert_eq!(told, [[A, B]], "exactly one is told, and of all");
+        assert_eq!(told, [[A, B]], "exactly one caller gets the nodes, and gets all of them");
         store.events.purge(id).await.unwrap();
 
         assert_eq!(store.sessions.update(id, Update::Initialized).await, Ok(false));
@@ -411,13 +412,13 @@ pub fn law_remove_is_for_ever_and_tells_one(
         assert_eq!(store.events.append(append(log(3), 2, ["b"], true)).await, Err(AppendError::Gone));
         assert_eq!(store.events.publish(id, A, 1, "c".into()).await, Err(PublishError::Gone));
         assert_eq!(store.events.read(log(3), Position::START, 1).await, Err(ReadError::Unknown));
-        assert_eq!(store.sessions.load(id).await, Ok(None), "something has brought it back");
+        assert_eq!(store.sessions.load(id).await, Ok(None), "the session came back");
         assert_eq!(store.sessions.remove(id).await, Ok(None));
     });
 }
 
-/// No two nodes of a session have one number, nor has one node the same twice.
-pub fn law_numbers_are_given_once(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+/// Within a session, no number is given twice: neither to two nodes nor to the same node again.
+pub fn law_member_numbers_are_unique(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
         let id = session(1);
@@ -435,8 +436,8 @@ pub fn law_numbers_are_given_once(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn
     });
 }
 
-/// A session has an age, and how long it was not used: by the clock of the store, whoever asks.
-pub fn law_a_record_says_how_old_it_is(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+/// A record says how old its session is and for how long it was not used, by the clock of the store.
+pub fn law_records_have_an_age(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     const AGE: Duration = Duration::from_millis(40);
     bed.block_on(async {
         let store = opened(bed, make).await;
@@ -444,11 +445,14 @@ pub fn law_a_record_says_how_old_it_is(bed: &impl TestBed, make: impl AsyncFn(Ar
         let load = async || store.sessions.load(id).await.unwrap().unwrap();
         let slept = runtime.sleep_until(runtime.now() + AGE);
         slept.await;
-        store.sessions.update(id, Update::Used(AGE * 100)).await.unwrap(); // longer ago than is known
+        store.sessions.update(id, Update::Used(AGE * 100)).await.unwrap(); // longer than the session exists
         let record = load().await;
         assert!(record.age >= AGE && record.unused >= AGE, "{record:?}");
         let again = load().await;
-        assert!(again.age >= record.age && again.unused >= record.unused, "to look is no use: {again:?}");
+        assert!(
+            again.age >= record.age && again.unused >= record.unused,
+            "a load does not count as a use: {again:?}"
+        );
         store.sessions.enlist(id, B).await.unwrap();
         let taken_up = load().await;
         assert!(taken_up.age >= AGE && taken_up.unused + AGE <= taken_up.age, "{taken_up:?}");
@@ -460,7 +464,7 @@ pub fn law_a_record_says_how_old_it_is(bed: &impl TestBed, make: impl AsyncFn(Ar
     });
 }
 
-/// One node listens: the one of the highest number. It never goes back, and neither does what has stopped.
+/// One node listens: the one with the highest number. Neither that number nor the settled one decreases.
 pub fn law_one_node_listens(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
@@ -485,24 +489,24 @@ pub fn law_one_node_listens(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runti
     });
 }
 
-/// The last node that parks a session which nobody uses ends it, and one node alone; whoever else serves it, or has used it
-/// since, keeps it.
-pub fn law_retire_ends_what_nobody_uses(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+/// The last node that retires an unused session ends it, and only one call does. A session that another node serves, or that
+/// was used since, stays.
+pub fn law_retire_ends_unused_sessions(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     const IDLE: Duration = Duration::from_millis(40);
     const NEVER: Duration = Duration::from_secs(600);
     bed.block_on(async {
         let store = opened(bed, make).await;
         let (id, runtime) = (session(1), bed.runtime());
         store.sessions.enlist(id, B).await.unwrap();
-        assert_eq!(store.sessions.retire(id, A, Duration::ZERO).await, Ok(false)); // the other one serves it
+        assert_eq!(store.sessions.retire(id, A, Duration::ZERO).await, Ok(false)); // B serves it
         assert_eq!(store.sessions.load(id).await.unwrap().unwrap().nodes(), [B]);
-        assert_eq!(store.sessions.retire(id, B, NEVER).await, Ok(false)); // it was used meanwhile
+        assert_eq!(store.sessions.retire(id, B, NEVER).await, Ok(false)); // it was used since
         assert_eq!(store.sessions.load(id).await.unwrap().unwrap().nodes(), []);
         for node in [A, B] {
             store.sessions.enlist(id, node).await.unwrap();
         }
         runtime.sleep_until(runtime.now() + IDLE).await;
-        store.sessions.load(id).await.unwrap(); // nobody has used it by that
+        store.sessions.load(id).await.unwrap(); // a load does not count as a use
         let ended = join_all([A, B, B].map(|node| store.sessions.retire(id, node, IDLE))).await;
         assert_eq!(ended.into_iter().filter(|ended| *ended == Ok(true)).count(), 1);
         assert_eq!(store.sessions.load(id).await, Ok(None));
@@ -510,8 +514,8 @@ pub fn law_retire_ends_what_nobody_uses(bed: &impl TestBed, make: impl AsyncFn(A
     });
 }
 
-/// What no running node serves and nobody uses is swept, once; a node that has left serves nothing.
-pub fn law_sweep_ends_what_no_node_serves(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+/// A session that no running node serves and that is unused is swept, once. A node that has left serves no session.
+pub fn law_sweep_ends_unserved_sessions(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     const IDLE: Duration = Duration::from_millis(40);
     const NEVER: Duration = Duration::from_secs(600);
     bed.block_on(async {
@@ -530,14 +534,14 @@ pub fn law_sweep_ends_what_no_node_serves(bed: &impl TestBed, make: impl AsyncFn
         assert!(store.sessions.load(id).await.unwrap().is_some());
         runtime.sleep_until(runtime.now() + IDLE * 2).await;
         let swept = join_all([(); 3].map(|()| sweep(IDLE))).await;
-        assert_eq!(swept.concat(), [id], "one caller has it");
+        assert_eq!(swept.concat(), [id], "exactly one caller gets it");
         assert_eq!(store.sessions.load(id).await, Ok(None));
         assert_eq!(sweep(IDLE).await, []);
     });
 }
 
-/// A home is claimed from whoever has it, not from whoever had it; a node that parks gives up what it has, and nothing else.
-pub fn law_claim_has_a_condition_and_park_gives_up(
+/// A claim succeeds only if it names the current home. A node that parks gives up only its own sessions.
+pub fn law_claim_is_conditional_and_park_releases(
     bed: &impl TestBed,
     make: impl AsyncFn(Arc<dyn Runtime>) -> Store,
 ) {
@@ -548,7 +552,7 @@ pub fn law_claim_has_a_condition_and_park_gives_up(
         assert_eq!(store.sessions.claim(id, B, None).await, Ok(false));
         assert_eq!(home().await, Some(A));
         assert_eq!(store.sessions.claim(id, B, Some(A)).await, Ok(true));
-        assert_eq!(store.sessions.claim(id, B, Some(A)).await, Ok(true)); // it is, already
+        assert_eq!(store.sessions.claim(id, B, Some(A)).await, Ok(true)); // it already is
         assert_eq!(home().await, Some(B));
         store.sessions.park(A, vec![id, session(9)]).await.unwrap();
         assert_eq!(home().await, Some(B));
@@ -562,7 +566,7 @@ pub fn law_claim_has_a_condition_and_park_gives_up(
     });
 }
 
-/// A message that was accepted arrives at its node, in order with others of its sender, also if nobody was listening yet.
+/// An accepted message arrives at its node, in order with other messages of its sender, even if nobody was receiving yet.
 pub fn law_messages_arrive(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
@@ -573,7 +577,7 @@ pub fn law_messages_arrive(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtim
         let mut heard = vec![store.peers.receive(B).await.unwrap()];
         let (last, sent) = futures::join!(
             async {
-                // It may come twice.
+                // A message may arrive twice.
                 while heard.last() != Some(&message(3)) {
                     heard.push(store.peers.receive(B).await.unwrap());
                 }
@@ -586,12 +590,12 @@ pub fn law_messages_arrive(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtim
         assert_eq!(store.peers.receive(A).await, Some(message(7)));
         let (left, told) = futures::join!(store.peers.leave(B), store.peers.receive(B));
         assert_eq!((left, told), (Ok(()), None));
-        assert_eq!(store.peers.send(B, message(4)).await, Ok(())); // it goes nowhere: that node never runs again
+        assert_eq!(store.peers.send(B, message(4)).await, Ok(())); // discarded: that node never runs again
         assert_eq!(store.peers.receive(B).await, None);
     });
 }
 
-/// Whatever is asked may be given up at any time and asked again: it is done once, or not yet.
+/// Every call can be dropped at any time and repeated: it takes effect once, or not at all.
 pub fn law_futures_may_be_dropped(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;

@@ -1,4 +1,4 @@
-//! [`Watchdog`]: a bed on which a test that hangs fails.
+//! [`Watchdog`]: a bed that makes a hanging test fail.
 
 use std::{
     pin::pin,
@@ -18,15 +18,15 @@ use mcp_session_core::Runtime;
 
 use crate::TestBed;
 
-/// A law or a scenario takes well below a second; a machine on which it takes this long is not slow, it is stuck.
+/// A law or a scenario takes well below a second. If it takes this long, it is stuck, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A [`TestBed`] whose `block_on` panics, instead of hanging, when nothing has come of it for two minutes of real
+/// A [`TestBed`] whose `block_on` panics, instead of hanging, if its future does not end within two minutes of real
 /// time: a wake, a timer or a task was lost.
 ///
 /// [`runtime_contract!`](crate::runtime_contract) and [`behaviour_suite!`](crate::behaviour_suite) put it around your
-/// bed, so that a runtime that loses something fails the test of that name. It takes a runtime that can be woken from
-/// another thread, and no more.
+/// bed, so that a test fails if the runtime loses something. The only requirement is that `block_on` can be woken from
+/// another thread.
 ///
 /// ```should_panic
 /// use std::{future::pending, time::Duration};
@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 ///
 /// let bed = Watchdog::new(Bed).with_patience(Duration::from_millis(10));
 /// assert_eq!(bed.block_on(async { 6 * 7 }), 42);
-/// bed.block_on(pending::<()>()); // panics with "mine: nothing has come of it for 10ms: ..."
+/// bed.block_on(pending::<()>()); // panics with "mine: no result after 10ms: ..."
 /// ```
 #[derive(Debug, Clone)]
 pub struct Watchdog<B> {
@@ -51,12 +51,12 @@ pub struct Watchdog<B> {
 }
 
 impl<B: TestBed> Watchdog<B> {
-    /// This bed, watched.
+    /// Creates a watchdog around this bed.
     pub fn new(bed: B) -> Self {
         Self { bed, patience: PATIENCE }
     }
 
-    /// How long to wait, in real time.
+    /// Sets how long `block_on` waits, in real time. The default is two minutes.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
@@ -79,7 +79,7 @@ impl<B: TestBed> TestBed for Watchdog<B> {
         let (alarm, stuck) = oneshot::channel::<()>();
         thread::spawn(move || {
             if watch.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-                let _ = alarm.send(()); // it may have come to its end at this moment
+                let _ = alarm.send(()); // fails if the future has just ended
             }
         });
         let output = self.bed.block_on(async {
@@ -90,7 +90,7 @@ impl<B: TestBed> TestBed for Watchdog<B> {
         });
         output.unwrap_or_else(|| {
             let name = self.name();
-            panic!("{name}: nothing has come of it for {patience:?}: a wake, a timer or a task was lost")
+            panic!("{name}: no result after {patience:?}: a wake, a timer or a task was lost")
         })
     }
 }

@@ -1,16 +1,16 @@
-//! The wire suite: what an adapter does with real sockets, scenario by scenario, on any runtime.
+//! The wire suite: tests an adapter over real sockets, on any runtime.
 //!
-//! The behaviour suite calls an endpoint; this one speaks to it. Its clients write bytes and say exactly how a body
-//! ended, and the server runs on your adapter's own runtime. A scenario is named after the requirement or promise it
-//! shows. [`wire_suite!`](crate::wire_suite) makes one `#[test]` of each, for a [`ServeHarness`]: a bed, which the other
-//! suites take too, and `serve`.
+//! The behaviour suite calls an endpoint in process; this one connects to it. Its clients write bytes and report exactly
+//! how a body ended; the server runs on the adapter's own runtime. A scenario is named after the requirement or promise
+//! it tests. [`wire_suite!`](crate::wire_suite) makes one `#[test]` of each scenario, for a [`ServeHarness`]: the
+//! [`TestBed`](crate::TestBed) of the other suites, plus `serve`.
 //!
 //! ```
 //! use std::sync::Arc;
 //! use mcp_session_core::{Endpoint, Runtime, Serve};
 //! use mcp_session_testkit::{TestBed, wire::ServeHarness, wire_suite};
 //! # mod mine {
-//! #     // Your crate; this one is hyper's HTTP/1.1 on tokio, without the deadlines that a real adapter has.
+//! #     // Your crate. This one is hyper's HTTP/1.1 on tokio, without the deadlines that a real adapter has.
 //! #     use std::{convert::Infallible, pin::pin};
 //! #     use futures::{future::{Either, select}, stream};
 //! #     use hyper::{server::conn::http1, service::service_fn};
@@ -109,26 +109,25 @@
 //!
 //! # What an HTTP stack may lack
 //!
-//! The promises hold on every adapter. Four abilities are not promises: an adapter whose HTTP library lacks one
-//! says so where it calls the macro, with the reason, and its tests are listed as ignored with that reason.
+//! Every adapter keeps the promises. Four abilities are optional: an adapter whose HTTP library lacks one names it in the
+//! macro call, with the reason. Its tests are then listed as ignored, with that reason.
 //!
-//! | ability | with it |
+//! | ability | meaning |
 //! |---|---|
-//! | `http2` | HTTP/2 is served on the same port; every scenario of [`over_http2`] |
-//! | `pipelining` | requests sent without waiting for the answers before them have theirs, in order |
-//! | `chunk_extensions` | they are ignored, where a chunked body has some |
+//! | `http2` | HTTP/2 is served on the same port; covers every scenario of [`over_http2`] |
+//! | `pipelining` | requests sent before the answers to earlier ones are answered in order |
+//! | `chunk_extensions` | extensions in a chunked body are ignored |
 //! | `one_write` | head and body of an answer that is ready at once leave in one write |
 //!
-//! # How it is done
+//! # How it works
 //!
-//! The server runs inside your [`TestBed`](crate::TestBed), the clients on a thread of their own and on tokio, whatever
-//! your runtime is: that is why this module is behind the feature `wire`, the only part of the crate that brings a
-//! runtime along. What has to elapse is short
-//! ([`SHORT`]), what must not elapse is long ([`LONG`]), everything else waits for a state, for [`LIMIT`] at the
-//! most. So the suite also passes in [`Contended`](crate::Contended), on a machine that is busy elsewhere. A server's log is a
-//! help when a scenario fails: core tells `tracing`.
+//! The server runs in your [`TestBed`](crate::TestBed); the clients run on tokio, on their own thread, whatever your
+//! runtime is. That is why this module needs the feature `wire`: no other part of the crate depends on a runtime.
+//! Times that must elapse are short ([`SHORT`]), times that must not elapse are long ([`LONG`]), and everything else waits
+//! for a state, for at most [`LIMIT`]. So the suite also passes in [`Contended`](crate::Contended), on a busy machine.
+//! When a scenario fails, the server's log helps: core logs with `tracing`.
 
-#![allow(clippy::missing_panics_doc, reason = "a scenario panics where the server does not do what it says")]
+#![allow(clippy::missing_panics_doc, reason = "a scenario panics if the server does not behave as described")]
 
 pub mod batches;
 pub mod bounds;
@@ -155,15 +154,15 @@ pub use http2::{Frame, Http2, Sent};
 pub use server::{Server, Setup, large};
 use tokio::time;
 
-/// One `#[test]` for each scenario, inside `mod $module`. The expression makes a fresh
-/// [`ServeHarness`](crate::wire::ServeHarness) for each. `without` names an
-/// [ability](crate::wire#what-an-http-stack-may-lack) that the adapter lacks, and why: its tests are listed as
-/// ignored. It may be given again, for another one. See [the module](crate::wire) for an example.
+/// Generates `mod $module` with one `#[test]` for each scenario. The expression creates a fresh
+/// [`ServeHarness`](crate::wire::ServeHarness) for each test. `without` names an
+/// [ability](crate::wire#what-an-http-stack-may-lack) that the adapter lacks, and why; its tests are listed as
+/// ignored. It can be repeated for further abilities. See [the module](crate::wire) for an example.
 #[macro_export]
 macro_rules! wire_suite {
     ($module:ident, $harness:expr $(, without $ability:ident: $reason:tt)* $(,)?) => {
         mod $module {
-            #[allow(unused_imports, clippy::wildcard_imports)] // the expression may name nothing from outside
+            #[allow(unused_imports, clippy::wildcard_imports)] // the expression may use no name of the outer scope
             use super::*;
             $crate::wire_suite! { @abilities [] [] [] [] $harness; $($ability: $reason,)* }
         }
@@ -249,16 +248,16 @@ macro_rules! wire_suite {
     };
 }
 
-/// How long a scenario waits for something that has to happen. None passes by waiting for it.
+/// How long a scenario waits for something that must happen. A scenario fails when this time is up.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// A budget that a scenario waits out.
+/// A timeout or budget that a scenario waits for.
 pub const SHORT: Duration = Duration::from_millis(200);
 
-/// A budget that no scenario waits out: twice the time it has.
+/// A timeout or budget that must not elapse in a scenario: twice [`LIMIT`].
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// Waits for `future`, for [`LIMIT`] at the most.
+/// Waits for `future`, for at most [`LIMIT`].
 #[track_caller]
 pub fn within<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
     let caller = std::panic::Location::caller();

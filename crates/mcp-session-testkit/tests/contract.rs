@@ -146,7 +146,7 @@ fn panic_stays_inside_finds_a_runtime_that_dies() {
 }
 
 #[test]
-#[should_panic(expected = "a panic took an earlier task with it")]
+#[should_panic(expected = "a panic ended an earlier task")]
 fn panic_stays_inside_finds_a_lost_neighbour() {
     let all = Arc::new(Mutex::new(Vec::<AbortHandle>::new()));
     contract::law_panic_stays_inside(&spawn(move |sim, task| {
@@ -194,13 +194,13 @@ fn now_finds_a_clock_that_stands_still() {
 }
 
 #[test]
-#[should_panic(expected = "past for now, but not for sleep_until")]
+#[should_panic(expected = "past by now(), but pending in sleep_until")]
 fn now_finds_a_clock_ahead_of_the_timers() {
     contract::law_now_is_the_clock_of_sleep(&clock(|sim| sim.now() + MS));
 }
 
 #[test]
-#[should_panic(expected = "the runtime panicked on a thread of another's")]
+#[should_panic(expected = "the runtime panicked on a foreign thread")]
 fn any_thread_finds_a_runtime_bound_to_its_own() {
     let home = thread::current().id();
     contract::law_any_thread(&spawn(move |sim, task| {
@@ -210,7 +210,7 @@ fn any_thread_finds_a_runtime_bound_to_its_own() {
 }
 
 #[test]
-#[should_panic(expected = "another thread has another clock")]
+#[should_panic(expected = "a foreign thread sees a different clock")]
 fn any_thread_finds_a_clock_of_each_thread() {
     let home = thread::current().id();
     contract::law_any_thread(&clock(move |sim| {
@@ -233,7 +233,7 @@ fn any_thread_finds_a_sleep_that_keeps_its_first_waker() {
 
 /// A law that a real runtime would hang in fails all the same.
 #[test]
-#[should_panic(expected = "pool: nothing has come of it")]
+#[should_panic(expected = "pool: no result after")]
 fn panic_stays_inside_finds_a_pool_that_loses_threads() {
     let pool = ThreadPool::builder().pool_size(2).create().expect("threads");
     // As short as this, because it is meant to elapse.

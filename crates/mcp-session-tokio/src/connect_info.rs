@@ -1,4 +1,4 @@
-//! [`WithConnectInfo`]: what axum's `ConnectInfo` finds.
+//! [`WithConnectInfo`]: provides axum's `ConnectInfo`.
 
 use std::{
     net::SocketAddr,
@@ -10,7 +10,7 @@ use http::Request;
 use mcp_session_core::PeerAddr;
 use tower_service::Service;
 
-/// An app whose requests have their client's address as `ConnectInfo<SocketAddr>` too, beside [`PeerAddr`].
+/// An app whose requests carry their client's address also as `ConnectInfo<SocketAddr>`, in addition to [`PeerAddr`].
 #[derive(Debug, Clone)]
 pub(crate) struct WithConnectInfo<S>(pub(crate) S);
 

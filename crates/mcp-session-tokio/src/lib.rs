@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`TokioRuntime`] | tokio as a [`Runtime`](mcp_session_core::Runtime), paused time included |
 //! | [`McpService`] | an [`Endpoint`](mcp_session_core::Endpoint) as a hyper and a tower service, for `axum` and friends |
-//! | [`bind`] | a listener with a backlog for all clients at once |
+//! | [`bind`] | creates a listener with a backlog large enough for all clients at once |
 //! | [`serve`], [`serve_app`] | a server over HTTP/1.1 and HTTP/2 that stops without losing an answer |
 //! | [`terminate_signal`] | SIGTERM or Ctrl-C |
 //!

@@ -13,11 +13,11 @@ use crate::keeper::keeper;
 
 /// Tokio as a [`Runtime`]. Its clock is tokio's, so `tokio::time::pause` works.
 ///
-/// On a runtime of several threads, deadlines and the phases of a shutdown have a thread of their own, so that no handler that
-/// blocks a worker holds them up, and with [`terminate_signal`](crate::terminate_signal) neither does it hold up the signal:
-/// the report is there at the ceiling. Other requests are served by the workers that are left. End the process after the report
-/// (`std::process::exit`, or `shutdown_background`): a runtime that is dropped waits for its blocked workers. On a runtime of
-/// one thread, whatever blocks it holds up everything.
+/// On a multi-threaded runtime, deadlines and the phases of a shutdown run on a separate thread, and so does
+/// [`terminate_signal`](crate::terminate_signal). A handler that blocks a worker does not delay them: the report is there at
+/// the ceiling. The remaining workers serve other requests. End the process after the report (`std::process::exit`, or
+/// `shutdown_background`): dropping a runtime waits for its blocked workers. On a single-threaded runtime, a blocked thread
+/// delays everything.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -35,16 +35,17 @@ use crate::keeper::keeper;
 #[derive(Debug, Clone)]
 pub struct TokioRuntime {
     handle: Handle,
-    /// What must not wait for blocked workers. On a runtime of one thread, its own: only that knows of a paused clock.
+    /// Runs what must not wait for blocked workers. On a single-threaded runtime it is the runtime itself: only that one
+    /// knows about a paused clock.
     keeper: Handle,
 }
 
 impl TokioRuntime {
-    /// The runtime that this code runs on.
+    /// Returns the runtime that this code runs on.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime. There, use [`TokioRuntime::from`] with a handle.
+    /// Outside a tokio runtime. Use [`TokioRuntime::from`] with a handle there.
     #[track_caller]
     pub fn current() -> Self {
         Handle::current().into()
@@ -63,7 +64,7 @@ impl From<Handle> for TokioRuntime {
 
 impl Runtime for TokioRuntime {
     fn now(&self) -> Instant {
-        // Only a runtime of one thread can pause its clock, and that is seen from inside of it only.
+        // Only a single-threaded runtime can pause its clock, and the paused clock is visible only inside the runtime.
         if self.handle.runtime_flavor() != RuntimeFlavor::CurrentThread {
             return Instant::now();
         }
@@ -106,7 +107,7 @@ mod tests {
         assert_eq!(runtime.now(), begin + Duration::from_secs(60));
     }
 
-    /// S3: all workers are blocked, and what keeps the deadlines goes on.
+    /// S3: deadlines are kept while all workers are blocked.
     #[test]
     fn s_3_blocked_workers_hold_up_no_deadline() {
         let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -130,7 +131,7 @@ mod tests {
             sender.send(()).expect("the test waits");
         }));
         let kept = receiver.recv_timeout(Duration::from_secs(60));
-        drop(open); // before anything can fail: the runtime waits for its workers
+        drop(open); // before anything can fail: dropping the runtime waits for its workers
         kept.expect("the deadline is kept");
     }
 

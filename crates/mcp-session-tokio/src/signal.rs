@@ -6,9 +6,10 @@ use tokio::runtime::Handle;
 #[cfg(unix)]
 use crate::keeper::keeper;
 
-/// Ready at the next SIGTERM or Ctrl-C: for [`Serve::with_graceful_shutdown`](mcp_session_core::Serve::with_graceful_shutdown). On Unix the
-/// process listens from the call on, so that a signal that comes before the first poll is not lost. A thread of its own listens, so
-/// that it is not held up by a handler that blocks a worker.
+/// Waits for the next SIGTERM or Ctrl-C. Pass it to
+/// [`Serve::with_graceful_shutdown`](mcp_session_core::Serve::with_graceful_shutdown). On Unix the process listens from the
+/// call on, so a signal before the first poll is not lost. A separate thread listens, so a handler that blocks a worker
+/// does not delay it.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! [`ConfigError`]: which limit cannot work, and the smallest value that does.
+//! [`ConfigError`]: a limit that cannot work, and the smallest value that does.
 
 use std::{fmt, time::Duration};
 
@@ -8,11 +8,11 @@ use crate::{
     store::Store,
 };
 
-/// A limit in a [`Config`], or of a [`Serve`](crate::Serve), that cannot work: with it nobody would be served, or something would
-/// wait for ever.
+/// A limit of a [`Config`] or a [`Serve`](crate::Serve) that cannot work: nobody would be served, or something would
+/// wait forever.
 ///
-/// Returned by [`Endpoint::with_config`](crate::Endpoint::with_config) and [`Config::check`]. Its text names the field, the value, the
-/// smallest value that works and the reason:
+/// Returned by [`Endpoint::with_config`](crate::Endpoint::with_config) and [`Config::check`]. Its text names the
+/// field, the value, the smallest value that works and the reason:
 ///
 /// ```
 /// use mcp_session_core::Config;
@@ -61,18 +61,18 @@ impl fmt::Display for Value {
     }
 }
 
-/// The shortest deadline. A clock that ticks in milliseconds can keep it.
+/// The shortest deadline: a clock with millisecond ticks can keep it.
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// The smallest body limit. The shortest `initialize` that says who the client is has some 140 bytes.
+/// The smallest body limit. The shortest `initialize` with a `clientInfo` has some 140 bytes.
 const INITIALIZE: usize = 256;
 
 impl Config {
-    /// Checks that every limit can work. [`Endpoint::with_config`](crate::Endpoint::with_config) does it by itself.
+    /// Checks that every limit can work. [`Endpoint::with_config`](crate::Endpoint::with_config) calls this.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`], for the first field that cannot.
+    /// [`ConfigError`] for the first limit that cannot.
     pub fn check(&self) -> Result<(), ConfigError> {
         count("max_sessions", self.max_sessions, "no client could open a session")?;
         count(
@@ -185,7 +185,7 @@ mod tests {
         testing::Stopped,
     };
 
-    /// Each limit at its smallest value works; below it, the endpoint is refused and the field is named.
+    /// Each limit works at its smallest value; below it, the endpoint is refused with an error that names the field.
     #[test]
     fn limits_that_cannot_work_are_refused_by_name() {
         type Set = fn(&mut Config, bool);
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    /// Where zero has a meaning, it works.
+    /// Zero is accepted where it has a meaning.
     #[test]
     fn zeros_that_mean_never_or_at_once_are_taken() {
         let mut config = Config { retry_after: Duration::ZERO, ..Config::default() };

@@ -6,14 +6,16 @@ use bytes::Bytes;
 use futures::future::join_all;
 use http::{Response, StatusCode, request::Parts};
 
-use super::{Endpoint, accepted, event, events, json, pong};
+use super::{
+    Endpoint,
+    response::{accepted, event, events, json, pong},
+};
 use crate::{
     call::{ExchangeHandle, FirstPoll, ReplyHead},
     contain::{self, Panicked},
-    error::Rejection,
     proto::{Batch, Input, Message, ParseError, Refusal, ResponseMode, State},
     stream::ReplyBody,
-    transport,
+    transport::{self, Rejection},
 };
 
 impl Endpoint {

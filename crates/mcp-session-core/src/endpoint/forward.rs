@@ -7,13 +7,13 @@ use std::{
 
 use super::Endpoint;
 use crate::{
-    error::Rejection,
     proto::{
         self, EventId, Message, Outgoing, Refusal, RequestError, RequestId, RpcResponse, StreamKey,
         TerminateReason,
     },
     session::{Machine, Session, Waiters},
     store::{LogId, Node, PAGE, Page, PeerRequest, ReadError, Record, Relay, Unavailable, Update},
+    transport::Rejection,
 };
 
 impl Endpoint {

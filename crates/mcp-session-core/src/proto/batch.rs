@@ -1,4 +1,4 @@
-//! [`Batch`]: an array of messages in one POST, which revision 2025-03-26 has and later ones have not (A.2).
+//! [`Batch`]: an array of messages in one POST, which only revision 2025-03-26 has (A.2).
 
 use std::{collections::HashSet, fmt};
 
@@ -15,9 +15,9 @@ use crate::proto::{
     state::Input,
 };
 
-/// An array of messages: requests and notifications, or replies, in the order in which they were written.
+/// An array of messages in their original order: requests and notifications, or replies.
 ///
-/// An element that is no message does not spoil its siblings; what it is instead stands in its place.
+/// An invalid element does not affect the others: a [`ParseError`] stands in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch(Vec<Result<Message, ParseError>>);
 
@@ -38,8 +38,9 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// [`ParseError::InvalidBatch`] for one that is refused as a whole: empty, larger than `limit`, with
-    /// replies beside other messages, with `initialize`, or with an id twice.
+    /// [`ParseError::NotJson`] if it is not a JSON array. [`ParseError::InvalidBatch`] if it is refused as a whole: empty
+    /// larger than `limit`, with replies beside other messages, with `initialize`, or with two
+    /// requests that have the same id.
     pub fn parse(body: &Bytes, limit: usize) -> Result<Self, ParseError> {
         let mut deserializer = serde_json::Deserializer::from_slice(body);
         let elements = (&mut deserializer)
@@ -57,7 +58,7 @@ impl Batch {
         }
     }
 
-    /// What arrives with it, one [`Input`] for each message.
+    /// One [`Input`] for each valid message.
     pub fn inputs(&self) -> impl Iterator<Item = Input> {
         self.messages().map(Message::input)
     }
@@ -98,7 +99,7 @@ impl IntoIterator for Batch {
     }
 }
 
-/// Collects so many elements; `None` if there are more. A flood of tiny elements costs no memory.
+/// Collects up to this many elements; `None` if there are more. A flood of tiny elements takes no memory.
 struct UpTo(usize);
 
 impl<'de> Visitor<'de> for UpTo {
@@ -164,7 +165,7 @@ mod tests {
                 other => panic!("{elements:?}: {other:?}"),
             }
         }
-        assert!(parse(&[REPLY, REPLY]).is_ok()); // two replies with one id are the server's to match
+        assert!(parse(&[REPLY, REPLY]).is_ok()); // the session matches two replies with the same id
     }
 
     #[test]

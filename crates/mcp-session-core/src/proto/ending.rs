@@ -8,24 +8,24 @@ use std::{
 use super::timer::after;
 use crate::proto::message::{ErrorCode, RpcError};
 
-/// Why a session was terminated. The one reason that reaches the hook, the log, the counters and the error's
-/// `data` (S12).
+/// Why a session was terminated. The hook, the log, the counters and the error's `data` all get this one reason (S12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TerminateReason {
     /// The client sent DELETE.
     ClientDelete,
-    /// Its client did not use it in time after `initialize`: not even by `notifications/initialized`.
+    /// The client did not use the session in time after `initialize`, not even with `notifications/initialized`.
     InitializeTimeout,
     /// Nothing happened for [`idle_timeout`](super::SessionConfig::idle_timeout).
     Idle,
-    /// It reached [`max_age`](super::SessionConfig::max_age).
+    /// The session reached [`max_age`](super::SessionConfig::max_age).
     MaxAge,
-    /// It had to make room: the application ended it, or it was half-open, and the oldest such at the cap of sessions.
+    /// The session had to make room: the application ended it, or it was the oldest half-open one at the cap of
+    /// sessions.
     Evicted,
     /// The endpoint shuts down.
     Shutdown,
-    /// `initialize` failed, or something the session cannot go on from.
+    /// `initialize` failed, or the session cannot continue after an error.
     Error,
 }
 
@@ -43,7 +43,7 @@ impl TerminateReason {
         }
     }
 
-    /// Whether the client may send the request again, in a new session.
+    /// Whether the client may send the request again in a new session.
     pub fn is_retryable(self) -> bool {
         match self {
             Self::ClientDelete => false,
@@ -56,7 +56,8 @@ impl TerminateReason {
         }
     }
 
-    /// The error that answers a request whose handler did not (S5): `data` names the reason and says whether to retry.
+    /// The error that answers a request whose handler did not answer: `data` names the reason and says whether to retry
+    /// (S5).
     pub fn to_error(self, code: ErrorCode) -> RpcError {
         let data = serde_json::json!({ "reason": self.as_str(), "retryable": self.is_retryable() });
         RpcError::new(code, format!("the session ended before the request was answered: {self}"))
@@ -70,24 +71,24 @@ impl fmt::Display for TerminateReason {
     }
 }
 
-/// What a terminated handler may answer with: the same error that the session would synthesize.
+/// The error that the handler of a terminated session may answer with: the same that the session would synthesize.
 impl From<TerminateReason> for RpcError {
     fn from(reason: TerminateReason) -> Self {
         reason.to_error(ErrorCode::CONNECTION_CLOSED)
     }
 }
 
-/// How long each phase of ending may take.
+/// How long each phase of an ending may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TerminatePolicy {
-    /// Draining: how long running requests may go on undisturbed. Zero by default: who terminates one session
-    /// does not want it to go on.
+    /// Draining: how long running requests may go on undisturbed. Zero by default: a session that is terminated alone
+    /// should not go on.
     pub drain: Duration,
-    /// Cancelling: how long handlers may take to answer once they are told. 3 seconds: time for a clean-up, not
-    /// for the work. Zero: they are answered for at once.
+    /// Cancelling: how long handlers may take to answer after they were told to stop. 3 seconds by default: enough for
+    /// a clean-up, not for the work. Zero: the session answers with an error at once.
     pub cancel: Duration,
-    /// Finishing: how long readers may take to read what is queued. 2 seconds: a reader that is there needs
-    /// milliseconds.
+    /// Finishing: how long readers may take to read queued events. 2 seconds by default: a reader that is connected
+    /// needs milliseconds.
     pub finish: Duration,
 }
 
@@ -97,16 +98,16 @@ impl Default for TerminatePolicy {
     }
 }
 
-/// Where the ending of a session stands.
+/// The phase of a session's ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// It is not ending.
+    /// The session is not ending.
     Running,
     /// Standalone streams have ended; running requests go on.
     Draining,
     /// Handlers have been told to stop.
     Cancelling,
-    /// Everything is answered; what is queued may still leave.
+    /// Every request is answered; queued events can still be read.
     Finishing,
     /// Nothing is left.
     Closed,
@@ -124,7 +125,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// A session on its way out.
+/// The state of an ending session.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ending {
     pub(super) reason: TerminateReason,
@@ -132,9 +133,9 @@ pub(super) struct Ending {
     pub(super) cancel_at: Instant,
     pub(super) finish_at: Instant,
     pub(super) close_at: Instant,
-    /// Until when a session with nothing left to do waits for what its client asks next, once an answer was handed over.
+    /// Until when a session without running requests waits for the client's next requests, once it sent an answer.
     pub(super) linger: Option<Instant>,
-    /// What Finishing may take, should it begin early.
+    /// How long Finishing may take if it begins early.
     finish: Duration,
 }
 
@@ -153,7 +154,7 @@ impl Ending {
         }
     }
 
-    /// Deadlines only ever come closer (S10).
+    /// Moves the deadlines closer, never further away (S10).
     pub(super) fn tighten(&mut self, now: Instant, schedule: &TerminatePolicy) {
         let tighter = Self::new(now, self.reason, schedule);
         self.cancel_at = self.cancel_at.min(tighter.cancel_at);
@@ -162,17 +163,17 @@ impl Ending {
         self.finish = self.finish.min(tighter.finish);
     }
 
-    /// Everything is answered, perhaps early: readers get their budget from now on, and no more than that.
+    /// Every request is answered, perhaps early: readers get their budget from now, and no more than that.
     pub(super) fn finish_early(&mut self, now: Instant) {
         self.close_at = self.close_at.min(after(now, self.finish));
     }
 
-    /// Whether a session in which nothing runs still waits for what its client asks next.
+    /// Whether a session without running requests still waits for the client's next requests.
     pub(super) fn lingers(&self, now: Instant) -> bool {
         self.phase == Phase::Draining && self.linger.is_some_and(|until| now < until.min(self.cancel_at))
     }
 
-    /// When the present phase is over at the latest.
+    /// The latest end of the current phase.
     pub(super) fn deadline(&self, running: u32) -> Option<Instant> {
         match self.phase {
             Phase::Draining if running == 0 => {

@@ -22,25 +22,25 @@ use crate::proto::{
 /// Which rules of the protocol an exchange follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Era {
-    /// Revisions with sessions: a client that disconnects does not cancel (D-12).
+    /// Revisions with sessions: disconnecting does not cancel the request (D-12).
     Legacy,
-    /// Revisions without: disconnecting is cancelling (G-30).
+    /// Revisions without sessions: disconnecting cancels the request (G-30).
     Modern,
 }
 
 /// Why a handler should stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CancelReason {
-    /// The client cancelled the request, with the reason it gave (F-02). Nobody waits for the answer.
+    /// The client cancelled the request, with the reason it gave. Nobody waits for the answer (F-02).
     Client(Option<String>),
-    /// The client went away, in a revision where that cancels (G-30).
+    /// The client disconnected, in a revision where that cancels the request (G-30).
     Disconnected,
     /// The session or the endpoint is ending. There is a little time left to answer.
     Terminated(TerminateReason),
-    /// The request has its answer: what still works on it works for nobody.
+    /// The request has been answered: further work on it is useless.
     Answered,
-    /// Nobody can fetch the answer any more: the client's connection is gone, and it has not come back for as long as it
-    /// could (E-14): see [`SessionConfig::idle_timeout`].
+    /// Nobody can fetch the answer any more: the client disconnected and did not come back in time. See
+    /// [`SessionConfig::idle_timeout`] (E-14).
     Orphaned,
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for CancelReason {
     }
 }
 
-/// What a handler that was told to stop may answer with.
+/// The error that a cancelled handler may answer with.
 impl From<CancelReason> for RpcError {
     fn from(reason: CancelReason) -> Self {
         match reason {
@@ -70,25 +70,25 @@ impl From<CancelReason> for RpcError {
     }
 }
 
-/// What the HTTP response to the request is made of.
+/// The HTTP response to the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// Not decided: wait for [`Wake::Reader`].
+    /// Not decided yet: wait for [`Wake::Reader`].
     Pending,
     /// The whole answer, as `application/json`.
     Json(Bytes),
-    /// The whole answer, as `application/json`: an error that decides over the status as well.
+    /// The whole answer, as `application/json`: an error that also sets the HTTP status.
     Refused(Bytes, Box<HttpRefusal>),
     /// Events: read them with [`Exchange::poll_event`].
     Stream,
 }
 
-/// What a handler has to know about its exchange.
+/// The status of an exchange, for its handler.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {
-    /// It should stop.
+    /// Why the handler should stop, if it should.
     pub cancelled: Option<CancelReason>,
-    /// Its time is up: whatever it still does reaches nobody.
+    /// The handler's time is up: nothing it does reaches the client any more.
     pub abandoned: bool,
 }
 
@@ -97,49 +97,49 @@ enum Body<T> {
     Undecided,
     Json(Bytes),
     Stream(Box<Stream<T>>),
-    /// Taken, or nobody is there to take it.
+    /// Handed over, or the reader is gone.
     Done,
 }
 
-/// One client request and its one answer: the unit that is drained.
+/// One client request and its one answer: the unit of draining.
 ///
-/// It has two sides. The *handler* works and answers, or is told to stop; the *reader* carries the reply to the
-/// client, or goes away. The exchange is over when both sides are through with it.
+/// It has two sides. The *handler* answers, or is told to stop; the *reader* carries the reply to the client, or
+/// disconnects. The exchange is over when both sides have finished.
 #[derive(Debug)]
 pub struct Exchange<T> {
     id: RequestId,
-    /// What finds its waiters. Nobody waits for an answer that is there at once.
+    /// Identifies its waiters. `None` until somebody waits: an answer that is ready at once has no waiters.
     tag: Option<T>,
     era: Era,
     mode: ResponseMode,
-    /// Its stream's name, if the client can come back to it.
+    /// The name of its stream, if the client can resume it.
     name: Option<Name>,
-    /// Whether a store is to have its stream.
+    /// Whether its stream is written to a store.
     stored: bool,
     body: Body<T>,
-    /// What the HTTP response says beside an error in JSON.
+    /// Status and header of the HTTP response, for an error in JSON that sets them.
     refusal: Option<Box<HttpRefusal>>,
-    /// How it ended, once nothing more is owed. Counted when the reply is out of the house.
+    /// How it ended, once no answer is owed. Counted once the reply was delivered or stored.
     outcome: Option<Outcome>,
     settled: bool,
     cancelled: Option<CancelReason>,
-    /// When a cancelled handler is given up.
+    /// When a cancelled handler is abandoned.
     abandon_at: Option<Instant>,
     abandoned: bool,
-    /// The handler is through.
+    /// The handler has finished.
     released: bool,
-    /// Since when the handler is silent, before the reply was decided.
+    /// When the handler became silent, before the form of the reply was decided.
     silent_since: Option<Instant>,
-    /// Since when its client is gone, while it runs.
+    /// When the client left, while the request is still running.
     left: Option<Instant>,
-    /// The client has its stream at another node.
+    /// The client reads the stream at another node.
     elsewhere: bool,
     progress: Option<f64>,
 }
 
 impl<T: Clone> Exchange<T> {
-    /// Admits a request: from here on it is owed exactly one answer. Whoever waits for it is found by `tag`, or by
-    /// [`Exchange::tag_or`].
+    /// Admits a request: from now on it is owed exactly one answer. `tag` identifies its waiters; it can be set
+    /// later with [`Exchange::tag_or`].
     pub fn new(
         id: RequestId,
         tag: impl Into<Option<T>>,
@@ -172,19 +172,19 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// The same, with a stream that the client can come back to.
+    /// Makes its stream resumable, under this name.
     #[must_use]
     pub fn resumable(self, name: Option<Name>) -> Self {
         Self { name, ..self }
     }
 
-    /// From now on it is answered in this form, whatever it was before: the only one that its client accepts (B-45).
-    /// Without effect once the form is decided.
+    /// Sets the form of the answer to the only one that the client accepts. Has no effect once the form is
+    /// decided (B-45).
     pub fn restrict(&mut self, mode: ResponseMode) {
         self.mode = mode;
     }
 
-    /// The same, with a stream that the client can come back to at any node: if it has a name, a store is to have it.
+    /// Writes its stream to a store, if the stream has a name, so that the client can resume it at any node.
     #[must_use]
     pub(super) fn stored(self, stored: bool) -> Self {
         Self { stored: stored && self.name.is_some(), ..self }
@@ -192,8 +192,8 @@ impl<T: Clone> Exchange<T> {
 
     // What happened.
 
-    /// The handler is not ready at once: silence counts from now. A client that understands a priming event gets it now:
-    /// with an id in its hands it can come back to an answer that it misses.
+    /// The handler was not ready at its first poll: silence is counted from now. A client that understands priming
+    /// events gets one now: with its id, the client can come back for an answer that it missed.
     pub fn handle_suspended(&mut self, now: Instant, out: &mut Output<T>) {
         self.silent_since = Some(now);
         let at_once = match self.mode {
@@ -206,7 +206,8 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// The reader of this connection has gone; 0 is that of the request. What is queued waits for the client to come back, if it can.
+    /// The reader of this connection has gone; 0 is the connection of the request. Queued events wait for the client
+    /// to come back, if it can.
     pub fn handle_disconnect(
         &mut self,
         now: Instant,
@@ -217,7 +218,7 @@ impl<T: Clone> Exchange<T> {
         match &mut self.body {
             Body::Stream(stream) => {
                 if !stream.disconnect(connection, out) {
-                    return; // a newer connection carries it
+                    return; // a newer connection carries the stream
                 }
                 if !stream.is_away() {
                     self.body = Body::Done;
@@ -232,7 +233,7 @@ impl<T: Clone> Exchange<T> {
         self.settle(out);
     }
 
-    /// The client comes back for what follows this position of the reply's stream: see [`Stream::resume`].
+    /// The client resumes the reply's stream after this position: see [`Stream::resume`].
     pub fn handle_resume(
         &mut self,
         now: Instant,
@@ -251,12 +252,12 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// Its handler is through, with or without an answer.
+    /// The handler has finished, with or without an answer.
     pub fn handle_released(&mut self) {
         self.released = true;
     }
 
-    /// Looks at its deadlines.
+    /// Acts on the deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Instant, config: &SessionConfig, out: &mut Output<T>) {
         if self.abandon_at.is_some_and(|at| at <= now) {
             self.abandon(out);
@@ -275,12 +276,12 @@ impl<T: Clone> Exchange<T> {
 
     // What the handler wants.
 
-    /// Sends a message ahead of the answer. In JSON mode, and when the reader has gone for good, it is dropped (D-12,
-    /// D-14).
+    /// Sends a message ahead of the answer. The message is dropped in JSON mode and when the reader has gone for good
+    /// (D-12, D-14).
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`]: wait for [`Wake::Handler`]. [`SendError::Closed`]: the exchange has its answer.
+    /// [`SendError::Full`]: wait for [`Wake::Handler`]. [`SendError::Closed`]: the exchange has been answered.
     pub fn notify(
         &mut self,
         now: Instant,
@@ -305,14 +306,15 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// Sends a message that must not wait, where there is a stream for it.
+    /// Sends a message without waiting for space, if the reply is a stream.
     pub fn tell(&mut self, now: Instant, event: Bytes, out: &mut Output<T>) {
         if let Body::Stream(stream) = &mut self.body {
             stream.push_unbounded(now, event, out);
         }
     }
 
-    /// Sends the client away, to come back after `retry`, while the handler goes on: see [`Stream::close_connection`].
+    /// Closes the connection while the handler goes on; the client reconnects after `retry`. See
+    /// [`Stream::close_connection`].
     pub fn close_connection(&mut self, now: Instant, retry: Duration, out: &mut Output<T>) -> bool {
         if self.outcome.is_some() || self.mode == ResponseMode::Json || !self.primes() {
             return false;
@@ -334,12 +336,12 @@ impl<T: Clone> Exchange<T> {
             }
     }
 
-    /// Reports progress, with this event, if it exceeds what was reported before; else it is dropped (F-14), and so is what
-    /// is not finite: JSON has no such number, and nothing could exceed it (D-45).
+    /// Reports progress with this event. The event is dropped if `progress` does not exceed the last reported value
+    /// (F-14), or is not finite: JSON has no such number, and nothing could exceed it (D-45).
     ///
     /// # Errors
     ///
-    /// As [`Exchange::notify`]; then nothing was reported.
+    /// As [`Exchange::notify`]; nothing was reported then.
     pub fn progress(
         &mut self,
         now: Instant,
@@ -357,21 +359,21 @@ impl<T: Clone> Exchange<T> {
         Ok(())
     }
 
-    /// The handler's answer. Only the first answer counts; a cancelled or terminated exchange takes none.
-    /// Returns whether it did.
+    /// The handler's answer. Only the first answer counts; none counts once the exchange was cancelled or
+    /// answered with a synthesized error. Returns whether this one counted.
     pub fn answer(&mut self, now: Instant, answer: &Result<Json, RpcError>, out: &mut Output<T>) -> bool {
         let counts = self.outcome.is_none();
         if counts {
             self.finish(now, answer, Outcome::Answered, out);
             self.cancelled.get_or_insert(CancelReason::Answered);
-            self.abandon(out); // a part of the handler that goes on by itself should know
+            self.abandon(out); // tells detached parts of the handler that go on by themselves
         }
         counts
     }
 
-    // What ends it otherwise.
+    // Other ways to end.
 
-    /// The client cancelled: no answer is owed any more. The handler is told, and has
+    /// Cancels the request: no answer is owed any more. The handler is told, and has
     /// [`cancel_grace`](SessionConfig::cancel_grace) to stop.
     pub fn cancel(
         &mut self,
@@ -398,7 +400,7 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// Its client, which is away, has ended the session: no answer is owed any more, and none is waited for.
+    /// Its client, which is disconnected, has ended the session: no answer is owed, and delivery is not awaited.
     pub(super) fn forsake(&mut self, now: Instant, config: &SessionConfig, out: &mut Output<T>) {
         if let Body::Stream(stream) = &mut self.body {
             stream.forsake();
@@ -411,8 +413,8 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// Nobody can fetch the answer any more: as if it were cancelled, with an error for a client that comes back too late
-    /// and still finds the stream.
+    /// Cancels the request because nobody can fetch the answer any more. A client that comes back late and still
+    /// finds the stream gets an error.
     pub(super) fn orphan(&mut self, now: Instant, config: &SessionConfig, out: &mut Output<T>) {
         if self.outcome.is_some() {
             return;
@@ -427,7 +429,7 @@ impl<T: Clone> Exchange<T> {
         self.finish(now, &Err(orphaned()), Outcome::Cancelled, out);
     }
 
-    /// Since when its client is gone counts from here.
+    /// Records when the client left, or that it is back.
     pub(super) fn note_presence(&mut self, now: Instant) {
         let gone = match &self.body {
             Body::Done => true,
@@ -441,7 +443,7 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// When nobody can fetch the answer any more, if its client is gone.
+    /// When the request becomes orphaned, if its client has left.
     pub(super) fn orphan_at(&self, config: &SessionConfig) -> Option<Instant> {
         let left = self.left.filter(|_| self.outcome.is_none())?;
         let can_come_back = self.stream().is_some_and(|stream| !stream.is_lost());
@@ -449,7 +451,7 @@ impl<T: Clone> Exchange<T> {
         Some(after(left, config.idle_timeout.max(age)))
     }
 
-    /// The session is ending: tells the handler, which may still answer.
+    /// The session is ending: tells the handler to stop. It may still answer.
     pub fn interrupt(&mut self, reason: TerminateReason, out: &mut Output<T>) {
         if self.outcome.is_none() && self.cancelled.is_none() {
             self.cancelled = Some(CancelReason::Terminated(reason));
@@ -457,14 +459,14 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// Takes [`Exchange::close_connection`] back, where it is not too late.
+    /// Undoes [`Exchange::close_connection`] if the connection is still open.
     pub(super) fn stay_connected(&mut self) {
         if let Body::Stream(stream) = &mut self.body {
             stream.stay();
         }
     }
 
-    /// An append to the log of its stream has been answered.
+    /// The store answered an append to the log of its stream.
     pub(super) fn handle_stored(&mut self, append: &Append, stored: Stored, out: &mut Output<T>) {
         if let Body::Stream(stream) = &mut self.body {
             stream.handle_stored(append, stored, out);
@@ -472,7 +474,7 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// Its client reads its stream at another node.
+    /// Its client now reads its stream at another node.
     pub(super) fn hand_over(&mut self, out: &mut Output<T>) {
         if let Body::Stream(stream) = &mut self.body {
             stream.hand_over(out);
@@ -481,7 +483,7 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// Forgets the oldest event that is kept of its stream: see [`Stream::forget_first`].
+    /// Forgets the oldest kept event of its stream: see [`Stream::forget_first`].
     pub(super) fn forget_first(&mut self, out: &mut Output<T>) {
         if let Body::Stream(stream) = &mut self.body {
             stream.forget_first(out);
@@ -489,7 +491,7 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// The handler has had its time: answers for it (S5) and gives it up.
+    /// The handler's time is up: answers with a synthesized error and abandons the handler (S5).
     pub fn synthesize(&mut self, now: Instant, reason: TerminateReason, out: &mut Output<T>) {
         if self.outcome.is_none() {
             let code = match self.era {
@@ -502,7 +504,7 @@ impl<T: Clone> Exchange<T> {
         self.abandon(out);
     }
 
-    /// Ends it by force: what has not been taken by now is lost.
+    /// Ends the exchange by force: what has not been read by now is lost.
     pub fn close(&mut self, now: Instant, reason: TerminateReason, out: &mut Output<T>) {
         self.synthesize(now, reason, out);
         if let Body::Stream(stream) = &mut self.body {
@@ -516,7 +518,7 @@ impl<T: Clone> Exchange<T> {
 
     // What to do next.
 
-    /// What the HTTP response is made of. A JSON answer is handed over by this call; after it there is `None`.
+    /// Returns the HTTP response. A JSON answer is handed over by this call; `None` after that.
     pub fn poll_reply(&mut self, out: &mut Output<T>) -> Option<Reply> {
         match &mut self.body {
             Body::Undecided => Some(Reply::Pending),
@@ -534,7 +536,7 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// Takes the next event of the reply's stream, on this connection; 0 is that of the request.
+    /// Takes the next event of the reply's stream on this connection; 0 is the connection of the request.
     pub fn poll_event(&mut self, connection: u64, out: &mut Output<T>) -> Next {
         let Body::Stream(stream) = &mut self.body else { return Next::End };
         let next = stream.poll_event(connection, out);
@@ -542,7 +544,7 @@ impl<T: Clone> Exchange<T> {
         next
     }
 
-    /// When [`Exchange::handle_timeout`] wants to be called.
+    /// When to call [`Exchange::handle_timeout`] next.
     pub fn next_timeout(&self, config: &SessionConfig) -> Option<Instant> {
         let silence = match &self.body {
             Body::Stream(stream) => stream.next_timeout(config),
@@ -560,7 +562,7 @@ impl<T: Clone> Exchange<T> {
         &self.id
     }
 
-    /// What finds its waiters: from now on `new`, if there were none yet.
+    /// The tag of its waiters. Set to `new()` if there was none.
     pub fn tag_or(&mut self, new: impl FnOnce() -> T) -> T {
         let Self { tag, body, .. } = self;
         let tag = tag.get_or_insert_with(|| {
@@ -573,7 +575,7 @@ impl<T: Clone> Exchange<T> {
         tag.clone()
     }
 
-    /// Whether it is owed an answer.
+    /// Whether an answer is still owed.
     pub fn is_running(&self) -> bool {
         self.outcome.is_none()
     }
@@ -583,17 +585,17 @@ impl<T: Clone> Exchange<T> {
         self.outcome == Some(Outcome::Answered)
     }
 
-    /// Whether its reply has been handed over, or nobody is left to take it.
+    /// Whether its reply was delivered or stored, or nobody is left to read it.
     pub fn is_settled(&self) -> bool {
         self.settled
     }
 
-    /// Whether its handler was told to stop by the client, and has some of its grace left.
+    /// Whether its handler is in the grace period after a cancellation.
     pub fn is_winding_down(&self) -> bool {
         self.abandon_at.is_some() && !self.abandoned && !self.released
     }
 
-    /// Whether both sides are through with it.
+    /// Whether both sides have finished.
     pub fn is_over(&self) -> bool {
         let read = match &self.body {
             Body::Done => true,
@@ -603,7 +605,7 @@ impl<T: Clone> Exchange<T> {
         self.released && self.settled && read
     }
 
-    /// The stream of its reply, if that is one.
+    /// The stream of its reply, if the reply is a stream.
     pub fn stream(&self) -> Option<&Stream<T>> {
         match &self.body {
             Body::Stream(stream) => Some(stream),
@@ -618,7 +620,7 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// The stream of its reply, when it is over.
+    /// Consumes the exchange, which is over, and returns the stream of its reply.
     pub(super) fn into_stream(self) -> Option<Box<Stream<T>>> {
         match self.body {
             Body::Stream(stream) => Some(stream),
@@ -626,7 +628,7 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// What its handler has to know.
+    /// The status for its handler.
     pub fn status(&self) -> Status {
         Status { cancelled: self.cancelled.clone(), abandoned: self.abandoned }
     }
@@ -645,7 +647,7 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// Decides the outcome and puts the answer on its way.
+    /// Sets the outcome and queues the answer.
     fn finish(
         &mut self,
         now: Instant,
@@ -657,7 +659,7 @@ impl<T: Clone> Exchange<T> {
             Ok(result) => Outgoing::Result { id: &self.id, result },
             Err(error) => Outgoing::Error { id: Some(&self.id), error },
         };
-        // One that refuses needs a status: then it is no stream, whatever the mode.
+        // A refusal needs an HTTP status, so it is never a stream, whatever the mode.
         let refusal = answer.as_ref().err().and_then(|error| error.refusal.clone());
         let as_json = self.mode != ResponseMode::Sse || refusal.is_some();
         match &mut self.body {
@@ -683,8 +685,8 @@ impl<T: Clone> Exchange<T> {
         out.tally.running -= 1;
     }
 
-    /// Counts the outcome once the reply is out of the house, or kept for a client that has left: in the store, if there
-    /// is one. A client that was sent away without a store is coming back here, and is waited for.
+    /// Counts the outcome once the reply was delivered, or is kept for a client that has left (in the store, if there
+    /// is one). Without a store, a client that was told to reconnect comes back to this node and is waited for.
     fn settle(&mut self, out: &mut Output<T>) {
         let handed_over = match &self.body {
             Body::Done => true,
@@ -728,8 +730,8 @@ impl<T: Clone> Exchange<T> {
     }
 }
 
-/// An event of one stream, to be kept: a short one in an allocation of its own, and only one. A clone would need a second
-/// one, for as long as it is kept, to count its owners.
+/// The copy of an event that a stream keeps. A short event gets one allocation of its own. A clone would need a
+/// second allocation, for as long as the event is kept, to count its owners.
 fn kept(event: &Bytes) -> Bytes {
     /// Up to here a copy costs no more than an allocation.
     const SHORT: usize = 1024;

@@ -1,4 +1,4 @@
-//! [`Output`]: what a call changed, for the caller to act on.
+//! [`Output`]: the wakes and counts of a call, for the caller to act on.
 
 use std::{collections::VecDeque, ops::AddAssign};
 
@@ -7,36 +7,36 @@ use bytes::Bytes;
 /// How an exchange ended. Each ends exactly once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The handler's answer, result or error, was handed over; or its client had gone, and it was kept for replay or
-    /// nobody was left to take it.
+    /// The handler's answer, result or error, was delivered; or the client had gone, and the answer was kept for replay
+    /// or nobody was left to read it.
     Answered,
-    /// The handler did not answer in time: the session answered for it with an error, which was handed over.
+    /// The handler did not answer in time: the session synthesized an error, which was delivered.
     Synthesized,
     /// The client cancelled the request: no answer is owed.
     Cancelled,
-    /// An answer was due and could not be handed over in time.
+    /// An answer was due and could not be delivered in time.
     Forced,
 }
 
-/// Somebody who should look again.
+/// A waiter that should poll again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wake<T> {
-    /// Whoever reads the stream: there is an event, or an end.
+    /// The reader of the stream: there is an event, or an end.
     Reader(T),
-    /// Whoever works on the exchange: there is space, a reply, a cancellation, a drain.
+    /// The handler or sender: there is space, a reply, a cancellation, or a drain.
     Handler(T),
 }
 
-/// What has been counted since the last [`Output`] were taken. Gauges are differences.
+/// Counts since the last [`Output`] was taken. Gauges are differences.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Requests that were admitted.
     pub admitted: u32,
     /// Gauge: requests that are owed an answer.
     pub running: i32,
-    /// Gauge: sessions that have nothing to do in a drain but to wait for what their client asks next.
+    /// Gauge: draining sessions that sent an answer and wait for their client's next requests.
     pub lingering: i32,
-    /// Gauge: replies not handed over yet, running requests included.
+    /// Gauge: replies that are not settled yet, running requests included.
     pub replies: i32,
     /// Exchanges that ended as [`Outcome::Answered`].
     pub answered: u32,
@@ -48,11 +48,11 @@ pub struct Tally {
     pub forced: u32,
     /// Streams that were opened.
     pub streams_opened: u32,
-    /// Streams that ended: with their last event taken, or because their client had gone.
+    /// Streams that ended: with their last event read, or because their client had gone.
     pub streams_ended: u32,
-    /// Streams that were cut with events in them, or unread.
+    /// Streams that were cut before their end was read.
     pub streams_cut: u32,
-    /// Clients that did not answer a `ping`, and lost their standalone stream.
+    /// Clients that did not answer a `ping` and lost their standalone stream.
     pub pings_unanswered: u32,
     /// Requests that were cancelled because nobody could fetch their answer any more.
     pub orphaned: u32,
@@ -102,15 +102,15 @@ impl Tally {
     }
 }
 
-/// What a call changed: whom to wake and what to count. Act on it after the lock is released.
+/// The wakes and counts of a call. Act on them after the lock is released.
 #[derive(Debug)]
-#[must_use = "somebody waits to be woken"]
+#[must_use = "waiters have to be woken"]
 pub struct Output<T> {
     // Two wakes are kept inline: no call on the common path wakes more, and a `Vec` would allocate for them.
     first: [Option<Wake<T>>; 2],
-    // Every session has this, and hardly any needs it.
+    // Boxed, because every session has this field and few need it.
     rest: Option<Box<Rest<T>>>,
-    /// What to count.
+    /// The counts.
     pub tally: Tally,
 }
 
@@ -127,12 +127,12 @@ impl<T> Default for Rest<T> {
 }
 
 impl<T> Output<T> {
-    /// Nobody gets these events any more. To free many of them takes its time: the caller may do so when it has some.
+    /// Passes on events that nobody will read. Freeing many of them takes time, so the caller decides when.
     pub(super) fn discard(&mut self, events: VecDeque<Bytes>) {
         self.rest.get_or_insert_default().discarded.push(events);
     }
 
-    /// Events that nobody gets any more, to be freed.
+    /// Takes the events that nobody will read, to free them.
     pub(crate) fn take_discarded(&mut self) -> Vec<VecDeque<Bytes>> {
         self.rest.as_mut().map(|rest| std::mem::take(&mut rest.discarded)).unwrap_or_default()
     }
@@ -144,7 +144,7 @@ impl<T> Output<T> {
         }
     }
 
-    /// Whom to wake, in order. May name somebody twice, and somebody for whom nothing changed.
+    /// The waiters to wake, in order. A waiter may appear twice, or although nothing changed for it.
     pub fn into_wakes(self) -> impl Iterator<Item = Wake<T>> {
         self.first.into_iter().flatten().chain(self.rest.into_iter().flat_map(|rest| rest.wakes))
     }

@@ -34,40 +34,40 @@ pub use cluster::Effect;
 use exchanges::Exchanges;
 use liveness::Liveness;
 
-/// Names an exchange within its session.
+/// Identifies an exchange within its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExchangeKey(u64);
 
-/// The exchange that opens a session. One that was opened at another node has none.
+/// The exchange of `initialize`. A session that was opened at another node has none.
 const INITIALIZE: ExchangeKey = ExchangeKey(0);
 
-/// Names a stream within its session.
+/// Identifies a stream within its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamKey {
     /// The reply to a POST, on the connection of that POST.
     Response(ExchangeKey),
     /// The reply to a POST, on the connection of a GET that resumes it.
     Resumed(ExchangeKey, u64),
-    /// A GET: each connection has a key of its own.
+    /// The standalone stream, on the connection of a GET: each connection has its own key.
     Standalone(u64),
 }
 
-/// A message could not be sent.
+/// Why a message could not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The stream's queue is full. Whoever may wait, waits for space.
+    /// The stream's queue is full. A sender that can wait, waits for space.
     #[error("the stream's queue is full")]
     Full,
     /// There is no stream, or it has ended.
     #[error("there is no open stream to the client")]
     Closed,
-    /// The params are not a JSON object, or cannot be JSON at all.
+    /// The params are not a JSON object, or cannot be serialized as JSON.
     #[error("the params are not a JSON object")]
     Invalid,
 }
 
-/// What a handler answers that cannot go on without its message.
+/// The error that a handler answers with if it cannot go on without sending its message.
 impl From<SendError> for RpcError {
     fn from(error: SendError) -> Self {
         Self::internal(error.to_string())
@@ -76,8 +76,9 @@ impl From<SendError> for RpcError {
 
 /// One session, from `initialize` to its last byte.
 ///
-/// Methods come in four kinds, `now` first: *getters*; `handle_*`, something happened; *verbs*, the application
-/// wants something; `poll_*`, what to do next. After every call, act on [`Session::take_output`].
+/// Methods come in four kinds: *getters*; `handle_*` (something happened); *verbs* (the application wants
+/// something); `poll_*` (what to do next). `now` is their first argument. After every call, act on
+/// [`Session::take_output`].
 #[derive(Debug)]
 pub struct Session<T> {
     config: Arc<SessionConfig>,
@@ -92,20 +93,20 @@ pub struct Session<T> {
     established: bool,
     /// The client has sent `notifications/initialized`.
     initialized: bool,
-    /// The client has used it since `initialize`, in whatever way. Until then it is half-open.
+    /// The client has used the session in any way since `initialize`. Until then it is half-open.
     used: bool,
     exchanges: Exchanges<T>,
-    /// How many of them are owed an answer.
+    /// The number of exchanges that are owed an answer.
     running: u32,
-    // What most sessions do not have, most of the time, is in boxes: a session is mostly idle.
+    // A session is mostly idle, so fields that are mostly unused are boxed.
     standalone: Option<Box<Stream<T>>>,
     /// Streams of exchanges that are over, by their numbers, for as long as they can be resumed.
     finished: BTreeMap<u64, Box<Stream<T>>>,
     replay: Replay,
     outbound: Outbound<T>,
-    /// Whether the client at the other end of the standalone stream is there, while that is connected.
+    /// Whether the client of the standalone stream responds, while that stream is connected.
     liveness: Option<Box<Liveness>>,
-    /// What a store has to do with it, if there is one.
+    /// The state shared with other nodes through a store, if there is one.
     cluster: Option<Box<Cluster<T>>>,
     ending: Option<Box<Ending>>,
     timer: Timer,
@@ -167,60 +168,61 @@ impl<T: Clone> Session<T> {
 
     // Getters.
 
-    /// Where the session stands, as its client sees it.
+    /// The state of the session, as its client sees it.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// Where its ending stands.
+    /// The phase of its ending.
     pub fn phase(&self) -> Phase {
         self.ending.as_ref().map_or(Phase::Running, |ending| ending.phase)
     }
 
-    /// Why it is ending, if it is.
+    /// The reason why it is ending, if it is.
     pub fn reason(&self) -> Option<TerminateReason> {
         self.ending.as_ref().map(|ending| ending.reason)
     }
 
-    /// The negotiated version.
+    /// The negotiated protocol version.
     pub fn version(&self) -> ProtocolVersion {
         self.version
     }
 
-    /// What the client can do.
+    /// The capabilities that the client declared.
     pub fn capabilities(&self) -> ClientCapabilities {
         self.capabilities
     }
 
-    /// When it was created.
+    /// When the session was created.
     pub fn created(&self) -> Instant {
         self.created
     }
 
-    /// Whether `initialize` was answered with a result: only then is there an id to tell the client (C-20).
+    /// Whether `initialize` was answered with a result. Only then is the client told the session's id (C-20).
     pub fn is_established(&self) -> bool {
         self.established
     }
 
-    /// Whether its client has the id and has not used it yet: nothing is lost with it but one round trip (C-10, E-15).
+    /// Whether the client has the id and has not used it yet. Ending such a session costs the client one round trip
+    /// (C-10, E-15).
     pub fn is_half_open(&self) -> bool {
         self.state == State::AwaitingInitialized && !self.used
     }
 
-    /// How many replies have not been handed over yet, those of running requests included.
+    /// The number of replies that are not settled yet, those of running requests included.
     pub fn unsettled(&self) -> usize {
         self.exchanges.values().filter(|exchange| !exchange.is_settled()).count()
     }
 
-    /// How many requests are owed an answer.
+    /// The number of requests that are owed an answer.
     pub fn running(&self) -> usize {
         self.running as usize
     }
 
     // What happened.
 
-    /// A request other than `initialize` and `ping`. Admitted, it is owed exactly one answer. Whoever waits for it is found
-    /// by `tag`, or by [`Session::tag_or`]: who is answered at once needs none.
+    /// A request other than `initialize` and `ping`. Once admitted, it is owed exactly one answer. `tag` identifies its
+    /// waiters; it can be set later with [`Session::tag_or`], and a request that is answered at once needs none.
     ///
     /// # Errors
     ///
@@ -237,8 +239,8 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// A request for a list. As [`Session::handle_request`]; but while the session drains, it is admitted for as long as other
-    /// requests run, and for [`linger`](SessionConfig::linger) after an answer of theirs has left.
+    /// A request for a list. As [`Session::handle_request`], but also admitted by a draining session: while other
+    /// requests run, and for [`linger`](SessionConfig::linger) after one of their answers was delivered.
     ///
     /// # Errors
     ///
@@ -256,15 +258,15 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// The client of this exchange, which was just admitted, accepts this form of answer only (B-45).
+    /// The client accepts only this form of answer to this exchange, which was just admitted (B-45).
     pub fn restrict(&mut self, key: ExchangeKey, mode: ResponseMode) {
         if let Some(exchange) = self.exchanges.get_mut(key) {
             exchange.restrict(mode);
         }
     }
 
-    /// Anything else that a POST or GET can be. Tells what to do with it; has an effect only where the verdict is
-    /// [`Verdict::Operate`]. A GET is opened by [`Session::handle_get`], a DELETE by [`Session::handle_delete`].
+    /// Any other input. Returns what to do with it, and has an effect itself only if the verdict is
+    /// [`Verdict::Operate`]. Use [`Session::handle_get`] for a GET and [`Session::handle_delete`] for a DELETE.
     ///
     /// # Errors
     ///
@@ -285,8 +287,8 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// `notifications/cancelled` for a request of the client. Unknown and finished ones, and `initialize`, are
-    /// left alone (F-03, F-04, C-22).
+    /// `notifications/cancelled` for a request of the client. Has no effect on unknown and finished requests, nor on
+    /// `initialize` (F-03, F-04, C-22).
     ///
     /// # Errors
     ///
@@ -309,11 +311,11 @@ impl<T: Clone> Session<T> {
         Ok(())
     }
 
-    /// DELETE: terminates the session. Exactly one of several wins (E-24).
+    /// DELETE: terminates the session. Only the first of several succeeds (E-24).
     ///
     /// # Errors
     ///
-    /// [`Refusal::Gone`] if it is terminated already (B-38).
+    /// [`Refusal::Gone`] if the session is already terminated (B-38).
     pub fn handle_delete(&mut self, now: Instant) -> Result<(), Refusal> {
         match self.state.on(Input::Delete) {
             Verdict::Refuse(refusal) => Err(refusal),
@@ -324,26 +326,26 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// The handler of this exchange is not ready at once.
+    /// The handler of this exchange was not ready at its first poll.
     pub fn handle_suspended(&mut self, now: Instant, key: ExchangeKey) {
-        // The header of a successful `initialize` carries the session id: its head waits for the result (C-20).
+        // The head of a successful `initialize` response carries the session id, so it waits for the result (C-20).
         if key != INITIALIZE {
             self.with_exchange(now, key, |exchange, _, out| exchange.handle_suspended(now, out));
         }
     }
 
-    /// The handler of this exchange is through.
+    /// The handler of this exchange has finished.
     pub fn handle_released(&mut self, now: Instant, key: ExchangeKey) {
         self.with_exchange(now, key, |exchange, _, _| exchange.handle_released());
     }
 
     // What the application wants.
 
-    /// The handler's answer to a request. That of `initialize` decides over the session: with a result it awaits
-    /// `notifications/initialized`, with an error nothing is left of it (C-20). Returns whether it was this answer that
-    /// the client gets.
+    /// The handler's answer to a request. After a result for `initialize` the session awaits
+    /// `notifications/initialized`; an error terminates it (C-20). Returns whether the answer counts: `false` if the
+    /// request was answered or cancelled before.
     pub fn answer(&mut self, now: Instant, key: ExchangeKey, answer: &Result<Json, RpcError>) -> bool {
-        // A session that is dead already must not be offered to the client.
+        // A terminated session must not be offered to the client.
         let dead = key == INITIALIZE && self.state == State::Terminated;
         let dead = self.reason().filter(|_| dead);
         let refused = dead.map(|reason| Err(reason.into()));
@@ -364,12 +366,13 @@ impl<T: Clone> Session<T> {
         counted == Some(true)
     }
 
-    /// Sends an event on the reply of a running exchange. On that of `initialize`, whose head waits for the result,
-    /// it is dropped (C-20).
+    /// Sends an event on the reply of a running exchange. It is dropped for `initialize`, whose response head waits for
+    /// the result (C-20).
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`]: wait for [`Wake::Handler`](super::Wake::Handler). [`SendError::Closed`]: the exchange has its answer.
+    /// [`SendError::Full`]: wait for [`Wake::Handler`](super::Wake::Handler). [`SendError::Closed`]: the exchange has
+    /// been answered.
     pub fn notify(&mut self, now: Instant, key: ExchangeKey, event: &Bytes) -> Result<(), SendError> {
         let headless = key == INITIALIZE;
         self.with_exchange(now, key, |exchange, config, out| {
@@ -378,12 +381,12 @@ impl<T: Clone> Session<T> {
         .unwrap_or(Err(SendError::Closed))
     }
 
-    /// Reports progress, with this event, if it exceeds what was reported before; else it is dropped (F-14), and so is what
-    /// is not finite (D-45).
+    /// Reports progress with this event. The event is dropped if `progress` does not exceed the last reported value
+    /// (F-14), or is not finite (D-45).
     ///
     /// # Errors
     ///
-    /// As [`Session::notify`]; then nothing was reported.
+    /// As [`Session::notify`]; nothing was reported then.
     pub fn progress(
         &mut self,
         now: Instant,
@@ -399,12 +402,12 @@ impl<T: Clone> Session<T> {
 
     // What to do next.
 
-    /// What the HTTP response of this exchange is made of; `None` if its reply was taken.
+    /// Returns the HTTP response of this exchange; `None` if its reply was already taken.
     pub fn poll_reply(&mut self, now: Instant, key: ExchangeKey) -> Option<Reply> {
         self.with_exchange(now, key, |exchange, _, out| exchange.poll_reply(out))?
     }
 
-    /// What the handler of this exchange has to know. One that is over is abandoned.
+    /// The status of this exchange, for its handler. An exchange that is over counts as abandoned.
     pub fn poll_status(&self, key: ExchangeKey) -> Status {
         match self.exchanges.get(key) {
             Some(exchange) => exchange.status(),
@@ -412,13 +415,12 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// What finds those who wait for this exchange: from now on `new`, if there were none yet. `None` if the exchange is
-    /// over.
+    /// The tag of those who wait for this exchange. Set to `new()` if there was none. `None` if the exchange is over.
     pub fn tag_or(&mut self, key: ExchangeKey, new: impl FnOnce() -> T) -> Option<T> {
         Some(self.exchanges.get_mut(key)?.tag_or(new))
     }
 
-    /// Whom to wake and what to count after the calls so far.
+    /// Takes the wakes and counts of the calls so far.
     pub fn take_output(&mut self) -> Output<T> {
         mem::take(&mut self.output)
     }
@@ -453,7 +455,7 @@ impl<T: Clone> Session<T> {
         key
     }
 
-    /// The one way to an exchange: keeps the books after whatever `act` did to it.
+    /// The only way to change an exchange: updates timers, counts and replay after `act`.
     fn with_exchange<R>(
         &mut self,
         now: Instant,
@@ -467,7 +469,7 @@ impl<T: Clone> Session<T> {
             self.timer.arm(deadline);
         }
         let ended = was_running && !exchange.is_running();
-        // Settled as soon as it is answered: nobody is there to take it, nor to ask for more.
+        // An exchange that is settled as soon as it is answered has no reader, so nobody will ask for more.
         let handed_over = !ended && !was_settled && exchange.is_settled();
         let answered = (handed_over || ended && !exchange.is_settled()) && exchange.is_answered();
         if ended {

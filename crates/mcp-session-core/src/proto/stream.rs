@@ -1,4 +1,4 @@
-//! [`Stream`]: an ordered sequence of events, the connection that carries it, and one end.
+//! [`Stream`]: an ordered sequence of events with one end, and the connection that carries it.
 
 mod durable;
 mod log;
@@ -24,82 +24,82 @@ use crate::proto::{
 #[error("the stream's queue is full")]
 pub struct Full;
 
-/// What a reader gets.
+/// What a reader gets next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// An event, and whether it was the last one: then the connection has ended with it.
+    /// An event, and whether it is the last one. The connection has ended after the last one.
     Event(Bytes, bool),
     /// Nothing yet: wait for [`Wake::Reader`].
     Pending,
     /// The end. The body closes properly.
     End,
-    /// The end by force, with events unsent. The body must not pretend that it is complete.
+    /// A forced end, with events unsent. The body must end with an error, so that it does not look complete.
     Cut,
 }
 
-/// The name of a stream that can be resumed, of which its events have their ids.
+/// The name of a stream that can be resumed. Its events' ids contain the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Name {
-    /// Its number, unique in the session.
+    /// The stream's number, unique in the session.
     pub number: u64,
-    /// Whether its client understands a priming event (D-09).
+    /// Whether the client understands a priming event (D-09).
     pub primed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Open,
-    /// Nothing more comes; what waits, and the end itself, have yet to be taken.
+    /// Nothing more is pushed; queued events and the end itself have not been read yet.
     Ending,
-    /// The end was taken, or there is nobody to take it.
+    /// The end was read, or nobody is left to read it.
     Over,
     Cut,
 }
 
-/// The connection that a stream is on at the moment.
+/// The connection that carries a stream at the moment.
 #[derive(Debug)]
 struct Connection<T> {
     number: u64,
     /// `None` until somebody waits.
     reader: Option<T>,
-    /// What goes out before the next event: a comment, or the priming event.
+    /// What is sent before the next event: a comment, or the priming event.
     preamble: Option<Bytes>,
-    /// It ends before the event of that position, with `retry` or without a word, while the stream lives on.
+    /// The connection ends before the event at this position, with a `retry` event if there is one; the stream lives on.
     close_at: Option<(u64, Option<Bytes>)>,
 }
 
 /// An ordered sequence of events on its way to one client.
 ///
-/// One connection at a time carries it. A stream that has a [`Name`] outlives its connections: it keeps what was sent
-/// and what comes while its client is away, and goes on where the client says ([`Stream::resume`]). One without ends
-/// with its connection.
+/// One connection at a time carries it. A stream with a [`Name`] outlives its connections: it keeps the events that
+/// were sent and those that are pushed while its client is away, and continues where the client asks
+/// ([`Stream::resume`]). A stream without a name ends with its connection.
 #[derive(Debug)]
 pub struct Stream<T> {
     name: Option<Name>,
-    /// Whoever waits for space.
+    /// Identifies the senders that wait for space.
     senders: Option<T>,
     connection: Option<Connection<T>>,
     log: Log,
-    /// What a store has of it, if one is to have all of it.
+    /// How much of it the store has, if it is written to a store.
     durable: Option<Box<Durable>>,
     life: Life,
     /// The client can come back to it: it has seen an id, or needs none.
     resumable: bool,
-    /// The client was sent away and told when to come back.
+    /// The client was told to reconnect after `retry`.
     retry_sent: bool,
-    /// Something was forgotten that its client, who is away, has never been sent: no id that it has is good any more.
+    /// An event was forgotten that was never sent to the client, which is away: no id that the client has is valid.
     lost: bool,
-    /// Since when nothing has been pushed: heartbeats count from here.
+    /// When the last event was pushed: heartbeats count from here.
     quiet_since: Instant,
     /// A heartbeat fell due while an earlier event was still unread.
     stalled: bool,
-    /// Somebody was refused with [`Full`] and waits for space.
+    /// A sender was refused with [`Full`] and waits for space.
     awaited: bool,
 }
 
 impl<T: Clone> Stream<T> {
-    /// An open, empty stream on the connection 0 of whoever works on it. With a name that has it, it begins with a
-    /// priming event (D-08).
+    /// An open, empty stream on connection 0. `tag` identifies its reader and its senders. It begins with a priming
+    /// event if `name` says that the client understands one (D-08).
     pub fn new(now: Instant, tag: impl Into<Option<T>>, name: Option<Name>, out: &mut Output<T>) -> Self {
         let mut stream = Self::unread(now, name);
         stream.resumable = false;
@@ -108,7 +108,7 @@ impl<T: Clone> Stream<T> {
         stream
     }
 
-    /// An open, empty stream that nobody reads yet.
+    /// An open, empty stream without a connection.
     pub(super) fn unread(now: Instant, name: Option<Name>) -> Self {
         Self {
             name,
@@ -128,8 +128,8 @@ impl<T: Clone> Stream<T> {
 
     // Connections.
 
-    /// A new connection carries it from where the last one was, after this preamble, or one of its own. The last one ends,
-    /// if it is still there (D-23).
+    /// A new connection carries the stream from where the last one stopped. It begins with `preamble`, or with a
+    /// priming event or comment of its own. The last connection ends if it is still there (D-23).
     pub fn connect(
         &mut self,
         now: Instant,
@@ -144,8 +144,9 @@ impl<T: Clone> Stream<T> {
         self.comment();
     }
 
-    /// A new connection carries it, beginning with what follows `position` (D-30). The last one ends, if it is still
-    /// there. Returns whether the stream knows that position, and still has all that follows it.
+    /// A new connection carries the stream, beginning after `position`. The last connection ends if it is still there.
+    /// Returns `false`, and changes nothing, unless the stream knows that position and still has everything after it
+    /// (D-30).
     pub fn resume(
         &mut self,
         now: Instant,
@@ -161,14 +162,14 @@ impl<T: Clone> Stream<T> {
             }
             self.carry(now, connection, Some(reader), out);
             if self.life == Life::Open && self.log.waiting() == 0 {
-                self.comment(); // so that the client and every proxy see it open (B-33)
+                self.comment(); // so that the client and every proxy see that it is open (B-33)
             }
         }
         known
     }
 
-    /// The reader of this connection has gone. Returns whether it was the one that carried the stream. What is queued
-    /// waits for the next one, if the client can come back; else it has nobody to go to.
+    /// The reader of this connection has gone. Returns whether this connection carried the stream. Queued events wait
+    /// for the next connection if the client can come back; else they are dropped and the stream is over.
     pub fn disconnect(&mut self, connection: u64, out: &mut Output<T>) -> bool {
         if !self.is_carried_by(connection) {
             return false;
@@ -186,8 +187,8 @@ impl<T: Clone> Stream<T> {
         true
     }
 
-    /// Ends the connection after what is queued, with `retry`, while the stream lives on (D-06, D-07). Returns whether
-    /// it does: only for a client that understands it and is there.
+    /// Ends the connection after the queued events, with `retry`, while the stream lives on. Returns whether it does:
+    /// only if the client understands this and is connected (D-06, D-07).
     pub fn close_connection(&mut self, retry: Duration, out: &mut Output<T>) -> bool {
         let polls = self.is_served() && self.name.is_some_and(|name| name.primed);
         if polls {
@@ -196,7 +197,7 @@ impl<T: Clone> Stream<T> {
         polls
     }
 
-    /// Another connection carries it now, perhaps at another node: this one ends.
+    /// Ends the connection, because another one carries the stream now, perhaps at another node.
     pub(super) fn hand_over(&mut self, out: &mut Output<T>) {
         if self.is_connected() {
             self.leave(out);
@@ -207,19 +208,20 @@ impl<T: Clone> Stream<T> {
         }
     }
 
-    /// The same, with a connection of this number.
+    /// Sets the number of its connection.
     pub(super) fn on(mut self, connection: u64) -> Self {
-        self.connection.iter_mut().for_each(|current| current.number = connection);
+        if let Some(current) = &mut self.connection {
+            current.number = connection;
+        }
         self
     }
 
-    /// Whoever waits for space is told as well when nobody reads it any more.
+    /// Wakes the senders when the connection ends, even if none waits for space.
     pub(super) fn tell_end(&mut self) {
         self.awaited = true;
     }
 
-    /// Ends the connection of a client that is not there any more, after what is queued. A stream that the client could
-    /// come back to lives on.
+    /// Ends the connection of an unresponsive client after the queued events. A resumable stream lives on.
     pub(super) fn close(&mut self, out: &mut Output<T>) {
         if self.name.is_none() {
             return self.end(out);
@@ -227,13 +229,13 @@ impl<T: Clone> Stream<T> {
         self.dismiss(None, out);
     }
 
-    /// Its client does not come back: neither the store nor anybody else is waited for.
+    /// The client will not come back: neither it nor the store is waited for.
     pub(super) fn forsake(&mut self) {
         self.durable = None;
         self.retry_sent = false;
     }
 
-    /// Takes [`Stream::close_connection`] back, where it is not too late.
+    /// Undoes [`Stream::close_connection`] if the connection is still open.
     pub(super) fn stay(&mut self) {
         if let Some(current) = &mut self.connection {
             current.close_at = None;
@@ -242,11 +244,11 @@ impl<T: Clone> Stream<T> {
 
     // Events.
 
-    /// Queues an event. While the client is away it is kept, within the bounds of the session's replay.
+    /// Queues an event. While the client is away, the event is kept within the bounds of the session's replay.
     ///
     /// # Errors
     ///
-    /// [`Full`] if the queue holds as many events or bytes as it may. [`Wake::Handler`] tells when to try again.
+    /// [`Full`] if the queue holds as many events or bytes as it may: wait for [`Wake::Handler`].
     pub fn push(
         &mut self,
         now: Instant,
@@ -257,7 +259,7 @@ impl<T: Clone> Stream<T> {
         self.push_with(now, event, Bytes::clone, config, out)
     }
 
-    /// The same; `keep` makes what is queued of the event.
+    /// As [`Stream::push`]; `keep` makes the copy that is queued.
     pub(super) fn push_with(
         &mut self,
         now: Instant,
@@ -281,8 +283,8 @@ impl<T: Clone> Stream<T> {
         Ok(())
     }
 
-    /// Queues an event beyond the bounds: for what must never wait and comes at most once for something that was
-    /// bounded, such as the one terminal answer.
+    /// Queues an event beyond the bounds. For events that must never wait and that are bounded by something else, such
+    /// as the one answer to a request.
     pub fn push_unbounded(&mut self, now: Instant, event: Bytes, out: &mut Output<T>) {
         if self.life == Life::Open {
             self.log.push(event);
@@ -291,7 +293,7 @@ impl<T: Clone> Stream<T> {
         }
     }
 
-    /// Ends the stream after what is queued.
+    /// Ends the stream after the queued events.
     pub fn end(&mut self, out: &mut Output<T>) {
         if self.life == Life::Open {
             self.life = Life::Ending;
@@ -300,7 +302,7 @@ impl<T: Clone> Stream<T> {
         }
     }
 
-    /// Ends the stream now, by force. What is queued is lost, and so is what it has kept.
+    /// Ends the stream now, by force. Queued and kept events are lost.
     pub fn cut(&mut self, out: &mut Output<T>) {
         self.lose(out);
         self.durable = None;
@@ -322,14 +324,14 @@ impl<T: Clone> Stream<T> {
     pub fn poll_event(&mut self, connection: u64, out: &mut Output<T>) -> Next {
         let current = match &mut self.connection {
             Some(current) if current.number == connection => current,
-            Some(_) | None => return Next::End, // a newer connection has taken over, or it is over
+            Some(_) | None => return Next::End, // a newer connection has taken over, or the stream is over
         };
         if self.life == Life::Cut {
             return Next::Cut;
         }
         let before = self.durable.as_ref().map_or(u64::MAX, |durable| durable.stored());
         if before == 0 {
-            return Next::Pending; // whatever id it sends, the store has to know of it
+            return Next::Pending; // the store has to know of the stream before any of its ids is sent
         }
         let event = if let Some(preamble) = current.preamble.take() {
             self.resumable |= self.name.is_some_and(|name| name.primed);
@@ -363,8 +365,8 @@ impl<T: Clone> Stream<T> {
         }
     }
 
-    /// Queues a heartbeat if the stream was silent for long enough. Returns whether its reader has taken all that
-    /// came before: a sign of life.
+    /// Queues a heartbeat if the stream was silent for long enough. Returns `true` if the reader has read everything
+    /// before it: a sign of life.
     pub fn handle_silence(&mut self, now: Instant, config: &SessionConfig, out: &mut Output<T>) -> bool {
         if self.next_timeout(config).is_none_or(|due| now < due) {
             return false;
@@ -375,24 +377,24 @@ impl<T: Clone> Stream<T> {
             self.comment();
             self.wake_reader(out);
         } else {
-            // Its reader would get this comment only after what it does not read: a second one tells nothing.
+            // The reader has not read what was queued before: another comment behind that is useless.
             self.stalled = true;
         }
         alive
     }
 
-    /// A comment goes out, unless something else does before the next event.
+    /// Queues a comment before the next event, unless another preamble is queued.
     pub(super) fn comment(&mut self) {
         self.greet(Bytes::from_static(HEARTBEAT));
     }
 
-    // What it keeps: see `Replay`.
+    // Kept events: see `Replay`.
 
-    /// The size of the next event that has become a matter of replay: it was sent, or its client is away. The end
-    /// is one, of no size, after the last event.
+    /// Marks the next event as kept for replay and returns its size. An event is kept once it was sent, or if its
+    /// client is away. The end counts as an event of size 0 after the last one.
     pub(super) fn keep_next(&mut self) -> Option<usize> {
         if !self.resumable {
-            return None; // nobody can ask for it
+            return None; // nobody can resume it
         }
         let missed = !self.is_carried();
         let ended = match self.life {
@@ -404,13 +406,13 @@ impl<T: Clone> Stream<T> {
         self.log.keep_next(before, missed, ended && self.log.end() <= before)
     }
 
-    /// How many of those are not any more, the latest ones: they are to be sent again.
+    /// Releases the latest kept events that will be sent again. Returns their number.
     pub(super) fn release(&mut self) -> usize {
         if self.is_carried() { self.log.release() } else { 0 }
     }
 
-    /// Forgets the oldest of those. A connection that was yet to send it, on its way to its end, ends now: it must not skip
-    /// anything.
+    /// Forgets the oldest kept event. If a connection that is about to close has not sent it yet, that connection ends
+    /// now: it must not skip an event.
     pub(super) fn forget_first(&mut self, out: &mut Output<T>) {
         let next = self.log.next();
         if self.log.forget_first() {
@@ -425,7 +427,7 @@ impl<T: Clone> Stream<T> {
         }
     }
 
-    /// How many there are.
+    /// The number of kept events.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.log.kept()
@@ -433,29 +435,29 @@ impl<T: Clone> Stream<T> {
 
     // Getters.
 
-    /// When [`Stream::handle_silence`] wants to be called.
+    /// When to call [`Stream::handle_silence`] next.
     pub fn next_timeout(&self, config: &SessionConfig) -> Option<Instant> {
         config
             .heartbeat_due(self.quiet_since)
             .filter(|_| self.life == Life::Open && self.connection.is_some())
     }
 
-    /// Whether more may be pushed.
+    /// Whether events can be pushed.
     pub fn is_open(&self) -> bool {
         self.life == Life::Open
     }
 
-    /// Whether a connection carries it, and has not taken its end.
+    /// Whether a connection carries it that has not read its end yet.
     pub fn is_connected(&self) -> bool {
         self.connection.is_some() && matches!(self.life, Life::Open | Life::Ending)
     }
 
-    /// Whether a connection carries it that is to go on doing so.
+    /// Whether it is open and its connection is not about to close.
     pub fn is_served(&self) -> bool {
         self.life == Life::Open && self.is_carried()
     }
 
-    /// Whether this connection carries it, or it goes on without.
+    /// Whether this connection carries it, or it has a name and so outlives its connections.
     pub(super) fn outlives(&self, connection: u64) -> bool {
         self.name.is_some() || self.is_carried_by(connection)
     }
@@ -465,22 +467,22 @@ impl<T: Clone> Stream<T> {
         self.connection.is_none() && matches!(self.life, Life::Open | Life::Ending)
     }
 
-    /// Whether its client is away, because it was told to come back later.
+    /// Whether its client is away because it was told to reconnect later.
     pub fn is_invited(&self) -> bool {
         self.retry_sent && self.is_away()
     }
 
-    /// Whether its client is away, and cannot come back because what it would need first is forgotten.
+    /// Whether its client is away and cannot come back, because the next event that it needs was forgotten.
     pub(super) fn is_lost(&self) -> bool {
         self.lost
     }
 
-    /// Its client is not waited for any more.
+    /// The client is not waited for any more.
     pub(super) fn expect_nobody(&mut self) {
         self.retry_sent = false;
     }
 
-    /// Whether its reader has taken the end, or has gone for good.
+    /// Whether its reader has read the end, or has gone for good.
     pub fn is_over(&self) -> bool {
         self.life == Life::Over
     }
@@ -490,7 +492,7 @@ impl<T: Clone> Stream<T> {
         self.life == Life::Cut
     }
 
-    /// Whether its client can come back to it, also after its end.
+    /// Whether its client can come back to it, even after its end.
     pub fn is_resumable(&self) -> bool {
         self.resumable
     }
@@ -500,7 +502,7 @@ impl<T: Clone> Stream<T> {
         self.stalled
     }
 
-    /// The connection that carries it.
+    /// The number of the connection that carries it.
     pub(super) fn connection(&self) -> Option<u64> {
         self.connection.as_ref().map(|current| current.number)
     }
@@ -510,12 +512,12 @@ impl<T: Clone> Stream<T> {
         self.name.map(|name| name.number)
     }
 
-    /// What finds those who wait for space. `None` before the first connection: until then nobody has to wait.
+    /// The tag of the senders that wait for space. `None` before the first connection: until then nobody has to wait.
     pub fn tag(&self) -> Option<&T> {
         self.senders.as_ref()
     }
 
-    /// This finds those who wait for it, of whom there were none yet.
+    /// Sets the tag of its senders and its reader, where there was none yet.
     pub(super) fn attach(&mut self, tag: &T) {
         self.senders.get_or_insert_with(|| tag.clone());
         let reader = self.connection.as_mut().map(|current| &mut current.reader);
@@ -545,7 +547,7 @@ impl<T: Clone> Stream<T> {
         self.wake_reader(out);
     }
 
-    /// What is queued, and what is kept, is lost.
+    /// Drops all queued and kept events.
     fn lose(&mut self, out: &mut Output<T>) {
         if let Some(events) = self.log.clear() {
             out.discard(events);
@@ -565,7 +567,7 @@ impl<T: Clone> Stream<T> {
         }
     }
 
-    /// The connection ends after what is queued. What comes from now on is for the next one, and waits for no space.
+    /// The connection ends after the queued events. Later events are for the next connection and wait for no space.
     fn dismiss(&mut self, retry: Option<Bytes>, out: &mut Output<T>) {
         let end = self.log.end();
         if let Some(current) = &mut self.connection {
@@ -574,14 +576,14 @@ impl<T: Clone> Stream<T> {
         self.wake_all(out);
     }
 
-    /// The connection is through.
+    /// The connection has ended.
     pub(super) fn leave(&mut self, out: &mut Output<T>) {
         out.tally.streams_ended += 1;
         self.wake_all(out);
         self.connection = None;
     }
 
-    /// Whether what is pushed now is for the connection that there is.
+    /// Whether an event pushed now goes to the current connection.
     fn is_carried(&self) -> bool {
         self.connection.as_ref().is_some_and(|current| current.close_at.is_none())
     }
@@ -590,7 +592,7 @@ impl<T: Clone> Stream<T> {
         self.connection.as_ref().is_some_and(|current| current.number == connection)
     }
 
-    /// What waits for the reader.
+    /// The number of events that wait for the reader, a preamble included.
     fn queued(&self) -> usize {
         let greets = self.connection.as_ref().is_some_and(|current| current.preamble.is_some());
         self.log.waiting() + usize::from(greets)
@@ -607,7 +609,7 @@ impl<T: Clone> Stream<T> {
         }
     }
 
-    /// Whoever waits for space waits in vain, and the reader has an end to take.
+    /// Wakes the senders, which wait in vain, and the reader, which has an end to read.
     fn wake_all(&mut self, out: &mut Output<T>) {
         self.wake_senders(out);
         self.wake_reader(out);

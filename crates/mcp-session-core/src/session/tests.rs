@@ -40,7 +40,7 @@ fn open(env: &Arc<Env>, bits: u128) -> Session {
     session
 }
 
-/// S8: a session that panics, also under its own lock, is ended; the others go on, and so does whoever visits them.
+/// S8: a session that panics, even under its own lock, is ended; the other sessions and the caller go on.
 #[test]
 fn s_8_a_session_that_panics_is_ended_and_harms_no_other() {
     let handler = Box::new(Arc::new(Hooked::default()));
@@ -61,7 +61,7 @@ fn s_8_a_session_that_panics_is_ended_and_harms_no_other() {
     assert_eq!(sessions[1].peek(Machine::reason), Some(TerminateReason::Error));
 }
 
-/// S8: whoever ends the sessions of others does not run their hooks. On this runtime, a task is never polled.
+/// S8: a task that ends the sessions of others does not run their hooks. This runtime never polls a task.
 #[test]
 fn s_8_a_hook_is_polled_in_place_only_where_its_own_client_waits() {
     let handler = Arc::new(Hooked::default());

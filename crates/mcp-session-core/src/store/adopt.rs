@@ -1,4 +1,4 @@
-//! A session that was opened at another node, taken up here.
+//! Adopts sessions that were opened at another node.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,6 @@ use futures::future::select;
 
 use super::{LogId, Node, Record, Unavailable};
 use crate::{
-    error::Rejection,
     manager::Registry,
     principal::Principal,
     proto::{self, SessionId, State, TerminateReason},
@@ -18,9 +17,10 @@ use crate::{
     stats::SessionEvent,
     sync::lock,
     trace,
+    transport::Rejection,
 };
 
-/// Sessions that are being taken up: each once, however many requests want it, so that it gets one number and one machine.
+/// Sessions that are being adopted: once each, however many requests need it, so that it gets one number and one machine.
 #[derive(Debug, Default)]
 pub(crate) struct Adoptions(Mutex<HashMap<SessionId, Arc<Adoption>>>);
 
@@ -30,14 +30,14 @@ struct Adoption {
     over: Event,
 }
 
-/// Why a session could not be taken up.
+/// Why a session could not be adopted.
 #[derive(Debug, Clone, Copy)]
 enum Failure {
     Unknown,
     Unavailable,
     ShuttingDown,
     TooMany,
-    /// What belongs to it could not be made.
+    /// `session_data` panicked.
     Panicked,
 }
 
@@ -59,7 +59,7 @@ impl From<Unavailable> for Failure {
     }
 }
 
-/// Ends an adoption, however it goes: also if a store panics, or the runtime drops the task.
+/// Ends an adoption in any case, even if a store panics or the runtime drops the task.
 struct Underway {
     registry: Arc<Registry>,
     id: SessionId,
@@ -68,13 +68,13 @@ struct Underway {
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        let _ = self.adoption.outcome.set(Err(Failure::Unavailable)); // if there is none
+        let _ = self.adoption.outcome.set(Err(Failure::Unavailable)); // if it has none yet
         lock(&self.registry.adoptions.0).remove(&self.id);
         self.adoption.over.notify(usize::MAX);
     }
 }
 
-/// A place for a session that has yet to come.
+/// A reserved place for a session that is being adopted. Released on drop.
 struct Place<'a> {
     registry: &'a Registry,
     principal: Option<&'a Principal>,
@@ -90,11 +90,12 @@ impl Drop for Place<'_> {
 }
 
 impl Registry {
-    /// The session of this id, as far as this caller may know of it: one of this node's, or one that the store has.
+    /// Finds the session with this id and principal, at this node or in the store.
     ///
     /// # Errors
     ///
-    /// [`Rejection::UnknownSession`]: none, or somebody else's (E-07). Others: try again, here or elsewhere.
+    /// [`Rejection::UnknownSession`] if there is none, or if it belongs to somebody else (E-07). After other errors the
+    /// client may try again, here or at another node.
     pub(crate) async fn find(
         self: &Arc<Self>,
         id: SessionId,
@@ -107,7 +108,7 @@ impl Registry {
         match (session, &self.env.node) {
             (Some(session), None) => Ok(session),
             (Some(session), Some(_)) if !session.is_in_doubt() => Ok(session),
-            // In a box: it is rare, and would make the future of every request a kilobyte longer.
+            // Boxed: it is rare, and would make the future of every request a kilobyte larger.
             (_, Some(node)) => Box::pin(self.find_in_store(node, id, principal)).await,
             (None, None) => Err(Rejection::UnknownSession),
         }
@@ -123,7 +124,7 @@ impl Registry {
         loop {
             let freed = self.freed();
             match self.get(&id).filter(|session| session.principal() == principal) {
-                // What is left of it here is on its way out; in the store it lives on.
+                // It is ending here, but lives on in the store.
                 Some(session) if session.is_parting() => {
                     if self.admits().is_err() || node.now() >= patience {
                         return Err(Rejection::Moving);
@@ -139,7 +140,7 @@ impl Registry {
                             Ok(session)
                         }
                         Ok(None) => Err(Rejection::UnknownSession),
-                        Err(Unavailable) => Ok(session), // what is known here, then
+                        Err(Unavailable) => Ok(session), // use what is known here
                     };
                 }
                 Some(session) => return Ok(session),
@@ -151,14 +152,14 @@ impl Registry {
                     let session = self.adopt(node, record).await?;
                     if !session.is_parting() {
                         return Ok(session);
-                    } // it was idle again before anybody could use it
+                    } // it went idle again before this request could use it
                 }
             }
         }
     }
 
-    /// A session that was found has refused, because it is dead by now. Where it has only been parked meanwhile, its client comes
-    /// again: its id is not to be called unknown (E-11).
+    /// Maps the refusal of a session that ended after it was found: if it was only parked meanwhile, returns
+    /// [`Rejection::Moving`], so that its client tries again and its id is not reported as unknown (E-11).
     pub(crate) async fn or_moving(&self, id: SessionId, refused: Rejection) -> Rejection {
         let Some(node) = &self.env.node else { return refused };
         let lives = match self.get(&id) {
@@ -168,12 +169,12 @@ impl Registry {
         if lives { Rejection::Moving } else { refused }
     }
 
-    /// Takes it up, unless somebody is about to do so. A task does it: whoever waits for it may leave.
+    /// Adopts a session, or waits for an adoption that is under way. A task does it, so the waiting requests may be dropped.
     async fn adopt(self: &Arc<Self>, node: &Node, record: Record) -> Result<Session, Failure> {
         let id = record.id;
         let (adoption, first) = {
             let mut adoptions = lock(&self.adoptions.0);
-            // Another request may have been through with it since it was looked for.
+            // Another request may have adopted it since the lookup.
             if let Some(session) = self.get(&id).filter(|session| !session.is_parting()) {
                 return Ok(session);
             }
@@ -200,7 +201,7 @@ impl Registry {
         }
     }
 
-    /// What fails leaves nothing behind: no place, no member of the record.
+    /// A failure leaves nothing behind: neither a place nor a member in the record.
     async fn take_up(self: &Arc<Self>, node: &Node, record: Record) -> Result<Session, Failure> {
         let id = record.id;
         self.admits().map_err(|_| Failure::ShuttingDown)?;
@@ -214,21 +215,21 @@ impl Registry {
         let member = match node.within(sessions.enlist(id, node.id)).await {
             Ok(member) => member.ok_or(Failure::Unknown)?,
             Err(Unavailable) => {
-                node.park(id).await; // it may have been done
+                node.park(id).await; // the call may have had its effect
                 return Err(Failure::Unavailable);
             }
         };
         if record.home.is_none() {
-            let _ = node.within(sessions.claim(id, node.id, None)).await; // a matter of affinity
+            let _ = node.within(sessions.claim(id, node.id, None)).await; // only for affinity
         }
         let session = self.revive(member, &record);
         session.kept();
-        // Before any request of its client finds it.
+        // Before any request finds the session.
         if session.attach().is_err() {
             node.park(id).await;
             return Err(Failure::Panicked);
         }
-        place.taken = false; // it is the session's
+        place.taken = false; // the session owns it now
         let entered = match self.enter(session.clone()) {
             Ok(entered) => entered,
             Err(_) => {
@@ -236,7 +237,7 @@ impl Registry {
                 return Err(Failure::ShuttingDown);
             }
         };
-        // Whoever removed it meanwhile may have told this node before it had it.
+        // If it was removed meanwhile, the message may have arrived before this node had the session.
         if node.load(id).await == Ok(None) {
             entered.terminate(TerminateReason::ClientDelete);
             return Err(Failure::Unknown);
@@ -244,15 +245,15 @@ impl Registry {
         if entered.is(&session) {
             self.adopted(&session, &record);
         }
-        // It may have been too old for anybody before it was taken up.
+        // It may have exceeded its maximum age before it was adopted.
         entered.with(proto::Session::handle_timeout);
         let dead = entered.state() == State::Terminated && !entered.is_parting();
         if dead { Err(Failure::Unknown) } else { Ok(entered) }
     }
 
-    /// Ends, with its hook, a session that the store has removed because no node served it. The record is gone by now, so the
-    /// hook runs even if there is no place for the session, or if this endpoint has begun to shut down: then the shutdown does
-    /// not wait for it.
+    /// Ends a session that the store has removed because no node served it, and runs its hook. The record is gone, so the
+    /// hook runs even if there is no place for the session, or if this endpoint has begun to shut down; then the shutdown
+    /// does not wait for it.
     pub(crate) fn end_swept(&self, record: &Record) {
         let session = self.revive(0, record);
         if session.attach().is_err() {
@@ -261,12 +262,12 @@ impl Registry {
         let place = self.acquire_quota(record.principal.as_ref());
         let entered = place.and_then(|()| self.enter(session.clone()));
         if !entered.is_ok_and(|entered| entered.is(&session)) {
-            session.stripe().sessions.fetch_add(1, Relaxed); // it counts, although it is not among the others
+            session.stripe().sessions.fetch_add(1, Relaxed); // counted, although it is not registered
         }
         session.terminate(TerminateReason::Idle);
     }
 
-    /// A session of this record, with this number of this node in it.
+    /// Creates the session of this record, in which this node has the number `member`.
     fn revive(&self, member: u32, record: &Record) -> Session {
         let Record { version, capabilities, initialized, heard, age, .. } = *record;
         let (config, now) = (Arc::clone(&self.env.session_config), self.env.runtime.now());
@@ -277,7 +278,7 @@ impl Registry {
         Session::new(record.id, record.principal.clone(), client, Arc::clone(&self.env), machine)
     }
 
-    /// A session is served here from now on, before any request has it.
+    /// Reports an adopted session, before any request gets it.
     fn adopted(&self, session: &Session, _record: &Record) {
         let id = session.id();
         trace::session_adopted(&id);

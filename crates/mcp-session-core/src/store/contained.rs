@@ -1,4 +1,4 @@
-//! [`Contained`]: a store whose panics are failures of the one call.
+//! [`Contained`]: a store whose panics fail only the call that panics.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,17 +15,17 @@ use crate::{
     trace,
 };
 
-/// Before a wait that has panicked begins again.
+/// The pause before a wait that has panicked is restarted.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Part of a store. A call that panics has failed as one whose store is [`Unavailable`]; a wait that panics begins again.
+/// One part of a store. A call that panics fails with [`Unavailable`]; a wait that panics is restarted.
 struct Contained<S: ?Sized> {
     store: Arc<S>,
     runtime: Arc<dyn Runtime>,
 }
 
 impl Store {
-    /// The same store, with every call contained.
+    /// Wraps all three parts in [`Contained`].
     pub(super) fn contained(self, runtime: &Arc<dyn Runtime>) -> Self {
         fn part<S: ?Sized>(store: Arc<S>, runtime: &Arc<dyn Runtime>) -> Contained<S> {
             Contained { store, runtime: Arc::clone(runtime) }
@@ -40,7 +40,7 @@ impl Store {
 }
 
 impl<S: Send + Sync + ?Sized> Contained<S> {
-    /// One call.
+    /// A call, which fails with [`Unavailable`] if it panics.
     fn call<'a, T: 'a, E: From<Unavailable> + 'a>(
         &'a self,
         name: &'static str,
@@ -55,7 +55,7 @@ impl<S: Send + Sync + ?Sized> Contained<S> {
         })
     }
 
-    /// A wait that goes on until something happens.
+    /// A wait, which is restarted if it panics.
     fn wait<'a, T: Send + 'a>(
         &'a self,
         name: &'static str,

@@ -1,20 +1,20 @@
-//! Why a store did not do what it was asked to.
+//! The errors of a store.
 
-/// The store cannot be reached, or cannot answer. It may have done what it was asked to, and may be asked again.
+/// The store cannot be reached or does not answer. The call may have had its effect, and may be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the store is not available")]
 pub struct Unavailable;
 
-/// The log was not appended to.
+/// The error of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// Somebody else has ended the log, because its owner seemed to be gone. The owner stops.
-    #[error("the log has been ended by somebody else")]
+    /// Another node has ended the log, because its owner seemed to be gone. The owner stops.
+    #[error("the log has been ended by another node")]
     Sealed,
-    /// Something before this is missing, as after a failover: the owner goes back, and appends from here.
+    /// Earlier events are missing, as after a failover: the owner goes back and appends from `next`.
     #[error("the log is behind: its next position is {next}")]
     Behind {
-        /// The position that comes next.
+        /// The next position of the log.
         next: u64,
     },
     /// The session has been removed.
@@ -25,7 +25,7 @@ pub enum AppendError {
     Unavailable,
 }
 
-/// The event was not published.
+/// The error of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// The session has been removed.
@@ -36,11 +36,11 @@ pub enum PublishError {
     Unavailable,
 }
 
-/// The log was not read.
+/// The error of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// No such log, no such position in it, or something that followed it is forgotten (D-37).
-    #[error("nothing can be read from there")]
+    /// No such log, no such position in it, or an event after it was dropped (D-37).
+    #[error("unknown log or position")]
     Unknown,
     /// [`Unavailable`].
     #[error("the store is not available")]

@@ -1,4 +1,4 @@
-//! What a node does as long as it is there: it hears what other nodes tell it, and keeps its sessions alive in the store.
+//! The background task of a node: receives messages of other nodes, and keeps its sessions alive in the store.
 
 use std::sync::{Arc, Weak};
 
@@ -13,14 +13,14 @@ use crate::{
     trace,
 };
 
-/// Until the endpoint is gone, or this node has left.
+/// Runs until the endpoint is gone or this node has left.
 pub(crate) async fn keep(weak: Weak<Registry>, node: Node) {
     let upkeep = Box::pin(keep_alive(weak.clone(), node.clone()));
     let inbox = Box::pin(listen(weak, node));
-    select(inbox, upkeep).await; // side by side: a store that takes its time with one holds up nothing of the other
+    select(inbox, upkeep).await; // concurrently: a slow store call of one does not delay the other
 }
 
-/// Hears what other nodes tell this one, and when its streams have to read their logs anew.
+/// Handles messages of other nodes, and failovers of the store.
 async fn listen(weak: Weak<Registry>, node: Node) {
     let peers = Arc::clone(&node.store.peers);
     let events = Arc::clone(&node.store.events);
@@ -29,7 +29,7 @@ async fn listen(weak: Weak<Registry>, node: Node) {
         let happened = select(&mut inbox, &mut failover).await;
         let heard = match happened {
             Either::Left((Some(message), _)) => Some(message),
-            Either::Left((None, _)) => return, // it has left
+            Either::Left((None, _)) => return, // this node has left
             Either::Right(((), _)) => None,
         };
         let Some(registry) = weak.upgrade() else { return };
@@ -45,7 +45,7 @@ async fn listen(weak: Weak<Registry>, node: Node) {
     }
 }
 
-/// Tells the store every `touch_interval` which sessions are used here, and ends those that no node serves any more.
+/// Every `touch_interval`, reports the sessions of this node as active, and ends those that no node serves any more.
 async fn keep_alive(weak: Weak<Registry>, node: Node) {
     loop {
         node.pause(node.store.touch_interval).await;
@@ -54,7 +54,7 @@ async fn keep_alive(weak: Weak<Registry>, node: Node) {
         let idle = registry.env.session_config.idle_timeout;
         let sweeps = registry.admits().is_ok();
         drop(registry);
-        let _ = node.within(node.store.sessions.touch(active)).await; // the next time, then
+        let _ = node.within(node.store.sessions.touch(active)).await; // retried after the next interval
         if sweeps {
             let swept = node.sweep(idle).await;
             let Some(registry) = weak.upgrade() else { return };
@@ -82,7 +82,7 @@ fn receive(registry: &Registry, PeerMessage { session, request }: PeerMessage) {
     }
 }
 
-/// A reply or a cancel that another node has passed on. Whatever is wrong with it, its client has had its answer.
+/// Handles a reply or a cancel that another node has forwarded. Errors are ignored: its POST has already been answered.
 fn posted(session: &Session, message: &bytes::Bytes) {
     match Message::parse(message) {
         Ok(Message::Response(response)) => {

@@ -1,4 +1,4 @@
-//! [`MemoryStore`]: a store in memory, for endpoints of one process.
+//! [`MemoryStore`]: a store in memory, for several endpoints of one process.
 
 mod session;
 
@@ -24,18 +24,18 @@ use crate::{
     sync::lock,
 };
 
-/// What a [`MemoryStore`] keeps.
+/// The limits of a [`MemoryStore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreLimits {
-    /// Events of a session. 1,000, as [`ReplayConfig::events`](crate::ReplayConfig::events).
+    /// The maximum number of events of a session. 1,000, as [`ReplayConfig::events`](crate::ReplayConfig::events).
     pub events: usize,
-    /// Bytes of them. 4 MiB, as [`ReplayConfig::bytes`](crate::ReplayConfig::bytes).
+    /// The maximum number of bytes of these events. 4 MiB, as [`ReplayConfig::bytes`](crate::ReplayConfig::bytes).
     pub bytes: usize,
-    /// How long after it was appended. 5 minutes, as [`ReplayConfig::age`](crate::ReplayConfig::age).
+    /// How long an event is kept. 5 minutes, as [`ReplayConfig::age`](crate::ReplayConfig::age).
     pub age: Duration,
-    /// How long a session may be without any activity; its record may stay as long again, for a node to end it with
-    /// [`SessionStore::sweep`]. 30 minutes, as [`idle_timeout`](crate::SessionConfig::idle_timeout); longer than
+    /// How long a session may be inactive. Its record may stay as long again, for a node to end it with
+    /// [`SessionStore::sweep`]. 30 minutes, as [`idle_timeout`](crate::SessionConfig::idle_timeout). Must be longer than
     /// [`touch_interval`](super::Store::touch_interval).
     pub idle: Duration,
 }
@@ -51,14 +51,14 @@ impl Default for StoreLimits {
     }
 }
 
-/// A store in memory, which several endpoints of one process share. Cheap to clone; each clone is the same store.
+/// A store in memory, for several endpoints of one process. Cheap to clone; each clone is the same store.
 ///
-/// It shows how sessions move, in tests and examples, and is what a process needs that replaces its endpoint without ending.
-/// Nodes on several machines need a store that they can all reach.
+/// Use it in tests and examples, or in a process that replaces its endpoint while it runs. Nodes on several machines need
+/// a store that all of them can reach.
 #[derive(Clone)]
 pub struct MemoryStore(Arc<Inner>);
 
-/// Sessions that one call sweeps.
+/// The maximum number of sessions that one call sweeps.
 const SWEPT: usize = 100;
 
 struct Inner {
@@ -71,7 +71,7 @@ struct Inner {
 struct State {
     sessions: HashMap<SessionId, Session>,
     inboxes: HashMap<NodeId, Inbox>,
-    /// Nodes that never run again.
+    /// Nodes that will never run again.
     gone: HashSet<NodeId>,
 }
 
@@ -82,17 +82,17 @@ struct Inbox {
 }
 
 impl MemoryStore {
-    /// A store with the default limits. The runtime is its clock.
+    /// Creates a store with the default limits. The runtime is its clock.
     pub fn new(runtime: impl Runtime) -> Self {
         Self::with_limits(runtime, StoreLimits::default())
     }
 
-    /// A store with limits of its own.
+    /// Creates a store with these limits.
     pub fn with_limits(runtime: impl Runtime, limits: StoreLimits) -> Self {
         Self(Arc::new(Inner { runtime: Arc::new(runtime), limits, state: Mutex::default() }))
     }
 
-    /// How many sessions it has, and how many events and bytes of them.
+    /// The number of sessions, and of their events and bytes.
     pub fn size(&self) -> (usize, usize, usize) {
         let state = self.lock();
         let sizes = state.sessions.values().map(Session::size);
@@ -100,7 +100,7 @@ impl MemoryStore {
         (state.sessions.len(), events, bytes)
     }
 
-    /// This node has died, and could not say so: what a store on several machines finds out by a lease that runs out.
+    /// Marks a node as dead. A store for several machines finds this out when a lease expires.
     pub fn lose(&self, node: NodeId) {
         let changed: Vec<_> = {
             let mut state = self.lock();
@@ -119,14 +119,14 @@ impl MemoryStore {
         lock(&self.0.state)
     }
 
-    /// Does something with a session, if it is there, and wakes who watches it.
+    /// Calls `act` with a session, if it exists, and wakes its watchers.
     fn with<R>(&self, id: SessionId, act: impl FnOnce(&mut Session, Moment<'_>) -> R) -> Option<R> {
         let (result, changed) = {
             let mut state = self.lock();
             let at = Moment { now: self.0.runtime.now(), limits: &self.0.limits };
             let session = state.sessions.get_mut(&id)?;
             if after(session.active, at.limits.idle) <= at.now {
-                return None; // a node sweeps it, or else the next session that comes
+                return None; // swept by a node, or dropped by the next `create`
             }
             session.trim(at);
             (act(session, at), Arc::clone(&session.changed))
@@ -135,7 +135,7 @@ impl MemoryStore {
         Some(result)
     }
 
-    /// What follows a position, as long as the session is there. Wakes nobody.
+    /// The events after a position, if the session exists. Wakes nobody.
     fn page(&self, log: LogId, after: Position, limit: usize) -> Option<Page> {
         let mut state = self.lock();
         let at = Moment { now: self.0.runtime.now(), limits: &self.0.limits };
@@ -144,7 +144,7 @@ impl MemoryStore {
         session.log(log.stream)?.page(after, limit)
     }
 
-    /// What there is to tell a reader, or the wait for it.
+    /// The wakeup for a reader, or a listener to wait for it.
     fn news(&self, log: LogId, after: Position) -> Result<Wakeup, EventListener> {
         let state = self.lock();
         let Some(session) = state.sessions.get(&log.session) else { return Ok(Wakeup::Grown) };
@@ -222,7 +222,7 @@ impl EventStore for MemoryStore {
 
     fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>> {
         async move {
-            // Its record goes with its logs: nothing of a session can be appended that is not there.
+            // Its record goes with its logs, so that nothing can be appended later.
             self.with(session, |session, _| session.purge());
             self.forget(session);
             Ok(())
@@ -307,7 +307,7 @@ impl SessionStore for MemoryStore {
                 let mut state = self.lock();
                 let State { sessions, .. } = &mut *state;
                 let now = self.0.runtime.now();
-                // A node that was lost knew better when it was used: what it served is swept.
+                // A lost node may have known of later uses: its sessions are swept instead.
                 let over = sessions.get(&id).is_some_and(|session| {
                     session.members().iter().all(Option::is_none) && after(session.used, idle) <= now
                 });
@@ -328,7 +328,7 @@ impl SessionStore for MemoryStore {
                 let State { sessions, gone, .. } = &mut *state;
                 let over = |session: &Session| {
                     let served = session.members().iter().flatten().any(|node| !gone.contains(node));
-                    // What a node that was lost last said of it counts as well.
+                    // The last `touch` of a lost node counts as well.
                     !served && after(session.used.max(session.active), idle) <= now
                 };
                 let ids: Vec<_> = sessions

@@ -1,4 +1,4 @@
-//! [`Node`]: an endpoint among those that share a store, and its calls to the store, each with a deadline.
+//! [`Node`]: one of the endpoints that share a store, and its calls to the store, each with a deadline.
 
 use std::{
     future::Future,
@@ -18,7 +18,7 @@ use crate::{
 /// How often a small change of a record is tried.
 const TRIES: usize = 3;
 
-/// An endpoint among those that share a store.
+/// One of the endpoints that share a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
@@ -28,12 +28,12 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(store: Store, runtime: Arc<dyn Runtime>) -> Self {
-        // A system that gives no random bits gives no session ids either: then nothing gets as far as this node's.
+        // Without random bits there are no session ids either, so this node's id is never used.
         let id = NodeId(getrandom::u64().unwrap_or_default());
         Self { id, store: store.contained(&runtime), runtime }
     }
 
-    /// Waits for the store, for as long as a call may take.
+    /// Awaits a call of the store, at most for [`Store::timeout`].
     pub(crate) async fn within<T, E: From<Unavailable>>(
         &self,
         call: impl Future<Output = Result<T, E>>,
@@ -49,7 +49,7 @@ impl Node {
         self.runtime.now()
     }
 
-    /// When a call that begins now has to have ended.
+    /// The deadline of a call that begins now.
     pub(crate) fn deadline(&self) -> Instant {
         after(self.now(), self.store.timeout)
     }
@@ -58,7 +58,7 @@ impl Node {
         self.runtime.sleep_until(after(self.runtime.now(), time)).await;
     }
 
-    /// Does something in the background: nobody waits for it.
+    /// Spawns a background task.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(Box::pin(work));
     }
@@ -76,7 +76,7 @@ impl Node {
         trace::store_failed(&session, "its record could not be changed");
     }
 
-    /// A session is about to be parked here: others learn what only this node knows.
+    /// Records what only this node knows of a session that is about to be parked here.
     pub(crate) async fn settle(
         &self,
         session: SessionId,
@@ -99,7 +99,7 @@ impl Node {
         join(settled, used).await;
     }
 
-    /// Takes this node out of the session's record. It lives on.
+    /// Removes this node from the session's record. The session lives on.
     pub(crate) async fn park(&self, session: SessionId) {
         for _ in 0..TRIES {
             if self.within(self.store.sessions.park(self.id, vec![session])).await.is_ok() {
@@ -109,7 +109,7 @@ impl Node {
         trace::store_failed(&session, "it could not be parked");
     }
 
-    /// Takes this node out of the record of a session that nobody has used here for `idle`. Returns whether that was its end.
+    /// Removes this node from the record of a session that nobody has used here for `idle`. Returns `true` if that ended it.
     pub(crate) async fn retire(&self, session: SessionId, idle: Duration) -> bool {
         for _ in 0..TRIES {
             let Ok(ended) = self.within(self.store.sessions.retire(session, self.id, idle)).await else {
@@ -124,14 +124,14 @@ impl Node {
         false
     }
 
-    /// Ends a session everywhere: its record, its logs, and what other nodes have of it. Returns whether it was this call that
-    /// did; `None` if the store cannot be reached.
+    /// Ends a session everywhere: its record, its logs, and its state at other nodes. Returns `Some(true)` if this call
+    /// ended it, `Some(false)` if another one did, and `None` if the store cannot be reached.
     pub(crate) async fn remove(&self, session: SessionId, reason: TerminateReason) -> Option<bool> {
         for _ in 0..TRIES {
             let Ok(removed) = self.within(self.store.sessions.remove(session)).await else { continue };
-            let Some(members) = removed else { return Some(false) }; // somebody else was first, and does the rest
+            let Some(members) = removed else { return Some(false) }; // another node was first, and does the rest
             let others = members.into_iter().filter(|member| *member != self.id);
-            // Together: who reads a log that is gone looks for the reason, and the sooner it has come the better.
+            // Concurrently: readers of a purged log look for the reason, which should reach them soon.
             join(self.tell(session, others, &PeerRequest::Terminated(reason)), self.purge(session)).await;
             return Some(true);
         }
@@ -139,9 +139,9 @@ impl Node {
         None
     }
 
-    /// Ends what no node serves and nobody uses: what is to be told of each is for the caller to do.
+    /// Ends the sessions that no node serves and nobody uses. The caller runs their hooks.
     pub(crate) async fn sweep(&self, idle: Duration) -> Vec<Record> {
-        let swept = self.within(self.store.sessions.sweep(idle)).await.unwrap_or_default(); // the next time, then
+        let swept = self.within(self.store.sessions.sweep(idle)).await.unwrap_or_default(); // retried at the next sweep
         for record in &swept {
             self.purge(record.id).await;
         }
@@ -154,7 +154,7 @@ impl Node {
         }
     }
 
-    /// Sends other nodes what is theirs.
+    /// Sends a request to these nodes.
     pub(crate) async fn tell(
         &self,
         session: SessionId,
@@ -171,7 +171,7 @@ impl Node {
         }
     }
 
-    /// Sends it to the node of this number in the session, or to all others.
+    /// Sends a request to the node with this number in the session, or to all other nodes.
     pub(crate) async fn tell_member(&self, session: SessionId, member: Option<u32>, request: PeerRequest) {
         let Ok(Some(record)) = self.load(session).await else { return };
         let members = (0..).zip(&record.members);
@@ -184,10 +184,10 @@ impl Node {
     }
 
     pub(crate) async fn leave(&self) {
-        let _ = self.within(self.store.peers.leave(self.id)).await; // a lease runs out, too
+        let _ = self.within(self.store.peers.leave(self.id)).await; // otherwise the store finds out by itself
     }
 
-    /// The log of a stream.
+    /// The id of a stream's log.
     pub(crate) fn log(session: SessionId, stream: u64) -> LogId {
         LogId { session, stream }
     }

@@ -1,4 +1,4 @@
-//! What goes into a store and comes out of it.
+//! The data types of a store.
 
 use std::{fmt, time::Duration};
 
@@ -9,8 +9,8 @@ use crate::{
     proto::{ClientCapabilities, Json, Position, ProtocolVersion, RequestId, SessionId, TerminateReason},
 };
 
-/// A node: an endpoint among those that share a store. Made anew with each endpoint, so that what is started again is another
-/// one.
+/// The id of a node: one of the endpoints that share a store. Each endpoint gets a new one, so a restarted endpoint is a
+/// different node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u64);
 
@@ -20,8 +20,8 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// A log: the stream of this number in this session. The session is part of it: whoever has a stream's number and not its
-/// session reads nothing (D-31).
+/// The id of a log: a session and the number of a stream in it. A stream's number without its session reads nothing
+/// (D-31).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogId {
     /// The session.
@@ -31,40 +31,40 @@ pub struct LogId {
 }
 
 impl LogId {
-    /// The number of the log that all nodes of a session share. No stream of a request has it.
+    /// The number of the standalone log, which all nodes of a session share. No stream of a request has it.
     pub const STANDALONE: u64 = u32::MAX as u64;
 
-    /// The standalone log of a session.
+    /// The id of the standalone log of a session.
     pub fn shared(session: SessionId) -> Self {
         Self { session, stream: Self::STANDALONE }
     }
 }
 
-/// What the owner of a log appends.
+/// Events that the owner of a log appends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Append {
     /// The log.
     pub log: LogId,
-    /// Its owner: once it is gone, somebody else may end the log.
+    /// Its owner. When the owner is gone, another node may end the log.
     pub owner: NodeId,
-    /// The request whose reply it is: for whoever ends it.
+    /// The request that the log replies to, for the node that ends the log.
     pub request: RequestId,
-    /// The position of the first of the events. The first of all is 1.
+    /// The position of the first of these events. The first position of a log is 1.
     pub at: u64,
-    /// Whole events, without their ids.
+    /// Complete events, without their ids.
     pub events: Vec<Bytes>,
-    /// Whether the log ends after them.
+    /// Whether the log ends after these events.
     pub ends: bool,
 }
 
-/// What was read from a log.
+/// A page of events, read from a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// Whole events, without their ids, and their positions.
+    /// Complete events, without their ids, and their positions.
     pub events: Vec<(Position, Bytes)>,
-    /// Whether the log has ended, and these are the last.
+    /// Whether the log has ended and these are its last events.
     pub ended: bool,
-    /// The request whose reply it is.
+    /// The request that the log replies to.
     pub request: Option<RequestId>,
 }
 
@@ -77,34 +77,34 @@ pub enum Wakeup {
     OwnerGone,
 }
 
-/// A session, as every node has to know it: all that its life depends on.
+/// The state of a session that all nodes share.
 ///
-/// A store on a network keeps these fields as it likes, and makes a record of them with [`Record::new`].
+/// A store on a network may keep these fields in any form, and builds a record from them with [`Record::new`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
-    /// Its id.
+    /// The session id.
     pub id: SessionId,
-    /// Whose it is (E-06). Nobody else's requests find it.
+    /// The principal that owns it. Requests of others do not find it (E-06).
     pub principal: Option<Principal>,
     /// The negotiated version.
     pub version: ProtocolVersion,
-    /// What the client can do.
+    /// The client's capabilities.
     pub capabilities: ClientCapabilities,
-    /// The params of `initialize`: what handlers at every node know of their client. An object, 5 KiB at the most.
+    /// The params of `initialize`, from which handlers at every node know their client. An object, at most 5 KiB.
     pub initialize: Json,
-    /// Whether `notifications/initialized` has arrived, at any node.
+    /// Whether `notifications/initialized` has arrived at any node.
     pub initialized: bool,
-    /// How old the session is: since [`SessionStore::create`](super::SessionStore::create), by the clock of the store, so
-    /// that nodes need none in common. [`max_age`](crate::SessionConfig::max_age) counts from there at every node.
+    /// The age of the session since [`SessionStore::create`](super::SessionStore::create), by the clock of the store, so
+    /// that nodes need no common clock. [`max_age`](crate::SessionConfig::max_age) counts from there at every node.
     pub age: Duration,
-    /// How long ago a node last took the session up for a client, or a client last used it at a node that has parked it since:
-    /// by the clock of the store, which counts from [`SessionStore::enlist`](super::SessionStore::enlist) and
-    /// [`Update::Used`]. What nodes that serve it know better is not in it.
+    /// How long ago a node last adopted the session for a client, or a client last used it at a node that has parked it
+    /// since. By the clock of the store, counted from [`SessionStore::enlist`](super::SessionStore::enlist) and
+    /// [`Update::Used`]. Nodes that serve the session may know of later uses.
     pub unused: Duration,
-    /// The node to send its requests to, for a router that can: see [`SessionStore::claim`](super::SessionStore::claim).
+    /// The node that a load balancer should prefer, if it can: see [`SessionStore::claim`](super::SessionStore::claim).
     pub home: Option<NodeId>,
-    /// The nodes that serve it, by their numbers in it; `None` for one that does not any more.
+    /// The nodes that serve the session, indexed by their numbers in it; `None` for a node that no longer does.
     pub members: Vec<Option<NodeId>>,
     /// How far the standalone log has been sent to the client.
     pub heard: Position,
@@ -114,16 +114,16 @@ pub struct Record {
 
 /// Which node sends the standalone log of a session to its client: one at a time (D-21).
 ///
-/// Nodes take it from each other by numbers that grow: who has the highest one listens. Whoever had it before stops, and says
-/// how far it came; only then does the next one begin.
+/// Nodes take over from each other by growing numbers: the node with the highest number listens. The previous listener
+/// stops and records how far it came; only then does the next one begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Listener {
-    /// How often a node has become the listener. 0: none has.
+    /// How often a node has become the listener. 0 if none has.
     pub number: u64,
-    /// The last one that has.
+    /// The last node that became the listener.
     pub node: Option<NodeId>,
-    /// All listeners up to this number have stopped, and [`Record::heard`] says how far they came.
+    /// All listeners up to this number have stopped; [`Record::heard`] says how far they came.
     pub settled: u64,
 }
 
@@ -132,18 +132,19 @@ pub struct Listener {
 pub enum Update {
     /// `notifications/initialized` has arrived.
     Initialized,
-    /// The standalone log has been sent to the client this far. It never goes back.
+    /// The standalone log has been sent to the client up to this position. It never moves back.
     Heard(Position),
-    /// A client last used the session so long ago, at a node that parks it now.
+    /// A client last used the session this long ago, at a node that parks it now.
     Used(Duration),
-    /// This node becomes the listener of this number, unless there is one of that number, or of a higher one.
+    /// This node becomes the listener with this number, unless there is one with the same or a higher number.
     Listens(NodeId, u64),
-    /// The listener of this number has stopped, and so have all before it. The standalone log has been sent this far.
+    /// The listener with this number and all before it have stopped. The standalone log has been sent up to this
+    /// position.
     Settled(u64, Position),
 }
 
 impl Record {
-    /// A session of this version that has just been opened, with nothing else in it: no capabilities, no members.
+    /// The record of a newly opened session of this version, without capabilities and members.
     ///
     /// ```
     /// use mcp_session_core::{ProtocolVersion, SessionId, store::{Record, Update}};
@@ -170,8 +171,8 @@ impl Record {
         }
     }
 
-    /// What a change makes of it: what [`SessionStore::update`](super::SessionStore::update) has to do in one step. Changes
-    /// may come in any order and more than once.
+    /// Applies a change. [`SessionStore::update`](super::SessionStore::update) must do this atomically. Changes may come
+    /// in any order and more than once.
     pub fn apply(&mut self, update: Update) {
         match update {
             Update::Initialized => self.initialized = true,
@@ -190,7 +191,7 @@ impl Record {
         }
     }
 
-    /// The nodes that serve it, each once.
+    /// The nodes that serve the session, without duplicates.
     pub fn nodes(&self) -> Vec<NodeId> {
         let mut nodes: Vec<_> = self.members.iter().flatten().copied().collect();
         nodes.sort_unstable();
@@ -204,21 +205,21 @@ impl Record {
 pub struct PeerMessage {
     /// The session that it is about.
     pub session: SessionId,
-    /// What there is to do.
+    /// What the node should do.
     pub request: PeerRequest,
 }
 
-/// What a node asks another to do. To do it twice is to do it once.
+/// A request of one node to another. Idempotent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerRequest {
-    /// The client has posted this message: a reply, or a cancel. It is JSON.
+    /// The client has posted this JSON message, a reply or a cancel.
     Posted(Bytes),
-    /// The client reads this stream elsewhere now: a connection that carries it here ends (D-21, D-23).
+    /// The client now reads this stream at another node: a connection that carries it here ends (D-21, D-23).
     TakenOver(u64),
-    /// The listener of this number reads the standalone log elsewhere now: those before it stop, and say so
+    /// The listener with this number now reads the standalone log at another node: earlier ones stop, and record it
     /// ([`Update::Settled`]).
     Listens(u64),
-    /// `notifications/initialized` has arrived elsewhere.
+    /// `notifications/initialized` has arrived at another node.
     Initialized,
     /// The session is terminated.
     Terminated(TerminateReason),

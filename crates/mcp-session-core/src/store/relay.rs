@@ -1,4 +1,4 @@
-//! What others write, read from the store and passed on to a connection.
+//! [`Relay`]: reads a log from the store and passes its events on to a connection.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
     session::{Session, Waiters},
 };
 
-/// Events that are read at a time.
+/// The maximum number of events per read.
 pub(crate) const PAGE: usize = 64;
 
-/// After how long a reader looks again that nobody has woken: a store's wake-ups may be late, and get lost with it.
+/// How often a reader reads again without a wake-up, because wake-ups of a store may be late or lost.
 const RECHECK: Duration = Duration::from_secs(5);
 
-/// Between two tries.
+/// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection to which a log is relayed.
@@ -28,14 +28,14 @@ pub(crate) struct Relay {
     pub(crate) log: LogId,
     pub(crate) key: StreamKey,
     pub(crate) waiters: Arc<Waiters>,
-    /// The last event that was passed on.
+    /// The id of the last event that was passed on.
     pub(crate) after: EventId,
-    /// Its client has not said where it is: it begins with what there is.
+    /// The client sent no `Last-Event-ID`: it starts with the oldest event that is kept.
     pub(crate) plain: bool,
 }
 
 impl Relay {
-    /// Passes on what follows, from this page on if it is there, until the log ends or nobody reads any more.
+    /// Passes events on until the log ends or nobody reads any more, starting with the page `first`, if there is one.
     pub(crate) async fn run(mut self, first: Option<Page>) {
         if !self.may_send().await {
             return; // nobody reads it
@@ -69,7 +69,7 @@ impl Relay {
                         None => return,
                         Some(Wakeup::Grown) => {}
                         Some(Wakeup::OwnerGone) => {
-                            // Its request is owed an answer, and nobody is left to give it (S5).
+                            // Its request is owed an answer, and its node is gone (S5).
                             let error = TerminateReason::Error.to_error(ErrorCode::CONNECTION_CLOSED);
                             let last = request.map(|id| {
                                 encode_event(None, &Outgoing::Error { id: Some(&id), error: &error })
@@ -81,13 +81,13 @@ impl Relay {
                 Err(ReadError::Unknown) => match self.node.load(self.session.id()).await {
                     Ok(None) => return self.removed().await,
                     Ok(Some(_)) if self.plain => {
-                        // What nobody has listened for was kept within bounds (D-24).
+                        // Events that no client has read were kept within bounds (D-24).
                         let oldest = self.node.within(self.node.store.events.oldest(self.log)).await;
                         let oldest = oldest.unwrap_or(self.after.position);
-                        self.plain = oldest > self.after.position; // else it is no better the next time
+                        self.plain = oldest > self.after.position; // otherwise the next try would fail as well
                         self.after.position = oldest.max(self.after.position);
                     }
-                    // Forgotten: what is missing must not be skipped.
+                    // Events were dropped, and must not be skipped silently.
                     Ok(Some(_)) => return self.session.with(|machine, now| machine.cut_relay(now, self.key)),
                     Err(_) => {
                         if !self.session.with(|machine, _| machine.poll_relay(self.key)) {
@@ -106,8 +106,8 @@ impl Relay {
         }
     }
 
-    /// What belongs to no request waits for `notifications/initialized` (C-06), at whichever node that arrives. Returns whether
-    /// anybody still reads then.
+    /// The standalone stream waits for `notifications/initialized`, at whichever node it arrives (C-06). Returns `true` if
+    /// the stream is still read then.
     async fn may_send(&self) -> bool {
         if self.log.stream != LogId::STANDALONE {
             return true;
@@ -132,14 +132,14 @@ impl Relay {
         }
     }
 
-    /// The session has been removed at another node, which says why, if it can. Whoever reads here gets a proper end.
+    /// Ends the stream properly after the session was removed at another node, which may still send the reason.
     async fn removed(self) {
         self.session.with(|machine, now| machine.end_relay(now, self.key));
         self.node.pause(self.node.store.timeout).await;
         self.session.with(|machine, now| machine.terminate(now, TerminateReason::ClientDelete));
     }
 
-    /// Passes an event on, waiting for space.
+    /// Passes an event on; waits for space in the queue.
     async fn pass(&self, event: &bytes::Bytes) -> Result<(), SendError> {
         self.session
             .send_with(|machine, now| match machine.relay(now, self.key, event) {
@@ -149,7 +149,7 @@ impl Relay {
             .await
     }
 
-    /// Waits until there may be more to read. `None` if nobody reads any more.
+    /// Waits until there may be more to read. Returns `None` if nobody reads any more.
     async fn wait(&self) -> Option<Wakeup> {
         let (read, changed) =
             self.session.with(|machine, _| (machine.poll_relay(self.key), self.waiters.handler.listen()));

@@ -1,4 +1,4 @@
-//! What a session asks of its store, done: outside its lock, one thing after the other, each with a deadline.
+//! Performs a session's store effects, outside its lock, in order, each with a deadline.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::{
     trace,
 };
 
-/// Between two tries.
+/// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Does what the session asks for, until it asks for nothing.
+/// Performs the session's effects until there are none left.
 pub(crate) async fn write(session: Session, node: Node) {
     let mut first_failure = None;
     while let Some(effect) = session.next_effect() {
@@ -39,7 +39,7 @@ pub(crate) async fn write(session: Session, node: Node) {
     }
 }
 
-/// Returns whether the store has answered.
+/// Returns `true` if the store has answered.
 async fn write_append(session: &Session, node: &Node, append: proto::Append, given_up: bool) -> bool {
     let appended = node
         .within(node.store.events.append(super::Append {

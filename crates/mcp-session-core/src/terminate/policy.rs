@@ -1,4 +1,4 @@
-//! [`ShutdownPolicy`] and [`ShutdownPhase`]: how long each phase may take, and which there are.
+//! [`ShutdownPhase`], the phases of a shutdown, and [`ShutdownPolicy`], their time limits.
 
 use std::{
     fmt,
@@ -9,22 +9,23 @@ use serde::Serialize;
 
 use crate::proto::{TerminatePolicy, after};
 
-/// Where the shutdown of an endpoint stands.
+/// The phase of an endpoint's shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum ShutdownPhase {
-    /// There is none.
+    /// No shutdown has begun.
     Running,
-    /// Not ready any more, and everything is still served. HTTP/1.1 answers carry `Connection: close`.
+    /// Not ready any more, but everything is still served. HTTP/1.1 responses carry `Connection: close`.
     LameDuck,
-    /// No new session and no new request (503), but for the lists of a session whose requests run; replies, cancels, pings and DELETE still arrive; what runs may end.
+    /// New sessions and new requests get 503, except list requests of a session with running requests. Replies,
+    /// cancels, pings and DELETE still arrive. Running requests may finish.
     Draining,
     /// Handlers have been told to stop.
     Cancelling,
-    /// Everything is answered; what is queued leaves.
+    /// Every request is answered; queued events are delivered.
     Finishing,
-    /// Nothing is left; ids answer 404.
+    /// Nothing is left; session ids get 404.
     Closed,
 }
 
@@ -51,10 +52,10 @@ impl fmt::Display for ShutdownPhase {
     }
 }
 
-/// How long each phase of a shutdown may take at the most. A phase with nothing left to do takes no time (S4).
+/// The maximum time of each phase of a shutdown. A phase with nothing left to do takes no time (S4).
 ///
-/// The sum is the ceiling: no number of hung handlers or stalled readers moves it (S3). Set it below what the
-/// environment allows, such as Kubernetes' `terminationGracePeriodSeconds` of 30 seconds.
+/// The sum is the ceiling, which no number of hung handlers or stalled readers moves (S3). Set it below the limit of
+/// the environment, such as Kubernetes' `terminationGracePeriodSeconds` of 30 seconds.
 ///
 /// ```
 /// use std::time::Duration;
@@ -65,14 +66,14 @@ impl fmt::Display for ShutdownPhase {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShutdownPolicy {
-    /// How long to go on serving while the readiness probe says no. Zero by default; behind a load balancer, as
-    /// long as it needs to notice.
+    /// How long to keep serving while the readiness probe fails. Zero by default; behind a load balancer, the time
+    /// that it needs to notice.
     pub lame_duck: Duration,
-    /// How long running requests may take to finish. 15 seconds: most tool calls do.
+    /// How long running requests may take to finish. 15 seconds: enough for most tool calls.
     pub drain: Duration,
-    /// How long handlers may take to answer once they are told to stop. 3 seconds.
+    /// How long handlers may take to answer after they are told to stop. 3 seconds.
     pub cancel: Duration,
-    /// How long clients may take to read what is queued. 2 seconds.
+    /// How long clients may take to read queued events. 2 seconds.
     pub finish: Duration,
 }
 
@@ -84,13 +85,13 @@ impl Default for ShutdownPolicy {
 }
 
 impl ShutdownPolicy {
-    /// The longest a shutdown may take.
+    /// The maximum time of the whole shutdown: the sum of the phases.
     pub fn ceiling(&self) -> Duration {
         let Self { lame_duck, drain, cancel, finish } = *self;
         lame_duck.saturating_add(drain).saturating_add(cancel).saturating_add(finish)
     }
 
-    /// The tighter of both in every phase.
+    /// The shorter time of both in every phase.
     pub(crate) fn min(self, other: Self) -> Self {
         Self {
             lame_duck: self.lame_duck.min(other.lame_duck),
@@ -100,7 +101,7 @@ impl ShutdownPolicy {
         }
     }
 
-    /// What remains of the policy at the beginning of `phase`.
+    /// The part of the policy that remains at the start of `phase`.
     pub(crate) fn from(&self, phase: ShutdownPhase) -> Self {
         use ShutdownPhase as P;
         let unless_over = |next: P, budget| if phase >= next { Duration::ZERO } else { budget };
@@ -113,7 +114,7 @@ impl ShutdownPolicy {
     }
 }
 
-/// When each phase begins at the latest.
+/// The latest start of each phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadlines {
     pub(crate) drain: Instant,
@@ -139,7 +140,7 @@ impl Deadlines {
         }
     }
 
-    /// What a session is given that begins to drain now.
+    /// The policy for a session that starts to drain now.
     pub(crate) fn schedule(&self, now: Instant) -> TerminatePolicy {
         TerminatePolicy {
             drain: self.cancel.saturating_duration_since(now),

@@ -1,4 +1,4 @@
-//! [`ShutdownReport`]: what a shutdown found and what became of it.
+//! [`ShutdownReport`]: what a shutdown found and how it ended.
 
 use std::{fmt, time::Duration};
 
@@ -6,37 +6,40 @@ use serde::{Serialize, Serializer};
 
 use super::ShutdownPhase;
 
-/// What became of requests.
+/// How requests ended.
 ///
-/// A client may be away when its request is answered. If it left by itself, its answer is counted as if it had been handed
-/// over, and kept for as long as the session lives, but nobody waits for the client: it may never come back. If it was
-/// sent away ([`close_stream`](crate::RequestContext::close_stream)), it is expected: its answer is handed over when it is
-/// back, and `forced` if it does not come before the end. With a [`store`](crate::store), handed over means that the store
-/// has it: the client gets it at another node, and nobody waits for the client.
+/// A client may be disconnected when its request is answered. If it disconnected by itself, the answer counts as
+/// delivered and is kept as long as the session lives, but the shutdown does not wait for the client: it may never come
+/// back. If its connection was closed by [`close_stream`](crate::RequestContext::close_stream), the shutdown expects it
+/// back: the answer is delivered when it reconnects, and `forced` if it does not before the end. With a
+/// [`store`](crate::store), delivered means that the store has the answer: the client gets it at another node, and the
+/// shutdown does not wait for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExchangeTotals {
-    /// Those whose reply was owed when it began to drain, and lists that were asked for meanwhile: the sum of the others.
+    /// Requests that were owed an answer when draining began, and list requests admitted since: the sum of the other
+    /// fields.
     pub total: u64,
     /// Answered by their handlers.
     pub answered: u64,
-    /// Answered with an error by the session, because the handler did not in time.
+    /// Answered with an error by the session, because the handler did not answer in time.
     pub synthesized: u64,
     /// Cancelled by their client.
     pub cancelled: u64,
-    /// Their answer could not be handed over in time.
+    /// Their answer could not be delivered in time.
     pub forced: u64,
 }
 
-/// What became of streams.
+/// How streams ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StreamTotals {
-    /// Those open when it began to drain, and those that running requests opened after: the sum of the others.
+    /// Streams that were open when draining began, and those that running requests opened since: the sum of the other
+    /// fields.
     pub total: u64,
-    /// Ended properly, or their client had left.
+    /// Ended properly, or their client had disconnected.
     pub ended: u64,
-    /// Cut: their client did not read them to the end in time.
+    /// Cut, because their client did not read them to the end in time.
     pub cut: u64,
 }
 
@@ -44,16 +47,16 @@ pub struct StreamTotals {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PhaseTimes {
-    /// Not ready, everything served.
+    /// Not ready, but everything was served.
     #[serde(rename = "lame_duck_ms", serialize_with = "milliseconds")]
     pub lame_duck: Duration,
-    /// Running requests went on.
+    /// Running requests could finish.
     #[serde(rename = "draining_ms", serialize_with = "milliseconds")]
     pub draining: Duration,
     /// Handlers were told to stop.
     #[serde(rename = "cancelling_ms", serialize_with = "milliseconds")]
     pub cancelling: Duration,
-    /// What was queued left.
+    /// Queued events were delivered.
     #[serde(rename = "finishing_ms", serialize_with = "milliseconds")]
     pub finishing: Duration,
 }
@@ -70,40 +73,40 @@ impl PhaseTimes {
     }
 }
 
-/// A session whose end was not clean, although everybody else's was (S8).
+/// A session that did not end cleanly; it does not affect the others (S8).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[non_exhaustive]
 pub struct Failure {
-    /// The first digits of its id.
+    /// The first digits of the session id.
     pub session: String,
     /// What went wrong.
     pub reason: &'static str,
 }
 
-/// What a shutdown found when it began to drain, and what became of it (S9). `Display` is a short table.
+/// What a shutdown found when it began to drain, and how it ended (S9). `Display` prints a short table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Sessions alive when it began to drain.
+    /// The number of live sessions when draining began.
     pub sessions: u64,
-    /// Requests.
+    /// How requests ended.
     pub exchanges: ExchangeTotals,
-    /// Streams.
+    /// How streams ended.
     pub streams: StreamTotals,
-    /// Connections that the HTTP server around the endpoint had to drop, with bytes unwritten or a request half read.
-    /// The server fills it in: the endpoint hands bytes over and sees no connections.
+    /// The number of connections that the HTTP server had to drop, with bytes unwritten or a request half read. Set by
+    /// the server: the endpoint does not see connections.
     pub connections_cut: u64,
     /// Sessions that did not end cleanly.
     pub failures: Vec<Failure>,
-    /// Time per phase.
+    /// The time of each phase.
     pub phases: PhaseTimes,
-    /// Time in all. Serialized as milliseconds.
+    /// The total time. Serialized as milliseconds.
     #[serde(rename = "took_ms", serialize_with = "milliseconds")]
     pub took: Duration,
 }
 
 impl ShutdownReport {
-    /// That of several endpoints which shut down together: totals add up, times are the longest.
+    /// Combines the reports of endpoints that shut down together: totals are summed, times are the longest.
     pub(crate) fn sum(reports: impl IntoIterator<Item = Self>) -> Self {
         let nothing = Self {
             sessions: 0,
@@ -147,7 +150,7 @@ impl ShutdownReport {
         }
     }
 
-    /// Whether every request got an answer that was handed over, every stream its end, and nothing else failed.
+    /// Returns `true` if every answer was delivered, every stream ended properly, and nothing else failed.
     pub fn is_clean(&self) -> bool {
         let cut = self.exchanges.forced + self.streams.cut + self.connections_cut;
         cut == 0 && self.failures.is_empty()

@@ -1,4 +1,4 @@
-//! [`DrainTracker`]: what was live when the shutdown began, and what became of it.
+//! [`DrainTracker`]: counts what was live when the shutdown began and how it ended.
 
 use std::{
     collections::HashMap,
@@ -16,29 +16,29 @@ use crate::{
     sync::lock,
 };
 
-/// What was live when the shutdown began, and what became of it. A session enters once, under its own lock, so
-/// the totals at the end are those of the start (S9).
+/// Counts what was live when the shutdown began and how it ended. Each session enters once, under its own lock, so
+/// the totals at the end equal those at the start (S9).
 #[derive(Debug, Default)]
 pub(crate) struct DrainTracker {
     counts: Mutex<Counts>,
-    /// Nothing runs any more, or nothing is left.
+    /// Notified when nothing runs any more or nothing is left.
     pub(super) changed: Event,
 }
 
-/// What happens when a session has ended.
+/// The work that remains after a session has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Afterword {
-    /// It is parked in the store, or removed from it.
+    /// The session is parked in the store, or removed from it.
     Store,
-    /// The application is told.
+    /// The `terminated` hook runs.
     Hook,
 }
 
-/// What is left of a session.
+/// A session that has not left yet.
 #[derive(Debug)]
 struct Open {
     session: SessionId,
-    /// If that is only an afterword, since when it is going on.
+    /// If only an afterword is left: which, and since when.
     afterword: Option<(Afterword, Instant)>,
 }
 
@@ -46,13 +46,13 @@ struct Open {
 struct Counts {
     sessions: u64,
     tally: Tally,
-    /// What is left, by the numbers of the sessions: one that was parked and taken up again has the id of its first time.
+    /// The sessions that are left, by number: a session that is parked and adopted again keeps its id.
     open: HashMap<u64, Open>,
     failures: Vec<Failure>,
 }
 
 impl DrainTracker {
-    /// A session takes part. Called under its lock.
+    /// Adds a session. Called under its lock.
     pub(crate) fn enter(
         &self,
         number: u64,
@@ -74,8 +74,8 @@ impl DrainTracker {
         };
     }
 
-    /// Something happened in a session that takes part. Called under its lock. Returns whether nothing runs any more:
-    /// [`DrainTracker::notify`] follows then.
+    /// Adds the counts of an enrolled session. Called under its lock. Returns `true` if nothing runs any more: then
+    /// the caller calls [`DrainTracker::notify`] next.
     pub(crate) fn track(&self, tally: &Tally) -> bool {
         if *tally == Tally::default() {
             return false;
@@ -85,20 +85,20 @@ impl DrainTracker {
         (tally.running, tally.lingering) != (0, 0) && (counts.tally.running, counts.tally.lingering) == (0, 0)
     }
 
-    /// Tells whoever waits for it that nothing runs any more, or nothing is left.
+    /// Wakes those who wait until nothing runs any more, or nothing is left.
     pub(crate) fn notify(&self) {
         self.changed.notify(usize::MAX);
     }
 
-    /// All that is left of a session is this.
+    /// Records that only this afterword of the session is left.
     pub(crate) fn begin_afterword(&self, now: Instant, number: u64, afterword: Afterword) {
         if let Some(left) = lock(&self.counts).open.get_mut(&number) {
             left.afterword = Some((afterword, now));
         }
     }
 
-    /// Time was up at `ceiling`: what had begun before and has not ended is a failure. What begins with the ceiling
-    /// itself, because its client was cut then, has had no time and is not blamed.
+    /// Records every afterword that began before `ceiling` and has not ended as a failure. One that begins at the
+    /// ceiling itself, because its client was cut then, has had no time and is not a failure.
     pub(super) fn fail_unfinished(&self, ceiling: Instant) {
         let mut counts = lock(&self.counts);
         let Counts { open, failures, .. } = &mut *counts;
@@ -113,7 +113,7 @@ impl DrainTracker {
         }
     }
 
-    /// Nothing of a session is left.
+    /// Removes a session of which nothing is left.
     pub(crate) fn leave(&self, number: u64, session: SessionId, failure: Option<&'static str>) {
         if let Some(reason) = failure {
             self.fail(session, reason);
@@ -128,23 +128,23 @@ impl DrainTracker {
         }
     }
 
-    /// A session did not end cleanly.
+    /// Records that a session did not end cleanly.
     pub(crate) fn fail(&self, session: SessionId, reason: &'static str) {
         lock(&self.counts).failures.push(Failure { session: session.prefix(), reason });
     }
 
-    /// Requests that are owed an answer.
+    /// The number of requests that are owed an answer.
     pub(crate) fn running(&self) -> i32 {
         lock(&self.counts).tally.running
     }
 
-    /// Whether requests are owed an answer, or sessions wait for what their clients ask after one.
+    /// Returns `true` if requests are owed an answer, or sessions linger for their clients' next requests.
     pub(crate) fn is_busy(&self) -> bool {
         let tally = &lock(&self.counts).tally;
         tally.running + tally.lingering > 0
     }
 
-    /// Sessions of which something is left, their hooks included.
+    /// The number of sessions of which something is left, hooks included.
     pub(crate) fn open(&self) -> usize {
         lock(&self.counts).open.len()
     }

@@ -13,7 +13,7 @@ use mcp_session_testkit::SimRuntime;
 use super::*;
 use crate::McpService;
 
-/// A runtime whose clock can jump ahead of its timers, as that of a process that was stopped.
+/// A runtime whose clock can jump ahead of its timers, as in a process that was stopped.
 #[derive(Debug, Clone)]
 struct Stoppable(Arc<SimRuntime>, Arc<AtomicU64>);
 
@@ -62,7 +62,7 @@ impl Socket {
         reader.expect("somebody reads").wake();
     }
 
-    /// The statuses that came since the last time.
+    /// The statuses that were received since the last call.
     fn statuses(&self) -> Vec<String> {
         let received = self.with(|wire| mem::take(&mut wire.received));
         let text = String::from_utf8(received).expect("text");
@@ -108,7 +108,7 @@ impl Write for Socket {
     }
 }
 
-/// Drops the connection's side of a socket.
+/// Marks a socket as closed when the connection is dropped.
 struct Hold(Socket);
 
 impl Drop for Hold {
@@ -142,7 +142,7 @@ fn what_was_sent_in_time_is_read_after_a_pause_of_this_process() {
         runtime.1.fetch_add(pause, SeqCst);
         sim.advance(Duration::from_secs(until_the_deadline));
     };
-    // The reactor tells of timers first: what has come is heard of after the deadline.
+    // The reactor reports timers first: received bytes are seen after the deadline.
     stop_for(60, 30);
     assert!(!socket.is_closed());
     socket.send("PUT /mcp HTTP/1.1\r\nhost: localhost\r\n");
@@ -159,7 +159,7 @@ fn what_was_sent_in_time_is_read_after_a_pause_of_this_process() {
     assert_eq!(socket.statuses(), ["405"]);
 
     sim.advance(PAUSE);
-    // Nothing has come: it was idle for too long.
+    // Nothing was received: the connection was idle for too long.
     stop_for(200, 30);
     assert!(!socket.is_closed());
     sim.advance(PAUSE);

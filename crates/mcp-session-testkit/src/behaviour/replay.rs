@@ -341,7 +341,7 @@ pub fn d_31_d_37_foreign_and_forged_ids_get_nothing(bed: &impl TestBed) {
             assert_eq!((refused.status, refused.is_stream()), (StatusCode::BAD_REQUEST, false), "{id}");
             assert!(refused.json().await["error"]["message"].is_string());
         }
-        // And nothing has come of it.
+        // None of it has had an effect.
         send(&mine_work, [7]).await;
         assert_eq!(mine.message().await.unwrap()["params"]["n"], 7);
         mine_work.finish(json!({}));

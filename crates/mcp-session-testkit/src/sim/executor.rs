@@ -1,6 +1,6 @@
 //! The executor behind [`SimRuntime`](super::SimRuntime): tasks, timers and the seeded choice.
 //!
-//! One lock guards all of it. No foreign code (a poll, a wake, a destructor) runs while it is held.
+//! One lock guards everything. No foreign code (a poll, a wake, a destructor) runs while it is held.
 
 use std::{
     any::Any,
@@ -162,7 +162,8 @@ impl Executor {
         self.lock().tasks.remove(&node.id);
     }
 
-    /// Moves time to the next timer and wakes all that are due then. False if there is none, or none by `until`.
+    /// Moves time to the next timer and wakes all timers that are due then. Returns `false` if there is none, or
+    /// none by `until`.
     pub(super) fn jump(&self, until: Option<Instant>) -> bool {
         let mut due = Vec::new();
         let mut state = self.lock();
@@ -213,7 +214,7 @@ impl Executor {
 }
 
 impl fmt::Debug for Executor {
-    /// What a person needs to replay and to look further: the same words in every panic.
+    /// What is needed to replay a run; every panic contains it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (elapsed, tasks) = (self.elapsed(), self.lock().tasks.len());
         write!(f, "seed {}, virtual time {elapsed:?}, {tasks} tasks pending", self.seed)
@@ -234,7 +235,7 @@ impl State {
         }
     }
 
-    /// True if this poll is one too many.
+    /// Counts a poll. Returns `true` if the limit is exceeded.
     pub(super) fn count_poll(&mut self) -> bool {
         self.polls += 1;
         self.polls > self.poll_limit

@@ -9,8 +9,8 @@ use std::{
 
 use super::executor::{Executor, TimerKey};
 
-/// Registered at its first pending poll and removed when it is dropped, so that a sleep nobody waits for does not
-/// pull the virtual time along.
+/// Registered at its first pending poll and removed on drop, so that virtual time never jumps to a sleep that nobody
+/// awaits.
 #[derive(Debug)]
 pub(super) struct Sleep {
     executor: Arc<Executor>,

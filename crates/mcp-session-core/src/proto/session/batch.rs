@@ -10,16 +10,16 @@ use crate::proto::{
 };
 
 impl<T: Clone> Session<T> {
-    /// A batch that brings these inputs, its requests apart from `ping` among them with their ids. Either every one of
-    /// them is admitted, and each is owed an answer of its own, or none is, and nothing has happened.
+    /// A batch of messages: `inputs` has one input for each message, `requests` the ids of its requests apart from
+    /// `ping`. Either all requests are admitted, and each is owed its own answer, or none is and nothing changes.
     ///
-    /// Its replies are streams, in whatever order the handlers answer, unless every answer has to be JSON: then each
-    /// is, and together they are an array. They have no event ids: all of them are on one connection, and an id would
-    /// bring back one.
+    /// Each reply is a stream, and the handlers answer in any order. In JSON mode each reply is JSON instead, and
+    /// together they are an array. The events have no ids: all replies share one connection, and an id would
+    /// bring back only one of them.
     ///
     /// # Errors
     ///
-    /// [`Refusal`], as if one message that would be refused had come alone.
+    /// [`Refusal`], the same as if a refused message had come alone.
     pub fn handle_batch(
         &mut self,
         now: Instant,

@@ -1,7 +1,8 @@
-//! A session that a store keeps, and other nodes serve as well: what it asks of the store, and what it is told of there.
+//! A session that is kept in a store and served by several nodes: what it asks of the store, and the store's answers.
 //!
-//! The events of its replies are appended to logs that it owns. What belongs to no request is published to a log that all
-//! nodes share. What others write is *relayed*: read from the store, and pushed to the connection that asked for it.
+//! The events of its replies are appended to logs that this node owns. Events that belong to no request are published
+//! to the standalone log, which all nodes share. Events that other nodes wrote are *relayed*: read from the store, and
+//! pushed to the connection that asked for them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,43 +24,45 @@ use crate::proto::{
     timer::Timer,
 };
 
-/// What a session asks of its store. The answer comes back as [`Session::handle_stored`], [`Session::handle_published`].
+/// An operation that a session asks of its store. The answer comes back as [`Session::handle_stored`] or
+/// [`Session::handle_published`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Append to the log of a stream.
     Append(Append),
-    /// Publish to the standalone log. The token grows with each event.
+    /// Publish an event to the standalone log, with a token that grows with each event.
     Publish(u64, Bytes),
 }
 
 #[derive(Debug)]
 pub(super) struct Cluster<T> {
-    /// The number of this node in the session: what keeps its ids apart from those of others.
+    /// The number of this node in the session. It keeps the node's ids apart from those of others.
     member: u32,
-    /// The number of the log that all nodes share.
+    /// The stream number of the standalone log, which all nodes share.
     standalone: u64,
-    /// How far that has been sent to the client.
+    /// The position in the standalone log up to which events were sent to the client.
     heard: Position,
-    /// What is to be published, and the token of the first of it.
+    /// Events to publish.
     outbox: VecDeque<Bytes>,
+    /// The token of the last event that was published.
     token: u64,
-    /// An event of it is under way.
+    /// A publication is in flight.
     publishing: bool,
-    /// Appends under way.
+    /// The number of appends in flight.
     appending: usize,
-    /// How old the session was when this node took it up.
+    /// The session's age when this node adopted it.
     older: Duration,
-    /// By which number this node listens to the standalone log for the client, or has; 0: never.
+    /// The listener number with which this node last read the standalone log for the client; 0 if it never has.
     listener: u64,
-    /// The highest number by which another one does.
+    /// The highest listener number of another node.
     other: u64,
-    /// Connections to which the streams of others are relayed, or those of this node that it has forgotten, by the numbers of
-    /// the streams. Apart from what this node keeps itself: a stream may be in both, at two positions.
+    /// Connections to which streams are relayed, by stream number: streams of other nodes, or streams of this node that
+    /// it has forgotten. Kept apart from this node's own streams: a stream may be in both, at two positions.
     relays: BTreeMap<u64, Box<Stream<T>>>,
 }
 
 impl<T: Clone> Session<T> {
-    /// A session that was opened at another node.
+    /// Adopts a session that was opened at another node.
     pub fn adopt(
         now: Instant,
         config: std::sync::Arc<super::SessionConfig>,
@@ -71,18 +74,18 @@ impl<T: Clone> Session<T> {
         session.state = if initialized { State::Operating } else { State::AwaitingInitialized };
         session.initialized = initialized;
         session.established = true;
-        session.used = true; // it is taken up because its client uses it
-        session.next_key = INITIALIZE.0 + 1; // that was elsewhere
+        session.used = true; // it is adopted because its client uses it
+        session.next_key = INITIALIZE.0 + 1; // `initialize` was at another node
         session.timer = Timer::default();
         let deadlines = session.deadlines();
         session.timer.rearm(deadlines);
         session
     }
 
-    /// From now on a store keeps it, and this is its `member`th node. `standalone` is the number of the log that they
-    /// share, `heard` how far that has been sent.
+    /// From now on the session is kept in a store, and `member` is the number of this node in it. `standalone` is the
+    /// stream number of the log that all nodes share, `heard` the position up to which it was sent to the client.
     pub fn share(&mut self, member: u32, standalone: u64, heard: Position) {
-        // 2^32 streams and requests a node, and 2^21 nodes: then its ids are still integers to every client.
+        // Up to 2^32 streams and requests for each node, and 2^21 nodes, every client still reads the ids as integers.
         let base = u64::from(member) << 32;
         self.next_key = self.next_key.max(base);
         self.outbound = Outbound::starting_at(base);
@@ -91,8 +94,8 @@ impl<T: Clone> Session<T> {
             standalone,
             heard,
             outbox: VecDeque::new(),
-            // A node that has parked the session and taken it up again must not seem to repeat itself: the store knows the
-            // tokens of its first time.
+            // A node that parked the session and adopts it again must not repeat tokens: the store remembers those of
+            // the first time.
             token: base,
             publishing: false,
             appending: 0,
@@ -103,15 +106,17 @@ impl<T: Clone> Session<T> {
         }));
     }
 
-    /// It was opened at another node, so long ago: [`max_age`](super::SessionConfig::max_age) counts from there. After
-    /// [`Session::share`].
+    /// Sets the age of a session that was opened at another node: [`max_age`](super::SessionConfig::max_age) counts
+    /// from its opening. Call it after [`Session::share`].
     pub fn set_age(&mut self, age: Duration) {
-        self.cluster.iter_mut().for_each(|cluster| cluster.older = age);
+        if let Some(cluster) = &mut self.cluster {
+            cluster.older = age;
+        }
         let deadlines = self.deadlines();
         self.timer.rearm(deadlines);
     }
 
-    /// How old it is, at whichever node it was opened.
+    /// The time since the session was opened, at whichever node.
     pub fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.created).saturating_add(self.older())
     }
@@ -120,17 +125,17 @@ impl<T: Clone> Session<T> {
         self.cluster.as_ref().map_or(Duration::ZERO, |cluster| cluster.older)
     }
 
-    /// For how long its client has done nothing here.
+    /// The time since the client was last active at this node.
     pub fn unused(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.active)
     }
 
-    /// Whether `notifications/initialized` has arrived, here or elsewhere.
+    /// Whether `notifications/initialized` has arrived, at any node.
     pub fn is_initialized(&self) -> bool {
         self.initialized
     }
 
-    /// The number of the node of which a stream or a request to the client has this id.
+    /// The number of the node that gave this id to a stream or to a request of the server.
     pub fn member_of(id: u64) -> u32 {
         u32::try_from(id >> 32).unwrap_or(u32::MAX)
     }
@@ -140,23 +145,23 @@ impl<T: Clone> Session<T> {
         self.cluster.as_ref().map(|cluster| cluster.member)
     }
 
-    /// How far the standalone log has been sent to the client.
+    /// The position in the standalone log up to which events were sent to the client.
     pub fn heard(&self) -> Position {
         self.cluster.as_ref().map_or(Position::START, |cluster| cluster.heard)
     }
 
     // What to do next.
 
-    /// Whether [`Session::poll_effect`] has something.
+    /// Whether [`Session::poll_effect`] returns an effect.
     pub fn has_effect(&self) -> bool {
         self.replay.has_unstored()
             || self.cluster.as_ref().is_some_and(|cluster| !cluster.publishing && !cluster.outbox.is_empty())
     }
 
-    /// What the store is asked to do next. Each is answered once.
+    /// The next operation for the store. Each is answered once.
     pub fn poll_effect(&mut self, now: Instant) -> Option<Effect> {
         let effect = self.next_effect();
-        self.advance(now); // what it would have asked for may be gone
+        self.advance(now); // the stream of a queued append may be gone, so there may be nothing left to wait for
         effect
     }
 
@@ -172,13 +177,15 @@ impl<T: Clone> Session<T> {
             let exchange = self.exchanges.get(ExchangeKey(number)).and_then(|exchange| exchange.stream());
             let stream = exchange.or_else(|| self.finished.get(&number).map(AsRef::as_ref));
             if let Some(append) = stream.and_then(|stream| stream.next_append(number)) {
-                self.cluster.iter_mut().for_each(|cluster| cluster.appending += 1);
+                if let Some(cluster) = &mut self.cluster {
+                    cluster.appending += 1;
+                }
                 return Some(Effect::Append(append));
             }
         }
     }
 
-    /// Whether the store has been asked for something that it has not answered.
+    /// Whether the store has something to do, or has not answered yet.
     pub(super) fn is_storing(&self) -> bool {
         self.has_effect()
             || self.cluster.as_ref().is_some_and(|cluster| cluster.publishing || cluster.appending > 0)
@@ -186,7 +193,7 @@ impl<T: Clone> Session<T> {
 
     // What happened.
 
-    /// The store has answered an append.
+    /// The store answered an append.
     pub fn handle_stored(&mut self, now: Instant, append: &Append, stored: Stored) {
         if let Some(cluster) = &mut self.cluster {
             cluster.appending -= 1;
@@ -200,7 +207,7 @@ impl<T: Clone> Session<T> {
             self.with_exchange(now, key, |exchange, config, out| {
                 exchange.handle_stored(append, stored, out);
                 if stored == Stored::Sealed {
-                    // Somebody has answered for this node, which seemed to be gone.
+                    // Another node has answered in place of this one, which seemed to be gone.
                     exchange.cancel(now, CancelReason::Disconnected, config, out);
                 }
             });
@@ -208,7 +215,7 @@ impl<T: Clone> Session<T> {
         self.advance(now);
     }
 
-    /// The store has answered a publication: the event is there, or is given up. If not, it is asked again.
+    /// The store answered a publication. If `done`, the event was published or given up; else it is published again.
     pub fn handle_published(&mut self, now: Instant, done: bool) {
         if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.publishing) {
             cluster.publishing = false;
@@ -220,7 +227,7 @@ impl<T: Clone> Session<T> {
         self.advance(now);
     }
 
-    /// The store may have lost what it had last: it gets that once more.
+    /// The store may have lost the last event of each reply: those events are appended again.
     pub fn handle_failover(&mut self, now: Instant) {
         for exchange in self.exchanges.values_mut() {
             if let Some(stream) = exchange.stream_mut() {
@@ -230,8 +237,8 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// `notifications/initialized` has arrived at another node: that counts as if it had arrived here (C-10). Returns whether
-    /// that is news.
+    /// `notifications/initialized` has arrived at another node, which counts as if it had arrived here. Returns whether
+    /// this changed the session (C-10).
     pub fn handle_initialized(&mut self, now: Instant) -> bool {
         let news = !self.initialized && matches!(self.state, State::AwaitingInitialized | State::Draining);
         if news {
@@ -246,13 +253,13 @@ impl<T: Clone> Session<T> {
         news
     }
 
-    /// What is in the standalone log may be sent now.
+    /// Wakes the task that relays the standalone log: its events may be sent now.
     pub(super) fn wake_listener(&mut self) {
         let tag = self.cluster.as_ref().and_then(|_| self.standalone_tag().cloned());
         tag.into_iter().for_each(|tag| self.output.wake(Wake::Handler(tag)));
     }
 
-    /// The client reads this stream at another node: a connection that carries it here ends (D-21).
+    /// The client reads this stream at another node: a connection of this node that carries it ends (D-21).
     pub fn handle_taken_over(&mut self, now: Instant, number: u64) {
         let standalone = self.cluster.as_ref().is_some_and(|cluster| cluster.standalone == number);
         if standalone {
@@ -264,7 +271,7 @@ impl<T: Clone> Session<T> {
         self.advance(now);
     }
 
-    /// A connection that carries this stream, which is one of this node, ends.
+    /// Ends the connection that carries this stream, if it is a stream of this node.
     fn hand_over_own(&mut self, now: Instant, number: u64) {
         if let Some(stream) = self.finished.get_mut(&number) {
             stream.hand_over(&mut self.output);
@@ -275,7 +282,7 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// A connection to which this stream is relayed ends.
+    /// Ends the connection to which this stream is relayed, if there is one.
     pub(super) fn hand_over_relay(&mut self, now: Instant, number: u64) {
         let relay = self.cluster.as_mut().and_then(|cluster| cluster.relays.remove(&number));
         if let Some(mut relay) = relay {
@@ -284,7 +291,7 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// The connection that carries the standalone log ends. What it has not sent is read from the store again.
+    /// Ends the connection that carries the standalone log. Events that it has not sent are read from the store again.
     pub(super) fn drop_standalone(&mut self) {
         if let Some(mut stream) = self.standalone.take() {
             stream.hand_over(&mut self.output);
@@ -292,15 +299,15 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    // Who listens.
+    // The listener of the standalone log.
 
-    /// By which number this node listens to the standalone log, or has; 0: never.
+    /// The listener number with which this node last read the standalone log for the client; 0 if it never has.
     pub fn listener(&self) -> u64 {
         self.cluster.as_ref().map_or(0, |cluster| cluster.listener)
     }
 
-    /// This node listens from now on, by this number, and goes on where all before it have stopped. Returns whether it does:
-    /// not if a newer one has been heard of.
+    /// From now on this node reads the standalone log for the client, as the listener with this number. It continues
+    /// where the listeners before it stopped. Returns `false` if a listener with a higher number is known.
     pub fn listen(&mut self, number: u64, heard: Position) -> bool {
         let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.other <= number) else {
             return false;
@@ -310,8 +317,9 @@ impl<T: Clone> Session<T> {
         true
     }
 
-    /// Another node listens, by this number: a connection that carries the standalone log here ends (D-21). Returns by which number
-    /// this node has listened, and how far that came; `None` if it has not, or has taken over since.
+    /// Another node is the listener, with this number: the connection of this node that carries the standalone log ends
+    /// (D-21). Returns this node's listener number and the position that it reached; `None` if it never listened, or
+    /// has taken over since.
     pub fn handle_listener(&mut self, now: Instant, number: u64) -> Option<(u64, Position)> {
         let cluster = self.cluster.as_mut().filter(|cluster| cluster.listener < number)?;
         cluster.other = cluster.other.max(number);
@@ -325,8 +333,8 @@ impl<T: Clone> Session<T> {
 
     // Relays.
 
-    /// A stream that others write, or that this node has forgotten, is read from the store after this event, which is known
-    /// there: opens a connection for what will be relayed. An older one of the same stream ends (D-23).
+    /// Opens a connection for a stream that is read from the store after this event, which the store knows: a stream
+    /// of another node, or one that this node has forgotten. An older connection of the same stream ends (D-23).
     ///
     /// # Errors
     ///
@@ -343,12 +351,14 @@ impl<T: Clone> Session<T> {
         let kept = self.finished.get(&after.stream).map(|stream| Some(&**stream));
         let whole = |own: Option<&Stream<T>>| own.is_some_and(|own| own.is_storing() || own.is_stored());
         if !running.or(kept).is_none_or(whole) {
-            return Err(Refusal::UnknownEvent); // it is this node's, and the store does not get the rest of it
+            return Err(Refusal::UnknownEvent); // a stream of this node whose rest is not written to the store
         }
         self.touch(now);
         let connection = self.next_key();
         if standalone {
-            self.cluster.iter_mut().for_each(|cluster| cluster.heard = after.position);
+            if let Some(cluster) = &mut self.cluster {
+                cluster.heard = after.position;
+            }
             self.drop_standalone();
             let mut stream = Stream::new(now, tag, None, &mut self.output);
             stream.comment();
@@ -368,7 +378,7 @@ impl<T: Clone> Session<T> {
         Ok(StreamKey::Resumed(ExchangeKey(after.stream), connection))
     }
 
-    /// Passes an event on that was read from the store, with its id.
+    /// Passes on an event that was read from the store, with its id.
     ///
     /// # Errors
     ///
@@ -382,20 +392,20 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// Nothing is left to relay.
+    /// Ends a relayed stream: nothing is left to relay.
     pub fn end_relay(&mut self, now: Instant, key: StreamKey) {
         self.relayed(key, Stream::end);
         self.advance(now);
     }
 
-    /// What was to be relayed is forgotten: the connection must not skip it.
+    /// Cuts a relayed stream: its next events are forgotten, and the connection must not skip them.
     pub fn cut_relay(&mut self, now: Instant, key: StreamKey) {
         self.relayed(key, Stream::cut);
         self.advance(now);
     }
 
-    /// Whether anybody reads what is relayed there. If so, [`Wake::Handler`](crate::proto::Wake::Handler) tells when nobody
-    /// does any more.
+    /// Whether the relayed stream still has a reader. If so, [`Wake::Handler`](crate::proto::Wake::Handler) follows
+    /// when the reader is gone.
     pub fn poll_relay(&mut self, key: StreamKey) -> bool {
         self.relayed(key, |stream, _| stream.tell_end()).is_some()
     }
@@ -418,7 +428,7 @@ impl<T: Clone> Session<T> {
 
     // Parts.
 
-    /// Keeps an event for the standalone log.
+    /// Queues an event for the standalone log. `None` if there is no store.
     pub(super) fn publish(&mut self, event: &Bytes) -> Option<Result<(), SendError>> {
         let limit = self.config.queue_events;
         let cluster = self.cluster.as_mut()?;
@@ -430,12 +440,14 @@ impl<T: Clone> Session<T> {
         })
     }
 
-    /// Nothing is asked of the store any more.
+    /// Drops the events that are not published yet.
     pub(super) fn forget_effects(&mut self) {
-        self.cluster.iter_mut().for_each(|cluster| cluster.outbox.clear());
+        if let Some(cluster) = &mut self.cluster {
+            cluster.outbox.clear();
+        }
     }
 
-    /// The first event of a GET stream, for a client that understands it: where it is in the standalone log.
+    /// The priming event of a GET stream, for a client that understands one: its position in the standalone log.
     pub(super) fn shared_priming(&self) -> Option<Bytes> {
         let cluster = self.cluster.as_ref()?;
         self.config.replay.as_ref()?;
@@ -443,7 +455,7 @@ impl<T: Clone> Session<T> {
         self.is_primed().then(|| encode_priming(id))
     }
 
-    /// The client has got an event of the GET stream.
+    /// Records the position of an event that was sent on the GET stream.
     pub(super) fn note_heard(&mut self, next: &Next) {
         let (Some(cluster), Next::Event(event, _)) = (&mut self.cluster, next) else { return };
         let id = event.strip_prefix(b"id: ").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
@@ -453,8 +465,8 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// A shutdown has begun. Whatever can be resumed elsewhere is, from now on: each connection ends, with `retry` for clients
-    /// that understand it (S6, F-39). Replies stay for those that do not (D-05).
+    /// A shutdown has begun: the session's streams are to be resumed at other nodes. Ends each connection, with `retry`
+    /// (S6, F-39). Replies stay connected for clients that do not understand this (D-05).
     pub(super) fn detach(&mut self, now: Instant) {
         let Some(replay) = self.config.replay else { return };
         if self.is_primed() {
@@ -472,17 +484,17 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// Whether it can be taken up at another node after a shutdown of this one.
+    /// Whether another node can adopt the session after this ending: a shutdown, with a store.
     pub(super) fn moves(&self, reason: TerminateReason) -> bool {
         self.cluster.is_some() && reason == TerminateReason::Shutdown
     }
 
-    /// Whether a request of the client with this id runs here.
+    /// Whether a request of the client with this id is running at this node.
     pub fn runs(&self, id: &RequestId) -> bool {
         self.exchanges.running(id).is_some()
     }
 
-    /// The connections to which something is relayed.
+    /// The relayed streams that are open and whose connections are not about to close.
     pub(super) fn relays(&self) -> impl Iterator<Item = &Stream<T>> {
         self.all_relays().filter(|stream| stream.is_served())
     }
@@ -491,7 +503,7 @@ impl<T: Clone> Session<T> {
         self.cluster.iter().flat_map(|cluster| cluster.relays.values()).map(AsRef::as_ref)
     }
 
-    /// Does something to each connection to which something is relayed. Those that are over then are forgotten.
+    /// Calls `act` with each relayed stream, and forgets those that are over then.
     pub(super) fn for_each_relay(&mut self, mut act: impl FnMut(&mut Stream<T>, &mut Output<T>)) {
         if let Some(cluster) = &mut self.cluster {
             cluster.relays.values_mut().for_each(|stream| act(stream, &mut self.output));
@@ -499,7 +511,7 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// Does something to the stream that is relayed to this connection, if one is.
+    /// Calls `act` with the stream that is relayed to this connection, if there is one.
     pub(super) fn with_relay<R>(
         &mut self,
         now: Instant,
@@ -510,7 +522,7 @@ impl<T: Clone> Session<T> {
         let relays = &mut self.cluster.as_mut()?.relays;
         let stream = relays.get_mut(&number).filter(|stream| stream.connection() == Some(connection))?;
         let result = act(stream, &mut self.output);
-        // Whoever was told of a cut, has it.
+        // A reader that was told of a cut is done with it.
         if stream.is_over() || stream.connection().is_none() {
             relays.remove(&number);
             self.relay_is_over(now);
@@ -518,7 +530,7 @@ impl<T: Clone> Session<T> {
         Some(result)
     }
 
-    /// Nobody reads what was relayed there any more.
+    /// A relayed stream has lost its reader: the idle timeout counts from now.
     fn relay_is_over(&mut self, now: Instant) {
         self.active = self.active.max(now);
         self.lifetime().into_iter().for_each(|due| self.timer.arm(due));

@@ -1,39 +1,39 @@
-//! A second connection for the standalone stream: which of the two has it (D-22, D-23).
+//! A second connection for the standalone stream: which of the two gets it (D-22, D-23).
 //!
-//! A client that comes again has lost its connection, whatever a proxy in between makes of the old one: the newer
-//! connection takes over. Two clients that are both there, with one session, would take the stream from each other for
-//! ever, each at the end of its own: so whoever takes it over too often within a short time has to wait until the client
-//! that has it was asked, by `ping`, and did not answer. One that answers keeps it.
+//! A client that connects again has lost its old connection, even if a proxy in between keeps that one open: the newer
+//! connection takes over. But two live clients of one session would take the stream from each other forever. So after
+//! too many takeovers within a short time, the client that has the stream is asked by `ping` first. If it answers, it
+//! keeps the stream; if not, the newer connection gets it.
 
 use std::time::{Duration, Instant};
 
 use super::Session;
 use crate::proto::{config::SecondStream, state::Refusal, stream::Stream, timer::after};
 
-/// How often the stream is taken over before anybody is asked. As often as the SDKs' clients try after they have lost a
-/// connection: theirs are never held up.
+/// The number of takeovers before the client is asked. The SDKs' clients reconnect at most this often after a lost
+/// connection, so they are never held up.
 const FREELY: u32 = 3;
 
-/// After so long without another try, nothing is held against the next one. Longer than any SDK's client waits between
-/// two tries.
+/// After this long without another attempt, the count starts again. Longer than any SDK's client waits between two
+/// attempts.
 const CALM: Duration = Duration::from_secs(30);
 
-/// How long the client that has the stream may take to answer: a round trip, with a phone in between. Twice as long each
-/// time that nobody answers: up to 8 seconds, which is less than a client waits for the head of a response.
+/// How long the client that has the stream may take to answer: a round trip over a phone's network. Doubled each time
+/// that the client does not answer, up to 8 seconds, which is less than a client waits for the head of a response.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often it is taken over in all, from clients that did not answer, before it has been calm. Beyond that, these are clients
-/// that never answer a `ping`, or a network on which no stream would live.
+/// The number of takeovers in all, those from silent clients included, before a calm period. Beyond that, the clients
+/// never answer a `ping`, or the network keeps no stream alive.
 const AT_MOST: u32 = FREELY + 3;
 
-/// How often the standalone stream was taken over, while there was a connection to take it from.
+/// How often the standalone stream was taken over from another connection.
 #[derive(Debug, Default)]
 pub(super) struct Contest {
     taken: u32,
     last: Option<Instant>,
-    /// Until when somebody waits for the client that has the stream to answer.
+    /// Until when the client that has the stream may answer a `ping`.
     asked_until: Option<Instant>,
-    /// The client that has it did not answer.
+    /// The client that has the stream did not answer.
     silent: bool,
 }
 
@@ -55,8 +55,8 @@ impl Contest {
         wins
     }
 
-    /// How long the client that has the stream may take to answer; `None` if it is not to be asked: because somebody else waits
-    /// for that already, or it has been taken over too often.
+    /// How long the client that has the stream may take to answer. `None` if it must not be asked: because it was asked
+    /// already, or the stream has been taken over too often.
     fn ask(&mut self, now: Instant) -> Option<Duration> {
         if self.taken >= AT_MOST || self.asked_until.is_some_and(|until| now < until) {
             return None;
@@ -68,12 +68,12 @@ impl Contest {
 }
 
 impl<T: Clone> Session<T> {
-    /// Whether the standalone stream goes to a newer connection, should one come.
+    /// Decides whether a newer connection gets the standalone stream.
     ///
     /// # Errors
     ///
-    /// [`Refusal::StreamTaken`] by [`SecondStream::Refuse`]; [`Refusal::StreamContested`] if it has been taken over too
-    /// often: see [`Session::contest`].
+    /// [`Refusal::StreamTaken`] with [`SecondStream::Refuse`]; [`Refusal::StreamContested`] if the stream has been
+    /// taken over too often: see [`Session::contest`].
     pub(super) fn yields_standalone(&mut self, now: Instant, policy: SecondStream) -> Result<(), Refusal> {
         let Some(stream) = self.standalone.as_deref().filter(|stream| stream.is_connected()) else {
             return Ok(());
@@ -90,15 +90,15 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// After [`Refusal::StreamContested`]: for how long the client that has the standalone stream should be asked, by
-    /// [`Session::ping`], whether it is there. If it does not answer, [`Session::handle_silent`] follows, and another try.
-    /// `None`: it is not to be asked, and this try is refused.
+    /// After [`Refusal::StreamContested`]: the timeout for a [`Session::ping`] to the client that has the standalone
+    /// stream. If it does not answer in time, call [`Session::handle_silent`] and try again. `None`: do not ask, this
+    /// attempt is refused.
     pub fn contest(&mut self, now: Instant) -> Option<Duration> {
         let connected = self.standalone.as_deref().is_some_and(Stream::is_connected);
         self.liveness.as_mut().filter(|_| connected)?.contest.ask(now)
     }
 
-    /// The client that has the standalone stream was asked and did not answer: the next connection takes it over.
+    /// The client that has the standalone stream did not answer a `ping`: the next connection takes the stream over.
     pub fn handle_silent(&mut self) {
         if let Some(liveness) = &mut self.liveness {
             liveness.contest.silent = true;

@@ -1,4 +1,4 @@
-//! How a session ends: along deadlines of its own, alone or in a shutdown.
+//! How a session ends: by its own deadlines, alone or in a shutdown.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,9 @@ use crate::proto::{
 };
 
 impl<T: Clone> Session<T> {
-    /// Terminates the session: from this moment its id is dead (E-11, F-28). What runs is told to stop and gets
-    /// the budgets of [`SessionConfig::terminate`](crate::proto::SessionConfig::terminate). Returns whether it was this call that did it.
+    /// Terminates the session: from now on its id is dead (E-11, F-28). Running requests are told to stop and get the
+    /// budgets of [`SessionConfig::terminate`](crate::proto::SessionConfig::terminate). Returns `false` if the session
+    /// was terminated before.
     pub fn terminate(&mut self, now: Instant, reason: TerminateReason) -> bool {
         if self.state == State::Terminated {
             return false;
@@ -25,7 +26,7 @@ impl<T: Clone> Session<T> {
         }
         let schedule = self.config.terminate;
         match &mut self.ending {
-            // It was draining for a shutdown, and the client was faster. The first reason stands (S12).
+            // The session was already ending, for a shutdown. The first reason stands (S12).
             Some(ending) => {
                 ending.tighten(now, &schedule);
                 if ending.phase == Phase::Finishing {
@@ -38,8 +39,8 @@ impl<T: Clone> Session<T> {
         true
     }
 
-    /// Lets the session end for a shutdown: what runs may go on for the time that `schedule` gives, while the id
-    /// stays known. On a session that is ending already, the tighter deadlines hold.
+    /// Ends the session for a shutdown: running requests may go on for the time that `schedule` gives, while the id
+    /// stays valid. If the session is already ending, the tighter deadlines hold.
     pub fn drain(&mut self, now: Instant, schedule: &TerminatePolicy) {
         match &mut self.ending {
             Some(ending) => ending.tighten(now, schedule),
@@ -53,7 +54,7 @@ impl<T: Clone> Session<T> {
         self.advance(now);
     }
 
-    /// Ends what is left, by force.
+    /// Ends the session now, by force.
     pub fn close(&mut self, now: Instant, reason: TerminateReason) {
         self.state = State::Terminated;
         let at_once =
@@ -73,7 +74,7 @@ impl<T: Clone> Session<T> {
         if moves {
             self.detach(now);
         }
-        // Standalone streams carry nothing that is owed: they end first (S4).
+        // Standalone streams carry no answers, so they end first (S4).
         if let Some(stream) = &mut self.standalone {
             stream.end(&mut self.output);
         }
@@ -81,14 +82,14 @@ impl<T: Clone> Session<T> {
             exchange.stay_connected(); // nobody could come back after the end (S6)
         }
         if !moves {
-            self.for_each_relay(Stream::end); // what they are read from ends as well
+            self.for_each_relay(Stream::end); // the logs that they are read from end as well
         }
         for exchange in self.exchanges.values().filter(|exchange| exchange.is_running()) {
             exchange.wake_handler(&mut self.output);
         }
     }
 
-    /// Moves the ending through its phases, as far as it can go now.
+    /// Moves the ending through its phases, as far as possible now.
     pub(super) fn advance(&mut self, now: Instant) {
         while let Some(mut ending) = self.ending.as_deref().copied() {
             let next = match ending.phase {
@@ -139,15 +140,18 @@ impl<T: Clone> Session<T> {
                 self.output.tally.lingering -= 1;
             }
             ending.phase = next;
-            // In a shutdown, a reader may take its time for as long as other sessions still work.
+            // In a shutdown, readers keep the time until `close_at`, because other sessions may still be working.
             if next == Phase::Finishing && self.state == State::Terminated {
                 ending.finish_early(now);
             }
-            self.ending.iter_mut().for_each(|now| **now = ending);
+            if let Some(current) = &mut self.ending {
+                **current = ending;
+            }
         }
     }
 
-    /// The client has ended the session. It does not come back for what it was not there to read: that is cancelled by it.
+    /// The client has ended the session. It will not come back for the replies of disconnected exchanges, which count
+    /// as cancelled.
     fn forsake(&mut self, now: Instant) {
         let away = |exchange: &Exchange<T>| exchange.stream().is_some_and(Stream::is_away);
         let away = self.exchanges.iter().filter(|(_, exchange)| away(exchange)).map(|(key, _)| key);
@@ -156,7 +160,7 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// An answer leaves while the session drains: its client may ask for what it needs to take it.
+    /// An answer was queued or delivered while the session drains: the client may request what it needs to process it.
     pub(super) fn linger(&mut self, now: Instant) {
         let until = after(now, self.config.linger);
         if let Some(ending) = self.ending.as_deref_mut().filter(|ending| ending.phase == Phase::Draining) {
@@ -171,8 +175,8 @@ impl<T: Clone> Session<T> {
         over.collect::<Vec<_>>().into_iter().for_each(|key| self.forget_exchange(key));
     }
 
-    /// Whether every reply and stream has been handed over, and no handler is in its grace any more. A client that has
-    /// left is not waited for, one that was sent away is; and so is the store.
+    /// Whether every reply and stream was delivered or stored, and no handler is in its grace period. A client that has
+    /// left is not waited for; one that was told to reconnect is, and so is the store.
     pub(super) fn is_delivered(&self) -> bool {
         self.exchanges.values().all(|exchange| exchange.is_settled() && !exchange.is_winding_down())
             && self.streams() == 0

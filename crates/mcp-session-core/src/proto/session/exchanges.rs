@@ -3,11 +3,10 @@
 use super::ExchangeKey;
 use crate::proto::{exchange::Exchange, id::RequestId};
 
-/// The exchanges of a session, in the order of their keys, which is that of their admission: so that they are told and
-/// woken in the same order each time, and a seed replays.
+/// The exchanges of a session, ordered by key, which is the order of admission. So they are notified and woken in the
+/// same order each time, and a seed replays.
 ///
-/// Most sessions have none, and of those that have, most have one: only more than that need a table, and only for as
-/// long as there are more.
+/// Most sessions have none or one, so a table exists only while there are more.
 #[derive(Debug)]
 pub(super) enum Exchanges<T> {
     One(Option<Entry<T>>),
@@ -23,7 +22,7 @@ impl<T> Default for Exchanges<T> {
 }
 
 impl<T> Exchanges<T> {
-    /// Adds one. Its key is above that of every other.
+    /// Adds an exchange. Its key must be greater than all others.
     pub(super) fn push(&mut self, key: ExchangeKey, exchange: Exchange<T>) {
         let entry = (key, Box::new(exchange));
         match self {
@@ -94,9 +93,9 @@ impl<T> Exchanges<T> {
 }
 
 impl<T: Clone> Exchanges<T> {
-    /// The exchange that owes an answer to the request with this id: one at the most.
+    /// The exchange that owes an answer to the request with this id; there is at most one.
     pub(super) fn running(&self, id: &RequestId) -> Option<ExchangeKey> {
-        // A look at each: an index costs every session more than this costs the few with many exchanges.
+        // A linear search: an index would cost every session more than this costs the few with many exchanges.
         let running = |exchange: &Exchange<T>| exchange.is_running() && exchange.id() == id;
         self.iter().find(|(_, exchange)| running(exchange)).map(|(key, _)| key)
     }

@@ -1,4 +1,4 @@
-//! What a session does when time has passed, and when it wants to be looked at next.
+//! What a session does when time has passed, and when its next deadline is.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use super::{Session, StreamKey};
 use crate::proto::{ending::TerminateReason, outbound::RequestError, state::State, timer::after};
 
 impl<T: Clone> Session<T> {
-    /// Time has passed: heartbeats, expiry, timeouts, phases.
+    /// Time has passed: acts on heartbeats, expiry, timeouts and phases that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
         if !self.timer.is_due(now) {
             return;
@@ -21,7 +21,7 @@ impl<T: Clone> Session<T> {
         let config = std::sync::Arc::clone(&self.config);
         self.for_each_relay(|stream, out| _ = stream.handle_silence(now, &config, out));
         self.trim(now);
-        while self.give_up_orphans(now) {} // what one leaves behind may push out what another would need
+        while self.give_up_orphans(now) {} // the error of one may push kept events of another out of replay
         for exchange in self.exchanges.values_mut() {
             exchange.handle_timeout(now, &self.config, &mut self.output);
         }
@@ -34,7 +34,7 @@ impl<T: Clone> Session<T> {
         self.timer.rearm(deadlines);
     }
 
-    /// When [`Session::handle_timeout`] wants to be called, if ever.
+    /// When to call [`Session::handle_timeout`] next, if ever.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timer.deadline()
     }
@@ -51,7 +51,7 @@ impl<T: Clone> Session<T> {
             {
                 Some(TerminateReason::InitializeTimeout)
             }
-            // Whoever uses it without `initialized` is there all the same: what counts is use (C-18, E-14).
+            // A client that uses the session without `initialized` is active too: only use counts (C-18, E-14).
             State::AwaitingInitialized | State::Operating
                 if self.used && quiet && !self.is_read() && past(self.active, self.config.idle_timeout) =>
             {
@@ -66,11 +66,11 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// Cancels the calls whose answers nobody can fetch any more: their clients have gone, and have not come back for as
-    /// long as they could. They are no activity, neither before nor by their end (E-14). Returns whether there were any.
+    /// Cancels the calls whose answers nobody can fetch any more, because their clients did not come back in time.
+    /// Neither these calls nor their end count as activity (E-14). Returns whether there were any.
     fn give_up_orphans(&mut self, now: Instant) -> bool {
         if self.ending.is_some() {
-            return false; // an ending has deadlines of its own
+            return false; // an ending has its own deadlines
         }
         let due = self
             .exchanges
@@ -85,17 +85,17 @@ impl<T: Clone> Session<T> {
         !orphans.is_empty()
     }
 
-    /// Whether nothing runs in it, and nothing is relayed from where it runs (E-14).
+    /// Whether no request runs here, and no reply is relayed from the store (E-14).
     fn is_quiet(&self) -> bool {
         self.running == 0 && self.relays().next().is_none()
     }
 
-    /// Whether a client is at the other end of the standalone stream and reads.
+    /// Whether a client reads the standalone stream.
     fn is_read(&self) -> bool {
         self.standalone.as_ref().is_some_and(|stream| stream.is_served() && !stream.is_stalled())
     }
 
-    /// When the session expires if nothing happens any more.
+    /// When the session expires if nothing else happens; `None` while it is in use or ending.
     pub(super) fn lifetime(&self) -> Option<Instant> {
         match self.state {
             State::Initializing => Some(after(self.created, self.config.initialize_timeout)),

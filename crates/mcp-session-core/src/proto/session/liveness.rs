@@ -1,22 +1,22 @@
-//! Whether the client at the other end of the standalone stream is there: asked by `ping` (C-15).
+//! Whether the client of the standalone stream still responds, checked by `ping` (C-15).
 //!
-//! Heartbeats tell whether bytes leave; a proxy in between may take them for a client that has long gone. So a client
-//! that has a stream open and says nothing is asked, and one that does not answer loses the stream. From then on its
-//! session is as idle as it looks.
+//! Heartbeats only show that bytes leave the server; a proxy in between may read them although the client has gone. So
+//! a silent client with an open stream is asked by `ping`, and loses the stream if it does not answer. Its session can
+//! become idle then.
 
 use std::time::Instant;
 
 use super::{Session, StreamKey, contest::Contest, outbound::ping_event};
 use crate::proto::{stream::Stream, timer::after};
 
-/// What is known of the client.
+/// When the client last responded.
 #[derive(Debug)]
 pub(super) struct Liveness {
-    /// When it was last heard of, or asked.
+    /// When the client last sent something, or was asked.
     since: Instant,
-    /// The `ping` that it has yet to answer.
+    /// The id of the `ping` that it has not answered yet.
     asked: Option<u64>,
-    /// How often the stream was taken over lately.
+    /// Recent takeovers of the stream.
     pub(super) contest: Contest,
 }
 
@@ -27,7 +27,7 @@ impl Liveness {
 }
 
 impl<T: Clone> Session<T> {
-    /// The client has said something, whatever it is: it is there.
+    /// The client has sent something, so it is alive.
     pub(super) fn touch(&mut self, now: Instant) {
         self.active = now;
         if let Some(liveness) = &mut self.liveness {
@@ -36,12 +36,12 @@ impl<T: Clone> Session<T> {
         if self.established && !self.used {
             self.used = true;
             if let Some(due) = self.lifetime() {
-                self.timer.arm(due); // which may be sooner than that of a half-open session
+                self.timer.arm(due); // may be sooner than the deadline of a half-open session
             }
         }
     }
 
-    /// Asks a client that is silent, and ends the stream of one that has not answered.
+    /// Sends `ping` to a silent client, and ends the stream of a client that has not answered the last one.
     pub(super) fn handle_pulse(&mut self, now: Instant) {
         if self.ping_due().is_none_or(|due| now < due) {
             return;
@@ -50,7 +50,7 @@ impl<T: Clone> Session<T> {
         match self.liveness.as_ref().and_then(|liveness| liveness.asked) {
             None => {
                 let id = self.outbound.next_id();
-                // Where there is no space for it, the client does not even read.
+                // If the queue has no space, the client does not read, and is treated as if it did not answer.
                 let _ = self.act_on_standalone(now, |stream, config, out| {
                     stream.push(now, &ping_event(id), config, out)
                 });
@@ -63,13 +63,15 @@ impl<T: Clone> Session<T> {
                 let on = StreamKey::Standalone(connection);
                 self.tell_cancelled(now, on, id, "there was no answer in time"); // F-24
                 self.act_on_standalone(now, |stream, _, out| stream.close(out));
-                self.liveness.iter_mut().for_each(|liveness| liveness.asked = None);
+                if let Some(liveness) = &mut self.liveness {
+                    liveness.asked = None;
+                }
                 self.output.tally.pings_unanswered += 1;
             }
         }
     }
 
-    /// When [`Session::handle_pulse`] has something to do.
+    /// When to call [`Session::handle_pulse`] next.
     pub(super) fn ping_due(&self) -> Option<Instant> {
         let open = self.standalone.as_deref().is_some_and(Stream::is_served);
         let liveness = self.liveness.as_ref().filter(|_| open && !self.config.ping_interval.is_zero())?;

@@ -1,4 +1,5 @@
-//! Requests of the server to its client: on the replies of the exchanges they belong to, and `ping` anywhere.
+//! Requests of the server to its client: on the replies of the exchanges that they belong to, and `ping` on the
+//! standalone stream too.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,8 @@ use crate::proto::{
 };
 
 impl<T: Clone> Session<T> {
-    /// Sends a request to the client on the reply of a running exchange (F-22). `tag` finds whoever waits for its reply.
+    /// Sends a request to the client on the reply of a running exchange (F-22). `tag` identifies the waiter for the
+    /// client's reply.
     ///
     /// # Errors
     ///
@@ -33,7 +35,8 @@ impl<T: Clone> Session<T> {
         params: Option<&Json>,
         timeout: Duration,
     ) -> Result<OutboundId, RequestError> {
-        self.advance(now); // with a late timer, sending would: too late for this request to fail with the others
+        // If the timer is late, sending would advance the phase, too late for this request to fail with the others.
+        self.advance(now);
         if let Some(ending) = self.ending.as_ref().filter(|ending| ending.phase >= Phase::Cancelling) {
             return Err(RequestError::Terminated(ending.reason));
         }
@@ -53,8 +56,8 @@ impl<T: Clone> Session<T> {
         Ok(self.outbound.insert(StreamKey::Response(key), tag, deadline))
     }
 
-    /// Asks the client, on the standalone stream, whether it is there (C-14): the one request that need not belong to
-    /// one of the client's (F-22). `tag` finds whoever waits for the reply.
+    /// Sends `ping` to the client on the standalone stream (C-14): the only request that need not belong to a request
+    /// of the client (F-22). `tag` identifies the waiter for the client's reply.
     ///
     /// # Errors
     ///
@@ -74,21 +77,21 @@ impl<T: Clone> Session<T> {
         Ok(self.outbound.insert(StreamKey::Standalone(connection), tag, deadline))
     }
 
-    /// Nobody waits for the reply any more: the client is told to stop.
+    /// Nobody waits for the client's reply any more: the request is cancelled.
     pub fn abandon_request(&mut self, now: Instant, id: OutboundId) {
         if let Some(on) = self.outbound.remove(id) {
             self.tell_cancelled(now, on, id.0, "the server does not wait for it any more");
         }
     }
 
-    /// A reply of the client. One that nobody waits for is dropped (B-19).
+    /// A reply of the client. It is dropped if nobody waits for it (B-19).
     ///
     /// # Errors
     ///
     /// [`Refusal`], by state (C.2).
     pub fn handle_response(&mut self, now: Instant, response: RpcResponse) -> Result<(), Refusal> {
         if self.handle_input(now, Input::Response)? == Verdict::Accept {
-            // Ours are small integers: any other id was never sent.
+            // The server's ids are `u64` integers: no other id was ever sent.
             let id = match response.id {
                 Some(RequestId::Integer(id)) => u64::try_from(id).ok(),
                 Some(RequestId::String(_)) | None => None,
@@ -100,7 +103,7 @@ impl<T: Clone> Session<T> {
         Ok(())
     }
 
-    /// The client's reply; `None` if it is not there yet: wait for [`Wake::Handler`].
+    /// Takes the client's reply. `None` if it has not arrived yet: wait for [`Wake::Handler`].
     pub fn poll_outbound(&mut self, id: OutboundId) -> Option<Result<Json, RequestError>> {
         self.outbound.poll(id)
     }
@@ -111,7 +114,7 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// Fails the waits that `select` picks, and tells the client to stop, each on the stream it was asked on.
+    /// Fails the requests that `select` picks by stream and deadline, and cancels each on the stream that it was sent on.
     pub(super) fn fail_outbound(
         &mut self,
         now: Instant,
@@ -128,7 +131,7 @@ impl<T: Clone> Session<T> {
         let params = Json::from(serde_json::json!({ "requestId": id, "reason": reason }));
         let message = Outgoing::Notification { method: "notifications/cancelled", params: Some(&params) };
         let event = encode_event(None, &message);
-        // Beyond the bounds of the queue: there is at most one for each request that went through it.
+        // It may exceed the bounds of the queue: there is at most one for each request that went through the queue.
         match on {
             StreamKey::Response(key) | StreamKey::Resumed(key, _) => {
                 if let Some(exchange) = self.exchanges.get_mut(key) {

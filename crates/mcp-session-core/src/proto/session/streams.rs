@@ -1,5 +1,5 @@
-//! The streams of a session and the connections that carry them: opened, resumed, read, left, and what is kept of
-//! them.
+//! The streams of a session and the connections that carry them: opening, resuming, reading, disconnecting, and
+//! forgetting what is kept.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use crate::proto::{
 const FIRST_PRIMED: ProtocolVersion = ProtocolVersion::V2025_11_25;
 
 impl<T: Clone> Session<T> {
-    /// How many streams are open: those that a connection carries.
+    /// The number of streams that are carried by a connection.
     pub fn streams(&self) -> usize {
         let replies = self.exchanges.values().filter_map(|exchange| exchange.stream());
         let all = replies.chain(self.standalone.as_deref()).chain(self.finished.values().map(AsRef::as_ref));
@@ -32,7 +32,8 @@ impl<T: Clone> Session<T> {
 
     // What happened.
 
-    /// GET: opens the standalone stream, or goes on with it: what came while there was no connection comes first (D-24).
+    /// GET: opens the standalone stream, or continues it, beginning with the events that were kept while there was no
+    /// connection (D-24).
     ///
     /// # Errors
     ///
@@ -44,7 +45,7 @@ impl<T: Clone> Session<T> {
         self.yields_standalone(now, self.config.second_stream)?;
         self.standalone.take_if(|stream| stream.is_over());
         if self.cluster.is_some() {
-            // What the older connection has not sent is read from the store again.
+            // Events that the older connection has not sent are read from the store again.
             self.drop_standalone();
         }
         self.touch(now);
@@ -53,31 +54,31 @@ impl<T: Clone> Session<T> {
         Ok(StreamKey::Standalone(connection))
     }
 
-    /// GET with `Last-Event-ID`: goes on with the stream of that event, from there (D-30). A connection that carries it
-    /// already ends (D-23).
+    /// GET with `Last-Event-ID`: continues the stream of that event after it (D-30). A connection that already carries
+    /// the stream ends (D-23).
     ///
     /// # Errors
     ///
-    /// [`Refusal`], by state (C.2); [`Refusal::UnknownEvent`] for an id that no stream of this session has given, and for
-    /// one after which something is forgotten (D-37); [`Refusal::StreamContested`] as for a GET without an id.
+    /// [`Refusal`], by state (C.2); [`Refusal::UnknownEvent`] for an id that no stream of this session has, or after
+    /// which an event was forgotten (D-37); [`Refusal::StreamContested`] as for a GET without an id.
     pub fn handle_resume(&mut self, now: Instant, last_event_id: &str, tag: T) -> Result<StreamKey, Refusal> {
         if let Verdict::Refuse(refusal) = self.state.on(Input::Resume) {
             return Err(refusal);
         }
         if self.phase() == Phase::Closed {
-            return Err(Refusal::Draining); // nothing of it is left, but the id is known until everything is over (S2)
+            return Err(Refusal::Draining); // nothing is left, but the id stays valid until the shutdown is over (S2)
         }
         let EventId { stream: number, position } =
             EventId::parse(last_event_id).filter(|id| id.position.epoch == 0).ok_or(Refusal::UnknownEvent)?;
         let position = position.seq;
-        self.trim(now); // also if the timer is late
+        self.trim(now); // the timer may be late
         let connection = self.next_key();
         let key = ExchangeKey(number);
         let (known, key) = if self.is_standalone(number) {
             if self.state == State::Draining {
                 return Err(Refusal::Draining);
             }
-            // Who has an id of it has had it: it is the same client, or one that plays the same game.
+            // A client that knows an id of the stream has read it before: `SecondStream::Refuse` does not apply to it.
             self.yields_standalone(now, SecondStream::Replace)?;
             let known = self
                 .act_on_standalone(now, |stream, _, out| stream.resume(now, position, connection, tag, out));
@@ -95,7 +96,7 @@ impl<T: Clone> Session<T> {
         if !known {
             return Err(Refusal::UnknownEvent);
         }
-        self.hand_over_relay(now, number); // it has been read from the store until now
+        self.hand_over_relay(now, number); // until now the stream was read from the store
         self.touch(now);
         Ok(key)
     }
@@ -139,8 +140,8 @@ impl<T: Clone> Session<T> {
 
     // What the application wants.
 
-    /// Sends an event that belongs to no request on the standalone stream. Without a connection it is kept for the next
-    /// one, within the bounds of replay; without replay it is dropped (D-24), and so it is before
+    /// Sends an event that belongs to no request on the standalone stream. Without a connection, the event is kept for
+    /// the next one within the bounds of replay; without replay it is dropped (D-24). It is also dropped before
     /// `notifications/initialized` (C-06).
     ///
     /// # Errors
@@ -151,7 +152,7 @@ impl<T: Clone> Session<T> {
         if self.ending.is_some() {
             return Err(SendError::Closed);
         }
-        // With a store, whoever listens has to know whether the client is initialized: another node may have heard of it.
+        // With a store, the node that reads the log checks whether the client is initialized: another node may know it.
         if let Some(sent) = self.publish(event) {
             return sent;
         }
@@ -162,9 +163,9 @@ impl<T: Clone> Session<T> {
             .map_err(|_| SendError::Full)
     }
 
-    /// Sends the client of this exchange away, to come back after `retry` (SEP-1699, D-06): its connection ends after
-    /// what is queued, its stream lives on. Returns whether it does; if not, the stream stays as it is. That is so
-    /// without replay, for versions before 2025-11-25 (D-05), and in an ending, after which nobody could come back (S6).
+    /// Closes the connection of this exchange after the queued events; the client reconnects after `retry`, and the
+    /// stream lives on (SEP-1699, D-06). Returns `false`, and changes nothing, without replay, for versions before
+    /// 2025-11-25 (D-05), and in an ending after which nobody could come back (S6).
     pub fn close_connection(&mut self, now: Instant, key: ExchangeKey, retry: Duration) -> bool {
         let lives_on = self.reason().is_none_or(|reason| self.moves(reason));
         if !lives_on || key == INITIALIZE {
@@ -174,13 +175,13 @@ impl<T: Clone> Session<T> {
             .unwrap_or(false)
     }
 
-    /// Whether a notification that belongs to no request has somebody to go to, now or later.
+    /// Whether a notification that belongs to no request can reach the client, now or later.
     pub fn is_listening(&self) -> bool {
         let open = self.standalone.as_deref().is_some_and(Stream::is_open);
         self.cluster.is_some() || (self.initialized && (open || self.config.replay.is_some()))
     }
 
-    /// What finds the waiters of the standalone stream.
+    /// The tag of the waiters of the standalone stream.
     pub fn standalone_tag(&self) -> Option<&T> {
         self.standalone.as_deref().and_then(Stream::tag)
     }
@@ -222,20 +223,20 @@ impl<T: Clone> Session<T> {
             .unwrap_or(Next::End)
     }
 
-    // What is kept.
+    // Kept events.
 
-    /// What the stream of this number is called, if it can be resumed.
+    /// The name of the stream with this number, if streams can be resumed.
     pub(super) fn name(&self, number: u64) -> Option<Name> {
         self.config.replay.as_ref()?;
         Some(Name { number, primed: self.is_primed() })
     }
 
-    /// Whether its client understands a priming event, and being sent away (D-09, D-05).
+    /// Whether the client understands a priming event and a closed connection with `retry` (D-09, D-05).
     pub(super) fn is_primed(&self) -> bool {
         self.version >= FIRST_PRIMED
     }
 
-    /// An exchange is over. The stream of its reply may still be asked for.
+    /// Forgets an exchange that is over. Keeps the stream of its reply if that can be resumed.
     pub(super) fn forget_exchange(&mut self, key: ExchangeKey) {
         let stream = self.exchanges.remove(key).and_then(|exchange| exchange.into_stream());
         if let Some(mut stream) = stream.filter(|stream| stream.is_resumable()) {
@@ -247,11 +248,11 @@ impl<T: Clone> Session<T> {
     fn forget_finished(&mut self, number: u64) {
         self.finished.remove(&number);
         if self.finished.is_empty() {
-            self.finished = BTreeMap::new(); // an emptied one keeps a node
+            self.finished = BTreeMap::new(); // an emptied map keeps a node allocated
         }
     }
 
-    /// Forgets what is too much, or too old.
+    /// Forgets the kept events that exceed the bounds of replay.
     pub(super) fn trim(&mut self, now: Instant) {
         let Some(limits) = self.config.replay else { return };
         while let Some(number) = self.replay.pop_excess(now, &limits) {
@@ -274,7 +275,7 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// The end of the session is the end of all that it keeps (D-36). Whoever still reads is cut.
+    /// The session has ended: forgets everything it keeps. Streams that are still read are cut (D-36).
     pub(super) fn forget_all(&mut self) {
         self.replay = Replay::default();
         self.finished.values_mut().for_each(|stream| stream.cut(&mut self.output));
@@ -287,7 +288,8 @@ impl<T: Clone> Session<T> {
         self.standalone.as_ref().is_some_and(|stream| stream.number() == Some(number))
     }
 
-    /// The one way to the standalone stream, which begins with the first use of it.
+    /// The only way to change the standalone stream, which is created by its first use: updates timers and replay after
+    /// `act`.
     pub(super) fn act_on_standalone<R>(
         &mut self,
         now: Instant,
@@ -297,7 +299,7 @@ impl<T: Clone> Session<T> {
             Some(stream) => stream,
             None => {
                 let number = self.next_key();
-                // What all nodes write is read from the store, with the ids that it has there.
+                // With a store, its events are read from the standalone log, and have the ids of that log.
                 let name = self.name(number).filter(|_| self.cluster.is_none());
                 Box::new(Stream::unread(now, name))
             }

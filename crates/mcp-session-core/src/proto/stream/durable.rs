@@ -1,48 +1,48 @@
-//! [`Durable`]: how far a store has a stream.
+//! [`Durable`]: how much of a stream the store has.
 
 use bytes::Bytes;
 
 use super::{Life, Stream, log::Log};
 use crate::proto::{config::SessionConfig, id::RequestId, output::Output};
 
-/// How far the store has a stream. What it does not have is not sent.
+/// How much of a stream the store has. Events that the store does not have are not sent.
 #[derive(Debug)]
 pub(super) struct Durable {
     request: RequestId,
     /// The first position that the store does not have; 0 until it knows of the stream.
     stored: u64,
     end_stored: bool,
-    /// It waits to be asked for, or is under way.
+    /// An append is queued or in flight.
     queued: bool,
 }
 
-/// What has become of an append.
+/// The outcome of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
-    /// The store has it.
+    /// The store has the events.
     Done,
-    /// The store has lost something: it goes on from here.
+    /// The store has lost events: it continues at this position.
     Behind(u64),
-    /// Somebody else has ended the log.
+    /// Another node has ended the log.
     Sealed,
-    /// The store did not answer, or could not: it is asked again.
+    /// The store failed or did not answer: the append is repeated.
     Later,
-    /// The store does not have it, and is not waited for any more.
+    /// The store does not have the events and is not waited for any more.
     Failed,
 }
 
-/// What the store should append to the log of a stream.
+/// An append to the log of a stream in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Append {
-    /// The stream.
+    /// The stream's number.
     pub stream: u64,
-    /// The request whose reply it is.
+    /// The request that the stream replies to.
     pub request: RequestId,
-    /// The position of the first of the events.
+    /// The position of the first event.
     pub at: u64,
     /// The events, without their ids.
     pub events: Vec<Bytes>,
-    /// Whether the log ends after them.
+    /// Whether the log ends after these events.
     pub ends: bool,
 }
 
@@ -51,7 +51,7 @@ impl Durable {
         self.stored
     }
 
-    /// Whether the store keeps up: whoever sends waits for it, like for a reader.
+    /// Whether the store keeps up. A sender waits for a slow store as it does for a slow reader.
     pub(super) fn has_space(&self, log: &Log, config: &SessionConfig) -> bool {
         let mut unstored = log.from(self.stored);
         let count = unstored.by_ref().take(config.queue_events).count();
@@ -61,22 +61,22 @@ impl Durable {
 }
 
 impl<T: Clone> Stream<T> {
-    /// From now on a store is to have all of it, as the reply to this request.
+    /// From now on the whole stream is written to the store, as the reply to this request.
     pub(in crate::proto) fn store(&mut self, request: RequestId) {
         self.durable = Some(Box::new(Durable { request, stored: 0, end_stored: false, queued: false }));
     }
 
-    /// Whether the store has all of it, and its end.
+    /// Whether the store has the whole stream, its end included.
     pub(in crate::proto) fn is_stored(&self) -> bool {
         self.durable.as_ref().is_some_and(|durable| durable.end_stored)
     }
 
-    /// Whether a store is to have it.
+    /// Whether it is written to a store.
     pub(in crate::proto) fn is_storing(&self) -> bool {
         self.durable.is_some()
     }
 
-    /// Whether there is something to append that has not been asked for. Then it is, from now on.
+    /// Marks an append as queued if there is something new to append. Returns whether it did.
     pub(in crate::proto) fn queue_append(&mut self) -> bool {
         let ended = self.has_ended();
         let end = self.log.end();
@@ -87,7 +87,7 @@ impl<T: Clone> Stream<T> {
         queues
     }
 
-    /// What there is to append.
+    /// The next append, with all events that the store does not have.
     pub(in crate::proto) fn next_append(&self, stream: u64) -> Option<Append> {
         let durable = self.durable.as_ref()?;
         let at = durable.stored.max(1);
@@ -95,7 +95,7 @@ impl<T: Clone> Stream<T> {
         Some(Append { stream, request: durable.request.clone(), at, events, ends: self.has_ended() })
     }
 
-    /// An append of so many events has been answered.
+    /// The store answered an append.
     pub(in crate::proto) fn handle_stored(&mut self, append: &Append, stored: Stored, out: &mut Output<T>) {
         let first = self.log.first();
         let Some(durable) = &mut self.durable else { return };
@@ -107,13 +107,13 @@ impl<T: Clone> Stream<T> {
             }
             Stored::Later => {}
             Stored::Behind(next) if next >= first => durable.stored = next.max(1),
-            // It goes on without: an id of it is unknown elsewhere.
+            // The stream goes on without the store: other nodes do not know its ids.
             Stored::Behind(_) | Stored::Sealed | Stored::Failed => self.durable = None,
         }
         self.wake_all(out);
     }
 
-    /// The store may have lost the last event: it gets it once more.
+    /// The store may have lost the last event: that event is appended again.
     pub(in crate::proto) fn handle_failover(&mut self) {
         let first = self.log.first();
         if let Some(durable) = &mut self.durable {

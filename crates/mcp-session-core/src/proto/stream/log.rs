@@ -1,25 +1,26 @@
-//! [`Log`]: the events of a stream, those that wait and those that can be sent again.
+//! [`Log`]: the events of a stream, queued ones and sent ones that are kept for replay.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// Events in the order of their positions, which begin with 1: first those that were sent and are kept, then those that
-/// wait.
+/// Events in the order of their positions, which begin at 1: first those that were sent and are kept, then those that
+/// wait to be sent.
 #[derive(Debug)]
 pub(super) struct Log {
     events: VecDeque<Bytes>,
-    /// The position of the first of them.
+    /// The position of the first event.
     first: u64,
-    /// How many of them have been sent.
+    /// The number of events that have been sent.
     sent: usize,
     waiting_bytes: usize,
-    /// How many of them, the oldest, the session's replay knows of; and whether it knows of the end.
+    /// The number of events, counted from the oldest, that the session's replay tracks.
     kept: usize,
+    /// Whether the session's replay tracks the end.
     end_kept: bool,
 }
 
-/// So many events are freed in some microseconds.
+/// Freeing this many events takes a few microseconds.
 const FEW: usize = 32;
 
 impl Default for Log {
@@ -34,7 +35,7 @@ impl Log {
         self.events.push_back(event);
     }
 
-    /// Takes the next event, for good.
+    /// Removes and returns the next event.
     pub(super) fn take(&mut self) -> Option<Bytes> {
         let event = self.events.pop_front()?;
         self.first += 1;
@@ -42,7 +43,7 @@ impl Log {
         Some(event)
     }
 
-    /// Sends the next event, if it is before this position, and keeps it.
+    /// Returns the next event, with its position, if it is before position `before`, and keeps it.
     pub(super) fn send(&mut self, before: u64) -> Option<(u64, &Bytes)> {
         let position = self.next();
         if position >= before {
@@ -54,7 +55,8 @@ impl Log {
         Some((position, event))
     }
 
-    /// Goes back, or forward, to what follows `after`. Returns whether all of that is there.
+    /// Goes back, or forward, so that the event after position `after` is sent next. Returns `false`, and changes
+    /// nothing, if the log does not have everything after it.
     pub(super) fn rewind(&mut self, after: u64) -> bool {
         // `after` comes from a client: it may be anything.
         let sent = after.checked_add(1).and_then(|next| next.checked_sub(self.first));
@@ -74,18 +76,18 @@ impl Log {
         self.events.iter().skip(skipped)
     }
 
-    /// The position of the oldest event that it has, or will have.
+    /// The position of the oldest event in the log, or of the next one pushed if the log is empty.
     pub(super) fn first(&self) -> u64 {
         self.first
     }
 
-    /// Everything is lost. Returns the events if they are so many that to free them takes time.
+    /// Drops all events. Returns them if there are so many that freeing them takes time.
     pub(super) fn clear(&mut self) -> Option<VecDeque<Bytes>> {
         let cleared = std::mem::replace(self, Self { first: self.end(), ..Self::default() });
         Some(cleared.events).filter(|events| events.len() > FEW)
     }
 
-    /// The position of the next event to be sent.
+    /// The position of the next event to send.
     pub(super) fn next(&self) -> u64 {
         self.first + self.sent as u64
     }
@@ -103,8 +105,8 @@ impl Log {
         self.waiting_bytes
     }
 
-    /// The size of the next event before this position that is kept from now on: one that was sent, or any if the client
-    /// is `away`; at last the end, of no size, if it has `ended`.
+    /// Marks the next event before position `before` as kept and returns its size. Only sent events are kept, or any if
+    /// the client is `away`. After them comes the end, of size 0, if the stream has `ended`.
     pub(super) fn keep_next(&mut self, before: u64, away: bool, ended: bool) -> Option<usize> {
         let limit = if away { self.events.len() } else { self.sent };
         let limit = limit.min(usize::try_from(before.saturating_sub(self.first)).unwrap_or(usize::MAX));
@@ -119,14 +121,14 @@ impl Log {
         }
     }
 
-    /// What is to be sent again is kept no more, nor is the end. Returns how many that are.
+    /// Unmarks the kept events that will be sent again, and the end. Returns their number.
     pub(super) fn release(&mut self) -> usize {
         let released = self.kept.saturating_sub(self.sent);
         self.kept -= released;
         released + usize::from(std::mem::take(&mut self.end_kept))
     }
 
-    /// Forgets the oldest that is kept. Returns whether that was the end.
+    /// Forgets the oldest kept event, or the end if there is none. Returns whether it was the end.
     pub(super) fn forget_first(&mut self) -> bool {
         if self.kept == 0 {
             return std::mem::take(&mut self.end_kept);
@@ -142,7 +144,7 @@ impl Log {
         false
     }
 
-    /// How many are kept, the end included.
+    /// The number of kept events, the end included.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.kept + usize::from(self.end_kept)
@@ -183,7 +185,7 @@ mod tests {
         for unknown in [0, 4, 5, u64::MAX, u64::MAX - 1] {
             assert!(!log.rewind(unknown), "{unknown}");
         }
-        assert!(log.rewind(1)); // it has all that follows
+        assert!(log.rewind(1)); // the log has everything after it
         assert_eq!(send(&mut log), Some((2, "bb".into())));
         assert_eq!(log.waiting_bytes(), 3);
     }

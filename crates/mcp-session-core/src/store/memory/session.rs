@@ -1,4 +1,4 @@
-//! A session and its logs, as a [`MemoryStore`](super::MemoryStore) has them.
+//! A session and its logs in a [`MemoryStore`](super::MemoryStore).
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -18,21 +18,21 @@ use crate::{
 pub(super) struct Session {
     record: Record,
     created: Instant,
-    /// When a node last took it up for a client, or a client last used it at a node that has parked it since.
+    /// When a node last adopted it for a client, or a client last used it at a node that has parked it since.
     pub(super) used: Instant,
-    /// When a node last said that it serves it.
+    /// When a node last reported it as active.
     pub(super) active: Instant,
     logs: BTreeMap<u64, Log>,
-    /// The highest token of each node, and where its event is.
+    /// The highest token of each node, and the position of its event.
     tokens: HashMap<NodeId, (u64, Position)>,
-    /// In which order, and when, its events came. The end of a log counts as one.
+    /// The log and time of each event, in order. The end of a log counts as an event.
     order: VecDeque<(u64, Instant)>,
     bytes: usize,
-    /// Something in one of its logs has changed.
+    /// Notified when one of its logs has changed.
     pub(super) changed: Arc<Event>,
 }
 
-/// When something happens, and what may be kept.
+/// The time of a call, and the limits.
 #[derive(Clone, Copy)]
 pub(super) struct Moment<'a> {
     pub(super) now: Instant,
@@ -54,7 +54,7 @@ impl Session {
         }
     }
 
-    /// Its record, as of now.
+    /// The record, with `age` and `unused` as of `now`.
     pub(super) fn record(&self, now: Instant) -> Record {
         let since = |then| now.saturating_duration_since(then);
         Record { age: since(self.created), unused: since(self.used), ..self.record.clone() }
@@ -91,7 +91,7 @@ impl Session {
         }
     }
 
-    /// How many events it has, and how many bytes of them.
+    /// The number of events, and of their bytes.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.order.len(), self.bytes)
     }
@@ -150,7 +150,7 @@ impl Session {
         self.bytes = 0;
     }
 
-    /// Forgets what is too much, or too old.
+    /// Drops events beyond the limits, the oldest first.
     pub(super) fn trim(&mut self, Moment { now, limits }: Moment<'_>) {
         while let Some((stream, since)) = self.order.front().copied() {
             let excess = self.order.len() > limits.events
@@ -166,7 +166,7 @@ impl Session {
                     self.bytes -= event.len();
                     log.first += 1;
                 }
-                None => _ = self.logs.remove(&stream), // its end was the last of it
+                None => _ = self.logs.remove(&stream), // only its end was left
             }
         }
     }
@@ -190,13 +190,13 @@ impl Session {
 }
 
 pub(super) struct Log {
-    /// Who owns it, and for which request. `None`: it is shared.
+    /// The owner and its request. `None` if the log is shared.
     pub(super) owner: Option<(NodeId, RequestId)>,
     events: VecDeque<Bytes>,
-    /// The position of the first of them.
+    /// The position of the first event.
     first: u64,
     ended: bool,
-    /// It was not the owner that ended it.
+    /// Whether somebody other than the owner ended it.
     sealed: bool,
 }
 
@@ -205,7 +205,7 @@ impl Log {
         Self { owner, events: VecDeque::new(), first: 1, ended: false, sealed: false }
     }
 
-    /// What follows a position; `None` if that is not known, or not any more.
+    /// The events after a position; `None` if the position is unknown or an event after it was dropped.
     pub(super) fn page(&self, after: Position, limit: usize) -> Option<Page> {
         let index = self.index(after)?;
         let positions = (after.seq + 1..).map(Position::from);
@@ -214,12 +214,12 @@ impl Log {
         Some(Page { events, ended, request: self.owner.as_ref().map(|(_, request)| request.clone()) })
     }
 
-    /// The last position after which nothing is forgotten.
+    /// The position before the oldest event that is kept.
     pub(super) fn oldest(&self) -> Position {
         (self.first - 1).into()
     }
 
-    /// Whether a reader that has all up to this position finds something else there: also that it is not known any more.
+    /// Returns `true` if there is news for a reader at this position: an event, the end, or that the position is unknown.
     pub(super) fn has_news(&self, after: Position) -> bool {
         self.ended || self.index(after).is_none_or(|index| index < self.events.len())
     }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
-use crate::{security::AllowedOrigins, stream::ReplyBody};
+use super::hosts::AllowedOrigins;
 
 /// What a client sends, beside what every page may: the protocol's headers, the credential, the media type.
 const REQUEST_HEADERS: &str =
@@ -72,8 +72,8 @@ impl Cors {
     }
 
     /// What the browser is told, beside what [`Cors::mark`] says.
-    pub(crate) fn preflight(&self, methods: &'static str) -> Response<ReplyBody> {
-        let mut response = Response::new(ReplyBody::empty());
+    pub(crate) fn preflight(&self, methods: &'static str) -> Response<()> {
+        let mut response = Response::new(());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let names = self.request_headers.iter().map(HeaderName::as_str);
         let names: Vec<_> = [REQUEST_HEADERS].into_iter().chain(names).collect();

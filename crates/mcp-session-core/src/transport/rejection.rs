@@ -4,11 +4,10 @@ use std::borrow::Cow;
 
 use http::{HeaderValue, Response, StatusCode, header};
 
+use super::auth::AuthError;
 use crate::{
     config::Config,
     proto::{ErrorCode, Outgoing, ParseError, ProtocolVersion, Refusal, RequestId, RpcError},
-    security::AuthError,
-    stream::ReplyBody,
 };
 
 /// Why a request was not admitted. Nothing was dispatched, and nothing is owed but this answer.
@@ -181,12 +180,12 @@ impl Rejection {
     }
 
     /// The whole response. `id` is that of the request, where it could be read.
-    pub(crate) fn into_response(self, id: Option<&RequestId>, config: &Config) -> Response<ReplyBody> {
+    pub(crate) fn into_response(self, id: Option<&RequestId>, config: &Config) -> Response<bytes::Bytes> {
         let id = match &self {
             Self::Message(ParseError::Invalid { id, .. }) => id.as_ref(),
             _ => id,
         };
-        let mut response = Response::new(ReplyBody::full(self.to_json(id)));
+        let mut response = Response::new(self.to_json(id));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

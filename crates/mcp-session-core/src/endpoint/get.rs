@@ -1,0 +1,43 @@
+//! GET, DELETE and OPTIONS: a session's streams, its end, and what a browser may send.
+
+use std::sync::Arc;
+
+use http::{Response, StatusCode, request::Parts};
+
+use super::{Endpoint, response::events};
+use crate::{
+    proto,
+    session::Waiters,
+    stream::{EventStream, ReplyBody},
+    transport::{self, Rejection},
+};
+
+impl Endpoint {
+    pub(super) async fn get(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
+        let session = self.session(parts).await?;
+        let waiters = Arc::new(Waiters::default());
+        let replay = self.registry.env.session_config.replay.is_some();
+        let key = match transport::last_event_id(&parts.headers).filter(|_| replay) {
+            Some(event) => self.resume(&session, event, &waiters).await?,
+            None => self.listen(&session, &waiters).await?, // D-35
+        };
+        Ok(events(ReplyBody::events(EventStream::new(session, key, waiters))))
+    }
+
+    pub(super) async fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
+        let session = self.session(parts).await?;
+        session.with_client(proto::Session::handle_delete)?;
+        // Before the client is told so: from then on, it is unknown at every node (E-11).
+        session.removed().await;
+        let mut response = Response::new(ReplyBody::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT; // B-36
+        Ok(response)
+    }
+
+    /// Tells a browser what it may send (B-40).
+    pub(super) fn preflight(&self) -> Response<ReplyBody> {
+        let config = &self.registry.env.config;
+        let told = config.cors.as_ref().map(|cors| cors.preflight(transport::allowed_methods(config)));
+        told.unwrap_or_default().map(|()| ReplyBody::empty())
+    }
+}

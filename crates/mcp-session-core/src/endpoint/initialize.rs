@@ -1,0 +1,79 @@
+//! POST of `initialize`: a new session.
+
+use std::mem;
+
+use http::{HeaderValue, Response, request::Parts};
+
+use super::{Endpoint, response::respond};
+use crate::{
+    call::{ExchangeHandle, HandlerFuture},
+    handler::InitializeRequest,
+    initialize::{self, Opening},
+    proto::{Input, ResponseMode, RpcError, RpcRequest, TerminateReason},
+    stream::ReplyBody,
+    transport::{self, Rejection, SessionHeader},
+};
+
+impl Endpoint {
+    pub(super) async fn initialize(
+        &self,
+        parts: &mut Parts,
+        request: &RpcRequest,
+        form: Option<ResponseMode>,
+    ) -> Result<Response<ReplyBody>, Rejection> {
+        if transport::session_header(&parts.headers)? != SessionHeader::Absent {
+            // C-17: a live session refuses, a dead one is unknown.
+            let session = Box::pin(self.lookup(parts)).await?;
+            session.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
+        }
+        let (call, handler) = match self.open(parts, request) {
+            Err(Rejection::TooManySessions) => {
+                let principal = parts.extensions.get().cloned();
+                Box::pin(self.registry.with_room(principal.as_ref(), || self.open(parts, request))).await?
+            }
+            opened => opened?,
+        };
+        let (session, env) = (call.session.clone(), &self.registry.env);
+        if let Some(form) = form {
+            session.with(|machine, _| machine.restrict(call.key, form));
+        }
+        let started =
+            call.start(env, session.created(), request.id.clone(), request.method.clone(), handler).await;
+        let mut response = respond(started.head().await)?;
+        if session.with(|machine, _| machine.is_established()) {
+            if let Err(rejection) = session.attach() {
+                session.terminate(TerminateReason::Error);
+                return Err(rejection);
+            }
+            if env.node.is_some() {
+                Box::pin(self.keep(&session)).await?;
+            }
+            let id = HeaderValue::from_bytes(&session.id().digits())
+                .map_err(|_| Rejection::Internal("the session id is no header value"))?;
+            response.headers_mut().insert(transport::SESSION_ID, id);
+        }
+        Ok(response)
+    }
+
+    /// From here on there is a session, and its client is owed an answer.
+    fn open(
+        &self,
+        parts: &mut Parts,
+        request: &RpcRequest,
+    ) -> Result<(ExchangeHandle, HandlerFuture), Rejection> {
+        let params = request.params.as_ref().ok_or_else(|| {
+            Rejection::InvalidInitialize(RpcError::invalid_params("`initialize` needs `params`"))
+        })?;
+        let Opening { version, known, capabilities, client_info } = initialize::read(params)?;
+        let principal = parts.extensions.get().cloned();
+        let (session, key) = self.registry.create(request.id.clone(), version, known, principal, params)?;
+        let initialize = InitializeRequest {
+            protocol_version: version,
+            capabilities,
+            client_info,
+            headers: mem::take(&mut parts.headers),
+            extensions: mem::take(&mut parts.extensions),
+        };
+        Ok((ExchangeHandle { session, key }, self.registry.env.handler.initialize(initialize)))
+    }
+}

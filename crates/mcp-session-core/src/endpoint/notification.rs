@@ -1,0 +1,102 @@
+//! POST of a notification.
+
+use std::pin::pin;
+
+use futures::{FutureExt, future::select};
+use http::{Response, request::Parts};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Endpoint, response::accepted};
+use crate::{
+    contain::{Contained, Panicked},
+    proto::{Input, Message, Notification, Phase, Refusal, RequestId, Verdict},
+    session::{NotificationPermit, Session},
+    stream::ReplyBody,
+    trace,
+    transport::{self, Rejection},
+};
+
+impl Endpoint {
+    pub(super) async fn notification(
+        &self,
+        parts: &Parts,
+        notification: Notification,
+    ) -> Result<Response<ReplyBody>, Rejection> {
+        transport::check_era(&parts.headers)?;
+        let session = self.session(parts).await?;
+        self.notified(&session, notification, || session.notification_permit()).await?;
+        Ok(accepted())
+    }
+
+    /// Does what a notification says. One for the handler needs a place.
+    pub(super) async fn notified(
+        &self,
+        session: &Session,
+        notification: Notification,
+        place: impl FnOnce() -> Result<NotificationPermit, Refusal>,
+    ) -> Result<(), Rejection> {
+        match &*notification.method {
+            "notifications/initialized" => {
+                let verdict = session.with(|machine, now| machine.handle_input(now, Input::Initialized))?;
+                if verdict == Verdict::Operate {
+                    session.initialized().await;
+                }
+            }
+            "notifications/cancelled" => {
+                let (request_id, reason) = cancelled(&notification);
+                trace::exchange_cancelled(&session.id(), request_id.as_ref(), reason.as_deref());
+                let here = session.with(|machine, now| {
+                    let here = request_id.as_ref().is_none_or(|id| machine.runs(id));
+                    machine.handle_cancelled(now, request_id.as_ref(), reason).map(|()| here)
+                })?;
+                if !here {
+                    self.pass_on(session, None, &Message::Notification(notification));
+                }
+            }
+            _ => {
+                let verdict = session.with(|machine, now| machine.handle_input(now, Input::Notification))?;
+                if verdict == Verdict::Accept {
+                    self.notify_handler(session.clone(), notification, place()?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a notification to the handler: in place if it is through with it at once, else as a task, which ends
+    /// with the session.
+    fn notify_handler(&self, session: Session, notification: Notification, place: NotificationPermit) {
+        let env = &self.registry.env;
+        let method = notification.method.clone();
+        let work = Contained::new(|| env.handler.notification(notification, session.clone()));
+        let mut work = Box::pin(async move {
+            let done = work.await;
+            drop(place);
+            if done == Err(Panicked) {
+                trace::handler_panicked(&method);
+            }
+        });
+        if work.as_mut().now_or_never().is_none() {
+            env.runtime.spawn(Box::pin(async move {
+                let closed = pin!(session.until_ending(|machine| machine.phase() == Phase::Closed));
+                select(work, closed).await;
+            }));
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct CancelledParams {
+    #[serde(default, rename = "requestId")]
+    request_id: Option<Box<RawValue>>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// Which request is cancelled, and why. Malformed ones are ignored (F-04).
+pub(crate) fn cancelled(notification: &Notification) -> (Option<RequestId>, Option<String>) {
+    let params = notification.params.as_ref().and_then(|params| params.parse().ok());
+    let CancelledParams { request_id, reason } = params.unwrap_or_default();
+    (request_id.and_then(|raw| RequestId::from_json(raw.get())), reason)
+}

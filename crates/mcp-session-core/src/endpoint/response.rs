@@ -1,0 +1,63 @@
+//! The responses of an endpoint.
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use crate::{
+    call::ReplyHead,
+    proto::{self, HttpRefusal, Json, Outgoing, RequestId},
+    stream::ReplyBody,
+    transport::Rejection,
+};
+
+pub(super) fn respond(head: ReplyHead) -> Result<Response<ReplyBody>, Rejection> {
+    match head {
+        ReplyHead::Json(answer) => Ok(json(answer)),
+        ReplyHead::Refused(answer, refusal) => Ok(refused(answer, *refusal)),
+        ReplyHead::Events(stream) => Ok(events(ReplyBody::events(stream))),
+        ReplyHead::Lost => Err(Rejection::Internal("the reply was lost")),
+    }
+}
+
+/// The answer of a handler that refuses the credential (B-09).
+#[cold]
+fn refused(answer: bytes::Bytes, refusal: HttpRefusal) -> Response<ReplyBody> {
+    let mut response = json(answer);
+    *response.status_mut() = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::FORBIDDEN);
+    if let Some(challenge) = refusal.challenge.and_then(|text| HeaderValue::from_maybe_shared(text).ok()) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// The answer to `ping` (C-14).
+pub(super) fn pong(id: &RequestId) -> bytes::Bytes {
+    Outgoing::Result { id, result: &Json::from(serde_json::json!({})) }.to_json()
+}
+
+/// An answer of one line, as an event.
+pub(super) fn event(answer: &[u8]) -> bytes::Bytes {
+    [proto::MESSAGE, answer, b"\n\n"].concat().into()
+}
+
+pub(super) fn accepted() -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = StatusCode::ACCEPTED; // B-17
+    response
+}
+
+pub(super) fn json(answer: bytes::Bytes) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::full(answer));
+    *response.headers_mut() = HeaderMap::with_capacity(2); // this one, and the id of a new session
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+pub(super) fn events(body: ReplyBody) -> Response<ReplyBody> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // D-41: no cache and no proxy may hold events back.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}

@@ -1,0 +1,32 @@
+//! [`Phases`]: the current phase of an endpoint's shutdown.
+
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+
+use event_listener::{Event, EventListener};
+
+use super::policy::ShutdownPhase;
+
+/// The current phase of an endpoint's shutdown, and an event for its changes.
+#[derive(Debug, Default)]
+pub(crate) struct Phases {
+    /// A [`ShutdownPhase`].
+    now: AtomicU8,
+    changed: Event,
+}
+
+impl Phases {
+    pub(crate) fn get(&self) -> ShutdownPhase {
+        ShutdownPhase::from_u8(self.now.load(SeqCst))
+    }
+
+    /// Enters a phase, and wakes all listeners.
+    pub(crate) fn set(&self, phase: ShutdownPhase) {
+        self.now.store(phase as u8, SeqCst);
+        self.changed.notify(usize::MAX);
+    }
+
+    /// A listener for the next change after this call. Read the phase after calling it.
+    pub(crate) fn changed(&self) -> EventListener {
+        self.changed.listen()
+    }
+}
