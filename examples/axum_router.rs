@@ -1,6 +1,6 @@
 //! Run with `cargo run --example axum_router -- --bind 127.0.0.1:8000`, stop with Ctrl-C.
 //!
-//! MCP as one route of an axum application. The application ends the way the endpoint does: nothing is lost.
+//! MCP as one route of an axum application. The whole application shuts down gracefully with the endpoint: nothing is lost.
 
 use std::time::Duration;
 
@@ -29,10 +29,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{url}");
     let report = server.await?;
     println!("{report}");
-    std::process::exit(i32::from(!report.is_clean())) // now, also if a handler has blocked its thread
+    std::process::exit(i32::from(!report.is_clean())) // at once, even if a handler blocks its thread
 }
 
-/// For a load balancer: 503 from the first moment of the shutdown.
+/// For a load balancer: 503 from the start of the shutdown.
 fn ready(endpoint: &Endpoint) -> StatusCode {
     if endpoint.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }

@@ -1,1 +1,1 @@
-//! Nothing here: the examples are the `[[example]]` targets of this package.
+//! Empty: the examples are the `[[example]]` targets of this package.

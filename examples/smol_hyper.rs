@@ -24,7 +24,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     println!("http://{address}/mcp");
     let report = server.await?;
     println!("{report}");
-    std::process::exit(i32::from(!report.is_clean())) // now, also if a handler has blocked its thread
+    std::process::exit(i32::from(!report.is_clean())) // at once, even if a handler blocks its thread
 }
 
 async fn call(cx: RequestContext) -> Result<Value, RpcError> {

@@ -1,7 +1,7 @@
-//! The laws of a runtime and the behaviour suite, on every runtime there is an adapter for and on one there is none for.
+//! The laws of a runtime and the behaviour suite, on every runtime that has an adapter, and on one that has none.
 //!
-//! A suite is the module of its runtime's name, its laws are the module `<name>_laws`: `cargo xtask test-all` counts
-//! them by these names.
+//! Each suite is a module named after its runtime, and its laws are the module `<name>_laws`: `cargo xtask test-all`
+//! counts them by these names.
 
 use mcp_session_testkit::{behaviour_suite, runtime_contract};
 use mcp_session_tests::{PoolBed, SmolBed, TokioBed};

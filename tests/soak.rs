@@ -1,6 +1,7 @@
-//! Two nodes that share a store, many clients of every kind, round robin without affinity, in real time: `cargo xtask soak`.
+//! Two nodes with a common store, and many clients of every kind, round robin without affinity, in real time: `cargo
+//! xtask soak`.
 //!
-//! Takes seconds and sessions; prints what has happened; exits with 1 if something has that must not.
+//! Takes the number of seconds and of sessions. Prints what has happened, and exits with 1 after a violation.
 
 use std::{process::ExitCode, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What an operator sees: the events and spans of core, and the secrets that are not among them.
+//! What an operator sees: the events and spans of core, which contain no secrets.
 
 use std::{
     io,
@@ -107,7 +107,7 @@ async fn e_20_f_07_sessions_exchanges_and_phases_are_logged_without_secrets() {
     assert!(log.contains(&id[..8]) && !log.contains(&id), "the id is a secret: its prefix will do");
 }
 
-/// A subscriber whose every call panics, once it is told to: as one does that writes to a pipe without a reader.
+/// A subscriber that panics in every call once it is armed, like one that writes to a pipe without a reader.
 struct Panics(Arc<AtomicBool>);
 
 impl Panics {
@@ -161,8 +161,8 @@ impl tracing::Subscriber for Panics {
     }
 }
 
-/// S3, S8: a subscriber that panics in every call costs the log and nothing else. Sessions open and expire, calls are answered, a
-/// handler's panic is an answer, heartbeats come, and the shutdown is clean.
+/// S3, S8: a subscriber that panics in every call costs only the log. Sessions open and expire, calls are answered, a
+/// handler's panic becomes an answer, heartbeats come, and the shutdown is clean.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn s_3_s_8_a_subscriber_that_panics_costs_the_log_only() {
     let armed = Arc::new(AtomicBool::new(false));
@@ -184,7 +184,7 @@ async fn s_3_s_8_a_subscriber_that_panics_costs_the_log_only() {
     config.session.idle_timeout = Duration::from_secs(100);
     config.session.heartbeat = Duration::from_secs(10);
     let endpoint = Endpoint::with_config(TokioRuntime::current(), router, config).expect("limits that work");
-    // Spans that were made before, as well.
+    // Spans from before are affected, too.
     let before = open(&endpoint).await;
     let early = tokio::spawn(call(&endpoint, &before, 1, "wait"));
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -196,19 +196,19 @@ async fn s_3_s_8_a_subscriber_that_panics_costs_the_log_only() {
     let waited = call(&endpoint, &session, 3, "wait").await;
     assert!(waited.contains("\"result\"") && waited.contains("\n:"), "a heartbeat came: {waited}");
     assert!(early.await.expect("the task goes on").contains("\"result\""));
-    tokio::time::sleep(Duration::from_secs(60)).await; // what nobody has used has expired
+    tokio::time::sleep(Duration::from_secs(60)).await; // unused sessions have expired
     assert_eq!(endpoint.stats().sessions, 2);
     assert!(call(&endpoint, &left, 1, "echo").await.contains("no such session"));
 
     let last = tokio::spawn(call(&endpoint, &session, 4, "wait"));
-    tokio::time::sleep(Duration::from_secs(50)).await; // it ends within the drain budget
+    tokio::time::sleep(Duration::from_secs(50)).await; // the call ends within the drain budget
     let report = endpoint.shutdown(ShutdownPolicy::default()).await;
     assert!(report.is_clean() && report.exchanges.answered == 1, "{report}");
     assert!(last.await.expect("the task goes on").contains("\"result\""));
-    armed.store(false, SeqCst); // dropped, it is asked for its spans
+    armed.store(false, SeqCst); // dropping it asks it about its spans
 }
 
-/// A new session in operation.
+/// Opens and initializes a session.
 async fn open(endpoint: &Endpoint) -> String {
     let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",
         "capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
@@ -218,7 +218,7 @@ async fn open(endpoint: &Endpoint) -> String {
     id
 }
 
-/// The whole body of the answer to a call.
+/// The complete body of the answer to a call.
 fn call(
     endpoint: &Endpoint,
     session: &str,
@@ -248,7 +248,7 @@ fn post(
     endpoint.handle(request.body(body.to_owned()).expect("a request"))
 }
 
-/// What an operator can change is told as a warning, with the setting, once a second at the most.
+/// Refusals that an operator can configure are logged as a warning with the setting, at most once a second.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn b_07_e_15_refusals_name_their_setting() {
     let log = Log::default();
@@ -303,8 +303,8 @@ async fn b_07_e_15_refusals_name_their_setting() {
     assert!(hosts[1].contains("unreported=9"), "{log}");
 }
 
-/// What a client says stands on one line of the log, at every level: no new line, escape or control character of it gets
-/// there raw.
+/// Text from clients stays on one line of the log, at every level: line breaks, escapes and control characters are
+/// never logged raw.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn e_20_what_clients_say_is_escaped_in_the_log() {
     let log = Log::default();
@@ -354,7 +354,7 @@ async fn e_20_what_clients_say_is_escaped_in_the_log() {
     assert!(!log.contains(raw), "{log:?}");
 }
 
-/// A handler that blocks its thread is named, at its first poll and at a later one.
+/// A handler that blocks its thread is logged with its name, at its first poll and at a later one.
 #[tokio::test(flavor = "current_thread")]
 async fn a_handler_that_blocks_its_thread_is_told_of() {
     let log = Log::default();

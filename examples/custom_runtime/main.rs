@@ -1,7 +1,7 @@
 //! Run with `cargo run --example custom_runtime -- --bind 127.0.0.1:8000`, stop with Ctrl-C.
 //!
-//! The server of `tokio_hyper`, on a runtime that there is no adapter for: [`runtime`] has the three methods, [`server`]
-//! puts sockets under it. The chapter `bring_your_own_runtime` of `mcp-session-testkit` leads through it.
+//! The server of `tokio_hyper`, on a runtime without an adapter: [`runtime`] implements the three methods, [`server`]
+//! serves sockets on it. The chapter `bring_your_own_runtime` of `mcp-session-testkit` explains it.
 
 mod runtime;
 mod server;
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("http://{address}/mcp");
     let report = async_io::block_on(server.into_future())?;
     println!("{report}");
-    std::process::exit(i32::from(!report.is_clean())) // now, also if a handler has blocked its thread
+    std::process::exit(i32::from(!report.is_clean())) // at once, even if a handler blocks its thread
 }
 
 async fn call(cx: RequestContext) -> Result<Value, RpcError> {

@@ -1,4 +1,4 @@
-//! [`PoolRuntime`]: a runtime that has no name. Tasks run on the thread pool of `futures`, `async-io` keeps the time.
+//! [`PoolRuntime`]: a custom runtime. Tasks run on the thread pool of `futures`; `async-io` provides timers.
 
 use std::{io, panic::AssertUnwindSafe, time::Instant};
 
@@ -6,13 +6,12 @@ use async_io::Timer;
 use futures::{FutureExt, executor::ThreadPool};
 use mcp_session_core::{BoxFuture, Runtime};
 
-/// As many threads as the machine has; one more, which `async-io` starts when it is first needed, waits for timers and
-/// sockets.
+/// A pool with one thread per core. `async-io` starts one more thread on first use, which waits for timers and sockets.
 #[derive(Debug, Clone)]
 pub(crate) struct PoolRuntime(ThreadPool);
 
 impl PoolRuntime {
-    /// A new pool. Its threads end when the last handle and the last task are gone.
+    /// Creates a pool. Its threads end when the last handle and the last task are gone.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self(ThreadPool::builder().name_prefix("pool-").create()?))
     }
@@ -28,7 +27,7 @@ impl Runtime for PoolRuntime {
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        // The pool does not catch: it would lose a thread to each panic.
+        // The pool does not catch panics: each panic would end one of its threads.
         self.0.spawn_ok(AssertUnwindSafe(task).catch_unwind().map(|_| ()));
     }
 }

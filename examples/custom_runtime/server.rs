@@ -1,4 +1,4 @@
-//! Sockets for any runtime whose I/O has the traits of `futures`: here `async-io`'s.
+//! Serves sockets on any runtime whose I/O implements the traits of `futures`: here that of `async-io`.
 
 use std::{io, net::TcpListener};
 
@@ -8,7 +8,7 @@ use mcp_session_core::{Endpoint, Serve};
 use mcp_session_hyper::{McpService, serve_app};
 use smol_hyper::rt::FuturesIo;
 
-/// Serves the endpoint over HTTP/1.1 and HTTP/2 until it was shut down.
+/// Serves the endpoint over HTTP/1.1 and HTTP/2 until it is shut down.
 pub(crate) fn serve(listener: TcpListener, endpoint: Endpoint) -> io::Result<Serve> {
     let accepted = stream::unfold(Async::new(listener)?, async |listener| {
         let accepted = listener.accept().await;

@@ -3,7 +3,7 @@
 use async_signal::{Signal, Signals};
 use futures::StreamExt;
 
-/// SIGTERM or Ctrl-C, also one that comes before the first poll.
+/// Resolves on SIGTERM or Ctrl-C, including a signal that arrives before the first poll.
 pub(crate) fn terminate_signal() -> impl Future<Output = ()> + Send {
     #[cfg(unix)]
     const SIGNALS: &[Signal] = &[Signal::Term, Signal::Int];

@@ -1,4 +1,4 @@
-//! [`Args`]: what the command line says.
+//! [`Args`]: the command line.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -15,19 +15,19 @@ pub(crate) struct Args {
     /// Address and port; port 0 picks a free one. The first line on stdout is the URL
     #[arg(long, default_value = "127.0.0.1:8000", value_parser = address)]
     pub(crate) bind: SocketAddr,
-    /// What to run on. There is also async-std, in a build with `--features async-std`
+    /// The runtime. async-std is available in a build with `--features async-std`
     #[arg(long, value_enum, default_value_t = Executor::Tokio)]
     pub(crate) runtime: Executor,
-    /// How the report, the last thing on stdout, is written
+    /// Format of the shutdown report, the last output on stdout
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) report: Format,
-    /// A Host to serve besides the loopback names. May be given again
+    /// A Host to serve besides the loopback names. May be repeated
     #[arg(long, value_name = "HOST[:PORT]", value_parser = host)]
     allow_host: Vec<String>,
-    /// An Origin to serve besides the loopback ones. May be given again
+    /// An Origin to serve besides the loopback ones. May be repeated
     #[arg(long, value_name = "SCHEME://HOST[:PORT]", value_parser = origin)]
     allow_origin: Vec<String>,
-    /// Shutdown: how long to go on serving while /readyz says no
+    /// Shutdown: how long to keep serving while /readyz returns 503
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
     lame_duck: Duration,
     /// Shutdown: how long running calls may take to finish
@@ -36,13 +36,13 @@ pub(crate) struct Args {
     /// Shutdown: how long calls may take to answer once they are told to stop
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = time)]
     cancel: Duration,
-    /// Shutdown: how long clients may take to read what is queued
+    /// Shutdown: how long clients may take to read queued events
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
     finish: Duration,
-    /// After how much silence a stream gets a comment
+    /// How long a stream may be silent before it gets a comment
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
     heartbeat: Duration,
-    /// How long a session lives that nobody uses
+    /// How long an unused session lives
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = time)]
     idle: Duration,
 }
@@ -62,7 +62,7 @@ pub(crate) enum Format {
 }
 
 impl Args {
-    /// How long the phases of the shutdown may take.
+    /// The shutdown policy: how long each phase may take.
     pub(crate) fn policy(&self) -> ShutdownPolicy {
         ShutdownPolicy {
             lame_duck: self.lame_duck,
@@ -108,7 +108,7 @@ fn time(text: &str) -> Result<Duration, &'static str> {
         "m" => Some(Duration::from_secs(60)),
         _ => None,
     };
-    // 32 bits: even of minutes that is more than anybody waits, and a deadline that far is still a time.
+    // 32 bits: even in minutes longer than anybody waits, and such a deadline still fits an `Instant`.
     let number = number.parse::<u32>().ok();
     unit.zip(number)
         .map(|(unit, number)| unit * number)
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_and_origins_are_read_at_once() {
+    fn hosts_and_origins_are_checked_by_the_parser() {
         let parse = |flag, value| Args::try_parse_from(["everything", flag, value]);
         let config = parse("--allow-host", "mcp.example.com").unwrap().config();
         assert!(config.allowed_hosts.allows("mcp.example.com:8443"));

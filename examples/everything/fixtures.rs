@@ -1,5 +1,5 @@
-//! [`Fixtures`]: what `fixtures.json` describes, and the interpreter of its tools' scripts. The file's `_doc` is
-//! the manual.
+//! [`Fixtures`]: the contents of `fixtures.json`, and the interpreter for its tool scripts. The file's `_doc` is the
+//! manual.
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tracing::debug;
 
-/// How long a script waits for the client's reply, behind which there may be a person who reads.
+/// How long a script waits for the client's reply, for which a person may have to read something.
 const REPLY: Duration = Duration::from_secs(60);
 
-/// How long a client that was sent away waits. Longer than the script sleeps after it, so that it finds the result.
+/// How long a client waits before it reconnects to a closed stream. Longer than the script sleeps after closing it, so
+/// that the result is ready then.
 const RETRY: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Deserialize)]
@@ -32,17 +33,17 @@ pub(crate) struct Fixtures {
 #[derive(Debug, Deserialize)]
 struct Tool {
     definition: Value,
-    /// None: the tool is described only.
+    /// Empty if the tool is only listed.
     #[serde(default)]
     steps: Vec<Step>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Step {
-    /// Do it only if this path leads somewhere.
+    /// Run the step only if this path exists.
     #[serde(rename = "if")]
     condition: Option<String>,
-    /// Keep the client's reply under this name.
+    /// Store the client's reply under this name.
     #[serde(rename = "as")]
     keep_as: Option<String>,
     #[serde(flatten)]
@@ -96,7 +97,7 @@ impl Fixtures {
         self.capabilities.clone()
     }
 
-    /// What `tools/list` says about the tools.
+    /// The tools' definitions in `tools/list`.
     pub(crate) fn tools(&self) -> impl Iterator<Item = &Value> {
         self.tools.iter().map(|tool| &tool.definition)
     }
@@ -151,7 +152,7 @@ impl Fixtures {
                 }
                 Action::Result(result) => return Ok(fill(result, &scope)),
                 Action::CloseStream(false) => {}
-                // Where the client cannot come back, the stream stays open, and the script goes on all the same.
+                // If the client cannot resume, the stream stays open; the script continues in either case.
                 Action::CloseStream(true) => {
                     let closed = cx.close_stream(RETRY);
                     debug!(closed, name, "close_stream");
@@ -184,7 +185,7 @@ fn unknown(what: &str, name: &str) -> RpcError {
     RpcError::invalid_params(format!("there is no {what} {name:?}"))
 }
 
-/// The variable of a URI template that has one, a path segment, and its value in this URI.
+/// The name of a URI template's one variable, a path segment, and its value in `uri`; `None` if `uri` does not match.
 fn matched<'a>(template: &'a str, uri: &'a str) -> Option<(&'a str, &'a str)> {
     let (prefix, rest) = template.split_once('{')?;
     let (name, suffix) = rest.split_once('}')?;
@@ -192,7 +193,7 @@ fn matched<'a>(template: &'a str, uri: &'a str) -> Option<(&'a str, &'a str)> {
     (!value.is_empty() && !value.contains('/')).then_some((name, value))
 }
 
-/// The template with every `{{path}}` replaced by what the path leads to in `scope`.
+/// The template with every `{{path}}` replaced by the value at that path in `scope`.
 fn fill(template: &Value, scope: &Value) -> Value {
     match template {
         Value::String(text) => fill_text(text, scope),
@@ -204,7 +205,7 @@ fn fill(template: &Value, scope: &Value) -> Value {
     }
 }
 
-/// A text that is one path becomes the value itself; elsewhere the value is written into the text.
+/// A text that is exactly one path becomes the value itself; otherwise the values are inserted into the text.
 fn fill_text(text: &str, scope: &Value) -> Value {
     let whole = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
     if let Some(path) = whole.filter(|path| !path.contains("}}")) {
@@ -224,7 +225,7 @@ fn fill_text(text: &str, scope: &Value) -> Value {
     Value::String(filled + rest)
 }
 
-/// What is before, inside and after the first pair of double braces.
+/// The text before, inside and after the first pair of double braces.
 fn next_path(text: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = text.split_once("{{")?;
     let (path, after) = rest.split_once("}}")?;
@@ -247,7 +248,7 @@ mod tests {
         assert_eq!(filled("{{params.missing}}"), Value::Null);
         assert_eq!(filled("{{params.n}}{{params.n}}"), json!("77"));
         assert_eq!(filled("n={{params.n}}, {{params.list}}, {{no}}."), json!("n=7, [1,\"a\"], ."));
-        assert_eq!(filled("{{params.text}}!"), json!("hi {{params.n}}!")); // what is filled in is not read again
+        assert_eq!(filled("{{params.text}}!"), json!("hi {{params.n}}!")); // inserted text is not expanded again
         assert_eq!(filled("{\"a\":{{params.n}}, {{open"), json!("{\"a\":7, {{open"));
     }
 

@@ -1,4 +1,4 @@
-//! [`Everything`]: the tools of its own, and the fixtures for all the rest.
+//! [`Everything`]: its own tools, and the fixtures for everything else.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     tools::{self, Tools},
 };
 
-/// The handler. On any runtime: it needs only the timer that core needs.
+/// The handler. It runs on any runtime: it needs only the timer that core needs.
 #[derive(Debug)]
 pub(crate) struct Everything {
     runtime: Arc<dyn Runtime>,
@@ -35,7 +35,7 @@ impl Everything {
 
     fn list_tools(&self) -> Value {
         let own = tools::definitions();
-        // The fixtures describe two of ours as well.
+        // The fixtures also define two of our own tools.
         let others = self.fixtures.tools().filter(|tool| own.iter().all(|own| own["name"] != tool["name"]));
         json!({ "tools": own.iter().chain(others).collect::<Vec<_>>() })
     }

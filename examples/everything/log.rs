@@ -1,7 +1,7 @@
-//! The log, on stderr, written by a thread of its own: whoever reads it may stop, or go, and costs nothing but the log.
+//! The log, on stderr, written by its own thread: if the reader of stderr stops or exits, only log lines are lost.
 //!
-//! `tracing_subscriber::fmt` by itself writes where an event happens. There a pipe that is full stops the server, and
-//! one without a reader makes it panic.
+//! `tracing_subscriber::fmt` on its own writes in the thread that logs. There a full pipe blocks the server, and a pipe
+//! without a reader makes it panic.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -18,26 +18,26 @@ use std::{
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-/// Lines that may wait to be written; what comes then is lost, and counted. 4,096: some hundred kilobytes.
+/// How many lines may wait to be written; further lines are dropped and counted. 4,096: some hundred kilobytes.
 const LINES: usize = 4_096;
 
-/// How long the end of the process waits for the last lines.
+/// How long the process waits at exit for the last lines.
 const FLUSH: Duration = Duration::from_secs(1);
 
 enum Message {
     Line(Vec<u8>),
-    /// Everything before this is written.
+    /// Answered once everything before it is written.
     Flush(SyncSender<()>),
 }
 
-/// The way to the log's thread.
+/// A handle to the log's thread.
 #[derive(Clone)]
 pub(crate) struct Log {
     lines: SyncSender<Message>,
     lost: Arc<AtomicU64>,
 }
 
-/// Begins the log: everything from `INFO` on, or what `RUST_LOG` says. Panics are in it, too.
+/// Starts the log, at level `INFO` or as set in `RUST_LOG`. Panics are logged too.
 pub(crate) fn start() -> Log {
     let log = Log::on(io::stderr());
     tracing_subscriber::fmt()
@@ -60,7 +60,7 @@ impl Log {
         log
     }
 
-    /// Waits until everything is written, for a moment at the most.
+    /// Waits until everything is written, for at most [`FLUSH`].
     pub(crate) fn flush(&self) {
         let deadline = Instant::now() + FLUSH;
         let (flushed, done) = sync_channel(1);
@@ -72,17 +72,17 @@ impl Log {
             message = again;
             thread::sleep(Duration::from_millis(10));
         }
-        let _ = done.recv_timeout(deadline.saturating_duration_since(Instant::now())); // as much as there is time for
+        let _ = done.recv_timeout(deadline.saturating_duration_since(Instant::now())); // the rest is lost
     }
 }
 
-/// Whatever becomes of a line, the next one may be written again.
+/// Writes until all senders are gone. A failed write does not stop the next one.
 fn write_all(mut out: impl Write, lines: &Receiver<Message>, lost: &AtomicU64) {
     for message in lines {
         let _ = match message {
             Message::Line(line) => out.write_all(&line),
             Message::Flush(flushed) => {
-                let _ = flushed.try_send(()); // whoever waited may have given up
+                let _ = flushed.try_send(()); // the waiter may have given up
                 Ok(())
             }
         };
@@ -103,7 +103,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// An event comes in one piece. It is taken or lost, and never waits.
+/// An event arrives in one piece. It is queued or dropped; the caller never waits.
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.lines.try_send(Message::Line(line.to_vec())).is_err() {
@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
 
-    /// What was written, by a writer that fails, and waits while it is held.
+    /// A writer that records its input, fails on lines that start with `fails`, and blocks while it is held.
     #[derive(Clone, Default)]
     struct Pipe(Arc<(Mutex<(bool, String)>, Condvar)>);
 
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stops_or_goes_costs_the_log_only() {
+    fn a_blocked_or_failing_writer_only_loses_log_lines() {
         let pipe = Pipe::default();
         let mut log = Log::on(pipe.clone());
         log.write_all(b"fails\n").unwrap();
@@ -161,7 +161,7 @@ mod tests {
         log.write_all(b"last\n").unwrap();
         Log::flush(&log);
         let written = pipe.0.0.lock().unwrap().1.clone();
-        // Where it says so depends on how far the writer was when it was held.
+        // The position of that line depends on how far the writer was when it was held.
         assert!(written.starts_with("fails\n") && written.contains("\nline\n"));
         assert!(written.contains("lines of the log were lost"));
         assert!(written.ends_with("last\n"), "{}", &written[written.len() - 200..]);

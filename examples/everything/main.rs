@@ -1,7 +1,7 @@
 //! Run with `cargo run --example everything -- --bind 127.0.0.1:8000`, stop with Ctrl-C.
 //!
-//! The server for trying things out: every feature of MCP with canned answers, and tools that take their time or
-//! never end. It is what `cargo xtask interop` drives with real clients.
+//! A server for trying things out: every feature of MCP with canned answers, and tools that take a while or never
+//! end. `cargo xtask interop` drives it with real clients.
 
 mod args;
 mod fixtures;
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Writes why it does not go on to stderr. Whoever reads that may have gone, which is no reason to fail otherwise.
+/// Writes the error to stderr and returns the exit code. A closed stderr is ignored.
 fn complain(error: &dyn std::error::Error, code: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "error: {error}");
     ExitCode::from(code)
@@ -49,7 +49,7 @@ fn written(report: &ShutdownReport, format: Format) -> String {
     }
 }
 
-/// Writes a line to stdout, at once. Whoever reads it may have gone, which is no reason to fail.
+/// Writes a line to stdout and flushes it. A closed stdout is ignored.
 fn say(line: &str) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());

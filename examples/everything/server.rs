@@ -17,7 +17,7 @@ use crate::{
     say,
 };
 
-/// Serves until SIGTERM or Ctrl-C, and tells what the shutdown found.
+/// Serves until SIGTERM or Ctrl-C, and returns the shutdown report.
 pub(crate) fn run(args: &Args) -> io::Result<ShutdownReport> {
     let listener = mcp_session_hyper::bind(args.bind).map_err(|error| {
         let why = format!("cannot listen on {}: {error}; choose another with --bind", args.bind);
@@ -37,7 +37,7 @@ fn endpoint(runtime: impl Runtime, args: &Args) -> io::Result<Endpoint> {
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
 }
 
-/// A tower service: it is on no particular runtime.
+/// The routes, as a tower service: independent of the runtime.
 fn routes(endpoint: Endpoint) -> Router {
     let probed = endpoint.clone();
     Router::new()
@@ -46,16 +46,16 @@ fn routes(endpoint: Endpoint) -> Router {
         .route("/readyz", get(move || async move { ready(&probed) }))
 }
 
-/// Says where, and serves.
+/// Prints the URL, then serves.
 async fn serve(server: Serve, address: SocketAddr, args: &Args) -> io::Result<ShutdownReport> {
     let server = server.with_policy(args.policy());
-    say(&format!("http://{address}/mcp")); // the last thing before serving: whoever reads it may use it, or send a signal
+    say(&format!("http://{address}/mcp")); // last before serving: a reader may connect or send a signal
     server.await
 }
 
 const HEALTHY: &str = "ok\n";
 
-/// What a load balancer goes by: 503 from the first moment of the shutdown.
+/// For a load balancer: 503 from the start of the shutdown.
 fn ready(endpoint: &Endpoint) -> (StatusCode, &'static str) {
     if endpoint.is_ready() {
         (StatusCode::OK, "ready\n")

@@ -1,5 +1,5 @@
-//! The tools for trying out the session layer: one that answers at once, one that takes its time, one that never
-//! ends, one that counts the last two, and one that uses the GET stream.
+//! The tools for trying out the session layer: one that answers at once, one that takes a while, one that never ends,
+//! one that counts the running calls of these two, and one that uses the GET stream.
 
 use std::{
     future::{pending, poll_fn},
@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 type Arguments = Map<String, Value>;
 
-/// What the tools share.
+/// The shared state of the tools.
 #[derive(Debug)]
 pub(crate) struct Tools {
     runtime: Arc<dyn Runtime>,
@@ -45,10 +45,10 @@ impl Default for Slow {
     }
 }
 
-/// A call that runs. However it ends, answered or dropped, it does not count any more.
+/// Counts a running call until it is dropped, whether the call was answered or dropped.
 struct Running<'a>(&'a AtomicUsize);
 
-/// What `tools/list` says about them.
+/// The tools' definitions for `tools/list`.
 pub(crate) fn definitions() -> [Value; 5] {
     let tool = |name: &str, description: &str, properties: Value, required: &[&str]| {
         let schema = json!({ "type": "object", "properties": properties, "required": required });
@@ -69,17 +69,17 @@ pub(crate) fn definitions() -> [Value; 5] {
             &[],
         ),
         tool("hang", "Never answers, and ignores cancellation", json!({}), &[]),
-        tool("active", "Tells how many calls of slow and hang are running", json!({}), &[]),
+        tool("active", "Returns the number of running slow and hang calls", json!({}), &[]),
         tool("announce", "Sends notifications/tools/list_changed on the GET stream", json!({}), &[]),
     ]
 }
 
-/// Says what it hears.
+/// Returns the message.
 pub(crate) fn echo(arguments: Arguments) -> Result<String, RpcError> {
     read(arguments).map(|Echo { message }| message)
 }
 
-/// Sends what belongs to no request. Nothing has changed in fact.
+/// Sends a notification that belongs to no request. The list of tools has not really changed.
 pub(crate) async fn announce(cx: &RequestContext) -> Result<String, RpcError> {
     cx.session().notify("notifications/tools/list_changed", None::<&()>).await?;
     Ok("announced".to_owned())
@@ -90,7 +90,7 @@ impl Tools {
         Self { runtime, active: AtomicUsize::new(0) }
     }
 
-    /// Takes its time, and stops when it is told to.
+    /// Runs for `steps` times `interval_ms`; stops when the request is cancelled.
     pub(crate) async fn slow(&self, cx: &RequestContext, arguments: Arguments) -> Result<String, RpcError> {
         let Slow { steps, interval_ms } = read(arguments)?;
         let _running = self.running();
@@ -109,7 +109,7 @@ impl Tools {
         }
     }
 
-    /// The worst that a handler can be.
+    /// Never returns: the worst kind of handler.
     pub(crate) async fn hang(&self) -> String {
         let _running = self.running();
         pending().await
@@ -131,7 +131,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Lets others run. Without it, steps of no time would be one long step that cannot be told to stop.
+/// Yields to other tasks. Without it, steps with an interval of 0 would run as one long step that cannot be cancelled.
 async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {

@@ -1,4 +1,4 @@
-//! The command line, checked.
+//! The command line, parsed and checked.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// Running tool calls, at most one per session.
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = count())]
     pub(crate) calls: u64,
-    /// How long the longest call still has to work when SIGTERM comes; the shortest has half of it.
+    /// How long the longest call still has to run when SIGTERM arrives; the shortest has half of it.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
     pub(crate) call_time: Duration,
     /// How long the server lets running calls finish before it tells them to stop.
@@ -24,7 +24,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Reads the command line. What is wrong with it is said, and the process exits with 2.
+    /// Parses the command line. On an error, prints it and exits with 2.
     pub(crate) fn read() -> Self {
         let args = Self::parse();
         if args.calls > args.sessions {
@@ -40,7 +40,7 @@ impl Args {
     }
 }
 
-/// Up to 10,000: each costs up to two ports of the loopback address, which has some 28,000.
+/// Up to 10,000: each takes up to two ports of the loopback address, which has some 28,000.
 fn count() -> RangedU64ValueParser {
     value_parser!(u64).range(1..=10_000)
 }

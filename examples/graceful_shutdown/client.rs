@@ -1,4 +1,4 @@
-//! The client's side of HTTP: a connection, a message, and the events of a body.
+//! The client side of HTTP: a connection, a message, and the events of a body.
 
 use std::net::SocketAddr;
 
@@ -19,11 +19,11 @@ pub(crate) type Connection = SendRequest<String>;
 
 pub(crate) async fn connect(server: SocketAddr) -> Result<Connection, Error> {
     let (sender, connection) = handshake(TokioIo::new(TcpStream::connect(server).await?)).await?;
-    tokio::spawn(connection); // if it fails, whoever reads a body learns of it
+    tokio::spawn(connection); // if it fails, the reader of the body gets the error
     Ok(sender)
 }
 
-/// Posts a message, or opens the session's own stream with a GET. Anything but success is an error.
+/// Sends a message with POST, or opens the GET stream. Any status other than success is an error.
 pub(crate) async fn send(
     connection: &mut Connection,
     session: Option<&HeaderValue>,
@@ -52,7 +52,7 @@ pub(crate) async fn send(
 
 /// One server-sent event.
 pub(crate) enum Event {
-    /// A comment, or an event without data: the priming one.
+    /// A comment, or an event without data: the priming event.
     Silent,
     Message(Value),
 }
@@ -64,17 +64,17 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Refuses a body that is not chunked: its end would look the same as a cut.
+    /// Returns an error for a body that is not chunked: its end would look the same as a cut.
     pub(crate) fn new(response: Response<Incoming>) -> Result<Self, Error> {
         match response.headers().get("transfer-encoding") {
             Some(encoding) if encoding == "chunked" => {
                 Ok(Self { body: response.into_body(), buffer: Vec::new() })
             }
-            _ => Err("the response is no chunked stream".into()),
+            _ => Err("the response is not a chunked stream".into()),
         }
     }
 
-    /// The next event; `None` after the last chunk. If the body stops without it, hyper gives an error.
+    /// The next event; `None` after the last chunk. If the body ends without a last chunk, hyper returns an error.
     pub(crate) async fn next(&mut self) -> Result<Option<Event>, Error> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|two| two == b"\n\n") {

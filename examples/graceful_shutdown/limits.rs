@@ -1,15 +1,15 @@
-//! The limit of open files: most systems begin with 1,024, too few for both ends of 1,500 connections.
+//! The limit of open files: most systems default to 1,024, too few for both ends of 1,500 connections.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::args::Args;
 
-/// What is open beside connections: the listener, the runtime's own, standard streams.
+/// Open files other than connections: the listener, those of the runtime, standard streams.
 const SPARE: u64 = 64;
 
 /// Raises the soft limit as far as the load needs it.
 pub(crate) fn raise(args: &Args) -> Result<(), String> {
-    // A session has a connection for its GET stream, a call one of its own, and both ends are in this process.
+    // One connection per session for its GET stream, and one per call; both ends are in this process.
     let needed = 2 * (args.sessions + args.calls) + SPARE;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|soft| soft >= needed) {

@@ -22,10 +22,10 @@ use crate::{
 /// Clients that connect at the same time. 64: below the backlog of a listener on every system (128 and up).
 const AT_ONCE: usize = 64;
 
-/// What was lost, in words, and how often.
+/// Descriptions of losses, with their counts.
 pub(crate) type Losses = BTreeMap<String, u64>;
 
-/// The clients, each reading in a task of its own.
+/// The clients, each of which reads in its own task.
 pub(crate) struct Load {
     readers: JoinSet<Result<(), String>>,
 }
@@ -43,7 +43,7 @@ impl Load {
         }
         let mut calls = stream::iter((0..args.calls).zip(&ids))
             .map(|(number, id)| {
-                // From half of the time to all of it, so that answers trickle in.
+                // From half of the time to all of it, so that answers arrive spread out.
                 let time = args.call_time / 2 + args.call_time / 2 * number as u32 / args.calls as u32;
                 async move { Ok::<_, Error>((number, start_call(server, id, number, time).await?)) }
             })
@@ -56,7 +56,7 @@ impl Load {
         Ok(Self { readers })
     }
 
-    /// Waits until every client has read to the end, `limit` at the most, and gives what they miss.
+    /// Waits until every client has read to the end, for at most `limit`, and returns what was lost.
     pub(crate) async fn finish(mut self, limit: Duration) -> Losses {
         let mut losses = Losses::new();
         let all = async {
@@ -68,13 +68,13 @@ impl Load {
         };
         let _ = timeout(limit, all).await;
         if !self.readers.is_empty() {
-            losses.insert("stream not over in time".into(), self.readers.len() as u64);
+            losses.insert("stream did not end in time".into(), self.readers.len() as u64);
         }
         losses
     }
 }
 
-/// Opens a session and its GET stream, and waits for the first byte of that.
+/// Opens a session and its GET stream, and waits for the first byte of the stream.
 async fn open_session(server: SocketAddr) -> Result<(HeaderValue, Events), Error> {
     let mut connection = connect(server).await?;
     let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {

@@ -1,9 +1,9 @@
 //! Run with `cargo run --release --example graceful_shutdown`.
 //!
-//! A server under load gets a real SIGTERM and loses nothing: 1,000 sessions with an open stream each, 500 running
-//! tool calls, all over real sockets. The clients count what they got, and the table at the end compares that
-//! with what the server says. Exit code 0 means that nothing was lost. Append
-//! `-- --grace 500ms --call-time 5s` to see what a grace that is too short costs.
+//! A server under load gets a real SIGTERM and loses nothing: 1,000 sessions with an open stream each and 500 running
+//! tool calls, all over real sockets. The clients count what they receive, and the table at the end compares that with
+//! the server's report. Exit code 0 means that nothing was lost. Append `-- --grace 500ms --call-time 5s` to see the
+//! effect of a grace that is too short.
 
 mod args;
 mod client;
@@ -29,10 +29,10 @@ use crate::{
     table::Table,
 };
 
-/// How long the load may take to build. Less than a second is normal, a debug build on a busy machine is not.
+/// How long opening the load may take. Normally less than a second; longer in a debug build on a busy machine.
 const OPENING: Duration = Duration::from_secs(30);
 
-/// How long clients may go on reading after the server has ended: everything was sent by then.
+/// How long clients may keep reading after the server has ended: everything was sent by then.
 const READING: Duration = Duration::from_secs(5);
 
 #[tokio::main]
@@ -65,11 +65,11 @@ async fn run(args: &Args) -> Result<Table, Error> {
     ];
     let open = timeout(OPENING, Load::open(server.address, args, &seen));
     let Ok(load) = show(|| "opening".into(), &opening, open).await else {
-        return Err(format!("the load was not there after {OPENING:?}").into());
+        return Err(format!("the load was not open after {OPENING:?}").into());
     };
     let load = load.map_err(|error| format!("cannot open the load: {error}"))?;
 
-    // Every stream is open and every call is at work: now the operator, or Kubernetes, stops the server.
+    // Every stream is open and every call is running: now the operator, or Kubernetes, stops the server.
     let pid = getpid();
     eprintln!("SIGTERM to process {}", pid.as_raw_nonzero());
     kill_process(pid, Signal::TERM)?;
@@ -88,11 +88,11 @@ async fn run(args: &Args) -> Result<Table, Error> {
     Ok(Table::new(args, &seen, report, losses))
 }
 
-/// Ends the process after `limit`, whatever hangs: on a thread of its own, so that a stuck runtime counts too.
+/// Ends the process after `limit`, on a separate thread, so that it also works if the runtime hangs.
 fn watch_over(limit: Duration) {
     thread::spawn(move || {
         thread::sleep(limit);
-        eprintln!("error: not over after {limit:?}, giving up");
+        eprintln!("error: not finished after {limit:?}, giving up");
         std::process::exit(1);
     });
 }

@@ -1,4 +1,4 @@
-//! Live progress on stderr: bars on a terminal, else a line now and then.
+//! Live progress on stderr: bars on a terminal, otherwise a line now and then.
 
 use std::{
     future::Future,
@@ -51,7 +51,7 @@ enum Form {
 
 impl View {
     fn new(gauges: &[Gauge<'_>]) -> Self {
-        let screen = MultiProgress::new(); // on stderr, hidden where that is no terminal
+        let screen = MultiProgress::new(); // on stderr, hidden if that is not a terminal
         let add = |total, template| {
             let bar = screen.add(ProgressBar::new(total));
             bar.set_style(ProgressStyle::with_template(template).expect("the template is valid"));

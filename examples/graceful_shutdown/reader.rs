@@ -1,4 +1,4 @@
-//! What the clients see of the end: each reads its stream to the last chunk and says what it missed.
+//! The clients' view of the shutdown: each reads its stream to the last chunk and reports what was lost.
 
 use std::sync::{
     Arc,
@@ -12,20 +12,20 @@ use crate::{
     server::STEPS,
 };
 
-/// What all clients have seen so far.
+/// Counts of what all clients have seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// GET streams whose first byte is there.
+    /// GET streams whose first byte was received.
     pub(crate) opened: AtomicU64,
-    /// Calls whose first progress event is there.
+    /// Calls whose first progress event was received.
     pub(crate) running: AtomicU64,
-    /// Progress events.
+    /// Received progress events.
     pub(crate) progress: AtomicU64,
-    /// Calls with exactly one answer, which is a result, on a stream that ended properly.
+    /// Calls with exactly one answer, a result, on a stream that ended properly.
     pub(crate) answered: AtomicU64,
-    /// GET streams that ended properly: with their last chunk.
+    /// GET streams that ended properly, with their last chunk.
     pub(crate) ended: AtomicU64,
-    /// Streams of both kinds that did not.
+    /// Streams of both kinds that did not end properly.
     pub(crate) cut: AtomicU64,
 }
 
@@ -51,14 +51,14 @@ pub(crate) async fn read_call(mut events: Events, id: u64, seen: Arc<Seen>) -> R
     match &answers[..] {
         [answer] if answer["id"] == id && answer["result"].is_object() => {
             seen.answered.fetch_add(1, Relaxed);
-            if progress == STEPS { Ok(()) } else { Err("call without all of its progress".into()) }
+            if progress == STEPS { Ok(()) } else { Err("call with missing progress events".into()) }
         }
         [answer] if answer["id"] == id => {
             let error = &answer["error"];
             Err(format!("call answered with error {}: {}", error["code"], error["message"]))
         }
         [] => Err("call without an answer".into()),
-        _ => Err("call with something else than its one answer".into()),
+        _ => Err("call with something other than its one answer".into()),
     }
 }
 

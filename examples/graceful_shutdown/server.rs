@@ -1,4 +1,4 @@
-//! The server: one tool, and a shutdown on SIGTERM. The rest of the example is there to watch it.
+//! The server: one tool, and a shutdown on SIGTERM. The rest of the example only observes it.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,10 +10,10 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use crate::client::Error;
 
-/// The progress events of a call: often enough for a bar that moves.
+/// The number of progress events per call: enough for a moving bar.
 pub(crate) const STEPS: u64 = 10;
 
-/// A server at work, in a task of its own.
+/// A running server, in its own task.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) endpoint: Endpoint,
@@ -21,7 +21,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves on a free port, until SIGTERM; Ctrl-C does as well, and a second signal escalates.
+    /// Serves on a free port until SIGTERM or Ctrl-C; a second signal escalates.
     pub(crate) async fn start(policy: ShutdownPolicy) -> Result<Self, Error> {
         let listener = bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
@@ -34,7 +34,7 @@ impl Server {
         Ok(Self { address, endpoint, task: tokio::spawn(serve.into_future()) })
     }
 
-    /// Waits for the end of the server and gives its report.
+    /// Waits until the server has ended and returns its report.
     pub(crate) async fn ended(self) -> Result<ShutdownReport, Error> {
         Ok(self.task.await??)
     }
@@ -50,13 +50,13 @@ struct Arguments {
     milliseconds: u64,
 }
 
-/// The one tool. It does not listen to [`RequestContext::cancelled`], so that a grace that is too short shows: the
+/// The only tool. It ignores [`RequestContext::cancelled`], so that a grace that is too short has a visible effect: the
 /// session answers in its place.
 async fn work(cx: RequestContext) -> Result<Value, RpcError> {
     let Params { arguments: Arguments { milliseconds } } = cx.params()?;
     let total = Some(STEPS as f64);
     cx.progress(1.0, total, None).await?;
-    // Its time counts from the shutdown, so that every call is at work when it begins, however slow the machine.
+    // The work starts with the shutdown, so that every call is running then, however slow the machine is.
     cx.draining().await;
     for step in 2..=STEPS {
         sleep(Duration::from_millis(milliseconds) / (STEPS as u32 - 1)).await;

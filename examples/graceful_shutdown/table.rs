@@ -1,4 +1,4 @@
-//! The table at the end: what the clients saw, what the server reports, and the verdict over both.
+//! The table at the end: what the clients saw, what the server reports, and the verdict on both.
 
 use std::{fmt, sync::atomic::Ordering::Relaxed};
 
@@ -7,7 +7,7 @@ use mcp_session_core::ShutdownReport;
 use crate::{args::Args, load::Losses, reader::Seen, server::STEPS};
 
 pub(crate) struct Table {
-    /// What it is, how many the clients saw, how many there should be, and how.
+    /// A label, the number the clients saw, the number expected, and a remark.
     seen: [(&'static str, u64, u64, &'static str); 3],
     cut: u64,
     report: ShutdownReport,
@@ -21,7 +21,7 @@ impl Table {
         if !report.is_clean() {
             lost.push("the report is not clean".to_owned());
         }
-        // The server has to know all of it: a report that is clean because it missed something is worth nothing.
+        // The report must count everything: one that is clean because it missed something is worthless.
         let totals = [
             ("sessions", report.sessions, sessions),
             ("exchanges", report.exchanges.total, calls),
@@ -33,20 +33,20 @@ impl Table {
             lost.push(format!("the report counts {reported} of {total} {what}"));
         }
         let rows = [
-            ("calls answered", seen.answered.load(Relaxed), calls, ", once, each on a stream of its own"),
+            ("calls answered", seen.answered.load(Relaxed), calls, ", once, each on its own stream"),
             ("GET streams ended", seen.ended.load(Relaxed), sessions, ", with their last chunk"),
             ("progress events", seen.progress.load(Relaxed), calls * STEPS, ""),
         ];
         Self { seen: rows, cut: seen.cut.load(Relaxed), report, lost }
     }
 
-    /// Whether nothing was lost, by both accounts.
+    /// Returns `true` if nothing was lost according to both the clients and the server.
     pub(crate) fn is_clean(&self) -> bool {
         self.lost.is_empty() && self.cut == 0 && self.seen.iter().all(|(_, seen, total, _)| seen == total)
     }
 }
 
-/// In the columns of [`ShutdownReport`]'s own table, which follows.
+/// Aligned with the columns of [`ShutdownReport`]'s table, which follows.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "what the clients saw")?;

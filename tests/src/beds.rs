@@ -1,4 +1,4 @@
-//! Each runtime: entered from a synchronous test, and serving.
+//! A bed for each runtime, with `serve`.
 
 mod custom;
 mod smol;

@@ -1,4 +1,4 @@
-//! The suites on every runtime, and what is tested of one stack or one program only.
+//! The suites on every runtime, and tests of a single stack or program.
 #![allow(clippy::missing_panics_doc, reason = "a helper that panics fails its test")]
 
 mod beds;

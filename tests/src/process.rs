@@ -1,4 +1,4 @@
-//! [`Process`]: the `everything` example as a process of its own.
+//! [`Process`]: the example `everything` as a separate process.
 
 use std::{
     net::SocketAddr,
@@ -14,17 +14,17 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-/// A running `everything`. Killed when it is dropped.
+/// A running `everything`, killed on drop.
 #[derive(Debug)]
 pub struct Process {
-    /// Where it listens.
+    /// Its address.
     pub addr: SocketAddr,
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Process {
-    /// Starts it on this runtime, as `--runtime` names it, with these arguments and a free port, and waits until it
+    /// Starts it on this runtime, named as for `--runtime`, with these arguments and a free port, and waits until it
     /// listens.
     pub async fn start(runtime: &str, args: &[&str]) -> Self {
         let mut child = command(args)
@@ -40,7 +40,7 @@ impl Process {
         Self { addr, child, lines }
     }
 
-    /// Runs it to its end with these arguments, which it should refuse. Gives what it said.
+    /// Runs it to its end with these arguments, which it should refuse. Returns its output.
     pub async fn refused(args: &[&str]) -> (ExitStatus, String) {
         let output =
             within("the end of the example", command(args).output()).await.expect("the example runs");
@@ -54,7 +54,7 @@ impl Process {
         assert!(killed.success());
     }
 
-    /// Waits for the process to exit, and gives its status and the report, its last line.
+    /// Waits for the process to exit. Returns its status and the report, its last line.
     pub async fn exited(mut self) -> (ExitStatus, Value) {
         let mut report = None;
         let exit = async {

@@ -1,4 +1,4 @@
-//! What the adapters over hyper do beyond the suite.
+//! Behaviour of the hyper adapters beyond the suite.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use mcp_session_tokio::{TokioRuntime, serve};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Semaphore};
 
-/// S7: in a shutdown, a stream ends with its connection. Had its client seen the stream end first, it could have sent a
-/// request on a connection that is about to close. On one thread: a connection that is at work on another one when the
-/// shutdown begins may end as late as an idle one.
+/// S7: in a shutdown, a stream ends together with its connection. If its client saw the end of the stream first, it
+/// could send a request on a connection that is about to close. On a single thread: on several, a connection that is
+/// busy on another thread when the shutdown begins may end as late as an idle one.
 #[tokio::test]
 async fn s_7_a_connection_ends_with_its_stream_while_others_go_on() {
     let gate = Arc::new(Semaphore::new(0));

@@ -1,4 +1,4 @@
-//! Every runtime over real loopback sockets, in real time: a test waits for a state, never for a duration.
+//! Every runtime over real loopback sockets, in real time. A test waits for a state, never for a duration.
 
 mod closing;
 mod process;

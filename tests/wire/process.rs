@@ -1,4 +1,4 @@
-//! `everything` as a process of its own, on every runtime it has, and real signals.
+//! The example `everything` as a separate process, on each of its runtimes, with real signals.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use mcp_session_tests::Process;
 use serde_json::{Value, json};
 use tokio::time;
 
-/// One `#[test]` for each scenario, on each runtime, as `--runtime` names it.
+/// One `#[test]` for each scenario on each runtime, named as for `--runtime`.
 macro_rules! process_suite {
     ($($module:ident: $runtime:literal),+ $(,)?) => {$(
         mod $module {
@@ -16,7 +16,7 @@ macro_rules! process_suite {
                 sigterm_with_time_enough_loses_nothing,
                 sigterm_with_too_little_time_answers_every_call_with_one_error,
                 further_signals_escalate_and_the_probe_says_no,
-                one_stop_that_arrives_as_two_signals_takes_no_time_away,
+                two_signals_of_one_stop_do_not_escalate,
                 a_burst_of_clients_waits_in_the_backlog,
                 an_answer_that_nobody_reads_is_cut_and_the_exit_code_is_1,
                 an_address_that_is_taken_is_refused_with_a_reason,
@@ -39,13 +39,13 @@ const SESSIONS: usize = 1000;
 const SLOW: u64 = 200;
 const HANG: u64 = 10;
 
-/// A little longer than signals count as the same stop.
+/// Slightly longer than the window in which signals count as the same stop.
 const ONE_STOP: Duration = Duration::from_millis(1_100);
 
-/// More steps than anybody waits for.
+/// More steps than any test waits for.
 const ENDLESS: u32 = 1_000_000;
 
-/// A call of a tool. With a token, it is answered in events as soon as it makes progress; else in JSON.
+/// Calls a tool. With a progress token, the answer becomes a stream at the first progress; otherwise it is JSON.
 async fn tool(client: &Client, id: u64, name: &str, steps: u32, token: bool) -> Connection {
     let mut params = json!({ "name": name, "arguments": {} });
     if name == "slow" {
@@ -57,7 +57,7 @@ async fn tool(client: &Client, id: u64, name: &str, steps: u32, token: bool) -> 
     client.post(&call(id, "tools/call", params)).await
 }
 
-/// Sessions, each with its GET stream.
+/// Sessions, each with a GET stream.
 async fn sessions(server: &Process) -> (Vec<Client>, Vec<Connection>) {
     let clients = join_all((0..SESSIONS).map(|_| Client::open(server.addr))).await;
     let streams = join_all(clients.iter().map(Client::listen)).await;
@@ -78,7 +78,7 @@ async fn active(client: &Client, calls: u64) {
     within("the start of the calls", running).await;
 }
 
-/// Reads one answer with this id, nothing but progress before it and nothing after it.
+/// Reads exactly one answer with this id, with only progress before it and nothing after it.
 async fn answer(id: u64, mut call: Connection) -> Value {
     let reply = call.reply().await;
     assert_eq!(reply.head.status, 200);
@@ -139,7 +139,7 @@ async fn sigterm_with_time_enough_loses_nothing(runtime: &str) {
 }
 
 async fn sigterm_with_too_little_time_answers_every_call_with_one_error(runtime: &str) {
-    // The time to stop is enough for those that stop, on any machine. A signal ends it for those that hang.
+    // The budget is enough for calls that stop, on any machine. A signal ends it for calls that hang.
     let server = Process::start(runtime, &["--grace", "200ms", "--cancel", "60s", "--finish", "60s"]).await;
     let (clients, streams) = sessions(&server).await;
     let mut calls = Vec::new();
@@ -152,7 +152,7 @@ async fn sigterm_with_too_little_time_answers_every_call_with_one_error(runtime:
 
     let hanging = calls.split_off(SLOW as usize);
     all_stopped(calls).await;
-    time::sleep(ONE_STOP).await; // before that, it would be the same stop
+    time::sleep(ONE_STOP).await; // before that, it would count as the same stop
     server.signal("TERM").await;
     all_stopped(hanging).await;
     all_end(streams).await;
@@ -183,17 +183,18 @@ async fn further_signals_escalate_and_the_probe_says_no(runtime: &str) {
     assert_eq!((reply.head.status, reply.head.get("retry-after")), (503, Some("1")));
     assert_eq!(client.ask(&call(3, "ping", json!({}))).await.head.status, 200);
 
-    time::sleep(ONE_STOP).await; // before that, it would be the same stop
-    server.signal("INT").await; // calls are told to stop, and the slow one does
+    time::sleep(ONE_STOP).await; // before that, it would count as the same stop
+    server.signal("INT").await; // calls are cancelled, and the slow one stops
     assert_eq!(answer(1, slow).await["error"]["data"]["reason"], "shutdown");
-    server.signal("TERM").await; // the other one is answered for
+    server.signal("TERM").await; // the other one gets a synthesized error
     assert_eq!(answer(2, hang).await["error"]["data"]["reason"], "shutdown");
     let (status, report) = server.exited().await;
     assert_eq!((status.code(), &report["exchanges"]["synthesized"]), (Some(0), &json!(1)), "{report}");
 }
 
-/// S10: a wrapper passes on what its process group has got already, or a cgroup and a `preStop` hook both signal.
-async fn one_stop_that_arrives_as_two_signals_takes_no_time_away(runtime: &str) {
+/// S10: a wrapper forwards a signal that its process group already got, or a cgroup and a `preStop` hook both send
+/// one.
+async fn two_signals_of_one_stop_do_not_escalate(runtime: &str) {
     for [first, second] in [["TERM", "TERM"], ["INT", "TERM"]] {
         let server = Process::start(runtime, &["--grace", "60s"]).await;
         let client = Client::open(server.addr).await;
@@ -208,10 +209,11 @@ async fn one_stop_that_arrives_as_two_signals_takes_no_time_away(runtime: &str) 
     }
 }
 
-/// When a server is replaced, its clients come to the next one at once. They find room, however long it takes to accept them:
-/// here it is stopped meanwhile. A client for which there is none would wait until the server goes on.
+/// When a server is replaced, its clients connect to the next one at once. The backlog has room for them, however
+/// long accepting takes: here the server is stopped meanwhile. A client without room would wait until the server
+/// continues.
 async fn a_burst_of_clients_waits_in_the_backlog(runtime: &str) {
-    const CLIENTS: usize = 600; // several times what `TcpListener::bind` has room for
+    const CLIENTS: usize = 600; // several times the backlog of `TcpListener::bind`
     let server = Process::start(runtime, &[]).await;
     server.signal("STOP").await;
     let nobody = Client { addr: server.addr, session: String::new() };
@@ -229,7 +231,7 @@ async fn a_burst_of_clients_waits_in_the_backlog(runtime: &str) {
 async fn an_answer_that_nobody_reads_is_cut_and_the_exit_code_is_1(runtime: &str) {
     let server = Process::start(runtime, &["--grace", "60s", "--cancel", "60s", "--finish", "200ms"]).await;
     let client = Client::open(server.addr).await;
-    // More than the buffers on the way to it hold, and less than a body may have.
+    // More than the buffers on the way can hold, and less than the maximum size of a body.
     let arguments = json!({ "message": "x".repeat(3 << 20) });
     let echo = call(1, "tools/call", json!({ "name": "echo", "arguments": arguments }));
     let mut unread = client.stall(&client.request(&echo)).await;

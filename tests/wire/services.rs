@@ -1,4 +1,4 @@
-//! The endpoint as a service in somebody else's server.
+//! The endpoint as a service in another server.
 
 use std::{
     convert::Infallible,
@@ -44,7 +44,7 @@ async fn listener() -> (TcpListener, SocketAddr) {
     (listener, addr)
 }
 
-/// A session, an answer in JSON, an answer in events and its end, a GET stream and its end.
+/// Uses a session: an answer in JSON, an answer as events with its end, and a GET stream with its end.
 async fn is_served(addr: SocketAddr, endpoint: &Endpoint) {
     let client = Client::open(addr).await;
     let reply = client.ask(&call(1, "echo", json!({ "a": [1, "2"] }))).await;
@@ -138,7 +138,7 @@ async fn connect_info_of_an_axum_app_is_the_address_of_its_client() {
     within("the end of the server", server).await.expect("no panic").expect("a report");
 }
 
-/// An ordinary route of the app that is still at work when the endpoint is done has what is left of the whole budget.
+/// An ordinary route of the app that is still working when the endpoint is done has the rest of the whole budget.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_download_beside_the_endpoint_is_not_cut() {
     let (endpoint, (listener, addr)) = (endpoint(), listener().await);
@@ -171,7 +171,7 @@ async fn a_download_beside_the_endpoint_is_not_cut() {
     assert!(report.is_clean(), "{report}");
 }
 
-/// A layer in front that limits bodies refuses with an error of its own, which is the client's business: 413.
+/// A layer that limits bodies refuses with its own error. This is a client error: 413.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_19_a_body_that_a_layer_refuses_gets_413() {
     let (endpoint, (listener, addr)) = (endpoint(), listener().await);
@@ -190,7 +190,7 @@ async fn a_19_a_body_that_a_layer_refuses_gets_413() {
     within("the end of the server", server).await.expect("no panic").expect("a report");
 }
 
-/// A service that has to be asked whether it is ready, twice, as one behind a limit of requests.
+/// A service whose `poll_ready` must be called twice, like one behind a limit of requests.
 #[derive(Clone)]
 struct Coy {
     inner: McpService,
@@ -236,7 +236,7 @@ async fn a_service_is_called_when_it_is_ready() {
     assert!(report.is_clean() && report.exchanges.answered == 0, "{report}");
 }
 
-/// A layer as a deployer writes it: the credential is verified, and the name that it proves left behind.
+/// A layer as a deployer writes it: verifies the credential and stores its name as an extension.
 async fn authenticated(mut request: Request, next: Next) -> Response {
     let credential = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     match credential.and_then(|value| value.strip_prefix("Bearer of-")).map(Principal::new) {

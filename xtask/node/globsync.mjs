@@ -1,7 +1,7 @@
 // node --import ./globsync.mjs …
 //
-// The conformance suite imports `globSync` from `fs`, which Node has since version 22; one of its commands that we do
-// not use calls it. On an older Node this stands in for `fs`, with a `globSync` that only says so.
+// The conformance suite imports `globSync` from `fs`, which exists since Node 22; only a command that we do not use
+// calls it. On an older Node this replaces `fs` by a module whose `globSync` throws an error.
 import fs from "node:fs";
 import { register } from "node:module";
 import { isMainThread } from "node:worker_threads";

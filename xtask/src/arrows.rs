@@ -1,4 +1,4 @@
-//! `cargo xtask arrows`: who may use whom. A broken arrow is reported with what to do about it.
+//! `cargo xtask arrows`: checks which crate may depend on which. A violation is reported with advice.
 
 mod adapters;
 mod dependencies;
@@ -13,14 +13,14 @@ use anyhow::Result;
 
 use crate::workspace::Workspace;
 
-/// One broken arrow.
+/// One violation.
 #[derive(Debug)]
 struct Violation {
-    /// Where it is: a crate, or a file and line.
+    /// The place: a crate, or a file and line.
     place: String,
-    /// What is wrong.
+    /// The problem.
     what: String,
-    /// What to do.
+    /// The advice.
     advice: String,
 }
 
@@ -36,7 +36,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Checks every arrow; `true` when all hold.
+/// Checks every arrow; returns `true` if all hold.
 pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     let mut violations = Vec::new();
     violations.extend(dependencies::check(workspace)?);

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     release: bool,
 }
 
-/// Runs the task on its own; `true` when every scenario of every run was there and passed.
+/// Runs the task on its own; returns `true` if every expected scenario of every run passed.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     let profile = if args.release { Profile::Release } else { Profile::Dev };
     drive(workspace, profile, &args.runtime, &Node::prepare(workspace)??)

@@ -1,4 +1,4 @@
-//! `cargo xtask coverage`: which test shows which requirement, and what has none.
+//! `cargo xtask coverage`: lists which test shows which requirement, and the requirements without a test.
 
 mod functions;
 mod ids;
@@ -16,7 +16,7 @@ use self::requirements::{Requirements, Standing};
 use crate::test_all::Outcome;
 use crate::workspace::Workspace;
 
-/// The list, and the page that is made of it and the tests.
+/// The list of requirements, and the page that is generated from it and the tests.
 const LIST: &str = "docs/requirements.toml";
 const PAGE: &str = "docs/coverage.md";
 
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     write: bool,
 }
 
-/// Prints the table and what is wrong; `true` when nothing is, and the page is up to date.
+/// Prints the table and the problems; returns `true` if there are none and the page is up to date.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     let (requirements, tests) = load(workspace)?;
     for (_, requirement) in requirements.all() {
@@ -56,7 +56,7 @@ fn load(workspace: &Workspace) -> Result<(Requirements, Index)> {
     Ok((requirements, tests))
 }
 
-/// Prints the sums, what has no test, and what is wrong.
+/// Prints the sums, the requirements without a test, and other problems.
 fn report(workspace: &Workspace, requirements: &Requirements, tests: &Index) -> Result<bool> {
     println!("\n{}", page::sums(requirements, tests));
     let mut problems = tests.problems.clone();
@@ -67,10 +67,10 @@ fn report(workspace: &Workspace, requirements: &Requirements, tests: &Index) -> 
             problems.push(format!("{id} has no test: {}", requirement.text));
         }
         if let Some(mark) = requirement.mark().filter(|_| count > 0) {
-            problems.push(format!("{id} has a test, so take `{mark}` away from it in {LIST}"));
+            problems.push(format!("{id} has a test, so remove its `{mark}` in {LIST}"));
         }
         if !id.starts_with(section) {
-            problems.push(format!("{id} stands in section {section} of {LIST}"));
+            problems.push(format!("{id} is in section {section} of {LIST}"));
         }
     }
     let page: PathBuf = workspace.root().join(PAGE);

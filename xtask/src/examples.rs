@@ -9,7 +9,7 @@ use crate::workspace::{EXAMPLES, Profile, Workspace};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
 
-/// Builds all of them: with the same selection and features everywhere, so that nothing is built twice.
+/// Builds all examples, always with the same selection and features, so that nothing is built twice.
 pub(crate) fn build(workspace: &Workspace, profile: Profile) -> Result<()> {
     let examples = workspace.examples()?;
     ensure!(!examples.is_empty(), "{EXAMPLES} has no [[example]]");

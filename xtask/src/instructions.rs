@@ -1,5 +1,5 @@
-//! `cargo xtask instructions`: what a request costs, counted by valgrind, against what is written. The crate
-//! `mcp-session-bench` counts.
+//! `cargo xtask instructions`: compares the instructions of a request, counted by valgrind, with the recorded counts.
+//! The crate `mcp-session-bench` does the counting.
 
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::process;
 use crate::test_all::Outcome;
 use crate::workspace::{BENCH, Workspace};
 
-/// A cold build on two cores takes minutes; this only ends what hangs.
+/// A cold build on two cores takes minutes; this limit only ends a build that hangs.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
-/// How the counter says that the written counts are another compiler's.
+/// The exit code of the counter if the recorded counts are from another compiler.
 const CANNOT_COMPARE: i32 = 77;
 
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     write: bool,
 }
 
-/// Counts; `true` when nothing is dearer than written.
+/// Counts; returns `true` if nothing costs more than recorded.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     Ok(count(workspace, args.write)?.success())
 }
@@ -36,7 +36,7 @@ pub(crate) fn as_step(workspace: &Workspace) -> Result<Outcome> {
     }
     let status = count(workspace, false)?;
     Ok(match status.code() {
-        Some(CANNOT_COMPARE) => Outcome::skipped("written for another rustc"),
+        Some(CANNOT_COMPARE) => Outcome::skipped("recorded with another rustc"),
         _ => Outcome::from_success(status.success()),
     })
 }

@@ -20,10 +20,10 @@ use crate::unavailable::Unavailable;
 use crate::workspace::{Profile, Workspace};
 use crate::{examples, parallel, process};
 
-/// The example that is driven besides `everything`: a mounted service. It has the tools `echo` and `slow` as well.
+/// The second example that is driven: a mounted service. Like `everything`, it has the tools `echo` and `slow`.
 const MOUNTED: &str = "axum_router";
 
-/// A client ends by itself after 60 s; this is for one that cannot.
+/// A client ends by itself after 60 s; this limit is for one that hangs.
 const CLIENT_LIMIT: Duration = Duration::from_secs(90);
 
 #[derive(Debug, clap::Args)]
@@ -43,11 +43,11 @@ struct Client {
     version: String,
     /// The command without the URL.
     words: Vec<OsString>,
-    /// Where to run it, if that matters.
+    /// The working directory, if it matters.
     directory: Option<PathBuf>,
 }
 
-/// What is driven: an example, with flags.
+/// A server to drive: an example with flags.
 #[derive(Debug)]
 struct Target {
     name: String,
@@ -55,9 +55,9 @@ struct Target {
     flags: Vec<String>,
 }
 
-/// Runs the task on its own; `true` when every step of every client was well.
+/// Runs the task on its own; returns `true` if every step of every client succeeded.
 ///
-/// What is a skipped step in `test-all` is an error here: who asks for interop must hear that there is none.
+/// Missing clients are an error here, while `test-all` skips the step.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     let profile = if args.release { Profile::Release } else { Profile::Dev };
     let mut clients = python::clients(workspace)??;
@@ -65,8 +65,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     drive(workspace, profile, &args.runtime, &clients)
 }
 
-/// Runs the task as a step of `test-all`, on the executables that its `examples` step has built, with the
-/// clients that this machine can run.
+/// Runs the task as a step of `test-all`, on the executables built by its `examples` step, with the clients that this
+/// machine can run.
 pub(crate) fn as_step(workspace: &Workspace) -> Result<Outcome> {
     let (mut clients, mut missing) = (Vec::new(), Vec::new());
     let languages =
@@ -124,7 +124,7 @@ fn targets(workspace: &Workspace, profile: Profile, runtime: &str) -> Result<Vec
 }
 
 impl Client {
-    /// A heading: the package's name without the scope of its project, and the version.
+    /// The column heading: the package's name without its npm scope, and the version.
     fn label(&self) -> String {
         let name = self.package.strip_prefix("@modelcontextprotocol/").unwrap_or(self.package);
         format!("{name} {}", self.version)
@@ -140,7 +140,7 @@ impl Client {
     }
 }
 
-/// One client meets one server, which is fresh and has to end well on SIGTERM afterwards.
+/// Runs one client against one fresh server, which must exit cleanly on SIGTERM afterwards.
 fn meet(target: &Target, client: &Client, meeting: &mut Meeting) -> Result<()> {
     let flags: Vec<&str> = target.flags.iter().map(String::as_str).collect();
     let server = Server::start(&target.executable, &flags)?;
@@ -149,14 +149,14 @@ fn meet(target: &Target, client: &Client, meeting: &mut Meeting) -> Result<()> {
     let report = stdout.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
     let stderr = String::from_utf8_lossy(&output.stderr);
     let report =
-        report.with_context(|| format!("the client gave no report ({}):\n{stderr}", output.status))?;
+        report.with_context(|| format!("the client printed no report ({}):\n{stderr}", output.status))?;
     meeting.add_report(&report)?;
     if !meeting.is_ok() {
         meeting.log =
             format!("the client's stderr:\n{stderr}\nthe server's output:{}\n", server.last_words());
     }
     if output.status.success() != meeting.is_ok() {
-        bail!("the client's report is contradicted by {}", output.status);
+        bail!("the client's report contradicts its {}", output.status);
     }
     let stopped = server.stop().map(|()| "exit code 0".to_owned());
     meeting.add("SIGTERM", stopped.map_err(|error| format!("{error:#}")));

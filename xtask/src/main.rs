@@ -1,4 +1,4 @@
-//! `cargo xtask`: the project's chores, one file per task.
+//! `cargo xtask`: the project's tasks, one file each.
 
 mod arrows;
 mod bench;
@@ -25,7 +25,7 @@ use clap::{Parser, Subcommand};
 use crate::workspace::Workspace;
 
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "The project's chores")]
+#[command(name = "cargo xtask", about = "The project's tasks")]
 struct Cli {
     #[command(subcommand)]
     task: Task,
@@ -33,21 +33,21 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Checks which crate may use which, and what proto and the adapters must not hold
+    /// Checks which crate may depend on which, and what proto and the adapters must not contain
     Arrows,
-    /// Runs every check there is and ends with a table and a count
+    /// Runs every check and ends with a table and a count
     TestAll(test_all::Args),
-    /// Measures the servers beside each other and draws the charts
+    /// Measures the servers side by side and draws the charts
     Bench(bench::Args),
-    /// Counts the instructions of a request with valgrind, and compares them with what is written
+    /// Counts the instructions of a request with valgrind, and compares them with the recorded counts
     Instructions(instructions::Args),
-    /// Drives the examples with the real Python and TypeScript clients, two lines of each
+    /// Drives the examples with the real Python and TypeScript clients, two release lines of each
     Interop(interop::Args),
-    /// Says which test shows which requirement of the specification, and what has none
+    /// Lists the tests of each requirement of the specification, and the requirements without a test
     Coverage(coverage::Args),
-    /// Runs the official conformance suite against `everything`, strictly, for each legacy revision
+    /// Runs the official conformance suite against `everything`, in strict mode, for each legacy revision
     Conformance(conformance::Args),
-    /// Lets many clients of every kind use two nodes with one store, in real time, and counts what must not happen
+    /// Runs many clients of every kind against two nodes with one store, in real time, and counts failures
     Soak(soak::Args),
 }
 

@@ -1,6 +1,6 @@
-//! What we take from npm, under `target/node`: the conformance suite and the TypeScript clients.
+//! The packages from npm, under `target/node`: the conformance suite and the TypeScript clients.
 //!
-//! `xtask/node/` has the list and the lock file. The lock file names no registry, so each machine asks its own.
+//! `xtask/node/` has the list and the lock file. The lock file names no registry, so each machine uses its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::process;
 use crate::unavailable::{Prepared, Unavailable};
 use crate::workspace::Workspace;
 
-/// What the installation is made of, and two modules that stand beside it.
+/// The files of the installation, and two modules beside it.
 const FILES: [(&str, &str); 5] = [
     ("package.json", MANIFEST),
     (LOCK, include_str!("../node/package-lock.json")),
@@ -22,12 +22,12 @@ const FILES: [(&str, &str); 5] = [
     ("globsync-fs.mjs", include_str!("../node/globsync-fs.mjs")),
 ];
 
-/// The list of what is installed, with exact versions.
+/// The list of packages, with exact versions.
 pub(crate) const MANIFEST: &str = include_str!("../node/package.json");
 
 const LOCK: &str = "package-lock.json";
 
-/// A copy of the lock file, written when all of it was installed.
+/// A copy of the lock file, written after everything was installed.
 const INSTALLED: &str = "installed";
 
 /// The oldest Node that the clients and, with `globsync.mjs`, the suite run on.
@@ -36,18 +36,18 @@ const OLDEST: u32 = 20;
 /// A cold install fetches some 125 packages, 20 MB.
 const INSTALL_LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// What npm prints when it did not get to the registry at all, in contrast to a registry that lacks a release.
+/// Messages of npm if it cannot reach the registry, as opposed to a registry without a release.
 const UNREACHABLE: [&str; 7] =
     ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENETUNREACH", "ENOTCACHED", "ETIMEDOUT"];
 
-/// A directory in which Node finds everything of the lock file.
+/// A directory in which Node finds all packages of the lock file.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     directory: PathBuf,
 }
 
 impl Node {
-    /// Installs what the lock file says, or reuses what an earlier run has installed.
+    /// Installs the packages of the lock file, or reuses those of an earlier run.
     pub(crate) fn prepare(workspace: &Workspace) -> Prepared<Node> {
         let node = Node { directory: workspace.target_directory().join("node") };
         if let Some(unavailable) = lacking() {
@@ -64,14 +64,14 @@ impl Node {
         &self.directory
     }
 
-    /// Puts a module where it can import what is installed.
+    /// Writes a module to where it can import the packages.
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.directory.join(name);
         fs::write(&path, text).with_context(|| path.display().to_string())?;
         Ok(path)
     }
 
-    /// `node` with a module.
+    /// A command that runs `node` with a module.
     pub(crate) fn command(&self, module: impl AsRef<Path>) -> Command {
         let mut command = Command::new("node");
         command.current_dir(&self.directory);
@@ -101,7 +101,7 @@ impl Node {
     }
 }
 
-/// What this machine lacks, if anything.
+/// What is missing on this machine, if anything.
 fn lacking() -> Option<Unavailable> {
     let version = |program: &str| {
         let output = Command::new(program).arg("--version").output().ok()?;

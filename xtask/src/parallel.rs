@@ -1,13 +1,13 @@
-//! Independent pieces of work, several at a time.
+//! Runs independent pieces of work, several at a time.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
-/// What `work` makes of each item, in the order of the items.
+/// Calls `work` with each item and returns the results in the order of the items.
 ///
-/// Twice as many run at a time as the machine has cores: a piece is a server and a client, which wait for each other
-/// and for timers more than they work.
+/// Runs two per core at a time: an item is a server and a client, which spend most of their time waiting for each other
+/// and for timers.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let workers = 2 * thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);

@@ -1,4 +1,4 @@
-//! Child processes: live output, an end in bounded time, and a polite signal.
+//! Child processes: live output, time limits, and SIGTERM.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// How often a waiting loop looks again: short against every limit here, long against the cost of a look.
+/// The polling interval of waiting loops: short compared with the limits here, long compared with the cost of a poll.
 const POLL: Duration = Duration::from_millis(20);
 
-/// The cargo that runs us, with colours when a person is watching.
+/// A command for the cargo that runs this task, with colours on a terminal.
 pub(crate) fn cargo<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     if std::io::stdout().is_terminal() {
@@ -22,16 +22,16 @@ pub(crate) fn cargo<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Comma
     command
 }
 
-/// A command line as one would type it.
+/// The command line as typed in a shell.
 pub(crate) fn display(command: &Command) -> String {
     let name = std::path::Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = std::iter::once(name).chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
-/// Runs a command, prints its output as it comes and hands each line of its stdout to `on_line`.
+/// Runs a command, prints its output as it arrives and passes each line of its stdout to `on_line`.
 ///
-/// Fails when the command cannot be started or has not ended within `limit`; then it was killed.
+/// Fails if the command cannot be started or has not ended within `limit`; then it is killed.
 pub(crate) fn stream(
     command: &mut Command,
     limit: Duration,
@@ -43,7 +43,7 @@ pub(crate) fn stream(
     })
 }
 
-/// Like [`stream`], for a stdout that is no reading matter; stderr is shown all the same.
+/// Like [`stream`], but does not print stdout, which is not meant for people; stderr is still printed.
 pub(crate) fn stream_quietly(
     command: &mut Command,
     limit: Duration,
@@ -76,13 +76,13 @@ pub(crate) fn capture(command: &mut Command, limit: Duration) -> Result<Output> 
     Ok(Output { status, stdout: joined(stdout), stderr: joined(stderr) })
 }
 
-/// The lines of a pipe, read by a thread so that a wait for one can have a limit.
+/// The lines of a pipe, read by a thread so that waiting for a line can have a limit.
 pub(crate) fn lines_of(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         let mut pipe = BufReader::new(pipe);
         let mut line = Vec::new();
-        // Bytes, not `lines()`: output that is not UTF-8 must not end the reading, or the child would block.
+        // Bytes, not `lines()`: output that is not UTF-8 must not stop the reader, or the child would block.
         while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
             if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
                 break;
@@ -98,7 +98,7 @@ pub(crate) fn lines_of(pipe: impl Read + Send + 'static) -> mpsc::Receiver<Strin
 pub(crate) struct Reaped(pub(crate) Child);
 
 impl Reaped {
-    /// Waits for the end of the child, which by `deadline` is an error.
+    /// Waits until the child ends. If it has not ended by `deadline`, kills it and returns an error.
     pub(crate) fn wait_until(&mut self, deadline: Instant, what: &str) -> Result<ExitStatus> {
         loop {
             if let Some(status) = self.0.try_wait()? {
@@ -122,7 +122,7 @@ impl Reaped {
 
 impl Drop for Reaped {
     fn drop(&mut self) {
-        // Both fail only for a child that has ended already.
+        // Both fail only if the child has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -135,7 +135,7 @@ mod tests {
 
     use super::{capture, stream};
 
-    /// Far more than the commands here need and far less than the sleeps among them.
+    /// Far more than the commands here need and far less than the sleeps in them.
     const LIMIT: Duration = Duration::from_secs(20);
 
     fn sh(script: &str) -> Command {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_and_status_are_handed_on() {
+    fn lines_and_status_are_passed_on() {
         let mut lines = Vec::new();
         let status =
             stream(&mut sh("echo a; printf 'b\\377'; exit 3"), LIMIT, |line| lines.push(line.to_owned()));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hangs_is_killed() {
+    fn a_hung_command_is_killed() {
         let start = Instant::now();
         let error = stream(&mut sh("exec sleep 60"), Duration::ZERO, |_| {}).unwrap_err();
         assert!(error.to_string().contains("was killed"), "{error}");

@@ -1,4 +1,4 @@
-//! The runtimes there are. The example `everything` says so itself, and each adapter must be among them.
+//! The list of runtimes, taken from the help of the example `everything`; each adapter must be in it.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::workspace::{Profile, Workspace};
 /// The example that runs on every runtime.
 pub(crate) const EVERYTHING: &str = "everything";
 
-/// What a selection says for all of them.
+/// The selection of all runtimes.
 pub(crate) const ALL: &str = "all";
 
 /// Printing a help text takes milliseconds.
@@ -23,7 +23,7 @@ pub(crate) fn flags(runtime: &str) -> [&str; 2] {
     ["--runtime", runtime]
 }
 
-/// The runtimes that `wanted` means: one of them, or all. The examples have to be built already.
+/// The runtimes selected by `wanted`: one, or all. The examples must already be built.
 pub(crate) fn select(workspace: &Workspace, profile: Profile, wanted: &str) -> Result<Vec<String>> {
     let known = offered_by(&workspace.example_executable(EVERYTHING, profile))?;
     for adapter in workspace.runtimes() {
@@ -44,12 +44,12 @@ fn offered_by(everything: &Path) -> Result<Vec<String>> {
     Ok(names.into_iter().map(str::to_owned).collect())
 }
 
-/// What clap's short help lists for a flag; long lines may have been broken.
+/// The possible values of a flag in clap's short help; long lines may be wrapped.
 fn possible_values<'a>(help: &'a str, flag: &str) -> Option<Vec<&'a str>> {
     let (_, rest) = help.split_once(&format!("{flag} <"))?;
     let (before, rest) = rest.split_once("[possible values: ")?;
     let (values, _) = rest.split_once(']')?;
-    // The next flag's list would follow that flag's name.
+    // If another flag is in between, the list is that flag's.
     (!before.contains(" --")).then(|| values.split(',').map(str::trim).collect())
 }
 

@@ -1,4 +1,4 @@
-//! An example server as a child process: start, find its address, greet it, stop it with SIGTERM.
+//! An example server as a child process: starts it, finds its address, opens a session, stops it with SIGTERM.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -11,11 +11,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::process::{self, Reaped};
 
-/// A server has this long to print its address, to answer, and to end after SIGTERM: each takes milliseconds,
-/// and the slack is for a loaded machine.
+/// How long a server may take to print its address, to answer, and to end after SIGTERM. Each takes milliseconds; the
+/// slack is for a loaded machine.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How long we listen for what a server has to say about a failure; what it wrote already comes at once.
+/// How long to wait for a server's output about a failure; existing output is read at once.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The smallest request that opens a session.
@@ -73,7 +73,7 @@ impl Server {
         Ok(())
     }
 
-    /// Sends SIGTERM and requires exit code 0 in time.
+    /// Sends SIGTERM and requires exit code 0 within the limit.
     pub(crate) fn stop(mut self) -> Result<()> {
         self.child.terminate()?;
         let status = self.child.wait_until(Instant::now() + LIMIT, "the server, after SIGTERM,");
@@ -86,7 +86,7 @@ impl Server {
         }
     }
 
-    /// What it wrote since it was last asked, indented to stand below an error.
+    /// The output since the last call, indented to be printed below an error.
     pub(crate) fn last_words(&self) -> String {
         let deadline = Instant::now() + LAST_WORDS;
         let next = |lines: &Receiver<String>| {
@@ -105,7 +105,7 @@ fn url_in(line: &str) -> Option<String> {
     Some(url.split(ends).next()?.trim_end_matches('.').to_owned())
 }
 
-/// A POST in HTTP/1.1 on a connection of its own; returns the status line and the headers.
+/// Sends a POST over HTTP/1.1 on a new connection; returns the status line and the headers.
 fn post(url: &str, body: &str) -> Result<String> {
     let rest = url.strip_prefix("http://").context("a URL starts with http://")?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -137,7 +137,7 @@ mod tests {
     use super::url_in;
 
     #[test]
-    fn a_url_is_found_in_whatever_surrounds_it() {
+    fn a_url_is_found_in_surrounding_text() {
         for line in [
             "http://127.0.0.1:80/mcp",
             "listening on \u{1b}[1mhttp://127.0.0.1:80/mcp\u{1b}[0m.",

@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: two nodes, one store, round robin without affinity, for a while of real time.
+//! `cargo xtask soak`: two nodes with one store, round robin without affinity, for some time on the real clock.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use anyhow::{Result, ensure};
 use crate::process;
 use crate::workspace::Workspace;
 
-/// What it may take beside its own time: to be built, and to end.
+/// Time allowed in addition to the run itself, for building and ending.
 const BESIDE: Duration = Duration::from_secs(30 * 60);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// For how many seconds
+    /// Duration in seconds
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
-    /// How many sessions at a time
+    /// Number of sessions at a time
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     sessions: u64,
 }
 
-/// Runs the task; `true` when nothing has happened that must not.
+/// Runs the task; returns `true` if no failure was counted.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     let (seconds, sessions) = (args.seconds.to_string(), args.sessions.to_string());
     let mut command = process::cargo(["run", "--package", "mcp-session-tests", "--example", "soak", "--"]);

@@ -1,4 +1,4 @@
-//! Rust source as text without what a check must not see: comments, literals, test modules.
+//! Rust source as text, without comments, literals and test modules, which checks must ignore.
 
 use std::fs;
 use std::ops::Range;
@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// A file whose comments and, unless they are asked for, `#[cfg(test)]` items are blanked out; lines keep their
-/// numbers.
+/// A file with comments and, unless requested, `#[cfg(test)]` items blanked out; lines keep their numbers.
 #[derive(Debug)]
 pub(crate) struct Source {
     /// The code, with its string literals.
@@ -26,25 +25,25 @@ impl Source {
         Source { code, bare }
     }
 
-    /// The same with the test items left in.
+    /// The same, but keeps test items.
     pub(crate) fn with_tests(text: &str) -> Source {
         let (code, bare) = blank(text);
         Source { code, bare }
     }
 
-    /// Lines that hold code.
+    /// The number of lines with code.
     pub(crate) fn lines_of_code(&self) -> usize {
         self.code.lines().filter(|line| !line.trim().is_empty()).count()
     }
 }
 
-/// Every Rust file below a directory, parsed, in the order of their paths; none without such a directory.
+/// Every Rust file below a directory, parsed, sorted by path; empty if the directory does not exist.
 pub(crate) fn files_below(directory: &Path) -> Result<Vec<(PathBuf, Source)>> {
     let parsed = |(path, text): (PathBuf, String)| (path, Source::parse(&text));
     Ok(texts_below(directory)?.into_iter().map(parsed).collect())
 }
 
-/// The text of every Rust file below a directory, in the order of their paths; none without such a directory.
+/// The text of every Rust file below a directory, sorted by path; empty if the directory does not exist.
 pub(crate) fn texts_below(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
     if directory.is_dir() {
@@ -63,7 +62,7 @@ pub(crate) fn texts_below(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
     Ok(files)
 }
 
-/// Blanks comments out of the first copy, comments and literals out of the second.
+/// Returns two copies: the first without comments, the second without comments and literals.
 fn blank(text: &str) -> (String, String) {
     let (mut code, mut bare) = (text.to_owned(), text.to_owned());
     let mut at = 0;
@@ -124,7 +123,7 @@ fn literal(rest: &str) -> Option<usize> {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
             _ if c == quote => return Some(start + at + 1),
-            // A quote that does not close after one character starts a lifetime.
+            // A quote that is not closed after one character starts a lifetime.
             _ if quote == '\'' && at > 0 && !rest[start..].starts_with('\\') => return None,
             _ => {}
         }
@@ -132,7 +131,7 @@ fn literal(rest: &str) -> Option<usize> {
     (quote == '"').then_some(rest.len())
 }
 
-/// The length of whatever else is at the start of `rest`: a whole word, so that no literal starts inside one.
+/// The length of any other token at the start of `rest`: a whole word, so that no literal starts inside a word.
 fn plain(rest: &str) -> usize {
     let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
     if word > 0 { word } else { char_length(rest) }
@@ -142,7 +141,7 @@ fn char_length(rest: &str) -> usize {
     rest.chars().next().map_or(1, char::len_utf8)
 }
 
-/// Overwrites a range with blanks of the same length; line ends stay.
+/// Overwrites a range with spaces of the same length; line ends stay.
 pub(crate) fn erase(text: &mut String, range: Range<usize>) {
     let blanks: String =
         text[range.clone()].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn literals_are_seen_in_code_and_not_in_bare() {
+    fn literals_are_in_code_but_not_in_bare() {
         let source = Source::parse(FILE);
         assert!(source.code.contains("// not a comment") && source.code.contains("over two lines"));
         assert!(!source.bare.contains("not a comment") && !source.bare.contains("over two lines"));

@@ -1,4 +1,4 @@
-//! `cargo xtask test-all`: every check there is, each run even after another one failed.
+//! `cargo xtask test-all`: runs every check, even after another one failed.
 
 mod cargo_steps;
 mod examples;
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Stop after the first step that fails
     #[arg(long)]
     fail_fast: bool,
-    /// Run only this step (may be given again); `test` means every step whose name starts with it
+    /// Run only this step (may be repeated); `test` selects every step whose name starts with it
     #[arg(long, value_name = "STEP")]
     only: Vec<String>,
 }
@@ -29,14 +29,14 @@ pub(crate) struct Args {
 impl Args {
     fn selects(&self, step: &Step) -> bool {
         let named = |only: &String| *only == step.name || step.name.starts_with(&format!("{only} "));
-        // The tests are built for whichever test step was asked for.
+        // The build step belongs to every test step.
         let built_for =
             |only: &String| matches!(step.action, Action::Build) && only.split(' ').next() == Some("test");
         self.only.is_empty() || self.only.iter().any(|only| named(only) || built_for(only))
     }
 }
 
-/// Runs the selected steps; `true` when none failed.
+/// Runs the selected steps; returns `true` if none failed.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     let mut steps = steps::all(workspace);
     let names: Vec<String> = steps.iter().map(|step| step.name.clone()).collect();

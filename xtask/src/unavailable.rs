@@ -1,8 +1,8 @@
-//! Why a task cannot be done on this machine, through no fault of the project.
+//! The reason why a task cannot run on this machine, through no fault of the project.
 
 use std::fmt;
 
-/// `test-all` names the step as skipped; who asked for the task itself gets it as an error.
+/// `test-all` shows the step as skipped; a task run on its own returns it as an error.
 #[derive(Debug)]
 pub(crate) struct Unavailable(pub(crate) String);
 
@@ -14,5 +14,5 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// What a task needs, or why it is not to be had; the outer `Result` is for what went wrong.
+/// The prerequisites of a task, or why they are not available; the outer `Result` is for other errors.
 pub(crate) type Prepared<T> = anyhow::Result<Result<T, Unavailable>>;

@@ -1,4 +1,4 @@
-//! What `cargo metadata` says about the workspace, in the project's words.
+//! The workspace as described by `cargo metadata`, in the project's terms.
 
 use std::path::{Path, PathBuf};
 
@@ -7,14 +7,14 @@ use cargo_metadata::{Metadata, MetadataCommand, Package, Target};
 
 /// The name of the runtime-neutral crate.
 pub(crate) const CORE: &str = "mcp-session-core";
-/// The name of the crate that the hyper adapters share: hyper on any `Runtime`.
+/// The name of the shared crate of the hyper adapters: hyper on any `Runtime`.
 pub(crate) const HYPER: &str = "mcp-session-hyper";
 /// The name of the published test kit.
 pub(crate) const TESTKIT: &str = "mcp-session-testkit";
 /// The name of the package whose `[[example]]` targets are the examples.
 pub(crate) const EXAMPLES: &str = "mcp-session-examples";
 
-/// The name of the crate that measures.
+/// The name of the benchmark crate.
 pub(crate) const BENCH: &str = "mcp-session-bench";
 
 const PREFIX: &str = "mcp-session-";
@@ -26,7 +26,7 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Asks cargo, without resolving dependencies: no network and no index needed.
+    /// Runs `cargo metadata` without resolving dependencies: needs no network and no index.
     pub(crate) fn load() -> Result<Workspace> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
         let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec()?;
@@ -41,7 +41,7 @@ impl Workspace {
         self.metadata.target_directory.as_std_path()
     }
 
-    /// Every member, in the order of their names.
+    /// Every member, sorted by name.
     pub(crate) fn packages(&self) -> Vec<&Package> {
         let mut packages = self.metadata.workspace_packages();
         packages.sort_by_key(|package| package.name.to_string());
@@ -53,12 +53,12 @@ impl Workspace {
         found.with_context(|| format!("the workspace has no package {name}"))
     }
 
-    /// The packages that go to a registry: those without `publish = false`.
+    /// The packages that are published: those without `publish = false`.
     pub(crate) fn published(&self) -> Vec<&Package> {
         self.packages().into_iter().filter(|package| package.publish.is_none()).collect()
     }
 
-    /// The crates that put core on a runtime: `crates/mcp-session-*` but core, hyper, testkit and bench.
+    /// The adapters: `crates/mcp-session-*` except core, hyper, testkit and bench.
     pub(crate) fn adapters(&self) -> Vec<&Package> {
         let crates = self.root().join("crates");
         let mut packages = self.packages();
@@ -70,13 +70,13 @@ impl Workspace {
         packages
     }
 
-    /// The runtimes there is an adapter for, as their crates are named: `mcp-session-async-std` is for `async-std`.
+    /// The runtimes with an adapter, from the crates' names: `mcp-session-async-std` is for `async-std`.
     pub(crate) fn runtimes(&self) -> Vec<&str> {
         let names = self.adapters().into_iter().map(|adapter| adapter.name.as_str());
         names.map(|name| name.trim_start_matches(PREFIX)).collect()
     }
 
-    /// The `[[example]]` targets of the examples package, in the order of their names.
+    /// The `[[example]]` targets of the examples package, sorted by name.
     pub(crate) fn examples(&self) -> Result<Vec<&Target>> {
         let mut examples: Vec<&Target> =
             self.package(EXAMPLES)?.targets.iter().filter(|target| target.is_example()).collect();
@@ -84,13 +84,13 @@ impl Workspace {
         Ok(examples)
     }
 
-    /// Where cargo puts the executable of an example.
+    /// The path of an example's executable.
     pub(crate) fn example_executable(&self, name: &str, profile: Profile) -> PathBuf {
         let directory = self.target_directory().join(profile.directory()).join("examples");
         directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 
-    /// A path as it is written in a message: relative to the root.
+    /// A path for messages: relative to the root.
     pub(crate) fn relative<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(self.root()).unwrap_or(path)
     }
@@ -109,7 +109,7 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
-    /// The flags that make cargo build it so.
+    /// The flags for cargo that select it.
     pub(crate) fn flags(self) -> &'static [&'static str] {
         match self {
             Profile::Dev => &[],

@@ -1,4 +1,4 @@
-//! Requests and responses of `http-types`, which is what tide speaks, to and from those of `http`; and their bodies.
+//! Converts requests, responses and bodies between `http-types`, which tide uses, and `http`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,14 +11,14 @@ use http_body_util::BodyDataStream;
 use mcp_session_core::{PeerAddr, ReplyBody};
 use tide::http::{self as http_types, Request, Response, Version, headers::HeaderValue};
 
-/// A request as `http` has it. What a middleware put there as [`http::Extensions`] goes along, and with it the client's
+/// Converts a request to `http`. The result keeps the [`http::Extensions`] that a middleware added, plus the client's
 /// address as a [`PeerAddr`].
 ///
 /// # Errors
 ///
-/// When a middleware put something into it that HTTP does not allow: a parsed request converts.
+/// If a middleware added something that HTTP does not allow. A parsed request always converts.
 pub(crate) fn to_http(mut request: Request) -> http_types::Result<http::Request<RequestBody>> {
-    // Without scheme and authority: http-types makes those up from `Host`, which goes along as it came.
+    // Without scheme and authority: http-types derives those from `Host`, which is passed on unchanged.
     let url = request.url();
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
     let version = match request.version() {
@@ -45,21 +45,22 @@ pub(crate) fn to_http(mut request: Request) -> http_types::Result<http::Request<
     Ok(converted)
 }
 
-/// A response as `http-types` has it.
+/// Converts a response to `http-types`.
 ///
 /// # Errors
 ///
-/// When it has a header that is not ASCII, which is nothing that core writes.
+/// If it has a header that is not ASCII. Core writes no such header.
 pub(crate) fn to_http_types(response: http::Response<ReplyBody>) -> http_types::Result<Response> {
     let (parts, body) = response.into_parts();
     let mut response = Response::new(parts.status.as_u16());
     for (name, value) in &parts.headers {
         response.append_header(name.as_str(), HeaderValue::from_bytes(value.as_bytes().to_vec())?);
     }
-    // A body brings a content type along, so that nothing is better than an empty one.
+    // `set_body` also sets a content type, so an empty body is not set at all.
     let length = body.size_hint().exact();
     if length != Some(0) {
-        // One read takes the events of one frame, and becomes one chunk. An error closes the connection without the last chunk.
+        // One read returns the events of one frame, and becomes one chunk. After an error, the connection closes without
+        // the last chunk.
         let reader = BodyDataStream::new(body).map_err(io::Error::other).into_async_read();
         response.set_body(http_types::Body::from_reader(reader, length.map(|length| length as usize)));
     }
@@ -70,7 +71,7 @@ pub(crate) fn to_http_types(response: http::Response<ReplyBody>) -> http_types::
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     body: http_types::Body,
-    /// What has not come yet, where the length was told.
+    /// Bytes still to come, if the length is known.
     missing: Option<u64>,
 }
 

@@ -28,9 +28,10 @@
 //! | a client that leaves | noticed at the second write | noticed at once, even while nothing is written |
 //! | requests sent ahead (pipelining) | lost | answered in order |
 //! | bytes held for a client that does not read | megabytes | 256 KiB, [`Serve::with_send_buffer`] |
-//! | a slow head; a connection without a request | 60 s for both | 30 s, [`Serve::with_header_timeout`]; 75 s, [`Serve::with_idle_timeout`] |
+//! | a slow head | closed after 60 s | closed after 30 s, [`Serve::with_header_timeout`] |
+//! | a connection without a request | closed after 60 s | closed after 75 s, [`Serve::with_idle_timeout`] |
 //! | a client that does not read | holds its connection for ever | closed after 60 s, [`Serve::with_stall_timeout`] |
-//! | a head without an end | bounded to 8 KiB, but only at line ends: uses all memory | 431 after 64 KiB, [`Serve::with_head_limit`] |
+//! | a head without an end | 8 KiB, checked only at line ends: all memory | 431 after 64 KiB, [`Serve::with_head_limit`] |
 //! | a body whose end two parsers could see in two places | mostly served | 400, and the connection ends |
 //! | what is not HTTP/1.1 | closed, without a response | HTTP/1.0 is served, the rest gets 400 or 505 |
 //!

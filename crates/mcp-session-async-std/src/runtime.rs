@@ -6,7 +6,7 @@ use async_io::Timer;
 use futures::FutureExt;
 use mcp_session_core::{BoxFuture, Runtime};
 
-/// Async-std as a [`Runtime`]. There is one for the whole process, which starts by itself.
+/// Async-std as a [`Runtime`]. The process has a single one, which starts by itself.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is this adapter's own about a connection: the limits of `async-h1`, and other routes beside the endpoint.
+//! Connection behaviour specific to this adapter: the limits of `async-h1`, and other routes beside the endpoint.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use mcp_session_core::{Endpoint, RequestContext, Router, RpcError, ShutdownPolic
 use serde_json::{Value, json};
 use tide::{Body, Next, Request};
 
-/// Longer than any test takes; it ends one that hangs.
+/// Longer than any test takes; it ends a test that hangs.
 const NEVER: Duration = Duration::from_secs(60);
 
 fn endpoint() -> Endpoint {
@@ -28,7 +28,7 @@ fn endpoint() -> Endpoint {
     Endpoint::new(AsyncStdRuntime, router)
 }
 
-/// Serves in the background, on a port of its own.
+/// Serves in the background, on its own port.
 fn start(server: impl FnOnce(async_std::net::TcpListener) -> Serve) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("an address");
@@ -54,7 +54,7 @@ struct Client {
 struct Response {
     status: u16,
     headers: Vec<(String, String)>,
-    /// The body, and whether it ended as it should.
+    /// The body, and whether it ended cleanly.
     body: Vec<u8>,
     whole: bool,
 }
@@ -173,7 +173,7 @@ fn pipelined_requests_are_all_answered_in_order() {
             _ => assert_eq!((response.status, &response.json()["id"]), (200, &json!(id))),
         }
     }
-    // The same in single bytes.
+    // The same, byte by byte.
     for byte in [client.post(&echo(20)), client.post_chunked(&echo(21))].concat().bytes() {
         client.socket.get_ref().write_all(&[byte]).expect("the server reads");
     }
@@ -198,16 +198,16 @@ fn a_client_that_leaves_is_noticed_while_nothing_is_written() {
     let address = start(|listener| serve(listener, endpoint.clone()));
     for behind in ["", "POST /mcp HTTP/1.1\r\n"] {
         let client = Client::open(address);
-        client.send(&(client.head("GET", "") + behind)); // also behind the beginning of a next request
+        client.send(&(client.head("GET", "") + behind)); // also after the beginning of another request
         until("the stream is open", || streams() == 1);
         drop(client);
         until("the stream has ended", || streams() == 0);
     }
 }
 
-/// The strictest reading there is, stricter than hyper's: there are proxies of all kinds.
+/// Stricter than hyper, because the parser of a proxy in front is unknown.
 #[test]
-fn a_request_that_a_proxy_could_read_otherwise_is_refused_and_the_last_of_its_connection() {
+fn an_ambiguous_request_is_refused_and_ends_its_connection() {
     let endpoint = endpoint();
     let address = start(|listener| serve(listener, endpoint));
     let hidden = "DELETE /mcp HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -234,7 +234,7 @@ fn a_request_that_a_proxy_could_read_otherwise_is_refused_and_the_last_of_its_co
     }
 }
 
-/// S14: what was sent ahead when the server stops is answered, or its client was told that it is not.
+/// S14: a request that was sent ahead when the server stops is answered, or its client is told that it is not.
 #[test]
 fn pipelined_requests_at_a_stop_are_answered_or_their_client_is_told() {
     for notify in [false, true] {
@@ -260,7 +260,7 @@ fn pipelined_requests_at_a_stop_are_answered_or_their_client_is_told() {
     }
 }
 
-/// nginx speaks it to what is behind it unless it is told otherwise.
+/// nginx uses it for its upstreams by default.
 #[test]
 fn http_1_0_gets_no_chunks_and_the_end_of_its_connection() {
     let endpoint = endpoint();
@@ -319,7 +319,7 @@ fn middleware_and_other_routes_go_on_working() {
 
     let mut client = Client::open(address);
     client.send(&client.post(&echo(1)));
-    assert_eq!(client.receive().json()["result"]["token"], 7); // what the middleware hands to the handler
+    assert_eq!(client.receive().json()["result"]["token"], 7); // the value that the middleware passes to the handler
 
     client.send(&(get("/hello") + &get("/nowhere") + &get("/mcp")));
     let hello = client.receive();

@@ -1,11 +1,11 @@
 //! Run with `cargo bench --package mcp-session-bench --bench allocations`.
 //!
-//! Exact, on any machine: how often each piece of work allocates, and what an idle session keeps.
+//! Exact on any machine: the allocations of each piece of work, and the memory that an idle session keeps.
 
 use allocation_counter::measure;
 use mcp_session_bench::work::{Echo, Machine, parse};
 
-/// Often enough that tables which grow now and then show as what they are on average.
+/// Enough repetitions to average out tables that grow now and then.
 const TIMES: u64 = 1_000;
 
 fn main() {
@@ -25,7 +25,7 @@ fn main() {
     line("a session that stays, with the requests", || drop(echo.open()));
 }
 
-/// Prints what `work` takes on average, after a first time that warms up.
+/// Prints the average cost of `work`, after one warm-up run.
 fn line(what: &str, mut work: impl FnMut()) {
     work();
     let counted = measure(|| (0..TIMES).for_each(|_| work()));
@@ -34,7 +34,7 @@ fn line(what: &str, mut work: impl FnMut()) {
         "| {what} | {:.2} | {:.0} | {:.0} |",
         each(counted.count_total as f64),
         each(counted.bytes_total as f64),
-        // Negative where the work frees a request that was made before.
+        // Negative if the work frees a request that was created before.
         each(counted.bytes_current as f64).max(0.0),
     );
 }

@@ -17,7 +17,7 @@ fn parse() {
 #[divan::bench(sample_count = 100, sample_size = 5_000)]
 fn machine(bencher: Bencher<'_, '_>) {
     let mut machine = Machine::new();
-    // Dropped in here: kept until the end of a sample, answers would come from memory that is never warm.
+    // Dropped in here: if answers were kept until the end of a sample, they would be in memory that is never warm.
     bencher.bench_local(|| drop(machine.echo()));
 }
 
@@ -28,7 +28,7 @@ fn endpoint(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(|| echo.request()).bench_local_values(|request| drop(echo.handle(request)));
 }
 
-/// The same with some sessions beside it.
+/// The same with other sessions present.
 #[divan::bench(sample_count = 100, sample_size = 5_000)]
 fn endpoint_with_10_000_sessions(bencher: Bencher<'_, '_>) {
     let echo = Echo::new();
@@ -36,7 +36,7 @@ fn endpoint_with_10_000_sessions(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(|| echo.request()).bench_local_values(|request| drop(echo.handle(request)));
 }
 
-/// `initialize` and DELETE, with the requests.
+/// `initialize` and DELETE, including the requests.
 #[divan::bench(sample_count = 100, sample_size = 5_000)]
 fn session(bencher: Bencher<'_, '_>) {
     let echo = Echo::new();

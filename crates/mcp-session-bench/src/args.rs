@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Parser;
 use rustix::process::{Resource, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 
-/// What every server of the benchmark takes.
+/// The arguments of every server in the benchmark.
 #[derive(Debug, Parser)]
 pub struct ServerArgs {
     /// Address and port; port 0 picks a free one. The first line on stdout is the URL
@@ -17,10 +17,10 @@ pub struct ServerArgs {
 }
 
 impl ServerArgs {
-    /// Reads the command line and does what it says about the process.
+    /// Parses the command line and applies its process settings.
     pub fn read() -> Self {
         let args = Self::parse();
-        // Best effort, both: a load that is too big for the limit will say so.
+        // Both are best effort: a load that exceeds the limit reports an error.
         if args.with_parent {
             let _ = set_parent_process_death_signal(Some(Signal::KILL));
         }
@@ -28,13 +28,13 @@ impl ServerArgs {
         args
     }
 
-    /// Tells whoever started the server where it is.
+    /// Prints the server's URL for the parent process.
     pub fn announce(address: SocketAddr) {
         println!("http://{address}/mcp");
     }
 }
 
-/// Raises the limit of open files as far as the process may: a stream is a socket.
+/// Raises the limit of open files to the hard limit: each stream is a socket.
 pub fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });

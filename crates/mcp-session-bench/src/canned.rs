@@ -1,5 +1,5 @@
-//! [`Canned`]: the answers of the protocol without a session layer. What is left is the floor: whatever an HTTP server
-//! has to do anyway.
+//! [`Canned`]: the answers of the protocol without a session layer. This is the floor: the work that any HTTP server has
+//! to do.
 
 use std::{
     collections::HashSet,
@@ -28,11 +28,11 @@ const SESSION_ID: &str = "mcp-session-id";
 /// How a server waits, on its runtime.
 pub type Sleep = fn(Duration) -> BoxFuture<'static, ()>;
 
-/// What hyper sends.
+/// The body type for hyper.
 pub type CannedBody = Either<Full<Bytes>, StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>>;
 
-/// The ids of the sessions, and nothing else. Who asks with an unknown id is answered all the same: the floor does not
-/// check what it need not.
+/// The ids of the sessions, and nothing else. Requests with an unknown id are answered too: the floor checks nothing that
+/// it does not have to.
 #[derive(Debug)]
 pub struct Canned {
     sessions: Mutex<HashSet<String>>,
@@ -42,11 +42,11 @@ pub struct Canned {
     sleep: Sleep,
 }
 
-/// An answer, in the terms of no HTTP stack.
+/// An answer, independent of the HTTP stack.
 pub enum Reply {
-    /// A status alone.
+    /// A status only.
     Status(StatusCode),
-    /// One JSON text, and the id of the session that it opens.
+    /// One JSON text, and the id of a session that it opens.
     Json(Bytes, Option<String>),
     /// Events.
     Events(BoxStream<'static, Bytes>),
@@ -63,7 +63,7 @@ impl std::fmt::Debug for Reply {
 }
 
 impl Canned {
-    /// No sessions yet.
+    /// Creates a server without sessions.
     pub fn new(sleep: Sleep) -> Self {
         Self {
             sessions: Mutex::default(),
@@ -84,7 +84,7 @@ impl Canned {
     ///
     /// # Errors
     ///
-    /// If the body did not arrive whole.
+    /// If the body did not arrive completely.
     pub async fn respond(&self, request: Request<Incoming>) -> Result<Response<CannedBody>, hyper::Error> {
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
@@ -105,8 +105,8 @@ impl Canned {
         })
     }
 
-    /// The answer to a request of this method, in this session, with this body. The id and the message are copied from
-    /// where the load generator writes them.
+    /// The answer to a request with this method, session and body. The id and the message are copied from the places where
+    /// the load generator writes them.
     pub fn answer(&self, method: &Method, session: Option<&str>, body: &[u8]) -> Reply {
         let sessions = || self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         match (method, method_of(body)) {

@@ -1,4 +1,4 @@
-//! Does a piece of work some times and ends, for valgrind to count: `in-process echo 1000`.
+//! Repeats a piece of work and exits, so that valgrind can count it: `in-process echo 1000`.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! What the servers of the benchmark share: their command line, the two tools, and the canned answers of those that
-//! have no session layer.
+//! The shared code of the benchmark's servers: their command line, the two tools, and the canned answers of those without
+//! a session layer.
 
 mod args;
 mod canned;

@@ -1,4 +1,4 @@
-//! Pieces of work without a socket: what the benchmarks in the process time, count and profile.
+//! Pieces of work without a socket, for timing, counting and profiling.
 
 use std::{
     future::Future as _,
@@ -32,7 +32,7 @@ const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initiali
 ///
 /// # Panics
 ///
-/// If it is not the request that it is.
+/// If it is not parsed as a request.
 pub fn parse() -> proto::RpcRequest {
     match Message::parse(&Bytes::from_static(CALL)) {
         Ok(Message::Request(request)) => request,
@@ -40,7 +40,7 @@ pub fn parse() -> proto::RpcRequest {
     }
 }
 
-/// The machine of a session at work: what core does for each message, without handler, lock and HTTP.
+/// The machine of a session: the work of core per message, without handler, lock and HTTP.
 #[derive(Debug)]
 pub struct Machine {
     session: proto::Session<()>,
@@ -49,12 +49,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A session whose client has said that it is initialized.
+    /// Creates a session whose client has sent `notifications/initialized`.
     ///
     /// # Panics
     ///
-    /// If the machine does not open it.
-    #[expect(clippy::new_without_default, reason = "it is no empty value")]
+    /// If the machine does not open the session.
+    #[expect(clippy::new_without_default, reason = "a new value is not an empty one")]
     pub fn new() -> Self {
         let now = Instant::now();
         let config = Arc::new(SessionConfig::default());
@@ -73,7 +73,7 @@ impl Machine {
     ///
     /// # Panics
     ///
-    /// If it is not answered.
+    /// If the call is not answered.
     pub fn echo(&mut self) -> Bytes {
         let Self { session, now, answer } = self;
         *now += Duration::from_micros(1);
@@ -97,7 +97,7 @@ pub struct Echo {
 
 impl Echo {
     /// Opens the session.
-    #[expect(clippy::new_without_default, reason = "it is no empty value")]
+    #[expect(clippy::new_without_default, reason = "a new value is not an empty one")]
     pub fn new() -> Self {
         let runtime = Inline::default();
         let endpoint = endpoint(runtime.clone());
@@ -106,7 +106,7 @@ impl Echo {
         echo
     }
 
-    /// A request with [`CALL`], as hyper hands it over.
+    /// A request with [`CALL`], as hyper would pass it.
     pub fn request(&self) -> Request<Full<Bytes>> {
         request(Method::POST, Some(&self.session), CALL)
     }
@@ -115,7 +115,7 @@ impl Echo {
     ///
     /// # Panics
     ///
-    /// If it is not answered at once with 200.
+    /// If the request is not answered at once with 200.
     pub fn handle(&self, request: Request<Full<Bytes>>) -> Response<ReplyBody> {
         let response = self.respond(request);
         assert_eq!(response.status(), StatusCode::OK);
@@ -127,7 +127,7 @@ impl Echo {
         drop(self.handle(self.request()));
     }
 
-    /// Opens one more session, which stays; gives its id.
+    /// Opens one more session, which stays open; returns its id.
     ///
     /// # Panics
     ///
@@ -155,7 +155,7 @@ impl Echo {
     fn respond(&self, request: Request<Full<Bytes>>) -> Response<ReplyBody> {
         let handling = pin!(self.endpoint.handle(request));
         let Poll::Ready(response) = handling.poll(&mut Context::from_waker(Waker::noop())) else {
-            panic!("everything is there at once")
+            panic!("the response is ready at once")
         };
         self.runtime.poll_new();
         response
@@ -176,8 +176,8 @@ fn request(method: Method, session: Option<&HeaderValue>, body: &'static [u8]) -
     request.body(Full::from(body)).expect("every part is legal")
 }
 
-/// A runtime that polls each task once, when it is told to, and keeps the rest as it is: hooks are ready by then, and
-/// no deadline comes while something is measured.
+/// A runtime that polls each task once, on request, and keeps pending tasks: hooks are ready by then, and no deadline
+/// fires during a measurement.
 #[derive(Debug, Clone, Default)]
 struct Inline(Arc<Mutex<Tasks>>);
 
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_work_is_what_it_says() {
+    fn each_piece_of_work_does_what_its_name_says() {
         let text = Machine::new().echo();
         assert_eq!(text, format!(r#"{{"jsonrpc":"2.0","id":1000007,"result":{RESULT}}}"#));
         let echo = Echo::new();

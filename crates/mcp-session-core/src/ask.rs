@@ -1,4 +1,4 @@
-//! [`ask`]: a request to the client, from its sending to its reply.
+//! [`ask`]: sends a request to the client and waits for its reply.
 
 use std::{
     sync::Arc,
@@ -15,12 +15,12 @@ use crate::{
     session::{Machine, Session, Waiters},
 };
 
-/// Sends a request by `send`, which is given what is left of `timeout`, and waits with `waiters` for the reply. Where
-/// there is no space for it, `space` gives those who wait for that.
+/// Sends a request with `send`, which gets the rest of `timeout`, and waits with `waiters` for the reply. If the queue is
+/// full, `space` returns the waiters for space.
 ///
 /// # Cancel safety
 ///
-/// Dropped, the client is told to stop (F-24).
+/// If dropped, the client is told to cancel (F-24).
 pub(crate) async fn ask(
     session: &Session,
     waiters: &Arc<Waiters>,
@@ -35,7 +35,7 @@ pub(crate) async fn ask(
             sent => Ok(sent),
         }
     }));
-    // The queue has space, as a rule: a timer is made only when it has not.
+    // The queue usually has space: the timer is created only if it does not.
     let sent = match sending.as_mut().now_or_never() {
         Some(sent) => sent,
         None => match select(sending, session.sleep_until(deadline)).await {
@@ -49,7 +49,7 @@ pub(crate) async fn ask(
         .await
 }
 
-/// A request to the client whose reply is waited for.
+/// A pending request to the client. Dropping it abandons the request.
 struct Waiting<'a> {
     session: &'a Session,
     id: OutboundId,

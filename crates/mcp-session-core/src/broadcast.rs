@@ -4,27 +4,27 @@ use serde::Serialize;
 
 use crate::{manager::SessionManager, proto::SendError, session::notification};
 
-/// What became of a [`SessionManager::broadcast`]: each session that was alive counts once.
+/// The result of a [`SessionManager::broadcast`]. Each live session counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Broadcast {
-    /// Sessions whose GET stream took it, or which keep it for the next one
+    /// The number of sessions whose GET stream took it, or that keep it for the next one
     /// ([`replay`](crate::SessionConfig::replay)).
     pub taken: usize,
-    /// Sessions whose GET stream is full: their clients do not keep up, and miss it.
+    /// The number of sessions whose GET stream is full: their clients do not keep up, and miss it.
     pub full: usize,
-    /// Sessions that have nobody to tell: without a GET stream and without replay, not initialized yet, or ending (D-24,
-    /// C-06).
+    /// The number of sessions where nobody gets it: they have neither a GET stream nor replay, are not initialized yet, or
+    /// are ending (D-24, C-06).
     pub unheard: usize,
 }
 
 impl SessionManager {
-    /// Sends a notification that belongs to no request, such as `notifications/tools/list_changed`, to every session, once
-    /// each, on its GET stream (D-17, D-21). Waits for nobody: a client that does not keep up misses it, and its session
-    /// is counted as [`full`](Broadcast::full). What every client must get, send by
+    /// Sends a notification that belongs to no request, such as `notifications/tools/list_changed`, once to every session,
+    /// on its GET stream (D-17, D-21). It does not wait: a client that does not keep up misses it, and its session is
+    /// counted as [`full`](Broadcast::full). If every client must get it, use
     /// [`Session::notify`](crate::Session::notify), which waits.
     ///
-    /// A handler must not hold a manager, because that holds the handler: broadcast from a task beside it.
+    /// A handler must not hold a manager, because the manager holds the handler: broadcast from a separate task.
     ///
     /// ```
     /// # use mcp_session_core::{Endpoint, SendError};
@@ -38,7 +38,7 @@ impl SessionManager {
     ///
     /// # Errors
     ///
-    /// [`SendError::Invalid`] if the params are no JSON object. Then nobody was told.
+    /// [`SendError::Invalid`] if the params are not a JSON object. Then nothing was sent.
     pub fn broadcast<P: Serialize + ?Sized>(
         &self,
         method: &str,

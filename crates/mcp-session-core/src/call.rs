@@ -1,4 +1,4 @@
-//! [`ExchangeHandle`]: one running exchange, from the handler's first poll to the head of its response.
+//! [`ExchangeHandle`]: a running exchange, from the handler's first poll to the head of its response.
 
 use std::{
     borrow::Cow,
@@ -23,42 +23,42 @@ use crate::{
     trace,
 };
 
-/// A handler that is longer than this at one poll blocks its thread. 100 milliseconds: what awaits takes microseconds, and a
-/// person notices what takes longer.
+/// A handler that takes longer than this for one poll is logged as blocking. 100 ms: polls of async code take
+/// microseconds, and a person notices longer delays.
 const SLOW_POLL: Duration = Duration::from_millis(100);
 
-/// The handler at work on one request.
+/// The handler's future for a request.
 pub(crate) type HandlerFuture = BoxFuture<'static, Result<Json, RpcError>>;
 
-/// One running exchange of a session.
+/// A running exchange of a session.
 #[derive(Debug, Clone)]
 pub(crate) struct ExchangeHandle {
     pub(crate) session: Session,
     pub(crate) key: ExchangeKey,
 }
 
-/// What the HTTP response is made of.
+/// The form of the HTTP response.
 #[derive(Debug)]
 pub(crate) enum ReplyHead {
     Json(bytes::Bytes),
     Refused(bytes::Bytes, Box<HttpRefusal>),
     Events(EventStream),
-    /// The reply was taken before: cannot happen while there is one reader.
+    /// The reply was already taken. Cannot happen with a single reader.
     Lost,
 }
 
-/// A request, when its handler was polled for the first time.
+/// The outcome of a handler's first poll.
 pub(crate) enum FirstPoll {
     Answered(ReplyHead),
     Suspended(PendingReplyHead),
 }
 
 impl FirstPoll {
-    /// Waits until it is decided what the response is made of.
+    /// Waits until the form of the response is decided.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, the client counts as gone; the request goes on (D-12).
+    /// If dropped, the client counts as disconnected; the request continues (D-12).
     pub(crate) async fn head(self) -> ReplyHead {
         match self {
             Self::Answered(head) => head,
@@ -68,8 +68,8 @@ impl FirstPoll {
 }
 
 impl ExchangeHandle {
-    /// Runs the handler of a request that was admitted at `started`: in place if it is ready at its first poll, so that
-    /// an answer that is there at once costs no task, no stream and nobody to wake; else as a task.
+    /// Runs the handler of a request that was admitted at `started`. It is polled once in place: if it is ready, the
+    /// answer needs no task, stream or wake-up. Otherwise it becomes a task.
     pub(crate) fn start(
         self,
         env: &Env,
@@ -90,7 +90,7 @@ impl ExchangeHandle {
                     let call = work.call.clone();
                     let (waiters, now) = call.session.with(|machine, now| {
                         machine.handle_suspended(now, call.key);
-                        (call.waiters(machine).unwrap_or_default(), now) // over: it waits for nothing
+                        (call.waiters(machine).unwrap_or_default(), now) // the exchange is over
                     });
                     work.returned(now);
                     env.runtime.spawn(work.run().boxed());
@@ -100,7 +100,7 @@ impl ExchangeHandle {
         }
     }
 
-    /// Sends something on the reply, waiting for space in its queue.
+    /// Sends an event on the reply; waits for space in its queue.
     pub(crate) async fn send(
         &self,
         mut attempt: impl FnMut(&mut Machine, Instant) -> Result<(), SendError>,
@@ -113,12 +113,12 @@ impl ExchangeHandle {
             .await
     }
 
-    /// What the handler has to know.
+    /// The status for the handler: whether it is cancelled or abandoned.
     pub(crate) fn status(&self) -> Status {
         self.session.with(|machine, _| machine.poll_status(self.key))
     }
 
-    /// Waits until what the handler has to know is something.
+    /// Waits until `ready` returns a value.
     pub(crate) async fn until<R>(&self, ready: impl Fn(Status) -> Option<R>) -> R {
         self.session
             .send_with(|machine, _| {
@@ -128,12 +128,12 @@ impl ExchangeHandle {
             .await
     }
 
-    /// What finds those who wait for it, made when somebody does. `None` if it is over.
+    /// The waiters of the exchange, created when first needed. `None` if the exchange is over.
     pub(crate) fn waiters(&self, machine: &mut Machine) -> Option<Arc<Waiters>> {
         machine.tag_or(self.key, Arc::default)
     }
 
-    /// What the response is made of, if that is decided.
+    /// The form of the response, if it is decided.
     fn poll_head(&self, machine: &mut Machine, now: Instant) -> Option<ReplyHead> {
         let Self { session, key } = self;
         match machine.poll_reply(now, *key) {
@@ -141,7 +141,7 @@ impl ExchangeHandle {
             Some(Reply::Json(answer)) => Some(ReplyHead::Json(answer)),
             Some(Reply::Refused(answer, refusal)) => Some(ReplyHead::Refused(answer, refusal)),
             Some(Reply::Stream) => {
-                let waiters = self.waiters(machine).unwrap_or_default(); // over: it waits for nothing
+                let waiters = self.waiters(machine).unwrap_or_default(); // the exchange is over
                 Some(ReplyHead::Events(EventStream::new(session.clone(), StreamKey::Response(*key), waiters)))
             }
             None => Some(ReplyHead::Lost),
@@ -149,21 +149,21 @@ impl ExchangeHandle {
     }
 }
 
-/// A handler at work. However it goes, the exchange is answered and released: also if the handler panics, and if
-/// the runtime drops the task.
+/// A running handler. The exchange is answered and released in any case, even if the handler panics or the runtime
+/// drops the task.
 struct HandlerTask {
     call: ExchangeHandle,
     handler: Option<HandlerFuture>,
     id: RequestId,
     method: Cow<'static, str>,
     started: Instant,
-    /// When its handler was polled last. The first time, that is when the request was admitted: no clock is read for it.
+    /// When the handler was last polled. For the first poll, when the request was admitted, which saves a clock read.
     polled: Instant,
     panicked: bool,
 }
 
 impl HandlerTask {
-    /// Polls the handler for its answer. A panic is an answer too: -32603, and the session lives on.
+    /// Polls the handler for its answer. A panic is answered with -32603, and the session lives on.
     fn poll_handler(&mut self, cx: &mut Context<'_>) -> Poll<Result<Json, RpcError>> {
         let Some(handler) = &mut self.handler else { return Poll::Ready(Err(dropped())) };
         Poll::Ready(match contain::call(|| handler.poll_unpin(cx)) {
@@ -203,7 +203,7 @@ impl HandlerTask {
         }
     }
 
-    /// Its handler came back from a poll.
+    /// Called after each poll of the handler: logs a poll that took too long.
     fn returned(&self, now: Instant) {
         let took = now.saturating_duration_since(self.polled);
         if took > SLOW_POLL {
@@ -211,12 +211,12 @@ impl HandlerTask {
         }
     }
 
-    /// Before anybody learns that it is through: what it holds is free by then.
+    /// Drops the handler before its end is visible, so that its resources are free by then.
     fn drop_handler(&mut self) {
         contain::dispose(self.handler.take());
     }
 
-    /// Passes the answer on, and has a look at the machine then.
+    /// Passes the answer to the machine, then calls `then`.
     fn answer<R>(
         &mut self,
         answer: &Result<Json, RpcError>,
@@ -254,12 +254,12 @@ impl Drop for HandlerTask {
     }
 }
 
-/// The answer of a runtime that ends its tasks.
+/// The answer if the runtime drops the task.
 fn dropped() -> RpcError {
     RpcError::internal("the server dropped the request")
 }
 
-/// The response of a request whose handler works as a task.
+/// The response head of a request whose handler runs as a task.
 pub(crate) struct PendingReplyHead {
     call: Option<ExchangeHandle>,
     waiters: Arc<Waiters>,

@@ -31,10 +31,10 @@ use crate::{
 pub struct Config {
     /// The limits of each session.
     pub session: SessionConfig,
-    /// The maximum number of live sessions. The next `initialize` gets 503 (E-15), unless a session has
-    /// expired or is half-open, that is, has not been used since its `initialize`. Then the oldest of those
-    /// makes room ([`TerminateReason::Evicted`](crate::TerminateReason::Evicted)), so that a client that
-    /// opens sessions without using them locks nobody out. 100,000: about 50 MB when idle.
+    /// The maximum number of live sessions. At the maximum, the next `initialize` gets 503, unless a
+    /// session has expired, or the oldest half-open one (not used since its `initialize`) makes room
+    /// ([`TerminateReason::Evicted`](crate::TerminateReason::Evicted)). So a client that opens sessions
+    /// without using them locks nobody out (E-15). 100,000: about 50 MB when idle.
     pub max_sessions: usize,
     /// The maximum number of live sessions of one [`Principal`](crate::Principal). Its next `initialize`
     /// gets 503, unless one of its own sessions makes room (E-15). 10,000, a tenth of the total: a single

@@ -1,7 +1,7 @@
-//! Calls of code that is not ours, contained: a panic is the failure of that call and of nothing else.
+//! Contains panics of foreign code: a panic fails only that call.
 //!
-//! Foreign are handlers and hooks, `Authenticate`, stores, request bodies and `tracing` subscribers. Each of them is
-//! called through here, so that a panic in one ends no task of the endpoint and skips no bookkeeping.
+//! Foreign code is handlers and hooks, `Authenticate`, stores, request bodies and `tracing` subscribers. All of it is
+//! called through this module, so that a panic ends no task of the endpoint and skips no bookkeeping.
 
 use std::{
     any::Any,
@@ -12,24 +12,24 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Foreign code has panicked. What it said was printed by the process's panic hook.
+/// Foreign code has panicked. The process's panic hook has already printed the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Panicked;
 
 /// Calls foreign code.
 ///
-/// Nothing of ours may be half changed while it runs: `call` must not leave a lock or a table of the endpoint in between
-/// two states.
+/// Our own state must be consistent while it runs: a panic in `call` must not leave a lock or a table of the endpoint half
+/// changed.
 pub(crate) fn call<R>(call: impl FnOnce() -> R) -> Result<R, Panicked> {
     catch_unwind(AssertUnwindSafe(call)).map_err(discard)
 }
 
-/// Drops something of foreign code.
+/// Drops a value of foreign code.
 pub(crate) fn dispose<T>(value: T) {
-    let _ = call(|| drop(value)); // nobody is left to be told
+    let _ = call(|| drop(value)); // nobody to report it to
 }
 
-/// Drops what a panic carries. That is foreign as well, and may panic in turn: then it is leaked.
+/// Drops the payload of a panic. It is foreign too, and may panic in turn: then the second payload is leaked.
 #[cold]
 fn discard(payload: Box<dyn Any + Send>) -> Panicked {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -38,15 +38,15 @@ fn discard(payload: Box<dyn Any + Send>) -> Panicked {
     Panicked
 }
 
-/// A foreign future: made, polled and dropped without a panic getting out.
+/// A foreign future that is created, polled and dropped with its panics contained.
 #[must_use = "a future does nothing unless it is polled"]
 pub(crate) struct Contained<F> {
-    /// `None`: it could not be made, or is through.
+    /// `None` if it could not be created or has completed.
     future: Option<F>,
 }
 
 impl<F: Future + Unpin> Contained<F> {
-    /// The future that `make` makes.
+    /// Contains the future that `make` returns.
     pub(crate) fn new(make: impl FnOnce() -> F) -> Self {
         Self { future: call(make).ok() }
     }
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// Panics when it is dropped, as what a panic carries may.
+    /// Panics when dropped, as the payload of a panic may.
     struct Bomb;
 
     impl Drop for Bomb {
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_future_that_is_through_is_not_polled_again() {
+    fn a_completed_future_is_not_polled_again() {
         let mut future = Contained::new(|| ready(7).boxed());
         assert_eq!((&mut future).now_or_never(), Some(Ok(7)));
         assert_eq!((&mut future).now_or_never(), Some(Err(Panicked)));

@@ -1,4 +1,4 @@
-//! [`SessionData`]: what a handler attaches to a session.
+//! [`SessionData`]: the handler's own data of a session.
 
 use std::{
     any::Any,
@@ -14,17 +14,17 @@ use crate::sync::lock;
 
 type Data = Arc<dyn Any + Send + Sync>;
 
-/// What a handler attaches to a session, of any type: see [`Handler::session_data`](crate::Handler::session_data).
+/// The handler's own data of a session, of any type: see [`Handler::session_data`](crate::Handler::session_data).
 #[derive(Clone, Default)]
 pub struct SessionData(Option<Data>);
 
 impl SessionData {
-    /// This value.
+    /// Wraps a value.
     pub fn new<T: Send + Sync + 'static>(value: T) -> Self {
         Self(Some(Arc::new(value)))
     }
 
-    /// Nothing: what a session has whose handler says nothing else.
+    /// No data: the default.
     pub fn none() -> Self {
         Self(None)
     }
@@ -36,14 +36,14 @@ impl fmt::Debug for SessionData {
     }
 }
 
-/// How many threads may use data of different sessions without waiting for each other, mostly.
+/// The number of shards. About as many threads can use the data of different sessions without contention.
 const SHARDS: usize = 16;
 
-/// The data of an endpoint's sessions, by their numbers. It is not in the session, because most sessions have none, and
-/// then they have no space for it either.
+/// The data of an endpoint's sessions, by session number. It is not part of the session, because most sessions have none
+/// and should not reserve space for it.
 #[derive(Default)]
 pub(crate) struct AllData {
-    /// There has been some: until then, nobody looks.
+    /// Whether there has ever been any data; until then `remove` takes no lock.
     used: AtomicBool,
     shards: [Mutex<HashMap<u64, Data>>; SHARDS],
 }
@@ -65,9 +65,9 @@ impl AllData {
         data?.downcast().ok()
     }
 
-    /// Takes it out, to be dropped by the caller.
+    /// Removes the data and returns it, to be dropped by the caller.
     pub(crate) fn remove(&self, number: u64) -> SessionData {
-        // Whoever asks here knows of its session, and so of what was inserted for it.
+        // Relaxed is enough: a caller that has the session also sees what was inserted for it.
         if !self.used.load(Relaxed) {
             return SessionData(None);
         }

@@ -1,7 +1,7 @@
-//! Events that nobody gets any more: freed when nobody waits for it.
+//! Frees discarded events in the background.
 //!
-//! To free a million events takes a second, and a shutdown cuts that many at its ceiling when thousands of clients do not
-//! read. The report must not wait for it, and a process that ends then should not do it at all.
+//! Freeing a million events takes a second, and a shutdown cuts that many at its ceiling when thousands of clients do not
+//! read. The report must not wait for that, and a process that ends should not do it at all.
 
 use std::{
     collections::VecDeque,
@@ -13,22 +13,23 @@ use bytes::Bytes;
 
 use crate::{proto::after, runtime::Runtime, sync::lock};
 
-/// What is to be freed, of all endpoints. A static is not dropped when the process ends, and neither is what it holds.
+/// The events to free, of all endpoints. A static is not dropped when the process ends, and neither are its contents.
 static DISCARDED: Mutex<Discarded> = Mutex::new(Discarded { logs: Vec::new(), freeing: false });
 
 struct Discarded {
     logs: Vec<VecDeque<Bytes>>,
-    /// A task frees them.
+    /// Whether a task is freeing them.
     freeing: bool,
 }
 
-/// Before the first of them is freed: what is urgent, a report above all, comes first, and a process that ends is gone.
+/// The delay before the first piece is freed, so that urgent work such as a report comes first, and a process that ends
+/// does not free anything.
 const LATER: Duration = Duration::from_secs(1);
 
-/// Between two pieces: others get their turn.
+/// The pause between two pieces, for other tasks.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Events that are freed at a time: about a millisecond.
+/// The number of events freed at a time, which takes about a millisecond.
 const PIECE: usize = 4_096;
 
 /// Frees these events later, in pieces.
@@ -44,7 +45,7 @@ pub(crate) fn discard(runtime: &Arc<dyn Runtime>, mut events: Vec<VecDeque<Bytes
     }
 }
 
-/// The task that frees. Dropped by its runtime, it leaves the rest to the next one.
+/// The task that frees events. If its runtime drops it, the next task frees the rest.
 struct Freeing(Arc<dyn Runtime>);
 
 impl Freeing {
@@ -60,7 +61,7 @@ impl Freeing {
                     events += log.len();
                     piece.push(log);
                 }
-                discarded.freeing = !piece.is_empty(); // under the lock: what comes now is for the next task
+                discarded.freeing = !piece.is_empty(); // under the lock: later events start the next task
             }
             if piece.is_empty() {
                 return;

@@ -1,4 +1,4 @@
-//! The driver: one task per endpoint that keeps every deadline of every session.
+//! The driver: one task per endpoint, which keeps the deadlines of all its sessions.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use crate::{
     sync::lock,
 };
 
-/// The next deadline of each session, at most one entry a session.
+/// The next deadline of each session: at most one entry per session.
 #[derive(Debug)]
 pub(crate) struct Timers {
-    /// Deadlines count from here: as a number they take half the space.
+    /// Deadlines are stored as nanoseconds since this instant, which takes half the space.
     begin: Instant,
     queue: Mutex<Queue>,
     changed: Event,
@@ -27,7 +27,7 @@ pub(crate) struct Timers {
 
 #[derive(Debug, Default)]
 struct Queue {
-    // By nanoseconds. The number keeps sessions with the same deadline apart.
+    // By nanoseconds, and by session number, since several sessions may have the same deadline.
     entries: BTreeMap<(u64, u64), Weak<Inner>>,
     closed: bool,
 }
@@ -37,8 +37,8 @@ impl Timers {
         Self { begin, queue: Mutex::default(), changed: Event::new() }
     }
 
-    /// Moves the deadline of a session from `old` to `new`. Returns whether the driver has to be told, by
-    /// [`Timers::notify`], that it is the first of all.
+    /// Moves the deadline of a session from `old` to `new`. Returns `true` if it is now the earliest of all: then call
+    /// [`Timers::notify`].
     pub(crate) fn set(&self, session: &Arc<Inner>, old: Option<Instant>, new: Option<Instant>) -> bool {
         let mut queue = lock(&self.queue);
         let first = queue.entries.keys().next().map(|(at, _)| *at);
@@ -52,7 +52,7 @@ impl Timers {
         new.is_some_and(|new| first.is_none_or(|first| new < first))
     }
 
-    /// Takes what is due. Nothing is, mostly: then it costs a look.
+    /// Removes and returns all due entries; usually none.
     fn take_due(&self, now: Instant) -> Vec<Weak<Inner>> {
         let (mut queue, now) = (lock(&self.queue), self.nanos(now));
         let mut due = Vec::new();
@@ -62,17 +62,17 @@ impl Timers {
         due
     }
 
-    /// What is due first.
+    /// The earliest deadline.
     fn first(&self, queue: &Queue) -> Option<Instant> {
         queue.entries.keys().next().map(|(at, _)| self.begin + Duration::from_nanos(*at))
     }
 
-    /// 584 years fit.
+    /// Nanoseconds since `begin`, saturating after 584 years.
     fn nanos(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.begin).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Tells the driver to look again.
+    /// Wakes the driver.
     pub(crate) fn notify(&self) {
         self.changed.notify(usize::MAX);
     }
@@ -89,22 +89,22 @@ impl Timers {
     }
 }
 
-/// A deadline that is late by more than this was held up together with everything else: the process was stopped (a debugger,
-/// a frozen container, a suspended machine), or got no processor. No timer of a runtime is late by a second otherwise.
+/// If a deadline is late by more than this, the whole process was stopped (by a debugger, a frozen container, a suspended
+/// machine) or starved of CPU. Otherwise no timer of a runtime is a second late.
 const STOPPED: Duration = Duration::from_secs(1);
 
-/// How long everybody else gets then, before deadlines count: what clients sent in time waits in sockets and queues, and has
-/// yet to be read. As long as what makes the difference.
+/// The extra time before deadlines count after such a stop: input that clients sent in time may still wait in sockets and
+/// queues. The same length as [`STOPPED`].
 const MOMENT: Duration = STOPPED;
 
-/// Does what is due, should the driver be late. Returns whose deadlines these were.
+/// Fires all due deadlines, and returns their sessions. Also called outside the driver, in case it is late.
 pub(crate) async fn catch_up(env: &Env) -> Vec<Session> {
     let runtime = &env.runtime;
     let mut wanted = env.timers.first(&lock(&env.timers.queue)).unwrap_or(runtime.now());
     while runtime.now().saturating_duration_since(wanted) > STOPPED {
-        wanted = runtime.now() + MOMENT; // and it may be stopped once more
+        wanted = runtime.now() + MOMENT; // the process may be stopped again
         if Contained::new(|| runtime.sleep_until(wanted)).await.is_err() {
-            break; // the runtime is about to end
+            break; // the runtime is ending
         }
     }
     let due = env.timers.take_due(env.runtime.now());
@@ -129,7 +129,7 @@ pub(crate) async fn drive(env: Arc<Env>) {
         match next {
             None => changed.await,
             Some(at) => match select(Contained::new(|| env.runtime.sleep_until(at)), changed).await {
-                // A timer that panics, as that of a runtime that is about to end: what moves next moves this.
+                // The timer panicked, probably because the runtime is ending: wait for the next change of a deadline.
                 Either::Left((Err(Panicked), changed)) => changed.await,
                 Either::Left((Ok(()), _)) | Either::Right(_) => {}
             },

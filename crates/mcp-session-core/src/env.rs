@@ -1,4 +1,4 @@
-//! [`Env`]: what all sessions of an endpoint share, and what they count.
+//! [`Env`]: shared by all sessions of an endpoint, with their counters.
 
 use std::{
     fmt,
@@ -25,26 +25,26 @@ use crate::{
     transport::Limits,
 };
 
-/// What all sessions of an endpoint share.
+/// Shared by all sessions of an endpoint.
 pub(crate) struct Env {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) config: Config,
     pub(crate) session_config: Arc<SessionConfig>,
     pub(crate) handler: Box<dyn ErasedHandler>,
     pub(crate) timers: Timers,
-    /// Whose env it is.
+    /// The registry that this belongs to.
     pub(crate) registry: OnceLock<Weak<Registry>>,
     pub(crate) counters: Counters,
-    /// Bytes of bodies that are being read, of those that count: see [`Config::bodies_in_flight`].
+    /// The number of bytes of bodies that are arriving, as limited by [`Config::bodies_in_flight`].
     pub(crate) bodies: AtomicUsize,
-    /// What the handler has attached to the sessions.
+    /// The handler's data of the sessions.
     pub(crate) data: AllData,
-    /// Among which others it is, if there is a store.
+    /// This node's id and store, if a store is configured.
     pub(crate) node: Option<Node>,
     pub(crate) clients: Clients,
-    /// What was refused lately.
+    /// Recent refusals, for the log.
     pub(crate) refusals: Refusals,
-    /// Where its shutdown stands.
+    /// The phase of its shutdown.
     pub(crate) phases: Phases,
     listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
 }
@@ -69,7 +69,7 @@ impl Env {
         }
     }
 
-    /// What bounds the reading of a request.
+    /// The limits for reading a request.
     pub(crate) fn limits(&self) -> Limits<'_> {
         let Self { config, runtime, bodies, phases, .. } = self;
         Limits { config, runtime: &**runtime, bodies, phases }
@@ -81,7 +81,7 @@ impl Env {
         receiver
     }
 
-    /// Tells every subscriber. One that has not kept up misses the event: a slow observer must not slow a session.
+    /// Sends an event to every subscriber. A subscriber whose channel is full misses it: it must not slow a session.
     pub(crate) fn publish(&self, event: &SessionEvent) {
         let listeners = {
             let mut listeners = lock(&self.listeners);
@@ -106,16 +106,16 @@ impl fmt::Debug for Env {
     }
 }
 
-/// Gauges and totals of an endpoint. None is lost, but they are not read in one moment: see [`Stats`].
+/// Gauges and totals of an endpoint. They are exact, but not read at one instant: see [`Stats`].
 ///
-/// Every request counts, on whatever thread it runs: so that threads do not wait for each other's cache lines, each
-/// session counts in one of some stripes, and whoever reads adds them up.
+/// Every request changes them, from any thread. To avoid contention on cache lines, each session uses one of several
+/// stripes; readers sum them up.
 #[derive(Debug, Default)]
 pub(crate) struct Counters([Stripe; STRIPES]);
 
 const STRIPES: usize = 16;
 
-/// As far apart as processors fetch cache lines: two at a time.
+/// Aligned to two cache lines, because processors fetch two at a time.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Stripe {
@@ -139,12 +139,12 @@ pub(crate) struct Stripe {
 }
 
 impl Counters {
-    /// Where the session with this number counts.
+    /// The stripe of the session with this number.
     pub(crate) fn stripe(&self, number: u64) -> &Stripe {
         &self.0[(number % STRIPES as u64) as usize]
     }
 
-    /// Fills in everything that is counted; the phase is the manager's.
+    /// Returns all counts. The caller sets the phase.
     pub(crate) fn stats(&self) -> Stats {
         let total = |counter: fn(&Stripe) -> &AtomicU64| {
             self.0.iter().map(|stripe| counter(stripe).load(Relaxed)).sum()

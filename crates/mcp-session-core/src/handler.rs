@@ -155,7 +155,7 @@ impl InitializeResult {
 /// own.
 ///
 /// A request's future is polled once in place. If it is ready then, the answer needs no task. If not, it
-/// becomes a task. The task keeps running when the client disconnects (D-12), is told to stop through
+/// becomes a task, which keeps running when the client disconnects (D-12). It is told to stop through
 /// [`RequestContext::cancelled`], and is dropped some time after that. A panic is answered with -32603 and
 /// affects no other request. A single poll that takes more than 100 ms blocks its thread and is logged as a
 /// warning with the method: move such computations and blocking waits to a thread pool, such as tokio's
@@ -434,7 +434,7 @@ impl RequestContext {
 
     /// Sends a notification before the answer, on the stream of this request (D-04). Waits while the queue of the
     /// stream is full; this delays no other stream. If the client has disconnected, the notification is kept for
-    /// replay, else dropped (D-12).
+    /// replay, otherwise dropped (D-12).
     ///
     /// # Errors
     ///
@@ -454,8 +454,8 @@ impl RequestContext {
         call.send(|machine, now| machine.notify(now, call.key, &event)).await
     }
 
-    /// Reports progress, if the client asked for it with a token (F-13). A value that does not exceed the last
-    /// one is not reported (F-14), nor is one that is not finite. A `total` that is not finite is left out (D-45).
+    /// Reports progress, if the client asked for it with a token (F-13). A value that is not finite, or does not
+    /// exceed the last one, is not reported (F-14). A `total` that is not finite is left out (D-45).
     ///
     /// # Errors
     ///
@@ -498,7 +498,7 @@ impl RequestContext {
     ) -> Result<Json, RequestError> {
         let params = object(params)?;
         let call @ ExchangeHandle { session, key } = &self.0.call;
-        let signal = session.with(|machine, _| call.waiters(machine)).unwrap_or_default(); // over: nothing is sent
+        let signal = session.with(|machine, _| call.waiters(machine)).unwrap_or_default(); // if it is over, nothing is sent
         let send = |machine: &mut Machine, now, left| {
             machine.request(now, *key, Arc::clone(&signal), method, params.as_ref(), left)
         };
@@ -510,9 +510,9 @@ impl RequestContext {
     /// and gets what the handler has sent meanwhile (D-06, D-07). A shutdown waits for such a client.
     ///
     /// Returns `true` if the connection closes. Otherwise it stays open and nothing is lost: replay is off, the
-    /// session's version is older than 2025-11-25 (D-05), the reply is JSON, the client is already disconnected, or the
-    /// endpoint is shutting down and the client could not come back (S6). If the answer is ready before the connection
-    /// has closed, it is sent on it, and the client need not reconnect.
+    /// session's version is older than 2025-11-25, the reply is JSON, the client is already disconnected, or the
+    /// endpoint is shutting down and the client could not come back (D-05, S6). If the answer is ready before the
+    /// connection has closed, it is sent on it, and the client need not reconnect.
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `initialize`: its params (C-02) and its result (C-03).
+//! The params (C-02) and the result (C-03) of `initialize`.
 
 use std::{
     borrow::Cow,
@@ -18,24 +18,25 @@ use crate::{
     transport::Rejection,
 };
 
-/// How many bytes of a client's params are kept with its session. 4 KiB: SDKs send some hundred, and 100,000 sessions of a
-/// client that sends more must not take the server's memory.
+/// The maximum number of bytes of a client's params that are kept with its session. 4 KiB: SDKs send some hundred bytes, and
+/// 100,000 sessions of a client that sends more must not exhaust the server's memory.
 const KEPT: usize = 4 * 1024;
 
-/// How many characters of its name, version and title are kept of a client that sends more than that. 256: a name is short.
+/// If the params are longer, the maximum number of characters of name, version and title that are kept. 256: names are
+/// short.
 const KEPT_NAME: usize = 256;
 
-/// What a client has said of itself at `initialize`: kept for its handlers, at every node.
+/// What a client said about itself in `initialize`, kept for handlers at every node.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Client {
-    /// All params, as they came.
+    /// All params, as sent; reduced if they were too long.
     pub(crate) params: Json,
     pub(crate) info: Json,
     pub(crate) capabilities: Json,
 }
 
 impl Client {
-    /// Of these params. Where they are longer than [`KEPT`], of what matters in them.
+    /// Reads the params; if they are longer than [`KEPT`], reduces them first.
     pub(crate) fn new(params: &Json) -> Self {
         if params.as_bytes().len() > KEPT { Self::read(&reduced(params)) } else { Self::read(params) }
     }
@@ -49,7 +50,7 @@ impl Client {
             #[serde(borrow, default)]
             client_info: Option<&'a RawValue>,
         }
-        // A copy: what came is a part of the whole request.
+        // A copy, because `params` is a slice of the whole request.
         let params = Json::from_text(Bytes::copy_from_slice(params.as_bytes())).unwrap_or_else(|_| empty());
         let (info, capabilities) = {
             let Known { capabilities, client_info } = params.borrow().unwrap_or_default();
@@ -60,7 +61,7 @@ impl Client {
     }
 }
 
-/// What is kept of params that are too long to be kept.
+/// The part that is kept of params that are too long.
 fn reduced(params: &Json) -> Json {
     let params: serde_json::Value = params.parse().unwrap_or_default();
     let names = ["name", "version", "title"].into_iter().filter_map(|key| {
@@ -80,23 +81,23 @@ fn empty() -> Json {
     serde_json::json!({}).into()
 }
 
-/// What the clients of an endpoint have said of themselves. Most say the same as others, so each text is there once, for as
-/// long as a session has it.
+/// The [`Client`]s of an endpoint. Most clients send the same params, so each text is kept once, as long as a session uses
+/// it.
 #[derive(Debug, Default)]
 pub(crate) struct Clients(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     hasher: RandomState,
-    /// The one that was asked for last: a server's clients mostly say the same, and a comparison costs less than a hash.
+    /// The last result of `get`: most clients send the same params, and a comparison is cheaper than a hash.
     last: Weak<Client>,
     clients: HashMap<u64, Weak<Client>>,
-    /// From this many on, those that no session has any more are looked for.
+    /// Beyond this number of entries, unused ones are removed.
     limit: usize,
 }
 
 impl Clients {
-    /// What a client with these params says.
+    /// Returns the shared [`Client`] of these params.
     pub(crate) fn get(&self, params: &Json) -> Arc<Client> {
         let mut known = lock(&self.0);
         if let Some(last) = known.last.upgrade().filter(|last| last.params == *params) {
@@ -124,13 +125,13 @@ impl Clients {
     }
 }
 
-/// What a client opens a session with.
+/// The checked params of `initialize`.
 #[derive(Debug)]
 pub(crate) struct Opening {
     pub(crate) version: ProtocolVersion,
-    /// What the session has to know of them.
+    /// The capabilities that the session uses.
     pub(crate) known: ClientCapabilities,
-    // Copies, for the handler: it may keep them as long as the session, and not the buffer that they were read into.
+    // Copies for the handler, which may keep them as long as the session, without the buffer of the request.
     pub(crate) capabilities: Json,
     pub(crate) client_info: Json,
 }
@@ -157,7 +158,7 @@ struct Capabilities<'a> {
 }
 
 impl Capabilities<'_> {
-    /// What of it the version has a meaning for (C-12).
+    /// The capabilities that have a meaning in this version (C-12).
     fn known_to(&self, version: ProtocolVersion) -> ClientCapabilities {
         let declares =
             |capability: Option<&RawValue>| capability.is_some_and(|raw| raw.get().starts_with('{'));
@@ -177,7 +178,7 @@ impl Capabilities<'_> {
     }
 }
 
-/// What revision 2025-11-25 tells apart within a capability.
+/// The sub-capabilities that revision 2025-11-25 distinguishes.
 #[derive(Deserialize, Default)]
 struct Modes {
     #[serde(default)]
@@ -197,43 +198,41 @@ struct ClientInfo<'a> {
     version: Cow<'a, str>,
 }
 
-/// An image that stands for the server in the lists of clients.
-///
-/// See [`InitializeResult::icon`].
+/// An icon of the server, for display in clients: see [`InitializeResult::icon`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Icon {
-    /// Where it is: an `https:` or a `data:` URL. Clients take only what they trust.
+    /// An `https:` or `data:` URL of the image. Clients load it only from sources that they trust.
     pub src: String,
-    /// Its media type, such as `image/png`, where the source does not say it, or wrongly.
+    /// The media type, such as `image/png`, if the source does not give it or gives a wrong one.
     pub mime_type: Option<String>,
-    /// The sizes that it has, such as `48x48`, or `any`. Empty: not said.
+    /// The available sizes, such as `48x48`, or `any`. Empty if unspecified.
     pub sizes: Vec<String>,
-    /// `light` or `dark`: the background that it is made for. `None`: any.
+    /// The background that it is designed for, `light` or `dark`. `None` if any.
     pub theme: Option<String>,
 }
 
 impl Icon {
-    /// The image at this URL.
+    /// Creates an icon with this URL.
     pub fn new(src: impl Into<String>) -> Self {
         Self { src: src.into(), mime_type: None, sizes: Vec::new(), theme: None }
     }
 
-    /// The same with a media type.
+    /// Sets the media type.
     #[must_use]
     pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
         self.mime_type = Some(mime_type.into());
         self
     }
 
-    /// The same with these sizes.
+    /// Sets the sizes.
     #[must_use]
     pub fn sizes<S: Into<String>>(mut self, sizes: impl IntoIterator<Item = S>) -> Self {
         self.sizes = sizes.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The same for a `light` or a `dark` background.
+    /// Sets the background, `light` or `dark`.
     #[must_use]
     pub fn theme(mut self, theme: impl Into<String>) -> Self {
         self.theme = Some(theme.into());
@@ -241,7 +240,7 @@ impl Icon {
     }
 }
 
-/// As the specification writes it.
+/// Converts to the JSON form of the specification.
 impl From<Icon> for serde_json::Value {
     fn from(Icon { src, mime_type, sizes, theme }: Icon) -> Self {
         let mut icon = serde_json::json!({ "src": src });
@@ -256,7 +255,7 @@ impl From<Icon> for serde_json::Value {
     }
 }
 
-/// Checks the params of `initialize`, negotiates the version, and notes what the client can do.
+/// Checks the params of `initialize`, negotiates the version, and reads the client's capabilities.
 ///
 /// # Errors
 ///
@@ -282,11 +281,11 @@ fn object<'a, T: Deserialize<'a>>(name: &str, value: &'a RawValue) -> Result<T, 
     serde_json::from_str(value.get()).map_err(|error| invalid(format!("`{name}`: {error}")))
 }
 
-/// What the client is answered.
+/// Encodes the result of `initialize`.
 ///
 /// # Errors
 ///
-/// [`ErrorCode::INTERNAL_ERROR`](crate::ErrorCode::INTERNAL_ERROR): never, as everything in it is JSON.
+/// [`ErrorCode::INTERNAL_ERROR`](crate::ErrorCode::INTERNAL_ERROR), which cannot happen: all parts are JSON.
 pub(crate) fn result(version: ProtocolVersion, result: &InitializeResult) -> Result<Json, RpcError> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]

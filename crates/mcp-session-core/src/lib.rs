@@ -43,7 +43,7 @@
 //! }
 //!
 //! async fn stop(endpoint: Endpoint) {
-//!     let report = endpoint.shutdown(ShutdownPolicy::default()).await; // 20 seconds at the most
+//!     let report = endpoint.shutdown(ShutdownPolicy::default()).await; // at most 20 seconds
 //!     assert!(report.is_clean(), "{report}");
 //! }
 //! ```
@@ -69,7 +69,7 @@
 //!
 //! | | promise |
 //! |---|---|
-//! | S1 | a session born during shutdown is refused or terminated, never missed |
+//! | S1 | a session opened during shutdown is refused or terminated, never missed |
 //! | S2 | while draining, `initialize` gets 503 and a live id never gets 404; after Closed, 404 |
 //! | S3 | one deadline over all phases: hung handlers cannot push shutdown past the ceiling |
 //! | S4 | idle streams end first; with nothing in flight shutdown returns at once |
@@ -77,12 +77,12 @@
 //! | S6 | `retry` comes before a close by the server only when the stream can be resumed elsewhere |
 //! | S7 | bodies end properly, and the HTTP server's drain waits for them |
 //! | S8 | sessions terminate in parallel, isolated; failures are logged and reported by id |
-//! | S9 | `shutdown()` resolves after the last byte was handed over; its totals are those of what was live when it began to drain |
+//! | S9 | `shutdown()` resolves after the last byte was handed over; its totals count what was live when draining began |
 //! | S10 | repeated calls share one outcome and may only tighten it; a second signal escalates |
 //! | S11 | a client that reads nothing delays neither shutdown nor another stream |
 //! | S12 | one reason reaches the hook, the log, the events and the error's `data` |
 //! | S13 | store calls are bounded in time; shutdown parks (another node can resume), DELETE purges |
-//! | S14 | a POST half parsed, a handler's output after the end: each gets a definite end |
+//! | S14 | a half-parsed POST and a handler's output after the end each get a definite end |
 //! | S15 | phase and counts can be seen at any moment |
 //!
 //! Each promise has tests with its id in their names; they run on every runtime. Ids such as `B-44` or `D-12` elsewhere

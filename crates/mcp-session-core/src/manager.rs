@@ -1,4 +1,4 @@
-//! [`SessionManager`]: the registry of sessions, admission, and the way into shutdown.
+//! [`SessionManager`]: the registry of sessions, admission, and the start of a shutdown.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -27,16 +27,16 @@ use crate::{
     transport::Rejection,
 };
 
-/// Shards of the registry. With 64, threads on one machine rarely meet; measured, a sharded mutex is five times
-/// faster than one read-write lock.
+/// The number of shards of the registry. With 64, threads rarely contend; measured, a sharded mutex is five times faster
+/// than a single read-write lock.
 const SHARDS: usize = 64;
 
-/// Each in cache lines of its own: threads that use two of them should not meet in one line.
+/// Aligned to its own cache lines, so that threads that use different shards do not share a line.
 #[derive(Default)]
 #[repr(align(128))]
 struct Shard(Mutex<HashMap<SessionId, Session, BuildHasherDefault<IdHasher>>>);
 
-/// The hash of an id is half of its bits: they are random, nobody else gives them, and the shard is from the other half.
+/// Hashes an id to half of its bits. They are random and made by this crate; the shard is chosen by the other half.
 #[derive(Default)]
 struct IdHasher(u64);
 
@@ -54,13 +54,13 @@ impl Hasher for IdHasher {
     }
 }
 
-/// The sessions of an endpoint, and where its shutdown stands.
+/// The sessions of an endpoint, and its shutdown.
 pub(crate) struct Registry {
     pub(crate) env: Arc<Env>,
     shards: [Shard; SHARDS],
-    /// Sessions in the shards: those alive, and those of which something is left.
+    /// Counts the sessions in the shards: live ones, and those of which something is left.
     quota: Quota,
-    /// Sessions that are being taken up from the store.
+    /// Sessions that are being adopted from the store.
     pub(crate) adoptions: Adoptions,
     shutdown: OnceLock<Arc<terminate::Progress>>,
     shutdown_begun: Event,
@@ -76,7 +76,7 @@ impl Registry {
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
         });
-        let _ = registry.env.registry.set(Arc::downgrade(&registry)); // a env has one
+        let _ = registry.env.registry.set(Arc::downgrade(&registry)); // set only here
         registry
     }
 
@@ -84,10 +84,10 @@ impl Registry {
         &self.shards[(id.bits() % SHARDS as u128) as usize]
     }
 
-    /// Admits an `initialize`: the session exists from here on, and so does its owed answer.
+    /// Admits an `initialize`: registers the session, which owes its answer from now on.
     ///
-    /// Admission and shutdown meet at the shard's lock (S1): shutdown first sets the phase and then visits every
-    /// shard, so either the phase is seen here, or the session is there when its shard is visited.
+    /// The shard's lock orders admission and shutdown: a shutdown first sets the phase and then visits every shard. So
+    /// either the phase is seen here, or the session is in its shard when that is visited (S1).
     pub(crate) fn create(
         self: &Arc<Self>,
         initialize: RequestId,
@@ -97,7 +97,7 @@ impl Registry {
         params: &Json,
     ) -> Result<(Session, ExchangeKey), Rejection> {
         let mut bits = [0; 16];
-        getrandom::fill(&mut bits).map_err(|_| Rejection::Internal("the system gives no random bits"))?;
+        getrandom::fill(&mut bits).map_err(|_| Rejection::Internal("the system returned no random bits"))?;
         let id = SessionId::from_bits(u128::from_ne_bytes(bits));
         let config = Arc::clone(&self.env.session_config);
         let now = self.env.runtime.now();
@@ -111,24 +111,24 @@ impl Registry {
         Ok((self.enter(session)?, key))
     }
 
-    /// A place for a session of this principal, for as long as it is not given back.
+    /// Acquires a place for a session of this principal, until it is given back.
     pub(crate) fn acquire_quota(&self, principal: Option<&Principal>) -> Result<(), Rejection> {
         let taken = self.quota.acquire(&self.env.config, principal);
         if taken { Ok(()) } else { Err(Rejection::TooManySessions) }
     }
 
-    /// Nobody takes it: it is free again.
+    /// Gives an unused place back.
     pub(crate) fn give_place_back(&self, principal: Option<&Principal>) {
         self.quota.release(principal);
     }
 
-    /// Waits for a session to give up its place.
+    /// A listener for the next freed place.
     pub(crate) fn freed(&self) -> EventListener {
         self.quota.freed.listen()
     }
 
-    /// Lets a session in that has a place. The place is free again if it is not let in, or one with its id is here: then it is
-    /// that one.
+    /// Registers a session that has a place. Returns the registered session, which may be an earlier one with the same id.
+    /// The place is given back if that is so, or if the session is refused.
     pub(crate) fn enter(&self, session: Session) -> Result<Session, Rejection> {
         {
             let mut shard = lock(&self.shard(&session.id()).0);
@@ -141,23 +141,23 @@ impl Registry {
             session.stripe().sessions.fetch_add(1, Relaxed);
             shard.insert(session.id(), session.clone());
         }
-        session.with(|_, _| ()); // its deadlines and its first exchange count from here
+        session.with(|_, _| ()); // registers its deadlines and counts its first exchange
         Ok(session)
     }
 
-    /// Whether sessions are let in.
+    /// Fails if the endpoint admits no sessions any more.
     pub(crate) fn admits(&self) -> Result<(), Rejection> {
         if self.phase() >= ShutdownPhase::Draining { Err(Rejection::ShuttingDown) } else { Ok(()) }
     }
 
-    /// Lets what has expired go, should the driver be late. Returns whether there was any.
+    /// Ends expired sessions, in case the driver is late. Returns `true` if there were any.
     async fn reap(&self) -> bool {
         let due = driver::catch_up(&self.env).await;
         due.iter().any(|session| session.state() == proto::State::Terminated)
     }
 
-    /// Tries until there is a place, for as long as a client is told to wait: what has expired goes first, and then a
-    /// session that was never used, the oldest one: of this principal, if it has as many as it may, else of all (E-15).
+    /// Repeats `attempt` until there is a place, at most for `retry_after`. Makes room first: ends expired sessions, or else
+    /// evicts the oldest half-open one, of this principal if it is at its own cap, otherwise of all (E-15).
     pub(crate) async fn with_room<R>(
         &self,
         principal: Option<&Principal>,
@@ -181,12 +181,12 @@ impl Registry {
                     return Err(Rejection::TooManySessions);
                 }
             }
-            // The application may take its time over the end of a session: not longer than a client is told to wait.
+            // The end of a session may take time; do not wait longer than a client is told to.
             select(freed, runtime.sleep_until(deadline)).await;
         }
     }
 
-    /// A new session's client is being told its id.
+    /// Notes a new session, whose client is being told its id, as half-open.
     pub(crate) fn note_half_open(&self, session: &Session) {
         self.push_half_open(None, session.id());
         if let Some(owner) = session.principal() {
@@ -201,7 +201,7 @@ impl Registry {
         }
     }
 
-    /// Lets the oldest session go that was never used. Returns whether there was one.
+    /// Evicts the oldest half-open session. Returns `true` if there was one.
     fn evict(&self, principal: Option<&Principal>) -> bool {
         let owner = principal.filter(|principal| self.quota.is_full_for(&self.env.config, principal));
         while let Some(id) = self.quota.pop_half_open(owner) {
@@ -216,7 +216,7 @@ impl Registry {
         lock(&self.shard(id).0).get(id).cloned()
     }
 
-    /// Takes this session out, and not another one that was taken up from the store under its id since.
+    /// Removes this session, but not another one with the same id that was adopted from the store since.
     pub(crate) fn remove(&self, session: &Session) {
         let id = session.id();
         let removed = match lock(&self.shard(&id).0).entry(id) {
@@ -228,7 +228,7 @@ impl Registry {
         }
     }
 
-    /// Every session, shard by shard. No lock is held while the caller works on one.
+    /// Iterates over all sessions, shard by shard. No lock is held between items.
     pub(crate) fn sessions(&self) -> impl Iterator<Item = Session> {
         self.shards.iter().flat_map(|shard| lock(&shard.0).values().cloned().collect::<Vec<_>>())
     }
@@ -237,7 +237,7 @@ impl Registry {
         self.env.phases.get()
     }
 
-    /// Waits for the shutdown to begin.
+    /// Waits until a shutdown begins.
     pub(crate) async fn shutdown_begun(self: Arc<Self>) -> Shutdown {
         loop {
             let begun = self.shutdown_begun.listen();
@@ -256,9 +256,9 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        // Nobody is left to keep their deadlines: what still runs must not wait for them.
+        // No deadlines are kept any more: running work must not wait for them.
         self.env.timers.close();
-        // Where there is a store, other endpoints may go on.
+        // With a store, other endpoints may continue the sessions.
         let reason = match &self.env.node {
             Some(_) => TerminateReason::Shutdown,
             None => TerminateReason::Error,
@@ -286,7 +286,7 @@ impl SessionManager {
         self.0.get(id).filter(|session| session.state() != proto::State::Terminated)
     }
 
-    /// All sessions that are alive.
+    /// All live sessions.
     pub fn sessions(&self) -> Vec<Session> {
         self.0.sessions().filter(|session| session.state() != proto::State::Terminated).collect()
     }
@@ -296,13 +296,13 @@ impl SessionManager {
         self.0.stats()
     }
 
-    /// False from the first moment of a shutdown: what a readiness probe should say.
+    /// Returns `false` as soon as a shutdown begins: the answer for a readiness probe.
     pub fn is_ready(&self) -> bool {
         self.0.phase() == ShutdownPhase::Running
     }
 
-    /// What happens to sessions from now on. A subscriber that is `capacity` events behind misses the next ones: a
-    /// slow observer never slows a session. A capacity of 0 counts as 1.
+    /// Subscribes to session events from now on. A subscriber that is `capacity` events behind misses the next ones, so
+    /// that a slow observer never slows a session. A capacity of 0 counts as 1.
     pub fn events(&self, capacity: usize) -> SessionEvents {
         self.0.env.subscribe(capacity)
     }
@@ -312,7 +312,7 @@ impl SessionManager {
         let mut first = false;
         let progress = self.0.shutdown.get_or_init(|| {
             first = true;
-            self.0.env.phases.set(ShutdownPhase::LameDuck); // before anybody can know of the shutdown
+            self.0.env.phases.set(ShutdownPhase::LameDuck); // before the shutdown is visible to anybody
             Arc::new(terminate::Progress::new(self.0.env.runtime.now(), policy))
         });
         if first {

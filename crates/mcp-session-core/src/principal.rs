@@ -1,21 +1,20 @@
-//! [`Principal`]: who a session belongs to.
+//! [`Principal`]: the owner of a session.
 
 use std::{fmt, sync::Arc};
 
-/// Who is calling: what a credential proves, not the credential.
+/// The authenticated identity of a caller: what a credential proves, not the credential itself.
 ///
-/// A session belongs to the principal whose request opened it. The endpoint looks for a `Principal` among the
-/// [extensions](http::Extensions) of every request; where it is not the one that the session was opened with, or one is
-/// there and the other is not, the session is as unknown as an id that was never issued: 404, with the same bytes, on
-/// POST, GET and DELETE (E-06, E-07). So somebody who got hold of a session id can do nothing with it, nor learn that
-/// it is one.
+/// A session belongs to the principal whose request opened it. The endpoint reads the `Principal` from the
+/// [extensions](http::Extensions) of every request. If it differs from the session's, or only one of them is present, the
+/// response is the same as for an id that was never issued: 404 with the same bytes, on POST, GET and DELETE (E-06, E-07).
+/// So a stolen session id is useless, and cannot even be recognized as one.
 ///
-/// The name has to be the same in every request of a caller, and nobody else's: with several issuers of tokens, put
-/// the issuer into it. It must come from what was verified, never from what the client says of itself.
+/// The name must be the same in every request of a caller, and unique to that caller: with several token issuers, include
+/// the issuer. It must come from verified data, never from what the client says about itself.
 ///
-/// # Where it comes from
+/// # Setting it
 ///
-/// [`Config::authenticate`](crate::Config::authenticate) can leave it behind:
+/// [`Config::authenticate`](crate::Config::authenticate) can insert it:
 ///
 /// ```
 /// use futures::FutureExt;
@@ -40,8 +39,8 @@ use std::{fmt, sync::Arc};
 /// assert_eq!(parts.extensions.get::<Principal>().map(Principal::as_str), Some("https://issuer.example#alice"));
 /// ```
 ///
-/// A check that has to wait for another service is an [`authenticate_fn`](crate::authenticate_fn), or a layer in front, which
-/// leaves the same thing behind. In axum and tower, which share the request type of this crate, that is one line:
+/// A check that waits for another service is an [`authenticate_fn`](crate::authenticate_fn), or an outer layer that inserts
+/// the `Principal`. In axum and tower, which share the request type of this crate, that is one line:
 ///
 /// ```text
 /// async fn authenticated(mut request: axum::extract::Request, next: Next) -> Response {
@@ -54,18 +53,18 @@ use std::{fmt, sync::Arc};
 /// app.route_service("/mcp", McpService::new(endpoint)).layer(middleware::from_fn(authenticated))
 /// ```
 ///
-/// In tide, whose requests have extensions of another kind, a middleware makes an `http::Extensions` with the
-/// `Principal` in it and hands that on by `request.set_ext(extensions)`.
+/// In tide, whose requests have a different kind of extensions, a middleware creates an `http::Extensions` with the
+/// `Principal` and passes it on with `request.set_ext(extensions)`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Principal(Arc<str>);
 
 impl Principal {
-    /// The principal of this name.
+    /// Creates a principal with this name.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
 
-    /// Its name.
+    /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! [`Quota`]: how many sessions there may be, in all and of one principal (E-15), and which of them makes room.
+//! [`Quota`]: limits the sessions, in total and per principal, and finds one that can make room (E-15).
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,14 +13,14 @@ use event_listener::Event;
 
 use crate::{config::Config, principal::Principal, proto::SessionId, sync::lock};
 
-/// Sessions that exist: those alive, and those of which something is left.
+/// Counts the sessions that exist: live ones, and those of which something is left.
 #[derive(Debug, Default)]
 pub(crate) struct Quota {
     taken: AtomicUsize,
     half_open: Mutex<HalfOpen>,
-    /// Of those that belong to somebody.
+    /// The sessions that have a principal.
     by_principal: Mutex<HashMap<Principal, Owned>>,
-    /// A session has given up its place.
+    /// Notified when a place is freed.
     pub(crate) freed: Event,
 }
 
@@ -31,20 +31,20 @@ struct Owned {
     half_open: HalfOpen,
 }
 
-/// Sessions that were half-open when they came in here, the oldest first. Many have been used since, or are gone: whoever
-/// takes one looks.
+/// Sessions that were half-open when they were added, the oldest first. Many have been used or have ended since: check
+/// each one that is taken.
 #[derive(Debug, Default)]
 struct HalfOpen {
     sessions: VecDeque<SessionId>,
-    /// With so many of them it is time to look at all: twice as many as were half-open the last time.
+    /// The length at which all are checked: twice the number of half-open sessions at the last check.
     full: usize,
 }
 
-/// So few need no look.
+/// Fewer sessions are never checked.
 const FEW: usize = 64;
 
 impl Quota {
-    /// Takes a place for a session of this principal. Returns whether there was one.
+    /// Acquires a place for a session of this principal. Returns `false` if there is none.
     pub(crate) fn acquire(&self, config: &Config, principal: Option<&Principal>) -> bool {
         if self.taken.fetch_add(1, Relaxed) >= config.max_sessions {
             self.taken.fetch_sub(1, Relaxed);
@@ -80,14 +80,14 @@ impl Quota {
         self.freed.notify(usize::MAX);
     }
 
-    /// Whether this principal has as many sessions as it may.
+    /// Returns `true` if this principal is at its cap.
     pub(crate) fn is_full_for(&self, config: &Config, principal: &Principal) -> bool {
         let by_principal = lock(&self.by_principal);
         by_principal.get(principal).is_some_and(|owned| owned.taken >= config.max_sessions_per_principal)
     }
 
-    /// A session that is half-open from now on. Returns all that are kept, if it is time to look which of them still are
-    /// half-open: those come back with [`put_back_half_open`](Self::put_back_half_open).
+    /// Adds a half-open session. When it is time to check them, returns all of them; the caller puts those that are still
+    /// half-open back with [`put_back_half_open`](Self::put_back_half_open).
     pub(crate) fn push_half_open(
         &self,
         owner: Option<&Principal>,
@@ -101,17 +101,17 @@ impl Quota {
         .flatten()
     }
 
-    /// Those that were returned and are half-open still.
+    /// Puts sessions back that are still half-open.
     pub(crate) fn put_back_half_open(&self, owner: Option<&Principal>, mut still: VecDeque<SessionId>) {
         self.with_half_open(owner, |half_open| {
-            still.append(&mut half_open.sessions); // they came meanwhile
+            still.append(&mut half_open.sessions); // added meanwhile
             half_open.full = still.len().saturating_mul(2);
             still.shrink_to(half_open.full);
             half_open.sessions = still;
         });
     }
 
-    /// Takes the oldest session out, of this principal or of all, that may be half-open.
+    /// Removes the oldest session, of this principal or of all, that may be half-open.
     pub(crate) fn pop_half_open(&self, owner: Option<&Principal>) -> Option<SessionId> {
         self.with_half_open(owner, |half_open| half_open.sessions.pop_front()).flatten()
     }
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn e_15_one_principal_cannot_take_every_place_and_none_is_lost() {
+    fn e_15_one_principal_cannot_take_every_place_and_no_place_leaks() {
         let mut config = Config::default();
         (config.max_sessions, config.max_sessions_per_principal) = (3, 2);
         let quota = Quota::default();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn e_15_what_is_half_open_no_more_is_forgotten_and_the_oldest_comes_first() {
+    fn e_15_used_sessions_are_dropped_and_the_oldest_half_open_one_comes_first() {
         let quota = Quota::default();
         let ids: Vec<_> = (0..1_000).map(SessionId::from_bits).collect();
         let (mut looks, mut most) = (0, 0);

@@ -20,8 +20,8 @@ type RequestFn = Arc<dyn Fn(RequestContext) -> BoxFuture<'static, Result<Json, R
 type SessionDataFn = Arc<dyn Fn(&Session) -> SessionData + Send + Sync>;
 type NotificationFn = Arc<dyn Fn(Notification, Session) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// A [`Handler`] made of functions, one per method. An unknown method is answered with -32601 (A-18), an unknown
-/// notification ignored.
+/// A [`Handler`] made of functions, one per method. An unknown method is answered with -32601 (A-18). Unknown
+/// notifications are ignored.
 ///
 /// ```
 /// use mcp_session_core::{RequestContext, Router, RpcError};
@@ -48,7 +48,7 @@ pub struct Router {
 }
 
 impl Router {
-    /// A server of this name and version, which can nothing yet but `initialize` and `ping`.
+    /// Creates a server with this name and version. It answers only `initialize` and `ping` so far.
     pub fn new(name: &str, version: &str) -> Self {
         Self {
             initialize: InitializeResult::new(name, version),
@@ -58,49 +58,49 @@ impl Router {
         }
     }
 
-    /// What `initialize` says the server can do.
+    /// Sets the server's capabilities in the result of `initialize`.
     #[must_use]
     pub fn capabilities(mut self, capabilities: impl Into<Json>) -> Self {
         self.initialize = self.initialize.capabilities(capabilities);
         self
     }
 
-    /// What `initialize` tells the model.
+    /// Sets the instructions for the model in the result of `initialize`.
     #[must_use]
     pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
         self.initialize = self.initialize.instructions(instructions);
         self
     }
 
-    /// What people read as the server's name: see [`InitializeResult::title`].
+    /// Sets a human-readable title: see [`InitializeResult::title`].
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.initialize = self.initialize.title(title);
         self
     }
 
-    /// What people read about the server: see [`InitializeResult::description`].
+    /// Sets a human-readable description: see [`InitializeResult::description`].
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.initialize = self.initialize.description(description);
         self
     }
 
-    /// The address of a page about the server: see [`InitializeResult::website_url`].
+    /// Sets the URL of a page about the server: see [`InitializeResult::website_url`].
     #[must_use]
     pub fn website_url(mut self, url: impl Into<String>) -> Self {
         self.initialize = self.initialize.website_url(url);
         self
     }
 
-    /// One more icon of the server: see [`InitializeResult::icon`].
+    /// Adds an icon: see [`InitializeResult::icon`].
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
         self.initialize = self.initialize.icon(icon);
         self
     }
 
-    /// Makes what each session has of its own: see [`Handler::session_data`].
+    /// Creates the data of each session: see [`Handler::session_data`].
     ///
     /// ```
     /// use std::sync::Mutex;
@@ -130,9 +130,8 @@ impl Router {
         self
     }
 
-    /// Answers requests of this method. The result has to serialize as an object, else the
-    /// answer is -32603. A second function for the same
-    /// method replaces the first.
+    /// Answers requests of this method. The result must serialize as an object; otherwise the answer is -32603. A second
+    /// function for the same method replaces the first.
     #[must_use]
     pub fn request<F, Fut, R>(mut self, method: &str, answer: F) -> Self
     where
@@ -148,7 +147,7 @@ impl Router {
         self
     }
 
-    /// Takes notifications of this method.
+    /// Handles notifications of this method.
     #[must_use]
     pub fn notification<F, Fut>(mut self, method: &str, take: F) -> Self
     where
@@ -212,7 +211,7 @@ mod tests {
     use crate::{endpoint::Endpoint, testing::Stopped};
 
     #[test]
-    fn a_function_that_panics_before_there_is_a_future_is_answered_too() {
+    fn a_panic_before_the_future_exists_is_answered() {
         let panics = |_| -> Ready<Result<(), RpcError>> { panic!("planted: there is no future") };
         let endpoint =
             Endpoint::new(Stopped::default(), Router::new("panics", "1.0.0").request("boom", panics));

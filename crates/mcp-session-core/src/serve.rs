@@ -412,7 +412,7 @@ fn poll_signal(
             Poll::Ready(())
         }
         Err(Panicked) => {
-            trace::panicked("the wait for a signal to stop");
+            trace::panicked("the future of the shutdown signal");
             *next = Contained::new(|| pending().boxed());
             Poll::Pending
         }

@@ -166,7 +166,7 @@ struct News {
     ending: bool,
     /// `initialize` was answered with a result.
     created: Option<ProtocolVersion>,
-    /// Its id is dead.
+    /// Its state has become `Terminated`.
     died: bool,
     /// It is closed: nothing is owed to its client any more.
     end: Option<End>,
@@ -226,7 +226,7 @@ impl Session {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let locked = Locked {
             armed: false,
-            established: machine.is_established(), // at another node, then
+            established: machine.is_established(), // true if adopted
             machine,
             alive: true,
             undisturbed: true,
@@ -390,7 +390,7 @@ impl Session {
     }
 
     /// Terminates the session. From now on its id gets 404. Running requests are told to stop and are answered in any
-    /// case (S5), and every stream ends properly. The first reason counts (S12).
+    /// case, and every stream ends properly (S5). The first reason counts (S12).
     ///
     /// Await the [`Termination`] to wait until nothing of the session is left. Dropping it changes nothing (S10).
     pub fn terminate(&self, reason: TerminateReason) -> Termination {
@@ -402,11 +402,11 @@ impl Session {
     pub(crate) fn attach(&self) -> Result<(), Rejection> {
         let Inner { env, number, .. } = &*self.0;
         let data = contain::call(|| env.handler.session_data(self))
-            .map_err(|Panicked| Rejection::Internal("the data of the session could not be made"))?;
+            .map_err(|Panicked| Rejection::Internal("the data of the session could not be created"))?;
         let locked = lock(&self.0.locked);
         if locked.left {
             drop(locked);
-            contain::dispose(data); // it has ended meanwhile
+            contain::dispose(data); // the session has ended meanwhile
         } else {
             env.data.insert(*number, data);
         }
@@ -544,7 +544,7 @@ impl Session {
         result
     }
 
-    /// Waits until `state` is true. It must be about the session's end.
+    /// Waits until the session is ending and `state` returns `true`.
     pub(crate) async fn until_ending(&self, state: impl Fn(&Machine) -> bool) {
         loop {
             // The listener is registered under the lock, so it sees every later change.
@@ -696,7 +696,7 @@ impl Session {
     fn ended(&self, end: End, tracker: Option<&DrainTracker>, hook: Hook) {
         let env = &self.0.env;
         if !end.established {
-            return self.leave(None); // to the application it never existed (C-20)
+            return self.leave(None); // the application never learned of it (C-20)
         }
         let begins =
             |tracker: &DrainTracker, afterword| tracker.begin_afterword(self.now(), self.0.number, afterword);

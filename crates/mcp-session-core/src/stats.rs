@@ -1,4 +1,4 @@
-//! [`Stats`]: what can be seen from outside at any moment.
+//! [`Stats`]: counts of an endpoint, available at any time.
 
 use serde::Serialize;
 
@@ -9,14 +9,14 @@ use crate::{
 
 /// A snapshot of an endpoint: some atomic reads, cheap enough for every second and every probe (S15).
 ///
-/// They are not read in one moment. While nothing happens, each is exact; else a total is one that it had meanwhile, and a
-/// gauge may miss what began and count what ended since the first of them was read.
+/// The fields are not read at one instant. While nothing changes, each is exact. Otherwise a total is one of the values
+/// that it had meanwhile, and a gauge may miss what began, or still count what ended, during the read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Where shutdown stands.
+    /// The phase of the shutdown.
     pub phase: ShutdownPhase,
-    /// Sessions alive.
+    /// Live sessions.
     pub sessions: u64,
     /// Requests that are owed an answer.
     pub exchanges: u64,
@@ -24,55 +24,54 @@ pub struct Stats {
     pub streams: u64,
     /// Sessions ever created.
     pub sessions_created: u64,
-    /// Sessions ever terminated. One that was parked in a [`store`](crate::store) is not.
+    /// Sessions ever terminated, without those parked in a [`store`](crate::store).
     pub sessions_terminated: u64,
-    /// Requests ever admitted: the sum of the next four and of those not handed over yet.
+    /// Requests ever admitted: the sum of the next four fields and of those whose answer is not delivered yet.
     pub exchanges_admitted: u64,
     /// Requests answered by their handlers.
     pub exchanges_answered: u64,
-    /// Requests answered by the session, because their handler did not in time.
+    /// Requests answered by the session, because their handler did not answer in time.
     pub exchanges_synthesized: u64,
-    /// Requests that their client cancelled.
+    /// Requests cancelled by their client.
     pub exchanges_cancelled: u64,
-    /// Requests whose answer could not be handed over in time.
+    /// Requests whose answer could not be delivered in time.
     pub exchanges_forced: u64,
-    /// Streams that ended properly, or whose client had left.
+    /// Streams that ended properly, or whose client had disconnected.
     pub streams_ended: u64,
     /// Streams that were cut.
     pub streams_cut: u64,
-    /// HTTP requests that were refused: none of them was dispatched.
+    /// HTTP requests that were refused. None of them was dispatched.
     pub requests_refused: u64,
-    /// Responses that were given up because their client did not take them, and requests that were refused because it did not
-    /// take those before: see [`Serve::with_stall_timeout`](crate::Serve::with_stall_timeout) and
+    /// Responses that were dropped because their client did not read them, and requests that were refused because it did
+    /// not read earlier responses: see [`Serve::with_stall_timeout`](crate::Serve::with_stall_timeout) and
     /// [`Serve::with_send_backlog`](crate::Serve::with_send_backlog).
     pub responses_stalled: u64,
     /// Clients that did not answer a `ping` of their session, and lost their GET stream (C-15).
     pub pings_unanswered: u64,
-    /// Of the cancelled requests, those whose answer nobody could fetch any more: their client had gone and did not come
-    /// back (E-14).
+    /// The cancelled requests whose client disconnected and did not come back, so that nobody could fetch the answer
+    /// (E-14).
     pub exchanges_orphaned: u64,
-    /// Half-open sessions that made room for others at a cap (E-15).
+    /// Half-open sessions that were evicted at a cap to make room for others (E-15).
     pub sessions_evicted: u64,
 }
 
-/// Where [`SessionEvent`]s arrive: a stream, and an async channel's receiver. It ends when the endpoint is gone.
+/// A stream of [`SessionEvent`]s, and the receiver of an async channel. It ends when the endpoint is dropped.
 pub type SessionEvents = async_channel::Receiver<SessionEvent>;
 
-/// What happens to sessions, for the application: see [`SessionManager::events`](crate::SessionManager::events).
+/// A change in the life of a session: see [`SessionManager::events`](crate::SessionManager::events).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionEvent {
     /// `initialize` was answered with a result.
     Created(SessionId),
-    /// It was opened at another node, and is served here now as well: see [`store`](crate::store).
+    /// The session was opened at another node, and is now served here, too: see [`store`](crate::store).
     Adopted(SessionId),
     /// `notifications/initialized` has arrived.
     Initialized(SessionId),
-    /// This node does not serve the session any more, which lives on in the [`store`](crate::store): the endpoint has shut
-    /// down, or nothing has happened in it here for a while. The hook is not called for that. It may be
-    /// [`Adopted`](SessionEvent::Adopted) again.
+    /// This node no longer serves the session, which lives on in the [`store`](crate::store): the endpoint has shut down, or
+    /// the session was idle here. The hook is not called. The session may be [`Adopted`](SessionEvent::Adopted) again.
     Parked(SessionId),
-    /// The session has ended, for this reason. Told before the hook is called. With a [`store`](crate::store), every node that
-    /// serves it tells its own subscribers; the hook is called at one of them.
+    /// The session has ended, for this reason. Sent before the hook is called. With a [`store`](crate::store), every node
+    /// that serves the session sends this event to its subscribers; the hook is called at one of the nodes.
     Terminated(SessionId, TerminateReason),
 }

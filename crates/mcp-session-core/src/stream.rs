@@ -1,4 +1,4 @@
-//! [`EventStream`] and [`ReplyBody`]: what goes back to the client.
+//! [`EventStream`] and [`ReplyBody`]: the response to the client.
 
 use std::{
     collections::VecDeque,
@@ -16,21 +16,21 @@ use crate::{
     session::{Session, Waiters},
 };
 
-/// The stream was ended by force while its reader had left events unread, or was not there.
+/// The stream was ended by force before its reader had read all events.
 ///
-/// The body must not end as if it were complete: an HTTP server that is given this error closes the connection
-/// without the last chunk, or resets the HTTP/2 stream.
+/// The body must not end as if it were complete: on this error, an HTTP server closes the connection without the last
+/// chunk, or resets the HTTP/2 stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the stream was cut: its client did not read it to the end in time")]
 pub struct StreamCut;
 
-/// From how many bytes on a frame of events is long enough. It is what an HTTP/2 client takes in one frame, and by then
-/// one more chunk of HTTP/1.1 costs little beside what is in it.
+/// The length in bytes at which a frame of events is complete. It is what an HTTP/2 client accepts in one frame, and large
+/// enough that the overhead of an HTTP/1.1 chunk does not matter.
 const FRAME: usize = 16 * 1024;
 
-/// The events of one stream, each whole, in order.
+/// The complete events of one stream, in order.
 ///
-/// Dropping it tells the session that the client has gone. That does not cancel the request (D-12).
+/// Dropping it tells the session that the client has disconnected. That does not cancel the request (D-12).
 #[derive(Debug)]
 pub struct EventStream {
     session: Session,
@@ -44,12 +44,12 @@ impl EventStream {
         Self { session, key, waiters, done: false }
     }
 
-    /// Whether the last event has been taken.
+    /// Returns `true` if the last event has been taken.
     pub fn is_done(&self) -> bool {
         self.done
     }
 
-    /// The next event, and those that are ready after it, up to this many bytes or a little beyond.
+    /// Polls for the next event, together with those that are ready after it, until there are at least `bytes` bytes.
     fn poll_events(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Option<Result<Bytes, StreamCut>>> {
         if self.done {
             return Poll::Ready(None);
@@ -75,8 +75,8 @@ impl EventStream {
     }
 }
 
-/// Takes the next event, and in one piece with it what else is there, until it has this many bytes. One that is alone,
-/// or long enough, is not copied.
+/// Takes the next event, and joins it with further ready events until there are at least `bytes` bytes. A single event is
+/// not copied.
 fn gather(bytes: usize, mut poll_event: impl FnMut() -> Next) -> Next {
     let (first, mut last) = match poll_event() {
         Next::Event(first, last) => (first, last),
@@ -91,7 +91,7 @@ fn gather(bytes: usize, mut poll_event: impl FnMut() -> Next) -> Next {
                 more.push(event);
             }
             Next::End => last = true,
-            Next::Pending | Next::Cut => break, // a cut is there again at the next look
+            Next::Pending | Next::Cut => break, // a cut is returned again by the next poll
         }
     }
     if more.is_empty() {
@@ -120,37 +120,37 @@ impl Drop for EventStream {
 enum Kind {
     Full(Bytes),
     Events(EventStream),
-    /// Answers that were there at once, and the streams of the others, interleaved as they come.
+    /// Answers that were ready at once, and the streams of the others, interleaved as they arrive.
     Batch(VecDeque<Bytes>, SelectAll<EventStream>),
 }
 
-/// The body of every response: nothing, one JSON text, or the events of one stream, of several for a batch.
+/// The body of every response: empty, one JSON text, or the events of one stream (of several for a batch).
 ///
-/// Except in a batch, events that are ready together share a frame, up to 16 KiB of them or one longer event: a server writes each frame
-/// by itself. A frame ends with the end of an event.
+/// Except in a batch, events that are ready together share a frame, until it has 16 KiB, because servers write each frame
+/// separately. A frame ends with the end of an event.
 ///
-/// `is_end_stream` is true as soon as the last event was taken, so that a server can write it together with the
-/// end of the body.
+/// `is_end_stream` is true as soon as the last event was taken, so that a server can write that event together with the end
+/// of the body.
 #[derive(Debug)]
 pub struct ReplyBody(Kind);
 
 impl ReplyBody {
-    /// No bytes.
+    /// Creates an empty body.
     pub fn empty() -> Self {
         Self::full(Bytes::new())
     }
 
-    /// These bytes.
+    /// Creates a body of these bytes.
     pub fn full(bytes: Bytes) -> Self {
         Self(Kind::Full(bytes))
     }
 
-    /// These events.
+    /// Creates a body of these events.
     pub fn events(events: EventStream) -> Self {
         Self(Kind::Events(events))
     }
 
-    /// These events first, then those of all streams. It ends with the last of them.
+    /// Creates the body of a batch: these events first, then those of all streams. It ends when all streams end.
     pub(crate) fn batch(first: VecDeque<Bytes>, streams: Vec<EventStream>) -> Self {
         Self(Kind::Batch(first, futures::stream::select_all(streams)))
     }
@@ -197,17 +197,17 @@ impl Body for ReplyBody {
 mod tests {
     use super::*;
 
-    /// What comes of these, gathered until none is left.
+    /// The result of gathering all of these.
     fn gathered(bytes: usize, nexts: Vec<Next>) -> Vec<Next> {
         let (mut nexts, mut gathered) = (nexts.into_iter(), Vec::new());
         while nexts.len() > 0 {
-            gathered.push(gather(bytes, || nexts.next().expect("nobody asks beyond the last")));
+            gathered.push(gather(bytes, || nexts.next().expect("there is a next event")));
         }
         gathered
     }
 
     #[test]
-    fn events_that_are_ready_together_are_one_piece_of_whole_events() {
+    fn ready_events_are_joined_into_one_piece() {
         let event = |text: &'static str, last| Next::Event(Bytes::from_static(text.as_bytes()), last);
         let all = || vec![event("a", false), event("bc", false), event("def", false), Next::Pending];
         assert_eq!(gathered(100, all()), [event("abcdef", false)]);

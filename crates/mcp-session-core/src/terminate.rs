@@ -89,7 +89,7 @@ impl Progress {
     }
 
     /// Gives the current and all later phases the budget of the tightest policy so far. Deadlines only ever come
-    /// closer (S10); phases that are over get no new budget. After `Closed` nothing changes: the rest of the last phase
+    /// closer, and phases that are over get no new budget (S10). After `Closed` nothing changes: the rest of the last phase
     /// belongs to the server's connections.
     pub(crate) fn tighten(&self, now: Instant, policy: ShutdownPolicy) {
         self.update(|state| {

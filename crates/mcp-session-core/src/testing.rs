@@ -1,16 +1,16 @@
-//! What the machine's tests share.
+//! Helpers of the unit tests.
 
 use std::{sync::OnceLock, time::Instant};
 
 use crate::runtime::{BoxFuture, Runtime};
 
-/// Some point in time, for a test to begin at: everything after it is an argument.
+/// The start time of a test. All later times are computed from it.
 #[allow(clippy::disallowed_methods, reason = "`Instant` has no other constructor")]
 pub(crate) fn start() -> Instant {
     Instant::now()
 }
 
-/// A runtime on which time stands still and no task is run.
+/// A runtime whose time stands still and which runs no task.
 #[derive(Debug, Default)]
 pub(crate) struct Stopped(OnceLock<Instant>);
 

@@ -1,11 +1,10 @@
-//! What core tells `tracing`, in one place. Without the feature it tells nothing, and nothing else changes.
+//! All `tracing` events and spans of core. Without the feature there are none, and nothing else changes.
 //!
-//! A subscriber is foreign code, and may panic: one that writes to a pipe whose reader has gone does. Then the log is lost
-//! and nothing else, so every call into `tracing` is contained here. It costs nothing where nobody listens: the level is looked at
-//! before.
+//! A subscriber is foreign code and may panic, for example when it writes to a closed pipe. Then only the log is lost,
+//! because every call into `tracing` is contained here. Without a subscriber this costs nothing: the level is checked first.
 //!
-//! Session ids are secrets: `SessionId`'s `Debug` shows their first digits only (E-20). What a client says is escaped and
-//! shortened by [`told`]: no new line, escape or other control character of a client reaches a log.
+//! Session ids are secrets: `SessionId`'s `Debug` shows their first digits only (E-20). Client-controlled text is escaped
+//! and shortened by [`told`]: no newline, escape or other control character of a client reaches a log.
 
 #![cfg_attr(not(feature = "tracing"), allow(dead_code, unused_variables, clippy::needless_pass_by_value))]
 
@@ -36,11 +35,11 @@ use crate::{
     transport::Rejection,
 };
 
-/// What a filter names, wherever in core the event comes from.
+/// The target of all events, for filters, wherever in core they come from.
 #[cfg(feature = "tracing")]
 const TARGET: &str = "mcp_session_core";
 
-/// An event of this level, if anybody listens to it.
+/// Emits an event of this level, if anybody listens to it.
 #[cfg(feature = "tracing")]
 macro_rules! event {
     ($level:ident, $($fields:tt)+) => {
@@ -52,17 +51,17 @@ macro_rules! event {
     };
 }
 
-/// Whether any subscriber listens to this level. Asks nobody: it is one load.
+/// Returns `true` if any subscriber listens to this level. Costs one atomic load.
 #[cfg(feature = "tracing")]
 fn is_enabled(level: tracing::Level) -> bool {
     use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
     level <= STATIC_MAX_LEVEL && level <= LevelFilter::current()
 }
 
-/// How many characters of what a client says are told.
+/// The maximum number of characters of client-controlled text in a log.
 const TOLD: usize = 256;
 
-/// What a client says, for a log: with control characters, line separators and the like escaped, and not longer than a line.
+/// Client-controlled text for a log: control characters and line separators are escaped, and its length is limited.
 fn told(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| matches!(c, ' '..='~') && c != '\\';
     if text.len() <= TOLD && text.chars().all(is_plain) {
@@ -75,7 +74,7 @@ fn told(text: &str) -> Cow<'_, str> {
             break;
         }
         let _ = match c {
-            '"' | '\'' => write!(told, "{c}"), // the subscriber's concern
+            '"' | '\'' => write!(told, "{c}"), // left to the subscriber
             _ => write!(told, "{}", c.escape_debug()),
         };
     }
@@ -99,12 +98,12 @@ pub(crate) fn session_terminated(session: &SessionId, reason: TerminateReason, a
 
 pub(crate) fn session_evicted(session: &SessionId) {
     #[cfg(feature = "tracing")]
-    event!(INFO, ?session, "session makes room for another: the cap is reached, and it was never used");
+    event!(INFO, ?session, "session evicted: the cap is reached, and it was never used");
 }
 
 pub(crate) fn hook_late(session: &SessionId, hook_timeout: Duration) {
     #[cfg(feature = "tracing")]
-    event!(WARN, ?session, ?hook_timeout, "the `terminated` hook takes too long: it is dropped");
+    event!(WARN, ?session, ?hook_timeout, "the `terminated` hook took too long and was dropped");
 }
 
 pub(crate) fn session_parked(session: &SessionId, reason: TerminateReason) {
@@ -114,7 +113,7 @@ pub(crate) fn session_parked(session: &SessionId, reason: TerminateReason) {
 
 pub(crate) fn session_failed(session: &SessionId, why: &str) {
     #[cfg(feature = "tracing")]
-    event!(WARN, ?session, why, "session did not end as it should");
+    event!(WARN, ?session, why, "session did not end cleanly");
 }
 
 pub(crate) fn accept_failed(error: &std::io::Error) {
@@ -124,26 +123,26 @@ pub(crate) fn accept_failed(error: &std::io::Error) {
 
 pub(crate) fn signal_repeated() {
     #[cfg(feature = "tracing")]
-    event!(INFO, "a signal so soon after the first is the same stop: it does not escalate");
+    event!(INFO, "repeated signal counts as the same stop and does not escalate");
 }
 
 pub(crate) fn response_stalled(timeout: Duration) {
     #[cfg(feature = "tracing")]
-    event!(INFO, ?timeout, "response given up: its client did not take it");
+    event!(INFO, ?timeout, "response dropped: its client did not read it");
 }
 
 pub(crate) fn session_adopted(session: &SessionId) {
     #[cfg(feature = "tracing")]
-    event!(INFO, ?session, "session taken up from the store");
+    event!(INFO, ?session, "session adopted from the store");
 }
 
 pub(crate) fn store_failed(session: &SessionId, why: &str) {
     #[cfg(feature = "tracing")]
-    event!(WARN, ?session, why, "the store did not do what a session asked for");
+    event!(WARN, ?session, why, "a store call of a session failed");
 }
 
-/// Who has refused requests lately. A server that is overloaded, or found by a scanner, refuses thousands in a second: an
-/// operator wants to see that it does and why, not each of them.
+/// The settings that refused requests recently. An overloaded or scanned server refuses thousands of requests per second:
+/// an operator wants to see that and why, but not each refusal.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(Mutex<Vec<Refused>>);
 
@@ -154,11 +153,11 @@ struct Refused {
     untold: u64,
 }
 
-/// For how long the next refusal over the same setting is not told again, except at `DEBUG`.
+/// After a refusal is logged, how long further ones by the same setting are logged only at `DEBUG`.
 const QUIET: Duration = Duration::from_secs(1);
 
 impl Refusals {
-    /// Whether to tell of a refusal over this setting, and of how many before it nobody was told.
+    /// Returns `Some` if a refusal by this setting should be logged, with the number of unlogged ones before it.
     fn tell(&self, setting: &'static str, now: Instant) -> Option<u64> {
         let mut all = lock(&self.0);
         match all.iter_mut().find(|refused| refused.setting == setting) {
@@ -176,7 +175,7 @@ impl Refusals {
     }
 }
 
-/// A request was not admitted. What an operator can change, or should know of, is told as a warning, with the setting.
+/// Logs a refused request. Refusals that an operator can change, or should know of, are warnings with the setting.
 pub(crate) fn rejected(rejection: &Rejection, refusals: &Refusals, now: impl FnOnce() -> Instant) {
     #[cfg(feature = "tracing")]
     {
@@ -199,15 +198,15 @@ pub(crate) fn rejected(rejection: &Rejection, refusals: &Refusals, now: impl FnO
     }
 }
 
-/// How a handler's work on an exchange ended.
+/// How a handler ended.
 pub(crate) enum Outcome<'a> {
     /// It answered with a result.
     Result,
     /// It answered with an error.
     Error(&'a RpcError),
-    /// It answered, and the client had cancelled, or had got another answer.
+    /// It answered, but the client had cancelled, or had already got another answer.
     Unheard,
-    /// It was dropped, because it did not stop in time.
+    /// It did not stop in time and was dropped.
     Abandoned,
 }
 
@@ -275,7 +274,7 @@ pub(crate) fn exchange_cancelled(session: &SessionId, request: Option<&RequestId
 
 pub(crate) fn exchanges_orphaned(session: &SessionId, requests: u32) {
     #[cfg(feature = "tracing")]
-    event!(INFO, ?session, requests, "client is gone for good: its requests are cancelled");
+    event!(INFO, ?session, requests, "client did not come back: its requests are cancelled");
 }
 
 pub(crate) fn ping_unanswered(session: &SessionId) {
@@ -288,7 +287,7 @@ pub(crate) fn handler_panicked(method: &str) {
     event!(ERROR, method = &*told(method), "handler panicked");
 }
 
-/// A handler kept its thread for too long without awaiting anything.
+/// Logs a handler that kept its thread for too long in one poll.
 #[cold]
 pub(crate) fn slow_poll(method: &str, elapsed: Duration) {
     #[cfg(feature = "tracing")]
@@ -296,25 +295,25 @@ pub(crate) fn slow_poll(method: &str, elapsed: Duration) {
         WARN,
         method = &*told(method),
         ?elapsed,
-        "handler blocked its thread: what blocks belongs in a pool of threads for that"
+        "handler blocked its thread: move blocking work to a thread pool"
     );
 }
 
-/// Something of the application that is no handler has panicked.
+/// Logs a panic in application code other than a handler.
 pub(crate) fn panicked(what: &'static str) {
     #[cfg(feature = "tracing")]
-    event!(ERROR, what, "the application's code panicked: that call has failed, and nothing else");
+    event!(ERROR, what, "application code panicked: only this call has failed");
 }
 
 pub(crate) fn store_panicked(call: &'static str) {
     #[cfg(feature = "tracing")]
-    event!(ERROR, call, "the store panicked: the call counts as not answered");
+    event!(ERROR, call, "the store panicked: the call counts as unavailable");
 }
 
-/// A session could not do what was due: that it cannot go on is our fault, and it is ended.
+/// Logs a session that panicked because of a bug in this crate. It is ended.
 pub(crate) fn session_broken(session: &SessionId) {
     #[cfg(feature = "tracing")]
-    event!(ERROR, ?session, "a session panicked: it is ended, and no other is concerned");
+    event!(ERROR, ?session, "a session panicked and is ended: no other session is affected");
 }
 
 pub(crate) fn shutdown_phase(phase: ShutdownPhase, stats: &Stats) {
@@ -327,7 +326,7 @@ pub(crate) fn shutdown_phase(phase: ShutdownPhase, stats: &Stats) {
     );
 }
 
-/// Puts a handler's work into a span of its own.
+/// Wraps a handler's future in a span.
 pub(crate) fn exchange<T: 'static>(
     session: &SessionId,
     request: &RequestId,
@@ -346,8 +345,8 @@ pub(crate) fn exchange<T: 'static>(
     work
 }
 
-/// Work in a span, as `Instrument` does it: but a subscriber that panics takes nothing with it, and a panic of the work
-/// finds no second one on its way out, which would end the process.
+/// A future in a span, like `Instrument`. But a panic of the subscriber is contained, and cannot become a second panic
+/// while the future panics, which would abort the process.
 #[cfg(feature = "tracing")]
 struct InSpan<T> {
     work: Option<BoxFuture<'static, T>>,
@@ -356,7 +355,7 @@ struct InSpan<T> {
 
 #[cfg(feature = "tracing")]
 impl<T> InSpan<T> {
-    /// Runs something in the span.
+    /// Calls `run` in the span.
     fn enter<R>(&mut self, run: impl FnOnce(&mut Option<BoxFuture<'static, T>>) -> R) -> R {
         let Self { work, span } = self;
         let entered = span.as_ref().and_then(|span| contain::call(|| span.enter()).ok());
@@ -371,7 +370,7 @@ impl<T> Future for InSpan<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        // Polled again after its end, it waits for ever: nobody does.
+        // Pending forever if polled again after its end, which nobody does.
         self.enter(|work| work.as_mut().map_or(Poll::Pending, |work| work.as_mut().poll(cx)))
     }
 }

@@ -55,7 +55,7 @@ const LATE_FRAMES: usize = 16 * 1024;
 /// The most that hyper buffers of a stream whose window is open while the window of its connection is full.
 const STREAM_BUFFER: usize = 64 * 1024;
 
-/// How long a connection may take for its graceful end after a deadline.
+/// How long a connection whose time is up may take to end gracefully.
 const GOODBYE: Duration = Duration::from_millis(100);
 
 /// How much more to discard of a head that hyper refused: no client sends heads of 1 MiB.
@@ -73,7 +73,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// |---|---|
 /// | without a complete request head (HTTP/2: the first) | [`header_timeout`](ConnectionContext::header_timeout) |
 /// | without a request | [`idle_timeout`](ConnectionContext::idle_timeout) |
-/// | whose client reads no response (HTTP/2: only the stream) | [`stall_timeout`](ConnectionContext::stall_timeout) |
+/// | whose client reads nothing of a response (HTTP/2: the stream) | [`stall_timeout`](ConnectionContext::stall_timeout) |
 ///
 /// # End of the connection
 ///

@@ -1,4 +1,4 @@
-//! [`mcp_session_core`] on smol, over [`mcp_session_hyper`]: the recommended adapter for servers that do not use tokio.
+//! [`mcp_session_core`] on smol, over [`mcp_session_hyper`]: the adapter for servers that do not use tokio.
 //!
 //! | part | what it is |
 //! |---|---|

@@ -52,7 +52,7 @@ macro_rules! behaviour_suite {
                 batches: a_21_a_24_each_request_has_its_own_answer, a_24_a_25_progress_of_many_on_one_stream,
                     a_23_notifications_or_replies_alone_get_202, a_26_json_answers_are_an_array,
                     a_22_a_28_a_29_batches_that_are_refused, a_27_initialize_has_to_come_alone,
-                    a_29_what_is_no_message_has_an_error_of_its_own, a_31_other_versions_have_no_batches,
+                    a_29_an_invalid_message_gets_its_own_error, a_31_other_versions_have_no_batches,
                     a_21_all_of_a_batch_or_nothing, b_45_a_batch_in_the_form_that_is_accepted, a_21_a_cancelled_request_of_a_batch,
                     s_5_a_batch_in_a_shutdown, d_12_a_client_that_leaves_its_batch;
                 http: b_7_status_matrix, absent_sessions_of_c_2, a_12_errors_echo_the_id, b_12_repeated_headers,
@@ -61,15 +61,15 @@ macro_rules! behaviour_suite {
                     a_19_bodies_are_bounded, a_19_all_bodies_together_are_bounded,
                     what_arrives_while_the_process_is_stopped_counts, bodies_that_never_end_get_a_deadline,
                     b_05_b_07_host_and_origin, b_09_authentication, b_17_notifications_get_202,
-                    notifications_are_bounded_and_end_with_the_session, never_is_a_limit;
+                    notifications_are_bounded_and_end_with_the_session, duration_max_means_never;
                 lifecycle: c_07_c_08_versions_are_negotiated, c_02_initialize_params_are_checked,
                     c_20_a_failed_initialize_leaves_nothing, c_17_c_19_repeated_initialization,
                     c_14_ping_in_every_state, e_24_b_38_one_delete_wins, e_25_delete_does_not_wait_for_handlers,
                     e_14_idle_sessions_expire, a_running_call_is_never_idle, an_open_stream_is_not_idle,
-                    c_10_half_open_sessions_expire, c_18_e_14_what_is_used_is_alive_without_initialized,
-                    e_14_d_12_a_call_that_nobody_can_fetch_is_given_up, e_14_a_client_that_can_come_back_finds_its_call, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers,
-                    e_15_a_hook_that_hangs_gives_its_place_back, e_15_a_session_that_nobody_uses_makes_room,
-                    e_15_one_that_is_used_makes_no_room, s_12_one_reason_everywhere,
+                    c_10_half_open_sessions_expire, c_18_e_14_a_used_session_lives_without_initialized,
+                    e_14_d_12_an_unreachable_call_is_given_up, e_14_a_client_that_can_come_back_finds_its_call, e_15_sessions_are_capped, e_15_the_cap_counts_what_lingers,
+                    e_15_a_hook_that_hangs_gives_its_place_back, e_15_an_unused_session_makes_room,
+                    e_15_a_used_session_never_makes_room, s_12_one_reason_everywhere,
                     dropping_the_endpoint_cuts_what_is_open;
                 foreign: s_8_s_13_a_store_that_panics_is_asked_again, b_43_a_credential_check_that_panics,
                     b_43_a_body_that_panics, a_21_a_batch_whose_extensions_panic;
@@ -105,25 +105,25 @@ macro_rules! behaviour_suite {
                     d_23_a_newer_connection_takes_over, d_24_notifications_wait_for_a_connection,
                     d_36_what_is_forgotten_is_refused, d_31_d_37_foreign_and_forged_ids_get_nothing,
                     e_25_delete_ends_every_stream, d_06_a_client_that_is_sent_away_comes_back,
-                    s_6_a_shutdown_invites_nobody_back, s_5_a_client_that_was_sent_away_is_waited_for,
+                    s_6_a_shutdown_sends_no_retry, s_5_a_client_that_was_sent_away_is_waited_for,
                     f_26_a_request_waits_for_its_client;
                 stores: the_data_of_a_session_is_made_at_each_node, s_6_s_13_a_session_moves_with_its_running_call, s_13_delete_at_any_node_purges,
                 d_17_d_24_the_shared_stream_is_read_anywhere, b_18_f_23_replies_and_cancels_find_their_node,
                 e_07_somebody_elses_session_is_unknown_at_every_node,
                 d_31_f_23_foreign_ids_and_replies_get_nothing_anywhere,
                 d_21_a_stream_is_on_one_connection_at_a_time, s_5_the_call_of_a_lost_node_is_answered,
-                s_13_a_store_that_hangs_holds_up_nobody, s_5_a_batch_that_is_left_is_at_work, s_13_a_store_that_is_away_for_a_while_loses_nothing,
+                s_13_a_store_that_hangs_holds_up_nobody, s_5_a_batch_runs_after_its_client_left, s_13_a_store_that_is_away_for_a_while_loses_nothing,
                 e_14_idle_here_is_not_idle_elsewhere, s_13_without_its_store_no_session_is_promised,
                 e_11_delete_is_answered_when_the_store_knows_it,
                 f_39_a_thousand_sessions_move;
-                cluster: c_10_initialized_at_any_node_counts_at_all,
+                cluster: c_10_initialized_at_one_node_counts_at_every_node,
                     d_17_what_is_said_before_initialized_is_not_dropped, d_21_one_node_listens_for_a_session,
                     d_21_a_plain_get_goes_on_where_another_node_was, d_23_a_listener_that_is_lost_holds_up_nobody, d_24_a_plain_get_begins_with_what_is_kept,
-                    s_12_a_session_that_is_parked_has_not_ended, e_14_idle_everywhere_is_the_end_once, e_14_a_session_that_no_node_serves_ends_with_its_hook,
+                    s_12_a_session_that_is_parked_has_not_ended, e_14_a_session_idle_at_every_node_ends_once, e_14_a_session_that_no_node_serves_ends_with_its_hook,
                     e_10_max_age_counts_from_the_birth_at_every_node,
                     e_15_a_session_that_is_refused_leaves_nothing, c_02_every_node_knows_its_client,
-                    s_1_an_old_handle_does_not_unregister_its_session_reborn,
-                    d_17_what_a_node_says_after_it_came_back_is_heard,
+                    s_1_an_old_handle_does_not_unregister_a_readopted_session,
+                    d_17_messages_of_a_readopting_node_are_delivered,
                     d_30_a_stream_read_from_the_store_is_not_trimmed_away,
                     s_7_a_delete_elsewhere_ends_bodies_properly, s_9_a_delete_elsewhere_is_no_failure_of_a_drain;
                 soak: d_21_e_11_ten_minutes_of_round_robin;
@@ -143,7 +143,7 @@ macro_rules! behaviour_suite {
                     s_8_a_connection_that_panics_harms_nobody,
                     s_8_a_listener_and_a_signal_that_panic, servers_that_cannot_work_are_refused, accepting_goes_on_after_an_error,
                     s_10_signals_begin_and_escalate,
-                    s_10_a_signal_that_is_repeated_at_once_takes_no_time_away,
+                    s_10_a_signal_repeated_at_once_does_not_escalate,
                     s_7_several_endpoints_stop_together, s_10_signals_escalate_several_endpoints,
                     a_connection_at_work_has_the_whole_budget, dropping_the_server_cuts_its_connections;
             }

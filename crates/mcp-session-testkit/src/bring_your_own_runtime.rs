@@ -63,7 +63,7 @@
 //! # Ok::<(), io::Error>(())
 //! ```
 //!
-//! Other runtimes may need more:
+//! Another runtime may need more:
 //!
 //! - Its sleep takes a duration: compute it from `now()` inside `sleep_until`, and round up.
 //! - Its sleep is pending at the first poll even if the deadline has passed (as in tokio): return a ready future then.
@@ -302,7 +302,7 @@
 //! endpoint.shutdown(ShutdownPolicy::default());
 //! let report = main.join().expect("no panic")?;
 //! assert!(report.is_clean(), "{report}");
-//! assert!(TcpStream::connect(address).is_err()); // and nobody accepts any more
+//! assert!(TcpStream::connect(address).is_err()); // and nothing is accepted any more
 //! # Ok(())
 //! # }
 //! ```

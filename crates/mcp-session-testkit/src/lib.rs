@@ -7,9 +7,9 @@
 //! | find tests that pass only on a fast machine | [`Contended`], around any bed |
 //! | make a test that would hang fail | [`Watchdog`], around any bed |
 //! | test the behaviour of sessions on your runtime | [`behaviour_suite!`], or the scenarios in [`behaviour`] |
-//! | test an adapter over sockets | `wire_suite!`, or the scenarios in `wire` (feature `wire`; its clients need tokio and hyper) |
+//! | test an adapter over sockets | `wire_suite!`, or the scenarios in `wire` (feature `wire`, which adds tokio and hyper) |
 //! | test your [`Runtime`](mcp_session_core::Runtime) | [`runtime_contract!`], or the laws in [`contract`] |
-//! | test a session store | [`store_contract!`](macro@store_contract), or the laws in [`store_contract`](mod@store_contract) |
+//! | test a store | [`store_contract!`](macro@store_contract), or the laws in [`store_contract`](mod@store_contract) |
 //! | run core on your own runtime, step by step | the chapter [`bring_your_own_runtime`] |
 //!
 //! A test waits for a state, never for a duration. Here thirty minutes pass at once, and if the task were lost,

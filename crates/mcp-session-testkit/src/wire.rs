@@ -59,7 +59,7 @@
 //! # }
 //! # use mine::{MyRuntime, serve};
 //!
-//! /// A runtime of its own for each scenario.
+//! /// A separate runtime for each scenario.
 //! struct Mine(tokio::runtime::Runtime);
 //!
 //! impl Mine {
@@ -188,20 +188,20 @@ macro_rules! wire_suite {
             $chunks requests: a_19_chunk_extensions_are_ignored;
             $pipelining requests: pipelined_requests_have_their_answers_in_order,
                 a_pipelined_request_does_not_hide_a_client_that_leaves;
-            [] framing: what_follows_a_request_without_a_certain_end_is_not_served, a_19_trailers_are_passed_over,
+            [] framing: nothing_after_an_ambiguous_request_is_served, a_19_trailers_are_passed_over,
                 a_line_that_never_ends_has_a_limit, b_07_the_host_of_an_absolute_target_counts;
             [] ends: s_7_post_and_get_streams_end_with_the_last_chunk,
                 s_9_a_json_answer_of_the_last_moment_is_complete;
-            $one_write ends: an_answer_that_is_there_at_once_is_one_write;
+            $one_write ends: a_ready_answer_is_sent_in_one_write;
             [] stall: s_11_an_unread_get_stream_delays_nobody, s_11_an_unread_answer_delays_nobody,
                 s_11_delete_ends_a_session_whose_stream_is_unread,
                 d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing,
                 s_9_a_clean_report_means_that_the_client_has_everything;
-            [] leaving: e_24_a_request_whose_client_has_left_is_looked_at,
+            [] leaving: e_24_a_request_is_processed_after_its_client_left,
                 a_client_that_closes_its_sending_half_has_its_answer;
             [] resume: d_33_an_answer_that_came_while_its_client_was_away_is_not_lost,
-                d_23_a_client_takes_its_streams_over_from_connections_that_it_has_given_up,
-                d_30_a_stream_that_is_cut_in_the_middle_of_an_event_is_whole_in_the_end;
+                d_23_a_new_connection_takes_over_streams_of_abandoned_ones,
+                d_30_a_stream_cut_within_an_event_resumes_without_loss;
             [] batches: a_24_s_5_a_batch_in_a_drain_gets_all_its_answers;
             [] cors: b_40_a_page_may_read_the_answers;
             [] bounds: a_head_that_never_ends_has_a_deadline, a_head_that_drips_has_a_deadline,
@@ -211,7 +211,7 @@ macro_rules! wire_suite {
                 s_4_the_rest_of_a_refused_request_holds_nobody_up,
                 a_body_that_never_ends_gets_408, a_body_that_breaks_off_harms_nobody,
                 a_19_an_oversized_body_gets_413;
-            [] drain: s_2_while_draining_no_live_id_is_unknown_and_everything_has_its_answer,
+            [] drain: s_2_draining_answers_everything_and_404s_no_live_id,
                 b_18_a_reply_on_a_new_connection_reaches_its_handler_while_draining,
                 e_24_delete_while_draining_ends_the_session_at_once,
                 s_14_a_post_that_is_half_there_when_the_drain_begins_is_refused,
@@ -220,7 +220,7 @@ macro_rules! wire_suite {
                 s_10_the_last_signal_does_not_wait_for_a_reader,
                 s_3_neither_hung_handlers_nor_unread_streams_move_the_ceiling,
                 s_4_with_nothing_in_flight_idle_connections_close_and_the_server_ends,
-                s_4_half_a_head_is_owed_nothing, s_7_a_shutdown_that_somebody_else_begins_ends_the_server_too,
+                s_4_an_incomplete_head_gets_no_answer, s_7_the_server_ends_with_any_shutdown_of_its_endpoint,
                 nobody_listens_after_the_end;
             $http2 over_http2: a_preface_that_never_ends_has_a_deadline,
                 an_idle_connection_has_a_deadline, over_http2_the_same_bodies_get_408_and_413,

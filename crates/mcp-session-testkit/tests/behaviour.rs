@@ -1,4 +1,4 @@
-//! The behaviour suite in virtual time, under schedules of several seeds, and on a slow machine.
+//! The behaviour suite in virtual time, with several seeds, and on a slow machine.
 
 use mcp_session_testkit::{Contended, SimRuntime, behaviour_suite};
 

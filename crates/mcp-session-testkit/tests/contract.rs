@@ -1,4 +1,4 @@
-//! The laws hold on the simulation, and each of them fails on a runtime with a defect planted against it.
+//! The laws hold on the simulation, and each law fails on a runtime with a defect that breaks it.
 
 use std::{
     fmt,
@@ -25,7 +25,7 @@ runtime_contract!(sim_fifo, SimRuntime::new(0));
 runtime_contract!(sim_seed_1, SimRuntime::new(1));
 runtime_contract!(sim_seed_max, SimRuntime::new(u64::MAX));
 runtime_contract!(contended, Contended::new(SimRuntime::new(1), 1));
-// Without a defect the bed below breaks no law, so what the tests find is the defect.
+// Without a defect, the bed below breaks no law, so a test finds the defect.
 runtime_contract!(nothing_planted, planted(|_| {}));
 
 const MS: Duration = Duration::from_millis(1);
@@ -116,7 +116,7 @@ fn spawn_detaches_finds_a_dropped_task() {
 #[test]
 #[should_panic(expected = "a detached task was dropped")]
 fn spawn_detaches_finds_a_task_cut_short() {
-    // As a handle that cancels when its scope ends: one poll, and it is gone.
+    // Like a handle that cancels at the end of its scope: the task is gone after one poll.
     contract::law_spawn_detaches(&spawn(|sim, task| sim.spawn(async { _ = task.now_or_never() }.boxed())));
 }
 
@@ -168,7 +168,7 @@ fn panic_stays_inside_finds_a_lost_neighbour() {
 #[should_panic(expected = "planted by law_panic_stays_inside")]
 fn panic_stays_inside_finds_a_panic_that_comes_out() {
     contract::law_panic_stays_inside(&spawn(|sim, mut task| {
-        // Runs a task in place for as long as it goes, without catching anything.
+        // Polls a task in place first, without catching panics.
         if task.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
             sim.spawn(task);
         }
@@ -180,7 +180,7 @@ fn panic_stays_inside_finds_a_panic_that_comes_out() {
 fn now_finds_a_clock_that_is_corrected() {
     let reads = AtomicU32::new(0);
     contract::law_now_is_the_clock_of_sleep(&clock(move |sim| {
-        // As a wall clock is, once, in the middle.
+        // Like a wall clock that is corrected once, in the middle.
         let corrected = reads.fetch_add(1, Ordering::SeqCst) >= 500;
         sim.now() + if corrected { Duration::ZERO } else { MS }
     }));
@@ -231,12 +231,12 @@ fn any_thread_finds_a_sleep_that_keeps_its_first_waker() {
     }));
 }
 
-/// A law that a real runtime would hang in fails all the same.
+/// A law that would hang on a real runtime fails nevertheless.
 #[test]
 #[should_panic(expected = "pool: no result after")]
 fn panic_stays_inside_finds_a_pool_that_loses_threads() {
     let pool = ThreadPool::builder().pool_size(2).create().expect("threads");
-    // As short as this, because it is meant to elapse.
+    // This short because it must elapse.
     contract::law_panic_stays_inside(&Watchdog::new(Bare(pool)).with_patience(MS * 300));
 }
 
@@ -281,7 +281,7 @@ type Now = dyn Fn(&SimRuntime) -> Instant + Send + Sync;
 type SleepUntil = dyn Fn(&SimRuntime, Instant) -> BoxFuture<'static, ()> + Send + Sync;
 type Spawn = dyn Fn(&SimRuntime, BoxFuture<'static, ()>) + Send + Sync;
 
-/// A runtime that passes everything on to the simulation, except for what a test replaces.
+/// A runtime that forwards everything to the simulation, except what a test replaces.
 struct Planted {
     sim: SimRuntime,
     now: Box<Now>,

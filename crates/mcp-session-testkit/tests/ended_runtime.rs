@@ -1,4 +1,4 @@
-//! What an endpoint does when its runtime ends under it: the runtime drops every task, and every new one.
+//! An endpoint whose runtime ends: the runtime drops every task, and every new one.
 
 use std::pin::pin;
 
@@ -26,7 +26,7 @@ fn s_5_running_calls_are_answered_and_new_ones_too() {
         assert!(work.is_dropped());
         let answer = running.await.answer().await;
         assert_eq!((&answer["id"], &answer["error"]["code"]), (&"running".into(), &(-32603).into()));
-        // What is ready at once needs no task; what would need one is answered for.
+        // An answer that is ready at once needs no task. Other requests get a synthesized answer.
         assert_eq!(client.post(&request(1, "echo")).await.answer().await["result"], serde_json::json!({}));
         assert_eq!(client.post(&request(2, "work")).await.answer().await["error"]["code"], -32603);
     });

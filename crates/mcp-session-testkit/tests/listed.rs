@@ -1,4 +1,4 @@
-//! No scenario is forgotten: each that is written is in the list that its macro makes tests of.
+//! Every scenario is in the list of its macro.
 
 use std::{collections::HashSet, fs, path::Path};
 
@@ -12,8 +12,8 @@ fn every_wire_scenario_is_listed() {
     assert_eq!(unlisted("wire", "harness: &impl ServeHarness"), Vec::<String>::new());
 }
 
-/// The scenarios below `src/{suite}/`, public functions that begin with this parameter, which `src/{suite}.rs` does
-/// not name.
+/// Returns the scenarios in `src/{suite}/` that `src/{suite}.rs` does not name. A scenario is a public function whose
+/// first parameter is `parameter`.
 fn unlisted(suite: &str, parameter: &str) -> Vec<String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let list = fs::read_to_string(source.join(suite).with_extension("rs")).expect("the list");
@@ -28,7 +28,7 @@ fn unlisted(suite: &str, parameter: &str) -> Vec<String> {
     written
 }
 
-/// The names of the public functions in `text` that begin with this parameter.
+/// The names of the public functions in `text` whose first parameter is `parameter`.
 fn scenarios<'a>(text: &'a str, parameter: &'a str) -> impl Iterator<Item = &'a str> {
     let functions = ["\npub fn ", "\npub async fn "].into_iter().flat_map(|begin| text.split(begin).skip(1));
     functions.filter_map(move |function| {

@@ -1,4 +1,4 @@
-//! What `SimRuntime` promises beyond the laws of a `Runtime`.
+//! The promises of `SimRuntime` beyond the laws of a `Runtime`.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,7 +21,7 @@ use mcp_session_testkit::SimRuntime;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What tasks did, in order.
+/// Records what tasks did, in order.
 type Log<T> = Arc<Mutex<Vec<T>>>;
 
 fn push<T>(log: &Log<T>, entry: T) {
@@ -36,7 +36,7 @@ fn sleep(sim: &SimRuntime, duration: Duration) -> BoxFuture<'static, ()> {
     sim.sleep_until(sim.now() + duration)
 }
 
-/// Lets every other ready task have a chance to run first.
+/// Lets all other ready tasks run first.
 async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
@@ -170,7 +170,7 @@ fn a_deadlock_panics_and_says_where() {
     for part in ["seed 42", "virtual time 3s", "2 tasks pending"] {
         assert!(message.contains(part), "{message}");
     }
-    // The runtime is still usable.
+    // The runtime can still be used.
     sim.block_on(sleep(&sim, SECOND));
     assert_eq!(sim.elapsed(), 4 * SECOND);
 }
@@ -274,7 +274,7 @@ fn driving_from_inside_is_refused() {
         let message = panic_of(|| sim.block_on(async { nested(&sim) }));
         assert!(message.contains("already being driven"), "{message}");
     }
-    // Another simulation inside is fine.
+    // Another simulation inside is allowed.
     assert_eq!(sim.block_on(async { SimRuntime::new(0).block_on(async { 1 }) }), 1);
 }
 
@@ -420,7 +420,7 @@ fn a_shutdown_whose_runtime_ends_still_has_a_report() {
     assert!(other.block_on(shutdown.wait()).is_clean());
 }
 
-/// A runtime whose tasks stand still while it is stopped, as those of a process after SIGSTOP. Its clock goes on.
+/// A runtime whose tasks pause while it is stopped, as after SIGSTOP, while its clock continues.
 #[derive(Debug)]
 struct Stoppable(SimRuntime, Arc<Gate>);
 
@@ -455,8 +455,8 @@ impl Runtime for Stoppable {
     }
 }
 
-/// E-14, C-10, C-15: after the process was stopped for longer than a deadline, what clients had sent in time is read before
-/// the deadline counts. Who said nothing is as gone as before.
+/// E-14, C-10, C-15: after the process was stopped for longer than a deadline, bytes that clients sent in time are
+/// read before the deadline counts. A silent client still expires.
 #[test]
 fn e_14_what_waits_in_the_sockets_of_a_stopped_process_counts() {
     use mcp_session_testkit::behaviour::fixture::{Fixture, notification, reply, request};

@@ -1,4 +1,4 @@
-//! The laws of a store hold for the one in memory, on every kind of schedule, and each of these defects breaks one.
+//! The laws of a store hold for the store in memory, on several schedules, and each of these defects breaks a law.
 
 use std::{
     sync::{
@@ -25,53 +25,53 @@ store_contract!(shared_seed_1, SimRuntime::new(1), async |runtime| Store::new(Me
 store_contract!(shared_contended, Contended::new(SimRuntime::new(2), 2), async |runtime| {
     Store::new(MemoryStore::new(runtime))
 });
-// Without a defect the store below breaks no law, so what the tests find is the defect.
+// Without a defect, the store below breaks no law, so a test finds the defect.
 store_contract!(nothing_planted, SimRuntime::new(1), planted(Defect::None));
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Defect {
     None,
-    /// The store gives the positions: what comes again is new.
+    /// The store assigns the positions: a repeated event is a new one.
     AppendAgain,
-    /// A gap is filled with nothing.
+    /// Gaps are accepted.
     Gaps,
-    /// Tokens are not looked at.
+    /// Tokens are ignored.
     PublishAgain,
-    /// There is nothing, rather than nothing known.
+    /// An unknown log reads as an empty page.
     EmptyForUnknown,
     /// The session is not part of a log's name.
     OneSession,
-    /// The last end stands.
+    /// The last end wins.
     TwoEnds,
-    /// A watch that looks once.
+    /// A watch checks only once.
     NoWake,
-    /// Nobody notices that a node has left.
+    /// A node that has left goes unnoticed.
     NobodyLeaves,
-    /// An update writes the record.
+    /// An update writes the record back.
     Resurrection,
-    /// Nobody keeps the time of a record.
+    /// A record has no ages.
     NoClock,
-    /// Whoever looks at a record uses the session.
+    /// Loading a record counts as a use.
     LooksAreUses,
-    /// A session that is taken up is not used.
+    /// Adopting a session does not count as a use.
     TakenUpUnused,
-    /// The last one that listens does.
+    /// The last node to listen wins.
     LastListener,
-    /// Whoever retires a session ends it.
+    /// Every node that retires a session ends it.
     EverybodyRetires,
-    /// Nothing is swept.
+    /// No session is swept.
     NobodySweeps,
-    /// What was swept is swept again.
+    /// A swept session is swept again.
     SweepsAgain,
-    /// Everybody who removes is the first.
+    /// Every call of `remove` is the first.
     EverybodyRemoves,
-    /// A number is how many there are.
+    /// A number is the count of members.
     Counted,
     /// The last claim wins.
     LastClaim,
-    /// Messages for a node that does not listen yet go nowhere.
+    /// Messages for a node that does not receive yet are lost.
     DeafInbox,
-    /// What the store has forgotten is skipped.
+    /// A read skips forgotten events.
     Skips,
 }
 
@@ -109,7 +109,7 @@ impl Planted {
         if self.has(Defect::OneSession) { LogId { session: SessionId::from_bits(1), ..log } } else { log }
     }
 
-    /// Where the log stands.
+    /// The next position of the log.
     async fn next(&self, log: LogId) -> u64 {
         match self.store.read(log, Position::START, usize::MAX).await {
             Ok(page) => page.events.len() as u64 + 1,
@@ -309,7 +309,7 @@ impl SessionStore for Planted {
 }
 
 impl Planted {
-    /// What is swept, and was.
+    /// Returns the sessions that are swept now, and those that were swept before.
     async fn swept(&self, idle: Duration) -> Result<Vec<Record>, Unavailable> {
         let mut swept = self.store.sweep(idle).await?;
         let mut before = self.swept.lock().unwrap();
@@ -336,7 +336,7 @@ impl Peers for Planted {
     }
 }
 
-/// One test per defect: the law named breaks.
+/// One test for each defect: it breaks the law that is named.
 macro_rules! broken {
     ($($name:ident: $defect:ident breaks $law:ident;)+) => {
         $(

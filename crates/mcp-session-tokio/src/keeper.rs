@@ -1,9 +1,9 @@
 //! The keeper: a thread for tasks that must not wait for the application.
 //!
-//! Handlers run on tokio's workers, and some block them. The blocked worker may be the one that waits for sockets, timers and
-//! signals; then the others sleep, and none of these is noticed until it continues. So deadlines, the tasks that enforce
-//! them, and signals have their own single-threaded runtime, one for all endpoints of the process. Tasks that it wakes on
-//! the workers also make one of the workers wait for sockets again.
+//! Handlers run on tokio's workers, and some block them. The blocked worker may be the one that waits for sockets, timers
+//! and signals; then the others sleep, and none of these is noticed until it continues. So deadlines, the tasks that
+//! enforce them, and signals have their own single-threaded runtime, one for all endpoints of the process. Tasks that it
+//! wakes on the workers also make one of the workers wait for sockets again.
 
 use std::{future::pending, io, sync::OnceLock, thread};
 

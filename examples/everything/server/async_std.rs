@@ -1,4 +1,4 @@
-//! On async-std, whose routes are tide's.
+//! On async-std, with routes by tide.
 
 use std::{io, net::TcpListener};
 

@@ -1,4 +1,4 @@
-//! On smol, with as many threads as there are cores: its global executor has one.
+//! On smol, with an executor on one thread per core: smol's global executor has only one thread.
 
 use std::{future::pending, io, net::TcpListener, sync::Arc, thread};
 
@@ -11,7 +11,7 @@ use crate::args::Args;
 pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownReport> {
     let executor = Arc::new(Executor::new());
     for _ in 1..thread::available_parallelism()?.get() {
-        // It ends with the process, which waits for no handler that blocks its thread.
+        // The thread ends with the process, which does not wait for a handler that blocks it.
         let executor = Arc::clone(&executor);
         thread::spawn(move || smol::block_on(executor.run(pending::<()>())));
     }

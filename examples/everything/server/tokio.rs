@@ -1,4 +1,4 @@
-//! On tokio, with as many threads as there are cores.
+//! On tokio, with one thread per core.
 
 use std::{io, net::TcpListener};
 

@@ -1,4 +1,4 @@
-//! A runtime of one's own: that of the example `custom_runtime`, with its server.
+//! A custom runtime: that of the example `custom_runtime`, with its server.
 
 use std::{net::TcpListener, sync::Arc};
 
@@ -13,12 +13,12 @@ mod runtime;
 #[path = "../../../examples/custom_runtime/server.rs"]
 mod server;
 
-/// The pool runs by itself; a test only waits.
+/// The pool runs on its own threads; a test only waits.
 #[derive(Debug)]
 pub struct PoolBed(PoolRuntime);
 
 impl PoolBed {
-    /// A new one.
+    /// Creates a new bed.
     #[allow(clippy::new_without_default, reason = "it starts threads")]
     pub fn new() -> Self {
         Self(PoolRuntime::new().expect("threads"))

@@ -7,16 +7,16 @@ use mcp_session_smol::SmolRuntime;
 use mcp_session_testkit::{TestBed, wire::ServeHarness};
 use smol::{Executor, channel};
 
-/// An executor on several threads, where races would show, and smol's own timers.
+/// An executor on several threads, where races can show, with smol's own timers.
 #[derive(Debug)]
 pub struct SmolBed {
     executor: Arc<Executor<'static>>,
-    /// The threads end when it is dropped.
+    /// The threads end when this is dropped.
     _stop: channel::Sender<()>,
 }
 
 impl SmolBed {
-    /// A new one.
+    /// Creates a new bed.
     #[allow(clippy::new_without_default, reason = "it starts threads")]
     pub fn new() -> Self {
         let executor = Arc::new(Executor::new());

@@ -6,18 +6,18 @@ use mcp_session_core::{Endpoint, Runtime, Serve};
 use mcp_session_testkit::{TestBed, wire::ServeHarness};
 use mcp_session_tokio::TokioRuntime;
 
-/// A runtime of its own for each test.
+/// A separate runtime for each test.
 #[derive(Debug)]
 pub struct TokioBed(tokio::runtime::Runtime);
 
 impl TokioBed {
-    /// One thread, with tokio's clock paused: it jumps when nothing is left to do.
+    /// A single thread with tokio's clock paused: it jumps when no task is ready.
     pub fn paused() -> Self {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         Self(builder.enable_all().start_paused(true).build().expect("a runtime"))
     }
 
-    /// Several threads and the real clock: where races would show.
+    /// Several threads and the real clock, where races can show.
     pub fn threads() -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         Self(builder.worker_threads(4).enable_all().build().expect("a runtime"))

@@ -1,4 +1,4 @@
-//! An adapter only translates: no MCP header names, no status codes, and little code. So does what they share.
+//! An adapter only translates: no MCP header names, no status codes, and little code. So does their shared crate.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use super::Violation;
 use crate::source::{self, Source};
 use crate::workspace::{self, HYPER, Workspace};
 
-/// Lines of code an adapter must stay below. The five parts of an adapter fit; a sixth would be protocol.
+/// An adapter must have fewer lines of code. The five parts of an adapter fit; a sixth would be protocol.
 const MOST_LINES: usize = 300;
 
-/// The HTTP stack of an adapter that has no hyper, below `src`: as what the hyper adapters share, it is no translation but
-/// what is translated to. It may be longer, and knows no more of the protocol.
+/// The HTTP stack of an adapter without hyper, below `src`. Like the shared crate of the hyper adapters, it is not counted
+/// as translation: it may be longer, but must not know more of the protocol.
 const OWN_HTTP: &str = "http1";
 
-/// What only core writes, in lower case.
+/// Text that only core may contain, in lower case.
 const CORE_ONLY: [&str; 4] = ["mcp-session-id", "mcp-protocol-version", "last-event-id", "statuscode::"];
 
 pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
@@ -32,11 +32,11 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
         let bound = if shared { "shared".to_owned() } else { format!("fewer than {MOST_LINES} allowed") };
         println!("{}: {lines} lines of code ({bound})", adapter.name);
         if !http.is_empty() {
-            println!("{}: {} more in an HTTP stack of its own", adapter.name, count(&http));
+            println!("{}: {} more in its own HTTP stack", adapter.name, count(&http));
         }
-        // What the hyper adapters share is no adapter: it may be longer, and knows no more of the protocol.
+        // The shared crate of the hyper adapters is not an adapter: it may be longer, but not know more of the protocol.
         if lines >= MOST_LINES && !shared {
-            let advice = "move what is not translation between core and the runtime into core";
+            let advice = "move everything that does not translate between core and the runtime into core";
             violations.push(Violation::new(
                 adapter.name.as_str(),
                 format!("has {lines} lines of code"),
@@ -46,7 +46,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
         for (path, source) in &files {
             let place = workspace.relative(path).display();
             violations.extend(problems(source).into_iter().map(|(line, word)| {
-                let advice = "let core decide: it makes the whole response, and the adapter passes it on";
+                let advice = "let core decide: it builds the whole response, and the adapter passes it on";
                 Violation::new(format!("{place}:{line}"), format!("holds `{word}`"), advice)
             }));
         }
@@ -54,13 +54,13 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
     Ok(violations)
 }
 
-/// Whether a source file belongs to an adapter's own HTTP stack: `src/http1.rs` or below `src/http1`.
+/// Returns `true` for files of an adapter's own HTTP stack: `src/http1.rs` or below `src/http1`.
 fn is_http(path: &Path) -> bool {
     let file = path.file_stem().is_some_and(|stem| stem == OWN_HTTP);
     file || path.parent().is_some_and(|folder| folder.ends_with(Path::new("src").join(OWN_HTTP)))
 }
 
-/// Lines that hold what only core may write.
+/// Lines that contain text that only core may contain.
 fn problems(source: &Source) -> Vec<(usize, &'static str)> {
     let lines = (1..).zip(source.code.lines().map(str::to_ascii_lowercase));
     let found = |(line, text): (usize, String)| {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn an_http_stack_is_what_stands_in_its_place() {
+    fn an_http_stack_is_recognized_by_its_path() {
         for (path, http) in [
             ("crates/a/src/http1.rs", true),
             ("crates/a/src/http1/head.rs", true),

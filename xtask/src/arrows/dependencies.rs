@@ -1,4 +1,4 @@
-//! The arrows between crates, read from their manifests: what a crate's code may depend on itself.
+//! The arrows between crates, read from their manifests: the direct dependencies that a crate may have.
 
 use anyhow::Result;
 use cargo_metadata::{DependencyKind, Package};
@@ -6,7 +6,7 @@ use cargo_metadata::{DependencyKind, Package};
 use super::Violation;
 use crate::workspace::{CORE, HYPER, TESTKIT, Workspace};
 
-/// What core may name in its manifest. None of these brings a runtime, a socket or a clock.
+/// The dependencies that core may have. None of them brings a runtime, a socket or a clock.
 pub(super) const CORE_MAY_USE: [&str; 11] = [
     "async-channel",
     "bytes",
@@ -25,25 +25,25 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
     let mut violations = Vec::new();
     let core = workspace.package(CORE)?;
     violations.extend(normal(core).filter(|name| !CORE_MAY_USE.contains(name)).map(|name| {
-        let advice = "move what needs it into an adapter; core is handed its runtime through `trait Runtime`";
+        let advice = "move the code that needs it into an adapter; `trait Runtime` gives core its runtime";
         Violation::new(CORE, format!("depends on {name}"), advice)
     }));
 
-    let advice = "let the suite be generic over `Runtime`; tests/ brings the adapters to it";
+    let advice = "make the suite generic over `Runtime`; tests/ runs it on the adapters";
     violations.extend(members(workspace, workspace.package(TESTKIT)?, &[CORE], advice));
 
-    let advice = "what knows a runtime belongs to its adapter, what knows the protocol to core";
+    let advice = "move code that knows a runtime into its adapter, code that knows the protocol into core";
     violations.extend(members(workspace, workspace.package(HYPER)?, &[CORE], advice));
 
-    let advice = "move what both need into core, or, for those on hyper, into mcp-session-hyper; what only tests \
-        need belongs to [dev-dependencies]";
+    let advice = "move shared code into core, or for hyper adapters into mcp-session-hyper; if only tests need it, \
+        list it in [dev-dependencies]";
     for adapter in workspace.adapters() {
         violations.extend(members(workspace, adapter, &[CORE, HYPER], advice));
     }
     Ok(violations)
 }
 
-/// The members of the workspace that a package depends on but must not.
+/// A violation for each workspace member that the package depends on but must not.
 fn members(workspace: &Workspace, package: &Package, allowed: &[&str], advice: &str) -> Vec<Violation> {
     let members = workspace.packages();
     let is_member = |name: &str| members.iter().any(|package| package.name.as_str() == name);
@@ -51,7 +51,7 @@ fn members(workspace: &Workspace, package: &Package, allowed: &[&str], advice: &
     foreign.map(|name| Violation::new(package.name.as_str(), format!("depends on {name}"), advice)).collect()
 }
 
-/// The direct dependencies of the code itself, also the optional ones.
+/// The direct normal dependencies, including optional ones.
 fn normal(package: &Package) -> impl Iterator<Item = &str> {
     let of_the_code = package.dependencies.iter().filter(|it| it.kind == DependencyKind::Normal);
     of_the_code.map(|dependency| dependency.name.as_str())

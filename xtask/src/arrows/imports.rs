@@ -1,13 +1,13 @@
-//! The paths that `use` declarations name.
+//! The paths in `use` declarations.
 
 use crate::source;
 
-/// What the `use` declarations of a file name, and its text without them.
+/// The paths in the `use` declarations of a file, and its text without them.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Imports {
-    /// The line a declaration starts in, and a full path: `use a::{b, c::d};` is `a::b` and `a::c::d`.
+    /// The line in which a declaration starts, and a full path: `use a::{b, c::d};` is `a::b` and `a::c::d`.
     pub(super) paths: Vec<(usize, String)>,
-    /// Everything else; lines keep their numbers.
+    /// The rest of the text; lines keep their numbers.
     pub(super) rest: String,
 }
 
@@ -28,7 +28,7 @@ impl Imports {
     }
 }
 
-/// Where the next `use` declaration starts. (`use<'a>`, the bound, is none.)
+/// Where the next `use` declaration starts. (The bound `use<'a>` is not one.)
 fn next_use(text: &str) -> Option<usize> {
     text.match_indices("use").map(|(at, _)| at).find(|&at| {
         let before = text[..at].chars().next_back();

@@ -1,4 +1,4 @@
-//! Small promises about files: core's clippy.toml, the first line of each example, the example in the README.
+//! Small checks of files: core's clippy.toml, the first line of each example, the example in the README.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use super::Violation;
 use crate::source::Source;
 use crate::workspace::{self, CORE, EXAMPLES, Workspace};
 
-/// What core must not call: its `Runtime` hands it the clock and the tasks.
+/// Functions that core must not call: its `Runtime` provides the clock and the tasks.
 const DISALLOWED: [&str; 4] =
     ["std::time::Instant::now", "std::time::SystemTime::now", "std::thread::sleep", "std::thread::spawn"];
 
@@ -19,7 +19,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
     Ok(violations)
 }
 
-/// The README shows the smallest example: the very text, so that what a reader copies compiles.
+/// The README contains the smallest example verbatim, so that the copied text compiles.
 fn readme(workspace: &Workspace) -> Result<Option<Violation>> {
     const SHOWN: &str = "tokio_hyper";
     let Some(target) = workspace.examples()?.into_iter().find(|target| target.name == SHOWN) else {
@@ -29,7 +29,7 @@ fn readme(workspace: &Workspace) -> Result<Option<Violation>> {
     let readme = fs::read_to_string(workspace.root().join("README.md"))?;
     let advice = "copy the example into the README's Rust block";
     Ok((!readme.contains(&example))
-        .then(|| Violation::new("README.md", format!("does not show {SHOWN} as it is"), advice)))
+        .then(|| Violation::new("README.md", format!("does not contain {SHOWN} verbatim"), advice)))
 }
 
 fn clippy_toml(workspace: &Workspace) -> Result<Vec<Violation>> {
@@ -50,12 +50,12 @@ fn examples(workspace: &Workspace) -> Result<Vec<Violation>> {
     for target in &targets {
         let path = target.src_path.as_std_path();
         if !fs::read_to_string(path)?.starts_with("//! Run with") {
-            let advice = "let its first line be `//! Run with` and the command";
+            let advice = "start it with the line `//! Run with` and the command";
             let place = workspace.relative(path).display().to_string();
-            violations.push(Violation::new(place, "does not say how it is run", advice));
+            violations.push(Violation::new(place, "does not say how to run it", advice));
         }
     }
-    // The package has `autoexamples = false`: a file that nobody registered would never be built.
+    // The package has `autoexamples = false`: an unregistered file would never be built.
     for entry in fs::read_dir(workspace::directory(workspace.package(EXAMPLES)?))? {
         let path = entry?.path();
         let is_rust = path.extension().is_some_and(|extension| extension == "rs");
@@ -65,7 +65,7 @@ fn examples(workspace: &Workspace) -> Result<Vec<Violation>> {
         {
             let advice = "add an [[example]] with this path to the package's Cargo.toml";
             let place = workspace.relative(&path).display().to_string();
-            violations.push(Violation::new(place, "is an example that cargo does not know", advice));
+            violations.push(Violation::new(place, "is an example without an [[example]] entry", advice));
         }
     }
     Ok(violations)

@@ -13,7 +13,7 @@ use crate::workspace::{self, CORE, Workspace};
 /// The crates that proto may import.
 const MAY_IMPORT: [&str; 6] = ["bytes", "core", "serde", "serde_json", "std", "thiserror"];
 
-/// What must not be written in proto, and what to write there instead. Also found in imports.
+/// Text that proto must not contain, also in imports, and the advice.
 const BANNED: [(&str, &str); 7] = [
     ("async", "take an input and return an output; the shell around the machine awaits"),
     (".await", "take an input and return an output; the shell around the machine awaits"),
@@ -28,14 +28,14 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
     let src = workspace::directory(workspace.package(CORE)?).join("src");
     let mut files = source::files_below(&src.join("proto"))?;
     if files.is_empty() {
-        let advice = "if the machine moved, tell xtask/src/arrows/proto.rs where it lives now";
+        let advice = "if the machine has moved, update the path in xtask/src/arrows/proto.rs";
         return Ok(vec![Violation::new(CORE, "has no src/proto/**/*.rs, so nothing was checked", advice)]);
     }
     let root = src.join("proto.rs");
     if root.is_file() {
         files.push((root.clone(), Source::parse(&std::fs::read_to_string(&root)?)));
     }
-    // By Rust's layout, `tests.rs` and what is below `tests/` belong to a `mod tests`, which is compiled for tests only.
+    // By convention, `tests.rs` and files below `tests/` belong to a `mod tests`, which is compiled for tests only.
     let is_test = |path: &Path| {
         path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")))
     };
@@ -57,9 +57,9 @@ fn depth(below_src: &Path) -> usize {
     if below_src.file_name().is_some_and(|name| name == "mod.rs") { parts - 1 } else { parts }
 }
 
-/// Line, problem and advice for each thing that a file of proto must not hold.
+/// Line, problem and advice for each violation in a file of proto.
 fn problems(source: &Source, depth: usize) -> Vec<(usize, String, &'static str)> {
-    const IMPORT: &str = "move what needs it out of proto, which knows std, bytes, serde and thiserror only";
+    const IMPORT: &str = "move the code out of proto, which may use only std, bytes, serde and thiserror";
     let imports = Imports::of(&source.bare);
     let mut found = Vec::new();
     for (line, text) in (1..).zip(imports.rest.lines()) {
@@ -81,13 +81,13 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Whether `word` is in `text` and ends there as a word: `.await` is not in `self.awaited`. It may start
-/// inside of one: `Future` is in `BoxFuture`.
+/// Returns `true` if `text` contains `word` and a word ends with it: `.await` is not in `self.awaited`, but `Future` is in
+/// `BoxFuture`.
 fn holds(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| !text[at + word.len()..].starts_with(is_word))
 }
 
-/// Paths written in full that leave proto: `crate::…`, and the crates that only the rest of core may use.
+/// Full paths that leave proto: `crate::…`, and the crates that only the rest of core may use.
 fn paths_out_of_proto(text: &str) -> impl Iterator<Item = String> + '_ {
     let crates = CORE_MAY_USE.iter().filter(|name| !MAY_IMPORT.contains(name));
     let roots = crates.map(|name| name.replace('-', "_")).chain(["crate".to_owned()]);

@@ -1,4 +1,4 @@
-//! The arrows at any depth: what the tree that cargo resolves for a crate must not hold.
+//! The arrows at any depth: what the dependency tree of a crate must not contain.
 
 use std::collections::BTreeSet;
 
@@ -12,21 +12,21 @@ use crate::workspace::{CORE, HYPER, TESTKIT, Workspace};
 // A crate, or a crate and a feature of it.
 const ASYNC_STD: &[&str] = &["async-std", "tide"];
 const SMOL: &[&str] = &["smol", "smol-hyper"];
-/// What both of them stand on.
+/// The base of both.
 const SMOL_PARTS: &[&str] = &["async-executor", "async-io"];
 const HYPERS: &[&str] = &["hyper", "hyper-util"];
 const TOKIO: &[&str] = &["tokio"];
-/// hyper and h2 use tokio's traits and channels, which run anywhere; these features make a runtime of it.
+/// hyper and h2 use tokio's traits and channels, which run anywhere; these features make tokio a runtime.
 const TOKIO_RUNTIME: &[&str] = &["tokio/net", "tokio/rt", "tokio/time"];
 
-/// Where a server may run. Not `all`: in a browser async-std is something else, and no server.
+/// The platforms of servers. Not `all`: in a browser async-std is a different thing, and there is no server.
 const PLATFORMS: [&str; 3] =
     ["--target=x86_64-unknown-linux-gnu", "--target=x86_64-apple-darwin", "--target=x86_64-pc-windows-msvc"];
 
-/// The feature of the test kit that brings a runtime along, for the clients of its wire suite.
+/// The feature of the test kit that adds a runtime, for the clients of its wire suite.
 const WIRE: &str = "wire";
 
-/// What must not be in the tree of a crate. An adapter holds its own runtime's stack and no other.
+/// The crates and features that must not be in the tree of `package`. An adapter has the stack of its own runtime only.
 fn banned(package: &str) -> Option<Vec<&'static str>> {
     let stacks = match package {
         CORE => vec![ASYNC_STD, SMOL, SMOL_PARTS, HYPERS, TOKIO],
@@ -47,7 +47,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
     for package in packages {
         let name = package.name.as_str();
         let Some(banned) = banned(name) else {
-            let advice = "say in xtask/src/arrows/trees.rs which runtimes must not be in its tree";
+            let advice = "list in xtask/src/arrows/trees.rs which runtimes must not be in its tree";
             violations.push(Violation::new(name, "is an adapter without a rule", advice));
             continue;
         };
@@ -55,7 +55,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
         violations.extend(banned.into_iter().filter(|what| tree.contains(*what)).map(|what| {
             let root = what.split('/').next().unwrap_or(what);
             let how = format!("cargo tree -p {name} -e normal,features -i {root}");
-            let advice = format!("see how it gets in with `{how}`, and switch that feature off");
+            let advice = format!("find out where it comes from with `{how}`, and disable that feature");
             Violation::new(name, format!("has {what} in its tree"), advice)
         }));
     }
@@ -64,8 +64,8 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
 
 /// The crates in the normal tree of a package, at any depth, and their features (`tokio/rt`).
 ///
-/// From `cargo tree`, since the graph in `cargo metadata` is the union over the workspace: an optional
-/// dependency that only a test switches on would look like everybody's.
+/// From `cargo tree`, because the graph in `cargo metadata` is the union over the workspace: an optional dependency that
+/// only a test enables would appear in every tree.
 fn tree(workspace: &Workspace, package: &Package) -> Result<BTreeSet<String>> {
     let name = package.name.as_str();
     let features: Vec<&str> =
@@ -98,7 +98,7 @@ mod tests {
     use super::{banned, entries};
 
     #[test]
-    fn a_feature_is_found_and_told_from_its_crate() {
+    fn a_feature_is_found_and_distinguished_from_its_crate() {
         let tree = entries(
             "mcp-session-smol v0.1.0 (/x)|\nasync-io v2.6.0|\ntokio v1.47.0|default,io-util,sync\n\
              tokio v1.47.0|default,io-util,sync (*)\n",

@@ -1,4 +1,4 @@
-//! What the suite wrote down: `server-SCENARIO-TIME/checks.json` for each scenario.
+//! The results that the suite writes: `server-SCENARIO-TIME/checks.json` for each scenario.
 
 use std::fs;
 use std::path::Path;
@@ -11,13 +11,13 @@ use super::suite::Expected;
 /// The length of `-2026-11-22T19-59-57-328Z`.
 const TIME: usize = 25;
 
-/// What one run of the suite found.
+/// The findings of one run of the suite.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) found: Expected,
-    /// Every check that failed, warned or was skipped, and whatever else is wrong.
+    /// Every check that failed, warned or was skipped, and other problems.
     pub(super) problems: Vec<String>,
-    /// What is neither success nor failure. It tells why a check was not made.
+    /// Entries that are neither success nor failure, such as the reason why a check was not made.
     pub(super) notes: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! One run of the suite: a release of it, a revision of the protocol, a server of its own.
+//! One run of the suite: one of its releases, a revision of the protocol, and a fresh server.
 
 use std::fs;
 use std::path::Path;
@@ -12,23 +12,23 @@ use crate::process;
 use crate::runtimes;
 use crate::server::Server;
 
-/// A release of the suite, and what it has for each revision.
+/// A release of the suite, and what is expected for each revision.
 #[derive(Debug)]
 pub(super) struct Release {
     pub(super) version: &'static str,
-    /// The name it is installed under.
+    /// The name under which it is installed.
     package: &'static str,
     flags: &'static [&'static str],
-    /// How much is in the suite for a revision. It skips what does not apply without a word and an empty run ends
-    /// with 0, so we count.
+    /// The number of scenarios and checks per revision. The suite silently skips what does not apply, and an empty run
+    /// exits with 0, so we count.
     pub(super) revisions: &'static [(&'static str, Expected)],
 }
 
-/// What a run must come to.
+/// The result that a run must have.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Expected {
     pub(super) scenarios: usize,
-    /// Checks that ended with `SUCCESS`: one that could not be made is missing here.
+    /// Checks that ended with `SUCCESS`, without those that could not be made.
     pub(super) checks: usize,
 }
 
@@ -36,12 +36,12 @@ const fn expect(scenarios: usize, checks: usize) -> Expected {
     Expected { scenarios, checks }
 }
 
-/// The newest release, and the newest that is no pre-release. The older one has nothing for 2025-03-26.
+/// The newest release, and the newest that is not a pre-release. The older one has nothing for 2025-03-26.
 pub(super) const RELEASES: [Release; 2] = [
     Release {
         version: "0.2.0-alpha.12",
         package: "conformance-0.2",
-        flags: &["--timeout", "15000"], // for a scenario; the longest wait in one is 10 s
+        flags: &["--timeout", "15000"], // per scenario; the longest wait in one is 10 s
         revisions: &[
             ("2025-03-26", expect(1, 3)),
             ("2025-06-18", expect(27, 56)),
@@ -56,10 +56,10 @@ pub(super) const RELEASES: [Release; 2] = [
     },
 ];
 
-/// A list of the failures one expects, of which we expect none: with such a list a warning is a failure.
+/// The list of expected failures, which is empty. With such a list, the suite treats a warning as a failure.
 const STRICT: &str = "server: []\nclient: []\n";
 
-/// A run takes two seconds; this ends one that hangs.
+/// A run takes two seconds; this limit ends one that hangs.
 const LIMIT: Duration = Duration::from_secs(3 * 60);
 
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs it against a fresh server, which has to end well on SIGTERM afterwards.
+    /// Runs it against a fresh server, which must exit cleanly on SIGTERM afterwards.
     pub(super) fn perform(&self, executable: &Path, node: &Node) -> Result<Findings> {
         let name = format!("{}-{}-{}", self.runtime, self.release.version, self.revision);
         let out = node.directory().join("conformance").join(name.replace('.', "_"));

@@ -14,7 +14,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Adds what came of a run and prints what is wrong with it.
+    /// Adds the result of a run and prints its problems.
     pub(super) fn add(&mut self, run: &Run<'_>, result: Result<Findings, String>) {
         let heading = format!("{} {}", run.release.version, run.revision);
         let cell = match result {

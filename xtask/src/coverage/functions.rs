@@ -1,20 +1,20 @@
-//! The functions of a file, as far as it takes to see which of them are tests.
+//! The functions of a file, parsed as far as needed to recognize tests.
 
 use crate::source::Source;
 
-/// A function as it stands in a file.
+/// A function in a file.
 #[derive(Debug, Default)]
 pub(super) struct Function {
     pub(super) name: String,
     /// Its doc comment, and the comments in its body.
     pub(super) comments: String,
     attributes: String,
-    /// The blanks before it: what stands further in is its body.
+    /// Its indentation: lines that are indented further are its body.
     indent: usize,
 }
 
 impl Function {
-    /// Whether it has a test attribute.
+    /// Returns `true` if it has a test attribute.
     pub(super) fn is_test(&self) -> bool {
         self.attributes.contains("test]") || self.attributes.contains("test(")
     }
@@ -52,7 +52,7 @@ fn function_name(line: &str) -> Option<&str> {
     (end > 0).then(|| &rest[..end])
 }
 
-/// The words in a file with a macro that makes tests; not the names of the functions that are defined in it.
+/// The words in a file with a macro that generates tests, without the names of functions that the file defines.
 pub(super) fn listed_by_a_suite(text: &str) -> Vec<String> {
     let bare = Source::with_tests(text).bare;
     if !bare.contains("macro_rules!") || !(bare.contains("#[test]") || bare.contains("::test")) {

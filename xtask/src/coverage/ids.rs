@@ -1,4 +1,4 @@
-//! The ids of requirements, as tests name them.
+//! The ids of requirements in the names and comments of tests.
 
 /// The ids in a name: `d_12_…` is D-12, `s_7_…` is the promise S7, `b_7_…` the group B.7.
 pub(super) fn ids_in_name(name: &str) -> Vec<String> {
@@ -20,7 +20,7 @@ pub(super) fn ids_in_name(name: &str) -> Vec<String> {
     parts.windows(2).filter_map(id).collect()
 }
 
-/// The ids in a comment: `D-12`, `S7`, and `F-28 to F-33` for all of these.
+/// The ids in a comment: `D-12`, `S7`, and all in a range such as `F-28 to F-33`.
 pub(super) fn ids_in_comments(comments: &str) -> Vec<String> {
     let mut ids: Vec<String> = Vec::new();
     let mut is_range = false;

@@ -24,7 +24,7 @@ pub(super) struct Test {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     by_id: BTreeMap<String, Vec<Test>>,
-    /// Ids that are in no list, and functions named like tests that nothing runs.
+    /// Unknown ids, and functions named like tests that nothing runs.
     pub(super) problems: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ impl Index {
             if !in_name.is_empty() {
                 let place = file.display();
                 self.problems
-                    .push(format!("{place}: {} is named like a test, and nothing runs it", function.name));
+                    .push(format!("{place}: {} is named like a test, but nothing runs it", function.name));
             }
             return;
         }
@@ -70,7 +70,7 @@ impl Index {
                 Some(members) => ids.extend(members.iter().cloned()),
                 None if requirements.knows(&id) => _ = ids.insert(id),
                 None => self.problems.push(format!(
-                    "{}: {} names {id}, which is no requirement",
+                    "{}: {} names {id}, which is not a requirement",
                     file.display(),
                     function.name
                 )),
@@ -93,7 +93,7 @@ mod tests {
     use super::{Index, Requirements, functions};
 
     #[test]
-    fn what_nothing_runs_and_what_is_no_requirement_are_problems() {
+    fn unused_tests_and_unknown_ids_are_problems() {
         let list = "unserved = {}\ngroups = {}\n[D]\ntitle = \"t\"\n\
             D-12 = { level = \"MUST\", who = \"S\", versions = \"all\", text = \"x\" }\n";
         let list = Requirements::parse(list).unwrap();

@@ -1,4 +1,4 @@
-//! `docs/coverage.md`: what of the specification we implement, and where that is shown.
+//! `docs/coverage.md`: which requirements of the specification we implement, and the tests that show it.
 
 use std::fmt::Write as _;
 
@@ -6,15 +6,16 @@ use super::index::Index;
 use super::requirements::{Requirements, Section, Standing};
 
 const HEAD: &str = "\
-# What of the specification we implement
+# Coverage of the specification
 
-Every line of [requirements.toml](requirements.toml), which restates what the MCP specification asks of the session layer of a
-server, with the tests that show it. A scenario of the testkit's suites stands here once and runs on every runtime. `cargo xtask
-coverage --write` makes this page, `cargo xtask test-all` checks that it is up to date and that nothing is missing.
+The requirements of the MCP specification for the session layer of a server, as restated in
+[requirements.toml](requirements.toml), with the tests that show them. A scenario of the testkit's suites is listed once
+and runs on every runtime. `cargo xtask coverage --write` generates this page; `cargo xtask test-all` checks that it is
+up to date and that nothing is missing.
 
 `MUST`, `SHOULD` and `MAY` are the specification's words; `REC` is our choice where it is silent or ambiguous. S is the
-server, C the client, B both. 03, 06 and 11 are the revisions 2025-03-26, 2025-06-18 and 2025-11-25, L is all of them, and 26
-is 2026-07-28.
+server, C the client, B both. 03, 06 and 11 are the revisions 2025-03-26, 2025-06-18 and 2025-11-25, L is all three, and
+26 is 2026-07-28.
 
 ";
 
@@ -38,7 +39,7 @@ pub(super) fn render(requirements: &Requirements, tests: &Index) -> String {
     page
 }
 
-/// The sums in one line.
+/// The totals in one line.
 pub(super) fn sums(requirements: &Requirements, tests: &Index) -> String {
     let mut sums = [0; 6];
     for section in requirements.sections.values() {
@@ -62,7 +63,7 @@ fn table(requirements: &Requirements, tests: &Index) -> String {
     table
 }
 
-/// How many are tested, shown otherwise, declined, open, optional or not ours, and missing.
+/// The numbers of requirements that are tested, shown otherwise, declined, open, optional or not ours, and missing.
 fn count(section: &Section, tests: &Index) -> [usize; 6] {
     let mut counts = [0; 6];
     for requirement in &section.requirements {

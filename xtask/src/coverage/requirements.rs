@@ -6,7 +6,7 @@ use std::fmt;
 use anyhow::{Result, ensure};
 use serde::Deserialize;
 
-/// The file. Its comments say what the fields mean.
+/// The file. Its comments explain the fields.
 #[derive(Debug, Deserialize)]
 pub(super) struct Requirements {
     /// Revisions that we do not serve, and why.
@@ -22,7 +22,7 @@ pub(super) struct Section {
     declined: Option<String>,
     #[serde(flatten)]
     lines: BTreeMap<String, Requirement>,
-    /// The lines in the order of their numbers; from `lines`, when all was read.
+    /// The lines in the order of their numbers; filled from `lines` after parsing.
     #[serde(skip)]
     pub(super) requirements: Vec<Requirement>,
 }
@@ -39,21 +39,21 @@ pub(super) struct Requirement {
     declined: Option<String>,
     shown: Option<String>,
     open: Option<String>,
-    /// Why everything around it is declined: its section, or its revision.
+    /// Why its section or its revision is declined as a whole.
     #[serde(skip)]
     around: Option<String>,
 }
 
-/// Where a requirement stands.
+/// The status of a requirement.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Standing<'a> {
     Tested,
     Declined(&'a str),
     Shown(&'a str),
     Open(&'a str),
-    /// It binds the client, or nobody.
+    /// Binds the client, or nobody.
     NotOurs,
-    /// A liberty of the server's, which we do not take or need not show.
+    /// An option of the server that we do not use or need not show.
     Optional,
     Missing,
 }
@@ -95,7 +95,7 @@ impl Requirements {
 }
 
 impl Requirement {
-    /// The field that says why there is no test, if there is one.
+    /// The name of the field that says why there is no test, if present.
     pub(super) fn mark(&self) -> Option<&'static str> {
         let marks = [("declined", &self.declined), ("shown", &self.shown), ("open", &self.open)];
         marks.into_iter().find(|(_, mark)| mark.is_some()).map(|(name, _)| name)
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_misspelt_is_refused() {
+    fn misspelt_ids_and_fields_are_refused() {
         for (from, to) in [("\"A-01\"", "\"A-99\""), ("open =", "opne ="), ("level = \"REC\", ", "")] {
             assert!(Requirements::parse(&LIST.replace(from, to)).is_err(), "{to}");
         }

@@ -4,15 +4,15 @@
 //
 // Prints one JSON line, `{"client", "ok", "steps": [{"name", "ok", "detail"}]}`, and exits with 0 or 1.
 //
-// This client takes an event only if it says `event: message`, and waits for ever for an answer in one that does not
-// (vercel/ai#16002). The last step takes the lines out on their way, to show that it is still so: once it fails, the client
-// has been mended.
+// This client accepts an event only if it has `event: message`, and waits forever for an answer in any other event
+// (vercel/ai#16002). The last step removes these lines in transit, to show that this is still the case: once it fails, the
+// client has been fixed.
 
 import { createMCPClient } from "@ai-sdk/mcp";
 
 const [PACKAGE, URL_OF_SERVER] = process.argv.slice(2);
 const STEP_MS = 15_000; // a step is a handful of requests on the loopback interface
-const TOTAL_MS = 60_000; // the caller kills us somewhat later
+const TOTAL_MS = 60_000; // the caller kills the process somewhat later
 const STREAM = "text/event-stream";
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -26,7 +26,7 @@ function expect(condition, message) {
   if (!condition) throw new Error(message);
 }
 
-// What went over HTTP. Where `unnamed` is set, events lose their names, and it is resolved when the stream has ended.
+// Records the HTTP traffic. If `unnamed` is set, events lose their names, and it is resolved when the stream has ended.
 class Wire {
   seen = [];
   unnamed = null;
@@ -54,7 +54,7 @@ class Wire {
     return new Response(body, { status: response.status, headers: response.headers });
   };
 
-  // Waits for an answer like this; the step's time limit ends the wait.
+  // Waits for a matching answer; the step's time limit ends the wait.
   async find(matches) {
     for (;;) {
       const answer = this.seen.find(matches);
@@ -102,7 +102,7 @@ async function drive(report) {
     expect(!result.isError, `the tool failed: ${JSON.stringify(result)}`);
     return result.content.map((part) => part.text ?? "").join(" ");
   };
-  // The answer to a call comes on a stream.
+  // The answer to a call arrives on a stream.
   const streamed = (from) => wire.seen.slice(from).some((it) => it.method === "POST" && it.type.includes(STREAM));
 
   await report.step("list tools", async () => {
@@ -134,7 +134,7 @@ async function drive(report) {
     await ended;
     for (let turn = 0; turn < 100; turn += 1) await sleep(1); // the client has read to the end by then
     wire.unnamed = null;
-    expect(!answered, "it was taken: the client has been mended");
+    expect(!answered, "the event was accepted: the client has been fixed");
     return "and its answer with it";
   });
   await report.step("DELETE", async () => {

@@ -5,23 +5,23 @@
 // Prints one JSON line, `{"client", "ok", "steps": [{"name", "ok", "detail"}]}`, and exits with 0 or 1. The steps are
 // those of client.py.
 //
-// The client has been in a package of its own since 2.x, where `callTool` lost the parameter for a result schema, and
-// where a server may be asked for 2026-07-28 first: `versionNegotiation: { mode: "legacy" }` sends `initialize` and
-// nothing before it. Both lines take a `fetch` of ours, which puts on record what the client sends by itself.
+// Since 2.x the client has its own package, `callTool` has no parameter for a result schema, and the client may try
+// 2026-07-28 first: `versionNegotiation: { mode: "legacy" }` makes it send `initialize` and nothing before it. Both lines
+// accept a custom `fetch`, which records the requests that the client sends by itself.
 
 import { Proxy } from "./proxy.mjs";
 
 const [PACKAGE, URL_OF_SERVER] = process.argv.slice(2);
 const IS_V1 = PACKAGE === "@modelcontextprotocol/sdk";
 const STEP_MS = 15_000; // a step is a handful of requests on the loopback interface
-const TOTAL_MS = 60_000; // the caller kills us somewhat later
+const TOTAL_MS = 60_000; // the caller kills the process somewhat later
 const SLOW_STEPS = 3;
 
 const [{ Client }, { StreamableHTTPClientTransport }] = IS_V1
   ? await Promise.all([import(`${PACKAGE}/client/index.js`), import(`${PACKAGE}/client/streamableHttp.js`)])
   : [await import(PACKAGE), await import(PACKAGE)];
 
-// What went over HTTP, whoever sent it.
+// Records all HTTP traffic, including requests that the SDK sends by itself.
 class Wire {
   seen = [];
 
@@ -32,7 +32,7 @@ class Wire {
     return response;
   };
 
-  // Waits until an answer to `method` is on record; the step's time limit ends the wait.
+  // Waits until an answer to `method` is recorded; the step's time limit ends the wait.
   async until(method, wanted) {
     const { status } = await this.find((answer) => answer.method === method);
     expect(wanted.includes(status), `${method} was answered with ${status}, not one of ${wanted}`);
@@ -89,7 +89,7 @@ function textOf(result) {
   return text;
 }
 
-// What a session can do while it lives.
+// The steps on a live session.
 async function liveSteps(report, { client, wire, proxy, headers, events }) {
   const call = (name, args, options) => {
     const params = { name, arguments: args };
@@ -109,7 +109,7 @@ async function liveSteps(report, { client, wire, proxy, headers, events }) {
     return text;
   };
 
-  // Calls `slow`; `onProgress` hears how often it has made progress. Nothing may be lost, doubled or out of order.
+  // Calls `slow`; `onProgress` gets the number of progress events so far. None may be lost, doubled or out of order.
   const slow = async (steps, interval, onProgress = () => {}) => {
     const seen = [];
     const onprogress = ({ progress }) => {
@@ -122,12 +122,12 @@ async function liveSteps(report, { client, wire, proxy, headers, events }) {
     return `progress ${seen.length} of ${steps}, each once`;
   };
 
-  // The connection goes in the middle of a call; the client comes back after a second, by its own clock.
+  // Cuts the connection in the middle of a call; the client reconnects after a second, by its own clock.
   const cut = async (steps, interval) => {
     const before = wire.seen.length;
     const detail = await slow(steps, interval, (count) => count === 2 && proxy.cut());
     const resumed = wire.seen.slice(before).filter((it) => it.method === "GET" && it.lastEventId !== null);
-    expect(resumed.length > 0, "the client did not come back with Last-Event-ID");
+    expect(resumed.length > 0, "the client did not reconnect with Last-Event-ID");
     expect(resumed.every((it) => it.status === 200), `resuming was answered with ${resumed.map((it) => it.status)}`);
     return detail;
   };
@@ -139,7 +139,7 @@ async function liveSteps(report, { client, wire, proxy, headers, events }) {
   };
 
   const secondGet = async () => {
-    // One stream per session (409) and many (200) are both in the specification's spirit.
+    // The specification allows both one stream per session (409) and several (200).
     const { status, body } = await fetch(proxy.url, { headers });
     await body?.cancel();
     expect([200, 409].includes(status), `a second GET was answered with ${status}`);
@@ -157,7 +157,7 @@ async function liveSteps(report, { client, wire, proxy, headers, events }) {
   await report.step("echo again", echo);
 }
 
-// A terminated session id is unknown to every method.
+// Every method answers a terminated session id with 404.
 async function deadSteps(report, url, headers) {
   for (const method of ["POST", "GET", "DELETE"]) {
     await report.step(`dead id: ${method}`, async () => {
@@ -197,7 +197,7 @@ async function drive(report) {
   await liveSteps(report, { client, wire, proxy, headers, events });
   await report.step("DELETE", async () => {
     await transport.terminateSession();
-    // The specification asks for a 2xx.
+    // The specification requires a 2xx.
     return wire.until("DELETE", [200, 202, 204]);
   });
   await client.close();

@@ -8,12 +8,12 @@ those of client.mjs.
 The same script serves both lines of the SDK, which differ in three places:
 
 * The handshake. 1.x: `ClientSession(read, write)` and then `initialize()`. 2.x: `mcp.Client` negotiates when it is
-  entered, and its default `mode="auto"` asks `server/discover` first, which would end without a session on a server
+  entered, and its default `mode="auto"` sends `server/discover` first, which would end without a session on a server
   that also speaks 2026-07-28. `mode="legacy"` sends `initialize` and nothing before it (`mcp/client/client.py`,
   `ConnectMode`).
-* The session id. 1.x hands out a callback, 2.x nothing at all. Both accept an HTTP client of ours, so a response hook
-  on it reads the id from the wire; the same hook tells which requests the SDK made by itself (its GET, its DELETE).
-* The HTTP library: `httpx` in 1.x, its successor `httpx2` in 2.x. We use what the SDK brought along.
+* The session id. 1.x offers a callback, 2.x nothing. Both accept a custom HTTP client, so a response hook on it reads
+  the id from the response; the same hook records the requests that the SDK made by itself (its GET, its DELETE).
+* The HTTP library: `httpx` in 1.x, its successor `httpx2` in 2.x. We use the one that the SDK depends on.
 """
 
 import importlib.metadata
@@ -36,13 +36,13 @@ except ImportError:
 
 VERSION = importlib.metadata.version("mcp")
 STEP_SECONDS = 15  # a step is a handful of requests on the loopback interface
-TOTAL_SECONDS = 60  # the caller kills us somewhat later
+TOTAL_SECONDS = 60  # the caller kills the process somewhat later
 SLOW_STEPS = 3
 ANNOUNCED = "notifications/tools/list_changed"
 
 
 class Wire:
-    """What went over the HTTP connection, whoever sent it."""
+    """Records all HTTP traffic, including requests that the SDK sends by itself."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, int, str | None]] = []  # method, status, Last-Event-ID
@@ -57,7 +57,7 @@ class Wire:
         return [status for seen, status, _ in self.seen if seen == method]
 
     async def until(self, method: str, wanted: set[int]) -> str:
-        """Waits until an answer to `method` is on record; the step's time limit ends the wait."""
+        """Waits until an answer to `method` is recorded; the step's time limit ends the wait."""
         while not self.statuses(method):
             await anyio.sleep(0.01)
         status = self.statuses(method)[0]
@@ -75,7 +75,7 @@ class Proxy:
     @classmethod
     @asynccontextmanager
     async def before(cls, url: str) -> "AsyncIterator[tuple[Proxy, str]]":
-        """Stands before `url`; the URL that comes with it leads there."""
+        """A proxy in front of `url`, and the URL to reach it by."""
         target = urlsplit(url)
         proxy = cls(str(target.hostname), int(target.port or 80))
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
@@ -88,7 +88,7 @@ class Proxy:
                 tasks.cancel_scope.cancel()
 
     def cut(self) -> None:
-        """What is on its way is lost. New connections are served as before."""
+        """Cuts all connections; data in transit is lost. New connections are served as before."""
         for scope in self.connections:
             scope.cancel()
 
@@ -107,7 +107,7 @@ class Proxy:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             async for data in source:
                 await sink.send(data)
-            await sink.send_eof()  # the end of one is handed to the other
+            await sink.send_eof()  # passes the end of the input on
 
 
 class Report:
@@ -148,7 +148,7 @@ def describe(error: BaseException) -> str:
 
 @dataclass
 class Meeting:
-    """What the steps work with."""
+    """The context of the steps."""
 
     report: Report
     wire: Wire
@@ -162,7 +162,7 @@ class Meeting:
 
 @asynccontextmanager
 async def connect(url: str, http: Any, on_message: Any) -> AsyncIterator[tuple[Any, str]]:
-    """A client after `initialize`, and the protocol version that was agreed on."""
+    """A client after `initialize`, and the negotiated protocol version."""
     if VERSION.startswith("1."):
         from mcp import ClientSession
 
@@ -178,7 +178,7 @@ async def connect(url: str, http: Any, on_message: Any) -> AsyncIterator[tuple[A
 
 
 async def live_steps(meeting: Meeting) -> None:
-    """What a session can do while it lives."""
+    """The steps on a live session."""
     report, client, wire = meeting.report, meeting.client, meeting.wire
     tools: set[str] = set()
 
@@ -193,7 +193,7 @@ async def live_steps(meeting: Meeting) -> None:
         return text
 
     async def slow(steps: int, interval_ms: int, on_step: Callable[[int], None] = lambda count: None) -> str:
-        """`on_step` hears how often it has made progress. Nothing may be lost, doubled or out of order."""
+        """`on_step` gets the number of progress events so far. None may be lost, doubled or out of order."""
         seen: list[float] = []
 
         async def on_progress(progress: float, total: float | None, message: str | None) -> None:
@@ -206,16 +206,16 @@ async def live_steps(meeting: Meeting) -> None:
         return f"progress {len(seen)} of {steps}, each once"
 
     async def cut(steps: int, interval_ms: int) -> str:
-        """The connection goes in the middle of a call; the client comes back after a second, by its own clock."""
+        """Cuts the connection in the middle of a call; the client reconnects after a second, by its own clock."""
         before = len(wire.seen)
         detail = await slow(steps, interval_ms, lambda count: meeting.proxy.cut() if count == 2 else None)
         resumed = [status for method, status, last in wire.seen[before:] if method == "GET" and last is not None]
-        expect(resumed != [], "the client did not come back with Last-Event-ID")
+        expect(resumed != [], "the client did not reconnect with Last-Event-ID")
         expect(set(resumed) == {200}, f"resuming was answered with {resumed}")
         return detail
 
     async def second_get() -> str:
-        # One stream per session (409) and many (200) are both in the specification's spirit.
+        # The specification allows both one stream per session (409) and several (200).
         async with meeting.raw.stream("GET", meeting.url, headers=meeting.headers) as response:
             status = response.status_code
         expect(status in (200, 409), f"a second GET was answered with {status}")
@@ -239,7 +239,7 @@ async def live_steps(meeting: Meeting) -> None:
 
 
 async def dead_steps(meeting: Meeting) -> None:
-    """A terminated session id is unknown to every method."""
+    """Every method answers a terminated session id with 404."""
     body = {"jsonrpc": "2.0", "id": 99, "method": "tools/list"}
 
     async def gone(method: str) -> str:
@@ -267,7 +267,7 @@ async def drive(url: str, report: Report) -> None:
         if getattr(getattr(message, "root", message), "method", None) == ANNOUNCED:  # 1.x wraps it
             announced.set()
 
-    # trust_env: a proxy from the environment has no business between us and the loopback interface.
+    # trust_env=False: ignore proxies from the environment for requests to the loopback interface.
     options: dict[str, Any] = {"timeout": httpx.Timeout(STEP_SECONDS, read=TOTAL_SECONDS), "trust_env": False}
     async with (
         Proxy.before(url) as (proxy, url),
@@ -289,7 +289,7 @@ async def drive(url: str, report: Report) -> None:
             report.add("session" if meeting.headers else "initialize", False, describe(error))
         if not meeting.headers:
             return
-        # Leaving the SDK's context sent the DELETE; the specification asks for a 2xx.
+        # Leaving the SDK's context sent the DELETE; the specification requires a 2xx.
         await report.step("DELETE", lambda: wire.until("DELETE", {200, 202, 204}))
         await dead_steps(meeting)
 

@@ -5,7 +5,7 @@ export class Proxy {
   #sockets = new Set();
   #server;
 
-  // Stands before `url`; the proxy's own `url` leads there.
+  // Creates a proxy in front of `url`; its `url` property is the address to use instead.
   static async before(url) {
     const proxy = new Proxy();
     const { hostname, port, pathname } = new URL(url);
@@ -15,7 +15,7 @@ export class Proxy {
     return proxy;
   }
 
-  // What is on its way is lost. New connections are served as before.
+  // Cuts all connections; data in transit is lost. New connections are served as before.
   cut() {
     this.#sockets.forEach((socket) => socket.resetAndDestroy());
   }
@@ -29,7 +29,7 @@ export class Proxy {
     const server = net.connect({ host, port, allowHalfOpen: true, noDelay: true });
     for (const [from, to] of [[client, server], [server, client]]) {
       this.#sockets.add(from);
-      from.pipe(to); // the end of one is handed to the other
+      from.pipe(to); // passes the end of the input on
       from.on("error", () => to.destroy());
       from.on("close", () => {
         this.#sockets.delete(from);

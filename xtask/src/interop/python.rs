@@ -1,4 +1,4 @@
-//! The Python clients: virtual environments under `target/interop`, one per line of the SDK.
+//! The Python clients: virtual environments under `target/interop`, one per release line of the SDK.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,14 +12,14 @@ use crate::process;
 use crate::unavailable::{Prepared, Unavailable};
 use crate::workspace::Workspace;
 
-/// The lines of the `mcp` package and the release we drive of each: the newest of 2.x, which prefers revision
-/// 2026-07-28, and the newest of 1.x, which knows sessions only. Pinned, so that a red build is our doing.
+/// The release lines of the `mcp` package and the release that we test of each: the newest 2.x, which prefers revision
+/// 2026-07-28, and the newest 1.x, which supports only sessions. Pinned, so that a failing build is our own fault.
 const PINS: [(&str, &str); 2] = [("2", "2.3.0"), ("1", "1.30.0")];
 
 /// A cold install fetches some 25 wheels.
 const INSTALL_LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// What pip prints when it did not get to the index at all, in contrast to an index that lacks the release.
+/// Messages of pip if it cannot reach the index, as opposed to an index without the release.
 const UNREACHABLE: [&str; 6] = [
     "connection broken by",
     "ConnectionError",
@@ -29,13 +29,13 @@ const UNREACHABLE: [&str; 6] = [
     "Temporary failure in name resolution",
 ];
 
-/// A directory with a python and one release of the SDK.
+/// A directory with a Python and one release of the SDK.
 struct Environment {
     directory: PathBuf,
     version: &'static str,
 }
 
-/// Makes the environments, or reuses those of an earlier run.
+/// Creates the environments, or reuses those of an earlier run.
 pub(super) fn clients(workspace: &Workspace) -> Prepared<Vec<Client>> {
     let script = workspace.root().join("xtask/src/interop/client.py");
     let mut clients = Vec::new();

@@ -1,21 +1,21 @@
-//! The result: a row per step, a column per client, and in a cell on how many servers the step went well.
+//! The result: a row per step, a column per client, and in each cell the number of servers on which the step succeeded.
 
 use std::fmt;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-/// What one client found out about one server.
+/// The results of one client with one server.
 #[derive(Debug, Default)]
 pub(super) struct Meeting {
     /// The name of a step, and the details of its success or failure.
     steps: Vec<(String, Result<String, String>)>,
-    /// What else is worth reading when a step failed.
+    /// Further output to print if a step failed.
     pub(super) log: String,
 }
 
 impl Meeting {
-    /// Adds the steps in the line that the client printed.
+    /// Adds the steps from the client's report.
     pub(super) fn add_report(&mut self, report: &Value) -> Result<()> {
         for step in report["steps"].as_array().context("a report has steps")? {
             let name = step["name"].as_str().context("a step has a name")?;
@@ -79,7 +79,7 @@ impl Table {
         distinct(self.meetings.iter().flat_map(|(.., meeting)| &meeting.steps).map(|(step, _)| step.as_str()))
     }
 
-    /// How a step went for a client: on how many servers, or on which it failed.
+    /// The result of a step for a client: the number of servers on which it succeeded, or those on which it failed.
     fn cell(&self, step: &str, client: &str) -> String {
         let (mut well, mut badly) = (0, Vec::new());
         for (server, _, meeting) in self.meetings.iter().filter(|(_, name, _)| name == client) {

@@ -1,4 +1,4 @@
-//! The TypeScript clients, as `xtask/node/package.json` pins them: two packages of one project, and that of Vercel's AI SDK.
+//! The TypeScript clients, pinned in `xtask/node/package.json`: two packages of the MCP SDK, and that of Vercel's AI SDK.
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -8,15 +8,15 @@ use crate::node::{MANIFEST, Node};
 use crate::unavailable::Prepared;
 use crate::workspace::Workspace;
 
-/// The packages, each with the module that drives it: the line before and after the SDK's client became a package of its own,
-/// and a client that takes an event only if it says `event: message`.
+/// The packages, each with the module that drives it: the release lines after and before the SDK's client got its own
+/// package, and a client that accepts an event only if it has `event: message`.
 const PACKAGES: [(&str, &str); 3] = [
     ("@modelcontextprotocol/client", "client.mjs"),
     ("@modelcontextprotocol/sdk", "client.mjs"),
     ("@ai-sdk/mcp", "ai-sdk.mjs"),
 ];
 
-/// They have to lie where the packages can be found.
+/// The modules; they must be where the packages can be found.
 const MODULES: [(&str, &str); 3] = [
     ("client.mjs", include_str!("client.mjs")),
     ("proxy.mjs", include_str!("proxy.mjs")),

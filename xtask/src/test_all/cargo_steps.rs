@@ -1,4 +1,4 @@
-//! The steps that are a cargo command or two.
+//! The steps that consist of one or two cargo commands.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use super::report::{Counts, Outcome};
 use crate::process;
 use crate::workspace::Workspace;
 
-/// A cold build on two cores takes minutes; this only ends what hangs.
+/// A cold build on two cores takes minutes; this limit only ends a command that hangs.
 const LIMIT: Duration = Duration::from_secs(40 * 60);
 
-/// The oldest toolchain that the manifests promise (`rust-version`).
+/// The oldest supported toolchain (`rust-version` in the manifests).
 const MSRV: &str = "1.85";
 
 pub(super) fn fmt(workspace: &Workspace) -> Result<Outcome> {
@@ -34,7 +34,7 @@ pub(super) fn doc_tests(workspace: &Workspace) -> Result<Outcome> {
     run(workspace, &mut process::cargo(["test", "--workspace", "--doc", "--all-features", "--no-fail-fast"]))
 }
 
-/// Each published crate alone, so that no other member lends it a feature.
+/// Each published crate alone, so that no other member enables its features.
 pub(super) fn features(workspace: &Workspace) -> Result<Outcome> {
     let mut broken = Vec::new();
     for package in workspace.published() {
@@ -78,9 +78,9 @@ pub(super) fn deny(workspace: &Workspace) -> Result<Outcome> {
     run(workspace, &mut process::cargo(["deny", "check"]))
 }
 
-/// The published crates as they would be uploaded; together, for they resolve each other.
+/// Packages the published crates as for an upload; together, because they depend on each other.
 pub(super) fn package(workspace: &Workspace) -> Result<Outcome> {
-    // --no-verify: what is in the package was built by the other steps, and a build of it needs the network.
+    // --no-verify: the other steps have built the same code, and building the package needs the network.
     let mut command = process::cargo(["package", "--no-verify", "--allow-dirty"]);
     for package in workspace.published() {
         command.args(["--package", &package.name]);
@@ -88,7 +88,7 @@ pub(super) fn package(workspace: &Workspace) -> Result<Outcome> {
     run(workspace, &mut command)
 }
 
-/// Runs a command in the root; counts its tests where it prints any.
+/// Runs a command in the root; counts the tests in its output.
 fn run(workspace: &Workspace, command: &mut Command) -> Result<Outcome> {
     let mut counts = Counts::default();
     let status = process::stream(command.current_dir(workspace.root()), LIMIT, |line| counts.add_line(line))?;

@@ -1,4 +1,4 @@
-//! Every example, built for release and run once as its reader would.
+//! Builds every example for release and runs it once, as a reader would.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::server::Server;
 use crate::workspace::{Profile, Workspace};
 use crate::{examples, process};
 
-/// The one example that is no server: it starts one, stops it and ends by itself.
+/// The only example that is not a server: it starts one, stops it and ends by itself.
 const ENDS_BY_ITSELF: &str = "graceful_shutdown";
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -29,7 +29,7 @@ pub(super) fn run(workspace: &Workspace) -> Result<Outcome> {
     Ok(if broken.is_empty() { Outcome::ok() } else { Outcome::failed(broken.join(", ")) })
 }
 
-/// Runs an example and says how it went.
+/// Runs an example and returns a description of the result.
 fn run_one(workspace: &Workspace, name: &str) -> Result<&'static str> {
     let executable = workspace.example_executable(name, Profile::Release);
     if name == ENDS_BY_ITSELF {

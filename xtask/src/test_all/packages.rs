@@ -1,8 +1,8 @@
 //! The tests: built once for all packages, then run package by package.
 //!
-//! `cargo test -p X` for one package after the other resolves the features of the dependencies anew each time
-//! and compiles tokio and what is above it again: 143 crates instead of 119 when we compared. The artifacts of one
-//! build also serve the doc-tests, and running the executables ourselves lets us end one that hangs.
+//! `cargo test -p X` for each package resolves the features of the dependencies each time and compiles tokio and its
+//! dependents again: 143 crates instead of 119 when we compared. The artifacts of one build also serve the doc-tests, and
+//! running the executables directly lets us end one that hangs.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -20,10 +20,10 @@ use crate::workspace::{self, EXAMPLES, Workspace};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
 
-/// One test executable has this long; ours wait for states and not for time, so a minute is already slow.
+/// How long a test executable may run. Ours wait for states and not for time, so a minute is already slow.
 const RUN_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// Packages that may have no test; everywhere else an empty run means that tests got lost.
+/// Packages that may have no tests; for any other package an empty run means that tests got lost.
 const MAY_HAVE_NONE: [&str; 2] = [EXAMPLES, "xtask"];
 
 /// The packages to test and, once built, their executables.
@@ -51,7 +51,7 @@ impl Tests {
         Tests { packages: packages.collect(), executables: HashMap::new(), scenarios: Scenarios::default() }
     }
 
-    /// Builds them all; what can be built is run even when something else cannot.
+    /// Builds all tests; those that build are run even if others do not.
     pub(super) fn build(&mut self, workspace: &Workspace) -> Result<Outcome> {
         let mut command = process::cargo(["test", "--all-features", "--lib", "--bins", "--tests"]);
         command.args(["--no-run", "--no-fail-fast", "--message-format=json-render-diagnostics"]);
@@ -90,7 +90,7 @@ impl Tests {
         let mut broken = Vec::new();
         for executable in executables {
             let mut command = Command::new(&executable.path);
-            // As cargo does it: paths in tests are relative to their package.
+            // As cargo does: paths in tests are relative to their package.
             command.current_dir(workspace::directory(package));
             command.env("CARGO_MANIFEST_DIR", workspace::directory(package));
             let status = process::stream(&mut command, RUN_LIMIT, |line| {
@@ -108,11 +108,11 @@ impl Tests {
             return Ok(Outcome::failed(broken.join(", ")).with_counts(counts));
         }
         ensure!(!executables.is_empty() || MAY_HAVE_NONE.contains(&name), "no test executable was built");
-        ensure!(counts.run() > 0 || MAY_HAVE_NONE.contains(&name), "not one test was run");
+        ensure!(counts.run() > 0 || MAY_HAVE_NONE.contains(&name), "no test was run");
         Ok(Outcome::ok().with_counts(counts))
     }
 
-    /// Compares the suites of what has been run, runtime by runtime.
+    /// Compares the suites that have run, runtime by runtime.
     pub(super) fn compare(&self, workspace: &Workspace) -> Outcome {
         let problems = self.scenarios.problems(&workspace.runtimes());
         problems.iter().for_each(|problem| println!("{problem}"));

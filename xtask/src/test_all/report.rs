@@ -1,4 +1,4 @@
-//! What the steps came to: the table, and the one line that a script may read.
+//! The results of the steps: the table, and the last line, which scripts may parse.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Adds what a `test result: ok. 3 passed; 0 failed; 1 ignored; …` line says; other lines say nothing.
+    /// Adds the counts of a `test result: ok. 3 passed; 0 failed; 1 ignored; …` line; ignores other lines.
     pub(super) fn add_line(&mut self, line: &str) {
         let Some(result) = line.trim_start().strip_prefix("test result: ") else { return };
         let words: Vec<&str> = result.split_whitespace().collect();
@@ -33,7 +33,7 @@ impl Counts {
         self.ignored += other.ignored;
     }
 
-    /// How many tests were run.
+    /// The number of tests that were run.
     pub(super) fn run(self) -> usize {
         self.passed + self.failed
     }
@@ -44,7 +44,7 @@ impl Counts {
 pub(crate) struct Outcome {
     verdict: Verdict,
     counts: Option<Counts>,
-    /// What the row says besides: what could not be a part of the step on this machine.
+    /// A note for the row: parts of the step that could not run on this machine.
     note: String,
 }
 
@@ -72,12 +72,12 @@ impl Outcome {
         Outcome::new(Verdict::Skipped(why.into()))
     }
 
-    /// For a check that has said itself what is wrong.
+    /// For a check that has already printed its problems.
     pub(crate) fn from_success(success: bool) -> Outcome {
         if success { Outcome::ok() } else { Outcome::failed("see above") }
     }
 
-    /// Names what was left out.
+    /// Adds a note about what was left out.
     pub(crate) fn with_note(self, note: String) -> Outcome {
         Outcome { note, ..self }
     }
@@ -91,8 +91,8 @@ impl Outcome {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     rows: Vec<(String, Outcome, Duration)>,
-    /// The suites, runtime by runtime: name, scenarios, and how many of them are ignored. They are among the tests
-    /// of the steps.
+    /// The suites, runtime by runtime: name, scenarios, and how many of them are ignored. They are also counted among the
+    /// tests of the steps.
     pub(super) scenarios: Vec<(String, usize, usize)>,
 }
 
@@ -105,8 +105,8 @@ impl Report {
         self.rows.iter().any(|(_, outcome, _)| matches!(outcome.verdict, Verdict::Failed(_)))
     }
 
-    /// All tests. A step that failed without a failing test (it did not compile, say) counts as one failure,
-    /// so that the last line never reads `0 failed` when something did.
+    /// The sums over all tests. A step that failed without a failing test (for example because it did not compile) counts as
+    /// one failure, so that the last line never says `0 failed` after a failure.
     fn totals(&self) -> Counts {
         let mut totals = Counts::default();
         for (_, outcome, _) in &self.rows {
@@ -148,7 +148,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// As much of a reason as a row has room for; the whole of it stands above the table.
+/// The part of a reason that fits in a row; the full reason is printed above the table.
 fn brief(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(100).collect()
 }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_stands_alone_and_never_hides_a_failure() {
+    fn the_last_line_never_hides_a_failure() {
         let mut report = Report::default();
         let counts = Counts { passed: 4, failed: 0, ignored: 1 };
         report.add("test a".to_owned(), Outcome::ok().with_counts(counts), Duration::ZERO);

@@ -1,11 +1,11 @@
-//! The suites that run once per runtime: the same scenarios everywhere, and every adapter among the runtimes.
+//! The suites that run once per runtime: checks that each runs the same scenarios, and that every adapter is covered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The test executables that hold such suites. In them, a module is a runtime and a test a scenario.
+/// The test executables with such suites. In them, a module is a runtime and a test is a scenario.
 const EXECUTABLES: [&str; 2] = ["behaviour", "wire"];
 
-/// What was run, by executable, module and scenario, from libtest's own lines.
+/// The tests that were run, by executable, module and scenario, from the output of libtest.
 #[derive(Debug, Default)]
 pub(super) struct Scenarios {
     modules: BTreeMap<(&'static str, String), Module>,
@@ -17,11 +17,11 @@ struct Module {
     ignored: usize,
 }
 
-/// Modules of one executable that have scenarios in common.
+/// Modules of one executable with common scenarios.
 type Suite<'a> = BTreeMap<&'a str, &'a Module>;
 
 impl Scenarios {
-    /// Adds what a `test module::scenario ... ok` line of an executable says; other lines say nothing.
+    /// Adds the result in a `test module::scenario ... ok` line of an executable; ignores other lines.
     pub(super) fn add_line(&mut self, executable: &str, line: &str) {
         let Some(executable) = EXECUTABLES.into_iter().find(|known| *known == executable) else { return };
         let Some((test, result)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "))
@@ -34,7 +34,7 @@ impl Scenarios {
         module.ignored += usize::from(result.starts_with("ignored"));
     }
 
-    /// What is missing: a scenario on a runtime that others have, or a runtime for which there is an adapter.
+    /// What is missing: a scenario on a runtime that runs on others, or a runtime that has an adapter.
     pub(super) fn problems(&self, adapters: &[&str]) -> Vec<String> {
         let mut problems = Vec::new();
         for executable in EXECUTABLES {
@@ -68,7 +68,7 @@ impl Scenarios {
         rows
     }
 
-    /// The suites that are there for the sake of runtimes: on several, or on one that has an adapter.
+    /// The suites for runtimes: those on several runtimes, or on one that has an adapter.
     fn per_runtime(&self, executable: &str, adapters: &[&str]) -> Vec<Suite<'_>> {
         let mut suites = self.suites(executable);
         suites.retain(|suite| suite.len() > 1 || adapters.iter().any(|adapter| is_for(suite, adapter)));
@@ -76,7 +76,7 @@ impl Scenarios {
         suites
     }
 
-    /// The modules of an executable, those with scenarios in common together.
+    /// The modules of an executable, grouped by common scenarios.
     fn suites(&self, executable: &str) -> Vec<Suite<'_>> {
         let mut suites: Vec<Suite<'_>> = Vec::new();
         for ((_, name), module) in self.modules.iter().filter(|((known, _), _)| *known == executable) {
@@ -92,7 +92,7 @@ impl Scenarios {
     }
 }
 
-/// Whether one of the modules has an adapter's runtime in its name: `async_std` is in `wire::on_async_std`.
+/// Returns `true` if one of the modules has an adapter's runtime in its name: `async_std` is in `wire::on_async_std`.
 fn is_for(suite: &Suite<'_>, adapter: &str) -> bool {
     let word = |text: &str| format!("_{}_", text.replace("::", "_").replace('-', "_"));
     suite.keys().any(|name| word(name).contains(&word(adapter)))

@@ -1,4 +1,4 @@
-//! The steps and their order: cheap ones first, and those that share artifacts next to each other.
+//! The steps and their order: cheap steps first, and steps that share artifacts next to each other.
 
 use anyhow::Result;
 
@@ -17,13 +17,13 @@ pub(super) struct Step {
 /// What a step does.
 #[derive(Debug)]
 pub(super) enum Action {
-    /// Something on its own.
+    /// Runs a single check.
     Plain(fn(&Workspace) -> Result<Outcome>),
     /// Builds the tests of all selected test steps, once.
     Build,
     /// Runs the tests of one package.
     Test(String),
-    /// Compares the suites that were among them, runtime by runtime.
+    /// Compares the suites among the tests, runtime by runtime.
     Compare,
 }
 

@@ -17,7 +17,7 @@ fn request(body: http_types::Body) -> Request {
     request
 }
 
-/// A body whose length nobody knows, in pieces of `size`.
+/// A body of unknown length, in pieces of `size`.
 fn pieces(text: &'static str, size: usize) -> http_types::Body {
     let pieces = futures::stream::iter(text.as_bytes().chunks(size).map(Ok));
     http_types::Body::from_reader(pieces.into_async_read(), None)
@@ -32,14 +32,14 @@ fn a_request_keeps_its_target_and_its_headers() {
     }
     let converted = to_http(request).expect("it converts");
     assert_eq!((converted.method().as_str(), converted.version()), ("POST", http::Version::HTTP_11));
-    assert_eq!(converted.uri(), "/a%20b/mcp?x=1&y=%C3%A4"); // and no authority: that is what `Host` says
+    assert_eq!(converted.uri(), "/a%20b/mcp?x=1&y=%C3%A4"); // without an authority: `Host` has it
     assert_eq!(converted.headers()["host"], "localhost:81");
     let accept: Vec<_> = converted.headers().get_all("accept").iter().collect();
     assert_eq!(accept, ["text/html", "", "a;q=\"b,\tc\"", "text/html"]);
 }
 
 #[test]
-fn what_a_middleware_put_there_goes_along_or_is_refused_but_never_dropped() {
+fn middleware_changes_are_passed_on_or_refused() {
     let mut with = request("{}".into());
     let mut extensions = http::Extensions::new();
     extensions.insert(7_u32);
@@ -88,7 +88,7 @@ fn a_response_keeps_its_headers_and_its_length() {
     assert!(to_http_types(odd.expect("a response")).is_err());
 }
 
-/// The body of a call that sends two notifications, and then ends or never does.
+/// The body of a call that sends two notifications, and then ends or never ends.
 async fn events(endpoint: &Endpoint, ends: bool) -> http_types::Body {
     let client = json!({ "name": "client", "version": "1" });
     let client = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client });

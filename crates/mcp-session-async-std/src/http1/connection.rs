@@ -1,4 +1,4 @@
-//! [`serve_connection`]: requests in, responses out, its deadlines, its end.
+//! [`serve_connection`]: serves one connection, with its deadlines and its end.
 
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -16,30 +16,30 @@ use super::head::{Head, Malformed};
 use super::input::Input;
 use super::response::{Client, Encoder};
 
-/// About how much of a response to write at once, if it is there.
+/// About how many bytes of a response to write at once, if they are ready.
 const BATCH: usize = 64 * 1024;
 
-/// The most of a body that nobody read that is read on to keep the connection: two bodies of the default limit.
+/// The most of an unread body that is discarded to keep the connection open: two bodies of the default limit.
 const SKIP: u64 = 8 * 1024 * 1024;
 
-/// How long to wait for more of what is discarded at the end of a connection: nginx's figure for the same.
+/// How long to wait for more bytes to discard at the end of a connection: nginx's default for the same.
 const LINGER_SILENCE: Duration = Duration::from_secs(5);
 
-/// How long altogether once the server ends: less than the 100 ms that it gives connections at the least.
+/// How long to linger in total once the server ends: less than the 100 ms that connections always get.
 const LINGER_CLOSING: Duration = Duration::from_millis(50);
 
-/// The most that is discarded of what is no request.
+/// The most that is discarded after a malformed request.
 const LINGER_MALFORMED: u64 = 1024 * 1024;
 
-/// How long a request is worked on, at the least, whose client has gone meanwhile: it was sent to be heeded, and a check
-/// of credentials may take so long.
+/// How long the app may at least work on a request whose client has left: the request was sent to take effect, and a check
+/// of its credentials may take this long.
 const HEED: Duration = Duration::from_secs(1);
 
-/// A deadline that is later than this was not the client's fault: the process was stopped, or the machine suspended. And
-/// how long the client gets then.
+/// A deadline that fires later than this is not the client's fault: the process was stopped, or the machine suspended. The
+/// client then gets this much longer.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves one connection until it ends, its client leaves, or it has to close.
+/// Serves one connection until it ends, its client leaves, or it must close.
 pub(crate) async fn serve_connection<State: Clone + Send + Sync + 'static>(
     socket: TcpStream,
     app: tide::Server<State>,
@@ -50,25 +50,26 @@ pub(crate) async fn serve_connection<State: Clone + Send + Sync + 'static>(
     let mut reads = pin!(reads.fuse());
     let mut exchanges = pin!(exchanges(&socket, &input, app, &context));
     poll_fn(|cx| {
-        // First, so that no deadline is looked at before what came in time.
+        // Reads first, so that a deadline is not checked before bytes that came in time are read.
         let _ = reads.as_mut().poll(cx);
         exchanges.as_mut().poll(cx)
     })
     .await;
 }
 
-/// Best effort: a socket that refuses an option, such as one that is already closed, is served all the same.
+/// Sets the socket's options. Best effort: a socket that refuses one, for example because it is already closed, is served
+/// all the same.
 fn configure(socket: &TcpStream, context: &ConnectionContext) {
     let socket = SockRef::from(socket);
-    // Without it, a small answer waits for the client's delayed acknowledgement: 44 ms instead of none.
+    // Without it, a small answer waits 44 ms for the client's delayed acknowledgement.
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_send_buffer_size(context.send_buffer());
-    // How long sent bytes may go unacknowledged: a client that has silently gone must not keep its session.
+    // How long sent bytes may stay unacknowledged: a client that vanished silently must not keep its session.
     #[cfg(target_os = "linux")]
     let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(60)));
 }
 
-/// Serves one request after the other.
+/// Serves one request after another.
 async fn exchanges<State: Clone + Send + Sync + 'static>(
     socket: &TcpStream,
     input: &Input,
@@ -77,8 +78,8 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
 ) {
     let mut patience = Patience { runtime: Arc::clone(context.runtime()), closing: context.closing() };
     let peer = socket.peer_addr().ok();
-    let mut left = false; // the client cannot be answered any more
-    let mut used = false; // before, the deadline for the head counts from the begin of the connection
+    let mut left = false; // the client can no longer be answered
+    let mut used = false; // the deadline of the first head counts from the start of the connection
     let (linger_time, linger_bytes) = context.linger();
     let bytes = loop {
         if used && patience.wait(context.idle_timeout(), input.is_there()).await != Some(true) {
@@ -88,7 +89,7 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
         let Head { mut request, framing, expects_continue } =
             match patience.wait(context.header_timeout(), input.head(context.head_limit())).await {
                 Some(Ok(Some(head))) => head,
-                Some(Ok(None)) | None => return, // half a head is owed nothing
+                Some(Ok(None)) | None => return, // an incomplete head gets no answer
                 Some(Err(malformed)) => {
                     let _ = write(socket, input, refusal(malformed), context).await;
                     break LINGER_MALFORMED.min(linger_bytes);
@@ -102,14 +103,14 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
             let has_type = request.header(headers::CONTENT_TYPE).is_some();
             request.set_body(Body::from_reader(body, length.map(|length| length as usize)));
             if !has_type {
-                request.remove_header(headers::CONTENT_TYPE); // which the body has brought along
+                request.remove_header(headers::CONTENT_TYPE); // `set_body` has added it
             }
         }
         request.set_peer_addr(peer);
 
         let response = respond(&app, request, input, &*patience.runtime);
         let response = context.work().during(response).await;
-        // Mostly nothing is left of the body, or what is has come.
+        // Usually nothing is left of the body, or the rest has already arrived.
         poll_immediate(input.skip_body()).await;
         last |= context.is_stopping()
             || !(input.body_is_over() || input.body_left().is_some_and(|left| left <= SKIP));
@@ -118,7 +119,7 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
                 last |= says_close(&response);
                 match write(socket, input, Encoder::new(response, client, last), context).await {
                     Ok(()) => {}
-                    Err(Cut::Body | Cut::Stalled) => return, // without an end, so that its client knows
+                    Err(Cut::Body | Cut::Stalled) => return, // without a clean end, so that the client notices
                     Err(Cut::Client) => left = true,
                 }
             }
@@ -134,7 +135,7 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
     linger(socket, input, patience, linger_time, bytes).await;
 }
 
-/// What the app answers. `None` if its client has left and the app had time enough.
+/// Returns the app's response, or `None` if the client has left and the app had enough time.
 async fn respond<State: Clone + Send + Sync + 'static>(
     app: &tide::Server<State>,
     request: Request,
@@ -149,7 +150,7 @@ async fn respond<State: Clone + Send + Sync + 'static>(
             return Poll::Ready(response.ok());
         }
         if !input.has_ended() {
-            return Poll::Pending; // woken by what reads ahead
+            return Poll::Pending; // woken by the reading ahead
         }
         enough.get_or_insert_with(|| runtime.sleep_until(begin + HEED)).poll_unpin(cx).map(|()| None)
     })
@@ -162,11 +163,11 @@ enum Cut {
     Body,
     /// Its client has left.
     Client,
-    /// Its client takes nothing of it.
+    /// Its client reads nothing of it.
     Stalled,
 }
 
-/// Writes a response: all that is ready at a time, so that most leave in one piece.
+/// Writes a response, all ready bytes at a time, so that most responses need one write.
 async fn write(
     socket: &TcpStream,
     input: &Input,
@@ -190,18 +191,18 @@ async fn write(
                 Poll::Ready(Ok(()))
             }))
             .await?;
-        // Taken, so that a stream that waits keeps no buffer.
+        // Taken, so that a waiting stream keeps no buffer.
         write_all(socket, &std::mem::take(&mut batch), context).await?;
     }
     end.unwrap_or(Ok(())).map_err(|_: io::Error| Cut::Body)
 }
 
-/// Writes all of this, as long as its client goes on taking it.
+/// Writes all bytes, as long as the client keeps reading.
 async fn write_all(mut socket: &TcpStream, mut bytes: &[u8], context: &ConnectionContext) -> Result<(), Cut> {
     while !bytes.is_empty() {
         let mut write = socket.write(bytes);
         let written = match poll_immediate(&mut write).await {
-            Some(written) => written, // mostly all of it
+            Some(written) => written, // usually all of it
             None => {
                 let enough = context.runtime().sleep_until(context.runtime().now() + context.stall_timeout());
                 match select(write, enough).await {
@@ -221,15 +222,15 @@ async fn write_all(mut socket: &TcpStream, mut bytes: &[u8], context: &Connectio
     Ok(())
 }
 
-/// The answer to what is no request.
+/// The response to a malformed request.
 fn refusal(Malformed { status, reason }: Malformed) -> Encoder {
     let mut response = Response::new(status);
     response.set_body(format!("{reason}\n"));
     Encoder::new(response, Client::default(), true)
 }
 
-/// Ends a connection whose client was told so, and may still be sending: to close it before would reset it, and take the
-/// response from its client.
+/// Ends a connection whose client was told so but may still be sending. Closing it at once would reset it, and the client
+/// could lose the response.
 async fn linger(socket: &TcpStream, input: &Input, patience: Patience, time: Duration, mut bytes: u64) {
     let Patience { runtime, closing } = patience;
     let _ = socket.shutdown(Shutdown::Write);
@@ -260,10 +261,10 @@ struct Patience {
 }
 
 impl Patience {
-    /// What `input` gives, unless it takes longer than this, or the server ends before.
+    /// Returns the output of `input`, or `None` if it takes longer than `timeout` or the server ends first.
     async fn wait<T>(&mut self, timeout: Duration, input: impl Future<Output = T>) -> Option<T> {
         let mut input = pin!(input);
-        // Mostly it is there already: then it needs no timer.
+        // Usually it is ready at once and needs no timer.
         if let Some(read) = poll_immediate(&mut input).await {
             return Some(read);
         }
@@ -285,7 +286,7 @@ impl Patience {
     }
 }
 
-/// Whether this message is the last of its connection, by its own word.
+/// Returns `true` if this message says `Connection: close`.
 fn says_close(message: impl AsRef<headers::Headers>) -> bool {
     let values = message.as_ref().get(headers::CONNECTION).into_iter().flatten();
     values.flat_map(|value| value.as_str().split(',')).any(|token| token.trim().eq_ignore_ascii_case("close"))

@@ -4,10 +4,10 @@ use bytes::{Buf, Bytes};
 
 use super::head::{Malformed, Section};
 
-/// The most bytes that the chunk extensions of one body may have, as with hyper: they are read and thrown away.
+/// The maximum size of the chunk extensions of one body, in bytes, as in hyper. They are discarded.
 const EXTENSION_LIMIT: usize = 16 * 1024;
 
-/// The most bytes of the trailers of one body: as much as of a head by default. They are thrown away.
+/// The maximum size of the trailers of one body, in bytes: the default limit of a head. They are discarded.
 const TRAILER_LIMIT: usize = 64 * 1024;
 
 /// What is left of a body.
@@ -17,21 +17,21 @@ pub(crate) enum Framing {
     Length(u64),
     /// Chunks (RFC 9112, 7.1). Boxed, because most bodies have a length.
     Chunked(Box<Chunks>),
-    /// Nobody knows.
+    /// Unknown: the body is malformed.
     Broken(Malformed),
 }
 
 impl Framing {
-    /// How a body is framed, by the values of `Content-Length` and `Transfer-Encoding`, and the minor version.
+    /// Determines the framing of a body from the values of `Content-Length` and `Transfer-Encoding`, and the minor version.
     ///
     /// # Errors
     ///
-    /// Unless there is at the most one of both, and it says one thing to everybody.
+    /// If both fields are present, or a value is ambiguous.
     pub(super) fn of(lengths: &[&[u8]], codings: &[&[u8]], minor: u8) -> Result<Self, Malformed> {
         match (lengths, codings) {
             ([], []) => Ok(Self::Length(0)),
             ([length], []) => {
-                // Not `parse` alone, which takes a sign.
+                // Not `parse` alone, which accepts a sign.
                 let digits = std::str::from_utf8(length)
                     .ok()
                     .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
@@ -47,7 +47,7 @@ impl Framing {
         }
     }
 
-    /// Whether the end of the body was read.
+    /// Returns `true` if the end of the body was read.
     pub(crate) fn is_over(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
@@ -56,7 +56,7 @@ impl Framing {
         }
     }
 
-    /// How much is left, if it was told.
+    /// The number of bytes left, if it is known.
     pub(crate) fn length(&self) -> Option<u64> {
         match self {
             Self::Length(left) => Some(*left),
@@ -64,7 +64,7 @@ impl Framing {
         }
     }
 
-    /// Takes the next bytes of the body from `input`. `None` if there are none in it, or the body is over.
+    /// Takes the next bytes of the body from `input`. Returns `None` if it contains none, or the body is over.
     pub(super) fn read(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, Malformed> {
         let data = match self {
             Self::Length(left) => {
@@ -78,14 +78,14 @@ impl Framing {
     }
 }
 
-/// As much of `left` bytes as there is.
+/// Takes up to `left` bytes from `input`.
 fn take(input: &mut Bytes, left: &mut u64) -> Bytes {
     let data = input.split_to(usize::try_from(*left).unwrap_or(usize::MAX).min(input.len()));
     *left -= data.len() as u64;
     data
 }
 
-/// A chunked body, byte by byte: each has one place where it may stand.
+/// Parses a chunked body byte by byte. Each byte is allowed in exactly one place.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
     state: State,
@@ -96,26 +96,26 @@ pub(crate) struct Chunks {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// In a size, of so many digits so far.
+    /// In a size, with this many digits so far.
     Size {
         digits: u32,
         size: u64,
     },
-    /// Behind the `;` of a size.
+    /// After the `;` of a size.
     Extension {
         size: u64,
     },
-    /// At the LF behind a size.
+    /// At the LF after a size.
     SizeLf {
         size: u64,
     },
-    /// In the data of a chunk, of which so much is left.
+    /// In the data of a chunk, with this many bytes left.
     Data {
         left: u64,
     },
-    /// At the CR behind the data.
+    /// At the CR after the data.
     DataCr,
-    /// At the LF behind the data.
+    /// At the LF after the data.
     DataLf,
     Trailers,
     End,
@@ -182,7 +182,7 @@ mod tests {
         Framing::Chunked(Box::default())
     }
 
-    /// Reads `text` in pieces of `size`: the body, whether it is over, and what is left.
+    /// Reads `text` in pieces of `size`. Returns the body, whether it is over, and the rest of the input.
     fn read(mut framing: Framing, text: &str, size: usize) -> Result<(String, bool, String), Malformed> {
         let (mut body, mut left) = (Vec::new(), Vec::new());
         for piece in text.as_bytes().chunks(size) {

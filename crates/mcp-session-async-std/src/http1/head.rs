@@ -9,15 +9,15 @@ use tide::http::{Method, Request, Url, Version, headers};
 
 use super::framing::Framing;
 
-/// The most fields of a head or trailer section: what `async-h1` took.
+/// The maximum number of fields in a head or trailer section, as in `async-h1`.
 const MOST_FIELDS: usize = 128;
 
-/// Why a request cannot be read. Nobody knows where the next one would begin, so its connection ends.
+/// Why a request cannot be parsed. It is unknown where the next one would begin, so its connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed {
     /// The status to refuse it with.
     pub(crate) status: u16,
-    /// What is wrong, for its sender.
+    /// What is wrong, for the client.
     pub(crate) reason: &'static str,
 }
 
@@ -36,21 +36,21 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// Lines up to an empty one: a head, or trailers.
+/// The lines of a head or trailers, up to an empty line.
 #[derive(Debug, Default)]
 pub(super) struct Section {
     bytes: Vec<u8>,
-    /// Where the line begins that is being read.
+    /// Where the current line begins.
     line: usize,
 }
 
 impl Section {
-    /// Takes from `input` what belongs to this section, of `limit` bytes at the most: not one more is kept, whether or not a
-    /// line has ended. Returns `true` once it is complete.
+    /// Takes the bytes of this section from `input`. Never keeps more than `limit` bytes, even within a line. Returns `true`
+    /// once the section is complete.
     ///
     /// # Errors
     ///
-    /// When it is longer, or a line ends in anything but CR LF.
+    /// If it is longer, or a line does not end in CR LF.
     pub(super) fn read(&mut self, input: &mut Bytes, limit: usize) -> Result<bool, Malformed> {
         while !input.is_empty() {
             let end = input.iter().position(|byte| *byte == b'\n').map_or(input.len(), |at| at + 1);
@@ -68,7 +68,7 @@ impl Section {
         Ok(false)
     }
 
-    /// Whether there are well-formed fields in it and nothing else.
+    /// Checks that the section consists of well-formed fields.
     pub(super) fn check_trailers(&self) -> Result<(), Malformed> {
         let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
         match httparse::parse_headers(&self.bytes, &mut fields) {
@@ -78,10 +78,10 @@ impl Section {
     }
 }
 
-/// A request without its body, and how that is framed.
+/// A request without its body, and the framing of the body.
 #[derive(Debug)]
 pub(crate) struct Head {
-    /// The request. Its `Host` is the authority of an absolute-form target, where there is one (RFC 9112, 3.2.2).
+    /// The request. If its target is in absolute form, the authority of the target replaces `Host` (RFC 9112, 3.2.2).
     pub(crate) request: Request,
     pub(crate) framing: Framing,
     /// The client waits for `100 Continue` before it sends the body.
@@ -89,7 +89,8 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Takes a head of at most `limit` bytes from `input`; `section` has what came before. Returns it once it is complete.
+    /// Takes a head of at most `limit` bytes from `input`; `section` holds the earlier bytes. Returns it once it is
+    /// complete.
     pub(super) fn read(
         section: &mut Section,
         input: &mut Bytes,
@@ -99,7 +100,7 @@ impl Head {
             if section.line > 0 {
                 return Self::parse(&section.bytes).map(Some);
             }
-            *section = Section::default(); // empty lines before a request are passed over (RFC 9112, 2.2)
+            *section = Section::default(); // empty lines before a request are skipped (RFC 9112, 2.2)
         }
         Ok(None)
     }
@@ -110,7 +111,7 @@ impl Head {
         match head.parse(bytes) {
             Ok(Status::Complete(length)) if length == bytes.len() && bytes.is_ascii() => {}
             Err(httparse::Error::Version) => {
-                return Err(Malformed { status: 505, reason: "only HTTP/1.1 and HTTP/1.0 are spoken here" });
+                return Err(Malformed { status: 505, reason: "only HTTP/1.0 and HTTP/1.1 are supported" });
             }
             Err(httparse::Error::TooManyHeaders) => {
                 return Err(Malformed { status: 431, reason: "the head has too many fields" });
@@ -120,7 +121,7 @@ impl Head {
         let (Some(name), Some(target), Some(minor)) = (head.method, head.path, head.version) else {
             return Err(Malformed::bad("the head cannot be read"));
         };
-        // `http-types` ignores case, which HTTP does not.
+        // `http-types` ignores case, but HTTP methods are case-sensitive.
         let method = Method::from_str(name).ok().filter(|method| method.as_ref() == name);
         let method = method.ok_or(Malformed { status: 501, reason: "the method is unknown" })?;
         let values = |name: headers::HeaderName| {
@@ -146,12 +147,12 @@ impl Head {
     }
 }
 
-/// What is asked for.
+/// The target of a request.
 struct Target {
-    /// `http-types` wants one with a host, so a request without any gets `localhost`. That is not seen by the endpoint,
-    /// which goes by `Host`.
+    /// `http-types` requires a host, so a request without one gets `localhost`. The endpoint does not see it: it uses
+    /// `Host`.
     url: Url,
-    /// What the target itself says of it, where it is in absolute form.
+    /// The authority of the target, if it is in absolute form.
     authority: Option<Authority>,
 }
 
@@ -172,14 +173,14 @@ impl Target {
             _ => return Err(BAD),
         };
         let named = authority.as_ref().or(host.as_ref()).map_or("localhost", Authority::as_str);
-        // Credentials are no part of a host, and a fragment none of a target: others might take it for the path.
+        // A host has no credentials, and a target no fragment, which others might read as part of the path.
         if named.contains('@')
             || target.contains('#')
             || !matches!(uri.scheme_str(), None | Some("http" | "https"))
         {
             return Err(BAD);
         }
-        // `Url` would resolve these, and a proxy that decides by the path may not.
+        // `Url` would resolve these segments; a proxy that decides by the path may not.
         let dots =
             |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
         let whole = path.split_once('?').map_or(path, |(path, _)| path);

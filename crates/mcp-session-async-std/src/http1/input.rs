@@ -1,5 +1,5 @@
-//! [`Input`]: a socket that is read ahead, so that a client that leaves is noticed while it is being answered, and that
-//! is handed out as heads and bodies, one request at a time.
+//! [`Input`]: reads a socket ahead, so that a client that leaves is noticed while it is being answered, and returns heads
+//! and bodies, one request at a time.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,11 +15,11 @@ use futures::{FutureExt, Stream, StreamExt, stream};
 use super::framing::Framing;
 use super::head::{Head, Malformed, Section};
 
-/// The most that one read takes.
+/// The maximum size of one read, in bytes.
 const READ: usize = 8 * 1024;
 
-/// How many reads to be ahead. A client that sends more before it is answered is noticed when it leaves only once the
-/// server has come so far.
+/// How many reads to be ahead. If a client sends more before it is answered, its leaving is noticed only once the server
+/// has processed enough of it.
 const AHEAD: usize = 4;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -31,20 +31,20 @@ pub(crate) struct Input(Arc<Mutex<State>>);
 struct State {
     socket: TcpStream,
     ahead: mpsc::Receiver<Bytes>,
-    /// What was taken from `ahead` and not yet used.
+    /// Taken from `ahead` but not used yet.
     piece: Bytes,
-    /// Which request is the current one: the bodies of earlier ones are over, whoever still has them.
+    /// The number of the current request. Bodies of earlier requests are over, even if they still exist.
     request: u64,
     framing: Framing,
-    /// What is to be written before the body is read.
+    /// To be written before the body is read.
     interim: &'static [u8],
-    /// The client has closed its sending half, or is gone.
+    /// The client has closed its sending half or is gone.
     ended: bool,
 }
 
 impl Input {
-    /// The input of this socket, and what reads it ahead: that has to be polled before anything that reads, and ends
-    /// when the client has closed its sending half or is gone.
+    /// Creates the input of this socket, and a future that reads it ahead. The future must be polled before anything that
+    /// reads from the input; it ends when the client has closed its sending half or is gone.
     pub(crate) fn new(socket: TcpStream) -> (Self, impl Future<Output = ()>) {
         let (sender, ahead) = mpsc::channel(AHEAD);
         let framing = Framing::Length(0);
@@ -59,7 +59,7 @@ impl Input {
         };
         let input = Self(Arc::new(Mutex::new(state)));
         let reads = stream::poll_fn(move |cx| {
-            let mut bytes = [0; READ]; // here, so that a connection that waits holds none
+            let mut bytes = [0; READ]; // here, so that a waiting connection holds no buffer
             let length = ready!(Pin::new(&mut &socket).poll_read(cx, &mut bytes)).unwrap_or(0);
             Poll::Ready((length > 0).then(|| Ok(Bytes::copy_from_slice(&bytes[..length]))))
         });
@@ -67,7 +67,7 @@ impl Input {
         (input, reads.forward(sender).map(move |_| end.lock().ended = true))
     }
 
-    /// Whether the client has closed its sending half, or is gone. What it sent before may still have to be read.
+    /// Returns `true` if the client has closed its sending half or is gone. Earlier bytes may still be unread.
     pub(crate) fn has_ended(&self) -> bool {
         self.lock().ended
     }
@@ -77,7 +77,7 @@ impl Input {
         poll_fn(|cx| self.lock().poll_piece(cx)).await
     }
 
-    /// Reads the next head, of at most `limit` bytes. `None` if the input ends before it does.
+    /// Reads the next head, of at most `limit` bytes. Returns `None` if the input ends first.
     pub(crate) async fn head(&self, limit: usize) -> Result<Option<Head>, Malformed> {
         let mut section = Section::default();
         while self.is_there().await {
@@ -88,7 +88,7 @@ impl Input {
         Ok(None)
     }
 
-    /// The body that follows a head.
+    /// Returns the body that follows a head.
     pub(crate) fn body(&self, framing: Framing, expects_continue: bool) -> RequestBody {
         let mut state = self.lock();
         state.request += 1;
@@ -97,30 +97,30 @@ impl Input {
         RequestBody { input: self.clone(), request: state.request, data: Bytes::new() }
     }
 
-    /// Whether all of the current body was read.
+    /// Returns `true` if all of the current body was read.
     pub(crate) fn body_is_over(&self) -> bool {
         self.lock().framing.is_over()
     }
 
-    /// Whether nobody knows where the current body ends.
+    /// Returns `true` if the current body is malformed, so that its end is unknown.
     pub(crate) fn body_is_broken(&self) -> bool {
         matches!(self.lock().framing, Framing::Broken(_))
     }
 
-    /// What is left of the current body, if it was told and is certain to come: a client that was not told to continue
-    /// may keep it.
+    /// The number of bytes left of the current body, if it is known and they are certain to come: a client that did not
+    /// get `100 Continue` need not send them.
     pub(crate) fn body_left(&self) -> Option<u64> {
         let state = self.lock();
         state.framing.length().filter(|_| state.interim.is_empty())
     }
 
-    /// Before a response: from now on, nobody else writes. Returns what has to be written first.
+    /// Called before a response is written: from now on, nothing else writes. Returns the bytes to write first.
     pub(crate) fn end_interim(&self) -> &'static [u8] {
         let interim = std::mem::take(&mut self.lock().interim);
         if interim.len() == CONTINUE.len() { b"" } else { interim }
     }
 
-    /// Whether there is input that was read and not used.
+    /// Returns `true` if some input was read but not used.
     pub(crate) fn has_more(&self) -> bool {
         let mut state = self.lock();
         state.poll_piece(&mut Context::from_waker(std::task::Waker::noop())) == Poll::Ready(true)
@@ -132,7 +132,7 @@ impl Input {
         Ok(())
     }
 
-    /// Discards what there is, and returns how many bytes that were.
+    /// Discards the input that was read, and returns its size in bytes.
     pub(crate) fn skip(&self) -> u64 {
         std::mem::take(&mut self.lock().piece).len() as u64
     }
@@ -143,7 +143,7 @@ impl Input {
 }
 
 impl State {
-    /// Ready once there is a piece, with `false` at the end.
+    /// Ready with `true` once there is a piece, and with `false` at the end.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.piece.is_empty() {
             self.piece = ready!(Pin::new(&mut self.ahead).poll_next(cx)).unwrap_or_default();
@@ -151,7 +151,7 @@ impl State {
         Poll::Ready(!self.piece.is_empty())
     }
 
-    /// The next bytes of the current body; none at its end.
+    /// Returns the next bytes of the current body, or none at its end.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         while !self.framing.is_over() {
             let data = self.framing.read(&mut self.piece);

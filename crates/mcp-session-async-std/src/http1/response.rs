@@ -1,4 +1,4 @@
-//! [`Encoder`]: a response in bytes.
+//! [`Encoder`]: encodes a response.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures::io::AsyncBufRead;
 use tide::http::{Body, Method, Response, Version, headers, other::Date};
 
-/// Whom a response is for: what of its request decides how it is written.
+/// The properties of a request that decide how its response is written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client {
     pub(crate) method: Method,
@@ -15,7 +15,7 @@ pub(crate) struct Client {
 }
 
 impl Default for Client {
-    /// One of whose request nothing is known.
+    /// A client whose request is unknown.
     fn default() -> Self {
         Self { method: Method::Get, version: None }
     }
@@ -29,7 +29,7 @@ pub(crate) struct Encoder {
     rest: Rest,
 }
 
-/// What is to come of a body, and how it says where it ends.
+/// The rest of a body, and how its end is marked.
 #[derive(Debug, Clone, Copy)]
 enum Rest {
     /// This many bytes.
@@ -41,8 +41,8 @@ enum Rest {
 }
 
 impl Encoder {
-    /// Begins with the head. One that would not be read as it is meant, because a field holds what a field cannot hold
-    /// (header injection), becomes an empty 500.
+    /// Starts with the head. A response that would be read differently, because a field contains characters that are not
+    /// allowed (header injection), becomes an empty 500.
     pub(crate) fn new(mut response: Response, client: Client, last: bool) -> Self {
         if !is_sound(&response) {
             response = Response::new(500);
@@ -66,7 +66,7 @@ impl Encoder {
         }
         head.extend_from_slice(text.as_bytes());
         for (name, values) in &response {
-            // Whoever wrote these could not know.
+            // The encoder decides on framing and closing: these fields of the app are dropped.
             let ours = *name == headers::CONTENT_LENGTH || *name == headers::TRANSFER_ENCODING;
             if ours || last && *name == headers::CONNECTION {
                 continue;
@@ -77,15 +77,15 @@ impl Encoder {
         }
         head.extend_from_slice(b"\r\n");
         let rest = if client.method == Method::Head { Rest::Length(0) } else { rest };
-        let body = response.take_body(); // last, because it leaves a content type behind
+        let body = response.take_body(); // last, because it leaves a content type in the response
         Self { head, body, rest }
     }
 
-    /// Adds what is ready to `batch`, one piece of the body at the most. Returns `true` at the end.
+    /// Appends ready bytes to `batch`, at most one piece of the body. Returns `true` at the end.
     ///
     /// # Errors
     ///
-    /// When the body fails, or ends before its length: then the connection must not be used any more.
+    /// If the body fails, or ends before its length. The connection must not be used any more then.
     pub(crate) fn poll_append(
         &mut self,
         cx: &mut Context<'_>,
@@ -122,7 +122,7 @@ impl Encoder {
     }
 }
 
-/// Whether the fields of a response can be written: `http-types` lets in whatever is ASCII.
+/// Returns `true` if the fields of a response are valid: `http-types` accepts everything that is ASCII.
 fn is_sound(response: &Response) -> bool {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let text = |byte: u8| matches!(byte, b'\t' | b' '..=b'~');
@@ -140,13 +140,13 @@ mod tests {
 
     use super::*;
 
-    /// A body in pieces, of which nobody knows the length.
+    /// A body in pieces, of unknown length unless `length` is given.
     fn pieces(text: &'static str, length: Option<usize>) -> Body {
         let pieces = futures::stream::iter(text.as_bytes().chunks(4).map(Ok));
         Body::from_reader(pieces.into_async_read(), length)
     }
 
-    /// The status line and the fields but `date`, the body, and whether it went well.
+    /// Returns the status line and the fields except `date`, the body, and whether writing succeeded.
     fn written(response: Response, client: Client, last: bool) -> (Vec<String>, String, bool) {
         let (mut encoder, mut batch) = (Encoder::new(response, client, last), Vec::new());
         let end = loop {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_is_not_true_is_no_clean_end_and_never_runs_into_the_next_response() {
+    fn a_wrong_length_never_runs_into_the_next_response() {
         let (_, body, whole) = written(response(200, pieces("hello", Some(6))), Client::default(), false);
         assert_eq!((body.as_str(), whole), ("hello", false));
         let (_, body, whole) = written(response(200, pieces("hello", Some(3))), Client::default(), false);

@@ -1,4 +1,4 @@
-//! async-std: entered from a synchronous test, and serving.
+//! A bed for async-std, with `serve`.
 
 use std::{net::TcpListener, sync::Arc};
 
@@ -6,7 +6,7 @@ use mcp_session_async_std::{AsyncStdRuntime, serve};
 use mcp_session_core::{Endpoint, Runtime, Serve};
 use mcp_session_testkit::{TestBed, wire::ServeHarness};
 
-/// Its executor is the one of the process.
+/// Its executor is the global one.
 pub(crate) struct AsyncStdBed;
 
 impl TestBed for AsyncStdBed {

@@ -1,7 +1,7 @@
-//! The two tools on rmcp, as its documentation shows a Streamable HTTP server.
+//! The two tools on rmcp, set up like the Streamable HTTP server in its documentation.
 //!
-//! As documented, a small answer waits for the client's delayed acknowledgement. `--nodelay` sets `TCP_NODELAY`, so
-//! that the comparison is of the session layers.
+//! In that setup, a small answer waits for the client's delayed acknowledgement. `--nodelay` sets `TCP_NODELAY`, so that
+//! the benchmark compares the session layers.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let nodelay = args.nodelay;
     let listener = listener.tap_io(move |socket| {
         if nodelay {
-            let _ = socket.set_nodelay(true); // fails only on a socket that is closed already
+            let _ = socket.set_nodelay(true); // fails only on a closed socket
         }
     });
     let stopped = async move {

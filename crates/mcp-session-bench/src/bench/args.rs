@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{peer::Peer, scenarios::Scenario};
 
-/// Measures servers of the same two tools beside each other.
+/// Measures servers with the same two tools side by side.
 #[derive(Debug, Parser)]
 #[command(name = "mcp-session-bench")]
 pub(crate) struct Cli {
@@ -16,13 +16,13 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Builds the servers, runs them in turn, and writes tables, JSON and charts. What `cargo xtask bench` does
+    /// Builds the servers, runs them in turn, and writes tables, JSON and charts. Used by `cargo xtask bench`
     Run(RunArgs),
-    /// Drives one server by its URL, and prints what it saw
+    /// Drives one server by its URL, and prints the results
     Load(LoadArgs),
-    /// Counts the instructions of a request, and fails if they are more than written. What `cargo xtask instructions` does
+    /// Counts the instructions of a request, and fails if they exceed the records. Used by `cargo xtask instructions`
     Instructions {
-        /// Write them down instead
+        /// Record the counts instead
         #[arg(long)]
         write: bool,
     },
@@ -30,7 +30,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Less of everything: under three minutes
+    /// Run a reduced set: under three minutes
     #[arg(long)]
     pub(crate) short: bool,
     /// What to measure; everything by default
@@ -39,13 +39,13 @@ pub(crate) struct RunArgs {
     /// Which servers to compare; all by default
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) peers: Vec<Peer>,
-    /// Over how many connections to call `echo`
+    /// Number of connections for `echo`
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = count)]
     pub(crate) connections: Vec<usize>,
     /// How long each run measures
     #[arg(long, value_parser = seconds)]
     pub(crate) seconds: Option<f64>,
-    /// How often each pair is measured
+    /// Number of rounds in which each pair is measured
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) rounds: Option<usize>,
     /// The protocol revision that clients ask for
@@ -77,10 +77,10 @@ pub(crate) enum Load {
     Echo {
         #[arg(long, default_value = "64", value_parser = count)]
         connections: usize,
-        /// Bytes of the message
+        /// Size of the message in bytes
         #[arg(long, default_value = "64", value_parser = count)]
         size: usize,
-        /// All connections share one session, instead of one for each
+        /// All connections share one session, instead of one each
         #[arg(long)]
         one_session: bool,
     },
@@ -89,12 +89,12 @@ pub(crate) enum Load {
         #[arg(long, default_value = "32", value_parser = count)]
         connections: usize,
     },
-    /// Opens sessions and leaves them
+    /// Opens sessions and leaves them open
     Sessions {
         #[arg(long, default_value = "10000", value_parser = count)]
         count: usize,
     },
-    /// Opens GET streams, each in a session of its own, and closes them again
+    /// Opens GET streams, each in its own session, and closes them again
     Streams {
         #[arg(long, default_value = "1000", value_parser = count)]
         count: usize,
@@ -104,7 +104,7 @@ pub(crate) enum Load {
         #[arg(long, default_value = "10", value_parser = count)]
         streams: usize,
     },
-    /// Opens streams and calls, and sends SIGTERM; wants --pid
+    /// Opens streams and calls, and sends SIGTERM; requires --pid
     Shutdown {
         #[arg(long, default_value = "1000")]
         streams: usize,
@@ -113,7 +113,7 @@ pub(crate) enum Load {
     },
 }
 
-/// As many as the loopback interface has ports for, or as sessions fit into the memory of a small machine.
+/// Bounded by the ports of the loopback interface, or by the memory of a small machine for sessions.
 fn count(text: &str) -> Result<usize, String> {
     let most = 1_000_000;
     match text.parse::<NonZeroUsize>() {
@@ -122,7 +122,7 @@ fn count(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Up to half a minute: a run has to end before it is given up.
+/// Up to half a minute: a run must end before its time limit.
 fn seconds(text: &str) -> Result<f64, &'static str> {
     match text.parse() {
         Ok(seconds) if (0.05..=30.0).contains(&seconds) => Ok(seconds),
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_parted_by_commas_and_checked() {
+    fn comma_separated_lists_are_parsed_and_checked() {
         let parse = |args: &[&str]| Cli::try_parse_from([&["mcp-session-bench", "run"], args].concat());
         let Command::Run(args) =
             parse(&["--short", "--connections", "1,64", "--only", "echo"]).unwrap().command

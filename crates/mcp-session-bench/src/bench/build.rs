@@ -1,4 +1,4 @@
-//! What cargo has to build before anything is measured.
+//! Builds everything that is measured.
 
 use std::{
     env,
@@ -8,28 +8,28 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The manifest of the crate that brings rmcp, a workspace of its own.
+/// The manifest of the crate with the rmcp server, a separate workspace.
 const RMCP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rmcp/Cargo.toml");
 
-/// Where cargo put this executable, and puts the others: `target/release` is below it.
+/// Cargo's target directory, with this executable and the others in `target/release`.
 pub(crate) fn target_directory() -> Result<PathBuf> {
     let this = env::current_exe()?;
     let profile = this.parent().context("an executable is in a directory")?;
     Ok(profile.parent().context("and that in the target directory")?.to_owned())
 }
 
-/// Our servers and the raw ones; those of a feature only with it.
+/// Builds our servers and the raw ones; those behind a feature only if it is enabled.
 pub(crate) fn servers(features: &[&str]) -> Result<()> {
     let features = features.join(",");
     cargo(&["build", "--release", "--package", env!("CARGO_PKG_NAME"), "--bins", "--features", &features])
 }
 
-/// Work without a socket.
+/// Builds the executable for work without a socket.
 pub(crate) fn in_process() -> Result<()> {
     cargo(&["build", "--release", "--package", env!("CARGO_PKG_NAME"), "--bin", "in-process"])
 }
 
-/// The server on rmcp.
+/// Builds the server on rmcp.
 pub(crate) fn rmcp(target: &Path) -> Result<()> {
     let directory = rmcp_target(target).display().to_string();
     cargo(&["build", "--release", "--locked", "--manifest-path", RMCP, "--target-dir", &directory])
@@ -39,14 +39,14 @@ pub(crate) fn rmcp_executable(target: &Path) -> PathBuf {
     rmcp_target(target).join("release").join("mcp-session-bench-rmcp")
 }
 
-/// The examples that the adapters' table compares.
+/// Builds the examples that the adapters' table compares.
 pub(crate) fn examples(names: &[&str]) -> Result<()> {
     let mut args = vec!["build", "--release", "--package", "mcp-session-examples", "--features", "async-std"];
     names.iter().for_each(|name| args.extend(["--example", name]));
     cargo(&args)
 }
 
-/// The benchmarks in the process itself.
+/// Runs the benchmarks without a socket.
 pub(crate) fn bench(name: &str) -> Result<()> {
     cargo(&["bench", "--package", env!("CARGO_PKG_NAME"), "--bench", name])
 }

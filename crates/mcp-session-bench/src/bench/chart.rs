@@ -23,13 +23,13 @@ use crate::{
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Width and height of a chart, and of the plot in it: the names of the servers stand beside the lines.
+/// Width and height of a chart, and of the plot in it: the names of the servers are beside the lines.
 const SIZE: (u32, u32) = (860, 400);
 const PLOT: u32 = 670;
 const FONT: &str = "sans-serif";
 const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
 
-/// One chart: a figure over the amount, or for one amount as bars.
+/// One chart: a figure over the amount, or bars for a single amount.
 struct Chart {
     file: &'static str,
     scenario: Scenario,
@@ -90,7 +90,7 @@ fn charts() -> Vec<Chart> {
     ]
 }
 
-/// Draws what was measured; gives the files.
+/// Draws the measured figures; returns the files.
 pub(crate) fn draw_all(results: &Results, directory: &Path) -> Result<Vec<PathBuf>> {
     let mut drawn = Vec::new();
     for chart in charts() {
@@ -124,12 +124,12 @@ impl Chart {
     }
 }
 
-/// Both axes are logarithmic: what grows in proportion is a straight line, and a factor is a distance.
+/// Both axes are logarithmic: proportional growth is a straight line, and a factor is a distance.
 fn lines(area: &Area<'_>, chart: &Chart, series: &[Series]) -> Result<()> {
     let points = || series.iter().flat_map(|(_, points)| points);
     let least = points().map(|(x, _)| *x as f64).fold(f64::INFINITY, f64::min);
     let most = points().map(|(x, _)| *x as f64).fold(0.0, f64::max);
-    // A figure may be zero or below, as a difference of memory can be: the axis begins where there is something.
+    // A figure may be zero or negative, for example a difference of memory: the axis begins at the smallest positive one.
     let low = points().map(|(_, it)| it.low).filter(|low| *low > 0.0).fold(f64::INFINITY, f64::min);
     let low = if low.is_finite() { low / 1.5 } else { 1.0 };
     let high = points().map(|(_, it)| it.high * 1.5).fold(low * 4.0, f64::max);
@@ -185,7 +185,7 @@ fn bars(area: &Area<'_>, chart: &Chart, series: &[Series]) -> Result<()> {
     };
     plot.configure_mesh()
         .disable_x_mesh()
-        .light_line_style(INK.mix(0.0)) // none at all would keep plotters looking for places for ever
+        .light_line_style(INK.mix(0.0)) // without light lines plotters would loop forever while placing labels
         .bold_line_style(INK.mix(0.12))
         .axis_style(INK.mix(0.5))
         .label_style(text(12))

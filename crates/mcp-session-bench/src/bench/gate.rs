@@ -1,7 +1,7 @@
-//! The gate: what a request may cost in instructions, as written in `instructions.json`.
+//! The gate: the instructions that a request may cost, as recorded in `instructions.json`.
 //!
-//! Times differ from machine to machine and from run to run; instructions of the same compiler hardly do. So a change that
-//! makes the hot path dearer fails, on whatever machine, and one that should is written down with `--write`.
+//! Times differ between machines and between runs; instruction counts of the same compiler hardly do. A change that makes
+//! the hot path more expensive therefore fails on every machine; an intended increase is recorded with `--write`.
 
 use std::{
     collections::BTreeMap,
@@ -17,10 +17,10 @@ use crate::{build, valgrind::WORK};
 
 const WRITTEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.json");
 
-/// How much dearer something may be: the C library, which differs between machines, has some part in it.
+/// The tolerated increase: the C library, which differs between machines, contributes to the counts.
 const TOLERANCE: f64 = 1.05;
 
-/// Says that nothing can be said: the counts are another compiler's. 1 and 2 are a failure's and a wrong argument's.
+/// Exit code if the recorded counts are from another compiler. 1 means a failure and 2 a bad argument.
 const CANNOT_COMPARE: u8 = 77;
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -29,7 +29,7 @@ struct Written {
     instructions: BTreeMap<String, f64>,
 }
 
-/// Counts, and compares with what is written, or writes it.
+/// Counts, and compares with the recorded counts or records new ones.
 pub(crate) fn run(write: bool) -> Result<ExitCode> {
     let target = build::target_directory()?;
     fs::create_dir_all(target.join("bench"))?;
@@ -39,7 +39,7 @@ pub(crate) fn run(write: bool) -> Result<ExitCode> {
         false => serde_json::from_str(&fs::read_to_string(WRITTEN)?).context(WRITTEN)?,
     };
     if written.rustc != rustc {
-        println!("the instructions that are written are those of {}, and this is {rustc}", written.rustc);
+        println!("the recorded instructions are from {}, but this is {rustc}", written.rustc);
         return Ok(ExitCode::from(CANNOT_COMPARE));
     }
     build::in_process()?;
@@ -56,15 +56,15 @@ fn count(target: &Path) -> Result<BTreeMap<String, f64>> {
     WORK.iter().map(|work| Ok((work.name.to_owned(), work.count(target)?.round()))).collect()
 }
 
-/// Prints a table; whether nothing is dearer than it may be.
+/// Prints a table; returns `true` if nothing costs more than allowed.
 fn is_met(written: &BTreeMap<String, f64>, counts: &BTreeMap<String, f64>) -> bool {
-    println!("\n| work | instructions | written | |\n|---|---|---|---|");
+    println!("\n| work | instructions | recorded | |\n|---|---|---|---|");
     let mut all = true;
     for work in &WORK {
         let [now, may] = [counts, written].map(|all| all.get(work.name).copied().unwrap_or_default());
         let verdict = match now {
             now if now > may * TOLERANCE => "dearer",
-            now if now * TOLERANCE < may => "cheaper: write it down with `cargo xtask instructions --write`",
+            now if now * TOLERANCE < may => "cheaper: record it with `cargo xtask instructions --write`",
             _ => "",
         };
         all &= verdict != "dearer";
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_dearer_fails_and_what_is_cheaper_does_not() {
+    fn higher_counts_fail_and_lower_counts_do_not() {
         let all =
             |count: f64| WORK.iter().map(|work| (work.name.to_owned(), count)).collect::<BTreeMap<_, _>>();
         assert!(is_met(&all(1_000.0), &all(1_040.0)));
@@ -94,6 +94,6 @@ mod tests {
         one.insert("echo".to_owned(), 2_000.0);
         assert!(!is_met(&all(1_000.0), &one));
         one.remove("echo");
-        assert!(!is_met(&one, &all(1_000.0)), "what is not written down is not met");
+        assert!(!is_met(&one, &all(1_000.0)), "a missing record is not met");
     }
 }

@@ -1,4 +1,4 @@
-//! What the figures have to be, and whether they are.
+//! The goals for the figures, and whether they are met.
 
 use crate::{
     peer::Peer,
@@ -104,14 +104,14 @@ fn goals((streams, _): (usize, usize)) -> Vec<Goal> {
     ]
 }
 
-/// Prints what was measured of them.
+/// Prints the goals that were measured.
 pub(crate) fn print(results: &Results, shutdown: (usize, usize)) {
     let measured: Vec<_> =
         goals(shutdown).into_iter().filter_map(|goal| Some((goal.measured(results)?, goal))).collect();
     if measured.is_empty() {
         return;
     }
-    println!("\n# Goals\n\n| server | what | goal | measured | |\n|---|---|---|---|---|");
+    println!("\n# Goals\n\n| server | figure | goal | measured | |\n|---|---|---|---|---|");
     for (spread, goal) in measured {
         let (bound, met) = match goal.bound {
             Bound::AtLeast(bound) => (format!(">= {bound}"), spread.median >= bound),

@@ -1,6 +1,6 @@
-//! The load generator: HTTP/1.1 by hand over kept connections, on a few threads, against any server by its URL.
+//! The load generator: hand-written HTTP/1.1 over kept connections, on a few threads, against any server by its URL.
 //!
-//! Nothing here is without an end: each load has a count or a time, and a limit beside it.
+//! Every load ends: it has a count or a duration, and a time limit.
 
 mod churn;
 mod connection;
@@ -25,19 +25,19 @@ pub(crate) use self::{
     streams::with_streams,
 };
 
-/// Whom to load, and from where.
+/// The server to load, and the threads that do it.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    /// What goes into the request line.
+    /// The path in the request line.
     pub(crate) path: String,
-    /// The revision that `initialize` asks for.
+    /// The revision that `initialize` requests.
     pub(crate) version: String,
-    /// Of the server, where it is known: its processor time is read, and signals go there.
+    /// The server's process id, if known: for reading its processor time, and for signals.
     pub(crate) pid: Option<u32>,
-    /// One thread for each entry, on that core if there is a number.
+    /// One thread per entry, pinned to that core if there is a number.
     pub(crate) threads: Vec<Option<usize>>,
-    /// When a load is given up: far more than any takes, so that it ends only what hangs.
+    /// The time limit of a load: far more than any load takes, so that it only ends one that hangs.
     pub(crate) limit: Duration,
 }
 
@@ -63,7 +63,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs a load against a server of the two tools, in this process; gives what the server has counted.
+    /// Runs a load against a server of the two tools in this process; returns the server's counts.
     fn loaded(version: &str, load: impl FnOnce(&Target)) -> Stats {
         let (sender, receiver) = mpsc::channel::<(SocketAddr, Endpoint)>();
         let server = thread::spawn(move || {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_open_while_they_are_said_to_be() {
+    fn streams_are_open_while_act_runs() {
         loaded("2025-06-18", |target| {
             let seen = with_streams(target, 5, || Ok(5)).unwrap();
             assert_eq!(seen, 5);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_not_there_is_an_error() {
+    fn an_unreachable_server_is_an_error() {
         let target = Target::new("http://127.0.0.1:1/mcp", "2025-06-18", vec![None]).unwrap();
         assert!(echo_times(&target, 1).is_err());
         assert!(Target::new("https://127.0.0.1/mcp", "2025-06-18", vec![None]).is_err());

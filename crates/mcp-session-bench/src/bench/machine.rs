@@ -1,15 +1,15 @@
-//! The machine: which cores are whose, and what to write beside the figures.
+//! The machine: which cores server and client use, and the facts to record with the figures.
 
 use std::{collections::BTreeMap, fs, process::Command};
 
 use anyhow::Result;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Who runs where.
+/// The cores of server and client.
 #[derive(Debug, Clone)]
 pub(crate) struct Cores {
     all: Vec<usize>,
-    /// The first half; empty if there are not enough to part them.
+    /// The first half; empty if there are too few cores to split.
     pub(crate) server: Vec<usize>,
     /// The second half.
     pub(crate) client: Vec<usize>,
@@ -27,7 +27,7 @@ impl Cores {
         Ok(Self { all, server, client })
     }
 
-    /// One thread of the load generator for each of its cores.
+    /// One thread of the load generator per client core.
     pub(crate) fn client_threads(&self) -> Vec<Option<usize>> {
         if self.client.is_empty() {
             return vec![None; self.all.len().div_ceil(2)];
@@ -35,7 +35,7 @@ impl Cores {
         self.client.iter().copied().map(Some).collect()
     }
 
-    /// Does something with this thread on the server's cores: a process that it starts stays there.
+    /// Runs a closure with this thread on the server's cores: a process that it starts stays there.
     pub(crate) fn as_server<R>(&self, act: impl FnOnce() -> R) -> R {
         pin(&self.server);
         let result = act();
@@ -44,12 +44,12 @@ impl Cores {
     }
 }
 
-/// Keeps this thread on one core.
+/// Pins this thread to one core.
 pub(crate) fn pin_thread(core: Option<usize>) {
     pin(core.as_slice());
 }
 
-/// Best effort: where it is not allowed, figures are noisier.
+/// Best effort: if it is not permitted, figures are noisier.
 fn pin(cores: &[usize]) {
     if cores.is_empty() {
         return;
@@ -59,7 +59,7 @@ fn pin(cores: &[usize]) {
     let _ = sched_setaffinity(None, &set);
 }
 
-/// What the figures were made on.
+/// The machine on which the figures were measured.
 pub(crate) fn describe(cores: &Cores) -> BTreeMap<&'static str, String> {
     let output = |program: &str, args: &[&str]| {
         let output = Command::new(program).args(args).output().ok()?;

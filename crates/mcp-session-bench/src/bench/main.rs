@@ -1,6 +1,6 @@
 //! Run with `cargo xtask bench --short`.
 //!
-//! The load generator, and what starts the servers, loads them in turn, and writes down what came of it.
+//! The load generator and its driver, which starts the servers, loads them in turn, and writes the results.
 
 mod args;
 mod build;
@@ -30,14 +30,14 @@ use crate::{
     scenarios::Plan,
 };
 
-/// When a run is given up as a whole: the full one takes some thirty minutes.
+/// The time limit of a whole run: the full one takes some thirty minutes.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
 fn main() -> ExitCode {
     mcp_session_bench::raise_open_files();
     thread::spawn(|| {
         thread::sleep(LIMIT);
-        eprintln!("error: not over after {LIMIT:?}, giving up");
+        eprintln!("error: not finished after {LIMIT:?}, giving up");
         std::process::exit(1); // the servers end with this process
     });
     let done = match Cli::parse().command {
@@ -63,7 +63,7 @@ fn run(args: &RunArgs) -> Result<()> {
     let mut results = Results { machine: machine::describe(&plan.cores), ..Results::default() };
     for &scenario in &scenarios {
         plan.measure(scenario, &mut results)?;
-        // After each, so that what was measured is not lost with what fails later. What only prints leaves it alone.
+        // After each scenario, so that a later failure loses no figures. Scenarios that only print do not write.
         if !results.records.is_empty() {
             results.write(&directory.join("results.json"))?;
         }

@@ -1,4 +1,4 @@
-//! [`Results`]: every figure of a run, and medians, ranges and paired ratios of them.
+//! [`Results`]: every figure of a run, with medians, ranges and paired ratios.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,26 +11,26 @@ use serde::Serialize;
 
 use crate::{peer::Peer, scenarios::Scenario};
 
-/// What one run of one server gave.
+/// The figures from one run of one server.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Record {
     pub(crate) scenario: &'static str,
     pub(crate) peer: &'static str,
-    /// How much of it: connections, sessions, streams or bytes.
+    /// The amount: connections, sessions, streams or bytes.
     pub(crate) x: usize,
-    /// Runs of one round are next to each other in time: only they are compared.
+    /// Runs of one round are close in time: only they are compared.
     pub(crate) round: usize,
     pub(crate) values: BTreeMap<&'static str, f64>,
 }
 
-/// Everything that was measured.
+/// All measured figures.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Results {
     pub(crate) machine: BTreeMap<&'static str, String>,
     pub(crate) records: Vec<Record>,
 }
 
-/// The median of some figures and how far they lie apart.
+/// The median and the range of some figures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -60,7 +60,7 @@ impl Results {
             .filter(move |it| (it.scenario, it.peer, it.x) == (scenario.name(), peer.name(), x))
     }
 
-    /// For how much of it the scenario was measured.
+    /// The amounts for which the scenario was measured.
     pub(crate) fn xs(&self, scenario: Scenario) -> BTreeSet<usize> {
         self.records.iter().filter(|it| it.scenario == scenario.name()).map(|it| it.x).collect()
     }
@@ -77,7 +77,7 @@ impl Results {
         Spread::of(self.of(scenario, peer, x).filter_map(|it| it.values.get(metric).copied()))
     }
 
-    /// What `peer` has for each that `other` has, from the runs of the same round.
+    /// The ratios of `peer` to `other`, from runs of the same round.
     pub(crate) fn ratio(
         &self,
         scenario: Scenario,
@@ -134,7 +134,7 @@ pub(crate) fn amount(x: usize) -> String {
     }
 }
 
-/// A number in three digits or so.
+/// A number with about three digits.
 pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),

@@ -1,4 +1,4 @@
-//! What is measured, each thing paired: all peers in turn, round after round.
+//! The scenarios. Each is measured in pairs: all peers in turn, round after round.
 
 mod adapters;
 mod echo;
@@ -13,14 +13,14 @@ use clap::ValueEnum;
 
 use crate::{args::RunArgs, build, machine::Cores, peer::Peer, results::Results, server::Server};
 
-/// What can be measured.
+/// The scenarios.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Scenario {
     /// Requests per second and their times, over connections
     Echo,
     /// Sessions created and deleted per second
     Churn,
-    /// Memory of idle sessions, and what many of them cost the others
+    /// Memory of idle sessions, and requests per second with many of them
     Sessions,
     /// Memory of open GET streams
     Streams,
@@ -34,9 +34,9 @@ pub(crate) enum Scenario {
     ShutdownScale,
     /// The adapters' table of the README: size, requests per second, memory of a stream
     Adapters,
-    /// Times and allocations of the machine and the endpoint, in the process itself
+    /// Times and allocations of the machine and the endpoint, without a socket
     Micro,
-    /// Instructions for each request, counted by valgrind
+    /// Instructions per request, counted by valgrind
     Instructions,
 }
 
@@ -57,7 +57,7 @@ impl Scenario {
         }
     }
 
-    /// What `x` counts.
+    /// The unit of `x`.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Echo | Self::Churn => "connections",
@@ -68,18 +68,18 @@ impl Scenario {
         }
     }
 
-    /// Whether it compares servers; the others print what they have by themselves.
+    /// Returns `true` if it compares servers; the others print their own results.
     fn compares(self) -> bool {
         !matches!(self, Self::Adapters | Self::Micro | Self::Instructions)
     }
 }
 
-/// How much of everything.
+/// The amounts and durations of a run.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) peers: Vec<Peer>,
     pub(crate) rounds: usize,
-    /// Rounds of what takes memory or time by itself, and is steadier.
+    /// Rounds of scenarios that measure memory or single durations, which vary less.
     pub(crate) few_rounds: usize,
     pub(crate) time: Duration,
     pub(crate) connections: Vec<usize>,
@@ -87,7 +87,7 @@ pub(crate) struct Plan {
     pub(crate) streams: Vec<usize>,
     pub(crate) session_streams: Vec<usize>,
     pub(crate) sizes: Vec<usize>,
-    /// Streams and calls.
+    /// Number of streams and calls.
     pub(crate) shutdown: (usize, usize),
     pub(crate) shutdown_scale: Vec<usize>,
     pub(crate) version: String,
@@ -104,8 +104,8 @@ impl Plan {
         let given = |given: &[usize], default: Vec<usize>| {
             if given.is_empty() { default } else { given.to_vec() }
         };
-        // Many short runs rather than a few long ones: what disturbs a machine lasts for seconds, and should disturb
-        // all peers of a round alike.
+        // Many short runs rather than a few long ones: disturbances of the machine last for seconds, and should affect all
+        // peers of a round alike.
         let seconds = args.seconds.unwrap_or(if short { 0.25 } else { 1.0 });
         let rounds = args.rounds.unwrap_or(if short { 5 } else { 11 });
         let mut peers = if args.peers.is_empty() { Peer::all().to_vec() } else { args.peers.clone() };
@@ -146,7 +146,7 @@ impl Plan {
         }
     }
 
-    /// The scenarios that a run of these arguments has.
+    /// The scenarios of a run with these arguments.
     pub(crate) fn scenarios(args: &RunArgs) -> Vec<Scenario> {
         if !args.only.is_empty() {
             return args.only.clone();
@@ -155,7 +155,7 @@ impl Plan {
         Scenario::value_variants().iter().filter(wanted).copied().collect()
     }
 
-    /// The peers that these scenarios need, built.
+    /// Builds and returns the peers that these scenarios need.
     pub(crate) fn build(&self, scenarios: &[Scenario]) -> Result<()> {
         if scenarios.iter().any(|scenario| scenario.compares()) {
             crate::peer::build(&self.peers, &self.target)?;
@@ -170,7 +170,7 @@ impl Plan {
         Server::start(command, &self.version, &self.cores)
     }
 
-    /// Runs `measure` with a fresh server of each of these peers in turn, `rounds` times.
+    /// Runs `measure` with a fresh server of each peer in turn, `rounds` times.
     fn paired(
         &self,
         peers: &[Peer],
@@ -190,7 +190,7 @@ impl Plan {
         Ok(())
     }
 
-    /// All but the one that waits 40 ms in each request: it would say nothing more anywhere else.
+    /// All except the one that waits 40 ms in each request: other scenarios would show nothing new about it.
     fn quick_peers(&self) -> Vec<Peer> {
         self.peers.iter().copied().filter(|peer| *peer != Peer::RmcpAsDocumented).collect()
     }

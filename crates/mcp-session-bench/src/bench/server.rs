@@ -1,4 +1,4 @@
-//! [`Server`]: a peer as a child process, which does not outlive its handle.
+//! [`Server`]: a peer as a child process that does not outlive its handle.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -13,10 +13,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{load::Target, machine::Cores, process};
 
-/// A server has this long to say where it is: it takes milliseconds.
+/// How long a server may take to print its URL: it takes milliseconds.
 const START: Duration = Duration::from_secs(10);
 
-/// How often a wait looks again: short against what is measured by it, which is the end of a process.
+/// The polling interval of waits: short compared with the measured time until a process ends.
 const POLL: Duration = Duration::from_millis(1);
 
 /// A running server; killed when dropped.
@@ -27,13 +27,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it on a free port of the loopback interface, on the server's cores.
+    /// Starts a server on a free port of the loopback interface, on the server's cores.
     ///
-    /// A server that ends with its parent ends with the thread that called this.
+    /// A server that ends with its parent ends with the thread that called this function.
     pub(crate) fn start(mut command: Command, version: &str, cores: &Cores) -> Result<Self> {
         command.args(["--bind", "127.0.0.1:0"]);
         let name = command.get_program().display().to_string();
-        // Runtimes that do not look at the cores of the process are told how many there are.
+        // Tells runtimes that ignore the cores of the process how many there are.
         let threads = cores.server.len().max(1).to_string();
         command.env("SMOL_THREADS", &threads).env("ASYNC_STD_THREAD_COUNT", &threads);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -43,13 +43,13 @@ impl Server {
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = sender.send(line); // whoever listened has what it wants; the pipe must not fill up
+                let _ = sender.send(line); // the receiver may be gone; the pipe must not fill up
             }
         });
         let pid = child.id();
         let target = receiver
             .recv_timeout(START)
-            .with_context(|| format!("{name} did not say where it is"))
+            .with_context(|| format!("{name} did not print its URL"))
             .and_then(|url| Target::new(url.trim(), version, cores.client_threads()));
         match target {
             Ok(target) => Ok(Self { child, target: Target { pid: Some(pid), ..target } }),
@@ -65,8 +65,8 @@ impl Server {
         &self.target
     }
 
-    /// Bytes of memory that it uses. Read when two looks in a row agree to a percent, so that what was just closed is
-    /// gone.
+    /// Bytes of memory that it uses. Waits until two readings in a row agree to a percent, so that everything just closed
+    /// is freed.
     pub(crate) fn resident_bytes(&self) -> Result<f64> {
         let mut last = process::resident_bytes(self.child.id())? as f64;
         for _ in 0..20 {
@@ -80,13 +80,13 @@ impl Server {
         Ok(last)
     }
 
-    /// Tells it to end.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) -> Result<()> {
         let pid = Pid::from_raw(self.child.id().cast_signed()).context("a process has a number")?;
         Ok(kill_process(pid, Signal::TERM)?)
     }
 
-    /// Waits for the end of a process that was told to end.
+    /// Waits until the process has ended after SIGTERM.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + limit;
         loop {
@@ -103,7 +103,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended already.
+        // Both fail only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

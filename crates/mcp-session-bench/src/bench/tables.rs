@@ -1,18 +1,18 @@
-//! The tables: one for each figure, a row for each amount, a column for each server. Then ratios.
+//! The tables: one per figure, with a row per amount and a column per server. Then the ratios.
 
 use crate::{
     results::{Results, amount},
     scenarios::Scenario,
 };
 
-/// A figure that is worth a table.
+/// A figure that gets a table.
 #[derive(Debug)]
 pub(crate) struct Metric {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
 }
 
-/// What to show of a scenario, the most telling first.
+/// The figures of a scenario to show, the most important first.
 pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
     const fn metric(name: &'static str, title: &'static str) -> Metric {
         Metric { name, title }
@@ -31,7 +31,7 @@ pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
                     metric("server_cores", "cores that the server kept busy"),
                     metric(
                         "client_cores",
-                        "cores that the client kept busy: all of its own means that it measured itself",
+                        "cores that the client kept busy: if all of its cores, the client was the bottleneck",
                     ),
                 ]
             }
@@ -95,7 +95,7 @@ pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
     }
 }
 
-/// Prints all of it.
+/// Prints all tables.
 pub(crate) fn print(results: &Results, scenarios: &[Scenario]) {
     println!("\n# Figures\n\nMedian (lowest-highest).\n");
     for (name, value) in &results.machine {

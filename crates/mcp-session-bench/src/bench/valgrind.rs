@@ -8,16 +8,16 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-/// A piece of work in the process itself, by the name that the executable `in-process` knows it by.
+/// A piece of work without a socket, by its name in the executable `in-process`.
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
-    /// What is done besides, and taken off.
+    /// Work that is included in the run and subtracted from the count.
     besides: Option<&'static str>,
 }
 
-/// What is counted in the process.
+/// The work that is counted without a socket.
 pub(crate) const WORK: [Work; 4] = [
     Work { name: "parse", what: "parse a call", besides: None },
     Work { name: "machine", what: "the machine: parse, admit, answer, encode", besides: None },
@@ -25,18 +25,18 @@ pub(crate) const WORK: [Work; 4] = [
     Work { name: "session", what: "a session: `initialize` and DELETE, with the requests", besides: None },
 ];
 
-/// The lengths of the two runs whose difference counts: starting up cancels out.
+/// The numbers of repetitions in the two runs whose difference counts: the cost of starting up cancels out.
 const RUNS: [usize; 2] = [1_000, 3_000];
 
 impl Work {
-    /// Instructions each time.
+    /// Instructions per repetition.
     pub(crate) fn count(&self, target: &Path) -> Result<f64> {
         let of = |name| each(|times| in_process(target, name, times));
         Ok(of(self.name)? - self.besides.map_or(Ok(0.0), of)?)
     }
 }
 
-/// What one time takes, if `count` counts several.
+/// The count per repetition, if `count` counts several.
 pub(crate) fn each(count: impl Fn(usize) -> Result<f64>) -> Result<f64> {
     let [few, many] = RUNS;
     Ok((count(many)? - count(few)?) / (many - few) as f64)
@@ -50,17 +50,17 @@ fn in_process(target: &Path, name: &str, times: usize) -> Result<f64> {
     collected(target, name, times)
 }
 
-/// Counts what is run as its arguments.
+/// Counts the instructions of the command in its arguments.
 pub(crate) fn command(target: &Path, name: &str, times: usize) -> Command {
     let mut command = Command::new("valgrind");
     command.arg("--tool=callgrind");
-    // To look at with callgrind_annotate.
+    // For callgrind_annotate.
     command.arg(format!("--callgrind-out-file={}", file(target, name, times, "out").display()));
     command.arg(format!("--log-file={}", file(target, name, times, "log").display()));
     command
 }
 
-/// What valgrind says at its end.
+/// Parses the count in valgrind's final output.
 pub(crate) fn collected(target: &Path, name: &str, times: usize) -> Result<f64> {
     let path = file(target, name, times, "log");
     let said = fs::read_to_string(&path)?;

@@ -1,4 +1,4 @@
-//! hyper on smol with canned answers, on as many threads as there are cores: the floor for `mcp-session-smol`.
+//! hyper on smol with canned answers, on one thread per core: the floor for `mcp-session-smol`.
 
 use std::{io, pin::pin, sync::Arc, thread};
 

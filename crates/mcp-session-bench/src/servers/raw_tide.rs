@@ -42,13 +42,13 @@ async fn serve(bind: std::net::SocketAddr) -> io::Result<()> {
         let (app, open) = (app.clone(), Arc::clone(&open));
         open.fetch_add(1, SeqCst);
         task::spawn(async move {
-            // It fails when the client goes.
+            // Fails when the client disconnects.
             let _ = async_h1::accept(socket, |request| async { app.respond(request).await }).await;
             open.fetch_sub(1, SeqCst);
         });
     }
     canned.stop();
-    // tide has no graceful stop of its own; this is good enough for clients that go when they have everything.
+    // tide has no graceful shutdown; this is enough for clients that disconnect once they have everything.
     while open.load(SeqCst) > 0 {
         task::sleep(Duration::from_millis(5)).await;
     }
@@ -71,7 +71,7 @@ async fn respond(mut request: Request<Arc<Canned>>) -> tide::Result {
             response
         }
         Reply::Events(events) => {
-            // tide wants it to be `Sync`. The mutex is never locked: polling has it for itself.
+            // tide requires `Sync`. The mutex is never locked: polling has exclusive access.
             let mut events = Mutex::new(events);
             let events = stream::poll_fn(move |cx| {
                 events.get_mut().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(cx)

@@ -1,4 +1,4 @@
-//! The two tools on `mcp-session-smol`, on as many threads as there are cores.
+//! The two tools on `mcp-session-smol`, on one thread per core.
 
 use std::{io, sync::Arc, thread};
 

@@ -85,7 +85,7 @@ impl Config {
             "bodies_in_flight",
             self.bodies_in_flight,
             self.body_limit,
-            "a body of the greatest length could not be taken even alone",
+            "even a single body of the maximum length would be refused",
         )?;
         count("batch_limit", self.batch_limit, "every batch would be refused")?;
         deadline("body_timeout", self.body_timeout, "no body could arrive in time")?;
@@ -93,7 +93,7 @@ impl Config {
         deadline(
             "authenticate_timeout",
             self.authenticate_timeout,
-            "no check that waits could be through in time",
+            "no asynchronous check could finish in time",
         )?;
         self.session.check()?;
         match &self.store {
@@ -115,12 +115,12 @@ impl SessionConfig {
             deadline("session.max_age", max_age, "every session would end at once")?;
         }
         count("session.queue_events", self.queue_events, "no event would ever be sent")?;
-        bytes("session.queue_bytes", self.queue_bytes, 1, "a queue without room holds nothing")?;
+        bytes("session.queue_bytes", self.queue_bytes, 1, "the queue could hold nothing")?;
         count("session.max_exchanges", self.max_exchanges, "every request would be refused")?;
         deadline(
             "session.terminate.finish",
             self.terminate.finish,
-            "no client could read what is queued for it",
+            "no client could read its queued events in time",
         )?;
         match &self.replay {
             Some(replay) => replay.check(),
@@ -131,7 +131,7 @@ impl SessionConfig {
 
 impl ReplayConfig {
     fn check(&self) -> Result<(), ConfigError> {
-        const NOTHING: &str = "nothing would be kept, and `session.replay = None` says so";
+        const NOTHING: &str = "nothing would be kept: use `session.replay = None` for that";
         count("session.replay.events", self.events, NOTHING)?;
         bytes("session.replay.bytes", self.bytes, 1, NOTHING)?;
         deadline("session.replay.age", self.age, NOTHING)
@@ -140,7 +140,7 @@ impl ReplayConfig {
 
 impl Store {
     fn check(&self) -> Result<(), ConfigError> {
-        deadline("store.timeout", self.timeout, "no call of the store could be answered in time")?;
+        deadline("store.timeout", self.timeout, "no store call could be answered in time")?;
         deadline("store.touch_interval", self.touch_interval, "the node would do nothing else")
     }
 }
@@ -236,7 +236,7 @@ mod tests {
 
     /// Zero is accepted where it has a meaning.
     #[test]
-    fn zeros_that_mean_never_or_at_once_are_taken() {
+    fn meaningful_zeros_are_accepted() {
         let mut config = Config { retry_after: Duration::ZERO, ..Config::default() };
         config.session.heartbeat = Duration::ZERO;
         config.session.ping_interval = Duration::ZERO;

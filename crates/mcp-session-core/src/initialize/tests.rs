@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 
 #[test]
-fn what_clients_say_is_kept_once_and_within_bounds() {
+fn client_params_are_kept_once_and_within_bounds() {
     let params = |name: &str, more: usize| -> Json {
         let info = json!({ "name": name, "version": "1", "icons": "x".repeat(more) });
         json!({ "protocolVersion": "2025-11-25", "capabilities": { "roots": {} }, "clientInfo": info }).into()
@@ -24,7 +24,7 @@ fn what_clients_say_is_kept_once_and_within_bounds() {
     for n in 0..10_000 {
         drop(clients.get(&params(&n.to_string(), 0)));
     }
-    assert!(clients.len() < 1_000, "{}", clients.len()); // nobody has them
+    assert!(clients.len() < 1_000, "{}", clients.len()); // unused ones are removed
     assert!(Arc::ptr_eq(&one, &clients.get(&params("a", 0))));
 }
 
@@ -40,12 +40,12 @@ fn c_12_c_13_what_counts_as_declared() {
         let known = declared(version, &json!({ "elicitation": modes }));
         (known.elicitation, known.elicitation_url)
     };
-    assert_eq!(elicitation("2025-11-25", json!({})), (true, false)); // an empty one is form mode
+    assert_eq!(elicitation("2025-11-25", json!({})), (true, false)); // empty means form mode
     assert_eq!(elicitation("2025-11-25", json!({ "form": {} })), (true, false));
     assert_eq!(elicitation("2025-11-25", json!({ "url": {} })), (false, true));
     assert_eq!(elicitation("2025-11-25", json!({ "form": {}, "url": {} })), (true, true));
-    assert_eq!(elicitation("2025-06-18", json!({ "url": {} })), (true, false)); // it knows no modes
-    assert_eq!(elicitation("2025-03-26", json!({})), (false, false)); // nor the older one elicitation
+    assert_eq!(elicitation("2025-06-18", json!({ "url": {} })), (true, false)); // this version has no modes
+    assert_eq!(elicitation("2025-03-26", json!({})), (false, false)); // this one has no elicitation
     for nothing in [Value::Null, json!(false), json!("yes"), json!([])] {
         let all = json!({ "sampling": nothing, "elicitation": nothing, "roots": nothing, "other": nothing });
         assert_eq!(declared("2025-11-25", &all), ClientCapabilities::default(), "{nothing}");

@@ -1,12 +1,12 @@
-//! [`ClientCapabilities`]: what the server may ask its client for.
+//! [`ClientCapabilities`]: which requests the server may send to its client.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::proto::message::Json;
 
-/// What the client declared at `initialize` that it can do, as far as the negotiated version knows of it (C-12).
-/// Decides which requests the server may send it (C-13).
+/// The capabilities that the client declared at `initialize`, as far as the negotiated version has them (C-12). They
+/// decide which requests the server may send to it (C-13).
 ///
 /// ```
 /// use mcp_session_core::{ClientCapabilities, Json};
@@ -28,9 +28,9 @@ pub struct ClientCapabilities {
     pub sampling: bool,
     /// `sampling/*` with tools (2025-11-25).
     pub sampling_tools: bool,
-    /// `elicitation/*` by a form: the only mode before 2025-11-25, and the one that an empty capability stands for.
+    /// `elicitation/*` with a form: the only mode before 2025-11-25, and the meaning of an empty capability.
     pub elicitation: bool,
-    /// `elicitation/*` by a URL (2025-11-25).
+    /// `elicitation/*` with a URL (2025-11-25).
     pub elicitation_url: bool,
     /// `roots/*`
     pub roots: bool,
@@ -47,8 +47,8 @@ struct Asked<'a> {
 }
 
 impl ClientCapabilities {
-    /// The capability that a request of the server with this method and these params needs and the client does not
-    /// have. `None`: it may be sent.
+    /// The capability that a request of the server with this method and these params needs, if the client did not
+    /// declare it. `None` if the request may be sent.
     pub fn missing(&self, method: &str, params: Option<&Json>) -> Option<&'static str> {
         let family = method.split_once('/').map_or("", |(family, _)| family);
         let asked = || params.and_then(|params| params.borrow::<Asked<'_>>().ok()).unwrap_or_default();
@@ -122,7 +122,7 @@ mod tests {
             assert_eq!(all.missing(method, Some(&params)), None, "{method} {params:?}");
             assert!(ClientCapabilities::default().missing(method, Some(&params)).is_some());
         }
-        // What needs nothing more than that.
+        // Requests that need only the plain capabilities.
         let plain = without(|c| (c.sampling_tools, c.elicitation_url) = (false, false));
         for method in ["sampling/createMessage", "elicitation/create", "roots/list"] {
             assert_eq!(plain.missing(method, None), None);

@@ -23,9 +23,9 @@ pub enum ResponseMode {
     /// | waits | at once: events, of which the first has an id and no data (D-08), so that the client can come back | when it sends something, as events; when it answers, as JSON; after [`heartbeat`](SessionConfig::heartbeat) of silence, as events |
     ///
     /// So a timeout in front of the server (`tower::timeout`, `TimeoutLayer`, a proxy's) that is longer than the
-    /// heartbeat (15 seconds) never hits a waiting call, at any revision. For a shorter timeout, set a shorter heartbeat,
-    /// or use [`ResponseMode::Sse`], which sends the head at once. If such a timeout strikes, the client counts as
-    /// disconnected, and the call goes on (D-12).
+    /// heartbeat (15 seconds by default) never hits a waiting call, at any revision. For a shorter timeout, set a
+    /// shorter heartbeat, or use [`ResponseMode::Sse`], which sends the head at once. If such a timeout strikes, the
+    /// client counts as disconnected, and the call goes on (D-12).
     ///
     /// `initialize` is an exception: its head carries the session's id and waits for the handler's answer in every mode.
     /// An error's status is decided with the head, too: see [`AuthError`](crate::AuthError).

@@ -1,4 +1,4 @@
-//! Server-sent events: one message, one event, one [`Bytes`].
+//! Server-sent events: each message is one event in one [`Bytes`].
 
 use std::{fmt, io::Write as _, time::Duration};
 
@@ -7,18 +7,18 @@ use serde::Serialize;
 
 use super::message::Outgoing;
 
-/// A comment: keeps proxies from closing a silent stream and tells the client nothing (D-42).
+/// A comment: keeps proxies from closing a silent stream, and means nothing to the client (D-42).
 pub const HEARTBEAT: &[u8] = b":\n\n";
 
-/// A place in a stream: after how many events.
+/// A position in a stream: the number of events up to it.
 ///
-/// Where a store gives the positions, and has lost some that it had given, it goes on in a new epoch: so that no position
-/// means two events.
+/// If a store assigns the positions and loses some of its events, it continues in a new epoch, so that no position
+/// names two events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Position {
-    /// How often the store has lost something. 0 where the owner of the stream gives the positions.
+    /// How often the store has lost events. 0 if the owner of the stream assigns the positions.
     pub epoch: u32,
-    /// The number of the event. The first has 1.
+    /// The number of the event. The first is 1.
     pub seq: u64,
 }
 
@@ -30,7 +30,7 @@ impl Position {
         match text.split_once('.') {
             None => Some(number(text)?.into()),
             Some((epoch, seq)) => match u32::try_from(number(epoch)?).ok()? {
-                0 => None, // one position has one spelling
+                0 => None, // each position has only one spelling
                 epoch => Some(Self { epoch, seq: number(seq)? }),
             },
         }
@@ -56,9 +56,9 @@ fn number(digits: &str) -> Option<u64> {
     digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-/// Names an event within its session: the stream, and the position in it (D-26, D-27).
+/// Identifies an event within its session by stream and position (D-26, D-27).
 ///
-/// The session is not part of it: a request names that in its header, so an id of a foreign session finds nothing.
+/// The session is not part of the id: a request names it in a header, so an id from another session finds nothing.
 ///
 /// ```
 /// use mcp_session_core::proto::EventId;
@@ -72,12 +72,12 @@ fn number(digits: &str) -> Option<u64> {
 pub struct EventId {
     /// The stream's number in its session.
     pub stream: u64,
-    /// The position in the stream; 0 is before its first event.
+    /// The position in the stream; 0 is before the first event.
     pub position: Position,
 }
 
 impl EventId {
-    /// Reads an id as a client sends it back. `None` if this server cannot have written it.
+    /// Parses an id that a client sends back. `None` if this server cannot have written it.
     pub fn parse(text: &str) -> Option<Self> {
         let (stream, position) = text.split_once('-')?;
         Some(Self { stream: number(stream)?, position: Position::parse(position)? })
@@ -92,7 +92,7 @@ impl fmt::Display for EventId {
 
 /// Encodes a message as one whole event with a single `data` line (D-39, D-40).
 ///
-/// It says `event: message`, which means the same without: clients exist that drop an event without the line (D-43).
+/// The line `event: message` is redundant, but some clients drop events without it (D-43).
 ///
 /// ```
 /// use mcp_session_core::{RequestId, proto::{EventId, Json, Outgoing, encode_event}};
@@ -113,15 +113,15 @@ pub fn encode_event(id: Option<EventId>, message: &Outgoing<'_>) -> Bytes {
     }
 }
 
-/// Encodes a notification as one whole event, its params straight from what they are. `None` if they cannot be JSON, or are
-/// not an object (A-03).
+/// Encodes a notification as one whole event, and serializes its params straight into it. `None` if the params cannot be
+/// serialized, or are not an object (A-03).
 pub(crate) fn encode_notification<P: Serialize + ?Sized>(method: &str, params: Option<&P>) -> Option<Bytes> {
     let mut are_object = true;
     let event = event(NOTIFICATION, |out| {
         let head = Outgoing::Notification { method, params: None };
         head.write(out);
         if let Some(params) = params {
-            out.pop(); // the last brace: they come before it
+            out.pop(); // the closing brace: the params come before it
             out.extend_from_slice(b",\"params\":");
             let start = out.len();
             are_object = serde_json::to_writer(&mut *out, params).is_ok()
@@ -132,20 +132,20 @@ pub(crate) fn encode_notification<P: Serialize + ?Sized>(method: &str, params: O
     are_object.then_some(event)
 }
 
-/// Room for most notifications: the envelope, a method, and params such as those of progress.
+/// Enough bytes for most notifications: the envelope, a method, and params such as those of progress.
 const NOTIFICATION: usize = 200;
 
-/// What an event that carries a message begins with, after its id (D-43).
+/// The start of an event that carries a message, after the id line (D-43).
 pub(crate) const MESSAGE: &[u8] = b"event: message\ndata: ";
 
-/// One event with a single `data` line of about this many bytes.
+/// Builds an event with a single `data` line of about `size` bytes.
 fn event(size: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-    let mut out = Vec::with_capacity(MESSAGE.len() + size + 2); // and the blank line
+    let mut out = Vec::with_capacity(MESSAGE.len() + size + 2); // 2 for the blank line
     out.extend_from_slice(MESSAGE);
     let start = out.len();
     write(&mut out);
-    // JSON has line breaks only between its tokens, where a space means the same; in an event they would end
-    // the data line. Ours has none: only what a handler has as text may.
+    // In JSON, line breaks occur only between tokens, where a space means the same; in an event they would end the data
+    // line. Our own JSON has none: only JSON text from a handler may have them.
     let data = &mut out[start..];
     if data.contains(&b'\n') || data.contains(&b'\r') {
         data.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
@@ -154,7 +154,7 @@ fn event(size: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     out.into()
 }
 
-/// The same event, with its id.
+/// Puts an id line before the event.
 pub(crate) fn with_id(id: EventId, event: &[u8]) -> Bytes {
     let mut line = [0; ID_LINE];
     let mut rest = &mut line[..];
@@ -165,16 +165,16 @@ pub(crate) fn with_id(id: EventId, event: &[u8]) -> Bytes {
     [&line[..length], event].concat().into()
 }
 
-/// The longest id line: of two numbers of 20 digits, and one of 10.
+/// The length of the longest id line: two numbers of 20 digits, and one of 10.
 const ID_LINE: usize = "id: -.\n".len() + 20 + 20 + 10;
 
-/// The first event of a stream: an id to come back to, and no data (D-08). Without `retry`: a client exists that takes it
-/// for an error where no end is announced (D-44).
+/// The priming event, the first of a stream: it has an id to come back to, and no data (D-08). It has no `retry`, which
+/// some client treats as an error unless the connection ends with it (D-44).
 pub(super) fn encode_priming(id: EventId) -> Bytes {
     format!("id: {id}\ndata: \n\n").into()
 }
 
-/// How long to wait before coming back, in an event of its own, without data: the connection ends with it (D-07, D-44).
+/// An event with only `retry`, the time to wait before reconnecting. The connection ends with it (D-07, D-44).
 pub(crate) fn encode_retry(retry: Duration) -> Bytes {
     format!("retry: {}\n\n", retry.as_millis()).into()
 }
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use crate::proto::{id::RequestId, message::Json};
 
-    /// D-39, D-40: whatever is in a message, it is one event with one `data` line.
+    /// D-39, D-40: every message is one event with one `data` line, whatever it contains.
     #[test]
     fn d_40_line_breaks_between_tokens_do_not_end_the_event() {
         let id = RequestId::from("a\nb");

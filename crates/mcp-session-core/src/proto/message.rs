@@ -1,7 +1,7 @@
-//! JSON-RPC: classification of what comes in, encoding of what goes out.
+//! JSON-RPC: classifies incoming messages, and encodes outgoing ones.
 //!
-//! Only the envelope is decoded. `params`, `result` and `error.data` stay the bytes they were ([`Json`]), so a
-//! handler sees exactly what the client wrote (A-17).
+//! Only the envelope is decoded. `params`, `result` and `error.data` stay unchanged bytes ([`Json`]), so a handler sees
+//! exactly what the client wrote (A-17).
 
 use std::{borrow::Cow, fmt};
 
@@ -11,10 +11,11 @@ use serde_json::value::RawValue;
 
 use crate::proto::{id::RequestId, state::Input};
 
-/// How deep a message may nest. `serde_json` stops at the same depth, so what passes here a handler can decode (A-19).
+/// The maximum nesting depth of a message. `serde_json` has the same limit, so a handler can decode every message that
+/// passes (A-19).
 const MAX_DEPTH: usize = 128;
 
-/// A code of a JSON-RPC error.
+/// The code of a JSON-RPC error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ErrorCode(pub i64);
@@ -22,19 +23,19 @@ pub struct ErrorCode(pub i64);
 impl ErrorCode {
     /// The body is not JSON.
     pub const PARSE_ERROR: Self = Self(-32700);
-    /// The JSON is not a request this server can take.
+    /// The JSON is not a request that this server accepts.
     pub const INVALID_REQUEST: Self = Self(-32600);
-    /// There is no such method.
+    /// The method does not exist.
     pub const METHOD_NOT_FOUND: Self = Self(-32601);
-    /// The method does not take these params.
+    /// The method does not accept these params.
     pub const INVALID_PARAMS: Self = Self(-32602);
     /// The server failed.
     pub const INTERNAL_ERROR: Self = Self(-32603);
-    /// The session or server is ending. What the TypeScript and Python SDKs call `ConnectionClosed`.
+    /// The session or server is ending. The TypeScript and Python SDKs call it `ConnectionClosed`.
     pub const CONNECTION_CLOSED: Self = Self(-32000);
-    /// No such session. What the TypeScript SDK answers beside 404.
+    /// The session does not exist. The TypeScript SDK sends it with 404.
     pub const SESSION_NOT_FOUND: Self = Self(-32001);
-    /// The client cancelled the request. What the Python SDK answers, and language servers before it.
+    /// The client cancelled the request. The Python SDK sends it, as language servers do.
     pub const REQUEST_CANCELLED: Self = Self(-32800);
 }
 
@@ -55,11 +56,11 @@ impl ErrorCode {
 pub struct Json(Bytes);
 
 impl Json {
-    /// Serializes `value`, compactly.
+    /// Serializes `value` compactly.
     ///
     /// # Errors
     ///
-    /// [`ErrorCode::INTERNAL_ERROR`] if `value` cannot be JSON, such as a map with keys that are no strings.
+    /// [`ErrorCode::INTERNAL_ERROR`] if `value` cannot be JSON, such as a map whose keys are not strings.
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, RpcError> {
         match serde_json::to_vec(value) {
             Ok(text) => Ok(Self(text.into())),
@@ -83,7 +84,7 @@ impl Json {
     ///
     /// # Errors
     ///
-    /// [`ErrorCode::INVALID_PARAMS`] if it is not a `T`, with the reason.
+    /// [`ErrorCode::INVALID_PARAMS`], with the reason, if the value is not a `T`.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, RpcError> {
         self.borrow()
     }
@@ -97,7 +98,7 @@ impl Json {
         serde_json::from_slice(&self.0).map_err(|error| RpcError::invalid_params(error.to_string()))
     }
 
-    /// Whether it is an object.
+    /// Whether the value is an object.
     pub fn is_object(&self) -> bool {
         self.0.trim_ascii_start().starts_with(b"{")
     }
@@ -109,11 +110,11 @@ impl Json {
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        // Every constructor has seen it pass a JSON parser, which checks UTF-8.
+        // Every constructor takes it from a JSON parser or serializer, so it is UTF-8.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The part of it that `raw` was borrowed from.
+    /// The part of this value that `raw` was borrowed from.
     pub(crate) fn part(&self, raw: &RawValue) -> Self {
         Self::slice(&self.0, raw)
     }
@@ -150,7 +151,7 @@ impl From<Box<RawValue>> for Json {
     }
 }
 
-/// A JSON-RPC error: what a handler answers instead of a result.
+/// A JSON-RPC error, which a handler returns instead of a result.
 ///
 /// ```
 /// use mcp_session_core::{ErrorCode, RpcError};
@@ -162,21 +163,21 @@ impl From<Box<RawValue>> for Json {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} ({})", code.0)]
 pub struct RpcError {
-    /// What kind of error.
+    /// The kind of error.
     pub code: ErrorCode,
-    /// One sentence for the human who reads it.
+    /// One sentence for a human reader.
     pub message: Cow<'static, str>,
-    /// More, for a program.
+    /// Details for a program.
     pub data: Option<Json>,
-    /// What the HTTP response says beside it.
+    /// Status and header of the HTTP response, if the error sets them.
     pub(crate) refusal: Option<Box<HttpRefusal>>,
 }
 
-/// What an HTTP response says that refuses a request because of its credential, beside the error in its body.
+/// Status and header of an HTTP response that refuses a request because of its credential. The error is in its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpRefusal {
-    /// The status.
+    /// The HTTP status code.
     pub status: u16,
     /// The value of `WWW-Authenticate`, if there is one.
     pub challenge: Option<Bytes>,
@@ -188,7 +189,7 @@ impl RpcError {
         Self { code, message: message.into(), data: None, refusal: None }
     }
 
-    /// The same error, which decides over the status of the HTTP response where that has not begun yet.
+    /// Lets the error set the status of the HTTP response, if the response has not begun yet.
     #[must_use]
     pub(crate) fn with_refusal(mut self, status: u16, challenge: Option<Bytes>) -> Self {
         self.refusal = Some(Box::new(HttpRefusal { status, challenge }));
@@ -200,7 +201,7 @@ impl RpcError {
         Self::new(ErrorCode::INVALID_PARAMS, message)
     }
 
-    /// [`ErrorCode::METHOD_NOT_FOUND`]: the answer to a method the server does not have (A-18).
+    /// [`ErrorCode::METHOD_NOT_FOUND`]: the answer to a method that the server does not have (A-18).
     pub fn method_not_found(method: &str) -> Self {
         Self::new(ErrorCode::METHOD_NOT_FOUND, format!("method not found: {method}"))
     }
@@ -210,7 +211,7 @@ impl RpcError {
         Self::new(ErrorCode::INTERNAL_ERROR, message)
     }
 
-    /// The same error with data.
+    /// Adds data to the error.
     #[must_use]
     pub fn with_data(mut self, data: impl Into<Json>) -> Self {
         self.data = Some(data.into());
@@ -221,18 +222,18 @@ impl RpcError {
 /// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RpcRequest {
-    /// What the answer repeats.
+    /// The id, which the answer repeats.
     pub id: RequestId,
-    /// The method. One that the protocol names is not copied.
+    /// The method. The protocol's own methods are borrowed.
     pub method: Cow<'static, str>,
     /// An object, if present (A-03).
     pub params: Option<Json>,
 }
 
-/// A client's notification: nobody answers it (A-09).
+/// A client's notification. It is not answered (A-09).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
-    /// The method. One that the protocol names is not copied.
+    /// The method. The protocol's own methods are borrowed.
     pub method: Cow<'static, str>,
     /// An object, if present.
     pub params: Option<Json>,
@@ -241,7 +242,7 @@ pub struct Notification {
 /// A client's reply to a request of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RpcResponse {
-    /// Which request. An error reply may have none.
+    /// The id of the server's request. An error reply may have none.
     pub id: Option<RequestId>,
     /// The result, or the client's error, unchanged (F-25).
     pub outcome: Result<Json, RpcError>,
@@ -250,15 +251,15 @@ pub struct RpcResponse {
 /// One message of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// It wants an answer.
+    /// A request, which expects an answer.
     Request(RpcRequest),
-    /// It wants none.
+    /// A notification, which expects no answer.
     Notification(Notification),
-    /// It is an answer.
+    /// A reply to a request of the server.
     Response(RpcResponse),
 }
 
-/// The body is not one message.
+/// Why a body is not one message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// Not JSON, or not UTF-8 (A-02, A-14).
@@ -267,22 +268,22 @@ pub enum ParseError {
     /// An array of messages (A-31): see [`Batch`](super::Batch).
     #[error("an array of messages")]
     Batch,
-    /// An array of messages that is refused as a whole, and why (A-22, A-27 to A-29).
+    /// An array of messages that is refused as a whole, with the reason (A-22, A-27 to A-29).
     #[error("not a batch: {0}")]
     InvalidBatch(&'static str),
-    /// JSON, and not a JSON-RPC message (A-16).
+    /// JSON, but not a JSON-RPC message (A-16).
     #[error("not a JSON-RPC message: {reason}")]
     Invalid {
-        /// The id to echo, where the message has a legal one.
+        /// The id to echo, if the message has a legal one.
         id: Option<RequestId>,
-        /// What is wrong.
+        /// The reason.
         reason: &'static str,
     },
 }
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    // `null` counts as absent, because clients write it for what they leave out.
+    // `null` counts as absent, because some clients write it for members that they leave out.
     #[serde(borrow, default, deserialize_with = "unless_null")]
     jsonrpc: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -297,13 +298,13 @@ struct Envelope<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// `null` counts as absent. Cheaper than to let serde look ahead for it: what is there is compared once.
+/// Reads `null` as absent. One comparison, which is cheaper than the look-ahead of serde's `Option`.
 fn unless_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(|raw| (raw.get() != "null").then_some(raw))
 }
 
-/// Keeps `null` apart from absent: `{"id":null}` is an invalid request, not a notification (A-04), and `null` is a result
-/// where nothing else in the message could be one.
+/// Distinguishes `null` from absent: `{"id":null}` is an invalid request, not a notification (A-04), and a `null` result
+/// is a result if the message has neither a method nor an error.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
@@ -317,7 +318,7 @@ struct ErrorObject<'a> {
 }
 
 impl Message {
-    /// What it is to a session.
+    /// The input of a session that this message is.
     pub fn input(&self) -> Input {
         match self {
             Self::Request(request) => match &*request.method {
@@ -334,7 +335,7 @@ impl Message {
         }
     }
 
-    /// Reads one message from a POST body and classifies it (A.1). A member that is `null` counts as absent, except `id`.
+    /// Parses one message from a POST body and classifies it (A.1). A member that is `null` counts as absent, except `id`.
     ///
     /// ```
     /// use mcp_session_core::proto::{Message, ParseError};
@@ -416,7 +417,7 @@ impl Envelope<'_> {
     }
 }
 
-/// What clients send, by the protocol; the most frequent first.
+/// The protocol's methods that clients send, the most frequent first.
 const METHODS: [&str; 21] = [
     "tools/call",
     "tools/list",
@@ -441,7 +442,7 @@ const METHODS: [&str; 21] = [
     "notifications/roots/list_changed",
 ];
 
-/// The method that `raw` is, if it is a string.
+/// Decodes a method; `None` if `raw` is not a string.
 fn method(raw: &RawValue) -> Option<Cow<'static, str>> {
     match raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
         Some(plain) if !plain.contains('\\') => Some(match METHODS.iter().find(|method| **method == plain) {
@@ -452,10 +453,11 @@ fn method(raw: &RawValue) -> Option<Cow<'static, str>> {
     }
 }
 
-/// Whether brackets outside strings nest deeper than `limit`. Counts, so that hostile nesting costs no stack.
+/// Whether brackets outside strings nest deeper than `limit`. Counts instead of recursing, so that hostile nesting uses
+/// no stack.
 fn nests_deeper(text: &[u8], limit: usize) -> bool {
-    // What nests deeper closes as much as it opens, or is no JSON. Few messages have so many brackets at all, and counting
-    // takes many bytes at a time.
+    // Text that nests deeper has more than `limit` opening brackets, and as many closing ones, or is not JSON. Few
+    // messages have so many brackets at all, and counting is fast: it takes many bytes at a time.
     let is_open = |byte: &u8| u8::from(matches!(byte, b'{' | b'['));
     let opened = |part: &[u8]| usize::from(part.iter().map(is_open).sum::<u8>());
     if text.len() <= 2 * limit || text.chunks(u8::MAX.into()).map(opened).sum::<usize>() <= limit {
@@ -526,8 +528,8 @@ impl Outgoing<'_> {
         out.into()
     }
 
-    /// About how many bytes the message takes; more than it does, unless strings have to be escaped. For a result,
-    /// exactly as many: then the bytes need no second allocation to be shared.
+    /// The approximate length of the message in bytes; never too small, unless strings have to be escaped. For a result
+    /// it is exact, so that the bytes need no second allocation to be shared.
     pub(super) fn size_hint(&self) -> usize {
         let json_len = |json: Option<&Json>| json.map_or(0, |json| json.0.len());
         match self {

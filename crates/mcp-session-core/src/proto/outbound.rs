@@ -1,4 +1,4 @@
-//! Requests of the server to its client, waiting for their replies.
+//! Requests of the server to its client that wait for replies.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -8,7 +8,7 @@ use crate::proto::{
     session::{SendError, StreamKey},
 };
 
-/// A request of the server: unique in its session, never reused (F-20).
+/// The id of a request of the server: unique in its session, never reused (F-20).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutboundId(pub(super) u64);
 
@@ -19,19 +19,19 @@ pub enum RequestError {
     /// The client answered with this error, unchanged (F-25).
     #[error("the client answered: {0}")]
     Client(RpcError),
-    /// The client did not declare this capability, which the request needs (C-13). Nothing was sent.
+    /// The client did not declare this capability, which the request needs. Nothing was sent (C-13).
     #[error("the client did not declare the capability {0}")]
     Undeclared(&'static str),
-    /// The client has not sent `notifications/initialized` yet (C-06). Nothing was sent.
+    /// The client has not sent `notifications/initialized` yet. Nothing was sent (C-06).
     #[error("the client has not finished its initialization")]
     NotInitialized,
-    /// It could not be sent: there is no stream to the client, or it is closed.
+    /// The request could not be sent.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// No reply in time. The client was told to stop (F-24).
+    /// The client did not reply in time. The request was cancelled (F-24).
     #[error("the client did not answer in time")]
     TimedOut,
-    /// The request it was made for has ended.
+    /// The client's request that it belongs to has ended.
     #[error("the request it belongs to has ended")]
     Cancelled,
     /// The session is ending.
@@ -39,7 +39,7 @@ pub enum RequestError {
     Terminated(TerminateReason),
 }
 
-/// What a handler answers that cannot go on without the client's reply.
+/// The error that a handler answers with if it cannot go on without the client's reply.
 impl From<RequestError> for RpcError {
     fn from(error: RequestError) -> Self {
         match error {
@@ -51,19 +51,19 @@ impl From<RequestError> for RpcError {
 
 #[derive(Debug)]
 struct Waiting<T> {
-    /// Where it was sent.
+    /// The stream that it was sent on.
     on: StreamKey,
-    /// What finds whoever waits.
+    /// Identifies the waiter.
     tag: T,
     deadline: Instant,
     reply: Option<Result<Json, RequestError>>,
 }
 
-/// The replies a session waits for.
+/// The requests of the server whose replies a session waits for.
 #[derive(Debug)]
 pub(super) struct Outbound<T> {
     next: u64,
-    /// Only for as long as there are any.
+    /// Allocated only while there are any.
     #[expect(clippy::box_collection, reason = "every session has this, and few ask")]
     waiting: Option<Box<BTreeMap<u64, Waiting<T>>>>,
 }
@@ -75,17 +75,17 @@ impl<T> Default for Outbound<T> {
 }
 
 impl<T> Outbound<T> {
-    /// Nothing is waited for, and the first request will have this id.
+    /// An empty table; the first request will have this id.
     pub(super) fn starting_at(next: u64) -> Self {
         Self { next, ..Self::default() }
     }
 
-    /// The id that the next request will have.
+    /// The id of the next request.
     pub(super) fn next_id(&self) -> u64 {
         self.next
     }
 
-    /// The next request was sent, and nobody waits for its reply.
+    /// Uses up the next id, for a request whose reply nobody waits for.
     pub(super) fn skip(&mut self) {
         self.next += 1;
     }
@@ -97,14 +97,14 @@ impl<T> Outbound<T> {
         OutboundId(id)
     }
 
-    /// Keeps the first reply. Returns who waits for it; `None` if nobody does (B-19).
+    /// Keeps the first reply. Returns the tag of its waiter, or `None` if nobody waits for it (B-19).
     pub(super) fn resolve(&mut self, id: u64, reply: Result<Json, RequestError>) -> Option<&T> {
         let waiting = self.waiting.as_mut()?.get_mut(&id).filter(|waiting| waiting.reply.is_none())?;
         waiting.reply = Some(reply);
         Some(&waiting.tag)
     }
 
-    /// Takes the reply, if it is there.
+    /// Takes the reply, if it has arrived.
     pub(super) fn poll(&mut self, id: OutboundId) -> Option<Result<Json, RequestError>> {
         match self.waiting.as_ref().and_then(|waiting| waiting.get(&id.0)) {
             None => Some(Err(RequestError::Cancelled)),
@@ -113,7 +113,7 @@ impl<T> Outbound<T> {
         }
     }
 
-    /// Forgets a request. Returns where it was sent if it was still unanswered.
+    /// Forgets a request. Returns the stream that it was sent on if it was still unanswered.
     pub(super) fn remove(&mut self, id: OutboundId) -> Option<StreamKey> {
         self.take(id).filter(|waiting| waiting.reply.is_none()).map(|waiting| waiting.on)
     }

@@ -1,21 +1,21 @@
-//! [`Replay`]: what a session keeps for a client that comes back.
+//! [`Replay`]: which events a session keeps for a client that comes back.
 
 use std::{collections::VecDeque, time::Instant};
 
 use super::timer::after;
 use crate::proto::{config::ReplayConfig, stream::Stream};
 
-/// The order in which a session's events were sent, or missed by a client that is away: what was first is forgotten
-/// first, whatever its stream. The events themselves are with their streams.
+/// The order in which a session's events were sent, or missed by a client that is away. The first ones are forgotten
+/// first, whatever their stream. The events themselves are kept by their streams.
 #[derive(Debug, Default)]
 pub(super) struct Replay(Option<Box<Buffer>>);
 
-/// There only for as long as there is something in them: most sessions keep nothing most of the time.
+/// Allocated only while it contains something: most sessions keep nothing most of the time.
 #[derive(Debug, Default)]
 struct Buffer {
     order: VecDeque<Kept>,
     bytes: usize,
-    /// Streams of which a store is to have more, by their numbers.
+    /// The numbers of streams with something to append to the store.
     unstored: VecDeque<u64>,
 }
 
@@ -27,7 +27,7 @@ struct Kept {
 }
 
 impl Replay {
-    /// Buffer what the stream keeps now and did not keep before, and the other way round.
+    /// Records the events that the stream has begun or ceased to keep, and whether it has something for the store.
     pub(super) fn track<T: Clone>(&mut self, now: Instant, stream: &mut Stream<T>) {
         let Some(number) = stream.number() else { return };
         for _ in 0..stream.release() {
@@ -43,7 +43,7 @@ impl Replay {
         }
     }
 
-    /// The number of the stream that has to forget its oldest event, if there is one.
+    /// Takes out the oldest event if the bounds are exceeded. Returns the number of its stream, which has to forget it.
     pub(super) fn pop_excess(&mut self, now: Instant, limits: &ReplayConfig) -> Option<u64> {
         let buffer = self.0.as_ref()?;
         let excess = buffer.order.len() > limits.events
@@ -52,23 +52,23 @@ impl Replay {
         if excess { self.update(Buffer::take_first) } else { None }
     }
 
-    /// The number of a stream of which a store is to have more.
+    /// Takes the number of a stream with something to append to the store.
     pub(super) fn pop_unstored(&mut self) -> Option<u64> {
         self.update(|buffer| buffer.unstored.pop_front())
     }
 
-    /// Whether there is one.
+    /// Whether a stream has something to append to the store.
     pub(super) fn has_unstored(&self) -> bool {
         self.0.as_ref().is_some_and(|buffer| !buffer.unstored.is_empty())
     }
 
-    /// When the oldest event is too old.
+    /// When the oldest event exceeds its maximum age.
     pub(super) fn next_timeout(&self, limits: &ReplayConfig) -> Option<Instant> {
         let oldest = self.0.as_ref()?.order.front()?;
         Some(after(oldest.since, limits.age))
     }
 
-    /// How many events, and bytes of them, are kept.
+    /// The number of kept events, and their bytes.
     #[cfg(test)]
     pub(super) fn kept(&self) -> (usize, usize) {
         self.0.as_ref().map_or((0, 0), |buffer| (buffer.order.len(), buffer.bytes))
@@ -82,7 +82,7 @@ impl Replay {
 }
 
 impl Buffer {
-    /// Takes the latest event of a stream out, which is to be sent again.
+    /// Takes out the latest event of a stream, which will be sent again.
     fn take_back(&mut self, stream: u64) -> Option<u64> {
         let latest = self.order.iter().rposition(|kept| kept.stream == stream)?;
         self.take(latest)

@@ -1,21 +1,21 @@
-//! The state table: what a session does with what arrives, every pair written.
+//! The state table: what a session does with each input in each state.
 
-/// Where a session stands, as its client sees it.
+/// The state of a session, as its client sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// `initialize` is with the handler; the client does not have the id yet.
+    /// The handler works on `initialize`; the client does not have the id yet.
     Initializing,
-    /// The client has the answer to `initialize` and owes `notifications/initialized`.
+    /// `initialize` was answered with a result, and `notifications/initialized` has not arrived.
     AwaitingInitialized,
     /// In use.
     Operating,
-    /// The endpoint shuts down: what runs may end, nothing new begins.
+    /// The endpoint shuts down: running requests may finish, new ones are refused.
     Draining,
-    /// The id is dead and answers 404. What ran before may still be ending.
+    /// The id is dead: requests with it get 404. Earlier requests may still be ending.
     Terminated,
 }
 
-/// What can arrive at a session.
+/// An input of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Input {
     /// A second `initialize`, carrying this session's id.
@@ -24,7 +24,7 @@ pub enum Input {
     Initialized,
     /// `ping`.
     Ping,
-    /// A request for a list, such as `tools/list`: a client may need it to take an answer that it has just got.
+    /// A request for a list, such as `tools/list`: a client may need it to process an answer that it has just received.
     List,
     /// Any other request.
     Request,
@@ -34,9 +34,9 @@ pub enum Input {
     Cancelled,
     /// Any other notification.
     Notification,
-    /// GET: the standalone stream.
+    /// GET: opens the standalone stream.
     Get,
-    /// GET with `Last-Event-ID`: any stream, from there on.
+    /// GET with `Last-Event-ID`: continues any stream after that event.
     Resume,
     /// DELETE.
     Delete,
@@ -49,11 +49,11 @@ pub enum Input {
 pub enum Verdict {
     /// The request is admitted: it is owed exactly one answer.
     Admit,
-    /// The session itself answers.
+    /// The session answers by itself.
     Answer,
-    /// Taken, 202.
+    /// Accepted with 202.
     Accept,
-    /// 202, without any effect.
+    /// Answered with 202, but has no effect.
     Ignore,
     /// The session becomes operational.
     Operate,
@@ -65,27 +65,26 @@ pub enum Verdict {
     Refuse(Refusal),
 }
 
-/// Why a session refuses.
+/// Why a session refuses an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// It has been initialized already (C-17).
+    /// The session has already been initialized (C-17).
     AlreadyInitialized,
-    /// It has not been initialized yet.
+    /// The session has not been initialized yet.
     NotInitialized,
     /// A request with this id is still running.
     DuplicateId,
-    /// It has as many requests as [`max_exchanges`](super::SessionConfig::max_exchanges) allows.
+    /// The session has as many requests as [`max_exchanges`](super::SessionConfig::max_exchanges) allows.
     TooManyRequests,
-    /// It has a standalone stream already (D-22).
+    /// The session already has a standalone stream (D-22).
     StreamTaken,
-    /// Its standalone stream is taken from one connection by another again and again, and the client that has it is there
-    /// (D-23).
+    /// The standalone stream was taken over too often, and the client that has it may still be there (D-23).
     StreamContested,
-    /// No stream of it has this event, or not any more what followed it (D-37).
+    /// No stream of the session has this event, or an event after it was forgotten (D-37).
     UnknownEvent,
     /// The endpoint shuts down (F-38).
     Draining,
-    /// It is terminated (E-11).
+    /// The session is terminated (E-11).
     Gone,
 }
 
@@ -150,11 +149,11 @@ impl State {
             (S::Draining,            I::Ping)         => Answer,
             (S::Draining,            I::Request)      => Refuse(Draining),
             (S::Draining,            I::List)         => Admit,
-            (S::Draining,            I::Response)     => Accept, // lets the handlers finish
+            (S::Draining,            I::Response)     => Accept, // handlers that wait for it can finish
             (S::Draining,            I::Cancelled)    => Accept,
             (S::Draining,            I::Notification) => Accept,
             (S::Draining,            I::Get)          => Refuse(Draining),
-            (S::Draining,            I::Resume)       => Open, // what is owed can still be fetched
+            (S::Draining,            I::Resume)       => Open, // answers can still be fetched
             (S::Draining,            I::Delete)       => Terminate,
             (S::Draining,            I::Expire)       => Terminate,
 
@@ -186,7 +185,7 @@ mod tests {
         State::Terminated,
     ];
 
-    /// Table C.2 of the requirements in its own words, a row per input, a column per state.
+    /// Table C.2 of the requirements, in its own words: a row for each input, a column for each state.
     #[rustfmt::skip]
     const TABLE: [(Input, [&str; 5]); 11] = [
         //                    Initializing   Awaiting…    Operating    Draining     Terminated
@@ -194,7 +193,7 @@ mod tests {
         (Input::Initialized,  ["202 drop",  "operate",   "202 drop",  "202 drop",  "404"]),
         (Input::Ping,         ["answer",    "answer",    "answer",    "answer",    "404"]),
         (Input::Request,      ["400 early", "admit",     "admit",     "503",       "404"]),
-        (Input::List,         ["400 early", "admit",     "admit",     "admit",     "404"]), // for as long as it lingers
+        (Input::List,         ["400 early", "admit",     "admit",     "admit",     "404"]), // Draining: while it lingers
         (Input::Response,     ["202 drop",  "202 route", "202 route", "202 route", "404"]),
         (Input::Cancelled,    ["202 drop",  "202 route", "202 route", "202 route", "404"]),
         (Input::Notification, ["202 drop",  "202 route", "202 route", "202 route", "404"]),

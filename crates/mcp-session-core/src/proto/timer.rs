@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 /// A lower bound of the next deadline.
 ///
-/// Deadlines are only ever *lowered* by [`Timer::arm`]; one that moved away or was cancelled makes the timer fire
-/// early once, which costs a look at the state, and then [`Timer::rearm`] computes it anew. So the common case, a
-/// deadline that moves into the future with every message, costs nothing.
+/// [`Timer::arm`] only ever *lowers* the deadline. If a deadline moves into the future or is cancelled, the timer fires
+/// early once; the caller then checks its state and calls [`Timer::rearm`] with the current deadlines. So the common
+/// case, a deadline that moves into the future with every message, costs nothing.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -24,14 +24,14 @@ use std::time::{Duration, Instant};
 pub struct Timer(Option<Instant>);
 
 impl Timer {
-    /// Fires at `deadline` at the latest.
+    /// Lowers the deadline to `deadline` if that is earlier.
     pub fn arm(&mut self, deadline: Instant) {
         if self.0.is_none_or(|current| deadline < current) {
             self.0 = Some(deadline);
         }
     }
 
-    /// Replaces the deadline by the earliest of these.
+    /// Replaces the deadline with the earliest of these.
     pub fn rearm(&mut self, deadlines: impl IntoIterator<Item = Instant>) {
         self.0 = deadlines.into_iter().min();
     }
@@ -41,15 +41,15 @@ impl Timer {
         self.0.is_some_and(|deadline| deadline <= now)
     }
 
-    /// When to look again, if ever.
+    /// The deadline, if there is one.
     pub fn deadline(&self) -> Option<Instant> {
         self.0
     }
 }
 
-/// `duration` after `since`. `Duration::MAX` says "never", and a sum of it would overflow.
+/// `since + duration` without overflow: `Duration::MAX` means "never".
 pub(crate) fn after(since: Instant, duration: Duration) -> Instant {
-    // 30 years: out of everybody's sight, and far enough from the end of every clock.
+    // 30 years: longer than any process runs, and far from the end of every clock.
     const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     since + duration.min(NEVER)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A revision of the protocol that opens with `initialize`.
 ///
-/// Revision 2026-07-28 has no handshake and so is not among them.
+/// Revision 2026-07-28 has no handshake, so it is not listed here.
 ///
 /// ```
 /// use mcp_session_core::ProtocolVersion;
@@ -28,15 +28,16 @@ impl ProtocolVersion {
     /// Every supported revision, oldest first.
     pub const ALL: [Self; 3] = [Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
 
-    /// The newest revision with a handshake: what a client is offered that asks for an unknown one (C-08, C-11).
+    /// The newest revision with a handshake. A client that asks for an unknown revision is offered this one
+    /// (C-08, C-11).
     pub const LATEST: Self = Self::V2025_11_25;
 
-    /// The revision of this name, if it is supported.
+    /// The revision with this name, if it is supported.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|version| version.as_str() == name)
     }
 
-    /// The revision to answer an `initialize` with: the requested one if supported, else [`Self::LATEST`].
+    /// The revision to answer an `initialize` with: the requested one if it is supported, else [`Self::LATEST`].
     pub fn negotiate(requested: &str) -> Self {
         Self::parse(requested).unwrap_or(Self::LATEST)
     }

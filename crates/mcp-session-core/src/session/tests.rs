@@ -63,7 +63,7 @@ fn s_8_a_session_that_panics_is_ended_and_harms_no_other() {
 
 /// S8: a task that ends the sessions of others does not run their hooks. This runtime never polls a task.
 #[test]
-fn s_8_a_hook_is_polled_in_place_only_where_its_own_client_waits() {
+fn s_8_a_hook_is_polled_in_place_only_for_its_own_client() {
     let handler = Arc::new(Hooked::default());
     let env =
         Arc::new(Env::new(Arc::new(Stopped::default()), Config::default(), Box::new(Arc::clone(&handler))));

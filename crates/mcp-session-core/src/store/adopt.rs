@@ -48,7 +48,7 @@ impl From<Failure> for Rejection {
             Failure::Unavailable => Self::StoreUnavailable,
             Failure::ShuttingDown => Self::ShuttingDown,
             Failure::TooMany => Self::TooManySessions,
-            Failure::Panicked => Self::Internal("the data of the session could not be made"),
+            Failure::Panicked => Self::Internal("the data of the session could not be created"),
         }
     }
 }
@@ -257,7 +257,7 @@ impl Registry {
     pub(crate) fn end_swept(&self, record: &Record) {
         let session = self.revive(0, record);
         if session.attach().is_err() {
-            trace::panicked("the data of a session that has ended");
+            trace::panicked("`session_data` for a session that has ended");
         }
         let place = self.acquire_quota(record.principal.as_ref());
         let entered = place.and_then(|()| self.enter(session.clone()));

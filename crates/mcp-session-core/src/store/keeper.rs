@@ -36,7 +36,7 @@ async fn listen(weak: Weak<Registry>, node: Node) {
         if let Some(message) = heard {
             inbox = peers.receive(node.id);
             if contain::call(|| receive(&registry, message)).is_err() {
-                trace::panicked("a session that was told something by another node");
+                trace::panicked("a session that handled a message of another node");
             }
         } else {
             failover = events.failover();

@@ -15,7 +15,7 @@ use crate::{
     trace,
 };
 
-/// How often a small change of a record is tried.
+/// How many times a call of the store is tried.
 const TRIES: usize = 3;
 
 /// One of the endpoints that share a store.

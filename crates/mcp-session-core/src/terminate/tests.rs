@@ -9,7 +9,7 @@ const PATIENT: ShutdownPolicy = ShutdownPolicy { lame_duck: LONG, drain: LONG, c
 
 /// S10: a budget for a later phase holds whether it comes before or after that phase begins.
 #[test]
-fn s_10_tightening_and_the_next_phase_in_either_order() {
+fn s_10_tightening_works_before_and_after_a_phase_begins() {
     let now = start();
     let hurried = ShutdownPolicy { finish: SHORT, ..PATIENT };
     for tighten_first in [true, false] {
@@ -27,7 +27,7 @@ fn s_10_tightening_and_the_next_phase_in_either_order() {
 }
 
 #[test]
-fn after_the_end_nothing_moves() {
+fn tightening_after_the_end_changes_nothing() {
     let now = start();
     let progress = Progress::new(now, PATIENT);
     progress.enter(now, ShutdownPhase::Finishing);

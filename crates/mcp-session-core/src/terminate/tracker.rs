@@ -106,7 +106,7 @@ impl DrainTracker {
             if let Some((afterword, _)) = afterword.filter(|(_, begun)| *begun < ceiling) {
                 let reason = match afterword {
                     Afterword::Hook => LATE,
-                    Afterword::Store => "the store did not take it back in time",
+                    Afterword::Store => "the store did not park or remove it in time",
                 };
                 failures.push(Failure { session: session.prefix(), reason });
             }
@@ -189,7 +189,7 @@ mod tests {
     };
 
     #[test]
-    fn s_1_a_session_that_is_being_born_is_counted_once() {
+    fn s_1_a_session_that_is_being_opened_is_counted_once() {
         let runtime = Arc::new(Stopped::default());
         let router = Box::new(Arc::new(Router::new("newborn", "1.0.0")));
         let env = Arc::new(Env::new(runtime, Config::default(), router));
@@ -203,7 +203,7 @@ mod tests {
         );
         let client = env.clients.get(&serde_json::json!({}).into());
         let session = Session::new(SessionId::from_bits(1), None, client, Arc::clone(&env), machine);
-        // The shutdown visits it between its registration and the first look at it.
+        // The shutdown enrolls it between its registration and its first output.
         let tracker = Arc::new(DrainTracker::default());
         session.enroll(&tracker, |machine, now| machine.drain(now, &crate::TerminatePolicy::default()));
         session.with(|_, _| ());

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_a_client_says_is_told_on_one_line() {
+fn client_text_is_logged_on_one_line() {
     assert_eq!(told("tools/call"), "tools/call");
     assert_eq!(told("a\nb\r\u{1b}[31mc\u{9b}d\u{2028}e\0"), "a\\nb\\r\\u{1b}[31mc\\u{9b}d\\u{2028}e\\0");
     assert_eq!(told("\\n \"quoted\" 名前"), "\\\\n \"quoted\" 名前");
@@ -9,7 +9,7 @@ fn what_a_client_says_is_told_on_one_line() {
 }
 
 #[test]
-fn refusals_over_one_setting_are_told_once_a_second() {
+fn refusals_by_one_setting_are_logged_once_a_second() {
     let (refusals, now) = (Refusals::default(), crate::testing::start());
     let tell = |setting, after| refusals.tell(setting, now + Duration::from_millis(after));
     assert_eq!([tell("a", 0), tell("a", 0), tell("b", 1), tell("a", 999)], [Some(0), None, Some(0), None]);

@@ -1,4 +1,4 @@
-//! What the server asks its clients, and what it tells them unasked.
+//! Requests and notifications from the server to its clients.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -13,7 +13,7 @@ use super::fixture::{
 };
 use crate::TestBed;
 
-/// A client in operation that declared these capabilities, in this version.
+/// Creates a client of this version with these capabilities and an initialized session.
 async fn declaring(fixture: &Fixture, version: &str, capabilities: Value) -> Client {
     let mut message = initialize(version, "client");
     message["params"]["capabilities"] = capabilities;
@@ -23,15 +23,15 @@ async fn declaring(fixture: &Fixture, version: &str, capabilities: Value) -> Cli
     client
 }
 
-/// The GET stream of a client, open.
+/// Opens the GET stream of a client.
 async fn listen(client: &Client) -> Reply {
     let mut stream = client.get().await;
     stream.opened().await; // B-33
     stream
 }
 
-/// C-12, C-13: what the client did not declare, in the version that was negotiated, is refused here: not a byte goes out.
-/// What it declared goes out, in the mode that it declared.
+/// C-12, C-13: a request that needs a capability that the client did not declare, in the negotiated version, is
+/// refused locally, and nothing is sent. A declared one is sent, in the declared mode.
 pub fn c_12_c_13_every_capability_is_checked_before_anything_is_sent(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -68,7 +68,7 @@ pub fn c_12_c_13_every_capability_is_checked_before_anything_is_sent(bed: &impl 
                 let asked = work.cx.request(method, Some(params), Duration::ZERO).await;
                 let what = format!("{version} {capabilities}: {method} {params}");
                 match asked {
-                    Err(RequestError::TimedOut) => assert!(sent, "{what}"), // given no time, but sent
+                    Err(RequestError::TimedOut) => assert!(sent, "{what}"), // sent, with a timeout of zero
                     Err(RequestError::Undeclared(missing)) => {
                         assert!(!sent && capability.starts_with(missing), "{what}: {missing}");
                     }
@@ -84,7 +84,7 @@ pub fn c_12_c_13_every_capability_is_checked_before_anything_is_sent(bed: &impl 
     });
 }
 
-/// F-25: every error of a client reaches the handler as it is.
+/// F-25: every error from a client reaches the handler unchanged.
 pub fn f_25_errors_of_the_client_reach_the_handler(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -113,7 +113,8 @@ pub fn f_25_errors_of_the_client_reach_the_handler(bed: &impl TestBed) {
     });
 }
 
-/// F-19, F-27: what a client tells about a request of the server, or about its roots, is taken and reaches the handler.
+/// F-19, F-27: notifications from the client about a request of the server, or about its roots, are accepted and
+/// reach the handler.
 pub fn f_19_f_27_notifications_of_the_client_reach_the_handler(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -131,7 +132,7 @@ pub fn f_19_f_27_notifications_of_the_client_reach_the_handler(bed: &impl TestBe
     });
 }
 
-/// F-01, F-20: ids of the two directions have nothing to do with each other.
+/// F-01, F-20: the ids of the two directions are independent.
 pub fn f_01_f_20_ids_of_each_direction_are_its_own(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -145,7 +146,8 @@ pub fn f_01_f_20_ids_of_each_direction_are_its_own(bed: &impl TestBed) {
                 let asked = stream.message().await.unwrap();
                 let id = asked["id"].as_u64().expect("never null");
                 assert!(ids.insert(id), "{ids:?}");
-                // A cancel names requests of the client: not the server's own of that number, nor 0, which is answered below.
+                // A cancel names requests of the client: not the server's own request with that number, nor id 0,
+                // which is answered below.
                 if id != 0 {
                     assert_eq!(client.post(&super::fixture::cancel(id)).await.status, 202);
                 }
@@ -164,7 +166,8 @@ pub fn f_01_f_20_ids_of_each_direction_are_its_own(bed: &impl TestBed) {
     });
 }
 
-/// C-14, C-23, F-22, D-24: `ping`, alone of all requests, needs no request of the client, but a GET stream.
+/// C-14, C-23, F-22, D-24: `ping` is the only request that the server may send outside a call of the client. It needs
+/// a GET stream.
 pub fn c_14_c_23_the_server_may_ping(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -198,8 +201,8 @@ pub fn c_14_c_23_the_server_may_ping(bed: &impl TestBed) {
     });
 }
 
-/// C-15: a client that has a GET stream open, says nothing, and does not answer when it is asked, loses the stream, and
-/// then its session; one that answers keeps both.
+/// C-15: a client with an open GET stream that is silent and does not answer pings loses the stream, and then its
+/// session. A client that answers keeps both.
 pub fn c_15_a_client_that_is_gone_keeps_no_session(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.session.ping_interval = SOON;
@@ -207,10 +210,10 @@ pub fn c_15_a_client_that_is_gone_keeps_no_session(bed: &impl TestBed) {
     });
     bed.block_on(async {
         let gone = fixture.client().await;
-        let mut proxy = listen(&gone).await; // goes on reading for a client that is not there
+        let mut proxy = listen(&gone).await; // keeps reading for a client that is gone
         assert_eq!(proxy.message().await.unwrap()["method"], "ping");
         assert_eq!(proxy.message().await.unwrap()["method"], "notifications/cancelled");
-        assert!(proxy.event().await.is_none()); // its end, properly
+        assert!(proxy.event().await.is_none()); // a clean end
         fixture.until(|fixture| fixture.ended() == [(gone.id(), TerminateReason::Idle)]).await;
         assert_eq!(fixture.endpoint.stats().pings_unanswered, 1);
     });
@@ -224,14 +227,14 @@ pub fn c_15_a_client_that_is_gone_keeps_no_session(bed: &impl TestBed) {
             assert_eq!(stream.message().await.unwrap()["method"], "ping");
             assert_eq!(there.post(&reply(answered, json!({}))).await.status, 202);
             if fixture.runtime.now() - heard > interval * 2 {
-                return; // the machine was too slow for anybody to answer in time
+                return; // the machine was too slow for any client to answer in time
             }
             assert_eq!((fixture.endpoint.stats().streams, fixture.endpoint.stats().pings_unanswered), (1, 0));
         }
     });
 }
 
-/// C-06: before `notifications/initialized`, nothing is announced; afterwards it is.
+/// C-06: nothing is announced before `notifications/initialized`, but afterwards it is.
 pub fn c_06_nothing_is_announced_before_initialized(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -250,11 +253,11 @@ pub fn c_06_nothing_is_announced_before_initialized(bed: &impl TestBed) {
     });
 }
 
-/// D-17, D-21, S11: a broadcast reaches every session once, on its GET stream, and waits for none.
+/// D-17, D-21, S11: a broadcast reaches every session once, on its GET stream, and waits for none of them.
 pub fn d_21_a_broadcast_waits_for_nobody(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| {
         config.session.queue_events = 2;
-        config.session.replay = None; // with it, what nobody hears is kept
+        config.session.replay = None; // with replay, unheard messages are kept
         config.session.terminate.finish = SOON;
     });
     bed.block_on(async {
@@ -276,7 +279,7 @@ pub fn d_21_a_broadcast_waits_for_nobody(bed: &impl TestBed) {
             assert!(stream.is_silent());
         }
         work.finish(json!({}));
-        let of_the_call = running.head().await.messages().await; // and not on the stream of a call
+        let of_the_call = running.head().await.messages().await; // not on the stream of a call
         assert!(of_the_call.iter().all(|message| message["method"] != "notifications/tools/list_changed"));
         assert_eq!(manager.broadcast("notifications/x", Some(&json!([1]))), Err(SendError::Invalid));
         deaf.delete().await;
@@ -287,7 +290,7 @@ pub fn d_21_a_broadcast_waits_for_nobody(bed: &impl TestBed) {
     });
 }
 
-/// E-23: what belongs to an elicitation of one session goes to that session alone, once.
+/// E-23: a notification about an elicitation goes only to the session of that elicitation, once.
 pub fn e_23_elicitation_complete_goes_to_its_own_session(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -300,8 +303,8 @@ pub fn e_23_elicitation_complete_goes_to_its_own_session(bed: &impl TestBed) {
     });
 }
 
-/// F-35, S12: the life of sessions as a channel: created, initialized, terminated with the reason, each once and in
-/// order; a subscriber that does not keep up misses events and holds up nobody; it ends with the endpoint.
+/// F-35, S12: the lifecycle events of sessions: created, initialized, and terminated with the reason, each once and
+/// in order. A slow subscriber misses events and delays nobody. The channel ends with the endpoint.
 pub fn f_35_the_life_of_sessions_is_told_once(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -336,7 +339,7 @@ pub fn f_35_the_life_of_sessions_is_told_once(bed: &impl TestBed) {
     });
 }
 
-/// S15: what is refused is counted, and counts as nothing else.
+/// S15: refused requests are counted, and only as refused.
 pub fn s_15_refused_requests_are_counted(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {

@@ -1,4 +1,4 @@
-//! Batches: arrays of messages, which revision 2025-03-26 has and later ones have not (A.2).
+//! Batches: arrays of messages, only in revision 2025-03-26 (A.2).
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::TestBed;
 /// The revision with batches.
 const VERSION: &str = "2025-03-26";
 
-/// The answers among these messages, sorted by their ids.
+/// Returns the answers among these messages, sorted by id.
 fn answers(messages: &[Value]) -> Vec<Value> {
     let answers = messages.iter().filter(|message| message.get("method").is_none());
     let mut answers: Vec<_> = answers.cloned().collect();
@@ -57,7 +57,7 @@ pub fn a_21_a_24_each_request_has_its_own_answer(bed: &impl TestBed) {
     });
 }
 
-/// B-45: a batch of a client that accepts one form is answered in that one.
+/// B-45: if a client accepts only one form, its batch is answered in that form.
 pub fn b_45_a_batch_in_the_form_that_is_accepted(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -84,7 +84,7 @@ pub fn b_45_a_batch_in_the_form_that_is_accepted(bed: &impl TestBed) {
     });
 }
 
-/// D-04: what belongs to the requests of a batch, progress and requests to the client, goes out on its stream.
+/// D-04: progress and requests to the client that belong to a batch are sent on its stream.
 pub fn a_24_a_25_progress_of_many_on_one_stream(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -122,11 +122,11 @@ pub fn a_24_a_25_progress_of_many_on_one_stream(bed: &impl TestBed) {
             assert_eq!(progress, [Some(1.0), Some(2.0), Some(3.0)], "F-14");
         }
         assert_eq!(answers(&seen), [reply(1), reply(2)]);
-        assert!(seen.iter().all(Value::is_object)); // never a batch of ours
+        assert!(seen.iter().all(Value::is_object)); // the server never sends batches
     });
 }
 
-/// only notifications, or only replies: 202 and no body. Every one of them is taken.
+/// a batch of only notifications or only replies gets 202 without a body, and all of them are processed.
 pub fn a_23_notifications_or_replies_alone_get_202(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -146,7 +146,7 @@ pub fn a_23_notifications_or_replies_alone_get_202(bed: &impl TestBed) {
         let client_side = async {
             let mut stream = running.head().await;
             let ids = [stream.message().await.unwrap(), stream.message().await.unwrap()];
-            // Both replies at once, one that nobody asked for, and one twice (B-19).
+            // Both replies at once, one that nobody asked for, and one sent twice (B-19).
             let replies =
                 json!([reply(ids[0]["id"].clone()), reply(99), reply(ids[1]["id"].clone()), reply(99)]);
             let mut accepted = client.post(&replies).await;
@@ -160,7 +160,7 @@ pub fn a_23_notifications_or_replies_alone_get_202(bed: &impl TestBed) {
     });
 }
 
-/// where answers have to be JSON, those of a batch are one array, also if there is only one of them.
+/// in JSON mode, the answers of a batch are one array, even if there is only one.
 pub fn a_26_json_answers_are_an_array(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.response_mode = ResponseMode::Json);
     bed.block_on(async {
@@ -171,14 +171,14 @@ pub fn a_26_json_answers_are_an_array(bed: &impl TestBed) {
         let (first, second) = (fixture.work().await, fixture.work().await);
         first.finish(json!({}));
         fixture.until(|fixture| fixture.endpoint.stats().exchanges == 1).await;
-        assert!(running.head_now().is_none()); // the array waits for all of them
+        assert!(running.head_now().is_none()); // the array waits for all answers
         let failed = second.cx.request("roots/list", None::<&()>, NEVER).await;
         assert!(matches!(failed, Err(RequestError::Send(_)))); // D-14
         second.finish(json!({}));
         let array = running.head().await.json().await;
         assert_eq!(answers(array.as_array().unwrap()), [reply(1), reply(2), reply(3)]);
     });
-    // A batch without anything to wait for is an array in any case.
+    // A batch without anything to wait for gets an array in every mode.
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client_of(VERSION).await;
@@ -186,8 +186,8 @@ pub fn a_26_json_answers_are_an_array(bed: &impl TestBed) {
     });
 }
 
-/// an empty batch, one with replies beside other messages, one with an id twice and one that is
-/// too large are refused, each with one error, and nothing of them is dispatched.
+/// an empty batch, replies mixed with other messages, a repeated id and a batch that is too
+/// large are each refused with one error, and none of their messages is dispatched.
 pub fn a_22_a_28_a_29_batches_that_are_refused(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.batch_limit = 3);
     bed.block_on(async {
@@ -206,7 +206,7 @@ pub fn a_22_a_28_a_29_batches_that_are_refused(bed: &impl TestBed) {
             let error = refused.json().await;
             assert_eq!((&error["error"]["code"], &error["id"]), (&json!(-32600), &Value::Null), "{batch}");
         }
-        // What breaks off is not JSON, and what nests too deeply is refused before it is looked at.
+        // Truncated text is not JSON, and text with too deep nesting is refused before it is parsed.
         let broken = client.post_text(format!("[{},", echo(1))).await;
         assert_eq!(broken.json().await["error"]["code"], -32700);
         let deep = format!("[{}{}]", "[".repeat(200), "]".repeat(200));
@@ -216,7 +216,7 @@ pub fn a_22_a_28_a_29_batches_that_are_refused(bed: &impl TestBed) {
     });
 }
 
-/// `initialize` in a batch is refused, with a session and without: no session is opened, no id handed out.
+/// `initialize` in a batch is refused, with and without a session: no session is opened, and no id is sent.
 pub fn a_27_initialize_has_to_come_alone(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -236,9 +236,9 @@ pub fn a_27_initialize_has_to_come_alone(bed: &impl TestBed) {
     });
 }
 
-/// what is no message gets an error without an id, and its valid siblings run; only where nothing is valid, the
-/// whole is refused.
-pub fn a_29_what_is_no_message_has_an_error_of_its_own(bed: &impl TestBed) {
+/// an invalid message gets an error without an id, and valid messages of the batch run. Only a batch without
+/// valid messages is refused as a whole.
+pub fn a_29_an_invalid_message_gets_its_own_error(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client_of(VERSION).await;
@@ -252,7 +252,7 @@ pub fn a_29_what_is_no_message_has_an_error_of_its_own(bed: &impl TestBed) {
         for error in &found[1..] {
             assert_eq!((&error["id"], &error["error"]["code"]), (&Value::Null, &json!(-32600)));
         }
-        // With a notification: it is taken, and the error is told.
+        // With a notification: it is processed, and the error is sent.
         let told = client.post(&json!([notification("x"), 7])).await;
         assert_eq!(told.status, StatusCode::OK);
         assert_eq!(told.json().await[0]["error"]["code"], -32600);
@@ -262,7 +262,8 @@ pub fn a_29_what_is_no_message_has_an_error_of_its_own(bed: &impl TestBed) {
     });
 }
 
-/// A-31, E-11: a session of a later version, or none, takes no batches, of whatever; a dead session is 404.
+/// A-31, E-11: without a session, or in a session of a later version, every batch is refused. An ended session gets
+/// 404.
 pub fn a_31_other_versions_have_no_batches(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -275,7 +276,7 @@ pub fn a_31_other_versions_have_no_batches(bed: &impl TestBed) {
                 assert_eq!(body["error"]["code"], -32600);
                 assert!(body["error"]["message"].as_str().unwrap().contains("batches"), "{body}");
             }
-            // The session's version decides, not that of the header (B-29).
+            // The session's version decides, not the header (B-29).
             let mut http =
                 client.request(http::Method::POST).body(json!([request(1, "echo")]).to_string()).unwrap();
             http.headers_mut().insert("mcp-protocol-version", http::HeaderValue::from_static(VERSION));
@@ -291,7 +292,7 @@ pub fn a_31_other_versions_have_no_batches(bed: &impl TestBed) {
     });
 }
 
-/// what does not fit is refused as a whole: beyond the session's limits, or with an id in flight.
+/// a batch that exceeds the session's limits, or repeats an id in flight, is refused as a whole.
 pub fn a_21_all_of_a_batch_or_nothing(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.max_exchanges = 3);
     bed.block_on(async {
@@ -317,7 +318,7 @@ pub fn a_21_all_of_a_batch_or_nothing(bed: &impl TestBed) {
     });
 }
 
-/// F-02, A-24: a cancelled request of a batch gets no answer, and its siblings theirs.
+/// F-02, A-24: a cancelled request of a batch gets no answer; the others get theirs.
 pub fn a_21_a_cancelled_request_of_a_batch(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -333,8 +334,8 @@ pub fn a_21_a_cancelled_request_of_a_batch(bed: &impl TestBed) {
     });
 }
 
-/// S5: what a shutdown finds of a batch is answered once each, on the batch's stream; a new batch with a request is
-/// told to come again, one with replies alone is taken (F-37).
+/// S5: in a shutdown, each running request of a batch is answered once, on the batch's stream. A new batch with a
+/// request is told to retry; one with only replies is accepted (F-37).
 pub fn s_5_a_batch_in_a_shutdown(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -344,7 +345,7 @@ pub fn s_5_a_batch_in_a_shutdown(bed: &impl TestBed) {
         let (works, other) = ([fixture.work().await, fixture.work().await], fixture.client_of(VERSION).await);
         let policy = ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: SOON, finish: NEVER };
         let shutdown = fixture.endpoint.shutdown(policy);
-        // Sessions are told one after the other.
+        // Sessions are notified one after another.
         let sessions = [client.session(), other.session()];
         fixture.until(|_| sessions.iter().all(|session| session.state() == SessionState::Draining)).await;
         let refused = other.post(&json!([notification("x"), request(1, "work")])).await;
@@ -365,7 +366,7 @@ pub fn s_5_a_batch_in_a_shutdown(bed: &impl TestBed) {
     });
 }
 
-/// D-12: a client that leaves its batch cancels nothing of it.
+/// D-12: a client that leaves its batch cancels none of its requests.
 pub fn d_12_a_client_that_leaves_its_batch(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {

@@ -1,4 +1,4 @@
-//! What is state of a session, and not of one node: who hears, who is told, and where it ends.
+//! State that belongs to a session, not to one node: listeners, lifecycle, and where a session ends.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -32,9 +32,9 @@ async fn echoes(client: &Client) {
     assert_eq!(client.post(&request("echo", "echo")).await.status, StatusCode::OK);
 }
 
-/// C-10, C-18: `initialize` reaches one node, `initialized` another, before or after the first call. The session lives at both
-/// for as long as it is used, and a handler at each may ask its client.
-pub fn c_10_initialized_at_any_node_counts_at_all(bed: &impl TestBed) {
+/// C-10, C-18: `initialize` reaches one node, `initialized` another, before or after the first call. The session
+/// lives at both nodes while it is used, and a handler at each node may send requests to the client.
+pub fn c_10_initialized_at_one_node_counts_at_every_node(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| config.session.initialize_timeout = SOON * 5);
     bed.block_on(async {
         for call_first in [false, true] {
@@ -62,7 +62,7 @@ pub fn c_10_initialized_at_any_node_counts_at_all(bed: &impl TestBed) {
             }
             echoes(&client).await;
         }
-        // Nobody who is silent: `initialized` has come, at the other node only.
+        // This is not a half-open session: `initialized` has come, but only at the other node.
         let mut client = nodes.a.stranger();
         client.initialize("2025-11-25").await;
         client.at(&nodes.b).post(&notification("notifications/initialized")).await;
@@ -72,8 +72,8 @@ pub fn c_10_initialized_at_any_node_counts_at_all(bed: &impl TestBed) {
     });
 }
 
-/// D-17, C-06: what a node says before it has heard of `initialized` goes to the client that another node has heard it from, and
-/// to nobody before that.
+/// D-17, C-06: a message that a node sends before it knows of `initialized` reaches the client if another node has
+/// received `initialized`, and no client before that.
 pub fn d_17_what_is_said_before_initialized_is_not_dropped(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -96,8 +96,8 @@ pub fn d_17_what_is_said_before_initialized_is_not_dropped(bed: &impl TestBed) {
     });
 }
 
-/// D-21, D-23: whichever node a client comes to with a GET, the stream that it has at another one ends properly, and each message
-/// goes to the newer one alone.
+/// D-21, D-23: whichever node a client opens a GET at, its stream at another node ends cleanly, and each message goes
+/// only to the newer stream.
 pub fn d_21_one_node_listens_for_a_session(bed: &impl TestBed) {
     let nodes = Nodes::tuned(bed, |config| config.session.second_stream = SecondStream::Replace);
     bed.block_on(async {
@@ -116,7 +116,7 @@ pub fn d_21_one_node_listens_for_a_session(bed: &impl TestBed) {
             assert_eq!(next(&mut older).await, None, "it is read elsewhere");
             older = newer;
         }
-        // Those who come at the same time: one of them has it in the end, and each message comes once.
+        // GETs that come at the same time: one of them has the stream in the end, and each message comes once.
         drop(older);
         let gets = [&client, &elsewhere, &client, &elsewhere].map(Client::get);
         let gets = join_all(gets).await;
@@ -137,8 +137,8 @@ pub fn d_21_one_node_listens_for_a_session(bed: &impl TestBed) {
     });
 }
 
-/// D-21, D-24: an event that was read at one node does not come again with a plain GET at another; one that was queued there and
-/// not read does.
+/// D-21, D-24: an event that was read at one node is not repeated by a plain GET at another. One that was queued
+/// there but not read is sent.
 pub fn d_21_a_plain_get_goes_on_where_another_node_was(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -154,7 +154,7 @@ pub fn d_21_a_plain_get_goes_on_where_another_node_was(bed: &impl TestBed) {
             note(&client, n).await;
         }
         nodes.a.elapse(SOON).await;
-        drop(get); // three have waited for it, and it has not read them
+        drop(get); // three events wait, and were not read
         let mut get = elsewhere.get().await;
         for n in 2..5 {
             assert_eq!(next(&mut get).await, Some(n));
@@ -165,7 +165,7 @@ pub fn d_21_a_plain_get_goes_on_where_another_node_was(bed: &impl TestBed) {
             get = client.get().await;
             assert_eq!(next(&mut get).await, Some(n));
         }
-        // Nor after the node that was read at has gone.
+        // Nor after the node where they were read has gone.
         drop(get);
         let shutdown = nodes.b.endpoint.shutdown(PATIENT).await;
         assert!(shutdown.is_clean(), "{shutdown}");
@@ -175,7 +175,8 @@ pub fn d_21_a_plain_get_goes_on_where_another_node_was(bed: &impl TestBed) {
     });
 }
 
-/// D-24: what nobody has listened for is kept within bounds. A plain GET begins with what there is, and goes on.
+/// D-24: standalone messages without a listener are kept within bounds. A plain GET begins with the kept ones, and
+/// continues.
 pub fn d_24_a_plain_get_begins_with_what_is_kept(bed: &impl TestBed) {
     let mut limits = StoreLimits::default();
     limits.events = 4;
@@ -186,7 +187,7 @@ pub fn d_24_a_plain_get_begins_with_what_is_kept(bed: &impl TestBed) {
         for n in 0..10 {
             note(&client, n).await;
         }
-        // The store has the last ones before anybody listens: who is overtaken while it reads is cut.
+        // The store holds the last messages before a client listens: a reader that falls behind is cut.
         while store.events.oldest(LogId::shared(client.id())).await.unwrap() < 6.into() {
             a.elapse(SOON).await;
         }
@@ -203,7 +204,7 @@ pub fn d_24_a_plain_get_begins_with_what_is_kept(bed: &impl TestBed) {
     });
 }
 
-/// D-23, S13: a listener whose node is lost is waited for no longer than a call to the store may take.
+/// D-23, S13: a listener whose node is lost delays a new one for at most the timeout of a store call.
 pub fn d_23_a_listener_that_is_lost_holds_up_nobody(bed: &impl TestBed) {
     let shared = MemoryStore::new(bed.runtime());
     let mut store = Store::new(shared.clone());
@@ -216,17 +217,18 @@ pub fn d_23_a_listener_that_is_lost_holds_up_nobody(bed: &impl TestBed) {
         note(&client, 0).await;
         assert_eq!(next(&mut get).await, Some(0));
         let node = shared.load(client.id()).await.unwrap().unwrap().listener.node.unwrap();
-        shared.lose(node); // it hears nothing any more
+        shared.lose(node); // it no longer receives messages
         let elsewhere = client.at(&b);
         let mut again = elsewhere.get().await;
         assert_eq!(again.status, StatusCode::OK);
         note(&elsewhere, 1).await;
-        // How far the lost one came nobody knows: from the beginning, then. Nothing is missing.
+        // It is unknown how far the lost node had come, so reading starts from the beginning. Nothing is missing.
         assert_eq!([next(&mut again).await, next(&mut again).await], [Some(0), Some(1)]);
     });
 }
 
-/// S12, S13: where a session lives on, its node parks it: an event of its own, and no hook. Where it ends, the hook is called, once.
+/// S12, S13: a node that parks a live session emits a separate event and calls no hook. When the session ends, the
+/// hook is called once.
 pub fn s_12_a_session_that_is_parked_has_not_ended(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -254,8 +256,8 @@ pub fn s_12_a_session_that_is_parked_has_not_ended(bed: &impl TestBed) {
     });
 }
 
-/// E-14, S12: a session that is idle at every node ends, everywhere, and one node calls the hook.
-pub fn e_14_idle_everywhere_is_the_end_once(bed: &impl TestBed) {
+/// E-14, S12: a session that is idle at every node ends everywhere, and one node calls the hook.
+pub fn e_14_a_session_idle_at_every_node_ends_once(bed: &impl TestBed) {
     let nodes = Nodes::tuned(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
         let mut ids = HashSet::new();
@@ -276,8 +278,8 @@ pub fn e_14_idle_everywhere_is_the_end_once(bed: &impl TestBed) {
     });
 }
 
-/// E-14, S12: a session that no node serves any more, because the last one has parked it or was lost, ends as well when nobody comes
-/// back to it, and a node that is left calls its hook, once.
+/// E-14, S12: a session that no node serves any more, because the last one parked it or was lost, also ends if its
+/// client does not return. A remaining node calls its hook, once.
 pub fn e_14_a_session_that_no_node_serves_ends_with_its_hook(bed: &impl TestBed) {
     for lost in [false, true] {
         let shared = MemoryStore::new(bed.runtime());
@@ -316,14 +318,15 @@ pub fn e_14_a_session_that_no_node_serves_ends_with_its_hook(bed: &impl TestBed)
     }
 }
 
-/// E-10: a session is as old at every node, and ends at all of them when it is too old, also at one that has just taken it up.
+/// E-10: a session has the same age at every node, and ends at all of them at its maximum age, also at a node that
+/// has just adopted it.
 pub fn e_10_max_age_counts_from_the_birth_at_every_node(bed: &impl TestBed) {
     const AGE: Duration = SOON.saturating_mul(10);
     let nodes = Nodes::tuned(bed, |config| config.session.max_age = Some(AGE));
     bed.block_on(async {
         let client = nodes.a.client().await;
         let born = nodes.a.runtime.now();
-        nodes.a.endpoint.shutdown(PATIENT).await; // only the other one is left to notice
+        nodes.a.endpoint.shutdown(PATIENT).await; // only the other node is left to notice
         nodes.b.elapse(AGE / 2).await;
         let elsewhere = client.at(&nodes.b);
         let taken_up = nodes.b.runtime.now();
@@ -334,12 +337,12 @@ pub fn e_10_max_age_counts_from_the_birth_at_every_node(bed: &impl TestBed) {
         nodes.b.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::MaxAge)]).await;
         let ended = nodes.b.runtime.now();
         assert!(ended.duration_since(born) >= AGE);
-        // A limit that counted from here would not have passed.
+        // A limit that counted from the adoption would not have passed.
         assert!(bed.name() != "sim" || ended < taken_up + AGE);
         assert_eq!(elsewhere.post(&request(2, "echo")).await.status, StatusCode::NOT_FOUND);
         assert_eq!(nodes.shared.size().0, 0);
 
-        // Too old for whoever takes it up.
+        // Too old when it is adopted.
         let client = nodes.b.client().await;
         let c = Fixture::new(bed, |config| {
             config.store = Some(Store::new(nodes.shared.clone()));
@@ -351,8 +354,8 @@ pub fn e_10_max_age_counts_from_the_birth_at_every_node(bed: &impl TestBed) {
     });
 }
 
-/// E-15, E-17: a node that is full refuses a session and leaves nothing of it in the record; however many requests want it at
-/// once, it is taken up once.
+/// E-15, E-17: a node that is full refuses a session and leaves no trace of it in the record. However many requests
+/// need it at once, it is adopted once.
 pub fn e_15_a_session_that_is_refused_leaves_nothing(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -372,7 +375,7 @@ pub fn e_15_a_session_that_is_refused_leaves_nothing(bed: &impl TestBed) {
         assert_eq!(full.endpoint.stats().sessions, 1);
         assert_eq!(taken.delete().await.status, StatusCode::NO_CONTENT);
         while client.at(&full).post(&request(1, "echo")).await.status != StatusCode::OK {
-            full.elapse(SOON).await; // not all of the other one has gone yet
+            full.elapse(SOON).await; // not all of the other one has ended yet
         }
         assert_eq!((members(&client).await, full.endpoint.stats().sessions), (2, 1));
         let c = Fixture::new(bed, |config| config.store = Some(Store::new(nodes.shared.clone())));
@@ -382,7 +385,7 @@ pub fn e_15_a_session_that_is_refused_leaves_nothing(bed: &impl TestBed) {
         }));
         assert!(all.await.iter().all(|status| *status == StatusCode::OK));
         assert_eq!((members(&client).await, c.endpoint.stats().sessions), (3, 1));
-        // While it drains, it takes up nothing.
+        // While it drains, it adopts no session.
         let drains = nodes.b.endpoint.shutdown(PATIENT);
         nodes.b.until(|b| b.endpoint.stats().phase >= ShutdownPhase::Draining).await;
         for _ in 0..5 {
@@ -391,7 +394,7 @@ pub fn e_15_a_session_that_is_refused_leaves_nothing(bed: &impl TestBed) {
         }
         drains.await;
         assert_eq!(members(&client).await, 3);
-        // A request that is dropped half-way leaves no half of it.
+        // A request that is dropped half-way leaves nothing half-done.
         for _ in 0..5 {
             let other = nodes.a.client().await;
             let c = Fixture::new(bed, |config| config.store = Some(Store::new(nodes.shared.clone())));
@@ -403,7 +406,8 @@ pub fn e_15_a_session_that_is_refused_leaves_nothing(bed: &impl TestBed) {
     });
 }
 
-/// C-02, C-12: whoever a handler works for, it can know at every node: name, capabilities and all other params of `initialize`.
+/// C-02, C-12: a handler can look up its client at every node: name, capabilities and all other params of
+/// `initialize`.
 pub fn c_02_every_node_knows_its_client(bed: &impl TestBed) {
     let mut nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -432,7 +436,7 @@ pub fn c_02_every_node_knows_its_client(bed: &impl TestBed) {
     });
 }
 
-/// A node at which a session is soon idle, another one at which it never is, and a client of that one.
+/// A node at which a session is soon idle, another one at which it never is, and a client of the second.
 async fn with_a_restless_node(bed: &impl TestBed) -> (Fixture, Nodes, Client) {
     let nodes = Nodes::new(bed);
     let restless = Fixture::new(bed, |config| {
@@ -443,9 +447,9 @@ async fn with_a_restless_node(bed: &impl TestBed) -> (Fixture, Nodes, Client) {
     (restless, nodes, client)
 }
 
-/// S1, S5, S9: a handle that the application has kept of a session that was parked has no say over the one that its client came
-/// back to: a shutdown finds it, and its call gets its answer.
-pub fn s_1_an_old_handle_does_not_unregister_its_session_reborn(bed: &impl TestBed) {
+/// S1, S5, S9: a handle that the application kept of a parked session does not affect the session that its client
+/// came back to: a shutdown finds that one, and its call gets its answer.
+pub fn s_1_an_old_handle_does_not_unregister_a_readopted_session(bed: &impl TestBed) {
     bed.block_on(async {
         let (mut a, nodes, elsewhere) = with_a_restless_node(bed).await;
         let client = elsewhere.at(&a);
@@ -481,8 +485,8 @@ pub fn s_1_an_old_handle_does_not_unregister_its_session_reborn(bed: &impl TestB
     });
 }
 
-/// D-17: a node that has parked a session and takes it up again says what is new, not what it has said before.
-pub fn d_17_what_a_node_says_after_it_came_back_is_heard(bed: &impl TestBed) {
+/// D-17: a node that parks a session and adopts it again delivers its new messages, and does not repeat old ones.
+pub fn d_17_messages_of_a_readopting_node_are_delivered(bed: &impl TestBed) {
     bed.block_on(async {
         let (mut a, _nodes, elsewhere) = with_a_restless_node(bed).await;
         let client = elsewhere.at(&a);
@@ -504,8 +508,8 @@ pub fn d_17_what_a_node_says_after_it_came_back_is_heard(bed: &impl TestBed) {
     });
 }
 
-/// D-30, D-37: a store keeps more than a node. A call that is resumed from there, also by its own node, comes to its end whatever
-/// the node forgets of it meanwhile.
+/// D-30, D-37: a store keeps more events than a node. A call that is resumed from the store, also by its own node, is
+/// read to its end, whatever the node drops meanwhile.
 pub fn d_30_a_stream_read_from_the_store_is_not_trimmed_away(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| {
         let mut replay = ReplayConfig::default();
@@ -527,7 +531,7 @@ pub fn d_30_a_stream_read_from_the_store_is_not_trimmed_away(bed: &impl TestBed)
                 assert_eq!(next(&mut reply).await, Some(n));
             }
             drop(reply);
-            // The node forgets the first of it, but not all.
+            // The node drops the first of its events, but not all.
             let (mut other, others) = begin(&mut nodes.a, &client, "other").await;
             send(&others, 100..105).await;
             for n in 100..105 {
@@ -536,7 +540,7 @@ pub fn d_30_a_stream_read_from_the_store_is_not_trimmed_away(bed: &impl TestBed)
             let mut again = client.resume(&first).await;
             assert_eq!(again.status, StatusCode::OK, "the store has it");
             assert_eq!(next(&mut again).await, Some(0));
-            send(&others, 105..130).await; // and now all of it
+            send(&others, 105..130).await; // and now all of them
             for n in 105..130 {
                 assert_eq!(next(&mut other).await, Some(n));
             }
@@ -555,7 +559,7 @@ pub fn d_30_a_stream_read_from_the_store_is_not_trimmed_away(bed: &impl TestBed)
     });
 }
 
-/// E-11, E-25, S7: a DELETE at one node ends what other nodes send to that client with a proper end, not with a cut.
+/// E-11, E-25, S7: a DELETE at one node ends the client's streams at other nodes cleanly, not with a cut.
 pub fn s_7_a_delete_elsewhere_ends_bodies_properly(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
@@ -587,8 +591,8 @@ pub fn s_7_a_delete_elsewhere_ends_bodies_properly(bed: &impl TestBed) {
     });
 }
 
-/// S9, E-25: a client that was sent away from a node that drains, and deletes its session elsewhere, has cancelled its call: the
-/// drain waits for nobody, and has not failed.
+/// S9, E-25: a client that was sent away from a draining node and deletes its session elsewhere has cancelled its
+/// call. The drain waits for no client and has not failed.
 pub fn s_9_a_delete_elsewhere_is_no_failure_of_a_drain(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| {
         config.session.cancel_grace = SOON;

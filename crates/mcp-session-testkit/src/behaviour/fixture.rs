@@ -1,4 +1,4 @@
-//! What a scenario is made of: an endpoint, a handler that the scenario plays, and clients.
+//! The parts of a scenario: an endpoint, a handler that the scenario controls, and clients.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -29,13 +29,13 @@ use serde_json::{Value, json};
 
 use crate::TestBed;
 
-/// For what has to elapse: short, because a real clock really waits for it.
+/// For times that must elapse: short, because a real clock really waits.
 pub const SOON: Duration = Duration::from_millis(40);
 
-/// For what must not elapse, however slow the machine.
+/// For times that must not elapse, however slow the machine is.
 pub const NEVER: Duration = Duration::from_secs(600);
 
-/// An endpoint on the runtime of a [`TestBed`], with a handler that the scenario plays itself.
+/// An endpoint on the runtime of a [`TestBed`], with a handler that the scenario controls.
 #[derive(Debug)]
 pub struct Fixture {
     /// The runtime.
@@ -47,7 +47,7 @@ pub struct Fixture {
     notifications: mpsc::UnboundedReceiver<Notification>,
 }
 
-/// What the `terminated` hook does with a session.
+/// What the `terminated` hook does for a session.
 #[derive(Debug, Clone, Copy)]
 pub enum Hook {
     /// It panics.
@@ -56,36 +56,37 @@ pub enum Hook {
     Hangs,
 }
 
-/// A request whose handler waits for the scenario. Dropped, the handler hangs: it ignores its cancellation.
+/// A request whose handler waits for the scenario. If this value is dropped, the handler hangs and ignores its
+/// cancellation.
 #[derive(Debug)]
 pub struct Work {
-    /// What the handler has.
+    /// The handler's context.
     pub cx: RequestContext,
     answer: oneshot::Sender<Result<Json, RpcError>>,
 }
 
 impl Work {
-    /// The handler answers with this result.
+    /// Makes the handler answer with this result.
     pub fn finish(self, result: Value) {
-        // The handler may have been dropped: then nobody wants the answer.
+        // If the handler was dropped, nobody needs the answer.
         let _ = self.answer.send(Ok(result.into()));
     }
 
-    /// The handler answers with this error.
+    /// Makes the handler answer with this error.
     pub fn fail(self, error: RpcError) {
         let _ = self.answer.send(Err(error));
     }
 
-    /// Whether the handler was dropped.
+    /// Returns `true` if the handler was dropped.
     pub fn is_dropped(&self) -> bool {
         self.answer.is_canceled()
     }
 }
 
-/// What the handler attaches to each session.
+/// The data that the handler attaches to each session.
 #[derive(Debug)]
 pub struct Attached {
-    /// How often a scenario has used it.
+    /// How often a scenario has used the data.
     pub used: AtomicUsize,
     _alive: Arc<()>,
 }
@@ -96,13 +97,13 @@ struct Play {
     notifications: mpsc::UnboundedSender<Notification>,
     hooks: Arc<Mutex<HashMap<SessionId, Hook>>>,
     ended: Arc<Mutex<Vec<(SessionId, TerminateReason)>>>,
-    /// Held by every handler of a notification that hangs.
+    /// Held by each notification handler that hangs.
     hanging: Arc<()>,
-    /// Held by what is attached to sessions.
+    /// Held by the data of each session.
     attached: Arc<()>,
-    /// It panics over what is to be attached.
+    /// Whether the handler panics when it creates session data.
     barren: Arc<AtomicBool>,
-    /// Whether the hook of a session, by its id, found what was attached to it.
+    /// The sessions whose hook found their data.
     found: Arc<Mutex<Vec<SessionId>>>,
 }
 
@@ -112,7 +113,7 @@ impl Handler for Play {
         SessionData::new(Attached { used: AtomicUsize::new(0), _alive: Arc::clone(&self.attached) })
     }
 
-    /// The client's name says what becomes of it.
+    /// The client's name decides what happens.
     async fn initialize(&self, request: InitializeRequest) -> Result<InitializeResult, RpcError> {
         match request.client_info.parse::<Value>()?["name"].as_str() {
             Some("refused") => Err(RpcError::internal("not you")),
@@ -154,7 +155,7 @@ impl Handler for Play {
             }
             _ => {}
         }
-        let _ = self.notifications.unbounded_send(notification); // the scenario may be over
+        let _ = self.notifications.unbounded_send(notification); // fails if the scenario is over
     }
 
     async fn terminated(&self, session: Session, reason: TerminateReason) {
@@ -165,7 +166,7 @@ impl Handler for Play {
         self.ended.lock().unwrap().push((session.id(), reason));
         match hook {
             None => {}
-            // Without the process's panic hook, which takes its time over a backtrace.
+            // Without the process's panic hook, which takes long to print a backtrace.
             Some(Hook::Panics) => resume_unwind(Box::new("planted: the hook panics")),
             Some(Hook::Hangs) => pending().await,
         }
@@ -173,12 +174,12 @@ impl Handler for Play {
 }
 
 impl Fixture {
-    /// An endpoint with a configuration in which nothing elapses by itself, then tuned.
+    /// Creates an endpoint whose default configuration never times out; `tune` then changes it.
     pub fn new(bed: &impl TestBed, tune: impl FnOnce(&mut Config)) -> Self {
         Self::on(bed.runtime(), tune)
     }
 
-    /// The same, on a runtime of the scenario's own.
+    /// Like [`new`](Self::new), on the scenario's own runtime.
     pub fn on(runtime: Arc<dyn Runtime>, tune: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.body_timeout = NEVER;
@@ -209,61 +210,61 @@ impl Fixture {
         Self { runtime, endpoint, play, work, notifications }
     }
 
-    /// The next request whose handler waits for the scenario.
+    /// Waits for the next request whose handler waits for the scenario.
     pub async fn work(&mut self) -> Work {
         self.work.next().await.expect("the endpoint holds the other end")
     }
 
-    /// The next notification that reached the handler.
+    /// Waits for the next notification that reaches the handler.
     pub async fn notification(&mut self) -> Notification {
         self.notifications.next().await.expect("the endpoint holds the other end")
     }
 
-    /// From now on, the hook fails for this session.
+    /// Makes the hook of this session fail from now on.
     pub fn plant(&self, session: SessionId, hook: Hook) {
         self.play.hooks.lock().unwrap().insert(session, hook);
     }
 
-    /// For which sessions the hook was called, and with which reason.
+    /// The sessions for which the hook was called, with its reason.
     pub fn ended(&self) -> Vec<(SessionId, TerminateReason)> {
         self.play.ended.lock().unwrap().clone()
     }
 
-    /// How many handlers of notifications hang.
+    /// The number of notification handlers that hang.
     pub fn hanging(&self) -> usize {
         // The fixture and the handler hold one each.
         Arc::strong_count(&self.play.hanging) - 2
     }
 
-    /// How many sessions have something attached to them.
+    /// The number of sessions with data.
     pub fn attached(&self) -> usize {
         // The fixture and the handler hold one each.
         Arc::strong_count(&self.play.attached) - 2
     }
 
-    /// The sessions whose hook found what was attached to them.
+    /// The sessions whose hook found their data.
     pub fn found(&self) -> Vec<SessionId> {
         self.play.found.lock().unwrap().clone()
     }
 
-    /// From now on, the handler panics over what is to be attached to a session.
+    /// Makes the handler panic when it creates session data, from now on.
     pub fn attach_nothing(&self) {
         self.play.barren.store(true, SeqCst);
     }
 
-    /// Waits until a state is reached. Looks again every millisecond: of virtual time, in a simulation.
+    /// Waits until `state` is true. Checks every millisecond, of virtual time in a simulation.
     pub async fn until(&self, mut state: impl FnMut(&Self) -> bool) {
         while !state(self) {
             self.runtime.sleep_until(self.runtime.now() + Duration::from_millis(1)).await;
         }
     }
 
-    /// Lets this much time elapse.
+    /// Waits for this long.
     pub async fn elapse(&self, time: Duration) {
         self.runtime.sleep_until(self.runtime.now() + time).await;
     }
 
-    /// A client without a session.
+    /// Creates a client without a session.
     pub fn stranger(&self) -> Client {
         let (endpoint, runtime) = (self.endpoint.clone(), Arc::clone(&self.runtime));
         Client {
@@ -275,18 +276,18 @@ impl Fixture {
         }
     }
 
-    /// A client with a session in operation, of the newest version.
+    /// Creates a client of the newest version with an initialized session.
     pub async fn client(&self) -> Client {
         self.client_of("2025-11-25").await
     }
 
-    /// The same, of an older version: its clients know no priming events, so that an answer is JSON if nothing comes
-    /// before it, however long it takes.
+    /// Like [`client`](Self::client), with an older version that has no priming events: an answer is JSON if nothing
+    /// precedes it, however long it takes.
     pub async fn json_client(&self) -> Client {
         self.client_of("2025-06-18").await
     }
 
-    /// A client with a session of this version in operation.
+    /// Creates a client with an initialized session of this version.
     pub async fn client_of(&self, version: &str) -> Client {
         let mut client = self.stranger();
         client.initialize(version).await;
@@ -305,7 +306,7 @@ pub struct Client {
     runtime: Arc<dyn Runtime>,
     session: Option<SessionId>,
     principal: Option<Principal>,
-    /// In which forms it takes answers.
+    /// The `Accept` header of its POSTs.
     accept: &'static str,
 }
 
@@ -315,7 +316,7 @@ impl Client {
         self.initialize_with(&initialize(version, "client")).await
     }
 
-    /// Opens a session by this message.
+    /// Opens a session with this message.
     pub async fn initialize_with(&mut self, message: &Value) -> Value {
         let reply = self.post(message).await;
         assert_eq!(reply.status, StatusCode::OK);
@@ -324,7 +325,7 @@ impl Client {
         reply.json().await
     }
 
-    /// The same client, at another endpoint.
+    /// Returns the same client for another endpoint.
     pub fn at(&self, fixture: &Fixture) -> Self {
         Self { endpoint: fixture.endpoint.clone(), ..self.clone() }
     }
@@ -339,27 +340,27 @@ impl Client {
         self.endpoint.manager().get(&self.id()).expect("the session is alive")
     }
 
-    /// The same client, with the session of another.
+    /// Returns the same client with another session.
     pub fn with_session(&self, session: Option<SessionId>) -> Self {
         Self { session, ..self.clone() }
     }
 
-    /// As whom it is known.
+    /// The principal that it acts as.
     pub fn principal(&self) -> Option<&Principal> {
         self.principal.as_ref()
     }
 
-    /// The same client, as somebody, or as nobody in particular.
+    /// Returns the same client with another principal, or without one.
     pub fn known_as(&self, principal: Option<&str>) -> Self {
         Self { principal: principal.map(Principal::new), ..self.clone() }
     }
 
-    /// The same client, which takes answers to its POSTs in these forms; `""`: it does not say in which.
+    /// Returns the same client with this `Accept` header for its POSTs; `""` sends none.
     pub fn accepting(&self, accept: &'static str) -> Self {
         Self { accept, ..self.clone() }
     }
 
-    /// A request as a proper client makes it.
+    /// A request with all headers that a correct client sends.
     pub fn request(&self, method: Method) -> http::request::Builder {
         let accept = if method == Method::GET { "text/event-stream" } else { self.accept };
         let builder = Request::builder().method(method).uri("/mcp").header("host", "localhost:8000");
@@ -382,7 +383,7 @@ impl Client {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = self.endpoint.handle(request).await.into_parts();
-        yield_now().await; // between two requests of a real client there is a network
+        yield_now().await; // requests of a real client are separated by a network
         Reply {
             status: parts.status,
             headers: parts.headers,
@@ -398,17 +399,17 @@ impl Client {
         self.send(self.request(Method::POST).body(message.to_string()).expect("a request")).await
     }
 
-    /// POSTs a message in a task of its own: for a head that comes later.
+    /// POSTs a message in a separate task, for a head that comes later.
     pub fn start(&self, message: &Value) -> Started {
         let (sender, head) = oneshot::channel();
         let (client, message) = (self.clone(), message.clone());
         self.runtime.spawn(Box::pin(async move {
-            let _ = sender.send(client.post(&message).await); // the scenario may not want it any more
+            let _ = sender.send(client.post(&message).await); // fails if the scenario does not need it any more
         }));
         Started(head)
     }
 
-    /// POSTs a body as it is.
+    /// POSTs this body unchanged.
     pub async fn post_text(&self, body: impl Into<String>) -> Reply {
         self.send(self.request(Method::POST).body(body.into()).expect("a request")).await
     }
@@ -418,7 +419,7 @@ impl Client {
         self.send(self.request(Method::GET).body(String::new()).expect("a request")).await
     }
 
-    /// GET with `Last-Event-ID`: goes on with a stream.
+    /// GET with `Last-Event-ID`: resumes a stream.
     pub async fn resume(&self, last_event_id: &str) -> Reply {
         let request = self.request(Method::GET).header("last-event-id", last_event_id);
         self.send(request.body(String::new()).expect("a request")).await
@@ -430,7 +431,7 @@ impl Client {
     }
 }
 
-/// A POST under way.
+/// A POST in progress.
 #[derive(Debug)]
 pub struct Started(oneshot::Receiver<Reply>);
 
@@ -440,7 +441,7 @@ impl Started {
         self.0.await.expect("the task of the POST goes on")
     }
 
-    /// The head, if it is there already.
+    /// Returns the head if it has already arrived.
     pub fn head_now(&mut self) -> Option<Reply> {
         self.0.try_recv().expect("the task of the POST goes on")
     }
@@ -454,29 +455,29 @@ pub struct Reply {
     /// Its headers.
     pub headers: HeaderMap,
     body: Pin<Box<ReplyBody>>,
-    /// Events that came in one frame with one that was taken.
+    /// Further events of the frame of the last event.
     events: VecDeque<Bytes>,
     last_event_id: Option<String>,
     retry: Option<Duration>,
 }
 
 impl Reply {
-    /// The session that it opened.
+    /// The session that the response opened.
     pub fn session(&self) -> Option<SessionId> {
         self.headers.get("mcp-session-id")?.to_str().ok()?.parse().ok()
     }
 
-    /// Whether it is a stream of events.
+    /// Returns `true` if the response is a stream of events.
     pub fn is_stream(&self) -> bool {
         self.headers.get("content-type").is_some_and(|value| value == "text/event-stream")
     }
 
-    /// The value of a header, or nothing.
+    /// The value of a header, or `""`.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The next event as it is on the wire; `None` at the end.
+    /// Returns the next event as sent; `None` at the end.
     pub async fn event(&mut self) -> Option<Result<Bytes, StreamCut>> {
         if self.events.is_empty() {
             match self.frame().await? {
@@ -487,13 +488,13 @@ impl Reply {
         self.events.pop_front().map(Ok)
     }
 
-    /// The next piece of the body; `None` at the end.
+    /// Returns the next piece of the body; `None` at the end.
     pub async fn frame(&mut self) -> Option<Result<Bytes, StreamCut>> {
         let frame = poll_fn(|cx| self.body.as_mut().poll_frame(cx)).await?;
         Some(frame.map(|frame| frame.into_data().expect("a body has no trailers")))
     }
 
-    /// The next message, comments and priming events left out; `None` at the end.
+    /// Returns the next message, without comments and priming events; `None` at the end.
     pub async fn message(&mut self) -> Option<Value> {
         loop {
             let event = self.event().await?.expect("the stream is not cut");
@@ -503,24 +504,24 @@ impl Reply {
         }
     }
 
-    /// Waits for its first event, which has no message: a comment or a priming event (B-33, D-08).
+    /// Waits for the first event, which has no message: a comment or a priming event (B-33, D-08).
     pub async fn opened(&mut self) {
         assert!(self.is_stream());
         let event = self.event().await.expect("it begins with an event").expect("the stream is not cut");
         assert_eq!(self.receive(&event), None);
     }
 
-    /// The last event id that its client has seen on it, if it has seen one.
+    /// The last event id that was received, if any.
     pub fn last_event_id(&self) -> Option<&str> {
         self.last_event_id.as_deref()
     }
 
-    /// What the last `retry` on it said.
+    /// The last `retry` that was received.
     pub fn retry(&self) -> Option<Duration> {
         self.retry
     }
 
-    /// Reads an event as a client does (WHATWG, D-39). Gives its message, if it has one.
+    /// Reads an event as a client does (WHATWG, D-39). Returns its message, if it has one.
     fn receive(&mut self, event: &[u8]) -> Option<Value> {
         let text = std::str::from_utf8(event).expect("events are UTF-8");
         let (mut message, mut named) = (None, false);
@@ -540,7 +541,7 @@ impl Reply {
         message
     }
 
-    /// All messages up to the end.
+    /// Returns all messages up to the end.
     pub async fn messages(mut self) -> Vec<Value> {
         let mut messages = Vec::new();
         while let Some(message) = self.message().await {
@@ -549,7 +550,7 @@ impl Reply {
         messages
     }
 
-    /// The whole body, which is not cut.
+    /// Returns the whole body, and asserts that it is not cut.
     pub async fn bytes(mut self) -> Vec<u8> {
         let mut body = Vec::new();
         while let Some(data) = self.event().await {
@@ -558,13 +559,13 @@ impl Reply {
         body
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     pub async fn json(self) -> Value {
         assert_eq!(self.header("content-type"), "application/json");
         serde_json::from_slice(&self.bytes().await).expect("the body is JSON")
     }
 
-    /// The one answer, in whichever form it comes; asserts that nothing follows it.
+    /// Returns the only answer, in either form, and asserts that nothing follows it.
     pub async fn answer(self) -> Value {
         assert_eq!(self.status, StatusCode::OK);
         if !self.is_stream() {
@@ -578,13 +579,13 @@ impl Reply {
         answers[0].clone()
     }
 
-    /// Whether nothing is there to read now.
+    /// Returns `true` if nothing can be read now.
     pub fn is_silent(&mut self) -> bool {
         self.event().now_or_never().is_none()
     }
 }
 
-/// The events of a frame, which has nothing but whole ones.
+/// Splits a frame, which contains only whole events, into its events.
 fn split_events(mut frame: Bytes) -> Vec<Bytes> {
     let mut events = Vec::new();
     while !frame.is_empty() {
@@ -594,7 +595,7 @@ fn split_events(mut frame: Bytes) -> Vec<Bytes> {
     events
 }
 
-/// `initialize`, id 0. The client's name decides what the handler does with it.
+/// `initialize` with id 0. The client's name decides what the handler does.
 pub fn initialize(version: &str, name: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
         "protocolVersion": version,
@@ -614,7 +615,7 @@ pub fn request(id: impl Into<Value>, method: &str) -> Value {
 }
 
 /// A request with params.
-#[allow(clippy::needless_pass_by_value)] // a scenario reads better without a `&` before each `json!`
+#[allow(clippy::needless_pass_by_value)] // a scenario reads better without `&` before each `json!`
 pub fn request_with(id: impl Into<Value>, method: &str, params: Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id.into(), "method": method, "params": params })
 }
@@ -629,7 +630,7 @@ pub fn cancel(id: impl Into<Value>) -> Value {
     json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id.into(), "reason": "enough" } })
 }
 
-/// Lets others go first, once.
+/// Yields once to other tasks.
 async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
@@ -642,7 +643,7 @@ async fn yield_now() {
     .await;
 }
 
-/// A body that arrives when the scenario says so.
+/// A body that arrives when the scenario sends it.
 #[derive(Debug)]
 pub struct SlowBody(pub mpsc::UnboundedReceiver<Bytes>);
 

@@ -1,4 +1,4 @@
-//! Foreign code that panics: the one call fails, and nothing else.
+//! Foreign code that panics: only the one call fails.
 
 use std::{
     panic::resume_unwind,
@@ -28,17 +28,17 @@ use serde_json::{Value, json};
 use super::fixture::{Client, Fixture, NEVER, Reply, SOON, initialize, notification, request};
 use crate::TestBed;
 
-/// Without the process's panic hook, which takes its time over a backtrace.
+/// Without the process's panic hook, which takes long to print a backtrace.
 fn planted() -> ! {
     resume_unwind(Box::new("planted: foreign code panics"))
 }
 
-/// A store that panics once, at the next call of this name.
+/// A store that panics once, at the next call with this name.
 #[derive(Debug)]
 struct Panicky {
     store: MemoryStore,
     at: &'static str,
-    /// Before there is a future, or when that is polled.
+    /// Whether it panics in the call itself or when the returned future is polled.
     early: bool,
     armed: AtomicBool,
 }
@@ -160,7 +160,7 @@ impl Peers for Panicky {
     }
 }
 
-/// POSTs once more what met a store that did not answer, as a client does.
+/// POSTs again while the store does not answer, as a client does.
 async fn post_again(client: &Client, message: &Value) -> Reply {
     let reply = client.post(message).await;
     if reply.status != StatusCode::SERVICE_UNAVAILABLE {
@@ -169,7 +169,7 @@ async fn post_again(client: &Client, message: &Value) -> Reply {
     client.post(message).await
 }
 
-/// What two nodes do with a session of a client that comes to both.
+/// Uses a session at two nodes.
 async fn visit(a: &mut Fixture, b: &Fixture) {
     let opened = post_again(&a.stranger(), &initialize("2025-11-25", "client")).await;
     assert_eq!(opened.status, StatusCode::OK);
@@ -177,7 +177,7 @@ async fn visit(a: &mut Fixture, b: &Fixture) {
     let elsewhere = client.at(b);
     assert_eq!(post_again(&client, &notification("notifications/initialized")).await.status, 202);
 
-    // A call here, read here; what belongs to none, sent here and read there.
+    // A call runs at `a` and is read at `b`; a standalone notification is sent at `a` and read at `b`.
     assert_eq!(post_again(&elsewhere, &request(9, "ping")).await.status, StatusCode::OK);
     let mut listening = elsewhere.get().await;
     listening.opened().await;
@@ -190,7 +190,7 @@ async fn visit(a: &mut Fixture, b: &Fixture) {
     assert_eq!((messages.len(), &messages[1]["id"]), (2, &json!(1)), "{messages:?}");
     assert_eq!(listening.message().await.expect("it goes on")["method"], "notifications/y");
 
-    // Ended there, it is ended here.
+    // Deleted at one node, it has ended at the other.
     assert_eq!(elsewhere.delete().await.status, StatusCode::NO_CONTENT);
     assert_eq!(listening.message().await, None);
     while client.post(&request(2, "ping")).await.status != StatusCode::NOT_FOUND {
@@ -198,8 +198,8 @@ async fn visit(a: &mut Fixture, b: &Fixture) {
     }
 }
 
-/// S8, S13: a store that panics, once, in any of its calls, is one that did not answer that call: it is asked again, and no
-/// session, node or stream is lost.
+/// S8, S13: a store call that panics counts as a call that was not answered. It is repeated, and no session, node or
+/// stream is lost.
 pub fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
     bed.block_on(async {
         for (at, early) in [
@@ -217,7 +217,7 @@ pub fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
             store.peers = Arc::clone(&panicky) as _;
             store.touch_interval = SOON;
             let fixture = || Fixture::new(bed, |config| config.store = Some(store.clone()));
-            // What a node waits for panics where it begins to wait.
+            // Calls that a node waits on panic when the wait begins.
             panicky.armed.store(matches!(at, "failover" | "receive"), SeqCst);
             let (mut a, b) = (fixture(), fixture());
             visit(&mut a, &b).await;
@@ -234,12 +234,12 @@ pub fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
             let report = a.endpoint.shutdown(policy).await;
             assert!(report.is_clean(), "{at}: {report}");
             assert_eq!(parked.at(&b).post(&request(1, "echo")).await.status, StatusCode::OK, "{at}");
-            b.until(|_| !panicky.armed.load(SeqCst)).await; // it has panicked
+            b.until(|_| !panicky.armed.load(SeqCst)).await; // wait until it has panicked
         }
     });
 }
 
-/// A check of credentials that panics refuses that request with 500 and -32603; the next one is served.
+/// A credential check that panics refuses its request with 500 and -32603. The next request is served.
 pub fn b_43_a_credential_check_that_panics(bed: &impl TestBed) {
     let armed = Arc::new(AtomicBool::new(false));
     let fixture = Fixture::new(bed, |config| {
@@ -263,7 +263,7 @@ pub fn b_43_a_credential_check_that_panics(bed: &impl TestBed) {
     });
 }
 
-/// A body of a layer in front, which panics at this frame.
+/// A body, as from a layer in front, that panics at this frame.
 struct PanickyBody {
     frames: u32,
 }
@@ -286,7 +286,7 @@ impl Body for PanickyBody {
     }
 }
 
-/// An error that cannot be shown.
+/// An error whose text cannot be formatted.
 struct PanickyError;
 
 impl std::fmt::Display for PanickyError {
@@ -303,7 +303,7 @@ impl std::fmt::Debug for PanickyError {
 
 impl std::error::Error for PanickyError {}
 
-/// A body that fails with an error whose text cannot be made.
+/// A body that fails with an error whose `Display` panics.
 struct FailingBody;
 
 impl Body for FailingBody {
@@ -318,7 +318,7 @@ impl Body for FailingBody {
     }
 }
 
-/// A body that panics while it is read, or whose error does, is refused with 500; the session goes on.
+/// A body that panics while it is read, or whose error panics, is refused with 500. The session continues.
 pub fn b_43_a_body_that_panics(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -335,7 +335,7 @@ pub fn b_43_a_body_that_panics(bed: &impl TestBed) {
     });
 }
 
-/// An extension of a layer in front that cannot be cloned, as each request of a batch needs.
+/// An extension, as from a layer in front, whose `clone` panics. Each request of a batch needs a clone.
 struct Unclonable;
 
 impl Clone for Unclonable {
@@ -344,7 +344,7 @@ impl Clone for Unclonable {
     }
 }
 
-/// a batch whose extensions cannot be cloned is refused as a whole, before anything of it is owed an answer.
+/// a batch whose extensions cannot be cloned is refused as a whole, before any of its requests is admitted.
 pub fn a_21_a_batch_whose_extensions_panic(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {

@@ -1,4 +1,4 @@
-//! What is a message, and what is answered to what is none (A.1).
+//! What counts as a message, and the answers to everything else (A.1).
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::fixture::{Fixture, NEVER, SlowBody, initialize, notification, request, request_with};
 use crate::TestBed;
 
-/// what does not carry `"jsonrpc":"2.0"`, exactly, is no message; what is not UTF-8 is not JSON.
+/// only messages with exactly `"jsonrpc":"2.0"` are valid, and only UTF-8 is valid JSON.
 pub fn a_01_a_02_json_rpc_2_in_utf_8(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -35,8 +35,8 @@ pub fn a_01_a_02_json_rpc_2_in_utf_8(bed: &impl TestBed) {
     });
 }
 
-/// A-09, B-17: nothing is ever replied to a notification: not to one that nobody knows, to one whose handler panics, to
-/// one that looks like a request, nor to one that makes no sense.
+/// A-09, B-17: notifications never get a reply: not if they are unknown, if their handler panics, if they look like a
+/// request, or if they are meaningless.
 pub fn a_09_b_17_nothing_is_replied_to_a_notification(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -56,8 +56,8 @@ pub fn a_09_b_17_nothing_is_replied_to_a_notification(bed: &impl TestBed) {
     });
 }
 
-/// `null` counts as absent, as clients write it for what they leave out: in requests, notifications and
-/// replies, and in what they are made of. Except as an id.
+/// `null` counts as absent in requests, notifications and replies and in their parts, except as an
+/// id.
 pub fn a_03_null_counts_as_absent(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -107,7 +107,7 @@ pub fn a_03_null_counts_as_absent(bed: &impl TestBed) {
     });
 }
 
-/// the five codes of JSON-RPC, each for what it stands for, with an integer code and a message.
+/// each of the five JSON-RPC codes is used for its case, with an integer code and a message.
 pub fn a_11_a_15_the_five_codes(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -130,7 +130,7 @@ pub fn a_11_a_15_the_five_codes(bed: &impl TestBed) {
     });
 }
 
-/// what the handler answers goes out as it is: the core invents no member, nor a key below `_meta`.
+/// results of the handler are sent unchanged: core adds no member, and no key in `_meta`.
 pub fn a_20_nothing_is_added_to_a_result(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {

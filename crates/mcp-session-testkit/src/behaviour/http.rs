@@ -1,4 +1,4 @@
-//! Status codes, headers, bad input: every row of the status matrix.
+//! Status codes, headers and bad input: every row of the status matrix.
 
 use std::{
     sync::{Arc, Mutex},
@@ -121,12 +121,12 @@ pub fn b_7_status_matrix(bed: &impl TestBed) {
         for reply in [client.get().await, client.delete().await] {
             assert_eq!((reply.status.as_u16(), reply.header("allow")), (405, "POST"));
         }
-        assert_eq!(status_of(&client, &request(1, "echo")).await, 200); // and the session stays valid
+        assert_eq!(status_of(&client, &request(1, "echo")).await, 200); // and the session is still valid
     });
     // any: no or invalid token is `b_09_authentication`; draining and overloaded are `s_2_…` and `e_15_…`
 }
 
-/// C.2, the column of absent sessions: without an id 400, with an unknown one 404, and `initialize` opens one.
+/// C.2, the column of absent sessions: 400 without an id, 404 with an unknown one, and `initialize` opens a session.
 pub fn absent_sessions_of_c_2(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -150,7 +150,7 @@ pub fn absent_sessions_of_c_2(bed: &impl TestBed) {
     });
 }
 
-/// an error after the id could be read echoes it; before, it is null.
+/// an error echoes the id if it could be read; otherwise the id is null.
 pub fn a_12_errors_echo_the_id(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -173,7 +173,7 @@ pub fn a_12_errors_echo_the_id(bed: &impl TestBed) {
     });
 }
 
-/// B-12: a protocol header that comes twice is refused, never picked from.
+/// B-12: a repeated protocol header is refused; no value is picked.
 pub fn b_12_repeated_headers(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -187,7 +187,7 @@ pub fn b_12_repeated_headers(bed: &impl TestBed) {
     });
 }
 
-/// B-26, B-29: the version header has to be a supported one, and does not switch the session's.
+/// B-26, B-29: the version header must name a supported version, and does not change the version of the session.
 pub fn b_26_b_29_version_header(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -204,7 +204,7 @@ pub fn b_26_b_29_version_header(bed: &impl TestBed) {
             assert_eq!(reply.status.as_u16(), status, "{version:?}");
         }
         assert_eq!(client.session().version().as_str(), "2025-11-25");
-        // B-28: on `initialize` the body decides, whatever the header says.
+        // B-28: on `initialize` the body decides; the header is ignored.
         let mut request =
             fixture.stranger().request(Method::POST).body(initialize("2025-06-18", "c").to_string()).unwrap();
         request.headers_mut().insert("mcp-protocol-version", HeaderValue::from_static("1999-01-01"));
@@ -213,8 +213,8 @@ pub fn b_26_b_29_version_header(bed: &impl TestBed) {
     });
 }
 
-/// G-40, G-49: a request of a revision without sessions gets a 400 that names what is supported, and none of the
-/// codes that only such a revision may use, so that its client falls back to `initialize`.
+/// G-40, G-49: a request of a revision without sessions gets a 400 that lists the supported versions, and no code
+/// that only such revisions may use, so that its client falls back to `initialize`.
 pub fn g_40_requests_without_sessions_are_told_to_fall_back(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -234,7 +234,7 @@ pub fn g_40_requests_without_sessions_are_told_to_fall_back(bed: &impl TestBed) 
     });
 }
 
-/// E-32: an empty session id or `Last-Event-ID` counts as absent: what clients and proxies write that have none.
+/// E-32: an empty session id or `Last-Event-ID` counts as absent: some clients and proxies send it.
 pub fn e_32_empty_headers_count_as_absent(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -262,7 +262,7 @@ pub fn e_32_empty_headers_count_as_absent(bed: &impl TestBed) {
     });
 }
 
-/// B-15: a body that is compressed is refused, and its client told that it may send it as it is.
+/// B-15: a compressed body is refused, with a hint that it may be sent uncompressed.
 pub fn b_15_a_compressed_body_is_refused(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -282,7 +282,7 @@ pub fn b_15_a_compressed_body_is_refused(bed: &impl TestBed) {
     });
 }
 
-/// a body is bounded, whether it says its length or not.
+/// bodies are bounded, with and without `Content-Length`.
 pub fn a_19_bodies_are_bounded(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.body_limit = 1_000);
     bed.block_on(async {
@@ -295,12 +295,12 @@ pub fn a_19_bodies_are_bounded(bed: &impl TestBed) {
             sender.unbounded_send(vec![b' '; 100].into()).unwrap();
         }
         let reply = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap()).await;
-        assert_eq!(reply.status, 413); // although the body goes on
+        assert_eq!(reply.status, 413); // although the body continues
         drop(sender);
     });
 }
 
-/// A body that drips or never ends gets 408, and nobody else waits for it.
+/// A body that arrives too slowly or never ends gets 408, and no other request waits for it.
 pub fn bodies_that_never_end_get_a_deadline(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.body_timeout = SOON);
     bed.block_on(async {
@@ -312,7 +312,7 @@ pub fn bodies_that_never_end_get_a_deadline(bed: &impl TestBed) {
         assert_eq!(dripping.status, StatusCode::REQUEST_TIMEOUT);
         assert!(fixture.runtime.now() >= begin + SOON);
         assert_eq!(status_of(&client, &request(1, "echo")).await, 200);
-        // One that arrives in pieces, in time, is whole.
+        // A body that arrives in pieces, in time, is complete.
         let (sender, receiver) = mpsc::unbounded();
         let body = request_with(2, "echo", json!({ "a": "b" })).to_string();
         for piece in body.as_bytes().chunks(3) {
@@ -324,7 +324,7 @@ pub fn bodies_that_never_end_get_a_deadline(bed: &impl TestBed) {
     });
 }
 
-/// Bytes of bodies that arrive at the same time are bounded in all. Small bodies are served all the same.
+/// The total size of all incoming bodies is bounded. Small bodies are served regardless.
 pub fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
     const SMALL: usize = 64 * 1024; // does not count
     const TOTAL: usize = 2 * SMALL;
@@ -345,14 +345,15 @@ pub fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
         assert!(large.as_mut().now_or_never().is_none() && other.as_mut().now_or_never().is_none());
         for (pieces, status) in [(&[SMALL, 2][..], 503), (&[SMALL, 1], 400), (&[SMALL], 400)] {
             let (sender, reply) = post(pieces);
-            // One that is refused does not wait for its end. The others are spaces alone, which is no JSON.
+            // A refused request does not wait for the end of its body. The others consist of spaces only, which is
+            // not JSON.
             let _open = (status == 503).then_some(sender);
             let reply = reply.await;
             assert_eq!(reply.status.as_u16(), status, "{pieces:?}");
             assert_eq!(reply.header("retry-after"), if status == 503 { "1" } else { "" });
         }
         assert_eq!(status_of(&client, &request(1, "echo")).await, 200);
-        // A body that is over, or given up, makes room.
+        // A body that was read or abandoned makes room.
         drop((first, second));
         assert_eq!((large.await.status.as_u16(), other.await.status.as_u16()), (400, 400));
         for _ in 0..5 {
@@ -365,7 +366,8 @@ pub fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
     });
 }
 
-/// A deadline that the process itself has slept through is none of its client's: what was sent meanwhile is taken.
+/// A deadline that passed while the process was stopped does not count against the client: what it sent meanwhile is
+/// read.
 pub fn what_arrives_while_the_process_is_stopped_counts(bed: &impl TestBed) {
     let runtime = Arc::new(Stopped { inner: bed.runtime(), for_so_long: Arc::default() });
     let fixture = Fixture::on(runtime.clone(), |config| {
@@ -382,13 +384,13 @@ pub fn what_arrives_while_the_process_is_stopped_counts(bed: &impl TestBed) {
         let stop = async {
             fixture.elapse(SOON).await;
             *runtime.for_so_long.lock().unwrap() += NEVER * 2;
-            fixture.elapse(SOON).await; // its deadline comes, and its bytes come after it
+            fixture.elapse(SOON).await; // the deadline fires, and the bytes come after it
             sender.unbounded_send(body[10..].to_owned().into()).unwrap();
             drop(sender);
         };
         let (reply, ()) = futures::join!(post, stop);
         assert_eq!(reply.status, StatusCode::OK);
-        // Who sends nothing then either is late.
+        // If nothing is sent then either, the client is late.
         let (_open, receiver) = mpsc::unbounded();
         let post = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap());
         let stop = async {
@@ -399,7 +401,8 @@ pub fn what_arrives_while_the_process_is_stopped_counts(bed: &impl TestBed) {
     });
 }
 
-/// A runtime of a process that is stopped now and then, as by a debugger or a frozen container: its clock jumps.
+/// A runtime of a process that is stopped now and then, for example by a debugger or a frozen container: its clock
+/// jumps.
 #[derive(Debug, Clone)]
 struct Stopped {
     inner: Arc<dyn Runtime>,
@@ -414,7 +417,7 @@ impl Runtime for Stopped {
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
         let runtime = self.clone();
         Box::pin(async move {
-            // It looks again and again: the timers below know nothing of a jump.
+            // Polls repeatedly: the timers of the inner runtime do not know about a jump.
             while runtime.now() < deadline {
                 let soon = runtime.inner.now() + SOON / 4;
                 runtime.inner.sleep_until(soon).await;
@@ -427,7 +430,7 @@ impl Runtime for Stopped {
     }
 }
 
-/// B-05, B-07: loopback names only, unless others are listed; before the body is read.
+/// B-05, B-07: only loopback names are allowed unless others are listed. Checked before the body is read.
 pub fn b_05_b_07_host_and_origin(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.allowed_hosts.allow("mcp.example.com").unwrap();
@@ -453,7 +456,7 @@ pub fn b_05_b_07_host_and_origin(bed: &impl TestBed) {
     });
 }
 
-/// B-09, B-10: the credential of every request is looked at, before anything of the protocol.
+/// B-09, B-10: the credential of every request is checked before anything of the protocol.
 pub fn b_09_authentication(bed: &impl TestBed) {
     let check = |parts: &mut http::request::Parts| match parts
         .headers
@@ -474,7 +477,7 @@ pub fn b_09_authentication(bed: &impl TestBed) {
             for (credential, status) in
                 [("", 401), ("Bearer bad", 401), ("Bearer weak", 403), ("garbage", 400)]
             {
-                // Nothing else about the request is right: the credential comes first (B-44).
+                // Everything else is wrong with the request: the credential is checked first (B-44).
                 let headers = [("authorization", credential), ("accept", "x/y"), ("content-type", "x/y")];
                 let reply = with_headers(&stranger, method.clone(), &headers).await;
                 assert_eq!(reply.status.as_u16(), status, "{method} {credential:?}");
@@ -482,11 +485,11 @@ pub fn b_09_authentication(bed: &impl TestBed) {
             }
         }
         let reply = with_headers(&stranger, Method::POST, &[("authorization", "Bearer good")]).await;
-        assert_eq!(reply.status, 400); // let in, and then told that it has no session
+        assert_eq!(reply.status, 400); // admitted, then refused because it has no session
     });
 }
 
-/// Notifications whose handler takes its time are bounded like requests, and end with their session.
+/// Notifications with slow handlers are bounded like requests, and end with their session.
 pub fn notifications_are_bounded_and_end_with_the_session(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.session.max_exchanges = 3);
     bed.block_on(async {
@@ -501,8 +504,8 @@ pub fn notifications_are_bounded_and_end_with_the_session(bed: &impl TestBed) {
     });
 }
 
-/// Limits of `Duration::MAX` mean never, and break nothing.
-pub fn never_is_a_limit(bed: &impl TestBed) {
+/// Limits of `Duration::MAX` mean never and cause no failure.
+pub fn duration_max_means_never(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.body_timeout = Duration::MAX;
         config.session.idle_timeout = Duration::MAX;
@@ -526,7 +529,7 @@ pub fn never_is_a_limit(bed: &impl TestBed) {
     });
 }
 
-/// B-17: a notification gets 202 and an empty body, and reaches the handler.
+/// B-17: a notification gets 202 with an empty body and reaches the handler.
 pub fn b_17_notifications_get_202(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -535,7 +538,7 @@ pub fn b_17_notifications_get_202(bed: &impl TestBed) {
         assert_eq!(reply.status, StatusCode::ACCEPTED);
         assert!(reply.event().await.is_none());
         assert_eq!(fixture.notification().await.method, "notifications/roots/list_changed");
-        // A handler that panics over one harms nobody.
+        // A handler that panics in a notification affects nothing else.
         assert_eq!(client.post(&notification("panic")).await.status, StatusCode::ACCEPTED);
         assert_eq!(client.post(&request(1, "echo")).await.status, StatusCode::OK);
     });

@@ -1,4 +1,4 @@
-//! Sessions: how they begin, and the ways they end.
+//! Sessions: how they begin, and how they end.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::fixture::{
 };
 use crate::TestBed;
 
-/// C-07, C-08: a supported version is repeated, any other gets the newest.
+/// C-07, C-08: a supported version is echoed; any other version gets the newest.
 pub fn c_07_c_08_versions_are_negotiated(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -33,7 +33,7 @@ pub fn c_07_c_08_versions_are_negotiated(bed: &impl TestBed) {
     });
 }
 
-/// C-02: missing or mistyped params of `initialize` get -32602, and no session.
+/// C-02: missing or mistyped params of `initialize` get -32602 and no session.
 pub fn c_02_initialize_params_are_checked(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -61,7 +61,7 @@ pub fn c_02_initialize_params_are_checked(bed: &impl TestBed) {
     });
 }
 
-/// C-20: a failed `initialize` leaves nothing behind, and its answer carries no session id.
+/// C-20: a failed `initialize` leaves nothing behind, and its answer has no session id.
 pub fn c_20_a_failed_initialize_leaves_nothing(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -73,7 +73,7 @@ pub fn c_20_a_failed_initialize_leaves_nothing(bed: &impl TestBed) {
         assert_eq!(fixture.endpoint.stats().sessions, 0);
         assert_eq!(fixture.endpoint.stats().sessions_created, 0);
         assert!(fixture.endpoint.manager().sessions().is_empty());
-        assert!(fixture.ended().is_empty()); // to the application it never existed
+        assert!(fixture.ended().is_empty()); // the application has never seen it
     });
 }
 
@@ -89,7 +89,8 @@ pub fn c_17_c_19_repeated_initialization(bed: &impl TestBed) {
     });
 }
 
-/// C-14, C-18: `ping` is answered in every state, also while other requests run; requests before `initialized` too.
+/// C-14, C-18: `ping` is answered in every state, also while other requests run; requests before `initialized` are
+/// answered too.
 pub fn c_14_ping_in_every_state(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -109,7 +110,7 @@ pub fn c_14_ping_in_every_state(bed: &impl TestBed) {
     });
 }
 
-/// E-24, B-38: of several DELETEs exactly one wins; the others, and everything after, get 404.
+/// E-24, B-38: of several DELETEs exactly one succeeds. The others, and all later requests, get 404.
 pub fn e_24_b_38_one_delete_wins(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -123,14 +124,15 @@ pub fn e_24_b_38_one_delete_wins(bed: &impl TestBed) {
         {
             assert_eq!(client.post(&message).await.status, 404);
         }
-        // E-11: whatever else is wrong with it.
+        // E-11: 404 comes first, whatever else is wrong with the request.
         assert_eq!(client.post(&request(1, "initialize")).await.status, 404);
         assert_eq!(client.get().await.status, 404);
         fixture.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
     });
 }
 
-/// E-25, F-28 to F-33: DELETE does not wait for handlers. They are told, and answered for; the id is dead at once.
+/// E-25, F-28 to F-33: DELETE does not wait for handlers. They are cancelled and their requests answered; the id is
+/// invalid at once.
 pub fn e_25_delete_does_not_wait_for_handlers(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
@@ -150,7 +152,7 @@ pub fn e_25_delete_does_not_wait_for_handlers(bed: &impl TestBed) {
     });
 }
 
-/// E-14: a session without activity expires, and its client hears 404.
+/// E-14: a session without activity expires, and its client gets 404.
 pub fn e_14_idle_sessions_expire(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
@@ -163,7 +165,7 @@ pub fn e_14_idle_sessions_expire(bed: &impl TestBed) {
     });
 }
 
-/// A running call is never reaped, and the idle time counts from its end.
+/// A session with a running call never expires. The idle time counts from the end of the call.
 pub fn a_running_call_is_never_idle(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
@@ -192,7 +194,7 @@ pub fn a_running_call_is_never_idle(bed: &impl TestBed) {
     });
 }
 
-/// An open GET stream whose heartbeats are read keeps its session; one that is not read does not.
+/// A GET stream keeps its session alive if its heartbeats are read, and not otherwise.
 pub fn an_open_stream_is_not_idle(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.session.idle_timeout = SOON * 2;
@@ -208,10 +210,10 @@ pub fn an_open_stream_is_not_idle(bed: &impl TestBed) {
             if beats(&mut stream, 6).await {
                 break (client, stream);
             }
-            // Who is held up for that long is one that does not read. In virtual time nobody is.
+            // A client that is delayed this long counts as one that does not read. In virtual time none is.
             assert_ne!(bed.name(), "sim");
         };
-        // From here on nobody reads.
+        // From here on the stream is not read.
         fixture.until(|fixture| fixture.endpoint.stats().sessions == 0).await;
         fixture.until(|fixture| fixture.ended().contains(&(client.id(), TerminateReason::Idle))).await;
         assert_eq!(fixture.endpoint.stats().streams, 0);
@@ -219,7 +221,7 @@ pub fn an_open_stream_is_not_idle(bed: &impl TestBed) {
     });
 }
 
-/// Whether the stream is there for as many heartbeats: waits for each, and reads it.
+/// Waits for this many heartbeats and reads them. Returns `false` if the stream ends first.
 async fn beats(stream: &mut Reply, beats: usize) -> bool {
     for beat in 0..=beats {
         match stream.event().await {
@@ -231,7 +233,7 @@ async fn beats(stream: &mut Reply, beats: usize) -> bool {
     true
 }
 
-/// C-10: a session that is not completed expires: without `initialized`, and with a handler that hangs.
+/// C-10: a half-open session expires: without `initialized`, or with a handler that hangs in `initialize`.
 pub fn c_10_half_open_sessions_expire(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.session.initialize_timeout = SOON;
@@ -251,9 +253,9 @@ pub fn c_10_half_open_sessions_expire(bed: &impl TestBed) {
     });
 }
 
-/// C-18, E-14: a session whose client uses it lives, whether or not that ever sends `initialized`: by requests, by anything
-/// else it may send, and by a stream that it reads.
-pub fn c_18_e_14_what_is_used_is_alive_without_initialized(bed: &impl TestBed) {
+/// C-18, E-14: a session that its client uses stays alive even if `initialized` never comes. Requests, any other
+/// message, and a stream that is read all count as use.
+pub fn c_18_e_14_a_used_session_lives_without_initialized(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.session.initialize_timeout = SOON;
         config.session.heartbeat = SOON / 4;
@@ -267,7 +269,7 @@ pub fn c_18_e_14_what_is_used_is_alive_without_initialized(bed: &impl TestBed) {
             cancel(5),
         ];
         for message in messages {
-            // A client that is held up for longer than it may take is one that has said nothing in time.
+            // A client that was delayed for too long counts as silent.
             let client = loop {
                 let mut client = fixture.stranger();
                 client.initialize("2025-06-18").await;
@@ -292,9 +294,9 @@ pub fn c_18_e_14_what_is_used_is_alive_without_initialized(bed: &impl TestBed) {
     });
 }
 
-/// E-14, D-12: a call goes on when its client loses the connection, but not for ever where no id can bring anybody back. It
-/// is told why, and given up within its grace; its session, too, is as idle as it looks.
-pub fn e_14_d_12_a_call_that_nobody_can_fetch_is_given_up(bed: &impl TestBed) {
+/// E-14, D-12: a call continues when its client loses the connection, but not for ever if no event id could resume
+/// it. The call gets the reason and is given up within its grace period, and its session expires as idle.
+pub fn e_14_d_12_an_unreachable_call_is_given_up(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
         let (client, work) = loop {
@@ -303,17 +305,17 @@ pub fn e_14_d_12_a_call_that_nobody_can_fetch_is_given_up(bed: &impl TestBed) {
                 drop(vanishing);
                 break (client, work);
             }
-            assert_ne!(bed.name(), "sim"); // it was held up for longer than a session lives
+            assert_ne!(bed.name(), "sim"); // the test was delayed for longer than a session lives
         };
         assert_eq!(work.cx.cancelled().await, CancelReason::Orphaned);
         fixture.until(|fixture| fixture.endpoint.manager().get(&client.id()).is_none()).await;
-        work.fail(CancelReason::Orphaned.into()); // it obeys
+        work.fail(CancelReason::Orphaned.into()); // it obeys the cancellation
         fixture.until(|fixture| fixture.ended().contains(&(client.id(), TerminateReason::Idle))).await;
         let stats = fixture.endpoint.stats();
         assert_eq!((stats.sessions, stats.exchanges, stats.exchanges_orphaned), (0, 0, 1));
         assert_eq!(stats.exchanges_cancelled, 1);
     });
-    // In a session that is in use, too, and from a handler that does not obey.
+    // The same in a session that is in use, and with a handler that does not obey.
     let mut fixture = Fixture::new(bed, |config| {
         config.session.idle_timeout = SOON;
         config.session.cancel_grace = SOON;
@@ -333,7 +335,7 @@ pub fn e_14_d_12_a_call_that_nobody_can_fetch_is_given_up(bed: &impl TestBed) {
     });
 }
 
-/// Begins a call of the kind that the scenario works on. `None` if its session has expired.
+/// Begins a call of the kind under test. Returns `None` if its session has expired.
 async fn begin(
     fixture: &mut Fixture,
     client: &Client,
@@ -352,7 +354,7 @@ async fn begin(
     Some((post, work))
 }
 
-/// E-14: a client that has an event id is waited for, as long as what it needs is kept.
+/// E-14: a call waits for a client that has an event id, as long as the events it needs are kept.
 pub fn e_14_a_client_that_can_come_back_finds_its_call(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
@@ -375,7 +377,7 @@ pub fn e_14_a_client_that_can_come_back_finds_its_call(bed: &impl TestBed) {
     });
 }
 
-/// E-15: beyond the cap, `initialize` gets 503 and `Retry-After`; a place that becomes free is used.
+/// E-15: beyond the cap, `initialize` gets 503 and `Retry-After`. A place that becomes free can be used.
 pub fn e_15_sessions_are_capped(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.max_sessions = 2);
     bed.block_on(async {
@@ -385,7 +387,7 @@ pub fn e_15_sessions_are_capped(bed: &impl TestBed) {
         assert_eq!(reply.json().await["error"]["data"]["reason"], "overload");
         assert_eq!(first.post(&request(1, "echo")).await.status, 200);
         first.delete().await;
-        // Its place is free as soon as nothing of it is left.
+        // Its place is free once nothing of the session is left.
         while fixture.stranger().post(&initialize("2025-11-25", "client")).await.status != StatusCode::OK {
             fixture.elapse(Duration::from_millis(1)).await;
         }
@@ -393,7 +395,7 @@ pub fn e_15_sessions_are_capped(bed: &impl TestBed) {
     });
 }
 
-/// E-15: what lingers of deleted sessions counts too, so that a client cannot pile it up.
+/// E-15: deleted sessions that have not ended yet count too, so a client cannot pile them up.
 pub fn e_15_the_cap_counts_what_lingers(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.max_sessions = 3);
     bed.block_on(async {
@@ -408,7 +410,7 @@ pub fn e_15_the_cap_counts_what_lingers(bed: &impl TestBed) {
     });
 }
 
-/// S8, E-15: a hook that never ends does not keep its session's place for ever.
+/// S8, E-15: a hook that never ends does not occupy the place of its session for ever.
 pub fn e_15_a_hook_that_hangs_gives_its_place_back(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.max_sessions = 1;
@@ -427,15 +429,15 @@ pub fn e_15_a_hook_that_hangs_gives_its_place_back(bed: &impl TestBed) {
             fixture.plant(client.id(), Hook::Hangs);
             assert_eq!(client.delete().await.status, 204);
         }
-        // In a shutdown, it is a failure like any other.
+        // In a shutdown, it is reported as a failure.
         let report = fixture.endpoint.shutdown(ShutdownPolicy::default()).await;
         assert!(report.failures.iter().all(|f| f.reason == "the `terminated` hook did not end in time"));
     });
 }
 
-/// E-15: whoever opens sessions and does not use them keeps nobody out: at the cap, the oldest of them makes room; at the cap
-/// of a principal, the oldest of its own.
-pub fn e_15_a_session_that_nobody_uses_makes_room(bed: &impl TestBed) {
+/// E-15: unused sessions keep no other client out. At the cap, the oldest unused session is ended; at the cap of a
+/// principal, the oldest unused one of that principal.
+pub fn e_15_an_unused_session_makes_room(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.max_sessions = 4;
         config.max_sessions_per_principal = 2;
@@ -451,11 +453,11 @@ pub fn e_15_a_session_that_nobody_uses_makes_room(bed: &impl TestBed) {
             }
         };
         let flood = [open(None).await, open(Some("alice")).await, open(Some("alice")).await];
-        // Alice has as many as she may: her own oldest goes, although another is older.
+        // Alice is at her cap: her own oldest session ends, although another one is older.
         let fourth = open(Some("alice")).await;
         assert!(fixture.endpoint.manager().get(&flood[0].id()).is_some());
         assert!(fixture.endpoint.manager().get(&flood[1].id()).is_none());
-        // For anybody else, it is the oldest of all.
+        // For any other principal, it is the oldest of all.
         let newcomer = open(Some("bob")).await;
         assert_eq!(flood[0].post(&request(1, "ping")).await.status, 404);
         for client in [&used, &flood[2], &fourth, &newcomer] {
@@ -470,8 +472,8 @@ pub fn e_15_a_session_that_nobody_uses_makes_room(bed: &impl TestBed) {
     });
 }
 
-/// E-15: a session that its client has used is never what makes room, with `initialized` or without.
-pub fn e_15_one_that_is_used_makes_no_room(bed: &impl TestBed) {
+/// E-15: a session that its client has used is never ended to make room, with or without `initialized`.
+pub fn e_15_a_used_session_never_makes_room(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.max_sessions = 2);
     bed.block_on(async {
         let first = fixture.client().await;
@@ -485,7 +487,7 @@ pub fn e_15_one_that_is_used_makes_no_room(bed: &impl TestBed) {
     });
 }
 
-/// S12: one reason reaches the hook, the events and the error's data.
+/// S12: the hook, the events and the error's data all get the same reason.
 pub fn s_12_one_reason_everywhere(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
@@ -495,7 +497,7 @@ pub fn s_12_one_reason_everywhere(bed: &impl TestBed) {
         let _hangs = fixture.work().await;
         let session = client.session();
         let reason = session.terminate(TerminateReason::Evicted);
-        let second = session.terminate(TerminateReason::Error); // too late: the first stands
+        let second = session.terminate(TerminateReason::Error); // too late: the first reason stands
         let answer = running.head().await.answer().await;
         assert_eq!(answer["error"]["data"], json!({ "reason": "evicted", "retryable": true }));
         assert_eq!((reason.await, second.await), (TerminateReason::Evicted, TerminateReason::Evicted));
@@ -509,7 +511,7 @@ pub fn s_12_one_reason_everywhere(bed: &impl TestBed) {
     });
 }
 
-/// An endpoint that is dropped without a shutdown leaves nobody waiting: its streams are cut, its calls answered.
+/// Dropping an endpoint without a shutdown leaves no client waiting: its streams are cut, its calls answered.
 pub fn dropping_the_endpoint_cuts_what_is_open(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.idle_timeout = NEVER);
     bed.block_on(async {

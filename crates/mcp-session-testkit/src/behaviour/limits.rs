@@ -1,4 +1,4 @@
-//! Limits: those that cannot work are refused, and the smallest that are taken work.
+//! Limits that cannot work are refused, and the smallest valid limits work.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::fixture::{Fixture, request};
 use crate::TestBed;
 
-/// A cap or a deadline of zero is refused before anybody is served, and the error names the field and what would work.
+/// A cap or deadline of zero is refused at construction. The error names the field and the smallest valid value.
 pub fn limits_that_cannot_work_are_refused(bed: &impl TestBed) {
     let refused = |set: fn(&mut Config)| {
         let mut config = Config::default();
@@ -26,8 +26,8 @@ pub fn limits_that_cannot_work_are_refused(bed: &impl TestBed) {
     assert!(text.contains("`max_sessions` is 0"), "{text}");
 }
 
-/// With every cap at its smallest value, a call with notifications ahead of its answer is still answered, and a GET stream
-/// still carries what is sent.
+/// With every cap at its minimum, a call that sends notifications before its answer is still answered, and a GET
+/// stream still carries messages.
 pub fn the_smallest_limits_work(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| {
         (config.max_sessions, config.max_sessions_per_principal, config.batch_limit) = (1, 1, 1);
@@ -61,6 +61,6 @@ pub fn the_smallest_limits_work(bed: &impl TestBed) {
         assert_eq!((messages.len(), &messages[3]["id"]), (4, &json!(1)), "{messages:?}");
         assert_eq!(client.delete().await.status, 204);
         assert!(listening.message().await.is_none());
-        assert_ne!(fixture.client().await.id(), client.id()); // the one place is free again
+        assert_ne!(fixture.client().await.id(), client.id()); // the only place is free again
     });
 }

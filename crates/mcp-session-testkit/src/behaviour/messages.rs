@@ -1,4 +1,4 @@
-//! Exchanges: how a request is answered, and what can come in between.
+//! Exchanges: how a request is answered, and what may precede the answer.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::fixture::{Fixture, NEVER, SOON, cancel, initialize, notification, request, request_with};
 use crate::TestBed;
 
-/// An answer that is there at once is JSON: no task, no stream.
+/// An answer that is ready at once is JSON: no task, no stream.
 pub fn answers_at_once_are_json(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -23,7 +23,7 @@ pub fn answers_at_once_are_json(bed: &impl TestBed) {
     });
 }
 
-/// D-01, D-02, D-04: what the handler sends comes first, then the answer, then the end; on this stream alone.
+/// D-01, D-02, D-04: the handler's messages come first, then the answer, then the end; all on this stream only.
 pub fn d_02_progress_then_answer_then_end(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -54,14 +54,14 @@ pub fn d_02_progress_then_answer_then_end(bed: &impl TestBed) {
             json!({ "jsonrpc": "2.0", "id": "p", "result": { "ok": 1 } })
         );
         assert_eq!(reply.message().await, None);
-        // F-15: nothing after the answer.
+        // F-15: nothing follows the answer.
         assert_eq!(cx.notify("late", None::<&()>).await, Err(SendError::Closed));
         assert_eq!(cx.cancelled().await, CancelReason::Answered);
         assert!(get.is_silent()); // D-18
     });
 }
 
-/// A heartbeat's worth of silence commits the stream, so that no proxy gives up.
+/// After one heartbeat interval of silence the response becomes a stream, so that no proxy gives up.
 pub fn silence_becomes_a_stream(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.heartbeat = SOON);
     bed.block_on(async {
@@ -76,8 +76,8 @@ pub fn silence_becomes_a_stream(bed: &impl TestBed) {
     });
 }
 
-/// By policy every answer is a stream, or every answer JSON: then what would precede it is dropped, and what would
-/// need a reply fails at once (D-14).
+/// A policy can make every answer a stream or every answer JSON. In JSON mode, messages before the answer are
+/// dropped, and requests to the client fail at once (D-14).
 pub fn d_14_response_modes(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.response_mode = ResponseMode::Sse);
     bed.block_on(async {
@@ -115,9 +115,9 @@ pub fn d_14_response_modes(bed: &impl TestBed) {
     });
 }
 
-/// B-45, D-14: a client that accepts one form gets its answers in that one. With JSON alone it waits for the answer, and what
-/// would precede it is left out; with events alone the stream is open at once; without `Accept`, it takes anything. A
-/// server in JSON mode needs JSON only.
+/// B-45, D-14: a client that accepts one form gets its answers in that form. If it accepts only JSON, it waits for
+/// the answer, and earlier messages are dropped; if only events, the stream opens at once. Without `Accept`, both
+/// forms are accepted. A server in JSON mode requires only JSON.
 pub fn b_45_answers_come_in_the_form_that_is_accepted(bed: &impl TestBed) {
     let modes = [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json];
     for mode in modes {
@@ -192,7 +192,7 @@ pub fn b_45_answers_come_in_the_form_that_is_accepted(bed: &impl TestBed) {
     }
 }
 
-/// A result that is no object, and params that are none, do not reach the client.
+/// Results and params that are not objects do not reach the client.
 pub fn a_03_only_objects_leave(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -208,7 +208,7 @@ pub fn a_03_only_objects_leave(bed: &impl TestBed) {
     });
 }
 
-/// A handler that panics answers -32603 with the id; the session and its other calls go on.
+/// A handler that panics answers -32603 with the id. The session and its other calls continue.
 pub fn a_panic_answers_and_the_session_lives_on(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -223,8 +223,8 @@ pub fn a_panic_answers_and_the_session_lives_on(bed: &impl TestBed) {
     });
 }
 
-/// an id in flight is refused and its first request unaffected; `1` and `"1"` are two ids; a completed one
-/// may come again.
+/// a second request with an id in flight is refused, and the first is unaffected; `1` and `"1"` are different
+/// ids; the id of a completed request may be used again.
 pub fn a_07_duplicate_ids(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -236,7 +236,7 @@ pub fn a_07_duplicate_ids(bed: &impl TestBed) {
         let body = refused.json().await;
         assert_eq!((&body["id"], &body["error"]["code"]), (&json!(1), &json!(-32600)));
         assert_eq!(client.post(&request("1", "echo")).await.status, 200);
-        let other = fixture.client().await; // ids are the session's own
+        let other = fixture.client().await; // ids are separate for each session
         assert_eq!(other.post(&request(1, "echo")).await.status, 200);
         work.finish(json!({ "first": true }));
         assert_eq!(running.head().await.answer().await["result"]["first"], true);
@@ -244,7 +244,7 @@ pub fn a_07_duplicate_ids(bed: &impl TestBed) {
     });
 }
 
-/// an answer repeats the id, type and value.
+/// an answer repeats the id with its type and value.
 pub fn a_08_ids_keep_their_type(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -259,7 +259,7 @@ pub fn a_08_ids_keep_their_type(bed: &impl TestBed) {
     });
 }
 
-/// params reach the handler as the bytes they were.
+/// params reach the handler byte for byte.
 pub fn a_17_params_arrive_byte_for_byte(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -278,7 +278,7 @@ pub fn a_17_params_arrive_byte_for_byte(bed: &impl TestBed) {
     });
 }
 
-/// A-18, B-20, B-41: an unknown method is answered in-band, never with 404.
+/// A-18, B-20, B-41: an unknown method gets a JSON-RPC error, never 404.
 pub fn a_18_unknown_methods(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -289,8 +289,8 @@ pub fn a_18_unknown_methods(bed: &impl TestBed) {
     });
 }
 
-/// F-02, F-04, F-08: a cancelled request gets no answer on a stream and -32800 as JSON; what names nothing that
-/// runs is ignored.
+/// F-02, F-04, F-08: a cancelled request gets no answer on a stream, and -32800 as JSON. A cancel that matches no
+/// running request is ignored.
 pub fn f_02_f_08_cancelled_requests(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -326,7 +326,7 @@ pub fn f_02_f_08_cancelled_requests(bed: &impl TestBed) {
     });
 }
 
-/// F-33: a handler that ignores its cancellation is dropped after the grace time.
+/// F-33: a handler that ignores its cancellation is dropped after the grace period.
 pub fn f_33_a_handler_that_ignores_its_cancellation_is_dropped(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.cancel_grace = SOON);
     bed.block_on(async {
@@ -340,7 +340,7 @@ pub fn f_33_a_handler_that_ignores_its_cancellation_is_dropped(bed: &impl TestBe
     });
 }
 
-/// D-12: a client that closes the connection of its call does not cancel it.
+/// D-12: a client that closes the connection of its call does not cancel the call.
 pub fn d_12_a_client_that_leaves_does_not_cancel(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -350,7 +350,7 @@ pub fn d_12_a_client_that_leaves_does_not_cancel(bed: &impl TestBed) {
         work.cx.notify("notifications/message", None::<&()>).await.unwrap();
         drop(running.head().await);
         for _ in 0..1_000 {
-            work.cx.notify("notifications/message", None::<&()>).await.unwrap(); // nobody is there to make it wait
+            work.cx.notify("notifications/message", None::<&()>).await.unwrap(); // no reader, so it does not wait
         }
         assert_eq!(work.cx.cancel_reason(), None);
         assert_eq!(fixture.endpoint.stats().exchanges, 1);
@@ -361,7 +361,7 @@ pub fn d_12_a_client_that_leaves_does_not_cancel(bed: &impl TestBed) {
     });
 }
 
-/// F-20 to F-22: a request to the client goes out on the stream of the call, and its reply comes back once.
+/// F-20 to F-22: a request to the client is sent on the stream of the call, and its reply is delivered once.
 pub fn f_21_requests_to_the_client(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -396,7 +396,7 @@ pub fn f_21_requests_to_the_client(bed: &impl TestBed) {
     });
 }
 
-/// F-23: a reply counts only from the session that was asked.
+/// F-23: a reply counts only if it comes from the session that was asked.
 pub fn f_23_a_reply_from_another_session(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -417,7 +417,8 @@ pub fn f_23_a_reply_from_another_session(bed: &impl TestBed) {
     });
 }
 
-/// F-24, F-06, C-23: without a reply in time the wait fails, the client is told to stop, and its late reply is dropped.
+/// F-24, F-06, C-23: if no reply comes in time, the wait fails, the client gets a cancel, and its late reply is
+/// dropped.
 pub fn f_24_a_reply_that_does_not_come(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -433,7 +434,7 @@ pub fn f_24_a_reply_that_does_not_come(bed: &impl TestBed) {
         assert_eq!(told["params"]["requestId"], asked["id"]);
         let late = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": {} });
         assert_eq!(client.post(&late).await.status, 202);
-        // A wait that is dropped tells the client too.
+        // Dropping the wait also sends the client a cancel.
         let dropped = work.cx.request("roots/list", None::<&()>, NEVER);
         assert!(dropped.now_or_never().is_none());
         assert_eq!(reply.message().await.unwrap()["method"], "roots/list");
@@ -443,7 +444,7 @@ pub fn f_24_a_reply_that_does_not_come(bed: &impl TestBed) {
     });
 }
 
-/// F-24: the timeout counts from the call, also where there is no space for the request.
+/// F-24: the timeout counts from the call, even while the request waits for space.
 pub fn f_24_a_request_that_cannot_be_sent(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 2);
     bed.block_on(async {
@@ -459,7 +460,7 @@ pub fn f_24_a_request_that_cannot_be_sent(bed: &impl TestBed) {
     });
 }
 
-/// C-13, C-06: what the client did not declare is not asked for; nothing goes out.
+/// C-13, C-06: a request that needs an undeclared capability is not sent.
 pub fn c_13_undeclared_capabilities(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -482,7 +483,7 @@ pub fn c_13_undeclared_capabilities(bed: &impl TestBed) {
     });
 }
 
-/// F-14: progress grows on the wire, also where reports wait for space; one that was dropped may come again.
+/// F-14: progress increases on the wire, even if reports wait for space. A report that was dropped may be sent again.
 pub fn f_14_progress_that_waits(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 1);
     bed.block_on(async {
@@ -504,8 +505,8 @@ pub fn f_14_progress_that_waits(bed: &impl TestBed) {
     });
 }
 
-/// D-45: what this layer writes is finite: a `total` that is not is left out; progress that is not is not sent, and what
-/// follows is compared with what was sent.
+/// D-45: only finite numbers are sent. A `total` that is not finite is omitted; progress that is not finite is not
+/// sent, and later progress is compared with what was sent.
 pub fn d_45_numbers_that_are_not_finite(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -530,7 +531,7 @@ pub fn d_45_numbers_that_are_not_finite(bed: &impl TestBed) {
     });
 }
 
-/// E-20: what is printed of a request holds neither its session's id nor its credential.
+/// E-20: the `Debug` output of a request contains neither its session id nor its credential.
 pub fn e_20_secrets_are_not_printed(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -548,7 +549,7 @@ pub fn e_20_secrets_are_not_printed(bed: &impl TestBed) {
     });
 }
 
-/// F-13, F-14: progress goes out only with a token, and only when it grows.
+/// F-13, F-14: progress is sent only with a token, and only if it increases.
 pub fn f_13_f_14_progress_needs_a_token_and_grows(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {

@@ -1,4 +1,4 @@
-//! Connections that break, and clients that come back with `Last-Event-ID`.
+//! Connections that break, and clients that resume with `Last-Event-ID`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::fixture::{Client, Fixture, NEVER, Reply, SOON, Work, initialize, notification, request};
 use crate::TestBed;
 
-/// Nothing of it elapses.
+/// Nothing elapses.
 const PATIENT: ShutdownPolicy =
     ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
 
@@ -23,14 +23,14 @@ async fn begin(fixture: &mut Fixture, client: &Client, id: impl Into<Value>) -> 
     (reply, work)
 }
 
-/// The handler sends some notes, which tell themselves apart.
+/// Makes the handler send some numbered notes.
 async fn send(work: &Work, notes: impl IntoIterator<Item = u64>) {
     for n in notes {
         work.cx.notify("notifications/n", Some(&json!({ "n": n }))).await.unwrap();
     }
 }
 
-/// The notes of these messages, and whether the answer to this request is the last of them.
+/// Returns the notes of these messages, and whether the last message is the answer to this request.
 fn heard(messages: &[Value], id: impl Into<Value>) -> (Vec<u64>, bool) {
     let id = id.into();
     let notes = messages.iter().filter_map(|message| message["params"]["n"].as_u64()).collect();
@@ -39,14 +39,15 @@ fn heard(messages: &[Value], id: impl Into<Value>) -> (Vec<u64>, bool) {
     (notes, answers.last() == Some(&true))
 }
 
-/// The connection breaks. Gives the last event id that its client has seen.
+/// Breaks the connection. Returns the last event id that the client has seen.
 fn cut(reply: Reply) -> String {
     let last = reply.last_event_id().expect("it has seen an id").to_owned();
     drop(reply);
     last
 }
 
-/// D-30, D-21: a client that lost its connection gets what it missed, in order; not what it has acknowledged.
+/// D-30, D-21: a client that lost its connection gets the events it missed, in order, but none that it has
+/// acknowledged.
 pub fn d_30_a_cut_call_goes_on_where_its_client_was(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -65,8 +66,8 @@ pub fn d_30_a_cut_call_goes_on_where_its_client_was(bed: &impl TestBed) {
     });
 }
 
-/// D-33, D-32: the answer to a call that ended while its client was away waits for it, and may be fetched again: with the
-/// same ids and bytes each time. With the answer acknowledged there is nothing but the end.
+/// D-33, D-32: the answer to a call that ended while its client was away is kept, and can be fetched repeatedly, with
+/// the same ids and bytes each time. Once the answer is acknowledged, only the end is left.
 pub fn d_33_an_answer_waits_for_its_client(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -97,8 +98,8 @@ pub fn d_33_an_answer_waits_for_its_client(bed: &impl TestBed) {
     });
 }
 
-/// D-34, D-32: cut again and again, wherever it is, while the handler sends as fast as it can: nothing is lost, nothing
-/// doubled, the order kept.
+/// D-34, D-32: the connection is cut again and again, at any point, while the handler sends as fast as it can. No
+/// event is lost or repeated, and the order is kept.
 pub fn d_34_the_seam_from_replay_to_live(bed: &impl TestBed) {
     const NOTES: u64 = 200;
     let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 4);
@@ -119,7 +120,7 @@ pub fn d_34_the_seam_from_replay_to_live(bed: &impl TestBed) {
             while let Some(message) = reply.message().await {
                 all.push(message);
                 since += 1;
-                // After 1, 2, ... 7, 1, ... messages; on the way some that were sent are lost with the connection.
+                // After 1, 2, ... 7, 1, ... messages. Some messages in transit are lost with the connection.
                 if since > all.len() % 7 {
                     since = 0;
                     let last = reply.last_event_id().unwrap().to_owned();
@@ -136,7 +137,7 @@ pub fn d_34_the_seam_from_replay_to_live(bed: &impl TestBed) {
     });
 }
 
-/// D-12: a lost connection is no cancellation, whenever it is lost: the handler goes on and its answer counts.
+/// D-12: a lost connection is no cancellation, whenever it is lost: the handler continues, and its answer counts.
 pub fn d_12_a_call_outlives_its_connection(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -144,7 +145,7 @@ pub fn d_12_a_call_outlives_its_connection(bed: &impl TestBed) {
         let (reply, work) = begin(&mut fixture, &client, 1).await;
         let last = cut(reply);
         for _ in 0..3 {
-            drop(client.resume(&last).await); // also one that was resumed
+            drop(client.resume(&last).await); // also a resumed connection
         }
         assert_eq!(work.cx.cancel_reason(), None);
         send(&work, 0..2).await;
@@ -156,7 +157,8 @@ pub fn d_12_a_call_outlives_its_connection(bed: &impl TestBed) {
     });
 }
 
-/// D-08, D-09, D-10: priming is for sessions that negotiated 2025-11-25, whatever a header says; ids are for all.
+/// D-08, D-09, D-10: only sessions that negotiated 2025-11-25 get priming events, whatever the header says; all
+/// sessions get ids.
 pub fn d_08_d_09_priming_goes_by_the_negotiated_version(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -188,7 +190,7 @@ pub fn d_08_d_09_priming_goes_by_the_negotiated_version(bed: &impl TestBed) {
     });
 }
 
-/// D-35: without replay no event has an id, nothing is primed, and `Last-Event-ID` is ignored.
+/// D-35: without replay, events have no ids, there is no priming event, and `Last-Event-ID` is ignored.
 pub fn d_35_without_replay_nothing_is_pretended(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.replay = None);
     bed.block_on(async {
@@ -211,8 +213,8 @@ pub fn d_35_without_replay_nothing_is_pretended(bed: &impl TestBed) {
     });
 }
 
-/// D-21, D-23: a client that reconnects over a connection that the server still believes in takes its stream over. The
-/// older connection ends; what follows goes to the newer one, and only there.
+/// D-21, D-23: a client that reconnects while the server still believes in its old connection takes its stream over.
+/// The older connection ends, and all further events go to the newer one only.
 pub fn d_23_a_newer_connection_takes_over(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -240,7 +242,7 @@ pub fn d_23_a_newer_connection_takes_over(bed: &impl TestBed) {
     });
 }
 
-/// D-24: what belongs to no request waits for the next GET, and is sent once: also over a plain GET after a cut.
+/// D-24: standalone messages wait for the next GET, and are sent once, also over a plain GET after a cut.
 pub fn d_24_notifications_wait_for_a_connection(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -270,7 +272,8 @@ pub fn d_24_notifications_wait_for_a_connection(bed: &impl TestBed) {
     });
 }
 
-/// D-36, D-37: what is forgotten, by number, by bytes or by age, is refused: a gap is never skipped. Keeping ends with the session.
+/// D-36, D-37: resuming from events that were dropped, by number, size or age, is refused: a gap is never skipped.
+/// All events are dropped with the session.
 pub fn d_36_what_is_forgotten_is_refused(bed: &impl TestBed) {
     let limits: [fn(&mut ReplayConfig); 3] =
         [|replay| replay.events = 3, |replay| replay.bytes = 200, |replay| replay.age = SOON];
@@ -280,7 +283,7 @@ pub fn d_36_what_is_forgotten_is_refused(bed: &impl TestBed) {
             let client = fixture.client().await;
             let (reply, work) = begin(&mut fixture, &client, 1).await;
             let last = cut(reply);
-            send(&work, 0..10).await; // nobody waits for a client that is away
+            send(&work, 0..10).await; // sending does not wait for a client that is away
             fixture.elapse(SOON * 2).await;
             work.finish(json!({}));
             let refused = client.resume(&last).await;
@@ -301,8 +304,8 @@ pub fn d_36_what_is_forgotten_is_refused(bed: &impl TestBed) {
     });
 }
 
-/// D-31, D-37: an id of another session, a guessed one and nonsense get 400 and not one byte, 1,000 times; and never 404,
-/// which would make the client drop its session.
+/// D-31, D-37: a foreign, guessed or malformed event id gets 400 and no event, 1,000 times. It never gets 404, which
+/// would make the client drop its session.
 pub fn d_31_d_37_foreign_and_forged_ids_get_nothing(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -350,8 +353,8 @@ pub fn d_31_d_37_foreign_and_forged_ids_get_nothing(bed: &impl TestBed) {
     });
 }
 
-/// E-25, F-29, F-34: DELETE ends every stream properly, on whichever connection it is: those of POSTs, the GET, one that
-/// was resumed, and one whose client is away; and each call has its one answer before. Then all is 404.
+/// E-25, F-29, F-34: DELETE ends every stream cleanly, on every connection: POST streams, the GET stream, a resumed
+/// one, and one whose client is away. Before that each call gets its one answer. Afterwards all requests get 404.
 pub fn e_25_delete_ends_every_stream(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
@@ -381,7 +384,8 @@ pub fn e_25_delete_ends_every_stream(bed: &impl TestBed) {
     });
 }
 
-/// D-06, D-07, SEP-1699: a handler sends its client away, with `retry`; what it says meanwhile waits, and so does its answer.
+/// D-06, D-07, SEP-1699: a handler sends its client away with `retry`. Messages sent meanwhile are kept, and so is
+/// the answer.
 pub fn d_06_a_client_that_is_sent_away_comes_back(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -398,14 +402,14 @@ pub fn d_06_a_client_that_is_sent_away_comes_back(bed: &impl TestBed) {
         assert_eq!(work.cx.cancel_reason(), None);
         let mut again = client.resume(&last).await;
         assert_eq!(again.message().await.unwrap()["params"]["n"], 1);
-        assert!(work.cx.close_stream(Duration::ZERO)); // as often as it likes
+        assert!(work.cx.close_stream(Duration::ZERO)); // it may do so repeatedly
         assert_eq!(again.message().await, None);
         let last = cut(again);
         work.finish(json!({ "ok": true }));
         fixture.until(|fixture| fixture.endpoint.stats().exchanges == 0).await;
         let messages = client.resume(&last).await.messages().await;
         assert_eq!(heard(&messages, 1), (vec![], true));
-        // D-05: not a client of an older version.
+        // D-05: clients of older versions are not sent away.
         let older = fixture.json_client().await;
         let running = older.start(&request(1, "work"));
         let work = fixture.work().await;
@@ -415,8 +419,9 @@ pub fn d_06_a_client_that_is_sent_away_comes_back(bed: &impl TestBed) {
     });
 }
 
-/// S6, F-29: what this endpoint keeps is gone with it. So its shutdown ends streams without `retry`, and sends nobody away.
-pub fn s_6_a_shutdown_invites_nobody_back(bed: &impl TestBed) {
+/// S6, F-29: kept events are lost with this endpoint. So its shutdown ends streams without `retry`, and sends no
+/// client away.
+pub fn s_6_a_shutdown_sends_no_retry(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -429,7 +434,7 @@ pub fn s_6_a_shutdown_invites_nobody_back(bed: &impl TestBed) {
         assert!(get.event().await.is_none());
         assert!(!work.cx.close_stream(SOON));
         drop(post);
-        // A connection that breaks now can be made again (F-37), as long as the session is there.
+        // A connection that breaks now can be resumed (F-37), as long as the session exists.
         let mut post = client.resume(&last).await;
         post.opened().await;
         work.finish(json!({ "in": "time" }));
@@ -444,7 +449,7 @@ pub fn s_6_a_shutdown_invites_nobody_back(bed: &impl TestBed) {
     });
 }
 
-/// S5, S4: a shutdown waits for a client that was sent away, within its budget; not for one that has left by itself.
+/// S5, S4: a shutdown waits, within its budget, for a client that was sent away, but not for one that left by itself.
 pub fn s_5_a_client_that_was_sent_away_is_waited_for(bed: &impl TestBed) {
     for returns in [true, false] {
         let mut fixture = Fixture::new(bed, |_| {});
@@ -473,7 +478,7 @@ pub fn s_5_a_client_that_was_sent_away_is_waited_for(bed: &impl TestBed) {
     }
 }
 
-/// F-26: a request to a client that is away reaches it when it is back, and its reply is taken.
+/// F-26: a request to a client that is away reaches it when it returns, and its reply is accepted.
 pub fn f_26_a_request_waits_for_its_client(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -486,7 +491,7 @@ pub fn f_26_a_request_waits_for_its_client(bed: &impl TestBed) {
             let asked = resumed.message().await.unwrap();
             assert_eq!(asked["method"], "roots/list");
             let reply = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": { "roots": [] } });
-            drop(resumed); // and gone again: a reply needs no stream
+            drop(resumed); // and away again: a reply needs no stream
             assert_eq!(client.post(&reply).await.status, StatusCode::ACCEPTED);
         };
         let (asked, ()) = futures::join!(asking, client_side);

@@ -1,4 +1,4 @@
-//! Who is served, and that nobody gets a byte of somebody else's session.
+//! Access: a client never gets a byte of another client's session.
 
 use std::{
     sync::{
@@ -23,12 +23,12 @@ use serde_json::{Value, json};
 use super::fixture::{Client, Fixture, NEVER, Reply, SOON, Work, cancel, initialize, notification, request};
 use crate::{TestBed, rng::SplitMix64};
 
-/// All there is of a response.
+/// Status, headers and body of a response.
 async fn whole(reply: Reply) -> (StatusCode, HeaderMap, Vec<u8>) {
     (reply.status, reply.headers.clone(), reply.bytes().await)
 }
 
-/// One of everything that a client can send with a session id.
+/// One request of each kind that a client can send with a session id.
 async fn everything(client: &Client) -> Vec<(StatusCode, HeaderMap, Vec<u8>)> {
     let mut replies = Vec::new();
     for message in [
@@ -43,7 +43,7 @@ async fn everything(client: &Client) -> Vec<(StatusCode, HeaderMap, Vec<u8>)> {
         json!([]),
         initialize("2025-11-25", "client"),
         request(4, "initialize"),             // without params
-        json!({ "jsonrpc": "2.0", "id": 9 }), // no message: the same for everybody
+        json!({ "jsonrpc": "2.0", "id": 9 }), // no message: the same answer for every client
     ] {
         replies.push(whole(client.post(&message).await).await);
     }
@@ -60,8 +60,8 @@ async fn everything(client: &Client) -> Vec<(StatusCode, HeaderMap, Vec<u8>)> {
     replies
 }
 
-/// E-06, E-07: the session of another principal is as unknown as an id that was never issued: byte for byte, on every
-/// method, also for nobody in particular. It does not notice, and its owner goes on.
+/// E-06, E-07: for another principal, or without one, a session is as unknown as an id that was never issued: byte
+/// for byte, on every method. The session is not affected, and its owner can still use it.
 pub fn e_07_a_foreign_principal_finds_nothing(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -89,7 +89,7 @@ pub fn e_07_a_foreign_principal_finds_nothing(bed: &impl TestBed) {
             assert_eq!(running.head().await.answer().await["id"], 1);
             assert_eq!(alice.delete().await.status, StatusCode::NO_CONTENT);
         }
-        // A session of nobody in particular is not somebody's.
+        // A session without a principal does not belong to a client with one.
         let nobody = fixture.client().await;
         assert_eq!(nobody.session().principal(), None);
         let somebody = nobody.known_as(Some("alice"));
@@ -99,7 +99,7 @@ pub fn e_07_a_foreign_principal_finds_nothing(bed: &impl TestBed) {
     });
 }
 
-/// E-07: a foreign principal does not keep a session from expiring.
+/// E-07: requests of a foreign principal do not keep a session from expiring.
 pub fn e_07_a_foreign_principal_keeps_no_session_alive(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
@@ -114,7 +114,7 @@ pub fn e_07_a_foreign_principal_keeps_no_session_alive(bed: &impl TestBed) {
     });
 }
 
-/// E-15: one principal has so many sessions and no more; others are not concerned.
+/// E-15: the number of sessions of one principal is capped. Other principals are not affected.
 pub fn e_15_sessions_of_one_principal_are_capped(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.max_sessions_per_principal = 2);
     bed.block_on(async {
@@ -123,7 +123,7 @@ pub fn e_15_sessions_of_one_principal_are_capped(bed: &impl TestBed) {
             async move {
                 let opened = client.post(&initialize("2025-11-25", "client")).await;
                 let used = client.with_session(opened.session());
-                used.post(&notification("notifications/initialized")).await; // else it would make room
+                used.post(&notification("notifications/initialized")).await; // otherwise it would be ended to make room
                 opened
             }
         };
@@ -135,12 +135,12 @@ pub fn e_15_sessions_of_one_principal_are_capped(bed: &impl TestBed) {
         let alice = fixture.stranger().known_as(Some("alice")).with_session(first.session());
         assert_eq!(alice.delete().await.status, 204);
         while open("alice").await.status != 200 {
-            fixture.elapse(SOON / 8).await; // its place is free as soon as nothing of it is left
+            fixture.elapse(SOON / 8).await; // its place is free once nothing of the session is left
         }
     });
 }
 
-/// A runtime that does not run the first task it is given: the one that keeps an endpoint's deadlines.
+/// A runtime that never runs its first task: the one that keeps an endpoint's deadlines.
 #[derive(Debug)]
 struct Neglectful(Arc<dyn Runtime>, AtomicBool);
 
@@ -160,7 +160,7 @@ impl Runtime for Neglectful {
     }
 }
 
-/// E-15: at the cap, what has expired goes first, also when nobody has got round to it yet.
+/// E-15: at the cap, expired sessions are removed first, even if the driver has not noticed them yet.
 pub fn e_15_what_has_expired_makes_room(bed: &impl TestBed) {
     let runtime = Arc::new(Neglectful(bed.runtime(), AtomicBool::new(false)));
     let fixture = Fixture::on(runtime, |config| {
@@ -181,7 +181,7 @@ pub fn e_15_what_has_expired_makes_room(bed: &impl TestBed) {
     });
 }
 
-/// E-02 to E-04: ids are 128 bits of visible ASCII, every one different, in no order.
+/// E-02 to E-04: ids have 128 random bits in visible ASCII, are unique, and are not ordered.
 pub fn e_02_e_03_e_04_session_ids(bed: &impl TestBed) {
     const SESSIONS: usize = 128;
     let fixture = Fixture::new(bed, |_| {});
@@ -193,7 +193,7 @@ pub fn e_02_e_03_e_04_session_ids(bed: &impl TestBed) {
             assert!(id.len() == 32 && id.bytes().all(|byte| (0x21..=0x7e).contains(&byte)), "{id}");
             ids.push(u128::from_str_radix(id, 16).unwrap());
         }
-        // Every bit is set in some and clear in others: with honest bits, it would fail once in 2^120 runs.
+        // Every bit is set in some ids and clear in others. With random bits, this fails once in 2^120 runs.
         let (all, any) = ids.iter().fold((u128::MAX, 0), |(all, any), id| (all & id, any | id));
         assert_eq!((all, any), (0, u128::MAX), "a bit that never changes");
         assert!(!ids.is_sorted());
@@ -213,13 +213,13 @@ fn with(client: &Client, method: Method, headers: &[(&str, &str)]) -> http::Requ
     http
 }
 
-/// The names in a header that lists some.
+/// The names in a header that contains a list.
 fn names(reply: &Reply, header: &str) -> Vec<String> {
     reply.header(header).split(',').map(|name| name.trim().to_ascii_lowercase()).collect()
 }
 
-/// B-40: with CORS on, a page of an allowed origin is told what it may send and read, on every answer; any other is
-/// refused as without.
+/// B-40: with CORS on, every response tells a page of an allowed origin what it may send and read. Other origins are
+/// refused as without CORS.
 pub fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
     let refuse = |_: &mut Parts| -> Result<(), AuthError> {
         Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer")))
@@ -233,7 +233,7 @@ pub fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
     });
     bed.block_on(async {
         let page = fixture.stranger();
-        // Before the credential is looked for: the browser's question carries none.
+        // Before the credential is checked: a preflight request has none.
         for asked in ["POST", "GET", "DELETE"] {
             let asks = [("origin", APP), ("access-control-request-method", asked)];
             let told = page.send(with(&page, Method::OPTIONS, &asks)).await;
@@ -256,12 +256,12 @@ pub fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
             assert_eq!(told.header("access-control-allow-credentials"), "");
             assert!(told.bytes().await.is_empty());
         }
-        // Errors are readable too: how else should a page learn that it has to log in?
+        // Errors are readable too, so that a page can learn that it must log in.
         let refused = page.send(with(&page, Method::POST, &[("origin", APP)])).await;
         assert_eq!((refused.status.as_u16(), refused.header("access-control-allow-origin")), (401, APP));
         let exposed = names(&refused, "access-control-expose-headers");
         assert!(["mcp-session-id", "www-authenticate"].iter().all(|name| exposed.iter().any(|n| n == name)));
-        // Without an origin there is nobody to tell, but a cache has to know that it depends.
+        // Without an origin there are no CORS headers, but a cache must know that the response depends on it.
         let other = page.send(with(&page, Method::POST, &[])).await;
         assert_eq!((other.header("access-control-allow-origin"), other.header("vary")), ("", "origin"));
         for (origin, host) in [("https://evil.example.com", "localhost"), ("null", "localhost")] {
@@ -276,12 +276,12 @@ pub fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
         }
         let asks = [("origin", APP), ("host", "evil.example.com"), ("access-control-request-method", "POST")];
         assert_eq!(page.send(with(&page, Method::OPTIONS, &asks)).await.status, 403);
-        // OPTIONS that asks nothing is a method like any other that is not offered.
+        // An OPTIONS that is no preflight gets the same as every method that is not offered.
         assert_eq!(page.send(with(&page, Method::OPTIONS, &[("origin", APP)])).await.status, 405);
     });
 }
 
-/// B-40: the answers themselves; and credentials, which no list of everybody may have.
+/// B-40: CORS on the responses themselves; and credentials, which cannot be combined with a wildcard.
 pub fn b_40_cors_answers_and_credentials(bed: &impl TestBed) {
     let any = |config: &mut Config| config.allowed_origins = AllowedOrigins::any();
     for (everybody, credentials, told) in [(false, true, "true"), (false, false, ""), (true, true, "")] {
@@ -301,10 +301,10 @@ pub fn b_40_cors_answers_and_credentials(bed: &impl TestBed) {
             assert!(names(&answer, "access-control-expose-headers").contains(&"mcp-session-id".to_owned()));
             let asks = [("origin", APP), ("access-control-request-method", "GET")];
             let told = client.send(with(&client, Method::OPTIONS, &asks)).await;
-            assert_eq!(names(&told, "access-control-allow-methods"), ["post", "delete"]); // what is offered
+            assert_eq!(names(&told, "access-control-allow-methods"), ["post", "delete"]); // the offered methods
         });
     }
-    // Off, as it is by default: not a word.
+    // Off, the default: no CORS header at all.
     let fixture = Fixture::new(bed, |config| {
         config.allowed_origins.allow(APP).unwrap();
     });
@@ -319,7 +319,7 @@ pub fn b_40_cors_answers_and_credentials(bed: &impl TestBed) {
     });
 }
 
-/// B-44: of several things that are wrong with a request, the first in the order of checks is the answer.
+/// B-44: if several things are wrong with a request, the first check that fails determines the answer.
 pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
     let check = |parts: &mut Parts| match parts.headers.contains_key("x-stranger") {
         true => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
@@ -334,7 +334,7 @@ pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
         let client = fixture.client().await;
         let running = client.start(&request(1, "work"));
         let work = fixture.work().await;
-        // What is wrong, in the order of the checks; each is added to all that follow it.
+        // The faults, in the order of the checks. Each is added to all that follow it.
         type Fault = fn(&mut http::Request<String>);
         fn set(http: &mut http::Request<String>, name: &'static str, value: &'static str) {
             http.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -351,11 +351,11 @@ pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
             (400, -32600, |http| *http.body_mut() = r#"{"jsonrpc":"2.0","id":9}"#.into()),
             (404, -32001, |http| set(http, "mcp-session-id", "x")),
             (400, -32600, |http| set(http, "mcp-protocol-version", "x")),
-            (503, -32000, |_| {}), // as many requests as there may be are running
+            (503, -32000, |_| {}), // the limit of running requests is reached
         ];
         for first in 0..faults.len() {
             let mut http = client.request(Method::POST).body(request(9, "echo").to_string()).unwrap();
-            // From the last to the first, so that of several bodies the first one's is sent.
+            // From the last to the first, so that of several bodies the first one is sent.
             for (_, _, fault) in faults[first..].iter().rev() {
                 fault(&mut http);
             }
@@ -364,13 +364,13 @@ pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
             assert_eq!(reply.status.as_u16(), status, "fault {first}");
             assert_eq!(reply.json().await["error"]["code"], code, "fault {first}");
         }
-        assert_eq!(fixture.endpoint.stats().exchanges_admitted, 2); // nothing of all this was dispatched
+        assert_eq!(fixture.endpoint.stats().exchanges_admitted, 2); // none of these requests was dispatched
         work.finish(json!({}));
         assert_eq!(running.head().await.answer().await["id"], 1);
     });
 }
 
-/// B-12: a credential that comes twice is refused, whatever it says.
+/// B-12: a repeated credential is refused, whatever its values.
 pub fn b_12_a_repeated_credential(bed: &impl TestBed) {
     let good = |parts: &mut Parts| match parts.headers.get("authorization") {
         Some(value) if value == "Bearer good" => Ok(()),
@@ -390,10 +390,11 @@ pub fn b_12_a_repeated_credential(bed: &impl TestBed) {
     });
 }
 
-/// Attempts per kind.
+/// Attempts of each kind.
 const ATTEMPTS: usize = 1_000;
 
-/// A client, its open GET stream, its running call and what that call sends; whoever else sees the secret has seen too much.
+/// A client, its open GET stream, its running call, and a secret that the call sends. No other client may see the
+/// secret.
 struct Victim {
     client: Client,
     name: String,
@@ -404,7 +405,7 @@ struct Victim {
 }
 
 impl Victim {
-    /// Sessions of a few principals, some of nobody in particular, all of them busy.
+    /// Creates busy sessions of a few principals, some without a principal.
     async fn some(fixture: &mut Fixture, n: usize) -> Vec<Self> {
         let mut victims = Vec::new();
         for number in 0..n {
@@ -423,7 +424,7 @@ impl Victim {
         victims
     }
 
-    /// Finishes the call; nothing but what is meant for this client has reached it, and all of that once.
+    /// Finishes the call and asserts that the client has received exactly its own messages, each once.
     async fn finds_itself_unharmed(mut self) {
         assert_eq!(self.work.cx.cancel_reason(), None);
         self.work.finish(json!({ "data": self.secret }));
@@ -439,8 +440,8 @@ impl Victim {
     }
 }
 
-/// E-07: whoever has somebody else's session id and not their credential gets the answer of an unknown id, byte for byte,
-/// whatever is tried.
+/// E-07: a client with another client's session id but without its credential gets the answer for an unknown id, byte
+/// for byte, for every kind of request.
 pub fn e_07_a_thousand_foreign_principals(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -455,7 +456,7 @@ pub fn e_07_a_thousand_foreign_principals(bed: &impl TestBed) {
                 _ => thief.client.with_session(Some(victim.client.id())),
             };
             if foreign.principal() == victim.client.principal() {
-                continue; // no thief, but the owner
+                continue; // the owner itself
             }
             attempt += 1;
             let unknown = foreign.with_session(Some(SessionId::from_bits(u128::from(rng.next()))));
@@ -485,14 +486,14 @@ pub fn e_07_a_thousand_foreign_principals(bed: &impl TestBed) {
     });
 }
 
-/// F-23, B-19: a reply counts in its own session alone: a thousand replies of others, with all the right numbers, are
-/// taken, dropped and change nothing.
+/// F-23, B-19: a reply counts only in its own session. A thousand replies from other sessions, with the right ids,
+/// are accepted, dropped, and change nothing.
 pub fn f_23_a_thousand_foreign_replies(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let victims = Victim::some(&mut fixture, 12).await;
         let mut rng = SplitMix64::new(23);
-        // The first six ask their clients something; the others, who were asked nothing, answer.
+        // The first six ask their clients something. The others, which were asked nothing, reply.
         let asking =
             victims[..6].iter().map(|victim| victim.work.cx.request("roots/list", None::<&()>, NEVER));
         let asking = join_all(asking);
@@ -526,7 +527,7 @@ pub fn f_23_a_thousand_foreign_replies(bed: &impl TestBed) {
     });
 }
 
-/// F-09: a cancel is honoured inside its own session alone.
+/// F-09: a cancel is effective only within its own session.
 pub fn f_09_a_thousand_foreign_cancels(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -542,8 +543,8 @@ pub fn f_09_a_thousand_foreign_cancels(bed: &impl TestBed) {
     });
 }
 
-/// B-09: a valid credential that lacks a scope gets 403 with a challenge that names it: from the check in front, and from a
-/// handler as long as the response has not begun. Afterwards, and in a batch, it is an error like any other.
+/// B-09: a valid credential that lacks a scope gets 403 with a challenge that names the scope: from the credential
+/// check, and from a handler as long as the response has not begun. Later, and in a batch, it is an ordinary error.
 pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
     const CHALLENGE: &str = r#"Bearer error="insufficient_scope", scope="write""#;
     let check = |parts: &mut Parts| match parts.headers.get("authorization") {
@@ -572,7 +573,7 @@ pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
         let client = fixture.json_client().await;
         let before = fixture.endpoint.stats();
         for accept in ["application/json, text/event-stream", "application/json", "text/event-stream"] {
-            let refused = client.accepting(accept).post(&request(7, "write")).await; // at its first poll
+            let refused = client.accepting(accept).post(&request(7, "write")).await; // at the first poll of the handler
             assert_eq!(
                 (refused.status, refused.header("www-authenticate")),
                 (StatusCode::FORBIDDEN, CHALLENGE)
@@ -587,14 +588,14 @@ pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
             (AuthError::Malformed, 400, ""),
         ] {
             let running = client.start(&request("later", "work"));
-            fixture.work().await.fail(error.into()); // later, and before anything was sent
+            fixture.work().await.fail(error.into()); // later, but before anything was sent
             let refused = running.head().await;
             assert_eq!((refused.status.as_u16(), refused.header("www-authenticate")), (status, challenge));
             assert_eq!(refused.json().await["id"], "later");
         }
         let after = fixture.endpoint.stats();
         assert_eq!(after.exchanges_answered, before.exchanges_answered + 7); // the handler has answered
-        // B-21: once the head is out, it says nothing any more.
+        // B-21: once the head was sent, the status cannot change.
         let primed = fixture.client().await;
         for (client, sends) in [(&client, true), (&primed, false)] {
             let running = client.start(&request("e", "work"));
@@ -614,8 +615,8 @@ pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
     });
 }
 
-/// B-09, B-10: the check may wait for somebody, before anything of the request was looked at; it holds up nobody else, and
-/// it has a deadline. What it leaves in the request is there for the handler.
+/// B-09, B-10: the credential check may be asynchronous. It runs before anything else of the request is looked at,
+/// delays no other request, and has a deadline. Extensions that it adds to the request reach the handler.
 pub fn b_09_a_check_of_the_credential_that_waits(bed: &impl TestBed) {
     let check = |asked: mpsc::UnboundedSender<Question>| {
         authenticate_fn(move |mut parts: Parts| {
@@ -653,7 +654,7 @@ pub fn b_09_a_check_of_the_credential_that_waits(bed: &impl TestBed) {
         let client = stranger.with_session(opened.session());
         assert_eq!(client.session().principal().map(Principal::as_str), Some("alice"));
 
-        // One that waits holds up nobody else.
+        // A check that waits delays no other request.
         let mut waits = client.start(&request(1, "work"));
         let first = questions.next().await.unwrap();
         let (pong, ()) = futures::join!(client.post(&ping), answer(&mut questions, Some("alice")));
@@ -665,7 +666,7 @@ pub fn b_09_a_check_of_the_credential_that_waits(bed: &impl TestBed) {
         work.finish(json!({}));
         assert_eq!(waits.head().await.answer().await["id"], 1);
 
-        // What it refuses is refused before the body is looked at (B-44); somebody else's is unknown (E-07).
+        // A refused request is refused before its body is read (B-44); a foreign session is unknown (E-07).
         for (name, garbage, good) in [(None, 401, 401), (Some("bob"), 400, 404)] {
             let (refused, ()) = futures::join!(client.post_text("{"), answer(&mut questions, name));
             assert_eq!(refused.status.as_u16(), garbage, "{name:?}");
@@ -685,7 +686,7 @@ pub fn b_09_a_check_of_the_credential_that_waits(bed: &impl TestBed) {
     });
 }
 
-/// Who asks about a credential, and waits for a name, or for nobody's.
+/// Where a waiting credential check receives the name of its principal, or `None`.
 type Question = oneshot::Sender<Option<&'static str>>;
 
 async fn answer(questions: &mut mpsc::UnboundedReceiver<Question>, name: Option<&'static str>) {

@@ -1,4 +1,4 @@
-//! The server around the endpoint: accepting, signals, and how connections end.
+//! The server around the endpoint: accepting connections, signals, and how connections end.
 
 use std::{
     future::IntoFuture,
@@ -25,21 +25,21 @@ use mcp_session_core::{
 use super::fixture::{Fixture, NEVER, SOON, initialize, request};
 use crate::TestBed;
 
-/// Nothing of it elapses.
+/// No phase elapses.
 const PATIENT: ShutdownPolicy =
     ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
 
-/// A server that runs as a task, and the clients that it accepts.
+/// A server that runs as a task, and the connections that it accepts.
 struct Server {
     clients: mpsc::UnboundedSender<io::Result<ServeConnection>>,
     signals: Arc<event_listener::Event>,
-    /// How often the server began to listen for a signal.
+    /// How often the server started to listen for a signal.
     listens: Arc<AtomicUsize>,
     report: oneshot::Receiver<ShutdownReport>,
 }
 
 impl Server {
-    /// One whose every signal escalates, however soon it comes.
+    /// A server for which every signal escalates, however soon it comes.
     fn start(fixture: &Fixture, policy: ShutdownPolicy) -> Self {
         Self::with(fixture, &fixture.endpoint, policy, Duration::ZERO)
     }
@@ -64,12 +64,12 @@ impl Server {
         let (sender, report) = oneshot::channel();
         fixture.runtime.spawn(Box::pin(async move {
             let report = server.await.expect("a report");
-            let _ = sender.send(report); // the scenario may not want it
+            let _ = sender.send(report); // fails if the scenario does not need it
         }));
         Self { clients, signals, listens, report }
     }
 
-    /// A client that is served by `connection`. Waits until it is.
+    /// Adds a client that is served by `connection`, and waits until it is.
     async fn accept<F>(&self, connection: impl FnOnce(ConnectionContext) -> F + Send + 'static) -> Connection
     where
         F: Future<Output = ()> + Send + 'static,
@@ -100,7 +100,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Waits until nothing of it is left.
+    /// Waits until nothing of the connection is left.
     async fn gone(self) {
         assert!(self.dropped.await.is_err());
     }
@@ -110,8 +110,8 @@ impl Connection {
     }
 }
 
-/// S7, F-40: connections are told to end once the endpoint is closed, not before, and the server waits for them. New ones
-/// are accepted for as long as it drains.
+/// S7, F-40: connections are told to end once the endpoint is closed, not before, and the server waits for them. New
+/// ones are accepted while the endpoint drains.
 pub fn s_7_connections_close_after_the_endpoint(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -137,9 +137,9 @@ pub fn s_7_connections_close_after_the_endpoint(bed: &impl TestBed) {
         assert_eq!(call.head().await.answer().await["id"], 1);
         assert_eq!(at_closing.await, Ok(ShutdownPhase::Closed));
         late.gone().await;
-        fixture.elapse(SOON * 5).await; // it has `finish`, not only the least time
+        fixture.elapse(SOON * 5).await; // it has `finish`, not only the minimum time
         let mut report = server.report;
-        fixture.elapse(4 * SOON).await; // more than the least that a connection gets
+        fixture.elapse(4 * SOON).await; // more than the minimum time of a connection
         assert!((&mut report).now_or_never().is_none(), "one connection has not ended");
         open.send(()).expect("the connection waits");
         let report = report.await.expect("the server ends");
@@ -155,17 +155,17 @@ pub fn s_3_a_connection_that_stays_is_cut(bed: &impl TestBed) {
         let server = Server::start(&fixture, ShutdownPolicy { finish: SOON, ..PATIENT });
         let stays = server.accept(async |_| pending().await).await;
         let ends = server.accept(async |context: ConnectionContext| context.closing().await).await;
-        fixture.endpoint.shutdown(PATIENT); // it ends the server too, whoever begins it
+        fixture.endpoint.shutdown(PATIENT); // ends the server too, whoever calls it
         ends.gone().await;
         let report = server.ended().await;
-        // A slow machine may not let the other one end in time.
+        // On a slow machine, the other connection may not end in time.
         let most = if bed.name() == "sim" { 1 } else { 2 };
         assert!((1..=most).contains(&report.connections_cut) && !report.is_clean(), "{report}");
         stays.gone().await;
     });
 }
 
-/// S8: a connection that panics ends alone, and is not waited for.
+/// S8: a connection that panics affects no other, and the server does not wait for it.
 pub fn s_8_a_connection_that_panics_harms_nobody(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -179,7 +179,7 @@ pub fn s_8_a_connection_that_panics_harms_nobody(bed: &impl TestBed) {
     });
 }
 
-/// Accepting goes on after errors, whether they are of one client or of the whole server.
+/// Accepting continues after errors of one client and of the whole server.
 pub fn accepting_goes_on_after_an_error(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -194,8 +194,8 @@ pub fn accepting_goes_on_after_an_error(bed: &impl TestBed) {
     });
 }
 
-/// S8: a listener that panics goes on accepting, and one whose wait for a signal panics goes on serving until its endpoint
-/// closes.
+/// S8: a server keeps accepting after its listener panics, and keeps serving until its endpoint closes after its wait
+/// for a signal panics.
 pub fn s_8_a_listener_and_a_signal_that_panic(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -213,11 +213,11 @@ pub fn s_8_a_listener_and_a_signal_that_panic(bed: &impl TestBed) {
             });
         let (sender, report) = oneshot::channel();
         fixture.runtime.spawn(Box::pin(async move {
-            let _ = sender.send(server.await); // the scenario may not want it
+            let _ = sender.send(server.await); // fails if the scenario does not need it
         }));
         let (served, is_served) = oneshot::channel();
         let connect: ServeConnection = Box::new(|_| {
-            let _ = served.send(()); // the scenario may not want it
+            let _ = served.send(()); // fails if the scenario does not need it
             async {}.boxed()
         });
         clients.unbounded_send(Ok(connect)).expect("the server accepts");
@@ -227,7 +227,7 @@ pub fn s_8_a_listener_and_a_signal_that_panic(bed: &impl TestBed) {
     });
 }
 
-/// A server whose limits cannot work does not begin, and says which.
+/// A server with limits that cannot work does not start, and names the limit.
 pub fn servers_that_cannot_work_are_refused(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -245,7 +245,7 @@ pub fn servers_that_cannot_work_are_refused(bed: &impl TestBed) {
     });
 }
 
-/// S10: the first signal begins the shutdown, each further one ends the present phase.
+/// S10: the first signal starts the shutdown; each further signal ends the current phase.
 pub fn s_10_signals_begin_and_escalate(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -265,15 +265,15 @@ pub fn s_10_signals_begin_and_escalate(bed: &impl TestBed) {
         }
         assert_eq!(call.head().await.answer().await["error"]["code"], -32000);
         fixture.endpoint.closed().await;
-        server.signals.notify(1); // the endpoint is closed, a connection is not
+        server.signals.notify(1); // the endpoint is closed, but a connection is not
         assert_eq!(server.ended().await.connections_cut, 1);
         stays.gone().await;
     });
 }
 
-/// S10: signals within the window of the first are the same stop, as a wrapper and its process group send it. A later one
-/// escalates.
-pub fn s_10_a_signal_that_is_repeated_at_once_takes_no_time_away(bed: &impl TestBed) {
+/// S10: signals within the window of the first count as the same stop, as when a wrapper and its process group both
+/// send one. A later signal escalates.
+pub fn s_10_a_signal_repeated_at_once_does_not_escalate(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let server = Server::with(&fixture, &fixture.endpoint, PATIENT, NEVER);
@@ -301,7 +301,7 @@ pub fn s_10_a_signal_that_is_repeated_at_once_takes_no_time_away(bed: &impl Test
         server.signals.notify(1);
         work.cx.draining().await;
         fixture.elapse(SOON * 2).await;
-        // A slow machine may have begun the window late.
+        // On a slow machine, the window may have begun late.
         while work.cx.cancel_reason().is_none() {
             server.signals.notify(1);
             fixture.elapse(SOON).await;
@@ -312,7 +312,7 @@ pub fn s_10_a_signal_that_is_repeated_at_once_takes_no_time_away(bed: &impl Test
     });
 }
 
-/// S7, S9: a server of several endpoints stops them together, whichever begins, under one ceiling and with one report.
+/// S7, S9: a server with several endpoints stops them together, whichever begins, with one ceiling and one report.
 pub fn s_7_several_endpoints_stop_together(bed: &impl TestBed) {
     for begins in 0..3 {
         let (first, mut second) = (Fixture::new(bed, |_| {}), Fixture::new(bed, |_| {}));
@@ -333,7 +333,7 @@ pub fn s_7_several_endpoints_stop_together(bed: &impl TestBed) {
                 let refused = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
                 assert_eq!(refused.status.as_u16(), 503, "neither opens sessions any more");
             }
-            // The server goes on accepting although one of the two has nothing left to do.
+            // The server keeps accepting although one endpoint has nothing left to do.
             let late = server.accept(async |context: ConnectionContext| context.closing().await).await;
             work.finish(serde_json::json!({}));
             assert_eq!(call.head().await.answer().await["id"], 1);
@@ -345,7 +345,7 @@ pub fn s_7_several_endpoints_stop_together(bed: &impl TestBed) {
     }
 }
 
-/// S10: with several endpoints, a second signal ends the phase of whichever is behind.
+/// S10: with several endpoints, a second signal ends the current phase of the endpoint that is behind.
 pub fn s_10_signals_escalate_several_endpoints(bed: &impl TestBed) {
     let (first, mut second) = (Fixture::new(bed, |_| {}), Fixture::new(bed, |_| {}));
     bed.block_on(async {
@@ -363,8 +363,8 @@ pub fn s_10_signals_escalate_several_endpoints(bed: &impl TestBed) {
     });
 }
 
-/// A connection on which the application is at work, as on an ordinary route beside the endpoint, has what is left of the
-/// whole budget; one whose client does not read has `finish` (S3, S11).
+/// A connection on which the application is working, for example an ordinary route beside the endpoint, has the rest
+/// of the whole budget. One whose client does not read has `finish` (S3, S11).
 pub fn a_connection_at_work_has_the_whole_budget(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -383,14 +383,14 @@ pub fn a_connection_at_work_has_the_whole_budget(bed: &impl TestBed) {
             .await;
         fixture.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT });
         stalled.gone().await;
-        fixture.elapse(SOON * 10).await; // more than the least that a connection gets
+        fixture.elapse(SOON * 10).await; // more than the minimum time of a connection
         assert!(!download.is_gone());
         open.send(()).expect("the connection waits");
         download.gone().await;
         let report = server.ended().await;
         assert_eq!(report.connections_cut, 1, "{report}");
     });
-    // The whole budget is the ceiling for it as well, and it is counted.
+    // The whole budget is the ceiling for such a connection too, and if it is cut, it is counted.
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let policy = ShutdownPolicy { drain: SOON * 5, cancel: SOON, finish: SOON, ..PATIENT };
@@ -405,7 +405,7 @@ pub fn a_connection_at_work_has_the_whole_budget(bed: &impl TestBed) {
     });
 }
 
-/// A server that is dropped cuts its connections, and the endpoint lives on.
+/// Dropping a server cuts its connections, and the endpoint lives on.
 pub fn dropping_the_server_cuts_its_connections(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {

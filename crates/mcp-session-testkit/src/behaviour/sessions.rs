@@ -1,4 +1,4 @@
-//! How sessions begin and end on the wire (C, E), and what becomes of what is in flight (F).
+//! How sessions begin and end on the wire (C, E), and what happens to requests in flight (F).
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -12,7 +12,7 @@ use super::fixture::{
 };
 use crate::TestBed;
 
-/// Everything that names a session, in one of each kind.
+/// One request of each kind that names a session.
 async fn statuses(client: &Client) -> Vec<u16> {
     let messages = [
         request(1, "echo"),
@@ -29,7 +29,7 @@ async fn statuses(client: &Client) -> Vec<u16> {
     posts.into_iter().chain(others).map(|reply| reply.status.as_u16()).collect()
 }
 
-/// C-01, E-09: `initialize` comes first: everything else without a session is 400.
+/// C-01, E-09: `initialize` comes first. Every other request without a session gets 400.
 pub fn c_01_e_09_initialize_comes_first(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -40,7 +40,7 @@ pub fn c_01_e_09_initialize_comes_first(bed: &impl TestBed) {
     });
 }
 
-/// C-03, C-09, C-25: whatever version is asked for, `initialize` succeeds, with everything that its result has to have.
+/// C-03, C-09, C-25: `initialize` succeeds for every requested version, with all required members in its result.
 pub fn c_03_c_09_c_25_a_version_mismatch_is_no_error(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -55,7 +55,7 @@ pub fn c_03_c_09_c_25_a_version_mismatch_is_no_error(bed: &impl TestBed) {
     });
 }
 
-/// E-01, E-16, E-21: the id is told once, beside the result of `initialize`, and never changes.
+/// E-01, E-16, E-21: the id is sent once, with the result of `initialize`, and never changes.
 pub fn e_01_e_16_e_21_the_id_is_told_once(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -72,8 +72,8 @@ pub fn e_01_e_16_e_21_the_id_is_told_once(bed: &impl TestBed) {
     });
 }
 
-/// E-11, E-12, E-13, F-28: a dead id, one that was never issued and one that cannot be one are 404, whatever the request;
-/// its client opens a new session at once.
+/// E-11, E-12, E-13, F-28: every request with an ended, unknown or malformed id gets 404, and its client can open a
+/// new session at once.
 pub fn e_11_e_12_e_13_f_28_a_dead_id_is_404_for_everything(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -96,8 +96,8 @@ pub fn e_11_e_12_e_13_f_28_a_dead_id_is_404_for_everything(bed: &impl TestBed) {
     });
 }
 
-/// What the handler attaches to a session is made once, kept from request to request, the session's own, and dropped when
-/// the session has ended and its hook has been called, whoever still has a handle of it.
+/// The data of a session is created once, kept between requests, and separate for each session. It is dropped after
+/// the session has ended and its hook was called, even if handles of the session still exist.
 pub fn the_data_of_a_session_ends_with_it(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -127,13 +127,13 @@ pub fn the_data_of_a_session_ends_with_it(bed: &impl TestBed) {
 
         let held = second.session().data::<Attached>().unwrap();
         fixture.endpoint.shutdown(ShutdownPolicy::default()).await;
-        assert_eq!((fixture.attached(), fixture.found().len()), (1, 2)); // whoever holds it still has it
+        assert_eq!((fixture.attached(), fixture.found().len()), (1, 2)); // handles still have the data
         drop(held);
         assert_eq!(fixture.attached(), 0);
     });
 }
 
-/// B-43, C-20: a handler that panics over what is to be attached fails that `initialize`, and nothing is left of it.
+/// B-43, C-20: if the handler panics while it creates session data, `initialize` fails and leaves nothing behind.
 pub fn b_43_a_session_whose_data_cannot_be_made(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -149,7 +149,7 @@ pub fn b_43_a_session_whose_data_cannot_be_made(bed: &impl TestBed) {
     });
 }
 
-/// E-17: ids of requests, progress tokens and the server's own numbers begin anew in every session, and end with it.
+/// E-17: request ids, progress tokens and the server's own ids start anew in every session, and end with it.
 pub fn e_17_nothing_of_a_session_is_left_to_the_next(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
@@ -180,7 +180,7 @@ pub fn e_17_nothing_of_a_session_is_left_to_the_next(bed: &impl TestBed) {
     });
 }
 
-/// F-04, F-05, F-06: whichever of a cancel and an answer is late harms nobody.
+/// F-04, F-05, F-06: a late cancel or a late answer is harmless.
 pub fn f_04_f_05_f_06_races_of_cancels_are_harmless(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -189,7 +189,7 @@ pub fn f_04_f_05_f_06_races_of_cancels_are_harmless(bed: &impl TestBed) {
         fixture.work().await.finish(json!({ "n": 1 }));
         assert_eq!(running.head().await.answer().await["result"]["n"], 1);
         assert_eq!(client.post(&cancel(1)).await.status, 202); // after its completion
-        let running = client.start(&request(1, "work")); // the same id again: not the one that was cancelled
+        let running = client.start(&request(1, "work")); // the same id again, but not the cancelled request
         let work = fixture.work().await;
         assert_eq!(work.cx.cancel_reason(), None);
         for _ in 0..2 {
@@ -203,7 +203,8 @@ pub fn f_04_f_05_f_06_races_of_cancels_are_harmless(bed: &impl TestBed) {
     });
 }
 
-/// F-12, F-18: a token keeps its type and value, and progress follows the request that it came with: many have the same.
+/// F-12, F-18: a token keeps its type and value, and progress refers to the request it came with, even if several
+/// requests use the same token.
 pub fn f_12_f_18_progress_follows_its_request(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -235,7 +236,7 @@ pub fn f_12_f_18_progress_follows_its_request(bed: &impl TestBed) {
     });
 }
 
-/// F-22: what the server asks goes out on the stream of the request that it belongs to, never on the GET stream.
+/// F-22: a request from the server is sent on the stream of the call it belongs to, never on the GET stream.
 pub fn f_22_requests_go_out_on_the_stream_of_their_call(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -265,8 +266,8 @@ pub fn f_22_requests_go_out_on_the_stream_of_their_call(bed: &impl TestBed) {
     });
 }
 
-/// F-29, F-30, F-31, F-34, F-36: a session that is terminated answers what runs in it, once each, as events or as JSON, ends
-/// every stream properly, without `retry`, and nothing follows; afterwards all of it is 404.
+/// F-29, F-30, F-31, F-34, F-36: a terminated session answers each running request once, as events or as JSON, and
+/// ends every stream cleanly and without `retry`. Nothing follows. Afterwards everything gets 404.
 pub fn f_29_f_30_f_31_f_34_f_36_what_a_terminated_session_leaves(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
@@ -278,7 +279,7 @@ pub fn f_29_f_30_f_31_f_34_f_36_what_a_terminated_session_leaves(bed: &impl Test
         let first = works.iter().find(|work| work.cx.id() == &1.into()).unwrap();
         first.cx.notify("notifications/message", None::<&()>).await.unwrap();
         let mut events = events.head().await;
-        assert_eq!(client.delete().await.status, StatusCode::NO_CONTENT); // does not wait for them (E-25)
+        assert_eq!(client.delete().await.status, StatusCode::NO_CONTENT); // does not wait for handlers (E-25)
         let mut text = Vec::new();
         while let Some(event) = events.event().await {
             text.push(String::from_utf8(event.expect("not cut").to_vec()).unwrap());
@@ -298,7 +299,7 @@ pub fn f_29_f_30_f_31_f_34_f_36_what_a_terminated_session_leaves(bed: &impl Test
     });
 }
 
-/// C-16, F-41: no message says that the server stops: open streams just end, and what is not open hears 503 and 404.
+/// C-16, F-41: no message announces a shutdown: open streams just end, and new requests get 503 or 404.
 pub fn c_16_f_41_there_is_no_message_for_a_shutdown(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {

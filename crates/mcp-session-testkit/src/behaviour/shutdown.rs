@@ -1,4 +1,4 @@
-//! The terminate protocol: promises S1 to S15, for one session and for the whole endpoint.
+//! Shutdown: promises S1 to S15, for one session and for the whole endpoint.
 
 use std::{future::IntoFuture, time::Duration};
 
@@ -16,11 +16,11 @@ use super::fixture::{
 };
 use crate::TestBed;
 
-/// Nothing of it elapses.
+/// No phase elapses.
 const PATIENT: ShutdownPolicy =
     ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
 
-/// Handlers get no time by themselves and little once they are told; readers get all they need.
+/// Handlers get no time before they are cancelled and little afterwards; readers get as much as they need.
 const STRICT: ShutdownPolicy =
     ShutdownPolicy { lame_duck: Duration::ZERO, drain: Duration::ZERO, cancel: SOON, finish: NEVER };
 
@@ -30,7 +30,7 @@ async fn begin(fixture: &mut Fixture, client: &Client, id: impl Into<Value>) -> 
     (started, fixture.work().await)
 }
 
-/// A call whose reply is a stream already.
+/// A call whose reply is already a stream.
 async fn begin_stream(fixture: &mut Fixture, client: &Client, id: impl Into<Value>) -> (Reply, Work) {
     let (started, work) = begin(fixture, client, id).await;
     work.cx.progress(1.0, None, None).await.unwrap();
@@ -39,7 +39,7 @@ async fn begin_stream(fixture: &mut Fixture, client: &Client, id: impl Into<Valu
     (reply, work)
 }
 
-/// The totals of a report: live, and what became of it.
+/// The totals of a report: live requests, and their outcomes.
 fn exchanges(report: &ShutdownReport) -> [u64; 5] {
     let totals = report.exchanges;
     [totals.total, totals.answered, totals.synthesized, totals.cancelled, totals.forced]
@@ -49,7 +49,7 @@ fn streams(report: &ShutdownReport) -> [u64; 3] {
     [report.streams.total, report.streams.ended, report.streams.cut]
 }
 
-/// S1: a session born during shutdown is refused or terminated, never missed.
+/// S1: a session created during shutdown is refused or terminated, never missed.
 pub fn s_1_sessions_born_during_shutdown(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -74,15 +74,15 @@ pub fn s_1_sessions_born_during_shutdown(bed: &impl TestBed) {
     });
 }
 
-/// S2, F-37, F-38, B-42: while draining, `initialize` and new requests get 503 and `Retry-After`, and no live id
-/// gets 404, not even that of a session in which nothing runs; after Closed they all do.
+/// S2, F-37, F-38, B-42: while draining, `initialize` and new requests get 503 and `Retry-After`, and no live id gets
+/// 404, not even that of a session without running requests. After Closed all get 404.
 pub fn s_2_never_404_while_draining(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let (busy, idle) = (fixture.client().await, fixture.client().await);
         let (running, work) = begin(&mut fixture, &busy, 1).await;
         let shutdown = fixture.endpoint.shutdown(PATIENT);
-        work.cx.draining().await; // the one has been told
+        work.cx.draining().await; // the busy one was notified
         fixture.until(|fixture| fixture.ended().len() == 1).await; // nothing of the idle one is left inside
         assert_eq!(shutdown.phase(), ShutdownPhase::Draining);
         for reply in [
@@ -107,8 +107,7 @@ pub fn s_2_never_404_while_draining(bed: &impl TestBed) {
     });
 }
 
-/// S3: one deadline over all phases. Handlers that hang, hooks that hang and readers that stall, many of each, do
-/// not move it.
+/// S3: one deadline covers all phases. Many hung handlers, hung hooks and stalled readers do not move it.
 pub fn s_3_hung_handlers_do_not_move_the_ceiling(bed: &impl TestBed) {
     const CALLS: usize = 20;
     let mut fixture = Fixture::new(bed, |_| {});
@@ -127,14 +126,14 @@ pub fn s_3_hung_handlers_do_not_move_the_ceiling(bed: &impl TestBed) {
         let ceiling = shutdown.ceiling();
         let report = shutdown.clone().await;
         assert!(shutdown.ceiling() <= ceiling);
-        assert!(report.took >= SOON * 3); // every phase was used, none of them twice
+        assert!(report.took >= SOON * 3); // every phase was used, none twice
         if bed.name() == "sim" {
             assert!(fixture.runtime.now() <= ceiling, "in virtual time the ceiling is exact");
         }
         assert_eq!(streams(&report), [1, 0, 1]);
         let [total, answered, synthesized, cancelled, forced] = exchanges(&report);
         assert_eq!((total, answered, cancelled), (CALLS as u64, 0, 0));
-        // On a slow machine, what takes an answer may come too late for the ceiling. The report says so.
+        // On a slow machine, an answer may be read too late for the ceiling. The report says so.
         assert!(synthesized + forced == total && (forced == 0 || bed.name() != "sim"), "{report}");
         for (id, (running, work)) in running.into_iter().enumerate() {
             assert_eq!(running.head().await.answer().await["id"], id);
@@ -143,7 +142,7 @@ pub fn s_3_hung_handlers_do_not_move_the_ceiling(bed: &impl TestBed) {
     });
 }
 
-/// S4: idle streams end first, and with nothing in flight shutdown returns at once, whatever the budgets.
+/// S4: idle streams end first. With nothing in flight shutdown returns at once, whatever its budgets.
 pub fn s_4_nothing_in_flight_returns_at_once(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -185,7 +184,7 @@ pub fn s_5_exactly_one_answer_json(bed: &impl TestBed) {
     });
 }
 
-/// S5: the same on streams: the one answer is the last event, on the right stream.
+/// S5: the same on streams: the only answer is the last event, on the right stream.
 pub fn s_5_exactly_one_answer_sse(bed: &impl TestBed) {
     const CALLS: usize = 10;
     let mut fixture = Fixture::new(bed, |_| {});
@@ -210,7 +209,7 @@ pub fn s_5_exactly_one_answer_sse(bed: &impl TestBed) {
     });
 }
 
-/// S5: a handler that stops when it is told may say so itself; its requests to the client fail with the reason.
+/// S5: a handler that stops when it is cancelled may answer itself. Its requests to the client fail with the reason.
 pub fn s_5_an_obedient_handler_answers_itself(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -239,7 +238,7 @@ pub fn s_5_an_obedient_handler_answers_itself(bed: &impl TestBed) {
     });
 }
 
-/// S5, C-20: an `initialize` that hangs is owed an answer like any other, and opens no session.
+/// S5, C-20: an `initialize` that hangs gets an answer too, and opens no session.
 pub fn s_5_initialize_is_answered_too(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -252,7 +251,7 @@ pub fn s_5_initialize_is_answered_too(bed: &impl TestBed) {
     });
 }
 
-/// S7, S9: streams, POST and GET alike, have had their last event and their end when shutdown resolves.
+/// S7, S9: when shutdown resolves, all POST and GET streams have delivered their last event and ended.
 pub fn s_7_streams_end_before_shutdown_resolves(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -264,7 +263,7 @@ pub fn s_7_streams_end_before_shutdown_resolves(bed: &impl TestBed) {
         work.cx.draining().await;
         assert_eq!(get.message().await, None);
         work.finish(json!({}));
-        // Answered, and not yet read: shutdown waits for the reader.
+        // Answered but not read yet: shutdown waits for the reader.
         fixture.until(|fixture| fixture.endpoint.stats().phase == ShutdownPhase::Finishing).await;
         assert!(shutdown.as_mut().now_or_never().is_none());
         assert_eq!(reply.messages().await.len(), 1);
@@ -273,8 +272,8 @@ pub fn s_7_streams_end_before_shutdown_resolves(bed: &impl TestBed) {
     });
 }
 
-/// S8: one session's hook panics, one's hangs, one's reader stalls; all the others are clean, and the report names
-/// the three.
+/// S8: one session's hook panics, one's hook hangs, one's reader stalls. All others end cleanly, and the report names
+/// these three.
 pub fn s_8_failures_are_isolated(bed: &impl TestBed) {
     const SESSIONS: usize = 100;
     let fixture = Fixture::new(bed, |_| {});
@@ -304,7 +303,7 @@ pub fn s_8_failures_are_isolated(bed: &impl TestBed) {
     });
 }
 
-/// S9: the totals of the report are those of what was live when it began, whatever became of each.
+/// S9: the totals of the report count what was live when the shutdown began, whatever its outcome.
 pub fn s_9_totals_are_those_of_the_start(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -316,7 +315,7 @@ pub fn s_9_totals_are_those_of_the_start(bed: &impl TestBed) {
         let (_unread, _unread_work) = begin_stream(&mut fixture, &client, 4).await;
         let deleted = fixture.json_client().await;
         let (gone, _gone_work) = begin(&mut fixture, &deleted, 5).await;
-        deleted.delete().await; // on its way out already, and its call still owed an answer
+        deleted.delete().await; // already ending, but its call is not answered yet
         let live = fixture.endpoint.stats();
         let policy = ShutdownPolicy { cancel: SOON, ..PATIENT };
         let shutdown = fixture.endpoint.shutdown(policy);
@@ -333,7 +332,7 @@ pub fn s_9_totals_are_those_of_the_start(bed: &impl TestBed) {
                 reply.answer().await;
             }
         }
-        shutdown.tighten(ShutdownPolicy { finish: SOON, ..policy }); // all have read who will
+        shutdown.tighten(ShutdownPolicy { finish: SOON, ..policy }); // the others have been read
         let report = shutdown.await;
         assert_eq!((report.sessions, live.sessions, live.exchanges), (1, 1, 5));
         assert_eq!(exchanges(&report), [5, 1, 2, 1, 1], "{report}");
@@ -344,7 +343,7 @@ pub fn s_9_totals_are_those_of_the_start(bed: &impl TestBed) {
     });
 }
 
-/// S10: calls share one outcome; a later one may only tighten; a second signal ends the present phase.
+/// S10: several calls share one outcome. A later call can only tighten it; a second signal ends the current phase.
 pub fn s_10_idempotent_tightened_and_escalated(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -354,7 +353,7 @@ pub fn s_10_idempotent_tightened_and_escalated(bed: &impl TestBed) {
         let ceiling = first.ceiling();
         let longer = ShutdownPolicy { drain: NEVER * 2, ..PATIENT };
         let second = fixture.endpoint.shutdown(ShutdownPolicy { lame_duck: NEVER, ..longer });
-        assert_eq!((first.ceiling(), second.ceiling()), (ceiling, ceiling)); // more time is not given
+        assert_eq!((first.ceiling(), second.ceiling()), (ceiling, ceiling)); // deadlines are never extended
         assert_eq!(first.phase(), ShutdownPhase::LameDuck);
         second.escalate();
         fixture.until(|_| first.phase() == ShutdownPhase::Cancelling).await;
@@ -373,7 +372,7 @@ pub fn s_10_idempotent_tightened_and_escalated(bed: &impl TestBed) {
     });
 }
 
-/// S10: dropping the handle cancels the wait, not the work.
+/// S10: dropping the handle cancels the wait, not the shutdown.
 pub fn s_10_dropping_the_handle_changes_nothing(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -387,7 +386,7 @@ pub fn s_10_dropping_the_handle_changes_nothing(bed: &impl TestBed) {
     });
 }
 
-/// S11: a client that reads nothing delays neither shutdown nor anybody else.
+/// S11: a client that does not read delays neither shutdown nor other clients.
 pub fn s_11_a_client_that_reads_nothing_delays_nobody(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 4);
     bed.block_on(async {
@@ -401,15 +400,15 @@ pub fn s_11_a_client_that_reads_nothing_delays_nobody(bed: &impl TestBed) {
         stalled_work.finish(json!({}));
         work.finish(json!({}));
         assert_eq!(reply.messages().await.last().unwrap()["id"], 2);
-        shutdown.tighten(ShutdownPolicy { finish: SOON, ..PATIENT }); // all have read who will
+        shutdown.tighten(ShutdownPolicy { finish: SOON, ..PATIENT }); // the others have been read
         let report = shutdown.await;
         assert_eq!(exchanges(&report), [2, 1, 0, 0, 1]);
         assert_eq!(streams(&report), [3, 1, 2]);
     });
 }
 
-/// S14: a POST whose body is half there when shutdown comes gets a definite end: refused, and never 404 before
-/// everything is closed.
+/// S14: a POST whose body is incomplete when shutdown begins gets a definite answer: it is refused, and never with
+/// 404 before everything is closed.
 pub fn s_14_a_post_half_arrived(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -443,8 +442,8 @@ pub fn s_14_a_post_half_arrived(bed: &impl TestBed) {
     });
 }
 
-/// S14: while it drains, half a POST that stands still is refused, and told that its connection closes; one that moves
-/// arrives, as replies do. None outlives the endpoint, whatever the deadline of bodies.
+/// S14: while draining, an incomplete POST that makes no progress is refused, with `Connection: close`. One that
+/// makes progress is received, as replies are. None outlives the endpoint, whatever the body deadline.
 pub fn s_14_half_a_post_ends_with_the_drain(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -473,12 +472,12 @@ pub fn s_14_half_a_post_ends_with_the_drain(bed: &impl TestBed) {
         for byte in r#""notifications/cancelled","params":{"requestId":9}}"#.bytes() {
             moving.unbounded_send(vec![byte].into()).unwrap();
             if let Ok(None) = cancels.try_recv() {
-                fixture.elapse(Duration::from_millis(10)).await; // all in all longer than one may stand still
+                fixture.elapse(Duration::from_millis(10)).await; // in total longer than a body may make no progress
             }
         }
         drop(moving);
         let status = cancels.await.expect("an answer").status.as_u16();
-        assert!(status == 202 || bed.name() != "sim", "{status}"); // a slow machine may not move it
+        assert!(status == 202 || bed.name() != "sim", "{status}"); // on a slow machine it may count as stalled
         work.finish(json!({}));
         running.head().await.answer().await;
         shutdown.await;
@@ -507,7 +506,7 @@ trait SharedHead: Future<Output = Reply> + Sized {
 
 impl<F: Future<Output = Reply>> SharedHead for F {}
 
-/// S14: what a handler says after the end is heard by nobody, and harms nobody.
+/// S14: messages that a handler sends after the end are dropped and cause no failure.
 pub fn s_14_output_after_the_end(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -529,7 +528,7 @@ pub fn s_14_output_after_the_end(bed: &impl TestBed) {
     });
 }
 
-/// S15: phase and counts can be seen at any moment; readiness ends with the first.
+/// S15: phase and counts are observable at any moment. Readiness ends with the first phase.
 pub fn s_15_observable_at_any_moment(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -556,7 +555,7 @@ pub fn s_15_observable_at_any_moment(bed: &impl TestBed) {
     });
 }
 
-/// `LameDuck`: not ready, and everything is still served; HTTP/1.1 clients are told to go elsewhere next time.
+/// `LameDuck`: not ready, but everything is still served. HTTP/1.1 clients are told to reconnect.
 pub fn lame_duck_serves_everything(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -575,7 +574,7 @@ pub fn lame_duck_serves_everything(bed: &impl TestBed) {
         let mut request = client.request(Method::POST).body(request(2, "echo").to_string()).unwrap();
         *request.version_mut() = http::Version::HTTP_2;
         assert_eq!(client.send(request).await.header("connection"), "");
-        shutdown.tighten(PATIENT); // enough of it
+        shutdown.tighten(PATIENT); // ends the lame-duck phase
         assert!(shutdown.await.is_clean());
     });
 }
@@ -612,7 +611,7 @@ pub fn replies_cancels_and_delete_arrive_while_draining(bed: &impl TestBed) {
         cancel_work.finish(json!({}));
 
         assert_eq!(deleting.delete().await.status, 204);
-        assert_eq!(deleting.post(&request(4, "ping")).await.status, 404); // its own client wanted it so
+        assert_eq!(deleting.post(&request(4, "ping")).await.status, 404); // its own client deleted it
         delete_work.finish(json!({ "in": "time" }));
         assert_eq!(deleted.head().await.answer().await["result"]["in"], "time");
         let report = shutdown.await;
@@ -621,7 +620,8 @@ pub fn replies_cancels_and_delete_arrive_while_draining(bed: &impl TestBed) {
     });
 }
 
-/// S8, S12: a shutdown waits for hooks, also for those that began before it; and blames none that had no time.
+/// S8, S12: a shutdown waits for hooks, including those that began before it, and does not report a hook that had no
+/// time.
 pub fn s_8_hooks_are_waited_for(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -632,11 +632,11 @@ pub fn s_8_hooks_are_waited_for(bed: &impl TestBed) {
         let report = fixture.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT }).await;
         assert!(report.took >= SOON, "{report}");
         assert_eq!(report.failures[0].reason, "the `terminated` hook did not end in time");
-        assert_eq!((report.sessions, report.failures.len()), (0, 1)); // it was no live session any more
+        assert_eq!((report.sessions, report.failures.len()), (0, 1)); // it was no longer a live session
     });
 }
 
-/// S10: deadlines are tightened from the present phase on; what is over gets no budget again.
+/// S10: tightening applies from the current phase on. A phase that is over gets no budget again.
 pub fn s_10_tightened_in_a_later_phase(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -649,7 +649,7 @@ pub fn s_10_tightened_in_a_later_phase(bed: &impl TestBed) {
         assert_eq!(running.head().await.answer().await["error"]["code"], -32000);
         assert!(shutdown.await.took < NEVER);
     });
-    // A budget for a later phase holds when that phase comes, also when it comes early.
+    // A budget for a later phase applies when that phase begins, even if it begins early.
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -665,8 +665,9 @@ pub fn s_10_tightened_in_a_later_phase(bed: &impl TestBed) {
     });
 }
 
-/// A client may have to ask for the tools before it can take a result, as the Python client does: lists are served while the
-/// session's calls run and a moment after the last answer. Where no answer left meanwhile, nobody waits (S4).
+/// Some clients, such as the Python client, must list the tools before they can accept a result. So list requests are
+/// served while calls of the session run and for a moment after the last answer. If no answer was sent meanwhile, the
+/// shutdown does not wait (S4).
 pub fn f_38_the_next_question_of_a_client_is_answered(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.linger = NEVER);
     bed.block_on(async {
@@ -689,12 +690,12 @@ pub fn f_38_the_next_question_of_a_client_is_answered(bed: &impl TestBed) {
         assert_eq!(listed.answer().await["result"]["listed"], "tools/list");
         assert_eq!(client.post(&request(4, "echo")).await.status, 503);
         assert_eq!(shutdown.phase(), ShutdownPhase::Draining);
-        shutdown.escalate(); // enough of it
+        shutdown.escalate(); // ends the phase
         let report = shutdown.await;
         assert!(report.is_clean(), "{report}");
         assert_eq!(exchanges(&report), [6, 6, 0, 0, 0]);
     });
-    // It is over by itself, and with nothing handed over there is nothing to wait for.
+    // The moment passes by itself; and if no answer was sent, there is nothing to wait for.
     for linger in [SOON, NEVER] {
         let mut fixture = Fixture::new(bed, |config| config.session.linger = linger);
         bed.block_on(async {
@@ -710,7 +711,7 @@ pub fn f_38_the_next_question_of_a_client_is_answered(bed: &impl TestBed) {
                 client.post(&cancel(1)).await;
                 running.head().await.messages().await;
                 drop(work);
-                shutdown.tighten(ShutdownPolicy { finish: SOON, ..PATIENT }); // its handler ignores it
+                shutdown.tighten(ShutdownPolicy { finish: SOON, ..PATIENT }); // its handler ignores the cancellation
             }
             let report = shutdown.await;
             assert!(report.took < NEVER, "{report}");
@@ -719,7 +720,7 @@ pub fn f_38_the_next_question_of_a_client_is_answered(bed: &impl TestBed) {
     }
 }
 
-/// A part of a handler that goes on by itself, after the answer, still learns of the end.
+/// Code of a handler that runs on after the answer still learns of the shutdown.
 pub fn draining_reaches_what_outlives_its_answer(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -729,7 +730,7 @@ pub fn draining_reaches_what_outlives_its_answer(bed: &impl TestBed) {
         let cx = work.cx.clone();
         fixture.runtime.spawn(Box::pin(async move {
             cx.draining().await;
-            let _ = sender.send(()); // the scenario may have failed
+            let _ = sender.send(()); // fails if the scenario has failed
         }));
         work.finish(json!({}));
         running.head().await.answer().await;
@@ -738,7 +739,8 @@ pub fn draining_reaches_what_outlives_its_answer(bed: &impl TestBed) {
     });
 }
 
-/// Terminating one session closes every stream of it, POST and GET alike, and nobody else's; twice is once.
+/// Terminating a session closes all of its streams, POST and GET alike, and no others. Doing it twice has no further
+/// effect.
 pub fn terminate_closes_post_and_get_alike(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {

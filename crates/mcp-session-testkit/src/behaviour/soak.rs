@@ -1,4 +1,5 @@
-//! Two nodes, one store, and a balancer that sends each request to the next node: many clients of every kind, for a while.
+//! Two nodes, one store, and a balancer that sends each request to the next node, with many clients of every kind,
+//! for a while.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,24 +22,24 @@ use serde_json::{Value, json};
 use super::fixture::{Client, Fixture, NEVER, Reply, Work, notification, request, request_with};
 use crate::TestBed;
 
-/// How long, how many, how fast.
+/// Duration, number of sessions, and pace of a soak.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Sessions at a time.
+    /// The number of concurrent sessions.
     pub sessions: usize,
-    /// For how long, in the time of the runtime.
+    /// The duration, by the runtime's clock.
     pub time: Duration,
-    /// How long a client waits between two things that it does, three times that at the most.
+    /// How long a client waits between two actions; at most three times this.
     pub pace: Duration,
-    /// After how long a session that a node has not seen is parked there.
+    /// The idle time after which a node parks a session that it has not seen.
     pub idle: Duration,
 }
 
-/// What has happened.
+/// Counts of what has happened.
 #[derive(Debug, Default, Clone)]
 pub struct Tally {
     counts: BTreeMap<&'static str, u64>,
-    /// What must not happen: a live id that is unknown, an event twice, one lost, a call without its one answer.
+    /// What must never happen: an unknown live id, an event repeated or lost, a call without exactly one answer.
     pub violations: Vec<String>,
 }
 
@@ -47,7 +48,7 @@ impl Tally {
         *self.counts.entry(what).or_default() += 1;
     }
 
-    /// How often this has happened.
+    /// The number of times that this has happened.
     pub fn of(&self, what: &str) -> u64 {
         self.counts.get(what).copied().unwrap_or_default()
     }
@@ -63,8 +64,9 @@ impl fmt::Display for Tally {
     }
 }
 
-/// D-21, E-11, C-10, D-24, D-30, S5: 200 sessions of every kind of client, round robin over two nodes without affinity, for ten
-/// minutes: no 404 for a live id, no event twice, none lost, every call with its one answer. On a real clock a short form.
+/// D-21, E-11, C-10, D-24, D-30, S5: 200 sessions of every kind of client, round robin over two nodes without
+/// affinity, for ten minutes: no 404 for a live id, no event lost or repeated, and exactly one answer for every call.
+/// On a real clock, a short form.
 pub fn d_21_e_11_ten_minutes_of_round_robin(bed: &impl TestBed) {
     let plan = match bed.name() {
         "sim" => Plan {
@@ -84,7 +86,7 @@ pub fn d_21_e_11_ten_minutes_of_round_robin(bed: &impl TestBed) {
     }
 }
 
-/// Runs it.
+/// Runs the soak.
 pub fn soak(bed: &impl TestBed, plan: Plan) -> Tally {
     let store = Store::new(MemoryStore::new(bed.runtime()));
     let fixture = || {
@@ -123,7 +125,7 @@ fn lock(tally: &Mutex<Tally>) -> std::sync::MutexGuard<'_, Tally> {
     tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// The handlers of a node: each sends what it is asked to, takes its time, and answers.
+/// The handlers of a node: each sends the notes it is asked for, takes its time, and answers.
 async fn handlers(fixture: &mut Fixture, plan: Plan) {
     let runtime = Arc::clone(&fixture.runtime);
     loop {
@@ -145,7 +147,7 @@ async fn handle(work: Work, clock: Arc<dyn Runtime>, pause: Duration) {
     work.finish(json!({ "notes": notes }));
 }
 
-/// The life of one client, and of the sessions that it has one after the other.
+/// The life of one client, and of its consecutive sessions.
 struct Life<'a> {
     index: usize,
     plan: Plan,
@@ -155,20 +157,20 @@ struct Life<'a> {
     endpoints: [Endpoint; 2],
     tally: &'a Mutex<Tally>,
     random: u64,
-    /// How many requests it has made: each goes to the next node.
+    /// The number of requests so far: each goes to the next node.
     turn: usize,
-    /// For how many more it stays at one node.
+    /// The number of further requests that stay at one node.
     stays: usize,
 }
 
-/// What it knows of its GET stream.
+/// The client's view of its GET stream.
 #[derive(Default)]
 struct Listening {
     get: Option<Reply>,
     last_event_id: Option<String>,
-    /// Which events it has. What two nodes say at one time has no order.
+    /// The events it has seen. Events of two nodes at the same time have no order.
     seen: BTreeSet<u64>,
-    /// The number of the next event that is sent.
+    /// The number of the next event to send.
     next: u64,
 }
 
@@ -219,7 +221,7 @@ impl<'a> Life<'a> {
         self.strangers[self.turn % 2].with_session(Some(client.id()))
     }
 
-    /// Sends something until it is served. A live id is never unknown.
+    /// Sends a request until it is served. A live id must never be unknown.
     async fn served(&mut self, client: &Client, message: &Value) -> Option<Reply> {
         loop {
             let reply = self.turn(client).post(message).await;
@@ -243,7 +245,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// One session, from its beginning to its DELETE or the end of it all.
+    /// Runs one session, from `initialize` to DELETE or the end of the soak.
     async fn session(&mut self) {
         let version = ["2025-11-25", "2025-06-18", "2025-03-26"][self.index % 3];
         let listens = self.index % 4 != 3;
@@ -251,7 +253,7 @@ impl<'a> Life<'a> {
         client.initialize(version).await;
         self.count("sessions");
         if self.below(4) == 0 {
-            self.served(&client, &request(1, "echo")).await; // it overtakes `initialized` (C-18)
+            self.served(&client, &request(1, "echo")).await; // before `initialized` (C-18)
         }
         if self.served(&client, &notification("notifications/initialized")).await.is_none() {
             return;
@@ -274,7 +276,7 @@ impl<'a> Life<'a> {
                 7 if listens => self.listen(&client, &mut listening).await,
                 what => {
                     if what == 8 && self.below(2) == 0 {
-                        self.stays = 10; // for longer than the other node waits for it
+                        self.stays = 10; // longer than the other node's idle time
                     }
                     self.served(&client, &request(format!("s{step}"), "ping")).await.is_some()
                 }
@@ -287,7 +289,7 @@ impl<'a> Life<'a> {
                     self.announce(&client, &mut listening).await;
                 }
                 self.read(&mut listening);
-                // What nobody listens for, a store forgets after some minutes.
+                // After some minutes a store drops messages that were not read.
                 if listening.get.is_none() && !self.listen(&client, &mut listening).await {
                     return;
                 }
@@ -302,7 +304,7 @@ impl<'a> Life<'a> {
         }
         self.count("deleted");
         if let Some(mut get) = listening.get.take() {
-            // It ends with the session, and properly.
+            // It ends cleanly with the session.
             while let Some(event) = get.event().await {
                 if event.is_err() {
                     return self.violation("a GET was cut by a DELETE");
@@ -311,7 +313,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// A call that sends notes. Its client may lose its connection, and go on at the other node.
+    /// Makes a call that sends notes. The client may lose its connection and resume at the other node.
     async fn call(&mut self, client: &Client, step: u64) -> bool {
         let (id, notes) = (format!("c{step}"), 1 + self.below(6));
         let message = request_with(id.clone(), "work", json!({ "notes": notes }));
@@ -341,7 +343,7 @@ impl<'a> Life<'a> {
                     if self.below(4) != 0 {
                         continue;
                     }
-                    // All that has arrived is read before the connection is lost.
+                    // Everything that has arrived is read before the connection is lost.
                 }
                 None => {}
             }
@@ -351,7 +353,7 @@ impl<'a> Life<'a> {
             };
             while let Some(Some(message)) = reply.message().now_or_never() {
                 if message.get("id").is_some() {
-                    return true; // lost and found: the answer was there already
+                    return true; // resumed after the answer was already there
                 }
                 seen += 1;
             }
@@ -372,7 +374,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// Opens a GET: plain, or from where it was; with the last one still open, or lost.
+    /// Opens a GET, plain or resumed; the previous one may still be open, or lost.
     async fn listen(&mut self, client: &Client, listening: &mut Listening) -> bool {
         self.read(listening);
         let keeps = self.below(2) == 0;
@@ -388,7 +390,8 @@ impl<'a> Life<'a> {
                 StatusCode::OK => {
                     self.count("GETs");
                     if let Some(older) = &mut older {
-                        // The newer one has taken over: what the older one still gives comes before it, and then its end.
+                        // The newer GET has taken over. What the older one still delivers precedes it; then the older
+                        // one ends.
                         while let Some(event) = older.message().await {
                             self.received(listening, &event);
                         }
@@ -408,7 +411,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// The server says something that belongs to no request, at whichever node serves the session.
+    /// Sends a standalone message at a node that serves the session.
     async fn announce(&mut self, client: &Client, listening: &mut Listening) {
         let first = self.below(2) as usize;
         let session =
@@ -429,7 +432,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// Reads what is there.
+    /// Reads everything that is ready.
     fn read(&self, listening: &mut Listening) {
         let Some(mut get) = listening.get.take() else { return };
         loop {
@@ -438,7 +441,7 @@ impl<'a> Life<'a> {
                 get.last_event_id().map(str::to_owned).or(listening.last_event_id.take());
             match message {
                 Some(Some(event)) => self.received(listening, &event),
-                Some(None) => return, // it has ended
+                Some(None) => return, // the stream has ended
                 None => break,
             }
         }

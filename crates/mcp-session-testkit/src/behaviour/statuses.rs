@@ -1,4 +1,4 @@
-//! Methods, headers and status codes, requirement by requirement (B). The matrix as a whole is in [`http`](super::http).
+//! Methods, headers and status codes by requirement (B). The complete matrix is in [`http`](super::http).
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::TestBed;
 
 const VERSIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
 
-/// A request of this method with these headers set, or left out where they are empty.
+/// A request with this method and these headers; an empty value removes a header.
 async fn send(client: &Client, method: Method, body: &Value, headers: &[(&str, &str)]) -> Reply {
     let mut http = client.request(method).body(body.to_string()).unwrap();
     for (name, value) in headers {
@@ -26,8 +26,8 @@ async fn send(client: &Client, method: Method, body: &Value, headers: &[(&str, &
     client.send(http).await
 }
 
-/// B-04, B-05: the origin of every request is looked at, whatever its method, also of those that are not offered; without
-/// one it is no browser's (B-06).
+/// B-04, B-05: `Origin` is checked on every request, also for methods that are not offered. A request without one
+/// does not come from a browser (B-06).
 pub fn b_04_b_05_b_06_the_origin_of_every_request(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -47,8 +47,8 @@ pub fn b_04_b_05_b_06_the_origin_of_every_request(bed: &impl TestBed) {
     });
 }
 
-/// B-10, E-05: every request brings its credential: a session id never stands for one, and a session does not suffer from
-/// somebody who has nothing else.
+/// B-10, E-05: every request needs its credential. A session id does not replace it, and requests with only the id do
+/// not affect the session.
 pub fn b_10_e_05_a_session_id_is_no_credential(bed: &impl TestBed) {
     let check = |parts: &mut http::request::Parts| match parts.headers.get("authorization") {
         Some(value) if value == "Bearer good" => Ok(()),
@@ -73,7 +73,7 @@ pub fn b_10_e_05_a_session_id_is_no_credential(bed: &impl TestBed) {
     });
 }
 
-/// B-11: names of headers are matched without regard to case (which `http` does for every runtime), values are not.
+/// B-11: header names are matched case-insensitively (`http` does that for every runtime), values are not.
 pub fn b_11_values_are_case_sensitive(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -89,7 +89,7 @@ pub fn b_11_values_are_case_sensitive(bed: &impl TestBed) {
     });
 }
 
-/// B-01, B-16: a request is answered by JSON or by events, with 200, on the one endpoint that also has the GET stream.
+/// B-01, B-16: a request is answered with 200 as JSON or as events, on the same endpoint as the GET stream.
 pub fn b_01_b_16_json_or_events(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -108,7 +108,7 @@ pub fn b_01_b_16_json_or_events(bed: &impl TestBed) {
     });
 }
 
-/// B-20, B-21: what a handler raises is an answer with 200; once the head is out, it is the last event.
+/// B-20, B-21: an error of a handler is an answer with 200. If the head was already sent, it is the last event.
 pub fn b_20_b_21_errors_of_a_handler_are_answers(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -128,7 +128,7 @@ pub fn b_20_b_21_errors_of_a_handler_are_answers(bed: &impl TestBed) {
     });
 }
 
-/// B-22: `Last-Event-ID` on a POST means nothing.
+/// B-22: `Last-Event-ID` on a POST is ignored.
 pub fn b_22_last_event_id_on_a_post_is_ignored(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -140,8 +140,8 @@ pub fn b_22_last_event_id_on_a_post_is_ignored(bed: &impl TestBed) {
     });
 }
 
-/// B-23, B-25, B-27: a session knows its version: without the header it keeps it, also where the header is required of
-/// the client; with the header of its own version, of course.
+/// B-23, B-25, B-27: a session keeps its version: without the header, even if its version requires the header from
+/// clients, and with the header of its own version.
 pub fn b_23_b_25_b_27_a_session_knows_its_version(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -160,7 +160,7 @@ pub fn b_23_b_25_b_27_a_session_knows_its_version(bed: &impl TestBed) {
     });
 }
 
-/// B-28: on `initialize` the body decides, whatever the header says or does not.
+/// B-28: on `initialize` only the body decides; the header is ignored.
 pub fn b_28_initialize_does_not_look_at_the_version_header(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -174,13 +174,13 @@ pub fn b_28_initialize_does_not_look_at_the_version_header(bed: &impl TestBed) {
     });
 }
 
-/// B-30 to B-33: a GET stream may be opened at any time after `initialize`, and is open at once; or there is none, and
-/// 405. No third.
+/// B-30 to B-33: a GET after `initialize` either opens a stream at once, at any time, or gets 405. There is no third
+/// case.
 pub fn b_31_b_32_b_33_a_get_is_a_stream_or_405(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let mut client = fixture.stranger();
-        client.initialize("2025-11-25").await; // B-30: before `initialized` as well
+        client.initialize("2025-11-25").await; // B-30: also before `initialized`
         for accept in ["application/json", "text/html", ""] {
             let refused = send(&client, Method::GET, &json!({}), &[("accept", accept)]).await;
             assert_eq!(refused.status, StatusCode::NOT_ACCEPTABLE, "{accept:?}");
@@ -202,8 +202,8 @@ pub fn b_31_b_32_b_33_a_get_is_a_stream_or_405(bed: &impl TestBed) {
     });
 }
 
-/// B-35 to B-39: DELETE is 204 without a body, then 404; 400 without an id; 405 with what is offered where clients may
-/// not, and so for every other method.
+/// B-35 to B-39: DELETE gets 204 without a body, then 404; without an id 400. If clients may not delete, it gets 405
+/// with `Allow`, as does every other method.
 pub fn b_35_b_36_b_37_b_38_b_39_delete_and_other_methods(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -241,8 +241,7 @@ pub fn b_35_b_36_b_37_b_38_b_39_delete_and_other_methods(bed: &impl TestBed) {
     }
 }
 
-/// B-41: 404 means that there is no such session, and nothing else does: not methods, requests, replies or events that
-/// nobody knows.
+/// B-41: only a missing session gets 404, not unknown methods, requests, replies or events.
 pub fn b_41_404_means_that_there_is_no_such_session(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -268,7 +267,8 @@ pub fn b_41_404_means_that_there_is_no_such_session(bed: &impl TestBed) {
     });
 }
 
-/// B-42, F-38: too much, or too late, is 503 with `Retry-After`, never a 4xx: for a client, those mean something else.
+/// B-42, F-38: overload and shutdown get 503 with `Retry-After`, never a 4xx, which would mean something else to a
+/// client.
 pub fn b_42_f_38_overload_and_shutdown_are_503(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| {
         config.max_sessions = 1;

@@ -1,4 +1,4 @@
-//! Several endpoints and one store: sessions that move, and requests that land at the wrong node.
+//! Several endpoints with one store: sessions that move, and requests that reach the wrong node.
 
 use std::{
     collections::BTreeMap,
@@ -26,11 +26,11 @@ use serde_json::{Value, json};
 use super::fixture::{Attached, Client, Fixture, NEVER, Reply, SOON, Work, cancel, notification, request};
 use crate::TestBed;
 
-/// Nothing of it elapses.
+/// No phase elapses.
 pub(super) const PATIENT: ShutdownPolicy =
     ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
 
-/// Two nodes, and what they share.
+/// Two nodes and their common store.
 pub(super) struct Nodes {
     pub(super) a: Fixture,
     pub(super) b: Fixture,
@@ -79,8 +79,8 @@ pub(super) fn numbers(messages: &[Value]) -> Vec<u64> {
     messages.iter().filter_map(|message| message["params"]["n"].as_u64()).collect()
 }
 
-/// S6, S13, F-39: a node drains while a call runs. Its client is sent away with `retry`, goes on at another node, and gets all
-/// of the rest there, with the answer, once. The session is parked; the report is clean.
+/// S6, S13, F-39: a node drains while a call runs. Its client gets `retry`, resumes at another node, and receives all
+/// further events and the answer there, once. The session is parked, and the report is clean.
 pub fn s_6_s_13_a_session_moves_with_its_running_call(bed: &impl TestBed) {
     let mut nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -90,7 +90,7 @@ pub fn s_6_s_13_a_session_moves_with_its_running_call(bed: &impl TestBed) {
         get.opened().await;
         let (mut reply, work) = begin(&mut nodes.a, &client, 1).await;
         send(&work, 0..3).await;
-        let mut seen = vec![reply.message().await.unwrap()]; // and the rest is still to be read
+        let mut seen = vec![reply.message().await.unwrap()]; // the rest is still unread
         let shutdown = nodes.a.endpoint.shutdown(PATIENT);
         work.cx.draining().await;
         while let Some(message) = reply.message().await {
@@ -106,7 +106,7 @@ pub fn s_6_s_13_a_session_moves_with_its_running_call(bed: &impl TestBed) {
         let mut reply = elsewhere.resume(&last).await;
         assert_eq!(reply.status, StatusCode::OK);
         seen.push(reply.message().await.unwrap());
-        send(&work, 5..7).await; // it still runs at the other node
+        send(&work, 5..7).await; // it runs at the first node, and is read at the other
         work.finish(json!({ "ok": true }));
         while let Some(message) = reply.message().await {
             seen.push(message);
@@ -116,18 +116,18 @@ pub fn s_6_s_13_a_session_moves_with_its_running_call(bed: &impl TestBed) {
         let report = shutdown.await;
         assert!(report.is_clean() && report.exchanges.answered == 1, "{report}");
 
-        // It is parked, not gone: the other node serves it, also what ended meanwhile.
+        // It is parked, not ended: the other node serves it, including replies that ended meanwhile.
         assert_eq!(elsewhere.post(&request(1, "echo")).await.status, StatusCode::OK);
         assert_eq!(elsewhere.resume(&last).await.messages().await.len(), 5);
         assert_eq!(client.post(&request(2, "ping")).await.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!((nodes.a.ended(), events.try_recv()), (vec![], Ok(SessionEvent::Parked(client.id()))));
         let record = nodes.shared.load(client.id()).await.unwrap().unwrap();
         assert!(record.members[0].is_none() && record.members[1].is_some(), "{record:?}");
-        assert_eq!(record.home, None); // for whoever claims it
+        assert_eq!(record.home, None); // any node can claim it
     });
 }
 
-/// S13, E-11, E-25: DELETE at any node ends the session at all of them, and nothing of it is left in the store.
+/// S13, E-11, E-25: DELETE at any node ends the session at all nodes, and leaves nothing of it in the store.
 pub fn s_13_delete_at_any_node_purges(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
@@ -137,7 +137,7 @@ pub fn s_13_delete_at_any_node_purges(bed: &impl TestBed) {
         let elsewhere = client.at(&nodes.b);
         let events = nodes.b.endpoint.manager().events(8);
         let ends_here = nodes.a.endpoint.manager().events(8);
-        assert_eq!(elsewhere.post(&request(1, "echo")).await.status, StatusCode::OK); // its own ids there
+        assert_eq!(elsewhere.post(&request(1, "echo")).await.status, StatusCode::OK); // each node has its own request ids
         assert_eq!(events.try_recv(), Ok(SessionEvent::Adopted(client.id())));
         assert_eq!(elsewhere.delete().await.status, StatusCode::NO_CONTENT);
         assert_eq!(elsewhere.delete().await.status, StatusCode::NOT_FOUND);
@@ -155,7 +155,7 @@ pub fn s_13_delete_at_any_node_purges(bed: &impl TestBed) {
                 assert_eq!(status, StatusCode::NOT_FOUND);
             }
         }
-        // The hook is called where it was deleted, and nowhere else; both nodes tell their own subscribers.
+        // The hook is called only at the node that received the DELETE; both nodes notify their own subscribers.
         nodes.b.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
         let told = SessionEvent::Terminated(client.id(), TerminateReason::ClientDelete);
         assert_eq!((ends_here.recv().await, events.recv().await), (Ok(told), Ok(told)));
@@ -164,7 +164,7 @@ pub fn s_13_delete_at_any_node_purges(bed: &impl TestBed) {
     });
 }
 
-/// D-17, D-24, D-30: what belongs to no request may be said at any node, and is read at any node: once, in order.
+/// D-17, D-24, D-30: standalone messages can be sent at any node and read at any node: once, in order.
 pub fn d_17_d_24_the_shared_stream_is_read_anywhere(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -186,9 +186,9 @@ pub fn d_17_d_24_the_shared_stream_is_read_anywhere(bed: &impl TestBed) {
         assert_eq!(get.message().await.unwrap()["params"]["n"], 3);
         drop(get);
         here.notify("notifications/n", Some(&json!({ "n": 4 }))).await.unwrap();
-        let mut get = client.get().await; // a plain GET goes on where this node was
+        let mut get = client.get().await; // a plain GET continues where this node was
         assert_eq!(get.message().await.unwrap()["params"]["n"], 4);
-        // And at another node where the first one was, once that has parked the session.
+        // At another node, it continues where the first one was, once that one has parked the session.
         let shutdown = nodes.a.endpoint.shutdown(PATIENT);
         assert_eq!(get.message().await, None);
         assert!(shutdown.await.is_clean());
@@ -201,7 +201,8 @@ pub fn d_17_d_24_the_shared_stream_is_read_anywhere(bed: &impl TestBed) {
     });
 }
 
-/// B-18, F-21, F-23, F-02: the client's reply to a handler, and its cancel, arrive at another node than the handler's.
+/// B-18, F-21, F-23, F-02: a client's reply to a handler, and its cancel, are forwarded from another node to the
+/// handler's.
 pub fn b_18_f_23_replies_and_cancels_find_their_node(bed: &impl TestBed) {
     let mut nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -223,7 +224,7 @@ pub fn b_18_f_23_replies_and_cancels_find_their_node(bed: &impl TestBed) {
         assert_eq!(elsewhere.post(&cancel(2)).await.status, StatusCode::ACCEPTED);
         assert_eq!(cancelled.cx.cancelled().await, CancelReason::Client(Some("enough".into())));
         assert_eq!(there.cx.cancel_reason(), None);
-        // F-20: what is asked at two nodes has two ids.
+        // F-20: requests from two nodes have different ids.
         let (one, two) =
             (asks.cx.request("ping", None::<&()>, NEVER), there.cx.request("ping", None::<&()>, NEVER));
         let (mut one, mut two) = (Box::pin(one), Box::pin(two));
@@ -242,7 +243,7 @@ pub fn b_18_f_23_replies_and_cancels_find_their_node(bed: &impl TestBed) {
     });
 }
 
-/// E-07, E-18: at no node does a session answer to anybody but its principal.
+/// E-07, E-18: a session answers only to its own principal, at every node.
 pub fn e_07_somebody_elses_session_is_unknown_at_every_node(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -260,14 +261,14 @@ pub fn e_07_somebody_elses_session_is_unknown_at_every_node(bed: &impl TestBed) 
                 assert_eq!(status, StatusCode::NOT_FOUND);
             }
         }
-        assert_eq!(nodes.b.endpoint.stats().sessions, 0); // it was not even taken up
+        assert_eq!(nodes.b.endpoint.stats().sessions, 0); // the node has not even adopted it
         assert_eq!(there.post(&request(1, "echo")).await.status, StatusCode::OK);
         assert_eq!(there.known_as(bob).get().await.status, StatusCode::NOT_FOUND);
     });
 }
 
-/// D-31, F-23: 1,000 foreign `Last-Event-ID`s and 1,000 foreign replies, at a node that has to ask the store: not one byte of
-/// another session, and nothing happens in it.
+/// D-31, F-23: 1,000 foreign `Last-Event-ID`s and 1,000 foreign replies, at a node that must ask the store, get not
+/// one byte of another session and have no effect in it.
 pub fn d_31_f_23_foreign_ids_and_replies_get_nothing_anywhere(bed: &impl TestBed) {
     let mut nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -315,8 +316,8 @@ pub fn d_31_f_23_foreign_ids_and_replies_get_nothing_anywhere(bed: &impl TestBed
     });
 }
 
-/// D-21, D-23: a client that goes on at another node while the first one still believes in its connection has the stream there,
-/// and only there.
+/// D-21, D-23: a client that resumes at another node while the first one still believes in its connection has the
+/// stream at the new node only.
 pub fn d_21_a_stream_is_on_one_connection_at_a_time(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| config.session.queue_events = 4);
     bed.block_on(async {
@@ -325,15 +326,15 @@ pub fn d_21_a_stream_is_on_one_connection_at_a_time(bed: &impl TestBed) {
         let (mut half_open, work) = begin(&mut nodes.a, &client, 1).await;
         let last = half_open.last_event_id().unwrap().to_owned();
         let mut reply = elsewhere.resume(&last).await;
-        assert!(half_open.event().await.is_none()); // its end, properly
-        // With nobody reading there, its queue would be full by now.
+        assert!(half_open.event().await.is_none()); // a clean end
+        // Without a reader there, its queue would be full by now.
         send(&work, 0..20).await;
         for n in 0..20 {
             assert_eq!(reply.message().await.unwrap()["params"]["n"], n);
         }
         let mut back = client.resume(reply.last_event_id().unwrap()).await;
         back.opened().await;
-        assert_eq!(reply.message().await, None); // and the same the other way round
+        assert_eq!(reply.message().await, None); // and the same in the other direction
         send(&work, 20..24).await;
         for n in 20..24 {
             assert_eq!(back.message().await.unwrap()["params"]["n"], n);
@@ -343,7 +344,7 @@ pub fn d_21_a_stream_is_on_one_connection_at_a_time(bed: &impl TestBed) {
     });
 }
 
-/// S5: a node dies. Whoever reads the reply of a call that ran there gets one answer: an error.
+/// S5: a node dies. A client that reads the reply of a call of that node gets one answer: an error.
 pub fn s_5_the_call_of_a_lost_node_is_answered(bed: &impl TestBed) {
     let mut nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -359,14 +360,14 @@ pub fn s_5_the_call_of_a_lost_node_is_answered(bed: &impl TestBed) {
         let messages = resumed.messages().await;
         assert_eq!((messages.len(), &messages[0]["id"]), (1, &json!("lost")));
         assert_eq!(messages[0]["error"]["code"], -32000);
-        // The log has its end: what the node says that was not dead after all, comes too late.
+        // The log has ended: events of the node, if it was not dead after all, come too late.
         work.finish(json!({ "late": true }));
         nodes.a.until(|fixture| fixture.endpoint.stats().exchanges == 0).await;
         assert_eq!(client.at(&nodes.b).resume(&last).await.messages().await.len(), 2);
     });
 }
 
-/// Answers, or does not, as it is told to.
+/// Decides whether a store answers or hangs.
 #[derive(Debug, Default)]
 struct Mood {
     hangs: AtomicBool,
@@ -452,8 +453,8 @@ fn moody(bed: &impl TestBed, patience: Duration) -> (Fixture, Fixture, Arc<Moody
     (fixture(), fixture(), moody)
 }
 
-/// S13, S3: a store that hangs holds up a stream for its patience, and a shutdown for no longer than its budgets; other
-/// sessions' requests not at all.
+/// S13, S3: a store that hangs delays a stream for `patience` and a shutdown for at most its budgets. Requests of
+/// other sessions are not delayed.
 pub fn s_13_a_store_that_hangs_holds_up_nobody(bed: &impl TestBed) {
     let (mut a, _b, store) = moody(bed, SOON * 2);
     bed.block_on(async {
@@ -463,7 +464,7 @@ pub fn s_13_a_store_that_hangs_holds_up_nobody(bed: &impl TestBed) {
         assert_eq!(client.post(&request(2, "echo")).await.status, StatusCode::OK); // asks it for nothing
         send(&work, 0..3).await;
         work.finish(json!({ "ok": true }));
-        let messages = reply.messages().await; // without the store, then
+        let messages = reply.messages().await; // the stream continues without the store
         assert_eq!((numbers(&messages), &messages[3]["result"]["ok"]), (vec![0, 1, 2], &json!(true)));
 
         let (away, work) = begin_unread(&mut a, &client).await;
@@ -475,15 +476,15 @@ pub fn s_13_a_store_that_hangs_holds_up_nobody(bed: &impl TestBed) {
     });
 }
 
-/// A call that began while its store hangs: nothing of it can be sent before the patience is over.
+/// A call that began while its store hangs: none of its events can be sent before `patience` is over.
 async fn begin_unread(fixture: &mut Fixture, client: &Client) -> (Reply, Work) {
     let started = client.start(&request(9, "work"));
     let work = fixture.work().await;
     (started.head().await, work)
 }
 
-/// S13: a store that does not answer for a while has everything afterwards, once; what left in between is nothing that it did
-/// not have.
+/// S13: after a store did not answer for a while, it has everything, once. Nothing was sent meanwhile that the store
+/// did not have.
 pub fn s_13_a_store_that_is_away_for_a_while_loses_nothing(bed: &impl TestBed) {
     let (mut a, b, store) = moody(bed, NEVER);
     bed.block_on(async {
@@ -494,7 +495,7 @@ pub fn s_13_a_store_that_is_away_for_a_while_loses_nothing(bed: &impl TestBed) {
         assert_eq!(reply.message().await.unwrap()["params"]["n"], 1);
         store.mood.set(true);
         send(&work, 2..4).await;
-        a.elapse(SOON * 4).await; // some calls have run into their deadlines
+        a.elapse(SOON * 4).await; // some calls have timed out
         assert!(reply.is_silent());
         let last = reply.last_event_id().unwrap().to_owned();
         let mut elsewhere = client.at(&b).resume(&last).await;
@@ -507,7 +508,7 @@ pub fn s_13_a_store_that_is_away_for_a_while_loses_nothing(bed: &impl TestBed) {
     });
 }
 
-/// E-14: a session that is idle at one node and in use at another is parked by the one, and lives.
+/// E-14: if a session is idle at one node and in use at another, the idle node parks it, and it lives on.
 pub fn e_14_idle_here_is_not_idle_elsewhere(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -528,8 +529,8 @@ pub fn e_14_idle_here_is_not_idle_elsewhere(bed: &impl TestBed) {
     });
 }
 
-/// What a handler attaches to a session is made anew at each node that takes the session up, before a request sees it, and
-/// dropped at each of them. Where it cannot be made, nothing is taken up.
+/// The data of a session is created at each node that adopts it, before the first request there, and dropped at each
+/// node. If it cannot be created, the session is not adopted.
 pub fn the_data_of_a_session_is_made_at_each_node(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -557,7 +558,7 @@ pub fn the_data_of_a_session_is_made_at_each_node(bed: &impl TestBed) {
     });
 }
 
-/// A store whose records cannot be reached, or which takes its time to change or remove one.
+/// A store whose records are unreachable, or that is slow to change or remove one.
 #[derive(Debug)]
 struct Records {
     store: MemoryStore,
@@ -621,7 +622,7 @@ fn with_records(bed: &impl TestBed, unreachable: bool) -> (Fixture, Arc<Records>
     (fixture, records)
 }
 
-/// E-11, S13: a DELETE is answered when no node knows the session any more, and not before.
+/// E-11, S13: a DELETE is answered once no node knows the session any more, and not before.
 pub fn e_11_delete_is_answered_when_the_store_knows_it(bed: &impl TestBed) {
     let (fixture, records) = with_records(bed, false);
     bed.block_on(async {
@@ -638,8 +639,8 @@ pub fn e_11_delete_is_answered_when_the_store_knows_it(bed: &impl TestBed) {
     });
 }
 
-/// S5, D-12: the requests of a batch are at work also if its client leaves while a store has yet to hear of the rest of it.
-pub fn s_5_a_batch_that_is_left_is_at_work(bed: &impl TestBed) {
+/// S5, D-12: the requests of a batch run even if its client leaves before the store knows all of them.
+pub fn s_5_a_batch_runs_after_its_client_left(bed: &impl TestBed) {
     let (mut fixture, records) = with_records(bed, false);
     bed.block_on(async {
         let mut client = fixture.stranger();
@@ -655,7 +656,8 @@ pub fn s_5_a_batch_that_is_left_is_at_work(bed: &impl TestBed) {
     });
 }
 
-/// S13: without the store there is no new session, and whether an id is known nobody can say: 503 and `Retry-After`, never 404.
+/// S13: without the store no session can be created, and it is unknown whether an id exists: 503 and `Retry-After`,
+/// never 404.
 pub fn s_13_without_its_store_no_session_is_promised(bed: &impl TestBed) {
     let (fixture, _) = with_records(bed, true);
     bed.block_on(async {
@@ -671,11 +673,11 @@ pub fn s_13_without_its_store_no_session_is_promised(bed: &impl TestBed) {
     });
 }
 
-/// F-39, S6, S9, S13: a thousand sessions with running calls move from one node to the other during its shutdown. No event is
-/// lost, none comes twice, and every call has its one answer.
+/// F-39, S6, S9, S13: a thousand sessions with running calls move from one node to the other during its shutdown. No
+/// event is lost or repeated, and every call gets exactly one answer.
 pub fn f_39_a_thousand_sessions_move(bed: &impl TestBed) {
     const NOTES: u64 = 8;
-    // In virtual time a thousand cost nothing; on a real clock the machine has other tests to run.
+    // In virtual time a thousand cost nothing; on a real clock, other tests need the machine too.
     let sessions: usize = if bed.name() == "sim" { 1_000 } else { 100 };
     let mut nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -724,7 +726,7 @@ pub fn f_39_a_thousand_sessions_move(bed: &impl TestBed) {
             moved += usize::from(moves > 0);
         }
         assert_eq!(answers.len(), sessions);
-        // On a slow machine, a call may be answered before its client has gone.
+        // On a slow machine, a call may be answered before its client has left.
         assert!(moved == sessions || (bed.name() != "sim" && moved > 0), "{moved} of {sessions}");
         let report = shutdown.await;
         assert!(report.is_clean(), "{report}");

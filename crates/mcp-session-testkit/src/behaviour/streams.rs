@@ -1,4 +1,4 @@
-//! Standalone streams, many streams at once, and readers that do not read.
+//! Standalone streams, many streams at once, and clients that do not read.
 
 use std::pin::pin;
 
@@ -10,7 +10,8 @@ use serde_json::json;
 use super::fixture::{Fixture, Reply, SOON, reply, request, request_with};
 use crate::TestBed;
 
-/// D-17, D-24: what belongs to no request goes out on the GET stream; without one, and without replay, it is dropped.
+/// D-17, D-24: standalone messages are sent on the GET stream. Without a GET stream, and without replay, they are
+/// dropped.
 pub fn d_17_notifications_on_the_standalone_stream(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.session.replay = None);
     bed.block_on(async {
@@ -29,8 +30,8 @@ pub fn d_17_notifications_on_the_standalone_stream(bed: &impl TestBed) {
     });
 }
 
-/// D-43, D-44, D-42, D-08: every event that carries a message says `event: message`, whatever stream it is on; comments and
-/// priming events say nothing of the kind, and none says `retry` while no end is announced.
+/// D-43, D-44, D-42, D-08: every event with a message has `event: message`, on every stream. Comments and priming
+/// events do not, and no event has `retry` unless an end is announced.
 pub fn d_43_d_44_what_an_event_says(bed: &impl TestBed) {
     for (replay, version) in
         [(true, "2025-11-25"), (true, "2025-06-18"), (false, "2025-11-25"), (true, "2025-03-26")]
@@ -48,7 +49,7 @@ pub fn d_43_d_44_what_an_event_says(bed: &impl TestBed) {
             let work = fixture.work().await;
             work.cx.progress(1.0, None, None).await.unwrap();
             let asked = work.cx.request("roots/list", None::<&()>, SOON).await;
-            assert_eq!(asked, Err(RequestError::TimedOut)); // and takes it back
+            assert_eq!(asked, Err(RequestError::TimedOut)); // and the server cancels it
             let mut post = running.head().await;
             work.finish(json!({}));
             let mut events = Vec::new();
@@ -63,7 +64,7 @@ pub fn d_43_d_44_what_an_event_says(bed: &impl TestBed) {
             while !events.iter().any(|event| find(event, "notifications/x")) {
                 events.push(get.event().await.unwrap().unwrap());
             }
-            let ping = get.event().await.unwrap().unwrap(); // D-42: a comment, after some silence
+            let ping = get.event().await.unwrap().unwrap(); // D-42: a comment after some silence
             assert_eq!(ping, ":\n\n");
             let text = events.iter().map(|event| std::str::from_utf8(event).unwrap()).collect::<String>();
             let mut messages = 0;
@@ -90,7 +91,7 @@ fn find(event: &[u8], text: &str) -> bool {
     event.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// D-22, D-23: a second GET is refused, or takes over, by policy; a message goes to exactly one of them.
+/// D-22, D-23: a second GET is refused or takes over, depending on the policy. A message goes to exactly one of them.
 pub fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.session.second_stream = SecondStream::Refuse);
     bed.block_on(async {
@@ -106,12 +107,12 @@ pub fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
         let mut first = client.get().await;
         assert!(first.event().await.is_some());
         let mut second = client.get().await;
-        assert!(first.event().await.is_none()); // its end, properly
+        assert!(first.event().await.is_none()); // a clean end
         drop(first);
         client.session().notify("notifications/x", None::<&()>).await.unwrap();
         assert_eq!(second.message().await.unwrap()["method"], "notifications/x");
     });
-    // One that has stopped reading yields, also where a second is refused.
+    // A stream that has stopped reading gives way, even if a second one is refused.
     let fixture = Fixture::new(bed, |config| {
         config.session.heartbeat = SOON;
         config.session.second_stream = SecondStream::Refuse;
@@ -128,8 +129,8 @@ pub fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
     });
 }
 
-/// D-23: a client behind a proxy that hides its leave gets its stream again, however often it loses it: nobody answers on the
-/// connection that it has lost.
+/// D-23: a client behind a proxy that hides its disconnects always gets its stream back: nothing answers pings on its
+/// lost connections.
 pub fn d_23_a_client_that_comes_again_is_let_in(bed: &impl TestBed) {
     for version in ["2025-06-18", "2025-11-25"] {
         let fixture = Fixture::new(bed, |_| {});
@@ -142,22 +143,22 @@ pub fn d_23_a_client_that_comes_again_is_let_in(bed: &impl TestBed) {
                 stream.opened().await;
                 client.session().try_notify("notifications/x", None::<&()>).unwrap();
                 while stream.message().await.unwrap()["method"] != "notifications/x" {}
-                lost.push(stream); // the proxy keeps it
+                lost.push(stream); // the proxy keeps it open
             }
             assert_eq!(fixture.endpoint.stats().streams, 1);
         });
     }
 }
 
-/// D-22, D-23: two clients that are both there, with one session, do not take its stream from each other for ever: one of
-/// them keeps it, and the other is told.
+/// D-22, D-23: two live clients with the same session do not keep taking its stream from each other: one of them
+/// keeps it, and the other is refused.
 pub fn d_23_two_clients_with_one_session_settle(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
         let (mut holds, mut refused) = (None::<Reply>, None);
         for _ in 0..20 {
-            // Whoever has the stream reads it, and answers what it is asked, as every client does (C-14).
+            // The client that has the stream reads it, and answers pings, as every client does (C-14).
             let answers = async {
                 match &mut holds {
                     None => std::future::pending().await,
@@ -186,14 +187,14 @@ pub fn d_23_two_clients_with_one_session_settle(bed: &impl TestBed) {
         assert_eq!(refused.status, StatusCode::CONFLICT);
         let text = refused.json().await["error"]["message"].as_str().unwrap().to_owned();
         assert!(text.contains("another connection"), "{text}");
-        // It is undisturbed.
+        // The stream that is held is not affected.
         client.session().notify("notifications/x", None::<&()>).await.unwrap();
         let mut holds = holds.unwrap();
         while holds.message().await.unwrap()["method"] != "notifications/x" {}
     });
 }
 
-/// D-42: silence gets a comment, again and again; comments are no messages.
+/// D-42: each period of silence ends with a comment. Comments are no messages.
 pub fn d_42_heartbeats(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.heartbeat = SOON);
     bed.block_on(async {
@@ -213,8 +214,8 @@ pub fn d_42_heartbeats(bed: &impl TestBed) {
     });
 }
 
-/// S11: a GET stream that nobody reads, its queue full: other streams of the session, other sessions and
-/// termination go on.
+/// S11: if a GET stream is not read and its queue is full, other streams of the session, other sessions and
+/// termination are not affected.
 pub fn s_11_a_stalled_reader_stalls_nobody_else(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| {
         config.session.queue_events = 4;
@@ -238,7 +239,7 @@ pub fn s_11_a_stalled_reader_stalls_nobody_else(bed: &impl TestBed) {
         fixture.until(|fixture| fixture.endpoint.stats().streams == 0).await;
         assert_eq!(fixture.endpoint.stats().streams_cut, 1);
         let mut stalled = stalled;
-        assert!(stalled.event().await.unwrap().is_err()); // cut is not a proper end
+        assert!(stalled.event().await.unwrap().is_err()); // a cut, not a clean end
         assert_eq!(other.post(&request(3, "echo")).await.status, 200);
     });
 }
@@ -272,7 +273,7 @@ pub fn d_20_many_streams_in_one_session(bed: &impl TestBed) {
     });
 }
 
-/// Back-pressure belongs to the sender: it waits while its queue is full, and loses nothing.
+/// Back-pressure applies to the sender: it waits while its queue is full, and no message is lost.
 pub fn a_full_queue_makes_its_sender_wait(bed: &impl TestBed) {
     const EVENTS: usize = 100;
     let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 4);
@@ -294,7 +295,7 @@ pub fn a_full_queue_makes_its_sender_wait(bed: &impl TestBed) {
     });
 }
 
-/// Events that are ready together go out together, whole and in order; what is long goes by itself.
+/// Events that are ready together are sent together, whole and in order. A long event is sent separately.
 pub fn events_that_are_ready_share_a_frame(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.session.replay = None);
     bed.block_on(async {

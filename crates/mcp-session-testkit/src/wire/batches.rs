@@ -20,7 +20,7 @@ fn ids(messages: &[Value]) -> Vec<u64> {
     ids
 }
 
-/// A-24, S5: every answer, also those of a drain, and then the last chunk.
+/// A-24, S5: all answers, including those during a drain, and then the last chunk.
 pub async fn a_24_s_5_a_batch_in_a_drain_gets_all_its_answers(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = client(&server).await;

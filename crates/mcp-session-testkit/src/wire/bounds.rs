@@ -1,4 +1,4 @@
-//! Heads and bodies that drip, never end, or are too large.
+//! Heads and bodies that arrive too slowly, never end, or are too large.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use tokio::time;
 
 use super::{Client, Connection, End, LONG, SHORT, ServeHarness, Server, call, initialize};
 
-/// The deadline for heads and bodies, and what a client that is in order never needs: it writes each at once.
+/// The deadline for heads and bodies. Well-behaved clients never reach it: they write each at once.
 pub(super) const IMPATIENT: Duration = Duration::from_millis(500);
 
 pub(super) const BODY_LIMIT: usize = 1024;
 
-/// More than any server should take for the head of a request.
+/// More than any server should accept as a request head.
 const HEAD_LIMIT: usize = 16 * 1024 * 1024;
 
-/// A server with little patience, a client of it, and the client's GET stream.
+/// A server with short deadlines, a client of it, and the client's GET stream.
 pub(super) async fn impatient(harness: &impl ServeHarness) -> (Server, Client, Connection) {
     let server = Server::with(harness, |setup| {
         (setup.header_timeout, setup.idle_timeout) = (IMPATIENT, IMPATIENT);
@@ -28,7 +28,7 @@ pub(super) async fn impatient(harness: &impl ServeHarness) -> (Server, Client, C
     (server, client, listening)
 }
 
-/// Others, also those whose stream has been open for longer than any of the deadlines, do not notice.
+/// Other clients, also those whose stream has been open for longer than any deadline, are not affected.
 pub(super) async fn others_are_well(server: Server, client: &Client, mut listening: Connection) {
     assert_eq!(client.ask(&call(1, "echo", json!({}))).await.head.status, 200);
     server.session().notify("notifications/well", None::<&()>).await.expect("space");
@@ -38,7 +38,7 @@ pub(super) async fn others_are_well(server: Server, client: &Client, mut listeni
     assert!(server.ended().await.is_clean());
 }
 
-/// Nothing, or the beginning of a head, and then silence: the connection is closed.
+/// No bytes, or the beginning of a head, and then silence: the connection is closed.
 pub async fn a_head_that_never_ends_has_a_deadline(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let heads = ["", "P", "POST /mcp HTTP/1.1\r\nhost: localhost\r\n"];
@@ -46,7 +46,7 @@ pub async fn a_head_that_never_ends_has_a_deadline(harness: &impl ServeHarness) 
     others_are_well(server, &client, listening).await;
 }
 
-/// One byte now and then does not move that deadline.
+/// Single bytes now and then do not extend that deadline.
 pub async fn a_head_that_drips_has_a_deadline(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let mut dripping = client.send("POST /mcp HTTP/1.1\r\nhost: localhost\r\nx-drip: ").await;
@@ -55,7 +55,7 @@ pub async fn a_head_that_drips_has_a_deadline(harness: &impl ServeHarness) {
     others_are_well(server, &client, listening).await;
 }
 
-/// No client can make the server keep a head of any size.
+/// The size of a head is bounded.
 pub async fn a_head_has_a_limit(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.header_timeout = LONG);
     let client = server.client().await;
@@ -71,11 +71,11 @@ pub async fn a_head_has_a_limit(harness: &impl ServeHarness) {
     assert!(server.stop().await.is_clean());
 }
 
-/// The idle timeout bounds this: not while a request is running, and again from the end of its answer.
+/// The idle timeout applies: not while a request is running, and again from the end of its answer.
 pub async fn a_kept_connection_that_is_idle_has_a_deadline(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let mut kept = client.send(&client.request(&call(1, "quiet", json!({})))).await;
-    time::sleep(2 * IMPATIENT).await; // has to elapse: nothing comes of it
+    time::sleep(2 * IMPATIENT).await; // must elapse without effect
     server.open_gate();
     assert_eq!(kept.reply().await.head.status, 200);
     kept.write(client.request(&call(2, "echo", json!({})))).await.expect("an open connection");
@@ -84,13 +84,13 @@ pub async fn a_kept_connection_that_is_idle_has_a_deadline(harness: &impl ServeH
     others_are_well(server, &client, listening).await;
 }
 
-/// A load balancer keeps its connections for longer than a head may take.
+/// A load balancer keeps its connections open for longer than a head may take.
 pub async fn a_kept_connection_outlives_the_deadline_for_heads(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.header_timeout = SHORT);
     let client = Client { addr: server.addr, session: String::new() };
     let mut kept = client.send(&client.request(&initialize())).await;
     assert_eq!(kept.reply().await.head.status, 200);
-    time::sleep(3 * SHORT).await; // has to elapse: nothing comes of it
+    time::sleep(3 * SHORT).await; // must elapse without effect
     kept.write(client.request(&initialize())).await.expect("an open connection");
     assert_eq!(kept.reply().await.head.status, 200);
     let request = client.request(&initialize());
@@ -99,8 +99,8 @@ pub async fn a_kept_connection_outlives_the_deadline_for_heads(harness: &impl Se
     assert!(server.stop().await.is_clean());
 }
 
-/// B-44: what the head says is enough to refuse a request; its client gets to read that although it is still sending, is
-/// told that the connection closes, and may send all of what it began.
+/// B-44: a request can be refused from its head alone. Its client can read the refusal although it is still sending,
+/// is told that the connection closes, and may send everything that it began.
 pub async fn b_44_a_refusal_reaches_a_client_that_is_still_sending(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.config.body_limit = 64 * 1024);
     let client = server.client().await;
@@ -136,7 +136,7 @@ pub async fn b_44_a_refusal_reaches_a_client_that_is_still_sending(harness: &imp
     assert!(server.stop().await.is_clean());
 }
 
-/// S4: what is left of a refused request holds up no shutdown.
+/// S4: the rest of a refused request does not delay a shutdown.
 pub async fn s_4_the_rest_of_a_refused_request_holds_nobody_up(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
@@ -148,7 +148,7 @@ pub async fn s_4_the_rest_of_a_refused_request_holds_nobody_up(harness: &impl Se
     assert!(matches!(connection.drained().await, End::Closed | End::Reset));
 }
 
-/// A body that stops, or drips, gets a complete answer at its deadline.
+/// A body that stops, or arrives too slowly, gets a complete answer at its deadline.
 pub async fn a_body_that_never_ends_gets_408(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let half = client.head("POST", 100) + r#"{"jsonrpc":"2.0","#;
@@ -167,14 +167,14 @@ async fn timed_out(mut connection: Connection) {
     assert!(matches!(connection.drained().await, End::Closed | End::Reset));
 }
 
-/// A client that leaves in the middle of its request.
+/// A client leaves in the middle of its request.
 pub async fn a_body_that_breaks_off_harms_nobody(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     drop(client.send(&(client.head("POST", 100) + "{")).await);
     others_are_well(server, &client, listening).await;
 }
 
-/// A-19: whether the size was announced or not.
+/// A-19: with and without `Content-Length`.
 pub async fn a_19_an_oversized_body_gets_413(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let large = call(1, "echo", json!({ "text": "x".repeat(BODY_LIMIT) })).to_string();
@@ -184,7 +184,7 @@ pub async fn a_19_an_oversized_body_gets_413(harness: &impl ServeHarness) {
     for request in [announced.clone(), announced + &large, chunked + &chunk] {
         let mut connection = client.send(&request).await;
         refused(&mut connection, 413).await;
-        // The rest of the body is in the way of a next request: the connection may end.
+        // The rest of the body precedes the next request: the connection may end.
         if connection.write(client.request(&call(2, "echo", json!({})))).await.is_ok() {
             match connection.head().await {
                 Ok(head) => assert_eq!(head.status, 200),
@@ -195,7 +195,7 @@ pub async fn a_19_an_oversized_body_gets_413(harness: &impl ServeHarness) {
     others_are_well(server, &client, listening).await;
 }
 
-/// A complete JSON-RPC error, of no request: its id could not be read.
+/// A complete JSON-RPC error without an id: the id could not be read.
 async fn refused(connection: &mut Connection, status: u16) {
     let reply = connection.reply().await;
     assert_eq!((reply.head.status, reply.end), (status, End::Complete), "{reply:?}");

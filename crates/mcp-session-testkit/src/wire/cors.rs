@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{End, ServeHarness, Server, call};
 
-/// B-40: the question of a browser, and answers that its page may read, pass through the adapter as they are.
+/// B-40: a browser's preflight, and responses that its page may read, pass the adapter unchanged.
 pub async fn b_40_a_page_may_read_the_answers(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.config.cors = Some(Cors::default()));
     let client = server.client().await;

@@ -1,14 +1,13 @@
-//! What is served while the server drains.
+//! Requests that are served while the server drains.
 
 use mcp_session_core::ShutdownPhase;
 use serde_json::json;
 
 use super::{Client, Connection, End, LONG, ServeHarness, Server, call, initialize, initialized};
 
-/// S2: on a kept connection and on new ones, 503 with `Retry-After` or the answer, and `Connection: close`.
-pub async fn s_2_while_draining_no_live_id_is_unknown_and_everything_has_its_answer(
-    harness: &impl ServeHarness,
-) {
+/// S2: on a kept-alive connection and on new ones, each request gets 503 with `Retry-After` or its answer, and
+/// `Connection: close`.
+pub async fn s_2_draining_answers_everything_and_404s_no_live_id(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let (client, nobody) = (server.client().await, Client { addr: server.addr, session: String::new() });
     let mut kept = Connection::open(client.addr).await;
@@ -17,7 +16,7 @@ pub async fn s_2_while_draining_no_live_id_is_unknown_and_everything_has_its_ans
     let mut running = client.start(2, "gated").await;
     server.drain().await;
 
-    // On the kept connection, and then on new ones: the listener is still open.
+    // On the kept-alive connection, and then on new ones: the listener is still open.
     kept.write(client.request(&call(3, "ping", json!({})))).await.unwrap();
     let reply = kept.reply().await;
     assert_eq!((reply.head.status, reply.head.get("connection")), (200, Some("close")));
@@ -47,7 +46,7 @@ pub async fn s_2_while_draining_no_live_id_is_unknown_and_everything_has_its_ans
     assert!(server.ended().await.is_clean());
 }
 
-/// B-18: a running call may still ask its client.
+/// B-18: a running call may still send requests to its client.
 pub async fn b_18_a_reply_on_a_new_connection_reaches_its_handler_while_draining(
     harness: &impl ServeHarness,
 ) {
@@ -67,7 +66,7 @@ pub async fn b_18_a_reply_on_a_new_connection_reaches_its_handler_while_draining
     assert!(report.is_clean() && report.exchanges.answered == 1, "{report}");
 }
 
-/// E-24: a client may still end its session, and with it the calls of that session alone.
+/// E-24: a client may still delete its session, which ends the calls of that session only.
 pub async fn e_24_delete_while_draining_ends_the_session_at_once(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let (client, other) = (server.client().await, server.client().await);
@@ -88,7 +87,7 @@ pub async fn e_24_delete_while_draining_ends_the_session_at_once(harness: &impl 
     assert!(report.is_clean() && report.sessions == 2, "{report}");
 }
 
-/// S14: what was not admitted before the drain is refused, however much of it was there.
+/// S14: a request that was not admitted before the drain is refused, however much of it had arrived.
 pub async fn s_14_a_post_that_is_half_there_when_the_drain_begins_is_refused(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
@@ -105,7 +104,7 @@ pub async fn s_14_a_post_that_is_half_there_when_the_drain_begins_is_refused(har
     assert!(server.ended().await.is_clean());
 }
 
-/// Phase `LameDuck`: new sessions too, and clients are told to come back on another connection.
+/// Phase `LameDuck`: everything is served, including new sessions, and clients are told to reconnect.
 pub async fn a_lame_duck_serves_everything_and_says_close(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.policy.lame_duck = LONG);
     assert!(server.endpoint.is_ready());
@@ -117,7 +116,7 @@ pub async fn a_lame_duck_serves_everything_and_says_close(harness: &impl ServeHa
     let reply = client.ask(&call(1, "echo", json!({}))).await;
     assert_eq!((reply.head.status, reply.head.get("connection")), (200, Some("close")));
     let mut listening = client.listen().await;
-    server.signal(); // enough of it
+    server.signal(); // ends the lame-duck phase
     assert_eq!(listening.message().await, Err(End::LastChunk));
     let report = server.ended().await;
     assert!(report.is_clean() && report.sessions == 1, "{report}");

@@ -6,7 +6,8 @@ use tokio::time;
 
 use super::{Connection, End, SHORT, ServeHarness, Server, call, large};
 
-/// S7, S4, S5: while draining, an idle stream ends first, a running one after its answer; then the connections close.
+/// S7, S4, S5: while draining, an idle stream ends first, and a running one after its answer. Then the connections
+/// close.
 pub async fn s_7_post_and_get_streams_end_with_the_last_chunk(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
@@ -25,8 +26,8 @@ pub async fn s_7_post_and_get_streams_end_with_the_last_chunk(harness: &impl Ser
     assert_eq!((report.exchanges.answered, report.streams.ended), (1, 2), "{report}");
 }
 
-/// `one_write`: what a delayed acknowledgement could hold up in between costs 44 ms each time.
-pub async fn an_answer_that_is_there_at_once_is_one_write(harness: &impl ServeHarness) {
+/// `one_write`: with two writes, a delayed acknowledgement in between can cost 44 ms each time.
+pub async fn a_ready_answer_is_sent_in_one_write(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let mut connection = Connection::open(client.addr).await;
@@ -42,8 +43,8 @@ pub async fn an_answer_that_is_there_at_once_is_one_write(harness: &impl ServeHa
     assert_eq!(server.endpoint.stats().streams_ended, 0, "no stream was made for them");
 }
 
-/// S9: an answer that was handed over is complete for its client, also for one that takes its time: the budget of the
-/// last phase is there for connections too.
+/// S9: an answer that was handed over reaches its client completely, even a slow one: the budget of the last phase
+/// applies to connections too.
 pub async fn s_9_a_json_answer_of_the_last_moment_is_complete(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let params: Value = serde_json::from_str(large().get()).expect("JSON");
@@ -52,8 +53,8 @@ pub async fn s_9_a_json_answer_of_the_last_moment_is_complete(harness: &impl Ser
     server.drain().await;
     server.open_gate();
     server.reach(ShutdownPhase::Closed).await;
-    // Only now is it read, and not at once, so most of it has not left the server yet. The pause is how slow this client
-    // is, not a wait.
+    // The client starts to read only now, and slowly, so most of the answer has not left the server yet. The pause is
+    // the client's slowness, not a wait.
     time::sleep(2 * SHORT).await;
     let reply = answer.reply().await;
     assert_eq!((reply.head.status, reply.end), (200, End::Complete));

@@ -1,15 +1,15 @@
-//! Where a request ends, in bytes: RFC 9112, and its chapter 11.2 about those who do not agree on it.
+//! Where a request ends, in bytes: RFC 9112, and its section 11.2 on parsers that disagree on it.
 
 use serde_json::json;
 
 use super::{End, ServeHarness, Server, call};
 
-/// More than any server should take of lines that do not end.
+/// More bytes than any server should accept without the end of a line.
 const ENDLESS: usize = 128 * 1024 * 1024;
 
-/// RFC 9112, 11.2: a request that a proxy in front could see end elsewhere is refused, and what follows on its connection is
-/// not read as a request. What follows here would end the session.
-pub async fn what_follows_a_request_without_a_certain_end_is_not_served(harness: &impl ServeHarness) {
+/// RFC 9112, 11.2: a request that a proxy in front could see end elsewhere is refused, and the bytes after it are not
+/// read as a request. Here they would end the session.
+pub async fn nothing_after_an_ambiguous_request_is_served(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let message = call(1, "echo", json!({})).to_string();
@@ -53,7 +53,7 @@ pub async fn what_follows_a_request_without_a_certain_end_is_not_served(harness:
     assert!(server.stop().await.is_clean());
 }
 
-/// RFC 9112, 7.1.2: trailers are read, however many, and the next request begins behind them.
+/// RFC 9112, 7.1.2: trailers are read, however many, and the next request begins after them.
 pub async fn a_19_trailers_are_passed_over(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
@@ -74,7 +74,7 @@ pub async fn a_19_trailers_are_passed_over(harness: &impl ServeHarness) {
     assert!(server.stop().await.is_clean());
 }
 
-/// Whatever has no end of its own has a limit: a line of a head, of trailers, the extension of a chunk.
+/// Everything without a length has a limit: a line of a head or of trailers, and the extension of a chunk.
 pub async fn a_line_that_never_ends_has_a_limit(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
@@ -97,7 +97,7 @@ pub async fn a_line_that_never_ends_has_a_limit(harness: &impl ServeHarness) {
     assert!(server.stop().await.is_clean());
 }
 
-/// B-07; RFC 9112, 3.2.2: where the target names a host itself, `Host` does not count.
+/// B-07; RFC 9112, 3.2.2: if the target contains a host, `Host` is ignored.
 pub async fn b_07_the_host_of_an_absolute_target_counts(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;

@@ -1,4 +1,4 @@
-//! [`ServeHarness`]: what an adapter must offer so that the wire suite can be run on it.
+//! [`ServeHarness`]: what an adapter must provide to run the wire suite.
 
 use std::{net::TcpListener, panic::resume_unwind, thread, time::Duration};
 
@@ -8,36 +8,36 @@ use tokio::{runtime, time};
 
 use crate::{Contended, TestBed};
 
-/// How long a scenario may take on the slowest machine: no server, however broken, makes a test run for ever.
+/// The time limit of a scenario on the slowest machine: however broken the server is, no test runs for ever.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// An adapter under test: a bed for its runtime, and its `serve`.
+/// An adapter under test: a bed with its runtime, and its `serve`.
 ///
-/// The suite binds, sets everything else through [`Serve`]'s own methods, and runs the server as a task of the bed's
-/// runtime. See [the module](crate::wire) for an example.
+/// The suite binds the listener, configures the server through [`Serve`]'s own methods, and runs it as a task of the
+/// bed's runtime. See [the module](crate::wire) for an example.
 pub trait ServeHarness: TestBed + Sync {
-    /// The adapter's server for this endpoint, at the path `/mcp` or at every path, as its users make it. Called in a
-    /// task of the runtime. The listener is bound to a loopback address, listens, and is non-blocking.
+    /// Creates the adapter's server for this endpoint, at the path `/mcp` or at every path, as its users do. Called
+    /// in a task of the runtime. The listener is bound to a loopback address, already listens, and is non-blocking.
     fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve;
 }
 
-/// The same adapter on a machine that is busy elsewhere.
+/// The same adapter, as if on a busy machine.
 impl<B: ServeHarness> ServeHarness for Contended<B> {
     fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
         B::serve(listener, endpoint)
     }
 }
 
-/// Runs a scenario: the server inside the bed, the clients on a thread of their own, with a tokio runtime of their own.
+/// Runs a scenario: the server in the bed, the clients on a separate thread with their own tokio runtime.
 ///
 /// # Panics
 ///
-/// When the server does not do what the scenario says, after three minutes at the most.
+/// If the server does not behave as the scenario requires; after three minutes at most.
 pub fn run<H: ServeHarness>(harness: &H, scenario: impl AsyncFnOnce(&H) + Send) {
     thread::scope(|scope| {
         let (over, until_over) = oneshot::channel::<()>();
         let clients = scope.spawn(move || {
-            let _over = over; // also if it panics
+            let _over = over; // also on a panic
             let clients = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let all = async { time::timeout(PATIENCE, scenario(harness)).await };
             let name = harness.name();

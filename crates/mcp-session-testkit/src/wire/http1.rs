@@ -1,4 +1,4 @@
-//! A client for HTTP/1.1 that writes bytes and says exactly how a body ended.
+//! An HTTP/1.1 client that writes bytes and reports exactly how a body ended.
 
 use std::{fmt::Display, io, net::SocketAddr, time::Duration};
 
@@ -12,16 +12,18 @@ use tokio::{
 
 use super::within;
 
-/// How a body, or the connection in place of an answer, ended.
+/// How a body ended, or how the connection ended instead of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// All the bytes that `Content-Length` promised.
+    /// With all bytes that `Content-Length` promised.
     Complete,
-    /// The last chunk, `0\r\n\r\n`.
+    /// With the last chunk, `0\r
+    /// \r
+    /// `.
     LastChunk,
-    /// The connection was closed before that.
+    /// The connection was closed before the end.
     Closed,
-    /// The connection was reset before that.
+    /// The connection was reset before the end.
     Reset,
 }
 
@@ -43,7 +45,7 @@ impl Head {
     }
 }
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Reply {
     /// Its head.
@@ -68,12 +70,12 @@ impl Reply {
     }
 }
 
-/// What is left of a body.
+/// The rest of a body.
 #[derive(Debug, Clone, Copy)]
 enum Left {
     Bytes(u64),
     Chunks,
-    /// Of the current chunk, with its line end.
+    /// Bytes left of the current chunk, including its line end.
     Chunk(u64),
     Nothing(End),
 }
@@ -85,9 +87,9 @@ pub struct Connection {
     buffer: BytesMut,
     left: Left,
     events: BytesMut,
-    /// The last event id that came.
+    /// The last event id that was received.
     pub last_event_id: Option<String>,
-    /// How many reads from the socket gave bytes.
+    /// The number of reads from the socket that returned bytes.
     pub reads: usize,
 }
 
@@ -111,12 +113,12 @@ impl Connection {
         Self { socket, buffer: BytesMut::new(), left, events: BytesMut::new(), last_event_id: None, reads: 0 }
     }
 
-    /// Where it comes from.
+    /// The client's address.
     pub fn local_addr(&self) -> SocketAddr {
         self.socket.local_addr().expect("an address")
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes unchanged.
     ///
     /// # Errors
     ///
@@ -125,16 +127,16 @@ impl Connection {
         within("writing", self.socket.write_all(bytes.as_ref())).await
     }
 
-    /// Closes the sending half, as a client does that has said everything.
+    /// Closes the sending half, as a client does after its last request.
     pub async fn finish(&mut self) {
         within("closing half", self.socket.shutdown()).await.expect("an open connection");
     }
 
-    /// Reads the head of an answer, or how the connection ended without one.
+    /// Reads the head of an answer.
     ///
     /// # Errors
     ///
-    /// How the connection ended in place of a head.
+    /// How the connection ended instead of a head.
     pub async fn head(&mut self) -> Result<Head, End> {
         let text = self.until(b"\r\n\r\n").await?;
         let text = String::from_utf8(text.to_vec()).expect("a head in ASCII");
@@ -151,7 +153,7 @@ impl Connection {
         Ok(head)
     }
 
-    /// Reads on in the body.
+    /// Reads the next bytes of the body.
     ///
     /// # Errors
     ///
@@ -223,14 +225,14 @@ impl Connection {
         }
     }
 
-    /// Reads a whole answer.
+    /// Reads a complete answer.
     pub async fn reply(&mut self) -> Reply {
         let head = self.head().await.expect("an answer");
         let (body, end) = self.rest().await;
         Reply { head, body, end }
     }
 
-    /// Waits for the server to close the connection, after nothing more than what was read.
+    /// Waits for the server to close the connection. No further bytes may arrive.
     ///
     /// # Cancel safety
     ///
@@ -241,7 +243,7 @@ impl Connection {
         end
     }
 
-    /// Waits for the server to close the connection, whatever comes before that.
+    /// Waits for the server to close the connection, and discards further bytes.
     pub async fn drained(&mut self) -> End {
         loop {
             if let Err(end) = self.fill().await {
@@ -250,11 +252,12 @@ impl Connection {
         }
     }
 
-    /// Writes these bytes over and over until the server answers, or closes the connection.
+    /// Writes these bytes repeatedly until the server answers or closes the connection.
     pub async fn drip(&mut self, bytes: &str) {
         let refused = async {
             while self.buffer.is_empty() && matches!(self.left, Left::Nothing(End::Complete)) {
-                // The pause is the drip, not a wait: without it the limit for bytes would come first.
+                // The pause makes the input slow, it is not a wait: without it, the limit for bytes would be reached
+                // first.
                 match time::timeout(Duration::from_millis(5), self.fill()).await {
                     Ok(_) => return,
                     Err(_) if self.write(bytes).await.is_err() => return,
@@ -298,22 +301,22 @@ impl Connection {
     }
 }
 
-/// A client with a session. Every request goes out on a connection of its own, unless a test says otherwise.
+/// A client with a session. Every request uses a new connection, unless a test says otherwise.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// The server.
+    /// The server's address.
     pub addr: SocketAddr,
-    /// The session header's value.
+    /// The value of the session header.
     pub session: String,
 }
 
 impl Client {
-    /// Opens a session: `initialize`, and `notifications/initialized`.
+    /// Opens a session with `initialize` and `notifications/initialized`.
     pub async fn open(addr: SocketAddr) -> Self {
         Self::with_version(addr, "2025-11-25").await
     }
 
-    /// The same, with a session of this version.
+    /// Like [`open`](Self::open), with this version.
     pub async fn with_version(addr: SocketAddr, version: &str) -> Self {
         let mut client = Self { addr, session: String::new() };
         let mut initialize = initialize();
@@ -325,12 +328,12 @@ impl Client {
         client
     }
 
-    /// The head of a request, for a body that is this long.
+    /// The head of a request with a body of this length.
     pub fn head(&self, method: &str, length: impl Display) -> String {
         self.head_with(method, &format!("content-length: {length}\r\n"))
     }
 
-    /// The head of a request with these fields more.
+    /// The head of a request with these additional fields.
     pub fn head_with(&self, method: &str, fields: &str) -> String {
         let session = match self.session.as_str() {
             "" => String::new(),
@@ -343,23 +346,23 @@ impl Client {
         )
     }
 
-    /// A whole request with this message.
+    /// A complete request with this message.
     pub fn request(&self, message: &Value) -> String {
         let body = message.to_string();
         self.head("POST", body.len()) + &body
     }
 
-    /// Sends a message on a new connection, and reads nothing.
+    /// Sends a message on a new connection and reads nothing.
     pub async fn post(&self, message: &Value) -> Connection {
         self.send(&self.request(message)).await
     }
 
-    /// Sends a message on a new connection, and reads the whole answer.
+    /// Sends a message on a new connection and reads the complete answer.
     pub async fn ask(&self, message: &Value) -> Reply {
         self.post(message).await.reply().await
     }
 
-    /// Goes on with a stream after this event.
+    /// Resumes a stream after this event.
     pub async fn resume(&self, last_event_id: &str) -> Connection {
         let mut stream =
             self.send(&self.head_with("GET", &format!("last-event-id: {last_event_id}\r\n"))).await;
@@ -381,7 +384,7 @@ impl Client {
         stream
     }
 
-    /// Sends a call that begins with a notification, and reads that.
+    /// Starts a call that first sends a notification, and reads the notification.
     pub async fn start(&self, id: u64, method: &str) -> Connection {
         let mut stream = self.post(&call(id, method, json!({}))).await;
         assert_eq!(stream.head().await.expect("an answer").status, 200);
@@ -389,7 +392,7 @@ impl Client {
         stream
     }
 
-    /// Sends a request on a new connection, and reads the head of the answer and no more.
+    /// Sends a request on a new connection and reads only the head of the answer.
     pub async fn stall(&self, request: &str) -> Connection {
         let mut connection = Connection::narrow(self.addr).await;
         connection.write(request).await.expect("an open connection");
@@ -421,21 +424,21 @@ pub fn initialize() -> Value {
     call(0, "initialize", params)
 }
 
-/// The notification that follows it.
+/// The notification that follows `initialize`.
 pub fn initialized() -> Value {
     json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })
 }
 
-/// The message of an event, if it has one.
+/// Returns the message of an event, if it has one.
 fn message(event: &str) -> Option<Value> {
     let data: Vec<&str> = event.lines().filter_map(|line| line.strip_prefix("data:")).collect();
-    // Clients pass over an event without data, such as a priming one.
+    // Clients ignore an event without data, such as a priming event.
     data.iter()
         .any(|line| !line.trim().is_empty())
         .then(|| serde_json::from_str(&data.join("\n")).expect("JSON in an event"))
 }
 
-/// Where the first `pattern` ends.
+/// The position after the first `pattern`.
 fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
     bytes.windows(pattern.len()).position(|window| window == pattern).map(|begin| begin + pattern.len())
 }

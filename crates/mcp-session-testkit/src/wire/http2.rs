@@ -1,4 +1,4 @@
-//! A client for HTTP/2: hyper's, with a look at the frames that the server sends.
+//! An HTTP/2 client: hyper's, which also records the frames that the server sends.
 
 use std::{
     convert::Infallible,
@@ -25,10 +25,10 @@ use tokio::{
 
 use super::{Client, until, within};
 
-/// How much of a stream a client takes before it reads.
+/// The initial window of a stream: how much a client receives before it reads.
 const WINDOW: u32 = 64 * 1024;
 
-/// What a request carries.
+/// The body type of a request.
 pub type Sent = BoxBody<Bytes, Infallible>;
 
 /// A frame that the server sent.
@@ -42,7 +42,7 @@ pub enum Frame {
     Reset,
     /// GOAWAY, and its error code.
     GoAway(u32),
-    /// Something else.
+    /// Any other frame.
     Other,
 }
 
@@ -56,12 +56,12 @@ pub struct Http2 {
 }
 
 impl Http2 {
-    /// Connects, to send requests of this client.
+    /// Connects, to send requests as this client.
     pub async fn open(client: &Client) -> Self {
         Self::with_window(client, WINDOW).await
     }
 
-    /// Connects, for streams of which this client takes no byte more than this before it reads.
+    /// Connects with this window for each stream: the client receives no more bytes of a stream before it reads.
     pub async fn with_window(client: &Client, window: u32) -> Self {
         let socket = within("connecting", TcpStream::connect(client.addr)).await.expect("a connection");
         let received = Arc::default();
@@ -88,7 +88,7 @@ impl Http2 {
         self.try_send(method, body).await.expect("an answer")
     }
 
-    /// Whether a message is refused: its stream is reset.
+    /// Returns `true` if a message is refused, that is if its stream is reset.
     pub async fn is_refused(&mut self, message: &Value) -> bool {
         self.try_send("POST", Full::from(message.to_string()).boxed()).await.is_err()
     }
@@ -107,17 +107,17 @@ impl Http2 {
         within("an answer", self.sender.send_request(request)).await
     }
 
-    /// Waits until the server has said GOAWAY.
+    /// Waits until the server has sent GOAWAY.
     pub async fn goaway(&self) {
         until("GOAWAY", || self.has_goaway()).await;
     }
 
-    /// Whether the server has said GOAWAY.
+    /// Returns `true` if the server has sent GOAWAY.
     pub fn has_goaway(&self) -> bool {
         frames(&self.received.lock().expect("no panic")).contains(&(0, Frame::GoAway(0)))
     }
 
-    /// Waits for the server to close the connection, and gives all the frames it sent, with the stream of each.
+    /// Waits for the server to close the connection. Returns all frames that it sent, each with its stream id.
     pub async fn closed(self) -> Vec<(u32, Frame)> {
         let _ = within("the end of the connection", self.task).await.expect("no panic");
         frames(&self.received.lock().expect("no panic"))
@@ -145,7 +145,7 @@ fn frames(mut bytes: &[u8]) -> Vec<(u32, Frame)> {
     frames
 }
 
-/// A socket that keeps what was read from it.
+/// A socket that records what was read from it.
 struct Tap {
     socket: TcpStream,
     received: Arc<Mutex<Vec<u8>>>,

@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::{Client, Connection, End, ServeHarness, Server, call, until};
 
-/// How often what a race decides is tried.
+/// The number of attempts where a race decides.
 const TRIES: u64 = 20;
 
-/// How a client leaves that has said what it had to say.
+/// How a client leaves after it has sent its request.
 #[derive(Debug, Clone, Copy)]
 enum Leave {
     Close,
@@ -24,8 +24,9 @@ impl Leave {
     }
 }
 
-/// E-24, F-10, D-12: a whole request is looked at, although its client has left already, as a process does that exits.
-pub async fn e_24_a_request_whose_client_has_left_is_looked_at(harness: &impl ServeHarness) {
+/// E-24, F-10, D-12: a complete request is processed although its client has already left, for example because its
+/// process exited.
+pub async fn e_24_a_request_is_processed_after_its_client_left(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     for leave in [Leave::Close, Leave::Finish] {
@@ -44,18 +45,18 @@ pub async fn e_24_a_request_whose_client_has_left_is_looked_at(harness: &impl Se
 
             leave.after(&client, &client.request(&call(1000 + id, "quiet", json!({})))).await;
             let begun = || server.endpoint.stats().exchanges_admitted == before.exchanges_admitted + 2;
-            until("the begin of the call", begun).await;
+            until("the start of the call", begun).await;
             server.endpoint.manager().sessions();
             leave.after(&client, &client.request(&json!({
                 "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1000 + id }
             }))).await;
-            until("nothing to be left", || server.endpoint.stats().exchanges == 0).await;
+            until("the end of all requests", || server.endpoint.stats().exchanges == 0).await;
         }
     }
     assert!(server.stop().await.is_clean());
 }
 
-/// RFC 9112, 9.6: a client that has said everything, and says so, still reads.
+/// RFC 9112, 9.6: a client that closes its sending half still reads.
 pub async fn a_client_that_closes_its_sending_half_has_its_answer(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;

@@ -1,4 +1,4 @@
-//! `http2`: the same over HTTP/2, and what only HTTP/2 has.
+//! `http2`: the same scenarios over HTTP/2, and some specific to it.
 
 use bytes::Bytes;
 use futures::{StreamExt, future::join_all, stream};
@@ -13,7 +13,7 @@ use super::{
     stall::{fill, one_cut, small_queues},
 };
 
-/// A preface that breaks off, one without frames, and the frame of a head that never ends: each is closed.
+/// An incomplete preface, one without frames, and a head frame that never ends: each connection is closed.
 pub async fn a_preface_that_never_ends_has_a_deadline(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -24,7 +24,7 @@ pub async fn a_preface_that_never_ends_has_a_deadline(harness: &impl ServeHarnes
     others_are_well(server, &client, listening).await;
 }
 
-/// The header timeout bounds how long a connection may be idle, and it ends with GOAWAY.
+/// The header timeout bounds how long a connection may be idle; it ends with GOAWAY.
 pub async fn an_idle_connection_has_a_deadline(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let mut http = Http2::open(&client).await;
@@ -36,7 +36,7 @@ pub async fn an_idle_connection_has_a_deadline(harness: &impl ServeHarness) {
     others_are_well(server, &client, listening).await;
 }
 
-/// 408 and 413 concern one stream; the connection lives on.
+/// 408 and 413 affect only one stream; the connection lives on.
 pub async fn over_http2_the_same_bodies_get_408_and_413(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let mut http = Http2::open(&client).await;
@@ -50,8 +50,8 @@ pub async fn over_http2_the_same_bodies_get_408_and_413(harness: &impl ServeHarn
     others_are_well(server, &client, listening).await;
 }
 
-/// S2, RFC 9113, 6.8: a connection from before is told to go elsewhere, and what it has goes on; a new one is served, and told
-/// so with its first request. There is no `Connection: close` in HTTP/2.
+/// S2, RFC 9113, 6.8: an existing connection gets GOAWAY, and its streams continue. A new connection is served, and
+/// gets GOAWAY with its first request. HTTP/2 has no `Connection: close`.
 pub async fn s_2_while_draining_requests_are_answered_or_refused(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
@@ -84,7 +84,7 @@ pub async fn s_2_while_draining_requests_are_answered_or_refused(harness: &impl 
     assert!(report.is_clean() && report.connections_cut == 0, "{report}");
 }
 
-/// Phase `LameDuck`: a connection that is there is told to go elsewhere, and so is a new one once it was served.
+/// Phase `LameDuck`: an existing connection gets GOAWAY, and so does a new one after it was served.
 pub async fn a_lame_duck_says_goaway_and_serves_everything(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.policy.lame_duck = LONG);
     let client = Client { addr: server.addr, session: String::new() };
@@ -100,22 +100,22 @@ pub async fn a_lame_duck_says_goaway_and_serves_everything(harness: &impl ServeH
         let frames = http.closed().await;
         assert!(frames.contains(&(0, Frame::GoAway(0))), "{frames:?}");
     }
-    server.signal(); // enough of it
+    server.signal(); // ends the lame-duck phase
     let report = server.ended().await;
     assert!(report.is_clean() && report.sessions == 3, "{report}");
 }
 
-/// Half a mebibyte: several of a stream's windows, and too much for the buffers on its way.
+/// Half a mebibyte: several windows of a stream, and too much for the buffers on the way.
 fn half_a_mebibyte(id: u64) -> Value {
     call(id, "echo", json!({ "text": "x".repeat(512 * 1024) }))
 }
 
-/// S11: an answer of which its client takes nothing is given up in time, counted, and alone: its connection lives on.
+/// S11: an answer of which the client takes nothing is reset in time and counted. The connection lives on.
 pub async fn s_11_an_answer_that_is_never_taken_is_reset_in_time(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.serve = |serve| serve.with_stall_timeout(SHORT));
     let client = server.client().await;
     let mut other = Http2::open(&client).await;
-    let listening = other.send("GET").await; // has nothing to say, which is no stall
+    let listening = other.send("GET").await; // an idle stream is no stall
     let mut http = Http2::with_window(&client, 0).await;
     for id in 1..=3 {
         let unread = http.post(&half_a_mebibyte(id)).await;
@@ -130,15 +130,15 @@ pub async fn s_11_an_answer_that_is_never_taken_is_reset_in_time(harness: &impl 
     assert_eq!((report.streams.cut, report.connections_cut), (0, 0), "{report}");
 }
 
-/// S11: what waits for one connection's client is bounded: its next requests are refused unseen, for as long as it takes
-/// nothing, and counted.
+/// S11: the bytes that wait for the client of one connection are bounded. While it takes nothing, its further
+/// requests are refused unprocessed, and counted.
 pub async fn s_11_what_waits_for_a_client_is_bounded(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.serve = |serve| serve.with_send_backlog(1 << 20));
     let client = server.client().await;
     let mut http = Http2::open(&client).await;
     let mut unread = Vec::new();
     for id in 1..=3 {
-        // Of each, one window is taken.
+        // One window of each is taken.
         let reply = http.post(&half_a_mebibyte(id)).await;
         assert_eq!(reply.status().as_u16(), 200);
         unread.push(reply.into_body());
@@ -160,7 +160,7 @@ pub async fn s_11_what_waits_for_a_client_is_bounded(harness: &impl ServeHarness
     assert!(server.stop().await.is_clean());
 }
 
-/// S4: it does not wait for the client to leave.
+/// S4: the server does not wait for the client to leave.
 pub async fn s_4_an_idle_connection_ends_with_goaway(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let mut http = Http2::open(&server.client().await).await;
@@ -194,7 +194,7 @@ pub async fn s_7_streams_end_without_a_reset_and_the_connection_with_goaway(harn
     assert!(frames.iter().all(|(_, frame)| *frame != Frame::Reset), "{frames:?}");
 }
 
-/// S11: its window is full, the others' are not.
+/// S11: the window of that stream is full, those of the others are not.
 pub async fn s_11_an_unread_stream_delays_no_other_of_its_connection(harness: &impl ServeHarness) {
     let server = Server::with(harness, small_queues);
     let client = server.client().await;

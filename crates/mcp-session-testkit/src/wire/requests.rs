@@ -1,11 +1,11 @@
-//! What a client says arrives as it said it.
+//! Requests arrive as their client sent them.
 
 use mcp_session_core::AllowedHosts;
 use serde_json::json;
 
 use super::{Connection, End, SHORT, ServeHarness, Server, call, initialized};
 
-/// chunks are put together, however they come.
+/// chunks are joined, however they are split.
 pub async fn a_19_a_chunked_body_is_read(harness: &impl ServeHarness) {
     chunked(harness, "").await;
 }
@@ -34,7 +34,8 @@ async fn chunked(harness: &impl ServeHarness, extension: &str) {
     assert!(server.stop().await.is_clean());
 }
 
-/// B-05, B-07, B-12: core sees every field line, under its name in any case, and the client sees those of the answer.
+/// B-05, B-07, B-12: core sees every field line, with its name in any case, and the client sees the field lines of
+/// the answer.
 pub async fn b_05_b_07_b_12_header_fields_arrive_as_sent(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
@@ -57,7 +58,7 @@ pub async fn b_05_b_07_b_12_header_fields_arrive_as_sent(harness: &impl ServeHar
     assert!(server.stop().await.is_clean());
 }
 
-/// Handlers can know who is calling: for limits by address, and for logs.
+/// Handlers can get the address of their client: for limits by address, and for logs.
 pub async fn a_handler_finds_the_address_of_its_client(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
@@ -69,7 +70,8 @@ pub async fn a_handler_finds_the_address_of_its_client(harness: &impl ServeHarne
     assert!(server.stop().await.is_clean());
 }
 
-/// RFC 9112, 3.2: HTTP/1.1 names its host, once, and readably. A parser that does so itself may close instead.
+/// RFC 9112, 3.2: an HTTP/1.1 request has exactly one valid `Host`. A parser that checks this itself may close the
+/// connection instead.
 pub async fn b_07_a_request_without_a_readable_host_is_refused(harness: &impl ServeHarness) {
     for any in [false, true] {
         let server = Server::with(harness, |setup| {
@@ -94,7 +96,7 @@ pub async fn b_07_a_request_without_a_readable_host_is_refused(harness: &impl Se
     }
 }
 
-/// RFC 9110, 10.1.1: curl asks so before it sends a large body.
+/// RFC 9110, 10.1.1: curl does this before it sends a large body.
 pub async fn a_client_that_expects_100_gets_it(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
@@ -107,7 +109,7 @@ pub async fn a_client_that_expects_100_gets_it(harness: &impl ServeHarness) {
     assert!(server.stop().await.is_clean());
 }
 
-/// B-17, B-38: after 202, 204 and the answer to HEAD, the next answer begins where it should.
+/// B-17, B-38: after 202, 204 and the answer to HEAD, the next answer begins at the right place.
 pub async fn answers_without_a_body_have_none(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
@@ -133,7 +135,7 @@ pub async fn answers_without_a_body_have_none(harness: &impl ServeHarness) {
     assert!(server.stop().await.is_clean());
 }
 
-/// `pipelining`: also behind a request that takes its time.
+/// `pipelining`: also after a slow request.
 pub async fn pipelined_requests_have_their_answers_in_order(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
@@ -152,8 +154,8 @@ pub async fn pipelined_requests_have_their_answers_in_order(harness: &impl Serve
     assert!(server.stop().await.is_clean());
 }
 
-/// `pipelining`, D-12: the bytes of a next request may be in the way of the end of the connection, but not for longer
-/// than until something is written.
+/// `pipelining`, D-12: bytes of a next request may hide the end of the connection, but only until something is
+/// written.
 pub async fn a_pipelined_request_does_not_hide_a_client_that_leaves(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.config.session.heartbeat = SHORT);
     let client = server.client().await;

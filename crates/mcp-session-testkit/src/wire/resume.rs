@@ -5,16 +5,16 @@ use serde_json::json;
 
 use super::{End, ServeHarness, Server, call, until};
 
-/// D-33, D-12: the answer to a call that ended while its client was away waits for it, and may be fetched again.
+/// D-33, D-12: the answer to a call that ended while its client was away is kept, and can be fetched repeatedly.
 pub async fn d_33_an_answer_that_came_while_its_client_was_away_is_not_lost(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let stream = client.start(1, "gated").await;
     let last = stream.last_event_id.clone().expect("an id");
     drop(stream);
-    server.reach_counts(1, 0).await; // the cut is known, and the call goes on (D-12)
+    server.reach_counts(1, 0).await; // the server knows of the cut, and the call goes on (D-12)
     server.open_gate();
-    server.reach_counts(0, 0).await; // its answer has nobody to go to
+    server.reach_counts(0, 0).await; // the answer is kept: no client is connected
     for _ in 0..2 {
         let mut stream = client.resume(&last).await;
         assert_eq!(stream.message().await.expect("the answer")["result"], json!({ "done": true }));
@@ -23,13 +23,11 @@ pub async fn d_33_an_answer_that_came_while_its_client_was_away_is_not_lost(harn
     assert!(server.stop().await.is_clean());
 }
 
-/// D-23, D-21: streams move to the newer connection, and the older one ends properly.
-pub async fn d_23_a_client_takes_its_streams_over_from_connections_that_it_has_given_up(
-    harness: &impl ServeHarness,
-) {
+/// D-23, D-21: streams move to the newer connection, and the older one ends cleanly.
+pub async fn d_23_a_new_connection_takes_over_streams_of_abandoned_ones(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
-    let mut given_up = client.start(1, "gated").await; // open still, for all that the server can see
+    let mut given_up = client.start(1, "gated").await; // still open, as far as the server can see
     let mut call = client.resume(given_up.last_event_id.as_deref().expect("an id")).await;
     assert_eq!(given_up.message().await, Err(End::LastChunk));
     let (mut old, session) = (client.listen().await, server.session());
@@ -47,10 +45,8 @@ pub async fn d_23_a_client_takes_its_streams_over_from_connections_that_it_has_g
     assert!(server.ended().await.is_clean());
 }
 
-/// D-30: what was on its way when the connection was given up comes again, whole and in order.
-pub async fn d_30_a_stream_that_is_cut_in_the_middle_of_an_event_is_whole_in_the_end(
-    harness: &impl ServeHarness,
-) {
+/// D-30: events that were in transit when the connection was cut come again, complete and in order.
+pub async fn d_30_a_stream_cut_within_an_event_resumes_without_loss(harness: &impl ServeHarness) {
     const LARGE: usize = 64 * 1024;
     let server = Server::start(harness);
     let client = server.client().await;
@@ -69,7 +65,7 @@ pub async fn d_30_a_stream_that_is_cut_in_the_middle_of_an_event_is_whole_in_the
         let message = get.message().await.expect("a message");
         seen.push(message["params"]["n"].as_u64().expect("a number"));
         if seen.len() % 3 == 0 {
-            // Part of what follows is on its way, and lost with the connection.
+            // Some of the following events are in transit, and lost with the connection.
             get = client.resume(&get.last_event_id.clone().expect("an id")).await;
             cuts += 1;
         }

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use super::{Client, LONG, ServeHarness, until, within};
 
-/// What a scenario sets before its server starts.
+/// What a scenario configures before its server starts.
 #[derive(Debug)]
 pub struct Setup {
     /// The limits.
@@ -31,7 +31,7 @@ pub struct Setup {
     pub header_timeout: Duration,
     /// [`LONG`].
     pub idle_timeout: Duration,
-    /// What else is set on the server.
+    /// Further settings of the server.
     pub serve: fn(Serve) -> Serve,
 }
 
@@ -48,9 +48,9 @@ pub struct Setup {
 /// | `flood` | sends large notifications for as long as they are taken |
 #[derive(Debug)]
 pub struct Server {
-    /// Where it listens.
+    /// Its address.
     pub addr: SocketAddr,
-    /// What it serves.
+    /// The endpoint that it serves.
     pub endpoint: Endpoint,
     policy: ShutdownPolicy,
     gate: Arc<Semaphore>,
@@ -59,12 +59,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that is in no hurry.
+    /// Starts a server with long limits.
     pub fn start(harness: &impl ServeHarness) -> Self {
         Self::with(harness, |_| {})
     }
 
-    /// A server with limits of its own.
+    /// Starts a server with its own limits.
     pub fn with<H: ServeHarness>(harness: &H, set: impl FnOnce(&mut Setup)) -> Self {
         let policy = ShutdownPolicy { lame_duck: Duration::ZERO, drain: LONG, cancel: LONG, finish: LONG };
         let mut setup = Setup {
@@ -91,56 +91,56 @@ impl Server {
             let server = serve(H::serve(listener, served))
                 .with_policy(policy)
                 .with_header_timeout(header_timeout)
-                .with_signal_window(Duration::ZERO) // a scenario need not wait
+                .with_signal_window(Duration::ZERO) // so that a scenario need not wait
                 .with_idle_timeout(idle_timeout)
                 .with_graceful_shutdown(move || {
                     let next = Arc::clone(&next);
                     async move { next.acquire().await.expect("never closed").forget() }
                 });
-            let _ = ended.send(server.await); // the scenario may be over
+            let _ = ended.send(server.await); // fails if the scenario is over
         }));
         Self { addr, endpoint, policy, gate, signal, report }
     }
 
-    /// A client with a session.
+    /// Opens a client with a session.
     pub async fn client(&self) -> Client {
         Client::open(self.addr).await
     }
 
-    /// A client of an older version: its late answers are JSON, because it knows no priming events.
+    /// Opens a client of an older version: its late answers are JSON, because that version has no priming events.
     pub async fn json_client(&self) -> Client {
         Client::with_version(self.addr, "2025-06-18").await
     }
 
-    /// Lets every `gated` and `quiet` call answer.
+    /// Lets all `gated` and `quiet` calls answer.
     pub fn open_gate(&self) {
         self.gate.add_permits(Semaphore::MAX_PERMITS / 2);
     }
 
-    /// The one session there is.
+    /// The only session.
     pub fn session(&self) -> Session {
         let mut sessions = self.endpoint.manager().sessions();
         assert_eq!(sessions.len(), 1);
         sessions.remove(0)
     }
 
-    /// Signals the server: the first time it begins to shut down, then it escalates.
+    /// Sends the server a signal: the first one starts the shutdown, further ones escalate.
     pub fn signal(&self) {
         self.signal.add_permits(1);
     }
 
-    /// Waits for a phase of the shutdown, or a later one.
+    /// Waits for this phase of the shutdown, or a later one.
     pub async fn reach(&self, phase: ShutdownPhase) {
         until(&format!("reaching {phase}"), || self.endpoint.stats().phase >= phase).await;
     }
 
-    /// Begins to shut down, and waits until requests are refused.
+    /// Starts the shutdown and waits until requests are refused.
     pub async fn drain(&self) {
         self.signal();
         self.reach(ShutdownPhase::Draining).await;
     }
 
-    /// Waits for requests and streams to be this many.
+    /// Waits until there are this many requests and streams.
     pub async fn reach_counts(&self, exchanges: u64, streams: u64) {
         until(&format!("{exchanges} exchanges and {streams} streams"), || {
             let stats = self.endpoint.stats();
@@ -161,7 +161,7 @@ impl Server {
         report
     }
 
-    /// Shuts down and waits for the end.
+    /// Shuts the server down and waits for its end.
     pub async fn stop(self) -> ShutdownReport {
         self.signal();
         self.ended().await
@@ -213,8 +213,8 @@ fn router(gate: &Arc<Semaphore>) -> Router {
         })
 }
 
-/// The params of a notification that is larger than what an HTTP server and the kernel should hold of a stream
-/// together: half a megabyte and a bit. So one whose reader has stopped is never out of the house whole.
+/// The params of a notification that is larger than what an HTTP server and the kernel together should buffer of a
+/// stream, which is slightly more than half a megabyte. It is never sent completely if its client has stopped reading.
 pub fn large() -> &'static RawValue {
     static LARGE: OnceLock<Box<RawValue>> = OnceLock::new();
     LARGE.get_or_init(|| {

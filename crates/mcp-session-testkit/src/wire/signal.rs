@@ -1,4 +1,4 @@
-//! Signals, the ceiling, and a server with nothing to do.
+//! Signals, the ceiling, and an idle server.
 
 use std::{io::ErrorKind::ConnectionRefused, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::{net::TcpStream, time};
 
 use super::{Connection, End, LONG, SHORT, ServeHarness, Server, call, stall::FINISH, within};
 
-/// S10, S5: each signal ends a phase, and a call that is cut short has one error.
+/// S10, S5: each signal ends a phase, and a call that is cut short gets one error.
 pub async fn s_10_the_first_signal_begins_and_the_next_ones_escalate(harness: &impl ServeHarness) {
     let server = Server::start(harness); // every phase may take longer than this test
     let mut hanging = server.client().await.start(7, "hang").await;
@@ -25,7 +25,7 @@ pub async fn s_10_the_first_signal_begins_and_the_next_ones_escalate(harness: &i
     assert!(report.is_clean() && report.exchanges.synthesized == 1, "{report}");
 }
 
-/// S10, S11: the fourth signal ends it all, also what a client has not read.
+/// S10, S11: the fourth signal ends everything, including answers that a client has not read.
 pub async fn s_10_the_last_signal_does_not_wait_for_a_reader(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
@@ -54,7 +54,7 @@ pub async fn s_3_neither_hung_handlers_nor_unread_streams_move_the_ceiling(harne
         let client = server.client().await;
         hanging.push((id, client.start(id, "hang").await));
         stalled.push(client.stall(&client.request(&call(100, "flood", json!({})))).await);
-        // Parts of requests that are never complete.
+        // Incomplete requests.
         stalled.push(client.send("P").await);
         stalled.push(client.send(&(client.head("POST", 100) + "{")).await);
     }
@@ -71,7 +71,7 @@ pub async fn s_3_neither_hung_handlers_nor_unread_streams_move_the_ceiling(harne
     }
 }
 
-/// S4: idle connections, used or not, are closed at once, properly.
+/// S4: idle connections, used or not, are closed cleanly and at once.
 pub async fn s_4_with_nothing_in_flight_idle_connections_close_and_the_server_ends(
     harness: &impl ServeHarness,
 ) {
@@ -87,8 +87,9 @@ pub async fn s_4_with_nothing_in_flight_idle_connections_close_and_the_server_en
     assert_eq!((unused.closed().await, kept.closed().await), (End::Closed, End::Closed));
 }
 
-/// S4: so are those with half a head, the first one or a later one: nobody is owed an answer to it.
-pub async fn s_4_half_a_head_is_owed_nothing(harness: &impl ServeHarness) {
+/// S4: connections with an incomplete head, the first or a later one, are closed too: an incomplete head gets no
+/// answer.
+pub async fn s_4_an_incomplete_head_gets_no_answer(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let request = client.request(&call(1, "echo", json!({})));
@@ -104,8 +105,8 @@ pub async fn s_4_half_a_head_is_owed_nothing(harness: &impl ServeHarness) {
     kept.drained().await;
 }
 
-/// S7: whoever calls `Endpoint::shutdown`, the server ends with it, with the same report.
-pub async fn s_7_a_shutdown_that_somebody_else_begins_ends_the_server_too(harness: &impl ServeHarness) {
+/// S7: the server ends with `Endpoint::shutdown`, whoever calls it, and with the same report.
+pub async fn s_7_the_server_ends_with_any_shutdown_of_its_endpoint(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let mut listening = server.client().await.listen().await;
     let shutdown = server.endpoint.shutdown(Default::default());
@@ -113,12 +114,12 @@ pub async fn s_7_a_shutdown_that_somebody_else_begins_ends_the_server_too(harnes
     assert_eq!(shutdown.await, server.ended().await);
 }
 
-/// While the endpoint drains, the listener is open (`drain`); when the server has ended, it is closed.
+/// While the endpoint drains, the listener is open (`drain`). After the server has ended, it is closed.
 pub async fn nobody_listens_after_the_end(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     assert!(server.stop().await.is_clean());
-    // Another test may have been given the port by now: then until that one has ended.
+    // Another test may have been given the port by now; then this waits until that one has ended.
     let refused = async {
         while TcpStream::connect(client.addr).await.err().map(|error| error.kind()) != Some(ConnectionRefused)
         {

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::{Client, Connection, End, SHORT, ServeHarness, Server, Setup, call, large, until};
 
-/// A budget that a stalled client makes a scenario wait out, and that is enough for all the others on a slow machine.
+/// A budget that elapses because of a stalled client, and that is enough for all other clients on a slow machine.
 pub(super) const FINISH: Duration = Duration::from_secs(1);
 
-/// A full queue is four events here, which nothing between it and a client that does not read can take.
+/// Here four events fill the queue; the buffers on the way to a client that does not read cannot hold them.
 pub(super) fn small_queues(setup: &mut Setup) {
     setup.config.session.queue_events = 4;
     setup.config.session.queue_bytes = usize::MAX;
@@ -32,7 +32,7 @@ pub(super) async fn fill(server: &Server, session: &Session) -> tokio::task::Joi
     })
 }
 
-/// Whatever else this session does goes on.
+/// Everything else in this session continues.
 async fn goes_on(server: &Server, client: &Client) {
     assert_eq!(client.ask(&call(1, "echo", json!({}))).await.head.status, 200);
     let mut stream = client.start(2, "gated").await;
@@ -41,7 +41,7 @@ async fn goes_on(server: &Server, client: &Client) {
     assert_eq!(stream.message().await, Err(End::LastChunk));
 }
 
-/// What a client finds that comes back to reading.
+/// What a client finds when it reads again.
 async fn is_cut(mut stalled: Connection) {
     let (_, end) = stalled.rest().await;
     assert!(matches!(end, End::Closed | End::Reset), "{end:?} of a stream that is not complete");
@@ -51,7 +51,7 @@ pub(super) fn one_cut(report: &ShutdownReport) {
     assert_eq!((report.streams.cut, report.failures.len()), (1, 1), "{report}");
 }
 
-/// S11: a GET stream whose client reads nothing holds up neither its session, nor another, nor the shutdown.
+/// S11: a GET stream whose client does not read delays neither its session, nor other sessions, nor the shutdown.
 pub async fn s_11_an_unread_get_stream_delays_nobody(harness: &impl ServeHarness) {
     let server = Server::with(harness, small_queues);
     let client = server.client().await;
@@ -77,7 +77,7 @@ pub async fn s_11_an_unread_get_stream_delays_nobody(harness: &impl ServeHarness
     is_cut(stalled).await;
 }
 
-/// S11: nor does a call that sends more than its client reads.
+/// S11: the same for a call that sends more than its client reads.
 pub async fn s_11_an_unread_answer_delays_nobody(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| {
         small_queues(setup);
@@ -95,7 +95,7 @@ pub async fn s_11_an_unread_answer_delays_nobody(harness: &impl ServeHarness) {
     is_cut(stalled).await;
 }
 
-/// S11, E-24: nor does such a stream keep its session from ending.
+/// S11, E-24: an unread stream does not keep its session from ending.
 pub async fn s_11_delete_ends_a_session_whose_stream_is_unread(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| {
         small_queues(setup);
@@ -116,7 +116,7 @@ pub async fn s_11_delete_ends_a_session_whose_stream_is_unread(harness: &impl Se
     assert_eq!((report.sessions, report.streams.total), (0, 0), "{report}");
 }
 
-/// D-12: a connection that is gone takes its stream along and nothing else, whether or not there is something to write.
+/// D-12: a connection that is gone ends its stream and nothing else, whether or not there is something to write.
 pub async fn d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let (client, other) = (server.client().await, server.client().await);
@@ -138,7 +138,7 @@ pub async fn d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing(harness
         let stats = server.endpoint.stats();
         stats.exchanges_answered == stats.exchanges_admitted
     };
-    until("all replies are out of the house", all_answered).await;
+    until("the delivery of all replies", all_answered).await;
 
     for session in server.endpoint.manager().sessions() {
         session.notify("notifications/still", None::<&()>).await.expect("space");
@@ -154,8 +154,8 @@ pub async fn d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing(harness
     assert!(report.is_clean() && report.sessions == 2, "{report}");
 }
 
-/// S9: what has left the session may still be in the HTTP server's buffer when its client does not read: then the
-/// connection has to be dropped, and the report says so.
+/// S9: bytes that have left the session may still be in the HTTP server's buffer if the client does not read. The
+/// connection is then cut, and the report says so.
 pub async fn s_9_a_clean_report_means_that_the_client_has_everything(harness: &impl ServeHarness) {
     let backlog = async |pieces: usize| {
         let server = Server::with(harness, |setup| {
@@ -176,11 +176,11 @@ pub async fn s_9_a_clean_report_means_that_the_client_has_everything(harness: &i
         }
         let report = server.stop().await;
         let (_, end) = stalled.rest().await;
-        // Not the other way round: on a slow machine the last bytes may leave when time is up.
+        // The reverse does not hold: on a slow machine the last bytes may leave when time is up.
         assert!(!report.is_clean() || end == End::LastChunk, "{pieces} pieces: {end:?}\n{report}");
         report
     };
-    // From what fits into the kernel's buffers to what fits nowhere.
+    // From sizes that fit into the kernel's buffers to sizes that fit nowhere.
     let mut kinds = [0; 3];
     for pieces in (1..40).step_by(3) {
         let report = backlog(pieces).await;

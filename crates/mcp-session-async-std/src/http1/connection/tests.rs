@@ -8,7 +8,7 @@ use mcp_session_core::{Endpoint, Router, Serve, ServeConnection};
 use super::*;
 use crate::AsyncStdRuntime;
 
-/// A clock that comes to every deadline late by so much, as that of a process that was stopped.
+/// A clock that is late by this much at every deadline, as in a process that was stopped.
 #[derive(Debug)]
 struct Late {
     now: Arc<Mutex<Instant>>,
@@ -30,7 +30,7 @@ impl Runtime for Late {
     }
 }
 
-/// That of a server that does not end.
+/// The `Closing` of a server that does not end.
 async fn closing() -> Closing {
     let (sender, closing) = oneshot::channel();
     let connect: ServeConnection =
@@ -41,7 +41,7 @@ async fn closing() -> Closing {
 }
 
 #[test]
-fn a_deadline_that_is_late_by_our_own_fault_looks_at_the_input_once_more() {
+fn a_deadline_missed_by_the_process_checks_the_input_again() {
     let waits = |late: u64, ready_at: u32| {
         block_on(async {
             let now = Arc::new(Mutex::new(Instant::now()));

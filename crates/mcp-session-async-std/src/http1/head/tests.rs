@@ -2,7 +2,7 @@ use super::*;
 
 const LIMIT: usize = 64 * 1024;
 
-/// Reads `text` in pieces of `size`: the head, and what is left.
+/// Reads `text` in pieces of `size`. Returns the head, and the number of bytes left.
 fn read(text: &str, size: usize) -> Result<(Option<Head>, usize), Malformed> {
     let (mut section, mut input) = (Section::default(), Bytes::copy_from_slice(text.as_bytes()));
     while !input.is_empty() {
@@ -136,7 +136,7 @@ fn no_more_of_a_head_is_kept_than_its_limit() {
 }
 
 #[test]
-fn who_waits_for_100_is_one_that_can() {
+fn only_http_1_1_clients_expect_100_continue() {
     let expects = |version| {
         head(&format!("POST / HTTP/{version}\r\nhost: a\r\nExpect: 100-Continue\r\n\r\n")).expects_continue
     };

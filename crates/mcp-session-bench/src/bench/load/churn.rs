@@ -1,4 +1,4 @@
-//! Sessions that come and go.
+//! Sessions that are opened and deleted.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ use super::{
     message::{delete, initialize},
 };
 
-/// What to do.
+/// The parameters of the load.
 #[derive(Debug, Clone)]
 pub(crate) struct Churn {
     pub(crate) connections: usize,
     pub(crate) time: Duration,
 }
 
-/// Opens and deletes sessions for a while; gives how many per second, and the microseconds that each cost the server.
+/// Opens and deletes sessions for a while; returns the sessions per second, and the server's microseconds per session.
 pub(crate) fn churn(target: &Target, load: &Churn) -> Result<(f64, f64)> {
     let prepare = async |share: Share| {
         Ok(try_join_all(share.of(load.connections).map(|_| Connection::open(target.address))).await?)

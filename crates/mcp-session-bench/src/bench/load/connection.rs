@@ -1,5 +1,5 @@
-//! [`Connection`]: one kept HTTP/1.1 connection, written and read by hand so that the client costs little beside the
-//! server.
+//! [`Connection`]: one kept HTTP/1.1 connection, written and read by hand so that the client costs little compared with
+//! the server.
 
 use std::{io, net::SocketAddr};
 
@@ -13,7 +13,7 @@ use tokio::{
 /// More headers than any peer sends.
 const MAX_HEADERS: usize = 24;
 
-/// What is read at a time: a whole small response.
+/// The size of a read: fits a whole small response.
 const READ: usize = 1024;
 
 /// How the body of a response ends.
@@ -35,10 +35,10 @@ pub(crate) struct Head {
 #[derive(Debug)]
 pub(crate) struct Connection {
     socket: TcpStream,
-    /// What was read, from `at` on not looked at yet.
+    /// The bytes read so far; those from `at` on are not parsed yet.
     buffer: Vec<u8>,
     at: usize,
-    /// The last chunked body.
+    /// The body of the last chunked response.
     decoded: Vec<u8>,
 }
 
@@ -54,7 +54,7 @@ impl Connection {
         self.socket.write_all(request).await
     }
 
-    /// Sends a request, takes the whole response, and requires a status of success.
+    /// Sends a request, reads the whole response, and requires a success status.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<(Head, &[u8])> {
         self.send(request).await?;
         let head = self.head().await?;
@@ -99,17 +99,17 @@ impl Connection {
         }
     }
 
-    /// The next chunk of a chunked body; `None` after the last one. A connection that ends before it is an error.
+    /// The next chunk of a chunked body; `None` after the last one. If the connection ends before that, returns an error.
     pub(crate) async fn chunk(&mut self) -> Result<Option<&[u8]>> {
         loop {
             match httparse::parse_chunk_size(&self.buffer[self.at..]) {
                 Ok(Status::Complete((line, size))) => {
                     let (begin, size) = (self.at + line, size as usize);
-                    let end = begin + size + 2; // a line break follows the data, and also the size 0
+                    let end = begin + size + 2; // a line break follows the data, also for size 0
                     while self.buffer.len() < end {
                         self.fill(end - self.buffer.len()).await?;
                     }
-                    ensure!(&self.buffer[end - 2..end] == b"\r\n", "a chunk does not end as it should");
+                    ensure!(&self.buffer[end - 2..end] == b"\r\n", "a chunk does not end with a line break");
                     self.at = end;
                     return Ok((size > 0).then(|| &self.buffer[begin..begin + size]));
                 }
@@ -118,12 +118,12 @@ impl Connection {
                     self.at = 0;
                     self.fill(READ).await?;
                 }
-                Err(error) => bail!("a chunk does not begin as it should: {error}"),
+                Err(error) => bail!("a chunk has no valid size line: {error}"),
             }
         }
     }
 
-    /// Reads what is there, at least one byte.
+    /// Reads the available bytes, at least one.
     async fn fill(&mut self, hint: usize) -> io::Result<()> {
         self.buffer.reserve(hint.max(READ));
         match self.socket.read_buf(&mut self.buffer).await? {
@@ -133,7 +133,7 @@ impl Connection {
     }
 }
 
-/// The head at the beginning of `bytes` and its length, once it is there.
+/// The head at the start of `bytes` and its length, if it is complete.
 fn parse(bytes: &[u8]) -> Result<Option<(usize, Head)>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -159,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection whose other end says these bytes and then goes.
+    /// A connection whose peer sends these bytes and then closes.
     async fn hearing(said: &'static str) -> Connection {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connection = Connection::open(listener.local_addr().unwrap()).await.unwrap();

@@ -17,18 +17,18 @@ use super::{
     message::{Call, open_session},
 };
 
-/// What to send.
+/// The parameters of the load.
 #[derive(Debug, Clone)]
 pub(crate) struct Echo {
     pub(crate) connections: usize,
     pub(crate) time: Duration,
-    /// Bytes of the message.
+    /// Size of the message in bytes.
     pub(crate) size: usize,
-    /// In which sessions. None: each connection opens one of its own.
+    /// The sessions to use. `None`: each connection opens its own.
     pub(crate) sessions: Arc<[String]>,
 }
 
-/// Calls `echo` so many times on one connection.
+/// Calls `echo` the given number of times on one connection.
 pub(crate) fn echo_times(target: &Target, times: usize) -> Result<()> {
     let target = Target { threads: vec![target.threads[0]], ..target.clone() };
     let prepare = async |_: Share| {
@@ -50,7 +50,7 @@ pub(crate) fn echo_times(target: &Target, times: usize) -> Result<()> {
     drive(&target, prepare, conduct, run).map(drop)
 }
 
-/// What came of it.
+/// The results.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EchoReport {
     pub(crate) requests: u64,
@@ -59,10 +59,10 @@ pub(crate) struct EchoReport {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) max: f64,
-    /// Microseconds of processor time for each request.
+    /// Microseconds of processor time per request.
     pub(crate) server_cpu: f64,
     pub(crate) client_cpu: f64,
-    /// Cores that were kept busy. A client that needs all of its own has measured itself.
+    /// Cores that were kept busy. If the client used all of its cores, the client was the bottleneck.
     pub(crate) server_cores: f64,
     pub(crate) client_cores: f64,
 }
@@ -75,7 +75,7 @@ pub(crate) fn echo(target: &Target, load: &Echo) -> Result<EchoReport> {
             let sessions: Vec<String> = if load.sessions.is_empty() {
                 vec![open_session(target, &mut connection).await?]
             } else {
-                // Its own part of the sessions, in turn.
+                // Each connection uses its own share of the sessions, in turn.
                 load.sessions.iter().skip(index).step_by(load.connections).cloned().collect()
             };
             ensure!(!sessions.is_empty(), "fewer sessions than connections");

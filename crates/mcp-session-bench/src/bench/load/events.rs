@@ -1,4 +1,4 @@
-//! Many streams of one session, full of events.
+//! Many streams of one session with events.
 
 use std::time::{Duration, Instant};
 
@@ -14,21 +14,21 @@ use super::{
     message::{Call, open_session},
 };
 
-/// What to do.
+/// The parameters of the load.
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
-    /// Streams of the one session, each of a running call on a connection of its own.
+    /// Number of streams in the session, each of a running call on its own connection.
     pub(crate) streams: usize,
-    /// Progress events of a call, without a pause between them.
+    /// Number of progress events per call, without a pause between them.
     pub(crate) steps: u32,
     pub(crate) time: Duration,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EventsReport {
     pub(crate) per_second: f64,
-    /// Microseconds of processor time for each event.
+    /// Microseconds of processor time per event.
     pub(crate) server_cpu: f64,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn events(target: &Target, load: &Events) -> Result<EventsReport> {
     };
     let prepare = async |share: Share| {
         let connections = share.of(load.streams).map(async |index| -> Result<_> {
-            // In one session, the ids of running requests must differ: each connection has a range of its own.
+            // In one session, the ids of running requests must differ: each connection has its own range.
             let mut call = Call::slow(target, &session, load.steps, 0);
             call.begin_at(1_000_000 + (8_000_000 / load.streams * index) as u64);
             Ok((call, Connection::open(target.address).await?))

@@ -1,4 +1,4 @@
-//! Threads that prepare a load, wait for the word, and run it.
+//! Threads that prepare a load, wait for the start signal, and run it.
 
 use std::{
     future::Future,
@@ -13,7 +13,7 @@ use tokio::{runtime::Builder, sync::watch, time::timeout};
 use super::Target;
 use crate::{machine::pin_thread, process};
 
-/// When something is measured. Before it, everything warms up.
+/// The time window of a measurement. Everything warms up before it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Window {
     pub(crate) begin: Instant,
@@ -21,7 +21,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Before it counts, connections and caches get a quarter of the time to warm up.
+    /// Connections and caches get a quarter of the time to warm up before the window begins.
     pub(crate) fn of(time: Duration) -> Self {
         let begin = Instant::now() + time / 4;
         Self { begin, end: begin + time }
@@ -32,7 +32,7 @@ impl Window {
     }
 }
 
-/// The share of one thread: which of `total` things it does.
+/// The share of one thread: the items out of `total` that it handles.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Share {
     thread: usize,
@@ -45,7 +45,7 @@ impl Share {
     }
 }
 
-/// Says that everything is prepared and the load may run. Dropped unsaid, the threads end.
+/// Starts the load once everything is prepared. If it is dropped without starting, the threads end.
 #[derive(Debug)]
 pub(crate) struct Go<G>(watch::Sender<Option<G>>);
 
@@ -55,8 +55,8 @@ impl<G> Go<G> {
     }
 }
 
-/// Runs a load on the target's threads: each prepares, `conduct` says when to go and measures from here, each runs to
-/// the end.
+/// Runs a load on the target's threads: each thread prepares, `conduct` starts them and measures from this thread, and
+/// each thread runs to the end.
 pub(crate) fn drive<G, S, T, M>(
     target: &Target,
     prepare: impl AsyncFn(Share) -> Result<S> + Sync,
@@ -83,7 +83,7 @@ where
                         let state = match limited(target.limit, prepare(share)).await {
                             Ok(state) => state,
                             Err(error) => {
-                                let _ = ready.send(Err(error)); // whoever conducts has given up otherwise
+                                let _ = ready.send(Err(error)); // fails only if the conductor has given up
                                 return Ok(None);
                             }
                         };
@@ -91,14 +91,14 @@ where
                         let Ok(go) = receiver.wait_for(Option::is_some).await.map(|go| go.clone()) else {
                             return Ok(None);
                         };
-                        let go = go.context("the word was waited for")?;
+                        let go = go.context("the start signal was awaited")?;
                         limited(target.limit, run(state, go)).await.map(Some)
                     })
                 })
             })
             .collect();
         let all_prepared =
-            (0..threads).try_for_each(|_| prepared.recv().context("a client thread has gone")?);
+            (0..threads).try_for_each(|_| prepared.recv().context("a client thread has ended")?);
         let conducted = match all_prepared {
             Ok(()) => conduct(Go(sender)),
             Err(error) => {
@@ -116,17 +116,17 @@ where
 }
 
 async fn limited<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-    timeout(limit, work).await.with_context(|| format!("not over after {limit:?}"))?
+    timeout(limit, work).await.with_context(|| format!("not finished after {limit:?}"))?
 }
 
-/// Processor seconds that were used while something was measured.
+/// Processor seconds used during the measurement.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     pub(crate) server: f64,
     pub(crate) client: f64,
 }
 
-/// Waits for the window and says what was used in it.
+/// Waits until the window ends and returns the usage in it.
 pub(crate) fn usage_in(window: Window, server: Option<u32>) -> Result<Usage> {
     let now = || -> Result<Usage> {
         let server = server.map_or(Ok(0.0), process::cpu_seconds)?;

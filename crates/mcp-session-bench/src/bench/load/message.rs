@@ -1,4 +1,4 @@
-//! What the clients say, as the bytes of whole requests.
+//! The clients' messages, as the bytes of whole requests.
 
 use memchr::memmem;
 
@@ -8,15 +8,15 @@ use super::{
 };
 use anyhow::{Context as _, Result, ensure};
 
-/// The first id of a call: all have seven digits, so that a request can be sent again with the next id written over.
+/// The first id of a call. All ids have seven digits, so that the next id can overwrite the last one in the request.
 const FIRST_ID: u64 = 1_000_000;
 
-/// A call that is sent again and again, each time with an id of its own.
+/// A call that is sent repeatedly, each time with a new id.
 #[derive(Debug)]
 pub(crate) struct Call {
     bytes: Vec<u8>,
     session_at: usize,
-    /// Where the id is, and the progress token if there is one: tokens, too, differ among the calls of a session.
+    /// Positions of the id, and of the progress token if there is one: tokens also differ among the calls of a session.
     ids_at: Vec<usize>,
     id: u64,
 }
@@ -28,7 +28,7 @@ impl Call {
         Self::new(target, session, &format!(r#"{{"name":"echo","arguments":{arguments}}}"#))
     }
 
-    /// `slow` with this many steps, and a wish for progress.
+    /// `slow` with this many steps and a progress token.
     pub(crate) fn slow(target: &Target, session: &str, steps: u32, interval_ms: u64) -> Self {
         let arguments = format!(r#"{{"steps":{steps},"interval_ms":{interval_ms}}}"#);
         let meta = format!(r#"{{"progressToken":{FIRST_ID}}}"#);
@@ -57,19 +57,19 @@ impl Call {
         &self.bytes
     }
 
-    /// Counts on from this id, which has seven digits.
+    /// Continues from this id, which has seven digits.
     pub(crate) fn begin_at(&mut self, id: u64) {
         self.id = id;
     }
 
-    /// Goes on in another session. Its id is as long as the last one's.
+    /// Switches to another session, whose id has the same length.
     pub(crate) fn move_to(&mut self, session: &str) {
         self.bytes[self.session_at..self.session_at + session.len()].copy_from_slice(session.as_bytes());
     }
 
-    /// Whether this body has a result for the last call.
+    /// Returns `true` if this body has a result for the last call.
     pub(crate) fn is_answered_by(&self, body: &[u8]) -> bool {
-        let id = &self.bytes[self.ids_at[0] - 5..self.ids_at[0] + 7]; // with its name
+        let id = &self.bytes[self.ids_at[0] - 5..self.ids_at[0] + 7]; // with its key
         memmem::find(body, id).is_some() && memmem::find(body, b"\"result\":").is_some()
     }
 
@@ -79,7 +79,7 @@ impl Call {
     }
 }
 
-/// Opens a session; gives its id.
+/// Opens a session; returns its id.
 pub(crate) async fn initialize(target: &Target, connection: &mut Connection) -> Result<String> {
     let params = format!(
         r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{{"name":"bench","version":"0"}}}}"#,
@@ -91,7 +91,7 @@ pub(crate) async fn initialize(target: &Target, connection: &mut Connection) -> 
     session.context("the answer to initialize has no mcp-session-id")
 }
 
-/// Opens a session and tells the server that it may work.
+/// Opens a session and sends `notifications/initialized`.
 pub(crate) async fn open_session(target: &Target, connection: &mut Connection) -> Result<String> {
     let session = initialize(target, connection).await?;
     let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
@@ -104,7 +104,7 @@ pub(crate) fn delete(target: &Target, session: &str) -> Vec<u8> {
     without_body(target, "DELETE", session)
 }
 
-/// The request that opens the session's own stream.
+/// The request that opens the GET stream of the session.
 pub(crate) fn get(target: &Target, session: &str) -> Vec<u8> {
     without_body(target, "GET", session)
 }
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_call_has_an_id_of_its_own_and_takes_only_its_own_answer() {
+    fn each_call_has_its_own_id_and_accepts_only_its_answer() {
         let target = Target::new("http://127.0.0.1:80/mcp", "2025-06-18", vec![None]).unwrap();
         let mut call = Call::echo(&target, "0123", 3);
         let first = String::from_utf8(call.next().to_vec()).unwrap();

@@ -1,4 +1,4 @@
-//! Sessions that stay, without a connection.
+//! Idle sessions without a connection.
 
 use std::{sync::Arc, time::Instant};
 
@@ -12,10 +12,10 @@ use super::{
     message::open_session,
 };
 
-/// How many connections open them.
+/// The number of connections that open them.
 const CONNECTIONS: usize = 32;
 
-/// Opens sessions and closes the connections that opened them. Gives their ids, and how many were opened in a second.
+/// Opens sessions and closes the connections that opened them. Returns their ids, and the sessions opened per second.
 pub(crate) fn open_sessions(target: &Target, count: usize) -> Result<(Arc<[String]>, f64)> {
     let prepare = async |share: Share| {
         let connections = share

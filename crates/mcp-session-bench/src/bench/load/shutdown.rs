@@ -1,4 +1,4 @@
-//! SIGTERM, and what the clients see of it.
+//! SIGTERM, and its effect on the clients.
 
 use std::time::{Duration, Instant};
 
@@ -14,23 +14,23 @@ use super::{
     streams::{open_calls, open_streams},
 };
 
-/// What is open when the signal comes.
+/// The load that is open when the signal arrives.
 #[derive(Debug, Clone)]
 pub(crate) struct Shutdown {
-    /// Sessions with an open GET stream.
+    /// Number of sessions with an open GET stream.
     pub(crate) streams: usize,
-    /// Running calls, in sessions of their own.
+    /// Number of running calls, each in its own session.
     pub(crate) calls: usize,
-    /// How long a call takes from its beginning.
+    /// How long a call takes in total.
     pub(crate) call_time: Duration,
-    /// How long the clients go on reading.
+    /// How long the clients keep reading.
     pub(crate) patience: Duration,
 }
 
-/// What the clients saw. Times are milliseconds from the signal.
+/// The clients' results. Times are in milliseconds from the signal.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ShutdownReport {
-    /// Calls with exactly one answer, their result, on a stream that ended with its last chunk.
+    /// Calls with exactly one answer, a result, on a stream that ended with its last chunk.
     pub(crate) answered: usize,
     /// Calls with exactly one answer, an error.
     pub(crate) failed: usize,
@@ -38,7 +38,7 @@ pub(crate) struct ShutdownReport {
     pub(crate) unanswered: usize,
     /// GET streams that ended with their last chunk.
     pub(crate) ended: usize,
-    /// GET streams that were cut, or still open when patience was over.
+    /// GET streams that were cut, or were still open when the clients stopped reading.
     pub(crate) cut: usize,
     /// When half of the GET streams, and the last one, had ended.
     pub(crate) ended_median: f64,
@@ -49,8 +49,8 @@ pub(crate) struct ShutdownReport {
 
 /// Opens the load, sends SIGTERM to the server, and reads everything to its end.
 pub(crate) fn shutdown(target: &Target, load: &Shutdown) -> Result<ShutdownReport> {
-    let pid = target.pid.and_then(|pid| Pid::from_raw(pid as i32)).context("whom to send the signal")?;
-    /// One step in half a second: progress before the signal, and some after it.
+    let pid = target.pid.and_then(|pid| Pid::from_raw(pid as i32)).context("SIGTERM needs a --pid")?;
+    /// One step per half second: some progress before the signal, and some after it.
     const INTERVAL: Duration = Duration::from_millis(500);
     let steps = (load.call_time.as_millis() / INTERVAL.as_millis()).max(1) as u32;
     let prepare = async |share: Share| {
@@ -124,7 +124,7 @@ impl ShutdownReport {
     }
 }
 
-/// What is left of a stream, and whether it came to its last chunk.
+/// The rest of a stream, and whether it ended with its last chunk.
 async fn rest(connection: &mut Connection) -> (Vec<u8>, bool) {
     let mut text = Vec::new();
     loop {
@@ -136,7 +136,7 @@ async fn rest(connection: &mut Connection) -> (Vec<u8>, bool) {
     }
 }
 
-/// How many results and errors for this id the events hold.
+/// The numbers of results and errors for this id in the events.
 fn answers(events: &[u8], id: u64) -> (usize, usize) {
     let messages = events.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data: "));
     let messages = messages.filter_map(|data| serde_json::from_slice::<serde_json::Value>(data).ok());

@@ -1,4 +1,4 @@
-//! Open streams: of sessions, or of calls in one session.
+//! Open streams: GET streams of sessions, or streams of calls.
 
 use anyhow::{Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
@@ -10,7 +10,7 @@ use super::{
     message::{Call, get, open_session},
 };
 
-/// Clients of a thread that connect at the same time: below the backlog of any listener.
+/// How many clients of a thread connect at the same time: below the backlog of any listener.
 const AT_ONCE: usize = 64;
 
 /// Opens sessions with a GET stream each, and runs `act` while all are open.
@@ -28,7 +28,7 @@ pub(crate) fn with_streams<M>(target: &Target, streams: usize, act: impl FnOnce(
     drive(target, prepare, conduct, run).map(|(_, result)| result)
 }
 
-/// Sessions with an open GET stream each, whose first byte is there.
+/// Opens sessions with a GET stream each, and waits for the first byte of each stream.
 pub(super) async fn open_streams(target: &Target, share: Share, streams: usize) -> Result<Vec<Connection>> {
     let opening = stream::iter(share.of(streams)).map(async |_| -> Result<_> {
         let mut connection = Connection::open(target.address).await?;
@@ -39,7 +39,7 @@ pub(super) async fn open_streams(target: &Target, share: Share, streams: usize) 
     opening.buffer_unordered(AT_ONCE).try_collect().await
 }
 
-/// Calls `slow` of this many steps in sessions of their own; each has reported progress.
+/// Calls `slow` with this many steps, each in its own session; returns once each call has reported progress.
 pub(super) async fn open_calls(
     target: &Target,
     share: Share,
@@ -52,7 +52,7 @@ pub(super) async fn open_calls(
         Ok((Call::slow(target, &session, steps, interval_ms), connection))
     });
     let ready: Vec<_> = opening.buffer_unordered(AT_ONCE).try_collect().await?;
-    // All at once: the first must still be running when the last one is.
+    // All at once: the first call must still be running when the last one starts.
     let calling = ready.into_iter().map(async |(mut call, mut connection)| -> Result<_> {
         open_stream(&mut connection, call.next()).await?;
         Ok((call, connection))
@@ -60,12 +60,12 @@ pub(super) async fn open_calls(
     try_join_all(calling).await
 }
 
-/// Sends a request that is answered by a stream, and waits for its first event.
+/// Sends a request that is answered with a stream, and waits for its first event.
 async fn open_stream(connection: &mut Connection, request: &[u8]) -> Result<()> {
     connection.send(request).await?;
     let head = connection.head().await?;
     ensure!(head.status == 200, "status {} instead of a stream", head.status);
-    // Without chunks, a stream that ends and one that is cut look the same.
+    // Without chunks, a stream that ends looks the same as one that is cut.
     ensure!(head.framing == Framing::Chunked, "a stream that is not chunked");
     ensure!(connection.chunk().await?.is_some(), "a stream that ends before its first event");
     Ok(())

@@ -1,4 +1,4 @@
-//! The adapters' table of the README: what each costs, from one run, on the three small examples that are alike.
+//! The adapters' table of the README: the cost of each, from one run, on the three small examples, which are alike.
 
 use std::{fs, path::Path, process::Command, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Requests: over connections, of sizes, and sessions that come and go.
+//! Requests over connections and of different sizes, and sessions that are created and deleted.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::{
     results::Results,
 };
 
-/// Bytes of a message where its size is not the question.
+/// Size of a message in bytes, unless the scenario varies it.
 const SMALL: usize = 64;
 
-/// Connections where their number is not the question.
+/// Number of connections, unless the scenario varies it.
 const MANY: usize = 64;
 
 pub(super) fn over_connections(plan: &Plan, results: &mut Results) -> Result<()> {
@@ -31,7 +31,7 @@ pub(super) fn over_sizes(plan: &Plan, results: &mut Results) -> Result<()> {
         plan.paired(&plan.quick_peers(), (Scenario::Messages, size), plan.few_rounds, results, |server| {
             let report = echo(server.target(), &load(plan, 8, size))?;
             let mut values = values(report);
-            // Each byte comes in and goes out.
+            // Each byte is received and sent.
             values.push(("megabytes_per_second", report.per_second * size as f64 / 1e6));
             Ok(values)
         })?;

@@ -1,4 +1,4 @@
-//! Instructions for each request, in the process itself and over a connection.
+//! Instructions per request, without a socket and over a connection.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     valgrind::{self, WORK},
 };
 
-/// Under valgrind, a server is some fifty times slower.
+/// Under valgrind, a server is about fifty times slower.
 const END: Duration = Duration::from_secs(60);
 
 /// Counts and prints a table.

@@ -1,4 +1,4 @@
-//! How cost grows: with sessions, with streams, with streams in one session.
+//! How the cost grows with sessions, with streams, and with streams in one session.
 
 use anyhow::Result;
 
@@ -10,10 +10,10 @@ use crate::{
     server::Server,
 };
 
-/// With 56 KB each, more of rmcp's sessions need more memory than a machine should give to a benchmark.
+/// At 56 KB each, more sessions of rmcp need too much memory for a benchmark.
 const RMCP_SESSIONS: usize = 10_000;
 
-/// Below, pages that the first requests leave behind outweigh the sessions.
+/// With fewer, the pages that the first requests leave behind outweigh the sessions.
 const ENOUGH_TO_DIVIDE: usize = 1_000;
 
 pub(super) fn sessions(plan: &Plan, results: &mut Results) -> Result<()> {
@@ -24,7 +24,7 @@ pub(super) fn sessions(plan: &Plan, results: &mut Results) -> Result<()> {
             let before = warm(&server)?;
             let (sessions, opened_per_second) = open_sessions(server.target(), count)?;
             let resident = server.resident_bytes()?;
-            // The sessions in turn, as if all were used: what they cost each other.
+            // Uses all sessions in turn: measures how they slow each other down.
             let load = Echo { connections: count.min(64), time: plan.time, size: 64, sessions };
             let report = echo(server.target(), &load)?;
             let mut values = vec![
@@ -61,14 +61,14 @@ pub(super) fn events(plan: &Plan, results: &mut Results) -> Result<()> {
     Ok(())
 }
 
-/// Bytes that the server needs for each open GET stream, its session and connection included.
+/// Bytes of the server per open GET stream, including its session and connection.
 pub(super) fn bytes_of_a_stream(server: &Server, count: usize) -> Result<f64> {
     let before = warm(server)?;
     let after = with_streams(server.target(), count, || server.resident_bytes())?;
     Ok((after - before) / count as f64)
 }
 
-/// What a server uses once it has worked: threads, buffers and tables that the first requests bring belong to no session.
+/// The memory of a server after a warm-up: threads, buffers and tables from the first requests belong to no session.
 fn warm(server: &Server) -> Result<f64> {
     const WARM_UP: Churn = Churn { connections: 32, time: std::time::Duration::from_millis(100) };
     churn(server.target(), &WARM_UP)?;

@@ -11,11 +11,11 @@ use crate::{
     server::Server,
 };
 
-/// How long the calls take from their beginning: opening them takes part of it, the rest is still to be done when the
-/// signal comes.
+/// How long the calls take in total: opening them takes part of it, the rest is still to be done when the signal
+/// arrives.
 const CALL_TIME: Duration = Duration::from_millis(2_500);
 
-/// How long clients wait for what they are owed: our own default budget for a shutdown is 20 seconds.
+/// How long clients wait for their answers: our own default budget for a shutdown is 20 seconds.
 const PATIENCE: Duration = Duration::from_secs(22);
 
 pub(super) fn with_calls(plan: &Plan, results: &mut Results) -> Result<()> {
@@ -40,7 +40,7 @@ pub(super) fn of_streams(plan: &Plan, results: &mut Results) -> Result<()> {
 
 fn stop(mut server: Server, load: &Shutdown) -> Result<Vec<(&'static str, f64)>> {
     let report = shutdown(server.target(), load)?;
-    // The clients are gone by now: whoever has not ended yet is not waiting for them.
+    // The clients are gone by now: a server that has not ended yet is not waiting for them.
     let begin = Instant::now();
     let exited = server.wait(Duration::from_secs(5));
     let ShutdownReport { answered, failed, unanswered, ended, cut, ended_median, ended_last, answered_last } =
@@ -50,7 +50,7 @@ fn stop(mut server: Server, load: &Shutdown) -> Result<Vec<(&'static str, f64)>>
         ("streams_cut", cut as f64),
         ("ended_median", ended_median),
         ("ended_last", ended_last),
-        // Until the process had ended, as far as it did by itself.
+        // Until the process ended, if it ended by itself.
         ("exit_after_clients", exited.map_or(f64::NAN, |_| begin.elapsed().as_secs_f64() * 1e3)),
     ];
     if load.calls > 0 {

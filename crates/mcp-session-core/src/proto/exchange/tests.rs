@@ -1,4 +1,4 @@
-//! An exchange on its own, without a session: what a protocol revision without sessions is made of.
+//! An exchange without a session, as in a protocol revision without sessions.
 
 use std::time::Duration;
 
@@ -194,7 +194,7 @@ fn what_is_told_needs_no_space_but_an_open_stream() {
     let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Auto);
     b.config.queue_events = 1;
     exchange.tell(b.now, told(), &mut b.out);
-    assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Pending)); // it opens none
+    assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Pending)); // `tell` opens no stream
     let one = Bytes::from_static(b"1");
     assert_eq!(exchange.notify(b.now, &one, &b.config, &mut b.out), Ok(()));
     assert_eq!(exchange.notify(b.now, &one, &b.config, &mut b.out), Err(SendError::Full));
@@ -238,7 +238,7 @@ fn only_a_cancelled_handler_winds_down_until_it_stops_or_is_given_up() {
 
     let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Auto);
     exchange.interrupt(TerminateReason::Shutdown, &mut b.out);
-    assert!(!exchange.is_winding_down()); // it has the session's budget, and owes an answer
+    assert!(!exchange.is_winding_down()); // its handler has the session's budget, and owes an answer
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn f_14_progress_only_grows() {
     let reported = [0; 3].map(|_| event(exchange.poll_event(0, &mut b.out)));
     assert_eq!(reported, ["0", "0.5", "2"]);
     assert_eq!(exchange.poll_event(0, &mut b.out), Next::Pending);
-    // One that did not fit was not reported, and may come again.
+    // A value that did not fit was not reported, so the same value may be sent again.
     b.config.queue_events = 1;
     let mut report = |progress| exchange.progress(b.now, progress, &Bytes::from("x"), &b.config, &mut b.out);
     assert_eq!([report(3.0), report(4.0), report(4.0)], [Ok(()), Err(SendError::Full), Err(SendError::Full)]);

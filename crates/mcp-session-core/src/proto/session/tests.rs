@@ -1,4 +1,4 @@
-//! The session machine, scenario by scenario. A test is named after the requirement or promise that it holds.
+//! The session state machine, scenario by scenario. Tests are named after the requirement or promise that they show.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ mod model;
 mod replay;
 
 const MS: Duration = Duration::from_millis(1);
-/// More timers than any of these sessions may need: beyond it they run in circles.
+/// More timers than any of these sessions may need: a session that needs more is stuck in a loop.
 const MANY: usize = 10_000;
 /// The budgets of a shutdown.
 const SHUTDOWN: TerminatePolicy = TerminatePolicy { drain: secs(15), cancel: secs(3), finish: secs(2) };
@@ -34,13 +34,13 @@ const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// Without replay, which has tests of its own: there what a client misses is lost, and no event has an id.
+/// Without replay, which has its own tests: a client cannot fetch events that it missed, and events have no ids.
 fn config() -> SessionConfig {
     let (ping_interval, linger) = (Duration::ZERO, Duration::ZERO);
     SessionConfig { ping_interval, linger, replay: None, ..SessionConfig::default() }
 }
 
-/// A session, its time, and what it has told so far. Whatever is done to it, the books have to balance.
+/// A session, its time, and its output so far. After every call, the invariants are checked.
 struct Bench {
     now: Instant,
     session: Session<u64>,
@@ -48,7 +48,7 @@ struct Bench {
     tally: Tally,
     wakes: Vec<Wake<u64>>,
     ending: Option<Ending>,
-    /// Its state and whether it was established, before the last call.
+    /// The state before the last call, and whether the session was established.
     was: (State, bool),
 }
 
@@ -75,7 +75,7 @@ impl Bench {
         bench
     }
 
-    /// Its client gets the result of `initialize`.
+    /// The client gets the result of `initialize`.
     fn establish(&mut self) {
         self.answer(INITIALIZE);
         let _ = (self.reply(INITIALIZE), self.read(StreamKey::Response(INITIALIZE)));
@@ -105,7 +105,7 @@ impl Bench {
         bench
     }
 
-    /// The one way to change the session.
+    /// The only way to change the session.
     fn act<R>(&mut self, act: impl FnOnce(&mut Session<u64>, Instant) -> R) -> R {
         let result = act(&mut self.session, self.now);
         self.check();
@@ -118,7 +118,7 @@ impl Bench {
         running.map(|(key, exchange)| (key, exchange.id().clone()))
     }
 
-    /// What holds after every call.
+    /// Checks the invariants that hold after every call.
     fn check(&mut self) {
         let (session, all) = (&mut self.session, &mut self.tally);
         let output = session.take_output();
@@ -162,7 +162,7 @@ impl Bench {
             Phase::Running | Phase::Draining | Phase::Cancelling => {}
         }
 
-        assert!(session.exchanges.len() <= session.config.max_exchanges, "more than it may hold");
+        assert!(session.exchanges.len() <= session.config.max_exchanges, "too many exchanges");
         if let Some(ReplayConfig { events, bytes, .. }) = session.config.replay {
             let kept = session.replay.kept();
             assert!(kept.0 <= events && kept.1 <= bytes, "D-36: {kept:?}");
@@ -170,9 +170,9 @@ impl Bench {
             let streams =
                 replies.chain(session.standalone.as_deref()).chain(session.finished.values().map(|s| &**s));
             assert!(session.all_relays().all(|relay| relay.kept() == 0));
-            assert_eq!(kept.0, streams.map(Stream::kept).sum::<usize>(), "D-36: booked otherwise than kept");
+            assert_eq!(kept.0, streams.map(Stream::kept).sum::<usize>(), "D-36: replay and streams differ");
             let away = session.finished.values().filter(|stream| stream.is_over() || stream.is_away());
-            assert!(away.count() <= kept.0, "D-36: for ever");
+            assert!(away.count() <= kept.0, "D-36: a stream is kept forever");
         }
         let is = (session.state(), session.is_established());
         let (state, established) = mem::replace(&mut self.was, is);
@@ -184,15 +184,15 @@ impl Bench {
     fn wait(&mut self, time: Duration) {
         self.now += time;
         self.act(Session::handle_timeout);
-        assert!(self.session.next_timeout().is_none_or(|next| next > self.now), "S3: a busy timer");
+        assert!(self.session.next_timeout().is_none_or(|next| next > self.now), "S3: the timer is stuck");
     }
 
-    /// Calls `handle_timeout` when the session asks for it and at no other time; returns how long that took.
+    /// Calls `handle_timeout` only when the session asks for it, until `done`. Returns the time that this took.
     fn run_until(&mut self, done: impl Fn(&Self) -> bool) -> Duration {
         self.run_reading(None, done)
     }
 
-    /// The same, with a client that reads this stream.
+    /// As `run_until`, with a client that reads this stream.
     fn run_reading(&mut self, stream: Option<StreamKey>, done: impl Fn(&Self) -> bool) -> Duration {
         let from = self.now;
         for _ in 0..MANY {
@@ -230,14 +230,14 @@ impl Bench {
         self.act(|session, now| session.handle_list(now, id.into(), tag))
     }
 
-    /// An admitted request whose handler takes its time.
+    /// An admitted request whose handler is not ready at once.
     fn call(&mut self, id: impl Into<RequestId>) -> ExchangeKey {
         let key = self.request(id).unwrap();
         self.act(|session, now| session.handle_suspended(now, key));
         key
     }
 
-    /// The same, with a reply that is a stream.
+    /// As `call`, with a reply that is a stream.
     fn stream(&mut self, id: impl Into<RequestId>) -> (ExchangeKey, StreamKey) {
         let key = self.call(id);
         assert_eq!(self.notify(key), Ok(()));
@@ -246,7 +246,7 @@ impl Bench {
         (key, StreamKey::Response(key))
     }
 
-    /// The same, of a session that keeps what it sends, for a client that gets no priming event.
+    /// As `stream`, in a session with replay, for a client that gets no priming event.
     fn stream_with_ids(&mut self, id: impl Into<RequestId>) -> (ExchangeKey, StreamKey) {
         let key = self.call(id);
         assert_eq!(self.notify(key), Ok(()));
@@ -284,7 +284,7 @@ impl Bench {
         self.act(|session, now| session.handle_disconnect(now, key));
     }
 
-    /// The body of a POST, or what it is so far.
+    /// The body of the response to a POST, or its kind so far.
     fn reply(&mut self, key: ExchangeKey) -> String {
         match self.act(|session, now| session.poll_reply(now, key)) {
             Some(Reply::Json(body) | Reply::Refused(body, _)) => brief(&body),
@@ -294,7 +294,7 @@ impl Bench {
         }
     }
 
-    /// What there is to read at the moment, and the end if it has come.
+    /// Reads the events that are there now, and the end if the stream has ended.
     fn read(&mut self, key: StreamKey) -> Vec<String> {
         let mut seen = Vec::new();
         loop {
@@ -357,7 +357,7 @@ impl Bench {
         self.act(|session, now| session.drain(now, schedule));
     }
 
-    /// When draining, cancelling and finishing are over, counted from now.
+    /// The time left for draining, cancelling and finishing.
     fn left(&self) -> [Duration; 3] {
         let ending = self.session.ending.as_ref().unwrap();
         [ending.cancel_at, ending.finish_at, ending.close_at].map(|at| at.saturating_duration_since(self.now))
@@ -371,7 +371,7 @@ impl Bench {
         (self.session.state(), self.session.phase())
     }
 
-    /// How the exchanges ended: answered, synthesized, cancelled, forced.
+    /// The counts of outcomes: answered, synthesized, cancelled, forced.
     fn outcomes(&self) -> [u32; 4] {
         let tally = &self.tally;
         [tally.answered, tally.synthesized, tally.cancelled, tally.forced]
@@ -379,7 +379,7 @@ impl Bench {
 }
 
 const INITIALIZE: ExchangeKey = ExchangeKey(0);
-/// Of a session that has been initialized, and nothing else.
+/// The outcomes of a session that has only been initialized.
 const ONLY_INITIALIZED: [u32; 4] = [1, 0, 0, 0];
 
 fn add(sum: &mut Tally, more: &Tally) {
@@ -398,8 +398,8 @@ fn add(sum: &mut Tally, more: &Tally) {
     sum.orphaned += more.orphaned;
 }
 
-/// A message in few words: `method #id` of a request, `id = result` or `id ! code reason` of an answer; before it the
-/// event's id, if it has one.
+/// A message in short: `method #id` for a request, `id = result` or `id ! code reason` for an answer, with the event's
+/// id before it if it has one.
 fn brief(message: &[u8]) -> String {
     if message == HEARTBEAT {
         return ":".into();
@@ -433,7 +433,7 @@ fn told(reason: TerminateReason) -> Status {
     Status { cancelled: Some(CancelReason::Terminated(reason)), abandoned: false }
 }
 
-// The table, and the machine.
+// The state table, compared with the session.
 
 const STATES: [State; 5] =
     [State::Initializing, State::AwaitingInitialized, State::Operating, State::Draining, State::Terminated];
@@ -453,7 +453,7 @@ const INPUTS: [Input; 12] = [
     Input::Expire,
 ];
 
-/// What the session really does with `input`: told by its effects where it has any.
+/// The verdict of the session on `input`, derived from its effects if it has any.
 fn observe(b: &mut Bench, input: Input) -> Verdict {
     let running = b.owed().map_or(INITIALIZE, |(key, _)| key);
     let asked = b.ask(running, "ping").ok();
@@ -475,7 +475,7 @@ fn observe(b: &mut Bench, input: Input) -> Verdict {
         }
         Input::Get => b.get().map(|_| Verdict::Open),
         Input::Resume => {
-            b.read(StreamKey::Response(running)); // its id, in the priming event
+            b.read(StreamKey::Response(running)); // the priming event with its id
             b.resume(&format!("{}-0", running.0)).map(|_| Verdict::Open)
         }
         Input::Delete => b.delete().map(|()| Verdict::Terminate),
@@ -487,7 +487,7 @@ fn observe(b: &mut Bench, input: Input) -> Verdict {
     let verdict = outcome.unwrap_or_else(Verdict::Refuse);
     let expected = match verdict {
         Verdict::Admit => (before.0 + 1, before.1, before.2),
-        Verdict::Open if input == Input::Resume => before, // a connection takes the stream over
+        Verdict::Open if input == Input::Resume => before, // another connection carries the stream
         Verdict::Open => (before.0, before.1 + 1, before.2),
         Verdict::Operate => (before.0, before.1, State::Operating),
         Verdict::Terminate => (before.0, before.1, State::Terminated),
@@ -567,7 +567,7 @@ fn c_20_nothing_precedes_the_answer_to_initialize() {
 }
 
 #[test]
-fn c_20_an_initialize_that_succeeds_after_its_session_is_dead_offers_no_session() {
+fn c_20_a_late_initialize_result_offers_no_terminated_session() {
     type End = fn(&mut Bench);
     let ends: [(End, &str); 4] = [
         (|b| _ = b.run_until(|b| b.session.state() == State::Terminated), "initialize_timeout"),
@@ -596,7 +596,7 @@ fn c_20_an_initialize_that_succeeds_after_its_session_is_dead_offers_no_session(
 }
 
 #[test]
-fn c_20_s_12_a_failed_initialize_in_a_shutdown_leaves_nothing_and_is_no_reason() {
+fn c_20_s_12_a_failed_initialize_in_a_shutdown_keeps_the_shutdown_reason() {
     let mut b = Bench::initializing(config());
     b.drain(&SHUTDOWN);
     b.act(|session, now| session.answer(now, INITIALIZE, &Err(RpcError::invalid_params("no"))));
@@ -628,10 +628,9 @@ fn c_10_a_client_that_never_says_initialized_is_not_waited_for() {
     assert_eq!(b.outcomes(), ONLY_INITIALIZED);
 }
 
-/// E-14: whatever a client does with its session is use, with or without `initialized`: from then on it lives by the idle
-/// timeout.
+/// E-14: every input of a client counts as use, with or without `initialized`. From then on, the idle timeout applies.
 #[test]
-fn c_10_c_18_a_session_is_half_open_until_its_client_uses_it_in_whatever_way() {
+fn c_10_c_18_any_use_ends_the_half_open_state() {
     let uses: [fn(&mut Bench); 7] = [
         |b| assert_eq!(b.input(Input::Ping), Ok(Verdict::Answer)),
         |b| assert_eq!(b.input(Input::Notification), Ok(Verdict::Accept)),
@@ -664,7 +663,7 @@ fn c_10_c_18_a_session_is_half_open_until_its_client_uses_it_in_whatever_way() {
 }
 
 #[test]
-fn e_14_a_stream_that_is_read_keeps_a_session_without_initialized_and_one_that_is_not_does_not() {
+fn e_14_only_a_stream_that_is_read_keeps_a_session_without_initialized() {
     let mut b = Bench::awaiting(config());
     let get = b.get().unwrap();
     let tomorrow = b.now + secs(24 * 60 * 60);
@@ -684,7 +683,7 @@ fn c_10_a_client_that_says_initialized_in_the_last_moment_operates() {
 }
 
 #[test]
-fn c_18_a_call_before_initialized_is_not_reaped_and_its_session_idles_after_the_last_one() {
+fn c_18_before_initialized_a_session_lives_until_idle_after_its_last_call() {
     let mut b = Bench::awaiting(config());
     let (key, stream) = b.stream(1);
     let other = b.call(2);
@@ -698,7 +697,7 @@ fn c_18_a_call_before_initialized_is_not_reaped_and_its_session_idles_after_the_
     assert_eq!(b.read(stream), ["1 = \"done\"", "end"]);
     assert_eq!(b.run_until(|b| b.session.state() == State::Terminated), config().idle_timeout);
     assert_eq!(b.session.reason(), Some(TerminateReason::Idle));
-    assert_eq!(b.read(StreamKey::Response(other)), [":", "2 = \"done\"", "end"]); // what is answered can still be read
+    assert_eq!(b.read(StreamKey::Response(other)), [":", "2 = \"done\"", "end"]); // the answer can still be read
     assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [3, 0, 0, 0]));
 }
 
@@ -718,7 +717,7 @@ fn c_18_initialized_during_a_long_call_is_not_too_late() {
 fn c_10_a_session_without_initialized_is_not_forgotten_after_a_quiet_call() {
     let (timeout, idle) = (config().initialize_timeout, config().idle_timeout);
     for took in [secs(1), timeout, 2 * timeout] {
-        // In JSON mode nothing else asks for time while the call runs.
+        // In JSON mode there is no other deadline while the call runs.
         let mut b = Bench::awaiting(SessionConfig { response_mode: ResponseMode::Json, ..config() });
         let key = b.call(1);
         b.wait(took);
@@ -731,9 +730,9 @@ fn c_10_a_session_without_initialized_is_not_forgotten_after_a_quiet_call() {
     }
 }
 
-// Calls that nobody can fetch the answer of (E-14).
+// Orphaned calls: nobody can fetch their answers (E-14).
 
-/// Waits for a call that is given up; returns how long that took.
+/// Waits until the call is orphaned. Returns the time that this took.
 fn until_orphaned(b: &mut Bench, key: ExchangeKey) -> Duration {
     let orphaned = Some(CancelReason::Orphaned);
     b.run_until(|b| b.status(key).cancelled == orphaned)
@@ -743,7 +742,7 @@ fn until_orphaned(b: &mut Bench, key: ExchangeKey) -> Duration {
 fn e_14_d_12_a_call_goes_on_without_its_client_and_not_for_ever() {
     let idle = config().idle_timeout;
     for response_mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
-        // Its session has another call whose client is there: that one stays, and so does the session.
+        // Another call of the session has a connected client: it goes on, and so does the session.
         let mut b = Bench::operating(SessionConfig { response_mode, ..config() });
         let (gone, other) = (b.call(1), b.call(2));
         b.wait(secs(5));
@@ -767,7 +766,7 @@ fn e_14_a_call_that_nobody_can_fetch_keeps_no_session_alive() {
     b.disconnect(StreamKey::Response(key));
     assert_eq!(b.run_until(|b| b.session.state() == State::Terminated), secs(60));
     assert_eq!((b.session.reason(), b.tally.orphaned), (Some(TerminateReason::Idle), 1));
-    assert_eq!(b.status(key).cancelled, Some(CancelReason::Orphaned)); // the reason of its own stands
+    assert_eq!(b.status(key).cancelled, Some(CancelReason::Orphaned)); // its first reason stands
     assert!(b.run_to(Phase::Closed) <= config().cancel_grace);
     assert_eq!((b.status(key).abandoned, b.outcomes()), (true, [1, 0, 1, 0]));
 }
@@ -801,13 +800,13 @@ fn a_07_an_id_in_flight_is_refused_and_may_come_again_after_its_answer() {
 }
 
 #[test]
-fn max_exchanges_bounds_what_runs_what_winds_down_and_what_is_unread() {
+fn max_exchanges_counts_running_cancelled_and_unread_requests() {
     let mut b = Bench::operating(SessionConfig { max_exchanges: 4, ..config() });
     let cancelled = b.call(1);
     let (unread, stream) = b.stream(2);
     let (answered, running) = (b.call(3), b.call(4));
     b.cancel(1).unwrap();
-    assert_eq!(b.reply(cancelled), "1 ! -32800 -"); // its handler is left
+    assert_eq!(b.reply(cancelled), "1 ! -32800 -"); // its handler still runs
     b.answer(unread);
     b.answer(answered);
     assert_eq!((b.session.running(), b.session.unsettled()), (1, 3));
@@ -815,7 +814,7 @@ fn max_exchanges_bounds_what_runs_what_winds_down_and_what_is_unread() {
     for id in [1, 5] {
         assert_eq!(b.request(id), Err(Refusal::TooManyRequests));
     }
-    assert_eq!(b.input(Input::Ping), Ok(Verdict::Answer)); // neither of them is held
+    assert_eq!(b.input(Input::Ping), Ok(Verdict::Answer)); // neither a ping nor a GET counts
     assert!(b.get().is_ok());
 
     assert_eq!(b.reply(answered), "3 = \"done\"");
@@ -825,11 +824,11 @@ fn max_exchanges_bounds_what_runs_what_winds_down_and_what_is_unread() {
     let sixth = b.call(6);
     b.answer(sixth);
     assert_eq!(b.request(7), Err(Refusal::TooManyRequests));
-    b.disconnect(StreamKey::Response(sixth)); // as good as read
+    b.disconnect(StreamKey::Response(sixth)); // counts as read
     b.call(7);
     b.wait(config().cancel_grace);
     assert!(b.status(cancelled).abandoned);
-    assert_eq!(b.request(8), Err(Refusal::TooManyRequests)); // told, not gone
+    assert_eq!(b.request(8), Err(Refusal::TooManyRequests)); // its handler was told to stop, but has not finished
     b.release(cancelled);
     b.call(8);
     b.disconnect(StreamKey::Response(running)); // D-12: it goes on
@@ -854,7 +853,7 @@ fn f_02_a_cancelled_call_has_its_grace_and_is_then_abandoned() {
     assert_eq!(b.status(key), Status { cancelled, abandoned: false });
     assert!(b.wakes.contains(&Wake::Handler(1)));
     assert_eq!(b.reply(key), "1 ! -32800 -"); // F-08
-    b.answer(key); // F-05: nobody gets it
+    b.answer(key); // F-05: the answer is dropped
     assert_eq!(b.reply(key), "taken");
 
     let (key, stream) = b.stream(2);
@@ -875,7 +874,7 @@ fn f_03_cancels_of_nothing_are_ignored() {
     for id in [1, 0, 77] {
         assert_eq!(b.cancel(id), Ok(()));
     }
-    assert_eq!(b.cancel("2"), Ok(())); // not the integer
+    assert_eq!(b.cancel("2"), Ok(())); // the string "2", not the integer
     assert_eq!(b.act(|session, now| session.handle_cancelled(now, None, None)), Ok(()));
     assert_eq!(b.status(running), Status::default());
     assert_eq!(b.reply(finished), "1 = \"done\"");
@@ -965,7 +964,7 @@ fn f_20_f_21_each_request_has_its_own_id_and_takes_one_reply() {
     assert_eq!(b.wakes, [Wake::Handler(2)]);
     assert_eq!(b.outbound(asked[1]), Some(Ok(Json::new("mine").unwrap())));
     assert_eq!(b.respond(1, "late"), Ok(()));
-    assert_eq!(b.outbound(asked[1]), Some(Err(RequestError::Cancelled))); // taken already
+    assert_eq!(b.outbound(asked[1]), Some(Err(RequestError::Cancelled))); // already taken
     assert_eq!((b.outbound(asked[0]), b.outbound(asked[2])), (None, None));
 
     let refusal = RpcError::new(ErrorCode(-1), "the user said no");
@@ -1039,7 +1038,7 @@ fn f_24_taking_a_request_back_does_not_wait_for_space() {
             assert_eq!(b.notify(key), Err(SendError::Full));
             way(&mut b, key, asked);
             assert_eq!(b.unanswered(), 0);
-            assert!(b.notify(key).is_err()); // who may wait, still waits
+            assert!(b.notify(key).is_err()); // an ordinary sender still waits
             let seen = b.read(stream);
             assert_eq!(seen[..2], ["ping #0", "cancelled #0"]);
             assert_eq!(seen[2..], *rest);
@@ -1066,7 +1065,7 @@ fn f_24_each_of_many_requests_is_taken_back_once_and_in_order() {
 }
 
 #[test]
-fn c_06_a_session_that_ends_before_it_was_initialized_asks_for_nothing_but_a_ping() {
+fn c_06_a_session_ending_before_initialized_can_only_send_ping() {
     type Begin = fn(SessionConfig) -> Bench;
     let begins: [(Begin, bool); 2] = [(Bench::awaiting, false), (Bench::operating, true)];
     for (begin, initialized) in begins {
@@ -1164,7 +1163,7 @@ fn f_32_a_terminated_session_fails_its_requests_and_takes_them_back() {
 }
 
 #[test]
-fn f_32_a_request_when_the_drain_is_over_is_refused_though_the_timer_is_late() {
+fn f_32_a_request_after_the_drain_is_refused_even_if_the_timer_is_late() {
     let mut b = Bench::operating(config());
     let (key, stream) = b.stream(1);
     b.drain(&SHUTDOWN);
@@ -1212,7 +1211,7 @@ fn d_23_a_get_whose_client_reads_nothing_is_taken_over() {
     b.wait(config().heartbeat - MS);
     assert_eq!(b.get(), Err(Refusal::StreamTaken));
     b.wait(MS);
-    assert_eq!(b.read(old), [":"]); // late, but it reads
+    assert_eq!(b.read(old), [":"]); // the reader is late, but reads
     assert_eq!(b.get(), Err(Refusal::StreamTaken));
     b.wait(2 * config().heartbeat);
     b.wait(config().heartbeat);
@@ -1278,11 +1277,11 @@ fn d_42_without_heartbeats_nothing_ticks() {
             Bench::operating(SessionConfig { heartbeat: never, response_mode, second_stream, ..config() });
         let get = b.get().unwrap();
         let key = b.call(1);
-        b.wait(config().idle_timeout); // what was armed before
+        b.wait(config().idle_timeout); // past the deadlines that were armed before
         assert_eq!(b.session.next_timeout(), None, "{response_mode:?}");
         b.wait(day);
         assert_eq!((b.read(get), b.stands()), (vec![":".into()], (State::Operating, Phase::Running))); // B-33
-        assert_eq!(b.get(), Err(Refusal::StreamTaken)); // without them, nobody is known not to read
+        assert_eq!(b.get(), Err(Refusal::StreamTaken)); // without heartbeats, no reader is known to have stopped
         let streams = response_mode == ResponseMode::Sse;
         assert_eq!(b.reply(key), if streams { "stream" } else { "pending" });
         b.answer(key);
@@ -1298,7 +1297,7 @@ fn d_42_without_heartbeats_nothing_ticks() {
     }
 
     let mut b = Bench::operating(SessionConfig { heartbeat: never, ..config() });
-    let (key, stream) = b.stream(1); // by a message, not by silence
+    let (key, stream) = b.stream(1); // opened by a message, not by silence
     b.wait(day);
     assert_eq!((b.session.next_timeout(), b.read(stream).len()), (None, 0));
     b.drain(&SHUTDOWN);
@@ -1338,7 +1337,8 @@ fn e_14_a_get_keeps_the_session_only_while_it_is_read() {
     b.run_reading(Some(get), |b| b.now >= tomorrow);
     assert_eq!(b.stands(), (State::Operating, Phase::Running));
     let unread = b.run_until(|b| b.session.state() == State::Terminated);
-    assert_eq!(unread, config().heartbeat + config().idle_timeout); // the next comment still finds it reading
+    // The first unread comment does not show yet that the client stopped reading.
+    assert_eq!(unread, config().heartbeat + config().idle_timeout);
     assert_eq!(b.run_to(Phase::Closed), config().terminate.finish);
     assert_eq!((b.tally.streams_cut, b.read(get)), (1, vec!["cut".into()]));
 
@@ -1348,7 +1348,7 @@ fn e_14_a_get_keeps_the_session_only_while_it_is_read() {
     b.run_reading(Some(get), |b| b.now >= tomorrow);
     for _ in 0..config().idle_timeout.as_secs() {
         b.wait(secs(2));
-        b.announce().unwrap(); // never silent for long enough to be asked for a sign of life
+        b.announce().unwrap(); // never silent for long enough to get a heartbeat
         assert_eq!(b.read(get), ["note"]);
     }
     assert_eq!(b.stands(), (State::Operating, Phase::Running));
@@ -1420,7 +1420,7 @@ fn s_5_delete_answers_what_runs_once_each_as_json_and_as_a_stream() {
     }
     assert_eq!((b.reply(json), b.read(stream)), ("pending".into(), vec![]));
     b.answer(quick);
-    assert_eq!(b.read(last), ["3 = \"done\"", "end"]); // there was time for its own answer
+    assert_eq!(b.read(last), ["3 = \"done\"", "end"]); // its handler had time to answer
 
     assert_eq!(b.run_to(Phase::Finishing), config().terminate.cancel);
     assert!(b.status(json).abandoned && b.status(streaming).abandoned);
@@ -1490,7 +1490,7 @@ fn s_4_with_nothing_in_flight_draining_is_over_at_once() {
     assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [1, 0, 1, 0]));
 }
 
-/// A call that its client has cancelled, and that has not stopped yet. Its client has all it will get.
+/// A cancelled call whose handler has not stopped yet. Its client has read the whole reply.
 fn winding_down(cancel_grace: Duration) -> (Bench, ExchangeKey) {
     let mut b = Bench::operating(SessionConfig { cancel_grace, ..config() });
     let key = b.call(1);
@@ -1517,7 +1517,7 @@ fn s_4_a_session_ends_when_the_handler_of_a_cancelled_call_has_stopped() {
             assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, CANCELLED));
             assert!(b.session.exchanges.len() == 0);
         }
-        // Neither side alone is enough.
+        // One side alone does not end it.
         let mut b = Bench::operating(config());
         let key = b.call(1);
         b.cancel(1).unwrap();
@@ -1543,13 +1543,13 @@ fn s_4_a_session_waits_for_a_cancelled_handler_no_longer_than_its_grace() {
         b.release(key);
         assert!(b.session.exchanges.len() == 0);
     }
-    // It was over before, and is nobody to wait for, though it is still there.
+    // Its grace was over before: it is not waited for, although it still runs.
     let (mut b, key) = winding_down(grace);
     b.wait(grace);
     assert!(b.status(key).abandoned);
     b.drain(&SHUTDOWN);
     assert_eq!(b.session.phase(), Phase::Closed);
-    // There is none.
+    // Without any grace.
     let (mut b, key) = winding_down(Duration::ZERO);
     b.drain(&SHUTDOWN);
     assert_eq!(b.run_to(Phase::Closed), Duration::ZERO);
@@ -1633,7 +1633,7 @@ fn s_11_a_client_that_reads_nothing_is_cut_when_its_time_is_up() {
     b.answer(streaming);
     assert_eq!(b.session.phase(), Phase::Finishing);
     b.wait(secs(1));
-    // Nothing runs any more, so the endpoint leaves its readers their own budget and no more.
+    // No request runs any more, so the readers get their own budget and no more.
     b.drain(&TerminatePolicy { drain: Duration::ZERO, cancel: Duration::ZERO, ..SHUTDOWN });
     assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.finish);
     assert_eq!((b.read(get), b.read(stream)), (vec!["cut".into()], vec!["cut".into()]));
@@ -1662,7 +1662,7 @@ fn s_10_draining_again_only_tightens() {
     b.drain(&TerminatePolicy { drain: secs(60), ..SHUTDOWN });
     let (now, ending) = (b.now, b.session.ending.as_deref().copied().unwrap());
     assert_eq!([ending.cancel_at, ending.close_at], [now + secs(14), now + secs(19)]);
-    // Shorter phases that end later change nothing.
+    // A policy with shorter phases that would end later changes nothing.
     b.drain(&TerminatePolicy { drain: secs(60), cancel: Duration::ZERO, finish: Duration::ZERO });
     assert_eq!(b.session.ending.as_ref().unwrap().close_at, ending.close_at);
     b.drain(&TerminatePolicy { drain: Duration::ZERO, ..SHUTDOWN }); // a second signal
@@ -1684,7 +1684,7 @@ fn s_1_draining_a_session_that_is_terminating_changes_neither_reason_nor_state()
 }
 
 #[test]
-fn f_37_s_12_terminating_while_draining_does_not_wait_for_the_drain_and_keeps_the_reason() {
+fn f_37_s_12_terminating_while_draining_skips_the_drain_and_keeps_the_reason() {
     let ends: [fn(&mut Bench) -> bool; 2] =
         [|b| b.delete().is_ok(), |b| b.terminate(TerminateReason::Evicted)];
     for end in ends {
@@ -1711,7 +1711,7 @@ fn f_37_s_12_terminating_while_draining_does_not_wait_for_the_drain_and_keeps_th
 }
 
 #[test]
-fn f_37_s_10_terminating_with_a_longer_schedule_than_the_shutdown_prolongs_nothing() {
+fn f_37_s_10_terminating_with_a_longer_schedule_does_not_extend_the_shutdown() {
     let minute = TerminatePolicy { drain: secs(60), cancel: secs(60), finish: secs(60) };
     let mut b = Bench::operating(SessionConfig { terminate: minute, ..config() });
     let key = b.call(1);
@@ -1722,7 +1722,7 @@ fn f_37_s_10_terminating_with_a_longer_schedule_than_the_shutdown_prolongs_nothi
     assert_eq!((b.left(), b.stands()), (left, (State::Terminated, Phase::Draining)));
     assert_eq!(b.status(key), Status::default());
     b.answer(key);
-    assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.finish); // the shorter of both, from the last answer
+    assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.finish); // the shorter of the two budgets, from the last answer
 }
 
 #[test]
@@ -1731,7 +1731,7 @@ fn f_37_terminating_while_finishing_gives_readers_their_budget_from_then() {
     let ceiling = drain + cancel + finish;
     for (own, waited, rest) in [
         (secs(1), secs(1), secs(1)),
-        (secs(60), secs(1), finish), // no more than the shutdown gives
+        (secs(60), secs(1), finish), // no more than the shutdown's own budget
         (Duration::ZERO, secs(1), Duration::ZERO),
         (secs(60), ceiling - secs(1), secs(1)), // S10
     ] {
@@ -1752,7 +1752,7 @@ fn f_37_terminating_while_finishing_gives_readers_their_budget_from_then() {
         assert_eq!(b.run_to(Phase::Closed), rest, "{own:?} after {waited:?}");
         assert_eq!((b.read(stream), b.outcomes()), (vec!["cut".into()], [1, 0, 0, 2]));
     }
-    // After its end, it changes nothing but the answer to the next DELETE.
+    // After the end of the session, a DELETE changes only the answer to the next DELETE.
     let mut b = Bench::operating(config());
     b.drain(&SHUTDOWN);
     assert_eq!(b.stands(), (State::Draining, Phase::Closed));
@@ -1763,7 +1763,7 @@ fn f_37_terminating_while_finishing_gives_readers_their_budget_from_then() {
     assert_eq!(b.session.next_timeout(), None);
 }
 
-/// A client that has to ask for the tools before it takes a result can do so.
+/// A client that lists the tools before it accepts a result can do so.
 #[test]
 fn f_38_lists_are_served_while_a_session_drains_and_a_moment_longer() {
     let linger = 250 * MS;
@@ -1771,7 +1771,7 @@ fn f_38_lists_are_served_while_a_session_drains_and_a_moment_longer() {
     let key = b.call(1);
     b.drain(&SHUTDOWN);
     assert_eq!((b.request(2), b.list(1)), (Err(Refusal::Draining), Err(Refusal::DuplicateId)));
-    let list = b.list(3).expect("it is served while the call runs");
+    let list = b.list(3).expect("admitted while the call runs");
     b.answer(list);
     b.reply(list);
     b.wait(secs(1)); // the call runs longer than the session lingers
@@ -1779,8 +1779,8 @@ fn f_38_lists_are_served_while_a_session_drains_and_a_moment_longer() {
     b.reply(key);
     assert_eq!((b.stands(), b.request(4)), ((State::Draining, Phase::Draining), Err(Refusal::Draining)));
     b.wait(linger - MS);
-    let list = b.list(5).expect("it lingers");
-    b.wait(secs(1)); // and does for as long as that runs
+    let list = b.list(5).expect("admitted while the session lingers");
+    b.wait(secs(1)); // the session also stays while that request runs
     b.answer(list);
     b.reply(list);
     assert_eq!(b.session.phase(), Phase::Draining);
@@ -1798,8 +1798,8 @@ fn s_4_a_session_lingers_only_over_an_answer_and_not_beyond_the_drain() {
     b.call(1);
     b.drain(&SHUTDOWN);
     b.cancel(1).unwrap();
-    assert_eq!(b.session.phase(), Phase::Finishing, "its client wants nothing any more");
-    // Not beyond the drain, a second signal or a DELETE.
+    assert_eq!(b.session.phase(), Phase::Finishing, "a cancelled call leaves nothing to linger for");
+    // The end of the drain, a second signal or a DELETE end the lingering.
     for (end, after) in [(0, SHUTDOWN.drain), (1, Duration::ZERO), (2, Duration::ZERO)] {
         let mut b = lingers();
         let key = b.call(1);
@@ -1876,7 +1876,7 @@ fn closing_cuts_streams_and_tells_everybody() {
 }
 
 #[test]
-fn those_who_wait_late_are_found_and_an_answer_that_is_there_at_once_wakes_nobody() {
+fn late_waiters_are_woken_and_ready_answers_wake_none() {
     let mut b = Bench::operating(config());
     let at_once = b.act(|session, now| session.handle_request(now, 1.into(), None)).unwrap();
     b.wakes.clear();
@@ -1884,7 +1884,7 @@ fn those_who_wait_late_are_found_and_an_answer_that_is_there_at_once_wakes_nobod
     assert_eq!((b.reply(at_once).as_str(), &*b.wakes), ("1 = \"done\"", &[][..]));
     assert_eq!(b.session.tag_or(at_once, || 7), None);
 
-    // With a stream that was opened before anybody waited, and without one yet.
+    // With a stream that was opened before anybody waited, and without a stream.
     for streams in [true, false] {
         let key = b.act(|session, now| session.handle_request(now, 2.into(), None)).unwrap();
         if streams {

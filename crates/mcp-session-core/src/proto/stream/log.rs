@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn d_30_it_goes_back_to_any_position_that_it_still_follows_and_to_no_other() {
+    fn d_30_the_log_rewinds_only_to_positions_with_nothing_missing_after_them() {
         let mut log = log(&["a", "bb", "ccc"]);
         while send(&mut log).is_some() {}
         for (after, waiting) in [(0, 3), (3, 0), (1, 2), (2, 1)] {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_kept_and_what_is_sent_again_is_not_until_then() {
+    fn sent_events_are_kept_and_released_when_they_will_be_sent_again() {
         let mut log = log(&["a", "bb"]);
         assert_eq!(log.keep_next(u64::MAX, false, false), None);
         send(&mut log);

@@ -1,4 +1,4 @@
-//! Batches (A.2): all of it or nothing, and an answer for each.
+//! Batches (A.2): all requests are admitted or none, and each gets its own answer.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn a_24_each_request_of_a_batch_has_a_stream_and_an_answer_of_its_own() {
     let mut b = Bench::operating(config());
     let keys = b.batch(&[Input::Request, Input::Ping, Input::Request], &[1, 2]).unwrap();
     b.act(|session, now| session.handle_suspended(now, keys[0]));
-    b.answer(keys[1]); // at once, and a stream all the same
+    b.answer(keys[1]); // answered at once, but still a stream
     assert_eq!([b.reply(keys[0]), b.reply(keys[1])], ["stream", "stream"]);
     b.notify(keys[0]).unwrap();
     b.answer(keys[0]);
@@ -54,7 +54,7 @@ fn a_21_a_batch_is_admitted_as_a_whole_or_not_at_all() {
     assert_eq!(b.session.running(), 0);
     assert_eq!(b.batch(&[Input::Request], &[1, 2]).unwrap().len(), 2);
 
-    // Whatever one of its messages alone would get, in every state.
+    // In every state, the batch is refused as one of its messages alone would be.
     for state in STATES {
         for input in INPUTS {
             let mut b = Bench::in_state(state);
@@ -70,7 +70,7 @@ fn a_21_a_batch_is_admitted_as_a_whole_or_not_at_all() {
 }
 
 #[test]
-fn s_5_what_runs_of_a_batch_when_its_session_ends_is_answered_once_each() {
+fn s_5_running_requests_of_a_batch_get_one_answer_each_when_the_session_ends() {
     let mut b = Bench::operating(SessionConfig { heartbeat: Duration::ZERO, ..config() });
     let keys = b.batch(&[Input::Request], &[1, 2, 3]).unwrap();
     for key in &keys {

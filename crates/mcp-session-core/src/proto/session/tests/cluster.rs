@@ -1,4 +1,4 @@
-//! A session that a store keeps: what it asks for, what waits for the answer, and what others write.
+//! A session that is kept in a store: its operations, what waits for their answers, and streams of other nodes.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{
     testing::start,
 };
 
-/// The number of the standalone log.
+/// The stream number of the standalone log.
 const STANDALONE: u64 = 900;
 
 fn config() -> SessionConfig {
@@ -26,7 +26,7 @@ fn config() -> SessionConfig {
     SessionConfig { ping_interval, linger, ..SessionConfig::default() }
 }
 
-/// A session in operation, kept by a store.
+/// An operating session that is kept in a store.
 fn shared(config: SessionConfig) -> Bench {
     let mut b = Bench::initializing(config);
     b.act(|session, _| session.share(0, STANDALONE, Position::START));
@@ -43,7 +43,7 @@ impl Bench {
         effect
     }
 
-    /// The append that it asks for.
+    /// The next operation, which must be an append.
     fn asked(&mut self) -> Append {
         match self.effect() {
             Some(Effect::Append(append)) => append,
@@ -55,7 +55,7 @@ impl Bench {
         self.act(|session, now| session.handle_stored(now, append, stored));
     }
 
-    /// The store takes all that it is asked to. Returns what it was, in few words.
+    /// The store executes all operations. Returns them in short.
     fn store_all(&mut self) -> Vec<String> {
         let mut asked = Vec::new();
         for _ in 0..MANY {
@@ -72,7 +72,7 @@ impl Bench {
                 None => return asked,
             }
         }
-        panic!("it asks for ever");
+        panic!("operations without end");
     }
 
     fn relay(&mut self, key: StreamKey, event: &str) -> Result<(), SendError> {
@@ -100,14 +100,14 @@ fn no_id_leaves_before_the_store_has_what_it_names() {
     assert_eq!((opens.at, opens.events.len(), opens.ends), (1, 1, false));
     assert_eq!(opens.request, 1.into());
     assert!(b.read(stream).is_empty());
-    b.notify(key).unwrap(); // while it is under way
+    b.notify(key).unwrap(); // while the append is in flight
     b.wakes.clear();
     b.stored(&opens, Stored::Done);
     assert!(b.wakes.contains(&Wake::Reader(1)));
     assert_eq!(b.read(stream), ["1-0 primes", "1-1 note"]);
     b.answer(key);
     assert!(b.read(stream).is_empty());
-    assert_eq!(b.store_all(), ["1@2+2 end"]); // the end with the answer, in one append
+    assert_eq!(b.store_all(), ["1@2+2 end"]); // the answer and the end, in one append
     assert_eq!(b.read(stream), ["1-2 note", "1-3 1 = \"done\"", "end"]);
     assert_eq!(b.outcomes(), [2, 0, 0, 0]);
 }
@@ -121,7 +121,7 @@ fn an_answer_that_is_there_at_once_asks_the_store_for_nothing() {
 }
 
 #[test]
-fn an_append_that_was_not_answered_is_asked_for_again_with_all_there_is() {
+fn an_unanswered_append_is_repeated_with_all_new_events() {
     let mut b = shared(config());
     let key = b.call(1);
     let stream = StreamKey::Response(key);
@@ -153,7 +153,7 @@ fn a_store_that_has_lost_something_gets_it_again() {
     b.stored(&append, Stored::Behind(2));
     assert_eq!(b.store_all(), ["1@2+3"]);
     b.act(super::Session::handle_failover);
-    assert_eq!(b.store_all(), ["1@4+1"]); // its last event, once more
+    assert_eq!(b.store_all(), ["1@4+1"]); // the last event again
     b.answer(key);
     assert_eq!(b.store_all(), ["1@5+1 end"]);
 }
@@ -170,7 +170,7 @@ fn a_stream_that_the_store_does_not_take_goes_on_without() {
         match given_up {
             Stored::Failed => b.stored(&append, Stored::Failed),
             _ => {
-                // It has forgotten what this session has forgotten as well.
+                // The store has lost events that this session has forgotten, too.
                 b.stored(&append, Stored::Done);
                 b.read(stream);
                 b.session.config = std::sync::Arc::new(SessionConfig {
@@ -192,7 +192,7 @@ fn a_stream_that_the_store_does_not_take_goes_on_without() {
 }
 
 #[test]
-fn senders_wait_for_a_store_that_is_behind_also_while_the_client_is_away() {
+fn senders_wait_for_a_slow_store_even_while_the_client_is_away() {
     let mut b = shared(SessionConfig { queue_events: 2, ..config() });
     let key = b.call(1);
     b.store_all();
@@ -206,7 +206,7 @@ fn senders_wait_for_a_store_that_is_behind_also_while_the_client_is_away() {
 }
 
 #[test]
-fn whoever_was_answered_for_stops() {
+fn a_call_whose_log_is_sealed_is_cancelled() {
     let mut b = shared(config());
     let (key, other) = (b.call(1), b.call(2));
     b.store_all();
@@ -223,12 +223,12 @@ fn whoever_was_answered_for_stops() {
 // The standalone log.
 
 #[test]
-fn d_24_what_belongs_to_no_request_is_published_one_by_one_and_bounded() {
+fn d_24_announcements_are_published_one_at_a_time_and_bounded() {
     let mut b = shared(SessionConfig { queue_events: 2, ..config() });
     assert_eq!([0; 3].map(|_| b.announce()), [Ok(()), Ok(()), Err(SendError::Full)]);
     assert_eq!(b.effect(), Some(Effect::Publish(1, NOTE)));
     assert_eq!(b.effect(), None);
-    b.act(|session, now| session.handle_published(now, false)); // no answer: the same again
+    b.act(|session, now| session.handle_published(now, false)); // not published: the same event again
     assert_eq!(b.effect(), Some(Effect::Publish(1, NOTE)));
     b.act(|session, now| session.handle_published(now, true));
     assert_eq!(b.announce(), Ok(()));
@@ -252,7 +252,7 @@ fn a_get_begins_where_the_client_has_the_shared_log() {
     assert_eq!(b.relay(get, "late"), Err(SendError::Closed));
     let get = b.get().unwrap(); // the second event was not sent: it is relayed again
     assert_eq!(b.read(get), ["900-1 primes"]);
-    let newer = b.read_from_store("900-1.7").unwrap(); // D-23; in an epoch of the store's own
+    let newer = b.read_from_store("900-1.7").unwrap(); // D-23; in a later epoch of the store
     assert_eq!((b.read(get), b.read(newer)), (vec!["end".into()], vec![":".into()]));
     assert_eq!(b.session.heard(), Position { epoch: 1, seq: 7 });
     b.act(|session, now| session.handle_taken_over(now, STANDALONE));
@@ -264,12 +264,12 @@ fn event(text: &str) -> Next {
     Next::Event(Bytes::copy_from_slice(text.as_bytes()), false)
 }
 
-// What others write.
+// Streams of other nodes.
 
 #[test]
 fn a_stream_of_another_node_is_relayed_to_its_end() {
     let mut b = shared(SessionConfig { queue_events: 2, ..config() });
-    assert_eq!(b.resume("4294967296-1"), Err(Refusal::UnknownEvent)); // not here: the shell asks the store
+    assert_eq!(b.resume("4294967296-1"), Err(Refusal::UnknownEvent)); // not at this node: the caller asks the store
     let first = b.read_from_store("4294967296-1").unwrap();
     assert!(b.act(|session, _| session.poll_relay(first)));
     let second = b.read_from_store("4294967296-1").unwrap();
@@ -286,7 +286,7 @@ fn a_stream_of_another_node_is_relayed_to_its_end() {
     assert_eq!(b.read(second), ["end"]);
     assert_eq!((b.session.streams(), b.session.all_relays().count()), (0, 0));
     let cut = b.read_from_store("4294967296-1").unwrap();
-    b.act(|session, now| session.cut_relay(now, cut)); // what follows is forgotten
+    b.act(|session, now| session.cut_relay(now, cut)); // the next events are forgotten
     assert_eq!(b.read(cut), ["cut"]);
     b.disconnect(cut);
     assert_eq!(b.session.all_relays().count(), 0);
@@ -358,10 +358,10 @@ fn d_21_a_stream_that_is_read_elsewhere_is_carried_here_no_more() {
     }
 }
 
-// Moving.
+// Moving to another node.
 
 #[test]
-fn s_6_in_a_shutdown_clients_are_sent_away_and_answers_go_into_the_store() {
+fn s_6_a_shutdown_closes_connections_with_retry_and_stores_answers() {
     let mut b = shared(config());
     let (running, late) = (b.call(1), b.call(2));
     let get = b.get().unwrap();
@@ -376,19 +376,19 @@ fn s_6_in_a_shutdown_clients_are_sent_away_and_answers_go_into_the_store() {
     for stream in [get, relay, streams[1]] {
         assert_eq!(b.read(stream), ["retry 1000", "end"]);
     }
-    assert!(b.read(streams[0]).is_empty()); // what it is owed first is not in the store yet
+    assert!(b.read(streams[0]).is_empty()); // the event before the end is not in the store yet
     b.store_all();
     assert_eq!(b.read(streams[0]), ["1-1 note", "retry 1000", "end"]);
     b.answer(running);
     assert_eq!((b.session.phase(), b.outcomes()), (Phase::Draining, [1, 0, 0, 0]));
-    let back = b.resume("1-1").unwrap(); // who comes back here is served here (F-37)
+    let back = b.resume("1-1").unwrap(); // a client that comes back to this node is served (F-37)
     b.store_all();
     assert_eq!(b.read(back), ["1-2 1 = \"done\"", "end"]);
     assert_eq!(b.outcomes(), [2, 0, 0, 0]);
     b.run_to(Phase::Finishing); // the other one does not answer
     assert_eq!(b.session.phase(), Phase::Finishing);
     assert_eq!(b.store_all(), ["2@1+1 end"]);
-    assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [2, 1, 0, 0])); // nobody has to read it here
+    assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [2, 1, 0, 0])); // nobody has to read it at this node
 }
 
 #[test]
@@ -409,7 +409,7 @@ fn s_13_s_3_a_store_that_does_not_answer_does_not_move_the_ceiling() {
 }
 
 #[test]
-fn s_13_what_belongs_to_no_request_is_in_the_store_before_the_session_is_closed() {
+fn s_13_announcements_are_stored_before_the_session_closes() {
     let mut b = shared(config());
     b.announce().unwrap();
     b.drain(&SHUTDOWN);
@@ -466,7 +466,7 @@ impl Rng {
     }
 }
 
-/// A call, its client, and the log of it in a store.
+/// A call, its client, and its log in the store.
 struct Call {
     key: ExchangeKey,
     connection: Option<StreamKey>,
@@ -480,7 +480,7 @@ struct Call {
 }
 
 #[test]
-fn s_5_s_13_whatever_the_order_the_store_has_all_that_a_client_has_and_all_that_was_said() {
+fn s_5_s_13_in_any_order_the_store_gets_every_event_before_the_client() {
     let mut asked = BTreeMap::new();
     for seed in 1..2_000 {
         walk(seed, &mut asked);
@@ -537,7 +537,7 @@ fn walk(seed: u64, asked: &mut BTreeMap<&'static str, usize>) {
             _ => look(&mut b, &mut calls[index]),
         }
     }
-    // The store takes what is left; then it has it all, whoever is there to read it.
+    // The store takes the rest; then it has everything, even if nobody reads it.
     if b.session.ending.is_none() {
         b.drain(&SHUTDOWN);
     }
@@ -558,7 +558,7 @@ fn walk(seed: u64, asked: &mut BTreeMap<&'static str, usize>) {
             look(&mut b, call);
         }
         if !call.primed {
-            continue; // its client left before it had an id: nobody can ask for it
+            continue; // its client left before it had an id: nobody can resume the stream
         }
         assert!(call.ended && call.opened, "seed {seed}: the log has no end");
         assert_eq!(call.log.len(), call.sent + 1, "seed {seed}");
@@ -571,7 +571,7 @@ fn walk(seed: u64, asked: &mut BTreeMap<&'static str, usize>) {
     assert_eq!(b.outcomes()[0] as usize, calls.len() + 1, "seed {seed}");
 }
 
-/// The client looks once. What it gets, the store has.
+/// The client polls once. Asserts that the store has every event that the client gets.
 fn look(b: &mut Bench, call: &mut Call) {
     let Some(connection) = call.connection else { return };
     match b.act(|session, now| session.poll_event(now, connection)) {
@@ -604,7 +604,7 @@ fn look(b: &mut Bench, call: &mut Call) {
     }
 }
 
-/// The store gets something, or answers it: that it has it, that it does not know, that it has lost something.
+/// The store receives an operation, or answers one: done, later, or behind because it has lost events.
 fn store(
     b: &mut Bench,
     calls: &mut [Call],
@@ -626,7 +626,7 @@ fn store(
     let (name, stored) = match rng.below(6) {
         0 => ("later", Stored::Later),
         1 if call.log.len() as u64 > call.cursor + 1 && !call.ended => {
-            call.log.pop(); // a failover: something that nobody has seen is lost
+            call.log.pop(); // a failover: an event that no client has read is lost
             ("behind", Stored::Behind(call.log.len() as u64 + 1))
         }
         _ => {
@@ -634,7 +634,7 @@ fn store(
             let known = (next - append.at) as usize;
             call.log.extend(append.events.iter().skip(known).cloned());
             call.ended |= append.ends;
-            // Its answer may be lost on the way: then it comes again.
+            // The store's answer may be lost on its way: then the append is repeated.
             if rng.below(8) == 0 { ("later", Stored::Later) } else { ("done", Stored::Done) }
         }
     };

@@ -1,8 +1,8 @@
-//! A second connection for the standalone stream: which of the two has it (D-22, D-23).
+//! A second connection for the standalone stream: which of the two gets it (D-22, D-23).
 
 use super::*;
 
-/// A session with a GET stream, whose client reads it.
+/// A session with a GET stream that its client reads.
 fn listening(config: SessionConfig) -> (Bench, StreamKey) {
     let mut b = Bench::operating(config);
     let get = b.get().unwrap();
@@ -29,22 +29,23 @@ fn d_23_two_clients_do_not_take_it_from_each_other_for_ever() {
         b.wait(secs(1));
         get = b.get().unwrap();
     }
-    // From now on the one that has it is asked. While it answers, it keeps it, however often the other one comes.
+    // From now on the client that has the stream is asked. While it answers, it keeps the stream, however often the
+    // other client tries.
     for _ in 0..100 {
         b.wait(secs(1));
         assert_eq!(b.get(), Err(Refusal::StreamContested));
         assert_eq!(b.act(Session::contest), Some(secs(2)));
-        assert_eq!(b.act(Session::contest), None, "it is asked once at a time");
+        assert_eq!(b.act(Session::contest), None, "it is not asked twice at the same time");
         b.read(get);
         b.wait(secs(2));
     }
     assert_eq!(b.session.streams(), 1);
     b.wait(secs(30));
-    assert!(b.get().is_ok(), "nothing is held against a client that has waited");
+    assert!(b.get().is_ok(), "the count starts again after a calm period");
 }
 
 #[test]
-fn d_23_whoever_does_not_answer_loses_it_each_time_a_little_later_and_not_for_ever() {
+fn d_23_silent_clients_lose_the_stream_after_growing_timeouts_a_limited_number_of_times() {
     let (mut b, _) = listening(config());
     for _ in 0..3 {
         b.get().unwrap();
@@ -57,17 +58,17 @@ fn d_23_whoever_does_not_answer_loses_it_each_time_a_little_later_and_not_for_ev
         let get = b.get().unwrap();
         assert_eq!(b.read(get), [":"]);
     }
-    // Clients that never answer are not let take turns for ever either.
+    // Clients that never answer cannot take turns forever either.
     for _ in 0..29 {
         b.wait(secs(1));
         assert_eq!(b.get(), Err(Refusal::StreamContested));
         assert_eq!(b.act(Session::contest), None);
     }
     b.wait(secs(1));
-    assert!(b.get().is_ok(), "it was calm for long enough");
+    assert!(b.get().is_ok(), "the calm period was long enough");
 }
 
-/// Whoever has an id of the stream plays the same game.
+/// The same limits apply to clients that resume the stream with an id.
 #[test]
 fn d_23_two_clients_that_resume_do_not_take_it_from_each_other_for_ever() {
     let config = SessionConfig { replay: Some(ReplayConfig::default()), ..config() };

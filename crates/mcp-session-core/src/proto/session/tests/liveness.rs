@@ -1,10 +1,10 @@
-//! Whether a client is there: `ping` on the standalone stream (C-14, C-15).
+//! Whether a client still responds: `ping` on the standalone stream (C-14, C-15).
 
 use super::*;
 
 const INTERVAL: Duration = secs(60);
 
-/// A session that asks silent clients, with a GET stream whose heartbeats are read by whoever is in between.
+/// A session that sends `ping` to silent clients, with a GET stream.
 fn listening() -> (Bench, StreamKey) {
     let config = SessionConfig { ping_interval: INTERVAL, idle_timeout: secs(600), ..config() };
     let mut b = Bench::operating(config);
@@ -20,7 +20,7 @@ impl Bench {
         self.act(|session, now| session.ping(now, tag, timeout))
     }
 
-    /// Lets time pass, with somebody who reads the stream; returns what that was, heartbeats aside.
+    /// Lets time pass while the stream is read, as by a proxy. Returns the events except heartbeats.
     fn read_for(&mut self, time: Duration, stream: StreamKey) -> Vec<String> {
         let mut read = Vec::new();
         let until = self.now + time;
@@ -64,7 +64,7 @@ fn c_15_whatever_the_client_says_is_a_sign_of_life() {
         let (mut b, get) = listening();
         assert_eq!(b.read_for(INTERVAL, get), ["ping #0"]);
         assert_eq!(b.read_for(INTERVAL - MS, get), [""; 0]);
-        say(&mut b); // in the last moment
+        say(&mut b); // at the last moment
         assert_eq!(b.read_for(INTERVAL - MS, get), [""; 0]);
         assert_eq!(b.read_for(MS, get), ["ping #1"]);
         assert_eq!((b.session.streams(), b.tally.pings_unanswered), (1, 0));
@@ -82,12 +82,12 @@ fn c_15_without_a_stream_or_when_switched_off_nobody_is_asked() {
 }
 
 #[test]
-fn c_15_a_client_that_does_not_even_read_is_treated_like_one_that_does_not_answer() {
+fn c_15_a_client_that_does_not_read_counts_as_one_that_does_not_answer() {
     let config =
         SessionConfig { ping_interval: INTERVAL, queue_events: 1, heartbeat: Duration::ZERO, ..config() };
     let mut b = Bench::operating(config);
     let get = b.get().unwrap();
-    b.announce().unwrap(); // it fills the queue
+    b.announce().unwrap(); // fills the queue
     b.run_until(|b| b.tally.pings_unanswered == 1);
     assert_eq!(b.read(get), [":", "note", "cancelled #0", "end"]);
 }
@@ -106,7 +106,7 @@ fn c_14_f_21_a_ping_is_answered_once_and_needs_a_stream() {
     assert_eq!(b.wakes, [Wake::Handler(tag)]);
     b.respond(0, "again").unwrap();
     assert_eq!(b.outbound(ping).unwrap().unwrap().as_str(), "\"pong\"");
-    // F-24: without an answer in time it is taken back on its stream.
+    // F-24: without an answer in time, it is cancelled on its stream.
     let late = b.ping(secs(10)).unwrap();
     b.run_until(|b| b.unanswered() == 0);
     assert_eq!(b.outbound(late), Some(Err(RequestError::TimedOut)));

@@ -1,5 +1,5 @@
-//! A seeded random walk beside a model: clients, handlers, timers and endings in any order, and what is owed to
-//! whom.
+//! A seeded random walk, compared with a model: clients, handlers, timers and endings act in any order, and the model
+//! knows what each is owed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,40 +18,40 @@ use crate::proto::{event::EventId, message::Outgoing, output::Outcome, version::
 
 const SEEDS: u64 = 5_000;
 const STEPS: usize = 200;
-/// Tags of GET streams begin here, those of calls at 0.
+/// The first tag of GET streams; tags of calls begin at 0.
 const GETS: u64 = 1 << 32;
-/// Tags of connections that resume a call begin here.
+/// The first tag of connections that resume a call.
 const RESUMES: u64 = 1 << 33;
 
-/// Bounds that no walk exceeds, and bounds that every busy one does.
+/// Bounds that no walk exceeds, and bounds that every busy walk exceeds.
 const GENEROUS: ReplayConfig =
     ReplayConfig { events: 1 << 20, bytes: 1 << 30, age: Duration::MAX, retry: Duration::from_secs(1) };
 const TIGHT: ReplayConfig = ReplayConfig { events: 8, bytes: 600, age: secs(15), ..GENEROUS };
 
-/// What is rare. Each is met in some walks.
+/// Rare events. Each must occur in some walks.
 const CORNERS: [&str; 22] = [
     "a request beyond the limit, with fewer running",
     "a result of initialize for a dead session",
     "a failed initialize in a shutdown",
-    "an ending that waits for a cancelled handler alone",
-    "a cancelled handler given up with its session",
-    "a request taken back on a full stream",
+    "an ending that waits only for a cancelled handler",
+    "a cancelled handler abandoned with its session",
+    "a request cancelled on a full stream",
     "a request refused before initialized in a shutdown",
     "terminated in a shutdown, while finishing",
     "in use for long without initialized",
-    "a call that nobody can fetch",
-    "a taking over too many",
+    "an orphaned call",
+    "one takeover too many",
     "a running call resumed",
     "a finished call resumed",
-    "a call that was away from a session its client deletes",
+    "a disconnected call in a deleted session",
     "an answer sent again",
     "a live connection taken over",
-    "an invited client is back",
-    "an invited client that does not come",
+    "a client with `retry` is back",
+    "a client with `retry` stays away",
     "resumed in a shutdown",
     "a forgotten event refused",
     "a GET resumed where it was cut",
-    "a closing connection overtaken by forgetting",
+    "a closing connection whose next event is forgotten",
 ];
 
 #[test]
@@ -64,7 +64,7 @@ fn s_5_whatever_happens_every_call_gets_one_end() {
             *corners.entry(corner).or_insert(0) += 1;
         }
     }
-    // It has been everywhere.
+    // The walks have reached every outcome and every corner.
     let Tally { answered, synthesized, cancelled, forced, streams_ended, streams_cut, .. } = total;
     for count in [answered, synthesized, cancelled, forced, streams_ended, streams_cut] {
         assert!(count > 500, "{total:?}");
@@ -81,7 +81,7 @@ fn a_walk_replays() {
     }
 }
 
-/// Where a walk is, for the one who reads of its failure.
+/// The seed and step of a walk, printed if it fails.
 struct Place(u64, usize);
 
 impl Drop for Place {
@@ -99,7 +99,7 @@ fn walk(seed: u64) -> Walk {
         place.1 = step;
         walk.step();
         if walk.bench.session.phase() == Phase::Closed && walk.rng.chance(10) {
-            break; // a little after its end, it has seen all there is
+            break; // some steps after the end of the session, nothing new happens
         }
     }
     walk.finish();
@@ -126,12 +126,12 @@ impl Rng {
     }
 }
 
-/// Somebody who was told to wait, and how often he had been woken by then.
+/// A task that was told to wait, and how often it had been woken by then.
 #[derive(Default, Clone, Copy)]
 struct Waiter(Option<u32>);
 
 impl Waiter {
-    /// Nobody finds something new without having been woken for it.
+    /// Asserts that a waiter that finds something new was woken for it.
     fn look(&mut self, waits: bool, wakes: u32) {
         if let (false, Some(before)) = (waits, self.0) {
             assert!(wakes > before, "a lost wake");
@@ -140,34 +140,34 @@ impl Waiter {
     }
 }
 
-/// What the model knows of a call.
+/// The model of a call.
 struct Call {
     key: ExchangeKey,
     id: RequestId,
-    /// What its handler answers, if it gets to that.
+    /// The handler's answer, if it gets to answer.
     answer: Result<Json, RpcError>,
     outcome: Option<Outcome>,
     settled: bool,
-    /// Until when a handler whose client has cancelled may go on: while it does, its session is not closed.
+    /// Until when a cancelled handler may go on. While it does, its session is not closed.
     grace: Option<Instant>,
-    /// The handler reaches nobody any more.
+    /// The handler was abandoned.
     given_up: bool,
-    /// The handler is through.
+    /// The handler has finished.
     released: bool,
-    /// The reader is through, or has gone.
+    /// The reader has finished or disconnected.
     read: bool,
     answers_seen: usize,
-    /// What its client knows of the stream of its reply.
+    /// The client's view of the reply's stream.
     client: Client,
-    /// Its connection, and the tag of whoever reads it.
+    /// The connection of the reader, and its tag.
     connection: StreamKey,
     tag: u64,
-    /// Both sides were through with it once: its place is free, whoever reads it again.
+    /// Both sides have finished once: its place in the session is free, even if it is read again.
     over: bool,
-    /// Its client was told to come back.
+    /// The client was told to reconnect.
     invited: bool,
     asked: Vec<(OutboundId, Waiter)>,
-    /// All that it ever asked its client, and what its client was told not to answer.
+    /// The ids of all requests to the client, and of those that were cancelled.
     requests: Vec<u64>,
     taken_back: Vec<u64>,
     reader: Waiter,
@@ -206,7 +206,7 @@ impl Call {
         }
     }
 
-    /// Its outcome is decided: counted as soon as the reply is out of the house.
+    /// Sets the outcome, which is counted once the reply was delivered or stored.
     fn decide(&mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
         self.settled |= self.read && !self.invited;
@@ -227,13 +227,13 @@ impl Call {
         self.grace = None;
     }
 
-    /// Whether it takes one of the places of its session.
+    /// Whether it counts towards `max_exchanges`.
     fn is_held(&self) -> bool {
         !self.over
     }
 
-    /// Its reader got `event`. Returns whether that is an answer: the one that is due, and only one, however often it
-    /// is sent again.
+    /// The reader got `event`. Returns whether it is the answer. Asserts that the answer is the right one, and the only
+    /// one, however often it is sent again.
     fn receive(&mut self, event: &Bytes) -> bool {
         let Some(message) = self.client.receive(event) else { return self.client.has_answer() };
         let message = std::str::from_utf8(&message).unwrap();
@@ -268,24 +268,25 @@ impl Call {
     }
 }
 
-/// What a client knows of a stream, and what was sent on it.
+/// The client's view of a stream, and the notes that were sent on it.
 #[derive(Default)]
 struct Client {
-    /// The last event it has, if events have ids.
+    /// The id of the last event that it got, if events have ids.
     cursor: Option<EventId>,
-    /// All that it ever got, by position.
+    /// All events that it ever got, by position.
     got: BTreeMap<u64, Bytes>,
-    /// Notes that were sent, and how many of them it has.
+    /// The notes that were sent.
     sent: Vec<u64>,
+    /// How many of them it got or missed.
     seen: usize,
-    /// It may have missed some just now.
+    /// It may have missed notes before the next one.
     gap: bool,
-    /// Where the answer is.
+    /// The id of the event with the answer.
     answer: Option<EventId>,
 }
 
 impl Client {
-    /// It gets an event. Returns what is new to it: D-21, D-30, D-32.
+    /// The client gets an event. Returns its content if that is new (D-21, D-30, D-32).
     fn receive(&mut self, event: &Bytes) -> Option<Bytes> {
         let text = std::str::from_utf8(event).unwrap();
         let Some((id, rest)) = text.strip_prefix("id: ").and_then(|text| text.split_once('\n')) else {
@@ -295,7 +296,7 @@ impl Client {
         let id = EventId::parse(id).unwrap();
         assert!(!rest.contains("retry: "), "D-44: {text}");
         if rest == "data: \n\n" {
-            // Priming: where the client is, and nothing more.
+            // A priming event has the client's position, and nothing more.
             assert!(self.cursor.is_none_or(|cursor| cursor == id), "{id} at {:?}", self.cursor);
             self.cursor = Some(id);
             return None;
@@ -313,7 +314,7 @@ impl Client {
         Some(event.slice(event.len() - rest.len()..))
     }
 
-    /// No note is lost, doubled, or out of order.
+    /// Asserts that no note is lost, doubled, or out of order.
     fn note(&mut self, message: &str) {
         if let Some((_, n)) = message.split_once("\"note\",\"params\":{\"n\":") {
             let n: u64 = n.trim_end().trim_end_matches('}').parse().unwrap();
@@ -324,13 +325,13 @@ impl Client {
         }
     }
 
-    /// Something may be missing between what it has and what comes next: then it begins anew.
+    /// Events may be missing before the next one: the client starts over.
     fn forget(&mut self) {
         self.cursor = None;
         self.gap = true;
     }
 
-    /// Whether the answer is behind it.
+    /// Whether the client got the answer before its current position.
     fn has_answer(&self) -> bool {
         self.answer.is_some() && self.cursor >= self.answer
     }
@@ -349,26 +350,26 @@ struct Walk {
     bench: Bench,
     calls: Vec<Call>,
     gets: Vec<Get>,
-    /// What the client knows of the standalone stream.
+    /// The client's view of the standalone stream.
     client: Client,
-    /// Whose connections those tags are, from `RESUMES` on.
+    /// The call of each tag from `RESUMES` on.
     resumes: Vec<usize>,
-    /// How many notes were sent.
+    /// The number of notes that were sent.
     notes: u64,
-    /// Bounds that nothing here exceeds: then nothing is ever forgotten.
+    /// Whether nothing is ever forgotten, because the bounds of replay are never exceeded.
     generous: bool,
-    /// The application waits for space on this GET.
+    /// The GET on which the application waits for space.
     announcer: (usize, Waiter),
-    /// The requests to the client that it has answered in time.
+    /// The requests to the client that were answered in time.
     responded: BTreeSet<u64>,
     established: bool,
     initialized: bool,
     phase: Phase,
     reason: Option<TerminateReason>,
-    /// Time has passed that the session does not know of.
+    /// Time has passed without a call of `handle_timeout`.
     late: bool,
     corners: BTreeSet<&'static str>,
-    /// Everybody who was woken, in order.
+    /// All wakes, in order.
     trace: Vec<Wake<u64>>,
 }
 
@@ -442,7 +443,7 @@ impl Walk {
         self.sync();
     }
 
-    /// Compares the machine with the model, and wakes who is to be woken.
+    /// Delivers the wakes, and compares the machine with the model.
     fn sync(&mut self) {
         for wake in std::mem::take(&mut self.bench.wakes) {
             match wake {
@@ -462,10 +463,10 @@ impl Walk {
             self.trace.push(wake);
         }
         for call in self.calls.iter_mut().filter(|call| !call.read && !call.over && !self.generous) {
-            // A connection on its way to its end was to send what is forgotten now: it has ended without.
+            // A closing connection had yet to send an event that was forgotten: it has ended without it.
             let exchange = self.bench.session.exchanges.get(call.key);
             if exchange.is_none_or(|exchange| exchange.stream().is_some_and(Stream::is_away)) {
-                self.corners.insert("a closing connection overtaken by forgetting");
+                self.corners.insert("a closing connection whose next event is forgotten");
                 call.read_to_end();
             }
         }
@@ -473,7 +474,7 @@ impl Walk {
         let (phase, before) = (self.bench.session.phase(), self.phase);
         self.phase = phase;
         if phase >= Phase::Finishing && self.calls.iter().any(|call| call.outcome.is_none()) {
-            // The time of the handlers is up, also that of those who owe no answer.
+            // The time of all handlers is up, even of those that owe no answer.
             for call in &mut self.calls {
                 if call.outcome.is_none() {
                     call.decide(Outcome::Synthesized);
@@ -491,14 +492,14 @@ impl Walk {
                 call.grace = None;
             }
             if call.invited && !self.generous && !call.settled && call.outcome.is_some() {
-                // Its answer may have been forgotten: then it is waited for no more.
+                // Its answer may have been forgotten: then its client is not waited for any more.
                 let exchange = self.bench.session.exchanges.get(call.key);
                 call.settled = phase != Phase::Closed && exchange.is_none_or(super::Exchange::is_settled);
             }
             call.over |= call.released && call.settled && call.read;
             if phase == Phase::Closed && !call.settled {
                 if call.invited {
-                    self.corners.insert("an invited client that does not come");
+                    self.corners.insert("a client with `retry` stays away");
                 }
                 let stream =
                     self.bench.session.exchanges.get(call.key).and_then(|exchange| exchange.stream());
@@ -519,7 +520,7 @@ impl Walk {
         }
         let session = &self.bench.session;
         if self.generous && phase != Phase::Closed {
-            // Whoever has an id can come back with it.
+            // A client that has an id can resume the stream with it.
             for call in self.calls.iter().filter(|call| call.client.cursor.is_some()) {
                 let exchange = session.exchanges.get(call.key).and_then(|exchange| exchange.stream());
                 let stream = exchange.or_else(|| session.finished.get(&call.key.0).map(AsRef::as_ref));
@@ -531,17 +532,17 @@ impl Walk {
         if self.generous {
             assert_eq!(counted, outcomes);
         } else {
-            // What was waited for may have been forgotten with the end itself: then it is waited for no more.
+            // A reply that was waited for may have been forgotten together with its end: then it is settled.
             assert!(counted.iter().sum::<u32>() >= outcomes.iter().sum::<u32>(), "{counted:?} {outcomes:?}");
         }
         assert_eq!(session.is_established(), self.established);
         if phase != Phase::Closed {
             let held = self.calls.iter().filter(|call| call.is_held()).count();
-            assert!(session.exchanges.len() == held || !self.generous, "{held} are held");
+            assert!(session.exchanges.len() == held || !self.generous, "expected {held} exchanges");
         }
     }
 
-    /// S12: what ended it first, the session says. It may end by time alone, if it is the time.
+    /// S12: the session reports its first reason. It may end by a timeout only if that is due.
     fn check_reason(&mut self) {
         let (session, now) = (&self.bench.session, self.bench.now);
         if self.reason.is_none() {
@@ -556,40 +557,40 @@ impl Walk {
                     assert!(session.used && quiet && past(session.config.idle_timeout));
                 }
                 Some(TerminateReason::MaxAge) => assert!(session.config.max_age.is_some_and(past)),
-                Some(reason) => panic!("{reason} comes from nowhere"),
+                Some(reason) => panic!("unexpected reason: {reason}"),
             }
             self.reason = session.reason();
         }
         assert_eq!(session.reason(), self.reason, "S12");
     }
 
-    /// S4: it is closed when nobody is left to wait for, or when its time is up.
+    /// S4: the session is closed once there is nobody to wait for, or its time is up.
     fn check_end(&mut self, before: Phase) {
         let winds_down = self.calls.iter().any(|call| call.grace.is_some());
         let unread = self.calls.iter().any(|call| !call.settled || !call.read)
             || self.gets.last().is_some_and(|get| !get.over);
-        let surely = unread && self.generous; // else it may have been forgotten just now
+        let surely = unread && self.generous; // else the unread events may have been forgotten just now
         let Some(ending) = self.bench.session.ending.as_deref() else { return };
         let up = ending.close_at <= self.bench.now;
         match self.phase {
             Phase::Finishing => {
                 assert!(winds_down || unread, "S4: nothing to wait for");
-                assert!(!up || self.late, "S3: no time to wait");
+                assert!(!up || self.late, "S3: the deadline has passed");
                 if !unread {
-                    self.corners.insert("an ending that waits for a cancelled handler alone");
+                    self.corners.insert("an ending that waits only for a cancelled handler");
                 }
             }
             Phase::Closed if before != Phase::Closed => {
                 assert!(up || !(winds_down || surely), "S4: closed too early");
                 if winds_down {
-                    self.corners.insert("a cancelled handler given up with its session");
+                    self.corners.insert("a cancelled handler abandoned with its session");
                 }
             }
             Phase::Running | Phase::Draining | Phase::Cancelling | Phase::Closed => {}
         }
     }
 
-    /// Time passes, and the session gets to know.
+    /// Lets time pass, with the timer on time.
     fn wait(&mut self, time: Duration) {
         self.bench.wait(time);
         self.late = false;
@@ -605,7 +606,7 @@ impl Walk {
                 assert!(call.read && session.created + session.config.idle_timeout <= now, "D-12");
                 let (age, named) =
                     (session.config.replay.map(|replay| replay.age), call.client.cursor.is_some());
-                assert!(!named || age.is_some_and(|age| age < secs(60)), "it can come back");
+                assert!(!named || age.is_some_and(|age| age < secs(60)), "the client can come back");
                 call.invited = false;
                 call.decide(Outcome::Cancelled);
                 match session.config.cancel_grace {
@@ -613,7 +614,7 @@ impl Walk {
                     Duration::ZERO => call.give_up(),
                     grace => call.grace = Some(now + grace),
                 }
-                self.corners.insert("a call that nobody can fetch");
+                self.corners.insert("an orphaned call");
             }
         }
         let half_open = match session.state() {
@@ -626,7 +627,7 @@ impl Walk {
 
     fn pass_time(&mut self) {
         let due = self.bench.session.next_timeout().map(|at| at.saturating_duration_since(self.bench.now));
-        let due = due.filter(|due| *due < secs(24 * 60 * 60)); // not until what is never forgotten is forgotten
+        let due = due.filter(|due| *due < secs(24 * 60 * 60)); // ignores a replay age of `Duration::MAX`
         let time = match (self.rng.below(3), due) {
             (0, Some(due)) => due,
             (1, Some(due)) => due.saturating_sub(MS),
@@ -667,7 +668,7 @@ impl Walk {
         }
     }
 
-    /// Two requests and a ping, or three: all of them or none.
+    /// A batch of up to three requests, with or without a ping: all are admitted or none.
     fn batch(&mut self) {
         let ids = BTreeSet::from([self.some_id(), self.some_id(), self.some_id()]);
         let inputs =
@@ -693,7 +694,7 @@ impl Walk {
         }
     }
 
-    /// One of the later calls: most of the earlier ones are over.
+    /// One of the latest calls: most of the earlier ones are over.
     fn some_call(&mut self) -> usize {
         let from = self.calls.len().saturating_sub(8);
         from + self.rng.below(self.calls.len() - from)
@@ -710,7 +711,7 @@ impl Walk {
         let (bench, call) = (&mut self.bench, &mut self.calls[index]);
         let key = call.key;
         if call.released {
-            bench.answer(key); // changes nothing any more
+            bench.answer(key); // too late to change anything
             return;
         }
         match what {
@@ -769,7 +770,7 @@ impl Walk {
                     let full = sent == Err(SendError::Full);
                     let open = bench.session.outbound.unanswered(|_, _| true);
                     if full && open.contains(&(id.0, StreamKey::Response(key))) {
-                        self.corners.insert("a request taken back on a full stream");
+                        self.corners.insert("a request cancelled on a full stream");
                     }
                     bench.act(|session, now| session.abandon_request(now, id));
                 }
@@ -798,7 +799,7 @@ impl Walk {
         }
     }
 
-    /// Its `initialize` was answered in this state, with what decides over the session if it still may.
+    /// `initialize` was answered in this state, which establishes or ends the session unless it is dead already.
     fn initialize(&mut self, state: State) {
         let answer = &mut self.calls[0].answer;
         match (state, self.reason) {
@@ -820,7 +821,7 @@ impl Walk {
         }
     }
 
-    /// Whether a session in this state has lived longer than one that nobody uses.
+    /// Whether a session in this state is older than an unused one can become.
     fn is_overdue(&self, state: State) -> bool {
         let session = &self.bench.session;
         let due = after(session.created, session.config.initialize_timeout);
@@ -846,8 +847,8 @@ impl Walk {
         }
     }
 
-    /// The client of a call comes back: with what it has, or with less, because what left the server was lost on its
-    /// way. Returns whether it is connected again.
+    /// The client of a call resumes its stream after the last event, or an earlier one, as if events had been lost on
+    /// their way. Returns whether it is connected again.
     fn resume(&mut self, index: usize) -> bool {
         let call = &mut self.calls[index];
         let Some(last) = call.client.cursor else { return false };
@@ -878,7 +879,7 @@ impl Walk {
             }
         }
         let corner = match (call.over, call.invited, call.read) {
-            (_, true, _) => "an invited client is back",
+            (_, true, _) => "a client with `retry` is back",
             (_, _, false) => "a live connection taken over",
             (true, ..) => "a finished call resumed",
             (false, ..) => "a running call resumed",
@@ -897,20 +898,20 @@ impl Walk {
         (call.read, call.invited) = (false, false);
         self.resumes.push(index);
         self.sync();
-        // D-23: the older connection, if it is still there, ends, and harms nobody.
+        // D-23: the older connection ends, if it is still there, and its late disconnect has no effect.
         assert_eq!(self.bench.act(|session, now| session.poll_event(now, old)), Next::End);
         self.bench.disconnect(old);
         true
     }
 
-    /// A note that tells itself from all others.
+    /// A note with a unique number.
     fn note(&mut self) -> Bytes {
         self.notes += 1;
         let n = self.notes;
         format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"note\",\"params\":{{\"n\":{n}}}}}\n\n").into()
     }
 
-    /// The reader of a call looks once. Returns whether there was something.
+    /// The reader of a call polls once. Returns whether there was something to read.
     fn read(&mut self, index: usize) -> bool {
         let key = self.calls[index].key;
         let connection = self.calls[index].connection;
@@ -920,7 +921,7 @@ impl Walk {
         };
         let next = match reply {
             Some(Reply::Stream) => {
-                self.sync(); // looking at it may have been what moved a late session on
+                self.sync(); // the poll may have advanced a session whose timer is late
                 if self.calls[index].read {
                     return true;
                 }
@@ -943,7 +944,7 @@ impl Walk {
                 (call.read, call.invited) = (true, true);
             }
             (_, Next::Event(event, last)) => {
-                assert!(!call.receive(&event) || last, "D-02: something follows the answer");
+                assert!(!call.receive(&event) || last, "D-02: an event follows the answer");
                 if last {
                     call.read_to_end();
                 }
@@ -958,16 +959,16 @@ impl Walk {
                 assert!(again || matches!(call.outcome, Some(Outcome::Forced | Outcome::Cancelled)));
                 call.read = true;
             }
-            (None, _) => panic!("a reply that was never given is gone"),
+            (None, _) => panic!("no reply, although none was taken"),
             (Some(Reply::Pending | Reply::Stream), Next::Pending) => {}
         }
         if over {
-            // F-24, F-11: every request that the client has not answered was taken back, once.
+            // F-24, F-11: every request that the client has not answered was cancelled, once.
             let open = call.requests.iter().copied().filter(|id| !self.responded.contains(id));
             call.taken_back.sort_unstable();
             assert_eq!(call.taken_back, open.collect::<Vec<_>>());
             if call.client.has_answer() {
-                assert_eq!(call.client.seen, call.client.sent.len(), "D-02: all of it, and then the answer");
+                assert_eq!(call.client.seen, call.client.sent.len(), "D-02: notes are missing");
             }
         }
         !waits
@@ -1067,7 +1068,7 @@ impl Walk {
         }
     }
 
-    /// A GET: plain, or from where the client was. What is behind a plain one it does not know, unless all is kept.
+    /// A GET, plain or with `Last-Event-ID`. After a plain one the client may have missed events, unless all are kept.
     fn get(&mut self, tag: u64) -> Result<StreamKey, Refusal> {
         let replay = self.bench.session.config.replay.is_some();
         let cut = self.gets.last().is_some_and(|get| !get.over);
@@ -1085,7 +1086,7 @@ impl Walk {
                     assert!(!self.generous, "an event that nothing had to be forgotten for: {from}");
                     self.client.forget();
                 }
-                Err(Refusal::StreamContested) => _ = self.corners.insert("a taking over too many"),
+                Err(Refusal::StreamContested) => _ = self.corners.insert("one takeover too many"),
                 Err(refusal) => {
                     assert!(matches!(stands, State::Draining | State::Terminated), "{refusal:?}");
                 }
@@ -1094,10 +1095,10 @@ impl Walk {
         }
         let key = self.bench.act(|session, now| session.handle_get(now, tag));
         if key == Err(Refusal::StreamContested) {
-            self.corners.insert("a taking over too many");
+            self.corners.insert("one takeover too many");
         }
         let key = key?;
-        // Without replay what was queued on a connection that went is lost, with it the client may know no more.
+        // Without replay the events queued on an ended connection are lost; with tight replay they may be forgotten.
         if !replay || !self.generous {
             self.client.forget();
         } else if let (true, Some(stream)) = (cut, &self.bench.session.standalone) {
@@ -1117,13 +1118,13 @@ impl Walk {
                 };
                 let away: Vec<bool> = self.calls.iter().map(away).collect();
                 if self.bench.delete().is_ok() {
-                    // Who deletes its session does not come back for what it was sent away from.
+                    // A client that deletes its session does not come back for disconnected streams.
                     for (call, _) in self.calls.iter_mut().zip(away).filter(|(_, away)| *away) {
                         if call.outcome.is_none() {
                             call.grace = Some(self.bench.now + self.bench.session.config.cancel_grace);
                         }
                         if !call.settled {
-                            self.corners.insert("a call that was away from a session its client deletes");
+                            self.corners.insert("a disconnected call in a deleted session");
                             call.outcome = Some(Outcome::Cancelled);
                             call.settled = true;
                         }
@@ -1157,9 +1158,9 @@ impl Walk {
         }
     }
 
-    /// Whoever is away comes back, and finds all that it has missed.
+    /// Every client that is away comes back, and gets the events that it has missed.
     fn come_back(&mut self) {
-        self.wait(Duration::ZERO); // a session that is late may be over
+        self.wait(Duration::ZERO); // if the timer was late, the session may be over
         self.sync();
         for index in 0..self.calls.len() {
             let call = &self.calls[index];
@@ -1178,7 +1179,7 @@ impl Walk {
         }
     }
 
-    /// Ends it, half of the time by itself: then it keeps to its schedule.
+    /// Ends the session. Half of the time it ends by itself, within its schedule.
     fn finish(&mut self) {
         if self.rng.chance(2) {
             self.come_back();
@@ -1197,7 +1198,7 @@ impl Walk {
         self.sync();
         assert_eq!(self.bench.stands(), (State::Terminated, Phase::Closed));
         assert!(self.calls.iter().all(|call| call.settled));
-        // S14: whoever still looks, finds an end.
+        // S14: every reader and handler that still polls finds an end.
         for index in 0..self.calls.len() {
             let call = &self.calls[index];
             assert!(call.released || self.bench.status(call.key).abandoned, "a handler is left");

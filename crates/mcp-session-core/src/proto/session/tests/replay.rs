@@ -1,4 +1,4 @@
-//! What a client gets that lost its connection, or was sent away, and comes back.
+//! Resuming: what a client gets that comes back after its connection was lost, or closed with `retry`.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn limits() -> ReplayConfig {
     ReplayConfig::default()
 }
 
-/// A session of an older version: event ids, and no priming.
+/// A session of an older version: with event ids, without priming.
 fn older(config: SessionConfig) -> Bench {
     let mut b = Bench::operating(config);
     b.session.version = ProtocolVersion::V2025_06_18;
@@ -45,7 +45,7 @@ fn d_08_a_call_that_takes_its_time_begins_with_an_id_to_come_back_to() {
     assert_eq!(b.read(StreamKey::Response(key)), ["1-0 primes"]);
     b.answer(key);
     assert_eq!(b.read(StreamKey::Response(key)), ["1-1 1 = \"done\"", "end"]);
-    // Also when its handler sends something before it is suspended.
+    // The same if its handler sends something before it is suspended.
     let key = b.request(2).unwrap();
     b.notify(key).unwrap();
     assert_eq!(b.read(StreamKey::Response(key)), ["2-0 primes", "2-1 note"]);
@@ -66,7 +66,7 @@ fn an_answer_that_is_there_at_once_is_json_and_nothing_is_kept() {
 fn d_09_sessions_of_older_versions_get_ids_and_no_priming() {
     let mut b = older(config());
     let key = b.call(1);
-    assert_eq!(b.reply(key), "pending"); // no id to send: nothing forces a stream
+    assert_eq!(b.reply(key), "pending"); // no priming event, so no stream is opened
     b.notify(key).unwrap();
     let stream = StreamKey::Response(key);
     assert_eq!(b.read(stream), ["1-1 note"]);
@@ -114,10 +114,10 @@ fn c_20_initialize_waits_for_its_answer_with_replay_too() {
     assert_eq!(b.reply(INITIALIZE), "0 = \"done\"");
 }
 
-// Coming back.
+// Resuming.
 
 #[test]
-fn d_34_a_running_call_goes_on_where_its_client_was_and_the_acknowledged_event_is_not_repeated() {
+fn d_34_a_resumed_call_continues_after_the_acknowledged_event() {
     let mut b = Bench::operating(config());
     let (key, stream) = begin(&mut b, 1);
     b.notify(key).unwrap(); // queued when the connection breaks
@@ -126,7 +126,7 @@ fn d_34_a_running_call_goes_on_where_its_client_was_and_the_acknowledged_event_i
     b.notify(key).unwrap();
     let stream = b.resume("1-1").unwrap();
     assert_eq!(b.read(stream), ["1-2 note", "1-3 note"]);
-    b.notify(key).unwrap(); // the seam
+    b.notify(key).unwrap(); // on the new connection
     assert_eq!(b.read(stream), ["1-4 note"]);
     b.answer(key);
     assert_eq!(b.read(stream), ["1-5 1 = \"done\"", "end"]);
@@ -134,7 +134,7 @@ fn d_34_a_running_call_goes_on_where_its_client_was_and_the_acknowledged_event_i
 }
 
 #[test]
-fn d_33_a_call_that_ended_meanwhile_is_replayed_through_its_answer_as_often_as_asked() {
+fn d_33_a_finished_call_can_be_replayed_up_to_its_answer_repeatedly() {
     let mut b = Bench::operating(config());
     let (key, stream) = begin(&mut b, 1);
     b.disconnect(stream);
@@ -142,7 +142,7 @@ fn d_33_a_call_that_ended_meanwhile_is_replayed_through_its_answer_as_often_as_a
     b.answer(key);
     assert_eq!((b.outcomes(), b.session.exchanges.len()), ([2, 0, 0, 0], 0));
     for _ in 0..2 {
-        let stream = b.resume("1-0").unwrap(); // D-10: the priming id is one to come back to
+        let stream = b.resume("1-0").unwrap(); // D-10: the client can resume from the priming id
         assert_eq!(b.read(stream), ["1-1 note", "1-2 note", "1-3 1 = \"done\"", "end"]); // D-38, D-32
     }
     let stream = b.resume("1-3").unwrap();
@@ -158,11 +158,11 @@ fn d_33_an_answer_that_was_sent_may_still_have_been_lost() {
     let stream = b.resume("1-1").unwrap();
     assert_eq!(b.read(stream), ["1-2 1 = \"done\"", "end"]);
     b.disconnect(stream);
-    let stream = b.resume("1-1").unwrap(); // cut again, half way
+    let stream = b.resume("1-1").unwrap(); // disconnected again, half way
     b.disconnect(stream);
     let stream = b.resume("1-1").unwrap();
     assert_eq!(b.read(stream), ["1-2 1 = \"done\"", "end"]);
-    assert_eq!(b.outcomes(), [2, 0, 0, 0]); // one answer all the same
+    assert_eq!(b.outcomes(), [2, 0, 0, 0]); // still one answer
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn d_23_a_newer_connection_takes_over_and_the_older_one_ends() {
     b.notify(key).unwrap();
     b.wakes.clear();
     let second = b.resume("1-1").unwrap();
-    assert!(b.wakes.contains(&Wake::Reader(1)), "the older one is not told");
+    assert!(b.wakes.contains(&Wake::Reader(1)), "the older reader is not woken");
     assert_eq!(b.read(first), ["end"]);
     b.disconnect(first);
     assert_eq!(b.read(second), ["1-2 note"]);
@@ -245,7 +245,7 @@ fn d_12_a_client_that_leaves_before_it_has_an_id_cannot_come_back() {
 // Bounds.
 
 #[test]
-fn d_36_what_was_first_is_forgotten_first_and_a_gap_is_never_skipped() {
+fn d_36_the_oldest_events_are_forgotten_first_and_gaps_are_never_skipped() {
     let replay = Some(ReplayConfig { events: 4, ..limits() });
     let mut b = Bench::operating(SessionConfig { replay, ..config() });
     let (one, first) = begin(&mut b, 1);
@@ -254,13 +254,13 @@ fn d_36_what_was_first_is_forgotten_first_and_a_gap_is_never_skipped() {
     for _ in 0..3 {
         b.notify(two).unwrap();
     }
-    b.read(second); // 1-1 has to go
+    b.read(second); // pushes out 1-1
     assert_eq!(b.resume("1-0"), Err(Refusal::UnknownEvent));
-    let first = b.resume("1-1").unwrap(); // all that follows is there: nothing
+    let first = b.resume("1-1").unwrap(); // nothing follows, so nothing is missing
     assert_eq!(b.read(first), [":"]);
     b.disconnect(first);
     for _ in 0..6 {
-        assert_eq!(b.notify(one), Ok(())); // nobody waits for a client that is away
+        assert_eq!(b.notify(one), Ok(())); // senders do not wait for a client that is away
     }
     assert_eq!(b.session.replay.kept().0, 4);
     assert_eq!(b.resume("1-1"), Err(Refusal::UnknownEvent));
@@ -289,7 +289,7 @@ fn d_36_bytes_and_age_are_bounds_too() {
     b.wait(limits().age - MS);
     let stream = b.resume("1-0").unwrap();
     b.disconnect(stream);
-    b.wait(MS); // read again, it is as good as new; but it was only looked for
+    b.wait(MS); // resuming makes the events that will be sent again as good as new
     let kept = b.session.replay.kept();
     assert_eq!(kept.0, 3);
     b.wait(limits().age);
@@ -304,7 +304,7 @@ fn what_a_connection_has_yet_to_send_is_not_forgotten() {
     let (one, first) = begin(&mut b, 1);
     b.disconnect(first);
     b.notify(one).unwrap();
-    let first = b.resume("1-0").unwrap(); // has two events to read
+    let first = b.resume("1-0").unwrap(); // with two events to read
     let (two, second) = begin(&mut b, 2);
     for _ in 0..5 {
         b.notify(two).unwrap();
@@ -314,7 +314,7 @@ fn what_a_connection_has_yet_to_send_is_not_forgotten() {
 }
 
 #[test]
-fn a_full_queue_of_a_client_that_leaves_holds_up_nobody_any_more() {
+fn senders_no_longer_wait_once_the_client_has_left() {
     let mut b = Bench::operating(SessionConfig { queue_events: 2, ..config() });
     let (key, stream) = begin(&mut b, 1);
     assert_eq!([0; 3].map(|_| b.notify(key)), [Ok(()), Ok(()), Err(SendError::Full)]);
@@ -339,7 +339,7 @@ fn d_24_announcements_wait_for_the_next_connection() {
     b.announce().unwrap();
     b.disconnect(get);
     b.announce().unwrap();
-    let get = b.get().unwrap(); // a plain GET goes on as well
+    let get = b.get().unwrap(); // a plain GET continues the stream as well
     assert_eq!(b.read(get), ["1-1 primes", "1-2 note", "1-3 note"]);
     b.disconnect(get);
     let get = b.resume("1-1").unwrap();
@@ -363,7 +363,7 @@ fn d_24_what_waits_without_a_connection_is_bounded() {
 }
 
 #[test]
-fn d_22_by_policy_a_second_plain_get_is_refused_and_one_that_resumes_is_not() {
+fn d_22_the_refuse_policy_refuses_plain_gets_but_not_resuming_ones() {
     let mut b = Bench::operating(SessionConfig { second_stream: SecondStream::Refuse, ..config() });
     let old = b.get().unwrap();
     assert_eq!(b.read(old), ["2-0 primes"]);
@@ -372,7 +372,7 @@ fn d_22_by_policy_a_second_plain_get_is_refused_and_one_that_resumes_is_not() {
     assert_eq!((b.read(old), b.read(newer)), (vec!["end".into()], vec![":".into()]));
 }
 
-/// E-14: a client that has an id is waited for as long as what it needs is kept.
+/// E-14: a client that has an id is waited for while the events that it needs are kept.
 #[test]
 fn e_14_a_call_whose_client_can_come_back_is_not_given_up() {
     let (idle_timeout, age) = (secs(60), secs(300));
@@ -385,7 +385,7 @@ fn e_14_a_call_whose_client_can_come_back_is_not_given_up() {
         let mut b = Bench::operating(SessionConfig { idle_timeout, replay, ..config() });
         let (key, stream) = primed(&mut b);
         b.disconnect(stream);
-        b.now += away; // it needs no timer in between
+        b.now += away; // no timer fires in between
         b.wait(Duration::ZERO);
         assert_eq!(gone(&b, key), away == age, "after {away:?}");
         if away < age {
@@ -399,7 +399,7 @@ fn e_14_a_call_whose_client_can_come_back_is_not_given_up() {
     }
 }
 
-/// E-14: an id after which something is forgotten brings nobody back.
+/// E-14: a client cannot come back with an id after which an event was forgotten.
 #[test]
 fn e_14_a_client_whose_next_event_is_forgotten_is_not_waited_for() {
     let idle_timeout = secs(60);
@@ -414,9 +414,9 @@ fn e_14_a_client_whose_next_event_is_forgotten_is_not_waited_for() {
     assert_eq!(b.status(key).cancelled, Some(CancelReason::Orphaned));
 }
 
-/// D-30: whoever comes later still finds the stream, finds an end of it.
+/// D-30: a client that comes back late and still finds the stream gets its end.
 #[test]
-fn e_14_a_call_that_was_given_up_has_an_end_for_a_client_that_comes_too_late() {
+fn e_14_a_late_client_of_an_orphaned_call_gets_an_error() {
     let replay = Some(ReplayConfig { age: secs(300), ..limits() });
     let mut b = Bench::operating(SessionConfig { replay, idle_timeout: secs(60), ..config() });
     let (key, stream) = primed(&mut b);
@@ -443,7 +443,7 @@ fn d_22_a_second_plain_get_takes_over_too() {
     b.announce().unwrap();
     let new = b.get().unwrap();
     assert_eq!(b.read(old), ["end"]);
-    assert_eq!(b.read(new), ["2-0 primes", "2-1 note"]); // D-21: what the old one had not sent
+    assert_eq!(b.read(new), ["2-0 primes", "2-1 note"]); // D-21: the event that the old connection had not sent
 }
 
 #[test]
@@ -456,25 +456,25 @@ fn e_14_a_client_that_is_away_does_not_keep_its_session() {
     assert_eq!(b.session.replay.kept(), (0, 0));
 }
 
-// Sent away.
+// Connections closed with `retry`.
 
 fn detach(b: &mut Bench, key: ExchangeKey) -> bool {
     b.act(|session, now| session.close_connection(now, key, Duration::from_millis(250)))
 }
 
 #[test]
-fn d_06_d_07_a_client_is_sent_away_with_retry_and_finds_the_answer_when_it_is_back() {
+fn d_06_d_07_a_client_disconnected_with_retry_gets_the_answer_after_resuming() {
     let mut b = Bench::operating(config());
     let (key, stream) = begin(&mut b, 1);
     b.notify(key).unwrap();
     assert!(detach(&mut b, key));
-    assert!(!detach(&mut b, key)); // once is enough
+    assert!(!detach(&mut b, key)); // already closing
     b.notify(key).unwrap(); // for the next connection
     assert_eq!(b.read(stream), ["1-2 note", "retry 250", "end"]);
     b.disconnect(stream);
     assert_eq!((b.session.streams(), b.status(key).cancelled), (0, None));
     b.answer(key);
-    assert_eq!((b.session.unsettled(), b.outcomes()), (1, ONLY_INITIALIZED)); // it is waited for
+    assert_eq!((b.session.unsettled(), b.outcomes()), (1, ONLY_INITIALIZED)); // its client is waited for
     let stream = b.resume("1-2").unwrap();
     assert_eq!(b.read(stream), ["1-3 note", "1-4 1 = \"done\"", "end"]);
     assert_eq!(b.outcomes(), [2, 0, 0, 0]);
@@ -490,7 +490,7 @@ fn d_06_also_before_anything_was_sent() {
 }
 
 #[test]
-fn an_answer_that_comes_before_the_client_has_gone_needs_no_second_connection() {
+fn an_answer_before_the_connection_closes_is_sent_on_it() {
     let mut b = Bench::operating(config());
     let (key, stream) = begin(&mut b, 1);
     assert!(detach(&mut b, key));
@@ -526,7 +526,7 @@ fn s_6_in_an_ending_nobody_is_sent_away() {
 // Ending.
 
 #[test]
-fn s_4_a_client_that_has_left_is_not_waited_for_and_one_that_was_sent_away_is() {
+fn s_4_only_clients_told_to_reconnect_are_waited_for_when_away() {
     let mut b = Bench::operating(config());
     let (left, stream) = begin(&mut b, 1);
     b.disconnect(stream);
@@ -550,7 +550,7 @@ fn s_4_a_client_that_has_left_is_not_waited_for_and_one_that_was_sent_away_is() 
             assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [2, 0, 0, 0]));
         } else {
             b.run_to(Phase::Closed);
-            assert_eq!(b.outcomes(), [1, 0, 0, 1]); // its answer could not be handed over
+            assert_eq!(b.outcomes(), [1, 0, 0, 1]); // its answer could not be delivered
         }
     }
 }
@@ -585,7 +585,7 @@ fn s_11_a_finished_stream_that_is_read_again_is_waited_for_and_then_cut() {
     assert_eq!(b.read(again), ["cut"]);
     b.disconnect(again);
     assert_eq!((b.session.finished.len(), b.tally.streams_cut), (0, 1));
-    assert_eq!(b.outcomes(), [2, 0, 0, 0]); // its answer had been handed over
+    assert_eq!(b.outcomes(), [2, 0, 0, 0]); // its answer had been delivered
 }
 
 #[test]
