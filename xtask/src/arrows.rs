@@ -4,6 +4,7 @@ mod adapters;
 mod dependencies;
 mod imports;
 mod layout;
+mod owners;
 mod proto;
 mod trees;
 
@@ -42,6 +43,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     violations.extend(dependencies::check(workspace)?);
     violations.extend(trees::check(workspace)?);
     violations.extend(proto::check(workspace)?);
+    violations.extend(owners::check(workspace)?);
     violations.extend(adapters::check(workspace)?);
     violations.extend(layout::check(workspace)?);
     for violation in &violations {

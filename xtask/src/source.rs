@@ -37,10 +37,17 @@ impl Source {
     }
 }
 
-/// Every Rust file below a directory, parsed, sorted by path; empty if the directory does not exist.
+/// Every Rust file below a directory, parsed, in the order of their paths; none without such a directory.
+///
+/// Left out are `tests.rs` and files below `tests/`: by convention they belong to a `mod tests`, which is compiled for
+/// tests only.
 pub(crate) fn files_below(directory: &Path) -> Result<Vec<(PathBuf, Source)>> {
-    let parsed = |(path, text): (PathBuf, String)| (path, Source::parse(&text));
-    Ok(texts_below(directory)?.into_iter().map(parsed).collect())
+    let is_test = |path: &Path| {
+        let below = path.strip_prefix(directory).unwrap_or(path);
+        below.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")))
+    };
+    let files = texts_below(directory)?.into_iter().filter(|(path, _)| !is_test(path));
+    Ok(files.map(|(path, text)| (path, Source::parse(&text))).collect())
 }
 
 /// The text of every Rust file below a directory, sorted by path; empty if the directory does not exist.

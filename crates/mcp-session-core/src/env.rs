@@ -159,7 +159,7 @@ impl Counters {
             total(|stripe| &stripe.streams_cut),
         );
         Stats {
-            phase: crate::ShutdownPhase::Running,
+            phase: crate::terminate::ShutdownPhase::Running,
             sessions: gauge(|stripe| &stripe.sessions),
             exchanges: gauge(|stripe| &stripe.running),
             streams: opened.saturating_sub(ended + cut),

@@ -35,12 +35,8 @@ pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
     if root.is_file() {
         files.push((root.clone(), Source::parse(&std::fs::read_to_string(&root)?)));
     }
-    // By convention, `tests.rs` and files below `tests/` belong to a `mod tests`, which is compiled for tests only.
-    let is_test = |path: &Path| {
-        path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")))
-    };
     let mut violations = Vec::new();
-    for (path, source) in files.iter().filter(|(path, _)| !is_test(path.strip_prefix(&src).unwrap_or(path))) {
+    for (path, source) in &files {
         let depth = depth(path.strip_prefix(&src)?);
         let place = workspace.relative(path).display();
         let broken = problems(source, depth).into_iter();
