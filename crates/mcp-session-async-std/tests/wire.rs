@@ -1,6 +1,5 @@
 //! The wire suite, on async-std.
 
-#[expect(clippy::mod_module_files, reason = "cargo would take `tests/bed.rs` for a test")]
 mod bed;
 
 use bed::AsyncStdBed;

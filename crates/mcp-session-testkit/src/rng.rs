@@ -1,6 +1,6 @@
 //! The pseudo-random choices of a simulation.
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): one word of state, and all seeds are equally good.
+/// `SplitMix64` (Steele, Lea and Flood, 2014): one word of state, and all seeds are equally good.
 #[derive(Debug)]
 pub(crate) struct SplitMix64(u64);
 

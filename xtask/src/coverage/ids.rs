@@ -23,7 +23,7 @@ pub(super) fn ids_in_name(name: &str) -> Vec<String> {
 /// The ids in a comment: `D-12`, `S7`, and all in a range such as `F-28 to F-33`.
 pub(super) fn ids_in_comments(comments: &str) -> Vec<String> {
     let mut ids: Vec<String> = Vec::new();
-    let mut is_range = false;
+    let (mut after_id, mut is_range) = (false, false);
     for word in
         comments.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| !word.is_empty())
     {
@@ -34,7 +34,8 @@ pub(super) fn ids_in_comments(comments: &str) -> Vec<String> {
             }
             ids.push(word.to_owned());
         }
-        is_range = word == "to" && !ids.is_empty();
+        is_range = word == "to" && after_id;
+        after_id = is_id(word);
     }
     ids
 }
@@ -66,6 +67,7 @@ mod tests {
             ids_in_comments("S5, E-25, F-28 to F-31: sends -32603 (B-44)."),
             ["S5", "E-25", "F-28", "F-29", "F-30", "F-31", "B-44"]
         );
+        assert_eq!(ids_in_comments("D-10: one to come back to D-38"), ["D-10", "D-38"]);
         assert_eq!(ids_in_comments("UTF-8, S, X-11, A-1, SSE"), [""; 0]);
     }
 }

@@ -134,6 +134,22 @@ fn d_34_a_resumed_call_continues_after_the_acknowledged_event() {
 }
 
 #[test]
+fn d_26_d_27_an_event_id_is_unique_over_all_streams_and_names_its_stream() {
+    let mut b = Bench::operating(config());
+    let (first, one) = begin(&mut b, 1);
+    let (second, two) = begin(&mut b, 2); // the ids so far: 1-0, 1-1, 2-0, 2-1
+    for (key, stream) in [(first, one), (second, two)] {
+        b.disconnect(stream);
+        b.notify(key).unwrap();
+    }
+    for (id, rest) in [("2-1", "2-2 note"), ("1-1", "1-2 note"), ("2-0", "2-1 note")] {
+        let stream = b.resume(id).unwrap();
+        assert_eq!(b.read(stream)[0], rest, "after {id}");
+        b.disconnect(stream);
+    }
+}
+
+#[test]
 fn d_33_a_finished_call_can_be_replayed_up_to_its_answer_repeatedly() {
     let mut b = Bench::operating(config());
     let (key, stream) = begin(&mut b, 1);
