@@ -19,33 +19,35 @@ use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 use http_body::Body;
 
 use crate::{
+    cluster::inbox,
     config::{Config, ConfigError},
-    driver,
     env::Env,
     handler::Handler,
-    manager::{Registry, SessionManager},
+    metrics::Stats,
     proto::{self, Refusal, RequestId},
     runtime::Runtime,
-    session::Session,
-    stats::Stats,
-    store,
+    session::{
+        Session,
+        registry::{Registry, SessionManager},
+        timers,
+    },
+    shutdown::{Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport},
     stream::ReplyBody,
-    terminate::{Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport},
     trace,
     transport::{self, BoxError, Cors, Incoming, Rejection, SessionHeader},
 };
 
 pub(crate) use notification::cancelled;
 
-/// The front door of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
+/// The HTTP endpoint of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
 ///
-/// Cheap to clone. When the last clone, [`SessionManager`] and [`Shutdown`] are dropped without a shutdown, whatever
-/// is still open is cut. A handler must not hold one of them, because they hold the
-/// handler: a task beside it, which ends with the server, can broadcast.
+/// Cheap to clone. If the last clone, [`SessionManager`] and [`Shutdown`] are dropped without a shutdown, everything that
+/// is still open is cut. A handler must not hold one of them, because they hold the handler. To broadcast, use a separate
+/// task, which ends with the server.
 ///
-/// Every request passes the same checks in the same order, and the first failure is the answer (B-44): `Host` and
+/// Every request goes through the same checks in the same order, and the first failure is the answer: `Host` and
 /// `Origin`, method, authentication, `Accept` and `Content-Type`, body size, JSON, message shape, era, session,
-/// version, lifecycle. One that passes is admitted: it is owed exactly one answer.
+/// version, lifecycle (B-44). A request that passes is admitted: it gets exactly one answer.
 ///
 /// ```
 /// # use mcp_session_core::{Endpoint, Router, Runtime};
@@ -71,17 +73,17 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint with the default [`Config`].
+    /// Creates an endpoint with the default [`Config`].
     pub fn new(runtime: impl Runtime, handler: impl Handler) -> Self {
         Self::build(runtime, handler, Config::default())
     }
 
-    /// An endpoint with limits of its own. Spawns the one task that keeps all deadlines.
+    /// Creates an endpoint with this [`Config`]. Spawns the one task that waits for all deadlines.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if one of the limits cannot work, such as a queue without room or a deadline of zero. It names the field
-    /// and the smallest value that works.
+    /// [`ConfigError`] if one of the limits cannot work, such as a queue without capacity or a deadline of zero. It names
+    /// the field and the smallest value that works.
     ///
     /// ```
     /// # use mcp_session_core::{Config, Endpoint, Router, Runtime};
@@ -109,20 +111,20 @@ impl Endpoint {
             config.session.replay.get_or_insert_default();
         }
         let env = Arc::new(Env::new(Arc::new(runtime), config, Box::new(Arc::new(handler))));
-        env.runtime.spawn_keeper(Box::pin(driver::drive(Arc::clone(&env))));
+        env.runtime.spawn_keeper(Box::pin(timers::drive(Arc::clone(&env))));
         let registry = Registry::new(env);
         if let Some(node) = registry.env.node.clone() {
-            node.clone().spawn(store::keep(Arc::downgrade(&registry), node));
+            node.clone().spawn(inbox::keep(Arc::downgrade(&registry), node));
         }
         Self { registry }
     }
 
-    /// What it runs on.
+    /// The runtime.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.registry.env.runtime
     }
 
-    /// The sessions.
+    /// The manager of the sessions.
     pub fn manager(&self) -> SessionManager {
         SessionManager(Arc::clone(&self.registry))
     }
@@ -132,58 +134,57 @@ impl Endpoint {
         self.registry.stats()
     }
 
-    /// False from the first moment of a shutdown: what a readiness probe should say.
+    /// Returns `false` from the beginning of a shutdown. For readiness probes.
     pub fn is_ready(&self) -> bool {
         self.registry.phase() == ShutdownPhase::Running
     }
 
-    /// Begins to shut down, along the phases of [`ShutdownPolicy`]: running calls finish or get exactly one error,
-    /// every stream gets its end, and all of it within the ceiling. Resolves once the last byte was handed over
-    /// (S9); close the HTTP server's connections after that, not before (S7).
+    /// Begins a shutdown with the phases of [`ShutdownPolicy`]: running calls finish or get exactly one error, and every
+    /// stream gets its end, all within the ceiling. The handle resolves once the last byte was handed over (S9); close
+    /// the HTTP server's connections after that, not before (S7).
     ///
-    /// Called again, it joins the same shutdown, and may only tighten its deadlines (S10). The work does not
-    /// depend on the handle being awaited or kept.
+    /// Later calls join the same shutdown and can only tighten its deadlines (S10). The shutdown goes on even if the
+    /// handle is dropped or not awaited.
     pub fn shutdown(&self, policy: ShutdownPolicy) -> Shutdown {
         self.manager().shutdown(policy)
     }
 
-    /// Waits until a shutdown, whoever began it, is over, and gives its report. For the HTTP server around the
-    /// endpoint: it goes on accepting until then.
+    /// Waits until a shutdown is over, no matter who began it, and returns its report. For the HTTP server around the
+    /// endpoint, which accepts connections until then.
     ///
     /// # Cancel safety
     ///
-    /// Safe: it begins nothing.
+    /// Safe: it does not begin a shutdown.
     pub fn closed(&self) -> impl Future<Output = ShutdownReport> + Send + 'static {
         let begun = self.shutdown_begun();
         async move { begun.await.wait().await }
     }
 
-    /// Waits until somebody begins a shutdown.
+    /// Waits until a shutdown begins.
     pub(crate) fn shutdown_begun(&self) -> impl Future<Output = Shutdown> + Send + 'static {
         Arc::clone(&self.registry).shutdown_begun()
     }
 
-    /// Counts a response that its client did not take in time.
+    /// Counts a response that its client did not read in time.
     pub(crate) fn response_stalled(&self, timeout: Duration) {
         trace::response_stalled(timeout);
         self.registry.env.counters.stripe(0).responses_stalled.fetch_add(1, Relaxed);
     }
 
-    /// Serves one HTTP request, whatever its path. The response's body ends properly, or with an error if it had
-    /// to be cut.
+    /// Serves one HTTP request, with any path. The response's body ends properly, or with an error if it had to be cut.
     ///
-    /// The request's body may have any error: its text and those of its causes are in the 400 that it gets. The error of a layer
-    /// that limits bodies, as those of `tower-http` and `axum` do, gets 413.
+    /// The request's body may have any error type. An error gets 400, with its text and those of its causes; the error
+    /// of a layer that limits bodies, such as those of `tower-http` and `axum`, gets 413.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before the response, the client counts as gone. A request that was admitted goes on (D-12).
+    /// If dropped before the response, the client counts as disconnected. An admitted request goes on (D-12).
     pub fn handle<B>(&self, request: Request<B>) -> impl Future<Output = Response<ReplyBody>> + use<B>
     where
         B: Body,
         B::Error: Into<BoxError>,
     {
-        // Out here: an async function would have room for the request, and for its parts.
+        // Not in the future: an async function would store both the request and its parts.
         let endpoint = self.clone();
         let (mut parts, body) = request.into_parts();
         async move {
@@ -213,7 +214,7 @@ impl Endpoint {
             if let Some((cors, origin)) = cors {
                 cors.mark(&config.allowed_origins, origin, response.headers_mut());
             }
-            // A client that is told so sends its next request on a new connection, to another instance. HTTP/2 has no such
+            // A client that sees this sends its next request on a new connection, to another instance. HTTP/2 has no such
             // header: there the connection is closed, with GOAWAY, once everything is over.
             if parts.version < Version::HTTP_2 && endpoint.registry.phase() != ShutdownPhase::Running {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -222,14 +223,14 @@ impl Endpoint {
         }
     }
 
-    /// Answers what a client asks for. `id` is set to that of its request, for an error that follows (A-12).
+    /// Answers a checked request. Sets `id` to that of the JSON-RPC request, for a later error (A-12).
     async fn answer(
         &self,
         incoming: Incoming,
         parts: &mut Parts,
         id: &mut Option<RequestId>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        // In boxes is what is rarer than requests: it would make the future of every request as large as its own.
+        // What is rarer than requests is boxed: otherwise the future of every request would be as large.
         match incoming {
             Incoming::Request(request, form) => {
                 *id = Some(request.id.clone());
@@ -247,17 +248,17 @@ impl Endpoint {
         }
     }
 
-    /// The session that a request names, with a version it may name (E-09, E-11, B-26).
+    /// Finds the session that a request names, and checks the version header (E-09, E-11, B-26).
     async fn session(&self, parts: &Parts) -> Result<Session, Rejection> {
         let session = self.lookup(parts).await?;
         match transport::check_version(&parts.headers) {
-            // A dead id is 404, whatever else is wrong with the request (E-11). With nothing wrong, the machine says so.
+            // A dead id is 404, even if the version is wrong (E-11). If it is right, the machine refuses the request.
             Err(_) if session.state() == proto::State::Terminated => Err(Rejection::UnknownSession),
             checked => checked.map(|()| session),
         }
     }
 
-    /// A session has died between its look-up and the request: for good, or here only.
+    /// The rejection after a session died between its look-up and the request: for good, or at this node only.
     async fn gone(&self, parts: &Parts, refused: Rejection) -> Rejection {
         match transport::session_header(&parts.headers) {
             Ok(SessionHeader::Id(id)) => self.registry.or_moving(id, refused).await,
@@ -269,7 +270,7 @@ impl Endpoint {
         match transport::session_header(&parts.headers)? {
             SessionHeader::Absent => Err(Rejection::MissingSession),
             SessionHeader::Foreign => Err(Rejection::UnknownSession),
-            // Somebody else's is as unknown as one that was never issued (E-07).
+            // A session of another principal is as unknown as an id that was never issued (E-07).
             SessionHeader::Id(id) => self.registry.find(id, parts.extensions.get()).await,
         }
     }

@@ -9,18 +9,15 @@ use std::{
 };
 
 use crate::{
+    cluster::node::Node,
     config::Config,
-    data::AllData,
-    driver::Timers,
-    handler::ErasedHandler,
-    initialize::Clients,
-    manager::Registry,
+    handler::{ErasedHandler, initialize::Clients},
+    metrics::{SessionEvent, SessionEvents, Stats},
     proto::{SessionConfig, Tally},
     runtime::Runtime,
-    stats::{SessionEvent, SessionEvents, Stats},
-    store::Node,
+    session::{data::AllData, registry::Registry, timers::Timers},
+    shutdown::Phases,
     sync::lock,
-    terminate::Phases,
     trace::Refusals,
     transport::Limits,
 };
@@ -159,7 +156,7 @@ impl Counters {
             total(|stripe| &stripe.streams_cut),
         );
         Stats {
-            phase: crate::terminate::ShutdownPhase::Running,
+            phase: crate::shutdown::ShutdownPhase::Running,
             sessions: gauge(|stripe| &stripe.sessions),
             exchanges: gauge(|stripe| &stripe.running),
             streams: opened.saturating_sub(ended + cut),

@@ -1,5 +1,9 @@
 //! [`Handler`], the user's code, and [`RequestContext`], which it gets with each request.
 
+pub(crate) mod initialize;
+pub(crate) mod router;
+pub(crate) mod run;
+
 use std::{
     fmt,
     future::Future,
@@ -14,16 +18,16 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    ask::ask,
-    call::{ExchangeHandle, HandlerFuture},
-    data::SessionData,
-    initialize::{self, Icon},
-    principal::Principal,
+    handler::{
+        initialize::Icon,
+        run::{ExchangeHandle, HandlerFuture},
+    },
     proto::{
         CancelReason, Json, Notification, Phase, ProtocolVersion, RequestError, RequestId, RpcError,
         RpcRequest, SendError, SessionId, Status, TerminateReason,
     },
-    session::{Machine, Session, notification, object},
+    session::{Machine, Session, ask::ask, data::SessionData, notification, object},
+    transport::principal::Principal,
 };
 
 /// A client's `initialize` request, which opens a session (C-02).

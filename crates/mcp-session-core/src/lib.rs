@@ -93,61 +93,52 @@
 //!
 //! Revision 2026-07-28 (its requests get a 400 that makes clients fall back to `initialize`).
 
-mod ask;
-mod broadcast;
-mod call;
+mod cluster;
 mod config;
 mod contain;
-mod data;
 mod discard;
-mod driver;
 mod endpoint;
 mod env;
 mod handler;
-mod initialize;
-mod manager;
-mod principal;
+mod metrics;
 pub mod proto;
-mod quota;
-mod router;
 mod runtime;
 mod serve;
 mod session;
-mod stats;
+mod shutdown;
 pub mod store;
 mod stream;
 mod sync;
-mod terminate;
 #[cfg(test)]
 mod testing;
 mod trace;
 mod transport;
 
-pub use broadcast::Broadcast;
 pub use config::{Config, ConfigError};
-pub use data::SessionData;
 pub use endpoint::Endpoint;
+pub use handler::initialize::Icon;
+pub use handler::router::Router;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
-pub use initialize::Icon;
-pub use manager::SessionManager;
-pub use principal::Principal;
+pub use metrics::{SessionEvent, SessionEvents, Stats};
 #[doc(inline)]
 pub use proto::{
     CancelReason, ClientCapabilities, ErrorCode, InvalidSessionId, Json, Notification, ProtocolVersion,
     ReplayConfig, RequestError, RequestId, ResponseMode, RpcError, RpcRequest, SecondStream, SendError,
     SessionConfig, SessionId, State as SessionState, TerminatePolicy, TerminateReason,
 };
-pub use router::Router;
 pub use runtime::{BoxFuture, Runtime};
-pub use serve::{Closing, ConnectionContext, Endpoints, PeerAddr, Serve, ServeConnection, Work};
+pub use serve::{Closing, ConnectionContext, Endpoints, Serve, ServeConnection, Work};
+pub use session::broadcast::Broadcast;
+pub use session::data::SessionData;
+pub use session::registry::SessionManager;
 pub use session::{Session, Termination};
-pub use stats::{SessionEvent, SessionEvents, Stats};
-pub use stream::{EventStream, ReplyBody, StreamCut};
-pub use terminate::{
+pub use shutdown::{
     ExchangeTotals, Failure, PhaseTimes, Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport,
     StreamTotals,
 };
+pub use stream::{EventStream, ReplyBody, StreamCut};
+pub use transport::principal::Principal;
 pub use transport::{
     AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, Cors, InvalidEntry,
-    authenticate_fn,
+    PeerAddr, authenticate_fn,
 };

@@ -30,9 +30,10 @@ use crate::{
     endpoint::Endpoint,
     proto::after,
     runtime::Runtime,
+    shutdown::{Shutdown, ShutdownPolicy, ShutdownReport},
     sync::lock,
-    terminate::{Shutdown, ShutdownPolicy, ShutdownReport},
     trace,
+    transport::PeerAddr,
 };
 
 /// Minimum time for connections to flush, even at the ceiling.
@@ -486,20 +487,6 @@ impl Limits {
         send_buffer: 256 * 1024,
     };
 }
-
-/// The peer address of a request, in its [extensions](http::Request::extensions). Every adapter's `serve` inserts it.
-/// Behind a proxy it is the address of the proxy.
-///
-/// ```
-/// use mcp_session_core::{PeerAddr, Router, RpcError};
-///
-/// let router = Router::new("addresses", "0.1.0").request("whereami", async |cx| {
-///     let peer = cx.extensions().get::<PeerAddr>().map(|PeerAddr(addr)| addr.to_string());
-///     Ok::<_, RpcError>(serde_json::json!({ "address": peer }))
-/// });
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PeerAddr(pub SocketAddr);
 
 /// The limits, peer and shutdown signals of a connection, for adapters.
 #[derive(Clone)]

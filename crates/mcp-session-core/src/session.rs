@@ -1,5 +1,12 @@
 //! [`Session`]: a cheap handle to a session, and the only access to its machine: `enter` and `finish`.
 
+pub(crate) mod ask;
+pub(crate) mod broadcast;
+pub(crate) mod data;
+pub(crate) mod quota;
+pub(crate) mod registry;
+pub(crate) mod timers;
+
 use std::{
     fmt,
     future::{Future, IntoFuture},
@@ -19,22 +26,22 @@ use futures::{
 use serde::Serialize;
 
 use crate::{
-    ask::ask,
+    cluster::{node::Node, writer::write},
     contain::{self, Contained, Panicked},
     discard::discard,
     env::{Env, Stripe},
-    initialize::Client,
-    principal::Principal,
+    handler::initialize::Client,
+    metrics::SessionEvent,
     proto::{
         self, ClientCapabilities, Effect, Json, Output, Phase, ProtocolVersion, Refusal, RequestError,
         SendError, SessionId, State, TerminateReason, Wake, after, encode_notification,
     },
-    stats::SessionEvent,
-    store::{Node, PeerRequest, Update, write},
+    session::ask::ask,
+    shutdown::{Afterword, DrainTracker},
+    store::{PeerRequest, Update},
     sync::lock,
-    terminate::{Afterword, DrainTracker},
     trace,
-    transport::Rejection,
+    transport::{Rejection, principal::Principal},
 };
 
 /// The waiters of one exchange or stream, which the machine's wakes refer to.

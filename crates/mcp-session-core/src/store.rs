@@ -56,28 +56,18 @@
 //! ([`Store::timeout`]) and passes it to the session as an input. A hung store delays the events of its sessions by
 //! [`Store::patience`], and does not delay a shutdown (S13, S3).
 
-mod adopt;
 mod contained;
 mod error;
-mod keeper;
 mod memory;
-mod node;
 mod record;
-mod relay;
-mod writer;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub(crate) use adopt::Adoptions;
 use bytes::Bytes;
 pub use error::{AppendError, PublishError, ReadError, Unavailable};
 use futures::FutureExt;
-pub(crate) use keeper::keep;
 pub use memory::{MemoryStore, StoreLimits};
-pub(crate) use node::Node;
 pub use record::{Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup};
-pub(crate) use relay::{PAGE, Relay};
-pub(crate) use writer::write;
 
 use crate::{
     proto::{Position, SessionId},

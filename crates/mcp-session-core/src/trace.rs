@@ -28,10 +28,10 @@ use futures::future::BoxFuture;
 #[cfg(feature = "tracing")]
 use crate::contain;
 use crate::{
+    metrics::Stats,
     proto::{ProtocolVersion, RequestId, RpcError, SessionId, TerminateReason},
-    stats::Stats,
+    shutdown::ShutdownPhase,
     sync::lock,
-    terminate::ShutdownPhase,
     transport::Rejection,
 };
 

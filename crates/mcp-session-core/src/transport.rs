@@ -1,10 +1,12 @@
-//! An HTTP request is read here: [`read`] turns it into an [`Incoming`], or into a [`Rejection`] that says why not.
+//! Reads HTTP requests: [`read`] returns an [`Incoming`], or the [`Rejection`] that answers the request.
 
 mod auth;
 mod body;
 mod cors;
 mod headers;
 mod hosts;
+mod peer;
+pub(crate) mod principal;
 mod rejection;
 
 use std::pin::{Pin, pin};
@@ -26,33 +28,34 @@ pub(crate) use headers::{
     SESSION_ID, SessionHeader, check_era, check_version, is_modern, last_event_id, session_header,
 };
 pub use hosts::{AllowedHosts, AllowedOrigins, InvalidEntry};
+pub use peer::PeerAddr;
 pub(crate) use rejection::Rejection;
 
-/// What a client asks for, once everything that needs no session has been checked.
+/// A request that has passed all checks that need no session.
 pub(crate) enum Incoming {
-    /// POST of a request. With a form, its client takes the answer in that form only (B-45).
+    /// POST of a request. `Some`: the client accepts the answer in this form only (B-45).
     Request(RpcRequest, Option<ResponseMode>),
     /// POST of a notification.
     Notification(Notification),
-    /// POST of the answer to a request of the server.
+    /// POST of a response to a request of the server.
     Response(RpcResponse),
-    /// POST of an array. Its messages have not been looked at yet: whether the session takes arrays comes first.
+    /// POST of an array. Its messages are not parsed yet: first the session must be known to accept arrays.
     Batch(Bytes, Option<ResponseMode>),
     /// GET of a stream.
     Get,
     /// DELETE of a session.
     Delete,
-    /// A browser asks what it may send (B-40).
+    /// A CORS preflight (B-40).
     Preflight,
 }
 
-/// Reads a request, in the order of B-44: `Host` and `Origin`, method, credential, `Accept` and `Content-Type`, the size
-/// and the time of the body, JSON, the shape of the message. The first check that fails is the answer. What needs a
-/// session, from the version on, is checked by whoever looks the session up.
+/// Reads and checks a request in this order: `Host` and `Origin`, method, credential, `Accept` and `Content-Type`, size and
+/// time of the body, JSON, shape of the message (B-44). The first check that fails is the answer. The later checks, from
+/// the version on, need a session and are up to the caller.
 ///
 /// # Cancel safety
 ///
-/// Dropped, nothing was admitted.
+/// If dropped, the request was not admitted.
 pub(crate) async fn read<B>(
     parts: &mut Parts,
     body: Pin<&mut B>,
@@ -64,7 +67,7 @@ where
 {
     let config = limits.config;
     hosts::check_host(&config.allowed_hosts, parts)?;
-    // One look for two headers that most requests do not have.
+    // One search for two headers that most requests do not have.
     let rare = parts.headers.keys().any(|name| *name == header::ORIGIN || *name == header::CONTENT_ENCODING);
     if rare {
         hosts::check_origin(&config.allowed_origins, &parts.headers)?;

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use crate::{
         endpoint::Endpoint,
-        router::Router,
+        handler::router::Router,
         store::{MemoryStore, Store},
         testing::Stopped,
     };

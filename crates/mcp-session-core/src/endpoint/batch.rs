@@ -11,16 +11,16 @@ use super::{
     response::{accepted, event, events, json, pong},
 };
 use crate::{
-    call::{ExchangeHandle, FirstPoll, ReplyHead},
     contain::{self, Panicked},
+    handler::run::{ExchangeHandle, FirstPoll, ReplyHead},
     proto::{Batch, Input, Message, ParseError, Refusal, ResponseMode, State},
     stream::ReplyBody,
     transport::{self, Rejection},
 };
 
 impl Endpoint {
-    /// A batch is checked and admitted as a whole: refused, nothing of it was dispatched. Then every request in it is
-    /// owed an answer of its own, all of them on this one response, which ends after the last.
+    /// Checks and admits a batch as a whole: if it is refused, nothing of it was dispatched. Otherwise each of its requests
+    /// gets its own answer, all in this one response, which ends after the last.
     pub(super) async fn batch(
         &self,
         parts: &Parts,
@@ -31,7 +31,7 @@ impl Endpoint {
         transport::check_era(&parts.headers)?;
         let session = self.session(parts).await?;
         if session.state() == State::Terminated {
-            return Err(Rejection::UnknownSession); // whatever else is wrong with the request (E-11)
+            return Err(Rejection::UnknownSession); // even if something else is wrong with the request (E-11)
         }
         if !session.version().has_batches() {
             return Err(ParseError::Batch.into());
@@ -46,7 +46,7 @@ impl Endpoint {
         let (mut ready, mut requests, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for element in batch {
             match element {
-                // Without an id: its own may be that of a sibling, which gets exactly one answer.
+                // Without an id: a sibling, which gets exactly one answer, may have the same id.
                 Err(error) => ready.push(Rejection::Message(error).to_json(None)),
                 Ok(Message::Request(request)) if request.method == "ping" => ready.push(pong(&request.id)),
                 Ok(Message::Request(request)) => requests.push(request),
@@ -54,7 +54,7 @@ impl Endpoint {
             }
         }
         let ids = requests.iter().map(|request| request.id.clone()).collect();
-        // What layers in front have left in there is cloned by code of theirs: before anything is owed.
+        // Cloning runs code of the layers in front, for their extensions: so it comes before any answer is due.
         let parts = contain::call(|| vec![parts.clone(); requests.len()])
             .map_err(|Panicked| Rejection::Internal("an extension of the request could not be cloned"))?;
         let keys = session.with(|machine, now| {
@@ -65,8 +65,8 @@ impl Endpoint {
             Ok::<_, Refusal>(keys)
         })?;
 
-        // From here on its requests are owed answers: a session that ends meanwhile refuses nothing any more. Nor may this
-        // be dropped before they are at work: what a store has to hear of the rest is waited for after that.
+        // From here on, its requests must get answers: a session that ends meanwhile no longer refuses anything. This future
+        // must not be dropped before they have started, so whatever waits for the store is awaited after that.
         let mut rest = pin!(async {
             for other in others {
                 let _ = match other {
@@ -84,13 +84,13 @@ impl Endpoint {
         for ((request, key), mut parts) in requests.into_iter().zip(keys).zip(parts) {
             let call = ExchangeHandle { session: session.clone(), key };
             let now = session.now();
-            calls.push(self.start(call, now, &mut parts, request).await); // its first poll is its last
+            calls.push(self.start(call, now, &mut parts, request).await); // ready at its first poll
         }
         if !is_through {
             rest.await;
         }
         if inputs.is_empty() {
-            let mut refused = json(array(&ready)); // not one message in it
+            let mut refused = json(array(&ready)); // it contains no valid message
             *refused.status_mut() = StatusCode::BAD_REQUEST;
             return Ok(refused);
         }
@@ -100,7 +100,7 @@ impl Endpoint {
         let mut streams = Vec::new();
         for head in join_all(calls.into_iter().map(FirstPoll::head)).await {
             match head {
-                // One status is for all of them.
+                // All answers share one status.
                 ReplyHead::Json(answer) | ReplyHead::Refused(answer, _) => ready.push(answer),
                 ReplyHead::Events(stream) => streams.push(stream),
                 ReplyHead::Lost => return Err(Rejection::Internal("the reply was lost")),
@@ -114,7 +114,7 @@ impl Endpoint {
     }
 }
 
-/// JSON answers as an array.
+/// Joins JSON answers into an array.
 fn array(answers: &[Bytes]) -> Bytes {
     let mut out = vec![b'['];
     out.extend_from_slice(&answers.join(&b","[..]));

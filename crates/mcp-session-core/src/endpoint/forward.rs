@@ -1,4 +1,4 @@
-//! What an endpoint does with a session that other nodes serve as well: see [`store`](crate::store).
+//! The endpoint's part in a session that other nodes serve too: see [`store`](crate::store).
 
 use std::{
     sync::Arc,
@@ -7,17 +7,21 @@ use std::{
 
 use super::Endpoint;
 use crate::{
+    cluster::{
+        node::Node,
+        relay::{PAGE, Relay},
+    },
     proto::{
         self, EventId, Message, Outgoing, Refusal, RequestError, RequestId, RpcResponse, StreamKey,
         TerminateReason,
     },
     session::{Machine, Session, Waiters},
-    store::{LogId, Node, PAGE, Page, PeerRequest, ReadError, Record, Relay, Unavailable, Update},
+    store::{LogId, Page, PeerRequest, ReadError, Record, Unavailable, Update},
     transport::Rejection,
 };
 
 impl Endpoint {
-    /// GET: the standalone stream. What all nodes write there is relayed, from where the client has it.
+    /// GET: opens the standalone stream. With a store, it relays the events of all nodes that the client does not have yet.
     pub(super) async fn listen(
         &self,
         session: &Session,
@@ -37,7 +41,7 @@ impl Endpoint {
         Ok(key)
     }
 
-    /// GET with `Last-Event-ID`. What this node does not have, the store may.
+    /// GET with `Last-Event-ID`: resumes a stream, from the store if this node does not have the event.
     pub(super) async fn resume(
         &self,
         session: &Session,
@@ -88,7 +92,7 @@ impl Endpoint {
         self.registry.env.runtime.spawn(Box::pin(relay.run(first)));
     }
 
-    /// A new session becomes known to all nodes, before its client knows of it.
+    /// Writes a new session to the store, so that all nodes know it before its client does.
     pub(super) async fn keep(&self, session: &Session) -> Result<(), Rejection> {
         let Some(node) = &self.registry.env.node else { return Ok(()) };
         let mut record = Record::new(session.id(), session.version());
@@ -97,19 +101,19 @@ impl Endpoint {
         record.initialize = session.initialize_params().clone();
         (record.home, record.members) = (Some(node.id), vec![Some(node.id)]);
         if node.within(node.store.sessions.create(record)).await.is_err() {
-            // Its client must not have a session that only this node knows of.
+            // The client must not get a session that only this node knows.
             session.terminate(TerminateReason::Error);
             return Err(Rejection::StoreUnavailable);
         }
         session.kept();
         if session.state() == proto::State::Terminated {
-            // It ended before the store knew of it: nobody is to take it up.
+            // It ended before the store knew it: no node may adopt it.
             node.remove(session.id(), TerminateReason::Error).await;
         }
         Ok(())
     }
 
-    /// A reply of the client: for a request of this node, or of another one.
+    /// Accepts a reply of the client, to a request of this node or of another one.
     pub(super) fn replied(&self, session: &Session, response: RpcResponse) -> Result<(), Rejection> {
         let asked_by = match &response.id {
             Some(RequestId::Integer(id)) => u64::try_from(*id).ok().map(proto::Session::<()>::member_of),
@@ -125,7 +129,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Sends a message of the client to the node of this number in the session, or to all others.
+    /// Sends a message of the client to the node with this number in the session, or to all other nodes.
     pub(super) fn pass_on(&self, session: &Session, member: Option<u32>, message: &Message) {
         let Some(node) = self.registry.env.node.clone() else { return };
         let text = match message {
@@ -146,9 +150,10 @@ impl Endpoint {
     }
 }
 
-/// From now on this node sends the standalone log to the client, from where the last one that did so has stopped (D-21).
+/// Makes this node the one that sends the standalone log to the client, from where the previous one stopped (D-21).
 ///
-/// Whoever has it stops, and says how far it came. One that says nothing for as long as a call to the store may take is gone.
+/// The previous node stops, and records how far it came. If it records nothing within the timeout of a store call, it
+/// counts as gone.
 async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection> {
     let id = session.id();
     let load = async || match node.load(id).await {
@@ -171,7 +176,7 @@ async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection
         record = load().await?;
         if record.listener.number == last.number + 1 && record.listener.node == Some(node.id) {
             break (last.number + 1, last);
-        } // else somebody was faster
+        } // else another node was faster
     };
     if let Some(other) = last.node.filter(|other| *other != node.id && last.settled < last.number) {
         node.tell(id, [other], &PeerRequest::Listens(number)).await;
@@ -187,11 +192,11 @@ async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection
         return Ok(());
     }
     node.update(id, Update::Settled(number, record.heard)).await;
-    Err(Refusal::StreamTaken.into()) // a newer one has come meanwhile, elsewhere
+    Err(Refusal::StreamTaken.into()) // meanwhile there is a newer listener, at another node
 }
 
-/// Opens a connection for a stream. Where it would take one over that has been taken over too often, the client that has
-/// it is asked first, and keeps it if it is there (D-23).
+/// Opens a connection for a stream. If the stream was taken over too often, first pings the client that has it, which
+/// keeps it if it answers (D-23).
 async fn contest<R>(
     session: &Session,
     connect: impl Fn(&mut Machine, Instant) -> Result<R, Refusal>,
@@ -210,7 +215,7 @@ async fn contest<R>(
     }
 }
 
-/// Whichever node carries the stream to a connection that the client has given up, does so no more (D-21).
+/// Makes the other nodes stop carrying the stream to a connection that the client has given up (D-21).
 fn take_over(node: &Node, session: &Session, stream: u64) {
     let (id, teller) = (session.id(), node.clone());
     node.spawn(async move { teller.tell_member(id, None, PeerRequest::TakenOver(stream)).await });

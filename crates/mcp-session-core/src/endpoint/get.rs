@@ -1,4 +1,4 @@
-//! GET, DELETE and OPTIONS: a session's streams, its end, and what a browser may send.
+//! GET, DELETE and OPTIONS: the streams of a session, its end, and the CORS preflight.
 
 use std::sync::Arc;
 
@@ -27,14 +27,14 @@ impl Endpoint {
     pub(super) async fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
         let session = self.session(parts).await?;
         session.with_client(proto::Session::handle_delete)?;
-        // Before the client is told so: from then on, it is unknown at every node (E-11).
+        // Before the client gets the answer: after it, the session is unknown at every node (E-11).
         session.removed().await;
         let mut response = Response::new(ReplyBody::empty());
         *response.status_mut() = StatusCode::NO_CONTENT; // B-36
         Ok(response)
     }
 
-    /// Tells a browser what it may send (B-40).
+    /// Answers a CORS preflight (B-40).
     pub(super) fn preflight(&self) -> Response<ReplyBody> {
         let config = &self.registry.env.config;
         let told = config.cors.as_ref().map(|cors| cors.preflight(transport::allowed_methods(config)));

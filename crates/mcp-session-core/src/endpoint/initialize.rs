@@ -6,9 +6,11 @@ use http::{HeaderValue, Response, request::Parts};
 
 use super::{Endpoint, response::respond};
 use crate::{
-    call::{ExchangeHandle, HandlerFuture},
-    handler::InitializeRequest,
-    initialize::{self, Opening},
+    handler::{
+        InitializeRequest,
+        initialize::{self, Opening},
+        run::{ExchangeHandle, HandlerFuture},
+    },
     proto::{Input, ResponseMode, RpcError, RpcRequest, TerminateReason},
     stream::ReplyBody,
     transport::{self, Rejection, SessionHeader},
@@ -49,13 +51,13 @@ impl Endpoint {
                 Box::pin(self.keep(&session)).await?;
             }
             let id = HeaderValue::from_bytes(&session.id().digits())
-                .map_err(|_| Rejection::Internal("the session id is no header value"))?;
+                .map_err(|_| Rejection::Internal("the session id is not a valid header value"))?;
             response.headers_mut().insert(transport::SESSION_ID, id);
         }
         Ok(response)
     }
 
-    /// From here on there is a session, and its client is owed an answer.
+    /// Creates the session and calls the handler. From here on, the client must get an answer.
     fn open(
         &self,
         parts: &mut Parts,

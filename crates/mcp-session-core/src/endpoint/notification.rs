@@ -29,7 +29,7 @@ impl Endpoint {
         Ok(accepted())
     }
 
-    /// Does what a notification says. One for the handler needs a place.
+    /// Processes a notification. One for the handler needs a permit from `place`.
     pub(super) async fn notified(
         &self,
         session: &Session,
@@ -64,7 +64,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Gives a notification to the handler: in place if it is through with it at once, else as a task, which ends
+    /// Calls the handler with a notification. If its future is not ready at the first poll, it becomes a task, which ends
     /// with the session.
     fn notify_handler(&self, session: Session, notification: Notification, place: NotificationPermit) {
         let env = &self.registry.env;
@@ -94,7 +94,7 @@ struct CancelledParams {
     reason: Option<String>,
 }
 
-/// Which request is cancelled, and why. Malformed ones are ignored (F-04).
+/// The id of the request to cancel, and the reason. Malformed values are ignored (F-04).
 pub(crate) fn cancelled(notification: &Notification) -> (Option<RequestId>, Option<String>) {
     let params = notification.params.as_ref().and_then(|params| params.parse().ok());
     let CancelledParams { request_id, reason } = params.unwrap_or_default();

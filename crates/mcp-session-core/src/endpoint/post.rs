@@ -1,4 +1,4 @@
-//! POST of a request, or of the answer to one of the server's.
+//! POST of a request, or of a response to a request of the server.
 
 use std::{future::Future, time::Instant};
 
@@ -10,9 +10,11 @@ use super::{
     response::{accepted, event, events, json, pong, respond},
 };
 use crate::{
-    call::{ExchangeHandle, FirstPoll},
     contain::{self, Panicked},
-    handler::RequestContext,
+    handler::{
+        RequestContext,
+        run::{ExchangeHandle, FirstPoll},
+    },
     proto::{Input, Json, Refusal, ResponseMode, RpcError, RpcRequest, RpcResponse},
     session::Session,
     stream::ReplyBody,
@@ -36,7 +38,7 @@ impl Endpoint {
         respond(self.admit(session, parts, request, form)?.await.head().await)
     }
 
-    /// Takes the client's answer to a request of the server.
+    /// Accepts the client's response to a request of the server.
     pub(super) async fn response(
         &self,
         parts: &Parts,
@@ -47,7 +49,7 @@ impl Endpoint {
         Ok(accepted())
     }
 
-    /// From here on the request is owed an answer. Not async, so that nobody's future has to have room for the parts.
+    /// Admits a request: from here on, it must get an answer. Not async, so that no future stores the parts.
     fn admit(
         &self,
         session: Session,
@@ -70,7 +72,7 @@ impl Endpoint {
         Ok(self.start(ExchangeHandle { session, key }, now, parts, request))
     }
 
-    /// Begins to work on a request that was admitted.
+    /// Starts the handler for an admitted request.
     pub(super) fn start(
         &self,
         call: ExchangeHandle,
@@ -81,7 +83,7 @@ impl Endpoint {
         let env = &self.registry.env;
         let (id, method) = (request.id.clone(), request.method.clone());
         let cx = RequestContext::new(call.clone(), request, parts);
-        // A handler may panic before there is a future: that is an answer too.
+        // A handler that panics before it returns a future gets an answer too.
         let handling = contain::call(|| env.handler.request(cx)).unwrap_or_else(|Panicked| {
             trace::handler_panicked(&method);
             Box::pin(async { Err(RpcError::internal("the handler panicked")) })
@@ -90,12 +92,12 @@ impl Endpoint {
     }
 }
 
-/// Whether it is a request that a client may have to make before it can take an answer.
+/// Returns `true` for the requests that a client may need to make before it can accept an answer.
 fn asks_for_a_list(method: &str) -> bool {
     matches!(method, "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list")
 }
 
-/// Answered by the session itself, in every state, while other requests run (C-14).
+/// Answers `ping`. The session does this itself, in every state, while other requests run (C-14).
 fn ping(
     session: &Session,
     request: &RpcRequest,
@@ -109,7 +111,7 @@ fn ping(
     })
 }
 
-/// A request of a revision without sessions, by its envelope or by its header (G-40).
+/// Refuses a request of a revision without sessions, recognized by its envelope or its header (G-40).
 fn check_era(parts: &Parts, request: &RpcRequest) -> Result<(), Rejection> {
     const KEY: (&str, &str) = ("io", ".modelcontextprotocol/protocolVersion");
     #[derive(Deserialize)]
@@ -122,7 +124,7 @@ fn check_era(parts: &Parts, request: &RpcRequest) -> Result<(), Rejection> {
         #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
         version: String,
     }
-    // Looked for as text first, by its point, which is rare, and never in base64: almost no request has it, and some
+    // First searches the text for a `.`, which is rare and never occurs in base64: almost no request has the key, and some
     // are long.
     let is_key = |text: &str, at| text[..at].ends_with(KEY.0) && text[at..].starts_with(KEY.1);
     let has_key = |params: &Json| {

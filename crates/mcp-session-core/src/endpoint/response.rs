@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::{
-    call::ReplyHead,
+    handler::run::ReplyHead,
     proto::{self, HttpRefusal, Json, Outgoing, RequestId},
     stream::ReplyBody,
     transport::Rejection,
@@ -34,7 +34,7 @@ pub(super) fn pong(id: &RequestId) -> bytes::Bytes {
     Outgoing::Result { id, result: &Json::from(serde_json::json!({})) }.to_json()
 }
 
-/// An answer of one line, as an event.
+/// Formats a one-line answer as an event.
 pub(super) fn event(answer: &[u8]) -> bytes::Bytes {
     [proto::MESSAGE, answer, b"\n\n"].concat().into()
 }
@@ -47,7 +47,7 @@ pub(super) fn accepted() -> Response<ReplyBody> {
 
 pub(super) fn json(answer: bytes::Bytes) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::full(answer));
-    *response.headers_mut() = HeaderMap::with_capacity(2); // this one, and the id of a new session
+    *response.headers_mut() = HeaderMap::with_capacity(2); // `Content-Type`, and the id of a new session
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -26,7 +26,7 @@ struct Contained<S: ?Sized> {
 
 impl Store {
     /// Wraps all three parts in [`Contained`].
-    pub(super) fn contained(self, runtime: &Arc<dyn Runtime>) -> Self {
+    pub(crate) fn contained(self, runtime: &Arc<dyn Runtime>) -> Self {
         fn part<S: ?Sized>(store: Arc<S>, runtime: &Arc<dyn Runtime>) -> Contained<S> {
             Contained { store, runtime: Arc::clone(runtime) }
         }

@@ -1,4 +1,4 @@
-//! Who may send a request: [`Authenticate`], and [`AuthError`] for those who may not.
+//! Authentication of requests: [`Authenticate`] and [`AuthError`].
 
 use std::{
     fmt,
@@ -19,14 +19,14 @@ use crate::{
     proto::after,
 };
 
-/// Why a request is not let in.
+/// Why the credential of a request was refused.
 ///
-/// From [`Authenticate`] it refuses the request before anything of it was looked at. A handler may answer with it as well,
-/// because it knows what a tool needs: `Err(error.into())`, or with `?`. The client then gets the same status and the same
-/// `WWW-Authenticate` as long as the HTTP response has not begun, and a JSON-RPC error in it after that: so a handler
-/// checks before it waits for anything. At revision 2025-11-25 with [`replay`](crate::SessionConfig::replay), the response
-/// begins with the first wait; see [`ResponseMode::Auto`](crate::ResponseMode::Auto). In a batch it is an error in the
-/// array, because one status is for all.
+/// Returned by [`Authenticate`], it refuses the request before anything of MCP is read. A handler, which knows what a
+/// tool needs, may return it too: `Err(error.into())`, or with `?`. If the HTTP response has not begun, the client gets
+/// the same status and the same `WWW-Authenticate`; otherwise it gets a JSON-RPC error in the response. So a handler
+/// should check before it waits for anything. At revision 2025-11-25 with [`replay`](crate::SessionConfig::replay), the
+/// response begins with the first wait; see [`ResponseMode::Auto`](crate::ResponseMode::Auto). In a batch it is an error
+/// in the array, because all answers share one status.
 ///
 /// ```
 /// use mcp_session_core::{AuthError, RequestContext, RpcError};
@@ -50,15 +50,15 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// No credential, or not a valid one: 401, with this `WWW-Authenticate` challenge (B-09).
+    /// No credential, or an invalid one: 401, with this `WWW-Authenticate` challenge (B-09).
     #[error("a valid credential is required")]
     Unauthorized(HeaderValue),
-    /// A valid credential that does not allow this, and no other of this caller would: 403.
+    /// A valid credential that does not allow this; no other credential of this caller would either: 403.
     #[error("the credential does not allow this")]
     Forbidden,
-    /// A valid credential that lacks a scope: 403, with this `WWW-Authenticate` challenge, which says what is needed, so that
-    /// the client can ask for it (B-09). [`AuthError::insufficient_scope`] writes the usual one.
-    #[error("the credential lacks a scope that this needs")]
+    /// A valid credential that lacks a scope: 403, with this `WWW-Authenticate` challenge, which says what is needed, so
+    /// that the client can ask for it (B-09). [`AuthError::insufficient_scope`] creates the usual one.
+    #[error("the credential lacks a required scope")]
     InsufficientScope(HeaderValue),
     /// The credential cannot be read: 400.
     #[error("the credential cannot be read")]
@@ -66,10 +66,10 @@ pub enum AuthError {
 }
 
 impl AuthError {
-    /// 403 with the challenge of a bearer token that lacks these scopes, separated by spaces. Characters that no scope may
-    /// have (RFC 6749, 3.3) are left out.
+    /// 403 with the challenge for a bearer token that lacks these scopes, separated by spaces. Characters that are not
+    /// allowed in a scope (RFC 6749, 3.3) are left out.
     ///
-    /// A challenge that says more, such as `resource_metadata`, is an [`AuthError::InsufficientScope`] of your own.
+    /// For a challenge that says more, such as `resource_metadata`, create an [`AuthError::InsufficientScope`] yourself.
     ///
     /// ```
     /// use mcp_session_core::AuthError;
@@ -86,7 +86,7 @@ impl AuthError {
         HeaderValue::try_from(challenge).map_or(Self::Forbidden, Self::InsufficientScope)
     }
 
-    /// What `WWW-Authenticate` says.
+    /// The value of `WWW-Authenticate`, if there is one.
     pub(crate) fn challenge(&self) -> Option<&HeaderValue> {
         match self {
             Self::Unauthorized(challenge) | Self::InsufficientScope(challenge) => Some(challenge),
@@ -95,12 +95,12 @@ impl AuthError {
     }
 }
 
-/// Looks at the credential of every request, after `Host` and `Origin` and before anything of MCP (B-44).
+/// Checks the credential of every request, after `Host` and `Origin` and before anything of MCP (B-44).
 ///
-/// What it learns, such as who is calling, it can leave in `parts.extensions` for the handler to find in
+/// It can store what it learns, such as who is calling, in `parts.extensions`. The handler finds it in
 /// [`RequestContext::extensions`](crate::RequestContext::extensions).
 ///
-/// A function of the parts is one. It decides at once, and costs no allocation:
+/// A function of the parts implements it. Such a check decides at once and costs no allocation:
 ///
 /// ```
 /// use futures::FutureExt;
@@ -117,8 +117,8 @@ impl AuthError {
 /// assert!(token.authenticate(&mut parts).now_or_never().unwrap().is_ok());
 /// ```
 ///
-/// A check that waits for somebody, such as the introspection of a token, is an async function behind [`authenticate_fn`],
-/// or a type of your own:
+/// For a check that waits, such as the introspection of a token, use an async function with [`authenticate_fn`], or
+/// implement the trait:
 ///
 /// ```
 /// use http::request::Parts;
@@ -128,7 +128,7 @@ impl AuthError {
 ///
 /// impl Introspection {
 ///     async fn subject(&self, parts: &Parts) -> Result<String, mcp_session_core::AuthError> {
-///         Ok("alice".into()) // yours: ask
+///         Ok("alice".into()) // ask the authorization server here
 ///     }
 /// }
 ///
@@ -146,14 +146,14 @@ impl AuthError {
 /// # };
 /// ```
 ///
-/// It has [`Config::authenticate_timeout`](crate::Config::authenticate_timeout), then the request gets 503. A check
-/// that panics refuses its request with 500, and is logged.
+/// If a check takes longer than [`Config::authenticate_timeout`](crate::Config::authenticate_timeout), the request gets
+/// 503. If it panics, the request gets 500, and the panic is logged.
 pub trait Authenticate: Send + Sync + 'static {
-    /// Lets a request in or not: [`AuthError`] becomes the HTTP response.
+    /// Checks a request. An [`AuthError`] becomes the HTTP response.
     ///
     /// # Cancel safety
     ///
-    /// The future is dropped if the client leaves, and when its time is up.
+    /// The future is dropped if the client disconnects, and at the timeout.
     fn authenticate<'a>(&'a self, parts: &'a mut Parts) -> AuthFuture<'a>;
 }
 
@@ -163,24 +163,24 @@ impl<F: Fn(&mut Parts) -> Result<(), AuthError> + Send + Sync + 'static> Authent
     }
 }
 
-/// What becomes of a credential, at once or later: await it.
+/// The future result of a check, which may be ready at once.
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct AuthFuture<'a>(Checking<'a>);
 
 enum Checking<'a> {
-    /// `None`: it was taken.
+    /// `None`: it was already returned.
     Done(Option<Result<(), AuthError>>),
     Waiting(BoxFuture<'a, Result<(), AuthError>>),
 }
 
 impl<'a> AuthFuture<'a> {
-    /// A check that may have to wait. The future is put in a box.
+    /// A check that may wait. Boxes the future.
     pub fn new(check: impl Future<Output = Result<(), AuthError>> + Send + 'a) -> Self {
         Self(Checking::Waiting(Box::pin(check)))
     }
 }
 
-/// A check that is through.
+/// A check that has already finished.
 impl From<Result<(), AuthError>> for AuthFuture<'_> {
     fn from(result: Result<(), AuthError>) -> Self {
         Self(Checking::Done(Some(result)))
@@ -207,8 +207,8 @@ impl fmt::Debug for AuthFuture<'_> {
     }
 }
 
-/// Makes an [`Authenticate`] of an async function, which takes the parts of a request and gives them back with what it has
-/// left in them.
+/// Creates an [`Authenticate`] from an async function. The function takes the parts of a request and returns them, with
+/// whatever it has stored in them.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -270,9 +270,9 @@ impl fmt::Debug for dyn Authenticate {
     }
 }
 
-/// A credential that comes twice cannot be read: whoever checks one of them may have another in mind (B-12).
+/// Refuses a repeated credential as malformed: two parties might each check a different one (B-12).
 pub(super) fn check_authorization(headers: &HeaderMap) -> Result<(), Rejection> {
-    // Most requests have no header at all that comes twice.
+    // Most requests repeat no header at all.
     let repeats = headers.len() > headers.keys_len();
     if repeats && headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
         return Err(AuthError::Malformed.into());
@@ -280,7 +280,7 @@ pub(super) fn check_authorization(headers: &HeaderMap) -> Result<(), Rejection> 
     Ok(())
 }
 
-/// Checks the credential of a request. A check that is ready at once costs no box; one that waits has a deadline.
+/// Checks the credential of a request. A check that is ready at once is not boxed; one that waits has a deadline.
 pub(super) async fn check(
     check: &dyn Authenticate,
     parts: &mut Parts,

@@ -19,21 +19,22 @@ use crate::{
     config::Config,
     proto::after,
     runtime::Runtime,
-    terminate::{Phases, ShutdownPhase},
+    shutdown::{Phases, ShutdownPhase},
 };
 
 /// Any error.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What of each body does not count in [`Config::bodies_in_flight`]. Most messages fit in it, so that whoever takes the whole
-/// total with large bodies keeps nobody's small ones out. An HTTP server holds as much for each connection anyway.
+/// The number of bytes of each body that do not count in [`Config::bodies_in_flight`]. Most messages fit in it, so large
+/// bodies that use up the total do not block small ones. An HTTP server buffers as much for each connection anyway.
 const SMALL: usize = 64 * 1024;
 
-/// While the endpoint drains: how long a body may stand still. What still arrives then, such as replies and cancels, is short.
+/// How long a body may make no progress while the endpoint drains. Messages that still arrive then, such as replies and
+/// cancels, are short.
 const STANDSTILL: Duration = Duration::from_millis(250);
 
-/// A deadline that comes so much too late was missed by this process and not by the client: it was stopped, or had no
-/// processor. Nobody's clock is off by a second otherwise.
+/// A deadline that fires this late was missed by this process, not by the client: the process was stopped or had no
+/// processor. Clocks are not off by a second otherwise.
 const OWN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads a body, bounded in bytes and time. A body in one piece, which is the common case, is not copied.
@@ -47,21 +48,21 @@ where
         return Err(Rejection::PayloadTooLarge);
     }
     let mut reading = Reading { body, config, first: None, all: BytesMut::new(), held: bodies, counted: 0 };
-    // Most bodies are there already: a timer is made only for one that is not.
+    // Most bodies have already arrived: only the others get a timer.
     if let Poll::Ready(read) = poll_fn(|cx| Poll::Ready(reading.poll(cx))).await {
         return read;
     }
-    Box::pin(reading.wait(limits)).await // not the size of every request
+    Box::pin(reading.wait(limits)).await // boxed, so that not every request has its size
 }
 
-/// What bounds the reading of a request.
+/// The limits for reading a request.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits<'a> {
     pub(crate) config: &'a Config,
     pub(crate) runtime: &'a dyn Runtime,
-    /// Bytes of all bodies that are being read, of those that count: see [`Config::bodies_in_flight`].
+    /// The number of counted bytes of all bodies that are being read: see [`Config::bodies_in_flight`].
     pub(crate) bodies: &'a AtomicUsize,
-    /// In a shutdown there is less time.
+    /// The phase of the shutdown: a shutdown leaves less time.
     pub(crate) phases: &'a Phases,
 }
 
@@ -69,12 +70,12 @@ pub(crate) struct Limits<'a> {
 struct Reading<'a, B> {
     body: Pin<&'a mut B>,
     config: &'a Config,
-    /// The first piece, while there is no other.
+    /// The first piece, while it is the only one.
     first: Option<Bytes>,
     all: BytesMut,
-    /// Bytes of all bodies that are being read.
+    /// The number of counted bytes of all bodies that are being read.
     held: &'a AtomicUsize,
-    /// Those of them that are this one's.
+    /// The share of this body in `held`.
     counted: usize,
 }
 
@@ -83,14 +84,15 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    /// Waits for the rest: until its deadline, and in a shutdown for as long as it moves and the endpoint is not closed.
+    /// Waits for the rest until the deadline. During a shutdown, it also gives up when the body makes no progress or the
+    /// endpoint is closed.
     async fn wait(mut self, Limits { runtime, config, phases, .. }: Limits<'_>) -> Result<Bytes, Rejection> {
         let mut deadline = after(runtime.now(), config.body_timeout);
         loop {
-            // The phase is looked at after somebody listens for the next one.
+            // Listens for the next phase before it reads the current one.
             let (next_phase, phase) = (phases.changed(), phases.get());
             if phase == ShutdownPhase::Closed {
-                return Err(Rejection::ShuttingDown); // nothing is admitted any more
+                return Err(Rejection::ShuttingDown); // nothing is admitted anymore
             }
             let now = runtime.now();
             let stands_still =
@@ -99,12 +101,12 @@ where
             let enough = select(runtime.sleep_until(until), next_phase);
             match select(poll_fn(|cx| self.poll(cx)), enough).await {
                 Either::Left((read, _)) => return read,
-                Either::Right((Either::Right(_), _)) => {} // another phase
+                Either::Right((Either::Right(_), _)) => {} // the phase has changed
                 Either::Right((Either::Left(_), _)) => {
                     let now = runtime.now();
                     let own_pause = now.saturating_duration_since(until) > OWN_PAUSE;
                     match stands_still {
-                        // What came meanwhile is looked at first, and has a moment to get here.
+                        // First reads what arrived meanwhile, which may need a moment to get here.
                         _ if own_pause => deadline = deadline.max(now + OWN_PAUSE),
                         Some(_) if self.length() > before => {}
                         Some(_) => return Err(Rejection::ShuttingDown),
@@ -130,7 +132,7 @@ where
                 None if self.all.is_empty() => self.first = Some(data),
                 None => self.all.extend_from_slice(&data),
                 Some(begin) => {
-                    // For the rest as well, where the length was told; but a length alone gets no memory for a long body.
+                    // Also reserves for the rest, if its length is known, but a length alone reserves at most `SMALL`.
                     let rest = self.body.size_hint().lower().min(SMALL as u64) as usize;
                     self.all.reserve(so_far + data.len() + rest);
                     self.all.extend_from_slice(&begin);
@@ -146,12 +148,12 @@ where
         self.first.as_ref().map_or(self.all.len(), Bytes::len)
     }
 
-    /// Counts it as this long among the bodies that are being read.
+    /// Counts this body with this length among all bodies that are being read.
     fn count(&mut self, length: usize) -> Result<(), Rejection> {
         let more = length.saturating_sub(SMALL).saturating_sub(self.counted);
         if more > 0 {
             let others = self.held.fetch_add(more, Relaxed);
-            self.counted += more; // given back when it is dropped
+            self.counted += more; // subtracted again in `drop`
             if others + more > self.config.bodies_in_flight {
                 return Err(Rejection::TooManyBodies);
             }
@@ -168,11 +170,11 @@ impl<B> Drop for Reading<'_, B> {
     }
 }
 
-/// Why a body has no end: with every cause, because the outermost error often says no more than that there is one.
+/// Why a body failed, with the text of every cause, because the outermost error often says only that there is one.
 ///
-/// A layer in front that limits bodies says so with an error of its own, most often `http_body_util`'s
-/// `LengthLimitError`, which `tower-http` and `axum` use. It is known by its text, whatever is around it: naming its type
-/// would take the crate, in the version that the layer has.
+/// A layer in front that limits bodies has its own error, usually `http_body_util`'s `LengthLimitError`, as in
+/// `tower-http` and `axum`. It is recognized by its text, also as a cause of other errors: naming its type would need the
+/// crate, in the version that the layer uses.
 fn broken_off(error: &(dyn Error + 'static)) -> Rejection {
     let mut why = String::new();
     for error in successors(Some(error), |error| <dyn Error>::source(*error)) {
@@ -180,7 +182,7 @@ fn broken_off(error: &(dyn Error + 'static)) -> Rejection {
         if text == "length limit exceeded" {
             return Rejection::PayloadTooLarge;
         }
-        // Many repeat their cause in their own text.
+        // Many errors repeat their cause in their own text.
         if !why.ends_with(&text) {
             let separator = if why.is_empty() { "" } else { ": " };
             why.push_str(separator);

@@ -4,22 +4,22 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 
 use super::hosts::AllowedOrigins;
 
-/// What a client sends, beside what every page may: the protocol's headers, the credential, the media type.
+/// The headers that a client sends, beyond those that every page may send: of the protocol, credential, media type.
 const REQUEST_HEADERS: &str =
     "authorization, content-type, last-event-id, mcp-method, mcp-name, mcp-protocol-version, mcp-session-id";
 
-/// What a client has to read, beside what every page may: its session, why it has to log in, when to come again.
+/// The headers that a client reads, beyond those that every page may read: its session, why to log in, when to retry.
 const RESPONSE_HEADERS: &str = "mcp-session-id, retry-after, www-authenticate";
 
 /// Lets clients in web pages use the server: [`Config::cors`](crate::Config::cors), off by default.
 ///
-/// A browser lets a page of another origin read an answer only if that says so, and asks first, by OPTIONS. Which
-/// origins are told yes is [`Config::allowed_origins`](crate::Config::allowed_origins), loopback ones by default; any
-/// other gets 403 with CORS and without. The order of checks stays what it is (B-44): `Host` and `Origin` come
-/// before the browser's question, which is answered before a credential is looked for, because it carries none.
-/// Every other answer, errors included, is readable to an allowed origin, and varies by it.
+/// A browser lets a page of another origin read a response only if the response allows it, and asks first, with an
+/// OPTIONS request (preflight). [`Config::allowed_origins`](crate::Config::allowed_origins) lists the allowed origins,
+/// by default loopback ones; any other origin gets 403, with CORS or without. The order of checks stays the same:
+/// `Host` and `Origin` are checked before the preflight is answered, but no credential is, because a preflight carries
+/// none (B-44). Every other response, errors included, is readable by an allowed origin, and has `Vary: origin`.
 ///
-/// The endpoint does all of it: a CORS layer in front, which would answer a second time, is not needed.
+/// The endpoint does all of this. A CORS layer in front is not needed, and would answer a second time.
 ///
 /// ```
 /// # use mcp_session_core::{Config, Cors, Endpoint, Router, Runtime};
@@ -43,13 +43,13 @@ const RESPONSE_HEADERS: &str = "mcp-session-id, retry-after, www-authenticate";
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cors {
-    /// For how many whole seconds a browser may remember what it was told. 2 hours: the most that Chromium heeds.
+    /// How long a browser may cache the answer to a preflight, in whole seconds. 2 hours: the maximum in Chromium.
     pub max_age: std::time::Duration,
-    /// Whether cookies and client certificates may come with a page's requests. `false`: MCP has its token in a header
-    /// that the page sets itself, and a cookie would act for a user who knows nothing of it. Not heeded with
-    /// [`AllowedOrigins::any`], where every page there is could act for its visitor.
+    /// Whether a page's requests may carry cookies and client certificates. `false`: MCP has its token in a header that
+    /// the page sets itself, and a cookie would act for a user who does not know it. Ignored with
+    /// [`AllowedOrigins::any`], because every page could then act for its visitor.
     pub credentials: bool,
-    /// Request headers that are allowed beside those of MCP, `Authorization` and `Content-Type`; none by default.
+    /// Request headers that are allowed in addition to those of MCP, `Authorization` and `Content-Type`; none by default.
     pub request_headers: Vec<HeaderName>,
 }
 
@@ -64,14 +64,14 @@ impl Default for Cors {
 }
 
 impl Cors {
-    /// Whether this is a browser that asks what it may send, and not a client that sends it.
+    /// Returns `true` if the request is a CORS preflight.
     pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         method == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// What the browser is told, beside what [`Cors::mark`] says.
+    /// The answer to a preflight, without the headers that [`Cors::mark`] adds.
     pub(crate) fn preflight(&self, methods: &'static str) -> Response<()> {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -86,7 +86,7 @@ impl Cors {
         response
     }
 
-    /// The one origin of a request that may read the answer.
+    /// The origin of a request, if there is exactly one and it may read the response.
     pub(crate) fn origin(allowed: &AllowedOrigins, headers: &HeaderMap) -> Option<HeaderValue> {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         match (origins.next(), origins.next()) {
@@ -97,8 +97,8 @@ impl Cors {
         }
     }
 
-    /// Lets this origin read a response. Every response varies by the origin, also for those who sent none: a cache in
-    /// between must not give one what was meant for another.
+    /// Lets this origin read a response. Every response gets `Vary: origin`, even if the request has no origin: a cache in
+    /// between must not give one origin a response meant for another.
     pub(crate) fn mark(
         &self,
         allowed: &AllowedOrigins,

@@ -1,11 +1,11 @@
-//! What the headers of a request say: media types, the session, the version.
+//! The headers of a request: media types, session, version.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::rejection::Rejection;
 use crate::proto::{ProtocolVersion, ResponseMode, SessionId};
 
-/// The session header (E-01). Names of headers are matched without regard to case (B-11).
+/// The session header (E-01). Header names are case-insensitive (B-11).
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -15,18 +15,18 @@ const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 
-/// The `Accept` of a POST that the SDKs send, byte for byte: the only one that most servers ever see.
+/// The `Accept` of a POST exactly as the SDKs send it: the only value that most servers ever see.
 const JSON_AND_EVENTS: &str = "application/json, text/event-stream";
 
 /// The first revision without sessions. Dates compare as text.
 const FIRST_MODERN: &str = "2026-07-28";
 
-/// In which form a client takes the answer to its POST: in the one that it accepts, or, if that is `None`, in either (B-45).
-/// Without `Accept` it takes anything (RFC 9110, 12.5.1).
+/// The only form of answer that the client of a POST accepts; `None` if it accepts both (B-45). Without `Accept` it accepts
+/// anything (RFC 9110, 12.5.1).
 pub(crate) fn accepted_form(headers: &HeaderMap) -> Result<Option<ResponseMode>, Rejection> {
     match headers.get(header::ACCEPT) {
         None => return Ok(None),
-        // Nothing in a second `Accept` can take back what the first one names in full.
+        // A second `Accept` cannot take back what the first one names in full.
         Some(value) if value == JSON_AND_EVENTS => return Ok(None),
         Some(_) => {}
     }
@@ -38,8 +38,8 @@ pub(crate) fn accepted_form(headers: &HeaderMap) -> Result<Option<ResponseMode>,
     }
 }
 
-/// `Accept` of a GET: it has to name events, because the specification asks for it there, and a GET without it is a
-/// browser's or a probe's (B-31).
+/// Checks the `Accept` of a GET: it must cover events. The specification requires it, and a GET without it comes from a
+/// browser or a probe (B-31).
 pub(crate) fn check_get_accept(headers: &HeaderMap) -> Result<(), Rejection> {
     let usual = headers.get(header::ACCEPT).is_some_and(|value| value == EVENTS);
     if usual || accepts(headers, EVENTS) {
@@ -49,7 +49,7 @@ pub(crate) fn check_get_accept(headers: &HeaderMap) -> Result<(), Rejection> {
     }
 }
 
-/// `Content-Type` of a POST: exactly JSON, parameters aside (B-15).
+/// Checks the `Content-Type` of a POST: exactly JSON, apart from parameters (B-15).
 pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let is_json = |value: &HeaderValue| {
@@ -62,7 +62,7 @@ pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
     }
 }
 
-/// `Content-Encoding` of a POST: not compressed.
+/// Checks the `Content-Encoding` of a POST: the body must not be compressed.
 pub(crate) fn check_content_encoding(headers: &HeaderMap) -> Result<(), Rejection> {
     let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     let plain = |value: &HeaderValue| {
@@ -72,8 +72,8 @@ pub(crate) fn check_content_encoding(headers: &HeaderMap) -> Result<(), Rejectio
     if encodings.into_iter().all(plain) { Ok(()) } else { Err(Rejection::UnsupportedEncoding) }
 }
 
-/// Whether `Accept` covers a media type. The most specific range that matches decides (`type/subtype` before `type/*`
-/// before `*/*`), and says no with `q=0`.
+/// Returns `true` if `Accept` covers a media type. The most specific matching range decides (`type/subtype` before
+/// `type/*` before `*/*`); with `q=0` it excludes the type.
 fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
     let family = wanted.split('/').next().unwrap_or_default();
     let matches = |range: &str| {
@@ -95,24 +95,24 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
         Some((specificity, !refused))
     };
     let values = headers.get_all(header::ACCEPT).iter();
-    // Media types are ASCII; what else may stand in a parameter is nobody's business here.
+    // Media types are ASCII; anything else in a parameter does not matter here.
     let ranges = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let ranges = ranges.map(|range| std::str::from_utf8(range).unwrap_or_default());
     ranges.filter_map(matches).max().is_some_and(|(_, accepted)| accepted)
 }
 
-/// The session that a request names.
+/// The session header of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionHeader {
     Absent,
-    /// Not an id of this server: as unknown as one that was never issued (E-12).
+    /// Not an id of this server: handled like an id that was never issued (E-12).
     Foreign,
     Id(SessionId),
 }
 
-/// Reads the session header, and makes sure that no header of the protocol comes twice (B-12).
+/// Reads the session header, and checks that no header of the protocol is repeated (B-12).
 pub(crate) fn session_header(headers: &HeaderMap) -> Result<SessionHeader, Rejection> {
-    // Most requests have no header at all that comes twice.
+    // Most requests repeat no header at all.
     if headers.len() > headers.keys_len() {
         single(headers, &PROTOCOL_VERSION, "MCP-Protocol-Version")?;
         single(headers, &LAST_EVENT_ID, "Last-Event-ID")?;
@@ -120,7 +120,7 @@ pub(crate) fn session_header(headers: &HeaderMap) -> Result<SessionHeader, Rejec
         single(headers, &NAME, "Mcp-Name")?;
         single(headers, &SESSION_ID, "Mcp-Session-Id")?;
     }
-    // An empty one counts as absent: clients and proxies write it for none (E-32).
+    // An empty header counts as absent: clients and proxies send it to mean none (E-32).
     Ok(match headers.get(SESSION_ID).filter(|id| !is_blank(id)) {
         None => SessionHeader::Absent,
         Some(id) => match id.to_str().unwrap_or_default().parse() {
@@ -130,8 +130,8 @@ pub(crate) fn session_header(headers: &HeaderMap) -> Result<SessionHeader, Rejec
     })
 }
 
-/// The event after which a client wants to go on (D-29). Bytes that are not text name no event of this server; an empty
-/// header names none (E-32).
+/// The event after which a client wants to resume (D-29). A value that is not text matches no event of this server; an
+/// empty header counts as absent (E-32).
 pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(LAST_EVENT_ID).filter(|id| !is_blank(id)).map(|id| id.to_str().unwrap_or_default())
 }
@@ -147,7 +147,8 @@ fn single(headers: &HeaderMap, name: &HeaderName, spelled: &'static str) -> Resu
     }
 }
 
-/// The version header, where present, names a supported version (B-26). It never changes that of a session (B-29).
+/// Checks that the version header, if present, names a supported version (B-26). The header never changes the version of
+/// a session (B-29).
 pub(crate) fn check_version(headers: &HeaderMap) -> Result<(), Rejection> {
     match headers.get(PROTOCOL_VERSION).map(|value| value.to_str().unwrap_or_default()) {
         None => Ok(()),
@@ -156,8 +157,8 @@ pub(crate) fn check_version(headers: &HeaderMap) -> Result<(), Rejection> {
     }
 }
 
-/// A request of a revision without sessions, by its version header, cannot be served yet: a clear error tells its
-/// client to fall back to `initialize` (G-40, G-49).
+/// Refuses a request whose version header names a revision without sessions, which cannot be served yet: a clear error
+/// tells the client to fall back to `initialize` (G-40, G-49).
 pub(crate) fn check_era(headers: &HeaderMap) -> Result<(), Rejection> {
     let modern = headers.get(PROTOCOL_VERSION).filter(|version| is_modern(version.as_bytes()));
     match modern.and_then(|version| version.to_str().ok()) {
@@ -166,7 +167,7 @@ pub(crate) fn check_era(headers: &HeaderMap) -> Result<(), Rejection> {
     }
 }
 
-/// Whether a version is of a revision without sessions.
+/// Returns `true` if the version is a revision without sessions.
 pub(crate) fn is_modern(version: &[u8]) -> bool {
     version.len() == FIRST_MODERN.len() && version.starts_with(b"20") && version >= FIRST_MODERN.as_bytes()
 }

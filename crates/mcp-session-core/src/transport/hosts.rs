@@ -7,13 +7,12 @@ use http::{
     uri::Authority,
 };
 
-use super::rejection::Rejection;
-use crate::serve::PeerAddr;
+use super::{peer::PeerAddr, rejection::Rejection};
 
-/// The names of this machine for itself.
+/// The loopback names.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// An entry for a list of hosts or origins cannot be read.
+/// An entry of [`AllowedHosts`] or [`AllowedOrigins`] is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{entry:?} is not {expected}")]
 pub struct InvalidEntry {
@@ -21,13 +20,13 @@ pub struct InvalidEntry {
     expected: &'static str,
 }
 
-/// A host, in lower case, or every host below it.
+/// A host in lower case, or all of its subdomains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct HostRule {
     host: String,
-    /// `*.`: the hosts below, not the host itself.
+    /// `*.`: the subdomains, not the host itself.
     below: bool,
-    /// `None`: any port, and none.
+    /// `None`: with any port or without one.
     port: Option<u16>,
 }
 
@@ -37,7 +36,7 @@ impl HostRule {
         Self { host: host.to_owned(), below: false, port: None }
     }
 
-    /// Reads an entry of a list. `default` is the port of an entry that names none.
+    /// Parses an entry of a list. `default` is the port of an entry that names none.
     fn parse(entry: &str, default: Option<u16>) -> Option<Self> {
         let (below, entry) = entry.strip_prefix("*.").map_or((false, entry), |rest| (true, rest));
         let (any, entry) = entry.strip_suffix(":*").map_or((false, entry), |rest| (true, rest));
@@ -48,8 +47,8 @@ impl HostRule {
         Some(Self { host, below, port: if any { None } else { port.or(default) } })
     }
 
-    /// Whether `text` is this very host as it stands here, with a port it may have or none. What is not may still be a
-    /// match, spelled differently.
+    /// Returns `true` if `text` is exactly this host, with a port (or none) that the rule allows. `false` does not mean
+    /// a mismatch: the host may be spelled differently.
     fn is_spelled(&self, text: &str) -> bool {
         let Some(rest) = text.strip_prefix(&self.host).filter(|_| !self.below) else { return false };
         match rest.strip_prefix(':') {
@@ -58,7 +57,7 @@ impl HostRule {
         }
     }
 
-    /// Whether it names this host, in lower case, and port.
+    /// Returns `true` if the rule covers this host, in lower case, and port.
     fn matches(&self, host: &str, port: Option<u16>) -> bool {
         let named = if self.below {
             host.strip_suffix(&self.host).is_some_and(|left| left.len() > 1 && left.ends_with('.'))
@@ -71,20 +70,20 @@ impl HostRule {
 
 /// Which `Host` (or HTTP/2 `:authority`) values are served. Anything else gets 403 (B-07).
 ///
-/// This is what stops a web page from reaching a server on the visitor's own machine through a name that the
-/// page's owner points at 127.0.0.1 (DNS rebinding).
+/// This stops a web page from reaching a server on the visitor's own machine through a name that the page's owner
+/// points at 127.0.0.1 (DNS rebinding).
 ///
 /// | entry | serves | does not serve |
 /// |---|---|---|
-/// | `mcp.example.com` | that name on any port, spelled out or not | names below or above it |
-/// | `mcp.example.com:8443` | that name on that port, spelled out | the name without a port |
-/// | `*.example.com` | every name below, however deep, on any port | `example.com` itself |
-/// | `*.example.com:8443` | every name below, on that port | |
-/// | `[2001:db8::1]` | that address; IPv6 stands in brackets, as in the header | |
+/// | `mcp.example.com` | that name, with any port or without one | its subdomains and parent domains |
+/// | `mcp.example.com:8443` | that name with that port | the name without a port |
+/// | `*.example.com` | all subdomains at any depth, on any port | `example.com` itself |
+/// | `*.example.com:8443` | all subdomains at any depth, on that port | |
+/// | `[2001:db8::1]` | that address; IPv6 in brackets, as in the header | |
 ///
-/// Names are matched without regard to case, addresses as they are written: nothing is resolved. There is no `*`: whoever
-/// wants any host says [`AllowedHosts::any`]. Whatever is allowed, a `Host` that comes twice or cannot be read gets 400, and
-/// so does an HTTP/1.1 request without one that came over a connection ([`PeerAddr`]).
+/// Names are case-insensitive. Addresses are compared as they are written; nothing is resolved. There is no `*`: to allow
+/// any host, use [`AllowedHosts::any`]. A repeated or malformed `Host` always gets 400, and so does an HTTP/1.1 request
+/// without one that came over a connection ([`PeerAddr`]).
 ///
 /// ```
 /// use mcp_session_core::AllowedHosts;
@@ -114,12 +113,12 @@ impl Default for AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// Any host. For a server behind a proxy that checks.
+    /// Allows any host. For a server behind a proxy that checks it.
     pub fn any() -> Self {
         Self { any: true, rules: Vec::new() }
     }
 
-    /// No host, not even loopback: a list to begin from.
+    /// Allows no host, not even loopback: an empty list to add to.
     pub fn none() -> Self {
         Self { any: false, rules: Vec::new() }
     }
@@ -128,7 +127,7 @@ impl AllowedHosts {
     ///
     /// # Errors
     ///
-    /// [`InvalidEntry`] if that is not a host.
+    /// [`InvalidEntry`] if `host` is not a host.
     pub fn allow(&mut self, host: &str) -> Result<&mut Self, InvalidEntry> {
         let invalid = || InvalidEntry {
             entry: host.to_owned(),
@@ -138,7 +137,7 @@ impl AllowedHosts {
         Ok(self)
     }
 
-    /// Whether a request for this host is served.
+    /// Returns `true` if requests for this host are served.
     pub fn allows(&self, host: &str) -> bool {
         self.any
             || self.rules.iter().any(|rule| rule.is_spelled(host))
@@ -153,12 +152,12 @@ impl AllowedHosts {
 /// | `https://app.example.com` | that origin on its default port, 443 | other ports, `http` |
 /// | `http://localhost:5173` | that origin on that port | |
 /// | `http://localhost:*` | that origin on any port | `https` |
-/// | `https://*.example.com` | every name below, however deep, on 443 | `https://example.com` itself |
+/// | `https://*.example.com` | all subdomains at any depth, on 443 | `https://example.com` itself |
 /// | `https://*.example.com:*` | the same on any port | |
 /// | `null` | sandboxed and local pages | |
 ///
-/// Scheme and name are matched without regard to case. A request without `Origin` is no browser's and passes; one
-/// with two of them never does (B-06). There is no `*`: whoever wants any origin says [`AllowedOrigins::any`].
+/// Scheme and name are case-insensitive. A request without `Origin` does not come from a browser and passes; one with
+/// two of them never passes (B-06). There is no `*`: to allow any origin, use [`AllowedOrigins::any`].
 ///
 /// ```
 /// use mcp_session_core::AllowedOrigins;
@@ -191,12 +190,12 @@ impl Default for AllowedOrigins {
 }
 
 impl AllowedOrigins {
-    /// Any origin: every web page may talk to this server.
+    /// Allows any origin: every web page may talk to this server.
     pub fn any() -> Self {
         Self { any: true, null: true, rules: Vec::new() }
     }
 
-    /// No origin, not even loopback: a list to begin from.
+    /// Allows no origin, not even loopback: an empty list to add to.
     pub fn none() -> Self {
         Self { any: false, null: false, rules: Vec::new() }
     }
@@ -209,7 +208,7 @@ impl AllowedOrigins {
     ///
     /// # Errors
     ///
-    /// [`InvalidEntry`] if that is not an origin.
+    /// [`InvalidEntry`] if `origin` is not an origin.
     pub fn allow(&mut self, origin: &str) -> Result<&mut Self, InvalidEntry> {
         if origin == "null" {
             self.null = true;
@@ -228,7 +227,7 @@ impl AllowedOrigins {
         Ok(self)
     }
 
-    /// Whether a request from this origin is served.
+    /// Returns `true` if requests from this origin are served.
     pub fn allows(&self, origin: &str) -> bool {
         if self.any || (self.null && origin == "null") {
             return true;
@@ -239,9 +238,9 @@ impl AllowedOrigins {
     }
 }
 
-/// Checks the `Host` of a request (B-07; RFC 9112, 3.2): one that comes twice or cannot be read gets 400 whatever is
-/// allowed, and so does HTTP/1.1 without any, where the request came over a connection: what was made inside this
-/// process may leave it out, as HTTP/2 does, which has `:authority`.
+/// Checks the `Host` of a request (B-07; RFC 9112, 3.2). A repeated or malformed one always gets 400. So does HTTP/1.1
+/// without one, if the request came over a connection: a request made inside this process may omit it, and so does
+/// HTTP/2, which has `:authority`.
 pub(crate) fn check_host(allowed: &AllowedHosts, parts: &Parts) -> Result<(), Rejection> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let Some(host) = hosts.next() else {
@@ -254,7 +253,7 @@ pub(crate) fn check_host(allowed: &AllowedHosts, parts: &Parts) -> Result<(), Re
         };
     };
     let (Ok(host), None) = (host.to_str(), hosts.next()) else { return Err(Rejection::BadHost) };
-    // A host that is on the list is one that can be read; an empty one is that of a target without authority.
+    // A host on the list is well-formed. An empty one belongs to a target without authority.
     let on_the_list = !allowed.any && allowed.allows(host);
     if !on_the_list && !host.is_empty() && split(host).is_none() {
         return Err(Rejection::BadHost);
@@ -277,14 +276,14 @@ pub(crate) fn check_origin(allowed: &AllowedOrigins, headers: &HeaderMap) -> Res
     }
 }
 
-/// What is refused, as the refusal names it: no name of a host is longer than 253 characters.
+/// A refused value, shortened for the error text: no host name is longer than 253 characters.
 fn named(text: &str) -> String {
     text.chars().take(256).collect()
 }
 
 fn split(host: &str) -> Option<(String, Option<u16>)> {
     let authority: Authority = host.parse().ok()?;
-    // A request's host has no wildcard, and an entry's was taken off before.
+    // The host of a request has no wildcard, and the wildcard of an entry was stripped before.
     let plain = !authority.as_str().contains(['@', '*']) && !authority.host().is_empty();
     let port = match authority.as_str()[authority.host().len()..].strip_prefix(':') {
         Some(port) => Some(parse_port(port)?),
@@ -293,7 +292,7 @@ fn split(host: &str) -> Option<(String, Option<u16>)> {
     plain.then(|| (authority.host().to_ascii_lowercase(), port))
 }
 
-/// Digits and nothing else: `+80` is a number to `parse` as well.
+/// Accepts digits only: `parse` alone would accept `+80` too.
 fn parse_port(text: &str) -> Option<u16> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

@@ -1,4 +1,4 @@
-//! [`Rejection`]: why a request was not admitted, and the one table from there to status and code.
+//! [`Rejection`]: why a request was not admitted, and the one table of statuses and codes.
 
 use std::borrow::Cow;
 
@@ -10,22 +10,22 @@ use crate::{
     proto::{ErrorCode, Outgoing, ParseError, ProtocolVersion, Refusal, RequestId, RpcError},
 };
 
-/// Why a request was not admitted. Nothing was dispatched, and nothing is owed but this answer.
+/// Why a request was not admitted. Nothing was dispatched; this is the only answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rejection {
-    /// `Host` is missing, comes twice or cannot be read (RFC 9112, 3.2).
+    /// `Host` is missing, repeated or malformed (RFC 9112, 3.2).
     BadHost,
     /// This `Host` is not on the list (B-07).
     ForbiddenHost(String),
     /// This `Origin` is not on the list (B-05).
     ForbiddenOrigin(String),
-    /// The method is not offered; `Allow` lists what is (B-39).
+    /// The method is not offered; `Allow` lists those that are (B-39).
     MethodNotAllowed(&'static str),
     /// The credential was refused (B-09).
     Auth(AuthError),
-    /// The check of the credential was not through within [`Config::authenticate_timeout`].
+    /// The check of the credential did not finish within [`Config::authenticate_timeout`].
     AuthTimeout,
-    /// `Accept` covers no form that the answer may have (B-45, B-31).
+    /// `Accept` covers no possible form of the answer (B-45, B-31).
     NotAcceptable(&'static str),
     /// `Content-Type` is not `application/json` (B-15).
     UnsupportedMediaType,
@@ -35,46 +35,46 @@ pub(crate) enum Rejection {
     PayloadTooLarge,
     /// The body did not arrive within [`Config::body_timeout`].
     BodyTimeout,
-    /// All bodies that arrive at the moment would be larger than [`Config::bodies_in_flight`].
+    /// With this body, all bodies that are arriving would exceed [`Config::bodies_in_flight`].
     TooManyBodies,
-    /// The body broke off.
+    /// The body failed before its end.
     BodyIncomplete(String),
-    /// The body is not one JSON-RPC message, nor a batch that the session takes (A-14, A-16, A.2).
+    /// The body is neither a JSON-RPC message nor a batch that the session accepts (A-14, A-16, A.2).
     Message(ParseError),
-    /// A single-valued header of the protocol came twice (B-12).
+    /// A single-valued header of the protocol is repeated (B-12).
     RepeatedHeader(&'static str),
     /// The session header is missing (E-09).
     MissingSession,
-    /// No such session, or not any more (E-11).
+    /// There is no such session, or no longer (E-11).
     UnknownSession,
     /// A protocol version that is not supported (B-26), or one without sessions (G-40).
     UnsupportedVersion(String),
-    /// The params of `initialize` (C-02).
+    /// The params of `initialize` are invalid (C-02).
     InvalidInitialize(RpcError),
-    /// The session refuses (C.2).
+    /// The session refused the request (C.2).
     Session(Refusal),
-    /// The session is in the store, and not here at the moment.
+    /// The session is in the store, but not at this node at the moment.
     Moving,
-    /// The store does not answer: whether there is such a session is not known.
+    /// The store does not respond: it is not known whether the session exists.
     StoreUnavailable,
     /// There are [`Config::max_sessions`] sessions (E-15).
     TooManySessions,
-    /// The endpoint shuts down: no new session (F-37).
+    /// The endpoint is shutting down: no new sessions (F-37).
     ShuttingDown,
     /// The server failed before the answer began (B-43).
     Internal(&'static str),
 }
 
 impl Rejection {
-    /// The table: status, code and sentence of every rejection.
+    /// The table: status, code and message of every rejection.
     #[rustfmt::skip]
     fn row(&self) -> (StatusCode, ErrorCode, Cow<'static, str>) {
         use ErrorCode as C;
         use StatusCode as S;
         match self {
-            Self::BadHost                => (S::BAD_REQUEST, C::INVALID_REQUEST, "`Host` must be there once, and name a host".into()),
-            Self::ForbiddenHost(host)    => (S::FORBIDDEN, C::INVALID_REQUEST, format!("the host {host:?} is not allowed here: `Config::allowed_hosts` lists those that are").into()),
-            Self::ForbiddenOrigin(origin) => (S::FORBIDDEN, C::INVALID_REQUEST, format!("the origin {origin:?} is not allowed here: `Config::allowed_origins` lists those that are").into()),
+            Self::BadHost                => (S::BAD_REQUEST, C::INVALID_REQUEST, "there must be exactly one `Host` header, and it must be valid".into()),
+            Self::ForbiddenHost(host)    => (S::FORBIDDEN, C::INVALID_REQUEST, format!("the host {host:?} is not in `Config::allowed_hosts`").into()),
+            Self::ForbiddenOrigin(origin) => (S::FORBIDDEN, C::INVALID_REQUEST, format!("the origin {origin:?} is not in `Config::allowed_origins`").into()),
             Self::MethodNotAllowed(_)    => (S::METHOD_NOT_ALLOWED, C::INVALID_REQUEST, "the endpoint does not offer this method".into()),
             Self::Auth(e @ AuthError::Unauthorized(_)) => (S::UNAUTHORIZED, C::INVALID_REQUEST, e.to_string().into()),
             Self::Auth(e @ (AuthError::Forbidden | AuthError::InsufficientScope(_))) => (S::FORBIDDEN, C::INVALID_REQUEST, e.to_string().into()),
@@ -85,27 +85,27 @@ impl Rejection {
             Self::UnsupportedEncoding    => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "the body must not be compressed".into()),
             Self::PayloadTooLarge        => (S::PAYLOAD_TOO_LARGE, C::INVALID_REQUEST, "the body is too large".into()),
             Self::BodyTimeout            => (S::REQUEST_TIMEOUT, C::INVALID_REQUEST, "the body did not arrive in time".into()),
-            Self::TooManyBodies          => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too much is being sent to the server at the moment".into()),
+            Self::TooManyBodies          => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server is receiving too many large bodies at the moment".into()),
             Self::BodyIncomplete(why)    => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the body broke off: {why}").into()),
             Self::Message(error @ ParseError::NotJson(_)) => (S::BAD_REQUEST, C::PARSE_ERROR, error.to_string().into()),
-            Self::Message(ParseError::Batch) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session's version has no batches: send each message in a POST of its own".into()),
+            Self::Message(ParseError::Batch) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session's protocol version has no batches: send each message in its own POST".into()),
             Self::Message(error @ (ParseError::Invalid { .. } | ParseError::InvalidBatch(_))) => (S::BAD_REQUEST, C::INVALID_REQUEST, error.to_string().into()),
             Self::RepeatedHeader(name)   => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the header {name} must not be repeated").into()),
             Self::MissingSession         => (S::BAD_REQUEST, C::INVALID_REQUEST, "the header Mcp-Session-Id is missing: open a session with `initialize`".into()),
             Self::UnknownSession         => (S::NOT_FOUND, C::SESSION_NOT_FOUND, "no such session: open a new one with `initialize`".into()),
             Self::UnsupportedVersion(v)  => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("protocol version {v:?} is not supported here").into()),
             Self::InvalidInitialize(e)   => (S::BAD_REQUEST, C::INVALID_PARAMS, e.message.clone()),
-            Self::Session(Refusal::AlreadyInitialized) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session is initialized already".into()),
+            Self::Session(Refusal::AlreadyInitialized) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session is already initialized".into()),
             Self::Session(Refusal::NotInitialized) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session is not initialized yet".into()),
             Self::Session(Refusal::DuplicateId) => (S::BAD_REQUEST, C::INVALID_REQUEST, "a request with this id is still running".into()),
             Self::Session(Refusal::TooManyRequests) => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many requests are running in this session".into()),
-            Self::Session(Refusal::StreamTaken) => (S::CONFLICT, C::INVALID_REQUEST, "the session has a standalone stream already, and its client reads it".into()),
-            Self::Session(Refusal::StreamContested) => (S::CONFLICT, C::INVALID_REQUEST, "another connection has the session's standalone stream, and its client is there: use one connection, or a session of your own".into()),
-            Self::Session(Refusal::UnknownEvent) => (S::BAD_REQUEST, C::INVALID_REQUEST, "no stream of this session goes on from this event, or not any more: open a stream without Last-Event-ID".into()),
+            Self::Session(Refusal::StreamTaken) => (S::CONFLICT, C::INVALID_REQUEST, "the session already has a standalone stream that its client is reading".into()),
+            Self::Session(Refusal::StreamContested) => (S::CONFLICT, C::INVALID_REQUEST, "another connection has the session's standalone stream, and its client responds: use one connection, or a separate session".into()),
+            Self::Session(Refusal::UnknownEvent) => (S::BAD_REQUEST, C::INVALID_REQUEST, "unknown or expired Last-Event-ID: open a stream without it".into()),
             Self::Session(Refusal::Draining) | Self::ShuttingDown => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server is shutting down".into()),
             Self::Session(Refusal::Gone) => Self::UnknownSession.row(),
             Self::Moving                 => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the session is moving to another server".into()),
-            Self::StoreUnavailable       => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the store of the sessions does not answer".into()),
+            Self::StoreUnavailable       => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the session store does not respond".into()),
             Self::TooManySessions        => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many sessions".into()),
             Self::Internal(what)         => (S::INTERNAL_SERVER_ERROR, C::INTERNAL_ERROR, (*what).into()),
         }
@@ -116,7 +116,8 @@ impl Rejection {
         self.row().0
     }
 
-    /// What the operator would change for it to be admitted, where that is a setting. Such a rejection is logged as a warning.
+    /// The setting that an operator can change to admit the request, if there is one. Such a rejection is logged as a
+    /// warning.
     #[cfg_attr(not(feature = "tracing"), allow(dead_code))]
     pub(crate) fn setting(&self) -> Option<&'static str> {
         Some(match self {
@@ -174,12 +175,12 @@ impl Rejection {
         }
     }
 
-    /// The error as a message, with this id.
+    /// The error as a JSON-RPC message with this id.
     pub(crate) fn to_json(&self, id: Option<&RequestId>) -> bytes::Bytes {
         Outgoing::Error { id, error: &self.to_error() }.to_json()
     }
 
-    /// The whole response. `id` is that of the request, where it could be read.
+    /// The HTTP response. `id` is that of the request, if it could be read.
     pub(crate) fn into_response(self, id: Option<&RequestId>, config: &Config) -> Response<bytes::Bytes> {
         let id = match &self {
             Self::Message(ParseError::Invalid { id, .. }) => id.as_ref(),
@@ -194,7 +195,7 @@ impl Rejection {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         match self {
-            // RFC 9110 15.5.16: what would be supported.
+            // RFC 9110, 15.5.16: the supported encoding.
             Self::UnsupportedEncoding => {
                 response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
@@ -222,9 +223,9 @@ impl From<ParseError> for Rejection {
     }
 }
 
-/// What a handler answers that refuses the credential of a request. Where the HTTP response has not begun, it has the status
-/// and the `WWW-Authenticate` that [`AuthError`] stands for, as if [`Authenticate`](crate::Authenticate) had refused the
-/// request; afterwards it is an error like any other.
+/// The answer of a handler that refuses the credential of a request. If the HTTP response has not begun, it gets the
+/// status and the `WWW-Authenticate` of the [`AuthError`], as if [`Authenticate`](crate::Authenticate) had refused the
+/// request; otherwise it is an error like any other.
 impl From<AuthError> for RpcError {
     fn from(error: AuthError) -> Self {
         let challenge = error.challenge().map(|value| bytes::Bytes::copy_from_slice(value.as_bytes()));
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn b_42_what_may_work_later_is_503_and_says_when() {
+    fn b_42_retryable_rejections_are_503_with_retry_after() {
         let config = Config::default();
         for rejection in [
             Rejection::TooManySessions,
@@ -269,10 +270,10 @@ mod tests {
         }
     }
 
-    /// The codes of the table are the five of JSON-RPC and the two that older SDKs use beside 404 and 503: none of
-    /// those that later revisions reserve (A-32, G-49).
+    /// The table uses the five codes of JSON-RPC and the two that older SDKs use with 404 and 503, and none of those
+    /// that later revisions reserve (A-32, G-49).
     #[test]
-    fn a_15_g_49_which_codes_there_are() {
+    fn a_15_g_49_rejections_use_only_known_codes() {
         let refusals = [
             Refusal::AlreadyInitialized,
             Refusal::NotInitialized,

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_body_error_keeps_its_causes_and_a_limit_is_known_by_its_text() {
+fn body_errors_keep_their_causes_and_limits_are_recognized_by_text() {
     #[derive(Debug, thiserror::Error)]
     #[error("{0}")]
     struct Layer(&'static str, #[source] Option<BoxError>);

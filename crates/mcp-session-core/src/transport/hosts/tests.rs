@@ -104,7 +104,7 @@ fn b_06_b_07_ports_and_wildcards() {
 }
 
 #[test]
-fn hosts_and_origins_that_come_twice_are_refused() {
+fn repeated_hosts_and_origins_are_refused() {
     let (mut parts, ()) = http::Request::new(()).into_parts();
     assert!(check_host(&AllowedHosts::default(), &parts).is_ok());
     parts.headers.append(HOST, HeaderValue::from_static("localhost"));
@@ -120,7 +120,7 @@ fn hosts_and_origins_that_come_twice_are_refused() {
 }
 
 #[test]
-fn b_07_a_host_is_required_of_http_1_1_over_a_connection_and_has_to_be_readable() {
+fn b_07_http_1_1_over_a_connection_needs_a_valid_host() {
     let request = |version, host: Option<&'static str>, peer: bool| {
         let mut request = http::Request::builder().version(version).uri("/mcp");
         if let Some(host) = host {

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Serialize, Serializer};
 
-use super::ShutdownPhase;
+use crate::shutdown::ShutdownPhase;
 
 /// How requests ended.
 ///

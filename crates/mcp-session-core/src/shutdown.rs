@@ -28,9 +28,8 @@ pub use report::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTota
 pub(crate) use tracker::{Afterword, DrainTracker};
 
 use crate::{
-    manager::Registry,
     proto::{TerminateReason, after},
-    session::Session,
+    session::{Session, registry::Registry},
     sync::lock,
     trace,
 };

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::{manager::SessionManager, proto::SendError, session::notification};
+use crate::{
+    proto::SendError,
+    session::{notification, registry::SessionManager},
+};
 
 /// The result of a [`SessionManager::broadcast`]. Each live session counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

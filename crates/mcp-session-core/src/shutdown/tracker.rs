@@ -9,10 +9,10 @@ use std::{
 
 use event_listener::Event;
 
-use super::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals};
 use crate::{
     proto::{self, SessionId, Tally},
     session::{LATE, Waiters},
+    shutdown::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals},
     sync::lock,
 };
 
@@ -182,8 +182,8 @@ mod tests {
     use crate::{
         config::Config,
         env::Env,
+        handler::router::Router,
         proto::{ClientCapabilities, Json, ProtocolVersion, SessionConfig, TerminateReason},
-        router::Router,
         session::Session,
         testing::Stopped,
     };

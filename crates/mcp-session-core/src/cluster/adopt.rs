@@ -8,16 +8,15 @@ use std::{
 use event_listener::Event;
 use futures::future::select;
 
-use super::{LogId, Node, Record, Unavailable};
 use crate::{
-    manager::Registry,
-    principal::Principal,
+    cluster::node::Node,
+    metrics::SessionEvent,
     proto::{self, SessionId, State, TerminateReason},
-    session::Session,
-    stats::SessionEvent,
+    session::{Session, registry::Registry},
+    store::{LogId, Record, Unavailable},
     sync::lock,
     trace,
-    transport::Rejection,
+    transport::{Rejection, principal::Principal},
 };
 
 /// Sessions that are being adopted: once each, however many requests need it, so that it gets one number and one machine.

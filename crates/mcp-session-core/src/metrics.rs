@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     proto::{SessionId, TerminateReason},
-    terminate::ShutdownPhase,
+    shutdown::ShutdownPhase,
 };
 
 /// A snapshot of an endpoint: some atomic reads, cheap enough for every second and every probe (S15).

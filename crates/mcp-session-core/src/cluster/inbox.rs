@@ -4,12 +4,12 @@ use std::sync::{Arc, Weak};
 
 use futures::future::{Either, select};
 
-use super::{Node, PeerMessage, PeerRequest, Update};
 use crate::{
+    cluster::node::Node,
     contain, endpoint,
-    manager::Registry,
     proto::{self, Message},
-    session::Session,
+    session::{Session, registry::Registry},
+    store::{PeerMessage, PeerRequest, Update},
     trace,
 };
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 
 use event_listener::{Event, EventListener};
 
-use super::policy::ShutdownPhase;
+use crate::shutdown::policy::ShutdownPhase;
 
 /// The current phase of an endpoint's shutdown, and an event for its changes.
 #[derive(Debug, Default)]

@@ -8,10 +8,10 @@ use std::{
 
 use futures::future::{Either, join, select};
 
-use super::{LogId, NodeId, PeerMessage, PeerRequest, Record, Store, Unavailable, Update};
 use crate::{
     proto::{Position, SessionId, TerminateReason, after},
     runtime::Runtime,
+    store::{LogId, NodeId, PeerMessage, PeerRequest, Record, Store, Unavailable, Update},
     trace,
 };
 

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::select;
 
-use super::{LogId, Node, Page, ReadError, Wakeup};
 use crate::{
+    cluster::node::Node,
     proto::{
         self, ErrorCode, EventId, Outgoing, SendError, StreamKey, TerminateReason, encode_event, with_id,
     },
     session::{Session, Waiters},
+    store::{LogId, Page, ReadError, Wakeup},
 };
 
 /// The maximum number of events per read.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{AppendError, Node, PublishError};
 use crate::{
+    cluster::node::Node,
     proto::{self, Effect, Stored, TerminateReason, after},
     session::Session,
+    store::{Append, AppendError, PublishError},
     trace,
 };
 
@@ -42,7 +43,7 @@ pub(crate) async fn write(session: Session, node: Node) {
 /// Returns `true` if the store has answered.
 async fn write_append(session: &Session, node: &Node, append: proto::Append, given_up: bool) -> bool {
     let appended = node
-        .within(node.store.events.append(super::Append {
+        .within(node.store.events.append(Append {
             log: Node::log(session.id(), append.stream),
             owner: node.id,
             request: append.request.clone(),

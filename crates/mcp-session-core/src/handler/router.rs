@@ -9,11 +9,9 @@ use futures::{
 use serde::Serialize;
 
 use crate::{
-    data::SessionData,
-    handler::{Handler, InitializeRequest, InitializeResult, RequestContext},
-    initialize::Icon,
+    handler::{Handler, InitializeRequest, InitializeResult, RequestContext, initialize::Icon},
     proto::{Json, Notification, RpcError},
-    session::Session,
+    session::{Session, data::SessionData},
 };
 
 type RequestFn = Arc<dyn Fn(RequestContext) -> BoxFuture<'static, Result<Json, RpcError>> + Send + Sync>;

@@ -11,20 +11,18 @@ use event_listener::{Event, EventListener};
 use futures::future::select;
 
 use crate::{
-    driver,
+    cluster::adopt::Adoptions,
     env::Env,
-    principal::Principal,
+    metrics::{SessionEvents, Stats},
     proto::{
         self, ClientCapabilities, ExchangeKey, Json, Position, ProtocolVersion, RequestId, SessionId,
         TerminateReason, after,
     },
-    quota::Quota,
-    session::Session,
-    stats::{SessionEvents, Stats},
-    store::{Adoptions, LogId},
+    session::{Session, quota::Quota, timers},
+    shutdown::{self, Shutdown, ShutdownPhase, ShutdownPolicy},
+    store::LogId,
     sync::lock,
-    terminate::{self, Shutdown, ShutdownPhase, ShutdownPolicy},
-    transport::Rejection,
+    transport::{Rejection, principal::Principal},
 };
 
 /// The number of shards of the registry. With 64, threads rarely contend; measured, a sharded mutex is five times faster
@@ -62,7 +60,7 @@ pub(crate) struct Registry {
     quota: Quota,
     /// Sessions that are being adopted from the store.
     pub(crate) adoptions: Adoptions,
-    shutdown: OnceLock<Arc<terminate::Progress>>,
+    shutdown: OnceLock<Arc<shutdown::Progress>>,
     shutdown_begun: Event,
 }
 
@@ -152,7 +150,7 @@ impl Registry {
 
     /// Ends expired sessions, in case the driver is late. Returns `true` if there were any.
     async fn reap(&self) -> bool {
-        let due = driver::catch_up(&self.env).await;
+        let due = timers::catch_up(&self.env).await;
         due.iter().any(|session| session.state() == proto::State::Terminated)
     }
 
@@ -313,10 +311,10 @@ impl SessionManager {
         let progress = self.0.shutdown.get_or_init(|| {
             first = true;
             self.0.env.phases.set(ShutdownPhase::LameDuck); // before the shutdown is visible to anybody
-            Arc::new(terminate::Progress::new(self.0.env.runtime.now(), policy))
+            Arc::new(shutdown::Progress::new(self.0.env.runtime.now(), policy))
         });
         if first {
-            terminate::start(&self.0, progress);
+            shutdown::start(&self.0, progress);
             self.0.shutdown_begun.notify(usize::MAX);
         } else {
             progress.tighten(self.0.env.runtime.now(), policy);

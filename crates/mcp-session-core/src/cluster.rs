@@ -1,0 +1,8 @@
+//! What several nodes do with one session: take it up, carry its streams, pass messages on. Without a store, nothing of
+//! this runs.
+
+pub(crate) mod adopt;
+pub(crate) mod inbox;
+pub(crate) mod node;
+pub(crate) mod relay;
+pub(crate) mod writer;
