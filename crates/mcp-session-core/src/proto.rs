@@ -48,7 +48,7 @@ pub use message::{
     RpcResponse,
 };
 pub use outbound::{OutboundId, RequestError};
-pub use output::{Outcome, Output, Tally, Wake};
+pub use output::{Event, Events, Outcome, Output, Tally, Wake};
 pub use session::{Effect, ExchangeKey, SendError, Session, StreamKey};
 pub use state::{Input, Refusal, State, Verdict};
 pub use stream::{Append, Full, Name, Next, Stored, Stream};

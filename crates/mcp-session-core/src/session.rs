@@ -115,14 +115,6 @@ struct Locked {
     machine: Machine,
     /// Whether the driver knows the machine's current deadline. Every change of it goes through [`Session::finish`].
     armed: bool,
-    /// The application has been told of its creation.
-    established: bool,
-    /// Not counted as terminated yet.
-    alive: bool,
-    /// Not known to be ending yet.
-    undisturbed: bool,
-    /// Not handled as closed yet.
-    open: bool,
     /// The application has been told of its end, and its hook is done.
     left: bool,
     /// The tracker of the shutdown, once the session is enrolled.
@@ -167,18 +159,6 @@ struct Guard<'a> {
     hook: Hook,
 }
 
-/// What has changed in a session since the last call. Each change is reported once.
-struct News {
-    /// It has started to end.
-    ending: bool,
-    /// `initialize` was answered with a result.
-    created: Option<ProtocolVersion>,
-    /// Its state has become `Terminated`.
-    died: bool,
-    /// It is closed: nothing is owed to its client any more.
-    end: Option<End>,
-}
-
 /// Who polls the `terminated` hook first.
 #[derive(Clone, Copy)]
 enum Hook {
@@ -193,26 +173,6 @@ struct End {
     reason: TerminateReason,
     established: bool,
     age: Duration,
-}
-
-impl Locked {
-    fn news(&mut self, now: Instant) -> News {
-        let Self { machine, .. } = self;
-        let ending = self.undisturbed && machine.phase() != Phase::Running;
-        let created = !self.established && machine.is_established();
-        let died = self.alive && machine.state() == State::Terminated;
-        let closed = self.open && machine.phase() == Phase::Closed;
-        self.undisturbed &= !ending;
-        self.established |= created;
-        self.alive &= !died;
-        self.open &= !closed;
-        let end = closed.then(|| End {
-            reason: machine.reason().unwrap_or(TerminateReason::Error),
-            established: self.established,
-            age: machine.age(now),
-        });
-        News { ending, created: created.then(|| machine.version()), died, end }
-    }
 }
 
 impl From<Arc<Inner>> for Session {
@@ -231,18 +191,8 @@ impl Session {
         machine: Machine,
     ) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let locked = Locked {
-            armed: false,
-            established: machine.is_established(), // true if adopted
-            machine,
-            alive: true,
-            undisturbed: true,
-            open: true,
-            left: false,
-            tracker: None,
-            writing: false,
-            fate: Fate::Unkept,
-        };
+        let locked =
+            Locked { armed: false, machine, left: false, tracker: None, writing: false, fate: Fate::Unkept };
         Self(Arc::new(Inner {
             id,
             principal,
@@ -536,13 +486,13 @@ impl Session {
         if locked.tracker.is_none() && !locked.left {
             // A session that is being opened is not counted yet: its output so far is still in the machine, and
             // must not be counted twice.
-            self.stripe().add(&locked.machine.take_output().tally);
+            self.stripe().add(&locked.machine.take_tally());
             tracker.enter(
                 self.0.number,
                 self.0.id,
                 &locked.machine,
-                locked.alive,
-                (!locked.open).then_some(*now),
+                locked.machine.state() != State::Terminated,
+                (locked.machine.phase() == Phase::Closed).then_some(*now),
             );
             locked.tracker = Some(Arc::clone(tracker));
         }
@@ -610,38 +560,46 @@ impl Session {
         let Guard { mut locked, now, armed, hook } = guard;
         let env = &self.0.env;
         let mut output = locked.machine.take_output();
-        let news = locked.news(now);
-        // A closed session has no deadline; the deadline of an open one may have moved closer.
-        let deadline = if locked.open { locked.machine.next_timeout() } else { None };
+        let (events, machine) = (output.events, &locked.machine);
+        let deadline = if machine.phase() == Phase::Closed { None } else { machine.next_timeout() };
         let sooner = deadline != armed && env.timers.set(&self.0, armed, deadline);
-        locked.armed = deadline.is_some();
-        let gone = locked.left && locked.machine.state() == State::Terminated;
-        let tracker = locked.tracker.clone();
-        let writer = env.node.as_ref().filter(|_| !locked.writing && locked.machine.has_effect());
-        locked.writing |= writer.is_some();
-        let ends =
-            news.died.then(|| locked.machine.reason()).flatten().filter(|reason| !may_live_on(*reason));
-        let ends = ends.filter(|_| env.node.is_some() && locked.fate == Fate::Kept);
-        if ends.is_some() {
-            locked.fate = Fate::Asked;
-        }
+        let gone = locked.left && machine.state() == State::Terminated;
+        let writes = env.node.is_some() && !locked.writing && machine.has_effect();
+        let version = machine.version();
+        let end = events.contains(proto::Event::Closed).then(|| End {
+            reason: machine.reason().unwrap_or(TerminateReason::Error),
+            established: machine.is_established(),
+            age: machine.age(now),
+        });
+        let mut removal = None;
         let unread = output.tally.streams_cut + output.tally.forced > 0;
 
         // Under the lock, so that whoever sees a change also sees it counted.
         let stripe = self.stripe();
-        if news.created.is_some() {
-            stripe.sessions_created.fetch_add(1, Relaxed);
-        }
-        if news.died {
-            stripe.sessions.fetch_sub(1, Relaxed);
-            // With a store it is not known yet whether the session lives on.
-            let terminated = locked.established && env.node.is_none();
-            stripe.sessions_terminated.fetch_add(u64::from(terminated), Relaxed);
+        for event in events {
+            match event {
+                proto::Event::Established => _ = stripe.sessions_created.fetch_add(1, Relaxed),
+                proto::Event::Dead => {
+                    stripe.sessions.fetch_sub(1, Relaxed);
+                    if env.node.is_none() && machine.is_established() {
+                        stripe.sessions_terminated.fetch_add(1, Relaxed);
+                    } // with a store it is not known yet whether the session lives on
+                    removal =
+                        machine.reason().filter(|reason| locked.fate == Fate::Kept && !may_live_on(*reason));
+                }
+                proto::Event::Ending | proto::Event::Closed => {}
+            }
         }
         stripe.add(&output.tally);
+        let tracker = locked.tracker.clone();
         let quiet = tracker.as_ref().is_some_and(|tracker| tracker.track(&output.tally));
         if let Some(tracker) = tracker.as_ref().filter(|_| unread) {
             tracker.fail(self.0.id, UNREAD);
+        }
+        locked.armed = deadline.is_some();
+        locked.writing |= writes;
+        if removal.is_some() {
+            locked.fate = Fate::Asked;
         }
         drop(locked);
 
@@ -652,23 +610,26 @@ impl Session {
         if !discarded.is_empty() {
             discard(&env.runtime, discarded);
         }
-        if news.ending || news.end.is_some() {
-            tell(&self.0.changed);
-        }
-        if news.created.is_some() {
-            env.publish(&SessionEvent::Created(self.0.id));
-            if let Some(registry) = env.registry.get().and_then(Weak::upgrade) {
-                registry.note_half_open(self);
+        for event in events {
+            match event {
+                proto::Event::Established => {
+                    env.publish(&SessionEvent::Created(self.0.id));
+                    if let Some(registry) = env.registry.get().and_then(Weak::upgrade) {
+                        registry.note_half_open(self);
+                    }
+                }
+                proto::Event::Ending | proto::Event::Closed => tell(&self.0.changed),
+                proto::Event::Dead => {}
             }
         }
         let (unanswered, orphaned) = (output.tally.pings_unanswered > 0, output.tally.orphaned);
         if let Some(tracker) = tracker.as_ref().filter(|_| quiet) {
             tracker.notify();
         }
-        if let Some(node) = writer {
+        if let Some(node) = env.node.as_ref().filter(|_| writes) {
             node.spawn(write(self.clone(), node.clone()));
         }
-        if let Some((node, reason)) = env.node.as_ref().zip(ends) {
+        if let Some((node, reason)) = env.node.as_ref().zip(removal) {
             node.spawn(self.clone().remove(node.clone(), reason));
         }
         wake(output);
@@ -676,7 +637,7 @@ impl Session {
             self.unregister();
         }
         // Last, because a `tracing` subscriber may be slow.
-        if let Some(version) = news.created {
+        if events.contains(proto::Event::Established) {
             trace::session_created(&self.0.id, version);
         }
         if unread {
@@ -688,7 +649,7 @@ impl Session {
         if unanswered {
             trace::ping_unanswered(&self.0.id);
         }
-        if let Some(end) = news.end {
+        if let Some(end) = end {
             self.ended(end, tracker.as_deref(), hook);
         }
     }

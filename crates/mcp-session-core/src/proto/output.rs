@@ -102,7 +102,55 @@ impl Tally {
     }
 }
 
-/// The wakes and counts of a call. Act on them after the lock is released.
+/// What has become of a session. Each is reported once in its life, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// `initialize` was answered with a result: the client is told the session's id (C-20).
+    Established,
+    /// It has started to end, for a reason that stands from now on (S12).
+    Ending,
+    /// Its id is dead (E-11).
+    Dead,
+    /// Nothing of it is left.
+    Closed,
+}
+
+/// The events of a call, as an iterator over them. Mostly there are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[must_use = "an event is reported once"]
+pub struct Events(u8);
+
+impl Events {
+    const ALL: [Event; 4] = [Event::Established, Event::Ending, Event::Dead, Event::Closed];
+
+    /// Returns `true` if `event` has happened.
+    pub fn contains(self, event: Event) -> bool {
+        self.0 & Self::bit(event) != 0
+    }
+
+    pub(super) fn insert(&mut self, event: Event) {
+        self.0 |= Self::bit(event);
+    }
+
+    fn bit(event: Event) -> u8 {
+        1 << event as u8
+    }
+}
+
+impl Iterator for Events {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        if self.0 == 0 {
+            return None;
+        }
+        let first = Self::ALL.into_iter().find(|event| self.contains(*event))?;
+        self.0 &= !Self::bit(first);
+        Some(first)
+    }
+}
+
+/// The wakes, counts and events of a call. Act on them after the lock is released.
 #[derive(Debug)]
 #[must_use = "waiters have to be woken"]
 pub struct Output<T> {
@@ -112,6 +160,8 @@ pub struct Output<T> {
     rest: Option<Box<Rest<T>>>,
     /// The counts.
     pub tally: Tally,
+    /// What has become of the session.
+    pub events: Events,
 }
 
 #[derive(Debug)]
@@ -152,6 +202,6 @@ impl<T> Output<T> {
 
 impl<T> Default for Output<T> {
     fn default() -> Self {
-        Self { first: [None, None], rest: None, tally: Tally::default() }
+        Self { first: [None, None], rest: None, tally: Tally::default(), events: Events::default() }
     }
 }

@@ -23,7 +23,7 @@ use crate::proto::{
     id::RequestId,
     message::{Json, RpcError},
     outbound::RequestError,
-    output::Output,
+    output::{Event, Output, Tally},
     state::{Input, Refusal, State, Verdict},
     stream::{Name, Stream},
     timer::Timer,
@@ -357,10 +357,13 @@ impl<T: Clone> Session<T> {
         });
         if key == INITIALIZE && counted == Some(true) {
             self.established = answer.is_ok();
-            if !self.established {
+            if self.established {
+                self.output.events.insert(Event::Established);
+                if self.state == State::Initializing {
+                    self.state = State::AwaitingInitialized;
+                }
+            } else {
                 self.terminate(now, TerminateReason::Error);
-            } else if self.state == State::Initializing {
-                self.state = State::AwaitingInitialized;
             }
         }
         counted == Some(true)
@@ -420,7 +423,12 @@ impl<T: Clone> Session<T> {
         Some(self.exchanges.get_mut(key)?.tag_or(new))
     }
 
-    /// Takes the wakes and counts of the calls so far.
+    /// Takes the counts of the calls so far, and leaves the wakes and events.
+    pub fn take_tally(&mut self) -> Tally {
+        mem::take(&mut self.output.tally)
+    }
+
+    /// Takes the wakes, counts and events of the calls so far.
     pub fn take_output(&mut self) -> Output<T> {
         mem::take(&mut self.output)
     }

@@ -7,6 +7,7 @@ use crate::proto::{
     ending::{Ending, Phase, TerminatePolicy, TerminateReason},
     exchange::Exchange,
     outbound::RequestError,
+    output::Event,
     state::State,
     stream::Stream,
     timer::{Timer, after},
@@ -20,7 +21,7 @@ impl<T: Clone> Session<T> {
         if self.state == State::Terminated {
             return false;
         }
-        self.state = State::Terminated;
+        self.die();
         if reason == TerminateReason::ClientDelete {
             self.forsake(now);
         }
@@ -56,7 +57,7 @@ impl<T: Clone> Session<T> {
 
     /// Ends the session now, by force.
     pub fn close(&mut self, now: Instant, reason: TerminateReason) {
-        self.state = State::Terminated;
+        self.die();
         let at_once =
             TerminatePolicy { drain: Duration::ZERO, cancel: Duration::ZERO, finish: Duration::ZERO };
         match &mut self.ending {
@@ -66,8 +67,17 @@ impl<T: Clone> Session<T> {
         self.advance(now);
     }
 
+    /// From now on the session's id is dead (E-11).
+    fn die(&mut self) {
+        if self.state != State::Terminated {
+            self.state = State::Terminated;
+            self.output.events.insert(Event::Dead);
+        }
+    }
+
     pub(super) fn begin(&mut self, now: Instant, reason: TerminateReason, schedule: &TerminatePolicy) {
         self.ending = Some(Box::new(Ending::new(now, reason, schedule)));
+        self.output.events.insert(Event::Ending);
         let moves = self.moves(reason);
         let error = RequestError::Terminated(reason);
         self.fail_outbound(now, &error, |on, _| matches!(on, StreamKey::Standalone(_))); // F-32
@@ -126,6 +136,7 @@ impl<T: Clone> Session<T> {
                     self.forget_exchanges();
                     self.forget_all();
                     self.timer = Timer::default(); // nothing is left to wait for
+                    self.output.events.insert(Event::Closed);
                     Phase::Closed
                 }
                 Phase::Running | Phase::Draining | Phase::Cancelling | Phase::Finishing => {

@@ -10,7 +10,7 @@ use crate::{
         event::HEARTBEAT,
         message::{ErrorCode, RpcResponse},
         outbound::OutboundId,
-        output::{Tally, Wake},
+        output::{Event, Tally, Wake},
         stream::Next,
     },
     testing::start,
@@ -47,6 +47,8 @@ struct Bench {
     tags: u64,
     tally: Tally,
     wakes: Vec<Wake<u64>>,
+    /// Those reported so far.
+    events: Vec<Event>,
     ending: Option<Ending>,
     /// The state before the last call, and whether the session was established.
     was: (State, bool),
@@ -64,7 +66,8 @@ impl Bench {
         let (session, key) = Session::new(now, Arc::new(config), 0.into(), 0, version, all);
         assert_eq!(key, INITIALIZE);
         let (tally, wakes, was) = (Tally::default(), Vec::new(), (State::Initializing, false));
-        let mut bench = Self { now, session, tags: 0, tally, wakes, ending: None, was };
+        let events = Vec::new();
+        let mut bench = Self { now, session, tags: 0, tally, wakes, events, ending: None, was };
         bench.check();
         bench
     }
@@ -123,7 +126,20 @@ impl Bench {
         let (session, all) = (&mut self.session, &mut self.tally);
         let output = session.take_output();
         add(all, &output.tally);
+        for event in output.events {
+            assert!(!self.events.contains(&event), "{event:?} is reported once, after {:?}", self.events);
+            self.events.push(event);
+        }
         self.wakes.extend(output.into_wakes());
+        for (event, has_happened) in [
+            (Event::Ending, session.ending.is_some()),
+            (Event::Dead, session.state == State::Terminated),
+            (Event::Closed, session.phase() == Phase::Closed),
+        ] {
+            assert_eq!(self.events.contains(&event), has_happened, "{event:?}");
+        }
+        // An adopted session is established from the start, without an event.
+        assert!(session.is_established() || !self.events.contains(&Event::Established));
 
         assert_eq!(usize::try_from(all.running), Ok(session.running()), "running: {all:?}");
         assert_eq!(usize::try_from(all.replies), Ok(session.unsettled()), "unsettled: {all:?}");
