@@ -15,7 +15,7 @@ use crate::{
     metrics::{SessionEvent, SessionEvents, Stats},
     proto::{SessionConfig, Tally},
     runtime::Runtime,
-    session::{data::AllData, registry::Registry, timers::Timers},
+    session::{data::AllData, host::Host, timers::Timers},
     shutdown::Phases,
     sync::lock,
     trace::Refusals,
@@ -29,8 +29,8 @@ pub(crate) struct Env {
     pub(crate) session_config: Arc<SessionConfig>,
     pub(crate) handler: Box<dyn ErasedHandler>,
     pub(crate) timers: Timers,
-    /// The registry that this belongs to.
-    pub(crate) registry: OnceLock<Weak<Registry>>,
+    /// Who holds the sessions.
+    pub(crate) host: OnceLock<Weak<dyn Host>>,
     pub(crate) counters: Counters,
     /// The number of bytes of bodies that are arriving, as limited by [`Config::bodies_in_flight`].
     pub(crate) bodies: AtomicUsize,
@@ -56,7 +56,7 @@ impl Env {
             runtime,
             config,
             handler,
-            registry: OnceLock::new(),
+            host: OnceLock::new(),
             counters: Counters::default(),
             bodies: AtomicUsize::new(0),
             refusals: Refusals::default(),

@@ -26,7 +26,7 @@ use crate::{
         CancelReason, Json, Notification, Phase, ProtocolVersion, RequestError, RequestId, RpcError,
         RpcRequest, SendError, SessionId, Status, TerminateReason,
     },
-    session::{Machine, Session, ask::ask, data::SessionData, notification, object},
+    session::{Session, ask::ask, cell::Machine, data::SessionData, notification, object},
     transport::principal::Principal,
 };
 

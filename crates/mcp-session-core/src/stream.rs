@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     proto::{Next, StreamKey},
-    session::{Session, Waiters},
+    session::{Session, cell::Waiters},
 };
 
 /// The stream was ended by force before its reader had read all events.

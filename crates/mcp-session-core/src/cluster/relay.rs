@@ -9,7 +9,7 @@ use crate::{
     proto::{
         self, ErrorCode, EventId, Outgoing, SendError, StreamKey, TerminateReason, encode_event, with_id,
     },
-    session::{Session, Waiters},
+    session::{Session, cell::Waiters},
     store::{LogId, Page, ReadError, Wakeup},
 };
 

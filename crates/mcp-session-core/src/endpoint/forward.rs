@@ -15,7 +15,10 @@ use crate::{
         self, EventId, Message, Outgoing, Refusal, RequestError, RequestId, RpcResponse, StreamKey,
         TerminateReason,
     },
-    session::{Machine, Session, Waiters},
+    session::{
+        Session,
+        cell::{Machine, Waiters},
+    },
     store::{LogId, Page, PeerRequest, ReadError, Record, Unavailable, Update},
     transport::Rejection,
 };

@@ -7,7 +7,7 @@ use http::{Response, StatusCode, request::Parts};
 use super::{Endpoint, response::events};
 use crate::{
     proto,
-    session::Waiters,
+    session::cell::Waiters,
     stream::{EventStream, ReplyBody},
     transport::{self, Rejection},
 };

@@ -18,7 +18,10 @@ use crate::{
     contain::{self, Panicked},
     env::Env,
     proto::{ExchangeKey, HttpRefusal, Json, Reply, RequestId, RpcError, SendError, Status, StreamKey},
-    session::{Machine, Session, Waiters},
+    session::{
+        Session,
+        cell::{Machine, Waiters},
+    },
     stream::EventStream,
     trace,
 };

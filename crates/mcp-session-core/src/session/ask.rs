@@ -12,7 +12,10 @@ use futures::{
 
 use crate::{
     proto::{Json, OutboundId, RequestError, SendError, after},
-    session::{Machine, Session, Waiters},
+    session::{
+        Session,
+        cell::{Machine, Waiters},
+    },
 };
 
 /// Sends a request with `send`, which gets the rest of `timeout`, and waits with `waiters` for the reply. If the queue is

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
     hash::{BuildHasherDefault, Hasher},
-    sync::{Arc, Mutex, OnceLock, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, OnceLock, Weak, atomic::Ordering::Relaxed},
 };
 
 use event_listener::{Event, EventListener};
@@ -18,7 +18,7 @@ use crate::{
         self, ClientCapabilities, ExchangeKey, Json, Position, ProtocolVersion, RequestId, SessionId,
         TerminateReason, after,
     },
-    session::{Session, quota::Quota, timers},
+    session::{Session, host::Host, quota::Quota, timers},
     shutdown::{self, Shutdown, ShutdownPhase, ShutdownPolicy},
     store::LogId,
     sync::lock,
@@ -74,7 +74,8 @@ impl Registry {
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
         });
-        let _ = registry.env.registry.set(Arc::downgrade(&registry)); // set only here
+        let host: Weak<Self> = Arc::downgrade(&registry);
+        let _ = registry.env.host.set(host); // set only here
         registry
     }
 
@@ -249,6 +250,16 @@ impl Registry {
 
     pub(crate) fn stats(&self) -> Stats {
         Stats { phase: self.phase(), ..self.env.counters.stats() }
+    }
+}
+
+impl Host for Registry {
+    fn established(&self, session: &Session) {
+        self.note_half_open(session);
+    }
+
+    fn left(&self, session: &Session) {
+        self.remove(session);
     }
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     config::Config,
     handler::{Handler, InitializeRequest, InitializeResult, RequestContext},
-    proto::RpcError,
+    proto::{self, RpcError},
     testing::Stopped,
 };
 

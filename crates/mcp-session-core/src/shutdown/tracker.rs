@@ -11,7 +11,7 @@ use event_listener::Event;
 
 use crate::{
     proto::{self, SessionId, Tally},
-    session::{LATE, Waiters},
+    session::{cell::Waiters, parting::LATE},
     shutdown::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals},
     sync::lock,
 };

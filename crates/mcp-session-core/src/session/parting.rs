@@ -1,0 +1,275 @@
+//! The end of a session: its hook, and what the store has to know of it.
+
+use std::{
+    future::Future,
+    sync::{Weak, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Either, select},
+};
+
+use super::{
+    Inner, Session,
+    cell::{Hook, tell},
+};
+use crate::{
+    cluster::node::Node,
+    contain::{self, Contained, Panicked},
+    metrics::SessionEvent,
+    proto::{State, TerminateReason, after},
+    shutdown::{Afterword, DrainTracker},
+    sync::lock,
+    trace,
+};
+
+/// The failure of a session whose hook took too long.
+pub(crate) const LATE: &str = "the `terminated` hook did not end in time";
+
+/// The failure of a session whose hook panicked.
+const PANICKED: &str = "the `terminated` hook panicked";
+
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    pub(super) reason: TerminateReason,
+    pub(super) established: bool,
+    pub(super) age: Duration,
+}
+
+/// What is known from the store about the end of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing yet. The store may not have the session: its client does not know it yet.
+    Unkept,
+    /// Nothing yet. The store has the session.
+    Kept,
+    /// It is being removed from the store.
+    Asked,
+    /// It ended, and this node calls the hook.
+    Here,
+    /// It ended, and another node calls the hook.
+    Elsewhere,
+}
+
+/// What becomes of a session that is closed at this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// It ended, and this node calls the hook.
+    Ended,
+    /// It ended, and another node calls the hook.
+    EndedElsewhere,
+    /// It lives on in the store.
+    Parked,
+}
+
+impl Session {
+    /// Gives the session's place back to its host.
+    pub(super) fn release(&self) {
+        if let Some(host) = self.0.env.host.get().and_then(Weak::upgrade) {
+            host.left(self);
+        }
+    }
+
+    /// Called once, when nothing is owed to the client any more: runs the hook.
+    pub(super) fn ended(&self, end: End, tracker: Option<&DrainTracker>, hook: Hook) {
+        let env = &self.0.env;
+        if !end.established {
+            return self.leave(None); // the application never learned of it (C-20)
+        }
+        let begins =
+            |tracker: &DrainTracker, afterword| tracker.begin_afterword(self.now(), self.0.number, afterword);
+        let first = if env.node.is_some() { Afterword::Store } else { Afterword::Hook };
+        if let Some(tracker) = tracker {
+            begins(tracker, first);
+        }
+        if let Some(node) = &env.node {
+            // Boxed, so that it does not enlarge every such task.
+            return node.spawn(Box::pin(self.clone().part(node.clone(), end)));
+        }
+        let mut hooked = self.terminated(end);
+        if let Hook::InPlace = hook {
+            if let Some(failure) = (&mut hooked).now_or_never() {
+                return self.leave(failure);
+            }
+        }
+        let session = self.clone();
+        env.runtime.spawn(Box::pin(async move {
+            let failure = session.in_time(hooked).await;
+            session.leave(failure);
+        }));
+    }
+
+    /// Reports the end and calls the hook. The returned future runs it, and resolves to its failure.
+    pub(super) fn terminated(
+        &self,
+        end: End,
+    ) -> impl Future<Output = Option<&'static str>> + Send + Unpin + use<> {
+        let Inner { id, env, .. } = &*self.0;
+        env.publish(&SessionEvent::Terminated(*id, end.reason));
+        trace::session_terminated(id, end.reason, end.age);
+        let hooked = Contained::new(|| env.handler.terminated(self.clone(), end.reason));
+        hooked.map(|done| done.err().map(|Panicked| PANICKED))
+    }
+
+    /// Awaits the hook, at most for `hook_timeout`; then it is dropped.
+    pub(super) async fn in_time(
+        &self,
+        mut hooked: impl Future<Output = Option<&'static str>> + Unpin + Send + 'static,
+    ) -> Option<&'static str> {
+        if let Some(failure) = (&mut hooked).now_or_never() {
+            return failure; // most are ready, and need no timer
+        }
+        let (session, limit) = (self.clone(), self.0.env.config.hook_timeout);
+        let waited: BoxFuture<'static, _> = Box::pin(async move {
+            match select(hooked, session.sleep_until(after(session.now(), limit))).await {
+                Either::Left((failure, _)) => failure,
+                Either::Right(((), _)) => {
+                    trace::hook_late(&session.id(), limit);
+                    Some(LATE)
+                }
+            }
+        });
+        waited.await
+    }
+
+    /// Finishes a closed session that a store may have. If it lives on, it is parked, and subscribers are told; if it has
+    /// ended, exactly one node calls the hook.
+    pub(super) async fn part(self, node: Node, end: End) {
+        let id = self.0.id;
+        let parting = match end.reason {
+            _ if lock(&self.0.locked).fate == Fate::Unkept => Parting::Ended,
+            reason if may_live_on(reason) => {
+                let (listener, heard, unused) =
+                    self.with(|machine, now| (machine.listener(), machine.heard(), machine.unused(now)));
+                let idle = self.idle(reason);
+                node.settle(id, listener, heard, idle.is_none().then_some(unused)).await;
+                match idle {
+                    Some(idle) if node.retire(id, idle).await => Parting::Ended,
+                    Some(_) => Parting::Parked,
+                    None => {
+                        node.park(id).await;
+                        Parting::Parked
+                    }
+                }
+            }
+            _ => {
+                self.removed().await;
+                match lock(&self.0.locked).fate {
+                    Fate::Elsewhere => Parting::EndedElsewhere,
+                    Fate::Unkept | Fate::Kept | Fate::Asked | Fate::Here => Parting::Ended,
+                }
+            }
+        };
+        let failure = match parting {
+            Parting::Parked => {
+                trace::session_parked(&id, end.reason);
+                self.0.env.publish(&SessionEvent::Parked(id));
+                None
+            }
+            Parting::EndedElsewhere => {
+                self.stripe().sessions_terminated.fetch_add(1, Relaxed);
+                trace::session_terminated(&id, end.reason, end.age);
+                self.0.env.publish(&SessionEvent::Terminated(id, end.reason));
+                None
+            }
+            Parting::Ended => {
+                self.stripe().sessions_terminated.fetch_add(1, Relaxed);
+                let tracker = lock(&self.0.locked).tracker.clone();
+                if let Some(tracker) = tracker {
+                    tracker.begin_afterword(self.now(), self.0.number, Afterword::Hook);
+                }
+                let hooked = self.terminated(end);
+                self.in_time(hooked).await
+            }
+        };
+        self.leave(failure);
+    }
+
+    /// How long a session that ends here for this reason must be unused at all nodes to end everywhere.
+    pub(super) fn idle(&self, reason: TerminateReason) -> Option<Duration> {
+        let config = &self.0.env.session_config;
+        match reason {
+            TerminateReason::Idle => Some(config.idle_timeout),
+            TerminateReason::InitializeTimeout => Some(config.initialize_timeout),
+            TerminateReason::Shutdown
+            | TerminateReason::ClientDelete
+            | TerminateReason::MaxAge
+            | TerminateReason::Evicted
+            | TerminateReason::Error => None,
+        }
+    }
+
+    /// Called when the application has finished with the session, too.
+    pub(super) fn leave(&self, failure: Option<&'static str>) {
+        let (tracker, gone) = {
+            let mut locked = lock(&self.0.locked);
+            locked.left = true;
+            (locked.tracker.clone(), locked.machine.state() == State::Terminated)
+        };
+        contain::dispose(self.0.env.data.remove(self.0.number));
+        if gone {
+            self.release();
+        }
+        if let Some(tracker) = tracker {
+            tracker.leave(self.0.number, self.0.id, failure);
+        }
+        if let Some(why) = failure {
+            trace::session_failed(&self.0.id, why);
+        }
+    }
+
+    /// Records that the store has the session: other nodes may serve it.
+    pub(crate) fn kept(&self) {
+        lock(&self.0.locked).fate = Fate::Kept;
+    }
+
+    /// With a store: returns `true` if the store must be asked before a request may use the session, because it is ending
+    /// here but lives on elsewhere, or because this node's state may be outdated.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.peek(|machine| match machine.state() {
+            State::AwaitingInitialized => true,
+            State::Terminated => machine.reason().is_some_and(may_live_on),
+            State::Initializing | State::Operating | State::Draining => false,
+        })
+    }
+
+    /// Returns `true` if the session is closed here, or about to be, but may live on in the store.
+    pub(crate) fn is_parting(&self) -> bool {
+        self.peek(|machine| machine.state() == State::Terminated && machine.reason().is_some_and(may_live_on))
+    }
+
+    /// Removes a dead session from the store, before its end is reported.
+    pub(super) async fn remove(self, node: Node, reason: TerminateReason) {
+        // A store that cannot be reached drops it eventually. Then this node calls the hook.
+        let here = node.remove(self.0.id, reason).await.unwrap_or(true);
+        lock(&self.0.locked).fate = if here { Fate::Here } else { Fate::Elsewhere };
+        tell(&self.0.changed);
+    }
+
+    /// Waits until the store has removed the session, if that was requested.
+    pub(crate) async fn removed(&self) {
+        loop {
+            let changed = {
+                let locked = lock(&self.0.locked);
+                if locked.fate != Fate::Asked {
+                    return;
+                }
+                self.0.changed.listen()
+            };
+            changed.await;
+        }
+    }
+}
+
+/// Returns `true` if a session that ends at a node for this reason may live on at others, given a store.
+pub(super) fn may_live_on(reason: TerminateReason) -> bool {
+    match reason {
+        TerminateReason::Shutdown | TerminateReason::Idle | TerminateReason::InitializeTimeout => true,
+        TerminateReason::ClientDelete
+        | TerminateReason::MaxAge
+        | TerminateReason::Evicted
+        | TerminateReason::Error => false,
+    }
+}
