@@ -3,6 +3,5 @@
 
 pub(crate) mod adopt;
 pub(crate) mod inbox;
-pub(crate) mod node;
 pub(crate) mod relay;
 pub(crate) mod writer;

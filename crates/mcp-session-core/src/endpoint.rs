@@ -1,12 +1,16 @@
 //! [`Endpoint`]: an HTTP request in, its response out.
 
 mod batch;
+pub(crate) mod broadcast;
 mod forward;
 mod get;
+mod host;
 mod initialize;
+pub(crate) mod manager;
 mod notification;
 mod post;
 mod response;
+mod shutdown;
 
 use std::{
     fmt,
@@ -26,17 +30,14 @@ use crate::{
     metrics::Stats,
     proto::{self, Refusal, RequestId},
     runtime::Runtime,
-    session::{
-        Session,
-        registry::{Registry, SessionManager},
-        timers,
-    },
+    session::{Session, registry::Registry, timers},
     shutdown::{Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport},
     stream::ReplyBody,
     trace,
     transport::{self, BoxError, Cors, Incoming, Rejection, SessionHeader},
 };
 
+use manager::SessionManager;
 pub(crate) use notification::cancelled;
 
 /// The HTTP endpoint of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.

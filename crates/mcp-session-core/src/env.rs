@@ -9,7 +9,6 @@ use std::{
 };
 
 use crate::{
-    cluster::node::Node,
     config::Config,
     handler::{ErasedHandler, initialize::Clients},
     metrics::{SessionEvent, SessionEvents, Stats},
@@ -17,6 +16,7 @@ use crate::{
     runtime::Runtime,
     session::{data::AllData, host::Host, timers::Timers},
     shutdown::Phases,
+    store::node::Node,
     sync::lock,
     trace::Refusals,
     transport::Limits,

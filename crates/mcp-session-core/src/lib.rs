@@ -116,6 +116,8 @@ mod transport;
 
 pub use config::{Config, ConfigError};
 pub use endpoint::Endpoint;
+pub use endpoint::broadcast::Broadcast;
+pub use endpoint::manager::SessionManager;
 pub use handler::initialize::Icon;
 pub use handler::router::Router;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
@@ -128,9 +130,7 @@ pub use proto::{
 };
 pub use runtime::{BoxFuture, Runtime};
 pub use serve::{Closing, ConnectionContext, Endpoints, Serve, ServeConnection, Work};
-pub use session::broadcast::Broadcast;
 pub use session::data::SessionData;
-pub use session::registry::SessionManager;
 pub use session::{Session, Termination};
 pub use shutdown::{
     ExchangeTotals, Failure, PhaseTimes, Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport,

@@ -1,7 +1,6 @@
 //! [`Session`]: a cheap handle to a session. Its machine is behind [`cell`], its end in [`parting`].
 
 pub(crate) mod ask;
-pub(crate) mod broadcast;
 pub(crate) mod cell;
 pub(crate) mod data;
 pub(crate) mod host;

@@ -59,6 +59,7 @@
 mod contained;
 mod error;
 mod memory;
+pub(crate) mod node;
 mod record;
 
 use std::{fmt, sync::Arc, time::Duration};

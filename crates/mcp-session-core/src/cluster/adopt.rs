@@ -9,10 +9,10 @@ use event_listener::Event;
 use futures::future::select;
 
 use crate::{
-    cluster::node::Node,
     metrics::SessionEvent,
     proto::{self, SessionId, State, TerminateReason},
     session::{Session, registry::Registry},
+    store::node::Node,
     store::{LogId, Record, Unavailable},
     sync::lock,
     trace,

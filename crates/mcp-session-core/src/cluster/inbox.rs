@@ -5,10 +5,10 @@ use std::sync::{Arc, Weak};
 use futures::future::{Either, select};
 
 use crate::{
-    cluster::node::Node,
     contain, endpoint,
     proto::{self, Message},
     session::{Session, registry::Registry},
+    store::node::Node,
     store::{PeerMessage, PeerRequest, Update},
     trace,
 };

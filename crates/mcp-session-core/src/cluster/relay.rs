@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use futures::future::select;
 
 use crate::{
-    cluster::node::Node,
     proto::{
         self, ErrorCode, EventId, Outgoing, SendError, StreamKey, TerminateReason, encode_event, with_id,
     },
     session::{Session, cell::Waiters},
+    store::node::Node,
     store::{LogId, Page, ReadError, Wakeup},
 };
 

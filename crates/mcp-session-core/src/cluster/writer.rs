@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    cluster::node::Node,
     proto::{self, Effect, Stored, TerminateReason, after},
     session::Session,
+    store::node::Node,
     store::{Append, AppendError, PublishError},
     trace,
 };

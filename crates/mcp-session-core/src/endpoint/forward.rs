@@ -7,10 +7,7 @@ use std::{
 
 use super::Endpoint;
 use crate::{
-    cluster::{
-        node::Node,
-        relay::{PAGE, Relay},
-    },
+    cluster::relay::{PAGE, Relay},
     proto::{
         self, EventId, Message, Outgoing, Refusal, RequestError, RequestId, RpcResponse, StreamKey,
         TerminateReason,
@@ -19,7 +16,7 @@ use crate::{
         Session,
         cell::{Machine, Waiters},
     },
-    store::{LogId, Page, PeerRequest, ReadError, Record, Unavailable, Update},
+    store::{LogId, Page, PeerRequest, ReadError, Record, Unavailable, Update, node::Node},
     transport::Rejection,
 };
 

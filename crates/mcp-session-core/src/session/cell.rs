@@ -10,10 +10,10 @@ use futures::task::AtomicWaker;
 
 use super::{
     Session,
+    host::Host,
     parting::{End, Fate, may_live_on},
 };
 use crate::{
-    cluster::writer::write,
     contain::{self},
     discard::discard,
     metrics::SessionEvent,
@@ -98,6 +98,13 @@ impl Session {
         Guard { locked, now: self.now(), armed, hook: Hook::Spawned }
     }
 
+    /// Calls whoever holds the sessions, unless it is gone.
+    pub(super) fn with_host(&self, call: impl FnOnce(&dyn Host)) {
+        if let Some(host) = self.0.env.host.get().and_then(Weak::upgrade) {
+            call(&*host);
+        }
+    }
+
     /// Called after every call on the machine: counts under the lock, releases it, then notifies.
     pub(super) fn finish(&self, guard: Guard<'_>) {
         let Guard { mut locked, now, armed, hook } = guard;
@@ -157,9 +164,7 @@ impl Session {
             match event {
                 proto::Event::Established => {
                     env.publish(&SessionEvent::Created(self.0.id));
-                    if let Some(host) = env.host.get().and_then(Weak::upgrade) {
-                        host.established(self);
-                    }
+                    self.with_host(|host| host.established(self));
                 }
                 proto::Event::Ending | proto::Event::Closed => tell(&self.0.changed),
                 proto::Event::Dead => {}
@@ -169,15 +174,15 @@ impl Session {
         if let Some(tracker) = tracker.as_ref().filter(|_| quiet) {
             tracker.notify();
         }
-        if let Some(node) = env.node.as_ref().filter(|_| writes) {
-            node.spawn(write(self.clone(), node.clone()));
+        if writes {
+            self.with_host(|host| host.has_effects(self));
         }
         if let Some((node, reason)) = env.node.as_ref().zip(removal) {
             node.spawn(self.clone().remove(node.clone(), reason));
         }
         wake(output);
         if gone {
-            self.release();
+            self.with_host(|host| host.left(self));
         }
         // Last, because a `tracing` subscriber may be slow.
         if events.contains(proto::Event::Established) {

@@ -1,10 +1,6 @@
 //! The end of a session: its hook, and what the store has to know of it.
 
-use std::{
-    future::Future,
-    sync::{Weak, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{future::Future, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use futures::{
     FutureExt,
@@ -16,17 +12,14 @@ use super::{
     cell::{Hook, tell},
 };
 use crate::{
-    cluster::node::Node,
     contain::{self, Contained, Panicked},
     metrics::SessionEvent,
     proto::{State, TerminateReason, after},
-    shutdown::{Afterword, DrainTracker},
+    shutdown::{Afterword, DrainTracker, LATE},
+    store::node::Node,
     sync::lock,
     trace,
 };
-
-/// The failure of a session whose hook took too long.
-pub(crate) const LATE: &str = "the `terminated` hook did not end in time";
 
 /// The failure of a session whose hook panicked.
 const PANICKED: &str = "the `terminated` hook panicked";
@@ -65,13 +58,6 @@ pub(super) enum Parting {
 }
 
 impl Session {
-    /// Gives the session's place back to its host.
-    pub(super) fn release(&self) {
-        if let Some(host) = self.0.env.host.get().and_then(Weak::upgrade) {
-            host.left(self);
-        }
-    }
-
     /// Called once, when nothing is owed to the client any more: runs the hook.
     pub(super) fn ended(&self, end: End, tracker: Option<&DrainTracker>, hook: Hook) {
         let env = &self.0.env;
@@ -210,7 +196,7 @@ impl Session {
         };
         contain::dispose(self.0.env.data.remove(self.0.number));
         if gone {
-            self.release();
+            self.with_host(|host| host.left(self));
         }
         if let Some(tracker) = tracker {
             tracker.leave(self.0.number, self.0.id, failure);

@@ -13,13 +13,13 @@ use futures::future::select;
 use crate::{
     cluster::adopt::Adoptions,
     env::Env,
-    metrics::{SessionEvents, Stats},
+    metrics::Stats,
     proto::{
         self, ClientCapabilities, ExchangeKey, Json, Position, ProtocolVersion, RequestId, SessionId,
         TerminateReason, after,
     },
-    session::{Session, host::Host, quota::Quota, timers},
-    shutdown::{self, Shutdown, ShutdownPhase, ShutdownPolicy},
+    session::{Session, quota::Quota, timers},
+    shutdown::{self, Shutdown, ShutdownPhase},
     store::LogId,
     sync::lock,
     transport::{Rejection, principal::Principal},
@@ -60,8 +60,8 @@ pub(crate) struct Registry {
     quota: Quota,
     /// Sessions that are being adopted from the store.
     pub(crate) adoptions: Adoptions,
-    shutdown: OnceLock<Arc<shutdown::Progress>>,
-    shutdown_begun: Event,
+    pub(crate) shutdown: OnceLock<Arc<shutdown::Progress>>,
+    pub(crate) shutdown_begun: Event,
 }
 
 impl Registry {
@@ -242,7 +242,7 @@ impl Registry {
             let begun = self.shutdown_begun.listen();
             if let Some(progress) = self.shutdown.get() {
                 let progress = Arc::clone(progress);
-                return Shutdown::new(self, progress);
+                return Shutdown::new(Arc::clone(&self.env.runtime), progress);
             }
             begun.await;
         }
@@ -250,16 +250,6 @@ impl Registry {
 
     pub(crate) fn stats(&self) -> Stats {
         Stats { phase: self.phase(), ..self.env.counters.stats() }
-    }
-}
-
-impl Host for Registry {
-    fn established(&self, session: &Session) {
-        self.note_half_open(session);
-    }
-
-    fn left(&self, session: &Session) {
-        self.remove(session);
     }
 }
 
@@ -282,54 +272,5 @@ impl Drop for Registry {
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-/// A handle to all sessions of an endpoint. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct SessionManager(pub(crate) Arc<Registry>);
-
-impl SessionManager {
-    /// The session with this id, unless it is terminated.
-    pub fn get(&self, id: &SessionId) -> Option<Session> {
-        self.0.get(id).filter(|session| session.state() != proto::State::Terminated)
-    }
-
-    /// All live sessions.
-    pub fn sessions(&self) -> Vec<Session> {
-        self.0.sessions().filter(|session| session.state() != proto::State::Terminated).collect()
-    }
-
-    /// A snapshot of gauges and totals (S15).
-    pub fn stats(&self) -> Stats {
-        self.0.stats()
-    }
-
-    /// Returns `false` as soon as a shutdown begins: the answer for a readiness probe.
-    pub fn is_ready(&self) -> bool {
-        self.0.phase() == ShutdownPhase::Running
-    }
-
-    /// Subscribes to session events from now on. A subscriber that is `capacity` events behind misses the next ones, so
-    /// that a slow observer never slows a session. A capacity of 0 counts as 1.
-    pub fn events(&self, capacity: usize) -> SessionEvents {
-        self.0.env.subscribe(capacity)
-    }
-
-    /// Shuts down: see [`Endpoint::shutdown`](crate::Endpoint::shutdown).
-    pub fn shutdown(&self, policy: ShutdownPolicy) -> Shutdown {
-        let mut first = false;
-        let progress = self.0.shutdown.get_or_init(|| {
-            first = true;
-            self.0.env.phases.set(ShutdownPhase::LameDuck); // before the shutdown is visible to anybody
-            Arc::new(shutdown::Progress::new(self.0.env.runtime.now(), policy))
-        });
-        if first {
-            shutdown::start(&self.0, progress);
-            self.0.shutdown_begun.notify(usize::MAX);
-        } else {
-            progress.tighten(self.0.env.runtime.now(), policy);
-        }
-        Shutdown::new(Arc::clone(&self.0), Arc::clone(progress))
     }
 }

@@ -62,7 +62,7 @@ pub struct PhaseTimes {
 }
 
 impl PhaseTimes {
-    pub(super) fn add(&mut self, phase: ShutdownPhase, time: Duration) {
+    pub(crate) fn add(&mut self, phase: ShutdownPhase, time: Duration) {
         match phase {
             ShutdownPhase::LameDuck => self.lame_duck += time,
             ShutdownPhase::Draining => self.draining += time,

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     mem,
-    sync::{Arc, Mutex},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -11,10 +11,12 @@ use event_listener::Event;
 
 use crate::{
     proto::{self, SessionId, Tally},
-    session::{cell::Waiters, parting::LATE},
     shutdown::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals},
     sync::lock,
 };
+
+/// The failure of a session whose hook was dropped after `hook_timeout`, or did not end by the ceiling.
+pub(crate) const LATE: &str = "the `terminated` hook did not end in time";
 
 /// Counts what was live when the shutdown began and how it ended. Each session enters once, under its own lock, so
 /// the totals at the end equal those at the start (S9).
@@ -22,7 +24,7 @@ use crate::{
 pub(crate) struct DrainTracker {
     counts: Mutex<Counts>,
     /// Notified when nothing runs any more or nothing is left.
-    pub(super) changed: Event,
+    pub(crate) changed: Event,
 }
 
 /// The work that remains after a session has ended.
@@ -53,11 +55,11 @@ struct Counts {
 
 impl DrainTracker {
     /// Adds a session. Called under its lock.
-    pub(crate) fn enter(
+    pub(crate) fn enter<T: Clone>(
         &self,
         number: u64,
         id: SessionId,
-        machine: &proto::Session<Arc<Waiters>>,
+        machine: &proto::Session<T>,
         alive: bool,
         hook: Option<Instant>,
     ) {
@@ -99,7 +101,7 @@ impl DrainTracker {
 
     /// Records every afterword that began before `ceiling` and has not ended as a failure. One that begins at the
     /// ceiling itself, because its client was cut then, has had no time and is not a failure.
-    pub(super) fn fail_unfinished(&self, ceiling: Instant) {
+    pub(crate) fn fail_unfinished(&self, ceiling: Instant) {
         let mut counts = lock(&self.counts);
         let Counts { open, failures, .. } = &mut *counts;
         for Open { session, afterword } in open.values() {
@@ -178,6 +180,8 @@ impl DrainTracker {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
         config::Config,
@@ -197,7 +201,7 @@ mod tests {
             env.runtime.now(),
             Arc::new(SessionConfig::default()),
             1.into(),
-            Arc::new(Waiters::default()),
+            Arc::default(),
             ProtocolVersion::LATEST,
             ClientCapabilities::default(),
         );

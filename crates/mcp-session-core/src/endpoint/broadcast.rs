@@ -2,10 +2,8 @@
 
 use serde::Serialize;
 
-use crate::{
-    proto::SendError,
-    session::{notification, registry::SessionManager},
-};
+use super::manager::SessionManager;
+use crate::{proto::SendError, session::notification};
 
 /// The result of a [`SessionManager::broadcast`]. Each live session counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
