@@ -38,7 +38,6 @@ use crate::{
 };
 
 use manager::SessionManager;
-pub(crate) use notification::cancelled;
 
 /// The HTTP endpoint of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
 ///
@@ -207,7 +206,7 @@ impl Endpoint {
                         }
                         rejection => rejection,
                     };
-                    trace::rejected(&rejection, &env.refusals, || env.runtime.now());
+                    trace::rejected(|| rejection.to_log(), &env.refusals, || env.runtime.now());
                     env.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
                     rejection.into_response(id.as_ref(), config).map(ReplyBody::full)
                 }

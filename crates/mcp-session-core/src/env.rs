@@ -10,11 +10,11 @@ use std::{
 
 use crate::{
     config::Config,
-    handler::{ErasedHandler, initialize::Clients},
+    handler::ErasedHandler,
     metrics::{SessionEvent, SessionEvents, Stats},
     proto::{SessionConfig, Tally},
     runtime::Runtime,
-    session::{data::AllData, host::Host, timers::Timers},
+    session::{client::Clients, data::AllData, host::Host, timers::Timers},
     shutdown::Phases,
     store::node::Node,
     sync::lock,

@@ -22,12 +22,12 @@ use crate::{
         initialize::Icon,
         run::{ExchangeHandle, HandlerFuture},
     },
+    principal::Principal,
     proto::{
         CancelReason, Json, Notification, Phase, ProtocolVersion, RequestError, RequestId, RpcError,
         RpcRequest, SendError, SessionId, Status, TerminateReason,
     },
     session::{Session, ask::ask, cell::Machine, data::SessionData, notification, object},
-    transport::principal::Principal,
 };
 
 /// A client's `initialize` request, which opens a session (C-02).

@@ -101,6 +101,7 @@ mod endpoint;
 mod env;
 mod handler;
 mod metrics;
+mod principal;
 pub mod proto;
 mod runtime;
 mod serve;
@@ -122,6 +123,7 @@ pub use handler::initialize::Icon;
 pub use handler::router::Router;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
 pub use metrics::{SessionEvent, SessionEvents, Stats};
+pub use principal::Principal;
 #[doc(inline)]
 pub use proto::{
     CancelReason, ClientCapabilities, ErrorCode, InvalidSessionId, Json, Notification, ProtocolVersion,
@@ -137,7 +139,6 @@ pub use shutdown::{
     StreamTotals,
 };
 pub use stream::{EventStream, ReplyBody, StreamCut};
-pub use transport::principal::Principal;
 pub use transport::{
     AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, Cors, InvalidEntry,
     PeerAddr, authenticate_fn,

@@ -1,7 +1,9 @@
 //! [`Session`]: a cheap handle to a session. Its machine is behind [`cell`], its end in [`parting`].
 
+pub(crate) mod adoptions;
 pub(crate) mod ask;
 pub(crate) mod cell;
+pub(crate) mod client;
 pub(crate) mod data;
 pub(crate) mod host;
 pub(crate) mod parting;
@@ -24,13 +26,14 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 
 use cell::{Locked, Machine, Waiters};
+use client::Client;
 use parting::Fate;
 
 use crate::{
     contain::{self, Panicked},
     env::{Env, Stripe},
-    handler::initialize::Client,
     metrics::SessionEvent,
+    principal::Principal,
     proto::{
         ClientCapabilities, Json, Phase, ProtocolVersion, Refusal, RequestError, SendError, SessionId, State,
         TerminateReason, encode_notification,
@@ -39,7 +42,7 @@ use crate::{
     store::{PeerRequest, Update},
     sync::lock,
     trace,
-    transport::{Rejection, principal::Principal},
+    transport::Rejection,
 };
 
 /// A handle to a session. Cheap to clone; it does not keep the session alive.

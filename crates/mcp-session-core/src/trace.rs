@@ -32,7 +32,6 @@ use crate::{
     proto::{ProtocolVersion, RequestId, RpcError, SessionId, TerminateReason},
     shutdown::ShutdownPhase,
     sync::lock,
-    transport::Rejection,
 };
 
 /// The target of all events, for filters, wherever in core they come from.
@@ -175,20 +174,32 @@ impl Refusals {
     }
 }
 
+/// A refused request, for the log.
+pub(crate) struct RefusedRequest {
+    pub(crate) status: u16,
+    pub(crate) error: String,
+    /// The setting that would admit it.
+    pub(crate) setting: Option<&'static str>,
+}
+
 /// Logs a refused request. Refusals that an operator can change, or should know of, are warnings with the setting.
-pub(crate) fn rejected(rejection: &Rejection, refusals: &Refusals, now: impl FnOnce() -> Instant) {
+pub(crate) fn rejected(
+    refused: impl FnOnce() -> RefusedRequest,
+    refusals: &Refusals,
+    now: impl FnOnce() -> Instant,
+) {
     #[cfg(feature = "tracing")]
     {
         if !is_enabled(tracing::Level::ERROR) {
             return;
         }
-        let (status, error) = (rejection.status().as_u16(), rejection.to_error().to_string());
+        let RefusedRequest { status, error, setting } = refused();
         let error = told(&error);
-        if let Rejection::Internal(_) = rejection {
+        if status == 500 {
             event!(ERROR, status, %error, "request rejected");
             return;
         }
-        if let Some(setting) = rejection.setting() {
+        if let Some(setting) = setting {
             if let Some(unreported) = refusals.tell(setting, now()) {
                 event!(WARN, status, %error, setting, unreported, "request rejected");
                 return;

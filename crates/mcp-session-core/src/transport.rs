@@ -6,7 +6,6 @@ mod cors;
 mod headers;
 mod hosts;
 mod peer;
-pub(crate) mod principal;
 mod rejection;
 
 use std::pin::{Pin, pin};

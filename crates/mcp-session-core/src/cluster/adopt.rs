@@ -1,62 +1,24 @@
 //! Adopts sessions that were opened at another node.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, atomic::Ordering::Relaxed},
-};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use event_listener::Event;
 use futures::future::select;
 
 use crate::{
     metrics::SessionEvent,
+    principal::Principal,
     proto::{self, SessionId, State, TerminateReason},
-    session::{Session, registry::Registry},
+    session::{
+        Session,
+        adoptions::{Adoption, Failure},
+        registry::Registry,
+    },
     store::node::Node,
     store::{LogId, Record, Unavailable},
     sync::lock,
     trace,
-    transport::{Rejection, principal::Principal},
+    transport::Rejection,
 };
-
-/// Sessions that are being adopted: once each, however many requests need it, so that it gets one number and one machine.
-#[derive(Debug, Default)]
-pub(crate) struct Adoptions(Mutex<HashMap<SessionId, Arc<Adoption>>>);
-
-#[derive(Debug, Default)]
-struct Adoption {
-    outcome: OnceLock<Result<Session, Failure>>,
-    over: Event,
-}
-
-/// Why a session could not be adopted.
-#[derive(Debug, Clone, Copy)]
-enum Failure {
-    Unknown,
-    Unavailable,
-    ShuttingDown,
-    TooMany,
-    /// `session_data` panicked.
-    Panicked,
-}
-
-impl From<Failure> for Rejection {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Unknown => Self::UnknownSession,
-            Failure::Unavailable => Self::StoreUnavailable,
-            Failure::ShuttingDown => Self::ShuttingDown,
-            Failure::TooMany => Self::TooManySessions,
-            Failure::Panicked => Self::Internal("the data of the session could not be created"),
-        }
-    }
-}
-
-impl From<Unavailable> for Failure {
-    fn from(Unavailable: Unavailable) -> Self {
-        Self::Unavailable
-    }
-}
 
 /// Ends an adoption in any case, even if a store panics or the runtime drops the task.
 struct Underway {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use futures::future::{Either, select};
 
 use crate::{
-    contain, endpoint,
+    contain,
     proto::{self, Message},
     session::{Session, registry::Registry},
     store::node::Node,
@@ -89,7 +89,7 @@ fn posted(session: &Session, message: &bytes::Bytes) {
             let _ = session.with(|machine, now| machine.handle_response(now, response));
         }
         Ok(Message::Notification(notification)) => {
-            let (id, reason) = endpoint::cancelled(&notification);
+            let (id, reason) = notification.cancelled();
             let _ = session.with(|machine, now| machine.handle_cancelled(now, id.as_ref(), reason));
         }
         Ok(Message::Request(_)) | Err(_) => {}

@@ -4,13 +4,11 @@ use std::pin::pin;
 
 use futures::{FutureExt, future::select};
 use http::{Response, request::Parts};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{Endpoint, response::accepted};
 use crate::{
     contain::{Contained, Panicked},
-    proto::{Input, Message, Notification, Phase, Refusal, RequestId, Verdict},
+    proto::{Input, Message, Notification, Phase, Refusal, Verdict},
     session::{NotificationPermit, Session},
     stream::ReplyBody,
     trace,
@@ -44,7 +42,7 @@ impl Endpoint {
                 }
             }
             "notifications/cancelled" => {
-                let (request_id, reason) = cancelled(&notification);
+                let (request_id, reason) = notification.cancelled();
                 trace::exchange_cancelled(&session.id(), request_id.as_ref(), reason.as_deref());
                 let here = session.with(|machine, now| {
                     let here = request_id.as_ref().is_none_or(|id| machine.runs(id));
@@ -84,19 +82,4 @@ impl Endpoint {
             }));
         }
     }
-}
-
-#[derive(Deserialize, Default)]
-struct CancelledParams {
-    #[serde(default, rename = "requestId")]
-    request_id: Option<Box<RawValue>>,
-    #[serde(default)]
-    reason: Option<String>,
-}
-
-/// The id of the request to cancel, and the reason. Malformed values are ignored (F-04).
-pub(crate) fn cancelled(notification: &Notification) -> (Option<RequestId>, Option<String>) {
-    let params = notification.params.as_ref().and_then(|params| params.parse().ok());
-    let CancelledParams { request_id, reason } = params.unwrap_or_default();
-    (request_id.and_then(|raw| RequestId::from_json(raw.get())), reason)
 }

@@ -239,6 +239,23 @@ pub struct Notification {
     pub params: Option<Json>,
 }
 
+impl Notification {
+    /// Of `notifications/cancelled`: the id of the request to cancel, and the reason. Malformed values are ignored
+    /// (F-04).
+    pub(crate) fn cancelled(&self) -> (Option<RequestId>, Option<String>) {
+        #[derive(Deserialize, Default)]
+        struct Params {
+            #[serde(default, rename = "requestId")]
+            request_id: Option<Box<RawValue>>,
+            #[serde(default)]
+            reason: Option<String>,
+        }
+        let params = self.params.as_ref().and_then(|params| params.parse().ok());
+        let Params { request_id, reason } = params.unwrap_or_default();
+        (request_id.and_then(|raw| RequestId::from_json(raw.get())), reason)
+    }
+}
+
 /// A client's reply to a request of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RpcResponse {

@@ -11,7 +11,7 @@ use std::{
 
 use event_listener::Event;
 
-use crate::{config::Config, proto::SessionId, sync::lock, transport::principal::Principal};
+use crate::{config::Config, principal::Principal, proto::SessionId, sync::lock};
 
 /// Counts the sessions that exist: live ones, and those of which something is left.
 #[derive(Debug, Default)]

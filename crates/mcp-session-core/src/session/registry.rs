@@ -11,18 +11,18 @@ use event_listener::{Event, EventListener};
 use futures::future::select;
 
 use crate::{
-    cluster::adopt::Adoptions,
     env::Env,
     metrics::Stats,
+    principal::Principal,
     proto::{
         self, ClientCapabilities, ExchangeKey, Json, Position, ProtocolVersion, RequestId, SessionId,
         TerminateReason, after,
     },
-    session::{Session, quota::Quota, timers},
+    session::{Session, adoptions::Adoptions, quota::Quota, timers},
     shutdown::{self, Shutdown, ShutdownPhase},
     store::LogId,
     sync::lock,
-    transport::{Rejection, principal::Principal},
+    transport::Rejection,
 };
 
 /// The number of shards of the registry. With 64, threads rarely contend; measured, a sharded mutex is five times faster

@@ -8,6 +8,7 @@ use super::auth::AuthError;
 use crate::{
     config::Config,
     proto::{ErrorCode, Outgoing, ParseError, ProtocolVersion, Refusal, RequestId, RpcError},
+    trace::RefusedRequest,
 };
 
 /// Why a request was not admitted. Nothing was dispatched; this is the only answer.
@@ -118,8 +119,7 @@ impl Rejection {
 
     /// The setting that an operator can change to admit the request, if there is one. Such a rejection is logged as a
     /// warning.
-    #[cfg_attr(not(feature = "tracing"), allow(dead_code))]
-    pub(crate) fn setting(&self) -> Option<&'static str> {
+    fn setting(&self) -> Option<&'static str> {
         Some(match self {
             Self::ForbiddenHost(_) => "Config::allowed_hosts",
             Self::ForbiddenOrigin(_) => "Config::allowed_origins",
@@ -148,6 +148,12 @@ impl Rejection {
             | Self::ShuttingDown
             | Self::Internal(_) => return None,
         })
+    }
+
+    /// The entry in the log.
+    pub(crate) fn to_log(&self) -> RefusedRequest {
+        let (status, error) = (self.status().as_u16(), self.to_error().to_string());
+        RefusedRequest { status, error, setting: self.setting() }
     }
 
     /// The JSON-RPC error in the body.

@@ -1,0 +1,51 @@
+//! [`Adoptions`]: the sessions of other nodes that are being taken up here, with a store.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use event_listener::Event;
+
+use super::Session;
+use crate::{proto::SessionId, store::Unavailable, transport::Rejection};
+
+/// Sessions that are being adopted: once each, however many requests need it, so that it gets one number and one machine.
+#[derive(Debug, Default)]
+pub(crate) struct Adoptions(pub(crate) Mutex<HashMap<SessionId, Arc<Adoption>>>);
+
+/// One of them.
+#[derive(Debug, Default)]
+pub(crate) struct Adoption {
+    pub(crate) outcome: OnceLock<Result<Session, Failure>>,
+    pub(crate) over: Event,
+}
+
+/// Why a session could not be adopted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Failure {
+    Unknown,
+    Unavailable,
+    ShuttingDown,
+    TooMany,
+    /// `session_data` panicked.
+    Panicked,
+}
+
+impl From<Failure> for Rejection {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unknown => Self::UnknownSession,
+            Failure::Unavailable => Self::StoreUnavailable,
+            Failure::ShuttingDown => Self::ShuttingDown,
+            Failure::TooMany => Self::TooManySessions,
+            Failure::Panicked => Self::Internal("the data of the session could not be created"),
+        }
+    }
+}
+
+impl From<Unavailable> for Failure {
+    fn from(Unavailable: Unavailable) -> Self {
+        Self::Unavailable
+    }
+}
