@@ -103,6 +103,7 @@ mod handler;
 mod metrics;
 mod principal;
 pub mod proto;
+mod renamed;
 mod runtime;
 mod serve;
 mod session;
@@ -130,6 +131,9 @@ pub use proto::{
     ReplayConfig, RequestError, RequestId, ResponseMode, RpcError, RpcRequest, SecondStream, SendError,
     SessionConfig, SessionId, State as SessionState, TerminatePolicy, TerminateReason,
 };
+#[doc(hidden)]
+#[allow(deprecated)]
+pub use renamed::{Connect, Request, Schedule};
 pub use runtime::{BoxFuture, Runtime};
 pub use serve::{Closing, ConnectionContext, Endpoints, Serve, ServeConnection, Work};
 pub use session::data::SessionData;

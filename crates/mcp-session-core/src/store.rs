@@ -64,6 +64,9 @@ mod record;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+#[doc(hidden)]
+#[allow(deprecated)]
+pub use crate::renamed::SharedStore;
 use bytes::Bytes;
 pub use error::{AppendError, PublishError, ReadError, Unavailable};
 use futures::FutureExt;

@@ -409,3 +409,27 @@ impl fmt::Debug for MemoryStore {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::{proto::ProtocolVersion, testing::Stopped};
+
+    #[test]
+    fn e_14_a_sweep_is_bounded_and_the_next_ones_take_the_rest() {
+        let store = MemoryStore::new(Stopped::default());
+        for bits in 0..250 {
+            let record = Record::new(SessionId::from_bits(bits), ProtocolVersion::LATEST); // no node serves it
+            store.create(record).now_or_never().expect("nothing to wait for").expect("the store is there");
+        }
+        let sweep = |idle| {
+            let swept = store.sweep(idle).now_or_never().expect("nothing to wait for");
+            swept.expect("the store is there").len()
+        };
+        assert_eq!(sweep(Duration::from_secs(1)), 0); // none is idle for so long
+        assert_eq!([(); 4].map(|()| sweep(Duration::ZERO)), [SWEPT, SWEPT, 50, 0]);
+        assert_eq!(store.size().0, 0);
+    }
+}
