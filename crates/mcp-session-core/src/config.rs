@@ -31,12 +31,15 @@ use crate::{
 pub struct Config {
     /// The limits of each session.
     pub session: SessionConfig,
-    /// The maximum number of live sessions. At the maximum, the next `initialize` gets 503, unless a
-    /// session has expired, or the oldest half-open one (not used since its `initialize`) makes room
-    /// ([`TerminateReason::Evicted`](crate::TerminateReason::Evicted)). So a client that opens sessions
-    /// without using them locks nobody out (E-15). 100,000: about 50 MB when idle.
+    /// The maximum number of sessions. A session counts until nothing of it is left, its
+    /// [`terminated`](crate::Handler::terminated) hook included. At the maximum, expired sessions make
+    /// room for the next `initialize`, or else the oldest half-open one, which was not used since its
+    /// `initialize` ([`TerminateReason::Evicted`](crate::TerminateReason::Evicted)). If no place is free
+    /// within [`retry_after`](Config::retry_after), the `initialize` gets 503; if there is no session that
+    /// can make room, at once. So a client that opens sessions without using them locks nobody out (E-15).
+    /// 100,000: about 50 MB when idle.
     pub max_sessions: usize,
-    /// The maximum number of live sessions of one [`Principal`](crate::Principal). Its next `initialize`
+    /// The maximum number of sessions of one [`Principal`](crate::Principal). Its next `initialize`
     /// gets 503, unless one of its own sessions makes room (E-15). 10,000, a tenth of the total: a single
     /// caller cannot take every place, and a gateway that serves many users under one name fits.
     pub max_sessions_per_principal: usize,

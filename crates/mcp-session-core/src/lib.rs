@@ -82,7 +82,7 @@
 //! | S11 | a client that reads nothing delays neither shutdown nor another stream |
 //! | S12 | one reason reaches the hook, the log, the events and the error's `data` |
 //! | S13 | store calls are bounded in time; shutdown parks (another node can resume), DELETE purges |
-//! | S14 | a half-parsed POST and a handler's output after the end each get a definite end |
+//! | S14 | a half-parsed POST, a half-replayed GET and a handler's output after the end each get a definite end |
 //! | S15 | phase and counts can be seen at any moment |
 //!
 //! Each promise has tests with its id in their names; they run on every runtime. Ids such as `B-44` or `D-12` elsewhere

@@ -217,7 +217,7 @@ impl Serve {
     }
 
     /// Sets the maximum number of concurrent requests of an HTTP/2 connection, GET streams included. At least one. 200 by
-    /// default, as in hyper; RFC 9113 recommends at least 100 (5.1.2). A gateway that keeps a GET stream per user on one
+    /// default, as in hyper; RFC 9113 recommends at least 100 (6.5.2). A gateway that keeps a GET stream per user on one
     /// connection needs more. Each stream may hold 128 KiB that its client does not read.
     pub fn with_max_streams(mut self, streams: u32) -> Self {
         self.limits.max_streams = streams.max(1);
@@ -234,7 +234,7 @@ impl Serve {
     }
 
     /// Sets how many bytes of answers may wait on an HTTP/2 connection. While that many wait, its next requests are not
-    /// read, and are refused (`REFUSED_STREAM`) if the client reads nothing for a second. An answer that would raise the
+    /// processed, and are refused (`REFUSED_STREAM`) if the client reads nothing for a second. An answer that would raise the
     /// total to four times the limit resets its stream. At least one byte, which lets one answer wait. 16 MiB by default:
     /// a few of the largest answers that clients get.
     pub fn with_send_backlog(mut self, bytes: usize) -> Self {
@@ -245,7 +245,8 @@ impl Serve {
     /// Sets for how long, and how many bytes, to keep reading after the response to a request that was not read to its
     /// end. Otherwise the socket would be reset because of unread bytes, and the response could be lost. The bytes are
     /// discarded. Zero closes the connection at once. By default 30 seconds, but only 5 seconds without new bytes, as in
-    /// nginx, and 64 MiB: twice the largest upload that anybody would allow. During a shutdown at most 200 ms.
+    /// nginx, and 64 MiB: twice the largest upload that anybody would allow. In a shutdown much shorter: with the
+    /// hyper adapters at most 200 ms from its beginning, with async-std at most 50 ms once connections must close.
     pub fn with_linger(mut self, timeout: Duration, bytes: u64) -> Self {
         self.limits.linger = (timeout.min(FARTHEST), bytes);
         self
@@ -576,8 +577,8 @@ impl ConnectionContext {
         self.endpoints[0].response_stalled(self.shared.limits.stall_timeout);
     }
 
-    /// Waits until the connection must close: at once if it is idle, otherwise when the response that it is writing is
-    /// complete.
+    /// Waits until the server ends its connections. Then the connection must close: at once if it is idle, otherwise when
+    /// the response that it is writing is complete.
     pub fn closing(&self) -> Closing {
         Closing::new(&self.shared, Stage::Closing)
     }

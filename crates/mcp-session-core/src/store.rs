@@ -54,7 +54,7 @@
 //!
 //! A session never waits for a store under its lock: a task of the endpoint awaits the answer with a deadline
 //! ([`Store::timeout`]) and passes it to the session as an input. A hung store delays the events of its sessions by
-//! [`Store::patience`], and does not delay a shutdown (S13, S3).
+//! [`Store::patience`] at most, and does not delay a shutdown (S13, S3).
 
 mod contained;
 mod error;
@@ -169,7 +169,8 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
 /// # The laws
 ///
 /// 1. As for [`EventStore`]: a future may be dropped, and calling again is safe.
-/// 2. A session ends in one place, [`remove`](SessionStore::remove), and nothing brings it back.
+/// 2. A session ends once, by [`remove`](SessionStore::remove), [`retire`](SessionStore::retire) or
+///    [`sweep`](SessionStore::sweep), or because it was inactive for too long. Nothing brings it back.
 /// 3. No two calls of [`enlist`](SessionStore::enlist) for a session return the same number.
 pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Stores the record of a new session, and creates its standalone log.

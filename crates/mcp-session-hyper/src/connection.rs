@@ -266,10 +266,10 @@ where
 {
     match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(())) => Either::Left(service.call(request)),
-        // An error is returned again by the next `poll_ready`.
+        // A service that failed is expected to return its error again from the next `poll_ready`.
         Poll::Ready(Err(_)) | Poll::Pending => {
             let next = service.clone();
-            let mut service = mem::replace(service, next); // it may hold a place in a queue, the clone does not
+            let mut service = mem::replace(service, next); // it may hold a place in a queue, which its clone does not
             Either::Right(Box::pin(async move {
                 poll_fn(|cx| service.poll_ready(cx)).await?;
                 service.call(request).await

@@ -15,8 +15,8 @@ use mcp_session_core::{BoxFuture, Runtime};
 
 use crate::activity::Activity;
 
-/// How many bytes to read at a time. They are read into a buffer on the stack, which costs only a copy: reading into hyper's
-/// cursor directly would not tell how many bytes came.
+/// How many bytes to read at a time, at most. They are read into a buffer on the stack, which costs only a copy: if hyper's
+/// cursor were passed on to the inner I/O, this code would not learn how many bytes came.
 const READ: usize = 16 * 1024;
 
 /// How long the end of the input is held back for an earlier request: enough to process it, and to send answers that are

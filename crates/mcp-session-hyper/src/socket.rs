@@ -9,8 +9,8 @@ use mcp_session_core::ConnectionContext;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// How many clients may wait to be accepted. 4,096: when a server is replaced, all its clients connect to the next one at
-/// once, and those beyond the backlog retry after 1, 3 and 7 seconds. Linux caps it at `net.core.somaxconn`, 4,096 by
-/// default.
+/// once, and the connects of those beyond the backlog take 1, 3 or 7 seconds, because the kernel repeats them only then.
+/// Linux caps the backlog at `net.core.somaxconn`, 4,096 by default.
 const BACKLOG: i32 = 4096;
 
 /// How long sent bytes may stay unacknowledged: a client that vanished silently must not keep its session.

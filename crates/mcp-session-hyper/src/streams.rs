@@ -22,7 +22,7 @@ use crate::{BoxError, activity::Busy, body::Keep};
 /// reached may all be answered at once.
 const SURPLUS: usize = 4;
 
-/// How long a request waits while the limit of waiting bytes is exceeded and its client takes none of them. Then it is
+/// How long a request waits while the limit of waiting bytes is reached and its client takes none of them. Then it is
 /// refused: a client that reads at all takes some in that time.
 const WAIT: Duration = Duration::from_secs(1);
 
@@ -31,7 +31,8 @@ pub(crate) fn refused() -> BoxError {
     h2::Error::from(h2::Reason::REFUSED_STREAM).into()
 }
 
-/// The streams of one HTTP/2 connection. Without this, answers would be held for ever while the client's window is closed.
+/// The streams of one HTTP/2 connection: those whose client takes nothing are cut, because a window that stays closed would
+/// hold their answers forever.
 pub(crate) struct Streams {
     context: ConnectionContext,
     /// Response bytes that have not been sent yet.
@@ -46,7 +47,7 @@ struct State {
     /// The stream that began last, until it has a task.
     fresh: Option<Arc<Stream>>,
     held: Vec<Waker>,
-    /// While the limit is exceeded: when it was reached, or bytes were last taken.
+    /// While the limit is reached: since when, or when bytes were last taken.
     full_since: Option<Instant>,
 }
 
@@ -233,7 +234,7 @@ pub(crate) struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        // Dropped after the lock is released.
+        // Dropped after the lock is released: the drop of a stream drops a waker, which may run other code.
         let removed = self.streams.with(|state| state.open.remove(&self.stream.number));
         drop(removed);
     }

@@ -31,8 +31,8 @@ const LINGER_CLOSING: Duration = Duration::from_millis(50);
 /// The most that is discarded after a malformed request.
 const LINGER_MALFORMED: u64 = 1024 * 1024;
 
-/// How long the app may at least work on a request whose client has left: the request was sent to take effect, and a check
-/// of its credentials may take this long.
+/// The least time, from its beginning, that the app gets for a request whose client leaves meanwhile: the request was sent
+/// to take effect, and a check of its credentials may take this long.
 const HEED: Duration = Duration::from_secs(1);
 
 /// A deadline that fires later than this is not the client's fault: the process was stopped, or the machine suspended. The

@@ -152,8 +152,9 @@ impl Endpoint {
 
 /// Makes this node the one that sends the standalone log to the client, from where the previous one stopped (D-21).
 ///
-/// The previous node stops, and records how far it came. If it records nothing within the timeout of a store call, it
-/// counts as gone.
+/// The previous node is told, stops, and records how far it came. If it records nothing within
+/// [`Store::timeout`](crate::store::Store::timeout), it counts as gone, and this node starts from
+/// the position that was recorded last.
 async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection> {
     let id = session.id();
     let load = async || match node.load(id).await {
@@ -195,8 +196,8 @@ async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection
     Err(Refusal::StreamTaken.into()) // meanwhile there is a newer listener, at another node
 }
 
-/// Opens a connection for a stream. If the stream was taken over too often, first pings the client that has it, which
-/// keeps it if it answers (D-23).
+/// Opens a connection for a stream. If the stream was taken over too often, the client that has it is asked by `ping`
+/// first. It keeps the stream if it answers, even with an error, or if it must not be asked now (D-23).
 async fn contest<R>(
     session: &Session,
     connect: impl Fn(&mut Machine, Instant) -> Result<R, Refusal>,

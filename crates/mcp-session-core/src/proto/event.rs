@@ -168,8 +168,8 @@ pub(crate) fn with_id(id: EventId, event: &[u8]) -> Bytes {
 /// The length of the longest id line: two numbers of 20 digits, and one of 10.
 const ID_LINE: usize = "id: -.\n".len() + 20 + 20 + 10;
 
-/// The priming event, the first of a stream: it has an id to come back to, and no data (D-08). It has no `retry`, which
-/// some client treats as an error unless the connection ends with it (D-44).
+/// The priming event, the first of a stream: it has an id to come back to, and no data (D-08). It has no `retry`: at
+/// least one client treats `retry` as an error if no end of the connection is announced with it (D-44).
 pub(super) fn encode_priming(id: EventId) -> Bytes {
     format!("id: {id}\ndata: \n\n").into()
 }

@@ -18,8 +18,8 @@ pub enum ShutdownPhase {
     Running,
     /// Not ready any more, but everything is still served. HTTP/1.1 responses carry `Connection: close`.
     LameDuck,
-    /// New sessions and new requests get 503, except list requests of a session with running requests. Replies,
-    /// cancels, pings and DELETE still arrive. Running requests may finish.
+    /// New sessions and new requests get 503, except list requests of a session with running or just answered requests.
+    /// Replies, cancels, pings and DELETE still arrive. Running requests may finish.
     Draining,
     /// Handlers have been told to stop.
     Cancelling,

@@ -1,4 +1,4 @@
-//! [`DrainTracker`]: counts what was live when the shutdown began and how it ended.
+//! [`DrainTracker`]: counts what was live when draining began and how it ended.
 
 use std::{
     collections::HashMap,
@@ -18,8 +18,8 @@ use crate::{
 /// The failure of a session whose hook was dropped after `hook_timeout`, or did not end by the ceiling.
 pub(crate) const LATE: &str = "the `terminated` hook did not end in time";
 
-/// Counts what was live when the shutdown began and how it ended. Each session enters once, under its own lock, so
-/// the totals at the end equal those at the start (S9).
+/// Counts what was live when draining began, and the list requests and streams that live sessions added since, and how
+/// each ended. Each session enters once, under its own lock, so nothing is missed or counted twice (S9).
 #[derive(Debug, Default)]
 pub(crate) struct DrainTracker {
     counts: Mutex<Counts>,

@@ -15,7 +15,7 @@ use crate::{
     trace,
 };
 
-/// How many times a call of the store is tried.
+/// How many times a small change of a record, or a message to another node, is tried.
 const TRIES: usize = 3;
 
 /// One of the endpoints that share a store.

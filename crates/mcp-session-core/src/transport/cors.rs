@@ -13,11 +13,12 @@ const RESPONSE_HEADERS: &str = "mcp-session-id, retry-after, www-authenticate";
 
 /// Lets clients in web pages use the server: [`Config::cors`](crate::Config::cors), off by default.
 ///
-/// A browser lets a page of another origin read a response only if the response allows it, and asks first, with an
-/// OPTIONS request (preflight). [`Config::allowed_origins`](crate::Config::allowed_origins) lists the allowed origins,
-/// by default loopback ones; any other origin gets 403, with CORS or without. The order of checks stays the same:
-/// `Host` and `Origin` are checked before the preflight is answered, but no credential is, because a preflight carries
-/// none (B-44). Every other response, errors included, is readable by an allowed origin, and has `Vary: origin`.
+/// A browser lets a page of another origin read a response only if the response allows it. Before it sends a request
+/// such as those of MCP, it asks with an OPTIONS request (preflight).
+/// [`Config::allowed_origins`](crate::Config::allowed_origins) lists the allowed origins, by default loopback ones; any
+/// other origin gets 403, with CORS or without. The order of checks stays the same: `Host` and `Origin` are checked
+/// before the preflight is answered, but no credential is, because a preflight carries none (B-44). Every other response,
+/// errors included, is readable by an allowed origin, and has `Vary: origin`.
 ///
 /// The endpoint does all of this. A CORS layer in front is not needed, and would answer a second time.
 ///

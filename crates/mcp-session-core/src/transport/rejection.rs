@@ -56,11 +56,13 @@ pub(crate) enum Rejection {
     Session(Refusal),
     /// The session is in the store, but not at this node at the moment.
     Moving,
-    /// The store does not respond: it is not known whether the session exists.
+    /// The store failed or did not respond in time: it is not known whether the session exists, its events cannot be read,
+    /// or a new session cannot be stored.
     StoreUnavailable,
-    /// There are [`Config::max_sessions`] sessions (E-15).
+    /// There are [`Config::max_sessions`] sessions, or [`Config::max_sessions_per_principal`] of this principal (E-15).
     TooManySessions,
-    /// The endpoint is shutting down: no new sessions (F-37).
+    /// The endpoint is shutting down: it admits no new sessions (F-37), and no request whose body makes no progress while
+    /// the endpoint drains, or is incomplete when everything is closed (S14).
     ShuttingDown,
     /// The server failed before the answer began (B-43).
     Internal(&'static str),

@@ -303,7 +303,7 @@ pub fn s_8_failures_are_isolated(bed: &impl TestBed) {
     });
 }
 
-/// S9: the totals of the report count what was live when the shutdown began, whatever its outcome.
+/// S9: the totals of the report count what was live when draining began, whatever its outcome.
 pub fn s_9_totals_are_those_of_the_start(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {

@@ -44,7 +44,7 @@ pub(super) struct Cluster<T> {
     heard: Position,
     /// Events to publish.
     outbox: VecDeque<Bytes>,
-    /// The token of the last event that was published.
+    /// The token of the last event that was published or given up. The first event in `outbox` gets the next one.
     token: u64,
     /// A publication is in flight.
     publishing: bool,
@@ -227,7 +227,8 @@ impl<T: Clone> Session<T> {
         self.advance(now);
     }
 
-    /// The store may have lost the last event of each reply: those events are appended again.
+    /// The store may have lost the last event that it had of each reply that is not over: those events are appended
+    /// again, with the end if there is one.
     pub fn handle_failover(&mut self, now: Instant) {
         for exchange in self.exchanges.values_mut() {
             if let Some(stream) = exchange.stream_mut() {
@@ -465,8 +466,9 @@ impl<T: Clone> Session<T> {
         }
     }
 
-    /// A shutdown has begun: the session's streams are to be resumed at other nodes. Ends each connection, with `retry`
-    /// (S6, F-39). Replies stay connected for clients that do not understand this (D-05).
+    /// The session begins to drain in a shutdown: its streams are to be resumed at other nodes. Ends each connection,
+    /// with `retry` (S6, F-39). A reply keeps its connection if its client does not understand a priming event (D-05),
+    /// or if it is answered as JSON.
     pub(super) fn detach(&mut self, now: Instant) {
         let Some(replay) = self.config.replay else { return };
         if self.is_primed() {

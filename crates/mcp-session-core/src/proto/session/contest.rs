@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 use super::Session;
 use crate::proto::{config::SecondStream, state::Refusal, stream::Stream, timer::after};
 
-/// The number of takeovers before the client is asked. The SDKs' clients reconnect at most this often after a lost
-/// connection, so they are never held up.
+/// The number of takeovers before the client is asked. The SDKs' clients try to reconnect at most this often after a
+/// lost connection, so they are never held up.
 const FREELY: u32 = 3;
 
 /// After this long without another attempt, the count starts again. Longer than any SDK's client waits between two
 /// attempts.
 const CALM: Duration = Duration::from_secs(30);
 
-/// How long the client that has the stream may take to answer: a round trip over a phone's network. Doubled each time
-/// that the client does not answer, up to 8 seconds, which is less than a client waits for the head of a response.
+/// How long the client that has the stream may take to answer: a round trip, perhaps over a phone's network. Doubled
+/// with each takeover from a client that did not answer, up to 8 seconds, which is less than a client waits for the
+/// head of a response.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The number of takeovers in all, those from silent clients included, before a calm period. Beyond that, the clients
@@ -55,8 +56,8 @@ impl Contest {
         wins
     }
 
-    /// How long the client that has the stream may take to answer. `None` if it must not be asked: because it was asked
-    /// already, or the stream has been taken over too often.
+    /// How long the client that has the stream may take to answer. `None` if it must not be asked: because it is being
+    /// asked already, or the stream has been taken over too often.
     fn ask(&mut self, now: Instant) -> Option<Duration> {
         if self.taken >= AT_MOST || self.asked_until.is_some_and(|until| now < until) {
             return None;

@@ -23,7 +23,7 @@ pub enum Stored {
     Done,
     /// The store has lost events: it continues at this position.
     Behind(u64),
-    /// Another node has ended the log.
+    /// Another node has ended the log, because this one seemed to be gone.
     Sealed,
     /// The store failed or did not answer: the append is repeated.
     Later,
@@ -113,7 +113,7 @@ impl<T: Clone> Stream<T> {
         self.wake_all(out);
     }
 
-    /// The store may have lost the last event: that event is appended again.
+    /// The store may have lost the last event that it had: that event is appended again, with the end if there is one.
     pub(in crate::proto) fn handle_failover(&mut self) {
         let first = self.log.first();
         if let Some(durable) = &mut self.durable {
