@@ -4,4 +4,3 @@
 pub(crate) mod adopt;
 pub(crate) mod inbox;
 pub(crate) mod relay;
-pub(crate) mod writer;

@@ -41,9 +41,9 @@ use manager::SessionManager;
 
 /// The HTTP endpoint of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
 ///
-/// Cheap to clone. If the last clone, [`SessionManager`] and [`Shutdown`] are dropped without a shutdown, everything that
-/// is still open is cut. A handler must not hold one of them, because they hold the handler. To broadcast, use a separate
-/// task, which ends with the server.
+/// Cheap to clone. If the last clone and [`SessionManager`] are dropped without a shutdown, everything that is still open is
+/// cut. A handler must not hold one of them, because they hold the handler. To broadcast, use a separate task, which ends
+/// with the server.
 ///
 /// Every request goes through the same checks in the same order, and the first failure is the answer: `Host` and
 /// `Origin`, method, authentication, `Accept` and `Content-Type`, body size, JSON, message shape, era, session,

@@ -10,6 +10,7 @@ pub(crate) mod parting;
 pub(crate) mod quota;
 pub(crate) mod registry;
 pub(crate) mod timers;
+mod writer;
 
 use std::{
     fmt,

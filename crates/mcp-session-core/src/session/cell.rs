@@ -12,6 +12,7 @@ use super::{
     Session,
     host::Host,
     parting::{End, Fate, may_live_on},
+    writer::write,
 };
 use crate::{
     contain::{self},
@@ -174,8 +175,8 @@ impl Session {
         if let Some(tracker) = tracker.as_ref().filter(|_| quiet) {
             tracker.notify();
         }
-        if writes {
-            self.with_host(|host| host.has_effects(self));
+        if let Some(node) = env.node.as_ref().filter(|_| writes) {
+            node.spawn(write(self.clone(), node.clone())); // also when the endpoint is gone: it is being dropped
         }
         if let Some((node, reason)) = env.node.as_ref().zip(removal) {
             node.spawn(self.clone().remove(node.clone(), reason));

@@ -7,9 +7,6 @@ pub(crate) trait Host: Send + Sync {
     /// The client of a new session is being told its id.
     fn established(&self, session: &Session);
 
-    /// A session wants something of the store, and no task does it yet.
-    fn has_effects(&self, session: &Session);
-
     /// Nothing of a session is left, its hook included.
     fn left(&self, session: &Session);
 }

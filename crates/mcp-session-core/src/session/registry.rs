@@ -1,4 +1,4 @@
-//! [`SessionManager`]: the registry of sessions, admission, and the start of a shutdown.
+//! [`Registry`]: the sessions of an endpoint, and their admission.
 
 use std::{
     collections::{HashMap, hash_map::Entry},

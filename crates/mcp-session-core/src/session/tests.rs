@@ -1,8 +1,12 @@
+use std::time::Instant;
+
 use super::*;
 use crate::{
     config::Config,
     handler::{Handler, InitializeRequest, InitializeResult, RequestContext},
-    proto::{self, RpcError},
+    proto::{self, Position, RpcError},
+    runtime::Runtime,
+    store::{LogId, MemoryStore, Store},
     testing::Stopped,
 };
 
@@ -74,4 +78,36 @@ fn s_8_a_hook_is_polled_in_place_only_for_its_own_client() {
     assert_eq!((env.counters.stats().sessions_terminated, polled()), (2, 0));
     assert_eq!(open(3).with_client(Machine::handle_delete), Ok(()));
     assert_eq!((env.counters.stats().sessions_terminated, polled()), (3, 1));
+}
+
+/// A runtime that counts the tasks it is given, and runs none.
+#[derive(Debug, Default)]
+struct Counting(Stopped, AtomicUsize);
+
+impl Runtime for Counting {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
+        self.0.sleep_until(deadline)
+    }
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.1.fetch_add(1, Relaxed);
+        drop(task);
+    }
+}
+
+/// S13: an endpoint that is dropped is the host of its sessions no more, and what they said is stored nevertheless.
+#[test]
+fn s_13_a_session_without_a_host_stores_what_it_said() {
+    let (runtime, handler) = (Arc::new(Counting::default()), Box::new(Arc::new(Hooked::default())));
+    let mut config = Config::default();
+    config.store = Some(Store::new(MemoryStore::new(Arc::clone(&runtime))));
+    let env = Arc::new(Env::new(Arc::clone(&runtime) as _, config, handler));
+    let session = open(&env, 1);
+    session.with(|machine, _| machine.share(0, LogId::STANDALONE, Position::START));
+    let before = runtime.1.load(Relaxed);
+    let event = notification("notifications/x", None::<&()>).expect("it has no params");
+    assert_eq!(session.with(|machine, now| machine.notify_standalone(now, &event)), Ok(()));
+    assert_eq!(runtime.1.load(Relaxed), before + 1);
 }
