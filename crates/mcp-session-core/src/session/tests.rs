@@ -101,8 +101,8 @@ impl Runtime for Counting {
 #[test]
 fn s_13_a_session_without_a_host_stores_what_it_said() {
     let (runtime, handler) = (Arc::new(Counting::default()), Box::new(Arc::new(Hooked::default())));
-    let mut config = Config::default();
-    config.store = Some(Store::new(MemoryStore::new(Arc::clone(&runtime))));
+    let store = Store::new(MemoryStore::new(Arc::clone(&runtime)));
+    let config = Config { store: Some(store), ..Config::default() };
     let env = Arc::new(Env::new(Arc::clone(&runtime) as _, config, handler));
     let session = open(&env, 1);
     session.with(|machine, _| machine.share(0, LogId::STANDALONE, Position::START));
