@@ -350,13 +350,14 @@ pub fn s_10_signals_escalate_several_endpoints(bed: &impl TestBed) {
     let (first, mut second) = (Fixture::new(bed, |_| {}), Fixture::new(bed, |_| {}));
     bed.block_on(async {
         let both = [first.endpoint.clone(), second.endpoint.clone()];
-        let server = Server::with(&first, both, PATIENT, Duration::ZERO);
+        let server = Server::with(&first, both.clone(), PATIENT, Duration::ZERO);
         let client = second.json_client().await;
         let call = client.start(&request(1, "work"));
         drop(second.work().await); // it hangs
         for phase in [ShutdownPhase::Draining, ShutdownPhase::Cancelling, ShutdownPhase::Finishing] {
             server.signals.notify(1);
-            second.until(|fixture| fixture.endpoint.stats().phase >= phase).await;
+            // Both: a signal that finds the other one still in the phase before would be for that one.
+            second.until(|_| both.iter().all(|endpoint| endpoint.stats().phase >= phase)).await;
         }
         assert_eq!(call.head().await.answer().await["error"]["code"], -32000);
         assert_eq!(server.ended().await.exchanges.synthesized, 1);
