@@ -16,7 +16,7 @@ use crate::proto::{
     message::{ErrorCode, HttpRefusal, Json, Outgoing, RpcError},
     output::{Outcome, Output, Wake},
     session::SendError,
-    stream::{Append, Name, Next, Stored, Stream},
+    stream::{Name, Next, Stream},
 };
 
 /// Which rules of the protocol an exchange follows.
@@ -132,8 +132,6 @@ pub struct Exchange<T> {
     silent_since: Option<Instant>,
     /// When the client left, while the request is still running.
     left: Option<Instant>,
-    /// The client reads the stream at another node.
-    elsewhere: bool,
     progress: Option<f64>,
 }
 
@@ -167,7 +165,6 @@ impl<T: Clone> Exchange<T> {
             released: false,
             silent_since: None,
             left: None,
-            elsewhere: false,
             progress: None,
         }
     }
@@ -231,25 +228,6 @@ impl<T: Clone> Exchange<T> {
             Era::Modern => self.cancel(now, CancelReason::Disconnected, config, out),
         }
         self.settle(out);
-    }
-
-    /// The client resumes the reply's stream after this position: see [`Stream::resume`].
-    pub fn handle_resume(
-        &mut self,
-        now: Instant,
-        position: u64,
-        connection: u64,
-        reader: T,
-        out: &mut Output<T>,
-    ) -> bool {
-        match &mut self.body {
-            Body::Stream(stream) => {
-                let known = stream.resume(now, position, connection, reader, out);
-                self.elsewhere &= !known;
-                known
-            }
-            Body::Undecided | Body::Json(_) | Body::Done => false,
-        }
     }
 
     /// The handler has finished, with or without an answer.
@@ -433,7 +411,7 @@ impl<T: Clone> Exchange<T> {
     pub(super) fn note_presence(&mut self, now: Instant) {
         let gone = match &self.body {
             Body::Done => true,
-            Body::Stream(stream) => stream.is_away() && !self.elsewhere,
+            Body::Stream(stream) => stream.is_away() && !stream.is_elsewhere(),
             Body::Undecided | Body::Json(_) => false,
         };
         match (gone, self.left) {
@@ -466,29 +444,16 @@ impl<T: Clone> Exchange<T> {
         }
     }
 
-    /// The store answered an append to the log of its stream.
-    pub(super) fn handle_stored(&mut self, append: &Append, stored: Stored, out: &mut Output<T>) {
-        if let Body::Stream(stream) = &mut self.body {
-            stream.handle_stored(append, stored, out);
-            self.settle(out);
-        }
-    }
-
-    /// Its client now reads its stream at another node.
-    pub(super) fn hand_over(&mut self, out: &mut Output<T>) {
-        if let Body::Stream(stream) = &mut self.body {
-            stream.hand_over(out);
-            self.elsewhere = true;
-            self.settle(out);
-        }
-    }
-
-    /// Forgets the oldest kept event of its stream: see [`Stream::forget_first`].
-    pub(super) fn forget_first(&mut self, out: &mut Output<T>) {
-        if let Body::Stream(stream) = &mut self.body {
-            stream.forget_first(out);
-            self.settle(out);
-        }
+    /// Changes the stream of its reply, if the reply is a stream, and looks whether it is delivered then.
+    pub(super) fn with_stream<R>(
+        &mut self,
+        out: &mut Output<T>,
+        act: impl FnOnce(&mut Stream<T>, &mut Output<T>) -> R,
+    ) -> Option<R> {
+        let Body::Stream(stream) = &mut self.body else { return None };
+        let result = act(stream, out);
+        self.settle(out);
+        Some(result)
     }
 
     /// The handler's time is up: answers with a synthesized error and abandons the handler (S5).
@@ -538,10 +503,7 @@ impl<T: Clone> Exchange<T> {
 
     /// Takes the next event of the reply's stream on this connection; 0 is the connection of the request.
     pub fn poll_event(&mut self, connection: u64, out: &mut Output<T>) -> Next {
-        let Body::Stream(stream) = &mut self.body else { return Next::End };
-        let next = stream.poll_event(connection, out);
-        self.settle(out);
-        next
+        self.with_stream(out, |stream, out| stream.poll_event(connection, out)).unwrap_or(Next::End)
     }
 
     /// When to call [`Exchange::handle_timeout`] next.

@@ -2,19 +2,21 @@
 
 mod batch;
 mod cluster;
+mod connections;
 mod contest;
 mod ending;
 mod exchanges;
 mod expiry;
+mod lifecycle;
 mod liveness;
 mod outbound;
 mod streams;
 
-use std::{collections::BTreeMap, mem, sync::Arc, time::Instant};
+use std::{mem, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
-use super::{ending::Ending, outbound::Outbound, replay::Replay, timer::after};
+use super::{outbound::Outbound, timer::after};
 use crate::proto::{
     capabilities::ClientCapabilities,
     config::{ResponseMode, SessionConfig},
@@ -25,14 +27,16 @@ use crate::proto::{
     outbound::RequestError,
     output::{Event, Output, Tally},
     state::{Input, Refusal, State, Verdict},
-    stream::{Name, Stream},
+    stream::Name,
     timer::Timer,
     version::ProtocolVersion,
 };
 use cluster::Cluster;
 pub use cluster::Effect;
 use exchanges::Exchanges;
+use lifecycle::{Handshake, Lifecycle};
 use liveness::Liveness;
+use streams::Streams;
 
 /// Identifies an exchange within its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,33 +86,23 @@ impl From<SendError> for RpcError {
 #[derive(Debug)]
 pub struct Session<T> {
     config: Arc<SessionConfig>,
-    state: State,
+    lifecycle: Lifecycle,
     version: ProtocolVersion,
     capabilities: ClientCapabilities,
     created: Instant,
     /// When the client was last active: the idle timeout counts from here.
     active: Instant,
     next_key: u64,
-    /// The client got, or will get, the result of its `initialize`.
-    established: bool,
-    /// The client has sent `notifications/initialized`.
-    initialized: bool,
-    /// The client has used the session in any way since `initialize`. Until then it is half-open.
-    used: bool,
     exchanges: Exchanges<T>,
     /// The number of exchanges that are owed an answer.
     running: u32,
-    // A session is mostly idle, so fields that are mostly unused are boxed.
-    standalone: Option<Box<Stream<T>>>,
-    /// Streams of exchanges that are over, by their numbers, for as long as they can be resumed.
-    finished: BTreeMap<u64, Box<Stream<T>>>,
-    replay: Replay,
+    streams: Streams<T>,
     outbound: Outbound<T>,
+    // A session is mostly idle, so fields that are mostly unused are boxed.
     /// Whether the client of the standalone stream responds, while that stream is connected.
     liveness: Option<Box<Liveness>>,
     /// The state shared with other nodes through a store, if there is one.
-    cluster: Option<Box<Cluster<T>>>,
-    ending: Option<Box<Ending>>,
+    cluster: Option<Box<Cluster>>,
     timer: Timer,
     output: Output<T>,
 }
@@ -142,24 +136,18 @@ impl<T: Clone> Session<T> {
         capabilities: ClientCapabilities,
     ) -> Self {
         Self {
-            state: State::Initializing,
+            lifecycle: Lifecycle::Live(Handshake::Initializing),
             version,
             capabilities,
             created: now,
             active: now,
             next_key: 0,
-            established: false,
-            initialized: false,
-            used: false,
             exchanges: Exchanges::default(),
             running: 0,
-            standalone: None,
-            finished: BTreeMap::new(),
-            replay: Replay::default(),
+            streams: Streams::default(),
             outbound: Outbound::default(),
             liveness: None,
             cluster: None,
-            ending: None,
             timer: Timer::default(),
             output: Output::default(),
             config,
@@ -170,17 +158,22 @@ impl<T: Clone> Session<T> {
 
     /// The state of the session, as its client sees it.
     pub fn state(&self) -> State {
-        self.state
+        self.lifecycle.state()
     }
 
     /// The phase of its ending.
     pub fn phase(&self) -> Phase {
-        self.ending.as_ref().map_or(Phase::Running, |ending| ending.phase)
+        self.lifecycle.phase()
     }
 
     /// The reason why it is ending, if it is.
     pub fn reason(&self) -> Option<TerminateReason> {
-        self.ending.as_ref().map(|ending| ending.reason)
+        self.lifecycle.reason()
+    }
+
+    /// What the session does with `input` now (C.2).
+    fn on(&self, input: Input) -> Verdict {
+        self.state().on(self.phase(), input)
     }
 
     /// The negotiated protocol version.
@@ -200,13 +193,13 @@ impl<T: Clone> Session<T> {
 
     /// Whether `initialize` was answered with a result. Only then is the client told the session's id (C-20).
     pub fn is_established(&self) -> bool {
-        self.established
+        self.lifecycle.handshake() >= Handshake::Answered
     }
 
     /// Whether the client has the id and has not used it yet. Ending such a session costs the client one round trip
     /// (C-10, E-15).
     pub fn is_half_open(&self) -> bool {
-        self.state == State::AwaitingInitialized && !self.used
+        matches!(self.lifecycle, Lifecycle::Live(Handshake::Answered))
     }
 
     /// The number of replies that are not settled yet, those of running requests included.
@@ -233,7 +226,7 @@ impl<T: Clone> Session<T> {
         id: RequestId,
         tag: impl Into<Option<T>>,
     ) -> Result<ExchangeKey, Refusal> {
-        match self.state.on(Input::Request) {
+        match self.on(Input::Request) {
             Verdict::Refuse(refusal) => Err(refusal),
             _ => self.take_request(now, id, tag.into()),
         }
@@ -251,10 +244,9 @@ impl<T: Clone> Session<T> {
         id: RequestId,
         tag: impl Into<Option<T>>,
     ) -> Result<ExchangeKey, Refusal> {
-        match (self.state.on(Input::List), self.phase()) {
-            (Verdict::Refuse(refusal), _) => Err(refusal),
-            (_, Phase::Running | Phase::Draining) => self.take_request(now, id, tag.into()),
-            (_, Phase::Cancelling | Phase::Finishing | Phase::Closed) => Err(Refusal::Draining),
+        match self.on(Input::List) {
+            Verdict::Refuse(refusal) => Err(refusal),
+            _ => self.take_request(now, id, tag.into()),
         }
     }
 
@@ -272,13 +264,12 @@ impl<T: Clone> Session<T> {
     ///
     /// [`Refusal`], by state (C.2).
     pub fn handle_input(&mut self, now: Instant, input: Input) -> Result<Verdict, Refusal> {
-        match self.state.on(input) {
+        match self.on(input) {
             Verdict::Refuse(refusal) => Err(refusal),
             verdict => {
                 self.touch(now);
                 if verdict == Verdict::Operate {
-                    self.state = State::Operating;
-                    self.initialized = true;
+                    self.lifecycle.reach(Handshake::Initialized);
                     self.timer.arm(after(now, self.config.idle_timeout));
                     self.wake_listener();
                 }
@@ -317,7 +308,7 @@ impl<T: Clone> Session<T> {
     ///
     /// [`Refusal::Gone`] if the session is already terminated (B-38).
     pub fn handle_delete(&mut self, now: Instant) -> Result<(), Refusal> {
-        match self.state.on(Input::Delete) {
+        match self.on(Input::Delete) {
             Verdict::Refuse(refusal) => Err(refusal),
             _ => {
                 self.terminate(now, TerminateReason::ClientDelete);
@@ -346,7 +337,7 @@ impl<T: Clone> Session<T> {
     /// request was answered or cancelled before.
     pub fn answer(&mut self, now: Instant, key: ExchangeKey, answer: &Result<Json, RpcError>) -> bool {
         // A terminated session must not be offered to the client.
-        let dead = key == INITIALIZE && self.state == State::Terminated;
+        let dead = key == INITIALIZE && self.state() == State::Terminated;
         let dead = self.reason().filter(|_| dead);
         let refused = dead.map(|reason| Err(reason.into()));
         let answer = refused.as_ref().unwrap_or(answer);
@@ -356,12 +347,9 @@ impl<T: Clone> Session<T> {
             exchange.answer(now, answer, out)
         });
         if key == INITIALIZE && counted == Some(true) {
-            self.established = answer.is_ok();
-            if self.established {
+            if answer.is_ok() {
                 self.output.events.insert(Event::Established);
-                if self.state == State::Initializing {
-                    self.state = State::AwaitingInitialized;
-                }
+                self.lifecycle.reach(Handshake::Answered);
             } else {
                 self.terminate(now, TerminateReason::Error);
             }
@@ -485,17 +473,17 @@ impl<T: Clone> Session<T> {
             self.active = now;
         }
         if let Some(stream) = exchange.stream_mut() {
-            self.replay.track(now, stream);
+            self.streams.track(now, stream);
         }
         if exchange.is_over() {
             self.forget_exchange(key);
         } else if exchange.is_running() {
             exchange.note_presence(now);
-            if let Some(deadline) = exchange.orphan_at(&self.config).filter(|_| self.ending.is_none()) {
+            if let Some(deadline) = exchange.orphan_at(&self.config).filter(|_| !self.lifecycle.is_ending()) {
                 self.timer.arm(deadline);
             }
         }
-        if answered && self.ending.is_some() {
+        if answered && self.lifecycle.is_ending() {
             self.linger(now);
         }
         self.trim(now);

@@ -1,5 +1,7 @@
 //! The state table: what a session does with each input in each state.
 
+use super::ending::Phase;
+
 /// The state of a session, as its client sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
@@ -36,7 +38,8 @@ pub enum Input {
     Notification,
     /// GET: opens the standalone stream.
     Get,
-    /// GET with `Last-Event-ID`: continues any stream after that event.
+    /// GET with `Last-Event-ID`: continues a stream after that event. If it is the standalone stream, [`Input::Get`]
+    /// must be possible too.
     Resume,
     /// DELETE.
     Delete,
@@ -89,17 +92,20 @@ pub enum Refusal {
 }
 
 impl State {
-    /// What a session in this state does with `input` (C.2).
+    /// What a session in this state, and in this phase of its ending, does with `input` (C.2).
     ///
     /// ```
-    /// use mcp_session_core::proto::{Input, Refusal, State, Verdict};
+    /// use mcp_session_core::proto::{Input, Phase, Refusal, State, Verdict};
     ///
-    /// assert_eq!(State::Operating.on(Input::Request), Verdict::Admit);
-    /// assert_eq!(State::Draining.on(Input::Request), Verdict::Refuse(Refusal::Draining));
-    /// assert_eq!(State::Draining.on(Input::Response), Verdict::Accept);
+    /// assert_eq!(State::Operating.on(Phase::Running, Input::Request), Verdict::Admit);
+    /// assert_eq!(State::Draining.on(Phase::Draining, Input::Request), Verdict::Refuse(Refusal::Draining));
+    /// assert_eq!(State::Draining.on(Phase::Draining, Input::Response), Verdict::Accept);
+    /// // A list is for a client that processes an answer: once the handlers are told to stop, none follows.
+    /// assert_eq!(State::Draining.on(Phase::Draining, Input::List), Verdict::Admit);
+    /// assert_eq!(State::Draining.on(Phase::Cancelling, Input::List), Verdict::Refuse(Refusal::Draining));
     /// ```
     #[rustfmt::skip]
-    pub fn on(self, input: Input) -> Verdict {
+    pub fn on(self, phase: Phase, input: Input) -> Verdict {
         use Input as I;
         use Refusal::{AlreadyInitialized, Draining, Gone, NotInitialized};
         use State as S;
@@ -148,11 +154,14 @@ impl State {
             (S::Draining,            I::Initialized)  => Ignore,
             (S::Draining,            I::Ping)         => Answer,
             (S::Draining,            I::Request)      => Refuse(Draining),
+            (S::Draining,            I::List) if phase > Phase::Draining => Refuse(Draining),
             (S::Draining,            I::List)         => Admit,
             (S::Draining,            I::Response)     => Accept, // handlers that wait for it can finish
             (S::Draining,            I::Cancelled)    => Accept,
             (S::Draining,            I::Notification) => Accept,
             (S::Draining,            I::Get)          => Refuse(Draining),
+            // Nothing is left, but the id stays valid until the shutdown is over (S2).
+            (S::Draining,            I::Resume) if phase == Phase::Closed => Refuse(Draining),
             (S::Draining,            I::Resume)       => Open, // answers can still be fetched
             (S::Draining,            I::Delete)       => Terminate,
             (S::Draining,            I::Expire)       => Terminate,
@@ -175,7 +184,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::{Input, Refusal, State, Verdict};
+    use super::{Input, Phase, Refusal, State, Verdict};
 
     const STATES: [State; 5] = [
         State::Initializing,
@@ -187,17 +196,18 @@ mod tests {
 
     /// Table C.2 of the requirements, in its own words: a row for each input, a column for each state.
     #[rustfmt::skip]
-    const TABLE: [(Input, [&str; 5]); 11] = [
+    const TABLE: [(Input, [&str; 5]); 12] = [
         //                    Initializing   Awaiting…    Operating    Draining     Terminated
         (Input::Initialize,   ["400 again", "400 again", "400 again", "400 again", "404"]),
         (Input::Initialized,  ["202 drop",  "operate",   "202 drop",  "202 drop",  "404"]),
         (Input::Ping,         ["answer",    "answer",    "answer",    "answer",    "404"]),
         (Input::Request,      ["400 early", "admit",     "admit",     "503",       "404"]),
-        (Input::List,         ["400 early", "admit",     "admit",     "admit",     "404"]), // Draining: while it lingers
+        (Input::List,         ["400 early", "admit",     "admit",     "admit",     "404"]),
         (Input::Response,     ["202 drop",  "202 route", "202 route", "202 route", "404"]),
         (Input::Cancelled,    ["202 drop",  "202 route", "202 route", "202 route", "404"]),
         (Input::Notification, ["202 drop",  "202 route", "202 route", "202 route", "404"]),
         (Input::Get,          ["400 early", "open",      "open",      "503",       "404"]),
+        (Input::Resume,       ["400 early", "open",      "open",      "open",      "404"]),
         (Input::Delete,       ["terminate", "terminate", "terminate", "terminate", "404"]),
         (Input::Expire,       ["terminate", "terminate", "terminate", "terminate", "202 drop"]),
     ];
@@ -219,11 +229,28 @@ mod tests {
         }
     }
 
+    const PHASES: [Phase; 5] =
+        [Phase::Running, Phase::Draining, Phase::Cancelling, Phase::Finishing, Phase::Closed];
+
     #[test]
     fn c_2_every_state_and_input() {
         for (input, row) in TABLE {
-            let verdicts = STATES.map(|state| in_words(state.on(input)));
+            let verdicts = STATES.map(|state| in_words(state.on(Phase::Draining, input)));
             assert_eq!(verdicts, row, "{input:?}");
+        }
+    }
+
+    /// The phase of the ending changes two rows, and only while the session drains.
+    #[test]
+    fn c_2_every_phase() {
+        for (input, state) in TABLE.into_iter().flat_map(|(input, _)| STATES.map(|state| (input, state))) {
+            let verdicts = PHASES.map(|phase| in_words(state.on(phase, input)));
+            let expected = match (state, input) {
+                (State::Draining, Input::List) => ["admit", "admit", "503", "503", "503"],
+                (State::Draining, Input::Resume) => ["open", "open", "open", "open", "503"],
+                _ => [verdicts[0]; 5],
+            };
+            assert_eq!(verdicts, expected, "{input:?} in {state:?}");
         }
     }
 }

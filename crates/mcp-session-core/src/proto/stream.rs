@@ -87,6 +87,8 @@ pub struct Stream<T> {
     resumable: bool,
     /// The client was told to reconnect after `retry`.
     retry_sent: bool,
+    /// The client reads it at another node.
+    elsewhere: bool,
     /// An event was forgotten that was never sent to the client, which is away: no id that the client has is valid.
     lost: bool,
     /// When the last event was pushed: heartbeats count from here.
@@ -119,6 +121,7 @@ impl<T: Clone> Stream<T> {
             life: Life::Open,
             resumable: name.is_some(),
             retry_sent: false,
+            elsewhere: false,
             lost: false,
             quiet_since: now,
             stalled: false,
@@ -199,6 +202,7 @@ impl<T: Clone> Stream<T> {
 
     /// Ends the connection, because another one carries the stream now, perhaps at another node.
     pub(super) fn hand_over(&mut self, out: &mut Output<T>) {
+        self.elsewhere = true;
         if self.is_connected() {
             self.leave(out);
             if self.name.is_none() {
@@ -477,6 +481,16 @@ impl<T: Clone> Stream<T> {
         self.lost
     }
 
+    /// Whether its client was last seen reading it at another node.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
+    /// Whether nobody reads it, and nobody can come back to it.
+    pub(super) fn is_gone(&self) -> bool {
+        !self.resumable && self.connection.is_none()
+    }
+
     /// The client is not waited for any more.
     pub(super) fn expect_nobody(&mut self) {
         self.retry_sent = false;
@@ -541,6 +555,7 @@ impl<T: Clone> Stream<T> {
         }
         self.connection = Some(Connection { number, reader, preamble: None, close_at: None });
         self.retry_sent = false;
+        self.elsewhere = false;
         self.lost = false;
         self.stalled = false;
         self.quiet_since = now;

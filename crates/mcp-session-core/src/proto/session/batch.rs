@@ -27,7 +27,7 @@ impl<T: Clone> Session<T> {
         requests: Vec<RequestId>,
     ) -> Result<Vec<ExchangeKey>, Refusal> {
         for input in inputs {
-            if let Verdict::Refuse(refusal) = self.state.on(input) {
+            if let Verdict::Refuse(refusal) = self.on(input) {
                 return Err(refusal);
             }
         }

@@ -5,13 +5,16 @@
 //! pushed to the connection that asked for them.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
-use super::{ExchangeKey, INITIALIZE, SendError, Session, StreamKey};
+use super::{
+    ExchangeKey, INITIALIZE, SendError, Session, StreamKey,
+    lifecycle::{Handshake, Lifecycle},
+};
 use crate::proto::{
     ending::TerminateReason,
     event::{EventId, Position, encode_priming, encode_retry},
@@ -19,7 +22,7 @@ use crate::proto::{
     id::RequestId,
     outbound::Outbound,
     output::{Output, Wake},
-    state::{Input, Refusal, State, Verdict},
+    state::{Input, Refusal, Verdict},
     stream::{Append, Next, Stored, Stream},
     timer::Timer,
 };
@@ -35,7 +38,7 @@ pub enum Effect {
 }
 
 #[derive(Debug)]
-pub(super) struct Cluster<T> {
+pub(super) struct Cluster {
     /// The number of this node in the session. It keeps the node's ids apart from those of others.
     member: u32,
     /// The stream number of the standalone log, which all nodes share.
@@ -56,9 +59,6 @@ pub(super) struct Cluster<T> {
     listener: u64,
     /// The highest listener number of another node.
     other: u64,
-    /// Connections to which streams are relayed, by stream number: streams of other nodes, or streams of this node that
-    /// it has forgotten. Kept apart from this node's own streams: a stream may be in both, at two positions.
-    relays: BTreeMap<u64, Box<Stream<T>>>,
 }
 
 impl<T: Clone> Session<T> {
@@ -71,10 +71,8 @@ impl<T: Clone> Session<T> {
         initialized: bool,
     ) -> Self {
         let mut session = Self::blank(now, config, version, capabilities);
-        session.state = if initialized { State::Operating } else { State::AwaitingInitialized };
-        session.initialized = initialized;
-        session.established = true;
-        session.used = true; // it is adopted because its client uses it
+        // It is adopted because its client uses it.
+        session.lifecycle.reach(if initialized { Handshake::Initialized } else { Handshake::Used });
         session.next_key = INITIALIZE.0 + 1; // `initialize` was at another node
         session.timer = Timer::default();
         let deadlines = session.deadlines();
@@ -102,7 +100,6 @@ impl<T: Clone> Session<T> {
             older: Duration::ZERO,
             listener: 0,
             other: 0,
-            relays: BTreeMap::new(),
         }));
     }
 
@@ -132,7 +129,7 @@ impl<T: Clone> Session<T> {
 
     /// Whether `notifications/initialized` has arrived, at any node.
     pub fn is_initialized(&self) -> bool {
-        self.initialized
+        self.lifecycle.handshake() == Handshake::Initialized
     }
 
     /// The number of the node that gave this id to a stream or to a request of the server.
@@ -154,7 +151,7 @@ impl<T: Clone> Session<T> {
 
     /// Whether [`Session::poll_effect`] returns an effect.
     pub fn has_effect(&self) -> bool {
-        self.replay.has_unstored()
+        self.streams.has_unstored()
             || self.cluster.as_ref().is_some_and(|cluster| !cluster.publishing && !cluster.outbox.is_empty())
     }
 
@@ -173,9 +170,9 @@ impl<T: Clone> Session<T> {
             return Some(effect);
         }
         loop {
-            let number = self.replay.pop_unstored()?;
+            let number = self.streams.pop_unstored()?;
             let exchange = self.exchanges.get(ExchangeKey(number)).and_then(|exchange| exchange.stream());
-            let stream = exchange.or_else(|| self.finished.get(&number).map(AsRef::as_ref));
+            let stream = exchange.or_else(|| self.streams.finished(number));
             if let Some(append) = stream.and_then(|stream| stream.next_append(number)) {
                 if let Some(cluster) = &mut self.cluster {
                     cluster.appending += 1;
@@ -198,18 +195,11 @@ impl<T: Clone> Session<T> {
         if let Some(cluster) = &mut self.cluster {
             cluster.appending -= 1;
         }
-        let key = ExchangeKey(append.stream);
-        if let Some(stream) = self.finished.get_mut(&append.stream) {
-            stream.handle_stored(append, stored, &mut self.output);
-            self.replay.track(now, stream);
-            self.trim(now);
-        } else {
-            self.with_exchange(now, key, |exchange, config, out| {
-                exchange.handle_stored(append, stored, out);
-                if stored == Stored::Sealed {
-                    // Another node has answered in place of this one, which seemed to be gone.
-                    exchange.cancel(now, CancelReason::Disconnected, config, out);
-                }
+        self.with_reply(now, append.stream, |stream, out| stream.handle_stored(append, stored, out));
+        if stored == Stored::Sealed {
+            // Another node has answered in place of this one, which seemed to be gone.
+            self.with_exchange(now, ExchangeKey(append.stream), |exchange, config, out| {
+                exchange.cancel(now, CancelReason::Disconnected, config, out);
             });
         }
         self.advance(now);
@@ -230,24 +220,25 @@ impl<T: Clone> Session<T> {
     /// The store may have lost the last event that it had of each reply that is not over: those events are appended
     /// again, with the end if there is one.
     pub fn handle_failover(&mut self, now: Instant) {
-        for exchange in self.exchanges.values_mut() {
-            if let Some(stream) = exchange.stream_mut() {
-                stream.handle_failover();
-                self.replay.track(now, stream);
-            }
-        }
+        self.for_each_exchange(now, |exchange, _, out| {
+            exchange.with_stream(out, |stream, _| stream.handle_failover());
+        });
     }
 
     /// `notifications/initialized` has arrived at another node, which counts as if it had arrived here. Returns whether
     /// this changed the session (C-10).
     pub fn handle_initialized(&mut self, now: Instant) -> bool {
-        let news = !self.initialized && matches!(self.state, State::AwaitingInitialized | State::Draining);
-        if news {
-            if self.state == State::AwaitingInitialized {
-                self.touch(now);
-                self.state = State::Operating;
+        let news = match self.lifecycle {
+            Lifecycle::Live(handshake) | Lifecycle::Draining(handshake, _) => {
+                matches!(handshake, Handshake::Answered | Handshake::Used)
             }
-            self.initialized = true;
+            Lifecycle::Terminated(..) => false,
+        };
+        if news {
+            if !self.lifecycle.is_ending() {
+                self.touch(now);
+            }
+            self.lifecycle.reach(Handshake::Initialized);
             self.lifetime().into_iter().for_each(|due| self.timer.arm(due));
             self.wake_listener();
         }
@@ -267,37 +258,9 @@ impl<T: Clone> Session<T> {
             self.drop_standalone();
         } else {
             self.hand_over_relay(now, number);
-            self.hand_over_own(now, number);
+            self.with_reply(now, number, Stream::hand_over);
         }
         self.advance(now);
-    }
-
-    /// Ends the connection that carries this stream, if it is a stream of this node.
-    fn hand_over_own(&mut self, now: Instant, number: u64) {
-        if let Some(stream) = self.finished.get_mut(&number) {
-            stream.hand_over(&mut self.output);
-            self.replay.track(now, stream);
-            self.trim(now);
-        } else {
-            self.with_exchange(now, ExchangeKey(number), |exchange, _, out| exchange.hand_over(out));
-        }
-    }
-
-    /// Ends the connection to which this stream is relayed, if there is one.
-    pub(super) fn hand_over_relay(&mut self, now: Instant, number: u64) {
-        let relay = self.cluster.as_mut().and_then(|cluster| cluster.relays.remove(&number));
-        if let Some(mut relay) = relay {
-            relay.hand_over(&mut self.output);
-            self.relay_is_over(now);
-        }
-    }
-
-    /// Ends the connection that carries the standalone log. Events that it has not sent are read from the store again.
-    pub(super) fn drop_standalone(&mut self) {
-        if let Some(mut stream) = self.standalone.take() {
-            stream.hand_over(&mut self.output);
-            self.liveness = None;
-        }
     }
 
     // The listener of the standalone log.
@@ -341,15 +304,12 @@ impl<T: Clone> Session<T> {
     ///
     /// [`Refusal`], by state (C.2).
     pub fn handle_relay(&mut self, now: Instant, after: EventId, tag: T) -> Result<StreamKey, Refusal> {
-        if let Verdict::Refuse(refusal) = self.state.on(Input::Resume) {
+        let standalone = self.cluster.as_ref().is_some_and(|cluster| cluster.standalone == after.stream);
+        if let Verdict::Refuse(refusal) = self.on(if standalone { Input::Get } else { Input::Resume }) {
             return Err(refusal);
         }
-        let standalone = self.cluster.as_ref().is_some_and(|cluster| cluster.standalone == after.stream);
-        if self.ending.is_some() && (standalone || self.phase() == super::Phase::Closed) {
-            return Err(Refusal::Draining);
-        }
         let running = self.exchanges.get(ExchangeKey(after.stream)).map(|exchange| exchange.stream());
-        let kept = self.finished.get(&after.stream).map(|stream| Some(&**stream));
+        let kept = self.streams.finished(after.stream).map(Some);
         let whole = |own: Option<&Stream<T>>| own.is_some_and(|own| own.is_storing() || own.is_stored());
         if !running.or(kept).is_none_or(whole) {
             return Err(Refusal::UnknownEvent); // a stream of this node whose rest is not written to the store
@@ -363,19 +323,14 @@ impl<T: Clone> Session<T> {
             self.drop_standalone();
             let mut stream = Stream::new(now, tag, None, &mut self.output);
             stream.comment();
-            self.standalone = Some(Box::new(stream.on(connection)));
-            self.act_on_standalone(now, |_, _, _| ());
+            self.set_standalone(now, stream.on(connection));
             return Ok(StreamKey::Standalone(connection));
         }
         self.hand_over_relay(now, after.stream);
-        self.hand_over_own(now, after.stream);
+        self.with_reply(now, after.stream, Stream::hand_over);
         let mut stream = Stream::new(now, tag, None, &mut self.output);
         stream.comment();
-        stream.next_timeout(&self.config).into_iter().for_each(|due| self.timer.arm(due));
-        let stream = Box::new(stream.on(connection));
-        if let Some(cluster) = &mut self.cluster {
-            cluster.relays.insert(after.stream, stream);
-        }
+        self.add_relay(after.stream, stream.on(connection));
         Ok(StreamKey::Resumed(ExchangeKey(after.stream), connection))
     }
 
@@ -385,9 +340,7 @@ impl<T: Clone> Session<T> {
     ///
     /// [`SendError::Full`]: wait for [`Wake::Handler`](crate::proto::Wake::Handler). [`SendError::Closed`]: nobody reads it.
     pub fn relay(&mut self, now: Instant, key: StreamKey, event: &Bytes) -> Result<(), SendError> {
-        let config = std::sync::Arc::clone(&self.config);
-        let sent = self.relayed(key, |stream, out| stream.push(now, event, &config, out));
-        match sent {
+        match self.with_relayed(key, |stream, config, out| stream.push(now, event, config, out)) {
             Some(pushed) => pushed.map_err(|_| SendError::Full),
             None => Err(SendError::Closed),
         }
@@ -395,36 +348,20 @@ impl<T: Clone> Session<T> {
 
     /// Ends a relayed stream: nothing is left to relay.
     pub fn end_relay(&mut self, now: Instant, key: StreamKey) {
-        self.relayed(key, Stream::end);
+        self.with_relayed(key, |stream, _, out| stream.end(out));
         self.advance(now);
     }
 
     /// Cuts a relayed stream: its next events are forgotten, and the connection must not skip them.
     pub fn cut_relay(&mut self, now: Instant, key: StreamKey) {
-        self.relayed(key, Stream::cut);
+        self.with_relayed(key, |stream, _, out| stream.cut(out));
         self.advance(now);
     }
 
     /// Whether the relayed stream still has a reader. If so, [`Wake::Handler`](crate::proto::Wake::Handler) follows
     /// when the reader is gone.
     pub fn poll_relay(&mut self, key: StreamKey) -> bool {
-        self.relayed(key, |stream, _| stream.tell_end()).is_some()
-    }
-
-    fn relayed<R>(
-        &mut self,
-        key: StreamKey,
-        act: impl FnOnce(&mut Stream<T>, &mut Output<T>) -> R,
-    ) -> Option<R> {
-        let (stream, connection) = match key {
-            StreamKey::Response(_) => return None,
-            StreamKey::Resumed(ExchangeKey(number), connection) => {
-                (self.cluster.as_mut()?.relays.get_mut(&number)?, connection)
-            }
-            StreamKey::Standalone(connection) => (self.standalone.as_mut()?, connection),
-        };
-        let relays = stream.number().is_none() && stream.is_open() && stream.connection() == Some(connection);
-        relays.then(|| act(stream, &mut self.output))
+        self.with_relayed(key, |stream, _, _| stream.tell_end()).is_some()
     }
 
     // Parts.
@@ -472,18 +409,16 @@ impl<T: Clone> Session<T> {
     pub(super) fn detach(&mut self, now: Instant) {
         let Some(replay) = self.config.replay else { return };
         if self.is_primed() {
-            for exchange in self.exchanges.values_mut() {
-                exchange.close_connection(now, replay.retry, &mut self.output);
-                if let Some(stream) = exchange.stream_mut() {
-                    self.replay.track(now, stream);
-                }
-            }
+            self.for_each_exchange(now, |exchange, _, out| {
+                exchange.close_connection(now, replay.retry, out);
+            });
         }
-        let relays = self.cluster.iter_mut().flat_map(|cluster| cluster.relays.values_mut());
-        for stream in relays.chain(&mut self.standalone) {
-            stream.push_unbounded(now, encode_retry(replay.retry), &mut self.output);
-            stream.end(&mut self.output);
-        }
+        let leave = |stream: &mut Stream<T>, out: &mut Output<T>| {
+            stream.push_unbounded(now, encode_retry(replay.retry), out);
+            stream.end(out);
+        };
+        self.for_each_relay(leave);
+        self.with_standalone(now, |stream, _, out| leave(stream, out));
     }
 
     /// Whether another node can adopt the session after this ending: a shutdown, with a store.
@@ -498,42 +433,11 @@ impl<T: Clone> Session<T> {
 
     /// The relayed streams that are open and whose connections are not about to close.
     pub(super) fn relays(&self) -> impl Iterator<Item = &Stream<T>> {
-        self.all_relays().filter(|stream| stream.is_served())
-    }
-
-    pub(super) fn all_relays(&self) -> impl Iterator<Item = &Stream<T>> {
-        self.cluster.iter().flat_map(|cluster| cluster.relays.values()).map(AsRef::as_ref)
-    }
-
-    /// Calls `act` with each relayed stream, and forgets those that are over then.
-    pub(super) fn for_each_relay(&mut self, mut act: impl FnMut(&mut Stream<T>, &mut Output<T>)) {
-        if let Some(cluster) = &mut self.cluster {
-            cluster.relays.values_mut().for_each(|stream| act(stream, &mut self.output));
-            cluster.relays.retain(|_, stream| !stream.is_over());
-        }
-    }
-
-    /// Calls `act` with the stream that is relayed to this connection, if there is one.
-    pub(super) fn with_relay<R>(
-        &mut self,
-        now: Instant,
-        number: u64,
-        connection: u64,
-        act: impl FnOnce(&mut Stream<T>, &mut Output<T>) -> R,
-    ) -> Option<R> {
-        let relays = &mut self.cluster.as_mut()?.relays;
-        let stream = relays.get_mut(&number).filter(|stream| stream.connection() == Some(connection))?;
-        let result = act(stream, &mut self.output);
-        // A reader that was told of a cut is done with it.
-        if stream.is_over() || stream.connection().is_none() {
-            relays.remove(&number);
-            self.relay_is_over(now);
-        }
-        Some(result)
+        self.streams.relays().filter(|stream| stream.is_served())
     }
 
     /// A relayed stream has lost its reader: the idle timeout counts from now.
-    fn relay_is_over(&mut self, now: Instant) {
+    pub(super) fn relay_is_over(&mut self, now: Instant) {
         self.active = self.active.max(now);
         self.lifetime().into_iter().for_each(|due| self.timer.arm(due));
     }

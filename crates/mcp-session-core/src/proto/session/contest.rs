@@ -76,7 +76,7 @@ impl<T: Clone> Session<T> {
     /// [`Refusal::StreamTaken`] with [`SecondStream::Refuse`]; [`Refusal::StreamContested`] if the stream has been
     /// taken over too often: see [`Session::contest`].
     pub(super) fn yields_standalone(&mut self, now: Instant, policy: SecondStream) -> Result<(), Refusal> {
-        let Some(stream) = self.standalone.as_deref().filter(|stream| stream.is_connected()) else {
+        let Some(stream) = self.streams.standalone().filter(|stream| stream.is_connected()) else {
             return Ok(());
         };
         if stream.is_stalled() || !stream.is_served() {
@@ -95,7 +95,7 @@ impl<T: Clone> Session<T> {
     /// stream. If it does not answer in time, call [`Session::handle_silent`] and try again. `None`: do not ask, this
     /// attempt is refused.
     pub fn contest(&mut self, now: Instant) -> Option<Duration> {
-        let connected = self.standalone.as_deref().is_some_and(Stream::is_connected);
+        let connected = self.streams.standalone().is_some_and(Stream::is_connected);
         self.liveness.as_mut().filter(|_| connected)?.contest.ask(now)
     }
 

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Session, StreamKey};
+use super::{Session, StreamKey, lifecycle::Lifecycle};
 use crate::proto::{
     ending::{Ending, Phase, TerminatePolicy, TerminateReason},
     exchange::Exchange,
     outbound::RequestError,
     output::Event,
-    state::State,
+    state::{Input, State, Verdict},
     stream::Stream,
     timer::{Timer, after},
 };
@@ -18,23 +18,18 @@ impl<T: Clone> Session<T> {
     /// budgets of [`SessionConfig::terminate`](crate::proto::SessionConfig::terminate). Returns `false` if the session
     /// was terminated before.
     pub fn terminate(&mut self, now: Instant, reason: TerminateReason) -> bool {
-        if self.state == State::Terminated {
+        if self.on(Input::Expire) != Verdict::Terminate {
             return false;
         }
-        self.die();
         if reason == TerminateReason::ClientDelete {
             self.forsake(now);
         }
         let schedule = self.config.terminate;
-        match &mut self.ending {
-            // The session was already ending, for a shutdown. The first reason stands (S12).
-            Some(ending) => {
-                ending.tighten(now, &schedule);
-                if ending.phase == Phase::Finishing {
-                    ending.finish_early(now);
-                }
-            }
-            None => self.begin(now, reason, &schedule),
+        self.die(now, reason, &schedule);
+        // A session that was already ending, for a shutdown, may have no request left.
+        let draining = self.lifecycle.ending_mut().filter(|ending| ending.phase == Phase::Finishing);
+        if let Some(ending) = draining {
+            ending.finish_early(now);
         }
         self.advance(now);
         true
@@ -43,13 +38,11 @@ impl<T: Clone> Session<T> {
     /// Ends the session for a shutdown: running requests may go on for the time that `schedule` gives, while the id
     /// stays valid. If the session is already ending, the tighter deadlines hold.
     pub fn drain(&mut self, now: Instant, schedule: &TerminatePolicy) {
-        match &mut self.ending {
+        match self.lifecycle.ending_mut() {
             Some(ending) => ending.tighten(now, schedule),
             None => {
-                if self.state != State::Terminated {
-                    self.state = State::Draining;
-                }
-                self.begin(now, TerminateReason::Shutdown, schedule);
+                self.lifecycle.drain(Ending::new(now, TerminateReason::Shutdown, schedule));
+                self.begin(now, TerminateReason::Shutdown);
             }
         }
         self.advance(now);
@@ -57,84 +50,72 @@ impl<T: Clone> Session<T> {
 
     /// Ends the session now, by force.
     pub fn close(&mut self, now: Instant, reason: TerminateReason) {
-        self.die();
         let at_once =
             TerminatePolicy { drain: Duration::ZERO, cancel: Duration::ZERO, finish: Duration::ZERO };
-        match &mut self.ending {
-            Some(ending) => ending.tighten(now, &at_once),
-            None => self.begin(now, reason, &at_once),
-        }
+        self.die(now, reason, &at_once);
         self.advance(now);
     }
 
-    /// From now on the session's id is dead (E-11).
-    fn die(&mut self) {
-        if self.state != State::Terminated {
-            self.state = State::Terminated;
+    /// From now on the session's id is dead (E-11). If the session was already ending, its reason stands (S12), and the
+    /// tighter deadlines hold.
+    fn die(&mut self, now: Instant, reason: TerminateReason, schedule: &TerminatePolicy) {
+        let live = !self.lifecycle.is_ending();
+        if self.state() != State::Terminated {
             self.output.events.insert(Event::Dead);
+            self.lifecycle.die(|| Ending::new(now, reason, schedule));
+        }
+        match self.lifecycle.ending_mut() {
+            Some(ending) if !live => ending.tighten(now, schedule),
+            _ => self.begin(now, reason),
         }
     }
 
-    pub(super) fn begin(&mut self, now: Instant, reason: TerminateReason, schedule: &TerminatePolicy) {
-        self.ending = Some(Box::new(Ending::new(now, reason, schedule)));
+    /// The session has started to end.
+    fn begin(&mut self, now: Instant, reason: TerminateReason) {
         self.output.events.insert(Event::Ending);
         let moves = self.moves(reason);
         let error = RequestError::Terminated(reason);
         self.fail_outbound(now, &error, |on, _| matches!(on, StreamKey::Standalone(_))); // F-32
         if moves {
             self.detach(now);
-        }
-        // Standalone streams carry no answers, so they end first (S4).
-        if let Some(stream) = &mut self.standalone {
-            stream.end(&mut self.output);
-        }
-        for exchange in self.exchanges.values_mut().filter(|_| !moves) {
-            exchange.stay_connected(); // nobody could come back after the end (S6)
-        }
-        if !moves {
+        } else {
             self.for_each_relay(Stream::end); // the logs that they are read from end as well
         }
-        for exchange in self.exchanges.values().filter(|exchange| exchange.is_running()) {
-            exchange.wake_handler(&mut self.output);
-        }
+        // Standalone streams carry no answers, so they end first (S4).
+        self.with_standalone(now, |stream, _, out| stream.end(out));
+        self.for_each_exchange(now, |exchange, _, out| {
+            if !moves {
+                exchange.stay_connected(); // nobody could come back after the end (S6)
+            }
+            if exchange.is_running() {
+                exchange.wake_handler(out);
+            }
+        });
     }
 
     /// Moves the ending through its phases, as far as possible now.
     pub(super) fn advance(&mut self, now: Instant) {
-        while let Some(mut ending) = self.ending.as_deref().copied() {
+        while let Some(mut ending) = self.lifecycle.ending().copied() {
             let next = match ending.phase {
                 Phase::Running | Phase::Draining if self.running == 0 && !ending.lingers(now) => {
                     Phase::Finishing
                 }
                 Phase::Running | Phase::Draining if self.running > 0 && ending.cancel_at <= now => {
                     self.fail_outbound(now, &RequestError::Terminated(ending.reason), |_, _| true);
-                    for exchange in self.exchanges.values_mut() {
-                        exchange.interrupt(ending.reason, &mut self.output);
-                    }
+                    self.for_each_exchange(now, |exchange, _, out| exchange.interrupt(ending.reason, out));
                     Phase::Cancelling
                 }
                 Phase::Cancelling if self.running == 0 => Phase::Finishing,
                 Phase::Cancelling if ending.finish_at <= now => {
-                    for exchange in self.exchanges.values_mut() {
-                        exchange.synthesize(now, ending.reason, &mut self.output);
-                        if let Some(stream) = exchange.stream_mut() {
-                            self.replay.track(now, stream);
-                        }
-                    }
-                    self.running = 0;
-                    self.trim(now);
-                    self.forget_exchanges();
+                    self.for_each_exchange(now, |exchange, _, out| {
+                        exchange.synthesize(now, ending.reason, out);
+                    });
                     Phase::Finishing
                 }
                 Phase::Finishing if self.is_delivered() || ending.close_at <= now => {
-                    for exchange in self.exchanges.values_mut() {
-                        exchange.close(now, ending.reason, &mut self.output);
-                    }
-                    if let Some(stream) = &mut self.standalone {
-                        stream.cut(&mut self.output);
-                    }
-                    self.forget_exchanges();
-                    self.forget_all();
+                    self.for_each_exchange(now, |exchange, _, out| exchange.close(now, ending.reason, out));
+                    self.cut_streams(now);
+                    self.forget_effects();
                     self.timer = Timer::default(); // nothing is left to wait for
                     self.output.events.insert(Event::Closed);
                     Phase::Closed
@@ -152,11 +133,11 @@ impl<T: Clone> Session<T> {
             }
             ending.phase = next;
             // In a shutdown, readers keep the time until `close_at`, because other sessions may still be working.
-            if next == Phase::Finishing && self.state == State::Terminated {
+            if next == Phase::Finishing && self.state() == State::Terminated {
                 ending.finish_early(now);
             }
-            if let Some(current) = &mut self.ending {
-                **current = ending;
+            if let Some(current) = self.lifecycle.ending_mut() {
+                *current = ending;
             }
         }
     }
@@ -174,16 +155,12 @@ impl<T: Clone> Session<T> {
     /// An answer was queued or delivered while the session drains: the client may request what it needs to process it.
     pub(super) fn linger(&mut self, now: Instant) {
         let until = after(now, self.config.linger);
-        if let Some(ending) = self.ending.as_deref_mut().filter(|ending| ending.phase == Phase::Draining) {
-            if self.state == State::Draining && until > now && ending.linger.replace(until).is_none() {
+        if let Lifecycle::Draining(_, ending) = &mut self.lifecycle {
+            let lingers = ending.phase == Phase::Draining && until > now;
+            if lingers && ending.linger.replace(until).is_none() {
                 self.output.tally.lingering += 1;
             }
         }
-    }
-
-    fn forget_exchanges(&mut self) {
-        let over = self.exchanges.iter().filter(|(_, exchange)| exchange.is_over()).map(|(key, _)| key);
-        over.collect::<Vec<_>>().into_iter().for_each(|key| self.forget_exchange(key));
     }
 
     /// Whether every reply and stream was delivered or stored, and no handler is in its grace period. A client that has

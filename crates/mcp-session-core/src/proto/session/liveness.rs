@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::{Session, StreamKey, contest::Contest, outbound::ping_event};
+use super::{Session, StreamKey, contest::Contest, lifecycle::Handshake, outbound::ping_event};
 use crate::proto::{stream::Stream, timer::after};
 
 /// When the client last responded.
@@ -33,8 +33,8 @@ impl<T: Clone> Session<T> {
         if let Some(liveness) = &mut self.liveness {
             (liveness.since, liveness.asked) = (now, None);
         }
-        if self.established && !self.used {
-            self.used = true;
+        if self.lifecycle.handshake() == Handshake::Answered {
+            self.lifecycle.reach(Handshake::Used);
             if let Some(due) = self.lifetime() {
                 self.timer.arm(due); // may be sooner than the deadline of a half-open session
             }
@@ -46,7 +46,7 @@ impl<T: Clone> Session<T> {
         if self.ping_due().is_none_or(|due| now < due) {
             return;
         }
-        let Some(connection) = self.standalone.as_deref().and_then(Stream::connection) else { return };
+        let Some(connection) = self.streams.standalone().and_then(Stream::connection) else { return };
         match self.liveness.as_ref().and_then(|liveness| liveness.asked) {
             None => {
                 let id = self.outbound.next_id();
@@ -73,7 +73,7 @@ impl<T: Clone> Session<T> {
 
     /// When to call [`Session::handle_pulse`] next.
     pub(super) fn ping_due(&self) -> Option<Instant> {
-        let open = self.standalone.as_deref().is_some_and(Stream::is_served);
+        let open = self.streams.standalone().is_some_and(Stream::is_served);
         let liveness = self.liveness.as_ref().filter(|_| open && !self.config.ping_interval.is_zero())?;
         Some(after(liveness.since, self.config.ping_interval))
     }

@@ -37,10 +37,10 @@ impl<T: Clone> Session<T> {
     ) -> Result<OutboundId, RequestError> {
         // If the timer is late, sending would advance the phase, too late for this request to fail with the others.
         self.advance(now);
-        if let Some(ending) = self.ending.as_ref().filter(|ending| ending.phase >= Phase::Cancelling) {
+        if let Some(ending) = self.lifecycle.ending().filter(|ending| ending.phase >= Phase::Cancelling) {
             return Err(RequestError::Terminated(ending.reason));
         }
-        if key == INITIALIZE || (!self.initialized && method != "ping") {
+        if key == INITIALIZE || (!self.is_initialized() && method != "ping") {
             return Err(RequestError::NotInitialized);
         }
         if let Some(capability) = self.capabilities.missing(method, params) {
@@ -64,10 +64,10 @@ impl<T: Clone> Session<T> {
     /// [`RequestError`]; nothing was sent then. [`SendError::Closed`]: there is no standalone stream (D-24).
     /// [`SendError::Full`]: wait for [`Wake::Handler`] of that stream.
     pub fn ping(&mut self, now: Instant, tag: T, timeout: Duration) -> Result<OutboundId, RequestError> {
-        if let Some(ending) = &self.ending {
-            return Err(RequestError::Terminated(ending.reason));
+        if let Some(reason) = self.reason() {
+            return Err(RequestError::Terminated(reason));
         }
-        let standalone = self.standalone.as_deref().filter(|stream| stream.is_served());
+        let standalone = self.streams.standalone().filter(|stream| stream.is_served());
         let connection = standalone.and_then(Stream::connection).ok_or(SendError::Closed)?;
         let event = ping_event(self.outbound.next_id());
         self.act_on_standalone(now, |stream, config, out| stream.push(now, &event, config, out))
@@ -137,15 +137,16 @@ impl<T: Clone> Session<T> {
                 if let Some(exchange) = self.exchanges.get_mut(key) {
                     exchange.tell(now, event, &mut self.output);
                     if let Some(stream) = exchange.stream_mut() {
-                        self.replay.track(now, stream);
+                        self.streams.track(now, stream);
                     }
                 }
             }
             StreamKey::Standalone(connection) => {
-                if let Some(stream) = self.standalone.as_mut().filter(|stream| stream.outlives(connection)) {
-                    stream.push_unbounded(now, event, &mut self.output);
-                    self.replay.track(now, stream);
-                }
+                self.with_standalone(now, |stream, _, out| {
+                    if stream.outlives(connection) {
+                        stream.push_unbounded(now, event, out);
+                    }
+                });
             }
         }
         self.trim(now);

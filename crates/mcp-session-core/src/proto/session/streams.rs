@@ -1,229 +1,278 @@
-//! The streams of a session and the connections that carry them: opening, resuming, reading, disconnecting, and
-//! forgetting what is kept.
+//! [`Streams`]: the one home of a session's streams, and the only ways to change them. Each keeps the books of replay.
+//!
+//! A running exchange has its own stream, because an exchange can do without a session. All others are here.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Instant};
 
-use bytes::Bytes;
-
-use super::{ExchangeKey, INITIALIZE, Liveness, Output, Replay, SendError, Session, StreamKey};
+use super::{ExchangeKey, Session, StreamKey, liveness::Liveness};
 use crate::proto::{
-    config::{SecondStream, SessionConfig},
-    ending::Phase,
-    event::EventId,
-    state::{Input, Refusal, State, Verdict},
-    stream::{Name, Next, Stream},
-    timer::after,
+    config::{ReplayConfig, SessionConfig},
+    exchange::Exchange,
+    output::Output,
+    replay::Replay,
+    stream::{Name, Stream},
     version::ProtocolVersion,
 };
 
 /// The first version whose clients understand a priming event (D-09).
 const FIRST_PRIMED: ProtocolVersion = ProtocolVersion::V2025_11_25;
 
+/// The streams of a session, apart from those of its running exchanges, and the books of what all of them keep.
+#[derive(Debug)]
+pub(super) struct Streams<T> {
+    standalone: Option<Box<Stream<T>>>,
+    /// Allocated only while there are any: most sessions have none most of the time.
+    replies: Option<Box<Replies<T>>>,
+    replay: Replay,
+}
+
+/// The streams of replies that no running exchange has, by their numbers. A number may be in both, at two positions.
+#[derive(Debug)]
+struct Replies<T> {
+    /// Of exchanges that are over, for as long as they can be resumed.
+    finished: BTreeMap<u64, Box<Stream<T>>>,
+    /// Read from the store for one connection: streams of other nodes, or those that this node has forgotten.
+    relays: BTreeMap<u64, Box<Stream<T>>>,
+}
+
+impl<T> Default for Streams<T> {
+    fn default() -> Self {
+        Self { standalone: None, replies: None, replay: Replay::default() }
+    }
+}
+
+impl<T> Default for Replies<T> {
+    fn default() -> Self {
+        Self { finished: BTreeMap::new(), relays: BTreeMap::new() }
+    }
+}
+
+impl<T: Clone> Streams<T> {
+    pub(super) fn standalone(&self) -> Option<&Stream<T>> {
+        self.standalone.as_deref()
+    }
+
+    /// The stream of an exchange that is over.
+    pub(super) fn finished(&self, number: u64) -> Option<&Stream<T>> {
+        self.replies.as_ref()?.finished.get(&number).map(AsRef::as_ref)
+    }
+
+    /// The streams of exchanges that are over.
+    pub(super) fn all_finished(&self) -> impl Iterator<Item = &Stream<T>> {
+        self.replies.iter().flat_map(|replies| replies.finished.values()).map(AsRef::as_ref)
+    }
+
+    /// The streams that are read from the store.
+    pub(super) fn relays(&self) -> impl Iterator<Item = &Stream<T>> {
+        self.replies.iter().flat_map(|replies| replies.relays.values()).map(AsRef::as_ref)
+    }
+
+    /// All streams here.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Stream<T>> {
+        self.standalone().into_iter().chain(self.all_finished()).chain(self.relays())
+    }
+
+    pub(super) fn is_standalone(&self, number: u64) -> bool {
+        self.standalone().is_some_and(|stream| stream.number() == Some(number))
+    }
+
+    /// Keeps the books of a stream that an exchange has, after it has changed.
+    pub(super) fn track(&mut self, now: Instant, stream: &mut Stream<T>) {
+        self.replay.track(now, stream);
+    }
+
+    /// Takes the number of a stream with something to append to the store.
+    pub(super) fn pop_unstored(&mut self) -> Option<u64> {
+        self.replay.pop_unstored()
+    }
+
+    /// Whether a stream has something to append to the store.
+    pub(super) fn has_unstored(&self) -> bool {
+        self.replay.has_unstored()
+    }
+
+    /// When the oldest kept event exceeds its maximum age.
+    pub(super) fn next_timeout(&self, limits: &ReplayConfig) -> Option<Instant> {
+        self.replay.next_timeout(limits)
+    }
+
+    /// The number of kept events, and their bytes.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> (usize, usize) {
+        self.replay.kept()
+    }
+
+    fn finished_mut(&mut self, number: u64) -> Option<&mut Stream<T>> {
+        self.replies.as_mut()?.finished.get_mut(&number).map(AsMut::as_mut)
+    }
+
+    /// Changes the replies that are kept here, and frees the tables if none is left.
+    fn update<R>(&mut self, act: impl FnOnce(&mut Replies<T>) -> R) -> Option<R> {
+        let result = act(self.replies.as_mut()?);
+        self.replies.take_if(|replies| replies.finished.is_empty() && replies.relays.is_empty());
+        Some(result)
+    }
+}
+
+// The only ways to change a stream. An exchange is changed by `Session::with_exchange`.
 impl<T: Clone> Session<T> {
-    /// The number of streams that are carried by a connection.
-    pub fn streams(&self) -> usize {
-        let replies = self.exchanges.values().filter_map(|exchange| exchange.stream());
-        let all = replies.chain(self.standalone.as_deref()).chain(self.finished.values().map(AsRef::as_ref));
-        all.chain(self.all_relays()).filter(|stream| stream.is_connected()).count()
-    }
-
-    // What happened.
-
-    /// GET: opens the standalone stream, or continues it, beginning with the events that were kept while there was no
-    /// connection (D-24).
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal`], by state (C.2), and [`Refusal::StreamTaken`] or [`Refusal::StreamContested`] by [`SecondStream`].
-    pub fn handle_get(&mut self, now: Instant, tag: T) -> Result<StreamKey, Refusal> {
-        if let Verdict::Refuse(refusal) = self.state.on(Input::Get) {
-            return Err(refusal);
-        }
-        self.yields_standalone(now, self.config.second_stream)?;
-        self.standalone.take_if(|stream| stream.is_over());
-        if self.cluster.is_some() {
-            // Events that the older connection has not sent are read from the store again.
-            self.drop_standalone();
-        }
-        self.touch(now);
-        let (connection, preamble) = (self.next_key(), self.shared_priming());
-        self.act_on_standalone(now, |stream, _, out| stream.connect(now, connection, tag, preamble, out));
-        Ok(StreamKey::Standalone(connection))
-    }
-
-    /// GET with `Last-Event-ID`: continues the stream of that event after it (D-30). A connection that already carries
-    /// the stream ends (D-23).
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal`], by state (C.2); [`Refusal::UnknownEvent`] for an id that no stream of this session has, or after
-    /// which an event was forgotten (D-37); [`Refusal::StreamContested`] as for a GET without an id.
-    pub fn handle_resume(&mut self, now: Instant, last_event_id: &str, tag: T) -> Result<StreamKey, Refusal> {
-        if let Verdict::Refuse(refusal) = self.state.on(Input::Resume) {
-            return Err(refusal);
-        }
-        if self.phase() == Phase::Closed {
-            return Err(Refusal::Draining); // nothing is left, but the id stays valid until the shutdown is over (S2)
-        }
-        let EventId { stream: number, position } =
-            EventId::parse(last_event_id).filter(|id| id.position.epoch == 0).ok_or(Refusal::UnknownEvent)?;
-        let position = position.seq;
-        self.trim(now); // the timer may be late
-        let connection = self.next_key();
-        let key = ExchangeKey(number);
-        let (known, key) = if self.is_standalone(number) {
-            if self.state == State::Draining {
-                return Err(Refusal::Draining);
-            }
-            // A client that knows an id of the stream has read it before: `SecondStream::Refuse` does not apply to it.
-            self.yields_standalone(now, SecondStream::Replace)?;
-            let known = self
-                .act_on_standalone(now, |stream, _, out| stream.resume(now, position, connection, tag, out));
-            (known, StreamKey::Standalone(connection))
-        } else if let Some(stream) = self.finished.get_mut(&number) {
-            let known = stream.resume(now, position, connection, tag, &mut self.output);
-            self.replay.track(now, stream);
-            (known, StreamKey::Resumed(key, connection))
-        } else {
-            let known = self.with_exchange(now, key, |exchange, _, out| {
-                exchange.handle_resume(now, position, connection, tag, out)
-            });
-            (known.unwrap_or(false), StreamKey::Resumed(key, connection))
-        };
-        if !known {
-            return Err(Refusal::UnknownEvent);
-        }
-        self.hand_over_relay(now, number); // until now the stream was read from the store
-        self.touch(now);
-        Ok(key)
-    }
-
-    /// The reader of this connection has gone.
-    pub fn handle_disconnect(&mut self, now: Instant, key: StreamKey) {
-        match key {
-            StreamKey::Response(key) => self.disconnect(now, key, 0),
-            StreamKey::Resumed(key, connection) => self.disconnect(now, key, connection),
+    /// Changes the stream of this connection, wherever it is. `act` gets the number of the connection. `None` if there is
+    /// no such stream.
+    pub(super) fn with_stream<R>(
+        &mut self,
+        now: Instant,
+        key: StreamKey,
+        act: impl FnOnce(&mut Stream<T>, u64, &mut Output<T>) -> R,
+    ) -> Option<R> {
+        let (number, connection) = match key {
+            StreamKey::Response(key) => (key.0, 0),
+            StreamKey::Resumed(key, connection) => (key.0, connection),
             StreamKey::Standalone(connection) => {
-                let left = self.standalone.is_some()
-                    && self.act_on_standalone(now, |stream, _, out| stream.disconnect(connection, out));
-                if left {
-                    self.standalone.take_if(|stream| stream.is_over());
-                    self.active = self.active.max(now);
-                    self.timer.arm(after(now, self.config.idle_timeout));
-                }
+                return self.with_standalone(now, |stream, _, out| act(stream, connection, out));
             }
-        }
-        self.advance(now);
-    }
-
-    fn disconnect(&mut self, now: Instant, key: ExchangeKey, connection: u64) {
-        if self.with_relay(now, key.0, connection, |stream, out| stream.disconnect(connection, out)).is_some()
-        {
-            return;
-        }
-        if let Some(stream) = self.finished.get_mut(&key.0) {
-            if stream.disconnect(connection, &mut self.output) && stream.is_cut() {
-                self.forget_finished(key.0);
-            } else {
-                self.replay.track(now, stream);
-                self.trim(now);
-            }
-        } else {
-            self.with_exchange(now, key, |exchange, config, out| {
-                exchange.handle_disconnect(now, connection, config, out);
-            });
-        }
-    }
-
-    // What the application wants.
-
-    /// Sends an event that belongs to no request on the standalone stream. Without a connection, the event is kept for
-    /// the next one within the bounds of replay; without replay it is dropped (D-24). It is also dropped before
-    /// `notifications/initialized` (C-06).
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Full`]: wait for [`Wake::Handler`](crate::proto::Wake::Handler). [`SendError::Closed`]: the session is
-    /// ending.
-    pub fn notify_standalone(&mut self, now: Instant, event: &Bytes) -> Result<(), SendError> {
-        if self.ending.is_some() {
-            return Err(SendError::Closed);
-        }
-        // With a store, the node that reads the log checks whether the client is initialized: another node may know it.
-        if let Some(sent) = self.publish(event) {
-            return sent;
-        }
-        if !self.is_listening() {
-            return Ok(());
-        }
-        self.act_on_standalone(now, |stream, config, out| stream.push(now, event, config, out))
-            .map_err(|_| SendError::Full)
-    }
-
-    /// Closes the connection of this exchange after the queued events; the client reconnects after `retry`, and the
-    /// stream lives on (SEP-1699, D-06). Returns `false`, and changes nothing, without replay, for versions before
-    /// 2025-11-25 (D-05), and in an ending after which nobody could come back (S6).
-    pub fn close_connection(&mut self, now: Instant, key: ExchangeKey, retry: Duration) -> bool {
-        let lives_on = self.reason().is_none_or(|reason| self.moves(reason));
-        if !lives_on || key == INITIALIZE {
-            return false;
-        }
-        self.with_exchange(now, key, |exchange, _, out| exchange.close_connection(now, retry, out))
-            .unwrap_or(false)
-    }
-
-    /// Whether a notification that belongs to no request can reach the client, now or later.
-    pub fn is_listening(&self) -> bool {
-        let open = self.standalone.as_deref().is_some_and(Stream::is_open);
-        self.cluster.is_some() || (self.initialized && (open || self.config.replay.is_some()))
-    }
-
-    /// The tag of the waiters of the standalone stream.
-    pub fn standalone_tag(&self) -> Option<&T> {
-        self.standalone.as_deref().and_then(Stream::tag)
-    }
-
-    // What to do next.
-
-    /// Takes the next event of a connection.
-    pub fn poll_event(&mut self, now: Instant, key: StreamKey) -> Next {
-        let next = match key {
-            StreamKey::Response(key) => self.poll_reply_event(now, key, 0),
-            StreamKey::Resumed(key, connection) => self.poll_reply_event(now, key, connection),
-            StreamKey::Standalone(connection) => match self.standalone {
-                Some(_) => {
-                    let next =
-                        self.act_on_standalone(now, |stream, _, out| stream.poll_event(connection, out));
-                    self.note_heard(&next);
-                    next
-                }
-                None => Next::End,
-            },
         };
-        self.advance(now);
-        next
+        if self.is_relayed(number, connection) {
+            self.with_relay(now, number, |stream, out| act(stream, connection, out))
+        } else {
+            self.with_reply(now, number, |stream, out| act(stream, connection, out))
+        }
     }
 
-    fn poll_reply_event(&mut self, now: Instant, key: ExchangeKey, connection: u64) -> Next {
-        let relayed =
-            self.with_relay(now, key.0, connection, |stream, out| stream.poll_event(connection, out));
-        if let Some(next) = relayed {
-            return next;
+    /// Changes the stream of a reply of this node, whether its exchange is over or not.
+    pub(super) fn with_reply<R>(
+        &mut self,
+        now: Instant,
+        number: u64,
+        act: impl FnOnce(&mut Stream<T>, &mut Output<T>) -> R,
+    ) -> Option<R> {
+        let Self { streams, output, .. } = self;
+        let Some(stream) = streams.replies.as_mut().and_then(|replies| replies.finished.get_mut(&number))
+        else {
+            return self.with_exchange(now, ExchangeKey(number), |exchange, _, out| {
+                exchange.with_stream(out, act)
+            })?;
+        };
+        let result = act(stream, output);
+        streams.replay.track(now, stream);
+        if stream.is_gone() {
+            streams.update(|replies| replies.finished.remove(&number));
         }
-        if let Some(stream) = self.finished.get_mut(&key.0) {
-            let next = stream.poll_event(connection, &mut self.output);
-            self.replay.track(now, stream);
-            self.trim(now);
-            return next;
-        }
-        self.with_exchange(now, key, |exchange, _, out| exchange.poll_event(connection, out))
-            .unwrap_or(Next::End)
+        self.trim(now);
+        Some(result)
     }
 
-    // Kept events.
+    /// Changes the standalone stream, if there is one.
+    pub(super) fn with_standalone<R>(
+        &mut self,
+        now: Instant,
+        act: impl FnOnce(&mut Stream<T>, &SessionConfig, &mut Output<T>) -> R,
+    ) -> Option<R> {
+        let stream = self.streams.standalone.as_deref_mut()?;
+        let result = act(stream, &self.config, &mut self.output);
+        self.streams.replay.track(now, stream);
+        if let Some(due) = stream.next_timeout(&self.config) {
+            self.timer.arm(due);
+        }
+        if stream.is_connected() {
+            self.liveness.get_or_insert_with(|| Box::new(Liveness::new(now)));
+        } else {
+            self.liveness = None;
+        }
+        if let Some(due) = self.ping_due() {
+            self.timer.arm(due);
+        }
+        self.trim(now);
+        Some(result)
+    }
+
+    /// Changes the standalone stream, which is created by its first use.
+    pub(super) fn act_on_standalone<R>(
+        &mut self,
+        now: Instant,
+        act: impl FnOnce(&mut Stream<T>, &SessionConfig, &mut Output<T>) -> R,
+    ) -> R {
+        if self.streams.standalone.is_none() {
+            let number = self.next_key();
+            // With a store, its events are read from the standalone log, and have the ids of that log.
+            let name = self.name(number).filter(|_| self.cluster.is_none());
+            self.streams.standalone = Some(Box::new(Stream::unread(now, name)));
+        }
+        self.with_standalone(now, act).expect("it was created just now")
+    }
+
+    /// Changes each exchange and its stream, and forgets the exchanges that are over then.
+    pub(super) fn for_each_exchange(
+        &mut self,
+        now: Instant,
+        mut act: impl FnMut(&mut Exchange<T>, &SessionConfig, &mut Output<T>),
+    ) {
+        for exchange in self.exchanges.values_mut() {
+            let was_running = exchange.is_running();
+            act(exchange, &self.config, &mut self.output);
+            self.running -= u32::from(was_running && !exchange.is_running());
+            if let Some(stream) = exchange.stream_mut() {
+                self.streams.replay.track(now, stream);
+            }
+        }
+        self.trim(now);
+        let over = self.exchanges.iter().filter(|(_, exchange)| exchange.is_over()).map(|(key, _)| key);
+        over.collect::<Vec<_>>().into_iter().for_each(|key| self.forget_exchange(key));
+    }
+
+    /// Changes each relayed stream, and forgets those that are over then.
+    pub(super) fn for_each_relay(&mut self, mut act: impl FnMut(&mut Stream<T>, &mut Output<T>)) {
+        let output = &mut self.output;
+        self.streams.update(|replies| {
+            replies.relays.retain(|_, stream| {
+                act(stream, output);
+                !stream.is_over()
+            });
+        });
+    }
+
+    /// Changes the stream that is relayed under this number, and forgets it if its reader has gone.
+    pub(super) fn with_relay<R>(
+        &mut self,
+        now: Instant,
+        number: u64,
+        act: impl FnOnce(&mut Stream<T>, &mut Output<T>) -> R,
+    ) -> Option<R> {
+        let stream = self.streams.replies.as_mut()?.relays.get_mut(&number)?;
+        let result = act(stream, &mut self.output);
+        // A reader that was told of a cut is done with it.
+        if stream.is_over() || stream.connection().is_none() {
+            self.streams.update(|replies| replies.relays.remove(&number));
+            self.relay_is_over(now);
+        }
+        Some(result)
+    }
+
+    /// Changes a stream of this connection that is read from the store, without looking whether it is over then: its
+    /// reader will. `None` if its reader has gone.
+    pub(super) fn with_relayed<R>(
+        &mut self,
+        key: StreamKey,
+        act: impl FnOnce(&mut Stream<T>, &SessionConfig, &mut Output<T>) -> R,
+    ) -> Option<R> {
+        let Streams { standalone, replies, .. } = &mut self.streams;
+        let (stream, connection) = match key {
+            StreamKey::Response(_) => return None,
+            StreamKey::Resumed(ExchangeKey(number), connection) => {
+                (replies.as_mut()?.relays.get_mut(&number)?, connection)
+            }
+            StreamKey::Standalone(connection) => (standalone.as_mut()?, connection),
+        };
+        let relays = stream.number().is_none() && stream.is_open() && stream.connection() == Some(connection);
+        relays.then(|| act(stream, &self.config, &mut self.output))
+    }
+
+    pub(super) fn is_relayed(&self, number: u64, connection: u64) -> bool {
+        let relays = self.streams.replies.as_ref().map(|replies| &replies.relays);
+        let stream = relays.and_then(|relays| relays.get(&number));
+        stream.is_some_and(|stream| stream.connection() == Some(connection))
+    }
+
+    // Coming and going.
 
     /// The name of the stream with this number, if streams can be resumed.
     pub(super) fn name(&self, number: u64) -> Option<Name> {
@@ -236,88 +285,88 @@ impl<T: Clone> Session<T> {
         self.version >= FIRST_PRIMED
     }
 
+    /// From now on this is the standalone stream.
+    pub(super) fn set_standalone(&mut self, now: Instant, stream: Stream<T>) {
+        self.streams.standalone = Some(Box::new(stream));
+        self.with_standalone(now, |_, _, _| ());
+    }
+
+    /// Ends the connection of the standalone stream, and forgets the stream.
+    pub(super) fn drop_standalone(&mut self) {
+        if let Some(mut stream) = self.streams.standalone.take() {
+            stream.hand_over(&mut self.output);
+            self.liveness = None;
+        }
+    }
+
+    /// Forgets the standalone stream if its reader has read its end, or has gone for good.
+    pub(super) fn forget_standalone(&mut self) {
+        self.streams.standalone.take_if(|stream| stream.is_over());
+    }
+
+    pub(super) fn add_relay(&mut self, number: u64, stream: Stream<T>) {
+        stream.next_timeout(&self.config).into_iter().for_each(|due| self.timer.arm(due));
+        self.streams.replies.get_or_insert_default().relays.insert(number, Box::new(stream));
+    }
+
+    /// Ends the connection to which this stream is relayed, if there is one.
+    pub(super) fn hand_over_relay(&mut self, now: Instant, number: u64) {
+        if let Some(mut relay) = self.streams.update(|replies| replies.relays.remove(&number)).flatten() {
+            relay.hand_over(&mut self.output);
+            self.relay_is_over(now);
+        }
+    }
+
     /// Forgets an exchange that is over. Keeps the stream of its reply if that can be resumed.
     pub(super) fn forget_exchange(&mut self, key: ExchangeKey) {
         let stream = self.exchanges.remove(key).and_then(|exchange| exchange.into_stream());
         if let Some(mut stream) = stream.filter(|stream| stream.is_resumable()) {
             stream.forget_senders();
-            self.finished.insert(key.0, stream);
-        }
-    }
-
-    fn forget_finished(&mut self, number: u64) {
-        self.finished.remove(&number);
-        if self.finished.is_empty() {
-            self.finished = BTreeMap::new(); // an emptied map keeps a node allocated
+            self.streams.replies.get_or_insert_default().finished.insert(key.0, stream);
         }
     }
 
     /// Forgets the kept events that exceed the bounds of replay.
     pub(super) fn trim(&mut self, now: Instant) {
         let Some(limits) = self.config.replay else { return };
-        while let Some(number) = self.replay.pop_excess(now, &limits) {
-            if let Some(stream) = self.standalone.as_mut().filter(|stream| stream.number() == Some(number)) {
-                stream.forget_first(&mut self.output);
-            } else if let Some(exchange) = self.exchanges.get_mut(ExchangeKey(number)) {
-                exchange.forget_first(&mut self.output);
-                if exchange.is_over() {
-                    self.forget_exchange(ExchangeKey(number));
-                }
-            } else if let Some(stream) = self.finished.get_mut(&number) {
-                stream.forget_first(&mut self.output);
-                if !stream.is_resumable() {
-                    self.forget_finished(number);
-                }
-            }
+        while let Some(number) = self.streams.replay.pop_excess(now, &limits) {
+            self.forget_first(number);
         }
-        if let Some(due) = self.replay.next_timeout(&limits) {
+        if let Some(due) = self.streams.next_timeout(&limits) {
             self.timer.arm(due);
         }
     }
 
-    /// The session has ended: forgets everything it keeps. Streams that are still read are cut (D-36).
-    pub(super) fn forget_all(&mut self) {
-        self.replay = Replay::default();
-        self.finished.values_mut().for_each(|stream| stream.cut(&mut self.output));
-        self.finished.retain(|_, stream| stream.is_cut());
+    /// Forgets the oldest kept event of this stream.
+    fn forget_first(&mut self, number: u64) {
+        let Self { streams, exchanges, output, .. } = self;
+        if streams.is_standalone(number) {
+            if let Some(stream) = &mut streams.standalone {
+                stream.forget_first(output);
+            }
+        } else if let Some(exchange) = exchanges.get_mut(ExchangeKey(number)) {
+            exchange.with_stream(output, Stream::forget_first);
+            if exchange.is_over() {
+                self.forget_exchange(ExchangeKey(number));
+            }
+        } else if let Some(stream) = streams.finished_mut(number) {
+            stream.forget_first(output);
+            if stream.is_gone() {
+                streams.update(|replies| replies.finished.remove(&number));
+            }
+        }
+    }
+
+    /// The session has ended: cuts the streams that are still read, and forgets everything else (D-36).
+    pub(super) fn cut_streams(&mut self, now: Instant) {
+        self.with_standalone(now, |stream, _, out| stream.cut(out));
         self.for_each_relay(Stream::cut);
-        self.forget_effects();
-    }
-
-    fn is_standalone(&self, number: u64) -> bool {
-        self.standalone.as_ref().is_some_and(|stream| stream.number() == Some(number))
-    }
-
-    /// The only way to change the standalone stream, which is created by its first use: updates timers and replay after
-    /// `act`.
-    pub(super) fn act_on_standalone<R>(
-        &mut self,
-        now: Instant,
-        act: impl FnOnce(&mut Stream<T>, &SessionConfig, &mut Output<T>) -> R,
-    ) -> R {
-        let mut stream = match self.standalone.take() {
-            Some(stream) => stream,
-            None => {
-                let number = self.next_key();
-                // With a store, its events are read from the standalone log, and have the ids of that log.
-                let name = self.name(number).filter(|_| self.cluster.is_none());
-                Box::new(Stream::unread(now, name))
-            }
-        };
-        let result = act(&mut stream, &self.config, &mut self.output);
-        self.replay.track(now, &mut stream);
-        if let Some(due) = stream.next_timeout(&self.config) {
-            self.timer.arm(due);
-        }
-        if stream.is_connected() {
-            self.liveness.get_or_insert_with(|| Box::new(Liveness::new(now)));
-        } else {
-            self.liveness = None;
-        }
-        self.standalone = Some(stream);
-        self.ping_due().into_iter().for_each(|due| self.timer.arm(due));
-        self.trim(now);
-        result
+        let Self { streams, output, .. } = self;
+        streams.update(|replies| {
+            replies.finished.values_mut().for_each(|stream| stream.cut(output));
+            replies.finished.retain(|_, stream| stream.is_cut());
+        });
+        streams.replay = Replay::default();
     }
 
     pub(super) fn next_key(&mut self) -> u64 {

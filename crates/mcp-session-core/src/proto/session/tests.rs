@@ -6,12 +6,12 @@ use super::*;
 use crate::{
     proto::{
         config::{ReplayConfig, ResponseMode, SecondStream},
-        ending::TerminatePolicy,
+        ending::{Ending, TerminatePolicy},
         event::HEARTBEAT,
         message::{ErrorCode, RpcResponse},
         outbound::OutboundId,
         output::{Event, Tally, Wake},
-        stream::Next,
+        stream::{Next, Stream},
     },
     testing::start,
 };
@@ -132,8 +132,8 @@ impl Bench {
         }
         self.wakes.extend(output.into_wakes());
         for (event, has_happened) in [
-            (Event::Ending, session.ending.is_some()),
-            (Event::Dead, session.state == State::Terminated),
+            (Event::Ending, session.lifecycle.is_ending()),
+            (Event::Dead, session.state() == State::Terminated),
             (Event::Closed, session.phase() == Phase::Closed),
         ] {
             assert_eq!(self.events.contains(&event), has_happened, "{event:?}");
@@ -152,21 +152,24 @@ impl Bench {
         let timer = session.next_timeout();
         assert!(due.is_none_or(|due| timer.is_some_and(|timer| timer <= due)), "the timer is late");
 
-        assert_eq!(session.ending.is_some(), matches!(session.state, State::Draining | State::Terminated));
-        if let (Some(was), Some(is)) = (self.ending, session.ending.as_deref().copied()) {
+        assert_eq!(
+            session.lifecycle.is_ending(),
+            matches!(session.state(), State::Draining | State::Terminated)
+        );
+        if let (Some(was), Some(is)) = (self.ending, session.lifecycle.ending().copied()) {
             assert!(was.phase <= is.phase, "{was:?} then {is:?}");
             let deadlines = |ending: Ending| [ending.cancel_at, ending.finish_at, ending.close_at];
             let closer = deadlines(was).into_iter().zip(deadlines(is)).all(|(was, is)| is <= was);
             assert!(closer, "S10: {was:?} then {is:?}");
             assert_eq!(was.reason, is.reason, "S12");
         }
-        self.ending = session.ending.as_deref().copied();
-        if session.ending.is_some() {
-            let lingers = session.ending.as_ref().is_some_and(|ending| ending.lingers(self.now));
+        self.ending = session.lifecycle.ending().copied();
+        if session.lifecycle.is_ending() {
+            let lingers = session.lifecycle.ending().is_some_and(|ending| ending.lingers(self.now));
             let rests = session.running() == 0 && !lingers;
             assert_eq!(session.phase() >= Phase::Finishing, rests, "S4");
             let lingering = session.phase() == Phase::Draining
-                && session.ending.as_ref().is_some_and(|ending| ending.linger.is_some());
+                && session.lifecycle.ending().is_some_and(|ending| ending.linger.is_some());
             assert_eq!(all.lingering, i32::from(lingering), "{all:?}");
         }
         let winding_down = session.exchanges.values().any(Exchange::is_winding_down);
@@ -180,14 +183,13 @@ impl Bench {
 
         assert!(session.exchanges.len() <= session.config.max_exchanges, "too many exchanges");
         if let Some(ReplayConfig { events, bytes, .. }) = session.config.replay {
-            let kept = session.replay.kept();
+            let kept = session.streams.kept();
             assert!(kept.0 <= events && kept.1 <= bytes, "D-36: {kept:?}");
             let replies = session.exchanges.values().filter_map(|exchange| exchange.stream());
-            let streams =
-                replies.chain(session.standalone.as_deref()).chain(session.finished.values().map(|s| &**s));
-            assert!(session.all_relays().all(|relay| relay.kept() == 0));
+            let streams = replies.chain(session.streams.standalone()).chain(session.streams.all_finished());
+            assert!(session.streams.relays().all(|relay| relay.kept() == 0));
             assert_eq!(kept.0, streams.map(Stream::kept).sum::<usize>(), "D-36: replay and streams differ");
-            let away = session.finished.values().filter(|stream| stream.is_over() || stream.is_away());
+            let away = session.streams.all_finished().filter(|stream| stream.is_over() || stream.is_away());
             assert!(away.count() <= kept.0, "D-36: a stream is kept forever");
         }
         let is = (session.state(), session.is_established());
@@ -375,7 +377,7 @@ impl Bench {
 
     /// The time left for draining, cancelling and finishing.
     fn left(&self) -> [Duration; 3] {
-        let ending = self.session.ending.as_ref().unwrap();
+        let ending = self.session.lifecycle.ending().unwrap();
         [ending.cancel_at, ending.finish_at, ending.close_at].map(|at| at.saturating_duration_since(self.now))
     }
 
@@ -521,12 +523,35 @@ fn c_2_the_machine_does_what_the_table_says() {
         for input in INPUTS {
             let mut b = Bench::in_state(state);
             let verdict = observe(&mut b, input);
-            assert_eq!(verdict, state.on(input), "{input:?} in {state:?}");
+            assert_eq!(verdict, state.on(Phase::Draining, input), "{input:?} in {state:?}");
             if verdict == Verdict::Terminate {
                 for late in INPUTS {
-                    assert_eq!(observe(&mut b, late), State::Terminated.on(late), "{late:?} after {input:?}");
+                    let expected = State::Terminated.on(b.session.phase(), late);
+                    assert_eq!(observe(&mut b, late), expected, "{late:?} after {input:?}");
                 }
             }
+        }
+    }
+}
+
+/// A draining session whose requests have been told to stop, whose answers have not been read, and which has closed.
+#[test]
+fn c_2_the_machine_does_what_the_table_says_in_each_phase() {
+    for phase in [Phase::Cancelling, Phase::Finishing, Phase::Closed] {
+        for input in INPUTS {
+            let mut b = Bench::in_state(State::Draining);
+            let (key, _) = b.owed().unwrap();
+            b.read(StreamKey::Response(key)); // the priming event with its id
+            b.run_until(|b| b.session.phase() >= phase);
+            assert_eq!(b.stands(), (State::Draining, phase));
+            let (id, table) = (format!("{}-0", key.0), State::Draining.on(phase, input));
+            let verdict = match input {
+                // There is not always a request to ask or to cancel: these do not depend on the phase.
+                Input::Response | Input::Cancelled => continue,
+                Input::Resume => b.resume(&id).map_or_else(Verdict::Refuse, |_| Verdict::Open),
+                _ => observe(&mut b, input),
+            };
+            assert_eq!(verdict, table, "{input:?} in {phase:?}");
         }
     }
 }
@@ -1676,11 +1701,11 @@ fn s_10_draining_again_only_tightens() {
     b.drain(&SHUTDOWN);
     b.wait(secs(1));
     b.drain(&TerminatePolicy { drain: secs(60), ..SHUTDOWN });
-    let (now, ending) = (b.now, b.session.ending.as_deref().copied().unwrap());
+    let (now, ending) = (b.now, b.session.lifecycle.ending().copied().unwrap());
     assert_eq!([ending.cancel_at, ending.close_at], [now + secs(14), now + secs(19)]);
     // A policy with shorter phases that would end later changes nothing.
     b.drain(&TerminatePolicy { drain: secs(60), cancel: Duration::ZERO, finish: Duration::ZERO });
-    assert_eq!(b.session.ending.as_ref().unwrap().close_at, ending.close_at);
+    assert_eq!(b.session.lifecycle.ending().unwrap().close_at, ending.close_at);
     b.drain(&TerminatePolicy { drain: Duration::ZERO, ..SHUTDOWN }); // a second signal
     assert_eq!(b.stands(), (State::Draining, Phase::Cancelling));
     assert_eq!(b.run_to(Phase::Closed), SHUTDOWN.cancel + SHUTDOWN.finish);

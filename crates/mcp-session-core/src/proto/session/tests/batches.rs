@@ -59,7 +59,7 @@ fn a_21_a_batch_is_admitted_as_a_whole_or_not_at_all() {
         for input in INPUTS {
             let mut b = Bench::in_state(state);
             let running = b.session.running();
-            let refusal = [Input::Ping, input].into_iter().find_map(|input| match state.on(input) {
+            let refusal = [Input::Ping, input].into_iter().find_map(|input| match b.session.on(input) {
                 Verdict::Refuse(refusal) => Some(refusal),
                 _ => None,
             });

@@ -284,12 +284,12 @@ fn a_stream_of_another_node_is_relayed_to_its_end() {
     assert_eq!(b.read(second), [":"]); // D-42
     b.act(|session, now| session.end_relay(now, second));
     assert_eq!(b.read(second), ["end"]);
-    assert_eq!((b.session.streams(), b.session.all_relays().count()), (0, 0));
+    assert_eq!((b.session.streams(), b.session.streams.relays().count()), (0, 0));
     let cut = b.read_from_store("4294967296-1").unwrap();
     b.act(|session, now| session.cut_relay(now, cut)); // the next events are forgotten
     assert_eq!(b.read(cut), ["cut"]);
     b.disconnect(cut);
-    assert_eq!(b.session.all_relays().count(), 0);
+    assert_eq!(b.session.streams.relays().count(), 0);
 }
 
 fn start_of(b: &Bench) -> std::time::Instant {
@@ -538,7 +538,7 @@ fn walk(seed: u64, asked: &mut BTreeMap<&'static str, usize>) {
         }
     }
     // The store takes the rest; then it has everything, even if nobody reads it.
-    if b.session.ending.is_none() {
+    if !b.session.lifecycle.is_ending() {
         b.drain(&SHUTDOWN);
     }
     for call in &mut calls {

@@ -9,8 +9,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Bench, CancelReason, ExchangeKey, INITIALIZE, Input, Json, MS, Next, OutboundId, Phase, Refusal,
-    ReplayConfig, Reply, RequestError, RequestId, ResponseMode, RpcError, SecondStream, SendError,
+    Bench, CancelReason, ExchangeKey, Handshake, INITIALIZE, Input, Json, MS, Next, OutboundId, Phase,
+    Refusal, ReplayConfig, Reply, RequestError, RequestId, ResponseMode, RpcError, SecondStream, SendError,
     SessionConfig, State, Status, Stream, StreamKey, Tally, TerminatePolicy, TerminateReason, Verdict, Wake,
     after, brief, config, secs,
 };
@@ -523,7 +523,7 @@ impl Walk {
             // A client that has an id can resume the stream with it.
             for call in self.calls.iter().filter(|call| call.client.cursor.is_some()) {
                 let exchange = session.exchanges.get(call.key).and_then(|exchange| exchange.stream());
-                let stream = exchange.or_else(|| session.finished.get(&call.key.0).map(AsRef::as_ref));
+                let stream = exchange.or_else(|| session.streams.finished(call.key.0));
                 assert!(stream.is_some_and(Stream::is_resumable), "{:?}: {stream:?}", call.client.cursor);
             }
         }
@@ -551,10 +551,18 @@ impl Walk {
             match session.reason() {
                 None => {}
                 Some(TerminateReason::InitializeTimeout) => {
-                    assert!(!session.used && past(session.config.initialize_timeout), "C-18");
+                    assert!(
+                        session.lifecycle.handshake() < Handshake::Used
+                            && past(session.config.initialize_timeout),
+                        "C-18"
+                    );
                 }
                 Some(TerminateReason::Idle) => {
-                    assert!(session.used && quiet && past(session.config.idle_timeout));
+                    assert!(
+                        session.lifecycle.handshake() >= Handshake::Used
+                            && quiet
+                            && past(session.config.idle_timeout)
+                    );
                 }
                 Some(TerminateReason::MaxAge) => assert!(session.config.max_age.is_some_and(past)),
                 Some(reason) => panic!("unexpected reason: {reason}"),
@@ -570,7 +578,7 @@ impl Walk {
         let unread = self.calls.iter().any(|call| !call.settled || !call.read)
             || self.gets.last().is_some_and(|get| !get.over);
         let surely = unread && self.generous; // else the unread events may have been forgotten just now
-        let Some(ending) = self.bench.session.ending.as_deref() else { return };
+        let Some(ending) = self.bench.session.lifecycle.ending() else { return };
         let up = ending.close_at <= self.bench.now;
         match self.phase {
             Phase::Finishing => {
@@ -619,7 +627,7 @@ impl Walk {
         }
         let half_open = match session.state() {
             State::Initializing => true,
-            State::AwaitingInitialized => !session.used,
+            State::AwaitingInitialized => session.lifecycle.handshake() < Handshake::Used,
             State::Operating | State::Draining | State::Terminated => false,
         };
         assert!(!half_open || now < session.created + session.config.initialize_timeout, "C-10");
@@ -649,7 +657,7 @@ impl Walk {
         let in_flight = self.calls.iter().filter(|call| call.outcome.is_none());
         let (running, duplicate) = (in_flight.clone().count(), in_flight.clone().any(|call| call.id == id));
         let held = self.calls.iter().filter(|call| call.is_held()).count();
-        let expected = match self.bench.session.state().on(Input::Request) {
+        let expected = match self.bench.session.on(Input::Request) {
             Verdict::Refuse(refusal) => Err(refusal),
             _ if duplicate => Err(Refusal::DuplicateId),
             _ if held >= self.bench.session.config.max_exchanges => {
@@ -676,7 +684,7 @@ impl Walk {
         let mut in_flight = self.calls.iter().filter(|call| call.outcome.is_none());
         let duplicate = in_flight.any(|call| ids.contains(&call.id));
         let held = self.calls.iter().filter(|call| call.is_held()).count();
-        let expected = match self.bench.session.state().on(Input::Request) {
+        let expected = match self.bench.session.on(Input::Request) {
             Verdict::Refuse(refusal) => Err(refusal),
             _ if duplicate => Err(Refusal::DuplicateId),
             _ if held + ids.len() > self.bench.session.config.max_exchanges => Err(Refusal::TooManyRequests),
@@ -780,7 +788,7 @@ impl Walk {
                 let session = &bench.session;
                 let may = session.config.replay.is_some()
                     && session.version == ProtocolVersion::LATEST
-                    && session.ending.is_none();
+                    && !session.lifecycle.is_ending();
                 assert!(!away || (may && index != 0 && call.outcome.is_none()), "D-05, S6, D-35");
             }
             _ => {
@@ -855,9 +863,9 @@ impl Walk {
         let lost = if self.rng.chance(3) { self.rng.below(3) as u64 } else { 0 };
         let from = EventId { position: last.position.seq.saturating_sub(lost).into(), ..last };
         let tag = RESUMES + self.resumes.len() as u64;
-        let state = self.bench.session.state();
+        let on = self.bench.session.on(Input::Resume);
         let resumed = self.bench.act(|session, now| session.handle_resume(now, &from.to_string(), tag));
-        let refused = match (state.on(Input::Resume), resumed) {
+        let refused = match (on, resumed) {
             (Verdict::Refuse(refusal), resumed) => {
                 assert_eq!(resumed, Err(refusal));
                 return false;
@@ -867,10 +875,6 @@ impl Walk {
         };
         match refused {
             None => {}
-            Some(Refusal::Draining) => {
-                assert_eq!(self.bench.stands(), (State::Draining, Phase::Closed));
-                return false;
-            }
             Some(refusal) => {
                 assert_eq!(refusal, Refusal::UnknownEvent);
                 assert!(!self.generous, "an event that nothing had to be forgotten for: {from}");
@@ -885,7 +889,7 @@ impl Walk {
             (false, ..) => "a running call resumed",
         };
         self.corners.insert(corner);
-        if state == State::Draining {
+        if self.bench.session.state() == State::Draining {
             self.corners.insert("resumed in a shutdown");
         }
         if call.client.answer.is_some_and(|answer| from < answer && answer <= last) {
@@ -1012,9 +1016,9 @@ impl Walk {
         match self.rng.below(8) {
             0 | 1 => {
                 let id = self.some_id();
-                let state = self.bench.session.state();
-                assert_eq!(self.bench.cancel(id.clone()).is_ok(), state != State::Terminated);
-                if state.on(Input::Cancelled) == Verdict::Accept {
+                let on = self.bench.session.on(Input::Cancelled);
+                assert_eq!(self.bench.cancel(id.clone()).is_ok(), !matches!(on, Verdict::Refuse(_)));
+                if on == Verdict::Accept {
                     let running = self.calls.iter_mut().skip(1).find(|c| c.id == id && c.outcome.is_none());
                     if let Some(call) = running {
                         call.decide(Outcome::Cancelled);
@@ -1028,7 +1032,7 @@ impl Walk {
                     waiting if waiting > 0 && self.rng.chance(2) => open[self.rng.below(waiting)].0,
                     _ => self.rng.below(6) as u64,
                 };
-                let routed = self.bench.session.state().on(Input::Response) == Verdict::Accept;
+                let routed = self.bench.session.on(Input::Response) == Verdict::Accept;
                 let _ = self.bench.respond(id as i64, "pong");
                 if routed && open.iter().any(|(waiting, _)| *waiting == id) {
                     self.responded.insert(id);
@@ -1101,7 +1105,7 @@ impl Walk {
         // Without replay the events queued on an ended connection are lost; with tight replay they may be forgotten.
         if !replay || !self.generous {
             self.client.forget();
-        } else if let (true, Some(stream)) = (cut, &self.bench.session.standalone) {
+        } else if let (true, Some(stream)) = (cut, self.bench.session.streams.standalone()) {
             assert!(stream.is_connected());
         }
         Ok(key)
@@ -1152,7 +1156,7 @@ impl Walk {
             self.corners.insert("terminated in a shutdown, while finishing");
             let (now, finish) = (self.bench.now, self.bench.session.config.terminate.finish);
             assert!(
-                self.bench.session.ending.as_ref().is_some_and(|ending| ending.close_at <= now + finish),
+                self.bench.session.lifecycle.ending().is_some_and(|ending| ending.close_at <= now + finish),
                 "F-37"
             );
         }

@@ -57,8 +57,8 @@ fn an_answer_that_is_there_at_once_is_json_and_nothing_is_kept() {
     let key = b.request(1).unwrap();
     b.answer(key);
     assert_eq!(b.reply(key), "1 = \"done\"");
-    assert_eq!(b.session.replay.kept(), (0, 0));
-    assert!(b.session.finished.is_empty() && b.session.exchanges.len() == 0);
+    assert_eq!(b.session.streams.kept(), (0, 0));
+    assert!(b.session.streams.all_finished().next().is_none() && b.session.exchanges.len() == 0);
     assert_eq!(b.resume("1-0"), Err(Refusal::UnknownEvent));
 }
 
@@ -91,7 +91,7 @@ fn d_35_without_replay_there_are_no_ids_and_no_priming() {
     assert!(!b.act(|session, now| session.close_connection(now, key, secs(1))));
     b.disconnect(stream);
     b.answer(key);
-    assert!(b.session.finished.is_empty() && b.session.exchanges.len() == 0);
+    assert!(b.session.streams.all_finished().next().is_none() && b.session.exchanges.len() == 0);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn f_08_the_end_of_a_cancelled_call_is_kept_as_well() {
     assert_eq!(b.read(stream), ["end"]);
     b.wait(limits().age);
     assert_eq!(b.resume("1-0"), Err(Refusal::UnknownEvent));
-    assert!(b.session.finished.is_empty());
+    assert!(b.session.streams.all_finished().next().is_none());
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn d_12_a_client_that_leaves_before_it_has_an_id_cannot_come_back() {
     b.disconnect(StreamKey::Response(key));
     assert_eq!(b.notify(key), Ok(())); // dropped
     b.answer(key);
-    assert_eq!((b.outcomes(), b.session.replay.kept()), ([2, 0, 0, 0], (0, 0)));
+    assert_eq!((b.outcomes(), b.session.streams.kept()), ([2, 0, 0, 0], (0, 0)));
     assert_eq!(b.resume("1-0"), Err(Refusal::UnknownEvent));
 }
 
@@ -278,7 +278,7 @@ fn d_36_the_oldest_events_are_forgotten_first_and_gaps_are_never_skipped() {
     for _ in 0..6 {
         assert_eq!(b.notify(one), Ok(())); // senders do not wait for a client that is away
     }
-    assert_eq!(b.session.replay.kept().0, 4);
+    assert_eq!(b.session.streams.kept().0, 4);
     assert_eq!(b.resume("1-1"), Err(Refusal::UnknownEvent));
     b.answer(one);
     assert_eq!(b.resume("1-4"), Err(Refusal::UnknownEvent));
@@ -295,7 +295,7 @@ fn d_36_bytes_and_age_are_bounds_too() {
     for _ in 0..3 {
         b.notify(key).unwrap();
     }
-    assert_eq!(b.session.replay.kept(), (3, 3 * super::NOTE.len()));
+    assert_eq!(b.session.streams.kept(), (3, 3 * super::NOTE.len()));
     assert_eq!(b.resume("1-0"), Err(Refusal::UnknownEvent));
 
     let mut b = Bench::operating(config());
@@ -306,10 +306,10 @@ fn d_36_bytes_and_age_are_bounds_too() {
     let stream = b.resume("1-0").unwrap();
     b.disconnect(stream);
     b.wait(MS); // resuming makes the events that will be sent again as good as new
-    let kept = b.session.replay.kept();
+    let kept = b.session.streams.kept();
     assert_eq!(kept.0, 3);
     b.wait(limits().age);
-    assert_eq!((b.session.replay.kept(), b.session.finished.len()), ((0, 0), 0));
+    assert_eq!((b.session.streams.kept(), b.session.streams.all_finished().count()), ((0, 0), 0));
     assert_eq!(b.resume("1-0"), Err(Refusal::UnknownEvent));
 }
 
@@ -372,7 +372,7 @@ fn d_24_what_waits_without_a_connection_is_bounded() {
     for _ in 0..10 {
         assert_eq!(b.announce(), Ok(()));
     }
-    assert_eq!(b.session.replay.kept().0, 3);
+    assert_eq!(b.session.streams.kept().0, 3);
     let get = b.get().unwrap();
     assert_eq!(b.announce(), Err(SendError::Full));
     assert_eq!(b.read(get), ["1-7 primes", "1-8 note", "1-9 note", "1-10 note"]);
@@ -469,7 +469,7 @@ fn e_14_a_client_that_is_away_does_not_keep_its_session() {
     b.announce().unwrap();
     b.disconnect(get);
     assert_eq!(b.run_to(Phase::Closed), config().idle_timeout);
-    assert_eq!(b.session.replay.kept(), (0, 0));
+    assert_eq!(b.session.streams.kept(), (0, 0));
 }
 
 // Connections closed with `retry`.
@@ -550,7 +550,7 @@ fn s_4_only_clients_told_to_reconnect_are_waited_for_when_away() {
     b.drain(&SHUTDOWN);
     assert_eq!((b.session.phase(), b.outcomes()), (Phase::Closed, [2, 0, 0, 0]));
     assert_eq!(b.resume("1-1"), Err(Refusal::Draining)); // S2: others may still be ending
-    assert_eq!((b.session.replay.kept(), b.session.finished.len()), ((0, 0), 0)); // D-36
+    assert_eq!((b.session.streams.kept(), b.session.streams.all_finished().count()), ((0, 0), 0)); // D-36
 
     for returns in [true, false] {
         let mut b = Bench::operating(config());
@@ -600,7 +600,7 @@ fn s_11_a_finished_stream_that_is_read_again_is_waited_for_and_then_cut() {
     b.run_to(Phase::Closed);
     assert_eq!(b.read(again), ["cut"]);
     b.disconnect(again);
-    assert_eq!((b.session.finished.len(), b.tally.streams_cut), (0, 1));
+    assert_eq!((b.session.streams.all_finished().count(), b.tally.streams_cut), (0, 1));
     assert_eq!(b.outcomes(), [2, 0, 0, 0]); // its answer had been delivered
 }
 
