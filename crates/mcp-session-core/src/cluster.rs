@@ -2,5 +2,7 @@
 //! this runs.
 
 pub(crate) mod adopt;
+pub(crate) mod attach;
+pub(crate) mod forward;
 pub(crate) mod inbox;
 pub(crate) mod relay;

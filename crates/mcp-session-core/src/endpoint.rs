@@ -2,7 +2,6 @@
 
 mod batch;
 pub(crate) mod broadcast;
-mod forward;
 mod get;
 mod host;
 mod initialize;
@@ -32,6 +31,7 @@ use crate::{
     runtime::Runtime,
     session::{Session, registry::Registry, timers},
     shutdown::{Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport},
+    store::node::Node,
     stream::ReplyBody,
     trace,
     transport::{self, BoxError, Cors, Incoming, Rejection, SessionHeader},
@@ -200,11 +200,11 @@ impl Endpoint {
             let mut response = match answered {
                 Ok(response) => response,
                 Err(rejection) => {
-                    let rejection = match rejection {
-                        Rejection::Session(Refusal::Gone) if env.node.is_some() => {
-                            Box::pin(endpoint.gone(&parts, rejection)).await
+                    let rejection = match (rejection, &env.node) {
+                        (Rejection::Session(Refusal::Gone), Some(node)) => {
+                            Box::pin(endpoint.gone(node, &parts, Refusal::Gone.into())).await
                         }
-                        rejection => rejection,
+                        (rejection, _) => rejection,
                     };
                     trace::rejected(|| rejection.to_log(), &env.refusals, || env.runtime.now());
                     env.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
@@ -259,9 +259,9 @@ impl Endpoint {
     }
 
     /// The rejection after a session died between its look-up and the request: for good, or at this node only.
-    async fn gone(&self, parts: &Parts, refused: Rejection) -> Rejection {
+    async fn gone(&self, node: &Node, parts: &Parts, refused: Rejection) -> Rejection {
         match transport::session_header(&parts.headers) {
-            Ok(SessionHeader::Id(id)) => self.registry.or_moving(id, refused).await,
+            Ok(SessionHeader::Id(id)) => self.registry.or_moving(node, id, refused).await,
             Ok(SessionHeader::Absent | SessionHeader::Foreign) | Err(_) => refused,
         }
     }
@@ -271,7 +271,16 @@ impl Endpoint {
             SessionHeader::Absent => Err(Rejection::MissingSession),
             SessionHeader::Foreign => Err(Rejection::UnknownSession),
             // A session of another principal is as unknown as an id that was never issued (E-07).
-            SessionHeader::Id(id) => self.registry.find(id, parts.extensions.get()).await,
+            SessionHeader::Id(id) => {
+                let principal = parts.extensions.get();
+                match (self.registry.find(&id, principal)?, &self.registry.env.node) {
+                    (Some(session), None) => Ok(session),
+                    (None, None) => Err(Rejection::UnknownSession),
+                    (Some(session), Some(_)) if !session.is_in_doubt() => Ok(session),
+                    // Boxed: it is rare, and would make the future of every request a kilobyte larger.
+                    (_, Some(node)) => Box::pin(self.registry.find_in_store(node, id, principal)).await,
+                }
+            }
         }
     }
 }

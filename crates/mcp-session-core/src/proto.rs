@@ -51,7 +51,7 @@ pub use outbound::{OutboundId, RequestError};
 pub use output::{Event, Events, Outcome, Output, Tally, Wake};
 pub use session::{Effect, ExchangeKey, SendError, Session, StreamKey};
 pub use state::{Input, Refusal, State, Verdict};
-pub use stream::{Append, Full, Name, Next, Stored, Stream};
+pub use stream::{Full, Name, Next, Stored, Stream, Unstored};
 pub use timer::Timer;
 pub(crate) use timer::after;
 pub use version::ProtocolVersion;

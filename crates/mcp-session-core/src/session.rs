@@ -4,6 +4,7 @@ pub(crate) mod adoptions;
 pub(crate) mod ask;
 pub(crate) mod cell;
 pub(crate) mod client;
+mod connect;
 pub(crate) mod data;
 pub(crate) mod host;
 pub(crate) mod parting;

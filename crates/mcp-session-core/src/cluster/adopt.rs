@@ -51,31 +51,13 @@ impl Drop for Place<'_> {
 }
 
 impl Registry {
-    /// Finds the session with this id and principal, at this node or in the store.
+    /// Finds the session with this id and principal in the store, or here once it is known what the store knows.
     ///
     /// # Errors
     ///
     /// [`Rejection::UnknownSession`] if there is none, or if it belongs to somebody else (E-07). After other errors the
     /// client may try again, here or at another node.
-    pub(crate) async fn find(
-        self: &Arc<Self>,
-        id: SessionId,
-        principal: Option<&Principal>,
-    ) -> Result<Session, Rejection> {
-        let session = self.get(&id);
-        if session.as_ref().is_some_and(|session| session.principal() != principal) {
-            return Err(Rejection::UnknownSession);
-        }
-        match (session, &self.env.node) {
-            (Some(session), None) => Ok(session),
-            (Some(session), Some(_)) if !session.is_in_doubt() => Ok(session),
-            // Boxed: it is rare, and would make the future of every request a kilobyte larger.
-            (_, Some(node)) => Box::pin(self.find_in_store(node, id, principal)).await,
-            (None, None) => Err(Rejection::UnknownSession),
-        }
-    }
-
-    async fn find_in_store(
+    pub(crate) async fn find_in_store(
         self: &Arc<Self>,
         node: &Node,
         id: SessionId,
@@ -121,8 +103,7 @@ impl Registry {
 
     /// Maps the refusal of a session that ended after it was found: if it was only parked meanwhile, returns
     /// [`Rejection::Moving`], so that its client tries again and its id is not reported as unknown (E-11).
-    pub(crate) async fn or_moving(&self, id: SessionId, refused: Rejection) -> Rejection {
-        let Some(node) = &self.env.node else { return refused };
+    pub(crate) async fn or_moving(&self, node: &Node, id: SessionId, refused: Rejection) -> Rejection {
         let lives = match self.get(&id) {
             Some(session) => session.is_parting() && node.load(id).await != Ok(None),
             None => matches!(node.load(id).await, Ok(Some(_))),

@@ -6,6 +6,7 @@ use http::{Response, StatusCode, request::Parts};
 
 use super::{Endpoint, response::events};
 use crate::{
+    cluster::attach,
     proto,
     session::cell::Waiters,
     stream::{EventStream, ReplyBody},
@@ -16,10 +17,13 @@ impl Endpoint {
     pub(super) async fn get(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
         let session = self.session(parts).await?;
         let waiters = Arc::new(Waiters::default());
-        let replay = self.registry.env.session_config.replay.is_some();
-        let key = match transport::last_event_id(&parts.headers).filter(|_| replay) {
-            Some(event) => self.resume(&session, event, &waiters).await?,
-            None => self.listen(&session, &waiters).await?, // D-35
+        let env = &self.registry.env;
+        let replays = env.session_config.replay.is_some(); // otherwise the header is ignored (D-35)
+        let key = match (transport::last_event_id(&parts.headers).filter(|_| replays), &env.node) {
+            (None, None) => session.listen(&waiters).await?.0,
+            (Some(event), None) => session.resume(event, &waiters).await?,
+            (None, Some(node)) => attach::listen(node, &session, &waiters).await?,
+            (Some(event), Some(node)) => attach::resume(node, &session, event, &waiters).await?,
         };
         Ok(events(ReplyBody::events(EventStream::new(session, key, waiters))))
     }

@@ -6,6 +6,7 @@ use http::{HeaderValue, Response, request::Parts};
 
 use super::{Endpoint, response::respond};
 use crate::{
+    cluster::forward,
     handler::{
         InitializeRequest,
         initialize::{self, Opening},
@@ -47,8 +48,8 @@ impl Endpoint {
                 session.terminate(TerminateReason::Error);
                 return Err(rejection);
             }
-            if env.node.is_some() {
-                Box::pin(self.keep(&session)).await?;
+            if let Some(node) = &env.node {
+                Box::pin(forward::keep(node, &session)).await?;
             }
             let id = HeaderValue::from_bytes(&session.id().digits())
                 .map_err(|_| Rejection::Internal("the session id is not a valid header value"))?;

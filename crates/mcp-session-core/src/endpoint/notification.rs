@@ -7,6 +7,7 @@ use http::{Response, request::Parts};
 
 use super::{Endpoint, response::accepted};
 use crate::{
+    cluster::forward,
     contain::{Contained, Panicked},
     proto::{Input, Message, Notification, Phase, Refusal, Verdict},
     session::{NotificationPermit, Session},
@@ -48,8 +49,8 @@ impl Endpoint {
                     let here = request_id.as_ref().is_none_or(|id| machine.runs(id));
                     machine.handle_cancelled(now, request_id.as_ref(), reason).map(|()| here)
                 })?;
-                if !here {
-                    self.pass_on(session, None, &Message::Notification(notification));
+                if let Some(node) = self.registry.env.node.as_ref().filter(|_| !here) {
+                    forward::pass_on(node, session, None, &Message::Notification(notification));
                 }
             }
             _ => {

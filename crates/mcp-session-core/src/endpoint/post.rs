@@ -10,6 +10,7 @@ use super::{
     response::{accepted, event, events, json, pong, respond},
 };
 use crate::{
+    cluster::forward,
     contain::{self, Panicked},
     handler::{
         RequestContext,
@@ -47,6 +48,14 @@ impl Endpoint {
         let session = self.session(parts).await?;
         self.replied(&session, response)?;
         Ok(accepted())
+    }
+
+    /// Accepts a reply of the client.
+    pub(super) fn replied(&self, session: &Session, response: RpcResponse) -> Result<(), Rejection> {
+        match &self.registry.env.node {
+            None => Ok(session.with(|machine, now| machine.handle_response(now, response))?),
+            Some(node) => forward::response(node, session, response),
+        }
     }
 
     /// Admits a request: from here on, it must get an answer. Not async, so that no future stores the parts.

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-pub use self::durable::{Append, Stored};
+pub use self::durable::{Stored, Unstored};
 use self::{durable::Durable, log::Log};
 use super::event::{HEARTBEAT, encode_priming, encode_retry, with_id};
 use crate::proto::{

@@ -211,6 +211,23 @@ impl Registry {
         false
     }
 
+    /// The session with this id at this node.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::UnknownSession`] if it belongs to another principal: its id is as unknown as one that was never issued
+    /// (E-07).
+    pub(crate) fn find(
+        &self,
+        id: &SessionId,
+        principal: Option<&Principal>,
+    ) -> Result<Option<Session>, Rejection> {
+        match self.get(id) {
+            Some(session) if session.principal() != principal => Err(Rejection::UnknownSession),
+            session => Ok(session),
+        }
+    }
+
     pub(crate) fn get(&self, id: &SessionId) -> Option<Session> {
         lock(&self.shard(id).0).get(id).cloned()
     }

@@ -41,7 +41,7 @@ pub(crate) async fn write(session: Session, node: Node) {
 }
 
 /// Returns `true` if the store has answered.
-async fn write_append(session: &Session, node: &Node, append: proto::Append, given_up: bool) -> bool {
+async fn write_append(session: &Session, node: &Node, append: proto::Unstored, given_up: bool) -> bool {
     let appended = node
         .within(node.store.events.append(Append {
             log: Node::log(session.id(), append.stream),

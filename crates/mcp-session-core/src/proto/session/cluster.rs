@@ -23,7 +23,7 @@ use crate::proto::{
     outbound::Outbound,
     output::{Output, Wake},
     state::{Input, Refusal, Verdict},
-    stream::{Append, Next, Stored, Stream},
+    stream::{Next, Stored, Stream, Unstored},
     timer::Timer,
 };
 
@@ -32,7 +32,7 @@ use crate::proto::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Append to the log of a stream.
-    Append(Append),
+    Append(Unstored),
     /// Publish an event to the standalone log, with a token that grows with each event.
     Publish(u64, Bytes),
 }
@@ -191,7 +191,7 @@ impl<T: Clone> Session<T> {
     // What happened.
 
     /// The store answered an append.
-    pub fn handle_stored(&mut self, now: Instant, append: &Append, stored: Stored) {
+    pub fn handle_stored(&mut self, now: Instant, append: &Unstored, stored: Stored) {
         if let Some(cluster) = &mut self.cluster {
             cluster.appending -= 1;
         }

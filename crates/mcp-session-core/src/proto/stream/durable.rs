@@ -31,9 +31,9 @@ pub enum Stored {
     Failed,
 }
 
-/// An append to the log of a stream in the store.
+/// The events of a stream that the store does not have, to append to its log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Append {
+pub struct Unstored {
     /// The stream's number.
     pub stream: u64,
     /// The request that the stream replies to.
@@ -88,15 +88,15 @@ impl<T: Clone> Stream<T> {
     }
 
     /// The next append, with all events that the store does not have.
-    pub(in crate::proto) fn next_append(&self, stream: u64) -> Option<Append> {
+    pub(in crate::proto) fn next_append(&self, stream: u64) -> Option<Unstored> {
         let durable = self.durable.as_ref()?;
         let at = durable.stored.max(1);
         let events = self.log.from(at).cloned().collect();
-        Some(Append { stream, request: durable.request.clone(), at, events, ends: self.has_ended() })
+        Some(Unstored { stream, request: durable.request.clone(), at, events, ends: self.has_ended() })
     }
 
     /// The store answered an append.
-    pub(in crate::proto) fn handle_stored(&mut self, append: &Append, stored: Stored, out: &mut Output<T>) {
+    pub(in crate::proto) fn handle_stored(&mut self, append: &Unstored, stored: Stored, out: &mut Output<T>) {
         let first = self.log.first();
         let Some(durable) = &mut self.durable else { return };
         durable.queued = false;

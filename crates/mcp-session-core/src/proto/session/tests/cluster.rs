@@ -12,7 +12,7 @@ use crate::{
     proto::{
         capabilities::ClientCapabilities,
         event::{EventId, Position},
-        stream::{Append, Stored},
+        stream::{Stored, Unstored},
         version::ProtocolVersion,
     },
     testing::start,
@@ -44,14 +44,14 @@ impl Bench {
     }
 
     /// The next operation, which must be an append.
-    fn asked(&mut self) -> Append {
+    fn asked(&mut self) -> Unstored {
         match self.effect() {
             Some(Effect::Append(append)) => append,
             other => panic!("{other:?}"),
         }
     }
 
-    fn stored(&mut self, append: &Append, stored: Stored) {
+    fn stored(&mut self, append: &Unstored, stored: Stored) {
         self.act(|session, now| session.handle_stored(now, append, stored));
     }
 
@@ -494,7 +494,7 @@ fn walk(seed: u64, asked: &mut BTreeMap<&'static str, usize>) {
     let mut rng = Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut b = shared(SessionConfig { queue_events: 1 + rng.below(4), ..config() });
     let mut calls: Vec<Call> = Vec::new();
-    let mut under_way: Option<Append> = None;
+    let mut under_way: Option<Unstored> = None;
     let drains = 60 + rng.below(60);
     for step in 0..200 {
         if step == drains {
@@ -608,7 +608,7 @@ fn look(b: &mut Bench, call: &mut Call) {
 fn store(
     b: &mut Bench,
     calls: &mut [Call],
-    under_way: &mut Option<Append>,
+    under_way: &mut Option<Unstored>,
     rng: &mut Rng,
     asked: &mut BTreeMap<&'static str, usize>,
 ) {

@@ -1,0 +1,125 @@
+//! GET with a store: the client gets the events of all nodes, and one node at a time sends them (D-21).
+
+use std::{sync::Arc, time::Duration};
+
+use super::relay::{PAGE, Relay};
+use crate::{
+    proto::{EventId, Refusal, StreamKey},
+    session::{Session, cell::Waiters},
+    store::{LogId, Page, PeerRequest, ReadError, Unavailable, Update, node::Node},
+    transport::Rejection,
+};
+
+/// GET: opens the standalone stream, and relays the events of all nodes that the client does not have yet.
+pub(crate) async fn listen(
+    node: &Node,
+    session: &Session,
+    waiters: &Arc<Waiters>,
+) -> Result<StreamKey, Rejection> {
+    become_listener(node, session).await?;
+    let (key, heard) = session.listen(waiters).await?;
+    let after = EventId { stream: LogId::STANDALONE, position: heard };
+    relay(node, session, key, waiters, after, None);
+    Ok(key)
+}
+
+/// GET with `Last-Event-ID`: resumes a stream, from the store if this node does not have the event.
+pub(crate) async fn resume(
+    node: &Node,
+    session: &Session,
+    last_event_id: &str,
+    waiters: &Arc<Waiters>,
+) -> Result<StreamKey, Rejection> {
+    let resumed = session.resume(last_event_id, waiters).await;
+    let after = match (resumed, EventId::parse(last_event_id)) {
+        (Err(Refusal::UnknownEvent), Some(after)) => after,
+        (Ok(key), Some(after)) => {
+            take_over(node, session, after.stream);
+            return Ok(key);
+        }
+        (resumed, None) => return Ok(resumed?),
+        (Err(refusal), Some(_)) => return Err(refusal.into()),
+    };
+    if after.stream == LogId::STANDALONE {
+        become_listener(node, session).await?;
+    }
+    let log = Node::log(session.id(), after.stream);
+    let page = match node.within(node.store.events.read(log, after.position, PAGE)).await {
+        Ok(page) => page,
+        Err(ReadError::Unknown) => return Err(Refusal::UnknownEvent.into()),
+        Err(ReadError::Unavailable) => return Err(Rejection::StoreUnavailable),
+    };
+    let key = session.with(|machine, now| machine.handle_relay(now, after, Arc::clone(waiters)))?;
+    if after.stream != LogId::STANDALONE {
+        take_over(node, session, after.stream);
+    }
+    relay(node, session, key, waiters, after, Some(page));
+    Ok(key)
+}
+
+fn relay(
+    node: &Node,
+    session: &Session,
+    key: StreamKey,
+    waiters: &Arc<Waiters>,
+    after: EventId,
+    first: Option<Page>,
+) {
+    let (session, waiters, log) =
+        (session.clone(), Arc::clone(waiters), Node::log(session.id(), after.stream));
+    let plain = first.is_none();
+    let relay = Relay { session, node: node.clone(), log, key, waiters, after, plain };
+    node.spawn(relay.run(first));
+}
+
+/// Makes this node the one that sends the standalone log to the client, from where the previous one stopped (D-21).
+///
+/// The previous node is told, stops, and records how far it came. If it records nothing within
+/// [`Store::timeout`](crate::store::Store::timeout), it counts as gone, and this node starts from
+/// the position that was recorded last.
+async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection> {
+    let id = session.id();
+    let load = async || match node.load(id).await {
+        Ok(Some(record)) => Ok(record),
+        Ok(None) => Err(Rejection::UnknownSession),
+        Err(Unavailable) => Err(Rejection::StoreUnavailable),
+    };
+    let mut record = load().await?;
+    let here = session.with(|machine, _| machine.listener());
+    if here > 0 && record.listener.number == here && record.listener.node == Some(node.id) {
+        return Ok(());
+    }
+    let (number, last) = loop {
+        let last = record.listener;
+        let listens = Update::Listens(node.id, last.number + 1);
+        let updated = node.within(node.store.sessions.update(id, listens)).await;
+        if !updated.map_err(|Unavailable| Rejection::StoreUnavailable)? {
+            return Err(Rejection::UnknownSession);
+        }
+        record = load().await?;
+        if record.listener.number == last.number + 1 && record.listener.node == Some(node.id) {
+            break (last.number + 1, last);
+        } // else another node was faster
+    };
+    if let Some(other) = last.node.filter(|other| *other != node.id && last.settled < last.number) {
+        node.tell(id, [other], &PeerRequest::Listens(number)).await;
+    }
+    let patience = node.deadline();
+    let mut pause = Duration::from_millis(1);
+    while record.listener.settled + 1 < number && last.node != Some(node.id) && node.now() < patience {
+        node.pause(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(50));
+        record = load().await?;
+    }
+    if session.with(|machine, _| machine.listen(number, record.heard)) {
+        return Ok(());
+    }
+    node.update(id, Update::Settled(number, record.heard)).await;
+    Err(Refusal::StreamTaken.into()) // meanwhile there is a newer listener, at another node
+}
+
+/// Makes the other nodes stop carrying the stream to a connection that the client has given up (D-21).
+fn take_over(node: &Node, session: &Session, stream: u64) {
+    let (id, teller) = (session.id(), node.clone());
+    node.spawn(async move { teller.tell_member(id, None, PeerRequest::TakenOver(stream)).await });
+}
