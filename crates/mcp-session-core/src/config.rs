@@ -1,16 +1,18 @@
 //! [`Config`]: the limits of an endpoint, each with its reason.
 
+mod auth;
 pub(crate) mod check;
+mod cors;
+mod hosts;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+pub use auth::{AuthError, AuthFuture, Authenticate, AuthenticateFn, authenticate_fn};
 pub use check::ConfigError;
+pub use cors::Cors;
+pub use hosts::{AllowedHosts, AllowedOrigins, InvalidEntry};
 
-use crate::{
-    proto::SessionConfig,
-    store::Store,
-    transport::{AllowedHosts, AllowedOrigins, Authenticate, Cors},
-};
+use crate::{proto::SessionConfig, store::Store};
 
 /// The limits of an endpoint. [`Endpoint::with_config`](crate::Endpoint::with_config) refuses limits that
 /// cannot work, such as a cap or a deadline of zero.

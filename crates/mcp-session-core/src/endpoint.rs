@@ -23,18 +23,18 @@ use http_body::Body;
 
 use crate::{
     cluster::inbox,
-    config::{Config, ConfigError},
-    env::Env,
-    handler::Handler,
+    config::{Config, ConfigError, Cors},
+    handler::{ErasedHandler, Handler},
     metrics::Stats,
     proto::{self, Refusal, RequestId},
     runtime::Runtime,
+    session::env::Env,
     session::{Session, registry::Registry, timers},
     shutdown::{Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport},
     store::node::Node,
     stream::ReplyBody,
     trace,
-    transport::{self, BoxError, Cors, Incoming, Rejection, SessionHeader},
+    transport::{self, BoxError, Incoming, Rejection, SessionHeader},
 };
 
 use manager::SessionManager;
@@ -70,6 +70,7 @@ use manager::SessionManager;
 #[derive(Clone)]
 pub struct Endpoint {
     registry: Arc<Registry>,
+    handler: Arc<dyn ErasedHandler>,
 }
 
 impl Endpoint {
@@ -110,13 +111,14 @@ impl Endpoint {
         if config.store.is_some() {
             config.session.replay.get_or_insert_default();
         }
-        let env = Arc::new(Env::new(Arc::new(runtime), config, Box::new(Arc::new(handler))));
+        let handler = Arc::new(handler);
+        let env = Arc::new(Env::new(Arc::new(runtime), config, Box::new(Arc::clone(&handler))));
         env.runtime.spawn_keeper(Box::pin(timers::drive(Arc::clone(&env))));
         let registry = Registry::new(env);
         if let Some(node) = registry.env.node.clone() {
             node.clone().spawn(inbox::keep(Arc::downgrade(&registry), node));
         }
-        Self { registry }
+        Self { registry, handler: Arc::new(handler) }
     }
 
     /// The runtime.

@@ -27,7 +27,7 @@ use crate::{
         CancelReason, Json, Notification, Phase, ProtocolVersion, RequestError, RequestId, RpcError,
         RpcRequest, SendError, SessionId, Status, TerminateReason,
     },
-    session::{Session, ask::ask, cell::Machine, data::SessionData, notification, object},
+    session::{Session, ask::ask, cell::Machine, data::SessionData, host::Hooks, notification, object},
 };
 
 /// A client's `initialize` request, which opens a session (C-02).
@@ -266,20 +266,14 @@ pub trait Handler: Send + Sync + 'static {
 /// The object-safe form of [`Handler`].
 pub(crate) trait ErasedHandler: Send + Sync + 'static {
     fn initialize(&self, request: InitializeRequest) -> HandlerFuture;
-    fn session_data(&self, session: &Session) -> SessionData;
     fn request(&self, cx: RequestContext) -> HandlerFuture;
     fn notification(&self, notification: Notification, session: Session) -> BoxFuture<'static, ()>;
-    fn terminated(&self, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()>;
 }
 
 impl<H: Handler> ErasedHandler for Arc<H> {
     fn initialize(&self, request: InitializeRequest) -> HandlerFuture {
         let (handler, version) = (Self::clone(self), request.protocol_version);
         async move { initialize::result(version, &H::initialize(&*handler, request).await?) }.boxed()
-    }
-
-    fn session_data(&self, session: &Session) -> SessionData {
-        H::session_data(self, session)
     }
 
     fn request(&self, cx: RequestContext) -> HandlerFuture {
@@ -289,6 +283,12 @@ impl<H: Handler> ErasedHandler for Arc<H> {
     fn notification(&self, notification: Notification, session: Session) -> BoxFuture<'static, ()> {
         let handler = Self::clone(self);
         async move { H::notification(&*handler, notification, session).await }.boxed()
+    }
+}
+
+impl<H: Handler> Hooks for Arc<H> {
+    fn session_data(&self, session: &Session) -> SessionData {
+        H::session_data(self, session)
     }
 
     fn terminated(&self, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()> {

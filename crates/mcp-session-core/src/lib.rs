@@ -98,12 +98,10 @@ mod config;
 mod contain;
 mod discard;
 mod endpoint;
-mod env;
 mod handler;
 mod metrics;
 mod principal;
 pub mod proto;
-mod renamed;
 mod runtime;
 mod serve;
 mod session;
@@ -116,7 +114,10 @@ mod testing;
 mod trace;
 mod transport;
 
-pub use config::{Config, ConfigError};
+pub use config::{
+    AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, Config, ConfigError,
+    Cors, InvalidEntry, authenticate_fn,
+};
 pub use endpoint::Endpoint;
 pub use endpoint::broadcast::Broadcast;
 pub use endpoint::manager::SessionManager;
@@ -133,8 +134,11 @@ pub use proto::{
 };
 #[doc(hidden)]
 #[allow(deprecated)]
-pub use renamed::{Connect, Request, Schedule};
+pub use proto::{Request, Schedule};
 pub use runtime::{BoxFuture, Runtime};
+#[doc(hidden)]
+#[allow(deprecated)]
+pub use serve::Connect;
 pub use serve::{Closing, ConnectionContext, Endpoints, Serve, ServeConnection, Work};
 pub use session::data::SessionData;
 pub use session::{Session, Termination};
@@ -143,7 +147,4 @@ pub use shutdown::{
     StreamTotals,
 };
 pub use stream::{EventStream, ReplyBody, StreamCut};
-pub use transport::{
-    AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, Cors, InvalidEntry,
-    PeerAddr, authenticate_fn,
-};
+pub use transport::PeerAddr;

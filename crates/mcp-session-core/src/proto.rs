@@ -38,11 +38,17 @@ mod version;
 pub use batch::Batch;
 pub use capabilities::ClientCapabilities;
 pub use config::{ReplayConfig, ResponseMode, SecondStream, SessionConfig};
+#[doc(hidden)]
+#[allow(deprecated)]
+pub use ending::Schedule;
 pub use ending::{Phase, TerminatePolicy, TerminateReason};
 pub use event::{EventId, HEARTBEAT, Position, encode_event};
 pub(crate) use event::{MESSAGE, encode_notification, with_id};
 pub use exchange::{CancelReason, Era, Exchange, Reply, Status};
 pub use id::{InvalidSessionId, RequestId, SessionId};
+#[doc(hidden)]
+#[allow(deprecated)]
+pub use message::Request;
 pub use message::{
     ErrorCode, HttpRefusal, Json, Message, Notification, Outgoing, ParseError, RpcError, RpcRequest,
     RpcResponse,

@@ -55,6 +55,10 @@ const FARTHEST: Duration = Duration::from_secs(86_400);
 /// Serves one accepted connection to its end. Dropping the future cuts the connection.
 pub type ServeConnection = Box<dyn FnOnce(ConnectionContext) -> BoxFuture<'static, ()> + Send>;
 
+/// The former name of [`ServeConnection`].
+#[deprecated(since = "0.1.0", note = "renamed to `ServeConnection`")]
+pub type Connect = ServeConnection;
+
 type Signal = Box<dyn FnMut() -> BoxFuture<'static, ()> + Send>;
 
 /// The endpoints of a server: one, or several that shut down together. Converted from an [`Endpoint`], or from an array
@@ -175,6 +179,15 @@ impl Serve {
         self.signals.next = Contained::new(|| next.boxed());
         self.signals.again = Box::new(move || Box::pin(signal()));
         self
+    }
+
+    /// The former name of [`Serve::with_graceful_shutdown`].
+    #[deprecated(since = "0.1.0", note = "renamed to `with_graceful_shutdown`")]
+    pub fn with_shutdown<F: Future<Output = ()> + Send + 'static>(
+        self,
+        signal: impl FnMut() -> F + Send + 'static,
+    ) -> Self {
+        self.with_graceful_shutdown(signal)
     }
 
     /// Sets how long after the first signal further signals count as the same stop instead of escalating. 1 second by

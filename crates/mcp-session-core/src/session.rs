@@ -5,7 +5,9 @@ pub(crate) mod ask;
 pub(crate) mod cell;
 pub(crate) mod client;
 mod connect;
+pub(crate) mod counters;
 pub(crate) mod data;
+pub(crate) mod env;
 pub(crate) mod host;
 pub(crate) mod parting;
 pub(crate) mod quota;
@@ -29,11 +31,12 @@ use serde::Serialize;
 
 use cell::{Locked, Machine, Waiters};
 use client::Client;
+use counters::Stripe;
+use env::Env;
 use parting::Fate;
 
 use crate::{
     contain::{self, Panicked},
-    env::{Env, Stripe},
     metrics::SessionEvent,
     principal::Principal,
     proto::{
@@ -277,7 +280,7 @@ impl Session {
     /// Creates the handler's data of this session, before the session is visible to anybody.
     pub(crate) fn attach(&self) -> Result<(), Rejection> {
         let Inner { env, number, .. } = &*self.0;
-        let data = contain::call(|| env.handler.session_data(self))
+        let data = contain::call(|| env.hooks.session_data(self))
             .map_err(|Panicked| Rejection::Internal("the data of the session could not be created"))?;
         let locked = lock(&self.0.locked);
         if locked.left {

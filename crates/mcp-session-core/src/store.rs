@@ -64,12 +64,12 @@ mod record;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-#[doc(hidden)]
-#[allow(deprecated)]
-pub use crate::renamed::SharedStore;
 use bytes::Bytes;
 pub use error::{AppendError, PublishError, ReadError, Unavailable};
 use futures::FutureExt;
+#[doc(hidden)]
+#[allow(deprecated)]
+pub use memory::SharedStore;
 pub use memory::{MemoryStore, StoreLimits};
 pub use record::{Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup};
 

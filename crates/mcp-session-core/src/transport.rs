@@ -2,7 +2,6 @@
 
 mod auth;
 mod body;
-mod cors;
 mod headers;
 mod hosts;
 mod peer;
@@ -15,18 +14,15 @@ use http::{Method, header, request::Parts};
 use http_body::Body;
 
 use crate::{
-    config::Config,
+    config::{Config, Cors},
     contain::{Contained, Panicked},
     proto::{Message, Notification, ParseError, ResponseMode, RpcRequest, RpcResponse},
 };
 
-pub use auth::{AuthError, AuthFuture, Authenticate, AuthenticateFn, authenticate_fn};
 pub(crate) use body::{BoxError, Limits};
-pub use cors::Cors;
 pub(crate) use headers::{
     SESSION_ID, SessionHeader, check_era, check_version, is_modern, last_event_id, session_header,
 };
-pub use hosts::{AllowedHosts, AllowedOrigins, InvalidEntry};
 pub use peer::PeerAddr;
 pub(crate) use rejection::Rejection;
 

@@ -77,6 +77,6 @@ impl Endpoint {
             headers: mem::take(&mut parts.headers),
             extensions: mem::take(&mut parts.extensions),
         };
-        Ok((ExchangeHandle { session, key }, self.registry.env.handler.initialize(initialize)))
+        Ok((ExchangeHandle { session, key }, self.handler.initialize(initialize)))
     }
 }

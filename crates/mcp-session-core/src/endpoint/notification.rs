@@ -68,7 +68,7 @@ impl Endpoint {
     fn notify_handler(&self, session: Session, notification: Notification, place: NotificationPermit) {
         let env = &self.registry.env;
         let method = notification.method.clone();
-        let work = Contained::new(|| env.handler.notification(notification, session.clone()));
+        let work = Contained::new(|| self.handler.notification(notification, session.clone()));
         let mut work = Box::pin(async move {
             let done = work.await;
             drop(place);

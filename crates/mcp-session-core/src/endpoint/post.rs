@@ -93,7 +93,7 @@ impl Endpoint {
         let (id, method) = (request.id.clone(), request.method.clone());
         let cx = RequestContext::new(call.clone(), request, parts);
         // A handler that panics before it returns a future gets an answer too.
-        let handling = contain::call(|| env.handler.request(cx)).unwrap_or_else(|Panicked| {
+        let handling = contain::call(|| self.handler.request(cx)).unwrap_or_else(|Panicked| {
             trace::handler_panicked(&method);
             Box::pin(async { Err(RpcError::internal("the handler panicked")) })
         });

@@ -16,8 +16,8 @@ use futures::{
 
 use crate::{
     contain::{self, Panicked},
-    env::Env,
     proto::{ExchangeKey, HttpRefusal, Json, Reply, RequestId, RpcError, SendError, Status, StreamKey},
+    session::env::Env,
     session::{
         Session,
         cell::{Machine, Waiters},

@@ -92,6 +92,10 @@ pub struct TerminatePolicy {
     pub finish: Duration,
 }
 
+/// The former name of [`TerminatePolicy`].
+#[deprecated(since = "0.1.0", note = "renamed to `TerminatePolicy`")]
+pub type Schedule = TerminatePolicy;
+
 impl Default for TerminatePolicy {
     fn default() -> Self {
         Self { drain: Duration::ZERO, cancel: Duration::from_secs(3), finish: Duration::from_secs(2) }

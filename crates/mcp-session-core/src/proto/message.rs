@@ -230,6 +230,10 @@ pub struct RpcRequest {
     pub params: Option<Json>,
 }
 
+/// The former name of [`RpcRequest`].
+#[deprecated(since = "0.1.0", note = "renamed to `RpcRequest`")]
+pub type Request = RpcRequest;
+
 /// A client's notification. It is not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {

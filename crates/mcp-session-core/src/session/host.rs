@@ -1,6 +1,9 @@
-//! [`Host`]: what a session needs of whoever holds it.
+//! What a session needs of those above it: [`Host`] and [`Hooks`].
 
-use super::Session;
+use futures::future::BoxFuture;
+
+use super::{Session, data::SessionData};
+use crate::proto::TerminateReason;
 
 /// Holds the sessions of an endpoint. A session knows it by this trait only.
 pub(crate) trait Host: Send + Sync {
@@ -9,4 +12,11 @@ pub(crate) trait Host: Send + Sync {
 
     /// Nothing of a session is left, its hook included.
     fn left(&self, session: &Session);
+}
+
+/// What the application does for a session: see [`Handler`](crate::Handler).
+pub(crate) trait Hooks: Send + Sync {
+    fn session_data(&self, session: &Session) -> SessionData;
+
+    fn terminated(&self, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()>;
 }

@@ -95,7 +95,7 @@ impl Session {
         let Inner { id, env, .. } = &*self.0;
         env.publish(&SessionEvent::Terminated(*id, end.reason));
         trace::session_terminated(id, end.reason, end.age);
-        let hooked = Contained::new(|| env.handler.terminated(self.clone(), end.reason));
+        let hooked = Contained::new(|| env.hooks.terminated(self.clone(), end.reason));
         hooked.map(|done| done.err().map(|Panicked| PANICKED))
     }
 

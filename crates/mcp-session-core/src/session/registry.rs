@@ -11,14 +11,13 @@ use event_listener::{Event, EventListener};
 use futures::future::select;
 
 use crate::{
-    env::Env,
     metrics::Stats,
     principal::Principal,
     proto::{
         self, ClientCapabilities, ExchangeKey, Json, Position, ProtocolVersion, RequestId, SessionId,
         TerminateReason, after,
     },
-    session::{Session, adoptions::Adoptions, quota::Quota, timers},
+    session::{Session, adoptions::Adoptions, env::Env, quota::Quota, timers},
     shutdown::{self, Shutdown, ShutdownPhase},
     store::LogId,
     sync::lock,

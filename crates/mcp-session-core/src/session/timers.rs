@@ -11,8 +11,7 @@ use futures::future::{Either, select};
 
 use crate::{
     contain::{Contained, Panicked},
-    env::Env,
-    session::{Inner, Session},
+    session::{Inner, Session, env::Env},
     sync::lock,
 };
 

@@ -185,10 +185,10 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        env::Env,
         handler::router::Router,
         proto::{ClientCapabilities, Json, ProtocolVersion, SessionConfig, TerminateReason},
         session::Session,
+        session::env::Env,
         testing::Stopped,
     };
 

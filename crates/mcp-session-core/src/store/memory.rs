@@ -58,6 +58,10 @@ impl Default for StoreLimits {
 #[derive(Clone)]
 pub struct MemoryStore(Arc<Inner>);
 
+/// The former name of [`MemoryStore`].
+#[deprecated(since = "0.1.0", note = "renamed to `MemoryStore`")]
+pub type SharedStore = MemoryStore;
+
 /// The maximum number of sessions that one call sweeps.
 const SWEPT: usize = 100;
 

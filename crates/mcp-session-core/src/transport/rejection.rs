@@ -4,9 +4,8 @@ use std::borrow::Cow;
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::auth::AuthError;
 use crate::{
-    config::Config,
+    config::{AuthError, Config},
     proto::{ErrorCode, Outgoing, ParseError, ProtocolVersion, Refusal, RequestId, RpcError},
     trace::RefusedRequest,
 };

@@ -1,107 +1,8 @@
-//! [`Env`]: shared by all sessions of an endpoint, with their counters.
+//! [`Counters`]: the gauges and totals of an endpoint.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Mutex, OnceLock, Weak,
-        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use crate::{
-    config::Config,
-    handler::ErasedHandler,
-    metrics::{SessionEvent, SessionEvents, Stats},
-    proto::{SessionConfig, Tally},
-    runtime::Runtime,
-    session::{client::Clients, data::AllData, host::Host, timers::Timers},
-    shutdown::Phases,
-    store::node::Node,
-    sync::lock,
-    trace::Refusals,
-    transport::Limits,
-};
-
-/// Shared by all sessions of an endpoint.
-pub(crate) struct Env {
-    pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) config: Config,
-    pub(crate) session_config: Arc<SessionConfig>,
-    pub(crate) handler: Box<dyn ErasedHandler>,
-    pub(crate) timers: Timers,
-    /// Who holds the sessions.
-    pub(crate) host: OnceLock<Weak<dyn Host>>,
-    pub(crate) counters: Counters,
-    /// The number of bytes of bodies that are arriving, as limited by [`Config::bodies_in_flight`].
-    pub(crate) bodies: AtomicUsize,
-    /// The handler's data of the sessions.
-    pub(crate) data: AllData,
-    /// This node's id and store, if a store is configured.
-    pub(crate) node: Option<Node>,
-    pub(crate) clients: Clients,
-    /// Recent refusals, for the log.
-    pub(crate) refusals: Refusals,
-    /// The phase of its shutdown.
-    pub(crate) phases: Phases,
-    listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
-}
-
-impl Env {
-    pub(crate) fn new(runtime: Arc<dyn Runtime>, config: Config, handler: Box<dyn ErasedHandler>) -> Self {
-        Self {
-            session_config: Arc::new(config.session.clone()),
-            node: config.store.clone().map(|store| Node::new(store, Arc::clone(&runtime))),
-            timers: Timers::new(runtime.now()),
-            clients: Clients::default(),
-            runtime,
-            config,
-            handler,
-            host: OnceLock::new(),
-            counters: Counters::default(),
-            bodies: AtomicUsize::new(0),
-            refusals: Refusals::default(),
-            data: AllData::default(),
-            phases: Phases::default(),
-            listeners: Mutex::default(),
-        }
-    }
-
-    /// The limits for reading a request.
-    pub(crate) fn limits(&self) -> Limits<'_> {
-        let Self { config, runtime, bodies, phases, .. } = self;
-        Limits { config, runtime: &**runtime, bodies, phases }
-    }
-
-    pub(crate) fn subscribe(&self, capacity: usize) -> SessionEvents {
-        let (sender, receiver) = async_channel::bounded(capacity.max(1));
-        lock(&self.listeners).push(sender);
-        receiver
-    }
-
-    /// Sends an event to every subscriber. A subscriber whose channel is full misses it: it must not slow a session.
-    pub(crate) fn publish(&self, event: &SessionEvent) {
-        let listeners = {
-            let mut listeners = lock(&self.listeners);
-            if listeners.is_empty() {
-                return;
-            }
-            listeners.retain(|listener| !listener.is_closed());
-            listeners.clone()
-        };
-        for listener in listeners {
-            let _ = listener.try_send(*event); // full, or closed just now
-        }
-    }
-}
-
-impl fmt::Debug for Env {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Env")
-            .field("runtime", &self.runtime)
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
-}
+use crate::{metrics::Stats, proto::Tally, shutdown::ShutdownPhase};
 
 /// Gauges and totals of an endpoint. They are exact, but not read at one instant: see [`Stats`].
 ///
@@ -156,7 +57,7 @@ impl Counters {
             total(|stripe| &stripe.streams_cut),
         );
         Stats {
-            phase: crate::shutdown::ShutdownPhase::Running,
+            phase: ShutdownPhase::Running,
             sessions: gauge(|stripe| &stripe.sessions),
             exchanges: gauge(|stripe| &stripe.running),
             streams: opened.saturating_sub(ended + cut),
