@@ -118,6 +118,11 @@ impl<T> Outbound<T> {
         self.take(id).filter(|waiting| waiting.reply.is_none()).map(|waiting| waiting.on)
     }
 
+    /// Whether no reply is waited for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_none()
+    }
+
     /// The unanswered requests that `select` picks by stream and deadline.
     pub(super) fn unanswered(&self, select: impl Fn(StreamKey, Instant) -> bool) -> Vec<(u64, StreamKey)> {
         let picked = |waiting: &Waiting<T>| waiting.reply.is_none() && select(waiting.on, waiting.deadline);

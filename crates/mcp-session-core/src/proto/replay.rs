@@ -43,6 +43,11 @@ impl Replay {
         }
     }
 
+    /// Whether nothing is kept, and nothing has to be appended.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Takes out the oldest event if the bounds are exceeded. Returns the number of its stream, which has to forget it.
     pub(super) fn pop_excess(&mut self, now: Instant, limits: &ReplayConfig) -> Option<u64> {
         let buffer = self.0.as_ref()?;

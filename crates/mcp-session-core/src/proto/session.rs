@@ -487,8 +487,10 @@ impl<T: Clone> Session<T> {
             self.linger(now);
         }
         self.trim(now);
-        if let Some(deadline) = self.lifetime().filter(|_| ended) {
-            self.timer.arm(deadline);
+        if ended {
+            if let Some(deadline) = self.lifetime() {
+                self.timer.arm(deadline);
+            }
         }
         self.advance(now);
         Some(result)

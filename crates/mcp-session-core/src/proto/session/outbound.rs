@@ -121,6 +121,9 @@ impl<T: Clone> Session<T> {
         error: &RequestError,
         select: impl Fn(StreamKey, Instant) -> bool,
     ) {
+        if self.outbound.is_empty() {
+            return; // every answer comes here, and few handlers ask
+        }
         for (id, on) in self.outbound.unanswered(select) {
             self.resolve_outbound(id, Err(error.clone()));
             self.tell_cancelled(now, on, id, &error.to_string());

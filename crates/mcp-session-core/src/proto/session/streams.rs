@@ -328,6 +328,9 @@ impl<T: Clone> Session<T> {
 
     /// Forgets the kept events that exceed the bounds of replay.
     pub(super) fn trim(&mut self, now: Instant) {
+        if self.streams.replay.is_empty() {
+            return;
+        }
         let Some(limits) = self.config.replay else { return };
         while let Some(number) = self.streams.replay.pop_excess(now, &limits) {
             self.forget_first(number);
