@@ -92,6 +92,11 @@ impl AddAssign for Tally {
 }
 
 impl Tally {
+    /// Whether it counts nothing that has to be reported as well.
+    pub(crate) fn is_usual(&self) -> bool {
+        self.streams_cut + self.forced + self.pings_unanswered + self.orphaned == 0
+    }
+
     pub(super) fn outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Answered => self.answered += 1,
@@ -122,6 +127,11 @@ pub struct Events(u8);
 
 impl Events {
     const ALL: [Event; 4] = [Event::Established, Event::Ending, Event::Dead, Event::Closed];
+
+    /// Returns `true` if nothing has happened.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
 
     /// Returns `true` if `event` has happened.
     pub fn contains(self, event: Event) -> bool {
@@ -185,6 +195,11 @@ impl<T> Output<T> {
     /// Takes the events that nobody will read, to free them.
     pub(crate) fn take_discarded(&mut self) -> Vec<VecDeque<Bytes>> {
         self.rest.as_mut().map(|rest| std::mem::take(&mut rest.discarded)).unwrap_or_default()
+    }
+
+    /// Whether there is no waiter to wake, and nothing to free.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.first[0].is_none() && self.rest.is_none()
     }
 
     pub(super) fn wake(&mut self, wake: Wake<T>) {

@@ -108,12 +108,32 @@ impl Session {
 
     /// Called after every call on the machine: counts under the lock, releases it, then notifies.
     pub(super) fn finish(&self, guard: Guard<'_>) {
-        let Guard { mut locked, now, armed, hook } = guard;
+        let Guard { mut locked, armed, .. } = guard;
         let env = &self.0.env;
-        let mut output = locked.machine.take_output();
-        let (events, machine) = (output.events, &locked.machine);
+        let output = locked.machine.take_output();
+        let machine = &locked.machine;
         let deadline = if machine.phase() == Phase::Closed { None } else { machine.next_timeout() };
         let sooner = deadline != armed && env.timers.set(&self.0, armed, deadline);
+        locked.armed = deadline.is_some();
+        // Most calls of a request only count: nothing has happened that anybody waits for.
+        let alone = env.node.is_none() && locked.tracker.is_none() && !locked.left;
+        if alone && output.events.is_empty() && output.is_quiet() && output.tally.is_usual() {
+            // Under the lock, so that whoever sees a change also sees it counted.
+            self.stripe().add(&output.tally);
+            drop(locked);
+            if sooner {
+                env.timers.notify();
+            }
+        } else {
+            self.settle(Guard { locked, ..guard }, output, sooner);
+        }
+    }
+
+    /// Counts, releases the lock, and notifies all whom the call concerns.
+    fn settle(&self, guard: Guard<'_>, mut output: Output<Arc<Waiters>>, sooner: bool) {
+        let Guard { mut locked, now, hook, .. } = guard;
+        let env = &self.0.env;
+        let (events, machine) = (output.events, &locked.machine);
         let gone = locked.left && machine.state() == State::Terminated;
         let writes = env.node.is_some() && !locked.writing && machine.has_effect();
         let version = machine.version();
@@ -147,7 +167,6 @@ impl Session {
         if let Some(tracker) = tracker.as_ref().filter(|_| unread) {
             tracker.fail(self.0.id, UNREAD);
         }
-        locked.armed = deadline.is_some();
         locked.writing |= writes;
         if removal.is_some() {
             locked.fate = Fate::Asked;
