@@ -1,6 +1,11 @@
 //! [`RequestId`] and [`SessionId`].
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+    sync::Arc,
+};
 
 /// The id of a JSON-RPC request: an integer or a string of at most [`MAX_LEN`](RequestId::MAX_LEN) bytes, never `null`
 /// and never a fraction (A-03, A-04).
@@ -115,29 +120,36 @@ impl fmt::Display for RequestId {
 /// assert!("000102030405060708090A0B0C0D0E0F".parse::<SessionId>().is_err()); // one id has one spelling
 /// # Ok::<(), mcp_session_core::InvalidSessionId>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId(u128);
+// The high half and the low one: a `u128` would align every session, and every entry of the registry, to 16 bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SessionId([u64; 2]);
 
 impl SessionId {
     /// Makes an id of these bits, which must come from a cryptographic source.
     pub fn from_bits(bits: u128) -> Self {
-        Self(bits)
+        Self([(bits >> 64) as u64, bits as u64])
     }
 
     /// The first eight digits, for logs and reports.
     pub fn prefix(&self) -> String {
-        format!("{:08x}", self.0 >> 96)
+        format!("{:08x}", self.0[0] >> 32)
     }
 
     /// The 32 digits of the id on the wire.
     pub(crate) fn digits(&self) -> [u8; 32] {
-        let halves = [(self.0 >> 64) as u64, self.0 as u64];
-        std::array::from_fn(|at| DIGITS[(halves[at / 16] >> (60 - 4 * (at % 16))) as usize & 15])
+        std::array::from_fn(|at| DIGITS[(self.0[at / 16] >> (60 - 4 * (at % 16))) as usize & 15])
     }
 
-    /// The id's bits. They are evenly distributed, so a registry may shard by any of them.
-    pub(crate) fn bits(&self) -> u128 {
+    /// The two halves of the id's bits. They are evenly distributed, so a registry may shard by any of them.
+    pub(crate) fn halves(&self) -> [u64; 2] {
         self.0
+    }
+}
+
+/// Half of the bits are enough for a hash: they are random.
+impl Hash for SessionId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
     }
 }
 
@@ -180,7 +192,7 @@ impl FromStr for SessionId {
             return Err(InvalidSessionId);
         }
         let (high, low) = s.as_bytes().split_at(16);
-        Ok(Self(u128::from(parse_half(high)?) << 64 | u128::from(parse_half(low)?)))
+        Ok(Self([parse_half(high)?, parse_half(low)?]))
     }
 }
 

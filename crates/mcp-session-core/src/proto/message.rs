@@ -399,20 +399,19 @@ impl Message {
 
 impl Envelope<'_> {
     fn classify(self, body: &Bytes) -> Result<Message, ParseError> {
-        let id = self.id.map(|raw| RequestId::from_json(raw.get()));
-        let legal_id = id.clone().flatten();
-        let invalid = |reason| ParseError::Invalid { id: legal_id.clone(), reason };
+        let id = self.id.and_then(|raw| RequestId::from_json(raw.get()));
+        let invalid = |reason| ParseError::Invalid { id: id.clone(), reason };
 
         if self.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
             return Err(invalid("`jsonrpc` must be \"2.0\""));
         }
-        if id == Some(None) {
+        if id.is_none() && self.id.is_some() {
             return Err(invalid("`id` must be a string of at most 1,024 bytes or an integer"));
         }
         let alone = self.method.is_none() && self.error.is_none();
         let result = self.result.filter(|result| alone || result.get() != "null");
-        match (self.method, legal_id.clone(), result, self.error) {
-            (Some(raw), id, None, None) => {
+        match (self.method, result, self.error) {
+            (Some(raw), None, None) => {
                 let method = method(raw).ok_or_else(|| invalid("`method` must be a string"))?;
                 if self.params.is_some_and(|params| !params.get().starts_with('{')) {
                     return Err(invalid("`params` must be an object"));
@@ -423,10 +422,10 @@ impl Envelope<'_> {
                     None => Message::Notification(Notification { method, params }),
                 })
             }
-            (None, Some(id), Some(result), None) => {
-                Ok(Message::Response(RpcResponse { id: Some(id), outcome: Ok(Json::slice(body, result)) }))
+            (None, Some(result), None) if id.is_some() => {
+                Ok(Message::Response(RpcResponse { id, outcome: Ok(Json::slice(body, result)) }))
             }
-            (None, id, None, Some(error)) => {
+            (None, None, Some(error)) => {
                 let error: ErrorObject<'_> = serde_json::from_str(error.get())
                     .map_err(|_| invalid("`error` must have an integer `code` and a string `message`"))?;
                 let data = error.data.map(|data| Json::slice(body, data));

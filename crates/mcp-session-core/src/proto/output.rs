@@ -126,6 +126,7 @@ pub enum Event {
 pub struct Events(u8);
 
 impl Events {
+    /// By their bits, in order.
     const ALL: [Event; 4] = [Event::Established, Event::Ending, Event::Dead, Event::Closed];
 
     /// Returns `true` if nothing has happened.
@@ -151,12 +152,9 @@ impl Iterator for Events {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        if self.0 == 0 {
-            return None;
-        }
-        let first = Self::ALL.into_iter().find(|event| self.contains(*event))?;
-        self.0 &= !Self::bit(first);
-        Some(first)
+        let first = Self::ALL.get(self.0.trailing_zeros() as usize)?; // no bit: 8 zeros
+        self.0 &= !Self::bit(*first);
+        Some(*first)
     }
 }
 

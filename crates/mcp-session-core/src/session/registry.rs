@@ -33,17 +33,17 @@ const SHARDS: usize = 64;
 #[repr(align(128))]
 struct Shard(Mutex<HashMap<SessionId, Session, BuildHasherDefault<IdHasher>>>);
 
-/// Hashes an id to half of its bits. They are random and made by this crate; the shard is chosen by the other half.
+/// Hashes an id to its first half. It is random and made by this crate; the shard is chosen by the other half.
 #[derive(Default)]
 struct IdHasher(u64);
 
 impl Hasher for IdHasher {
-    fn write_u128(&mut self, bits: u128) {
-        self.0 = (bits >> 64) as u64;
+    fn write_u64(&mut self, half: u64) {
+        self.0 = half;
     }
 
     fn write(&mut self, _: &[u8]) {
-        unreachable!("an id hashes as one u128")
+        unreachable!("an id hashes as one u64")
     }
 
     fn finish(&self) -> u64 {
@@ -79,7 +79,7 @@ impl Registry {
     }
 
     fn shard(&self, id: &SessionId) -> &Shard {
-        &self.shards[(id.bits() % SHARDS as u128) as usize]
+        &self.shards[(id.halves()[1] % SHARDS as u64) as usize]
     }
 
     /// Admits an `initialize`: registers the session, which owes its answer from now on.

@@ -206,6 +206,9 @@ impl<T: Clone> Session<T> {
         now: Instant,
         mut act: impl FnMut(&mut Exchange<T>, &SessionConfig, &mut Output<T>),
     ) {
+        if self.exchanges.len() == 0 {
+            return;
+        }
         for exchange in self.exchanges.values_mut() {
             let was_running = exchange.is_running();
             act(exchange, &self.config, &mut self.output);
