@@ -317,6 +317,9 @@ impl Session {
 }
 
 pub(super) fn wake(output: Output<Arc<Waiters>>) {
+    if output.is_quiet() {
+        return;
+    }
     for wake in output.into_wakes() {
         match wake {
             Wake::Reader(waiters) => waiters.reader.wake(),
