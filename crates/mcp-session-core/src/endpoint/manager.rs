@@ -46,8 +46,8 @@ impl SessionManager {
         let mut first = false;
         let progress = self.0.shutdown.get_or_init(|| {
             first = true;
-            self.0.env.phases.set(ShutdownPhase::LameDuck); // before the shutdown is visible to anybody
-            Arc::new(Progress::new(self.0.env.runtime.now(), policy))
+            let env = &self.0.env;
+            Arc::new(Progress::new(env.runtime.now(), policy, Arc::clone(&env.phases)))
         });
         if first {
             shutdown::start(&self.0, progress);

@@ -66,7 +66,6 @@ impl Task {
         self.times.add(self.registry.phase(), now.saturating_duration_since(self.entered));
         self.entered = now;
         self.progress.enter(now, phase);
-        self.registry.env.phases.set(phase);
         trace::shutdown_phase(phase, &self.registry.stats());
     }
 

@@ -45,7 +45,7 @@ pub(crate) struct Env {
     /// Recent refusals, for the log.
     pub(crate) refusals: Refusals,
     /// The phase of its shutdown.
-    pub(crate) phases: Phases,
+    pub(crate) phases: Arc<Phases>,
     listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
 }
 
@@ -64,7 +64,7 @@ impl Env {
             bodies: AtomicUsize::new(0),
             refusals: Refusals::default(),
             data: AllData::default(),
-            phases: Phases::default(),
+            phases: Arc::default(),
             listeners: Mutex::default(),
         }
     }

@@ -19,9 +19,13 @@ impl Phases {
         ShutdownPhase::from_u8(self.now.load(SeqCst))
     }
 
-    /// Enters a phase, and wakes all listeners.
-    pub(crate) fn set(&self, phase: ShutdownPhase) {
+    /// Enters a phase. Only [`Progress`](super::Progress) does, and calls [`Phases::notify`] then.
+    pub(super) fn enter(&self, phase: ShutdownPhase) {
         self.now.store(phase as u8, SeqCst);
+    }
+
+    /// Wakes all listeners.
+    pub(super) fn notify(&self) {
         self.changed.notify(usize::MAX);
     }
 

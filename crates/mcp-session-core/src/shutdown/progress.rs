@@ -8,6 +8,7 @@ use std::{
 use event_listener::{Event, EventListener};
 
 use super::{
+    phase::Phases,
     policy::{Deadlines, ShutdownPhase, ShutdownPolicy},
     report::ShutdownReport,
     tracker::DrainTracker,
@@ -18,6 +19,8 @@ use crate::{proto::after, sync::lock};
 #[derive(Debug)]
 pub(crate) struct Progress {
     pub(crate) begun: Instant,
+    /// The current phase. Entered under the lock of the state, so that `tighten` sees both consistently.
+    phases: Arc<Phases>,
     state: Mutex<State>,
     /// Notified when the deadlines have changed or the report is ready.
     pub(crate) changed: Event,
@@ -26,8 +29,6 @@ pub(crate) struct Progress {
 
 #[derive(Debug)]
 struct State {
-    /// The current phase. Under the same lock as the deadlines, so that `tighten` sees both consistently.
-    phase: ShutdownPhase,
     /// The tightest policy so far.
     policy: ShutdownPolicy,
     deadlines: Deadlines,
@@ -39,13 +40,14 @@ struct State {
 }
 
 impl Progress {
-    pub(crate) fn new(now: Instant, policy: ShutdownPolicy) -> Self {
+    /// A shutdown begins, and enters `LameDuck`.
+    pub(crate) fn new(now: Instant, policy: ShutdownPolicy, phases: Arc<Phases>) -> Self {
+        phases.enter(ShutdownPhase::LameDuck);
+        phases.notify();
         let deadlines = Deadlines::new(now, &policy);
-        let phase = ShutdownPhase::LameDuck;
         let whole = deadlines.close;
-        let state = State { phase, policy, deadlines, whole, stale: false, report: None };
-        let state = Mutex::new(state);
-        Self { begun: now, state, changed: Event::new(), tracker: Arc::default() }
+        let state = Mutex::new(State { policy, deadlines, whole, stale: false, report: None });
+        Self { begun: now, phases, state, changed: Event::new(), tracker: Arc::default() }
     }
 
     /// Gives the current and all later phases the budget of the tightest policy so far. Deadlines only ever come
@@ -56,7 +58,7 @@ impl Progress {
             state.policy = state.policy.min(policy);
             let spent = now.saturating_duration_since(self.begun);
             state.whole = state.whole.min(after(now, state.policy.ceiling().saturating_sub(spent)));
-            state.hurry(now, state.phase);
+            state.hurry(now, self.phase());
         });
     }
 
@@ -64,11 +66,12 @@ impl Progress {
     /// closed at the ceiling, wherever that is by then.
     pub(crate) fn enter(&self, now: Instant, phase: ShutdownPhase) {
         self.update(|state| {
-            state.phase = phase;
+            self.phases.enter(phase);
             if phase != ShutdownPhase::Closed {
                 state.tighten(now, phase);
             }
         });
+        self.phases.notify();
     }
 
     /// Ends all phases before `next`.
@@ -82,7 +85,7 @@ impl Progress {
     fn update(&self, change: impl FnOnce(&mut State)) {
         {
             let mut state = lock(&self.state);
-            if state.phase == ShutdownPhase::Closed {
+            if self.phase() == ShutdownPhase::Closed {
                 return;
             }
             change(&mut state);
@@ -95,7 +98,7 @@ impl Progress {
     }
 
     pub(super) fn phase(&self) -> ShutdownPhase {
-        lock(&self.state).phase
+        self.phases.get()
     }
 
     /// When the whole budget is used up, even if phases ended early.

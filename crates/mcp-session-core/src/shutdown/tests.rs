@@ -13,7 +13,7 @@ fn s_10_tightening_works_before_and_after_a_phase_begins() {
     let now = start();
     let hurried = ShutdownPolicy { finish: SHORT, ..PATIENT };
     for tighten_first in [true, false] {
-        let progress = Progress::new(now, PATIENT);
+        let progress = Progress::new(now, PATIENT, Arc::default());
         assert_eq!(progress.deadlines().close, now + LONG * 4);
         if tighten_first {
             progress.tighten(now, hurried);
@@ -29,7 +29,7 @@ fn s_10_tightening_works_before_and_after_a_phase_begins() {
 #[test]
 fn tightening_after_the_end_changes_nothing() {
     let now = start();
-    let progress = Progress::new(now, PATIENT);
+    let progress = Progress::new(now, PATIENT, Arc::default());
     progress.enter(now, ShutdownPhase::Finishing);
     progress.enter(now, ShutdownPhase::Closed);
     progress.tighten(now, ShutdownPolicy { finish: SHORT, ..PATIENT });
