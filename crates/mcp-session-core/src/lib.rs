@@ -101,7 +101,6 @@ mod endpoint;
 mod handler;
 mod metrics;
 mod principal;
-pub mod proto;
 mod runtime;
 mod serve;
 mod session;
@@ -124,6 +123,7 @@ pub use endpoint::manager::SessionManager;
 pub use handler::initialize::Icon;
 pub use handler::router::Router;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
+pub use mcp_session_proto as proto;
 pub use metrics::{SessionEvent, SessionEvents, Stats};
 pub use principal::Principal;
 #[doc(inline)]

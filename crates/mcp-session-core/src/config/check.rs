@@ -95,7 +95,7 @@ impl Config {
             self.authenticate_timeout,
             "no asynchronous check could finish in time",
         )?;
-        self.session.check()?;
+        session(&self.session)?;
         match &self.store {
             Some(store) => store.check(),
             None => Ok(()),
@@ -103,39 +103,35 @@ impl Config {
     }
 }
 
-impl SessionConfig {
-    fn check(&self) -> Result<(), ConfigError> {
-        deadline("session.idle_timeout", self.idle_timeout, "every session would expire at once")?;
-        deadline(
-            "session.initialize_timeout",
-            self.initialize_timeout,
-            "no client could send `notifications/initialized` in time",
-        )?;
-        if let Some(max_age) = self.max_age {
-            deadline("session.max_age", max_age, "every session would end at once")?;
-        }
-        count("session.queue_events", self.queue_events, "no event would ever be sent")?;
-        bytes("session.queue_bytes", self.queue_bytes, 1, "the queue could hold nothing")?;
-        count("session.max_exchanges", self.max_exchanges, "every request would be refused")?;
-        deadline(
-            "session.terminate.finish",
-            self.terminate.finish,
-            "no client could read its queued events in time",
-        )?;
-        match &self.replay {
-            Some(replay) => replay.check(),
-            None => Ok(()),
-        }
+fn session(config: &SessionConfig) -> Result<(), ConfigError> {
+    deadline("session.idle_timeout", config.idle_timeout, "every session would expire at once")?;
+    deadline(
+        "session.initialize_timeout",
+        config.initialize_timeout,
+        "no client could send `notifications/initialized` in time",
+    )?;
+    if let Some(max_age) = config.max_age {
+        deadline("session.max_age", max_age, "every session would end at once")?;
+    }
+    count("session.queue_events", config.queue_events, "no event would ever be sent")?;
+    bytes("session.queue_bytes", config.queue_bytes, 1, "the queue could hold nothing")?;
+    count("session.max_exchanges", config.max_exchanges, "every request would be refused")?;
+    deadline(
+        "session.terminate.finish",
+        config.terminate.finish,
+        "no client could read its queued events in time",
+    )?;
+    match &config.replay {
+        Some(config) => replay(config),
+        None => Ok(()),
     }
 }
 
-impl ReplayConfig {
-    fn check(&self) -> Result<(), ConfigError> {
-        const NOTHING: &str = "nothing would be kept: use `session.replay = None` for that";
-        count("session.replay.events", self.events, NOTHING)?;
-        bytes("session.replay.bytes", self.bytes, 1, NOTHING)?;
-        deadline("session.replay.age", self.age, NOTHING)
-    }
+fn replay(config: &ReplayConfig) -> Result<(), ConfigError> {
+    const NOTHING: &str = "nothing would be kept: use `session.replay = None` for that";
+    count("session.replay.events", config.events, NOTHING)?;
+    bytes("session.replay.bytes", config.bytes, 1, NOTHING)?;
+    deadline("session.replay.age", config.age, NOTHING)
 }
 
 impl Store {

@@ -53,7 +53,7 @@ impl SessionManager {
             match sent {
                 Ok(()) if heard => told.taken += 1,
                 Err(SendError::Full) => told.full += 1,
-                Ok(()) | Err(SendError::Closed | SendError::Invalid) => told.unheard += 1,
+                Ok(()) | Err(_) => told.unheard += 1,
             }
         }
         Ok(told)

@@ -54,13 +54,13 @@ impl Capabilities<'_> {
         };
         let elicitation = declares(self.elicitation) && version >= ProtocolVersion::V2025_06_18;
         let Modes { form, url, .. } = modes(self.elicitation);
-        ClientCapabilities {
-            sampling: declares(self.sampling),
-            sampling_tools: declares(self.sampling) && modes(self.sampling).tools.is_some(),
-            elicitation: elicitation && (form.is_some() || url.is_none()),
-            elicitation_url: elicitation && url.is_some(),
-            roots: declares(self.roots),
-        }
+        let mut known = ClientCapabilities::default();
+        known.sampling = declares(self.sampling);
+        known.sampling_tools = declares(self.sampling) && modes(self.sampling).tools.is_some();
+        known.elicitation = elicitation && (form.is_some() || url.is_none());
+        known.elicitation_url = elicitation && url.is_some();
+        known.roots = declares(self.roots);
+        known
     }
 }
 

@@ -11,7 +11,7 @@ use futures::task::AtomicWaker;
 use super::{
     Session,
     host::Host,
-    parting::{End, Fate, may_live_on},
+    parting::{End, Fate},
     writer::write,
 };
 use crate::{
@@ -156,7 +156,7 @@ impl Session {
                         stripe.sessions_terminated.fetch_add(1, Relaxed);
                     } // with a store it is not known yet whether the session lives on
                     removal =
-                        machine.reason().filter(|reason| locked.fate == Fate::Kept && !may_live_on(*reason));
+                        machine.reason().filter(|reason| locked.fate == Fate::Kept && !reason.may_live_on());
                 }
                 proto::Event::Ending | proto::Event::Closed => {}
             }

@@ -126,7 +126,7 @@ impl Session {
         let id = self.0.id;
         let parting = match end.reason {
             _ if lock(&self.0.locked).fate == Fate::Unkept => Parting::Ended,
-            reason if may_live_on(reason) => {
+            reason if reason.may_live_on() => {
                 let (listener, heard, unused) =
                     self.with(|machine, now| (machine.listener(), machine.heard(), machine.unused(now)));
                 let idle = self.idle(reason);
@@ -179,11 +179,7 @@ impl Session {
         match reason {
             TerminateReason::Idle => Some(config.idle_timeout),
             TerminateReason::InitializeTimeout => Some(config.initialize_timeout),
-            TerminateReason::Shutdown
-            | TerminateReason::ClientDelete
-            | TerminateReason::MaxAge
-            | TerminateReason::Evicted
-            | TerminateReason::Error => None,
+            _ => None,
         }
     }
 
@@ -216,14 +212,16 @@ impl Session {
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.peek(|machine| match machine.state() {
             State::AwaitingInitialized => true,
-            State::Terminated => machine.reason().is_some_and(may_live_on),
+            State::Terminated => machine.reason().is_some_and(TerminateReason::may_live_on),
             State::Initializing | State::Operating | State::Draining => false,
         })
     }
 
     /// Returns `true` if the session is closed here, or about to be, but may live on in the store.
     pub(crate) fn is_parting(&self) -> bool {
-        self.peek(|machine| machine.state() == State::Terminated && machine.reason().is_some_and(may_live_on))
+        self.peek(|machine| {
+            machine.state() == State::Terminated && machine.reason().is_some_and(TerminateReason::may_live_on)
+        })
     }
 
     /// Removes a dead session from the store, before its end is reported.
@@ -246,16 +244,5 @@ impl Session {
             };
             changed.await;
         }
-    }
-}
-
-/// Returns `true` if a session that ends at a node for this reason may live on at others, given a store.
-pub(super) fn may_live_on(reason: TerminateReason) -> bool {
-    match reason {
-        TerminateReason::Shutdown | TerminateReason::Idle | TerminateReason::InitializeTimeout => true,
-        TerminateReason::ClientDelete
-        | TerminateReason::MaxAge
-        | TerminateReason::Evicted
-        | TerminateReason::Error => false,
     }
 }

@@ -1,0 +1,444 @@
+//! A session that is kept in a store and served by several nodes: what it asks of the store, and the store's answers.
+//!
+//! The events of its replies are appended to logs that this node owns. Events that belong to no request are published
+//! to the standalone log, which all nodes share. Events that other nodes wrote are *relayed*: read from the store, and
+//! pushed to the connection that asked for them.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{
+    ExchangeKey, INITIALIZE, SendError, Session, StreamKey,
+    lifecycle::{Handshake, Lifecycle},
+};
+use crate::{
+    ending::TerminateReason,
+    event::{EventId, Position, encode_priming, encode_retry},
+    exchange::CancelReason,
+    id::RequestId,
+    outbound::Outbound,
+    output::{Output, Wake},
+    state::{Input, Refusal, Verdict},
+    stream::{Next, Stored, Stream, Unstored},
+    timer::Timer,
+};
+
+/// An operation that a session asks of its store. The answer comes back as [`Session::handle_stored`] or
+/// [`Session::handle_published`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Append to the log of a stream.
+    Append(Unstored),
+    /// Publish an event to the standalone log, with a token that grows with each event.
+    Publish(u64, Bytes),
+}
+
+#[derive(Debug)]
+pub(super) struct Cluster {
+    /// The number of this node in the session. It keeps the node's ids apart from those of others.
+    member: u32,
+    /// The stream number of the standalone log, which all nodes share.
+    standalone: u64,
+    /// The position in the standalone log up to which events were sent to the client.
+    heard: Position,
+    /// Events to publish.
+    outbox: VecDeque<Bytes>,
+    /// The token of the last event that was published or given up. The first event in `outbox` gets the next one.
+    token: u64,
+    /// A publication is in flight.
+    publishing: bool,
+    /// The number of appends in flight.
+    appending: usize,
+    /// The session's age when this node adopted it.
+    older: Duration,
+    /// The listener number with which this node last read the standalone log for the client; 0 if it never has.
+    listener: u64,
+    /// The highest listener number of another node.
+    other: u64,
+}
+
+impl<T: Clone> Session<T> {
+    /// Adopts a session that was opened at another node.
+    pub fn adopt(
+        now: Instant,
+        config: std::sync::Arc<super::SessionConfig>,
+        version: super::ProtocolVersion,
+        capabilities: super::ClientCapabilities,
+        initialized: bool,
+    ) -> Self {
+        let mut session = Self::blank(now, config, version, capabilities);
+        // It is adopted because its client uses it.
+        session.lifecycle.reach(if initialized { Handshake::Initialized } else { Handshake::Used });
+        session.next_key = INITIALIZE.0 + 1; // `initialize` was at another node
+        session.timer = Timer::default();
+        let deadlines = session.deadlines();
+        session.timer.rearm(deadlines);
+        session
+    }
+
+    /// From now on the session is kept in a store, and `member` is the number of this node in it. `standalone` is the
+    /// stream number of the log that all nodes share, `heard` the position up to which it was sent to the client.
+    pub fn share(&mut self, member: u32, standalone: u64, heard: Position) {
+        // Up to 2^32 streams and requests for each node, and 2^21 nodes, every client still reads the ids as integers.
+        let base = u64::from(member) << 32;
+        self.next_key = self.next_key.max(base);
+        self.outbound = Outbound::starting_at(base);
+        self.cluster = Some(Box::new(Cluster {
+            member,
+            standalone,
+            heard,
+            outbox: VecDeque::new(),
+            // A node that parked the session and adopts it again must not repeat tokens: the store remembers those of
+            // the first time.
+            token: base,
+            publishing: false,
+            appending: 0,
+            older: Duration::ZERO,
+            listener: 0,
+            other: 0,
+        }));
+    }
+
+    /// Sets the age of a session that was opened at another node: [`max_age`](super::SessionConfig::max_age) counts
+    /// from its opening. Call it after [`Session::share`].
+    pub fn set_age(&mut self, age: Duration) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.older = age;
+        }
+        let deadlines = self.deadlines();
+        self.timer.rearm(deadlines);
+    }
+
+    /// The time since the session was opened, at whichever node.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.created).saturating_add(self.older())
+    }
+
+    pub(super) fn older(&self) -> Duration {
+        self.cluster.as_ref().map_or(Duration::ZERO, |cluster| cluster.older)
+    }
+
+    /// The time since the client was last active at this node.
+    pub fn unused(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.active)
+    }
+
+    /// Whether `notifications/initialized` has arrived, at any node.
+    pub fn is_initialized(&self) -> bool {
+        self.lifecycle.handshake() == Handshake::Initialized
+    }
+
+    /// The number of the node that gave this id to a stream or to a request of the server.
+    pub fn member_of(id: u64) -> u32 {
+        u32::try_from(id >> 32).unwrap_or(u32::MAX)
+    }
+
+    /// The number of this node in the session, if it is shared.
+    pub fn member(&self) -> Option<u32> {
+        self.cluster.as_ref().map(|cluster| cluster.member)
+    }
+
+    /// The position in the standalone log up to which events were sent to the client.
+    pub fn heard(&self) -> Position {
+        self.cluster.as_ref().map_or(Position::START, |cluster| cluster.heard)
+    }
+
+    // What to do next.
+
+    /// Whether [`Session::poll_effect`] returns an effect.
+    pub fn has_effect(&self) -> bool {
+        self.streams.has_unstored()
+            || self.cluster.as_ref().is_some_and(|cluster| !cluster.publishing && !cluster.outbox.is_empty())
+    }
+
+    /// The next operation for the store. Each is answered once.
+    pub fn poll_effect(&mut self, now: Instant) -> Option<Effect> {
+        let effect = self.next_effect();
+        self.advance(now); // the stream of a queued append may be gone, so there may be nothing left to wait for
+        effect
+    }
+
+    fn next_effect(&mut self) -> Option<Effect> {
+        let cluster = self.cluster.as_mut()?;
+        if let Some(event) = cluster.outbox.front().filter(|_| !cluster.publishing) {
+            let effect = Effect::Publish(cluster.token + 1, event.clone());
+            cluster.publishing = true;
+            return Some(effect);
+        }
+        loop {
+            let number = self.streams.pop_unstored()?;
+            let exchange = self.exchanges.get(ExchangeKey(number)).and_then(|exchange| exchange.stream());
+            let stream = exchange.or_else(|| self.streams.finished(number));
+            if let Some(append) = stream.and_then(|stream| stream.next_append(number)) {
+                if let Some(cluster) = &mut self.cluster {
+                    cluster.appending += 1;
+                }
+                return Some(Effect::Append(append));
+            }
+        }
+    }
+
+    /// Whether the store has something to do, or has not answered yet.
+    pub(super) fn is_storing(&self) -> bool {
+        self.has_effect()
+            || self.cluster.as_ref().is_some_and(|cluster| cluster.publishing || cluster.appending > 0)
+    }
+
+    // What happened.
+
+    /// The store answered an append.
+    pub fn handle_stored(&mut self, now: Instant, append: &Unstored, stored: Stored) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.appending -= 1;
+        }
+        self.with_reply(now, append.stream, |stream, out| stream.handle_stored(append, stored, out));
+        if stored == Stored::Sealed {
+            // Another node has answered in place of this one, which seemed to be gone.
+            self.with_exchange(now, ExchangeKey(append.stream), |exchange, config, out| {
+                exchange.cancel(now, CancelReason::Disconnected, config, out);
+            });
+        }
+        self.advance(now);
+    }
+
+    /// The store answered a publication. If `done`, the event was published or given up; else it is published again.
+    pub fn handle_published(&mut self, now: Instant, done: bool) {
+        if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.publishing) {
+            cluster.publishing = false;
+            if done {
+                cluster.token += 1;
+                cluster.outbox.pop_front();
+            }
+        }
+        self.advance(now);
+    }
+
+    /// The store may have lost the last event that it had of each reply that is not over: those events are appended
+    /// again, with the end if there is one.
+    pub fn handle_failover(&mut self, now: Instant) {
+        self.for_each_exchange(now, |exchange, _, out| {
+            exchange.with_stream(out, |stream, _| stream.handle_failover());
+        });
+    }
+
+    /// `notifications/initialized` has arrived at another node, which counts as if it had arrived here. Returns whether
+    /// this changed the session (C-10).
+    pub fn handle_initialized(&mut self, now: Instant) -> bool {
+        let news = match self.lifecycle {
+            Lifecycle::Live(handshake) | Lifecycle::Draining(handshake, _) => {
+                matches!(handshake, Handshake::Answered | Handshake::Used)
+            }
+            Lifecycle::Terminated(..) => false,
+        };
+        if news {
+            if !self.lifecycle.is_ending() {
+                self.touch(now);
+            }
+            self.lifecycle.reach(Handshake::Initialized);
+            self.lifetime().into_iter().for_each(|due| self.timer.arm(due));
+            self.wake_listener();
+        }
+        news
+    }
+
+    /// Wakes the task that relays the standalone log: its events may be sent now.
+    pub(super) fn wake_listener(&mut self) {
+        let tag = self.cluster.as_ref().and_then(|_| self.standalone_tag().cloned());
+        tag.into_iter().for_each(|tag| self.output.wake(Wake::Handler(tag)));
+    }
+
+    /// The client reads this stream at another node: a connection of this node that carries it ends (D-21).
+    pub fn handle_taken_over(&mut self, now: Instant, number: u64) {
+        let standalone = self.cluster.as_ref().is_some_and(|cluster| cluster.standalone == number);
+        if standalone {
+            self.drop_standalone();
+        } else {
+            self.hand_over_relay(now, number);
+            self.with_reply(now, number, Stream::hand_over);
+        }
+        self.advance(now);
+    }
+
+    // The listener of the standalone log.
+
+    /// The listener number with which this node last read the standalone log for the client; 0 if it never has.
+    pub fn listener(&self) -> u64 {
+        self.cluster.as_ref().map_or(0, |cluster| cluster.listener)
+    }
+
+    /// From now on this node reads the standalone log for the client, as the listener with this number. It continues
+    /// where the listeners before it stopped. Returns `false` if a listener with a higher number is known.
+    pub fn listen(&mut self, number: u64, heard: Position) -> bool {
+        let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.other <= number) else {
+            return false;
+        };
+        cluster.listener = number;
+        cluster.heard = cluster.heard.max(heard);
+        true
+    }
+
+    /// Another node is the listener, with this number: the connection of this node that carries the standalone log ends
+    /// (D-21). Returns this node's listener number and the position that it reached; `None` if it never listened, or
+    /// has taken over since.
+    pub fn handle_listener(&mut self, now: Instant, number: u64) -> Option<(u64, Position)> {
+        let cluster = self.cluster.as_mut().filter(|cluster| cluster.listener < number)?;
+        cluster.other = cluster.other.max(number);
+        let (listener, heard) = (cluster.listener, cluster.heard);
+        self.drop_standalone();
+        self.active = self.active.max(now);
+        self.lifetime().into_iter().for_each(|due| self.timer.arm(due));
+        self.advance(now);
+        (listener > 0).then_some((listener, heard))
+    }
+
+    // Relays.
+
+    /// Opens a connection for a stream that is read from the store after this event, which the store knows: a stream
+    /// of another node, or one that this node has forgotten. An older connection of the same stream ends (D-23).
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], by state (C.2).
+    pub fn handle_relay(&mut self, now: Instant, after: EventId, tag: T) -> Result<StreamKey, Refusal> {
+        let standalone = self.cluster.as_ref().is_some_and(|cluster| cluster.standalone == after.stream);
+        if let Verdict::Refuse(refusal) = self.on(if standalone { Input::Get } else { Input::Resume }) {
+            return Err(refusal);
+        }
+        let running = self.exchanges.get(ExchangeKey(after.stream)).map(|exchange| exchange.stream());
+        let kept = self.streams.finished(after.stream).map(Some);
+        let whole = |own: Option<&Stream<T>>| own.is_some_and(|own| own.is_storing() || own.is_stored());
+        if !running.or(kept).is_none_or(whole) {
+            return Err(Refusal::UnknownEvent); // a stream of this node whose rest is not written to the store
+        }
+        self.touch(now);
+        let connection = self.next_key();
+        if standalone {
+            if let Some(cluster) = &mut self.cluster {
+                cluster.heard = after.position;
+            }
+            self.drop_standalone();
+            let mut stream = Stream::new(now, tag, None, &mut self.output);
+            stream.comment();
+            self.set_standalone(now, stream.on(connection));
+            return Ok(StreamKey::Standalone(connection));
+        }
+        self.hand_over_relay(now, after.stream);
+        self.with_reply(now, after.stream, Stream::hand_over);
+        let mut stream = Stream::new(now, tag, None, &mut self.output);
+        stream.comment();
+        self.add_relay(after.stream, stream.on(connection));
+        Ok(StreamKey::Resumed(ExchangeKey(after.stream), connection))
+    }
+
+    /// Passes on an event that was read from the store, with its id.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`]: wait for [`Wake::Handler`](crate::Wake::Handler). [`SendError::Closed`]: nobody reads it.
+    pub fn relay(&mut self, now: Instant, key: StreamKey, event: &Bytes) -> Result<(), SendError> {
+        match self.with_relayed(key, |stream, config, out| stream.push(now, event, config, out)) {
+            Some(pushed) => pushed.map_err(|_| SendError::Full),
+            None => Err(SendError::Closed),
+        }
+    }
+
+    /// Ends a relayed stream: nothing is left to relay.
+    pub fn end_relay(&mut self, now: Instant, key: StreamKey) {
+        self.with_relayed(key, |stream, _, out| stream.end(out));
+        self.advance(now);
+    }
+
+    /// Cuts a relayed stream: its next events are forgotten, and the connection must not skip them.
+    pub fn cut_relay(&mut self, now: Instant, key: StreamKey) {
+        self.with_relayed(key, |stream, _, out| stream.cut(out));
+        self.advance(now);
+    }
+
+    /// Whether the relayed stream still has a reader. If so, [`Wake::Handler`](crate::Wake::Handler) follows
+    /// when the reader is gone.
+    pub fn poll_relay(&mut self, key: StreamKey) -> bool {
+        self.with_relayed(key, |stream, _, _| stream.tell_end()).is_some()
+    }
+
+    // Parts.
+
+    /// Queues an event for the standalone log. `None` if there is no store.
+    pub(super) fn publish(&mut self, event: &Bytes) -> Option<Result<(), SendError>> {
+        let limit = self.config.queue_events;
+        let cluster = self.cluster.as_mut()?;
+        Some(if cluster.outbox.len() < limit {
+            cluster.outbox.push_back(event.clone());
+            Ok(())
+        } else {
+            Err(SendError::Full)
+        })
+    }
+
+    /// Drops the events that are not published yet.
+    pub(super) fn forget_effects(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.outbox.clear();
+        }
+    }
+
+    /// The priming event of a GET stream, for a client that understands one: its position in the standalone log.
+    pub(super) fn shared_priming(&self) -> Option<Bytes> {
+        let cluster = self.cluster.as_ref()?;
+        self.config.replay.as_ref()?;
+        let id = EventId { stream: cluster.standalone, position: cluster.heard };
+        self.is_primed().then(|| encode_priming(id))
+    }
+
+    /// Records the position of an event that was sent on the GET stream.
+    pub(super) fn note_heard(&mut self, next: &Next) {
+        let (Some(cluster), Next::Event(event, _)) = (&mut self.cluster, next) else { return };
+        let id = event.strip_prefix(b"id: ").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
+        let id = id.and_then(|id| std::str::from_utf8(id).ok()).and_then(EventId::parse);
+        if let Some(id) = id {
+            cluster.heard = cluster.heard.max(id.position);
+        }
+    }
+
+    /// The session begins to drain in a shutdown: its streams are to be resumed at other nodes. Ends each connection,
+    /// with `retry` (S6, F-39). A reply keeps its connection if its client does not understand a priming event (D-05),
+    /// or if it is answered as JSON.
+    pub(super) fn detach(&mut self, now: Instant) {
+        let Some(replay) = self.config.replay else { return };
+        if self.is_primed() {
+            self.for_each_exchange(now, |exchange, _, out| {
+                exchange.close_connection(now, replay.retry, out);
+            });
+        }
+        let leave = |stream: &mut Stream<T>, out: &mut Output<T>| {
+            stream.push_unbounded(now, encode_retry(replay.retry), out);
+            stream.end(out);
+        };
+        self.for_each_relay(leave);
+        self.with_standalone(now, |stream, _, out| leave(stream, out));
+    }
+
+    /// Whether another node can adopt the session after this ending: a shutdown, with a store.
+    pub(super) fn moves(&self, reason: TerminateReason) -> bool {
+        self.cluster.is_some() && reason == TerminateReason::Shutdown
+    }
+
+    /// Whether a request of the client with this id is running at this node.
+    pub fn runs(&self, id: &RequestId) -> bool {
+        self.exchanges.running(id).is_some()
+    }
+
+    /// The relayed streams that are open and whose connections are not about to close.
+    pub(super) fn relays(&self) -> impl Iterator<Item = &Stream<T>> {
+        self.streams.relays().filter(|stream| stream.is_served())
+    }
+
+    /// A relayed stream has lost its reader: the idle timeout counts from now.
+    pub(super) fn relay_is_over(&mut self, now: Instant) {
+        self.active = self.active.max(now);
+        self.lifetime().into_iter().for_each(|due| self.timer.arm(due));
+    }
+}

@@ -1,0 +1,635 @@
+//! [`Stream`]: an ordered sequence of events with one end, and the connection that carries it.
+
+mod durable;
+mod log;
+
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+pub use self::durable::{Stored, Unstored};
+use self::{durable::Durable, log::Log};
+use super::event::{HEARTBEAT, encode_priming, encode_retry, with_id};
+use crate::{
+    config::SessionConfig,
+    event::EventId,
+    output::{Output, Wake},
+};
+
+/// The queue is full: wait for [`Wake::Handler`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the stream's queue is full")]
+pub struct Full;
+
+/// What a reader gets next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// An event, and whether it is the last one. The connection has ended after the last one.
+    Event(Bytes, bool),
+    /// Nothing yet: wait for [`Wake::Reader`].
+    Pending,
+    /// The end. The body closes properly.
+    End,
+    /// A forced end, with events unsent. The body must end with an error, so that it does not look complete.
+    Cut,
+}
+
+/// The name of a stream that can be resumed. Its events' ids contain the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    /// The stream's number, unique in the session.
+    pub number: u64,
+    /// Whether the client understands a priming event (D-09).
+    pub primed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Open,
+    /// Nothing more is pushed; queued events and the end itself have not been read yet.
+    Ending,
+    /// The end was read, or nobody is left to read it.
+    Over,
+    Cut,
+}
+
+/// The connection that carries a stream at the moment.
+#[derive(Debug)]
+struct Connection<T> {
+    number: u64,
+    /// `None` until somebody waits.
+    reader: Option<T>,
+    /// What is sent before the next event: a comment, or the priming event.
+    preamble: Option<Bytes>,
+    /// The connection ends before the event at this position, with a `retry` event if there is one; the stream lives on.
+    close_at: Option<(u64, Option<Bytes>)>,
+}
+
+/// An ordered sequence of events on its way to one client.
+///
+/// One connection at a time carries it. A stream with a [`Name`] outlives its connections: it keeps the events that
+/// were sent and those that are pushed while its client is away, and continues where the client asks
+/// ([`Stream::resume`]). A stream without a name ends with its connection.
+#[derive(Debug)]
+pub struct Stream<T> {
+    name: Option<Name>,
+    /// Identifies the senders that wait for space.
+    senders: Option<T>,
+    connection: Option<Connection<T>>,
+    log: Log,
+    /// How much of it the store has, if it is written to a store.
+    durable: Option<Box<Durable>>,
+    life: Life,
+    /// The client can come back to it: it has seen an id, or needs none.
+    resumable: bool,
+    /// The client was told to reconnect after `retry`.
+    retry_sent: bool,
+    /// The client reads it at another node.
+    elsewhere: bool,
+    /// An event was forgotten that was never sent to the client, which is away: no id that the client has is valid.
+    lost: bool,
+    /// When the last event was pushed: heartbeats count from here.
+    quiet_since: Instant,
+    /// A heartbeat fell due while an earlier event was still unread.
+    stalled: bool,
+    /// A sender was refused with [`Full`] and waits for space.
+    awaited: bool,
+}
+
+impl<T: Clone> Stream<T> {
+    /// An open, empty stream on connection 0. `tag` identifies its reader and its senders. It begins with a priming
+    /// event if `name` says that the client understands one (D-08).
+    pub fn new(now: Instant, tag: impl Into<Option<T>>, name: Option<Name>, out: &mut Output<T>) -> Self {
+        let mut stream = Self::unread(now, name);
+        stream.resumable = false;
+        stream.carry(now, 0, tag.into(), out);
+        stream.prime();
+        stream
+    }
+
+    /// An open, empty stream without a connection.
+    pub(super) fn unread(now: Instant, name: Option<Name>) -> Self {
+        Self {
+            name,
+            senders: None,
+            connection: None,
+            log: Log::default(),
+            durable: None,
+            life: Life::Open,
+            resumable: name.is_some(),
+            retry_sent: false,
+            elsewhere: false,
+            lost: false,
+            quiet_since: now,
+            stalled: false,
+            awaited: false,
+        }
+    }
+
+    // Connections.
+
+    /// A new connection carries the stream from where the last one stopped. It begins with `preamble`, or with a
+    /// priming event or comment of its own. The last connection ends if it is still there (D-23).
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        connection: u64,
+        reader: T,
+        preamble: Option<Bytes>,
+        out: &mut Output<T>,
+    ) {
+        self.carry(now, connection, Some(reader), out);
+        preamble.into_iter().for_each(|preamble| self.greet(preamble));
+        self.prime();
+        self.comment();
+    }
+
+    /// A new connection carries the stream, beginning after `position`. The last connection ends if it is still there.
+    /// Returns `false`, and changes nothing, unless the stream knows that position and still has everything after it
+    /// (D-30).
+    pub fn resume(
+        &mut self,
+        now: Instant,
+        position: u64,
+        connection: u64,
+        reader: T,
+        out: &mut Output<T>,
+    ) -> bool {
+        let known = self.resumable && self.life != Life::Cut && self.log.rewind(position);
+        if known {
+            if self.life == Life::Over {
+                self.life = Life::Ending;
+            }
+            self.carry(now, connection, Some(reader), out);
+            if self.life == Life::Open && self.log.waiting() == 0 {
+                self.comment(); // so that the client and every proxy see that it is open (B-33)
+            }
+        }
+        known
+    }
+
+    /// The reader of this connection has gone. Returns whether this connection carried the stream. Queued events wait
+    /// for the next connection if the client can come back; else they are dropped and the stream is over.
+    pub fn disconnect(&mut self, connection: u64, out: &mut Output<T>) -> bool {
+        if !self.is_carried_by(connection) {
+            return false;
+        }
+        match self.life {
+            Life::Open | Life::Ending => {
+                self.leave(out);
+                if !self.resumable {
+                    self.lose(out);
+                    self.life = Life::Over;
+                }
+            }
+            Life::Over | Life::Cut => self.connection = None,
+        }
+        true
+    }
+
+    /// Ends the connection after the queued events, with `retry`, while the stream lives on. Returns whether it does:
+    /// only if the client understands this and is connected (D-06, D-07).
+    pub fn close_connection(&mut self, retry: Duration, out: &mut Output<T>) -> bool {
+        let polls = self.is_served() && self.name.is_some_and(|name| name.primed);
+        if polls {
+            self.dismiss(Some(encode_retry(retry)), out);
+        }
+        polls
+    }
+
+    /// Ends the connection, because another one carries the stream now, perhaps at another node.
+    pub(super) fn hand_over(&mut self, out: &mut Output<T>) {
+        self.elsewhere = true;
+        if self.is_connected() {
+            self.leave(out);
+            if self.name.is_none() {
+                self.lose(out);
+                self.life = Life::Over;
+            }
+        }
+    }
+
+    /// Sets the number of its connection.
+    pub(super) fn on(mut self, connection: u64) -> Self {
+        if let Some(current) = &mut self.connection {
+            current.number = connection;
+        }
+        self
+    }
+
+    /// Wakes the senders when the connection ends, even if none waits for space.
+    pub(super) fn tell_end(&mut self) {
+        self.awaited = true;
+    }
+
+    /// Ends the connection of an unresponsive client after the queued events. A resumable stream lives on.
+    pub(super) fn close(&mut self, out: &mut Output<T>) {
+        if self.name.is_none() {
+            return self.end(out);
+        }
+        self.dismiss(None, out);
+    }
+
+    /// The client will not come back: neither it nor the store is waited for.
+    pub(super) fn forsake(&mut self) {
+        self.durable = None;
+        self.retry_sent = false;
+    }
+
+    /// Undoes [`Stream::close_connection`] if the connection is still open.
+    pub(super) fn stay(&mut self) {
+        if let Some(current) = &mut self.connection {
+            current.close_at = None;
+        }
+    }
+
+    // Events.
+
+    /// Queues an event. While the client is away, the event is kept within the bounds of the session's replay.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] if the queue holds as many events or bytes as it may: wait for [`Wake::Handler`].
+    pub fn push(
+        &mut self,
+        now: Instant,
+        event: &Bytes,
+        config: &SessionConfig,
+        out: &mut Output<T>,
+    ) -> Result<(), Full> {
+        self.push_with(now, event, Bytes::clone, config, out)
+    }
+
+    /// As [`Stream::push`]; `keep` makes the copy that is queued.
+    pub(super) fn push_with(
+        &mut self,
+        now: Instant,
+        event: &Bytes,
+        keep: impl FnOnce(&Bytes) -> Bytes,
+        config: &SessionConfig,
+        out: &mut Output<T>,
+    ) -> Result<(), Full> {
+        let waiting = self.log.waiting();
+        let fits = waiting < config.queue_events
+            && (waiting == 0 || self.log.waiting_bytes() + event.len() <= config.queue_bytes);
+        let waits = match &self.durable {
+            Some(durable) => !durable.has_space(&self.log, config) || (self.is_carried() && !fits),
+            None => self.is_carried() && !fits,
+        };
+        if waits {
+            self.awaited = true;
+            return Err(Full);
+        }
+        self.push_unbounded(now, keep(event), out);
+        Ok(())
+    }
+
+    /// Queues an event beyond the bounds. For events that must never wait and that are bounded by something else, such
+    /// as the one answer to a request.
+    pub fn push_unbounded(&mut self, now: Instant, event: Bytes, out: &mut Output<T>) {
+        if self.life == Life::Open {
+            self.log.push(event);
+            self.quiet_since = now;
+            self.wake_reader(out);
+        }
+    }
+
+    /// Ends the stream after the queued events.
+    pub fn end(&mut self, out: &mut Output<T>) {
+        if self.life == Life::Open {
+            self.life = Life::Ending;
+            self.stay();
+            self.wake_all(out);
+        }
+    }
+
+    /// Ends the stream now, by force. Queued and kept events are lost.
+    pub fn cut(&mut self, out: &mut Output<T>) {
+        self.lose(out);
+        self.durable = None;
+        self.name = None;
+        self.resumable = false;
+        if matches!(self.life, Life::Open | Life::Ending) {
+            self.life = match &self.connection {
+                Some(_) => {
+                    out.tally.streams_cut += 1;
+                    Life::Cut
+                }
+                None => Life::Over,
+            };
+            self.wake_all(out);
+        }
+    }
+
+    /// Takes the next event of this connection.
+    pub fn poll_event(&mut self, connection: u64, out: &mut Output<T>) -> Next {
+        let current = match &mut self.connection {
+            Some(current) if current.number == connection => current,
+            Some(_) | None => return Next::End, // a newer connection has taken over, or the stream is over
+        };
+        if self.life == Life::Cut {
+            return Next::Cut;
+        }
+        let before = self.durable.as_ref().map_or(u64::MAX, |durable| durable.stored());
+        if before == 0 {
+            return Next::Pending; // the store has to know of the stream before any of its ids is sent
+        }
+        let event = if let Some(preamble) = current.preamble.take() {
+            self.resumable |= self.name.is_some_and(|name| name.primed);
+            Some(preamble)
+        } else if let Some((_, retry)) = current.close_at.take_if(|(end, _)| *end == self.log.next()) {
+            self.retry_sent = retry.is_some();
+            self.leave(out);
+            return retry.map_or(Next::End, |retry| Next::Event(retry, true));
+        } else {
+            match self.name {
+                None => self.log.take(),
+                Some(Name { number, .. }) => self.log.send(before).map(|(position, event)| {
+                    self.resumable = true;
+                    with_id(EventId { stream: number, position: position.into() }, event)
+                }),
+            }
+        };
+        let last = self.life == Life::Ending && self.log.waiting() == 0;
+        if last {
+            self.leave(out);
+            self.life = Life::Over;
+        }
+        match event {
+            Some(event) => {
+                self.stalled = false;
+                self.wake_senders(out);
+                Next::Event(event, last)
+            }
+            None if last => Next::End,
+            None => Next::Pending,
+        }
+    }
+
+    /// Queues a heartbeat if the stream was silent for long enough. Returns `true` if the reader has read everything
+    /// before it: a sign of life.
+    pub fn handle_silence(&mut self, now: Instant, config: &SessionConfig, out: &mut Output<T>) -> bool {
+        if self.next_timeout(config).is_none_or(|due| now < due) {
+            return false;
+        }
+        let alive = self.queued() == 0;
+        self.quiet_since = now;
+        if alive {
+            self.comment();
+            self.wake_reader(out);
+        } else {
+            // The reader has not read what was queued before: another comment behind that is useless.
+            self.stalled = true;
+        }
+        alive
+    }
+
+    /// Queues a comment before the next event, unless another preamble is queued.
+    pub(super) fn comment(&mut self) {
+        self.greet(Bytes::from_static(HEARTBEAT));
+    }
+
+    // Kept events: see `Replay`.
+
+    /// Marks the next event as kept for replay and returns its size. An event is kept once it was sent, or if its
+    /// client is away. The end counts as an event of size 0 after the last one.
+    pub(super) fn keep_next(&mut self) -> Option<usize> {
+        if !self.resumable {
+            return None; // nobody can resume it
+        }
+        let missed = !self.is_carried();
+        let ended = match self.life {
+            Life::Open => false,
+            Life::Ending | Life::Over => missed,
+            Life::Cut => return None,
+        };
+        let before = self.durable.as_ref().map_or(u64::MAX, |durable| durable.stored());
+        self.log.keep_next(before, missed, ended && self.log.end() <= before)
+    }
+
+    /// Releases the latest kept events that will be sent again. Returns their number.
+    pub(super) fn release(&mut self) -> usize {
+        if self.is_carried() { self.log.release() } else { 0 }
+    }
+
+    /// Forgets the oldest kept event. If a connection that is about to close has not sent it yet, that connection ends
+    /// now: it must not skip an event.
+    pub(super) fn forget_first(&mut self, out: &mut Output<T>) {
+        let next = self.log.next();
+        if self.log.forget_first() {
+            self.life = Life::Over; // the end was the last of it
+            self.resumable = false;
+        }
+        if self.log.next() != next {
+            if self.is_connected() {
+                self.leave(out);
+            }
+            self.lost = self.durable.is_none(); // a store may keep more
+        }
+    }
+
+    /// The number of kept events.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.log.kept()
+    }
+
+    // Getters.
+
+    /// When to call [`Stream::handle_silence`] next.
+    pub fn next_timeout(&self, config: &SessionConfig) -> Option<Instant> {
+        config
+            .heartbeat_due(self.quiet_since)
+            .filter(|_| self.life == Life::Open && self.connection.is_some())
+    }
+
+    /// Whether events can be pushed.
+    pub fn is_open(&self) -> bool {
+        self.life == Life::Open
+    }
+
+    /// Whether a connection carries it that has not read its end yet.
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_some() && matches!(self.life, Life::Open | Life::Ending)
+    }
+
+    /// Whether it is open and its connection is not about to close.
+    pub fn is_served(&self) -> bool {
+        self.life == Life::Open && self.is_carried()
+    }
+
+    /// Whether this connection carries it, or it has a name and so outlives its connections.
+    pub(super) fn outlives(&self, connection: u64) -> bool {
+        self.name.is_some() || self.is_carried_by(connection)
+    }
+
+    /// Whether its client is away and can come back to it.
+    pub fn is_away(&self) -> bool {
+        self.connection.is_none() && matches!(self.life, Life::Open | Life::Ending)
+    }
+
+    /// Whether its client is away because it was told to reconnect later.
+    pub fn is_invited(&self) -> bool {
+        self.retry_sent && self.is_away()
+    }
+
+    /// Whether its client is away and cannot come back, because the next event that it needs was forgotten.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Whether its client was last seen reading it at another node.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
+    /// Whether nobody reads it, and nobody can come back to it.
+    pub(super) fn is_gone(&self) -> bool {
+        !self.resumable && self.connection.is_none()
+    }
+
+    /// The client is not waited for any more.
+    pub(super) fn expect_nobody(&mut self) {
+        self.retry_sent = false;
+    }
+
+    /// Whether its reader has read the end, or has gone for good.
+    pub fn is_over(&self) -> bool {
+        self.life == Life::Over
+    }
+
+    /// Whether it was ended by force.
+    pub fn is_cut(&self) -> bool {
+        self.life == Life::Cut
+    }
+
+    /// Whether its client can come back to it, even after its end.
+    pub fn is_resumable(&self) -> bool {
+        self.resumable
+    }
+
+    /// Whether a heartbeat fell due while its reader had left an earlier event unread.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
+    /// The number of the connection that carries it.
+    pub(super) fn connection(&self) -> Option<u64> {
+        self.connection.as_ref().map(|current| current.number)
+    }
+
+    /// Its number in the session, if it has a name.
+    pub fn number(&self) -> Option<u64> {
+        self.name.map(|name| name.number)
+    }
+
+    /// The tag of the senders that wait for space. `None` before the first connection: until then nobody has to wait.
+    pub fn tag(&self) -> Option<&T> {
+        self.senders.as_ref()
+    }
+
+    /// Sets the tag of its senders and its reader, where there was none yet.
+    pub(super) fn attach(&mut self, tag: &T) {
+        self.senders.get_or_insert_with(|| tag.clone());
+        let reader = self.connection.as_mut().map(|current| &mut current.reader);
+        reader.into_iter().for_each(|reader| *reader = reader.take().or_else(|| Some(tag.clone())));
+    }
+
+    /// Nobody sends on it any more.
+    pub(super) fn forget_senders(&mut self) {
+        self.senders = None;
+    }
+
+    // Parts.
+
+    fn carry(&mut self, now: Instant, number: u64, reader: Option<T>, out: &mut Output<T>) {
+        if self.is_connected() {
+            self.leave(out);
+        }
+        out.tally.streams_opened += 1;
+        if self.senders.is_none() {
+            self.senders.clone_from(&reader);
+        }
+        self.connection = Some(Connection { number, reader, preamble: None, close_at: None });
+        self.retry_sent = false;
+        self.elsewhere = false;
+        self.lost = false;
+        self.stalled = false;
+        self.quiet_since = now;
+        self.wake_reader(out);
+    }
+
+    /// Drops all queued and kept events.
+    fn lose(&mut self, out: &mut Output<T>) {
+        if let Some(events) = self.log.clear() {
+            out.discard(events);
+        }
+    }
+
+    fn prime(&mut self) {
+        if let Some(Name { number, primed: true }) = self.name {
+            let id = EventId { stream: number, position: (self.log.next() - 1).into() };
+            self.greet(encode_priming(id));
+        }
+    }
+
+    fn greet(&mut self, preamble: Bytes) {
+        if let Some(current) = self.connection.as_mut().filter(|_| self.life == Life::Open) {
+            current.preamble.get_or_insert(preamble);
+        }
+    }
+
+    /// The connection ends after the queued events. Later events are for the next connection and wait for no space.
+    fn dismiss(&mut self, retry: Option<Bytes>, out: &mut Output<T>) {
+        let end = self.log.end();
+        if let Some(current) = &mut self.connection {
+            current.close_at = Some((end, retry));
+        }
+        self.wake_all(out);
+    }
+
+    /// The connection has ended.
+    pub(super) fn leave(&mut self, out: &mut Output<T>) {
+        out.tally.streams_ended += 1;
+        self.wake_all(out);
+        self.connection = None;
+    }
+
+    /// Whether an event pushed now goes to the current connection.
+    fn is_carried(&self) -> bool {
+        self.connection.as_ref().is_some_and(|current| current.close_at.is_none())
+    }
+
+    fn is_carried_by(&self, connection: u64) -> bool {
+        self.connection.as_ref().is_some_and(|current| current.number == connection)
+    }
+
+    /// The number of events that wait for the reader, a preamble included.
+    fn queued(&self) -> usize {
+        let greets = self.connection.as_ref().is_some_and(|current| current.preamble.is_some());
+        self.log.waiting() + usize::from(greets)
+    }
+
+    fn wake_reader(&self, out: &mut Output<T>) {
+        let reader = self.connection.as_ref().and_then(|current| current.reader.as_ref());
+        reader.into_iter().for_each(|reader| out.wake(Wake::Reader(reader.clone())));
+    }
+
+    fn wake_senders(&mut self, out: &mut Output<T>) {
+        if mem::take(&mut self.awaited) {
+            self.senders.iter().for_each(|tag| out.wake(Wake::Handler(tag.clone())));
+        }
+    }
+
+    /// Wakes the senders, which wait in vain, and the reader, which has an end to read.
+    fn wake_all(&mut self, out: &mut Output<T>) {
+        self.wake_senders(out);
+        self.wake_reader(out);
+    }
+}
+
+#[cfg(test)]
+mod tests;
