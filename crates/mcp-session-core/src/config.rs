@@ -7,12 +7,14 @@ mod hosts;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use mcp_session_proto::SessionConfig;
+
 pub use auth::{AuthError, AuthFuture, Authenticate, AuthenticateFn, authenticate_fn};
 pub use check::ConfigError;
 pub use cors::Cors;
 pub use hosts::{AllowedHosts, AllowedOrigins, InvalidEntry};
 
-use crate::{proto::SessionConfig, store::Store};
+use crate::store::Store;
 
 /// The limits of an endpoint. [`Endpoint::with_config`](crate::Endpoint::with_config) refuses limits that
 /// cannot work, such as a cap or a deadline of zero.

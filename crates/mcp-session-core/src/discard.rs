@@ -10,8 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use mcp_session_proto::after;
 
-use crate::{proto::after, runtime::Runtime, sync::lock};
+use crate::{runtime::Runtime, sync::lock};
 
 /// The events to free, of all endpoints. A static is not dropped when the process ends, and neither are its contents.
 static DISCARDED: Mutex<Discarded> = Mutex::new(Discarded { logs: Vec::new(), freeing: false });

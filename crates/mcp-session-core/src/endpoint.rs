@@ -20,13 +20,13 @@ use std::{
 
 use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 use http_body::Body;
+use mcp_session_proto::{self as proto, Refusal, RequestId};
 
 use crate::{
     cluster::inbox,
     config::{Config, ConfigError, Cors},
     handler::{ErasedHandler, Handler},
     metrics::Stats,
-    proto::{self, Refusal, RequestId},
     runtime::Runtime,
     session::env::Env,
     session::{Session, registry::Registry, timers},

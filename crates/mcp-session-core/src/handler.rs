@@ -14,6 +14,10 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use http::{Extensions, HeaderMap, request::Parts};
+use mcp_session_proto::{
+    CancelReason, Json, Notification, Phase, ProtocolVersion, RequestError, RequestId, RpcError, RpcRequest,
+    SendError, SessionId, Status, TerminateReason,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
@@ -23,10 +27,6 @@ use crate::{
         run::{ExchangeHandle, HandlerFuture},
     },
     principal::Principal,
-    proto::{
-        CancelReason, Json, Notification, Phase, ProtocolVersion, RequestError, RequestId, RpcError,
-        RpcRequest, SendError, SessionId, Status, TerminateReason,
-    },
     session::{Session, ask::ask, cell::Machine, data::SessionData, host::Hooks, notification, object},
 };
 

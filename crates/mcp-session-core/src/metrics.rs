@@ -1,11 +1,9 @@
 //! [`Stats`]: counts of an endpoint, available at any time.
 
+use mcp_session_proto::{SessionId, TerminateReason};
 use serde::Serialize;
 
-use crate::{
-    proto::{SessionId, TerminateReason},
-    shutdown::ShutdownPhase,
-};
+use crate::shutdown::ShutdownPhase;
 
 /// A snapshot of an endpoint: some atomic reads, cheap enough for every second and every probe (S15).
 ///

@@ -20,6 +20,7 @@ use futures::{
     future::{BoxFuture, Either, join_all, select, select_all},
     stream::{self, BoxStream},
 };
+use mcp_session_proto::after;
 
 use crate::{
     config::{
@@ -28,7 +29,6 @@ use crate::{
     },
     contain::{self, Contained, Panicked},
     endpoint::Endpoint,
-    proto::after,
     runtime::Runtime,
     shutdown::{Shutdown, ShutdownPolicy, ShutdownReport},
     sync::lock,

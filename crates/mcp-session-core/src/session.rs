@@ -27,6 +27,10 @@ use std::{
 
 use event_listener::Event;
 use futures::future::BoxFuture;
+use mcp_session_proto::{
+    ClientCapabilities, Json, Phase, ProtocolVersion, Refusal, RequestError, SendError, SessionId, State,
+    TerminateReason, encode_notification,
+};
 use serde::Serialize;
 
 use cell::{Locked, Machine, Waiters};
@@ -39,10 +43,6 @@ use crate::{
     contain::{self, Panicked},
     metrics::SessionEvent,
     principal::Principal,
-    proto::{
-        ClientCapabilities, Json, Phase, ProtocolVersion, Refusal, RequestError, SendError, SessionId, State,
-        TerminateReason, encode_notification,
-    },
     session::ask::ask,
     store::{PeerRequest, Update},
     sync::lock,

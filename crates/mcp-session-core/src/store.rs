@@ -67,16 +67,14 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 pub use error::{AppendError, PublishError, ReadError, Unavailable};
 use futures::FutureExt;
+use mcp_session_proto::{Position, SessionId};
 #[doc(hidden)]
 #[allow(deprecated)]
 pub use memory::SharedStore;
 pub use memory::{MemoryStore, StoreLimits};
 pub use record::{Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup};
 
-use crate::{
-    proto::{Position, SessionId},
-    runtime::BoxFuture,
-};
+use crate::runtime::BoxFuture;
 
 /// The logs of all sessions: the events for their clients, in order, kept as long as clients may resume from them.
 ///

@@ -10,11 +10,9 @@ use std::{
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream::SelectAll};
 use http_body::{Body, Frame, SizeHint};
+use mcp_session_proto::{Next, StreamKey};
 
-use crate::{
-    proto::{Next, StreamKey},
-    session::{Session, cell::Waiters},
-};
+use crate::session::{Session, cell::Waiters};
 
 /// The stream was ended by force before its reader had read all events.
 ///

@@ -24,15 +24,11 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use mcp_session_proto::{ProtocolVersion, RequestId, RpcError, SessionId, TerminateReason};
 
 #[cfg(feature = "tracing")]
 use crate::contain;
-use crate::{
-    metrics::Stats,
-    proto::{ProtocolVersion, RequestId, RpcError, SessionId, TerminateReason},
-    shutdown::ShutdownPhase,
-    sync::lock,
-};
+use crate::{metrics::Stats, shutdown::ShutdownPhase, sync::lock};
 
 /// The target of all events, for filters, wherever in core they come from.
 #[cfg(feature = "tracing")]

@@ -12,11 +12,11 @@ use std::pin::{Pin, pin};
 use bytes::Bytes;
 use http::{Method, header, request::Parts};
 use http_body::Body;
+use mcp_session_proto::{Message, Notification, ParseError, ResponseMode, RpcRequest, RpcResponse};
 
 use crate::{
     config::{Config, Cors},
     contain::{Contained, Panicked},
-    proto::{Message, Notification, ParseError, ResponseMode, RpcRequest, RpcResponse},
 };
 
 pub(crate) use body::{BoxError, Limits};

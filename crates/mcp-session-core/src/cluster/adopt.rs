@@ -3,11 +3,11 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use futures::future::select;
+use mcp_session_proto::{self as proto, SessionId, State, TerminateReason};
 
 use crate::{
     metrics::SessionEvent,
     principal::Principal,
-    proto::{self, SessionId, State, TerminateReason},
     session::{
         Session,
         adoptions::{Adoption, Failure},

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use mcp_session_proto::{EventId, Refusal, StreamKey};
+
 use super::relay::{PAGE, Relay};
 use crate::{
-    proto::{EventId, Refusal, StreamKey},
     session::{Session, cell::Waiters},
     store::{LogId, Page, PeerRequest, ReadError, Unavailable, Update, node::Node},
     transport::Rejection,

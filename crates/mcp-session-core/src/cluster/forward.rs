@@ -1,7 +1,8 @@
 //! What other nodes have to know: a new session, and the messages of its client for requests that they run.
 
+use mcp_session_proto::{self as proto, Message, Outgoing, RequestId, RpcResponse, TerminateReason};
+
 use crate::{
-    proto::{self, Message, Outgoing, RequestId, RpcResponse, TerminateReason},
     session::Session,
     store::{PeerRequest, Record, node::Node},
     transport::Rejection,

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Weak};
 
 use futures::future::{Either, select};
+use mcp_session_proto::{self as proto, Message};
 
 use crate::{
     contain,
-    proto::{self, Message},
     session::{Session, registry::Registry},
     store::node::Node,
     store::{PeerMessage, PeerRequest, Update},

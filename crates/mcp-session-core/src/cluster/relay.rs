@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::select;
+use mcp_session_proto::{
+    self as proto, ErrorCode, EventId, Outgoing, SendError, StreamKey, TerminateReason, encode_event, with_id,
+};
 
 use crate::{
-    proto::{
-        self, ErrorCode, EventId, Outgoing, SendError, StreamKey, TerminateReason, encode_event, with_id,
-    },
     session::{Session, cell::Waiters},
     store::node::Node,
     store::{LogId, Page, ReadError, Wakeup},

@@ -2,11 +2,10 @@
 
 use std::{fmt, time::Duration};
 
+use mcp_session_proto::{ReplayConfig, SessionConfig};
+
 use super::Config;
-use crate::{
-    proto::{ReplayConfig, SessionConfig},
-    store::Store,
-};
+use crate::store::Store;
 
 /// A limit of a [`Config`] or a [`Serve`](crate::Serve) that cannot work: nobody would be served, or something would
 /// wait forever.

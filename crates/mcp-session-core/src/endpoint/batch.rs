@@ -5,6 +5,7 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 use bytes::Bytes;
 use futures::future::join_all;
 use http::{Response, StatusCode, request::Parts};
+use mcp_session_proto::{Batch, Input, Message, ParseError, Refusal, ResponseMode, State};
 
 use super::{
     Endpoint,
@@ -13,7 +14,6 @@ use super::{
 use crate::{
     contain::{self, Panicked},
     handler::run::{ExchangeHandle, FirstPoll, ReplyHead},
-    proto::{Batch, Input, Message, ParseError, Refusal, ResponseMode, State},
     stream::ReplyBody,
     transport::{self, Rejection},
 };

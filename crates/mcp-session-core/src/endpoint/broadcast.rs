@@ -1,9 +1,10 @@
 //! [`SessionManager::broadcast`]: one notification for every session.
 
+use mcp_session_proto::SendError;
 use serde::Serialize;
 
 use super::manager::SessionManager;
-use crate::{proto::SendError, session::notification};
+use crate::session::notification;
 
 /// The result of a [`SessionManager::broadcast`]. Each live session counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use http::{Response, StatusCode, request::Parts};
+use mcp_session_proto as proto;
 
 use super::{Endpoint, response::events};
 use crate::{
     cluster::attach,
-    proto,
     session::cell::Waiters,
     stream::{EventStream, ReplyBody},
     transport::{self, Rejection},

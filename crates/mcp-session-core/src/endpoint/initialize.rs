@@ -3,6 +3,7 @@
 use std::mem;
 
 use http::{HeaderValue, Response, request::Parts};
+use mcp_session_proto::{Input, ResponseMode, RpcError, RpcRequest, TerminateReason};
 
 use super::{Endpoint, response::respond};
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
         initialize::{self, Opening},
         run::{ExchangeHandle, HandlerFuture},
     },
-    proto::{Input, ResponseMode, RpcError, RpcRequest, TerminateReason},
     stream::ReplyBody,
     transport::{self, Rejection, SessionHeader},
 };

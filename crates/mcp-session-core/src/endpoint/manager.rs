@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use mcp_session_proto::{self as proto, SessionId};
+
 use super::shutdown;
 use crate::{
     metrics::{SessionEvents, Stats},
-    proto::{self, SessionId},
     session::{Session, registry::Registry},
     shutdown::{Progress, Shutdown, ShutdownPhase, ShutdownPolicy},
 };

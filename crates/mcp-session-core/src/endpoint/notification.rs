@@ -4,12 +4,12 @@ use std::pin::pin;
 
 use futures::{FutureExt, future::select};
 use http::{Response, request::Parts};
+use mcp_session_proto::{Input, Message, Notification, Phase, Refusal, Verdict};
 
 use super::{Endpoint, response::accepted};
 use crate::{
     cluster::forward,
     contain::{Contained, Panicked},
-    proto::{Input, Message, Notification, Phase, Refusal, Verdict},
     session::{NotificationPermit, Session},
     stream::ReplyBody,
     trace,

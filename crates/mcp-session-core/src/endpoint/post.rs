@@ -3,6 +3,7 @@
 use std::{future::Future, time::Instant};
 
 use http::{Response, request::Parts};
+use mcp_session_proto::{Input, Json, Refusal, ResponseMode, RpcError, RpcRequest, RpcResponse};
 use serde::Deserialize;
 
 use super::{
@@ -16,7 +17,6 @@ use crate::{
         RequestContext,
         run::{ExchangeHandle, FirstPoll},
     },
-    proto::{Input, Json, Refusal, ResponseMode, RpcError, RpcRequest, RpcResponse},
     session::Session,
     stream::ReplyBody,
     trace,

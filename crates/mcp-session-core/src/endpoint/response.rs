@@ -1,13 +1,9 @@
 //! The responses of an endpoint.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use mcp_session_proto::{self as proto, HttpRefusal, Json, Outgoing, RequestId};
 
-use crate::{
-    handler::run::ReplyHead,
-    proto::{self, HttpRefusal, Json, Outgoing, RequestId},
-    stream::ReplyBody,
-    transport::Rejection,
-};
+use crate::{handler::run::ReplyHead, stream::ReplyBody, transport::Rejection};
 
 pub(super) fn respond(head: ReplyHead) -> Result<Response<ReplyBody>, Rejection> {
     match head {

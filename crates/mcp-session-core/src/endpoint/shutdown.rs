@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use futures::{FutureExt, future::select};
+use mcp_session_proto::TerminateReason;
 
 use crate::{
-    proto::TerminateReason,
     session::{Session, registry::Registry},
     shutdown::{Deadlines, PhaseTimes, Progress, ShutdownPhase},
     trace,

@@ -2,14 +2,11 @@
 
 use std::borrow::Cow;
 
+use mcp_session_proto::{ClientCapabilities, Json, ProtocolVersion, RpcError};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::{
-    handler::InitializeResult,
-    proto::{ClientCapabilities, Json, ProtocolVersion, RpcError},
-    transport::Rejection,
-};
+use crate::{handler::InitializeResult, transport::Rejection};
 
 /// The checked params of `initialize`.
 #[derive(Debug)]

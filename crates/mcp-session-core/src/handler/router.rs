@@ -6,11 +6,11 @@ use futures::{
     FutureExt,
     future::{BoxFuture, ready},
 };
+use mcp_session_proto::{Json, Notification, RpcError};
 use serde::Serialize;
 
 use crate::{
     handler::{Handler, InitializeRequest, InitializeResult, RequestContext, initialize::Icon},
-    proto::{Json, Notification, RpcError},
     session::{Session, data::SessionData},
 };
 

@@ -13,10 +13,12 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Either, poll_fn, select},
 };
+use mcp_session_proto::{
+    ExchangeKey, HttpRefusal, Json, Reply, RequestId, RpcError, SendError, Status, StreamKey,
+};
 
 use crate::{
     contain::{self, Panicked},
-    proto::{ExchangeKey, HttpRefusal, Json, Reply, RequestId, RpcError, SendError, Status, StreamKey},
     session::env::Env,
     session::{
         Session,

@@ -6,9 +6,10 @@ use std::{
 };
 
 use event_listener::Event;
+use mcp_session_proto::SessionId;
 
 use super::Session;
-use crate::{proto::SessionId, store::Unavailable, transport::Rejection};
+use crate::{store::Unavailable, transport::Rejection};
 
 /// Sessions that are being adopted: once each, however many requests need it, so that it gets one number and one machine.
 #[derive(Debug, Default)]

@@ -9,13 +9,11 @@ use futures::{
     FutureExt,
     future::{Either, select},
 };
+use mcp_session_proto::{Json, OutboundId, RequestError, SendError, after};
 
-use crate::{
-    proto::{Json, OutboundId, RequestError, SendError, after},
-    session::{
-        Session,
-        cell::{Machine, Waiters},
-    },
+use crate::session::{
+    Session,
+    cell::{Machine, Waiters},
 };
 
 /// Sends a request with `send`, which gets the rest of `timeout`, and waits with `waiters` for the reply. If the queue is

@@ -7,6 +7,7 @@ use std::{
 
 use event_listener::{Event, EventListener};
 use futures::task::AtomicWaker;
+use mcp_session_proto::{self as proto, Effect, Output, Phase, State, TerminateReason, Wake};
 
 use super::{
     Session,
@@ -18,7 +19,6 @@ use crate::{
     contain::{self},
     discard::discard,
     metrics::SessionEvent,
-    proto::{self, Effect, Output, Phase, State, TerminateReason, Wake},
     shutdown::DrainTracker,
     sync::lock,
     trace,

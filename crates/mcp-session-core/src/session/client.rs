@@ -7,10 +7,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use mcp_session_proto::Json;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{proto::Json, sync::lock};
+use crate::sync::lock;
 
 /// The maximum number of bytes of a client's params that are kept with its session. 4 KiB: SDKs send some hundred bytes, and
 /// 100,000 sessions of a client that sends more must not exhaust the server's memory.

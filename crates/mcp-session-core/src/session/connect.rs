@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Instant};
 
+use mcp_session_proto::{Position, Refusal, RequestError, StreamKey};
+
 use super::{
     Session,
     cell::{Machine, Waiters},
 };
-use crate::proto::{Position, Refusal, RequestError, StreamKey};
 
 impl Session {
     /// GET: opens the standalone stream. With a store, also returns the position in the standalone log up to which its

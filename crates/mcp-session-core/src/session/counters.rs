@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use crate::{metrics::Stats, proto::Tally, shutdown::ShutdownPhase};
+use mcp_session_proto::Tally;
+
+use crate::{metrics::Stats, shutdown::ShutdownPhase};
 
 /// Gauges and totals of an endpoint. They are exact, but not read at one instant: see [`Stats`].
 ///

@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, OnceLock, Weak, atomic::AtomicUsize},
 };
 
+use mcp_session_proto::SessionConfig;
+
 use super::{
     client::Clients,
     counters::Counters,
@@ -15,7 +17,6 @@ use super::{
 use crate::{
     config::Config,
     metrics::{SessionEvent, SessionEvents},
-    proto::SessionConfig,
     runtime::Runtime,
     shutdown::Phases,
     store::node::Node,

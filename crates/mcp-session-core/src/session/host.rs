@@ -1,9 +1,9 @@
 //! What a session needs of those above it: [`Host`] and [`Hooks`].
 
 use futures::future::BoxFuture;
+use mcp_session_proto::TerminateReason;
 
 use super::{Session, data::SessionData};
-use crate::proto::TerminateReason;
 
 /// Holds the sessions of an endpoint. A session knows it by this trait only.
 pub(crate) trait Host: Send + Sync {

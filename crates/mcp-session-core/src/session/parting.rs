@@ -6,6 +6,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Either, select},
 };
+use mcp_session_proto::{State, TerminateReason, after};
 
 use super::{
     Inner, Session,
@@ -14,7 +15,6 @@ use super::{
 use crate::{
     contain::{self, Contained, Panicked},
     metrics::SessionEvent,
-    proto::{State, TerminateReason, after},
     shutdown::{Afterword, DrainTracker, LATE},
     store::node::Node,
     sync::lock,

@@ -10,8 +10,9 @@ use std::{
 };
 
 use event_listener::Event;
+use mcp_session_proto::SessionId;
 
-use crate::{config::Config, principal::Principal, proto::SessionId, sync::lock};
+use crate::{config::Config, principal::Principal, sync::lock};
 
 /// Counts the sessions that exist: live ones, and those of which something is left.
 #[derive(Debug, Default)]

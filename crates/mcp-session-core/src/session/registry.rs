@@ -9,14 +9,14 @@ use std::{
 
 use event_listener::{Event, EventListener};
 use futures::future::select;
+use mcp_session_proto::{
+    self as proto, ClientCapabilities, ExchangeKey, Json, Position, ProtocolVersion, RequestId, SessionId,
+    TerminateReason, after,
+};
 
 use crate::{
     metrics::Stats,
     principal::Principal,
-    proto::{
-        self, ClientCapabilities, ExchangeKey, Json, Position, ProtocolVersion, RequestId, SessionId,
-        TerminateReason, after,
-    },
     session::{Session, adoptions::Adoptions, env::Env, quota::Quota, timers},
     shutdown::{self, Shutdown, ShutdownPhase},
     store::LogId,

@@ -1,10 +1,11 @@
 use std::time::Instant;
 
+use mcp_session_proto::{self as proto, Position, RpcError};
+
 use super::*;
 use crate::{
     config::Config,
     handler::{Handler, InitializeRequest, InitializeResult, RequestContext},
-    proto::{self, Position, RpcError},
     runtime::Runtime,
     store::{LogId, MemoryStore, Store},
     testing::Stopped,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use mcp_session_proto::{self as proto, Effect, Stored, TerminateReason, after};
+
 use crate::{
-    proto::{self, Effect, Stored, TerminateReason, after},
     session::Session,
     store::node::Node,
     store::{Append, AppendError, PublishError},

@@ -5,9 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mcp_session_proto::{TerminatePolicy, after};
 use serde::Serialize;
-
-use crate::proto::{TerminatePolicy, after};
 
 /// The phase of an endpoint's shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

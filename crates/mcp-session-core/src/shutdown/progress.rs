@@ -6,6 +6,7 @@ use std::{
 };
 
 use event_listener::{Event, EventListener};
+use mcp_session_proto::after;
 
 use super::{
     phase::Phases,
@@ -13,7 +14,7 @@ use super::{
     report::ShutdownReport,
     tracker::DrainTracker,
 };
-use crate::{proto::after, sync::lock};
+use crate::sync::lock;
 
 /// Shared by the task of a shutdown and its handles.
 #[derive(Debug)]

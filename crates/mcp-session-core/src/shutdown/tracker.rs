@@ -8,9 +8,9 @@ use std::{
 };
 
 use event_listener::Event;
+use mcp_session_proto::{self as proto, SessionId, Tally};
 
 use crate::{
-    proto::{self, SessionId, Tally},
     shutdown::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals},
     sync::lock,
 };
@@ -184,13 +184,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::Config,
-        handler::router::Router,
-        proto::{ClientCapabilities, Json, ProtocolVersion, SessionConfig, TerminateReason},
-        session::Session,
-        session::env::Env,
-        testing::Stopped,
+        config::Config, handler::router::Router, session::Session, session::env::Env, testing::Stopped,
     };
+    use mcp_session_proto::{ClientCapabilities, Json, ProtocolVersion, SessionConfig, TerminateReason};
 
     #[test]
     fn s_1_a_session_that_is_being_opened_is_counted_once() {

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use mcp_session_proto::{Position, SessionId, after};
 
 use super::{
     Append, AppendError, EventStore, LogId, NodeId, Page, PeerMessage, Peers, PublishError, ReadError,
@@ -10,7 +11,6 @@ use super::{
 };
 use crate::{
     contain::{self, Panicked},
-    proto::{Position, SessionId, after},
     runtime::{BoxFuture, Runtime},
     trace,
 };

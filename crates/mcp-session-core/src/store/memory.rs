@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use event_listener::{Event, EventListener};
 use futures::FutureExt;
+use mcp_session_proto::{Position, SessionId, after};
 
 use self::session::{Moment, Session};
 use super::{
@@ -19,7 +20,6 @@ use super::{
     Record, SessionStore, Unavailable, Update, Wakeup,
 };
 use crate::{
-    proto::{Position, SessionId, after},
     runtime::{BoxFuture, Runtime},
     sync::lock,
 };
@@ -419,7 +419,8 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::{proto::ProtocolVersion, testing::Stopped};
+    use crate::testing::Stopped;
+    use mcp_session_proto::ProtocolVersion;
 
     #[test]
     fn e_14_a_sweep_is_bounded_and_the_next_ones_take_the_rest() {

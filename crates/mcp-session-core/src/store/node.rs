@@ -7,9 +7,9 @@ use std::{
 };
 
 use futures::future::{Either, join, select};
+use mcp_session_proto::{Position, SessionId, TerminateReason, after};
 
 use crate::{
-    proto::{Position, SessionId, TerminateReason, after},
     runtime::Runtime,
     store::{LogId, NodeId, PeerMessage, PeerRequest, Record, Store, Unavailable, Update},
     trace,

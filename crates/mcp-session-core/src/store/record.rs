@@ -3,11 +3,11 @@
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
-
-use crate::{
-    principal::Principal,
-    proto::{ClientCapabilities, Json, Position, ProtocolVersion, RequestId, SessionId, TerminateReason},
+use mcp_session_proto::{
+    ClientCapabilities, Json, Position, ProtocolVersion, RequestId, SessionId, TerminateReason,
 };
+
+use crate::principal::Principal;
 
 /// The id of a node: one of the endpoints that share a store. Each endpoint gets a new one, so a restarted endpoint is a
 /// different node.

@@ -7,12 +7,12 @@ use futures::{
     future::{Either, poll_fn, select},
 };
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
+use mcp_session_proto::after;
 
 use super::{body::Limits, rejection::Rejection};
 use crate::{
     config::{AuthError, Authenticate},
     contain::{Contained, Panicked},
-    proto::after,
 };
 
 /// Refuses a repeated credential as malformed: two parties might each check a different one (B-12).

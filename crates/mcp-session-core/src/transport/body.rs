@@ -13,11 +13,11 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use futures::future::{Either, poll_fn, select};
 use http_body::Body;
+use mcp_session_proto::after;
 
 use super::rejection::Rejection;
 use crate::{
     config::Config,
-    proto::after,
     runtime::Runtime,
     shutdown::{Phases, ShutdownPhase},
 };

@@ -1,9 +1,9 @@
 //! The headers of a request: media types, session, version.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use mcp_session_proto::{ProtocolVersion, ResponseMode, SessionId};
 
 use super::rejection::Rejection;
-use crate::proto::{ProtocolVersion, ResponseMode, SessionId};
 
 /// The session header (E-01). Header names are case-insensitive (B-11).
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");

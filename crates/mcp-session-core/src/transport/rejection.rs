@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use http::{HeaderValue, Response, StatusCode, header};
+use mcp_session_proto::{ErrorCode, Outgoing, ParseError, ProtocolVersion, Refusal, RequestId, RpcError};
 
 use crate::{
     config::{AuthError, Config},
-    proto::{ErrorCode, Outgoing, ParseError, ProtocolVersion, Refusal, RequestId, RpcError},
     trace::RefusedRequest,
 };
 

@@ -8,12 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use event_listener::Event;
+use mcp_session_proto::{Position, RequestId, after};
 
 use super::StoreLimits;
-use crate::{
-    proto::{Position, RequestId, after},
-    store::{Append, AppendError, LogId, NodeId, Page, Record, Update},
-};
+use crate::store::{Append, AppendError, LogId, NodeId, Page, Record, Update};
 
 pub(super) struct Session {
     record: Record,
