@@ -23,6 +23,7 @@ use mcp_session_core::{BoxFuture, Runtime};
 /// });
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::exhaustive_structs, reason = "users name it: it has no state")]
 pub struct AsyncStdRuntime;
 
 impl Runtime for AsyncStdRuntime {

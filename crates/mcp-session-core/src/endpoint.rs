@@ -1,11 +1,8 @@
 //! [`Endpoint`]: an HTTP request in, its response out.
 
 mod batch;
-pub(crate) mod broadcast;
 mod get;
-mod host;
 mod initialize;
-pub(crate) mod manager;
 mod notification;
 mod post;
 mod response;
@@ -29,15 +26,13 @@ use crate::{
     metrics::Stats,
     runtime::Runtime,
     session::env::Env,
-    session::{Session, registry::Registry, timers},
+    session::{Session, manager::SessionManager, registry::Registry, timers},
     shutdown::{Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport},
     store::node::Node,
     stream::ReplyBody,
     trace,
     transport::{self, BoxError, Incoming, Rejection, SessionHeader},
 };
-
-use manager::SessionManager;
 
 /// The HTTP endpoint of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
 ///
@@ -148,7 +143,7 @@ impl Endpoint {
     /// Later calls join the same shutdown and can only tighten its deadlines (S10). The shutdown goes on even if the
     /// handle is dropped or not awaited.
     pub fn shutdown(&self, policy: ShutdownPolicy) -> Shutdown {
-        self.manager().shutdown(policy)
+        shutdown::begin(&self.registry, policy)
     }
 
     /// Waits until a shutdown is over, no matter who began it, and returns its report. For the HTTP server around the

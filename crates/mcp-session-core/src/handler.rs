@@ -1,6 +1,7 @@
 //! [`Handler`], the user's code, and [`RequestContext`], which it gets with each request.
 
 pub(crate) mod initialize;
+pub(crate) mod notification;
 pub(crate) mod router;
 pub(crate) mod run;
 
@@ -24,16 +25,22 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     handler::{
         initialize::Icon,
+        notification::NotificationContext,
         run::{ExchangeHandle, HandlerFuture},
     },
     principal::Principal,
-    session::{Session, ask::ask, cell::Machine, data::SessionData, host::Hooks, notification, object},
+    session::{
+        Session, ask::ask, cell::Machine, data::SessionData, hooks::Hooks, manager::SessionManager,
+        notification, object,
+    },
 };
 
 /// A client's `initialize` request, which opens a session (C-02).
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct InitializeRequest {
+    /// The id of the new session. The client is told it with the result, and not before (C-20).
+    pub session_id: Option<SessionId>,
     /// The negotiated version of the session.
     pub protocol_version: ProtocolVersion,
     /// The client's capabilities, an object.
@@ -74,6 +81,8 @@ pub struct InitializeResult {
     pub server_info: Json,
     /// Hints for the model.
     pub instructions: Option<String>,
+    /// Other members of the result, such as `_meta`. They are sent as they are.
+    pub extra: serde_json::Map<String, Value>,
 }
 
 impl InitializeResult {
@@ -83,6 +92,7 @@ impl InitializeResult {
             capabilities: serde_json::json!({}).into(),
             server_info: serde_json::json!({ "name": name, "version": version }).into(),
             instructions: None,
+            extra: serde_json::Map::new(),
         }
     }
 
@@ -97,6 +107,13 @@ impl InitializeResult {
     #[must_use]
     pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
         self.instructions = Some(instructions.into());
+        self
+    }
+
+    /// Sets another member of the result, such as `_meta`. The protocol's own members are not affected.
+    #[must_use]
+    pub fn extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.into(), value.into());
         self
     }
 
@@ -150,6 +167,50 @@ impl InitializeResult {
             self.server_info = Value::Object(info).into();
         }
         self
+    }
+}
+
+/// Reads a whole result, as another server has sent it. What this version of the crate does not know is passed on, apart
+/// from `protocolVersion`, which each endpoint negotiates itself.
+///
+/// ```
+/// use mcp_session_core::{ErrorCode, InitializeResult, Json};
+/// use serde_json::json;
+///
+/// let result = json!({
+///     "protocolVersion": "2025-11-25", "capabilities": { "tools": {} },
+///     "serverInfo": { "name": "weather", "version": "1.2.0" }, "_meta": { "region": "eu" },
+/// });
+/// let result = InitializeResult::try_from(Json::from(result))?;
+/// assert_eq!(result.extra["_meta"]["region"], "eu");
+/// assert!(!result.extra.contains_key("protocolVersion"));
+/// let refused = InitializeResult::try_from(Json::from(json!({ "capabilities": {} })));
+/// assert_eq!(refused.unwrap_err().code, ErrorCode::INTERNAL_ERROR);
+/// # Ok::<(), mcp_session_core::RpcError>(())
+/// ```
+impl TryFrom<Json> for InitializeResult {
+    type Error = RpcError;
+
+    /// Fails with [`ErrorCode::INTERNAL_ERROR`](crate::ErrorCode::INTERNAL_ERROR) if `capabilities` or `serverInfo` is
+    /// missing or not an object, or if `instructions` is not a string.
+    fn try_from(result: Json) -> Result<Self, RpcError> {
+        let invalid = |what: &str| RpcError::internal(format!("the result of `initialize`: {what}"));
+        let Ok(Value::Object(mut members)) = result.parse() else {
+            return Err(invalid("it is not an object"));
+        };
+        let mut object = |name: &str| match members.remove(name) {
+            Some(value @ Value::Object(_)) => Ok(Json::from(value)),
+            Some(_) => Err(invalid(&format!("`{name}` is not an object"))),
+            None => Err(invalid(&format!("`{name}` is missing"))),
+        };
+        let (capabilities, server_info) = (object("capabilities")?, object("serverInfo")?);
+        let instructions = match members.remove("instructions") {
+            None => None,
+            Some(Value::String(instructions)) => Some(instructions),
+            Some(_) => return Err(invalid("`instructions` is not a string")),
+        };
+        members.remove("protocolVersion");
+        Ok(Self { capabilities, server_info, instructions, extra: members })
     }
 }
 
@@ -244,8 +305,28 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Handles a client's notification, other than `initialized` and `cancelled`. Ignored by default. It may run as
     /// long as the session lives. A session may have as many running notifications as running requests.
-    fn notification(&self, notification: Notification, session: Session) -> impl Future<Output = ()> + Send {
-        let _ = (notification, session);
+    fn notification(
+        &self,
+        notification: Notification,
+        cx: NotificationContext,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (notification, cx);
+        async {}
+    }
+
+    /// Called when `notifications/initialized` has arrived at this endpoint: from now on the client may be asked
+    /// (C-06). Not called for a client that never sends it, though it may use the session (C-18). It may run as long
+    /// as the session lives, and nothing waits for it.
+    fn initialized(&self, session: Session) -> impl Future<Output = ()> + Send {
+        let _ = session;
+        async {}
+    }
+
+    /// Called when a session of another endpoint is adopted from the [`store`](crate::store), after
+    /// [`Handler::session_data`] and before this endpoint serves its first request. It may run as long as the session
+    /// lives here, and nothing waits for it.
+    fn adopted(&self, session: Session) -> impl Future<Output = ()> + Send {
+        let _ = session;
         async {}
     }
 
@@ -267,7 +348,7 @@ pub trait Handler: Send + Sync + 'static {
 pub(crate) trait ErasedHandler: Send + Sync + 'static {
     fn initialize(&self, request: InitializeRequest) -> HandlerFuture;
     fn request(&self, cx: RequestContext) -> HandlerFuture;
-    fn notification(&self, notification: Notification, session: Session) -> BoxFuture<'static, ()>;
+    fn notification(&self, notification: Notification, cx: NotificationContext) -> BoxFuture<'static, ()>;
 }
 
 impl<H: Handler> ErasedHandler for Arc<H> {
@@ -280,15 +361,25 @@ impl<H: Handler> ErasedHandler for Arc<H> {
         H::request_boxed(self, cx)
     }
 
-    fn notification(&self, notification: Notification, session: Session) -> BoxFuture<'static, ()> {
+    fn notification(&self, notification: Notification, cx: NotificationContext) -> BoxFuture<'static, ()> {
         let handler = Self::clone(self);
-        async move { H::notification(&*handler, notification, session).await }.boxed()
+        async move { H::notification(&*handler, notification, cx).await }.boxed()
     }
 }
 
 impl<H: Handler> Hooks for Arc<H> {
     fn session_data(&self, session: &Session) -> SessionData {
         H::session_data(self, session)
+    }
+
+    fn initialized(&self, session: Session) -> BoxFuture<'static, ()> {
+        let handler = Self::clone(self);
+        async move { H::initialized(&*handler, session).await }.boxed()
+    }
+
+    fn adopted(&self, session: Session) -> BoxFuture<'static, ()> {
+        let handler = Self::clone(self);
+        async move { H::adopted(&*handler, session).await }.boxed()
     }
 
     fn terminated(&self, session: Session, reason: TerminateReason) -> BoxFuture<'static, ()> {
@@ -409,6 +500,12 @@ impl RequestContext {
     /// The session that the request belongs to.
     pub fn session(&self) -> &Session {
         &self.0.call.session
+    }
+
+    /// All sessions of the endpoint, for example to broadcast. `None` if the endpoint has been dropped. Do not keep the
+    /// manager in the handler: keep its [`downgrade`](SessionManager::downgrade).
+    pub fn sessions(&self) -> Option<SessionManager> {
+        self.session().registry().map(SessionManager)
     }
 
     /// The id of the session.

@@ -118,9 +118,8 @@ pub use config::{
     Cors, InvalidEntry, authenticate_fn,
 };
 pub use endpoint::Endpoint;
-pub use endpoint::broadcast::Broadcast;
-pub use endpoint::manager::SessionManager;
 pub use handler::initialize::Icon;
+pub use handler::notification::NotificationContext;
 pub use handler::router::Router;
 pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
 pub use mcp_session_proto as proto;
@@ -140,7 +139,9 @@ pub use runtime::{BoxFuture, Runtime};
 #[allow(deprecated)]
 pub use serve::Connect;
 pub use serve::{Closing, ConnectionContext, Endpoints, Serve, ServeConnection, Work};
+pub use session::broadcast::Broadcast;
 pub use session::data::SessionData;
+pub use session::manager::{SessionManager, WeakSessionManager};
 pub use session::{Session, Termination};
 pub use shutdown::{
     ExchangeTotals, Failure, PhaseTimes, Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport,

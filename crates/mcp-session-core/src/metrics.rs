@@ -1,5 +1,11 @@
 //! [`Stats`]: counts of an endpoint, available at any time.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures::Stream;
 use mcp_session_proto::{SessionId, TerminateReason};
 use serde::Serialize;
 
@@ -53,8 +59,38 @@ pub struct Stats {
     pub sessions_evicted: u64,
 }
 
-/// A stream of [`SessionEvent`]s, and the receiver of an async channel. It ends when the endpoint is dropped.
-pub type SessionEvents = async_channel::Receiver<SessionEvent>;
+/// The events of an endpoint's sessions, from the time of the subscription on: see
+/// [`SessionManager::events`](crate::SessionManager::events). Also a [`Stream`], which ends when the endpoint is dropped.
+#[derive(Debug)]
+pub struct SessionEvents(Pin<Box<async_channel::Receiver<SessionEvent>>>);
+
+impl SessionEvents {
+    pub(crate) fn new(receiver: async_channel::Receiver<SessionEvent>) -> Self {
+        Self(Box::pin(receiver))
+    }
+
+    /// Waits for the next event. `None` once the endpoint has been dropped and every event was taken.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: if dropped, no event is lost.
+    pub async fn recv(&self) -> Option<SessionEvent> {
+        self.0.recv().await.ok()
+    }
+
+    /// Takes the next event, if there is one now.
+    pub fn try_recv(&self) -> Option<SessionEvent> {
+        self.0.try_recv().ok()
+    }
+}
+
+impl Stream for SessionEvents {
+    type Item = SessionEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<SessionEvent>> {
+        self.0.as_mut().poll_next(cx)
+    }
+}
 
 /// A change in the life of a session: see [`SessionManager::events`](crate::SessionManager::events).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,13 +2,15 @@
 
 pub(crate) mod adoptions;
 pub(crate) mod ask;
+pub(crate) mod broadcast;
 pub(crate) mod cell;
 pub(crate) mod client;
 mod connect;
 pub(crate) mod counters;
 pub(crate) mod data;
 pub(crate) mod env;
-pub(crate) mod host;
+pub(crate) mod hooks;
+pub(crate) mod manager;
 pub(crate) mod parting;
 pub(crate) mod quota;
 pub(crate) mod registry;
@@ -297,6 +299,7 @@ impl Session {
         let Inner { id, env, .. } = &*self.0;
         env.publish(&SessionEvent::Initialized(*id));
         trace::session_initialized(id);
+        self.run("initialized", || env.hooks.initialized(self.clone()));
         if let Some(node) = &env.node {
             node.update(*id, Update::Initialized).await; // before the client is answered, and may go to another node
             let (id, teller) = (*id, node.clone());

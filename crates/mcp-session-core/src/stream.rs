@@ -20,6 +20,7 @@ use crate::session::{Session, cell::Waiters};
 /// chunk, or resets the HTTP/2 stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the stream was cut: its client did not read it to the end in time")]
+#[expect(clippy::exhaustive_structs, reason = "there is nothing to say about it")]
 pub struct StreamCut;
 
 /// The length in bytes at which a frame of events is complete. It is what an HTTP/2 client accepts in one frame, and large

@@ -11,6 +11,7 @@ use crate::ending::TerminatePolicy;
 /// `application/json` alone is answered as in [`ResponseMode::Json`], `text/event-stream` alone as in
 /// [`ResponseMode::Sse`] (B-45).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ResponseMode {
     /// JSON if the answer comes first, events as soon as anything precedes it.
     ///
@@ -41,6 +42,7 @@ pub enum ResponseMode {
 
 /// What happens to a second standalone (GET) stream of a session (D-22).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SecondStream {
     /// The second stream gets 409, unless the first one has stopped reading: then the second takes over (D-23). If a
     /// proxy hides that the client of the first one has gone, a `ping` has to find out first: see

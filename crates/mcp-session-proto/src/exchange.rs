@@ -30,6 +30,7 @@ pub enum Era {
 
 /// Why a handler should stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CancelReason {
     /// The client cancelled the request, with the reason it gave. Nobody waits for the answer (F-02).
     Client(Option<String>),

@@ -16,6 +16,7 @@ use std::fmt;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(non_camel_case_types)] // the underscores are the dashes of the revision's name
+#[non_exhaustive]
 pub enum ProtocolVersion {
     /// 2025-03-26: the first with Streamable HTTP.
     V2025_03_26,

@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     contain::{self, Panicked},
-    handler::run::{ExchangeHandle, FirstPoll, ReplyHead},
+    handler::{
+        notification::NotificationContext,
+        run::{ExchangeHandle, FirstPoll, ReplyHead},
+    },
     stream::ReplyBody,
     transport::{self, Rejection},
 };
@@ -55,8 +58,9 @@ impl Endpoint {
         }
         let ids = requests.iter().map(|request| request.id.clone()).collect();
         // Cloning runs code of the layers in front, for their extensions: so it comes before any answer is due.
-        let parts = contain::call(|| vec![parts.clone(); requests.len()])
+        let mut parts = contain::call(|| vec![parts.clone(); requests.len() + places.len()])
             .map_err(|Panicked| Rejection::Internal("an extension of the request could not be cloned"))?;
+        let mut notified = parts.split_off(requests.len());
         let keys = session.with(|machine, now| {
             let keys = machine.handle_batch(now, inputs.iter().copied(), ids)?;
             if let Some(form) = form {
@@ -71,8 +75,12 @@ impl Endpoint {
             for other in others {
                 let _ = match other {
                     Message::Notification(notification) => {
-                        let place = || places.pop().ok_or(Refusal::TooManyRequests);
-                        self.notified(&session, notification, place).await
+                        let accept = || {
+                            let (permit, mut parts) =
+                                places.pop().zip(notified.pop()).ok_or(Refusal::TooManyRequests)?;
+                            Ok((permit, NotificationContext::new(Some(session.clone()), &mut parts)))
+                        };
+                        self.notified(&session, notification, accept).await
                     }
                     Message::Response(response) => self.replied(&session, response),
                     Message::Request(_) => Ok(()),

@@ -71,6 +71,7 @@ impl Endpoint {
         let principal = parts.extensions.get().cloned();
         let (session, key) = self.registry.create(request.id.clone(), version, known, principal, params)?;
         let initialize = InitializeRequest {
+            session_id: Some(session.id()),
             protocol_version: version,
             capabilities,
             client_info,

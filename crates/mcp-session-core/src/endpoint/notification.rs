@@ -1,15 +1,12 @@
 //! POST of a notification.
 
-use std::pin::pin;
-
-use futures::{FutureExt, future::select};
 use http::{Response, request::Parts};
-use mcp_session_proto::{Input, Message, Notification, Phase, Refusal, Verdict};
+use mcp_session_proto::{Input, Message, Notification, Refusal, Verdict};
 
 use super::{Endpoint, response::accepted};
 use crate::{
     cluster::forward,
-    contain::{Contained, Panicked},
+    handler::notification::NotificationContext,
     session::{NotificationPermit, Session},
     stream::ReplyBody,
     trace,
@@ -19,21 +16,25 @@ use crate::{
 impl Endpoint {
     pub(super) async fn notification(
         &self,
-        parts: &Parts,
+        parts: &mut Parts,
         notification: Notification,
     ) -> Result<Response<ReplyBody>, Rejection> {
         transport::check_era(&parts.headers)?;
         let session = self.session(parts).await?;
-        self.notified(&session, notification, || session.notification_permit()).await?;
+        let accept = || {
+            let permit = session.notification_permit()?;
+            Ok((permit, NotificationContext::new(Some(session.clone()), parts)))
+        };
+        self.notified(&session, notification, accept).await?;
         Ok(accepted())
     }
 
-    /// Processes a notification. One for the handler needs a permit from `place`.
+    /// Processes a notification. One for the handler needs what `accept` returns.
     pub(super) async fn notified(
         &self,
         session: &Session,
         notification: Notification,
-        place: impl FnOnce() -> Result<NotificationPermit, Refusal>,
+        accept: impl FnOnce() -> Result<(NotificationPermit, NotificationContext), Refusal>,
     ) -> Result<(), Rejection> {
         match &*notification.method {
             "notifications/initialized" => {
@@ -56,31 +57,17 @@ impl Endpoint {
             _ => {
                 let verdict = session.with(|machine, now| machine.handle_input(now, Input::Notification))?;
                 if verdict == Verdict::Accept {
-                    self.notify_handler(session.clone(), notification, place()?);
+                    let ((permit, cx), method) = (accept()?, notification.method.clone());
+                    session.run(&method, || {
+                        let done = self.handler.notification(notification, cx);
+                        Box::pin(async move {
+                            done.await;
+                            drop(permit);
+                        })
+                    });
                 }
             }
         }
         Ok(())
-    }
-
-    /// Calls the handler with a notification. If its future is not ready at the first poll, it becomes a task, which ends
-    /// with the session.
-    fn notify_handler(&self, session: Session, notification: Notification, place: NotificationPermit) {
-        let env = &self.registry.env;
-        let method = notification.method.clone();
-        let work = Contained::new(|| self.handler.notification(notification, session.clone()));
-        let mut work = Box::pin(async move {
-            let done = work.await;
-            drop(place);
-            if done == Err(Panicked) {
-                trace::handler_panicked(&method);
-            }
-        });
-        if work.as_mut().now_or_never().is_none() {
-            env.runtime.spawn(Box::pin(async move {
-                let closed = pin!(session.until_ending(|machine| machine.phase() == Phase::Closed));
-                select(work, closed).await;
-            }));
-        }
     }
 }

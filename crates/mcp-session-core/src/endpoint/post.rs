@@ -116,7 +116,7 @@ fn ping(
     let pong = pong(&request.id);
     Ok(match form {
         Some(ResponseMode::Sse) => events(ReplyBody::batch([event(&pong)].into(), Vec::new())),
-        Some(ResponseMode::Json | ResponseMode::Auto) | None => json(pong),
+        Some(_) | None => json(pong),
     })
 }
 

@@ -7,12 +7,29 @@ use mcp_session_proto::TerminateReason;
 
 use crate::{
     session::{Session, registry::Registry},
-    shutdown::{Deadlines, PhaseTimes, Progress, ShutdownPhase},
+    shutdown::{Deadlines, PhaseTimes, Progress, Shutdown, ShutdownPhase, ShutdownPolicy},
     trace,
 };
 
+/// Begins a shutdown, or joins the one that has begun, which can only get less time (S10).
+pub(super) fn begin(registry: &Arc<Registry>, policy: ShutdownPolicy) -> Shutdown {
+    let mut first = false;
+    let progress = registry.shutdown.get_or_init(|| {
+        first = true;
+        let env = &registry.env;
+        Arc::new(Progress::new(env.runtime.now(), policy, Arc::clone(&env.phases)))
+    });
+    if first {
+        start(registry, progress);
+        registry.shutdown_begun.notify(usize::MAX);
+    } else {
+        progress.tighten(registry.env.runtime.now(), policy);
+    }
+    Shutdown::new(Arc::clone(&registry.env.runtime), Arc::clone(progress))
+}
+
 /// Spawns the task of a shutdown. The endpoint is not ready from now on.
-pub(super) fn start(registry: &Arc<Registry>, progress: &Arc<Progress>) {
+fn start(registry: &Arc<Registry>, progress: &Arc<Progress>) {
     let task = Task {
         registry: Arc::clone(registry),
         progress: Arc::clone(progress),

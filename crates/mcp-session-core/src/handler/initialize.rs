@@ -178,10 +178,20 @@ pub(crate) fn result(version: ProtocolVersion, result: &InitializeResult) -> Res
         server_info: &'a Json,
         #[serde(skip_serializing_if = "Option::is_none")]
         instructions: Option<&'a str>,
+        #[serde(flatten)]
+        extra: Option<serde_json::Map<String, serde_json::Value>>,
     }
-    let InitializeResult { capabilities, server_info, instructions } = result;
-    let protocol_version = version.as_str();
-    Json::new(&Text { protocol_version, capabilities, server_info, instructions: instructions.as_deref() })
+    let InitializeResult { capabilities, server_info, instructions, extra } = result;
+    let (protocol_version, instructions) = (version.as_str(), instructions.as_deref());
+    let extra = (!extra.is_empty()).then(|| {
+        let mut extra = extra.clone();
+        // Each member once: these are sent already.
+        extra.retain(|name, _| {
+            !matches!(&**name, "protocolVersion" | "capabilities" | "serverInfo" | "instructions")
+        });
+        extra
+    });
+    Json::new(&Text { protocol_version, capabilities, server_info, instructions, extra })
 }
 
 #[cfg(test)]

@@ -10,13 +10,16 @@ use mcp_session_proto::{Json, Notification, RpcError};
 use serde::Serialize;
 
 use crate::{
-    handler::{Handler, InitializeRequest, InitializeResult, RequestContext, initialize::Icon},
+    handler::{
+        Handler, InitializeRequest, InitializeResult, RequestContext, initialize::Icon,
+        notification::NotificationContext,
+    },
     session::{Session, data::SessionData},
 };
 
 type RequestFn = Arc<dyn Fn(RequestContext) -> BoxFuture<'static, Result<Json, RpcError>> + Send + Sync>;
 type SessionDataFn = Arc<dyn Fn(&Session) -> SessionData + Send + Sync>;
-type NotificationFn = Arc<dyn Fn(Notification, Session) -> BoxFuture<'static, ()> + Send + Sync>;
+type NotificationFn = Arc<dyn Fn(Notification, NotificationContext) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A [`Handler`] made of functions, one per method. An unknown method is answered with -32601. Unknown
 /// notifications are ignored.
@@ -149,10 +152,10 @@ impl Router {
     #[must_use]
     pub fn notification<F, Fut>(mut self, method: &str, take: F) -> Self
     where
-        F: Fn(Notification, Session) -> Fut + Send + Sync + 'static,
+        F: Fn(Notification, NotificationContext) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let take: NotificationFn = Arc::new(move |notification, session| take(notification, session).boxed());
+        let take: NotificationFn = Arc::new(move |notification, cx| take(notification, cx).boxed());
         self.notifications.insert(method.to_owned(), take);
         self
     }
@@ -182,9 +185,9 @@ impl Handler for Router {
         self.dispatch(cx)
     }
 
-    async fn notification(&self, notification: Notification, session: Session) {
+    async fn notification(&self, notification: Notification, cx: NotificationContext) {
         if let Some(take) = self.notifications.get(&*notification.method) {
-            take(notification, session).await;
+            take(notification, cx).await;
         }
     }
 }

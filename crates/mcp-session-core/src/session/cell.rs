@@ -11,8 +11,8 @@ use mcp_session_proto::{self as proto, Effect, Output, Phase, State, TerminateRe
 
 use super::{
     Session,
-    host::Host,
     parting::{End, Fate},
+    registry::Registry,
     writer::write,
 };
 use crate::{
@@ -99,11 +99,9 @@ impl Session {
         Guard { locked, now: self.now(), armed, hook: Hook::Spawned }
     }
 
-    /// Calls whoever holds the sessions, unless it is gone.
-    pub(super) fn with_host(&self, call: impl FnOnce(&dyn Host)) {
-        if let Some(host) = self.0.env.host.get().and_then(Weak::upgrade) {
-            call(&*host);
-        }
+    /// Who holds the session, unless it is gone.
+    pub(crate) fn registry(&self) -> Option<Arc<Registry>> {
+        self.0.env.registry.get().and_then(Weak::upgrade)
     }
 
     /// Called after every call on the machine: counts under the lock, releases it, then notifies.
@@ -184,7 +182,9 @@ impl Session {
             match event {
                 proto::Event::Established => {
                     env.publish(&SessionEvent::Created(self.0.id));
-                    self.with_host(|host| host.established(self));
+                    if let Some(registry) = self.registry() {
+                        registry.note_half_open(self);
+                    }
                 }
                 proto::Event::Ending | proto::Event::Closed => tell(&self.0.changed),
                 proto::Event::Dead => {}
@@ -202,7 +202,7 @@ impl Session {
         }
         wake(output);
         if gone {
-            self.with_host(|host| host.left(self));
+            self.leave_registry();
         }
         // Last, because a `tracing` subscriber may be slow.
         if events.contains(proto::Event::Established) {

@@ -8,11 +8,7 @@ use std::{
 use mcp_session_proto::SessionConfig;
 
 use super::{
-    client::Clients,
-    counters::Counters,
-    data::AllData,
-    host::{Hooks, Host},
-    timers::Timers,
+    client::Clients, counters::Counters, data::AllData, hooks::Hooks, registry::Registry, timers::Timers,
 };
 use crate::{
     config::Config,
@@ -33,8 +29,8 @@ pub(crate) struct Env {
     /// What the application does for each session.
     pub(crate) hooks: Box<dyn Hooks>,
     pub(crate) timers: Timers,
-    /// Who holds the sessions.
-    pub(crate) host: OnceLock<Weak<dyn Host>>,
+    /// Holds the sessions. Empty once the endpoint is dropped.
+    pub(crate) registry: OnceLock<Weak<Registry>>,
     pub(crate) counters: Counters,
     /// The number of bytes of bodies that are arriving, as limited by [`Config::bodies_in_flight`].
     pub(crate) bodies: AtomicUsize,
@@ -60,7 +56,7 @@ impl Env {
             runtime,
             config,
             hooks,
-            host: OnceLock::new(),
+            registry: OnceLock::new(),
             counters: Counters::default(),
             bodies: AtomicUsize::new(0),
             refusals: Refusals::default(),
@@ -79,7 +75,7 @@ impl Env {
     pub(crate) fn subscribe(&self, capacity: usize) -> SessionEvents {
         let (sender, receiver) = async_channel::bounded(capacity.max(1));
         lock(&self.listeners).push(sender);
-        receiver
+        SessionEvents::new(receiver)
     }
 
     /// Sends an event to every subscriber. A subscriber whose channel is full misses it: it must not slow a session.

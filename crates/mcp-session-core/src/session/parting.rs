@@ -183,6 +183,13 @@ impl Session {
         }
     }
 
+    /// Nothing of the session is left, its hook included.
+    pub(super) fn leave_registry(&self) {
+        if let Some(registry) = self.registry() {
+            registry.remove(self);
+        }
+    }
+
     /// Called when the application has finished with the session, too.
     pub(super) fn leave(&self, failure: Option<&'static str>) {
         let (tracker, gone) = {
@@ -192,7 +199,7 @@ impl Session {
         };
         contain::dispose(self.0.env.data.remove(self.0.number));
         if gone {
-            self.with_host(|host| host.left(self));
+            self.leave_registry();
         }
         if let Some(tracker) = tracker {
             tracker.leave(self.0.number, self.0.id, failure);

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
     hash::{BuildHasherDefault, Hasher},
-    sync::{Arc, Mutex, OnceLock, Weak, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, OnceLock, atomic::Ordering::Relaxed},
 };
 
 use event_listener::{Event, EventListener};
@@ -73,8 +73,7 @@ impl Registry {
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
         });
-        let host: Weak<Self> = Arc::downgrade(&registry);
-        let _ = registry.env.host.set(host); // set only here
+        let _ = registry.env.registry.set(Arc::downgrade(&registry)); // set only here
         registry
     }
 

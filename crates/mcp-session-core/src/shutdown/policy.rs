@@ -12,6 +12,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum ShutdownPhase {
     /// No shutdown has begun.
     Running,
@@ -64,6 +65,10 @@ impl fmt::Display for ShutdownPhase {
 /// assert_eq!(policy.ceiling(), Duration::from_secs(5 + 15 + 3 + 2));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a policy names the budget of each phase; a new phase is a new policy"
+)]
 pub struct ShutdownPolicy {
     /// How long to keep serving while the readiness probe fails. Zero by default; behind a load balancer, the time
     /// that it needs to notice.

@@ -14,4 +14,5 @@ use std::net::SocketAddr;
 /// });
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "layers and adapters make it from an address")]
 pub struct PeerAddr(pub SocketAddr);

@@ -21,9 +21,9 @@ use futures::{
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::{Body, Frame};
 use mcp_session_core::{
-    AuthError, Config, Endpoint, Handler, InitializeRequest, InitializeResult, Json, Notification, Principal,
-    ReplyBody, RequestContext, RpcError, Runtime, Session, SessionData, SessionId, StreamCut,
-    TerminateReason,
+    AuthError, Config, Endpoint, Handler, InitializeRequest, InitializeResult, Json, Notification,
+    NotificationContext, Principal, ReplyBody, RequestContext, RpcError, Runtime, Session, SessionData,
+    SessionId, StreamCut, TerminateReason,
 };
 use serde_json::{Value, json};
 
@@ -146,7 +146,7 @@ impl Handler for Play {
         }
     }
 
-    async fn notification(&self, notification: Notification, _: Session) {
+    async fn notification(&self, notification: Notification, _: NotificationContext) {
         match &*notification.method {
             "panic" => panic!("planted: the handler panics over a notification"),
             "hang" => {

@@ -3,8 +3,7 @@
 use mcp_session_proto::SendError;
 use serde::Serialize;
 
-use super::manager::SessionManager;
-use crate::session::notification;
+use super::{manager::SessionManager, notification};
 
 /// The result of a [`SessionManager::broadcast`]. Each live session counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -26,7 +25,8 @@ impl SessionManager {
     /// counted as [`full`](Broadcast::full). If every client must get it, use
     /// [`Session::notify`](crate::Session::notify), which waits.
     ///
-    /// A handler must not hold a manager, because the manager holds the handler: broadcast from a separate task.
+    /// A handler uses [`RequestContext::sessions`](crate::RequestContext::sessions), or keeps a
+    /// [`WeakSessionManager`](crate::WeakSessionManager).
     ///
     /// ```
     /// # use mcp_session_core::{Endpoint, SendError};
