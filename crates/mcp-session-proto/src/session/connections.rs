@@ -106,7 +106,7 @@ impl<T: Clone> Session<T> {
                 exchange.handle_disconnect(now, connection, config, out);
             });
         } else {
-            self.with_stream(now, key, |stream, connection, out| stream.disconnect(connection, out));
+            self.with_stream(now, key, Stream::disconnect);
         }
     }
 
@@ -163,7 +163,7 @@ impl<T: Clone> Session<T> {
 
     /// Takes the next event of a connection.
     pub fn poll_event(&mut self, now: Instant, key: StreamKey) -> Next {
-        let next = self.with_stream(now, key, |stream, connection, out| stream.poll_event(connection, out));
+        let next = self.with_stream(now, key, Stream::poll_event);
         let next = next.unwrap_or(Next::End);
         if let StreamKey::Standalone(_) = key {
             self.note_heard(&next);
