@@ -12,7 +12,7 @@
 //!
 //! A store implements three traits: [`EventStore`], [`SessionStore`] and [`Peers`]. [`MemoryStore`] implements all three in
 //! memory, for several endpoints of one process. The test kit tests the laws of each trait:
-//! `mcp_session_testkit::store_contract!`.
+//! `mcp_session_testkit::store_contract!`. The [wire form](wire) of the values is for stores on a network.
 //!
 //! # Where data lives
 //!
@@ -61,6 +61,7 @@ mod error;
 mod memory;
 pub(crate) mod node;
 mod record;
+pub mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -72,7 +73,9 @@ use mcp_session_proto::{Position, SessionId};
 #[allow(deprecated)]
 pub use memory::SharedStore;
 pub use memory::{MemoryStore, StoreLimits};
-pub use record::{Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup};
+pub use record::{
+    Append, InvalidNodeId, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup,
+};
 
 use crate::runtime::BoxFuture;
 

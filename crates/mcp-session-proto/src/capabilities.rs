@@ -48,6 +48,33 @@ struct Asked<'a> {
 }
 
 impl ClientCapabilities {
+    /// Each capability with its name, such as `sampling.tools`.
+    pub fn to_flags(self) -> [(&'static str, bool); 5] {
+        let Self { sampling, sampling_tools, elicitation, elicitation_url, roots } = self;
+        [
+            ("sampling", sampling),
+            ("sampling.tools", sampling_tools),
+            ("elicitation", elicitation),
+            ("elicitation.url", elicitation_url),
+            ("roots", roots),
+        ]
+    }
+
+    /// The capabilities for whose name `flag` returns `true`.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `flag`.
+    pub fn from_flags<E>(mut flag: impl FnMut(&'static str) -> Result<bool, E>) -> Result<Self, E> {
+        Ok(Self {
+            sampling: flag("sampling")?,
+            sampling_tools: flag("sampling.tools")?,
+            elicitation: flag("elicitation")?,
+            elicitation_url: flag("elicitation.url")?,
+            roots: flag("roots")?,
+        })
+    }
+
     /// The capability that a request of the server with this method and these params needs, if the client did not
     /// declare it. `None` if the request may be sent.
     pub fn missing(&self, method: &str, params: Option<&Json>) -> Option<&'static str> {

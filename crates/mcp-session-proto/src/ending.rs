@@ -30,6 +30,17 @@ pub enum TerminateReason {
 }
 
 impl TerminateReason {
+    /// Every reason.
+    pub const ALL: &'static [Self] = &[
+        Self::ClientDelete,
+        Self::InitializeTimeout,
+        Self::Idle,
+        Self::MaxAge,
+        Self::Evicted,
+        Self::Shutdown,
+        Self::Error,
+    ];
+
     /// The name in logs, reports and `data.reason`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -196,5 +207,25 @@ impl Ending {
             Phase::Finishing => Some(self.close_at),
             Phase::Running | Phase::Closed => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TerminateReason as R;
+
+    #[test]
+    fn all_reasons_are_listed() {
+        // A new reason needs its place in the list: it is named here first.
+        let place = |reason: &R| match reason {
+            R::ClientDelete => 0,
+            R::InitializeTimeout => 1,
+            R::Idle => 2,
+            R::MaxAge => 3,
+            R::Evicted => 4,
+            R::Shutdown => 5,
+            R::Error => 6,
+        };
+        assert!(R::ALL.iter().map(place).eq(0..R::ALL.len()));
     }
 }

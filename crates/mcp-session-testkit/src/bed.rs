@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mcp_session_core::Runtime;
+use mcp_session_core::{Config, Runtime};
 
 use crate::SimRuntime;
 
@@ -68,6 +68,11 @@ pub trait TestBed {
 
     /// Runs `future` to completion. The tasks and timers of [`runtime`](TestBed::runtime) make progress meanwhile.
     fn block_on<F: Future>(&self, future: F) -> F::Output;
+
+    /// Changes the configuration of each endpoint of the behaviour suite, after its scenario has. Does nothing by default.
+    fn configure(&self, config: &mut Config) {
+        let _ = config;
+    }
 }
 
 impl TestBed for SimRuntime {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use mcp_session_core::{BoxFuture, Runtime};
+use mcp_session_core::{BoxFuture, Config, Runtime};
 
 use crate::{TestBed, rng::SplitMix64};
 
@@ -63,6 +63,10 @@ impl<B: TestBed> TestBed for Contended<B> {
 
     fn runtime(&self) -> Arc<dyn Runtime> {
         self.runtime.clone()
+    }
+
+    fn configure(&self, config: &mut Config) {
+        self.bed.configure(config);
     }
 
     #[track_caller]

@@ -36,7 +36,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::{FutureExt, future::join_all};
 use mcp_session_core::{
-    Principal, ProtocolVersion, Runtime, SessionId,
+    Principal, ProtocolVersion, Runtime, SessionId, TerminateReason,
     proto::Position,
     store::{
         Append, AppendError, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, PublishError,
@@ -109,8 +109,10 @@ fn record(id: SessionId) -> Record {
 }
 
 fn append(log: LogId, at: u64, events: impl IntoIterator<Item = &'static str>, ends: bool) -> Append {
-    let events = events.into_iter().map(Bytes::from).collect();
-    Append { log, owner: A, request: "call".into(), at, events, ends }
+    let mut append = Append::new(log, A, "call".into(), at);
+    append.events = events.into_iter().map(Bytes::from).collect();
+    append.ends = ends;
+    append
 }
 
 /// Creates a store that holds session 1.
@@ -566,11 +568,12 @@ pub fn law_claim_is_conditional_and_park_releases(
     });
 }
 
-/// An accepted message arrives at its node, in order with other messages of its sender, even if nobody was receiving yet.
+/// An accepted message arrives at its node unchanged, in order with other messages of its sender, even if nobody was
+/// receiving yet.
 pub fn law_messages_arrive(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
-        let message = |stream| PeerMessage { session: session(1), request: PeerRequest::TakenOver(stream) };
+        let message = |stream| PeerMessage::new(session(1), PeerRequest::TakenOver(stream));
         store.peers.send(B, message(1)).await.unwrap();
         store.peers.send(A, message(7)).await.unwrap();
         store.peers.send(B, message(2)).await.unwrap();
@@ -588,6 +591,16 @@ pub fn law_messages_arrive(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtim
         heard.dedup();
         assert_eq!(heard, [message(1), message(2), message(3)]);
         assert_eq!(store.peers.receive(A).await, Some(message(7)));
+        for request in [
+            PeerRequest::Posted(r#"{ "id": 18446744073709551617 }"#.into()),
+            PeerRequest::Listens(3),
+            PeerRequest::Initialized,
+            PeerRequest::Terminated(TerminateReason::ClientDelete),
+        ] {
+            let message = PeerMessage::new(session(1), request);
+            store.peers.send(A, message.clone()).await.unwrap();
+            assert_eq!(store.peers.receive(A).await, Some(message));
+        }
         let (left, told) = futures::join!(store.peers.leave(B), store.peers.receive(B));
         assert_eq!((left, told), (Ok(()), None));
         assert_eq!(store.peers.send(B, message(4)).await, Ok(())); // discarded: that node never runs again
@@ -617,7 +630,7 @@ pub fn law_futures_may_be_dropped(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn
         store.events.publish(id, A, 1, "p".into()).await.unwrap();
         assert_eq!(read(&store, log(3), 0).await, ["a", "b"]);
         assert_eq!(read(&store, LogId::shared(id), 0).await, ["p"]);
-        let message = PeerMessage { session: id, request: PeerRequest::TakenOver(1) };
+        let message = PeerMessage::new(id, PeerRequest::TakenOver(1));
         store.peers.send(A, message.clone()).await.unwrap();
         assert_eq!(store.peers.receive(A).await, Some(message));
         for _ in 0..3 {

@@ -14,7 +14,7 @@ use futures::{
     channel::oneshot,
     future::{Either, select},
 };
-use mcp_session_core::Runtime;
+use mcp_session_core::{Config, Runtime};
 
 use crate::TestBed;
 
@@ -70,6 +70,10 @@ impl<B: TestBed> TestBed for Watchdog<B> {
 
     fn runtime(&self) -> Arc<dyn Runtime> {
         self.bed.runtime()
+    }
+
+    fn configure(&self, config: &mut Config) {
+        self.bed.configure(config);
     }
 
     #[track_caller]

@@ -14,8 +14,8 @@ use mcp_session_core::{
     BoxFuture, Runtime, SessionId,
     proto::Position,
     store::{
-        Append, AppendError, EventStore, LogId, MemoryStore, NodeId, Page, PeerMessage, Peers, PublishError,
-        ReadError, Record, SessionStore, Store, Unavailable, Update, Wakeup,
+        Append, AppendError, EventStore, LogId, MemoryStore, NodeId, Page, PeerMessage, PeerRequest, Peers,
+        PublishError, ReadError, Record, SessionStore, Store, Unavailable, Update, Wakeup,
     },
 };
 use mcp_session_testkit::{Contended, SimRuntime, store_contract, store_contract as laws};
@@ -71,6 +71,8 @@ enum Defect {
     LastClaim,
     /// Messages for a node that does not receive yet are lost.
     DeafInbox,
+    /// A client's message arrives without its content.
+    EmptyMessages,
     /// A read skips forgotten events.
     Skips,
 }
@@ -168,14 +170,8 @@ impl EventStore for Planted {
         async move {
             if self.has(Defect::TwoEnds) {
                 let next = self.next(log).await;
-                let append = Append {
-                    log,
-                    owner: NodeId(0),
-                    request: "x".into(),
-                    at: next,
-                    events: last.into_iter().collect(),
-                    ends: false,
-                };
+                let mut append = Append::new(log, NodeId(0), "x".into(), next);
+                append.events.extend(last);
                 let _ = self.store.append(append).await;
                 return Ok(next.into());
             }
@@ -323,7 +319,13 @@ impl Peers for Planted {
         if self.has(Defect::DeafInbox) && !self.listening.lock().unwrap().contains(&to) {
             return async { Ok(()) }.boxed();
         }
-        self.store.send(to, message)
+        match message.request {
+            PeerRequest::Posted(_) if self.has(Defect::EmptyMessages) => {
+                let empty = PeerRequest::Posted(Bytes::new());
+                self.store.send(to, PeerMessage::new(message.session, empty))
+            }
+            _ => self.store.send(to, message),
+        }
     }
 
     fn receive(&self, node: NodeId) -> BoxFuture<'_, Option<PeerMessage>> {
@@ -371,5 +373,6 @@ broken! {
     numbers_that_are_counts_repeat: Counted breaks law_member_numbers_are_unique;
     a_claim_without_condition_is_found: LastClaim breaks law_claim_is_conditional_and_park_releases;
     a_message_nobody_heard_is_missed: DeafInbox breaks law_messages_arrive;
+    a_message_that_arrives_empty_is_found: EmptyMessages breaks law_messages_arrive;
     a_gap_that_is_skipped_is_found: Skips breaks law_forgotten_events_are_errors;
 }

@@ -3,10 +3,12 @@
 /// The store cannot be reached or does not answer. The call may have had its effect, and may be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the store is not available")]
+#[expect(clippy::exhaustive_structs, reason = "a store returns it, and says the rest in its log")]
 pub struct Unavailable;
 
 /// The error of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AppendError {
     /// Another node has ended the log, because its owner seemed to be gone. The owner stops.
     #[error("the log has been ended by another node")]
@@ -27,6 +29,7 @@ pub enum AppendError {
 
 /// The error of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PublishError {
     /// The session has been removed.
     #[error("the session is gone")]
@@ -38,6 +41,7 @@ pub enum PublishError {
 
 /// The error of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// No such log, no such position in it, or an event after it was dropped (D-37).
     #[error("unknown log or position")]

@@ -1,17 +1,29 @@
 //! The data types of a store.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use bytes::Bytes;
 use mcp_session_proto::{
     ClientCapabilities, Json, Position, ProtocolVersion, RequestId, SessionId, TerminateReason,
 };
+use serde_json::Value;
 
 use crate::principal::Principal;
 
 /// The id of a node: one of the endpoints that share a store. Each endpoint gets a new one, so a restarted endpoint is a
 /// different node.
+///
+/// Its text is 16 lower-case hexadecimal digits.
+///
+/// ```
+/// use mcp_session_core::store::NodeId;
+///
+/// assert_eq!(NodeId(0x2a).to_string(), "000000000000002a");
+/// assert_eq!("000000000000002a".parse(), Ok(NodeId(0x2a)));
+/// assert!("2a".parse::<NodeId>().is_err()); // one id has one spelling
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(clippy::exhaustive_structs, reason = "stores make it from what they keep")]
 pub struct NodeId(pub u64);
 
 impl fmt::Display for NodeId {
@@ -20,9 +32,26 @@ impl fmt::Display for NodeId {
     }
 }
 
+/// The text is not a node id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a node id")]
+#[non_exhaustive]
+pub struct InvalidNodeId;
+
+impl FromStr for NodeId {
+    type Err = InvalidNodeId;
+
+    fn from_str(s: &str) -> Result<Self, InvalidNodeId> {
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let digits = Some(s).filter(|s| s.len() == 16 && s.bytes().all(digit)).ok_or(InvalidNodeId)?;
+        u64::from_str_radix(digits, 16).map(Self).map_err(|_| InvalidNodeId)
+    }
+}
+
 /// The id of a log: a session and the number of a stream in it. A stream's number without its session reads nothing
 /// (D-31).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "stores make it from what they keep")]
 pub struct LogId {
     /// The session.
     pub session: SessionId,
@@ -40,8 +69,9 @@ impl LogId {
     }
 }
 
-/// Events that the owner of a log appends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Events that the owner of a log appends. `Debug` shows how many, not what they say (E-20).
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Append {
     /// The log.
     pub log: LogId,
@@ -57,8 +87,62 @@ pub struct Append {
     pub ends: bool,
 }
 
-/// A page of events, read from a log.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+impl Append {
+    /// An append to this log at this position, without events and without an end: it creates the log.
+    ///
+    /// ```
+    /// use mcp_session_core::{SessionId, store::{Append, LogId, NodeId}};
+    ///
+    /// let log = LogId { session: SessionId::from_bits(7), stream: 3 };
+    /// let mut append = Append::new(log, NodeId(1), "call".into(), 1);
+    /// assert!(append.events.is_empty() && !append.ends);
+    /// append.events.push("data: secret\n\n".into());
+    /// assert!(format!("{append:?}").contains("1 event, 14 bytes"));
+    /// ```
+    pub fn new(log: LogId, owner: NodeId, request: RequestId, at: u64) -> Self {
+        Self { log, owner, request, at, events: Vec::new(), ends: false }
+    }
+}
+
+impl fmt::Debug for Append {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { log, owner, request, at, events, ends } = self;
+        f.debug_struct("Append")
+            .field("log", log)
+            .field("owner", owner)
+            .field("request", request)
+            .field("at", at)
+            .field("events", &Size::of(events))
+            .field("ends", ends)
+            .finish()
+    }
+}
+
+/// The number and size of events, in place of what they say.
+struct Size {
+    events: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn of<'a>(events: impl IntoIterator<Item = &'a Bytes>) -> Self {
+        let start = Self { events: 0, bytes: 0 };
+        events
+            .into_iter()
+            .fold(start, |sum, event| Self { events: sum.events + 1, bytes: sum.bytes + event.len() })
+    }
+}
+
+impl fmt::Debug for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.events == 1 { "" } else { "s" };
+        write!(f, "{} event{plural}, {} bytes", self.events, self.bytes)
+    }
+}
+
+/// A page of events, read from a log. `Debug` shows how many, not what they say (E-20).
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Page {
     /// Complete events, without their ids, and their positions.
     pub events: Vec<(Position, Bytes)>,
@@ -68,8 +152,29 @@ pub struct Page {
     pub request: Option<RequestId>,
 }
 
+impl Page {
+    /// A page of these events. `ended` if the log has ended and these are its last.
+    pub fn new(events: Vec<(Position, Bytes)>, ended: bool, request: Option<RequestId>) -> Self {
+        Self { events, ended, request }
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { events, ended, request } = self;
+        let positions = events.first().zip(events.last()).map(|((first, _), (last, _))| (first, last));
+        f.debug_struct("Page")
+            .field("positions", &positions)
+            .field("events", &Size::of(events.iter().map(|(_, event)| event)))
+            .field("ended", ended)
+            .field("request", request)
+            .finish()
+    }
+}
+
 /// Why a reader should read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Wakeup {
     /// There may be more to read.
     Grown,
@@ -79,7 +184,8 @@ pub enum Wakeup {
 
 /// The state of a session that all nodes share.
 ///
-/// A store on a network may keep these fields in any form, and builds a record from them with [`Record::new`].
+/// A store on a network keeps it in its [wire form](super::wire), or keeps its fields in any form and builds a record from
+/// them with [`Record::new`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
@@ -110,6 +216,30 @@ pub struct Record {
     pub heard: Position,
     /// Which node sends the standalone log to the client.
     pub listener: Listener,
+    /// What a newer node has written in addition, so that it is not lost when the record is written again.
+    pub(super) unknown: Unknown,
+}
+
+/// The fields of a record that only a newer node knows. `Debug` shows their names.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Unknown(
+    Option<Box<serde_json::Map<String, Value>>>, // nearly always none
+);
+
+impl Unknown {
+    pub(super) fn new(fields: serde_json::Map<String, Value>) -> Self {
+        Self((!fields.is_empty()).then(|| Box::new(fields)))
+    }
+
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.0.iter().flat_map(|fields| fields.iter())
+    }
+}
+
+impl fmt::Debug for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.fields().map(|(name, _)| name)).finish()
+    }
 }
 
 /// Which node sends the standalone log of a session to its client: one at a time (D-21).
@@ -127,8 +257,9 @@ pub struct Listener {
     pub settled: u64,
 }
 
-/// A change of a [`Record`].
+/// A change of a [`Record`]. A store that does not know a change fails with [`Unavailable`](super::Unavailable).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Update {
     /// `notifications/initialized` has arrived.
     Initialized,
@@ -168,6 +299,7 @@ impl Record {
             members: Vec::new(),
             heard: Position::START,
             listener: Listener::default(),
+            unknown: Unknown::default(),
         }
     }
 
@@ -202,6 +334,7 @@ impl Record {
 
 /// A message from one node to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PeerMessage {
     /// The session that it is about.
     pub session: SessionId,
@@ -209,8 +342,16 @@ pub struct PeerMessage {
     pub request: PeerRequest,
 }
 
-/// A request of one node to another. Idempotent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl PeerMessage {
+    /// A message about this session.
+    pub fn new(session: SessionId, request: PeerRequest) -> Self {
+        Self { session, request }
+    }
+}
+
+/// A request of one node to another. Idempotent. `Debug` shows the size of a client's message, not what it says (E-20).
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PeerRequest {
     /// The client has posted this JSON message, a reply or a cancel.
     Posted(Bytes),
@@ -223,4 +364,16 @@ pub enum PeerRequest {
     Initialized,
     /// The session is terminated.
     Terminated(TerminateReason),
+}
+
+impl fmt::Debug for PeerRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Posted(message) => write!(f, "Posted({} bytes)", message.len()),
+            Self::TakenOver(stream) => f.debug_tuple("TakenOver").field(stream).finish(),
+            Self::Listens(number) => f.debug_tuple("Listens").field(number).finish(),
+            Self::Initialized => f.write_str("Initialized"),
+            Self::Terminated(reason) => f.debug_tuple("Terminated").field(reason).finish(),
+        }
+    }
 }

@@ -176,7 +176,10 @@ impl Handler for Play {
 impl Fixture {
     /// Creates an endpoint whose default configuration never times out; `tune` then changes it.
     pub fn new(bed: &impl TestBed, tune: impl FnOnce(&mut Config)) -> Self {
-        Self::on(bed.runtime(), tune)
+        Self::on(bed.runtime(), |config| {
+            tune(config);
+            bed.configure(config);
+        })
     }
 
     /// Like [`new`](Self::new), on the scenario's own runtime.
