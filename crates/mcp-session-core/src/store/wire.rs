@@ -1,7 +1,7 @@
 //! The wire form of the values that a store keeps or sends: how a store on a network writes and reads them.
 //!
 //! [`Record`], [`Update`], [`Append`], [`Page`], [`PeerMessage`] and their parts implement serde's `Serialize` and
-//! `Deserialize`. Any format works that describes itself, such as JSON or CBOR.
+//! `Deserialize`. Any format works that describes itself, such as JSON.
 //!
 //! ```
 //! use mcp_session_core::{ProtocolVersion, SessionId, store::Record};
