@@ -32,6 +32,7 @@ use crate::{
     runtime::Runtime,
     session::{Session, registry::Registry, timers},
     shutdown::{Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport},
+    store::node::Node,
     stream::ReplyBody,
     trace,
     transport::{self, BoxError, Cors, Incoming, Rejection, SessionHeader},
@@ -75,7 +76,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// Creates an endpoint with the default [`Config`].
     pub fn new(runtime: impl Runtime, handler: impl Handler) -> Self {
-        Self::build(runtime, handler, Config::default())
+        Self::build(Arc::new(runtime), handler, Config::default(), None)
     }
 
     /// Creates an endpoint with this [`Config`]. Spawns the one task that waits for all deadlines.
@@ -83,7 +84,8 @@ impl Endpoint {
     /// # Errors
     ///
     /// [`ConfigError`] if one of the limits cannot work, such as a queue without capacity or a deadline of zero. It names
-    /// the field and the smallest value that works.
+    /// the field and the smallest value that works. Also if there is a [`store`](Config::store), and the runtime has no
+    /// random bytes for the id of this node ([`Runtime::random`]).
     ///
     /// ```
     /// # use mcp_session_core::{Config, Endpoint, Router, Runtime};
@@ -103,14 +105,22 @@ impl Endpoint {
         config: Config,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        Ok(Self::build(runtime, handler, config))
+        let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+        let node = config.store.clone().map(|store| Node::new(store, Arc::clone(&runtime)));
+        let node = node.transpose().map_err(|error| ConfigError::no_node_id(&error))?;
+        Ok(Self::build(runtime, handler, config, node))
     }
 
-    fn build(runtime: impl Runtime, handler: impl Handler, mut config: Config) -> Self {
+    fn build(
+        runtime: Arc<dyn Runtime>,
+        handler: impl Handler,
+        mut config: Config,
+        node: Option<Node>,
+    ) -> Self {
         if config.store.is_some() {
             config.session.replay.get_or_insert_default();
         }
-        let env = Arc::new(Env::new(Arc::new(runtime), config, Box::new(Arc::new(handler))));
+        let env = Arc::new(Env::new(runtime, config, node, Box::new(Arc::new(handler))));
         env.runtime.spawn_keeper(Box::pin(timers::drive(Arc::clone(&env))));
         let registry = Registry::new(env);
         if let Some(node) = registry.env.node.clone() {

@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     contain::{self},
-    discard::discard,
     metrics::SessionEvent,
     proto::{self, Effect, Output, Phase, State, TerminateReason, Wake},
     shutdown::DrainTracker,
@@ -159,7 +158,7 @@ impl Session {
         }
         let discarded = output.take_discarded();
         if !discarded.is_empty() {
-            discard(&env.runtime, discarded);
+            env.discarded.add(&env.runtime, discarded);
         }
         for event in events {
             match event {
