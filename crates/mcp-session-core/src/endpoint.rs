@@ -71,7 +71,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// Creates an endpoint with the default [`Config`].
     pub fn new(runtime: impl Runtime, handler: impl Handler) -> Self {
-        Self::build(runtime, handler, Config::default())
+        Self::build(Arc::new(runtime), handler, Config::default(), None)
     }
 
     /// Creates an endpoint with this [`Config`]. Spawns the one task that waits for all deadlines.
@@ -79,7 +79,8 @@ impl Endpoint {
     /// # Errors
     ///
     /// [`ConfigError`] if one of the limits cannot work, such as a queue without capacity or a deadline of zero. It names
-    /// the field and the smallest value that works.
+    /// the field and the smallest value that works. Also if there is a [`store`](Config::store), and the runtime has no
+    /// random bytes for the id of this node ([`Runtime::random`]).
     ///
     /// ```
     /// # use mcp_session_core::{Config, Endpoint, Router, Runtime};
@@ -99,15 +100,23 @@ impl Endpoint {
         config: Config,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        Ok(Self::build(runtime, handler, config))
+        let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+        let node = config.store.clone().map(|store| Node::new(store, Arc::clone(&runtime)));
+        let node = node.transpose().map_err(|error| ConfigError::no_node_id(&error))?;
+        Ok(Self::build(runtime, handler, config, node))
     }
 
-    fn build(runtime: impl Runtime, handler: impl Handler, mut config: Config) -> Self {
+    fn build(
+        runtime: Arc<dyn Runtime>,
+        handler: impl Handler,
+        mut config: Config,
+        node: Option<Node>,
+    ) -> Self {
         if config.store.is_some() {
             config.session.replay.get_or_insert_default();
         }
         let handler = Arc::new(handler);
-        let env = Arc::new(Env::new(Arc::new(runtime), config, Box::new(Arc::clone(&handler))));
+        let env = Arc::new(Env::new(runtime, config, node, Box::new(Arc::clone(&handler))));
         env.runtime.spawn_keeper(Box::pin(timers::drive(Arc::clone(&env))));
         let registry = Registry::new(env);
         if let Some(node) = registry.env.node.clone() {

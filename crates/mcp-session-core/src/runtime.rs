@@ -1,6 +1,6 @@
-//! [`Runtime`]: the three things core needs from an async runtime.
+//! [`Runtime`]: the three things core needs from an async runtime, and its source of random bytes.
 
-use std::{fmt::Debug, sync::Arc, time::Instant};
+use std::{fmt::Debug, io, sync::Arc, time::Instant};
 
 pub use futures::future::BoxFuture;
 
@@ -20,6 +20,8 @@ pub use futures::future::BoxFuture;
 ///    [`Duration::MAX`](std::time::Duration::MAX) arrives here as some decades.
 /// 3. `spawn` detaches: the task runs to its end without being awaited. A panic stays inside the task.
 /// 4. All three may be called from any thread, even from inside a task of another runtime.
+/// 5. `random`, if overridden, never returns the same bytes twice, and nobody can guess them. The only exception is a
+///    simulation.
 ///
 /// `runtime_contract!` of `mcp-session-testkit` tests each law.
 ///
@@ -106,6 +108,23 @@ pub trait Runtime: Debug + Send + Sync + 'static {
     fn spawn_keeper(&self, task: BoxFuture<'static, ()>) {
         self.spawn(task);
     }
+
+    /// Returns 16 random bytes: the id of a session, or of a node that shares a store. The default is the operating system's
+    /// source. Called for each new session, without a lock; it should not block.
+    ///
+    /// A session id is a secret, and without authentication it is the only one: whoever guesses it has the session. So the
+    /// bytes must come from a cryptographic source. Only a simulation, which nobody attacks, takes them from a seed, so that
+    /// a run can be replayed. A runtime that wraps another one passes the call on (E-03).
+    ///
+    /// # Errors
+    ///
+    /// If the source has no bytes. Then `initialize` gets 500, and
+    /// [`Endpoint::with_config`](crate::Endpoint::with_config) refuses a store.
+    fn random(&self) -> io::Result<[u8; 16]> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(bytes)
+    }
 }
 
 impl<R: Runtime + ?Sized> Runtime for Arc<R> {
@@ -123,5 +142,9 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 
     fn spawn_keeper(&self, task: BoxFuture<'static, ()>) {
         (**self).spawn_keeper(task);
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        (**self).random()
     }
 }

@@ -1,6 +1,6 @@
 //! [`ConfigError`]: a limit that cannot work, and the smallest value that does.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use mcp_session_proto::{ReplayConfig, SessionConfig};
 
@@ -8,10 +8,10 @@ use super::Config;
 use crate::store::Store;
 
 /// A limit of a [`Config`] or a [`Serve`](crate::Serve) that cannot work: nobody would be served, or something would
-/// wait forever.
+/// wait forever. Or a [`store`](Config::store) for which this node gets no id.
 ///
-/// Returned by [`Endpoint::with_config`](crate::Endpoint::with_config) and [`Config::check`]. Its text names the
-/// field, the value, the smallest value that works and the reason:
+/// Returned by [`Endpoint::with_config`](crate::Endpoint::with_config) and [`Config::check`]. For a limit, its text names
+/// the field, the value, the smallest value that works and the reason:
 ///
 /// ```
 /// use mcp_session_core::Config;
@@ -27,12 +27,18 @@ use crate::store::Store;
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{field}` is {value}, but the smallest value that works is {smallest}: {why}")]
+#[error("`{field}` {problem}")]
 pub struct ConfigError {
     field: &'static str,
-    value: Value,
-    smallest: Value,
-    why: &'static str,
+    problem: Problem,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Problem {
+    #[error("is {value}, but the smallest value that works is {smallest}: {why}")]
+    TooSmall { value: Value, smallest: Value, why: &'static str },
+    #[error("cannot be used: there are no random bytes for the id of this node: {0}")]
+    NoNodeId(String),
 }
 
 impl ConfigError {
@@ -40,6 +46,11 @@ impl ConfigError {
     /// `Serve::with_header_timeout`.
     pub fn field(&self) -> &'static str {
         self.field
+    }
+
+    /// There is a store, but the runtime returned no random bytes.
+    pub(crate) fn no_node_id(error: &io::Error) -> Self {
+        Self { field: "store", problem: Problem::NoNodeId(error.to_string()) }
     }
 }
 
@@ -167,7 +178,10 @@ fn at_least<T: PartialOrd>(
     if value >= smallest {
         return Ok(());
     }
-    Err(ConfigError { field, value: wrap(value), smallest: wrap(smallest), why })
+    Err(ConfigError {
+        field,
+        problem: Problem::TooSmall { value: wrap(value), smallest: wrap(smallest), why },
+    })
 }
 
 #[cfg(test)]
@@ -222,8 +236,9 @@ mod tests {
             let endpoint = Endpoint::with_config(Stopped::default(), Router::new("limits", "1.0.0"), config);
             let error = endpoint.expect_err(field);
             assert_eq!(error.field(), field);
+            let Problem::TooSmall { smallest, .. } = &error.problem else { panic!("{error}") };
             assert!(
-                error.to_string().contains(&format!("smallest value that works is {}", error.smallest)),
+                error.to_string().contains(&format!("smallest value that works is {smallest}")),
                 "{error}"
             );
         }

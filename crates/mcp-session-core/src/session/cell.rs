@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     contain::{self},
-    discard::discard,
     metrics::SessionEvent,
     shutdown::DrainTracker,
     sync::lock,
@@ -176,7 +175,7 @@ impl Session {
         }
         let discarded = output.take_discarded();
         if !discarded.is_empty() {
-            discard(&env.runtime, discarded);
+            env.discarded.add(&env.runtime, discarded);
         }
         for event in events {
             match event {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    discard::Discarded,
     metrics::{SessionEvent, SessionEvents},
     runtime::Runtime,
     shutdown::Phases,
@@ -43,14 +44,21 @@ pub(crate) struct Env {
     pub(crate) refusals: Refusals,
     /// The phase of its shutdown.
     pub(crate) phases: Arc<Phases>,
+    /// Events that are freed later.
+    pub(crate) discarded: Discarded,
     listeners: Mutex<Vec<async_channel::Sender<SessionEvent>>>,
 }
 
 impl Env {
-    pub(crate) fn new(runtime: Arc<dyn Runtime>, config: Config, hooks: Box<dyn Hooks>) -> Self {
+    pub(crate) fn new(
+        runtime: Arc<dyn Runtime>,
+        config: Config,
+        node: Option<Node>,
+        hooks: Box<dyn Hooks>,
+    ) -> Self {
         Self {
             session_config: Arc::new(config.session.clone()),
-            node: config.store.clone().map(|store| Node::new(store, Arc::clone(&runtime))),
+            node,
             timers: Timers::new(runtime.now()),
             clients: Clients::default(),
             runtime,
@@ -62,6 +70,7 @@ impl Env {
             refusals: Refusals::default(),
             data: AllData::default(),
             phases: Arc::default(),
+            discarded: Discarded::default(),
             listeners: Mutex::default(),
         }
     }

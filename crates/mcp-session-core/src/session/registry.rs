@@ -93,9 +93,9 @@ impl Registry {
         principal: Option<Principal>,
         params: &Json,
     ) -> Result<(Session, ExchangeKey), Rejection> {
-        let mut bits = [0; 16];
-        getrandom::fill(&mut bits).map_err(|_| Rejection::Internal("the system returned no random bits"))?;
-        let id = SessionId::from_bits(u128::from_ne_bytes(bits));
+        let bytes = self.env.runtime.random();
+        let bytes = bytes.map_err(|_| Rejection::Internal("the system returned no random bits"))?;
+        let id = SessionId::from_bits(u128::from_le_bytes(bytes));
         let config = Arc::clone(&self.env.session_config);
         let now = self.env.runtime.now();
         let (mut machine, key) = proto::Session::new(now, config, initialize, None, version, capabilities);
@@ -104,8 +104,14 @@ impl Registry {
         }
         let client = self.env.clients.get(params);
         let session = Session::new(id, principal, client, Arc::clone(&self.env), machine);
+        let number = session.0.number();
         self.acquire_quota(session.principal())?;
-        Ok((self.enter(session)?, key))
+        let entered = self.enter(session)?;
+        if entered.0.number() == number {
+            Ok((entered, key))
+        } else {
+            Err(Rejection::Internal("the runtime repeated its random bits")) // it is somebody else's session
+        }
     }
 
     /// Acquires a place for a session of this principal, until it is given back.

@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     handler::{Handler, InitializeRequest, InitializeResult, RequestContext},
     runtime::Runtime,
-    store::{LogId, MemoryStore, Store},
+    store::{LogId, MemoryStore, Store, node::Node},
     testing::Stopped,
 };
 
@@ -49,7 +49,7 @@ fn open(env: &Arc<Env>, bits: u128) -> Session {
 #[test]
 fn s_8_a_session_that_panics_is_ended_and_harms_no_other() {
     let handler = Box::new(Arc::new(Hooked::default()));
-    let env = Arc::new(Env::new(Arc::new(Stopped::default()), Config::default(), handler));
+    let env = Arc::new(Env::new(Arc::new(Stopped::default()), Config::default(), None, handler));
     let sessions: Vec<_> = (1..=3).map(|bits| open(&env, bits)).collect();
     let visited = AtomicUsize::new(0);
     Session::each(sessions.iter().cloned(), |session| {
@@ -70,8 +70,12 @@ fn s_8_a_session_that_panics_is_ended_and_harms_no_other() {
 #[test]
 fn s_8_a_hook_is_polled_in_place_only_for_its_own_client() {
     let handler = Arc::new(Hooked::default());
-    let env =
-        Arc::new(Env::new(Arc::new(Stopped::default()), Config::default(), Box::new(Arc::clone(&handler))));
+    let env = Arc::new(Env::new(
+        Arc::new(Stopped::default()),
+        Config::default(),
+        None,
+        Box::new(Arc::clone(&handler)),
+    ));
     let open = |bits| open(&env, bits);
     let polled = || handler.0.load(Relaxed);
     drop(open(1).terminate(TerminateReason::Evicted));
@@ -96,6 +100,9 @@ impl Runtime for Counting {
         self.1.fetch_add(1, Relaxed);
         drop(task);
     }
+    fn random(&self) -> std::io::Result<[u8; 16]> {
+        self.0.random()
+    }
 }
 
 /// S13: an endpoint that is dropped is the host of its sessions no more, and what they said is stored nevertheless.
@@ -103,8 +110,8 @@ impl Runtime for Counting {
 fn s_13_a_session_without_a_host_stores_what_it_said() {
     let (runtime, handler) = (Arc::new(Counting::default()), Box::new(Arc::new(Hooked::default())));
     let store = Store::new(MemoryStore::new(Arc::clone(&runtime)));
-    let config = Config { store: Some(store), ..Config::default() };
-    let env = Arc::new(Env::new(Arc::clone(&runtime) as _, config, handler));
+    let node = Node::new(store, Arc::clone(&runtime) as _).expect("random bytes");
+    let env = Arc::new(Env::new(Arc::clone(&runtime) as _, Config::default(), Some(node), handler));
     let session = open(&env, 1);
     session.with(|machine, _| machine.share(0, LogId::STANDALONE, Position::START));
     let before = runtime.1.load(Relaxed);

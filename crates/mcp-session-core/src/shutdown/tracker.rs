@@ -192,7 +192,7 @@ mod tests {
     fn s_1_a_session_that_is_being_opened_is_counted_once() {
         let runtime = Arc::new(Stopped::default());
         let router = Box::new(Arc::new(Router::new("newborn", "1.0.0")));
-        let env = Arc::new(Env::new(runtime, Config::default(), router));
+        let env = Arc::new(Env::new(runtime, Config::default(), None, router));
         let (machine, key) = proto::Session::new(
             env.runtime.now(),
             Arc::new(SessionConfig::default()),

@@ -3,7 +3,7 @@
 mod session;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -73,7 +73,8 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    sessions: HashMap<SessionId, Session>,
+    /// By the bits of their ids. Ordered, so that sweeps take them in the same order in each run of a simulation.
+    sessions: BTreeMap<[u64; 2], Session>,
     inboxes: HashMap<NodeId, Inbox>,
     /// Nodes that will never run again.
     gone: HashSet<NodeId>,
@@ -128,7 +129,7 @@ impl MemoryStore {
         let (result, changed) = {
             let mut state = self.lock();
             let at = Moment { now: self.0.runtime.now(), limits: &self.0.limits };
-            let session = state.sessions.get_mut(&id)?;
+            let session = state.sessions.get_mut(&id.halves())?;
             if after(session.active, at.limits.idle) <= at.now {
                 return None; // swept by a node, or dropped by the next `create`
             }
@@ -143,7 +144,7 @@ impl MemoryStore {
     fn page(&self, log: LogId, after: Position, limit: usize) -> Option<Page> {
         let mut state = self.lock();
         let at = Moment { now: self.0.runtime.now(), limits: &self.0.limits };
-        let session = state.sessions.get_mut(&log.session)?;
+        let session = state.sessions.get_mut(&log.session.halves())?;
         session.trim(at);
         session.log(log.stream)?.page(after, limit)
     }
@@ -151,7 +152,7 @@ impl MemoryStore {
     /// The wakeup for a reader, or a listener to wait for it.
     fn news(&self, log: LogId, after: Position) -> Result<Wakeup, EventListener> {
         let state = self.lock();
-        let Some(session) = state.sessions.get(&log.session) else { return Ok(Wakeup::Grown) };
+        let Some(session) = state.sessions.get(&log.session.halves()) else { return Ok(Wakeup::Grown) };
         match session.log(log.stream) {
             Some(log) if !log.has_news(after) => match &log.owner {
                 Some((owner, _)) if state.gone.contains(owner) => Ok(Wakeup::OwnerGone),
@@ -162,7 +163,7 @@ impl MemoryStore {
     }
 
     fn forget(&self, id: SessionId) -> Option<Session> {
-        let removed = self.lock().sessions.remove(&id)?;
+        let removed = self.lock().sessions.remove(&id.halves())?;
         removed.changed.notify(usize::MAX);
         Some(removed)
     }
@@ -242,7 +243,7 @@ impl SessionStore for MemoryStore {
             let now = self.0.runtime.now();
             let kept = self.0.limits.idle.saturating_mul(2);
             state.sessions.retain(|_, session| after(session.active, kept) > now);
-            state.sessions.entry(record.id).or_insert_with(|| Session::new(now, record));
+            state.sessions.entry(record.id.halves()).or_insert_with(|| Session::new(now, record));
             Ok(())
         }
         .boxed()
@@ -312,10 +313,10 @@ impl SessionStore for MemoryStore {
                 let State { sessions, .. } = &mut *state;
                 let now = self.0.runtime.now();
                 // A lost node may have known of later uses: its sessions are swept instead.
-                let over = sessions.get(&id).is_some_and(|session| {
+                let over = sessions.get(&id.halves()).is_some_and(|session| {
                     session.members().iter().all(Option::is_none) && after(session.used, idle) <= now
                 });
-                if over { sessions.remove(&id) } else { None }
+                if over { sessions.remove(&id.halves()) } else { None }
             };
             ended.iter().for_each(|ended| _ = ended.changed.notify(usize::MAX));
             Ok(ended.is_some())

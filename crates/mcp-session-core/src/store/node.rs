@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,10 +28,15 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(store: Store, runtime: Arc<dyn Runtime>) -> Self {
-        // Without random bits there are no session ids either, so this node's id is never used.
-        let id = NodeId(getrandom::u64().unwrap_or_default());
-        Self { id, store: store.contained(&runtime), runtime }
+    /// Creates a node with a random id.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime returns no random bytes: two nodes with the same id would get each other's messages.
+    pub(crate) fn new(store: Store, runtime: Arc<dyn Runtime>) -> io::Result<Self> {
+        let [a, b, c, d, e, f, g, h, ..] = runtime.random()?;
+        let id = NodeId(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+        Ok(Self { id, store: store.contained(&runtime), runtime })
     }
 
     /// Awaits a call of the store, at most for [`Store::timeout`].

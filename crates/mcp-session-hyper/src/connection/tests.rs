@@ -35,6 +35,10 @@ impl Runtime for Stoppable {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.0.spawn(task);
     }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        self.0.random()
+    }
 }
 
 /// A socket without a network.
