@@ -48,6 +48,17 @@
 //! }
 //! ```
 //!
+//! # Guides
+//!
+//! Short chapters, each for one task: [a server from nothing], [behind axum], [authentication](guide::authentication),
+//! [shutting down on Kubernetes](guide::kubernetes), [several nodes](guide::several_nodes), [testing your server with the
+//! testkit], [a handler of your own framework](guide::your_own_framework). The module [`guide`] says what you have at the
+//! end of each.
+//!
+//! [a server from nothing]: https://docs.rs/mcp-session-tokio/latest/mcp_session_tokio/guide/a_server_from_nothing
+//! [behind axum]: https://docs.rs/mcp-session-tokio/latest/mcp_session_tokio/guide/behind_axum
+//! [testing your server with the testkit]: https://docs.rs/mcp-session-testkit/latest/mcp_session_testkit/testing_your_server
+//!
 //! # Terms
 //!
 //! | word | meaning |
@@ -98,6 +109,7 @@ mod config;
 mod contain;
 mod discard;
 mod endpoint;
+pub mod guide;
 mod handler;
 mod metrics;
 mod principal;

@@ -2,6 +2,7 @@
 //!
 //! | to | use |
 //! |---|---|
+//! | test your own handler, step by step | the chapter [`testing_your_server`] |
 //! | test a session without waiting and without races | [`SimRuntime`], in virtual time, replayable from a seed |
 //! | write a scenario once and run it on every runtime | [`TestBed`] |
 //! | find tests that pass only on a fast machine | [`Contended`], around any bed |
@@ -53,6 +54,7 @@ pub mod contract;
 mod rng;
 mod sim;
 pub mod store_contract;
+pub mod testing_your_server;
 mod watchdog;
 #[cfg(feature = "wire")]
 pub mod wire;

@@ -8,6 +8,9 @@
 //! | [`serve`], [`serve_app`] | a server over HTTP/1.1 and HTTP/2 that stops without losing an answer |
 //! | [`terminate_signal`] | SIGTERM or Ctrl-C |
 //!
+//! Two chapters lead to a whole program: [A server from nothing](guide::a_server_from_nothing) and
+//! [Behind axum](guide::behind_axum).
+//!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -29,6 +32,7 @@
 
 #[cfg(feature = "axum")]
 mod connect_info;
+pub mod guide;
 mod keeper;
 mod runtime;
 mod serve;

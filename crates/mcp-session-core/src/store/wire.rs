@@ -44,7 +44,7 @@
 //! | part | form |
 //! |---|---|
 //! | [`NodeId`] | a string of 16 lower-case hexadecimal digits. Alone as well: it is the only value without a version |
-//! | [`SessionId`] | a string of 32 lower-case hexadecimal digits |
+//! | [`SessionId`](crate::SessionId) | a string of 32 lower-case hexadecimal digits |
 //! | [`Position`] | a string as in an event id: `17`, or `2.17` in epoch 2 |
 //! | a count | an integer |
 //! | a duration | a map of `secs` and `nanos`, as serde's own |

@@ -1,0 +1,1 @@
+#![doc = include_str!("testing_your_server.md")]
