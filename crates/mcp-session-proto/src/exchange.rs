@@ -1,19 +1,19 @@
 //! [`Exchange`]: one client request and its one answer.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+mod cancel;
+mod ending;
+
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::timer::after;
+pub use self::cancel::CancelReason;
 use crate::{
     config::{ResponseMode, SessionConfig},
     ending::TerminateReason,
     event::encode_event,
     id::RequestId,
-    message::{ErrorCode, HttpRefusal, Json, Outgoing, RpcError},
+    message::{HttpRefusal, Json, Outgoing, RpcError},
     output::{Outcome, Output, Wake},
     session::SendError,
     stream::{Name, Next, Stream},
@@ -26,49 +26,6 @@ pub enum Era {
     Legacy,
     /// Revisions without sessions: disconnecting cancels the request (G-30).
     Modern,
-}
-
-/// Why a handler should stop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CancelReason {
-    /// The client cancelled the request, with the reason it gave. Nobody waits for the answer (F-02).
-    Client(Option<String>),
-    /// The client disconnected, in a revision where that cancels the request (G-30).
-    Disconnected,
-    /// The session or the endpoint is ending. There is a little time left to answer.
-    Terminated(TerminateReason),
-    /// The request has been answered: further work on it is useless.
-    Answered,
-    /// Nobody can fetch the answer any more: the client disconnected and did not come back in time. See
-    /// [`SessionConfig::idle_timeout`] (E-14).
-    Orphaned,
-}
-
-impl fmt::Display for CancelReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Client(Some(reason)) => write!(f, "cancelled by the client: {reason}"),
-            Self::Client(None) => f.write_str("cancelled by the client"),
-            Self::Disconnected => f.write_str("the client went away"),
-            Self::Terminated(reason) => write!(f, "the session is ending: {reason}"),
-            Self::Answered => f.write_str("the request has its answer"),
-            Self::Orphaned => f.write_str("the client went away and did not come back for the answer"),
-        }
-    }
-}
-
-/// The error that a cancelled handler may answer with.
-impl From<CancelReason> for RpcError {
-    fn from(reason: CancelReason) -> Self {
-        match reason {
-            CancelReason::Client(_) | CancelReason::Disconnected | CancelReason::Answered => {
-                request_cancelled()
-            }
-            CancelReason::Terminated(reason) => reason.into(),
-            CancelReason::Orphaned => orphaned(),
-        }
-    }
 }
 
 /// The HTTP response to the request.
@@ -350,101 +307,6 @@ impl<T: Clone> Exchange<T> {
         counts
     }
 
-    // Other ways to end.
-
-    /// Cancels the request: no answer is owed any more. The handler is told, and has
-    /// [`cancel_grace`](SessionConfig::cancel_grace) to stop.
-    pub fn cancel(
-        &mut self,
-        now: Instant,
-        reason: CancelReason,
-        config: &SessionConfig,
-        out: &mut Output<T>,
-    ) {
-        if self.outcome.is_some() {
-            return;
-        }
-        self.cancelled = Some(reason);
-        self.abandon_at = Some(after(now, config.cancel_grace));
-        self.wake_handler(out);
-        if matches!(self.body, Body::Undecided) {
-            // A POST cannot end without a response (F-08).
-            self.finish(now, &Err(request_cancelled()), Outcome::Cancelled, out);
-        } else {
-            self.decide(Outcome::Cancelled, out);
-            if let Body::Stream(stream) = &mut self.body {
-                stream.end(out);
-            }
-            self.settle(out);
-        }
-    }
-
-    /// Its client, which is disconnected, has ended the session: no answer is owed, and delivery is not awaited.
-    pub(super) fn forsake(&mut self, now: Instant, config: &SessionConfig, out: &mut Output<T>) {
-        if let Body::Stream(stream) = &mut self.body {
-            stream.forsake();
-        }
-        if self.outcome.is_none() {
-            self.cancel(now, CancelReason::Terminated(TerminateReason::ClientDelete), config, out);
-        } else if !self.settled {
-            self.outcome = Some(Outcome::Cancelled);
-            self.settle(out);
-        }
-    }
-
-    /// Cancels the request because nobody can fetch the answer any more. A client that comes back late and still
-    /// finds the stream gets an error.
-    pub(super) fn orphan(&mut self, now: Instant, config: &SessionConfig, out: &mut Output<T>) {
-        if self.outcome.is_some() {
-            return;
-        }
-        self.cancelled = Some(CancelReason::Orphaned);
-        self.abandon_at = Some(after(now, config.cancel_grace));
-        self.wake_handler(out);
-        if let Body::Stream(stream) = &mut self.body {
-            stream.expect_nobody();
-        }
-        out.tally.orphaned += 1;
-        self.finish(now, &Err(orphaned()), Outcome::Cancelled, out);
-    }
-
-    /// Records when the client left, or that it is back.
-    pub(super) fn note_presence(&mut self, now: Instant) {
-        let gone = match &self.body {
-            Body::Done => true,
-            Body::Stream(stream) => stream.is_away() && !stream.is_elsewhere(),
-            Body::Undecided | Body::Json(_) => false,
-        };
-        match (gone, self.left) {
-            (true, None) => self.left = Some(now),
-            (false, Some(_)) => self.left = None,
-            (true, Some(_)) | (false, None) => {}
-        }
-    }
-
-    /// When the request becomes orphaned, if its client has left.
-    pub(super) fn orphan_at(&self, config: &SessionConfig) -> Option<Instant> {
-        let left = self.left.filter(|_| self.outcome.is_none())?;
-        let can_come_back = self.stream().is_some_and(|stream| !stream.is_lost());
-        let age = config.replay.filter(|_| can_come_back).map_or(Duration::ZERO, |replay| replay.age);
-        Some(after(left, config.idle_timeout.max(age)))
-    }
-
-    /// The session is ending: tells the handler to stop. It may still answer.
-    pub fn interrupt(&mut self, reason: TerminateReason, out: &mut Output<T>) {
-        if self.outcome.is_none() && self.cancelled.is_none() {
-            self.cancelled = Some(CancelReason::Terminated(reason));
-            self.wake_handler(out);
-        }
-    }
-
-    /// Undoes [`Exchange::close_connection`] if the connection is still open.
-    pub(super) fn stay_connected(&mut self) {
-        if let Body::Stream(stream) = &mut self.body {
-            stream.stay();
-        }
-    }
-
     /// Changes the stream of its reply, if the reply is a stream, and looks whether it is delivered then.
     pub(super) fn with_stream<R>(
         &mut self,
@@ -457,29 +319,11 @@ impl<T: Clone> Exchange<T> {
         Some(result)
     }
 
-    /// The handler's time is up: answers with a synthesized error and abandons the handler (S5).
-    pub fn synthesize(&mut self, now: Instant, reason: TerminateReason, out: &mut Output<T>) {
-        if self.outcome.is_none() {
-            let code = match self.era {
-                Era::Legacy => ErrorCode::CONNECTION_CLOSED,
-                Era::Modern => ErrorCode::INTERNAL_ERROR,
-            };
-            self.interrupt(reason, out);
-            self.finish(now, &Err(reason.to_error(code)), Outcome::Synthesized, out);
-        }
-        self.abandon(out);
-    }
-
-    /// Ends the exchange by force: what has not been read by now is lost.
-    pub fn close(&mut self, now: Instant, reason: TerminateReason, out: &mut Output<T>) {
-        self.synthesize(now, reason, out);
+    /// Undoes [`Exchange::close_connection`] if the connection is still open.
+    pub(super) fn stay_connected(&mut self) {
         if let Body::Stream(stream) = &mut self.body {
-            stream.cut(out);
+            stream.stay();
         }
-        if !self.settled && self.outcome != Some(Outcome::Cancelled) {
-            self.outcome = Some(Outcome::Forced);
-        }
-        self.count(out);
     }
 
     // What to do next.
@@ -699,14 +543,6 @@ fn kept(event: &Bytes) -> Bytes {
     /// Up to here a copy costs no more than an allocation.
     const SHORT: usize = 1024;
     if event.len() <= SHORT { Bytes::copy_from_slice(event) } else { event.clone() }
-}
-
-fn request_cancelled() -> RpcError {
-    RpcError::new(ErrorCode::REQUEST_CANCELLED, "the client cancelled the request")
-}
-
-fn orphaned() -> RpcError {
-    RpcError::new(ErrorCode::REQUEST_CANCELLED, "the client went away and did not come back for the answer")
 }
 
 #[cfg(test)]

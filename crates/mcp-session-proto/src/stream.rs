@@ -1,18 +1,17 @@
 //! [`Stream`]: an ordered sequence of events with one end, and the connection that carries it.
 
+mod connect;
 mod durable;
+mod kept;
 mod log;
 
-use std::{
-    mem,
-    time::{Duration, Instant},
-};
+use std::{mem, time::Instant};
 
 use bytes::Bytes;
 
 pub use self::durable::{Stored, Unstored};
 use self::{durable::Durable, log::Log};
-use super::event::{HEARTBEAT, encode_priming, encode_retry, with_id};
+use super::event::{HEARTBEAT, with_id};
 use crate::{
     config::SessionConfig,
     event::EventId,
@@ -126,123 +125,6 @@ impl<T: Clone> Stream<T> {
             quiet_since: now,
             stalled: false,
             awaited: false,
-        }
-    }
-
-    // Connections.
-
-    /// A new connection carries the stream from where the last one stopped. It begins with `preamble`, or with a
-    /// priming event or comment of its own. The last connection ends if it is still there (D-23).
-    pub fn connect(
-        &mut self,
-        now: Instant,
-        connection: u64,
-        reader: T,
-        preamble: Option<Bytes>,
-        out: &mut Output<T>,
-    ) {
-        self.carry(now, connection, Some(reader), out);
-        preamble.into_iter().for_each(|preamble| self.greet(preamble));
-        self.prime();
-        self.comment();
-    }
-
-    /// A new connection carries the stream, beginning after `position`. The last connection ends if it is still there.
-    /// Returns `false`, and changes nothing, unless the stream knows that position and still has everything after it
-    /// (D-30).
-    pub fn resume(
-        &mut self,
-        now: Instant,
-        position: u64,
-        connection: u64,
-        reader: T,
-        out: &mut Output<T>,
-    ) -> bool {
-        let known = self.resumable && self.life != Life::Cut && self.log.rewind(position);
-        if known {
-            if self.life == Life::Over {
-                self.life = Life::Ending;
-            }
-            self.carry(now, connection, Some(reader), out);
-            if self.life == Life::Open && self.log.waiting() == 0 {
-                self.comment(); // so that the client and every proxy see that it is open (B-33)
-            }
-        }
-        known
-    }
-
-    /// The reader of this connection has gone. Returns whether this connection carried the stream. Queued events wait
-    /// for the next connection if the client can come back; else they are dropped and the stream is over.
-    pub fn disconnect(&mut self, connection: u64, out: &mut Output<T>) -> bool {
-        if !self.is_carried_by(connection) {
-            return false;
-        }
-        match self.life {
-            Life::Open | Life::Ending => {
-                self.leave(out);
-                if !self.resumable {
-                    self.lose(out);
-                    self.life = Life::Over;
-                }
-            }
-            Life::Over | Life::Cut => self.connection = None,
-        }
-        true
-    }
-
-    /// Ends the connection after the queued events, with `retry`, while the stream lives on. Returns whether it does:
-    /// only if the client understands this and is connected (D-06, D-07).
-    pub fn close_connection(&mut self, retry: Duration, out: &mut Output<T>) -> bool {
-        let polls = self.is_served() && self.name.is_some_and(|name| name.primed);
-        if polls {
-            self.dismiss(Some(encode_retry(retry)), out);
-        }
-        polls
-    }
-
-    /// Ends the connection, because another one carries the stream now, perhaps at another node.
-    pub(super) fn hand_over(&mut self, out: &mut Output<T>) {
-        self.elsewhere = true;
-        if self.is_connected() {
-            self.leave(out);
-            if self.name.is_none() {
-                self.lose(out);
-                self.life = Life::Over;
-            }
-        }
-    }
-
-    /// Sets the number of its connection.
-    pub(super) fn on(mut self, connection: u64) -> Self {
-        if let Some(current) = &mut self.connection {
-            current.number = connection;
-        }
-        self
-    }
-
-    /// Wakes the senders when the connection ends, even if none waits for space.
-    pub(super) fn tell_end(&mut self) {
-        self.awaited = true;
-    }
-
-    /// Ends the connection of an unresponsive client after the queued events. A resumable stream lives on.
-    pub(super) fn close(&mut self, out: &mut Output<T>) {
-        if self.name.is_none() {
-            return self.end(out);
-        }
-        self.dismiss(None, out);
-    }
-
-    /// The client will not come back: neither it nor the store is waited for.
-    pub(super) fn forsake(&mut self) {
-        self.durable = None;
-        self.retry_sent = false;
-    }
-
-    /// Undoes [`Stream::close_connection`] if the connection is still open.
-    pub(super) fn stay(&mut self) {
-        if let Some(current) = &mut self.connection {
-            current.close_at = None;
         }
     }
 
@@ -392,51 +274,6 @@ impl<T: Clone> Stream<T> {
         self.greet(Bytes::from_static(HEARTBEAT));
     }
 
-    // Kept events: see `Replay`.
-
-    /// Marks the next event as kept for replay and returns its size. An event is kept once it was sent, or if its
-    /// client is away. The end counts as an event of size 0 after the last one.
-    pub(super) fn keep_next(&mut self) -> Option<usize> {
-        if !self.resumable {
-            return None; // nobody can resume it
-        }
-        let missed = !self.is_carried();
-        let ended = match self.life {
-            Life::Open => false,
-            Life::Ending | Life::Over => missed,
-            Life::Cut => return None,
-        };
-        let before = self.durable.as_ref().map_or(u64::MAX, |durable| durable.stored());
-        self.log.keep_next(before, missed, ended && self.log.end() <= before)
-    }
-
-    /// Releases the latest kept events that will be sent again. Returns their number.
-    pub(super) fn release(&mut self) -> usize {
-        if self.is_carried() { self.log.release() } else { 0 }
-    }
-
-    /// Forgets the oldest kept event. If a connection that is about to close has not sent it yet, that connection ends
-    /// now: it must not skip an event.
-    pub(super) fn forget_first(&mut self, out: &mut Output<T>) {
-        let next = self.log.next();
-        if self.log.forget_first() {
-            self.life = Life::Over; // the end was the last of it
-            self.resumable = false;
-        }
-        if self.log.next() != next {
-            if self.is_connected() {
-                self.leave(out);
-            }
-            self.lost = self.durable.is_none(); // a store may keep more
-        }
-    }
-
-    /// The number of kept events.
-    #[cfg(test)]
-    pub(super) fn kept(&self) -> usize {
-        self.log.kept()
-    }
-
     // Getters.
 
     /// When to call [`Stream::handle_silence`] next.
@@ -545,57 +382,11 @@ impl<T: Clone> Stream<T> {
 
     // Parts.
 
-    fn carry(&mut self, now: Instant, number: u64, reader: Option<T>, out: &mut Output<T>) {
-        if self.is_connected() {
-            self.leave(out);
-        }
-        out.tally.streams_opened += 1;
-        if self.senders.is_none() {
-            self.senders.clone_from(&reader);
-        }
-        self.connection = Some(Connection { number, reader, preamble: None, close_at: None });
-        self.retry_sent = false;
-        self.elsewhere = false;
-        self.lost = false;
-        self.stalled = false;
-        self.quiet_since = now;
-        self.wake_reader(out);
-    }
-
     /// Drops all queued and kept events.
     fn lose(&mut self, out: &mut Output<T>) {
         if let Some(events) = self.log.clear() {
             out.discard(events);
         }
-    }
-
-    fn prime(&mut self) {
-        if let Some(Name { number, primed: true }) = self.name {
-            let id = EventId { stream: number, position: (self.log.next() - 1).into() };
-            self.greet(encode_priming(id));
-        }
-    }
-
-    fn greet(&mut self, preamble: Bytes) {
-        if let Some(current) = self.connection.as_mut().filter(|_| self.life == Life::Open) {
-            current.preamble.get_or_insert(preamble);
-        }
-    }
-
-    /// The connection ends after the queued events. Later events are for the next connection and wait for no space.
-    fn dismiss(&mut self, retry: Option<Bytes>, out: &mut Output<T>) {
-        let end = self.log.end();
-        if let Some(current) = &mut self.connection {
-            current.close_at = Some((end, retry));
-        }
-        self.wake_all(out);
-    }
-
-    /// The connection has ended.
-    pub(super) fn leave(&mut self, out: &mut Output<T>) {
-        out.tally.streams_ended += 1;
-        self.wake_all(out);
-        self.connection = None;
     }
 
     /// Whether an event pushed now goes to the current connection.

@@ -1,0 +1,115 @@
+//! [`Outgoing`]: messages to the client, and their text.
+
+use bytes::Bytes;
+
+use super::{Json, RpcError};
+use crate::id::RequestId;
+
+/// A message of the server, ready to be written.
+#[derive(Debug, Clone, Copy)]
+pub enum Outgoing<'a> {
+    /// The answer to a request.
+    Result {
+        /// The request's id.
+        id: &'a RequestId,
+        /// The handler's result.
+        result: &'a Json,
+    },
+    /// The error answer to a request, or to something without a readable id (`null`, A-13).
+    Error {
+        /// The request's id.
+        id: Option<&'a RequestId>,
+        /// The error.
+        error: &'a RpcError,
+    },
+    /// A notification.
+    Notification {
+        /// The method.
+        method: &'a str,
+        /// An object, if present.
+        params: Option<&'a Json>,
+    },
+    /// A request to the client.
+    Request {
+        /// The server's own id (F-20).
+        id: u64,
+        /// The method.
+        method: &'a str,
+        /// An object, if present.
+        params: Option<&'a Json>,
+    },
+}
+
+impl Outgoing<'_> {
+    /// The message alone, for a body of `application/json`.
+    pub fn to_json(&self) -> Bytes {
+        let mut out = Vec::with_capacity(self.size_hint());
+        self.write(&mut out);
+        out.into()
+    }
+
+    /// The approximate length of the message in bytes; never too small, unless strings have to be escaped. For a result
+    /// it is exact, so that the bytes need no second allocation to be shared.
+    pub(crate) fn size_hint(&self) -> usize {
+        let json_len = |json: Option<&Json>| json.map_or(0, |json| json.0.len());
+        match self {
+            Self::Result { id, result } => 33 + id.json_len() + result.0.len(),
+            Self::Error { id, error } => {
+                64 + id.map_or(4, RequestId::json_len) + error.message.len() + json_len(error.data.as_ref())
+            }
+            Self::Notification { method, params } | Self::Request { method, params, .. } => {
+                84 + method.len() + json_len(*params)
+            }
+        }
+    }
+
+    /// Appends the message.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
+        match self {
+            Self::Result { id, result } => {
+                out.extend_from_slice(b"\"id\":");
+                id.write_json(out);
+                out.extend_from_slice(b",\"result\":");
+                out.extend_from_slice(&result.0);
+            }
+            Self::Error { id, error } => {
+                out.extend_from_slice(b"\"id\":");
+                match id {
+                    Some(id) => id.write_json(out),
+                    None => out.extend_from_slice(b"null"),
+                }
+                out.extend_from_slice(
+                    format!(",\"error\":{{\"code\":{},\"message\":", error.code.0).as_bytes(),
+                );
+                write_string(&error.message, out);
+                if let Some(data) = &error.data {
+                    out.extend_from_slice(b",\"data\":");
+                    out.extend_from_slice(&data.0);
+                }
+                out.push(b'}');
+            }
+            Self::Notification { method, params } => write_call(method, *params, out),
+            Self::Request { id, method, params } => {
+                out.extend_from_slice(format!("\"id\":{id},").as_bytes());
+                write_call(method, *params, out);
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+fn write_call(method: &str, params: Option<&Json>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"method\":");
+    write_string(method, out);
+    if let Some(params) = params {
+        out.extend_from_slice(b",\"params\":");
+        out.extend_from_slice(&params.0);
+    }
+}
+
+fn write_string(text: &str, out: &mut Vec<u8>) {
+    // Writing to a `Vec` cannot fail, nor can a string fail to serialize.
+    let written = serde_json::to_writer(out, text);
+    debug_assert!(written.is_ok());
+}

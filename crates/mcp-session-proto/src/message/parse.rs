@@ -1,0 +1,200 @@
+//! Parses messages: [`Message::parse`].
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::{ErrorCode, Json, Message, Notification, ParseError, RpcError, RpcRequest, RpcResponse};
+use crate::id::RequestId;
+
+/// The maximum nesting depth of a message. `serde_json` has the same limit, so a handler can decode every message that
+/// passes (A-19).
+const MAX_DEPTH: usize = 128;
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    // `null` counts as absent, because some clients write it for members that they leave out.
+    #[serde(borrow, default, deserialize_with = "unless_null")]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "unless_null")]
+    method: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "unless_null")]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "unless_null")]
+    error: Option<&'a RawValue>,
+}
+
+/// Reads `null` as absent. One comparison, which is cheaper than the look-ahead of serde's `Option`.
+fn unless_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(|raw| (raw.get() != "null").then_some(raw))
+}
+
+/// Distinguishes `null` from absent: `{"id":null}` is an invalid request, not a notification (A-04), and a `null` result
+/// is a result if the message has neither a method nor an error.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+#[derive(Deserialize)]
+struct ErrorObject<'a> {
+    code: i64,
+    message: String,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+impl Message {
+    /// Parses one message from a POST body and classifies it (A.1). A member that is `null` counts as absent, except `id`.
+    ///
+    /// ```
+    /// use mcp_session_proto::{Message, ParseError};
+    ///
+    /// let parse = |text: &'static str| Message::parse(&text.into());
+    /// assert!(matches!(parse(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#), Ok(Message::Request(_))));
+    /// assert!(matches!(parse(r#"{"jsonrpc":"2.0","method":"ping"}"#), Ok(Message::Notification(_))));
+    /// assert!(matches!(parse(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#), Ok(Message::Response(_))));
+    /// assert!(matches!(parse(r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#), Err(ParseError::Invalid { .. })));
+    /// assert_eq!(parse("[]"), Err(ParseError::Batch));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`], with the id to echo if the message has a legal one (A-12).
+    pub fn parse(body: &Bytes) -> Result<Self, ParseError> {
+        if nests_deeper(body, MAX_DEPTH) {
+            return Err(ParseError::Invalid { id: None, reason: "it nests deeper than 128 levels" });
+        }
+        match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{') => {}
+            first => {
+                return Err(match serde_json::from_slice::<&RawValue>(body) {
+                    Err(error) => ParseError::NotJson(error.to_string()),
+                    Ok(_) if first == Some(&b'[') => ParseError::Batch,
+                    Ok(_) => ParseError::Invalid { id: None, reason: "it is not an object" },
+                });
+            }
+        }
+        let text = std::str::from_utf8(body).map_err(|error| ParseError::NotJson(error.to_string()))?;
+        match serde_json::from_str::<Envelope<'_>>(text) {
+            Ok(envelope) => envelope.classify(body),
+            Err(_) => Err(match serde_json::from_str::<&RawValue>(text) {
+                Err(error) => ParseError::NotJson(error.to_string()),
+                Ok(_) => ParseError::Invalid { id: None, reason: "it has a member twice" },
+            }),
+        }
+    }
+}
+
+impl Envelope<'_> {
+    fn classify(self, body: &Bytes) -> Result<Message, ParseError> {
+        let id = self.id.and_then(|raw| RequestId::from_json(raw.get()));
+        let invalid = |reason| ParseError::Invalid { id: id.clone(), reason };
+
+        if self.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
+            return Err(invalid("`jsonrpc` must be \"2.0\""));
+        }
+        if id.is_none() && self.id.is_some() {
+            return Err(invalid("`id` must be a string of at most 1,024 bytes or an integer"));
+        }
+        let alone = self.method.is_none() && self.error.is_none();
+        let result = self.result.filter(|result| alone || result.get() != "null");
+        match (self.method, result, self.error) {
+            (Some(raw), None, None) => {
+                let method = method(raw).ok_or_else(|| invalid("`method` must be a string"))?;
+                if self.params.is_some_and(|params| !params.get().starts_with('{')) {
+                    return Err(invalid("`params` must be an object"));
+                }
+                let params = self.params.map(|params| Json::slice(body, params));
+                Ok(match id {
+                    Some(id) => Message::Request(RpcRequest { id, method, params }),
+                    None => Message::Notification(Notification { method, params }),
+                })
+            }
+            (None, Some(result), None) if id.is_some() => {
+                Ok(Message::Response(RpcResponse { id, outcome: Ok(Json::slice(body, result)) }))
+            }
+            (None, None, Some(error)) => {
+                let error: ErrorObject<'_> = serde_json::from_str(error.get())
+                    .map_err(|_| invalid("`error` must have an integer `code` and a string `message`"))?;
+                let data = error.data.map(|data| Json::slice(body, data));
+                let error = RpcError { data, ..RpcError::new(ErrorCode(error.code), error.message) };
+                Ok(Message::Response(RpcResponse { id, outcome: Err(error) }))
+            }
+            _ => Err(invalid("it is neither a request, a notification nor a response")),
+        }
+    }
+}
+
+/// The protocol's methods that clients send, the most frequent first.
+const METHODS: [&str; 21] = [
+    "tools/call",
+    "tools/list",
+    "resources/read",
+    "resources/list",
+    "resources/templates/list",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "prompts/get",
+    "prompts/list",
+    "completion/complete",
+    "logging/setLevel",
+    "tasks/get",
+    "tasks/result",
+    "tasks/list",
+    "tasks/cancel",
+    "ping",
+    "initialize",
+    "notifications/initialized",
+    "notifications/cancelled",
+    "notifications/progress",
+    "notifications/roots/list_changed",
+];
+
+/// Decodes a method; `None` if `raw` is not a string.
+fn method(raw: &RawValue) -> Option<Cow<'static, str>> {
+    match raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Some(match METHODS.iter().find(|method| **method == plain) {
+            Some(method) => Cow::Borrowed(method),
+            None => Cow::Owned(plain.to_owned()),
+        }),
+        _ => serde_json::from_str(raw.get()).ok(),
+    }
+}
+
+/// Whether brackets outside strings nest deeper than `limit`. Counts instead of recursing, so that hostile nesting uses
+/// no stack.
+fn nests_deeper(text: &[u8], limit: usize) -> bool {
+    // Text that nests deeper has more than `limit` opening brackets, and as many closing ones, or is not JSON. Few
+    // messages have so many brackets at all, and counting is fast: it takes many bytes at a time.
+    let is_open = |byte: &u8| u8::from(matches!(byte, b'{' | b'['));
+    let opened = |part: &[u8]| usize::from(part.iter().map(is_open).sum::<u8>());
+    if text.len() <= 2 * limit || text.chunks(u8::MAX.into()).map(opened).sum::<usize>() <= limit {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for &byte in text {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+        } else {
+            match byte {
+                b'"' => in_string = true,
+                b'{' | b'[' if depth == limit => return true,
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+    false
+}
