@@ -10,7 +10,6 @@ use bytes::Bytes;
 pub use self::cancel::CancelReason;
 use crate::{
     config::{ResponseMode, SessionConfig},
-    ending::TerminateReason,
     event::encode_event,
     id::RequestId,
     message::{HttpRefusal, Json, Outgoing, RpcError},
