@@ -28,13 +28,18 @@ pub(crate) fn run(workspace: &Workspace, args: &Record) -> Result<bool> {
     if args.write {
         fs::write(workspace.root().join(PAGE), page::render(&requirements, &tests))?;
     }
-    check(workspace)
+    report(workspace, &requirements, &tests)
+}
+
+/// Runs the check as a step of `test-all`.
+pub(crate) fn check(workspace: &Workspace) -> Result<bool> {
+    let (requirements, tests) = load(workspace)?;
+    report(workspace, &requirements, &tests)
 }
 
 /// Prints the sums, the requirements without a test, and other problems; returns `true` if there are none.
-pub(crate) fn check(workspace: &Workspace) -> Result<bool> {
-    let (requirements, tests) = load(workspace)?;
-    println!("\n{}", page::sums(&requirements, &tests));
+fn report(workspace: &Workspace, requirements: &Requirements, tests: &Index) -> Result<bool> {
+    println!("\n{}", page::sums(requirements, tests));
     let mut problems = tests.problems.clone();
     for (section, requirement) in requirements.all() {
         let count = tests.of(&requirement.id).len();
@@ -50,7 +55,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<bool> {
         }
     }
     if fs::read_to_string(workspace.root().join(PAGE)).unwrap_or_default()
-        != page::render(&requirements, &tests)
+        != page::render(requirements, tests)
     {
         problems.push(format!("{PAGE} is not up to date: run `cargo xtask coverage --write`"));
     }

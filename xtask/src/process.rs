@@ -17,16 +17,9 @@ const SIGTERM: i32 = 15;
 pub(crate) const BUILD: Duration = Duration::from_secs(40 * 60);
 
 /// Why a task cannot run on this machine, through no fault of the project: `test-all` skips the step.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct Unavailable(pub(crate) String);
-
-impl std::fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Unavailable {}
 
 /// A command for the cargo that runs this task, in the root of the workspace.
 pub(crate) fn cargo<I: AsRef<OsStr>>(workspace: &Workspace, args: impl IntoIterator<Item = I>) -> Command {

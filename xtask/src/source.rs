@@ -49,7 +49,7 @@ pub(crate) fn each(tokens: &TokenStream, visit: &mut impl FnMut(Option<&TokenTre
 #[derive(Debug)]
 pub(crate) struct Code(TokenStream);
 
-/// A path or a single word in code.
+/// A path, a single word, or a literal in code.
 #[derive(Debug)]
 pub(crate) struct Name {
     pub(crate) line: usize,
@@ -83,22 +83,11 @@ impl Code {
         lines.len()
     }
 
-    /// Every path and word, in order.
+    /// Every path, word and literal, in order.
     pub(crate) fn names(&self) -> Vec<Name> {
         let mut names = Vec::new();
         find_names(&self.0, &mut names);
         names
-    }
-
-    /// Every string and character literal with its line.
-    pub(crate) fn literals(&self) -> Vec<(usize, String)> {
-        let mut literals = Vec::new();
-        each(&self.0, &mut |token, span| {
-            if let Some(TokenTree::Literal(literal)) = token {
-                literals.push((span.start().line, literal.to_string()));
-            }
-        });
-        literals
     }
 }
 
@@ -153,7 +142,8 @@ fn find_names(tokens: &TokenStream, names: &mut Vec<Name>) {
                 }
                 names.push(Name { line, path, imported: false });
             }
-            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+            TokenTree::Literal(it) => names.push(Name { line, path: it.to_string(), imported: false }),
+            TokenTree::Punct(_) => {}
         }
     }
 }
@@ -194,13 +184,13 @@ fn g() -> impl Sized + use<> { crate::trace::event!("x", crate::a) }
         let code = Code::parse(FILE).unwrap();
         assert_eq!(code.lines(), 6);
         assert_eq!(Code::parse("#[cfg(test)]\nmod tests;\nfn after() {}").unwrap().lines(), 1);
-        assert_eq!(code.literals().iter().map(|(line, _)| *line).collect::<Vec<_>>(), [6, 6, 6, 15]);
         let all = code.names();
         let paths = all.iter().filter(|name| name.path.contains("::"));
         let paths: Vec<_> = paths.map(|name| (name.line, name.imported, &*name.path)).collect();
         let imports =
             ["std::fmt", "std::thread::self", "std::thread::JoinHandle"].map(|path| (3, true, path));
         assert_eq!(paths[..3], imports);
-        assert_eq!(paths[3..], [(15, false, "crate::trace::event"), (15, false, "crate::a")]);
+        let rest = ["r#\"a \"raw\" one\n    over::two lines\"#", "crate::trace::event", "crate::a"];
+        assert_eq!(paths[3..].iter().map(|it| it.2).collect::<Vec<_>>(), rest);
     }
 }

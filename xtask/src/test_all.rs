@@ -41,16 +41,15 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     run.step("semver", || cargo_steps::semver(workspace));
 
     let packages: Vec<&str> = workspace.packages().iter().map(|package| package.name.as_str()).collect();
-    let steps: Vec<String> = packages.iter().map(|name| format!("test {name}")).collect();
-    let tested: Vec<&str> =
-        packages.iter().zip(&steps).filter(|(_, step)| run.selects(step)).map(|(name, _)| *name).collect();
+    let is_tested = |name: &&str| run.selects(&format!("test {name}"));
+    let tested: Vec<&str> = packages.iter().copied().filter(is_tested).collect();
     let mut built = Vec::new();
     run.names.push("build tests".to_owned());
     if !tested.is_empty() || run.selects("build tests") {
         run.always("build tests", || tests::build(workspace, &tested, &mut built));
     }
-    for (name, step) in packages.iter().zip(&steps) {
-        run.step(step, || tests::run(workspace, name, &built));
+    for name in packages {
+        run.step(&format!("test {name}"), || tests::run(workspace, name, &built));
     }
     let mut suites = Vec::new();
     run.step("test scenarios", || scenarios::compare(workspace, &built, &mut suites));

@@ -48,11 +48,12 @@ pub(super) fn check(workspace: &Workspace, rule: &Rule) -> Result<Vec<String>> {
 
 /// Lines with text that only core may have, and that text.
 fn knowledge<'a>(code: &Code, rule: &'a Rule) -> Vec<(usize, &'a str)> {
-    let names = code.names().into_iter().map(|name| (name.line, name.path));
     let mut found = Vec::new();
-    for (line, text) in names.chain(code.literals()) {
-        let text = text.to_ascii_lowercase();
-        found.extend(rule.only_core_has.iter().filter(|it| text.contains(*it)).map(|it| (line, it.as_str())));
+    for name in code.names() {
+        let text = name.path.to_ascii_lowercase();
+        found.extend(
+            rule.only_core_has.iter().filter(|it| text.contains(*it)).map(|it| (name.line, it.as_str())),
+        );
     }
     found
 }

@@ -103,13 +103,17 @@ impl Found {
                     let end = after.iter().position(|it| in_braces(it).is_some() || is_mark(it, ';'));
                     if let Some(body) = end.and_then(|end| in_braces(&after[end])) {
                         rest = &after[end.unwrap_or_default() + 1..];
-                        // The text that is no token: comments and spaces.
-                        let mut end = body.span_open().byte_range().end;
-                        each(&body.stream(), &mut |_, span| {
-                            comments += text.get(end..span.byte_range().start).unwrap_or_default();
-                            end = span.byte_range().end;
-                        });
-                        comments += &text[end..body.span_close().byte_range().start];
+                        let mut range = body.span().byte_range();
+                        if text[range.clone()].contains("//") {
+                            // The text that is no token: comments and spaces.
+                            range.start += 1;
+                            each(&body.stream(), &mut |_, span| {
+                                comments +=
+                                    text.get(range.start..span.byte_range().start).unwrap_or_default();
+                                range.start = span.byte_range().end;
+                            });
+                            comments += &text[range];
+                        }
                     }
                     let (name, file) = (name.to_string(), file.to_owned());
                     self.functions.push(Function { name, file, comments: comments.clone(), is_test });
