@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use self::report::{Outcome, Report};
-use crate::process::{self, Unavailable};
+use crate::process::{self, BUILD, Unavailable};
 use crate::workspace::{Record, Target, Workspace};
 use crate::{arrows, cargo_tasks, conformance, coverage, interop, public_api};
 
@@ -56,7 +56,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     run.report.scenarios = suites;
 
     // The flags of `build tests`, so that the libraries are not built a second time.
-    run.step("doc-tests", || tests::counted(&process::cargo(workspace, tests::DOC_TESTS)));
+    run.step("doc-tests", || tests::counted(&process::cargo(workspace, tests::DOC_TESTS), BUILD));
     run.step("examples", || cargo_steps::examples(workspace));
     run.step("instructions", || cargo_tasks::instructions_gate(workspace));
     run.step("interop", || interop::run(workspace, &Target::all(), false));

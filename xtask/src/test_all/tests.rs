@@ -57,7 +57,10 @@ pub(super) fn run(workspace: &Workspace, name: &str, built: &[Executable]) -> Re
         let mut command = Command::new(&executable.path);
         // As cargo does: paths in tests are relative to their package.
         command.current_dir(directory).env("CARGO_MANIFEST_DIR", directory);
-        sum.add(&counted(&command).unwrap_or_else(|error| Outcome::failed(format!("{error:#}"))));
+        sum.add(&counted(&command, LIMIT).unwrap_or_else(|error| {
+            println!("{error:#}");
+            Outcome::failed(error.to_string())
+        }));
     }
     if sum.failed.is_some() {
         println!("by hand: cargo test -p {name} --all-features --lib --bins --tests");
@@ -69,8 +72,7 @@ pub(super) fn run(workspace: &Workspace, name: &str, built: &[Executable]) -> Re
 }
 
 /// Runs tests, and counts them by the lines in which libtest adds them up.
-pub(super) fn counted(command: &Command) -> Result<Outcome> {
-    let limit = if command.get_args().len() == 0 { LIMIT } else { BUILD };
+pub(super) fn counted(command: &Command, limit: Duration) -> Result<Outcome> {
     let (status, output) = process::keep(command, Keep::Stdout, limit)?;
     println!("{output}");
     let failed = (!status.success()).then(|| format!("{}: {status}", process::display(command)));
