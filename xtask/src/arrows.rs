@@ -1,58 +1,54 @@
-//! `cargo xtask arrows`: checks which crate may depend on which. A violation is reported with advice.
+//! `cargo xtask arrows`: checks the rules in `xtask/arrows.toml`. What breaks one is printed with advice.
 
 mod adapters;
-mod dependencies;
-mod imports;
+mod core;
+mod crates;
 mod layout;
-mod owners;
 mod proto;
-mod trees;
 
-use std::fmt;
+use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use anyhow::Result;
+use serde::Deserialize;
 
 use crate::workspace::Workspace;
 
-/// One violation.
-#[derive(Debug)]
-struct Violation {
-    /// The place: a crate, or a file and line.
-    place: String,
-    /// The problem.
-    what: String,
-    /// The advice.
-    advice: String,
+/// `arrows.toml`; its comments explain the fields.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rules {
+    crates: BTreeMap<String, crates::Rule>,
+    core: core::Rule,
+    proto: proto::Rule,
+    adapters: adapters::Rule,
+    layout: layout::Rule,
 }
 
-impl Violation {
-    fn new(place: impl Into<String>, what: impl Into<String>, advice: impl Into<String>) -> Violation {
-        Violation { place: place.into(), what: what.into(), advice: advice.into() }
+impl Rules {
+    fn load() -> Result<Rules> {
+        Ok(toml::from_str(include_str!("../arrows.toml"))?)
     }
 }
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}\n    what to do: {}", self.place, self.what, self.advice)
-    }
+/// Describes a problem: the place (a crate, or a file and line), what is wrong there, and what to do.
+fn problem(place: impl Display, what: impl Display, advice: impl Display) -> String {
+    format!("{place}: {what}\n    what to do: {advice}")
 }
 
 /// Checks every arrow; returns `true` if all hold.
 pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
-    let mut violations = Vec::new();
-    violations.extend(dependencies::check(workspace)?);
-    violations.extend(trees::check(workspace)?);
-    violations.extend(proto::check(workspace)?);
-    violations.extend(owners::check(workspace)?);
-    violations.extend(adapters::check(workspace)?);
-    violations.extend(layout::check(workspace)?);
-    for violation in &violations {
-        println!("{violation}");
-    }
-    match violations.len() {
+    let rules = Rules::load()?;
+    let mut problems = crates::check(workspace, &rules.crates)?;
+    problems.extend(core::check(workspace, &rules.core)?);
+    problems.extend(proto::check(workspace, &rules.proto)?);
+    problems.extend(adapters::check(workspace, &rules.adapters)?);
+    problems.extend(layout::check(workspace, &rules.layout)?);
+    problems.iter().for_each(|problem| println!("{problem}"));
+    match problems.len() {
         0 => println!("every arrow holds"),
         1 => println!("1 broken arrow"),
         n => println!("{n} broken arrows"),
     }
-    Ok(violations.is_empty())
+    Ok(problems.is_empty())
 }

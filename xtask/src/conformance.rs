@@ -1,59 +1,172 @@
 //! `cargo xtask conformance`: the official conformance suite against the example `everything`, on every runtime.
 
-mod checks;
-mod suite;
-mod table;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use rayon::prelude::*;
+use serde::Deserialize;
 
-use self::suite::{RELEASES, Run};
-use self::table::Table;
-use crate::node::Node;
-use crate::runtimes::{self, EVERYTHING};
-use crate::test_all::Outcome;
-use crate::workspace::{Profile, Workspace};
-use crate::{examples, parallel};
+use crate::process::{self, Keep};
+use crate::server::Server;
+use crate::workspace::{Target, Workspace};
+use crate::{cargo_tasks, installed, table};
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// The runtime to serve on, as `everything --help` lists them, or `all`
-    #[arg(long, default_value = runtimes::ALL)]
-    runtime: String,
-    /// Build and drive the example in release mode
-    #[arg(long)]
-    release: bool,
-}
+/// A run of the suite: its release, the name under which that is installed, and a revision of the protocol; and the number
+/// of scenarios and of successful checks that it must have. The suite silently skips what does not apply, and an empty run
+/// exits with 0, so we count.
+type Run = (&'static str, &'static str, &'static str, (usize, usize));
 
-/// Runs the task on its own; returns `true` if every expected scenario of every run passed.
-pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
-    let profile = if args.release { Profile::Release } else { Profile::Dev };
-    drive(workspace, profile, &args.runtime, &Node::prepare(workspace)??)
-}
+/// The newest release, and the newest that is not a pre-release. The older one has nothing for 2025-03-26.
+const RUNS: [Run; 5] = [
+    ("0.2.0-alpha.12", "conformance-0.2", "2025-03-26", (1, 3)),
+    ("0.2.0-alpha.12", "conformance-0.2", "2025-06-18", (27, 56)),
+    ("0.2.0-alpha.12", "conformance-0.2", "2025-11-25", (33, 83)),
+    ("0.1.16", "conformance-0.1", "2025-06-18", (26, 26)),
+    ("0.1.16", "conformance-0.1", "2025-11-25", (32, 46)),
+];
 
-/// Runs the task as a step of `test-all`, on the executables that its `examples` step has built.
-pub(crate) fn as_step(workspace: &Workspace) -> Result<Outcome> {
-    match Node::prepare(workspace)? {
-        Ok(node) => Ok(Outcome::from_success(drive(workspace, Profile::Release, runtimes::ALL, &node)?)),
-        Err(unavailable) => Ok(Outcome::skipped(unavailable.to_string())),
-    }
-}
+/// Milliseconds per scenario, in the release that has this flag; the longest wait in one is 10 s.
+const TIMEOUT: (&str, [&str; 2]) = ("conformance-0.2", ["--timeout", "15000"]);
 
-fn drive(workspace: &Workspace, profile: Profile, runtime: &str, node: &Node) -> Result<bool> {
-    examples::build(workspace, profile)?;
-    let executable = workspace.example_executable(EVERYTHING, profile);
-    let runtimes = runtimes::select(workspace, profile, runtime)?;
+/// The list of expected failures, which is empty. With such a list, the suite treats a warning as a failure.
+const STRICT: &str = "server: []\nclient: []\n";
+
+/// A run takes two seconds; this limit ends one that hangs.
+const LIMIT: Duration = Duration::from_secs(3 * 60);
+
+/// The length of `-2026-11-22T19-59-57-328Z`.
+const TIME: usize = 25;
+
+/// Runs the task; returns `true` if every expected scenario of every run passed.
+pub(crate) fn run(workspace: &Workspace, target: &Target) -> Result<bool> {
+    let node = installed::node(workspace)?;
+    fs::write(node.join("strict.yml"), STRICT)?;
+    cargo_tasks::build_examples(workspace, target.release)?;
+    let executable = workspace.example_executable("everything", target.release);
     let mut runs = Vec::new();
-    for runtime in &runtimes {
-        for release in &RELEASES {
-            let of_release = release.revisions.iter();
-            runs.extend(of_release.map(|(revision, expected)| Run { runtime, release, revision, expected }));
+    for runtime in workspace.select_runtimes(target)? {
+        runs.extend(RUNS.map(|run| (runtime, run)));
+    }
+    let results: Vec<_> =
+        runs.par_iter().map(|(runtime, run)| perform(runtime, run, &executable, &node)).collect();
+    let (mut cells, mut all_passed) = (Vec::new(), true);
+    for ((runtime, (version, _, revision, (scenarios, checks))), result) in runs.into_iter().zip(results) {
+        let heading = format!("{version} {revision}");
+        let Findings { problems, notes, .. } = result.unwrap_or_else(|error| {
+            let problems = vec![format!("{error:#}")];
+            Findings { problems, ..Findings::default() }
+        });
+        let mut cell = format!("{scenarios} of {scenarios}, {checks} checks");
+        if !problems.is_empty() {
+            println!("\n{heading} on {runtime}:");
+            problems.iter().chain(&notes).for_each(|line| println!("    {line}"));
+            "FAILED".clone_into(&mut cell);
+            all_passed = false;
+        }
+        cells.push((heading, runtime.to_owned(), cell));
+    }
+    println!("\n{}", table::grid("suite, revision", &cells));
+    Ok(all_passed)
+}
+
+/// Makes one run against a fresh server, which must exit cleanly on SIGTERM afterwards.
+fn perform(runtime: &str, run: &Run, executable: &Path, node: &Path) -> Result<Findings> {
+    let &(version, package, revision, expected) = run;
+    let name = format!("{runtime}-{version}-{revision}");
+    let out = node.join("conformance").join(name.replace('.', "_"));
+    if out.exists() {
+        fs::remove_dir_all(&out)?;
+    }
+    fs::create_dir_all(&out)?;
+    let server = Server::start(executable, &["--runtime", runtime])?;
+    let mut command = Command::new("node");
+    command.current_dir(node).args(["--import", "./globsync.mjs"]);
+    command.arg(node.join("node_modules").join(package).join("dist/index.js"));
+    command.args(["server", "--url", &server.url, "--suite", "all", "--spec-version", revision]);
+    command.args(["--expected-failures", "strict.yml", "-o"]).arg(&out);
+    command.args(TIMEOUT.1.iter().filter(|_| TIMEOUT.0 == package));
+    let (status, output) = process::keep(&command, Keep::All, LIMIT)?;
+    fs::write(out.with_extension("log"), output)?;
+    let mut findings = Findings::read(&out)?;
+    if !status.success() {
+        findings.problems.push(format!("the suite ended with {status}"));
+    }
+    if findings.counts != expected {
+        findings.problems.push(format!("found {:?} scenarios and checks, not {expected:?}", findings.counts));
+    }
+    findings.notes.push(format!("all of it is in {}*", out.display()));
+    server.stop()?;
+    Ok(findings)
+}
+
+/// What one run of the suite wrote: `server-SCENARIO-TIME/checks.json` for each scenario.
+#[derive(Debug, Default)]
+struct Findings {
+    /// Scenarios, and checks that ended with `SUCCESS`.
+    counts: (usize, usize),
+    /// Every check that failed, warned or was skipped, and other problems.
+    problems: Vec<String>,
+    /// Entries that are neither success nor failure, such as the reason why a check was not made.
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Check {
+    #[serde(default)]
+    id: String,
+    status: String,
+    error_message: Option<String>,
+    description: Option<String>,
+}
+
+impl Findings {
+    fn read(directory: &Path) -> Result<Findings> {
+        let mut findings = Findings::default();
+        let mut scenarios: Vec<_> = fs::read_dir(directory)?.collect::<Result<_, _>>()?;
+        scenarios.sort_by_key(fs::DirEntry::file_name);
+        for scenario in scenarios {
+            let path = scenario.path().join("checks.json");
+            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            findings.add(&scenario.file_name().to_string_lossy(), serde_json::from_str(&text)?);
+        }
+        Ok(findings)
+    }
+
+    fn add(&mut self, directory: &str, checks: Vec<Check>) {
+        let scenario = directory.get(..directory.len().saturating_sub(TIME)).unwrap_or(directory);
+        self.counts.0 += 1;
+        if checks.is_empty() {
+            self.problems.push(format!("{scenario}: no check was made"));
+        }
+        for Check { id, status, error_message, description } in checks {
+            let why = error_message.or(description).unwrap_or_default();
+            match status.as_str() {
+                "SUCCESS" => self.counts.1 += 1,
+                "INFO" => self.notes.push(format!("{scenario}: INFO {id}: {why}")),
+                _ => self.problems.push(format!("{scenario}: {status} {id}: {why}")),
+            }
         }
     }
-    let results = parallel::map(&runs, |run| run.perform(&executable, node));
-    let mut table = Table::default();
-    for (run, result) in runs.iter().zip(results) {
-        table.add(run, result.map_err(|error| format!("{error:#}")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Check, Findings};
+
+    #[test]
+    fn only_success_is_counted_as_success() {
+        let mut findings = Findings::default();
+        for status in ["SUCCESS", "FAILURE", "WARNING", "SKIPPED", "INFO"].map(str::to_owned) {
+            let check = Check { id: "x".to_owned(), status, error_message: None, description: None };
+            findings.add("server-ping-2026-11-22T19-59-57-328Z", vec![check]);
+        }
+        findings.add("empty", Vec::new());
+        assert_eq!(findings.counts, (6, 1));
+        assert_eq!((findings.problems.len(), findings.notes.len()), (4, 1), "{findings:?}");
+        assert!(findings.problems[0].starts_with("server-ping: FAILURE x"), "{findings:?}");
     }
-    println!("\n{table}");
-    Ok(table.is_ok())
 }

@@ -1,164 +1,189 @@
 //! `cargo xtask interop`: the real Python and TypeScript clients against our examples.
 
-mod python;
-mod table;
-mod typescript;
-
-use std::ffi::OsString;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
+use rayon::prelude::*;
+use serde::Deserialize;
 use serde_json::Value;
 
-use self::table::{Meeting, Table};
-use crate::runtimes::{self, EVERYTHING};
+use crate::process::{self, Keep, Unavailable};
 use crate::server::Server;
-use crate::test_all::Outcome;
-use crate::unavailable::Unavailable;
-use crate::workspace::{Profile, Workspace};
-use crate::{examples, parallel, process};
+use crate::workspace::{Target, Workspace};
+use crate::{cargo_tasks, installed, table};
 
 /// The second example that is driven: a mounted service. Like `everything`, it has the tools `echo` and `slow`.
 const MOUNTED: &str = "axum_router";
 
 /// A client ends by itself after 60 s; this limit is for one that hangs.
-const CLIENT_LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(90);
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// The runtime to serve on, as `everything --help` lists them, or `all`
-    #[arg(long, default_value = runtimes::ALL)]
-    runtime: String,
-    /// Build and drive the examples in release mode
-    #[arg(long)]
-    release: bool,
-}
+/// The releases of the Python package `mcp`: the newest 2.x, which prefers revision 2026-07-28, and the newest 1.x, which
+/// supports only sessions. Pinned, so that a failure is our own fault.
+const PYTHON: [&str; 2] = ["2.3.0", "1.30.0"];
 
-/// A release of an SDK, and the command that drives a server with it.
-#[derive(Debug)]
-struct Client {
-    package: &'static str,
-    version: String,
-    /// The command without the URL.
-    words: Vec<OsString>,
-    /// The working directory, if it matters.
-    directory: Option<PathBuf>,
-}
+/// The npm packages, pinned in `xtask/node/package.json`, each with the module that drives it: the release lines after and
+/// before the SDK's client got its own package, and a client that accepts an event only if it has `event: message`.
+const NPM: [(&str, &str); 3] = [
+    ("@modelcontextprotocol/client", "client.mjs"),
+    ("@modelcontextprotocol/sdk", "client.mjs"),
+    ("@ai-sdk/mcp", "ai-sdk.mjs"),
+];
 
-/// A server to drive: an example with flags.
-#[derive(Debug)]
-struct Target {
+/// The drivers, and what one of them imports.
+const FOLDER: &str = "xtask/src/interop";
+const PROXY: &str = "proxy.mjs";
+
+/// A release of an SDK: the heading of its column, and the command that drives a server, without the URL.
+type Client = (String, Vec<PathBuf>);
+
+/// A step of a client with a server, as in the client's report.
+#[derive(Debug, Deserialize)]
+struct Step {
     name: String,
-    executable: PathBuf,
-    flags: Vec<String>,
+    ok: bool,
+    #[serde(default)]
+    detail: String,
 }
 
-/// Runs the task on its own; returns `true` if every step of every client succeeded.
-///
-/// Missing clients are an error here, while `test-all` skips the step.
-pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
-    let profile = if args.release { Profile::Release } else { Profile::Dev };
-    let mut clients = python::clients(workspace)??;
-    clients.extend(typescript::clients(workspace)??);
-    drive(workspace, profile, &args.runtime, &clients)
+#[derive(Debug, Deserialize)]
+struct Report {
+    steps: Vec<Step>,
 }
 
-/// Runs the task as a step of `test-all`, on the executables built by its `examples` step, with the clients that this
-/// machine can run.
-pub(crate) fn as_step(workspace: &Workspace) -> Result<Outcome> {
+/// Runs the task; returns `true` if every step of every client succeeded, and a note about clients that this machine cannot
+/// run. Fails as [`Unavailable`] without any, or if `all` are wanted.
+pub(crate) fn run(workspace: &Workspace, target: &Target, all: bool) -> Result<(bool, String)> {
     let (mut clients, mut missing) = (Vec::new(), Vec::new());
-    let languages =
-        [("Python", python::clients(workspace)?), ("TypeScript", typescript::clients(workspace)?)];
-    for (language, prepared) in languages {
-        match prepared {
+    for (language, found) in [("Python", python(workspace)), ("TypeScript", typescript(workspace))] {
+        match found {
             Ok(found) => clients.extend(found),
-            Err(Unavailable(why)) => missing.push(format!("no {language} clients: {why}")),
+            Err(error) if error.is::<Unavailable>() => {
+                missing.push(format!("no {language} clients: {error}"));
+            }
+            Err(error) => return Err(error),
         }
     }
     let missing = missing.join("; ");
-    if clients.is_empty() {
-        return Ok(Outcome::skipped(missing));
-    }
-    let success = drive(workspace, Profile::Release, runtimes::ALL, &clients)?;
-    Ok(Outcome::from_success(success).with_note(missing))
+    ensure!(!clients.is_empty() && (missing.is_empty() || !all), Unavailable(missing));
+    Ok((drive(workspace, target, &clients)?, missing))
 }
 
-fn drive(workspace: &Workspace, profile: Profile, runtime: &str, clients: &[Client]) -> Result<bool> {
-    examples::build(workspace, profile)?;
-    let targets = targets(workspace, profile, runtime)?;
-    let pairs: Vec<(&Target, &Client)> =
-        targets.iter().flat_map(|target| clients.iter().map(move |client| (target, client))).collect();
-    let mut table = Table::default();
-    let meetings = parallel::map(&pairs, |(target, client)| {
-        let mut meeting = Meeting::default();
-        if let Err(error) = meet(target, client, &mut meeting) {
-            meeting.add("run", Err(format!("{error:#}")));
-        }
-        println!("{} <- {} {}\n{meeting}", target.name, client.package, client.version);
-        meeting
-    });
-    for ((target, client), meeting) in pairs.iter().zip(meetings) {
-        table.add(&target.name, &client.label(), meeting);
-    }
-    println!("{table}");
-    Ok(table.is_ok())
+fn python(workspace: &Workspace) -> Result<Vec<Client>> {
+    let script = workspace.root().join(FOLDER).join("client.py");
+    let client = |version| {
+        let python = installed::python(workspace, version)?;
+        Ok((format!("mcp {version}"), vec![python, "-u".into(), script.clone()]))
+    };
+    PYTHON.into_iter().map(client).collect()
 }
 
-/// `everything` on each of the runtimes, and the other example once.
-fn targets(workspace: &Workspace, profile: Profile, runtime: &str) -> Result<Vec<Target>> {
-    let known = workspace.examples()?;
-    ensure!(known.iter().any(|target| target.name == MOUNTED), "there is no example {MOUNTED}");
-    let mut targets = Vec::new();
-    for runtime in runtimes::select(workspace, profile, runtime)? {
-        targets.push(Target {
-            executable: workspace.example_executable(EVERYTHING, profile),
-            flags: runtimes::flags(&runtime).map(str::to_owned).to_vec(),
-            name: runtime,
-        });
-    }
-    let executable = workspace.example_executable(MOUNTED, profile);
-    targets.push(Target { name: MOUNTED.to_owned(), executable, flags: Vec::new() });
-    Ok(targets)
+fn typescript(workspace: &Workspace) -> Result<Vec<Client>> {
+    let node = installed::node(workspace)?;
+    installed::copy(workspace, FOLDER, PROXY, &node)?;
+    let manifest: Value = serde_json::from_str(&std::fs::read_to_string(node.join("package.json"))?)?;
+    let client = |(package, module): (&str, &str)| {
+        let version = manifest["dependencies"][package].as_str().context("the manifest pins it")?;
+        let module = installed::copy(workspace, FOLDER, module, &node)?;
+        let name = package.trim_start_matches("@modelcontextprotocol/");
+        Ok((format!("{name} {version}"), vec!["node".into(), module, package.into()]))
+    };
+    NPM.into_iter().map(client).collect()
 }
 
-impl Client {
-    /// The column heading: the package's name without its npm scope, and the version.
-    fn label(&self) -> String {
-        let name = self.package.strip_prefix("@modelcontextprotocol/").unwrap_or(self.package);
-        format!("{name} {}", self.version)
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.words[0]);
-        command.args(&self.words[1..]);
-        if let Some(directory) = &self.directory {
-            command.current_dir(directory);
-        }
-        command
-    }
+fn drive(workspace: &Workspace, target: &Target, clients: &[Client]) -> Result<bool> {
+    cargo_tasks::build_examples(workspace, target.release)?;
+    // `everything` on each of the runtimes, and the other example once.
+    let executable = |name| workspace.example_executable(name, target.release);
+    let runtimes = workspace.select_runtimes(target)?.into_iter();
+    let mut servers: Vec<_> =
+        runtimes.map(|it| (it, executable("everything"), vec!["--runtime", it])).collect();
+    servers.push((MOUNTED, executable(MOUNTED), Vec::new()));
+    let pairs: Vec<_> =
+        servers.iter().flat_map(|it| clients.iter().map(move |client| (it, client))).collect();
+    let meetings: Vec<Vec<Step>> = pairs
+        .par_iter()
+        .map(|((name, executable, flags), client)| {
+            let (mut steps, mut log) = (Vec::new(), String::new());
+            let met = Server::start(executable, flags).and_then(|it| meet(it, client, &mut steps, &mut log));
+            if let Err(error) = met {
+                steps.push(Step { name: "run".to_owned(), ok: false, detail: format!("{error:#}") });
+            }
+            for Step { name, ok, detail } in steps.iter().rev() {
+                log.insert_str(0, &format!("    {:6} {name}: {detail}\n", if *ok { "ok" } else { "FAILED" }));
+            }
+            println!("{name} <- {}\n{log}", client.0);
+            steps
+        })
+        .collect();
+    let results =
+        pairs.iter().zip(&meetings).map(|((server, client), steps)| (server.0, &*client.0, &**steps));
+    let (table, all_ok) = judge(&results.collect::<Vec<_>>());
+    println!("servers: {}\n{table}", servers.iter().map(|it| it.0).collect::<Vec<_>>().join(", "));
+    Ok(all_ok)
 }
 
 /// Runs one client against one fresh server, which must exit cleanly on SIGTERM afterwards.
-fn meet(target: &Target, client: &Client, meeting: &mut Meeting) -> Result<()> {
-    let flags: Vec<&str> = target.flags.iter().map(String::as_str).collect();
-    let server = Server::start(&target.executable, &flags)?;
-    let output = process::capture(client.command().arg(server.url()), CLIENT_LIMIT)?;
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    let report = stdout.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let report =
-        report.with_context(|| format!("the client printed no report ({}):\n{stderr}", output.status))?;
-    meeting.add_report(&report)?;
-    if !meeting.is_ok() {
-        meeting.log =
-            format!("the client's stderr:\n{stderr}\nthe server's output:{}\n", server.last_words());
+fn meet(server: Server, (_, words): &Client, steps: &mut Vec<Step>, log: &mut String) -> Result<()> {
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).arg(&server.url);
+    let (status, output) = process::keep(&command, Keep::All, LIMIT)?;
+    let report = output.lines().rev().find_map(|line| serde_json::from_str::<Report>(line).ok());
+    let report = report.with_context(|| format!("the client printed no report ({status}):\n{output}"))?;
+    let ok = !report.steps.is_empty() && report.steps.iter().all(|step| step.ok);
+    steps.extend(report.steps);
+    if !ok {
+        *log = format!("the client's output:\n{output}\nthe server's output:\n{}\n", server.output());
     }
-    if output.status.success() != meeting.is_ok() {
-        bail!("the client's report contradicts its {}", output.status);
-    }
-    let stopped = server.stop().map(|()| "exit code 0".to_owned());
-    meeting.add("SIGTERM", stopped.map_err(|error| format!("{error:#}")));
+    ensure!(status.success() == ok, "the client's report contradicts its {status}");
+    let stopped = server.stop();
+    let detail = stopped.as_ref().map_or_else(|error| format!("{error:#}"), |()| "exit code 0".to_owned());
+    steps.push(Step { name: "SIGTERM".to_owned(), ok: stopped.is_ok(), detail });
     Ok(())
+}
+
+/// A table with a row per step, a column per client, and in each cell the number of servers on which the step succeeded; and
+/// whether all did.
+fn judge(meetings: &[(&str, &str, &[Step])]) -> (String, bool) {
+    let (mut cells, mut seen) = (Vec::new(), BTreeSet::new());
+    // A client without a step has shown nothing.
+    let mut all_ok = !meetings.is_empty() && meetings.iter().all(|(.., steps)| !steps.is_empty());
+    for (_, client, steps) in meetings {
+        for step in steps.iter().filter(|step| seen.insert((*client, &step.name))) {
+            let of_client = meetings.iter().filter(|(_, it, _)| it == client);
+            let same = of_client.flat_map(|(server, _, steps)| steps.iter().map(move |step| (*server, step)));
+            let (well, badly): (Vec<_>, Vec<_>) =
+                same.filter(|it| it.1.name == step.name).partition(|it| it.1.ok);
+            let badly: Vec<&str> = badly.into_iter().map(|(server, _)| server).collect();
+            all_ok &= badly.is_empty();
+            let good = format!("{} ok", well.len());
+            let text = if badly.is_empty() { good } else { format!("FAILED on {}", badly.join(", ")) };
+            cells.push((step.name.clone(), client.to_string(), text));
+        }
+    }
+    (table::grid("", &cells), all_ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Report, judge};
+
+    #[test]
+    fn a_failed_step_fails_the_table() {
+        let steps = |text: &str| serde_json::from_str::<Report>(text).unwrap().steps;
+        let well = &*steps(r#"{ "steps": [{ "name": "echo", "ok": true, "detail": "hello" }] }"#);
+        let badly =
+            &*steps(r#"{ "steps": [{ "name": "echo", "ok": true }, { "name": "SIGTERM", "ok": false }] }"#);
+        assert!(judge(&[("tokio", "mcp 2", well)]).1);
+        assert!(!judge(&[]).1, "nobody has met");
+        assert!(!judge(&[("tokio", "mcp 2", well), ("smol", "mcp 2", &[])]).1);
+        let (table, ok) =
+            judge(&[("tokio", "mcp 2", well), ("smol", "mcp 2", badly), ("smol", "sdk 1", well)]);
+        let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(!ok);
+        assert_eq!(lines[1..], [&["echo", "2", "ok", "1", "ok"][..], &["SIGTERM", "FAILED", "on", "smol"]]);
+    }
 }

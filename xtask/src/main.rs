@@ -1,28 +1,24 @@
 //! `cargo xtask`: the project's tasks, one file each.
 
 mod arrows;
-mod bench;
+mod cargo_tasks;
 mod conformance;
 mod coverage;
-mod examples;
-mod instructions;
+mod installed;
 mod interop;
-mod node;
-mod parallel;
 mod process;
-mod runtimes;
+mod public_api;
 mod server;
-mod soak;
 mod source;
+mod table;
 mod test_all;
-mod unavailable;
 mod workspace;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::workspace::Workspace;
+use crate::workspace::{Record, Target, Workspace};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "The project's tasks")]
@@ -38,30 +34,36 @@ enum Task {
     /// Runs every check and ends with a table and a count
     TestAll(test_all::Args),
     /// Measures the servers side by side and draws the charts
-    Bench(bench::Args),
+    Bench(cargo_tasks::Bench),
     /// Counts the instructions of a request with valgrind, and compares them with the recorded counts
-    Instructions(instructions::Args),
+    Instructions(Record),
     /// Drives the examples with the real Python and TypeScript clients, two release lines of each
-    Interop(interop::Args),
+    Interop(Target),
     /// Lists the tests of each requirement of the specification, and the requirements without a test
-    Coverage(coverage::Args),
+    Coverage(Record),
+    /// Compares the public API of each published crate with its committed listing
+    PublicApi(Record),
     /// Runs the official conformance suite against `everything`, in strict mode, for each legacy revision
-    Conformance(conformance::Args),
+    Conformance(Target),
     /// Runs many clients of every kind against two nodes with one store, in real time, and counts failures
-    Soak(soak::Args),
+    Soak(cargo_tasks::Soak),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Two per core: a server and a client, which spend most of their time waiting for each other and for timers.
+    let threads = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     let ended_well = Workspace::load().and_then(|workspace| match cli.task {
         Task::Arrows => arrows::run(&workspace),
         Task::TestAll(args) => test_all::run(&workspace, &args),
-        Task::Bench(args) => bench::run(&workspace, &args),
-        Task::Instructions(args) => instructions::run(&workspace, &args),
-        Task::Interop(args) => interop::run(&workspace, &args),
+        Task::Bench(args) => cargo_tasks::bench(&workspace, &args),
+        Task::Instructions(args) => cargo_tasks::instructions(&workspace, &args),
+        Task::Interop(args) => Ok(interop::run(&workspace, &args, true)?.0),
         Task::Coverage(args) => coverage::run(&workspace, &args),
+        Task::PublicApi(args) => public_api::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),
-        Task::Soak(args) => soak::run(&workspace, &args),
+        Task::Soak(args) => cargo_tasks::soak(&workspace, &args),
     });
     match ended_well {
         Ok(true) => ExitCode::SUCCESS,

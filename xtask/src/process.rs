@@ -1,130 +1,134 @@
-//! Child processes: live output, time limits, and SIGTERM.
+//! Child processes with time limits.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use duct::unix::HandleExt as _;
+use tempfile::NamedTempFile;
 
-/// The polling interval of waiting loops: short compared with the limits here, long compared with the cost of a poll.
-const POLL: Duration = Duration::from_millis(20);
+use crate::workspace::Workspace;
 
-/// A command for the cargo that runs this task, with colours on a terminal.
-pub(crate) fn cargo<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Command {
+const SIGTERM: i32 = 15;
+
+/// A cold build on two cores takes minutes; this limit only ends a cargo that hangs.
+pub(crate) const BUILD: Duration = Duration::from_secs(40 * 60);
+
+/// Why a task cannot run on this machine, through no fault of the project: `test-all` skips the step.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unavailable(pub(crate) String);
+
+/// A command for the cargo that runs this task, in the root of the workspace.
+pub(crate) fn cargo<I: AsRef<OsStr>>(workspace: &Workspace, args: impl IntoIterator<Item = I>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    if std::io::stdout().is_terminal() {
-        command.env("CARGO_TERM_COLOR", "always");
-    }
-    command.args(args);
+    command.args(args).current_dir(workspace.root());
     command
+}
+
+/// Returns what `program --version` prints; fails as [`Unavailable`] without the program.
+pub(crate) fn version(command: &mut Command) -> Result<String> {
+    let missing = Unavailable(format!("no {}", display(command)));
+    let output = command.arg("--version").output().ok().filter(|output| output.status.success());
+    Ok(String::from_utf8_lossy(&output.context(missing)?.stdout).trim().to_owned())
 }
 
 /// The command line as typed in a shell.
 pub(crate) fn display(command: &Command) -> String {
-    let name = std::path::Path::new(command.get_program()).file_name().unwrap_or_default();
+    let name = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = std::iter::once(name).chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
-/// Runs a command, prints its output as it arrives and passes each line of its stdout to `on_line`.
+/// Runs a command with its output visible; killed after `limit`.
+pub(crate) fn run(command: &Command, limit: Duration) -> Result<ExitStatus> {
+    Ok(keep(command, Keep::Nothing, limit)?.0)
+}
+
+/// Like [`run`], but fails if the command does.
+pub(crate) fn succeed(command: &Command, limit: Duration) -> Result<()> {
+    let status = run(command, limit)?;
+    ensure!(status.success(), "{} ended with {status}", display(command));
+    Ok(())
+}
+
+/// Runs a command and returns the output that is kept; killed after `limit`.
+pub(crate) fn keep(command: &Command, keep: Keep, limit: Duration) -> Result<(ExitStatus, String)> {
+    if keep != Keep::All {
+        println!("$ {}", display(command));
+    }
+    let running = Running::start(command, keep)?;
+    Ok((running.wait(limit)?, running.output()))
+}
+
+/// What is kept of a command's output instead of being shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Keep {
+    Nothing,
+    Stdout,
+    /// Also stderr.
+    All,
+}
+
+/// A running command; killed when dropped.
 ///
-/// Fails if the command cannot be started or has not ended within `limit`; then it is killed.
-pub(crate) fn stream(
-    command: &mut Command,
-    limit: Duration,
-    mut on_line: impl FnMut(&str),
-) -> Result<ExitStatus> {
-    stream_quietly(command, limit, |line| {
-        println!("{line}");
-        on_line(line);
-    })
-}
-
-/// Like [`stream`], but does not print stdout, which is not meant for people; stderr is still printed.
-pub(crate) fn stream_quietly(
-    command: &mut Command,
-    limit: Duration,
-    mut on_line: impl FnMut(&str),
-) -> Result<ExitStatus> {
-    let what = display(command);
-    println!("$ {what}");
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    let mut child = Reaped(child.with_context(|| format!("cannot start {what}"))?);
-    let deadline = Instant::now() + limit;
-    let lines = lines_of(child.0.stdout.take().context("stdout is piped")?);
-    loop {
-        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(line) => on_line(&line),
-            Err(RecvTimeoutError::Timeout) => bail!("{what} had not ended after {limit:?} and was killed"),
-            Err(RecvTimeoutError::Disconnected) => return child.wait_until(deadline, &what),
-        }
-    }
-}
-
-/// Runs a command silently and returns its output; killed after `limit`.
-pub(crate) fn capture(command: &mut Command, limit: Duration) -> Result<Output> {
-    let what = display(command);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = Reaped(command.spawn().with_context(|| format!("cannot start {what}"))?);
-    let stdout = lines_of(child.0.stdout.take().context("stdout is piped")?);
-    let stderr = lines_of(child.0.stderr.take().context("stderr is piped")?);
-    let status = child.wait_until(Instant::now() + limit, &what)?;
-    let joined = |lines: mpsc::Receiver<String>| lines.iter().collect::<Vec<_>>().join("\n").into_bytes();
-    Ok(Output { status, stdout: joined(stdout), stderr: joined(stderr) })
-}
-
-/// The lines of a pipe, read by a thread so that waiting for a line can have a limit.
-pub(crate) fn lines_of(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
-    let (sender, lines) = mpsc::channel();
-    thread::spawn(move || {
-        let mut pipe = BufReader::new(pipe);
-        let mut line = Vec::new();
-        // Bytes, not `lines()`: output that is not UTF-8 must not stop the reader, or the child would block.
-        while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
-                break;
-            }
-            line.clear();
-        }
-    });
-    lines
-}
-
-/// A child that does not outlive its handle.
+/// Its output goes to a file: a pipe would fill up, and could outlive the command in the hands of its children.
 #[derive(Debug)]
-pub(crate) struct Reaped(pub(crate) Child);
+pub(crate) struct Running {
+    what: String,
+    handle: duct::Handle,
+    output: NamedTempFile,
+}
 
-impl Reaped {
-    /// Waits until the child ends. If it has not ended by `deadline`, kills it and returns an error.
-    pub(crate) fn wait_until(&mut self, deadline: Instant, what: &str) -> Result<ExitStatus> {
-        loop {
-            if let Some(status) = self.0.try_wait()? {
-                return Ok(status);
-            }
-            if Instant::now() >= deadline {
-                bail!("{what} had not ended in time and was killed");
-            }
-            thread::sleep(POLL);
+impl Running {
+    pub(crate) fn start(command: &Command, keep: Keep) -> Result<Running> {
+        let (what, output) = (display(command), NamedTempFile::new()?);
+        let mut expression = duct::cmd(command.get_program(), command.get_args()).unchecked().stdin_null();
+        if let Some(directory) = command.get_current_dir() {
+            expression = expression.dir(directory);
         }
+        for (name, value) in command.get_envs() {
+            expression = expression.env(name, value.unwrap_or_default());
+        }
+        if keep == Keep::All {
+            expression = expression.stderr_to_stdout();
+        }
+        if keep != Keep::Nothing {
+            expression = expression.stdout_path(output.path());
+        }
+        let handle = expression.start().with_context(|| format!("cannot start {what}"))?;
+        Ok(Running { what, handle, output })
     }
 
-    /// Sends SIGTERM. Through the shell, whose built-in `kill` exists where no `kill` program does.
+    /// Waits for its end. Fails, and kills it, after `limit`.
+    pub(crate) fn wait(&self, limit: Duration) -> Result<ExitStatus> {
+        if let Some(status) = self.ended_within(limit)? {
+            return Ok(status);
+        }
+        self.handle.kill()?;
+        bail!("{} had not ended after {limit:?} and was killed\n{}", self.what, self.output())
+    }
+
+    pub(crate) fn ended_within(&self, limit: Duration) -> Result<Option<ExitStatus>> {
+        Ok(self.handle.wait_timeout(limit)?.map(|output| output.status))
+    }
+
     pub(crate) fn terminate(&self) -> Result<()> {
-        let pid = self.0.id().to_string();
-        let status = Command::new("sh").args(["-c", "kill -s TERM \"$1\"", "sh", &pid]).status()?;
-        anyhow::ensure!(status.success(), "kill -s TERM {pid} failed");
-        Ok(())
+        Ok(self.handle.send_signal(SIGTERM)?)
+    }
+
+    /// What was kept so far.
+    pub(crate) fn output(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.output.path()).unwrap_or_default()).into_owned()
     }
 }
 
-impl Drop for Reaped {
+impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only if the child has already ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.handle.kill(); // fails only if it has already ended
+        let _ = self.handle.wait();
     }
 }
 
@@ -133,34 +137,19 @@ mod tests {
     use std::process::Command;
     use std::time::{Duration, Instant};
 
-    use super::{capture, stream};
+    use super::{Keep, keep};
 
     /// Far more than the commands here need and far less than the sleeps in them.
     const LIMIT: Duration = Duration::from_secs(20);
 
-    fn sh(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
-    }
-
     #[test]
-    fn lines_and_status_are_passed_on() {
-        let mut lines = Vec::new();
-        let status =
-            stream(&mut sh("echo a; printf 'b\\377'; exit 3"), LIMIT, |line| lines.push(line.to_owned()));
-        assert_eq!(status.unwrap().code(), Some(3));
-        assert_eq!(lines, ["a", "b\u{fffd}"]);
-        let output = capture(&mut sh("echo out; echo err >&2"), LIMIT).unwrap();
-        assert_eq!((output.stdout, output.stderr), (b"out".to_vec(), b"err".to_vec()));
-    }
-
-    #[test]
-    fn a_hung_command_is_killed() {
+    fn output_and_status_are_passed_on_and_a_hung_command_is_killed() {
+        let sh = |script, limit| keep(Command::new("sh").args(["-c", script]), Keep::All, limit);
+        let (status, output) = sh("printf 'b\\377'; echo err >&2; exit 3", LIMIT).unwrap();
+        assert_eq!((status.code(), output.as_str()), (Some(3), "b\u{fffd}err\n"));
         let start = Instant::now();
-        let error = stream(&mut sh("exec sleep 60"), Duration::ZERO, |_| {}).unwrap_err();
-        assert!(error.to_string().contains("was killed"), "{error}");
-        assert!(capture(&mut sh("exec sleep 60"), Duration::ZERO).is_err());
+        // Its child keeps running and has its output.
+        assert!(sh("sleep 60", Duration::ZERO).unwrap_err().to_string().contains("was killed"));
         assert!(start.elapsed() < LIMIT);
     }
 }

@@ -1,22 +1,19 @@
 //! An example server as a child process: starts it, finds its address, opens a session, stops it with SIGTERM.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::process::{self, Reaped};
+use crate::process::{Keep, Running};
 
 /// How long a server may take to print its address, to answer, and to end after SIGTERM. Each takes milliseconds; the
 /// slack is for a loaded machine.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How long to wait for a server's output about a failure; existing output is read at once.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How often the output is searched for the address.
+const POLL: Duration = Duration::from_millis(20);
 
 /// The smallest request that opens a session.
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{
@@ -25,111 +22,63 @@ const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","param
 /// A running server; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    child: Reaped,
-    stdout: Receiver<String>,
-    stderr: Receiver<String>,
-    url: String,
+    process: Running,
+    pub(crate) url: String,
 }
 
 impl Server {
     /// Starts `executable` on a free port of the loopback interface and waits until it prints its URL.
     pub(crate) fn start(executable: &Path, args: &[&str]) -> Result<Server> {
         let mut command = Command::new(executable);
-        command.args(["--bind", "127.0.0.1:0"]).args(args);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().with_context(|| format!("cannot start {}", executable.display()))?;
-        let mut child = Reaped(child);
-        let stdout = process::lines_of(child.0.stdout.take().context("stdout is piped")?);
-        let stderr = process::lines_of(child.0.stderr.take().context("stderr is piped")?);
-        let mut server = Server { child, stdout, stderr, url: String::new() };
+        let process = Running::start(command.args(["--bind", "127.0.0.1:0"]).args(args), Keep::All)?;
         let deadline = Instant::now() + LIMIT;
-        while server.url.is_empty() {
-            match server.stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => server.url = url_in(&line).unwrap_or_default(),
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!("no http://127.0.0.1:PORT on its stdout within {LIMIT:?}{}", server.last_words())
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    let status = server.child.wait_until(deadline, "a server without a stdout")?;
-                    bail!("it ended with {status} before it printed its URL{}", server.last_words())
-                }
+        loop {
+            let ended = process.ended_within(POLL)?;
+            let output = process.output();
+            if let Some(url) = url_in(&output) {
+                return Ok(Server { process, url });
+            } else if ended.is_some() || Instant::now() > deadline {
+                bail!("it printed no http://127.0.0.1:PORT within {LIMIT:?}; ended: {ended:?}\n{output}");
             }
         }
-        Ok(server)
-    }
-
-    pub(crate) fn url(&self) -> &str {
-        &self.url
     }
 
     /// Opens a session: `initialize` must be answered with 200 and a session id.
     pub(crate) fn initialize(&self) -> Result<()> {
-        let head = post(&self.url, INITIALIZE)
-            .with_context(|| format!("POST initialize to {}{}", self.url, self.last_words()))?;
-        let status = head.split_whitespace().nth(1);
-        ensure!(status == Some("200"), "initialize was not answered with 200 but with:\n{head}");
-        let has_id = head.lines().any(|line| line.to_ascii_lowercase().starts_with("mcp-session-id:"));
-        ensure!(has_id, "the answer to initialize has no mcp-session-id header:\n{head}");
+        let request = minreq::post(&self.url).with_timeout(LIMIT.as_secs()).with_body(INITIALIZE);
+        let request = request.with_header("Content-Type", "application/json");
+        let answer = request.with_header("Accept", "application/json, text/event-stream").send();
+        let answer = answer.with_context(|| format!("POST initialize to {}\n{}", self.url, self.output()))?;
+        ensure!(answer.status_code == 200, "initialize was answered with {}", answer.status_code);
+        let has_id = answer.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("mcp-session-id"));
+        ensure!(has_id, "the answer to initialize has no mcp-session-id");
         Ok(())
     }
 
     /// Sends SIGTERM and requires exit code 0 within the limit.
-    pub(crate) fn stop(mut self) -> Result<()> {
-        self.child.terminate()?;
-        let status = self.child.wait_until(Instant::now() + LIMIT, "the server, after SIGTERM,");
-        match status {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => {
-                bail!("SIGTERM must end it with exit code 0, not with {status}{}", self.last_words())
-            }
-            Err(error) => bail!("{error}{}", self.last_words()),
-        }
+    pub(crate) fn stop(self) -> Result<()> {
+        self.process.terminate()?;
+        let status = self.process.wait(LIMIT).context("after SIGTERM")?;
+        ensure!(
+            status.success(),
+            "SIGTERM must end it with exit code 0, not with {status}\n{}",
+            self.output()
+        );
+        Ok(())
     }
 
-    /// The output since the last call, indented to be printed below an error.
-    pub(crate) fn last_words(&self) -> String {
-        let deadline = Instant::now() + LAST_WORDS;
-        let next = |lines: &Receiver<String>| {
-            lines.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
-        };
-        let lines =
-            std::iter::from_fn(|| next(&self.stderr)).chain(std::iter::from_fn(|| next(&self.stdout)));
-        lines.map(|line| format!("\n    | {line}")).collect()
+    /// All that it printed.
+    pub(crate) fn output(&self) -> String {
+        self.process.output()
     }
 }
 
-/// The first loopback URL in a line of output.
-fn url_in(line: &str) -> Option<String> {
-    let url = &line[line.find("http://127.0.0.1:")?..];
+/// The first loopback URL in complete lines of output.
+fn url_in(output: &str) -> Option<String> {
+    let lines = &output[..=output.rfind('\n')?];
+    let url = &lines[lines.find("http://127.0.0.1:")?..];
     let ends = |c: char| c.is_whitespace() || c.is_control() || "\"'`<>()[],;".contains(c);
     Some(url.split(ends).next()?.trim_end_matches('.').to_owned())
-}
-
-/// Sends a POST over HTTP/1.1 on a new connection; returns the status line and the headers.
-fn post(url: &str, body: &str) -> Result<String> {
-    let rest = url.strip_prefix("http://").context("a URL starts with http://")?;
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut connection = TcpStream::connect_timeout(&authority.parse()?, LIMIT)?;
-    connection.set_read_timeout(Some(LIMIT))?;
-    connection.set_write_timeout(Some(LIMIT))?;
-    let length = body.len();
-    write!(
-        connection,
-        "POST /{path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: application/json\r\n\
-         Accept: application/json, text/event-stream\r\nContent-Length: {length}\r\n\
-         Connection: close\r\n\r\n{body}"
-    )?;
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let read = connection.read(&mut buffer).with_context(|| format!("no answer within {LIMIT:?}"))?;
-        answer.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&answer);
-        if let Some((head, _)) = text.split_once("\r\n\r\n") {
-            return Ok(head.to_owned());
-        }
-        ensure!(read > 0, "the connection ended inside the head: {text:?}");
-    }
 }
 
 #[cfg(test)]
@@ -138,13 +87,10 @@ mod tests {
 
     #[test]
     fn a_url_is_found_in_surrounding_text() {
-        for line in [
-            "http://127.0.0.1:80/mcp",
-            "listening on \u{1b}[1mhttp://127.0.0.1:80/mcp\u{1b}[0m.",
-            "try: curl (http://127.0.0.1:80/mcp), or",
-        ] {
-            assert_eq!(url_in(line).as_deref(), Some("http://127.0.0.1:80/mcp"), "{line:?}");
+        for (before, after) in [("", ""), ("a\non \u{1b}[1m", "\u{1b}[0m."), ("(", "), or")] {
+            let output = format!("{before}http://127.0.0.1:80/mcp{after}\n");
+            assert_eq!(url_in(&output).as_deref(), Some("http://127.0.0.1:80/mcp"), "{output:?}");
         }
-        assert_eq!(url_in("http://example.com"), None);
+        assert_eq!(url_in("http://example.com\nhttp://127.0.0.1:8"), None);
     }
 }

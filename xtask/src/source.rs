@@ -1,219 +1,198 @@
-//! Rust source as text, without comments, literals and test modules, which checks must ignore.
+//! Rust source as tokens, so that comments and literals mislead no check. Tokens, not items: macros are read, too.
 
-use std::fs;
-use std::ops::Range;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use syn::UseTree;
+use walkdir::WalkDir;
 
-/// A file with comments and, unless requested, `#[cfg(test)]` items blanked out; lines keep their numbers.
-#[derive(Debug)]
-pub(crate) struct Source {
-    /// The code, with its string literals.
-    pub(crate) code: String,
-    /// The code, with string and character literals blanked out as well.
-    pub(crate) bare: String,
+/// The path and text of every Rust file below a directory, sorted; empty if the directory does not exist.
+pub(crate) fn files_below(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let paths =
+        WalkDir::new(directory).sort_by_file_name().into_iter().flatten().map(walkdir::DirEntry::into_path);
+    let rust = paths.filter(|path| path.extension().is_some_and(|it| it == "rs"));
+    rust.map(|path| Ok((path.clone(), std::fs::read_to_string(path)?))).collect()
 }
 
-impl Source {
-    pub(crate) fn parse(text: &str) -> Source {
-        let (mut code, mut bare) = blank(text);
-        while let Some(range) = next_test_item(&bare) {
-            erase(&mut code, range.clone());
-            erase(&mut bare, range);
+/// The tokens of a text. Fails if it is not Rust.
+pub(crate) fn tokens(text: &str) -> Result<TokenStream> {
+    text.parse().map_err(|error| anyhow!("{error}"))
+}
+
+/// Returns `true` for this punctuation mark.
+pub(crate) fn is_mark(token: &TokenTree, mark: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == mark)
+}
+
+/// Returns the tokens in braces, such as the body of an item.
+pub(crate) fn in_braces(token: &TokenTree) -> Option<&Group> {
+    let TokenTree::Group(group) = token else { return None };
+    (group.delimiter() == proc_macro2::Delimiter::Brace).then_some(group)
+}
+
+/// Calls `visit` with each token and delimiter and its place, in order.
+pub(crate) fn each(tokens: &TokenStream, visit: &mut impl FnMut(Option<&TokenTree>, Span)) {
+    for token in tokens.clone() {
+        if let TokenTree::Group(group) = &token {
+            visit(None, group.span_open());
+            each(&group.stream(), visit);
+            visit(None, group.span_close());
+        } else {
+            visit(Some(&token), token.span());
         }
-        Source { code, bare }
+    }
+}
+
+/// The code of a file: its tokens without doc comments and without items under `#[cfg(test)]`.
+#[derive(Debug)]
+pub(crate) struct Code(TokenStream);
+
+/// A path, a single word, or a literal in code.
+#[derive(Debug)]
+pub(crate) struct Name {
+    pub(crate) line: usize,
+    /// Such as `std::fmt` or `async`; of `use a::{b, c::d};` there are `a::b` and `a::c::d`.
+    pub(crate) path: String,
+    /// Whether it is in a `use` declaration.
+    pub(crate) imported: bool,
+}
+
+impl Code {
+    pub(crate) fn parse(text: &str) -> Result<Code> {
+        Ok(Code(stripped(tokens(text)?)))
     }
 
-    /// The same, but keeps test items.
-    pub(crate) fn with_tests(text: &str) -> Source {
-        let (code, bare) = blank(text);
-        Source { code, bare }
+    /// The code of every file below a directory, without `tests.rs` and `tests/`, which by convention belong to a
+    /// `mod tests` that is compiled for tests only.
+    pub(crate) fn below(directory: &Path) -> Result<Vec<(PathBuf, Code)>> {
+        let mut files = files_below(directory)?;
+        let is_test = |path: &Path| {
+            path.iter().any(|part| ["tests", "tests.rs", "testing.rs"].iter().any(|it| part == *it))
+        };
+        files.retain(|(path, _)| !is_test(path.strip_prefix(directory).unwrap_or(path)));
+        let parse = |(path, text): (PathBuf, String)| {
+            Ok((path.clone(), Code::parse(&text).with_context(|| path.display().to_string())?))
+        };
+        files.into_iter().map(parse).collect()
     }
 
     /// The number of lines with code.
-    pub(crate) fn lines_of_code(&self) -> usize {
-        self.code.lines().filter(|line| !line.trim().is_empty()).count()
+    pub(crate) fn lines(&self) -> usize {
+        let mut lines = BTreeSet::new();
+        each(&self.0, &mut |_, span| lines.extend(span.start().line..=span.end().line));
+        lines.len()
+    }
+
+    /// Every path, word and literal, in order.
+    pub(crate) fn names(&self) -> Vec<Name> {
+        let mut names = Vec::new();
+        find_names(&self.0, &mut names);
+        names
     }
 }
 
-/// Every Rust file below a directory, parsed, in the order of their paths; none without such a directory.
-///
-/// Left out are `tests.rs` and files below `tests/`: by convention they belong to a `mod tests`, which is compiled for
-/// tests only.
-pub(crate) fn files_below(directory: &Path) -> Result<Vec<(PathBuf, Source)>> {
-    let is_test = |path: &Path| {
-        let below = path.strip_prefix(directory).unwrap_or(path);
-        below.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")))
-    };
-    let files = texts_below(directory)?.into_iter().filter(|(path, _)| !is_test(path));
-    Ok(files.map(|(path, text)| (path, Source::parse(&text))).collect())
-}
-
-/// The text of every Rust file below a directory, sorted by path; empty if the directory does not exist.
-pub(crate) fn texts_below(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
-    let mut files = Vec::new();
-    if directory.is_dir() {
-        let entries: std::io::Result<Vec<_>> = fs::read_dir(directory)?.collect();
-        let mut paths: Vec<PathBuf> = entries?.iter().map(fs::DirEntry::path).collect();
-        paths.sort();
-        for path in paths {
-            if path.is_dir() {
-                files.extend(texts_below(&path)?);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-                files.push((path, text));
-            }
-        }
-    }
-    Ok(files)
-}
-
-/// Returns two copies: the first without comments, the second without comments and literals.
-fn blank(text: &str) -> (String, String) {
-    let (mut code, mut bare) = (text.to_owned(), text.to_owned());
-    let mut at = 0;
-    while at < text.len() {
-        let rest = &text[at..];
-        let comment = comment(rest);
-        let token = comment.or_else(|| literal(rest)).unwrap_or_else(|| plain(rest));
-        if comment.is_some() {
-            erase(&mut code, at..at + token);
-        }
-        if comment.is_some() || literal(rest).is_some() {
-            erase(&mut bare, at..at + token);
-        }
-        at += token;
-    }
-    (code, bare)
-}
-
-/// The length of a comment at the start of `rest`; block comments nest.
-fn comment(rest: &str) -> Option<usize> {
-    if rest.starts_with("//") {
-        return Some(rest.find('\n').unwrap_or(rest.len()));
-    }
-    if !rest.starts_with("/*") {
-        return None;
-    }
-    let (mut depth, mut at) = (0, 0);
-    while at < rest.len() {
-        if rest[at..].starts_with("/*") {
-            (depth, at) = (depth + 1, at + 2);
-        } else if rest[at..].starts_with("*/") {
-            (depth, at) = (depth - 1, at + 2);
+fn stripped(tokens: TokenStream) -> TokenStream {
+    let mut kept = Vec::new();
+    let mut tokens = tokens.into_iter();
+    while let Some(token) = tokens.next() {
+        let TokenTree::Group(group) = token else {
+            kept.push(token);
+            continue;
+        };
+        let attribute = group.stream().to_string().replace(' ', "");
+        if attribute == "cfg(test)" {
+            kept.pop(); // the `#`
+            tokens.by_ref().find(|it| is_mark(it, ';') || in_braces(it).is_some());
+        } else if attribute.starts_with("doc=") {
+            while kept.pop_if(|it| is_mark(it, '#') || is_mark(it, '!')).is_some() {}
         } else {
-            at += char_length(&rest[at..]);
-        }
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-    Some(rest.len())
-}
-
-/// The length of a string or character literal at the start of `rest`.
-fn literal(rest: &str) -> Option<usize> {
-    let body = rest.trim_start_matches(['b', 'c']);
-    let raw = body.strip_prefix('r').map(|raw| raw.trim_start_matches('#'));
-    if let Some(raw) = raw.filter(|raw| raw.starts_with('"')) {
-        let hashes = body.len() - 1 - raw.len();
-        let end = format!("\"{}", "#".repeat(hashes));
-        let start = rest.len() - raw.len() + 1;
-        return Some(rest[start..].find(&end).map_or(rest.len(), |at| start + at + end.len()));
-    }
-    let quote = body.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
-    let start = rest.len() - body.len() + 1;
-    let mut escaped = false;
-    for (at, c) in rest[start..].char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            _ if c == quote => return Some(start + at + 1),
-            // A quote that is not closed after one character starts a lifetime.
-            _ if quote == '\'' && at > 0 && !rest[start..].starts_with('\\') => return None,
-            _ => {}
+            let mut inner = Group::new(group.delimiter(), stripped(group.stream()));
+            inner.set_span(group.span());
+            kept.push(inner.into());
         }
     }
-    (quote == '"').then_some(rest.len())
+    kept.into_iter().collect()
 }
 
-/// The length of any other token at the start of `rest`: a whole word, so that no literal starts inside a word.
-fn plain(rest: &str) -> usize {
-    let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-    if word > 0 { word } else { char_length(rest) }
-}
-
-fn char_length(rest: &str) -> usize {
-    rest.chars().next().map_or(1, char::len_utf8)
-}
-
-/// Overwrites a range with spaces of the same length; line ends stay.
-pub(crate) fn erase(text: &mut String, range: Range<usize>) {
-    let blanks: String =
-        text[range.clone()].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
-    text.replace_range(range, &blanks);
-}
-
-/// The first item under `#[cfg(test)]`: from the attribute to its `;` or closing brace.
-fn next_test_item(bare: &str) -> Option<Range<usize>> {
-    const ATTRIBUTE: &str = "#[cfg(test)]";
-    let start = bare.find(ATTRIBUTE)?;
-    let mut depth = 0;
-    for (at, c) in bare[start + ATTRIBUTE.len()..].char_indices() {
-        match c {
-            '{' | '(' | '[' => depth += 1,
-            '}' | ')' | ']' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 && matches!(c, ';' | '}') {
-            return Some(start..start + ATTRIBUTE.len() + at + 1);
+fn find_names(tokens: &TokenStream, names: &mut Vec<Name>) {
+    let tokens: Vec<TokenTree> = tokens.clone().into_iter().collect();
+    let mut rest = &tokens[..];
+    while let [first, after @ ..] = rest {
+        rest = after;
+        let line = first.span().start().line;
+        match first {
+            TokenTree::Group(group) => find_names(&group.stream(), names),
+            // Not the bound `use<'a>`.
+            TokenTree::Ident(word) if word == "use" && !rest.first().is_some_and(|it| is_mark(it, '<')) => {
+                let end = rest.iter().position(|it| is_mark(it, ';')).unwrap_or(rest.len());
+                let tree = rest[..end].iter().skip_while(|it| is_mark(it, ':')).cloned().collect();
+                let mut paths = Vec::new();
+                syn::parse2(tree).iter().for_each(|tree| flatten(tree, "", &mut paths));
+                names.extend(paths.into_iter().map(|path| Name { line, path, imported: true }));
+                rest = &rest[end..];
+            }
+            TokenTree::Ident(word) => {
+                let mut path = word.to_string();
+                while let [a, b, TokenTree::Ident(next), after @ ..] = rest
+                    && is_mark(a, ':')
+                    && is_mark(b, ':')
+                {
+                    path += &format!("::{next}");
+                    rest = after;
+                }
+                names.push(Name { line, path, imported: false });
+            }
+            TokenTree::Literal(it) => names.push(Name { line, path: it.to_string(), imported: false }),
+            TokenTree::Punct(_) => {}
         }
     }
-    Some(start..bare.len())
+}
+
+fn flatten(tree: &UseTree, prefix: &str, paths: &mut Vec<String>) {
+    match tree {
+        UseTree::Path(path) => flatten(&path.tree, &format!("{prefix}{}::", path.ident), paths),
+        UseTree::Group(group) => group.items.iter().for_each(|it| flatten(it, prefix, paths)),
+        UseTree::Name(name) => paths.push(format!("{prefix}{}", name.ident)),
+        UseTree::Rename(rename) => paths.push(format!("{prefix}{}", rename.ident)),
+        UseTree::Glob(_) => paths.push(format!("{prefix}*")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Source;
+    use super::Code;
 
     const FILE: &str = r##"
 //! A comment
-use std::fmt; // and its reason
+use std::{fmt, thread::{self, JoinHandle as Handle}}; // and its reason
 
-/* a block
-   /* that nests */ */
 fn f<'a>(c: char) -> &'a str {
-    if c == '"' || c == '\'' || c == '/' { "// not a comment" } else { r#"a "raw" one
-    over two lines"# }
+    if c == '"' { "// not a comment" } else { r#"a "raw" one
+    over::two lines"# }
 }
 
+/// crate::docs
 #[cfg(test)]
 mod tests {
     fn hidden() -> &'static str { "}" }
 }
+fn g() -> impl Sized + use<> { crate::trace::event!("x", crate::a) }
 "##;
 
     #[test]
     fn only_code_outside_of_tests_counts() {
-        assert_eq!(Source::parse(FILE).lines_of_code(), 5);
-        assert_eq!(Source::parse("").lines_of_code(), 0);
-        assert_eq!(Source::parse("#[cfg(test)]\nmod tests;\nfn after() {}").lines_of_code(), 1);
-    }
-
-    #[test]
-    fn a_planted_line_is_counted() {
-        let planted = FILE.replace("/* a block", "fn planted() {} /* a block");
-        assert_eq!(Source::parse(&planted).lines_of_code(), 6);
-    }
-
-    #[test]
-    fn literals_are_in_code_but_not_in_bare() {
-        let source = Source::parse(FILE);
-        assert!(source.code.contains("// not a comment") && source.code.contains("over two lines"));
-        assert!(!source.bare.contains("not a comment") && !source.bare.contains("over two lines"));
-        assert!(!source.code.contains("A comment") && !source.code.contains("nests"));
-        assert!(!source.code.contains("hidden") && source.bare.contains("&'a str"));
-        assert_eq!(source.code.lines().count(), FILE.lines().count(), "lines keep their numbers");
+        let code = Code::parse(FILE).unwrap();
+        assert_eq!(code.lines(), 6);
+        assert_eq!(Code::parse("#[cfg(test)]\nmod tests;\nfn after() {}").unwrap().lines(), 1);
+        let all = code.names();
+        let paths = all.iter().filter(|name| name.path.contains("::"));
+        let paths: Vec<_> = paths.map(|name| (name.line, name.imported, &*name.path)).collect();
+        let imports =
+            ["std::fmt", "std::thread::self", "std::thread::JoinHandle"].map(|path| (3, true, path));
+        assert_eq!(paths[..3], imports);
+        let rest = ["r#\"a \"raw\" one\n    over::two lines\"#", "crate::trace::event", "crate::a"];
+        assert_eq!(paths[3..].iter().map(|it| it.2).collect::<Vec<_>>(), rest);
     }
 }

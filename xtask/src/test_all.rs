@@ -1,20 +1,18 @@
 //! `cargo xtask test-all`: runs every check, even after another one failed.
 
 mod cargo_steps;
-mod examples;
-mod packages;
 mod report;
 mod scenarios;
-mod steps;
+mod tests;
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 
-pub(crate) use self::report::Outcome;
-use self::report::Report;
-use self::steps::{Action, Step};
-use crate::workspace::Workspace;
+use self::report::{Outcome, Report};
+use crate::process::{self, BUILD, Unavailable};
+use crate::workspace::{Record, Target, Workspace};
+use crate::{arrows, cargo_tasks, conformance, coverage, interop, public_api};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -26,51 +24,91 @@ pub(crate) struct Args {
     only: Vec<String>,
 }
 
-impl Args {
-    fn selects(&self, step: &Step) -> bool {
-        let named = |only: &String| *only == step.name || step.name.starts_with(&format!("{only} "));
-        // The build step belongs to every test step.
-        let built_for =
-            |only: &String| matches!(step.action, Action::Build) && only.split(' ').next() == Some("test");
-        self.only.is_empty() || self.only.iter().any(|only| named(only) || built_for(only))
+/// Runs the selected steps; returns `true` if none failed. Cheap steps come first, and steps that share artifacts are next
+/// to each other.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
+    let mut run = Run { args, names: Vec::new(), report: Report::default() };
+    let cargo = |words: &str| cargo_steps::run(&process::cargo(workspace, words.split(' ')));
+    run.step("fmt", || cargo("fmt --all --check"));
+    run.step("arrows", || arrows::run(workspace));
+    run.step("coverage", || coverage::check(workspace));
+    run.step("deny", || cargo_steps::subcommand(workspace, "deny", "check"));
+    run.step("clippy", || cargo("clippy --workspace --all-targets --all-features -- -D warnings"));
+    run.step("features", || cargo_steps::features(workspace));
+    run.step("msrv", || cargo_steps::msrv(workspace));
+    run.step("docs", || cargo_steps::docs(workspace));
+    run.step("public-api", || public_api::run(workspace, &Record { write: false }));
+    run.step("semver", || cargo_steps::semver(workspace));
+
+    let packages: Vec<&str> = workspace.packages().iter().map(|package| package.name.as_str()).collect();
+    let is_tested = |name: &&str| run.selects(&format!("test {name}"));
+    let tested: Vec<&str> = packages.iter().copied().filter(is_tested).collect();
+    let mut built = Vec::new();
+    run.names.push("build tests".to_owned());
+    if !tested.is_empty() || run.selects("build tests") {
+        run.always("build tests", || tests::build(workspace, &tested, &mut built));
     }
+    for name in packages {
+        run.step(&format!("test {name}"), || tests::run(workspace, name, &built));
+    }
+    let mut suites = Vec::new();
+    run.step("test scenarios", || scenarios::compare(workspace, &built, &mut suites));
+    run.report.scenarios = suites;
+
+    // The flags of `build tests`, so that the libraries are not built a second time.
+    run.step("doc-tests", || tests::counted(&process::cargo(workspace, tests::DOC_TESTS), BUILD));
+    run.step("examples", || cargo_steps::examples(workspace));
+    run.step("instructions", || cargo_tasks::instructions_gate(workspace));
+    run.step("interop", || interop::run(workspace, &Target::all(), false));
+    run.step("conformance", || conformance::run(workspace, &Target::all()));
+    run.step("package", || cargo_steps::package(workspace));
+    println!("\n{}", run.report);
+    let unknown = args.only.iter().find(|only| !run.names.iter().any(|name| is_meant(name, only)));
+    ensure!(
+        unknown.is_none(),
+        "no step is called {}; the steps are: {}",
+        unknown.unwrap(),
+        run.names.join(", ")
+    );
+    Ok(!run.report.failed())
 }
 
-/// Runs the selected steps; returns `true` if none failed.
-pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
-    let mut steps = steps::all(workspace);
-    let names: Vec<String> = steps.iter().map(|step| step.name.clone()).collect();
-    let unknown =
-        |only: &&String| !names.iter().any(|name| name == *only || name.starts_with(&format!("{only} ")));
-    if let Some(only) = args.only.iter().find(unknown) {
-        bail!("no step is called {only}; the steps are: {}", names.join(", "));
+/// Whether `--only` with these words selects a step.
+fn is_meant(step: &str, only: &str) -> bool {
+    step == only || step.starts_with(&format!("{only} "))
+}
+
+struct Run<'a> {
+    args: &'a Args,
+    names: Vec<String>,
+    report: Report,
+}
+
+impl Run<'_> {
+    fn selects(&self, step: &str) -> bool {
+        self.args.only.is_empty() || self.args.only.iter().any(|only| is_meant(step, only))
     }
-    steps.retain(|step| args.selects(step));
-    let mut report = Report::default();
-    let mut tests = packages::Tests::of(&steps);
-    for step in steps {
-        println!("\n==== {} ====", step.name);
+
+    /// Performs a step if it is selected.
+    fn step<O: Into<Outcome>>(&mut self, name: &str, perform: impl FnOnce() -> Result<O>) {
+        self.names.push(name.to_owned());
+        if self.selects(name) {
+            self.always(name, perform);
+        }
+    }
+
+    fn always<O: Into<Outcome>>(&mut self, name: &str, perform: impl FnOnce() -> Result<O>) {
+        println!("\n==== {name} ====");
         let start = Instant::now();
-        let outcome = if args.fail_fast && report.failed() {
+        let outcome = if self.args.fail_fast && self.report.failed() {
             Outcome::skipped("an earlier step failed")
         } else {
-            perform(&step.action, workspace, &mut tests).unwrap_or_else(|error| {
+            perform().map(Into::into).unwrap_or_else(|error| {
                 println!("error: {error:#}");
-                Outcome::failed(format!("{error}"))
+                let why = error.to_string();
+                if error.is::<Unavailable>() { Outcome::skipped(why) } else { Outcome::failed(why) }
             })
         };
-        report.add(step.name, outcome, start.elapsed());
-    }
-    report.scenarios = tests.scenarios().rows(&workspace.runtimes());
-    println!("\n{report}");
-    Ok(!report.failed())
-}
-
-fn perform(action: &Action, workspace: &Workspace, tests: &mut packages::Tests) -> Result<Outcome> {
-    match action {
-        Action::Plain(check) => check(workspace),
-        Action::Build => tests.build(workspace),
-        Action::Test(package) => tests.run(workspace, package),
-        Action::Compare => Ok(tests.compare(workspace)),
+        self.report.rows.push((name.to_owned(), outcome, start.elapsed()));
     }
 }

@@ -2,48 +2,72 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
-use cargo_metadata::{Metadata, MetadataCommand, Package, Target};
+use anyhow::{Context as _, Result, ensure};
+use cargo_metadata::{Metadata, MetadataCommand, Package};
 
 /// The name of the runtime-neutral crate.
 pub(crate) const CORE: &str = "mcp-session-core";
+/// The name of the state machine.
+pub(crate) const PROTO: &str = "mcp-session-proto";
 /// The name of the shared crate of the hyper adapters: hyper on any `Runtime`.
 pub(crate) const HYPER: &str = "mcp-session-hyper";
 /// The name of the published test kit.
 pub(crate) const TESTKIT: &str = "mcp-session-testkit";
 /// The name of the package whose `[[example]]` targets are the examples.
 pub(crate) const EXAMPLES: &str = "mcp-session-examples";
-
 /// The name of the benchmark crate.
 pub(crate) const BENCH: &str = "mcp-session-bench";
 
 const PREFIX: &str = "mcp-session-";
 
+/// Which examples a task drives.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Target {
+    /// The runtime to serve on, as `everything --help` lists them, or `all`
+    #[arg(long, default_value = "all")]
+    runtime: String,
+    /// Build and drive the examples in release mode
+    #[arg(long)]
+    pub(crate) release: bool,
+}
+
+impl Target {
+    /// For `test-all`: all runtimes, on the executables that its `examples` step has built.
+    pub(crate) fn all() -> Target {
+        Target { runtime: "all".to_owned(), release: true }
+    }
+}
+
+/// Whether a task writes what it otherwise compares.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Record {
+    /// Write the file that records it, and do not only compare
+    #[arg(long)]
+    pub(crate) write: bool,
+}
+
 /// The workspace that this xtask was built from.
 #[derive(Debug)]
-pub(crate) struct Workspace {
-    metadata: Metadata,
-}
+pub(crate) struct Workspace(Metadata);
 
 impl Workspace {
     /// Runs `cargo metadata` without resolving dependencies: needs no network and no index.
     pub(crate) fn load() -> Result<Workspace> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-        let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec()?;
-        Ok(Workspace { metadata })
+        Ok(Workspace(MetadataCommand::new().manifest_path(manifest).no_deps().exec()?))
     }
 
     pub(crate) fn root(&self) -> &Path {
-        self.metadata.workspace_root.as_std_path()
+        self.0.workspace_root.as_std_path()
     }
 
     pub(crate) fn target_directory(&self) -> &Path {
-        self.metadata.target_directory.as_std_path()
+        self.0.target_directory.as_std_path()
     }
 
     /// Every member, sorted by name.
     pub(crate) fn packages(&self) -> Vec<&Package> {
-        let mut packages = self.metadata.workspace_packages();
+        let mut packages = self.0.workspace_packages();
         packages.sort_by_key(|package| package.name.to_string());
         packages
     }
@@ -58,36 +82,50 @@ impl Workspace {
         self.packages().into_iter().filter(|package| package.publish.is_none()).collect()
     }
 
-    /// The adapters: `crates/mcp-session-*` except core, hyper, testkit and bench.
-    pub(crate) fn adapters(&self) -> Vec<&Package> {
-        let crates = self.root().join("crates");
+    /// The libraries: `crates/mcp-session-*` except bench.
+    pub(crate) fn libraries(&self) -> Vec<&Package> {
         let mut packages = self.packages();
-        packages.retain(|package| {
-            package.manifest_path.as_std_path().starts_with(&crates)
-                && package.name.starts_with(PREFIX)
-                && ![CORE, HYPER, TESTKIT, BENCH].contains(&package.name.as_str())
-        });
+        packages
+            .retain(|it| directory(it).starts_with(self.root().join("crates")) && it.name.as_str() != BENCH);
+        packages
+    }
+
+    /// The adapters: the libraries except core, proto, hyper and testkit.
+    pub(crate) fn adapters(&self) -> Vec<&Package> {
+        let mut packages = self.libraries();
+        packages.retain(|package| ![CORE, PROTO, HYPER, TESTKIT].contains(&package.name.as_str()));
         packages
     }
 
     /// The runtimes with an adapter, from the crates' names: `mcp-session-async-std` is for `async-std`.
     pub(crate) fn runtimes(&self) -> Vec<&str> {
-        let names = self.adapters().into_iter().map(|adapter| adapter.name.as_str());
-        names.map(|name| name.trim_start_matches(PREFIX)).collect()
+        self.adapters().into_iter().map(|adapter| adapter.name.as_str().trim_start_matches(PREFIX)).collect()
+    }
+
+    /// The runtimes of a target: one, or all.
+    pub(crate) fn select_runtimes(&self, Target { runtime, .. }: &Target) -> Result<Vec<&str>> {
+        let mut runtimes = self.runtimes();
+        let known = runtimes.join(", ");
+        runtimes.retain(|name| runtime == "all" || name == runtime);
+        ensure!(!runtimes.is_empty(), "no runtime {runtime}; there are {known}");
+        Ok(runtimes)
     }
 
     /// The `[[example]]` targets of the examples package, sorted by name.
-    pub(crate) fn examples(&self) -> Result<Vec<&Target>> {
-        let mut examples: Vec<&Target> =
-            self.package(EXAMPLES)?.targets.iter().filter(|target| target.is_example()).collect();
+    pub(crate) fn examples(&self) -> Result<Vec<&cargo_metadata::Target>> {
+        let targets = &self.package(EXAMPLES)?.targets;
+        let mut examples: Vec<&cargo_metadata::Target> =
+            targets.iter().filter(|target| target.is_example()).collect();
+        ensure!(!examples.is_empty(), "{EXAMPLES} has no [[example]]");
         examples.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(examples)
     }
 
     /// The path of an example's executable.
-    pub(crate) fn example_executable(&self, name: &str, profile: Profile) -> PathBuf {
-        let directory = self.target_directory().join(profile.directory()).join("examples");
-        directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+    pub(crate) fn example_executable(&self, name: &str, release: bool) -> PathBuf {
+        let profile = if release { "release" } else { "debug" };
+        let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+        self.target_directory().join(profile).join("examples").join(name)
     }
 
     /// A path for messages: relative to the root.
@@ -99,28 +137,4 @@ impl Workspace {
 /// The directory of a package.
 pub(crate) fn directory(package: &Package) -> &Path {
     package.manifest_path.parent().expect("a manifest lies in a directory").as_std_path()
-}
-
-/// How an executable was built.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Profile {
-    Dev,
-    Release,
-}
-
-impl Profile {
-    /// The flags for cargo that select it.
-    pub(crate) fn flags(self) -> &'static [&'static str] {
-        match self {
-            Profile::Dev => &[],
-            Profile::Release => &["--release"],
-        }
-    }
-
-    fn directory(self) -> &'static str {
-        match self {
-            Profile::Dev => "debug",
-            Profile::Release => "release",
-        }
-    }
 }

@@ -2,71 +2,51 @@
 
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
 
-use super::Violation;
-use crate::source::Source;
+use super::problem;
+use crate::source;
 use crate::workspace::{self, CORE, EXAMPLES, Workspace};
 
-/// Functions that core must not call: its `Runtime` provides the clock and the tasks.
-const DISALLOWED: [&str; 4] =
-    ["std::time::Instant::now", "std::time::SystemTime::now", "std::thread::sleep", "std::thread::spawn"];
-
-pub(super) fn check(workspace: &Workspace) -> Result<Vec<Violation>> {
-    let mut violations = clippy_toml(workspace)?;
-    violations.extend(examples(workspace)?);
-    violations.extend(readme(workspace)?);
-    Ok(violations)
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Rule {
+    clippy_forbids: Vec<String>,
+    in_readme: String,
 }
 
-/// The README contains the smallest example verbatim, so that the copied text compiles.
-fn readme(workspace: &Workspace) -> Result<Option<Violation>> {
-    const SHOWN: &str = "tokio_hyper";
-    let Some(target) = workspace.examples()?.into_iter().find(|target| target.name == SHOWN) else {
-        return Ok(None);
-    };
-    let example = fs::read_to_string(&target.src_path)?;
-    let readme = fs::read_to_string(workspace.root().join("README.md"))?;
-    let advice = "copy the example into the README's Rust block";
-    Ok((!readme.contains(&example))
-        .then(|| Violation::new("README.md", format!("does not contain {SHOWN} verbatim"), advice)))
-}
-
-fn clippy_toml(workspace: &Workspace) -> Result<Vec<Violation>> {
+pub(super) fn check(workspace: &Workspace, rule: &Rule) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
     let path = workspace::directory(workspace.package(CORE)?).join("clippy.toml");
-    let text = fs::read_to_string(&path).unwrap_or_default();
+    let text = fs::read_to_string(&path)?;
     let listed: String = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
-    let place = workspace.relative(&path).display();
-    let missing = DISALLOWED.iter().filter(|method| !listed.contains(&format!("\"{method}\"")));
-    let advice = "list it under disallowed-methods, with its reason";
-    Ok(missing
-        .map(|method| Violation::new(place.to_string(), format!("does not forbid {method}"), advice))
-        .collect())
-}
-
-fn examples(workspace: &Workspace) -> Result<Vec<Violation>> {
+    for method in rule.clippy_forbids.iter().filter(|method| !listed.contains(&format!("\"{method}\""))) {
+        let advice = "list it under disallowed-methods, with its reason";
+        problems.push(problem(path.display(), format!("does not forbid {method}"), advice));
+    }
     let targets = workspace.examples()?;
-    let mut violations = Vec::new();
     for target in &targets {
-        let path = target.src_path.as_std_path();
-        if !fs::read_to_string(path)?.starts_with("//! Run with") {
+        if !fs::read_to_string(&target.src_path)?.starts_with("//! Run with") {
             let advice = "start it with the line `//! Run with` and the command";
-            let place = workspace.relative(path).display().to_string();
-            violations.push(Violation::new(place, "does not say how to run it", advice));
+            problems.push(problem(&target.src_path, "does not say how to run it", advice));
         }
     }
     // The package has `autoexamples = false`: an unregistered file would never be built.
-    for entry in fs::read_dir(workspace::directory(workspace.package(EXAMPLES)?))? {
-        let path = entry?.path();
-        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
-        if is_rust
-            && !targets.iter().any(|target| target.src_path.as_std_path() == path)
-            && Source::parse(&fs::read_to_string(&path)?).bare.contains("fn main(")
-        {
+    let directory = workspace::directory(workspace.package(EXAMPLES)?);
+    for (path, text) in source::files_below(directory)? {
+        let is_target = targets.iter().any(|target| target.src_path.as_std_path() == path);
+        if path.parent() == Some(directory) && !is_target && text.contains("fn main(") {
             let advice = "add an [[example]] with this path to the package's Cargo.toml";
-            let place = workspace.relative(&path).display().to_string();
-            violations.push(Violation::new(place, "is an example without an [[example]] entry", advice));
+            problems.push(problem(path.display(), "is an example without an [[example]] entry", advice));
         }
     }
-    Ok(violations)
+    let example = targets.iter().find(|target| target.name == rule.in_readme).context("no such example")?;
+    if !fs::read_to_string(workspace.root().join("README.md"))?
+        .contains(&fs::read_to_string(&example.src_path)?)
+    {
+        let what = format!("does not contain {} verbatim", example.name);
+        problems.push(problem("README.md", what, "copy the example into the README's Rust block"));
+    }
+    Ok(problems)
 }

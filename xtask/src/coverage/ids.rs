@@ -4,16 +4,12 @@
 pub(super) fn ids_in_name(name: &str) -> Vec<String> {
     let parts: Vec<&str> = name.split('_').collect();
     let id = |pair: &[&str]| {
-        let is_number = !pair[1].is_empty() && pair[1].bytes().all(|byte| byte.is_ascii_digit());
-        let letter = pair[0].to_ascii_uppercase();
-        match (pair[0], pair[1].len()) {
-            ("s", 1 | 2) if is_number => Some(format!("S{}", pair[1])),
-            ("a" | "b" | "c" | "d" | "e" | "f" | "g" | "h", 2) if is_number => {
-                Some(format!("{letter}-{}", pair[1]))
-            }
-            ("a" | "b" | "c" | "d" | "e" | "f" | "g" | "h", 1) if is_number => {
-                Some(format!("{letter}.{}", pair[1]))
-            }
+        let (letter, number) = (pair[0].to_ascii_uppercase(), pair[1]);
+        match (pair[0], number.len()) {
+            _ if !is_number(number) => None,
+            ("s", 1 | 2) => Some(format!("S{number}")),
+            ("a" | "b" | "c" | "d" | "e" | "f" | "g" | "h", 2) => Some(format!("{letter}-{number}")),
+            ("a" | "b" | "c" | "d" | "e" | "f" | "g" | "h", 1) => Some(format!("{letter}.{number}")),
             _ => None,
         }
     };
@@ -22,28 +18,25 @@ pub(super) fn ids_in_name(name: &str) -> Vec<String> {
 
 /// The ids in a comment: `D-12`, `S7`, and all in a range such as `F-28 to F-33`.
 pub(super) fn ids_in_comments(comments: &str) -> Vec<String> {
-    let mut ids: Vec<String> = Vec::new();
-    let (mut after_id, mut is_range) = (false, false);
-    for word in
-        comments.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').filter(|word| !word.is_empty())
-    {
-        if is_id(word) {
-            if let (true, Some((letter, first))) = (is_range, ids.last().and_then(|id| numbered(id))) {
-                let (_, last) = numbered(word).unwrap_or((letter, first));
-                ids.extend((first + 1..last).map(|number| format!("{letter}-{number:02}")));
-            }
-            ids.push(word.to_owned());
+    let words = comments.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let mut ids = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        if let (Some((_, last)), [.., from, "to"]) = (numbered(word), &words[..at])
+            && let Some((letter, first)) = numbered(from)
+        {
+            ids.extend((first + 1..last).map(|number| format!("{letter}-{number:02}")));
         }
-        is_range = word == "to" && after_id;
-        after_id = is_id(word);
+        let is_promise = word.strip_prefix('S').is_some_and(|rest| rest.len() <= 2 && is_number(rest));
+        if is_promise || numbered(word).is_some() {
+            ids.push((*word).to_owned());
+        }
     }
     ids
 }
 
-fn is_id(word: &str) -> bool {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_promise = word.strip_prefix('S').is_some_and(|rest| rest.len() <= 2 && is_number(rest));
-    is_promise || numbered(word).is_some()
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The letter and the number of `D-12`.
@@ -63,10 +56,8 @@ mod tests {
         assert_eq!(ids_in_name("f_37_s_10_nothing"), ["F-37", "S10"]);
         assert_eq!(ids_in_name("b_7_status_matrix"), ["B.7"]);
         assert_eq!(ids_in_name("a_404_is_no_id_and_neither_is_a_word_or_http_2_or_d_"), [""; 0]);
-        assert_eq!(
-            ids_in_comments("S5, E-25, F-28 to F-31: sends -32603 (B-44)."),
-            ["S5", "E-25", "F-28", "F-29", "F-30", "F-31", "B-44"]
-        );
+        let ids = ids_in_comments("S5, E-25, F-28 to F-31: sends -32603 (B-44).");
+        assert_eq!(ids, ["S5", "E-25", "F-28", "F-29", "F-30", "F-31", "B-44"]);
         assert_eq!(ids_in_comments("D-10: one to come back to D-38"), ["D-10", "D-38"]);
         assert_eq!(ids_in_comments("UTF-8, S, X-11, A-1, SSE"), [""; 0]);
     }

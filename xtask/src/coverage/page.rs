@@ -1,9 +1,10 @@
 //! `docs/coverage.md`: which requirements of the specification we implement, and the tests that show it.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use super::index::Index;
-use super::requirements::{Requirements, Section, Standing};
+use super::requirements::{Requirement, Requirements};
 
 const HEAD: &str = "\
 # Coverage of the specification
@@ -17,21 +18,24 @@ up to date and that nothing is missing.
 server, C the client, B both. 03, 06 and 11 are the revisions 2025-03-26, 2025-06-18 and 2025-11-25, L is all three, and
 26 is 2026-07-28.
 
+| section | tested | shown otherwise | declined | to come | optional or not the server's | missing |
+|---|---|---|---|---|---|---|
 ";
 
 /// The whole page.
 pub(super) fn render(requirements: &Requirements, tests: &Index) -> String {
     let mut page = HEAD.to_owned();
-    page += &table(requirements, tests);
+    for (letter, section) in &requirements.sections {
+        let counts = count(&section.requirements, tests).map(|count| count.to_string()).join(" | ");
+        let _ = writeln!(page, "| {letter}: {} | {counts} |", section.title);
+    }
     for (letter, section) in &requirements.sections {
         let _ = write!(page, "\n## {letter}: {}\n\n", section.title);
         page += "| | level | who | revisions | requirement | shown by |\n|---|---|---|---|---|---|\n";
         for it in &section.requirements {
-            let links: Vec<String> = tests.of(&it.id).map(|test| link(&test.name, &test.file)).collect();
-            let shown = match it.standing(links.len()) {
-                Standing::Tested => links.join(", "),
-                other => other.to_string(),
-            };
+            let link = |(name, file): &(String, PathBuf)| format!("[`{name}`](../{})", file.display());
+            let links: Vec<String> = tests.of(&it.id).iter().map(link).collect();
+            let shown = if links.is_empty() { it.standing(0).1 } else { links.join(", ") };
             let (id, level, who, versions) = (&it.id, &it.level, &it.who, &it.versions);
             let _ = writeln!(page, "| {id} | {level} | {who} | {versions} | {} | {shown} |", it.text);
         }
@@ -41,45 +45,19 @@ pub(super) fn render(requirements: &Requirements, tests: &Index) -> String {
 
 /// The totals in one line.
 pub(super) fn sums(requirements: &Requirements, tests: &Index) -> String {
-    let mut sums = [0; 6];
-    for section in requirements.sections.values() {
-        sums.iter_mut().zip(count(section, tests)).for_each(|(sum, count)| *sum += count);
-    }
-    let [tested, shown, declined, open, not_ours, missing] = sums;
+    let [tested, shown, declined, open, not_ours, missing] =
+        count(requirements.sections.values().flat_map(|section| &section.requirements), tests);
     format!(
         "{tested} tested, {shown} shown otherwise, {declined} declined, {open} to come, {not_ours} optional or not the \
          server's, {missing} without a test"
     )
 }
 
-fn table(requirements: &Requirements, tests: &Index) -> String {
-    let mut table = "| section | tested | shown otherwise | declined | to come | optional or not the server's | missing |\n\
-        |---|---|---|---|---|---|---|\n"
-        .to_owned();
-    for (letter, section) in &requirements.sections {
-        let counts = count(section, tests).map(|count| count.to_string()).join(" | ");
-        let _ = writeln!(table, "| {letter}: {} | {counts} |", section.title);
-    }
-    table
-}
-
-/// The numbers of requirements that are tested, shown otherwise, declined, open, optional or not ours, and missing.
-fn count(section: &Section, tests: &Index) -> [usize; 6] {
+/// How many requirements have each [`Standing`](super::requirements::Standing), in its order.
+fn count<'a>(requirements: impl IntoIterator<Item = &'a Requirement>, tests: &Index) -> [usize; 6] {
     let mut counts = [0; 6];
-    for requirement in &section.requirements {
-        let place = match requirement.standing(tests.of(&requirement.id).count()) {
-            Standing::Tested => 0,
-            Standing::Shown(_) => 1,
-            Standing::Declined(_) => 2,
-            Standing::Open(_) => 3,
-            Standing::NotOurs | Standing::Optional => 4,
-            Standing::Missing => 5,
-        };
-        counts[place] += 1;
+    for it in requirements {
+        counts[it.standing(tests.of(&it.id).len()).0 as usize] += 1;
     }
     counts
-}
-
-fn link(name: &str, file: &std::path::Path) -> String {
-    format!("[`{name}`](../{})", file.display())
 }

@@ -1,7 +1,6 @@
 //! The list of requirements, `docs/requirements.toml`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use anyhow::{Result, ensure};
 use serde::Deserialize;
@@ -44,17 +43,15 @@ pub(super) struct Requirement {
     around: Option<String>,
 }
 
-/// The status of a requirement.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Standing<'a> {
+/// The status of a requirement, in the order of the page's columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
     Tested,
-    Declined(&'a str),
-    Shown(&'a str),
-    Open(&'a str),
-    /// Binds the client, or nobody.
+    Shown,
+    Declined,
+    Open,
+    /// Binds the client or nobody, or is an option that we do not use or need not show.
     NotOurs,
-    /// An option of the server that we do not use or need not show.
-    Optional,
     Missing,
 }
 
@@ -65,79 +62,58 @@ impl Requirements {
             for (id, line) in std::mem::take(&mut section.lines) {
                 let around = section.declined.as_ref().or(list.unserved.get(&line.versions));
                 let requirement = Requirement { id, around: around.cloned(), ..line };
-                let marks = [&requirement.declined, &requirement.shown, &requirement.open];
-                ensure!(marks.into_iter().flatten().count() <= 1, "{} has two marks", requirement.id);
+                ensure!(requirement.marks().count() <= 1, "{} has two marks", requirement.id);
                 section.requirements.push(requirement);
             }
+            // `A-31` is 31, and `S7` is 7.
+            let number = |id: &str| id.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok();
             section.requirements.sort_by_key(|it| number(&it.id));
         }
         for id in list.groups.values().flatten() {
-            ensure!(list.knows(id), "a group names {id}, which is not in the list");
+            ensure!(!list.meant_by(id).is_empty(), "a group names {id}, which is not in the list");
         }
         Ok(list)
     }
 
     /// Every requirement, with the letter of its section.
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Requirement)> {
-        self.sections.iter().flat_map(|(letter, section)| {
-            section.requirements.iter().map(move |requirement| (letter.as_str(), requirement))
-        })
+        let sections = self.sections.iter();
+        sections
+            .flat_map(|(letter, section)| section.requirements.iter().map(move |it| (letter.as_str(), it)))
     }
 
-    pub(super) fn knows(&self, id: &str) -> bool {
-        self.all().any(|(_, requirement)| requirement.id == id)
-    }
-
-    /// The members of a group such as `B.7`.
-    pub(super) fn group(&self, name: &str) -> Option<&[String]> {
-        self.groups.get(name).map(Vec::as_slice)
+    /// The requirement with this id, or the members of a group such as `B.7`.
+    pub(super) fn meant_by(&self, id: &str) -> Vec<String> {
+        let one = || self.all().filter(|(_, it)| it.id == id).map(|_| id.to_owned()).collect();
+        self.groups.get(id).cloned().unwrap_or_else(one)
     }
 }
 
 impl Requirement {
-    /// The name of the field that says why there is no test, if present.
-    pub(super) fn mark(&self) -> Option<&'static str> {
+    /// The fields that say why there is no test.
+    pub(super) fn marks(&self) -> impl Iterator<Item = &'static str> {
         let marks = [("declined", &self.declined), ("shown", &self.shown), ("open", &self.open)];
-        marks.into_iter().find(|(_, mark)| mark.is_some()).map(|(name, _)| name)
+        marks.into_iter().filter(|(_, mark)| mark.is_some()).map(|(name, _)| name)
     }
 
-    pub(super) fn standing(&self, tests: usize) -> Standing<'_> {
+    /// The status with this number of tests, and how to say it.
+    pub(super) fn standing(&self, tests: usize) -> (Standing, String) {
         if tests > 0 {
-            Standing::Tested
-        } else if let Some(why) = self.declined.as_deref().or(self.around.as_deref()) {
-            Standing::Declined(why)
+            (Standing::Tested, "tested".to_owned())
+        } else if let Some(why) = self.declined.as_ref().or(self.around.as_ref()) {
+            (Standing::Declined, format!("declined: {why}"))
         } else if let Some(why) = &self.shown {
-            Standing::Shown(why)
+            (Standing::Shown, format!("shown: {why}"))
         } else if let Some(why) = &self.open {
-            Standing::Open(why)
+            (Standing::Open, format!("to come: {why}"))
         } else if self.level == "-" || !matches!(self.who.as_str(), "S" | "B") {
-            Standing::NotOurs
+            (Standing::NotOurs, "not the server's".to_owned())
         } else if self.level.starts_with("MAY") {
-            Standing::Optional
+            (Standing::NotOurs, "optional".to_owned())
         } else {
-            Standing::Missing
+            (Standing::Missing, "NO TEST".to_owned())
         }
     }
-}
-
-impl fmt::Display for Standing<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Standing::Tested => f.write_str("tested"),
-            Standing::Declined(why) => write!(f, "declined: {why}"),
-            Standing::Shown(why) => write!(f, "shown: {why}"),
-            Standing::Open(why) => write!(f, "to come: {why}"),
-            Standing::NotOurs => f.write_str("not the server's"),
-            Standing::Optional => f.write_str("optional"),
-            Standing::Missing => f.write_str("NO TEST"),
-        }
-    }
-}
-
-/// `A-31` is 31, and `S7` is 7.
-fn number(id: &str) -> u32 {
-    let digits: String = id.chars().filter(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -166,26 +142,19 @@ mod tests {
     #[test]
     fn a_line_without_a_test_is_missing_unless_it_says_why() {
         let list = Requirements::parse(LIST).unwrap();
-        let standings: Vec<_> = list.all().map(|(_, it)| (it.id.as_str(), it.standing(0))).collect();
-        let expected = [
-            ("A-01", Standing::Missing),
-            ("A-02", Standing::NotOurs),
-            ("A-03", Standing::Optional),
-            ("A-04", Standing::Declined("not yet")),
-            ("A-05", Standing::Open("soon")),
-            ("S9", Standing::Declined("all of it")),
-            ("S10", Standing::Declined("all of it")),
-        ];
-        assert_eq!(standings, expected);
-        assert!(list.all().all(|(_, it)| it.standing(1) == Standing::Tested));
-        assert_eq!(list.group("A.1"), Some(&["A-01".to_owned()][..]));
-    }
-
-    #[test]
-    fn misspelt_ids_and_fields_are_refused() {
-        for (from, to) in [("\"A-01\"", "\"A-99\""), ("open =", "opne ="), ("level = \"REC\", ", "")] {
+        let said: Vec<_> = list.all().map(|(_, it)| format!("{} {}", it.id, it.standing(0).1)).collect();
+        let first = ["A-01 NO TEST", "A-02 not the server's", "A-03 optional", "A-04 declined: not yet"];
+        assert_eq!(said[..4], first);
+        assert_eq!(said[4..], ["A-05 to come: soon", "S9 declined: all of it", "S10 declined: all of it"]);
+        assert!(list.all().all(|(_, it)| it.standing(1).0 == Standing::Tested));
+        assert_eq!([list.meant_by("A.1"), list.meant_by("A-01")], [["A-01"], ["A-01"]]);
+        for (from, to) in [
+            ("\"A-01\"", "\"A-99\""),
+            ("open =", "opne ="),
+            ("level = \"REC\", ", ""),
+            ("open =", "shown = \"here\", open ="),
+        ] {
             assert!(Requirements::parse(&LIST.replace(from, to)).is_err(), "{to}");
         }
-        assert!(Requirements::parse(&LIST.replace("open =", "shown = \"here\", open =")).is_err());
     }
 }

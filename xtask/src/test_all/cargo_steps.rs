@@ -1,55 +1,49 @@
-//! The steps that consist of one or two cargo commands.
+//! The steps that consist of a few commands.
 
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 
-use super::report::{Counts, Outcome};
-use crate::process;
+use super::report::Outcome;
+use crate::cargo_tasks;
+use crate::process::{self, BUILD, Unavailable};
+use crate::server::Server;
 use crate::workspace::Workspace;
-
-/// A cold build on two cores takes minutes; this limit only ends a command that hangs.
-const LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// The oldest supported toolchain (`rust-version` in the manifests).
 const MSRV: &str = "1.85";
 
-pub(super) fn fmt(workspace: &Workspace) -> Result<Outcome> {
-    run(workspace, &mut process::cargo(["fmt", "--all", "--check"]))
+/// The only example that is not a server: it starts one, stops it and ends by itself.
+const ENDS_BY_ITSELF: &str = "graceful_shutdown";
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
+
+pub(super) fn run(command: &Command) -> Result<Outcome> {
+    process::succeed(command, BUILD).map(|()| Outcome::default())
 }
 
-pub(super) fn clippy(workspace: &Workspace) -> Result<Outcome> {
-    let what = ["clippy", "--workspace", "--all-targets", "--all-features"];
-    run(workspace, process::cargo(what).args(["--", "-D", "warnings"]))
+/// A subcommand of cargo that may be not installed.
+pub(super) fn subcommand(workspace: &Workspace, name: &str, args: &str) -> Result<Outcome> {
+    let missing = || Unavailable(format!("no cargo-{name} (cargo install cargo-{name} --locked)"));
+    process::version(&mut process::cargo(workspace, [name])).with_context(missing)?;
+    run(process::cargo(workspace, [name]).args(args.split(' ')))
 }
 
-pub(super) fn docs(workspace: &Workspace) -> Result<Outcome> {
-    let what = ["doc", "--workspace", "--no-deps", "--all-features"];
-    run(workspace, process::cargo(what).env("RUSTDOCFLAGS", "-D warnings"))
-}
-
-pub(super) fn doc_tests(workspace: &Workspace) -> Result<Outcome> {
-    // The flags of `build tests`, so that the libraries are not built a second time.
-    run(workspace, &mut process::cargo(["test", "--workspace", "--doc", "--all-features", "--no-fail-fast"]))
-}
-
-/// Each published crate alone, so that no other member enables its features.
+/// Each published crate alone, so that no other member enables its features: with none and with all of them, and if
+/// cargo-hack is installed with every set of them.
 pub(super) fn features(workspace: &Workspace) -> Result<Outcome> {
-    let mut broken = Vec::new();
+    let hack = process::version(&mut process::cargo(workspace, ["hack"])).is_ok();
+    let ways = ["check --no-default-features", "check --all-features", "hack check --feature-powerset"];
+    let mut outcome = Outcome::default();
     for package in workspace.published() {
-        for features in ["--no-default-features", "--all-features"] {
-            let status = process::stream(
-                process::cargo(["check", "--package", &package.name, features]).current_dir(workspace.root()),
-                LIMIT,
-                |_| {},
-            )?;
-            if !status.success() {
-                broken.push(format!("{} {features}", package.name));
+        for way in &ways[..if hack { 3 } else { 2 }] {
+            let command = &mut process::cargo(workspace, way.split(' '));
+            if !process::run(command.args(["--package", &package.name]), BUILD)?.success() {
+                outcome.fail(format!("{} {way}", package.name));
             }
         }
     }
-    Ok(if broken.is_empty() { Outcome::ok() } else { Outcome::failed(broken.join(", ")) })
+    Ok(outcome.note(if hack { "" } else { "no cargo-hack for the sets of features between none and all" }))
 }
 
 /// The published crates on the oldest toolchain, if rustup has it.
@@ -58,40 +52,57 @@ pub(super) fn msrv(workspace: &Workspace) -> Result<Outcome> {
     let listed =
         listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let is_msrv = |name: &&str| name.strip_prefix(MSRV).is_some_and(|rest| rest.starts_with(['.', '-']));
-    let Some(toolchain) = listed.split_whitespace().find(is_msrv) else {
-        return Ok(Outcome::skipped(format!("no toolchain {MSRV} (rustup toolchain install {MSRV})")));
-    };
+    let missing = || Unavailable(format!("no toolchain {MSRV} (rustup toolchain install {MSRV})"));
+    let toolchain = listed.split_whitespace().find(is_msrv).with_context(missing)?;
     let mut command = Command::new("rustup");
-    command.args(["run", toolchain, "cargo", "check", "--all-features"]);
-    for package in workspace.published() {
-        command.args(["--package", &package.name]);
-    }
-    run(workspace, &mut command)
+    command.args(["run", toolchain, "cargo", "check", "--all-features"]).current_dir(workspace.root());
+    run(each_published(workspace, &mut command))
 }
 
-pub(super) fn deny(workspace: &Workspace) -> Result<Outcome> {
-    let installed =
-        process::cargo(["deny", "--version"]).output().is_ok_and(|output| output.status.success());
-    if !installed {
-        return Ok(Outcome::skipped("no cargo-deny (cargo install cargo-deny --locked)"));
+pub(super) fn docs(workspace: &Workspace) -> Result<Outcome> {
+    let mut command = process::cargo(workspace, ["doc", "--workspace", "--no-deps", "--all-features"]);
+    run(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// The published crates against the last release in git.
+pub(super) fn semver(workspace: &Workspace) -> Result<Outcome> {
+    let mut command = Command::new("git");
+    let tag = command.args(["describe", "--tags", "--abbrev=0"]).current_dir(workspace.root()).output()?;
+    let tag = String::from_utf8_lossy(&tag.stdout).trim().to_owned();
+    ensure!(!tag.is_empty(), Unavailable("no release has a tag".to_owned()));
+    subcommand(workspace, "semver-checks", &format!("check-release --workspace --baseline-rev {tag}"))
+}
+
+/// Builds every example for release and runs it once, as a reader would.
+pub(super) fn examples(workspace: &Workspace) -> Result<Outcome> {
+    cargo_tasks::build_examples(workspace, true)?;
+    let mut outcome = Outcome::default();
+    for example in workspace.examples()? {
+        let executable = workspace.example_executable(&example.name, true);
+        let ended = if example.name == ENDS_BY_ITSELF {
+            process::succeed(&Command::new(&executable), ENDS_WITHIN)
+        } else {
+            Server::start(&executable, &[])
+                .and_then(|server| server.initialize().and_then(|()| server.stop()))
+        };
+        match ended {
+            Ok(()) => println!("{}: ok, answered if it is a server, and ended well", example.name),
+            Err(error) => {
+                println!("{}: FAILED: {error:#}", example.name);
+                outcome.fail(&example.name);
+            }
+        }
     }
-    run(workspace, &mut process::cargo(["deny", "check"]))
+    Ok(outcome)
 }
 
 /// Packages the published crates as for an upload; together, because they depend on each other.
 pub(super) fn package(workspace: &Workspace) -> Result<Outcome> {
     // --no-verify: the other steps have built the same code, and building the package needs the network.
-    let mut command = process::cargo(["package", "--no-verify", "--allow-dirty"]);
-    for package in workspace.published() {
-        command.args(["--package", &package.name]);
-    }
-    run(workspace, &mut command)
+    let mut command = process::cargo(workspace, ["package", "--no-verify", "--allow-dirty"]);
+    run(each_published(workspace, &mut command))
 }
 
-/// Runs a command in the root; counts the tests in its output.
-fn run(workspace: &Workspace, command: &mut Command) -> Result<Outcome> {
-    let mut counts = Counts::default();
-    let status = process::stream(command.current_dir(workspace.root()), LIMIT, |line| counts.add_line(line))?;
-    let outcome = if status.success() { Outcome::ok() } else { Outcome::failed(status.to_string()) };
-    Ok(if counts == Counts::default() { outcome } else { outcome.with_counts(counts) })
+fn each_published<'a>(workspace: &Workspace, command: &'a mut Command) -> &'a mut Command {
+    workspace.published().iter().fold(command, |command, it| command.args(["--package", &it.name]))
 }

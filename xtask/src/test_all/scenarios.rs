@@ -1,95 +1,91 @@
-//! The suites that run once per runtime: checks that each runs the same scenarios, and that every adapter is covered.
+//! The suites that run once per runtime: checks that each has the same scenarios, and that every adapter is covered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::tests::Executable;
+use crate::process::{self, Keep};
+use crate::workspace::Workspace;
 
 /// The test executables with such suites. In them, a module is a runtime and a test is a scenario.
 const EXECUTABLES: [&str; 2] = ["behaviour", "wire"];
 
-/// The tests that were run, by executable, module and scenario, from the output of libtest.
-#[derive(Debug, Default)]
-pub(super) struct Scenarios {
-    modules: BTreeMap<(&'static str, String), Module>,
+/// Listing takes milliseconds.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The modules of an executable, such as `sim`; of each the tests, such as `a_07_ids`, and whether they are ignored.
+type Modules = BTreeMap<String, BTreeMap<String, bool>>;
+
+/// Modules with common scenarios.
+type Suite<'a> = BTreeMap<&'a str, &'a BTreeMap<String, bool>>;
+
+/// Asks the executables for their tests, and prints what one lacks; returns `true` for nothing. Adds a row for each suite on each runtime: its name,
+/// and how many scenarios it has, all and ignored ones.
+pub(super) fn compare(
+    workspace: &Workspace,
+    built: &[Executable],
+    rows: &mut Vec<(String, usize, usize)>,
+) -> Result<bool> {
+    let mut problems = Vec::new();
+    for name in EXECUTABLES {
+        let mut modules = Modules::new();
+        for Executable { path, .. } in built.iter().filter(|executable| executable.target == name) {
+            for flags in [&["--list", "--format", "terse"][..], &["--list", "--ignored", "--format", "terse"]]
+            {
+                let (status, list) = process::keep(Command::new(path).args(flags), Keep::All, LIMIT)?;
+                ensure!(status.success(), "{name} --list: {status}\n{list}");
+                add(&mut modules, &list, flags.contains(&"--ignored"));
+            }
+        }
+        let (of_suites, missing) = judge(&modules, &workspace.runtimes());
+        rows.extend(
+            of_suites.into_iter().map(|(module, all, ignored)| (format!("{name} {module}"), all, ignored)),
+        );
+        problems.extend(missing.into_iter().map(|problem| format!("{name}: {problem}")));
+    }
+    problems.iter().for_each(|problem| println!("{problem}"));
+    Ok(problems.is_empty())
 }
 
-#[derive(Debug, Default)]
-struct Module {
-    scenarios: BTreeSet<String>,
-    ignored: usize,
+/// Adds the tests in lines such as `module::scenario: test`.
+fn add(modules: &mut Modules, list: &str, ignored: bool) {
+    for line in list.lines() {
+        if let Some((module, scenario)) = line.trim_end_matches(": test").rsplit_once("::") {
+            modules.entry(module.to_owned()).or_default().insert(scenario.to_owned(), ignored);
+        }
+    }
 }
 
-/// Modules of one executable with common scenarios.
-type Suite<'a> = BTreeMap<&'a str, &'a Module>;
-
-impl Scenarios {
-    /// Adds the result in a `test module::scenario ... ok` line of an executable; ignores other lines.
-    pub(super) fn add_line(&mut self, executable: &str, line: &str) {
-        let Some(executable) = EXECUTABLES.into_iter().find(|known| *known == executable) else { return };
-        let Some((test, result)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "))
-        else {
-            return;
-        };
-        let Some((module, scenario)) = test.rsplit_once("::") else { return };
-        let module = self.modules.entry((executable, module.to_owned())).or_default();
-        module.scenarios.insert(scenario.split(' ').next().unwrap_or(scenario).to_owned());
-        module.ignored += usize::from(result.starts_with("ignored"));
+/// The rows, and what is missing: a scenario on a runtime that runs on others, or a runtime that has an adapter.
+fn judge(modules: &Modules, adapters: &[&str]) -> (Vec<(String, usize, usize)>, Vec<String>) {
+    let mut suites: Vec<Suite<'_>> = Vec::new();
+    for (name, tests) in modules {
+        let is_related =
+            |suite: &Suite<'_>| suite.values().any(|it| it.keys().any(|it| tests.contains_key(it)));
+        let (related, others): (Vec<_>, Vec<_>) = suites.into_iter().partition(is_related);
+        suites = others;
+        suites.push(related.into_iter().flatten().chain([(name.as_str(), tests)]).collect());
     }
-
-    /// What is missing: a scenario on a runtime that runs on others, or a runtime that has an adapter.
-    pub(super) fn problems(&self, adapters: &[&str]) -> Vec<String> {
-        let mut problems = Vec::new();
-        for executable in EXECUTABLES {
-            let suites = self.per_runtime(executable, adapters);
-            if suites.is_empty() {
-                problems.push(format!("{executable} has no suite for any runtime"));
-            }
-            for suite in &suites {
-                let all: BTreeSet<&String> = suite.values().flat_map(|module| &module.scenarios).collect();
-                for (name, module) in suite {
-                    let missing = all.iter().filter(|scenario| !module.scenarios.contains(**scenario));
-                    problems.extend(missing.map(|scenario| format!("{executable} {name} lacks {scenario}")));
-                }
-                let first = suite.keys().next().unwrap_or(&"");
-                let missing = adapters.iter().filter(|adapter| !is_for(suite, adapter));
-                problems
-                    .extend(missing.map(|it| format!("{executable}: no module beside {first} is for {it}")));
-            }
+    // Not what runs once, on no adapter's runtime.
+    suites.retain(|suite| suite.len() > 1 || adapters.iter().any(|adapter| is_for(suite, adapter)));
+    suites.sort_by_key(|suite| suite.keys().next().copied());
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
+    for suite in &suites {
+        let all: BTreeSet<&String> = suite.values().flat_map(|tests| tests.keys()).collect();
+        for (name, tests) in suite {
+            rows.push((name.to_string(), tests.len(), tests.values().filter(|ignored| **ignored).count()));
+            let missing = all.iter().filter(|scenario| !tests.contains_key(**scenario));
+            problems.extend(missing.map(|scenario| format!("{name} lacks {scenario}")));
         }
-        problems
+        let first = suite.keys().next().unwrap_or(&"");
+        let missing = adapters.iter().filter(|adapter| !is_for(suite, adapter));
+        problems.extend(missing.map(|it| format!("no module beside {first} is for {it}")));
     }
-
-    /// A line per module of a suite: its name, how many scenarios it has, and how many of them are ignored.
-    pub(super) fn rows(&self, adapters: &[&str]) -> Vec<(String, usize, usize)> {
-        let mut rows = Vec::new();
-        for executable in EXECUTABLES {
-            for (name, module) in self.per_runtime(executable, adapters).into_iter().flatten() {
-                rows.push((format!("{executable} {name}"), module.scenarios.len(), module.ignored));
-            }
-        }
-        rows
-    }
-
-    /// The suites for runtimes: those on several runtimes, or on one that has an adapter.
-    fn per_runtime(&self, executable: &str, adapters: &[&str]) -> Vec<Suite<'_>> {
-        let mut suites = self.suites(executable);
-        suites.retain(|suite| suite.len() > 1 || adapters.iter().any(|adapter| is_for(suite, adapter)));
-        suites.sort_by_key(|suite| suite.keys().next().copied());
-        suites
-    }
-
-    /// The modules of an executable, grouped by common scenarios.
-    fn suites(&self, executable: &str) -> Vec<Suite<'_>> {
-        let mut suites: Vec<Suite<'_>> = Vec::new();
-        for ((_, name), module) in self.modules.iter().filter(|((known, _), _)| *known == executable) {
-            let related = |suite: &Suite<'_>| {
-                suite.values().any(|other| !other.scenarios.is_disjoint(&module.scenarios))
-            };
-            let (mut joined, others): (Vec<_>, Vec<_>) = suites.into_iter().partition(related);
-            joined.push(BTreeMap::from([(name.as_str(), module)]));
-            suites = others;
-            suites.push(joined.into_iter().flatten().collect());
-        }
-        suites
-    }
+    problems.extend(suites.is_empty().then(|| "no suite for any runtime".to_owned()));
+    (rows, problems)
 }
 
 /// Returns `true` if one of the modules has an adapter's runtime in its name: `async_std` is in `wire::on_async_std`.
@@ -100,75 +96,31 @@ fn is_for(suite: &Suite<'_>, adapter: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Scenarios;
+    use super::{Modules, add, judge};
 
-    fn scenarios(lines: &[&str]) -> Scenarios {
-        let mut scenarios = Scenarios::default();
-        for line in lines {
-            let (executable, line) = line.split_once(' ').unwrap();
-            scenarios.add_line(executable, line);
-        }
-        scenarios
-    }
-
-    const GOOD: [&str; 9] = [
-        "behaviour test sim::a_07_ids ... ok",
-        "behaviour test sim::s_7_ends ... ok",
-        "behaviour test tokio_threads::a_07_ids ... ok",
-        "behaviour test tokio_threads::s_7_ends ... FAILED",
-        "behaviour test tokio_laws::never_early ... ok",
-        "wire test adapters::on_tokio::s_7_ends ... ok",
-        "wire test adapters::on_tokio::http_2 ... ignored, it speaks HTTP/1.1 only",
-        "wire test services::mounted ... ok",
-        "unit test other::a_07_ids ... ok",
-    ];
+    const LIST: &str = "sim::a_07_ids: test\nsim::s_7_ends: test\non::tokio::a_07_ids: test\non::tokio::s_7_ends: test\n\
+        tokio_laws::never_early: test\nservices::mounted: test\n";
 
     #[test]
-    fn equal_suites_are_in_order_and_counted() {
-        let scenarios = scenarios(&GOOD);
-        assert_eq!(scenarios.problems(&["tokio"]), [""; 0]);
-        let rows = [
-            ("behaviour sim", 2, 0),
-            ("behaviour tokio_threads", 2, 0),
-            ("behaviour tokio_laws", 1, 0),
-            ("wire adapters::on_tokio", 2, 1),
-        ];
-        assert_eq!(
-            scenarios.rows(&["tokio"]),
-            rows.map(|(name, all, ignored)| (name.to_owned(), all, ignored))
-        );
-    }
+    fn what_one_runtime_lacks_is_found() {
+        let judged = |list: &str, adapters: &[&str]| {
+            let mut modules = Modules::new();
+            add(&mut modules, list, false);
+            add(&mut modules, "sim::s_7_ends: test\n", true);
+            judge(&modules, adapters)
+        };
+        let (rows, problems) = judged(LIST, &["tokio"]);
+        assert_eq!(problems, [""; 0]);
+        let expected = [("on::tokio", 2, 0), ("sim", 2, 1), ("tokio_laws", 1, 0)];
+        assert_eq!(rows, expected.map(|(name, all, ignored)| (name.to_owned(), all, ignored)));
 
-    #[test]
-    fn a_scenario_that_one_runtime_lacks_is_found() {
-        let lines: Vec<&str> = GOOD.into_iter().filter(|line| !line.contains("threads::s_7")).collect();
-        assert_eq!(scenarios(&lines).problems(&["tokio"]), ["behaviour tokio_threads lacks s_7_ends"]);
-    }
-
-    #[test]
-    fn an_adapter_without_a_module_is_found() {
-        let problems = scenarios(&GOOD).problems(&["tokio", "async-std"]);
-        assert_eq!(
-            problems,
-            [
-                "behaviour: no module beside sim is for async-std",
-                "behaviour: no module beside tokio_laws is for async-std",
-                "wire: no module beside adapters::on_tokio is for async-std",
-            ]
-        );
-        let mut lines = GOOD.to_vec();
-        lines.extend([
-            "behaviour test async_std::a_07_ids ... ok",
-            "behaviour test async_std::s_7_ends ... ok",
-            "behaviour test async_std_laws::never_early ... ok",
-            "wire test adapters::on_async_std::s_7_ends ... ok",
-            "wire test adapters::on_async_std::http_2 ... ok",
-        ]);
-        assert_eq!(scenarios(&lines).problems(&["tokio", "async-std"]), [""; 0]);
-    }
-
-    #[test]
-    fn no_suite_at_all_is_a_problem() {
-        assert_eq!(scenarios(&GOOD[..5]).problems(&["tokio"]), ["wire has no suite for any runtime"]);
+        let lacking = LIST.replace("tokio::s_7_ends: test\n", "");
+        assert_eq!(judged(&lacking, &["tokio"]).1, ["on::tokio lacks s_7_ends"]);
+        let problems = judged(LIST, &["tokio", "async-std"]).1;
+        let beside = |first| format!("no module beside {first} is for async-std");
+        assert_eq!(problems, [beside("on::tokio"), beside("tokio_laws")]);
+        let both = format!("{LIST}{}", LIST.replace("tokio", "async_std"));
+        assert_eq!(judged(&both, &["tokio", "async-std"]).1, [""; 0]);
+        assert_eq!(judge(&Modules::new(), &["tokio"]).1, ["no suite for any runtime"]);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{output::Tally, testing::start as begin};
+use crate::{ending::TerminateReason, output::Tally, testing::start as begin};
 
 struct Bench {
     now: Instant,

@@ -1,0 +1,109 @@
+//! Inside core: a name is imported from the file that owns it, and arrows run down.
+//!
+//! A room is a file or a folder directly under `src`, such as `session` for `session.rs` and `session/cell.rs`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use serde::Deserialize;
+
+use super::problem;
+use crate::source::Code;
+use crate::workspace::{self, CORE, Workspace};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    rooms: Vec<String>,
+    up: Vec<(String, String)>,
+}
+
+type Arrows = BTreeSet<(String, String)>;
+
+const OWNER: &str = "import it from the module that defines it, such as `crate::session::Session`";
+
+pub(super) fn check(workspace: &Workspace, rule: &Rule) -> Result<Vec<String>> {
+    let src = workspace::directory(workspace.package(CORE)?).join("src");
+    let files = Code::below(&src)?;
+    let room = |path: &Path| room(path.strip_prefix(&src).unwrap_or(path));
+    let rooms: BTreeSet<String> = files.iter().map(|(path, _)| room(path)).filter(|it| it != "lib").collect();
+    ensure!(rooms.contains("session"), "if sessions have moved, update xtask/src/arrows/core.rs");
+    let (mut problems, mut arrows) = (Vec::new(), Arrows::new());
+    for (path, code) in &files {
+        let (room, names) = (room(path), code.names());
+        let at = |line| format!("{}:{line}", workspace.relative(path).display());
+        for name in &names {
+            match below_root(&name.path) {
+                Some(other) if !rooms.contains(other) => {
+                    let what = format!("uses `{}`, which is in lib.rs only", name.path);
+                    problems.push(problem(at(name.line), what, OWNER));
+                }
+                Some(other) if other != room && room != "lib" => {
+                    arrows.insert((room.clone(), other.to_owned()));
+                }
+                _ => {}
+            }
+        }
+    }
+    println!("{CORE}: {} files and folders, {} arrows between them", rooms.len(), arrows.len());
+    problems.extend(levels(&rooms, &arrows, rule));
+    Ok(problems)
+}
+
+fn room(below_src: &Path) -> String {
+    let first = below_src.iter().next().map(Path::new);
+    first.and_then(Path::file_stem).unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The first segment below the root of the crate: `session` of `crate::session::Session`.
+fn below_root(path: &str) -> Option<&str> {
+    path.strip_prefix("crate::")?.split("::").next()
+}
+
+/// What breaks the order of the rooms.
+fn levels(rooms: &BTreeSet<String>, arrows: &Arrows, rule: &Rule) -> Vec<String> {
+    const PLACE: &str = "xtask/arrows.toml";
+    let level = |room: &String| rule.rooms.iter().position(|it| it == room);
+    let mut problems = Vec::new();
+    for room in rooms.iter().filter(|room| level(room).is_none()) {
+        problems.push(problem(PLACE, format!("`rooms` lacks {room}"), "put it above all that it uses"));
+    }
+    for (from, to) in
+        arrows.iter().filter(|arrow| level(&arrow.0) > level(&arrow.1) && !rule.up.contains(arrow))
+    {
+        let advice = "report what happened as an event, or move the name to the lower room";
+        problems.push(problem(format!("{CORE}/src/{from}"), format!("imports from {to}, above it"), advice));
+    }
+    for (from, to) in rule.up.iter().filter(|arrow| !arrows.contains(arrow)) {
+        problems.push(problem(
+            PLACE,
+            format!("{from} imports nothing from {to} any more"),
+            "remove it from `up`",
+        ));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Rule, below_root, levels, room};
+
+    #[test]
+    fn what_runs_up_is_found() {
+        let arrow = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+        let rooms = ["endpoint", "session", "store"].map(str::to_owned);
+        let rule = Rule { rooms: rooms.to_vec(), up: vec![arrow("store", "session")] };
+        let broken = |arrows: &[_]| levels(&rooms.clone().into(), &arrows.iter().cloned().collect(), &rule);
+        let allowed = [arrow("endpoint", "store"), arrow("store", "session")];
+        assert_eq!(broken(&allowed), [""; 0]);
+        let planted = broken(&[&allowed[..], &[arrow("session", "endpoint")]].concat());
+        assert!(planted[0].contains("src/session: imports from endpoint"), "{planted:?}");
+        assert!(broken(&[])[0].contains("any more"));
+        assert!(levels(&["new".to_owned()].into(), &Default::default(), &rule)[0].contains("lacks new"));
+        assert_eq!(below_root("crate::Handler"), Some("Handler"));
+        assert_eq!(["a.rs", "a/b.rs", "a/b/c.rs"].map(|path| room(Path::new(path))), ["a"; 3]);
+    }
+}

@@ -1,0 +1,72 @@
+//! The tasks that build and run another package: `bench`, `soak`, `instructions`, and the build of the examples.
+
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::process::{self, BUILD, Unavailable};
+use crate::workspace::{BENCH, EXAMPLES, Record, Workspace};
+
+/// The exit code of the counter of instructions if the recorded counts are from another compiler.
+const CANNOT_COMPARE: i32 = 77;
+
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Bench {
+    /// Arguments of the benchmark: see `cargo xtask bench --help`
+    #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+    args: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Soak {
+    /// Duration in seconds
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Number of sessions at a time
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    sessions: u64,
+}
+
+/// `cargo xtask bench`: runs `mcp-session-bench` with the given arguments, without a time limit.
+pub(crate) fn bench(workspace: &Workspace, args: &Bench) -> Result<bool> {
+    let mut command =
+        process::cargo(workspace, ["run", "--release", "--quiet", "--package", BENCH, "--", "run"]);
+    Ok(command.args(&args.args).status()?.success())
+}
+
+/// `cargo xtask soak`: two nodes with one store, round robin without affinity, for some time on the real clock.
+pub(crate) fn soak(workspace: &Workspace, args: &Soak) -> Result<bool> {
+    let mut command =
+        process::cargo(workspace, ["run", "--package", "mcp-session-tests", "--example", "soak", "--"]);
+    command.args([args.seconds.to_string(), args.sessions.to_string()]);
+    let status = process::run(&command, BUILD + Duration::from_secs(args.seconds))?;
+    ensure!(matches!(status.code(), Some(0 | 1)), "the soak did not end by itself: {status}");
+    Ok(status.success())
+}
+
+/// `cargo xtask instructions`: compares the instructions of a request, counted by valgrind, with the recorded counts.
+pub(crate) fn instructions(workspace: &Workspace, args: &Record) -> Result<bool> {
+    Ok(count(workspace, args.write)?.success())
+}
+
+/// The same as a step of `test-all`.
+pub(crate) fn instructions_gate(workspace: &Workspace) -> Result<bool> {
+    process::version(&mut Command::new("valgrind"))?;
+    let status = count(workspace, false)?;
+    ensure!(status.code() != Some(CANNOT_COMPARE), Unavailable("recorded with another rustc".to_owned()));
+    Ok(status.success())
+}
+
+fn count(workspace: &Workspace, write: bool) -> Result<ExitStatus> {
+    let mut command = process::cargo(workspace, ["run", "--release", "--quiet", "--package", BENCH, "--"]);
+    process::run(command.arg("instructions").args(write.then_some("--write")), BUILD)
+}
+
+/// Builds all examples, always with the same selection and features, so that nothing is built twice.
+pub(crate) fn build_examples(workspace: &Workspace, release: bool) -> Result<()> {
+    let mut command =
+        process::cargo(workspace, ["build", "--package", EXAMPLES, "--examples", "--all-features"]);
+    process::succeed(command.args(release.then_some("--release")), BUILD)
+}

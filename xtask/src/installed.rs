@@ -1,0 +1,90 @@
+//! Packages of other languages, installed under `target/`: with npm and a lock file, with pip and pinned versions.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::process::{self, Keep, Unavailable, display};
+use crate::workspace::Workspace;
+
+/// What Node needs: the list of packages with its lock file, which names no registry, and two modules beside it.
+const FILES: [&str; 5] = ["package.json", LOCK, ".npmrc", "globsync.mjs", "globsync-fs.mjs"];
+
+const LOCK: &str = "package-lock.json";
+
+/// A copy of the lock file, written after everything was installed.
+const INSTALLED: &str = "installed";
+
+/// The oldest Node that the clients and, with `globsync.mjs`, the suite run on.
+const OLDEST_NODE: u32 = 20;
+
+/// A cold install fetches some 125 npm packages, 20 MB, or some 25 wheels.
+const LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// What npm and pip print if they cannot reach the registry, as opposed to a registry without a release.
+const UNREACHABLE: &str = "ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENETUNREACH|ENOTCACHED|ETIMEDOUT|ConnectionError|\
+    ConnectTimeout|connection broken by|Could not fetch URL|Network is unreachable|failure in name resolution";
+
+/// Installs the npm packages of the lock file, or reuses those of an earlier run. Returns the directory in which Node finds
+/// them; fails as [`Unavailable`] if this machine lacks something.
+pub(crate) fn node(workspace: &Workspace) -> Result<PathBuf> {
+    let directory = workspace.target_directory().join("node");
+    let node = process::version(&mut Command::new("node"))?;
+    let major = node.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    ensure!(major >= Some(OLDEST_NODE), Unavailable(format!("node {node} is older than {OLDEST_NODE}")));
+    process::version(&mut Command::new("npm"))?;
+    fs::create_dir_all(&directory)?;
+    for name in FILES {
+        copy(workspace, "xtask/node", name, &directory)?;
+    }
+    let (lock, installed) = (directory.join(LOCK), directory.join(INSTALLED));
+    if fs::read(&lock)? != fs::read(&installed).unwrap_or_default() {
+        let args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=2"];
+        install(Command::new("npm").args(args).current_dir(&directory))?;
+        fs::copy(lock, installed)?;
+    }
+    Ok(directory)
+}
+
+/// Copies a file of this workspace to where it can import the packages.
+pub(crate) fn copy(workspace: &Workspace, from: &str, name: &str, directory: &Path) -> Result<PathBuf> {
+    let (from, to) = (workspace.root().join(from).join(name), directory.join(name));
+    fs::copy(&from, &to).with_context(|| from.display().to_string())?;
+    Ok(to)
+}
+
+/// Installs a release of the package `mcp` into a virtual environment, or reuses that of an earlier run. Returns its Python;
+/// fails as [`Unavailable`] if this machine lacks something.
+pub(crate) fn python(workspace: &Workspace, version: &str) -> Result<PathBuf> {
+    let directory = workspace.target_directory().join("interop").join(format!("mcp-{version}"));
+    let python = directory.join("bin").join("python");
+    let runs = |program: &Path, script: &str| {
+        let output = Command::new(program).args(["-c", script]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let check = format!("import sys, importlib.metadata as m; sys.exit(m.version('mcp') != '{version}')");
+    if !runs(&python, &check) {
+        process::version(&mut Command::new("python3"))?;
+        let no_venv = "python3 has no venv (Debian: apt-get install python3-venv)";
+        ensure!(runs(Path::new("python3"), "import venv, ensurepip"), Unavailable(no_venv.to_owned()));
+        // With --clear, because an unfinished environment may be in the way.
+        install(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&directory))?;
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries=2"];
+        install(Command::new(&python).args(pip).args(["--timeout=20", &format!("mcp=={version}")]))?;
+    }
+    Ok(python)
+}
+
+fn install(command: &Command) -> Result<()> {
+    println!("$ {}", display(command));
+    let (status, output) = process::keep(command, Keep::All, LIMIT)?;
+    if !status.success() {
+        let unreachable = UNREACHABLE.split('|').any(|sign| output.contains(sign));
+        ensure!(!unreachable, Unavailable(format!("{} reaches no registry", display(command))));
+        bail!("{}: {output}", display(command));
+    }
+    Ok(())
+}
