@@ -81,7 +81,8 @@ pub(crate) fn echo(arguments: Arguments) -> Result<String, RpcError> {
 
 /// Sends a notification that belongs to no request. The list of tools has not really changed.
 pub(crate) async fn announce(cx: &RequestContext) -> Result<String, RpcError> {
-    cx.session().notify("notifications/tools/list_changed", None::<&()>).await?;
+    let session = cx.session().ok_or_else(|| RpcError::internal("the request has no session"))?;
+    session.notify("notifications/tools/list_changed", None::<&()>).await?;
     Ok("announced".to_owned())
 }
 

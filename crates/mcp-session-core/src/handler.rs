@@ -462,12 +462,12 @@ impl RequestContext {
     /// # let _ = whoami;
     /// ```
     pub fn client_info(&self) -> &Json {
-        self.session().client_info()
+        self.own().client_info()
     }
 
     /// The client's `capabilities`, as it declared them. See [`Session::client_capabilities`].
     pub fn client_capabilities(&self) -> &Json {
-        self.session().client_capabilities()
+        self.own().client_capabilities()
     }
 
     /// The method.
@@ -497,30 +497,34 @@ impl RequestContext {
         }
     }
 
-    /// The session that the request belongs to.
-    pub fn session(&self) -> &Session {
+    /// The session that the request belongs to. `None` at a revision without sessions.
+    pub fn session(&self) -> Option<&Session> {
+        Some(self.own())
+    }
+
+    fn own(&self) -> &Session {
         &self.0.call.session
     }
 
     /// All sessions of the endpoint, for example to broadcast. `None` if the endpoint has been dropped. Do not keep the
     /// manager in the handler: keep its [`downgrade`](SessionManager::downgrade).
     pub fn sessions(&self) -> Option<SessionManager> {
-        self.session().registry().map(SessionManager)
+        self.own().registry().map(SessionManager)
     }
 
-    /// The id of the session.
-    pub fn session_id(&self) -> SessionId {
-        self.session().id()
+    /// The id of the session. `None` at a revision without sessions.
+    pub fn session_id(&self) -> Option<SessionId> {
+        self.session().map(Session::id)
     }
 
     /// The principal of the session. Key state that outlives the request by this name, not by the session id (E-19).
     pub fn principal(&self) -> Option<&Principal> {
-        self.session().principal()
+        self.own().principal()
     }
 
     /// The handler's data of the session, if it is a `T`: see [`Session::data`].
     pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.session().data()
+        self.own().data()
     }
 
     /// The extensions of the HTTP request, as set by outer layers and [`Authenticate`](crate::Authenticate).
@@ -656,7 +660,7 @@ impl RequestContext {
     ///
     /// Cancel safe: it changes nothing.
     pub async fn draining(&self) {
-        self.session().until_ending(|machine| machine.phase() != Phase::Running).await;
+        self.own().until_ending(|machine| machine.phase() != Phase::Running).await;
     }
 
     /// Returns `true` if the endpoint is shutting down or the session is ending.

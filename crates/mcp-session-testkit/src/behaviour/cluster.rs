@@ -455,7 +455,7 @@ pub fn s_1_an_old_handle_does_not_unregister_a_readopted_session(bed: &impl Test
         let client = elsewhere.at(&a);
         let events = a.endpoint.manager().events(8);
         let (reply, work) = begin(&mut a, &client, 1).await;
-        let old = work.cx.session().clone();
+        let old = work.cx.session().cloned().unwrap();
         work.finish(json!({}));
         reply.messages().await;
         assert_eq!(events.recv().await, Some(SessionEvent::Adopted(client.id())));
@@ -494,7 +494,7 @@ pub fn d_17_messages_of_a_readopting_node_are_delivered(bed: &impl TestBed) {
         for times in 0..2_u64 {
             let (reply, work) = begin(&mut a, &client, times).await;
             for n in times * 3..times * 3 + 3 {
-                work.cx.session().notify("notifications/n", Some(&json!({ "n": n }))).await.unwrap();
+                work.cx.session().unwrap().notify("notifications/n", Some(&json!({ "n": n }))).await.unwrap();
             }
             work.finish(json!({}));
             reply.messages().await;
