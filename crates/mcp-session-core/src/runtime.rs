@@ -21,7 +21,7 @@ pub use futures::future::BoxFuture;
 /// 3. `spawn` detaches: the task runs to its end without being awaited. A panic stays inside the task.
 /// 4. All three may be called from any thread, even from inside a task of another runtime.
 ///
-/// `runtime_contract!` of `mcp-session-testkit` tests each law.
+/// `contract::suite` of `mcp-session-testkit` tests each law.
 ///
 /// ```
 /// use std::{panic::AssertUnwindSafe, time::Instant};
