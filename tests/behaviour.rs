@@ -1,17 +1,21 @@
 //! The laws of a runtime and the behaviour suite, on every runtime that has an adapter, and on one that has none.
 //!
-//! Each suite is a module named after its runtime, and its laws are the module `<name>_laws`: `cargo xtask test-all`
-//! counts them by these names.
+//! Each suite is named after its runtime, and its laws `<name>_laws`: `cargo xtask test-all` counts them by these names.
 
-use mcp_session_testkit::{behaviour_suite, runtime_contract};
+use std::process::ExitCode;
+
+use mcp_session_testkit::{behaviour, contract, suite};
 use mcp_session_tests::{PoolBed, SmolBed, TokioBed};
 
-runtime_contract!(tokio_paused_laws, TokioBed::paused());
-runtime_contract!(tokio_threads_laws, TokioBed::threads());
-runtime_contract!(smol_laws, SmolBed::new());
-runtime_contract!(custom_laws, PoolBed::new());
-
-behaviour_suite!(tokio_paused, TokioBed::paused());
-behaviour_suite!(tokio_threads, TokioBed::threads());
-behaviour_suite!(smol, SmolBed::new());
-behaviour_suite!(custom, PoolBed::new());
+fn main() -> ExitCode {
+    suite::run([
+        contract::suite("tokio_paused_laws", TokioBed::paused),
+        contract::suite("tokio_threads_laws", TokioBed::threads),
+        contract::suite("smol_laws", SmolBed::new),
+        contract::suite("custom_laws", PoolBed::new),
+        behaviour::suite("tokio_paused", TokioBed::paused),
+        behaviour::suite("tokio_threads", TokioBed::threads),
+        behaviour::suite("smol", SmolBed::new),
+        behaviour::suite("custom", PoolBed::new),
+    ])
+}

@@ -11,9 +11,10 @@ use std::{
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use mcp_session_core::{Config, Endpoint, ReplyBody, RequestContext, Router, ShutdownPolicy};
+use mcp_session_core::{Config, Endpoint, ReplyBody, RequestContext, Router, ShutdownPolicy, Stats};
 use mcp_session_tokio::TokioRuntime;
 use serde_json::json;
+use tracing::{Level, subscriber::DefaultGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
 #[derive(Clone, Default)]
@@ -44,15 +45,20 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
+/// The log of this thread, from this level on, until the guard is dropped.
+fn logged(level: Level) -> (Log, DefaultGuard) {
+    let log = Log::default();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(log.clone());
+    (log, tracing::subscriber::set_default(subscriber.finish()))
+}
+
+const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",
+    "capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
+
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn e_20_f_07_sessions_exchanges_and_phases_are_logged_without_secrets() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = logged(Level::DEBUG);
 
     let router = Router::new("logged", "1.0.0").request("wait", |_: RequestContext| async {
         tracing::info!("inside the handler");
@@ -60,26 +66,12 @@ async fn e_20_f_07_sessions_exchanges_and_phases_are_logged_without_secrets() {
         Ok(json!({}))
     });
     let endpoint = Endpoint::new(TokioRuntime::current(), router);
-    let post = |session: Option<&str>, body: &str| {
-        let request = Request::post("/mcp")
-            .header("content-type", "application/json")
-            .header("accept", "application/json, text/event-stream");
-        let request = match session {
-            Some(id) => request.header("mcp-session-id", id),
-            None => request,
-        };
-        endpoint.handle(request.body(body.to_owned()).expect("a request"))
-    };
-    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",
-        "capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
-    let opened = post(None, initialize).await;
-    let id = opened.headers()["mcp-session-id"].to_str().expect("an id").to_owned();
-    post(Some(&id), r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
-    post(Some(&id), r#"{"jsonrpc":"2.0","id":2,"method":"wait"}"#).await;
-    post(Some(&id), "nonsense").await;
+    let id = open(&endpoint).await;
+    post(&endpoint, Some(&id), r#"{"jsonrpc":"2.0","id":2,"method":"wait"}"#).await;
+    post(&endpoint, Some(&id), "nonsense").await;
     let cancel =
         r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":9,"reason":"enough"}}"#;
-    post(Some(&id), cancel).await;
+    post(&endpoint, Some(&id), cancel).await;
     let _ = endpoint.shutdown(ShutdownPolicy::default()).await;
 
     let log = log.text();
@@ -187,7 +179,7 @@ async fn s_3_s_8_a_subscriber_that_panics_costs_the_log_only() {
     // Spans from before are affected, too.
     let before = open(&endpoint).await;
     let early = tokio::spawn(call(&endpoint, &before, 1, "wait"));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    until(&endpoint, |stats| stats.exchanges == 1).await;
     armed.store(true, SeqCst);
 
     let (left, session) = (open(&endpoint).await, open(&endpoint).await);
@@ -196,23 +188,31 @@ async fn s_3_s_8_a_subscriber_that_panics_costs_the_log_only() {
     let waited = call(&endpoint, &session, 3, "wait").await;
     assert!(waited.contains("\"result\"") && waited.contains("\n:"), "a heartbeat came: {waited}");
     assert!(early.await.expect("the task goes on").contains("\"result\""));
-    tokio::time::sleep(Duration::from_secs(60)).await; // unused sessions have expired
-    assert_eq!(endpoint.stats().sessions, 2);
+    until(&endpoint, |stats| stats.sessions == 2).await; // the unused one has expired
     assert!(call(&endpoint, &left, 1, "echo").await.contains("no such session"));
 
     let last = tokio::spawn(call(&endpoint, &session, 4, "wait"));
-    tokio::time::sleep(Duration::from_secs(50)).await; // the call ends within the drain budget
-    let report = endpoint.shutdown(ShutdownPolicy::default()).await;
+    until(&endpoint, |stats| stats.exchanges == 1).await;
+    let policy = ShutdownPolicy { drain: Duration::from_secs(600), ..ShutdownPolicy::default() };
+    let report = endpoint.shutdown(policy).await;
     assert!(report.is_clean() && report.exchanges.answered == 1, "{report}");
     assert!(last.await.expect("the task goes on").contains("\"result\""));
     armed.store(false, SeqCst); // dropping it asks it about its spans
 }
 
+/// Waits for a state of the endpoint, on the paused clock.
+async fn until(endpoint: &Endpoint, state: impl Fn(&Stats) -> bool) {
+    let reached = async {
+        while !state(&endpoint.stats()) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3600), reached).await.expect("the state is reached");
+}
+
 /// Opens and initializes a session.
 async fn open(endpoint: &Endpoint) -> String {
-    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",
-        "capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
-    let opened = post(endpoint, None, initialize).await;
+    let opened = post(endpoint, None, INITIALIZE).await;
     let id = opened.headers()["mcp-session-id"].to_str().expect("an id").to_owned();
     post(endpoint, Some(&id), r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
     id
@@ -251,13 +251,7 @@ fn post(
 /// Refusals that an operator can configure are logged as a warning with the setting, at most once a second.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn b_07_e_15_refusals_name_their_setting() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = logged(Level::WARN);
     let mut config = Config::default();
     config.max_sessions = 1;
     config.body_limit = 300;
@@ -278,9 +272,7 @@ async fn b_07_e_15_refusals_name_their_setting() {
     }
     let page = Request::post("/mcp").header("origin", "https://evil.example.com").body(String::new());
     endpoint.handle(page.unwrap()).await;
-    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",
-        "capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
-    assert_eq!(post(&endpoint, None, initialize).await.status(), 503);
+    assert_eq!(post(&endpoint, None, INITIALIZE).await.status(), 503);
     assert_eq!(post(&endpoint, Some(&session), &"x".repeat(301)).await.status(), 413);
     let running = post(&endpoint, Some(&session), r#"{"jsonrpc":"2.0","id":1,"method":"wait"}"#).await;
     let refused = post(&endpoint, Some(&session), r#"{"jsonrpc":"2.0","id":2,"method":"wait"}"#).await;
@@ -307,13 +299,7 @@ async fn b_07_e_15_refusals_name_their_setting() {
 /// never logged raw.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
 async fn e_20_what_clients_say_is_escaped_in_the_log() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = logged(Level::TRACE);
     let boom = |_: RequestContext| async {
         if true {
             std::panic::resume_unwind(Box::new("planted"));
@@ -357,13 +343,7 @@ async fn e_20_what_clients_say_is_escaped_in_the_log() {
 /// A handler that blocks its thread is logged with its name, at its first poll and at a later one.
 #[tokio::test(flavor = "current_thread")]
 async fn a_handler_that_blocks_its_thread_is_told_of() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::WARN)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = logged(Level::WARN);
     let block = || std::thread::sleep(Duration::from_millis(150));
     let router = Router::new("blocks", "1.0.0")
         .request("first", move |_: RequestContext| async move {

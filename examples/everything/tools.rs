@@ -2,13 +2,12 @@
 //! one that counts the running calls of these two, and one that uses the GET stream.
 
 use std::{
-    future::{pending, poll_fn},
+    future::pending,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    task::Poll,
     time::Duration,
 };
 
@@ -16,6 +15,7 @@ use futures::future::{Either, select};
 use mcp_session_core::{RequestContext, RpcError, Runtime};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
+use smol::future::yield_now; // for every runtime
 
 type Arguments = Map<String, Value>;
 
@@ -98,7 +98,7 @@ impl Tools {
         let work = pin!(async {
             for step in 1..=steps {
                 let interval = Duration::from_millis(interval_ms.into());
-                yield_now().await;
+                yield_now().await; // so that steps with an interval of 0 can be cancelled, too
                 self.runtime.sleep_until(self.runtime.now() + interval).await;
                 cx.progress(step.into(), Some(steps.into()), None).await?;
             }
@@ -130,19 +130,6 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
-}
-
-/// Yields to other tasks. Without it, steps with an interval of 0 would run as one long step that cannot be cancelled.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 fn read<T: DeserializeOwned>(arguments: Arguments) -> Result<T, RpcError> {

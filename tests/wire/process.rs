@@ -3,37 +3,48 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use mcp_session_testkit::wire::{Client, Connection, End, call, initialize, within};
+use mcp_session_testkit::{
+    suite::{Scenario, Suite},
+    wire::{Client, Connection, End, call, initialize, within},
+};
 use mcp_session_tests::Process;
 use serde_json::{Value, json};
 use tokio::time;
 
-/// One `#[test]` for each scenario on each runtime, named as for `--runtime`.
-macro_rules! process_suite {
-    ($($module:ident: $runtime:literal),+ $(,)?) => {$(
-        mod $module {
-            process_suite! { @scenarios $runtime;
-                sigterm_with_time_enough_loses_nothing,
-                sigterm_with_too_little_time_answers_every_call_with_one_error,
-                further_signals_escalate_and_the_probe_says_no,
-                two_signals_of_one_stop_do_not_escalate,
-                a_burst_of_clients_waits_in_the_backlog,
-                an_answer_that_nobody_reads_is_cut_and_the_exit_code_is_1,
-                an_address_that_is_taken_is_refused_with_a_reason,
-            }
-        }
-    )+};
-    (@scenarios $runtime:literal; $($scenario:ident),+ $(,)?) => {$(
-        #[tokio::test(flavor = "multi_thread")]
-        async fn $scenario() {
-            super::$scenario($runtime).await;
-        }
-    )+};
+/// Scenarios that take the name of a runtime.
+macro_rules! listed {
+    ($($name:ident),+ $(,)?) => {
+        vec![$(Scenario::new(stringify!($name), |runtime: &&'static str| block_on($name(runtime)))),+]
+    };
 }
 
-process_suite!(on_smol: "smol", on_tokio: "tokio");
-#[cfg(feature = "async-std")]
-process_suite!(on_async_std: "async-std");
+/// The suites of the runtimes, named as for `--runtime`, and the test that needs none.
+pub(crate) fn suites() -> Vec<Suite> {
+    let on = |name, runtime: &'static str| Suite::new(name, scenarios(), move || runtime);
+    vec![
+        on("process::on_smol", "smol"),
+        on("process::on_tokio", "tokio"),
+        #[cfg(feature = "async-std")]
+        on("process::on_async_std", "async-std"),
+        Suite::new("process", listed!(arguments_that_mean_nothing_are_refused_with_a_reason), || ""),
+    ]
+}
+
+fn scenarios() -> Vec<Scenario<&'static str>> {
+    listed![
+        sigterm_with_time_enough_loses_nothing,
+        sigterm_with_too_little_time_answers_every_call_with_one_error,
+        further_signals_escalate_and_the_probe_says_no,
+        two_signals_of_one_stop_do_not_escalate,
+        a_burst_of_clients_waits_in_the_backlog,
+        an_answer_that_nobody_reads_is_cut_and_the_exit_code_is_1,
+        an_address_that_is_taken_is_refused_with_a_reason,
+    ]
+}
+
+fn block_on(scenario: impl Future<Output = ()>) {
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(scenario);
+}
 
 const SESSIONS: usize = 1000;
 const SLOW: u64 = 200;
@@ -250,8 +261,7 @@ async fn an_address_that_is_taken_is_refused_with_a_reason(runtime: &str) {
     assert!(said.contains(&address), "{said}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn arguments_that_mean_nothing_are_refused_with_a_reason() {
+async fn arguments_that_mean_nothing_are_refused_with_a_reason(_: &str) {
     for (args, says) in [
         (["--bind", "nowhere"], "such as 127.0.0.1:8000"),
         (["--grace", "15"], "such as 15s"),

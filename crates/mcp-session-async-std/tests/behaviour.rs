@@ -2,8 +2,14 @@
 
 mod bed;
 
-use bed::AsyncStdBed;
-use mcp_session_testkit::{behaviour_suite, runtime_contract};
+use std::process::ExitCode;
 
-runtime_contract!(async_std_laws, AsyncStdBed);
-behaviour_suite!(async_std, AsyncStdBed);
+use bed::AsyncStdBed;
+use mcp_session_testkit::{behaviour, contract, suite};
+
+fn main() -> ExitCode {
+    suite::run([
+        contract::suite("async_std_laws", || AsyncStdBed),
+        behaviour::suite("async_std", || AsyncStdBed),
+    ])
+}

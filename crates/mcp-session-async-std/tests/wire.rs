@@ -2,11 +2,14 @@
 
 mod bed;
 
-use bed::AsyncStdBed;
-use mcp_session_testkit::wire_suite;
+use std::process::ExitCode;
 
-wire_suite!(
-    async_std,
-    AsyncStdBed,
-    without http2: "it speaks HTTP/1 only",
-);
+use bed::AsyncStdBed;
+use mcp_session_testkit::{
+    suite::{self, Needs},
+    wire,
+};
+
+fn main() -> ExitCode {
+    suite::run([wire::suite("async_std", || AsyncStdBed).without(Needs::Http2, "it speaks HTTP/1 only")])
+}

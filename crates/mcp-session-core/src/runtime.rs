@@ -23,7 +23,7 @@ pub use futures::future::BoxFuture;
 /// 5. `random`, if overridden, never returns the same bytes twice, and nobody can guess them. The only exception is a
 ///    simulation.
 ///
-/// `runtime_contract!` of `mcp-session-testkit` tests each law.
+/// `contract::suite` of `mcp-session-testkit` tests each law.
 ///
 /// ```
 /// use std::{panic::AssertUnwindSafe, time::Instant};

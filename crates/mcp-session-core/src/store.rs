@@ -12,7 +12,7 @@
 //!
 //! A store implements three traits: [`EventStore`], [`SessionStore`] and [`Peers`]. [`MemoryStore`] implements all three in
 //! memory, for several endpoints of one process. The test kit tests the laws of each trait:
-//! `mcp_session_testkit::store_contract!`. The [wire form](wire) of the values is for stores on a network.
+//! `mcp_session_testkit::store_contract::suite`. The [wire form](wire) of the values is for stores on a network.
 //!
 //! # Where data lives
 //!

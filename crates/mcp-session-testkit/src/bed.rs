@@ -89,3 +89,18 @@ impl TestBed for SimRuntime {
         SimRuntime::block_on(self, future)
     }
 }
+
+impl<B: TestBed> TestBed for &B {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn runtime(&self) -> Arc<dyn Runtime> {
+        (**self).runtime()
+    }
+
+    #[track_caller]
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        (**self).block_on(future)
+    }
+}

@@ -6,7 +6,7 @@
 //! | step | you write | you get |
 //! |---|---|---|
 //! | [1. Three methods](#1-three-methods) | `impl Runtime` | a crate that compiles |
-//! | [2. The laws](#2-the-laws) | a [`TestBed`](crate::TestBed), one line | 7 tests, one for each law |
+//! | [2. The laws](#2-the-laws) | a [`TestBed`](crate::TestBed), a `main`, one line | 7 tests, one for each law |
 //! | [3. The behaviour suite](#3-the-behaviour-suite) | one line | tests of every promise of an endpoint, on your runtime |
 //! | [4. Sockets](#4-sockets) | a stream of accepted connections | a server that stops without losing an answer |
 //! | [5. The wire suite](#5-the-wire-suite) | a `ServeHarness`, one line | tests of what clients see, byte by byte |
@@ -28,6 +28,10 @@
 //!
 //! [dev-dependencies]
 //! mcp-session-testkit = { version = "0.1", features = ["wire"] }
+//!
+//! [[test]]
+//! name = "suites" # tests/suites.rs
+//! harness = false  # its `main` runs the suites of the test kit
 //! ```
 //!
 //! ```
@@ -79,7 +83,8 @@
 //! # 2. The laws
 //!
 //! A [`TestBed`](crate::TestBed) is your runtime and a way for a synchronous test to enter it.
-//! [`runtime_contract!`](crate::runtime_contract) makes one `#[test]` of each law, each with a new bed:
+//! [`contract::suite`](crate::contract::suite) makes a test of each law, each with a new bed, and
+//! [`suite::run`](crate::suite::run) is the `main` of `tests/suites.rs`:
 //!
 //! ```
 //! # use std::{panic::AssertUnwindSafe, time::Instant};
@@ -97,9 +102,9 @@
 //! #         self.0.spawn_ok(AssertUnwindSafe(task).catch_unwind().map(|_| ()));
 //! #     }
 //! # }
-//! use std::sync::Arc;
+//! use std::{process::ExitCode, sync::Arc};
 //! use mcp_session_core::Runtime;
-//! use mcp_session_testkit::{TestBed, runtime_contract};
+//! use mcp_session_testkit::{TestBed, contract, suite};
 //!
 //! struct Bed(PoolRuntime);
 //!
@@ -123,17 +128,11 @@
 //!     }
 //! }
 //!
-//! runtime_contract!(my_runtime, Bed::new());
-//! # fn main() {
-//! # use mcp_session_testkit::contract::*;
-//! # law_sleep_is_never_early(&Bed::new());
-//! # law_past_deadline_is_ready(&Bed::new());
-//! # law_dropped_sleep_is_silent(&Bed::new());
-//! # law_spawn_detaches(&Bed::new());
-//! # law_panic_stays_inside(&Bed::new());
-//! # law_now_is_the_clock_of_sleep(&Bed::new());
-//! # law_any_thread(&Bed::new());
-//! # }
+//! fn main() -> ExitCode {
+//! #   contract::suite("my_runtime", Bed::new).check();
+//! #   if true { return ExitCode::SUCCESS } // the arguments of this process are not for it
+//!     suite::run([contract::suite("my_runtime", Bed::new)])
+//! }
 //! ```
 //!
 //! ```text
@@ -193,7 +192,7 @@
 //! # 3. The behaviour suite
 //!
 //! The scenarios in [`behaviour`](crate::behaviour) test an endpoint, from status codes to shutdown. They are written once
-//! and pass on every runtime that keeps the laws. [`behaviour_suite!`](crate::behaviour_suite) takes the same bed:
+//! and pass on every runtime that keeps the laws. [`behaviour::suite`](crate::behaviour::suite) takes the same bed:
 //!
 //! ```
 //! # use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
@@ -221,16 +220,20 @@
 //! #     fn runtime(&self) -> Arc<dyn Runtime> { Arc::new(self.0.clone()) }
 //! #     fn block_on<F: Future>(&self, future: F) -> F::Output { futures::executor::block_on(future) }
 //! # }
-//! use mcp_session_testkit::behaviour_suite;
+//! # use std::process::ExitCode;
+//! use mcp_session_testkit::{behaviour, contract, suite};
 //!
-//! behaviour_suite!(my_behaviour, Bed::new());
-//!
-//! # fn main() {
-//! // A scenario is also a function that takes a bed: for a debugger, or a loop that looks for a race.
-//! for _ in 0..10 {
-//!     mcp_session_testkit::behaviour::shutdown::s_5_exactly_one_answer_sse(&Bed::new());
+//! fn main() -> ExitCode {
+//! #   let all = behaviour::scenarios();
+//! #   for scenario in all.iter().filter(|scenario| scenario.name.starts_with("s_5_exactly")) {
+//! #       scenario.run(&Bed::new());
+//! #   }
+//! #   if true { return ExitCode::SUCCESS } // the arguments of this process are not for it
+//!     suite::run([
+//!         contract::suite("my_runtime", Bed::new),
+//!         behaviour::suite("my_behaviour", Bed::new),
+//!     ])
 //! }
-//! # }
 //! ```
 //!
 //! ```text
@@ -241,7 +244,8 @@
 //! ```
 //!
 //! Scenarios wait for states and pass on slow machines too. If one fails now and then on your runtime although the laws
-//! hold, there is a race in your runtime or in core: please report it.
+//! hold, there is a race in your runtime or in core: please report it. [`Scenario`](crate::suite::Scenario) shows how to run
+//! one of them in a loop.
 //!
 //! # 4. Sockets
 //!
@@ -316,7 +320,7 @@
 //!
 //! The last step needs the feature `wire` of the test kit. Its clients write bytes to your sockets and check exactly how
 //! each body ended. They cover clean ends, readers that stall, clients that vanish, heads that arrive byte by byte, and
-//! signals. `wire_suite!` takes a `ServeHarness`: the bed of step 2, with your `serve`:
+//! signals. `wire::suite` takes a `ServeHarness`: the bed of step 2, with your `serve`:
 //!
 #![cfg_attr(feature = "wire", doc = "```")]
 #![cfg_attr(not(feature = "wire"), doc = "```ignore")]
@@ -357,9 +361,9 @@
 //! #     fn runtime(&self) -> Arc<dyn Runtime> { Arc::new(self.0.clone()) }
 //! #     fn block_on<F: Future>(&self, future: F) -> F::Output { futures::executor::block_on(future) }
 //! # }
-//! use std::net::TcpListener;
+//! use std::{net::TcpListener, process::ExitCode};
 //! use mcp_session_core::{Endpoint, Serve};
-//! use mcp_session_testkit::{wire::ServeHarness, wire_suite};
+//! use mcp_session_testkit::{suite, wire::{self, ServeHarness}};
 //!
 //! impl ServeHarness for Bed {
 //!     fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
@@ -367,13 +371,14 @@
 //!     }
 //! }
 //!
-//! wire_suite!(my_server, Bed::new());
-//!
-//! # fn main() {
-//! // A wire scenario is a function, too:
-//! use mcp_session_testkit::wire;
-//! wire::run(&Bed::new(), wire::ends::s_7_post_and_get_streams_end_with_the_last_chunk);
-//! # }
+//! fn main() -> ExitCode {
+//! #   let all = wire::scenarios();
+//! #   for scenario in all.iter().filter(|scenario| scenario.name.starts_with("s_7_post_and_get")) {
+//! #       scenario.run(&Bed::new());
+//! #   }
+//! #   if true { return ExitCode::SUCCESS } // the arguments of this process are not for it
+//!     suite::run([wire::suite("my_server", Bed::new)]) // beside those of steps 2 and 3
+//! }
 //! ```
 //!
 //! ```text
@@ -383,5 +388,6 @@
 //! test my_server::over_http2_the_same_bodies_get_408_and_413 ... ok
 //! ```
 //!
-//! If your HTTP library lacks an ability, name it in the macro call with the reason; its tests are listed as ignored.
+//! If your HTTP library lacks an ability, say so with [`Suite::without`](crate::suite::Suite::without), and why; its tests are
+//! listed as ignored.
 //! Once all tests pass, your runtime is on a par with ours: open a pull request with its adapter, or keep it to yourself.

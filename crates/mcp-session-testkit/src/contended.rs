@@ -7,10 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fastrand::Rng;
 use futures::FutureExt;
 use mcp_session_core::{BoxFuture, Config, Runtime};
 
-use crate::{TestBed, rng::SplitMix64};
+use crate::TestBed;
 
 /// The longest delay of a poll: several times what must elapse in a scenario
 /// ([`SOON`](crate::behaviour::fixture::SOON)).
@@ -51,7 +52,7 @@ pub struct Contended<B> {
 impl<B: TestBed> Contended<B> {
     /// Wraps this bed. `seed` decides which polls are delayed, and for how long.
     pub fn new(bed: B, seed: u64) -> Self {
-        let (inner, rng) = (bed.runtime(), Mutex::new(SplitMix64::new(seed)));
+        let (inner, rng) = (bed.runtime(), Mutex::new(Rng::with_seed(seed)));
         Self { bed, runtime: Arc::new(ContendedRuntime { inner, rng: Arc::new(rng) }) }
     }
 }
@@ -78,7 +79,7 @@ impl<B: TestBed> TestBed for Contended<B> {
 #[derive(Debug)]
 struct ContendedRuntime {
     inner: Arc<dyn Runtime>,
-    rng: Arc<Mutex<SplitMix64>>,
+    rng: Arc<Mutex<Rng>>,
 }
 
 impl ContendedRuntime {
@@ -105,7 +106,7 @@ impl Runtime for ContendedRuntime {
 struct HeldUp<F> {
     future: F,
     runtime: Arc<dyn Runtime>,
-    rng: Arc<Mutex<SplitMix64>>,
+    rng: Arc<Mutex<Rng>>,
     delay: Option<BoxFuture<'static, ()>>,
 }
 
@@ -118,9 +119,8 @@ impl<F: Future + Unpin> Future for HeldUp<F> {
             Some(delay) => delay,
             None => {
                 let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
-                let held_up = rng.index(ONE_IN) == 0;
-                let time =
-                    if held_up { MOST.mul_f64(rng.index(1_000) as f64 / 1_000.0) } else { Duration::ZERO };
+                let held_up = rng.usize(..ONE_IN) == 0;
+                let time = if held_up { MOST.mul_f64(rng.f64()) } else { Duration::ZERO };
                 delay.insert(runtime.sleep_until(runtime.now() + time))
             }
         };

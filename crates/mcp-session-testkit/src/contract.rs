@@ -1,9 +1,8 @@
 //! The laws of [`Runtime`], as tests.
 //!
-//! [`runtime_contract!`](crate::runtime_contract) makes one `#[test]` of each law for a runtime; each law is also
-//! a public function. A law panics if the runtime breaks it. It only waits for states and never asserts that
-//! something was fast, so it passes on a slow machine. If a runtime loses a wake, a law hangs; the macro
-//! turns that into a failure (see [`Watchdog`](crate::Watchdog)).
+//! [`suite`] makes a test of each law for a runtime; each law is also a public function. A law panics if the runtime
+//! breaks it. It only waits for states and never asserts that something was fast, so it passes on a slow machine. If a
+//! runtime loses a wake, a law hangs; the suite turns that into a failure (see [`Watchdog`](crate::Watchdog)).
 //!
 //! | law | broken, for example, by |
 //! |---|---|
@@ -16,6 +15,7 @@
 //! | [`law_any_thread`] | a runtime that can be used only from its own threads |
 
 use std::{
+    panic::resume_unwind,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -33,7 +33,10 @@ use futures::{
 };
 use mcp_session_core::Runtime;
 
-use crate::{SimRuntime, TestBed};
+use crate::{
+    SimRuntime, TestBed,
+    suite::{Suite, scenarios},
+};
 
 /// Short, because a real runtime really waits; long enough to expose a coarse timer that fires early.
 const SHORT: Duration = Duration::from_millis(10);
@@ -44,20 +47,23 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The furthest deadline that core uses: a shutdown has four phases, and an unlimited phase counts as 30 years.
 const FOR_EVER: Duration = Duration::from_secs(4 * 30 * 365 * 24 * 60 * 60);
 
-/// Generates a module with one `#[test]` for each law of [`Runtime`](mcp_session_core::Runtime).
+/// Every law of [`Runtime`](mcp_session_core::Runtime), as tests `name::law`. `bed` makes a new [`TestBed`](crate::TestBed) for each.
 ///
-/// The first argument is the name of the module, the second an expression that creates a [`TestBed`](crate::TestBed).
-/// The expression is evaluated once for each test and can use the names in scope at the macro call.
+/// ```no_run
+/// use std::process::ExitCode;
+/// use mcp_session_testkit::{SimRuntime, contract, suite};
+///
+/// fn main() -> ExitCode {
+///     suite::run([contract::suite("sim", || SimRuntime::new(1))])
+/// }
+/// ```
+///
+/// The same by hand, law by law:
 ///
 /// ```
-/// use mcp_session_testkit::{SimRuntime, contract, runtime_contract};
+/// use mcp_session_testkit::{SimRuntime, contract};
 ///
-/// runtime_contract!(sim, SimRuntime::new(1));
-///
-/// # fn main() {
-/// // The same by hand, law by law:
 /// contract::law_sleep_is_never_early(&SimRuntime::new(1));
-/// # }
 /// ```
 ///
 /// A runtime that breaks a law fails the test of that name:
@@ -85,31 +91,22 @@ const FOR_EVER: Duration = Duration::from_secs(4 * 30 * 365 * 24 * 60 * 60);
 /// # }
 /// contract::law_sleep_is_never_early(&Bed(SimRuntime::new(1)));
 /// ```
-#[macro_export]
-macro_rules! runtime_contract {
-    ($module:ident, $bed:expr $(,)?) => {
-        $crate::runtime_contract! { @laws $module, $bed;
-            law_sleep_is_never_early
-            law_past_deadline_is_ready
-            law_dropped_sleep_is_silent
-            law_spawn_detaches
-            law_panic_stays_inside
-            law_now_is_the_clock_of_sleep
-            law_any_thread
-        }
-    };
-    (@laws $module:ident, $bed:expr; $($law:ident)+) => {
-        mod $module {
-            #[allow(unused_imports, clippy::wildcard_imports)] // the expression may use no name of the outer scope
-            use super::*;
-            $(
-                #[test]
-                fn $law() {
-                    $crate::contract::$law(&$crate::Watchdog::new($bed));
-                }
-            )+
-        }
-    };
+pub fn suite<B: TestBed + 'static>(
+    name: impl Into<String>,
+    bed: impl Fn() -> B + Clone + Send + 'static,
+) -> Suite {
+    Suite::new(name, scenarios(), bed)
+}
+
+scenarios! {
+    TestBed;
+    law_sleep_is_never_early,
+    law_past_deadline_is_ready,
+    law_dropped_sleep_is_silent,
+    law_spawn_detaches,
+    law_panic_stays_inside,
+    law_now_is_the_clock_of_sleep,
+    law_any_thread,
 }
 
 /// `sleep_until` never completes early: not among several sleeps, not when polled again before its deadline, and not
@@ -246,7 +243,8 @@ pub fn law_panic_stays_inside(bed: &impl TestBed) {
         let earlier = in_task(&runtime, gate);
         // Enough panics that a pool that loses a thread to each has none left.
         for _ in 0..2 * thread::available_parallelism().map_or(8, usize::from).max(4) {
-            let panicked = in_task(&runtime, async { panic!("planted by law_panic_stays_inside") });
+            let panicked =
+                in_task(&runtime, async { resume_unwind(Box::new("planted by law_panic_stays_inside")) });
             let output: Result<(), oneshot::Canceled> = panicked.await;
             assert!(output.is_err(), "{}: a panicking task had an output", bed.name());
         }

@@ -7,10 +7,11 @@
 //! | write a scenario once and run it on every runtime | [`TestBed`] |
 //! | find tests that pass only on a fast machine | [`Contended`], around any bed |
 //! | make a test that would hang fail | [`Watchdog`], around any bed |
-//! | test the behaviour of sessions on your runtime | [`behaviour_suite!`], or the scenarios in [`behaviour`] |
-//! | test an adapter over sockets | `wire_suite!`, or the scenarios in `wire` (feature `wire`, which adds tokio and hyper) |
-//! | test your [`Runtime`](mcp_session_core::Runtime) | [`runtime_contract!`], or the laws in [`contract`] |
-//! | test a store | [`store_contract!`](macro@store_contract), or the laws in [`store_contract`](mod@store_contract) |
+//! | test the behaviour of sessions on your runtime | [`behaviour::suite`] |
+//! | test an adapter over sockets | `wire::suite` (feature `wire`, which adds tokio and hyper) |
+//! | test your [`Runtime`](mcp_session_core::Runtime) | [`contract::suite`], or the laws in [`contract`] |
+//! | test a store | [`store_contract::suite`], or the laws in [`store_contract`] |
+//! | make an executable of such tests, or of your own | [`suite::run`] |
 //! | run core on your own runtime, step by step | the chapter [`bring_your_own_runtime`] |
 //!
 //! A test waits for a state, never for a duration. Here thirty minutes pass at once, and if the task were lost,
@@ -51,9 +52,9 @@ pub mod behaviour;
 pub mod bring_your_own_runtime;
 mod contended;
 pub mod contract;
-mod rng;
 mod sim;
 pub mod store_contract;
+pub mod suite;
 pub mod testing_your_server;
 mod watchdog;
 #[cfg(feature = "wire")]

@@ -1,7 +1,6 @@
 //! The laws of a store, as tests: of [`EventStore`], [`SessionStore`] and [`Peers`].
 //!
-//! [`store_contract!`](macro@crate::store_contract) makes one `#[test]` of each law for a store; each law is also a public
-//! function. A law panics if the store breaks it, and only waits for states.
+//! [`suite`] makes a test of each law for a store; each law is also a public function. A law panics if the store breaks it, and only waits for states.
 //!
 //! | law | broken, for example, by |
 //! |---|---|
@@ -44,45 +43,50 @@ use mcp_session_core::{
     },
 };
 
-use crate::TestBed;
+use crate::{
+    TestBed,
+    suite::{Suite, scenarios},
+};
 
-/// Generates a module with one `#[test]` for each law of a store.
-///
-/// The first argument is the name of the module, the second an expression that creates a [`TestBed`](crate::TestBed), the
-/// third an async closure that creates an empty store for a runtime.
+/// Every law of a store, as tests `name::law`. `bed` makes a new [`TestBed`](crate::TestBed) for each, and `make` creates an
+/// empty store for a runtime.
 ///
 /// ```
 /// use mcp_session_core::store::{MemoryStore, Store};
 /// use mcp_session_testkit::{SimRuntime, store_contract};
 ///
-/// store_contract!(shared, SimRuntime::new(1), async |runtime| Store::new(MemoryStore::new(runtime)));
-/// # fn main() {}
+/// let make = async |runtime| Store::new(MemoryStore::new(runtime));
+/// store_contract::suite("memory", || SimRuntime::new(1), make).check(); // all as one test
 /// ```
-#[macro_export]
-macro_rules! store_contract {
-    ($module:ident, $bed:expr, $store:expr $(,)?) => {
-        mod $module {
-            #[allow(unused_imports, clippy::wildcard_imports)] // the expressions may use no name of the outer scope
-            use super::*;
-            $crate::store_contract! { @laws $bed; $store;
-                law_append_again_is_append_once, law_append_leaves_no_gap, law_publish_again_is_publish_once,
-                law_read_resumes_where_it_stopped, law_unknown_logs_are_errors, law_forgotten_events_are_errors,
-                law_logs_are_separate, law_a_log_has_one_end, law_watch_wakes, law_watch_reports_a_lost_owner,
-                law_remove_is_final_and_has_one_winner, law_member_numbers_are_unique,
-                law_records_have_an_age, law_one_node_listens, law_retire_ends_unused_sessions,
-                law_sweep_ends_unserved_sessions,
-                law_claim_is_conditional_and_park_releases, law_messages_arrive, law_futures_may_be_dropped
-            }
-        }
-    };
-    (@laws $bed:expr; $store:expr; $($law:ident),+) => {
-        $(
-            #[test]
-            fn $law() {
-                $crate::store_contract::$law(&$crate::Watchdog::new($bed), $store);
-            }
-        )+
-    };
+pub fn suite<B: TestBed + 'static, M: AsyncFn(Arc<dyn Runtime>) -> Store + Clone + Send + 'static>(
+    name: impl Into<String>,
+    bed: impl Fn() -> B + Clone + Send + 'static,
+    make: M,
+) -> Suite {
+    Suite::new(name, scenarios(), move || (bed(), make.clone()))
+}
+
+scenarios! {
+    Store;
+    law_append_again_is_append_once,
+    law_append_leaves_no_gap,
+    law_publish_again_is_publish_once,
+    law_read_resumes_where_it_stopped,
+    law_unknown_logs_are_errors,
+    law_forgotten_events_are_errors,
+    law_logs_are_separate,
+    law_a_log_has_one_end,
+    law_watch_wakes,
+    law_watch_reports_a_lost_owner,
+    law_remove_is_final_and_has_one_winner,
+    law_member_numbers_are_unique,
+    law_records_have_an_age,
+    law_one_node_listens,
+    law_retire_ends_unused_sessions,
+    law_sweep_ends_unserved_sessions,
+    law_claim_is_conditional_and_park_releases,
+    law_messages_arrive,
+    law_futures_may_be_dropped,
 }
 
 /// More events than any store keeps for one session.

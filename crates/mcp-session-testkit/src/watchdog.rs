@@ -24,8 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A [`TestBed`] whose `block_on` panics, instead of hanging, if its future does not end within two minutes of real
 /// time: a wake, a timer or a task was lost.
 ///
-/// [`runtime_contract!`](crate::runtime_contract) and [`behaviour_suite!`](crate::behaviour_suite) put it around your
-/// bed, so that a test fails if the runtime loses something. The only requirement is that `block_on` can be woken from
+/// The suites of the laws and of behaviour put it around your bed, so that a test fails if the runtime loses something. The only requirement is that `block_on` can be woken from
 /// another thread.
 ///
 /// ```should_panic

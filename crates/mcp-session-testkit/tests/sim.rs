@@ -17,7 +17,7 @@ use futures::{
     future::{join_all, pending, poll_fn, select},
 };
 use mcp_session_core::{BoxFuture, Runtime};
-use mcp_session_testkit::SimRuntime;
+use mcp_session_testkit::{SimRuntime, behaviour::fixture::yield_now};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -34,19 +34,6 @@ fn take<T>(log: &Log<T>) -> Vec<T> {
 
 fn sleep(sim: &SimRuntime, duration: Duration) -> BoxFuture<'static, ()> {
     sim.sleep_until(sim.now() + duration)
-}
-
-/// Lets all other ready tasks run first.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// The message that `run` panics with.

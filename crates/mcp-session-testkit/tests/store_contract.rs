@@ -1,4 +1,4 @@
-//! The laws of a store hold for the store in memory, on several schedules, and each of these defects breaks a law.
+//! Each law of a store fails for one with a defect that breaks it.
 
 use std::{
     sync::{
@@ -18,15 +18,13 @@ use mcp_session_core::{
         PublishError, ReadError, Record, SessionStore, Store, Unavailable, Update, Wakeup,
     },
 };
-use mcp_session_testkit::{Contended, SimRuntime, store_contract, store_contract as laws};
+use mcp_session_testkit::{SimRuntime, store_contract as laws};
 
-store_contract!(shared_fifo, SimRuntime::new(0), async |runtime| Store::new(MemoryStore::new(runtime)));
-store_contract!(shared_seed_1, SimRuntime::new(1), async |runtime| Store::new(MemoryStore::new(runtime)));
-store_contract!(shared_contended, Contended::new(SimRuntime::new(2), 2), async |runtime| {
-    Store::new(MemoryStore::new(runtime))
-});
-// Without a defect, the store below breaks no law, so a test finds the defect.
-store_contract!(nothing_planted, SimRuntime::new(1), planted(Defect::None));
+/// Without a defect, the store of these tests breaks no law, so a test finds the defect.
+#[test]
+fn nothing_planted() {
+    laws::suite("nothing_planted", || SimRuntime::new(1), planted(Defect::None)).check();
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Defect {
@@ -88,7 +86,7 @@ struct Planted {
     listener: Mutex<Option<(NodeId, u64)>>,
 }
 
-fn planted(defect: Defect) -> impl AsyncFn(Arc<dyn Runtime>) -> Store {
+fn planted(defect: Defect) -> impl AsyncFn(Arc<dyn Runtime>) -> Store + Clone + Send + 'static {
     async move |runtime| {
         Store::new(Planted {
             defect,

@@ -3,6 +3,7 @@
 
 use std::{
     fmt,
+    process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -21,29 +22,36 @@ use mcp_session_core::{
     },
 };
 use mcp_session_testkit::{
-    Contended, SimRuntime, TestBed, Watchdog,
-    behaviour::stores::s_6_s_13_a_session_moves_with_its_running_call, behaviour_suite, store_contract,
+    Contended, SimRuntime, TestBed, behaviour, store_contract,
+    suite::{self, Scenario, Suite},
 };
 
-store_contract!(wired_fifo, SimRuntime::new(0), async |runtime| wired(Store::new(MemoryStore::new(runtime))));
-store_contract!(wired_contended, Contended::new(SimRuntime::new(2), 2), async |runtime| {
-    wired(Store::new(MemoryStore::new(runtime)))
-});
-
-behaviour_suite!(wired_behaviour, Wired::new(SimRuntime::new(1)));
+fn main() -> ExitCode {
+    let memory = async |runtime| wired(Store::new(MemoryStore::new(runtime)));
+    suite::run([
+        store_contract::suite("wired_fifo", || SimRuntime::new(0), memory),
+        store_contract::suite("wired_contended", || Contended::new(SimRuntime::new(2), 2), memory),
+        behaviour::suite("wired_behaviour", || Wired::new(SimRuntime::new(1))),
+        Suite::new(
+            "wired",
+            [Scenario::new("the_wire_is_between_each_node_and_the_store", is_between)],
+            || Wired::new(SimRuntime::new(1)),
+        ),
+    ])
+}
 
 /// Without it, the suite would pass with no wire at all.
-#[test]
-fn the_wire_is_between_each_node_and_the_store() {
-    let bed = Wired::new(SimRuntime::new(1));
-    let stores = Arc::clone(&bed.stores);
+fn is_between(bed: &Wired<SimRuntime>) {
+    let mut all = behaviour::scenarios().into_iter();
+    let moves =
+        all.find(|it| it.name == "s_6_s_13_a_session_moves_with_its_running_call").expect("a scenario");
     // Through the other beds, which forward it.
-    s_6_s_13_a_session_moves_with_its_running_call(&Watchdog::new(Contended::new(bed, 1)));
-    assert_eq!(stores.load(SeqCst), 2);
+    moves.run(&Contended::new(bed.clone(), 1));
+    assert_eq!(bed.stores.load(SeqCst), 2);
 }
 
 /// A test bed that puts the wire between the endpoints of a scenario and their store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Wired<B> {
     bed: B,
     /// How many endpoints with a store there were.

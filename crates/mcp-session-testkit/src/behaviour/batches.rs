@@ -7,7 +7,24 @@ use mcp_session_core::{CancelReason, RequestError, ResponseMode, SessionState, S
 use serde_json::{Value, json};
 
 use super::fixture::{self, Fixture, NEVER, SOON, cancel, initialize, notification, request, request_with};
-use crate::TestBed;
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    a_21_a_24_each_request_has_its_own_answer,
+    b_45_a_batch_in_the_form_that_is_accepted,
+    a_24_a_25_progress_of_many_on_one_stream,
+    a_23_notifications_or_replies_alone_get_202,
+    a_26_json_answers_are_an_array,
+    a_22_a_28_a_29_batches_that_are_refused,
+    a_27_initialize_has_to_come_alone,
+    a_29_an_invalid_message_gets_its_own_error,
+    a_31_other_versions_have_no_batches,
+    a_21_all_of_a_batch_or_nothing,
+    a_21_a_cancelled_request_of_a_batch,
+    s_5_a_batch_in_a_shutdown,
+    d_12_a_client_that_leaves_its_batch,
+}
 
 /// The revision with batches.
 const VERSION: &str = "2025-03-26";
@@ -26,7 +43,7 @@ fn reply(id: impl Into<Value>) -> Value {
 
 /// every request of a batch gets its own answer, notifications get none, and the stream ends after the
 /// last answer.
-pub fn a_21_a_24_each_request_has_its_own_answer(bed: &impl TestBed) {
+fn a_21_a_24_each_request_has_its_own_answer(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client_of(VERSION).await;
@@ -58,7 +75,7 @@ pub fn a_21_a_24_each_request_has_its_own_answer(bed: &impl TestBed) {
 }
 
 /// B-45: if a client accepts only one form, its batch is answered in that form.
-pub fn b_45_a_batch_in_the_form_that_is_accepted(bed: &impl TestBed) {
+fn b_45_a_batch_in_the_form_that_is_accepted(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client_of(VERSION).await;
@@ -85,7 +102,7 @@ pub fn b_45_a_batch_in_the_form_that_is_accepted(bed: &impl TestBed) {
 }
 
 /// D-04: progress and requests to the client that belong to a batch are sent on its stream.
-pub fn a_24_a_25_progress_of_many_on_one_stream(bed: &impl TestBed) {
+fn a_24_a_25_progress_of_many_on_one_stream(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client_of(VERSION).await;
@@ -127,7 +144,7 @@ pub fn a_24_a_25_progress_of_many_on_one_stream(bed: &impl TestBed) {
 }
 
 /// a batch of only notifications or only replies gets 202 without a body, and all of them are processed.
-pub fn a_23_notifications_or_replies_alone_get_202(bed: &impl TestBed) {
+fn a_23_notifications_or_replies_alone_get_202(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let mut client = fixture.stranger();
@@ -161,7 +178,7 @@ pub fn a_23_notifications_or_replies_alone_get_202(bed: &impl TestBed) {
 }
 
 /// in JSON mode, the answers of a batch are one array, even if there is only one.
-pub fn a_26_json_answers_are_an_array(bed: &impl TestBed) {
+fn a_26_json_answers_are_an_array(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.response_mode = ResponseMode::Json);
     bed.block_on(async {
         let client = fixture.client_of(VERSION).await;
@@ -188,7 +205,7 @@ pub fn a_26_json_answers_are_an_array(bed: &impl TestBed) {
 
 /// an empty batch, replies mixed with other messages, a repeated id and a batch that is too
 /// large are each refused with one error, and none of their messages is dispatched.
-pub fn a_22_a_28_a_29_batches_that_are_refused(bed: &impl TestBed) {
+fn a_22_a_28_a_29_batches_that_are_refused(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.batch_limit = 3);
     bed.block_on(async {
         let client = fixture.client_of(VERSION).await;
@@ -217,7 +234,7 @@ pub fn a_22_a_28_a_29_batches_that_are_refused(bed: &impl TestBed) {
 }
 
 /// `initialize` in a batch is refused, with and without a session: no session is opened, and no id is sent.
-pub fn a_27_initialize_has_to_come_alone(bed: &impl TestBed) {
+fn a_27_initialize_has_to_come_alone(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client_of(VERSION).await;
@@ -238,7 +255,7 @@ pub fn a_27_initialize_has_to_come_alone(bed: &impl TestBed) {
 
 /// an invalid message gets an error without an id, and valid messages of the batch run. Only a batch without
 /// valid messages is refused as a whole.
-pub fn a_29_an_invalid_message_gets_its_own_error(bed: &impl TestBed) {
+fn a_29_an_invalid_message_gets_its_own_error(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client_of(VERSION).await;
@@ -264,7 +281,7 @@ pub fn a_29_an_invalid_message_gets_its_own_error(bed: &impl TestBed) {
 
 /// A-31, E-11: without a session, or in a session of a later version, every batch is refused. An ended session gets
 /// 404.
-pub fn a_31_other_versions_have_no_batches(bed: &impl TestBed) {
+fn a_31_other_versions_have_no_batches(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for version in ["2025-06-18", "2025-11-25", "garbage"] {
@@ -293,7 +310,7 @@ pub fn a_31_other_versions_have_no_batches(bed: &impl TestBed) {
 }
 
 /// a batch that exceeds the session's limits, or repeats an id in flight, is refused as a whole.
-pub fn a_21_all_of_a_batch_or_nothing(bed: &impl TestBed) {
+fn a_21_all_of_a_batch_or_nothing(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.max_exchanges = 3);
     bed.block_on(async {
         let client = fixture.client_of(VERSION).await;
@@ -319,7 +336,7 @@ pub fn a_21_all_of_a_batch_or_nothing(bed: &impl TestBed) {
 }
 
 /// F-02, A-24: a cancelled request of a batch gets no answer; the others get theirs.
-pub fn a_21_a_cancelled_request_of_a_batch(bed: &impl TestBed) {
+fn a_21_a_cancelled_request_of_a_batch(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client_of(VERSION).await;
@@ -336,7 +353,7 @@ pub fn a_21_a_cancelled_request_of_a_batch(bed: &impl TestBed) {
 
 /// S5: in a shutdown, each running request of a batch is answered once, on the batch's stream. A new batch with a
 /// request is told to retry; one with only replies is accepted (F-37).
-pub fn s_5_a_batch_in_a_shutdown(bed: &impl TestBed) {
+fn s_5_a_batch_in_a_shutdown(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client_of(VERSION).await;
@@ -367,7 +384,7 @@ pub fn s_5_a_batch_in_a_shutdown(bed: &impl TestBed) {
 }
 
 /// D-12: a client that leaves its batch cancels none of its requests.
-pub fn d_12_a_client_that_leaves_its_batch(bed: &impl TestBed) {
+fn d_12_a_client_that_leaves_its_batch(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client_of(VERSION).await;

@@ -8,7 +8,7 @@ use futures::{
 };
 use http::StatusCode;
 use mcp_session_core::{
-    ReplayConfig, SecondStream, SessionEvent, ShutdownPhase, TerminateReason,
+    ReplayConfig, SecondStream, SessionEvent, SessionId, ShutdownPhase, TerminateReason,
     store::{LogId, MemoryStore, SessionStore, Store, StoreLimits},
 };
 use serde_json::{Value, json};
@@ -17,7 +17,28 @@ use super::{
     fixture::{Client, Fixture, NEVER, Reply, SOON, notification, request},
     stores::{Nodes, PATIENT, begin, numbers, send},
 };
-use crate::TestBed;
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    c_10_initialized_at_one_node_counts_at_every_node,
+    d_17_what_is_said_before_initialized_is_not_dropped,
+    d_21_one_node_listens_for_a_session,
+    d_21_a_plain_get_goes_on_where_another_node_was,
+    d_24_a_plain_get_begins_with_what_is_kept,
+    d_23_a_listener_that_is_lost_holds_up_nobody,
+    s_12_a_session_that_is_parked_has_not_ended,
+    e_14_a_session_idle_at_every_node_ends_once,
+    e_14_a_session_that_no_node_serves_ends_with_its_hook,
+    e_10_max_age_counts_from_the_birth_at_every_node,
+    e_15_a_session_that_is_refused_leaves_nothing,
+    c_02_every_node_knows_its_client,
+    s_1_an_old_handle_does_not_unregister_a_readopted_session,
+    d_17_messages_of_a_readopting_node_are_delivered,
+    d_30_a_stream_read_from_the_store_is_not_trimmed_away,
+    s_7_a_delete_elsewhere_ends_bodies_properly,
+    s_9_a_delete_elsewhere_is_no_failure_of_a_drain,
+}
 
 async fn note(client: &Client, n: u64) {
     client.session().notify("notifications/n", Some(&json!({ "n": n }))).await.unwrap();
@@ -34,19 +55,17 @@ async fn echoes(client: &Client) {
 
 /// C-10, C-18: `initialize` reaches one node, `initialized` another, before or after the first call. The session
 /// lives at both nodes while it is used, and a handler at each node may send requests to the client.
-pub fn c_10_initialized_at_one_node_counts_at_every_node(bed: &impl TestBed) {
+fn c_10_initialized_at_one_node_counts_at_every_node(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| config.session.initialize_timeout = SOON * 5);
     bed.block_on(async {
+        let initialized = notification("notifications/initialized");
+        let mut late = Vec::new();
         for call_first in [false, true] {
-            let mut client = nodes.a.stranger();
-            client.initialize("2025-11-25").await;
+            let first = if call_first { request("echo", "echo") } else { initialized.clone() };
+            let client = used_elsewhere(&nodes, &first, &mut late).await;
             let elsewhere = client.at(&nodes.b);
-            let initialized = notification("notifications/initialized");
             if call_first {
-                echoes(&elsewhere).await;
                 assert_eq!(client.post(&initialized).await.status, StatusCode::ACCEPTED);
-            } else {
-                assert_eq!(elsewhere.post(&initialized).await.status, StatusCode::ACCEPTED);
             }
             for (fixture, client) in [(&mut nodes.a, &client), (&mut nodes.b, &elsewhere)] {
                 let (mut reply, work) = begin(fixture, client, 1).await;
@@ -63,18 +82,31 @@ pub fn c_10_initialized_at_one_node_counts_at_every_node(bed: &impl TestBed) {
             echoes(&client).await;
         }
         // This is not a half-open session: `initialized` has come, but only at the other node.
-        let mut client = nodes.a.stranger();
-        client.initialize("2025-11-25").await;
-        client.at(&nodes.b).post(&notification("notifications/initialized")).await;
+        let client = used_elsewhere(&nodes, &initialized, &mut late).await;
         nodes.a.elapse(SOON * 10).await;
         echoes(&client).await;
-        assert_eq!((nodes.a.ended(), nodes.b.ended()), (vec![], vec![]));
+        assert!(late.is_empty() || bed.name() != "sim");
+        assert!(nodes.a.ended().iter().chain(&nodes.b.ended()).all(|(id, _)| late.contains(id)));
     });
+}
+
+/// A session that is opened at one node and used at the other, before the time of a half-open one is over. Those for
+/// which a slow machine needed longer are `late`.
+async fn used_elsewhere(nodes: &Nodes, message: &Value, late: &mut Vec<SessionId>) -> Client {
+    loop {
+        let mut client = nodes.a.stranger();
+        client.initialize("2025-11-25").await;
+        match client.at(&nodes.b).post(message).await.status {
+            StatusCode::OK | StatusCode::ACCEPTED => return client,
+            status => assert_eq!(status, StatusCode::NOT_FOUND),
+        }
+        late.push(client.id());
+    }
 }
 
 /// D-17, C-06: a message that a node sends before it knows of `initialized` reaches the client if another node has
 /// received `initialized`, and no client before that.
-pub fn d_17_what_is_said_before_initialized_is_not_dropped(bed: &impl TestBed) {
+fn d_17_what_is_said_before_initialized_is_not_dropped(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
         let mut client = nodes.a.stranger();
@@ -90,7 +122,12 @@ pub fn d_17_what_is_said_before_initialized_is_not_dropped(bed: &impl TestBed) {
             client.post(&notification("notifications/initialized")).await.status,
             StatusCode::ACCEPTED
         );
-        assert_eq!([next(&mut get).await, next(&mut get).await], [Some(0), Some(1)]);
+        let both = [next(&mut get).await, next(&mut get).await];
+        // On a slow machine, the second node may have stored its message first.
+        assert!(
+            both == [Some(0), Some(1)] || (bed.name() != "sim" && both == [Some(1), Some(0)]),
+            "{both:?}"
+        );
         note(&client, 2).await;
         assert_eq!(next(&mut get).await, Some(2));
     });
@@ -98,7 +135,7 @@ pub fn d_17_what_is_said_before_initialized_is_not_dropped(bed: &impl TestBed) {
 
 /// D-21, D-23: whichever node a client opens a GET at, its stream at another node ends cleanly, and each message goes
 /// only to the newer stream.
-pub fn d_21_one_node_listens_for_a_session(bed: &impl TestBed) {
+fn d_21_one_node_listens_for_a_session(bed: &impl TestBed) {
     let nodes = Nodes::tuned(bed, |config| config.session.second_stream = SecondStream::Replace);
     bed.block_on(async {
         let client = nodes.a.client_of("2025-06-18").await;
@@ -139,7 +176,7 @@ pub fn d_21_one_node_listens_for_a_session(bed: &impl TestBed) {
 
 /// D-21, D-24: an event that was read at one node is not repeated by a plain GET at another. One that was queued
 /// there but not read is sent.
-pub fn d_21_a_plain_get_goes_on_where_another_node_was(bed: &impl TestBed) {
+fn d_21_a_plain_get_goes_on_where_another_node_was(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
         let client = nodes.a.client_of("2025-06-18").await;
@@ -177,7 +214,7 @@ pub fn d_21_a_plain_get_goes_on_where_another_node_was(bed: &impl TestBed) {
 
 /// D-24: standalone messages without a listener are kept within bounds. A plain GET begins with the kept ones, and
 /// continues.
-pub fn d_24_a_plain_get_begins_with_what_is_kept(bed: &impl TestBed) {
+fn d_24_a_plain_get_begins_with_what_is_kept(bed: &impl TestBed) {
     let mut limits = StoreLimits::default();
     limits.events = 4;
     let store = Store::new(MemoryStore::with_limits(bed.runtime(), limits));
@@ -205,7 +242,7 @@ pub fn d_24_a_plain_get_begins_with_what_is_kept(bed: &impl TestBed) {
 }
 
 /// D-23, S13: a listener whose node is lost delays a new one for at most the timeout of a store call.
-pub fn d_23_a_listener_that_is_lost_holds_up_nobody(bed: &impl TestBed) {
+fn d_23_a_listener_that_is_lost_holds_up_nobody(bed: &impl TestBed) {
     let shared = MemoryStore::new(bed.runtime());
     let mut store = Store::new(shared.clone());
     store.timeout = SOON;
@@ -229,7 +266,7 @@ pub fn d_23_a_listener_that_is_lost_holds_up_nobody(bed: &impl TestBed) {
 
 /// S12, S13: a node that parks a live session emits a separate event and calls no hook. When the session ends, the
 /// hook is called once.
-pub fn s_12_a_session_that_is_parked_has_not_ended(bed: &impl TestBed) {
+fn s_12_a_session_that_is_parked_has_not_ended(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
         let c = Fixture::new(bed, |config| config.store = Some(Store::new(nodes.shared.clone())));
@@ -257,7 +294,7 @@ pub fn s_12_a_session_that_is_parked_has_not_ended(bed: &impl TestBed) {
 }
 
 /// E-14, S12: a session that is idle at every node ends everywhere, and one node calls the hook.
-pub fn e_14_a_session_idle_at_every_node_ends_once(bed: &impl TestBed) {
+fn e_14_a_session_idle_at_every_node_ends_once(bed: &impl TestBed) {
     let nodes = Nodes::tuned(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
         let mut ids = HashSet::new();
@@ -280,7 +317,7 @@ pub fn e_14_a_session_idle_at_every_node_ends_once(bed: &impl TestBed) {
 
 /// E-14, S12: a session that no node serves any more, because the last one parked it or was lost, also ends if its
 /// client does not return. A remaining node calls its hook, once.
-pub fn e_14_a_session_that_no_node_serves_ends_with_its_hook(bed: &impl TestBed) {
+fn e_14_a_session_that_no_node_serves_ends_with_its_hook(bed: &impl TestBed) {
     for lost in [false, true] {
         let shared = MemoryStore::new(bed.runtime());
         let mut store = Store::new(shared.clone());
@@ -320,12 +357,12 @@ pub fn e_14_a_session_that_no_node_serves_ends_with_its_hook(bed: &impl TestBed)
 
 /// E-10: a session has the same age at every node, and ends at all of them at its maximum age, also at a node that
 /// has just adopted it.
-pub fn e_10_max_age_counts_from_the_birth_at_every_node(bed: &impl TestBed) {
+fn e_10_max_age_counts_from_the_birth_at_every_node(bed: &impl TestBed) {
     const AGE: Duration = SOON.saturating_mul(10);
     let nodes = Nodes::tuned(bed, |config| config.session.max_age = Some(AGE));
     bed.block_on(async {
-        let client = nodes.a.client().await;
         let born = nodes.a.runtime.now();
+        let client = nodes.a.client().await;
         nodes.a.endpoint.shutdown(PATIENT).await; // only the other node is left to notice
         nodes.b.elapse(AGE / 2).await;
         let elsewhere = client.at(&nodes.b);
@@ -356,7 +393,7 @@ pub fn e_10_max_age_counts_from_the_birth_at_every_node(bed: &impl TestBed) {
 
 /// E-15, E-17: a node that is full refuses a session and leaves no trace of it in the record. However many requests
 /// need it at once, it is adopted once.
-pub fn e_15_a_session_that_is_refused_leaves_nothing(bed: &impl TestBed) {
+fn e_15_a_session_that_is_refused_leaves_nothing(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
         let full = Fixture::new(bed, |config| {
@@ -408,7 +445,7 @@ pub fn e_15_a_session_that_is_refused_leaves_nothing(bed: &impl TestBed) {
 
 /// C-02, C-12: a handler can look up its client at every node: name, capabilities and all other params of
 /// `initialize`.
-pub fn c_02_every_node_knows_its_client(bed: &impl TestBed) {
+fn c_02_every_node_knows_its_client(bed: &impl TestBed) {
     let mut nodes = Nodes::new(bed);
     bed.block_on(async {
         let mut client = nodes.a.stranger();
@@ -449,7 +486,7 @@ async fn with_a_restless_node(bed: &impl TestBed) -> (Fixture, Nodes, Client) {
 
 /// S1, S5, S9: a handle that the application kept of a parked session does not affect the session that its client
 /// came back to: a shutdown finds that one, and its call gets its answer.
-pub fn s_1_an_old_handle_does_not_unregister_a_readopted_session(bed: &impl TestBed) {
+fn s_1_an_old_handle_does_not_unregister_a_readopted_session(bed: &impl TestBed) {
     bed.block_on(async {
         let (mut a, nodes, elsewhere) = with_a_restless_node(bed).await;
         let client = elsewhere.at(&a);
@@ -486,7 +523,7 @@ pub fn s_1_an_old_handle_does_not_unregister_a_readopted_session(bed: &impl Test
 }
 
 /// D-17: a node that parks a session and adopts it again delivers its new messages, and does not repeat old ones.
-pub fn d_17_messages_of_a_readopting_node_are_delivered(bed: &impl TestBed) {
+fn d_17_messages_of_a_readopting_node_are_delivered(bed: &impl TestBed) {
     bed.block_on(async {
         let (mut a, _nodes, elsewhere) = with_a_restless_node(bed).await;
         let client = elsewhere.at(&a);
@@ -510,7 +547,7 @@ pub fn d_17_messages_of_a_readopting_node_are_delivered(bed: &impl TestBed) {
 
 /// D-30, D-37: a store keeps more events than a node. A call that is resumed from the store, also by its own node, is
 /// read to its end, whatever the node drops meanwhile.
-pub fn d_30_a_stream_read_from_the_store_is_not_trimmed_away(bed: &impl TestBed) {
+fn d_30_a_stream_read_from_the_store_is_not_trimmed_away(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| {
         let mut replay = ReplayConfig::default();
         replay.events = 8;
@@ -560,7 +597,7 @@ pub fn d_30_a_stream_read_from_the_store_is_not_trimmed_away(bed: &impl TestBed)
 }
 
 /// E-11, E-25, S7: a DELETE at one node ends the client's streams at other nodes cleanly, not with a cut.
-pub fn s_7_a_delete_elsewhere_ends_bodies_properly(bed: &impl TestBed) {
+fn s_7_a_delete_elsewhere_ends_bodies_properly(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
         let c = Fixture::new(bed, |config| {
@@ -593,7 +630,7 @@ pub fn s_7_a_delete_elsewhere_ends_bodies_properly(bed: &impl TestBed) {
 
 /// S9, E-25: a client that was sent away from a draining node and deletes its session elsewhere has cancelled its
 /// call. The drain waits for no client and has not failed.
-pub fn s_9_a_delete_elsewhere_is_no_failure_of_a_drain(bed: &impl TestBed) {
+fn s_9_a_delete_elsewhere_is_no_failure_of_a_drain(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| {
         config.session.cancel_grace = SOON;
         config.session.terminate.cancel = SOON;

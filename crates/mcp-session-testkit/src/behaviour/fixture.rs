@@ -1,32 +1,37 @@
 //! The parts of a scenario: an endpoint, a handler that the scenario controls, and clients.
 
+mod client;
+mod message;
+mod reply;
+
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     panic::resume_unwind,
-    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures::{
-    FutureExt, StreamExt,
+    StreamExt,
     channel::{mpsc, oneshot},
     future::{pending, poll_fn},
 };
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body::{Body, Frame};
+use http::StatusCode;
 use mcp_session_core::{
     AuthError, Config, Endpoint, Handler, InitializeRequest, InitializeResult, Json, Notification,
-    NotificationContext, Principal, ReplyBody, RequestContext, RpcError, Runtime, Session, SessionData,
-    SessionId, StreamCut, TerminateReason,
+    NotificationContext, RequestContext, RpcError, Runtime, Session, SessionData, SessionId, TerminateReason,
 };
 use serde_json::{Value, json};
 
+pub use self::{
+    client::{Client, SlowBody, Started},
+    message::{cancel, initialize, notification, reply, request, request_with},
+    reply::Reply,
+};
 use crate::TestBed;
 
 /// For times that must elapse: short, because a real clock really waits.
@@ -108,8 +113,10 @@ struct Play {
 }
 
 impl Handler for Play {
-    fn session_data(&self, session: &Session) -> SessionData {
-        assert!(!self.barren.load(SeqCst), "planted: the handler panics over the data of {session:?}");
+    fn session_data(&self, _: &Session) -> SessionData {
+        if self.barren.load(SeqCst) {
+            planted("the handler panics over the data of a session");
+        }
         SessionData::new(Attached { used: AtomicUsize::new(0), _alive: Arc::clone(&self.attached) })
     }
 
@@ -118,7 +125,7 @@ impl Handler for Play {
         match request.client_info.parse::<Value>()?["name"].as_str() {
             Some("refused") => Err(RpcError::internal("not you")),
             Some("lacks a scope") => Err(AuthError::insufficient_scope("sessions").into()),
-            Some("panics") => panic!("planted: the handler panics in initialize"),
+            Some("panics") => planted("the handler panics in initialize"),
             Some("hangs") => pending().await,
             _ => Ok(InitializeResult::new("fixture", "1.0.0").capabilities(json!({ "tools": {} }))),
         }
@@ -130,7 +137,7 @@ impl Handler for Play {
             "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" => {
                 Ok(json!({ "listed": cx.method() }).into())
             }
-            "panic" => panic!("planted: the handler panics"),
+            "panic" => planted("the handler panics"),
             "write" => Err(AuthError::insufficient_scope("write").into()),
             "work" => {
                 let (answer, answered) = oneshot::channel();
@@ -148,7 +155,7 @@ impl Handler for Play {
 
     async fn notification(&self, notification: Notification, _: NotificationContext) {
         match &*notification.method {
-            "panic" => panic!("planted: the handler panics over a notification"),
+            "panic" => planted("the handler panics over a notification"),
             "hang" => {
                 let _hanging = Arc::clone(&self.hanging);
                 return pending().await;
@@ -166,8 +173,7 @@ impl Handler for Play {
         self.ended.lock().unwrap().push((session.id(), reason));
         match hook {
             None => {}
-            // Without the process's panic hook, which takes long to print a backtrace.
-            Some(Hook::Panics) => resume_unwind(Box::new("planted: the hook panics")),
+            Some(Hook::Panics) => planted("the hook panics"),
             Some(Hook::Hangs) => pending().await,
         }
     }
@@ -302,339 +308,13 @@ impl Fixture {
     }
 }
 
-/// A client of the endpoint.
-#[derive(Debug, Clone)]
-pub struct Client {
-    endpoint: Endpoint,
-    runtime: Arc<dyn Runtime>,
-    session: Option<SessionId>,
-    principal: Option<Principal>,
-    /// The `Accept` header of its POSTs.
-    accept: &'static str,
-}
-
-impl Client {
-    /// Opens a session, without `notifications/initialized`.
-    pub async fn initialize(&mut self, version: &str) -> Value {
-        self.initialize_with(&initialize(version, "client")).await
-    }
-
-    /// Opens a session with this message.
-    pub async fn initialize_with(&mut self, message: &Value) -> Value {
-        let reply = self.post(message).await;
-        assert_eq!(reply.status, StatusCode::OK);
-        self.session = reply.session();
-        assert!(self.session.is_some(), "the answer to initialize carries the session id");
-        reply.json().await
-    }
-
-    /// Returns the same client for another endpoint.
-    pub fn at(&self, fixture: &Fixture) -> Self {
-        Self { endpoint: fixture.endpoint.clone(), ..self.clone() }
-    }
-
-    /// The id of its session.
-    pub fn id(&self) -> SessionId {
-        self.session.expect("the client has a session")
-    }
-
-    /// The server's handle of its session.
-    pub fn session(&self) -> Session {
-        self.endpoint.manager().get(&self.id()).expect("the session is alive")
-    }
-
-    /// Returns the same client with another session.
-    pub fn with_session(&self, session: Option<SessionId>) -> Self {
-        Self { session, ..self.clone() }
-    }
-
-    /// The principal that it acts as.
-    pub fn principal(&self) -> Option<&Principal> {
-        self.principal.as_ref()
-    }
-
-    /// Returns the same client with another principal, or without one.
-    pub fn known_as(&self, principal: Option<&str>) -> Self {
-        Self { principal: principal.map(Principal::new), ..self.clone() }
-    }
-
-    /// Returns the same client with this `Accept` header for its POSTs; `""` sends none.
-    pub fn accepting(&self, accept: &'static str) -> Self {
-        Self { accept, ..self.clone() }
-    }
-
-    /// A request with all headers that a correct client sends.
-    pub fn request(&self, method: Method) -> http::request::Builder {
-        let accept = if method == Method::GET { "text/event-stream" } else { self.accept };
-        let builder = Request::builder().method(method).uri("/mcp").header("host", "localhost:8000");
-        let builder = builder.header("content-type", "application/json");
-        let builder = if accept.is_empty() { builder } else { builder.header("accept", accept) };
-        let builder = match &self.principal {
-            Some(principal) => builder.extension(principal.clone()),
-            None => builder,
-        };
-        match self.session {
-            Some(id) => builder.header("mcp-session-id", id.to_string()),
-            None => builder,
-        }
-    }
-
-    /// Sends any request.
-    pub async fn send<B>(&self, request: Request<B>) -> Reply
-    where
-        B: Body,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let (parts, body) = self.endpoint.handle(request).await.into_parts();
-        yield_now().await; // requests of a real client are separated by a network
-        Reply {
-            status: parts.status,
-            headers: parts.headers,
-            body: Box::pin(body),
-            events: VecDeque::new(),
-            last_event_id: None,
-            retry: None,
-        }
-    }
-
-    /// POSTs a message and waits for the head of the response.
-    pub async fn post(&self, message: &Value) -> Reply {
-        self.send(self.request(Method::POST).body(message.to_string()).expect("a request")).await
-    }
-
-    /// POSTs a message in a separate task, for a head that comes later.
-    pub fn start(&self, message: &Value) -> Started {
-        let (sender, head) = oneshot::channel();
-        let (client, message) = (self.clone(), message.clone());
-        self.runtime.spawn(Box::pin(async move {
-            let _ = sender.send(client.post(&message).await); // fails if the scenario does not need it any more
-        }));
-        Started(head)
-    }
-
-    /// POSTs this body unchanged.
-    pub async fn post_text(&self, body: impl Into<String>) -> Reply {
-        self.send(self.request(Method::POST).body(body.into()).expect("a request")).await
-    }
-
-    /// GET: the standalone stream.
-    pub async fn get(&self) -> Reply {
-        self.send(self.request(Method::GET).body(String::new()).expect("a request")).await
-    }
-
-    /// GET with `Last-Event-ID`: resumes a stream.
-    pub async fn resume(&self, last_event_id: &str) -> Reply {
-        let request = self.request(Method::GET).header("last-event-id", last_event_id);
-        self.send(request.body(String::new()).expect("a request")).await
-    }
-
-    /// DELETE.
-    pub async fn delete(&self) -> Reply {
-        self.send(self.request(Method::DELETE).body(String::new()).expect("a request")).await
-    }
-}
-
-/// A POST in progress.
-#[derive(Debug)]
-pub struct Started(oneshot::Receiver<Reply>);
-
-impl Started {
-    /// Waits for the head of the response.
-    pub async fn head(self) -> Reply {
-        self.0.await.expect("the task of the POST goes on")
-    }
-
-    /// Returns the head if it has already arrived.
-    pub fn head_now(&mut self) -> Option<Reply> {
-        self.0.try_recv().expect("the task of the POST goes on")
-    }
-}
-
-/// A response.
-#[derive(Debug)]
-pub struct Reply {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its headers.
-    pub headers: HeaderMap,
-    body: Pin<Box<ReplyBody>>,
-    /// Further events of the frame of the last event.
-    events: VecDeque<Bytes>,
-    last_event_id: Option<String>,
-    retry: Option<Duration>,
-}
-
-impl Reply {
-    /// The session that the response opened.
-    pub fn session(&self) -> Option<SessionId> {
-        self.headers.get("mcp-session-id")?.to_str().ok()?.parse().ok()
-    }
-
-    /// Returns `true` if the response is a stream of events.
-    pub fn is_stream(&self) -> bool {
-        self.headers.get("content-type").is_some_and(|value| value == "text/event-stream")
-    }
-
-    /// The value of a header, or `""`.
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-
-    /// Returns the next event as sent; `None` at the end.
-    pub async fn event(&mut self) -> Option<Result<Bytes, StreamCut>> {
-        if self.events.is_empty() {
-            match self.frame().await? {
-                Ok(frame) if self.is_stream() => self.events.extend(split_events(frame)),
-                other => return Some(other),
-            }
-        }
-        self.events.pop_front().map(Ok)
-    }
-
-    /// Returns the next piece of the body; `None` at the end.
-    pub async fn frame(&mut self) -> Option<Result<Bytes, StreamCut>> {
-        let frame = poll_fn(|cx| self.body.as_mut().poll_frame(cx)).await?;
-        Some(frame.map(|frame| frame.into_data().expect("a body has no trailers")))
-    }
-
-    /// Returns the next message, without comments and priming events; `None` at the end.
-    pub async fn message(&mut self) -> Option<Value> {
-        loop {
-            let event = self.event().await?.expect("the stream is not cut");
-            if let Some(message) = self.receive(&event) {
-                return Some(message);
-            }
-        }
-    }
-
-    /// Waits for the first event, which has no message: a comment or a priming event (B-33, D-08).
-    pub async fn opened(&mut self) {
-        assert!(self.is_stream());
-        let event = self.event().await.expect("it begins with an event").expect("the stream is not cut");
-        assert_eq!(self.receive(&event), None);
-    }
-
-    /// The last event id that was received, if any.
-    pub fn last_event_id(&self) -> Option<&str> {
-        self.last_event_id.as_deref()
-    }
-
-    /// The last `retry` that was received.
-    pub fn retry(&self) -> Option<Duration> {
-        self.retry
-    }
-
-    /// Reads an event as a client does (WHATWG, D-39). Returns its message, if it has one.
-    fn receive(&mut self, event: &[u8]) -> Option<Value> {
-        let text = std::str::from_utf8(event).expect("events are UTF-8");
-        let (mut message, mut named) = (None, false);
-        for line in text.strip_suffix("\n\n").expect("an event is whole").lines() {
-            match line.split_once(": ") {
-                Some(("id", id)) => self.last_event_id = Some(id.to_owned()),
-                Some(("retry", time)) => {
-                    self.retry = Some(Duration::from_millis(time.parse().expect("milliseconds")));
-                }
-                Some(("event", "message")) => named = true,
-                Some(("data", "")) => {} // a priming event
-                Some(("data", data)) => message = Some(serde_json::from_str(data).expect("data is JSON")),
-                Some(_) | None => assert!(line.starts_with(':'), "no field of an event: {line:?}"),
-            }
-        }
-        assert_eq!(named, message.is_some(), "D-43: {text:?}");
-        message
-    }
-
-    /// Returns all messages up to the end.
-    pub async fn messages(mut self) -> Vec<Value> {
-        let mut messages = Vec::new();
-        while let Some(message) = self.message().await {
-            messages.push(message);
-        }
-        messages
-    }
-
-    /// Returns the whole body, and asserts that it is not cut.
-    pub async fn bytes(mut self) -> Vec<u8> {
-        let mut body = Vec::new();
-        while let Some(data) = self.event().await {
-            body.extend_from_slice(&data.expect("the body is not cut"));
-        }
-        body
-    }
-
-    /// Returns the body as JSON.
-    pub async fn json(self) -> Value {
-        assert_eq!(self.header("content-type"), "application/json");
-        serde_json::from_slice(&self.bytes().await).expect("the body is JSON")
-    }
-
-    /// Returns the only answer, in either form, and asserts that nothing follows it.
-    pub async fn answer(self) -> Value {
-        assert_eq!(self.status, StatusCode::OK);
-        if !self.is_stream() {
-            return self.json().await;
-        }
-        let messages = self.messages().await;
-        let answers: Vec<_> =
-            messages.iter().filter(|message| message.get("id").is_some_and(|id| !id.is_null())).collect();
-        assert_eq!(answers.len(), 1, "exactly one answer: {messages:?}");
-        assert_eq!(Some(answers[0]), messages.last(), "nothing follows the answer");
-        answers[0].clone()
-    }
-
-    /// Returns `true` if nothing can be read now.
-    pub fn is_silent(&mut self) -> bool {
-        self.event().now_or_never().is_none()
-    }
-}
-
-/// Splits a frame, which contains only whole events, into its events.
-fn split_events(mut frame: Bytes) -> Vec<Bytes> {
-    let mut events = Vec::new();
-    while !frame.is_empty() {
-        let end = frame.windows(2).position(|two| two == b"\n\n").expect("an event is whole") + 2;
-        events.push(frame.split_to(end));
-    }
-    events
-}
-
-/// `initialize` with id 0. The client's name decides what the handler does.
-pub fn initialize(version: &str, name: &str) -> Value {
-    json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-        "protocolVersion": version,
-        "capabilities": { "sampling": {}, "roots": {} },
-        "clientInfo": { "name": name, "version": "1" },
-    } })
-}
-
-/// The answer to a request.
-pub fn reply(id: impl Into<Value>, result: impl Into<Value>) -> Value {
-    json!({ "jsonrpc": "2.0", "id": id.into(), "result": result.into() })
-}
-
-/// A request without params.
-pub fn request(id: impl Into<Value>, method: &str) -> Value {
-    json!({ "jsonrpc": "2.0", "id": id.into(), "method": method })
-}
-
-/// A request with params.
-#[allow(clippy::needless_pass_by_value)] // a scenario reads better without `&` before each `json!`
-pub fn request_with(id: impl Into<Value>, method: &str, params: Value) -> Value {
-    json!({ "jsonrpc": "2.0", "id": id.into(), "method": method, "params": params })
-}
-
-/// A notification without params.
-pub fn notification(method: &str) -> Value {
-    json!({ "jsonrpc": "2.0", "method": method })
-}
-
-/// `notifications/cancelled` for a request.
-pub fn cancel(id: impl Into<Value>) -> Value {
-    json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id.into(), "reason": "enough" } })
+/// A panic that is meant to be: without the process's panic hook, which prints what no reader of the tests needs.
+pub(in crate::behaviour) fn planted(what: &'static str) -> ! {
+    resume_unwind(Box::new(what))
 }
 
 /// Yields once to other tasks.
-async fn yield_now() {
+pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut yielded, true) {
@@ -644,20 +324,4 @@ async fn yield_now() {
         Poll::Pending
     })
     .await;
-}
-
-/// A body that arrives when the scenario sends it.
-#[derive(Debug)]
-pub struct SlowBody(pub mpsc::UnboundedReceiver<Bytes>);
-
-impl Body for SlowBody {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_next_unpin(cx).map(|data| data.map(|data| Ok(Frame::data(data))))
-    }
 }

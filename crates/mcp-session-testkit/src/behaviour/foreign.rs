@@ -1,7 +1,6 @@
 //! Foreign code that panics: only the one call fails.
 
 use std::{
-    panic::resume_unwind,
     pin::Pin,
     sync::{
         Arc,
@@ -15,28 +14,29 @@ use bytes::Bytes;
 use futures::FutureExt;
 use http::{Method, StatusCode, request::Parts};
 use http_body::{Body, Frame};
-use mcp_session_core::proto::Position;
 use mcp_session_core::{
-    AuthError, BoxFuture, SessionId, ShutdownPolicy,
-    store::{
-        Append, AppendError, EventStore, LogId, MemoryStore, NodeId, Page, PeerMessage, Peers, PublishError,
-        ReadError, Record, SessionStore, Store, Unavailable, Update, Wakeup,
-    },
+    AuthError, BoxFuture, ShutdownPolicy,
+    store::{MemoryStore, Store},
 };
 use serde_json::{Value, json};
 
-use super::fixture::{Client, Fixture, NEVER, Reply, SOON, initialize, notification, request};
-use crate::TestBed;
+use super::{
+    fixture::{Client, Fixture, NEVER, Reply, SOON, initialize, notification, planted, request},
+    intercepted::{Intercept, Intercepted},
+};
+use crate::{TestBed, suite::scenarios};
 
-/// Without the process's panic hook, which takes long to print a backtrace.
-fn planted() -> ! {
-    resume_unwind(Box::new("planted: foreign code panics"))
+scenarios! {
+    TestBed;
+    s_8_s_13_a_store_that_panics_is_asked_again,
+    b_43_a_credential_check_that_panics,
+    b_43_a_body_that_panics,
+    a_21_a_batch_whose_extensions_panic,
 }
 
-/// A store that panics once, at the next call with this name.
+/// A store panics once, at the next call of this method.
 #[derive(Debug)]
 struct Panicky {
-    store: MemoryStore,
     at: &'static str,
     /// Whether it panics in the call itself or when the returned future is polled.
     early: bool,
@@ -44,119 +44,22 @@ struct Panicky {
 }
 
 impl Panicky {
-    fn shake(&self, name: &str) {
-        if name == self.at && self.armed.swap(false, SeqCst) {
-            planted();
+    fn shake(&self, method: &str) {
+        if method == self.at && self.armed.swap(false, SeqCst) {
+            planted("foreign code panics");
         }
     }
+}
 
-    fn call<'a, T: Send + 'a>(
-        &'a self,
-        name: &'static str,
-        make: impl FnOnce(&'a MemoryStore) -> BoxFuture<'a, T>,
-    ) -> BoxFuture<'a, T> {
+impl Intercept for Panicky {
+    fn called(&self, method: &str) {
         if self.early {
-            self.shake(name);
+            self.shake(method);
         }
-        let future = make(&self.store);
-        async move {
-            self.shake(name);
-            future.await
-        }
-        .boxed()
-    }
-}
-
-impl EventStore for Panicky {
-    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>> {
-        self.call("append", |store| store.append(append))
     }
 
-    fn publish(
-        &self,
-        session: SessionId,
-        node: NodeId,
-        token: u64,
-        event: Bytes,
-    ) -> BoxFuture<'_, Result<Position, PublishError>> {
-        self.call("publish", |store| store.publish(session, node, token, event))
-    }
-
-    fn read(&self, log: LogId, after: Position, limit: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
-        self.call("read", |store| store.read(log, after, limit))
-    }
-
-    fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
-        self.call("seal", |store| store.seal(log, last))
-    }
-
-    fn watch(&self, log: LogId, after: Position) -> BoxFuture<'_, Wakeup> {
-        self.call("watch", |store| store.watch(log, after))
-    }
-
-    fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>> {
-        self.call("purge", |store| store.purge(session))
-    }
-
-    fn failover(&self) -> BoxFuture<'_, ()> {
-        self.call("failover", |store| store.failover())
-    }
-}
-
-impl SessionStore for Panicky {
-    fn create(&self, record: Record) -> BoxFuture<'_, Result<(), Unavailable>> {
-        self.call("create", |store| store.create(record))
-    }
-
-    fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Record>, Unavailable>> {
-        self.call("load", |store| store.load(id))
-    }
-
-    fn update(&self, id: SessionId, update: Update) -> BoxFuture<'_, Result<bool, Unavailable>> {
-        self.call("update", |store| store.update(id, update))
-    }
-
-    fn touch(&self, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
-        self.call("touch", |store| store.touch(ids))
-    }
-
-    fn remove(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Vec<NodeId>>, Unavailable>> {
-        self.call("remove", |store| store.remove(id))
-    }
-
-    fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>> {
-        self.call("sweep", |store| store.sweep(idle))
-    }
-
-    fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>> {
-        self.call("enlist", |store| store.enlist(id, node))
-    }
-
-    fn claim(
-        &self,
-        id: SessionId,
-        node: NodeId,
-        from: Option<NodeId>,
-    ) -> BoxFuture<'_, Result<bool, Unavailable>> {
-        self.call("claim", |store| store.claim(id, node, from))
-    }
-
-    fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
-        self.call("park", |store| store.park(node, ids))
-    }
-}
-
-impl Peers for Panicky {
-    fn send(&self, to: NodeId, message: PeerMessage) -> BoxFuture<'_, Result<(), Unavailable>> {
-        self.call("send", |store| store.send(to, message))
-    }
-
-    fn receive(&self, node: NodeId) -> BoxFuture<'_, Option<PeerMessage>> {
-        self.call("receive", |store| store.receive(node))
-    }
-
-    fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
-        self.call("leave", |store| store.leave(node))
+    fn polled(&self, method: &'static str) -> BoxFuture<'_, ()> {
+        async move { self.shake(method) }.boxed()
     }
 }
 
@@ -200,7 +103,7 @@ async fn visit(a: &mut Fixture, b: &Fixture) {
 
 /// S8, S13: a store call that panics counts as a call that was not answered. It is repeated, and no session, node or
 /// stream is lost.
-pub fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
+fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
     bed.block_on(async {
         for (at, early) in [
             "append", "publish", "read", "watch", "failover", "create", "load", "update", "touch", "sweep",
@@ -209,8 +112,8 @@ pub fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
         .into_iter()
         .flat_map(|at| [(at, false), (at, true)])
         {
-            let store = MemoryStore::new(bed.runtime());
-            let panicky = Arc::new(Panicky { store, at, early, armed: AtomicBool::new(false) });
+            let by = Panicky { at, early, armed: AtomicBool::new(false) };
+            let panicky = Arc::new(Intercepted { store: MemoryStore::new(bed.runtime()), by });
             let mut store = Store::new(MemoryStore::new(bed.runtime()));
             store.events = Arc::clone(&panicky) as _;
             store.sessions = Arc::clone(&panicky) as _;
@@ -218,34 +121,34 @@ pub fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
             store.touch_interval = SOON;
             let fixture = || Fixture::new(bed, |config| config.store = Some(store.clone()));
             // Calls that a node waits on panic when the wait begins.
-            panicky.armed.store(matches!(at, "failover" | "receive"), SeqCst);
+            panicky.by.armed.store(matches!(at, "failover" | "receive"), SeqCst);
             let (mut a, b) = (fixture(), fixture());
             visit(&mut a, &b).await;
-            panicky.armed.store(!matches!(at, "failover" | "park" | "leave"), SeqCst);
+            panicky.by.armed.store(!matches!(at, "failover" | "park" | "leave"), SeqCst);
             visit(&mut a, &b).await;
             visit(&mut a, &b).await;
             if matches!(at, "touch" | "sweep") {
-                a.until(|_| !panicky.armed.load(SeqCst)).await;
+                a.until(|_| !panicky.by.armed.load(SeqCst)).await;
             }
             let parked = a.client().await;
-            panicky.armed.fetch_or(matches!(at, "park" | "leave"), SeqCst);
+            panicky.by.armed.fetch_or(matches!(at, "park" | "leave"), SeqCst);
             let policy =
                 ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
             let report = a.endpoint.shutdown(policy).await;
             assert!(report.is_clean(), "{at}: {report}");
             assert_eq!(parked.at(&b).post(&request(1, "echo")).await.status, StatusCode::OK, "{at}");
-            b.until(|_| !panicky.armed.load(SeqCst)).await; // wait until it has panicked
+            b.until(|_| !panicky.by.armed.load(SeqCst)).await; // wait until it has panicked
         }
     });
 }
 
 /// A credential check that panics refuses its request with 500 and -32603. The next request is served.
-pub fn b_43_a_credential_check_that_panics(bed: &impl TestBed) {
+fn b_43_a_credential_check_that_panics(bed: &impl TestBed) {
     let armed = Arc::new(AtomicBool::new(false));
     let fixture = Fixture::new(bed, |config| {
         let armed = Arc::clone(&armed);
         config.authenticate = Some(Arc::new(move |_: &mut Parts| -> Result<(), AuthError> {
-            if armed.swap(false, SeqCst) { planted() } else { Ok(()) }
+            if armed.swap(false, SeqCst) { planted("foreign code panics") } else { Ok(()) }
         }));
     });
     bed.block_on(async {
@@ -277,7 +180,7 @@ impl Body for PanickyBody {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, PanickyError>>> {
         match self.frames.checked_sub(1) {
-            None => planted(),
+            None => planted("foreign code panics"),
             Some(left) => {
                 self.frames = left;
                 Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"{")))))
@@ -291,13 +194,13 @@ struct PanickyError;
 
 impl std::fmt::Display for PanickyError {
     fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        planted()
+        planted("foreign code panics")
     }
 }
 
 impl std::fmt::Debug for PanickyError {
     fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        planted()
+        planted("foreign code panics")
     }
 }
 
@@ -319,7 +222,7 @@ impl Body for FailingBody {
 }
 
 /// A body that panics while it is read, or whose error panics, is refused with 500. The session continues.
-pub fn b_43_a_body_that_panics(bed: &impl TestBed) {
+fn b_43_a_body_that_panics(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -340,12 +243,12 @@ struct Unclonable;
 
 impl Clone for Unclonable {
     fn clone(&self) -> Self {
-        planted()
+        planted("foreign code panics")
     }
 }
 
 /// a batch whose extensions cannot be cloned is refused as a whole, before any of its requests is admitted.
-pub fn a_21_a_batch_whose_extensions_panic(bed: &impl TestBed) {
+fn a_21_a_batch_whose_extensions_panic(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client_of("2025-03-26").await;

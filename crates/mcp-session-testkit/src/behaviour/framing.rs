@@ -8,10 +8,19 @@ use mcp_session_core::{CancelReason, ErrorCode, RequestError, RpcError};
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, NEVER, SlowBody, initialize, notification, request, request_with};
-use crate::TestBed;
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    a_01_a_02_json_rpc_2_in_utf_8,
+    a_09_b_17_nothing_is_replied_to_a_notification,
+    a_03_null_counts_as_absent,
+    a_11_a_15_the_five_codes,
+    a_20_nothing_is_added_to_a_result,
+}
 
 /// only messages with exactly `"jsonrpc":"2.0"` are valid, and only UTF-8 is valid JSON.
-pub fn a_01_a_02_json_rpc_2_in_utf_8(bed: &impl TestBed) {
+fn a_01_a_02_json_rpc_2_in_utf_8(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -37,7 +46,7 @@ pub fn a_01_a_02_json_rpc_2_in_utf_8(bed: &impl TestBed) {
 
 /// A-09, B-17: notifications never get a reply: not if they are unknown, if their handler panics, if they look like a
 /// request, or if they are meaningless.
-pub fn a_09_b_17_nothing_is_replied_to_a_notification(bed: &impl TestBed) {
+fn a_09_b_17_nothing_is_replied_to_a_notification(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -58,7 +67,7 @@ pub fn a_09_b_17_nothing_is_replied_to_a_notification(bed: &impl TestBed) {
 
 /// `null` counts as absent in requests, notifications and replies and in their parts, except as an
 /// id.
-pub fn a_03_null_counts_as_absent(bed: &impl TestBed) {
+fn a_03_null_counts_as_absent(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -108,7 +117,7 @@ pub fn a_03_null_counts_as_absent(bed: &impl TestBed) {
 }
 
 /// each of the five JSON-RPC codes is used for its case, with an integer code and a message.
-pub fn a_11_a_15_the_five_codes(bed: &impl TestBed) {
+fn a_11_a_15_the_five_codes(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -131,7 +140,7 @@ pub fn a_11_a_15_the_five_codes(bed: &impl TestBed) {
 }
 
 /// results of the handler are sent unchanged: core adds no member, and no key in `_meta`.
-pub fn a_20_nothing_is_added_to_a_result(bed: &impl TestBed) {
+fn a_20_nothing_is_added_to_a_result(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let mut client = fixture.stranger();

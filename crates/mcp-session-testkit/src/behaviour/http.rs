@@ -13,7 +13,28 @@ use serde_json::{Value, json};
 use super::fixture::{
     Client, Fixture, NEVER, Reply, SOON, SlowBody, initialize, notification, request, request_with,
 };
-use crate::TestBed;
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    b_7_status_matrix,
+    absent_sessions_of_c_2,
+    a_12_errors_echo_the_id,
+    b_12_repeated_headers,
+    b_26_b_29_version_header,
+    g_40_requests_without_sessions_are_told_to_fall_back,
+    e_32_empty_headers_count_as_absent,
+    b_15_a_compressed_body_is_refused,
+    a_19_bodies_are_bounded,
+    bodies_that_never_end_get_a_deadline,
+    a_19_all_bodies_together_are_bounded,
+    what_arrives_while_the_process_is_stopped_counts,
+    b_05_b_07_host_and_origin,
+    b_09_authentication,
+    notifications_are_bounded_and_end_with_the_session,
+    duration_max_means_never,
+    b_17_notifications_get_202,
+}
 
 async fn status_of(client: &Client, message: &Value) -> u16 {
     client.post(message).await.status.as_u16()
@@ -37,7 +58,7 @@ async fn with_headers(client: &Client, method: Method, headers: &[(&str, &str)])
 }
 
 /// B.7, row by row.
-pub fn b_7_status_matrix(bed: &impl TestBed) {
+fn b_7_status_matrix(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.body_limit = 10_000);
     bed.block_on(async {
         let client = fixture.client().await;
@@ -127,7 +148,7 @@ pub fn b_7_status_matrix(bed: &impl TestBed) {
 }
 
 /// C.2, the column of absent sessions: 400 without an id, 404 with an unknown one, and `initialize` opens a session.
-pub fn absent_sessions_of_c_2(bed: &impl TestBed) {
+fn absent_sessions_of_c_2(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let stranger = fixture.stranger();
@@ -151,7 +172,7 @@ pub fn absent_sessions_of_c_2(bed: &impl TestBed) {
 }
 
 /// an error echoes the id if it could be read; otherwise the id is null.
-pub fn a_12_errors_echo_the_id(bed: &impl TestBed) {
+fn a_12_errors_echo_the_id(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -174,7 +195,7 @@ pub fn a_12_errors_echo_the_id(bed: &impl TestBed) {
 }
 
 /// B-12: a repeated protocol header is refused; no value is picked.
-pub fn b_12_repeated_headers(bed: &impl TestBed) {
+fn b_12_repeated_headers(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -188,7 +209,7 @@ pub fn b_12_repeated_headers(bed: &impl TestBed) {
 }
 
 /// B-26, B-29: the version header must name a supported version, and does not change the version of the session.
-pub fn b_26_b_29_version_header(bed: &impl TestBed) {
+fn b_26_b_29_version_header(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -215,7 +236,7 @@ pub fn b_26_b_29_version_header(bed: &impl TestBed) {
 
 /// G-40, G-49: a request of a revision without sessions gets a 400 that lists the supported versions, and no code
 /// that only such revisions may use, so that its client falls back to `initialize`.
-pub fn g_40_requests_without_sessions_are_told_to_fall_back(bed: &impl TestBed) {
+fn g_40_requests_without_sessions_are_told_to_fall_back(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let envelope = json!({ "_meta": { "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -235,7 +256,7 @@ pub fn g_40_requests_without_sessions_are_told_to_fall_back(bed: &impl TestBed) 
 }
 
 /// E-32: an empty session id or `Last-Event-ID` counts as absent: some clients and proxies send it.
-pub fn e_32_empty_headers_count_as_absent(bed: &impl TestBed) {
+fn e_32_empty_headers_count_as_absent(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for empty in ["", " "] {
@@ -263,7 +284,7 @@ pub fn e_32_empty_headers_count_as_absent(bed: &impl TestBed) {
 }
 
 /// B-15: a compressed body is refused, with a hint that it may be sent uncompressed.
-pub fn b_15_a_compressed_body_is_refused(bed: &impl TestBed) {
+fn b_15_a_compressed_body_is_refused(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -283,7 +304,7 @@ pub fn b_15_a_compressed_body_is_refused(bed: &impl TestBed) {
 }
 
 /// bodies are bounded, with and without `Content-Length`.
-pub fn a_19_bodies_are_bounded(bed: &impl TestBed) {
+fn a_19_bodies_are_bounded(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.body_limit = 1_000);
     bed.block_on(async {
         let client = fixture.client().await;
@@ -301,7 +322,7 @@ pub fn a_19_bodies_are_bounded(bed: &impl TestBed) {
 }
 
 /// A body that arrives too slowly or never ends gets 408, and no other request waits for it.
-pub fn bodies_that_never_end_get_a_deadline(bed: &impl TestBed) {
+fn bodies_that_never_end_get_a_deadline(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.body_timeout = SOON);
     bed.block_on(async {
         let client = fixture.client().await;
@@ -325,7 +346,7 @@ pub fn bodies_that_never_end_get_a_deadline(bed: &impl TestBed) {
 }
 
 /// The total size of all incoming bodies is bounded. Small bodies are served regardless.
-pub fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
+fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
     const SMALL: usize = 64 * 1024; // does not count
     const TOTAL: usize = 2 * SMALL;
     let fixture = Fixture::new(bed, |config| (config.body_limit, config.bodies_in_flight) = (TOTAL, TOTAL));
@@ -368,7 +389,7 @@ pub fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
 
 /// A deadline that passed while the process was stopped does not count against the client: what it sent meanwhile is
 /// read.
-pub fn what_arrives_while_the_process_is_stopped_counts(bed: &impl TestBed) {
+fn what_arrives_while_the_process_is_stopped_counts(bed: &impl TestBed) {
     let runtime = Arc::new(Stopped { inner: bed.runtime(), for_so_long: Arc::default() });
     let fixture = Fixture::on(runtime.clone(), |config| {
         config.session.idle_timeout = Duration::MAX;
@@ -431,7 +452,7 @@ impl Runtime for Stopped {
 }
 
 /// B-05, B-07: only loopback names are allowed unless others are listed. Checked before the body is read.
-pub fn b_05_b_07_host_and_origin(bed: &impl TestBed) {
+fn b_05_b_07_host_and_origin(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.allowed_hosts.allow("mcp.example.com").unwrap();
         config.allowed_origins.allow("https://app.example.com").unwrap();
@@ -457,7 +478,7 @@ pub fn b_05_b_07_host_and_origin(bed: &impl TestBed) {
 }
 
 /// B-09, B-10: the credential of every request is checked before anything of the protocol.
-pub fn b_09_authentication(bed: &impl TestBed) {
+fn b_09_authentication(bed: &impl TestBed) {
     let check = |parts: &mut http::request::Parts| match parts
         .headers
         .get("authorization")
@@ -490,7 +511,7 @@ pub fn b_09_authentication(bed: &impl TestBed) {
 }
 
 /// Notifications with slow handlers are bounded like requests, and end with their session.
-pub fn notifications_are_bounded_and_end_with_the_session(bed: &impl TestBed) {
+fn notifications_are_bounded_and_end_with_the_session(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.session.max_exchanges = 3);
     bed.block_on(async {
         let client = fixture.client().await;
@@ -505,7 +526,7 @@ pub fn notifications_are_bounded_and_end_with_the_session(bed: &impl TestBed) {
 }
 
 /// Limits of `Duration::MAX` mean never and cause no failure.
-pub fn duration_max_means_never(bed: &impl TestBed) {
+fn duration_max_means_never(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.body_timeout = Duration::MAX;
         config.session.idle_timeout = Duration::MAX;
@@ -530,7 +551,7 @@ pub fn duration_max_means_never(bed: &impl TestBed) {
 }
 
 /// B-17: a notification gets 202 with an empty body and reaches the handler.
-pub fn b_17_notifications_get_202(bed: &impl TestBed) {
+fn b_17_notifications_get_202(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;

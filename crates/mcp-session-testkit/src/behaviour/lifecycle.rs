@@ -15,10 +15,35 @@ use serde_json::{Value, json};
 use super::fixture::{
     Client, Fixture, Hook, NEVER, Reply, SOON, Work, cancel, initialize, notification, reply, request,
 };
-use crate::TestBed;
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    c_07_c_08_versions_are_negotiated,
+    c_02_initialize_params_are_checked,
+    c_20_a_failed_initialize_leaves_nothing,
+    c_17_c_19_repeated_initialization,
+    c_14_ping_in_every_state,
+    e_24_b_38_one_delete_wins,
+    e_25_delete_does_not_wait_for_handlers,
+    e_14_idle_sessions_expire,
+    a_running_call_is_never_idle,
+    an_open_stream_is_not_idle,
+    c_10_half_open_sessions_expire,
+    c_18_e_14_a_used_session_lives_without_initialized,
+    e_14_d_12_an_unreachable_call_is_given_up,
+    e_14_a_client_that_can_come_back_finds_its_call,
+    e_15_sessions_are_capped,
+    e_15_the_cap_counts_what_lingers,
+    e_15_a_hook_that_hangs_gives_its_place_back,
+    e_15_an_unused_session_makes_room,
+    e_15_a_used_session_never_makes_room,
+    s_12_one_reason_everywhere,
+    dropping_the_endpoint_cuts_what_is_open,
+}
 
 /// C-07, C-08: a supported version is echoed; any other version gets the newest.
-pub fn c_07_c_08_versions_are_negotiated(bed: &impl TestBed) {
+fn c_07_c_08_versions_are_negotiated(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for version in ["2025-03-26", "2025-06-18", "2025-11-25", "2024-11-05", "2026-07-28", "garbage"] {
@@ -34,7 +59,7 @@ pub fn c_07_c_08_versions_are_negotiated(bed: &impl TestBed) {
 }
 
 /// C-02: missing or mistyped params of `initialize` get -32602 and no session.
-pub fn c_02_initialize_params_are_checked(bed: &impl TestBed) {
+fn c_02_initialize_params_are_checked(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for member in ["protocolVersion", "capabilities", "clientInfo"] {
@@ -62,7 +87,7 @@ pub fn c_02_initialize_params_are_checked(bed: &impl TestBed) {
 }
 
 /// C-20: a failed `initialize` leaves nothing behind, and its answer has no session id.
-pub fn c_20_a_failed_initialize_leaves_nothing(bed: &impl TestBed) {
+fn c_20_a_failed_initialize_leaves_nothing(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for name in ["refused", "panics"] {
@@ -78,7 +103,7 @@ pub fn c_20_a_failed_initialize_leaves_nothing(bed: &impl TestBed) {
 }
 
 /// C-17, C-19: a second `initialize` is refused, a second `initialized` ignored.
-pub fn c_17_c_19_repeated_initialization(bed: &impl TestBed) {
+fn c_17_c_19_repeated_initialization(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -91,7 +116,7 @@ pub fn c_17_c_19_repeated_initialization(bed: &impl TestBed) {
 
 /// C-14, C-18: `ping` is answered in every state, also while other requests run; requests before `initialized` are
 /// answered too.
-pub fn c_14_ping_in_every_state(bed: &impl TestBed) {
+fn c_14_ping_in_every_state(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let mut client = fixture.stranger();
@@ -111,7 +136,7 @@ pub fn c_14_ping_in_every_state(bed: &impl TestBed) {
 }
 
 /// E-24, B-38: of several DELETEs exactly one succeeds. The others, and all later requests, get 404.
-pub fn e_24_b_38_one_delete_wins(bed: &impl TestBed) {
+fn e_24_b_38_one_delete_wins(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -133,7 +158,7 @@ pub fn e_24_b_38_one_delete_wins(bed: &impl TestBed) {
 
 /// E-25, F-28 to F-33: DELETE does not wait for handlers. They are cancelled and their requests answered; the id is
 /// invalid at once.
-pub fn e_25_delete_does_not_wait_for_handlers(bed: &impl TestBed) {
+fn e_25_delete_does_not_wait_for_handlers(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
         let client = fixture.client().await;
@@ -153,7 +178,7 @@ pub fn e_25_delete_does_not_wait_for_handlers(bed: &impl TestBed) {
 }
 
 /// E-14: a session without activity expires, and its client gets 404.
-pub fn e_14_idle_sessions_expire(bed: &impl TestBed) {
+fn e_14_idle_sessions_expire(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
         let begin = fixture.runtime.now();
@@ -166,7 +191,7 @@ pub fn e_14_idle_sessions_expire(bed: &impl TestBed) {
 }
 
 /// A session with a running call never expires. The idle time counts from the end of the call.
-pub fn a_running_call_is_never_idle(bed: &impl TestBed) {
+fn a_running_call_is_never_idle(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
         let running = loop {
@@ -195,7 +220,7 @@ pub fn a_running_call_is_never_idle(bed: &impl TestBed) {
 }
 
 /// A GET stream keeps its session alive if its heartbeats are read, and not otherwise.
-pub fn an_open_stream_is_not_idle(bed: &impl TestBed) {
+fn an_open_stream_is_not_idle(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.session.idle_timeout = SOON * 2;
         config.session.heartbeat = SOON;
@@ -234,7 +259,7 @@ async fn beats(stream: &mut Reply, beats: usize) -> bool {
 }
 
 /// C-10: a half-open session expires: without `initialized`, or with a handler that hangs in `initialize`.
-pub fn c_10_half_open_sessions_expire(bed: &impl TestBed) {
+fn c_10_half_open_sessions_expire(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.session.initialize_timeout = SOON;
         config.session.terminate.cancel = SOON;
@@ -255,7 +280,7 @@ pub fn c_10_half_open_sessions_expire(bed: &impl TestBed) {
 
 /// C-18, E-14: a session that its client uses stays alive even if `initialized` never comes. Requests, any other
 /// message, and a stream that is read all count as use.
-pub fn c_18_e_14_a_used_session_lives_without_initialized(bed: &impl TestBed) {
+fn c_18_e_14_a_used_session_lives_without_initialized(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.session.initialize_timeout = SOON;
         config.session.heartbeat = SOON / 4;
@@ -296,7 +321,7 @@ pub fn c_18_e_14_a_used_session_lives_without_initialized(bed: &impl TestBed) {
 
 /// E-14, D-12: a call continues when its client loses the connection, but not for ever if no event id could resume
 /// it. The call gets the reason and is given up within its grace period, and its session expires as idle.
-pub fn e_14_d_12_an_unreachable_call_is_given_up(bed: &impl TestBed) {
+fn e_14_d_12_an_unreachable_call_is_given_up(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
         let (client, work) = loop {
@@ -355,7 +380,7 @@ async fn begin(
 }
 
 /// E-14: a call waits for a client that has an event id, as long as the events it needs are kept.
-pub fn e_14_a_client_that_can_come_back_finds_its_call(bed: &impl TestBed) {
+fn e_14_a_client_that_can_come_back_finds_its_call(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
         let (client, mut running, work) = loop {
@@ -378,7 +403,7 @@ pub fn e_14_a_client_that_can_come_back_finds_its_call(bed: &impl TestBed) {
 }
 
 /// E-15: beyond the cap, `initialize` gets 503 and `Retry-After`. A place that becomes free can be used.
-pub fn e_15_sessions_are_capped(bed: &impl TestBed) {
+fn e_15_sessions_are_capped(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.max_sessions = 2);
     bed.block_on(async {
         let (first, _second) = (fixture.client().await, fixture.client().await);
@@ -396,7 +421,7 @@ pub fn e_15_sessions_are_capped(bed: &impl TestBed) {
 }
 
 /// E-15: deleted sessions that have not ended yet count too, so a client cannot pile them up.
-pub fn e_15_the_cap_counts_what_lingers(bed: &impl TestBed) {
+fn e_15_the_cap_counts_what_lingers(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.max_sessions = 3);
     bed.block_on(async {
         let mut lingering = Vec::new();
@@ -411,7 +436,7 @@ pub fn e_15_the_cap_counts_what_lingers(bed: &impl TestBed) {
 }
 
 /// S8, E-15: a hook that never ends does not occupy the place of its session for ever.
-pub fn e_15_a_hook_that_hangs_gives_its_place_back(bed: &impl TestBed) {
+fn e_15_a_hook_that_hangs_gives_its_place_back(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.max_sessions = 1;
         config.hook_timeout = SOON;
@@ -437,7 +462,7 @@ pub fn e_15_a_hook_that_hangs_gives_its_place_back(bed: &impl TestBed) {
 
 /// E-15: unused sessions keep no other client out. At the cap, the oldest unused session is ended; at the cap of a
 /// principal, the oldest unused one of that principal.
-pub fn e_15_an_unused_session_makes_room(bed: &impl TestBed) {
+fn e_15_an_unused_session_makes_room(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| {
         config.max_sessions = 4;
         config.max_sessions_per_principal = 2;
@@ -473,7 +498,7 @@ pub fn e_15_an_unused_session_makes_room(bed: &impl TestBed) {
 }
 
 /// E-15: a session that its client has used is never ended to make room, with or without `initialized`.
-pub fn e_15_a_used_session_never_makes_room(bed: &impl TestBed) {
+fn e_15_a_used_session_never_makes_room(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.max_sessions = 2);
     bed.block_on(async {
         let first = fixture.client().await;
@@ -488,7 +513,7 @@ pub fn e_15_a_used_session_never_makes_room(bed: &impl TestBed) {
 }
 
 /// S12: the hook, the events and the error's data all get the same reason.
-pub fn s_12_one_reason_everywhere(bed: &impl TestBed) {
+fn s_12_one_reason_everywhere(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
         let events = fixture.endpoint.manager().events(16);
@@ -512,7 +537,7 @@ pub fn s_12_one_reason_everywhere(bed: &impl TestBed) {
 }
 
 /// Dropping an endpoint without a shutdown leaves no client waiting: its streams are cut, its calls answered.
-pub fn dropping_the_endpoint_cuts_what_is_open(bed: &impl TestBed) {
+fn dropping_the_endpoint_cuts_what_is_open(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.idle_timeout = NEVER);
     bed.block_on(async {
         let client = fixture.json_client().await;

@@ -6,10 +6,16 @@ use mcp_session_core::{Config, Endpoint, Router};
 use serde_json::json;
 
 use super::fixture::{Fixture, request};
-use crate::TestBed;
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    limits_that_cannot_work_are_refused,
+    the_smallest_limits_work,
+}
 
 /// A cap or deadline of zero is refused at construction. The error names the field and the smallest valid value.
-pub fn limits_that_cannot_work_are_refused(bed: &impl TestBed) {
+fn limits_that_cannot_work_are_refused(bed: &impl TestBed) {
     let refused = |set: fn(&mut Config)| {
         let mut config = Config::default();
         set(&mut config);
@@ -28,7 +34,7 @@ pub fn limits_that_cannot_work_are_refused(bed: &impl TestBed) {
 
 /// With every cap at its minimum, a call that sends notifications before its answer is still answered, and a GET
 /// stream still carries messages.
-pub fn the_smallest_limits_work(bed: &impl TestBed) {
+fn the_smallest_limits_work(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| {
         (config.max_sessions, config.max_sessions_per_principal, config.batch_limit) = (1, 1, 1);
         (config.body_limit, config.bodies_in_flight) = (256, 256);

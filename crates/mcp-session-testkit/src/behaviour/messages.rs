@@ -8,10 +8,37 @@ use mcp_session_core::{CancelReason, ErrorCode, RequestError, ResponseMode, RpcE
 use serde_json::json;
 
 use super::fixture::{Fixture, NEVER, SOON, cancel, initialize, notification, request, request_with};
-use crate::TestBed;
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    answers_at_once_are_json,
+    d_02_progress_then_answer_then_end,
+    silence_becomes_a_stream,
+    d_14_response_modes,
+    b_45_answers_come_in_the_form_that_is_accepted,
+    a_03_only_objects_leave,
+    a_panic_answers_and_the_session_lives_on,
+    a_07_duplicate_ids,
+    a_08_ids_keep_their_type,
+    a_17_params_arrive_byte_for_byte,
+    a_18_unknown_methods,
+    f_02_f_08_cancelled_requests,
+    f_33_a_handler_that_ignores_its_cancellation_is_dropped,
+    d_12_a_client_that_leaves_does_not_cancel,
+    f_21_requests_to_the_client,
+    f_23_a_reply_from_another_session,
+    f_24_a_reply_that_does_not_come,
+    f_24_a_request_that_cannot_be_sent,
+    c_13_undeclared_capabilities,
+    f_14_progress_that_waits,
+    d_45_numbers_that_are_not_finite,
+    e_20_secrets_are_not_printed,
+    f_13_f_14_progress_needs_a_token_and_grows,
+}
 
 /// An answer that is ready at once is JSON: no task, no stream.
-pub fn answers_at_once_are_json(bed: &impl TestBed) {
+fn answers_at_once_are_json(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -24,7 +51,7 @@ pub fn answers_at_once_are_json(bed: &impl TestBed) {
 }
 
 /// D-01, D-02, D-04: the handler's messages come first, then the answer, then the end; all on this stream only.
-pub fn d_02_progress_then_answer_then_end(bed: &impl TestBed) {
+fn d_02_progress_then_answer_then_end(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -62,7 +89,7 @@ pub fn d_02_progress_then_answer_then_end(bed: &impl TestBed) {
 }
 
 /// After one heartbeat interval of silence the response becomes a stream, so that no proxy gives up.
-pub fn silence_becomes_a_stream(bed: &impl TestBed) {
+fn silence_becomes_a_stream(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.heartbeat = SOON);
     bed.block_on(async {
         let client = fixture.json_client().await;
@@ -78,7 +105,7 @@ pub fn silence_becomes_a_stream(bed: &impl TestBed) {
 
 /// A policy can make every answer a stream or every answer JSON. In JSON mode, messages before the answer are
 /// dropped, and requests to the client fail at once (D-14).
-pub fn d_14_response_modes(bed: &impl TestBed) {
+fn d_14_response_modes(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.response_mode = ResponseMode::Sse);
     bed.block_on(async {
         let opened = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
@@ -118,7 +145,7 @@ pub fn d_14_response_modes(bed: &impl TestBed) {
 /// B-45, D-14: a client that accepts one form gets its answers in that form. If it accepts only JSON, it waits for
 /// the answer, and earlier messages are dropped; if only events, the stream opens at once. Without `Accept`, both
 /// forms are accepted. A server in JSON mode requires only JSON.
-pub fn b_45_answers_come_in_the_form_that_is_accepted(bed: &impl TestBed) {
+fn b_45_answers_come_in_the_form_that_is_accepted(bed: &impl TestBed) {
     let modes = [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json];
     for mode in modes {
         let mut fixture = Fixture::new(bed, |config| {
@@ -193,7 +220,7 @@ pub fn b_45_answers_come_in_the_form_that_is_accepted(bed: &impl TestBed) {
 }
 
 /// Results and params that are not objects do not reach the client.
-pub fn a_03_only_objects_leave(bed: &impl TestBed) {
+fn a_03_only_objects_leave(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -209,7 +236,7 @@ pub fn a_03_only_objects_leave(bed: &impl TestBed) {
 }
 
 /// A handler that panics answers -32603 with the id. The session and its other calls continue.
-pub fn a_panic_answers_and_the_session_lives_on(bed: &impl TestBed) {
+fn a_panic_answers_and_the_session_lives_on(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -225,7 +252,7 @@ pub fn a_panic_answers_and_the_session_lives_on(bed: &impl TestBed) {
 
 /// a second request with an id in flight is refused, and the first is unaffected; `1` and `"1"` are different
 /// ids; the id of a completed request may be used again.
-pub fn a_07_duplicate_ids(bed: &impl TestBed) {
+fn a_07_duplicate_ids(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -245,7 +272,7 @@ pub fn a_07_duplicate_ids(bed: &impl TestBed) {
 }
 
 /// an answer repeats the id with its type and value.
-pub fn a_08_ids_keep_their_type(bed: &impl TestBed) {
+fn a_08_ids_keep_their_type(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -260,7 +287,7 @@ pub fn a_08_ids_keep_their_type(bed: &impl TestBed) {
 }
 
 /// params reach the handler byte for byte.
-pub fn a_17_params_arrive_byte_for_byte(bed: &impl TestBed) {
+fn a_17_params_arrive_byte_for_byte(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -279,7 +306,7 @@ pub fn a_17_params_arrive_byte_for_byte(bed: &impl TestBed) {
 }
 
 /// A-18, B-20, B-41: an unknown method gets a JSON-RPC error, never 404.
-pub fn a_18_unknown_methods(bed: &impl TestBed) {
+fn a_18_unknown_methods(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -291,7 +318,7 @@ pub fn a_18_unknown_methods(bed: &impl TestBed) {
 
 /// F-02, F-04, F-08: a cancelled request gets no answer on a stream, and -32800 as JSON. A cancel that matches no
 /// running request is ignored.
-pub fn f_02_f_08_cancelled_requests(bed: &impl TestBed) {
+fn f_02_f_08_cancelled_requests(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.json_client().await;
@@ -327,7 +354,7 @@ pub fn f_02_f_08_cancelled_requests(bed: &impl TestBed) {
 }
 
 /// F-33: a handler that ignores its cancellation is dropped after the grace period.
-pub fn f_33_a_handler_that_ignores_its_cancellation_is_dropped(bed: &impl TestBed) {
+fn f_33_a_handler_that_ignores_its_cancellation_is_dropped(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.cancel_grace = SOON);
     bed.block_on(async {
         let client = fixture.client().await;
@@ -341,7 +368,7 @@ pub fn f_33_a_handler_that_ignores_its_cancellation_is_dropped(bed: &impl TestBe
 }
 
 /// D-12: a client that closes the connection of its call does not cancel the call.
-pub fn d_12_a_client_that_leaves_does_not_cancel(bed: &impl TestBed) {
+fn d_12_a_client_that_leaves_does_not_cancel(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -362,7 +389,7 @@ pub fn d_12_a_client_that_leaves_does_not_cancel(bed: &impl TestBed) {
 }
 
 /// F-20 to F-22: a request to the client is sent on the stream of the call, and its reply is delivered once.
-pub fn f_21_requests_to_the_client(bed: &impl TestBed) {
+fn f_21_requests_to_the_client(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -397,7 +424,7 @@ pub fn f_21_requests_to_the_client(bed: &impl TestBed) {
 }
 
 /// F-23: a reply counts only if it comes from the session that was asked.
-pub fn f_23_a_reply_from_another_session(bed: &impl TestBed) {
+fn f_23_a_reply_from_another_session(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let (client, other) = (fixture.client().await, fixture.client().await);
@@ -419,7 +446,7 @@ pub fn f_23_a_reply_from_another_session(bed: &impl TestBed) {
 
 /// F-24, F-06, C-23: if no reply comes in time, the wait fails, the client gets a cancel, and its late reply is
 /// dropped.
-pub fn f_24_a_reply_that_does_not_come(bed: &impl TestBed) {
+fn f_24_a_reply_that_does_not_come(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -445,7 +472,7 @@ pub fn f_24_a_reply_that_does_not_come(bed: &impl TestBed) {
 }
 
 /// F-24: the timeout counts from the call, even while the request waits for space.
-pub fn f_24_a_request_that_cannot_be_sent(bed: &impl TestBed) {
+fn f_24_a_request_that_cannot_be_sent(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 2);
     bed.block_on(async {
         let client = fixture.client().await;
@@ -461,7 +488,7 @@ pub fn f_24_a_request_that_cannot_be_sent(bed: &impl TestBed) {
 }
 
 /// C-13, C-06: a request that needs an undeclared capability is not sent.
-pub fn c_13_undeclared_capabilities(bed: &impl TestBed) {
+fn c_13_undeclared_capabilities(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.json_client().await;
@@ -484,7 +511,7 @@ pub fn c_13_undeclared_capabilities(bed: &impl TestBed) {
 }
 
 /// F-14: progress increases on the wire, even if reports wait for space. A report that was dropped may be sent again.
-pub fn f_14_progress_that_waits(bed: &impl TestBed) {
+fn f_14_progress_that_waits(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 1);
     bed.block_on(async {
         let client = fixture.client().await;
@@ -507,7 +534,7 @@ pub fn f_14_progress_that_waits(bed: &impl TestBed) {
 
 /// D-45: only finite numbers are sent. A `total` that is not finite is omitted; progress that is not finite is not
 /// sent, and later progress is compared with what was sent.
-pub fn d_45_numbers_that_are_not_finite(bed: &impl TestBed) {
+fn d_45_numbers_that_are_not_finite(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -532,7 +559,7 @@ pub fn d_45_numbers_that_are_not_finite(bed: &impl TestBed) {
 }
 
 /// E-20: the `Debug` output of a request contains neither its session id nor its credential.
-pub fn e_20_secrets_are_not_printed(bed: &impl TestBed) {
+fn e_20_secrets_are_not_printed(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -550,7 +577,7 @@ pub fn e_20_secrets_are_not_printed(bed: &impl TestBed) {
 }
 
 /// F-13, F-14: progress is sent only with a token, and only if it increases.
-pub fn f_13_f_14_progress_needs_a_token_and_grows(bed: &impl TestBed) {
+fn f_13_f_14_progress_needs_a_token_and_grows(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.json_client().await;

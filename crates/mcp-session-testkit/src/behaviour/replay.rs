@@ -2,13 +2,33 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
 use futures::FutureExt;
 use http::StatusCode;
 use mcp_session_core::{ReplayConfig, ShutdownPhase, ShutdownPolicy};
 use serde_json::{Value, json};
 
 use super::fixture::{Client, Fixture, NEVER, Reply, SOON, Work, initialize, notification, request};
-use crate::TestBed;
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    d_30_a_cut_call_goes_on_where_its_client_was,
+    d_33_an_answer_waits_for_its_client,
+    d_34_the_seam_from_replay_to_live,
+    d_12_a_call_outlives_its_connection,
+    d_08_d_09_priming_goes_by_the_negotiated_version,
+    d_35_without_replay_nothing_is_pretended,
+    d_23_a_newer_connection_takes_over,
+    d_24_notifications_wait_for_a_connection,
+    d_36_what_is_forgotten_is_refused,
+    d_31_d_37_foreign_and_forged_ids_get_nothing,
+    e_25_delete_ends_every_stream,
+    d_06_a_client_that_is_sent_away_comes_back,
+    s_6_a_shutdown_sends_no_retry,
+    s_5_a_client_that_was_sent_away_is_waited_for,
+    f_26_a_request_waits_for_its_client,
+}
 
 /// Nothing elapses.
 const PATIENT: ShutdownPolicy =
@@ -48,7 +68,7 @@ fn cut(reply: Reply) -> String {
 
 /// D-30, D-21: a client that lost its connection gets the events it missed, in order, but none that it has
 /// acknowledged.
-pub fn d_30_a_cut_call_goes_on_where_its_client_was(bed: &impl TestBed) {
+fn d_30_a_cut_call_goes_on_where_its_client_was(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -68,7 +88,7 @@ pub fn d_30_a_cut_call_goes_on_where_its_client_was(bed: &impl TestBed) {
 
 /// D-33, D-32: the answer to a call that ended while its client was away is kept, and can be fetched repeatedly, with
 /// the same ids and bytes each time. Once the answer is acknowledged, only the end is left.
-pub fn d_33_an_answer_waits_for_its_client(bed: &impl TestBed) {
+fn d_33_an_answer_waits_for_its_client(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -100,7 +120,7 @@ pub fn d_33_an_answer_waits_for_its_client(bed: &impl TestBed) {
 
 /// D-34, D-32: the connection is cut again and again, at any point, while the handler sends as fast as it can. No
 /// event is lost or repeated, and the order is kept.
-pub fn d_34_the_seam_from_replay_to_live(bed: &impl TestBed) {
+fn d_34_the_seam_from_replay_to_live(bed: &impl TestBed) {
     const NOTES: u64 = 200;
     let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 4);
     bed.block_on(async {
@@ -138,7 +158,7 @@ pub fn d_34_the_seam_from_replay_to_live(bed: &impl TestBed) {
 }
 
 /// D-12: a lost connection is no cancellation, whenever it is lost: the handler continues, and its answer counts.
-pub fn d_12_a_call_outlives_its_connection(bed: &impl TestBed) {
+fn d_12_a_call_outlives_its_connection(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -159,7 +179,7 @@ pub fn d_12_a_call_outlives_its_connection(bed: &impl TestBed) {
 
 /// D-08, D-09, D-10: only sessions that negotiated 2025-11-25 get priming events, whatever the header says; all
 /// sessions get ids.
-pub fn d_08_d_09_priming_goes_by_the_negotiated_version(bed: &impl TestBed) {
+fn d_08_d_09_priming_goes_by_the_negotiated_version(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for (version, header, primed) in [
@@ -191,7 +211,7 @@ pub fn d_08_d_09_priming_goes_by_the_negotiated_version(bed: &impl TestBed) {
 }
 
 /// D-35: without replay, events have no ids, there is no priming event, and `Last-Event-ID` is ignored.
-pub fn d_35_without_replay_nothing_is_pretended(bed: &impl TestBed) {
+fn d_35_without_replay_nothing_is_pretended(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.replay = None);
     bed.block_on(async {
         let client = fixture.client().await;
@@ -215,7 +235,7 @@ pub fn d_35_without_replay_nothing_is_pretended(bed: &impl TestBed) {
 
 /// D-21, D-23: a client that reconnects while the server still believes in its old connection takes its stream over.
 /// The older connection ends, and all further events go to the newer one only.
-pub fn d_23_a_newer_connection_takes_over(bed: &impl TestBed) {
+fn d_23_a_newer_connection_takes_over(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -243,7 +263,7 @@ pub fn d_23_a_newer_connection_takes_over(bed: &impl TestBed) {
 }
 
 /// D-24: standalone messages wait for the next GET, and are sent once, also over a plain GET after a cut.
-pub fn d_24_notifications_wait_for_a_connection(bed: &impl TestBed) {
+fn d_24_notifications_wait_for_a_connection(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -274,7 +294,7 @@ pub fn d_24_notifications_wait_for_a_connection(bed: &impl TestBed) {
 
 /// D-36, D-37: resuming from events that were dropped, by number, size or age, is refused: a gap is never skipped.
 /// All events are dropped with the session.
-pub fn d_36_what_is_forgotten_is_refused(bed: &impl TestBed) {
+fn d_36_what_is_forgotten_is_refused(bed: &impl TestBed) {
     let limits: [fn(&mut ReplayConfig); 3] =
         [|replay| replay.events = 3, |replay| replay.bytes = 200, |replay| replay.age = SOON];
     for limit in limits {
@@ -306,7 +326,7 @@ pub fn d_36_what_is_forgotten_is_refused(bed: &impl TestBed) {
 
 /// D-31, D-37: a foreign, guessed or malformed event id gets 400 and no event, 1,000 times. It never gets 404, which
 /// would make the client drop its session.
-pub fn d_31_d_37_foreign_and_forged_ids_get_nothing(bed: &impl TestBed) {
+fn d_31_d_37_foreign_and_forged_ids_get_nothing(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let (client, stranger) = (fixture.client().await, fixture.client().await);
@@ -323,11 +343,8 @@ pub fn d_31_d_37_foreign_and_forged_ids_get_nothing(bed: &impl TestBed) {
         }
         let (mut mine, mine_work) = begin(&mut fixture, &stranger, "mine").await;
         let mine_id = mine.last_event_id().unwrap().to_owned();
-        let mut random = 0x9E37_79B9_7F4A_7C15_u64;
-        let mut next = || {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            random >> 33
-        };
+        let mut random = Rng::with_seed(1);
+        let mut next = || random.u64(..1 << 31);
         let mut tried = 0;
         while tried < 1_000 {
             let id = match next() % 4 {
@@ -355,7 +372,7 @@ pub fn d_31_d_37_foreign_and_forged_ids_get_nothing(bed: &impl TestBed) {
 
 /// E-25, F-29, F-34: DELETE ends every stream cleanly, on every connection: POST streams, the GET stream, a resumed
 /// one, and one whose client is away. Before that each call gets its one answer. Afterwards all requests get 404.
-pub fn e_25_delete_ends_every_stream(bed: &impl TestBed) {
+fn e_25_delete_ends_every_stream(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
         let client = fixture.client().await;
@@ -386,7 +403,7 @@ pub fn e_25_delete_ends_every_stream(bed: &impl TestBed) {
 
 /// D-06, D-07, SEP-1699: a handler sends its client away with `retry`. Messages sent meanwhile are kept, and so is
 /// the answer.
-pub fn d_06_a_client_that_is_sent_away_comes_back(bed: &impl TestBed) {
+fn d_06_a_client_that_is_sent_away_comes_back(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -421,7 +438,7 @@ pub fn d_06_a_client_that_is_sent_away_comes_back(bed: &impl TestBed) {
 
 /// S6, F-29: kept events are lost with this endpoint. So its shutdown ends streams without `retry`, and sends no
 /// client away.
-pub fn s_6_a_shutdown_sends_no_retry(bed: &impl TestBed) {
+fn s_6_a_shutdown_sends_no_retry(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -450,7 +467,7 @@ pub fn s_6_a_shutdown_sends_no_retry(bed: &impl TestBed) {
 }
 
 /// S5, S4: a shutdown waits, within its budget, for a client that was sent away, but not for one that left by itself.
-pub fn s_5_a_client_that_was_sent_away_is_waited_for(bed: &impl TestBed) {
+fn s_5_a_client_that_was_sent_away_is_waited_for(bed: &impl TestBed) {
     for returns in [true, false] {
         let mut fixture = Fixture::new(bed, |_| {});
         bed.block_on(async {
@@ -479,7 +496,7 @@ pub fn s_5_a_client_that_was_sent_away_is_waited_for(bed: &impl TestBed) {
 }
 
 /// F-26: a request to a client that is away reaches it when it returns, and its reply is accepted.
-pub fn f_26_a_request_waits_for_its_client(bed: &impl TestBed) {
+fn f_26_a_request_waits_for_its_client(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;

@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use fastrand::Rng;
 use futures::{
     StreamExt,
     channel::{mpsc, oneshot},
@@ -21,7 +22,25 @@ use mcp_session_core::{
 use serde_json::{Value, json};
 
 use super::fixture::{Client, Fixture, NEVER, Reply, SOON, Work, cancel, initialize, notification, request};
-use crate::{TestBed, rng::SplitMix64};
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    e_07_a_foreign_principal_finds_nothing,
+    e_07_a_foreign_principal_keeps_no_session_alive,
+    e_15_sessions_of_one_principal_are_capped,
+    e_15_what_has_expired_makes_room,
+    e_02_e_03_e_04_session_ids,
+    b_40_cors_for_allowed_origins,
+    b_40_cors_answers_and_credentials,
+    b_44_the_first_check_that_fails_answers,
+    b_12_a_repeated_credential,
+    e_07_a_thousand_foreign_principals,
+    f_23_a_thousand_foreign_replies,
+    f_09_a_thousand_foreign_cancels,
+    b_09_a_credential_that_lacks_a_scope,
+    b_09_a_check_of_the_credential_that_waits,
+}
 
 /// Status, headers and body of a response.
 async fn whole(reply: Reply) -> (StatusCode, HeaderMap, Vec<u8>) {
@@ -62,7 +81,7 @@ async fn everything(client: &Client) -> Vec<(StatusCode, HeaderMap, Vec<u8>)> {
 
 /// E-06, E-07: for another principal, or without one, a session is as unknown as an id that was never issued: byte
 /// for byte, on every method. The session is not affected, and its owner can still use it.
-pub fn e_07_a_foreign_principal_finds_nothing(bed: &impl TestBed) {
+fn e_07_a_foreign_principal_finds_nothing(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let alice = fixture.stranger().known_as(Some("alice"));
@@ -100,7 +119,7 @@ pub fn e_07_a_foreign_principal_finds_nothing(bed: &impl TestBed) {
 }
 
 /// E-07: requests of a foreign principal do not keep a session from expiring.
-pub fn e_07_a_foreign_principal_keeps_no_session_alive(bed: &impl TestBed) {
+fn e_07_a_foreign_principal_keeps_no_session_alive(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.session.idle_timeout = SOON);
     bed.block_on(async {
         let mut alice = fixture.stranger().known_as(Some("alice"));
@@ -115,7 +134,7 @@ pub fn e_07_a_foreign_principal_keeps_no_session_alive(bed: &impl TestBed) {
 }
 
 /// E-15: the number of sessions of one principal is capped. Other principals are not affected.
-pub fn e_15_sessions_of_one_principal_are_capped(bed: &impl TestBed) {
+fn e_15_sessions_of_one_principal_are_capped(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.max_sessions_per_principal = 2);
     bed.block_on(async {
         let open = |name: &'static str| {
@@ -161,7 +180,7 @@ impl Runtime for Neglectful {
 }
 
 /// E-15: at the cap, expired sessions are removed first, even if the driver has not noticed them yet.
-pub fn e_15_what_has_expired_makes_room(bed: &impl TestBed) {
+fn e_15_what_has_expired_makes_room(bed: &impl TestBed) {
     let runtime = Arc::new(Neglectful(bed.runtime(), AtomicBool::new(false)));
     let fixture = Fixture::on(runtime, |config| {
         config.max_sessions = 2;
@@ -182,7 +201,7 @@ pub fn e_15_what_has_expired_makes_room(bed: &impl TestBed) {
 }
 
 /// E-02 to E-04: ids have 128 random bits in visible ASCII, are unique, and are not ordered.
-pub fn e_02_e_03_e_04_session_ids(bed: &impl TestBed) {
+fn e_02_e_03_e_04_session_ids(bed: &impl TestBed) {
     const SESSIONS: usize = 128;
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -220,7 +239,7 @@ fn names(reply: &Reply, header: &str) -> Vec<String> {
 
 /// B-40: with CORS on, every response tells a page of an allowed origin what it may send and read. Other origins are
 /// refused as without CORS.
-pub fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
+fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
     let refuse = |_: &mut Parts| -> Result<(), AuthError> {
         Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer")))
     };
@@ -282,7 +301,7 @@ pub fn b_40_cors_for_allowed_origins(bed: &impl TestBed) {
 }
 
 /// B-40: CORS on the responses themselves; and credentials, which cannot be combined with a wildcard.
-pub fn b_40_cors_answers_and_credentials(bed: &impl TestBed) {
+fn b_40_cors_answers_and_credentials(bed: &impl TestBed) {
     let any = |config: &mut Config| config.allowed_origins = AllowedOrigins::any();
     for (everybody, credentials, told) in [(false, true, "true"), (false, false, ""), (true, true, "")] {
         let fixture = Fixture::new(bed, |config| {
@@ -320,7 +339,7 @@ pub fn b_40_cors_answers_and_credentials(bed: &impl TestBed) {
 }
 
 /// B-44: if several things are wrong with a request, the first check that fails determines the answer.
-pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
+fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
     let check = |parts: &mut Parts| match parts.headers.contains_key("x-stranger") {
         true => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
         false => Ok(()),
@@ -371,7 +390,7 @@ pub fn b_44_the_first_check_that_fails_answers(bed: &impl TestBed) {
 }
 
 /// B-12: a repeated credential is refused, whatever its values.
-pub fn b_12_a_repeated_credential(bed: &impl TestBed) {
+fn b_12_a_repeated_credential(bed: &impl TestBed) {
     let good = |parts: &mut Parts| match parts.headers.get("authorization") {
         Some(value) if value == "Bearer good" => Ok(()),
         _ => Err(AuthError::Forbidden),
@@ -442,15 +461,15 @@ impl Victim {
 
 /// E-07: a client with another client's session id but without its credential gets the answer for an unknown id, byte
 /// for byte, for every kind of request.
-pub fn e_07_a_thousand_foreign_principals(bed: &impl TestBed) {
+fn e_07_a_thousand_foreign_principals(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let victims = Victim::some(&mut fixture, 12).await;
-        let mut rng = SplitMix64::new(7);
+        let mut rng = Rng::with_seed(7);
         let mut attempt = 0;
         while attempt < ATTEMPTS {
-            let (victim, thief) = (&victims[rng.index(12)], &victims[rng.index(12)]);
-            let foreign = match rng.index(4) {
+            let (victim, thief) = (&victims[rng.usize(..12)], &victims[rng.usize(..12)]);
+            let foreign = match rng.usize(..4) {
                 0 => victim.client.known_as(Some(&format!("{}{attempt}", victim.name))),
                 1 => victim.client.known_as(None),
                 _ => thief.client.with_session(Some(victim.client.id())),
@@ -459,19 +478,20 @@ pub fn e_07_a_thousand_foreign_principals(bed: &impl TestBed) {
                 continue; // the owner itself
             }
             attempt += 1;
-            let unknown = foreign.with_session(Some(SessionId::from_bits(u128::from(rng.next()))));
-            let id = rng.index(4);
-            let message = match rng.index(8) {
+            let unknown = foreign.with_session(Some(SessionId::from_bits(u128::from(rng.u64(..)))));
+            let id = rng.usize(..4);
+            let message = match rng.usize(..8) {
                 0 => json!({ "jsonrpc": "2.0", "id": id, "result": {} }),
                 1 => cancel(id),
                 2 => request(id, "ping"),
                 3 => initialize("2025-11-25", "client"),
                 4 => notification("notifications/initialized"),
                 5 => json!([request(id, "echo"), cancel(1)]),
-                _ => request(id, ["echo", "work", "no/such"][rng.index(3)]),
+                _ => request(id, ["echo", "work", "no/such"][rng.usize(..3)]),
             };
-            let method =
-                [Method::POST, Method::POST, Method::POST, Method::GET, Method::DELETE][rng.index(5)].clone();
+            let method = [Method::POST, Method::POST, Method::POST, Method::GET, Method::DELETE]
+                [rng.usize(..5)]
+            .clone();
             let mut answers = Vec::new();
             for client in [&foreign, &unknown] {
                 let http = client.request(method.clone()).body(message.to_string()).unwrap();
@@ -488,23 +508,23 @@ pub fn e_07_a_thousand_foreign_principals(bed: &impl TestBed) {
 
 /// F-23, B-19: a reply counts only in its own session. A thousand replies from other sessions, with the right ids,
 /// are accepted, dropped, and change nothing.
-pub fn f_23_a_thousand_foreign_replies(bed: &impl TestBed) {
+fn f_23_a_thousand_foreign_replies(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let victims = Victim::some(&mut fixture, 12).await;
-        let mut rng = SplitMix64::new(23);
+        let mut rng = Rng::with_seed(23);
         // The first six ask their clients something. The others, which were asked nothing, reply.
         let asking =
             victims[..6].iter().map(|victim| victim.work.cx.request("roots/list", None::<&()>, NEVER));
         let asking = join_all(asking);
         let attacks = async {
             for _ in 0..ATTEMPTS {
-                let thief = &victims[6 + rng.index(6)].client;
-                let (id, outcome) = (rng.index(3), ["result", "error"][rng.index(2)]);
+                let thief = &victims[6 + rng.usize(..6)].client;
+                let (id, outcome) = (rng.usize(..3), ["result", "error"][rng.usize(..2)]);
                 let content = json!({ "code": -1, "message": "stolen" });
                 let reply = json!({ "jsonrpc": "2.0", "id": id, outcome: content });
                 assert_eq!(thief.post(&reply).await.status, StatusCode::ACCEPTED);
-                let named = thief.with_session(Some(SessionId::from_bits(u128::from(rng.next()))));
+                let named = thief.with_session(Some(SessionId::from_bits(u128::from(rng.u64(..)))));
                 assert_eq!(named.post(&reply).await.status, StatusCode::NOT_FOUND);
             }
             for victim in &victims[..6] {
@@ -528,13 +548,13 @@ pub fn f_23_a_thousand_foreign_replies(bed: &impl TestBed) {
 }
 
 /// F-09: a cancel is effective only within its own session.
-pub fn f_09_a_thousand_foreign_cancels(bed: &impl TestBed) {
+fn f_09_a_thousand_foreign_cancels(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let victims = Victim::some(&mut fixture, 6).await;
-        let (thief, mut rng) = (fixture.client().await, SplitMix64::new(9));
+        let (thief, mut rng) = (fixture.client().await, Rng::with_seed(9));
         for _ in 0..ATTEMPTS {
-            let id = [json!(1), json!("1"), json!(0), json!(rng.index(9))][rng.index(4)].clone();
+            let id = [json!(1), json!("1"), json!(0), json!(rng.usize(..9))][rng.usize(..4)].clone();
             assert_eq!(thief.post(&cancel(id)).await.status, StatusCode::ACCEPTED);
         }
         for victim in victims {
@@ -545,7 +565,7 @@ pub fn f_09_a_thousand_foreign_cancels(bed: &impl TestBed) {
 
 /// B-09: a valid credential that lacks a scope gets 403 with a challenge that names the scope: from the credential
 /// check, and from a handler as long as the response has not begun. Later, and in a batch, it is an ordinary error.
-pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
+fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
     const CHALLENGE: &str = r#"Bearer error="insufficient_scope", scope="write""#;
     let check = |parts: &mut Parts| match parts.headers.get("authorization") {
         Some(value) if value == "Bearer write" => Ok(()),
@@ -617,7 +637,7 @@ pub fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
 
 /// B-09, B-10: the credential check may be asynchronous. It runs before anything else of the request is looked at,
 /// delays no other request, and has a deadline. Extensions that it adds to the request reach the handler.
-pub fn b_09_a_check_of_the_credential_that_waits(bed: &impl TestBed) {
+fn b_09_a_check_of_the_credential_that_waits(bed: &impl TestBed) {
     let check = |asked: mpsc::UnboundedSender<Question>| {
         authenticate_fn(move |mut parts: Parts| {
             let asked = asked.clone();

@@ -3,7 +3,6 @@
 use std::{
     future::IntoFuture,
     io, mem,
-    panic::resume_unwind,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -22,8 +21,24 @@ use mcp_session_core::{
     ShutdownReport,
 };
 
-use super::fixture::{Fixture, NEVER, SOON, initialize, request};
-use crate::TestBed;
+use super::fixture::{Fixture, NEVER, SOON, initialize, planted, request};
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    s_7_connections_close_after_the_endpoint,
+    s_3_a_connection_that_stays_is_cut,
+    s_8_a_connection_that_panics_harms_nobody,
+    accepting_goes_on_after_an_error,
+    s_8_a_listener_and_a_signal_that_panic,
+    servers_that_cannot_work_are_refused,
+    s_10_signals_begin_and_escalate,
+    s_10_a_signal_repeated_at_once_does_not_escalate,
+    s_7_several_endpoints_stop_together,
+    s_10_signals_escalate_several_endpoints,
+    a_connection_at_work_has_the_whole_budget,
+    dropping_the_server_cuts_its_connections,
+}
 
 /// No phase elapses.
 const PATIENT: ShutdownPolicy =
@@ -112,7 +127,7 @@ impl Connection {
 
 /// S7, F-40: connections are told to end once the endpoint is closed, not before, and the server waits for them. New
 /// ones are accepted while the endpoint drains.
-pub fn s_7_connections_close_after_the_endpoint(bed: &impl TestBed) {
+fn s_7_connections_close_after_the_endpoint(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let server = Server::start(&fixture, PATIENT);
@@ -149,7 +164,7 @@ pub fn s_7_connections_close_after_the_endpoint(bed: &impl TestBed) {
 }
 
 /// S3: a connection that does not end in time is cut, and the report counts it.
-pub fn s_3_a_connection_that_stays_is_cut(bed: &impl TestBed) {
+fn s_3_a_connection_that_stays_is_cut(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let server = Server::start(&fixture, ShutdownPolicy { finish: SOON, ..PATIENT });
@@ -166,11 +181,11 @@ pub fn s_3_a_connection_that_stays_is_cut(bed: &impl TestBed) {
 }
 
 /// S8: a connection that panics affects no other, and the server does not wait for it.
-pub fn s_8_a_connection_that_panics_harms_nobody(bed: &impl TestBed) {
+fn s_8_a_connection_that_panics_harms_nobody(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let server = Server::start(&fixture, PATIENT);
-        let panics = server.accept(async |_| panic!("planted: the connection panics")).await;
+        let panics = server.accept(async |_| planted("the connection panics")).await;
         panics.gone().await;
         let lives_on = server.accept(async |context: ConnectionContext| context.closing().await).await;
         server.signals.notify(1);
@@ -180,7 +195,7 @@ pub fn s_8_a_connection_that_panics_harms_nobody(bed: &impl TestBed) {
 }
 
 /// Accepting continues after errors of one client and of the whole server.
-pub fn accepting_goes_on_after_an_error(bed: &impl TestBed) {
+fn accepting_goes_on_after_an_error(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let server = Server::start(&fixture, PATIENT);
@@ -196,21 +211,20 @@ pub fn accepting_goes_on_after_an_error(bed: &impl TestBed) {
 
 /// S8: a server keeps accepting after its listener panics, and keeps serving until its endpoint closes after its wait
 /// for a signal panics.
-pub fn s_8_a_listener_and_a_signal_that_panic(bed: &impl TestBed) {
+fn s_8_a_listener_and_a_signal_that_panic(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let (clients, mut accepted) = mpsc::unbounded();
         let mut first = true;
         let incoming = stream::poll_fn(move |cx| {
             if mem::take(&mut first) {
-                resume_unwind(Box::new("planted: the listener panics"));
+                planted("the listener panics");
             }
             accepted.poll_next_unpin(cx)
         });
-        let server =
-            Serve::new(&fixture.endpoint, incoming).with_policy(PATIENT).with_graceful_shutdown(|| async {
-                resume_unwind(Box::new("planted: the wait for a signal panics"))
-            });
+        let server = Serve::new(&fixture.endpoint, incoming)
+            .with_policy(PATIENT)
+            .with_graceful_shutdown(|| async { planted("the wait for a signal panics") });
         let (sender, report) = oneshot::channel();
         fixture.runtime.spawn(Box::pin(async move {
             let _ = sender.send(server.await); // fails if the scenario does not need it
@@ -228,7 +242,7 @@ pub fn s_8_a_listener_and_a_signal_that_panic(bed: &impl TestBed) {
 }
 
 /// A server with limits that cannot work does not start, and names the limit.
-pub fn servers_that_cannot_work_are_refused(bed: &impl TestBed) {
+fn servers_that_cannot_work_are_refused(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let server = || Serve::new(&fixture.endpoint, stream::pending());
@@ -246,7 +260,7 @@ pub fn servers_that_cannot_work_are_refused(bed: &impl TestBed) {
 }
 
 /// S10: the first signal starts the shutdown; each further signal ends the current phase.
-pub fn s_10_signals_begin_and_escalate(bed: &impl TestBed) {
+fn s_10_signals_begin_and_escalate(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let server = Server::start(&fixture, ShutdownPolicy { lame_duck: NEVER, ..PATIENT });
@@ -273,7 +287,7 @@ pub fn s_10_signals_begin_and_escalate(bed: &impl TestBed) {
 
 /// S10: signals within the window of the first count as the same stop, as when a wrapper and its process group both
 /// send one. A later signal escalates.
-pub fn s_10_a_signal_repeated_at_once_does_not_escalate(bed: &impl TestBed) {
+fn s_10_a_signal_repeated_at_once_does_not_escalate(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let server = Server::with(&fixture, &fixture.endpoint, PATIENT, NEVER);
@@ -313,7 +327,7 @@ pub fn s_10_a_signal_repeated_at_once_does_not_escalate(bed: &impl TestBed) {
 }
 
 /// S7, S9: a server with several endpoints stops them together, whichever begins, with one ceiling and one report.
-pub fn s_7_several_endpoints_stop_together(bed: &impl TestBed) {
+fn s_7_several_endpoints_stop_together(bed: &impl TestBed) {
     for begins in 0..3 {
         let (first, mut second) = (Fixture::new(bed, |_| {}), Fixture::new(bed, |_| {}));
         bed.block_on(async {
@@ -346,7 +360,7 @@ pub fn s_7_several_endpoints_stop_together(bed: &impl TestBed) {
 }
 
 /// S10: with several endpoints, a second signal ends the current phase of the endpoint that is behind.
-pub fn s_10_signals_escalate_several_endpoints(bed: &impl TestBed) {
+fn s_10_signals_escalate_several_endpoints(bed: &impl TestBed) {
     let (first, mut second) = (Fixture::new(bed, |_| {}), Fixture::new(bed, |_| {}));
     bed.block_on(async {
         let both = [first.endpoint.clone(), second.endpoint.clone()];
@@ -366,7 +380,7 @@ pub fn s_10_signals_escalate_several_endpoints(bed: &impl TestBed) {
 
 /// A connection on which the application is working, for example an ordinary route beside the endpoint, has the rest
 /// of the whole budget. One whose client does not read has `finish` (S3, S11).
-pub fn a_connection_at_work_has_the_whole_budget(bed: &impl TestBed) {
+fn a_connection_at_work_has_the_whole_budget(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let server = Server::start(&fixture, ShutdownPolicy { finish: SOON, ..PATIENT });
@@ -407,7 +421,7 @@ pub fn a_connection_at_work_has_the_whole_budget(bed: &impl TestBed) {
 }
 
 /// Dropping a server cuts its connections, and the endpoint lives on.
-pub fn dropping_the_server_cuts_its_connections(bed: &impl TestBed) {
+fn dropping_the_server_cuts_its_connections(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let (clients, incoming) = mpsc::unbounded();

@@ -10,7 +10,23 @@ use serde_json::{Value, json};
 use super::fixture::{
     Attached, Client, Fixture, SOON, cancel, initialize, notification, reply, request, request_with,
 };
-use crate::TestBed;
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    c_01_e_09_initialize_comes_first,
+    c_03_c_09_c_25_a_version_mismatch_is_no_error,
+    e_01_e_16_e_21_the_id_is_told_once,
+    e_11_e_12_e_13_f_28_a_dead_id_is_404_for_everything,
+    the_data_of_a_session_ends_with_it,
+    b_43_a_session_whose_data_cannot_be_made,
+    e_17_nothing_of_a_session_is_left_to_the_next,
+    f_04_f_05_f_06_races_of_cancels_are_harmless,
+    f_12_f_18_progress_follows_its_request,
+    f_22_requests_go_out_on_the_stream_of_their_call,
+    f_29_f_30_f_31_f_34_f_36_what_a_terminated_session_leaves,
+    c_16_f_41_there_is_no_message_for_a_shutdown,
+}
 
 /// One request of each kind that names a session.
 async fn statuses(client: &Client) -> Vec<u16> {
@@ -30,7 +46,7 @@ async fn statuses(client: &Client) -> Vec<u16> {
 }
 
 /// C-01, E-09: `initialize` comes first. Every other request without a session gets 400.
-pub fn c_01_e_09_initialize_comes_first(bed: &impl TestBed) {
+fn c_01_e_09_initialize_comes_first(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         assert_eq!(statuses(&fixture.stranger()).await, [400; 9]);
@@ -41,7 +57,7 @@ pub fn c_01_e_09_initialize_comes_first(bed: &impl TestBed) {
 }
 
 /// C-03, C-09, C-25: `initialize` succeeds for every requested version, with all required members in its result.
-pub fn c_03_c_09_c_25_a_version_mismatch_is_no_error(bed: &impl TestBed) {
+fn c_03_c_09_c_25_a_version_mismatch_is_no_error(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for version in ["", "1.0", "2024-11-05", "2025-11-25", "2026-07-28", "9999-99-99"] {
@@ -56,7 +72,7 @@ pub fn c_03_c_09_c_25_a_version_mismatch_is_no_error(bed: &impl TestBed) {
 }
 
 /// E-01, E-16, E-21: the id is sent once, with the result of `initialize`, and never changes.
-pub fn e_01_e_16_e_21_the_id_is_told_once(bed: &impl TestBed) {
+fn e_01_e_16_e_21_the_id_is_told_once(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let opened = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
@@ -74,7 +90,7 @@ pub fn e_01_e_16_e_21_the_id_is_told_once(bed: &impl TestBed) {
 
 /// E-11, E-12, E-13, F-28: every request with an ended, unknown or malformed id gets 404, and its client can open a
 /// new session at once.
-pub fn e_11_e_12_e_13_f_28_a_dead_id_is_404_for_everything(bed: &impl TestBed) {
+fn e_11_e_12_e_13_f_28_a_dead_id_is_404_for_everything(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let (deleted, evicted) = (fixture.client().await, fixture.client().await);
@@ -98,7 +114,7 @@ pub fn e_11_e_12_e_13_f_28_a_dead_id_is_404_for_everything(bed: &impl TestBed) {
 
 /// The data of a session is created once, kept between requests, and separate for each session. It is dropped after
 /// the session has ended and its hook was called, even if handles of the session still exist.
-pub fn the_data_of_a_session_ends_with_it(bed: &impl TestBed) {
+fn the_data_of_a_session_ends_with_it(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let refused = fixture.stranger().post(&initialize("2025-11-25", "refused")).await;
@@ -134,7 +150,7 @@ pub fn the_data_of_a_session_ends_with_it(bed: &impl TestBed) {
 }
 
 /// B-43, C-20: if the handler panics while it creates session data, `initialize` fails and leaves nothing behind.
-pub fn b_43_a_session_whose_data_cannot_be_made(bed: &impl TestBed) {
+fn b_43_a_session_whose_data_cannot_be_made(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -150,7 +166,7 @@ pub fn b_43_a_session_whose_data_cannot_be_made(bed: &impl TestBed) {
 }
 
 /// E-17: request ids, progress tokens and the server's own ids start anew in every session, and end with it.
-pub fn e_17_nothing_of_a_session_is_left_to_the_next(bed: &impl TestBed) {
+fn e_17_nothing_of_a_session_is_left_to_the_next(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
         let mut asked = Vec::new();
@@ -181,7 +197,7 @@ pub fn e_17_nothing_of_a_session_is_left_to_the_next(bed: &impl TestBed) {
 }
 
 /// F-04, F-05, F-06: a late cancel or a late answer is harmless.
-pub fn f_04_f_05_f_06_races_of_cancels_are_harmless(bed: &impl TestBed) {
+fn f_04_f_05_f_06_races_of_cancels_are_harmless(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.json_client().await;
@@ -205,7 +221,7 @@ pub fn f_04_f_05_f_06_races_of_cancels_are_harmless(bed: &impl TestBed) {
 
 /// F-12, F-18: a token keeps its type and value, and progress refers to the request it came with, even if several
 /// requests use the same token.
-pub fn f_12_f_18_progress_follows_its_request(bed: &impl TestBed) {
+fn f_12_f_18_progress_follows_its_request(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let (one, two) = (fixture.client().await, fixture.client().await);
@@ -237,7 +253,7 @@ pub fn f_12_f_18_progress_follows_its_request(bed: &impl TestBed) {
 }
 
 /// F-22: a request from the server is sent on the stream of the call it belongs to, never on the GET stream.
-pub fn f_22_requests_go_out_on_the_stream_of_their_call(bed: &impl TestBed) {
+fn f_22_requests_go_out_on_the_stream_of_their_call(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -268,7 +284,7 @@ pub fn f_22_requests_go_out_on_the_stream_of_their_call(bed: &impl TestBed) {
 
 /// F-29, F-30, F-31, F-34, F-36: a terminated session answers each running request once, as events or as JSON, and
 /// ends every stream cleanly and without `retry`. Nothing follows. Afterwards everything gets 404.
-pub fn f_29_f_30_f_31_f_34_f_36_what_a_terminated_session_leaves(bed: &impl TestBed) {
+fn f_29_f_30_f_31_f_34_f_36_what_a_terminated_session_leaves(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
         let client = fixture.json_client().await;
@@ -300,7 +316,7 @@ pub fn f_29_f_30_f_31_f_34_f_36_what_a_terminated_session_leaves(bed: &impl Test
 }
 
 /// C-16, F-41: no message announces a shutdown: open streams just end, and new requests get 503 or 404.
-pub fn c_16_f_41_there_is_no_message_for_a_shutdown(bed: &impl TestBed) {
+fn c_16_f_41_there_is_no_message_for_a_shutdown(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;

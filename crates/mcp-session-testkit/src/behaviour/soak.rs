@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fastrand::Rng;
 use futures::{
     FutureExt,
     future::{join_all, select},
@@ -20,7 +21,12 @@ use mcp_session_core::{
 use serde_json::{Value, json};
 
 use super::fixture::{Client, Fixture, NEVER, Reply, Work, notification, request, request_with};
-use crate::TestBed;
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    d_21_e_11_ten_minutes_of_round_robin,
+}
 
 /// Duration, number of sessions, and pace of a soak.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +73,7 @@ impl fmt::Display for Tally {
 /// D-21, E-11, C-10, D-24, D-30, S5: 200 sessions of every kind of client, round robin over two nodes without
 /// affinity, for ten minutes: no 404 for a live id, no event lost or repeated, and exactly one answer for every call.
 /// On a real clock, a short form.
-pub fn d_21_e_11_ten_minutes_of_round_robin(bed: &impl TestBed) {
+fn d_21_e_11_ten_minutes_of_round_robin(bed: &impl TestBed) {
     let plan = match bed.name() {
         "sim" => Plan {
             sessions: 200,
@@ -156,7 +162,7 @@ struct Life<'a> {
     strangers: [Client; 2],
     endpoints: [Endpoint; 2],
     tally: &'a Mutex<Tally>,
-    random: u64,
+    random: Rng,
     /// The number of requests so far: each goes to the next node.
     turn: usize,
     /// The number of further requests that stay at one node.
@@ -184,15 +190,12 @@ impl<'a> Life<'a> {
         endpoints: [Endpoint; 2],
         tally: &'a Mutex<Tally>,
     ) -> Self {
-        let random = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(index as u64 + 1);
+        let random = Rng::with_seed(index as u64);
         Self { index, plan, until, runtime, strangers, endpoints, tally, random, turn: index, stays: 0 }
     }
 
     fn below(&mut self, n: u64) -> u64 {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        (self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % n
+        self.random.u64(..n)
     }
 
     fn count(&self, what: &'static str) {

@@ -9,7 +9,23 @@ use serde_json::{Value, json};
 use super::fixture::{
     Client, Fixture, NEVER, Reply, cancel, initialize, notification, reply, request, request_with,
 };
-use crate::TestBed;
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    b_04_b_05_b_06_the_origin_of_every_request,
+    b_10_e_05_a_session_id_is_no_credential,
+    b_11_values_are_case_sensitive,
+    b_01_b_16_json_or_events,
+    b_20_b_21_errors_of_a_handler_are_answers,
+    b_22_last_event_id_on_a_post_is_ignored,
+    b_23_b_25_b_27_a_session_knows_its_version,
+    b_28_initialize_does_not_look_at_the_version_header,
+    b_31_b_32_b_33_a_get_is_a_stream_or_405,
+    b_35_b_36_b_37_b_38_b_39_delete_and_other_methods,
+    b_41_404_means_that_there_is_no_such_session,
+    b_42_f_38_overload_and_shutdown_are_503,
+}
 
 const VERSIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
 
@@ -28,7 +44,7 @@ async fn send(client: &Client, method: Method, body: &Value, headers: &[(&str, &
 
 /// B-04, B-05: `Origin` is checked on every request, also for methods that are not offered. A request without one
 /// does not come from a browser (B-06).
-pub fn b_04_b_05_b_06_the_origin_of_every_request(bed: &impl TestBed) {
+fn b_04_b_05_b_06_the_origin_of_every_request(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -49,7 +65,7 @@ pub fn b_04_b_05_b_06_the_origin_of_every_request(bed: &impl TestBed) {
 
 /// B-10, E-05: every request needs its credential. A session id does not replace it, and requests with only the id do
 /// not affect the session.
-pub fn b_10_e_05_a_session_id_is_no_credential(bed: &impl TestBed) {
+fn b_10_e_05_a_session_id_is_no_credential(bed: &impl TestBed) {
     let check = |parts: &mut http::request::Parts| match parts.headers.get("authorization") {
         Some(value) if value == "Bearer good" => Ok(()),
         _ => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
@@ -74,7 +90,7 @@ pub fn b_10_e_05_a_session_id_is_no_credential(bed: &impl TestBed) {
 }
 
 /// B-11: header names are matched case-insensitively (`http` does that for every runtime), values are not.
-pub fn b_11_values_are_case_sensitive(bed: &impl TestBed) {
+fn b_11_values_are_case_sensitive(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -90,7 +106,7 @@ pub fn b_11_values_are_case_sensitive(bed: &impl TestBed) {
 }
 
 /// B-01, B-16: a request is answered with 200 as JSON or as events, on the same endpoint as the GET stream.
-pub fn b_01_b_16_json_or_events(bed: &impl TestBed) {
+fn b_01_b_16_json_or_events(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -109,7 +125,7 @@ pub fn b_01_b_16_json_or_events(bed: &impl TestBed) {
 }
 
 /// B-20, B-21: an error of a handler is an answer with 200. If the head was already sent, it is the last event.
-pub fn b_20_b_21_errors_of_a_handler_are_answers(bed: &impl TestBed) {
+fn b_20_b_21_errors_of_a_handler_are_answers(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.json_client().await;
@@ -129,7 +145,7 @@ pub fn b_20_b_21_errors_of_a_handler_are_answers(bed: &impl TestBed) {
 }
 
 /// B-22: `Last-Event-ID` on a POST is ignored.
-pub fn b_22_last_event_id_on_a_post_is_ignored(bed: &impl TestBed) {
+fn b_22_last_event_id_on_a_post_is_ignored(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -142,7 +158,7 @@ pub fn b_22_last_event_id_on_a_post_is_ignored(bed: &impl TestBed) {
 
 /// B-23, B-25, B-27: a session keeps its version: without the header, even if its version requires the header from
 /// clients, and with the header of its own version.
-pub fn b_23_b_25_b_27_a_session_knows_its_version(bed: &impl TestBed) {
+fn b_23_b_25_b_27_a_session_knows_its_version(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for version in VERSIONS {
@@ -161,7 +177,7 @@ pub fn b_23_b_25_b_27_a_session_knows_its_version(bed: &impl TestBed) {
 }
 
 /// B-28: on `initialize` only the body decides; the header is ignored.
-pub fn b_28_initialize_does_not_look_at_the_version_header(bed: &impl TestBed) {
+fn b_28_initialize_does_not_look_at_the_version_header(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         for header in ["", "2025-03-26", "2025-11-25", "2026-07-28", "2099-01-01", "nonsense"] {
@@ -176,7 +192,7 @@ pub fn b_28_initialize_does_not_look_at_the_version_header(bed: &impl TestBed) {
 
 /// B-30 to B-33: a GET after `initialize` either opens a stream at once, at any time, or gets 405. There is no third
 /// case.
-pub fn b_31_b_32_b_33_a_get_is_a_stream_or_405(bed: &impl TestBed) {
+fn b_31_b_32_b_33_a_get_is_a_stream_or_405(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let mut client = fixture.stranger();
@@ -204,7 +220,7 @@ pub fn b_31_b_32_b_33_a_get_is_a_stream_or_405(bed: &impl TestBed) {
 
 /// B-35 to B-39: DELETE gets 204 without a body, then 404; without an id 400. If clients may not delete, it gets 405
 /// with `Allow`, as does every other method.
-pub fn b_35_b_36_b_37_b_38_b_39_delete_and_other_methods(bed: &impl TestBed) {
+fn b_35_b_36_b_37_b_38_b_39_delete_and_other_methods(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -242,7 +258,7 @@ pub fn b_35_b_36_b_37_b_38_b_39_delete_and_other_methods(bed: &impl TestBed) {
 }
 
 /// B-41: only a missing session gets 404, not unknown methods, requests, replies or events.
-pub fn b_41_404_means_that_there_is_no_such_session(bed: &impl TestBed) {
+fn b_41_404_means_that_there_is_no_such_session(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -269,7 +285,7 @@ pub fn b_41_404_means_that_there_is_no_such_session(bed: &impl TestBed) {
 
 /// B-42, F-38: overload and shutdown get 503 with `Retry-After`, never a 4xx, which would mean something else to a
 /// client.
-pub fn b_42_f_38_overload_and_shutdown_are_503(bed: &impl TestBed) {
+fn b_42_f_38_overload_and_shutdown_are_503(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| {
         config.max_sessions = 1;
         config.session.max_exchanges = 1;

@@ -9,22 +9,41 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use event_listener::Event;
+use fastrand::Rng;
 use futures::{FutureExt, future::join_all};
 use http::StatusCode;
-use mcp_session_core::proto::Position;
 use mcp_session_core::{
     BoxFuture, CancelReason, Config, SessionEvent, SessionId, ShutdownPolicy, TerminateReason,
-    store::{
-        Append, AppendError, EventStore, LogId, MemoryStore, NodeId, Page, PublishError, ReadError, Record,
-        SessionStore, Store, Unavailable, Update, Wakeup,
-    },
+    store::{MemoryStore, NodeId, SessionStore, Store},
 };
 use serde_json::{Value, json};
 
-use super::fixture::{Attached, Client, Fixture, NEVER, Reply, SOON, Work, cancel, notification, request};
-use crate::TestBed;
+use super::{
+    fixture::{Attached, Client, Fixture, NEVER, Reply, SOON, Work, cancel, notification, request},
+    intercepted::{Intercept, Intercepted},
+};
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    s_6_s_13_a_session_moves_with_its_running_call,
+    s_13_delete_at_any_node_purges,
+    d_17_d_24_the_shared_stream_is_read_anywhere,
+    b_18_f_23_replies_and_cancels_find_their_node,
+    e_07_somebody_elses_session_is_unknown_at_every_node,
+    d_31_f_23_foreign_ids_and_replies_get_nothing_anywhere,
+    d_21_a_stream_is_on_one_connection_at_a_time,
+    s_5_the_call_of_a_lost_node_is_answered,
+    s_13_a_store_that_hangs_holds_up_nobody,
+    s_13_a_store_that_is_away_for_a_while_loses_nothing,
+    e_14_idle_here_is_not_idle_elsewhere,
+    the_data_of_a_session_is_made_at_each_node,
+    e_11_delete_is_answered_when_the_store_knows_it,
+    s_5_a_batch_runs_after_its_client_left,
+    s_13_without_its_store_no_session_is_promised,
+    f_39_a_thousand_sessions_move,
+}
 
 /// No phase elapses.
 pub(super) const PATIENT: ShutdownPolicy =
@@ -81,7 +100,7 @@ pub(super) fn numbers(messages: &[Value]) -> Vec<u64> {
 
 /// S6, S13, F-39: a node drains while a call runs. Its client gets `retry`, resumes at another node, and receives all
 /// further events and the answer there, once. The session is parked, and the report is clean.
-pub fn s_6_s_13_a_session_moves_with_its_running_call(bed: &impl TestBed) {
+fn s_6_s_13_a_session_moves_with_its_running_call(bed: &impl TestBed) {
     let mut nodes = Nodes::new(bed);
     bed.block_on(async {
         let client = nodes.a.client().await;
@@ -128,7 +147,7 @@ pub fn s_6_s_13_a_session_moves_with_its_running_call(bed: &impl TestBed) {
 }
 
 /// S13, E-11, E-25: DELETE at any node ends the session at all nodes, and leaves nothing of it in the store.
-pub fn s_13_delete_at_any_node_purges(bed: &impl TestBed) {
+fn s_13_delete_at_any_node_purges(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| config.session.terminate.cancel = SOON);
     bed.block_on(async {
         let client = nodes.a.client().await;
@@ -165,7 +184,7 @@ pub fn s_13_delete_at_any_node_purges(bed: &impl TestBed) {
 }
 
 /// D-17, D-24, D-30: standalone messages can be sent at any node and read at any node: once, in order.
-pub fn d_17_d_24_the_shared_stream_is_read_anywhere(bed: &impl TestBed) {
+fn d_17_d_24_the_shared_stream_is_read_anywhere(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
         let client = nodes.a.client().await;
@@ -203,7 +222,7 @@ pub fn d_17_d_24_the_shared_stream_is_read_anywhere(bed: &impl TestBed) {
 
 /// B-18, F-21, F-23, F-02: a client's reply to a handler, and its cancel, are forwarded from another node to the
 /// handler's.
-pub fn b_18_f_23_replies_and_cancels_find_their_node(bed: &impl TestBed) {
+fn b_18_f_23_replies_and_cancels_find_their_node(bed: &impl TestBed) {
     let mut nodes = Nodes::new(bed);
     bed.block_on(async {
         let client = nodes.a.client().await;
@@ -244,7 +263,7 @@ pub fn b_18_f_23_replies_and_cancels_find_their_node(bed: &impl TestBed) {
 }
 
 /// E-07, E-18: a session answers only to its own principal, at every node.
-pub fn e_07_somebody_elses_session_is_unknown_at_every_node(bed: &impl TestBed) {
+fn e_07_somebody_elses_session_is_unknown_at_every_node(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
         let (mut alice, bob) = (nodes.a.stranger().known_as(Some("alice")), Some("bob"));
@@ -269,7 +288,7 @@ pub fn e_07_somebody_elses_session_is_unknown_at_every_node(bed: &impl TestBed) 
 
 /// D-31, F-23: 1,000 foreign `Last-Event-ID`s and 1,000 foreign replies, at a node that must ask the store, get not
 /// one byte of another session and have no effect in it.
-pub fn d_31_f_23_foreign_ids_and_replies_get_nothing_anywhere(bed: &impl TestBed) {
+fn d_31_f_23_foreign_ids_and_replies_get_nothing_anywhere(bed: &impl TestBed) {
     let mut nodes = Nodes::new(bed);
     bed.block_on(async {
         let victim = nodes.a.client().await;
@@ -286,11 +305,8 @@ pub fn d_31_f_23_foreign_ids_and_replies_get_nothing_anywhere(bed: &impl TestBed
         let pending = reply.message().await.unwrap()["id"].as_u64().unwrap();
 
         let thief = nodes.a.client().await.at(&nodes.b);
-        let mut random = 0x1234_5678_9ABC_DEF1_u64;
-        let mut next = || {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            random >> 33
-        };
+        let mut random = Rng::with_seed(1);
+        let mut next = || random.u64(..1 << 31);
         for _ in 0..1_000 {
             let id = match next() % 4 {
                 0 => ids[next() as usize % ids.len()].clone(),
@@ -318,7 +334,7 @@ pub fn d_31_f_23_foreign_ids_and_replies_get_nothing_anywhere(bed: &impl TestBed
 
 /// D-21, D-23: a client that resumes at another node while the first one still believes in its connection has the
 /// stream at the new node only.
-pub fn d_21_a_stream_is_on_one_connection_at_a_time(bed: &impl TestBed) {
+fn d_21_a_stream_is_on_one_connection_at_a_time(bed: &impl TestBed) {
     let mut nodes = Nodes::tuned(bed, |config| config.session.queue_events = 4);
     bed.block_on(async {
         let client = nodes.a.client().await;
@@ -345,7 +361,7 @@ pub fn d_21_a_stream_is_on_one_connection_at_a_time(bed: &impl TestBed) {
 }
 
 /// S5: a node dies. A client that reads the reply of a call of that node gets one answer: an error.
-pub fn s_5_the_call_of_a_lost_node_is_answered(bed: &impl TestBed) {
+fn s_5_the_call_of_a_lost_node_is_answered(bed: &impl TestBed) {
     let mut nodes = Nodes::new(bed);
     bed.block_on(async {
         let client = nodes.a.client().await;
@@ -370,81 +386,46 @@ pub fn s_5_the_call_of_a_lost_node_is_answered(bed: &impl TestBed) {
 /// Decides whether a store answers or hangs.
 #[derive(Debug, Default)]
 struct Mood {
+    /// The methods that may hang.
+    of: &'static [&'static str],
     hangs: AtomicBool,
     cheered: Event,
+    unreachable: bool,
 }
 
 impl Mood {
-    async fn allows(&self) {
-        loop {
-            let cheered = self.cheered.listen();
-            if !self.hangs.load(SeqCst) {
-                return;
-            }
-            cheered.await;
-        }
-    }
-
     fn set(&self, hangs: bool) {
         self.hangs.store(hangs, SeqCst);
         self.cheered.notify(usize::MAX);
     }
 }
 
-/// A store whose event logs stop answering when told to.
-#[derive(Debug)]
-struct Moody {
-    store: MemoryStore,
-    mood: Mood,
-}
-
-impl EventStore for Moody {
-    fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>> {
+impl Intercept for Mood {
+    fn polled(&self, method: &'static str) -> BoxFuture<'_, ()> {
         async move {
-            self.mood.allows().await;
-            self.store.append(append).await
+            while self.of.contains(&method) {
+                let cheered = self.cheered.listen();
+                if !self.hangs.load(SeqCst) {
+                    return;
+                }
+                cheered.await;
+            }
         }
         .boxed()
     }
 
-    fn publish(
-        &self,
-        session: SessionId,
-        node: NodeId,
-        token: u64,
-        event: Bytes,
-    ) -> BoxFuture<'_, Result<Position, PublishError>> {
-        async move {
-            self.mood.allows().await;
-            self.store.publish(session, node, token, event).await
-        }
-        .boxed()
-    }
-
-    fn read(&self, log: LogId, after: Position, limit: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
-        self.store.read(log, after, limit)
-    }
-
-    fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
-        self.store.seal(log, last)
-    }
-
-    fn watch(&self, log: LogId, after: Position) -> BoxFuture<'_, Wakeup> {
-        self.store.watch(log, after)
-    }
-
-    fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>> {
-        async move {
-            self.mood.allows().await;
-            self.store.purge(session).await
-        }
-        .boxed()
+    fn unreachable(&self) -> bool {
+        self.unreachable
     }
 }
 
+type Moody = Intercepted<Mood>;
+
+/// Two nodes with a store whose event logs stop answering when told to.
 fn moody(bed: &impl TestBed, patience: Duration) -> (Fixture, Fixture, Arc<Moody>) {
     let shared = MemoryStore::new(bed.runtime());
-    let moody = Arc::new(Moody { store: shared.clone(), mood: Mood::default() });
+    let by = Mood { of: &["append", "publish", "purge"], ..Mood::default() };
+    let moody = Arc::new(Moody { store: shared.clone(), by });
     let mut store = Store::new(shared);
     store.events = Arc::clone(&moody) as _;
     store.timeout = SOON;
@@ -455,12 +436,12 @@ fn moody(bed: &impl TestBed, patience: Duration) -> (Fixture, Fixture, Arc<Moody
 
 /// S13, S3: a store that hangs delays a stream for `patience` and a shutdown for at most its budgets. Requests of
 /// other sessions are not delayed.
-pub fn s_13_a_store_that_hangs_holds_up_nobody(bed: &impl TestBed) {
+fn s_13_a_store_that_hangs_holds_up_nobody(bed: &impl TestBed) {
     let (mut a, _b, store) = moody(bed, SOON * 2);
     bed.block_on(async {
         let client = a.client().await;
         let (reply, work) = begin(&mut a, &client, 1).await;
-        store.mood.set(true);
+        store.by.set(true);
         assert_eq!(client.post(&request(2, "echo")).await.status, StatusCode::OK); // asks it for nothing
         send(&work, 0..3).await;
         work.finish(json!({ "ok": true }));
@@ -485,7 +466,7 @@ async fn begin_unread(fixture: &mut Fixture, client: &Client) -> (Reply, Work) {
 
 /// S13: after a store did not answer for a while, it has everything, once. Nothing was sent meanwhile that the store
 /// did not have.
-pub fn s_13_a_store_that_is_away_for_a_while_loses_nothing(bed: &impl TestBed) {
+fn s_13_a_store_that_is_away_for_a_while_loses_nothing(bed: &impl TestBed) {
     let (mut a, b, store) = moody(bed, NEVER);
     bed.block_on(async {
         let client = a.client().await;
@@ -493,14 +474,14 @@ pub fn s_13_a_store_that_is_away_for_a_while_loses_nothing(bed: &impl TestBed) {
         send(&work, 0..2).await;
         assert_eq!(reply.message().await.unwrap()["params"]["n"], 0);
         assert_eq!(reply.message().await.unwrap()["params"]["n"], 1);
-        store.mood.set(true);
+        store.by.set(true);
         send(&work, 2..4).await;
         a.elapse(SOON * 4).await; // some calls have timed out
         assert!(reply.is_silent());
         let last = reply.last_event_id().unwrap().to_owned();
         let mut elsewhere = client.at(&b).resume(&last).await;
         elsewhere.opened().await;
-        store.mood.set(false);
+        store.by.set(false);
         work.finish(json!({}));
         let messages = elsewhere.messages().await;
         assert_eq!((numbers(&messages), messages.len()), (vec![2, 3], 3));
@@ -509,7 +490,7 @@ pub fn s_13_a_store_that_is_away_for_a_while_loses_nothing(bed: &impl TestBed) {
 }
 
 /// E-14: if a session is idle at one node and in use at another, the idle node parks it, and it lives on.
-pub fn e_14_idle_here_is_not_idle_elsewhere(bed: &impl TestBed) {
+fn e_14_idle_here_is_not_idle_elsewhere(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
         let a = Fixture::new(bed, |config| {
@@ -531,7 +512,7 @@ pub fn e_14_idle_here_is_not_idle_elsewhere(bed: &impl TestBed) {
 
 /// The data of a session is created at each node that adopts it, before the first request there, and dropped at each
 /// node. If it cannot be created, the session is not adopted.
-pub fn the_data_of_a_session_is_made_at_each_node(bed: &impl TestBed) {
+fn the_data_of_a_session_is_made_at_each_node(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
         let client = nodes.a.client().await;
@@ -558,60 +539,11 @@ pub fn the_data_of_a_session_is_made_at_each_node(bed: &impl TestBed) {
     });
 }
 
-/// A store whose records are unreachable, or that is slow to change or remove one.
-#[derive(Debug)]
-struct Records {
-    store: MemoryStore,
-    unreachable: bool,
-    mood: Mood,
-}
-
-impl SessionStore for Records {
-    fn create(&self, record: Record) -> BoxFuture<'_, Result<(), Unavailable>> {
-        if self.unreachable { async { Err(Unavailable) }.boxed() } else { self.store.create(record) }
-    }
-    fn load(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Record>, Unavailable>> {
-        if self.unreachable { async { Err(Unavailable) }.boxed() } else { self.store.load(id) }
-    }
-    fn update(&self, id: SessionId, update: Update) -> BoxFuture<'_, Result<bool, Unavailable>> {
-        async move {
-            self.mood.allows().await;
-            self.store.update(id, update).await
-        }
-        .boxed()
-    }
-    fn touch(&self, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
-        self.store.touch(ids)
-    }
-    fn remove(&self, id: SessionId) -> BoxFuture<'_, Result<Option<Vec<NodeId>>, Unavailable>> {
-        async move {
-            self.mood.allows().await;
-            self.store.remove(id).await
-        }
-        .boxed()
-    }
-    fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>> {
-        self.store.enlist(id, node)
-    }
-    fn claim(
-        &self,
-        id: SessionId,
-        node: NodeId,
-        from: Option<NodeId>,
-    ) -> BoxFuture<'_, Result<bool, Unavailable>> {
-        self.store.claim(id, node, from)
-    }
-    fn park(&self, node: NodeId, ids: Vec<SessionId>) -> BoxFuture<'_, Result<(), Unavailable>> {
-        self.store.park(node, ids)
-    }
-    fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>> {
-        self.store.sweep(idle)
-    }
-}
-
-fn with_records(bed: &impl TestBed, unreachable: bool) -> (Fixture, Arc<Records>) {
+/// A node with a store whose records are unreachable, or that is slow to change or remove one when told to.
+fn with_records(bed: &impl TestBed, unreachable: bool) -> (Fixture, Arc<Moody>) {
     let shared = MemoryStore::new(bed.runtime());
-    let records = Arc::new(Records { store: shared.clone(), unreachable, mood: Mood::default() });
+    let by = Mood { of: &["update", "remove"], unreachable, ..Mood::default() };
+    let records = Arc::new(Moody { store: shared.clone(), by });
     let mut store = Store::new(shared);
     store.sessions = Arc::clone(&records) as _;
     store.timeout = NEVER;
@@ -623,42 +555,42 @@ fn with_records(bed: &impl TestBed, unreachable: bool) -> (Fixture, Arc<Records>
 }
 
 /// E-11, S13: a DELETE is answered once no node knows the session any more, and not before.
-pub fn e_11_delete_is_answered_when_the_store_knows_it(bed: &impl TestBed) {
+fn e_11_delete_is_answered_when_the_store_knows_it(bed: &impl TestBed) {
     let (fixture, records) = with_records(bed, false);
     bed.block_on(async {
         let client = fixture.client().await;
-        records.mood.set(true);
+        records.by.set(true);
         let mut deleting = Box::pin(client.delete());
         assert!(deleting.as_mut().now_or_never().is_none());
         fixture.elapse(SOON).await;
         assert!(deleting.as_mut().now_or_never().is_none());
         assert!(records.store.load(client.id()).await.unwrap().is_some());
-        records.mood.set(false);
+        records.by.set(false);
         assert_eq!(deleting.await.status, StatusCode::NO_CONTENT);
         assert_eq!(records.store.load(client.id()).await, Ok(None));
     });
 }
 
 /// S5, D-12: the requests of a batch run even if its client leaves before the store knows all of them.
-pub fn s_5_a_batch_runs_after_its_client_left(bed: &impl TestBed) {
+fn s_5_a_batch_runs_after_its_client_left(bed: &impl TestBed) {
     let (mut fixture, records) = with_records(bed, false);
     bed.block_on(async {
         let mut client = fixture.stranger();
         client.initialize("2025-03-26").await;
-        records.mood.set(true);
+        records.by.set(true);
         let batch = json!([notification("notifications/initialized"), request(1, "work")]);
         assert!(client.post(&batch).now_or_never().is_none()); // it waits for the store, and is dropped there
         let work = fixture.work().await;
         work.finish(json!({}));
         fixture.until(|fixture| fixture.endpoint.stats().exchanges == 0).await;
         assert_eq!(fixture.endpoint.stats().exchanges_answered, 2);
-        records.mood.set(false);
+        records.by.set(false);
     });
 }
 
 /// S13: without the store no session can be created, and it is unknown whether an id exists: 503 and `Retry-After`,
 /// never 404.
-pub fn s_13_without_its_store_no_session_is_promised(bed: &impl TestBed) {
+fn s_13_without_its_store_no_session_is_promised(bed: &impl TestBed) {
     let (fixture, _) = with_records(bed, true);
     bed.block_on(async {
         let stranger = fixture.stranger();
@@ -675,7 +607,7 @@ pub fn s_13_without_its_store_no_session_is_promised(bed: &impl TestBed) {
 
 /// F-39, S6, S9, S13: a thousand sessions with running calls move from one node to the other during its shutdown. No
 /// event is lost or repeated, and every call gets exactly one answer.
-pub fn f_39_a_thousand_sessions_move(bed: &impl TestBed) {
+fn f_39_a_thousand_sessions_move(bed: &impl TestBed) {
     const NOTES: u64 = 8;
     // In virtual time a thousand cost nothing; on a real clock, other tests need the machine too.
     let sessions: usize = if bed.name() == "sim" { 1_000 } else { 100 };

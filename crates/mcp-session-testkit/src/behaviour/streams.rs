@@ -8,11 +8,25 @@ use mcp_session_core::{ReplayConfig, RequestError, SecondStream, SendError};
 use serde_json::json;
 
 use super::fixture::{Fixture, Reply, SOON, reply, request, request_with};
-use crate::TestBed;
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    d_17_notifications_on_the_standalone_stream,
+    d_43_d_44_what_an_event_says,
+    d_22_a_second_standalone_stream,
+    d_23_a_client_that_comes_again_is_let_in,
+    d_23_two_clients_with_one_session_settle,
+    d_42_heartbeats,
+    s_11_a_stalled_reader_stalls_nobody_else,
+    d_20_many_streams_in_one_session,
+    a_full_queue_makes_its_sender_wait,
+    events_that_are_ready_share_a_frame,
+}
 
 /// D-17, D-24: standalone messages are sent on the GET stream. Without a GET stream, and without replay, they are
 /// dropped.
-pub fn d_17_notifications_on_the_standalone_stream(bed: &impl TestBed) {
+fn d_17_notifications_on_the_standalone_stream(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.session.replay = None);
     bed.block_on(async {
         let client = fixture.client().await;
@@ -32,7 +46,7 @@ pub fn d_17_notifications_on_the_standalone_stream(bed: &impl TestBed) {
 
 /// D-43, D-44, D-42, D-08: every event with a message has `event: message`, on every stream. Comments and priming
 /// events do not, and no event has `retry` unless an end is announced.
-pub fn d_43_d_44_what_an_event_says(bed: &impl TestBed) {
+fn d_43_d_44_what_an_event_says(bed: &impl TestBed) {
     for (replay, version) in
         [(true, "2025-11-25"), (true, "2025-06-18"), (false, "2025-11-25"), (true, "2025-03-26")]
     {
@@ -92,7 +106,7 @@ fn find(event: &[u8], text: &str) -> bool {
 }
 
 /// D-22, D-23: a second GET is refused or takes over, depending on the policy. A message goes to exactly one of them.
-pub fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
+fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.session.second_stream = SecondStream::Refuse);
     bed.block_on(async {
         let client = fixture.client().await;
@@ -131,7 +145,7 @@ pub fn d_22_a_second_standalone_stream(bed: &impl TestBed) {
 
 /// D-23: a client behind a proxy that hides its disconnects always gets its stream back: nothing answers pings on its
 /// lost connections.
-pub fn d_23_a_client_that_comes_again_is_let_in(bed: &impl TestBed) {
+fn d_23_a_client_that_comes_again_is_let_in(bed: &impl TestBed) {
     for version in ["2025-06-18", "2025-11-25"] {
         let fixture = Fixture::new(bed, |_| {});
         bed.block_on(async {
@@ -152,7 +166,7 @@ pub fn d_23_a_client_that_comes_again_is_let_in(bed: &impl TestBed) {
 
 /// D-22, D-23: two live clients with the same session do not keep taking its stream from each other: one of them
 /// keeps it, and the other is refused.
-pub fn d_23_two_clients_with_one_session_settle(bed: &impl TestBed) {
+fn d_23_two_clients_with_one_session_settle(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
         let client = fixture.client().await;
@@ -195,7 +209,7 @@ pub fn d_23_two_clients_with_one_session_settle(bed: &impl TestBed) {
 }
 
 /// D-42: each period of silence ends with a comment. Comments are no messages.
-pub fn d_42_heartbeats(bed: &impl TestBed) {
+fn d_42_heartbeats(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| config.session.heartbeat = SOON);
     bed.block_on(async {
         let client = fixture.client().await;
@@ -216,7 +230,7 @@ pub fn d_42_heartbeats(bed: &impl TestBed) {
 
 /// S11: if a GET stream is not read and its queue is full, other streams of the session, other sessions and
 /// termination are not affected.
-pub fn s_11_a_stalled_reader_stalls_nobody_else(bed: &impl TestBed) {
+fn s_11_a_stalled_reader_stalls_nobody_else(bed: &impl TestBed) {
     let mut fixture = Fixture::new(bed, |config| {
         config.session.queue_events = 4;
         config.session.terminate.finish = SOON;
@@ -245,7 +259,7 @@ pub fn s_11_a_stalled_reader_stalls_nobody_else(bed: &impl TestBed) {
 }
 
 /// D-20: many calls of one session stream at once, each on its own stream.
-pub fn d_20_many_streams_in_one_session(bed: &impl TestBed) {
+fn d_20_many_streams_in_one_session(bed: &impl TestBed) {
     const CALLS: usize = 50;
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -274,7 +288,7 @@ pub fn d_20_many_streams_in_one_session(bed: &impl TestBed) {
 }
 
 /// Back-pressure applies to the sender: it waits while its queue is full, and no message is lost.
-pub fn a_full_queue_makes_its_sender_wait(bed: &impl TestBed) {
+fn a_full_queue_makes_its_sender_wait(bed: &impl TestBed) {
     const EVENTS: usize = 100;
     let mut fixture = Fixture::new(bed, |config| config.session.queue_events = 4);
     bed.block_on(async {
@@ -296,7 +310,7 @@ pub fn a_full_queue_makes_its_sender_wait(bed: &impl TestBed) {
 }
 
 /// Events that are ready together are sent together, whole and in order. A long event is sent separately.
-pub fn events_that_are_ready_share_a_frame(bed: &impl TestBed) {
+fn events_that_are_ready_share_a_frame(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |config| config.session.replay = None);
     bed.block_on(async {
         let client = fixture.client().await;

@@ -16,12 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fastrand::Rng;
 use futures::{
     future::BoxFuture,
     task::{ArcWake, waker_ref},
 };
-
-use crate::rng::SplitMix64;
 
 /// Far above what a scenario polls at one instant, and still only seconds of work.
 const POLL_LIMIT: u64 = 10_000_000;
@@ -44,7 +43,7 @@ pub(super) struct State {
     pub(super) panics: Vec<String>,
     ready: VecDeque<Arc<Node>>,
     /// `None` for seed 0: first in, first out.
-    rng: Option<SplitMix64>,
+    rng: Option<Rng>,
     /// Polls since time last moved.
     polls: u64,
     last_id: u64,
@@ -62,7 +61,7 @@ impl Executor {
             timers: BTreeMap::new(),
             panics: Vec::new(),
             ready: VecDeque::new(),
-            rng: (seed != 0).then(|| SplitMix64::new(seed)),
+            rng: (seed != 0).then(|| Rng::with_seed(seed)),
             polls: 0,
             last_id: 0,
             running: false,
@@ -124,7 +123,7 @@ impl Executor {
         let mut state = self.lock();
         let State { ready, rng, .. } = &mut *state;
         let index = match rng {
-            Some(rng) if !ready.is_empty() => rng.index(ready.len()),
+            Some(rng) if !ready.is_empty() => rng.usize(..ready.len()),
             _ => 0,
         };
         let node = ready.swap_remove_front(index)?;

@@ -3,6 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{Client, End, ServeHarness, Server, call, initialize, initialized};
+use crate::suite::scenarios;
+
+scenarios! {
+    ServeHarness;
+    a_24_s_5_a_batch_in_a_drain_gets_all_its_answers,
+}
 
 async fn client(server: &Server) -> Client {
     let mut client = Client { addr: server.addr, session: String::new() };
@@ -21,7 +27,7 @@ fn ids(messages: &[Value]) -> Vec<u64> {
 }
 
 /// A-24, S5: all answers, including those during a drain, and then the last chunk.
-pub async fn a_24_s_5_a_batch_in_a_drain_gets_all_its_answers(harness: &impl ServeHarness) {
+async fn a_24_s_5_a_batch_in_a_drain_gets_all_its_answers(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = client(&server).await;
     let batch = json!([call(1, "gated", json!({})), call(2, "echo", json!({})), call(3, "gated", json!({}))]);

@@ -7,6 +7,21 @@ use serde_json::{Value, json};
 use tokio::time;
 
 use super::{Client, Connection, End, LONG, SHORT, ServeHarness, Server, call, initialize};
+use crate::suite::scenarios;
+
+scenarios! {
+    ServeHarness;
+    a_head_that_never_ends_has_a_deadline,
+    a_head_that_drips_has_a_deadline,
+    a_head_has_a_limit,
+    a_kept_connection_that_is_idle_has_a_deadline,
+    a_kept_connection_outlives_the_deadline_for_heads,
+    b_44_a_refusal_reaches_a_client_that_is_still_sending,
+    s_4_the_rest_of_a_refused_request_holds_nobody_up,
+    a_body_that_never_ends_gets_408,
+    a_body_that_breaks_off_harms_nobody,
+    a_19_an_oversized_body_gets_413,
+}
 
 /// The deadline for heads and bodies. Well-behaved clients never reach it: they write each at once.
 pub(super) const IMPATIENT: Duration = Duration::from_millis(500);
@@ -39,7 +54,7 @@ pub(super) async fn others_are_well(server: Server, client: &Client, mut listeni
 }
 
 /// No bytes, or the beginning of a head, and then silence: the connection is closed.
-pub async fn a_head_that_never_ends_has_a_deadline(harness: &impl ServeHarness) {
+async fn a_head_that_never_ends_has_a_deadline(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let heads = ["", "P", "POST /mcp HTTP/1.1\r\nhost: localhost\r\n"];
     join_all(heads.map(async |bytes| client.send(bytes).await.drained().await)).await;
@@ -47,7 +62,7 @@ pub async fn a_head_that_never_ends_has_a_deadline(harness: &impl ServeHarness) 
 }
 
 /// Single bytes now and then do not extend that deadline.
-pub async fn a_head_that_drips_has_a_deadline(harness: &impl ServeHarness) {
+async fn a_head_that_drips_has_a_deadline(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let mut dripping = client.send("POST /mcp HTTP/1.1\r\nhost: localhost\r\nx-drip: ").await;
     dripping.drip("x").await;
@@ -56,7 +71,7 @@ pub async fn a_head_that_drips_has_a_deadline(harness: &impl ServeHarness) {
 }
 
 /// The size of a head is bounded.
-pub async fn a_head_has_a_limit(harness: &impl ServeHarness) {
+async fn a_head_has_a_limit(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.header_timeout = LONG);
     let client = server.client().await;
     let mut endless = client.send("POST /mcp HTTP/1.1\r\nhost: localhost\r\n").await;
@@ -72,7 +87,7 @@ pub async fn a_head_has_a_limit(harness: &impl ServeHarness) {
 }
 
 /// The idle timeout applies: not while a request is running, and again from the end of its answer.
-pub async fn a_kept_connection_that_is_idle_has_a_deadline(harness: &impl ServeHarness) {
+async fn a_kept_connection_that_is_idle_has_a_deadline(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let mut kept = client.send(&client.request(&call(1, "quiet", json!({})))).await;
     time::sleep(2 * IMPATIENT).await; // must elapse without effect
@@ -85,7 +100,7 @@ pub async fn a_kept_connection_that_is_idle_has_a_deadline(harness: &impl ServeH
 }
 
 /// A load balancer keeps its connections open for longer than a head may take.
-pub async fn a_kept_connection_outlives_the_deadline_for_heads(harness: &impl ServeHarness) {
+async fn a_kept_connection_outlives_the_deadline_for_heads(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.header_timeout = SHORT);
     let client = Client { addr: server.addr, session: String::new() };
     let mut kept = client.send(&client.request(&initialize())).await;
@@ -101,7 +116,7 @@ pub async fn a_kept_connection_outlives_the_deadline_for_heads(harness: &impl Se
 
 /// B-44: a request can be refused from its head alone. Its client can read the refusal although it is still sending,
 /// is told that the connection closes, and may send everything that it began.
-pub async fn b_44_a_refusal_reaches_a_client_that_is_still_sending(harness: &impl ServeHarness) {
+async fn b_44_a_refusal_reaches_a_client_that_is_still_sending(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.config.body_limit = 64 * 1024);
     let client = server.client().await;
     for size in [9_000, 70_000, 300_000, 3_000_000] {
@@ -137,7 +152,7 @@ pub async fn b_44_a_refusal_reaches_a_client_that_is_still_sending(harness: &imp
 }
 
 /// S4: the rest of a refused request does not delay a shutdown.
-pub async fn s_4_the_rest_of_a_refused_request_holds_nobody_up(harness: &impl ServeHarness) {
+async fn s_4_the_rest_of_a_refused_request_holds_nobody_up(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let head = client.head("POST", 1_000_000).replace("application/json\r\n", "text/plain\r\n");
@@ -149,7 +164,7 @@ pub async fn s_4_the_rest_of_a_refused_request_holds_nobody_up(harness: &impl Se
 }
 
 /// A body that stops, or arrives too slowly, gets a complete answer at its deadline.
-pub async fn a_body_that_never_ends_gets_408(harness: &impl ServeHarness) {
+async fn a_body_that_never_ends_gets_408(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let half = client.head("POST", 100) + r#"{"jsonrpc":"2.0","#;
     let silent = client.head_with("POST", "transfer-encoding: chunked\r\n") + "1\r\n{\r\n";
@@ -168,14 +183,14 @@ async fn timed_out(mut connection: Connection) {
 }
 
 /// A client leaves in the middle of its request.
-pub async fn a_body_that_breaks_off_harms_nobody(harness: &impl ServeHarness) {
+async fn a_body_that_breaks_off_harms_nobody(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     drop(client.send(&(client.head("POST", 100) + "{")).await);
     others_are_well(server, &client, listening).await;
 }
 
 /// A-19: with and without `Content-Length`.
-pub async fn a_19_an_oversized_body_gets_413(harness: &impl ServeHarness) {
+async fn a_19_an_oversized_body_gets_413(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let large = call(1, "echo", json!({ "text": "x".repeat(BODY_LIMIT) })).to_string();
     let announced = client.head("POST", large.len());

@@ -4,9 +4,15 @@ use mcp_session_core::Cors;
 use serde_json::json;
 
 use super::{End, ServeHarness, Server, call};
+use crate::suite::scenarios;
+
+scenarios! {
+    ServeHarness;
+    b_40_a_page_may_read_the_answers,
+}
 
 /// B-40: a browser's preflight, and responses that its page may read, pass the adapter unchanged.
-pub async fn b_40_a_page_may_read_the_answers(harness: &impl ServeHarness) {
+async fn b_40_a_page_may_read_the_answers(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.config.cors = Some(Cors::default()));
     let client = server.client().await;
     let page = "origin: http://localhost:5173\r\n";

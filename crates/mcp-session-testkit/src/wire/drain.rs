@@ -4,10 +4,20 @@ use mcp_session_core::ShutdownPhase;
 use serde_json::json;
 
 use super::{Client, Connection, End, LONG, ServeHarness, Server, call, initialize, initialized};
+use crate::suite::scenarios;
+
+scenarios! {
+    ServeHarness;
+    s_2_draining_answers_everything_and_404s_no_live_id,
+    b_18_a_reply_on_a_new_connection_reaches_its_handler_while_draining,
+    e_24_delete_while_draining_ends_the_session_at_once,
+    s_14_a_post_that_is_half_there_when_the_drain_begins_is_refused,
+    a_lame_duck_serves_everything_and_says_close,
+}
 
 /// S2: on a kept-alive connection and on new ones, each request gets 503 with `Retry-After` or its answer, and
 /// `Connection: close`.
-pub async fn s_2_draining_answers_everything_and_404s_no_live_id(harness: &impl ServeHarness) {
+async fn s_2_draining_answers_everything_and_404s_no_live_id(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let (client, nobody) = (server.client().await, Client { addr: server.addr, session: String::new() });
     let mut kept = Connection::open(client.addr).await;
@@ -47,9 +57,7 @@ pub async fn s_2_draining_answers_everything_and_404s_no_live_id(harness: &impl 
 }
 
 /// B-18: a running call may still send requests to its client.
-pub async fn b_18_a_reply_on_a_new_connection_reaches_its_handler_while_draining(
-    harness: &impl ServeHarness,
-) {
+async fn b_18_a_reply_on_a_new_connection_reaches_its_handler_while_draining(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let mut asking = client.post(&call(1, "ask", json!({}))).await;
@@ -67,7 +75,7 @@ pub async fn b_18_a_reply_on_a_new_connection_reaches_its_handler_while_draining
 }
 
 /// E-24: a client may still delete its session, which ends the calls of that session only.
-pub async fn e_24_delete_while_draining_ends_the_session_at_once(harness: &impl ServeHarness) {
+async fn e_24_delete_while_draining_ends_the_session_at_once(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let (client, other) = (server.client().await, server.client().await);
     let mut cancelled = client.start(1, "gated").await;
@@ -88,7 +96,7 @@ pub async fn e_24_delete_while_draining_ends_the_session_at_once(harness: &impl 
 }
 
 /// S14: a request that was not admitted before the drain is refused, however much of it had arrived.
-pub async fn s_14_a_post_that_is_half_there_when_the_drain_begins_is_refused(harness: &impl ServeHarness) {
+async fn s_14_a_post_that_is_half_there_when_the_drain_begins_is_refused(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let mut running = client.start(1, "gated").await;
@@ -105,7 +113,7 @@ pub async fn s_14_a_post_that_is_half_there_when_the_drain_begins_is_refused(har
 }
 
 /// Phase `LameDuck`: everything is served, including new sessions, and clients are told to reconnect.
-pub async fn a_lame_duck_serves_everything_and_says_close(harness: &impl ServeHarness) {
+async fn a_lame_duck_serves_everything_and_says_close(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.policy.lame_duck = LONG);
     assert!(server.endpoint.is_ready());
     server.signal();

@@ -5,10 +5,18 @@ use serde_json::{Value, json};
 use tokio::time;
 
 use super::{Connection, End, SHORT, ServeHarness, Server, call, large};
+use crate::suite::scenarios;
+
+scenarios! {
+    ServeHarness;
+    s_7_post_and_get_streams_end_with_the_last_chunk,
+    a_ready_answer_is_sent_in_one_write: OneWrite,
+    s_9_a_json_answer_of_the_last_moment_is_complete,
+}
 
 /// S7, S4, S5: while draining, an idle stream ends first, and a running one after its answer. Then the connections
 /// close.
-pub async fn s_7_post_and_get_streams_end_with_the_last_chunk(harness: &impl ServeHarness) {
+async fn s_7_post_and_get_streams_end_with_the_last_chunk(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let mut get = client.listen().await;
@@ -27,7 +35,7 @@ pub async fn s_7_post_and_get_streams_end_with_the_last_chunk(harness: &impl Ser
 }
 
 /// `one_write`: with two writes, a delayed acknowledgement in between can cost 44 ms each time.
-pub async fn a_ready_answer_is_sent_in_one_write(harness: &impl ServeHarness) {
+async fn a_ready_answer_is_sent_in_one_write(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let mut connection = Connection::open(client.addr).await;
@@ -45,7 +53,7 @@ pub async fn a_ready_answer_is_sent_in_one_write(harness: &impl ServeHarness) {
 
 /// S9: an answer that was handed over reaches its client completely, even a slow one: the budget of the last phase
 /// applies to connections too.
-pub async fn s_9_a_json_answer_of_the_last_moment_is_complete(harness: &impl ServeHarness) {
+async fn s_9_a_json_answer_of_the_last_moment_is_complete(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let params: Value = serde_json::from_str(large().get()).expect("JSON");
     let mut answer = server.json_client().await.post(&call(1, "quiet", params.clone())).await;

@@ -3,13 +3,22 @@
 use serde_json::json;
 
 use super::{End, ServeHarness, Server, call};
+use crate::suite::scenarios;
+
+scenarios! {
+    ServeHarness;
+    nothing_after_an_ambiguous_request_is_served,
+    a_19_trailers_are_passed_over,
+    a_line_that_never_ends_has_a_limit,
+    b_07_the_host_of_an_absolute_target_counts,
+}
 
 /// More bytes than any server should accept without the end of a line.
 const ENDLESS: usize = 128 * 1024 * 1024;
 
 /// RFC 9112, 11.2: a request that a proxy in front could see end elsewhere is refused, and the bytes after it are not
 /// read as a request. Here they would end the session.
-pub async fn nothing_after_an_ambiguous_request_is_served(harness: &impl ServeHarness) {
+async fn nothing_after_an_ambiguous_request_is_served(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let message = call(1, "echo", json!({})).to_string();
@@ -54,7 +63,7 @@ pub async fn nothing_after_an_ambiguous_request_is_served(harness: &impl ServeHa
 }
 
 /// RFC 9112, 7.1.2: trailers are read, however many, and the next request begins after them.
-pub async fn a_19_trailers_are_passed_over(harness: &impl ServeHarness) {
+async fn a_19_trailers_are_passed_over(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let head = client.head_with("POST", "transfer-encoding: chunked\r\ntrailer: a, b\r\n");
@@ -75,7 +84,7 @@ pub async fn a_19_trailers_are_passed_over(harness: &impl ServeHarness) {
 }
 
 /// Everything without a length has a limit: a line of a head or of trailers, and the extension of a chunk.
-pub async fn a_line_that_never_ends_has_a_limit(harness: &impl ServeHarness) {
+async fn a_line_that_never_ends_has_a_limit(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let head = client.head_with("POST", "transfer-encoding: chunked\r\n");
@@ -98,7 +107,7 @@ pub async fn a_line_that_never_ends_has_a_limit(harness: &impl ServeHarness) {
 }
 
 /// B-07; RFC 9112, 3.2.2: if the target contains a host, `Host` is ignored.
-pub async fn b_07_the_host_of_an_absolute_target_counts(harness: &impl ServeHarness) {
+async fn b_07_the_host_of_an_absolute_target_counts(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let request = client.request(&call(1, "echo", json!({})));

@@ -3,6 +3,13 @@
 use serde_json::json;
 
 use super::{Client, Connection, End, ServeHarness, Server, call, until};
+use crate::suite::scenarios;
+
+scenarios! {
+    ServeHarness;
+    e_24_a_request_is_processed_after_its_client_left,
+    a_client_that_closes_its_sending_half_has_its_answer,
+}
 
 /// The number of attempts where a race decides.
 const TRIES: u64 = 20;
@@ -26,7 +33,7 @@ impl Leave {
 
 /// E-24, F-10, D-12: a complete request is processed although its client has already left, for example because its
 /// process exited.
-pub async fn e_24_a_request_is_processed_after_its_client_left(harness: &impl ServeHarness) {
+async fn e_24_a_request_is_processed_after_its_client_left(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     for leave in [Leave::Close, Leave::Finish] {
@@ -46,7 +53,6 @@ pub async fn e_24_a_request_is_processed_after_its_client_left(harness: &impl Se
             leave.after(&client, &client.request(&call(1000 + id, "quiet", json!({})))).await;
             let begun = || server.endpoint.stats().exchanges_admitted == before.exchanges_admitted + 2;
             until("the start of the call", begun).await;
-            server.endpoint.manager().sessions();
             leave.after(&client, &client.request(&json!({
                 "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1000 + id }
             }))).await;
@@ -57,7 +63,7 @@ pub async fn e_24_a_request_is_processed_after_its_client_left(harness: &impl Se
 }
 
 /// RFC 9112, 9.6: a client that closes its sending half still reads.
-pub async fn a_client_that_closes_its_sending_half_has_its_answer(harness: &impl ServeHarness) {
+async fn a_client_that_closes_its_sending_half_has_its_answer(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let params = json!({ "text": "x".repeat(500_000) });

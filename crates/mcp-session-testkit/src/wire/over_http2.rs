@@ -12,9 +12,24 @@ use super::{
     call, initialize, initialized,
     stall::{fill, one_cut, small_queues},
 };
+use crate::suite::scenarios;
+
+scenarios! {
+    ServeHarness;
+    a_preface_that_never_ends_has_a_deadline: Http2,
+    an_idle_connection_has_a_deadline: Http2,
+    over_http2_the_same_bodies_get_408_and_413: Http2,
+    s_2_while_draining_requests_are_answered_or_refused: Http2,
+    a_lame_duck_says_goaway_and_serves_everything: Http2,
+    s_11_an_answer_that_is_never_taken_is_reset_in_time: Http2,
+    s_11_what_waits_for_a_client_is_bounded: Http2,
+    s_4_an_idle_connection_ends_with_goaway: Http2,
+    s_7_streams_end_without_a_reset_and_the_connection_with_goaway: Http2,
+    s_11_an_unread_stream_delays_no_other_of_its_connection: Http2,
+}
 
 /// An incomplete preface, one without frames, and a head frame that never ends: each connection is closed.
-pub async fn a_preface_that_never_ends_has_a_deadline(harness: &impl ServeHarness) {
+async fn a_preface_that_never_ends_has_a_deadline(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let settings = format!("{preface}\0\0\0\x04\0\0\0\0\0");
@@ -25,7 +40,7 @@ pub async fn a_preface_that_never_ends_has_a_deadline(harness: &impl ServeHarnes
 }
 
 /// The header timeout bounds how long a connection may be idle; it ends with GOAWAY.
-pub async fn an_idle_connection_has_a_deadline(harness: &impl ServeHarness) {
+async fn an_idle_connection_has_a_deadline(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let mut http = Http2::open(&client).await;
     for id in 1..=2 {
@@ -37,7 +52,7 @@ pub async fn an_idle_connection_has_a_deadline(harness: &impl ServeHarness) {
 }
 
 /// A-19: 408 and 413 affect only one stream; the connection lives on.
-pub async fn over_http2_the_same_bodies_get_408_and_413(harness: &impl ServeHarness) {
+async fn over_http2_the_same_bodies_get_408_and_413(harness: &impl ServeHarness) {
     let (server, client, listening) = impatient(harness).await;
     let mut http = Http2::open(&client).await;
     let begin = Bytes::from(r#"{"jsonrpc":"2.0","#);
@@ -52,7 +67,7 @@ pub async fn over_http2_the_same_bodies_get_408_and_413(harness: &impl ServeHarn
 
 /// S2, RFC 9113, 6.8: an existing connection gets GOAWAY, and its streams continue. A new connection is served, and
 /// gets GOAWAY with its first request. HTTP/2 has no `Connection: close`.
-pub async fn s_2_while_draining_requests_are_answered_or_refused(harness: &impl ServeHarness) {
+async fn s_2_while_draining_requests_are_answered_or_refused(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let unused = Http2::open(&client).await;
@@ -85,7 +100,7 @@ pub async fn s_2_while_draining_requests_are_answered_or_refused(harness: &impl 
 }
 
 /// Phase `LameDuck`: an existing connection gets GOAWAY, and so does a new one after it was served.
-pub async fn a_lame_duck_says_goaway_and_serves_everything(harness: &impl ServeHarness) {
+async fn a_lame_duck_says_goaway_and_serves_everything(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.policy.lame_duck = LONG);
     let client = Client { addr: server.addr, session: String::new() };
     let mut http = Http2::open(&client).await;
@@ -111,7 +126,7 @@ fn half_a_mebibyte(id: u64) -> Value {
 }
 
 /// S11: an answer of which the client takes nothing is reset in time and counted. The connection lives on.
-pub async fn s_11_an_answer_that_is_never_taken_is_reset_in_time(harness: &impl ServeHarness) {
+async fn s_11_an_answer_that_is_never_taken_is_reset_in_time(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.serve = |serve| serve.with_stall_timeout(SHORT));
     let client = server.client().await;
     let mut other = Http2::open(&client).await;
@@ -132,7 +147,7 @@ pub async fn s_11_an_answer_that_is_never_taken_is_reset_in_time(harness: &impl 
 
 /// S11: the bytes that wait for the client of one connection are bounded. While it takes nothing, its further
 /// requests are refused unprocessed, and counted.
-pub async fn s_11_what_waits_for_a_client_is_bounded(harness: &impl ServeHarness) {
+async fn s_11_what_waits_for_a_client_is_bounded(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.serve = |serve| serve.with_send_backlog(1 << 20));
     let client = server.client().await;
     let mut http = Http2::open(&client).await;
@@ -161,7 +176,7 @@ pub async fn s_11_what_waits_for_a_client_is_bounded(harness: &impl ServeHarness
 }
 
 /// S4: the server does not wait for the client to leave.
-pub async fn s_4_an_idle_connection_ends_with_goaway(harness: &impl ServeHarness) {
+async fn s_4_an_idle_connection_ends_with_goaway(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let mut http = Http2::open(&server.client().await).await;
     assert_eq!(http.post(&call(1, "ping", json!({}))).await.status().as_u16(), 200);
@@ -172,7 +187,7 @@ pub async fn s_4_an_idle_connection_ends_with_goaway(harness: &impl ServeHarness
 }
 
 /// S7: `END_STREAM` on each stream, never `RST_STREAM`.
-pub async fn s_7_streams_end_without_a_reset_and_the_connection_with_goaway(harness: &impl ServeHarness) {
+async fn s_7_streams_end_without_a_reset_and_the_connection_with_goaway(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let mut http = Http2::open(&server.client().await).await;
     let get = http.send("GET").await;
@@ -195,7 +210,7 @@ pub async fn s_7_streams_end_without_a_reset_and_the_connection_with_goaway(harn
 }
 
 /// S11: the window of that stream is full, those of the others are not.
-pub async fn s_11_an_unread_stream_delays_no_other_of_its_connection(harness: &impl ServeHarness) {
+async fn s_11_an_unread_stream_delays_no_other_of_its_connection(harness: &impl ServeHarness) {
     let server = Server::with(harness, small_queues);
     let client = server.client().await;
     let mut http = Http2::open(&client).await;

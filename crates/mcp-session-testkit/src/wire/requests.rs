@@ -4,14 +4,28 @@ use mcp_session_core::AllowedHosts;
 use serde_json::json;
 
 use super::{Connection, End, SHORT, ServeHarness, Server, call, initialized};
+use crate::suite::scenarios;
+
+scenarios! {
+    ServeHarness;
+    a_19_a_chunked_body_is_read,
+    a_19_chunk_extensions_are_ignored: ChunkExtensions,
+    b_05_b_07_b_12_header_fields_arrive_as_sent,
+    a_handler_finds_the_address_of_its_client,
+    b_07_a_request_without_a_readable_host_is_refused,
+    a_client_that_expects_100_gets_it,
+    answers_without_a_body_have_none,
+    pipelined_requests_have_their_answers_in_order: Pipelining,
+    a_pipelined_request_does_not_hide_a_client_that_leaves: Pipelining,
+}
 
 /// chunks are joined, however they are split.
-pub async fn a_19_a_chunked_body_is_read(harness: &impl ServeHarness) {
+async fn a_19_a_chunked_body_is_read(harness: &impl ServeHarness) {
     chunked(harness, "").await;
 }
 
 /// RFC 9112, 7.1.1.
-pub async fn a_19_chunk_extensions_are_ignored(harness: &impl ServeHarness) {
+async fn a_19_chunk_extensions_are_ignored(harness: &impl ServeHarness) {
     chunked(harness, ";name=value").await;
 }
 
@@ -36,7 +50,7 @@ async fn chunked(harness: &impl ServeHarness, extension: &str) {
 
 /// B-05, B-07, B-12: core sees every field line, with its name in any case, and the client sees the field lines of
 /// the answer.
-pub async fn b_05_b_07_b_12_header_fields_arrive_as_sent(harness: &impl ServeHarness) {
+async fn b_05_b_07_b_12_header_fields_arrive_as_sent(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let good = client.request(&call(1, "echo", json!({})));
@@ -59,7 +73,7 @@ pub async fn b_05_b_07_b_12_header_fields_arrive_as_sent(harness: &impl ServeHar
 }
 
 /// Handlers can get the address of their client: for limits by address, and for logs.
-pub async fn a_handler_finds_the_address_of_its_client(harness: &impl ServeHarness) {
+async fn a_handler_finds_the_address_of_its_client(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     for id in 1..=2 {
@@ -72,7 +86,7 @@ pub async fn a_handler_finds_the_address_of_its_client(harness: &impl ServeHarne
 
 /// RFC 9112, 3.2: an HTTP/1.1 request has exactly one valid `Host`. A parser that checks this itself may close the
 /// connection instead.
-pub async fn b_07_a_request_without_a_readable_host_is_refused(harness: &impl ServeHarness) {
+async fn b_07_a_request_without_a_readable_host_is_refused(harness: &impl ServeHarness) {
     for any in [false, true] {
         let server = Server::with(harness, |setup| {
             if any {
@@ -97,7 +111,7 @@ pub async fn b_07_a_request_without_a_readable_host_is_refused(harness: &impl Se
 }
 
 /// RFC 9110, 10.1.1: curl does this before it sends a large body.
-pub async fn a_client_that_expects_100_gets_it(harness: &impl ServeHarness) {
+async fn a_client_that_expects_100_gets_it(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let body = call(1, "echo", json!({ "text": "x".repeat(100_000) })).to_string();
@@ -110,7 +124,7 @@ pub async fn a_client_that_expects_100_gets_it(harness: &impl ServeHarness) {
 }
 
 /// B-17, B-38: after 202, 204 and the answer to HEAD, the next answer begins at the right place.
-pub async fn answers_without_a_body_have_none(harness: &impl ServeHarness) {
+async fn answers_without_a_body_have_none(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let mut connection = Connection::open(client.addr).await;
@@ -136,7 +150,7 @@ pub async fn answers_without_a_body_have_none(harness: &impl ServeHarness) {
 }
 
 /// `pipelining`: also after a slow request.
-pub async fn pipelined_requests_have_their_answers_in_order(harness: &impl ServeHarness) {
+async fn pipelined_requests_have_their_answers_in_order(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let request = |id, method| client.request(&call(id, method, json!({ "id": id })));
@@ -156,7 +170,7 @@ pub async fn pipelined_requests_have_their_answers_in_order(harness: &impl Serve
 
 /// `pipelining`, D-12: bytes of a next request may hide the end of the connection, but only until something is
 /// written.
-pub async fn a_pipelined_request_does_not_hide_a_client_that_leaves(harness: &impl ServeHarness) {
+async fn a_pipelined_request_does_not_hide_a_client_that_leaves(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| setup.config.session.heartbeat = SHORT);
     let client = server.client().await;
     let mut listening = client.listen().await;

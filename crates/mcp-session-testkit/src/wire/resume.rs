@@ -4,9 +4,17 @@ use mcp_session_core::SendError;
 use serde_json::json;
 
 use super::{End, ServeHarness, Server, call, until};
+use crate::suite::scenarios;
+
+scenarios! {
+    ServeHarness;
+    d_33_an_answer_that_came_while_its_client_was_away_is_not_lost,
+    d_23_a_new_connection_takes_over_streams_of_abandoned_ones,
+    d_30_a_stream_cut_within_an_event_resumes_without_loss,
+}
 
 /// D-33, D-12: the answer to a call that ended while its client was away is kept, and can be fetched repeatedly.
-pub async fn d_33_an_answer_that_came_while_its_client_was_away_is_not_lost(harness: &impl ServeHarness) {
+async fn d_33_an_answer_that_came_while_its_client_was_away_is_not_lost(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let stream = client.start(1, "gated").await;
@@ -24,7 +32,7 @@ pub async fn d_33_an_answer_that_came_while_its_client_was_away_is_not_lost(harn
 }
 
 /// D-23, D-21: streams move to the newer connection, and the older one ends cleanly.
-pub async fn d_23_a_new_connection_takes_over_streams_of_abandoned_ones(harness: &impl ServeHarness) {
+async fn d_23_a_new_connection_takes_over_streams_of_abandoned_ones(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let mut given_up = client.start(1, "gated").await; // still open, as far as the server can see
@@ -46,7 +54,7 @@ pub async fn d_23_a_new_connection_takes_over_streams_of_abandoned_ones(harness:
 }
 
 /// D-30: events that were in transit when the connection was cut come again, complete and in order.
-pub async fn d_30_a_stream_cut_within_an_event_resumes_without_loss(harness: &impl ServeHarness) {
+async fn d_30_a_stream_cut_within_an_event_resumes_without_loss(harness: &impl ServeHarness) {
     const LARGE: usize = 64 * 1024;
     let server = Server::start(harness);
     let client = server.client().await;

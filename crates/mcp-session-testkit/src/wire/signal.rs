@@ -7,9 +7,21 @@ use serde_json::json;
 use tokio::{net::TcpStream, time};
 
 use super::{Connection, End, LONG, SHORT, ServeHarness, Server, call, stall::FINISH, within};
+use crate::suite::scenarios;
+
+scenarios! {
+    ServeHarness;
+    s_10_the_first_signal_begins_and_the_next_ones_escalate,
+    s_10_the_last_signal_does_not_wait_for_a_reader,
+    s_3_neither_hung_handlers_nor_unread_streams_move_the_ceiling,
+    s_4_with_nothing_in_flight_idle_connections_close_and_the_server_ends,
+    s_4_an_incomplete_head_gets_no_answer,
+    s_7_the_server_ends_with_any_shutdown_of_its_endpoint,
+    nobody_listens_after_the_end,
+}
 
 /// S10, S5: each signal ends a phase, and a call that is cut short gets one error.
-pub async fn s_10_the_first_signal_begins_and_the_next_ones_escalate(harness: &impl ServeHarness) {
+async fn s_10_the_first_signal_begins_and_the_next_ones_escalate(harness: &impl ServeHarness) {
     let server = Server::start(harness); // every phase may take longer than this test
     let mut hanging = server.client().await.start(7, "hang").await;
     assert_eq!(server.endpoint.stats().phase, ShutdownPhase::Running);
@@ -26,7 +38,7 @@ pub async fn s_10_the_first_signal_begins_and_the_next_ones_escalate(harness: &i
 }
 
 /// S10, S11: the fourth signal ends everything, including answers that a client has not read.
-pub async fn s_10_the_last_signal_does_not_wait_for_a_reader(harness: &impl ServeHarness) {
+async fn s_10_the_last_signal_does_not_wait_for_a_reader(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let mut unread = client.stall(&client.request(&call(1, "flood", json!({})))).await;
@@ -44,7 +56,7 @@ pub async fn s_10_the_last_signal_does_not_wait_for_a_reader(harness: &impl Serv
 }
 
 /// S3: the phases add up to the ceiling, whatever hangs.
-pub async fn s_3_neither_hung_handlers_nor_unread_streams_move_the_ceiling(harness: &impl ServeHarness) {
+async fn s_3_neither_hung_handlers_nor_unread_streams_move_the_ceiling(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| {
         (setup.policy.drain, setup.policy.cancel, setup.policy.finish) = (SHORT, SHORT, FINISH);
     });
@@ -72,9 +84,7 @@ pub async fn s_3_neither_hung_handlers_nor_unread_streams_move_the_ceiling(harne
 }
 
 /// S4: idle connections, used or not, are closed cleanly and at once.
-pub async fn s_4_with_nothing_in_flight_idle_connections_close_and_the_server_ends(
-    harness: &impl ServeHarness,
-) {
+async fn s_4_with_nothing_in_flight_idle_connections_close_and_the_server_ends(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let mut unused = Connection::open(client.addr).await;
@@ -89,7 +99,7 @@ pub async fn s_4_with_nothing_in_flight_idle_connections_close_and_the_server_en
 
 /// S4: connections with an incomplete head, the first or a later one, are closed too: an incomplete head gets no
 /// answer.
-pub async fn s_4_an_incomplete_head_gets_no_answer(harness: &impl ServeHarness) {
+async fn s_4_an_incomplete_head_gets_no_answer(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     let request = client.request(&call(1, "echo", json!({})));
@@ -106,7 +116,7 @@ pub async fn s_4_an_incomplete_head_gets_no_answer(harness: &impl ServeHarness) 
 }
 
 /// S7: the server ends with `Endpoint::shutdown`, whoever calls it, and with the same report.
-pub async fn s_7_the_server_ends_with_any_shutdown_of_its_endpoint(harness: &impl ServeHarness) {
+async fn s_7_the_server_ends_with_any_shutdown_of_its_endpoint(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let mut listening = server.client().await.listen().await;
     let shutdown = server.endpoint.shutdown(Default::default());
@@ -115,7 +125,7 @@ pub async fn s_7_the_server_ends_with_any_shutdown_of_its_endpoint(harness: &imp
 }
 
 /// While the endpoint drains, the listener is open (`drain`). After the server has ended, it is closed.
-pub async fn nobody_listens_after_the_end(harness: &impl ServeHarness) {
+async fn nobody_listens_after_the_end(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let client = server.client().await;
     assert!(server.stop().await.is_clean());

@@ -6,6 +6,16 @@ use mcp_session_core::{SendError, Session, ShutdownReport};
 use serde_json::json;
 
 use super::{Client, Connection, End, SHORT, ServeHarness, Server, Setup, call, large, until};
+use crate::suite::scenarios;
+
+scenarios! {
+    ServeHarness;
+    s_11_an_unread_get_stream_delays_nobody,
+    s_11_an_unread_answer_delays_nobody,
+    s_11_delete_ends_a_session_whose_stream_is_unread,
+    d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing,
+    s_9_a_clean_report_means_that_the_client_has_everything,
+}
 
 /// A budget that elapses because of a stalled client, and that is enough for all other clients on a slow machine.
 pub(super) const FINISH: Duration = Duration::from_secs(1);
@@ -52,7 +62,7 @@ pub(super) fn one_cut(report: &ShutdownReport) {
 }
 
 /// S11: a GET stream whose client does not read delays neither its session, nor other sessions, nor the shutdown.
-pub async fn s_11_an_unread_get_stream_delays_nobody(harness: &impl ServeHarness) {
+async fn s_11_an_unread_get_stream_delays_nobody(harness: &impl ServeHarness) {
     let server = Server::with(harness, small_queues);
     let client = server.client().await;
     let session = server.session();
@@ -78,7 +88,7 @@ pub async fn s_11_an_unread_get_stream_delays_nobody(harness: &impl ServeHarness
 }
 
 /// S11: the same for a call that sends more than its client reads.
-pub async fn s_11_an_unread_answer_delays_nobody(harness: &impl ServeHarness) {
+async fn s_11_an_unread_answer_delays_nobody(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| {
         small_queues(setup);
         (setup.policy.drain, setup.policy.cancel) = (SHORT, SHORT);
@@ -96,7 +106,7 @@ pub async fn s_11_an_unread_answer_delays_nobody(harness: &impl ServeHarness) {
 }
 
 /// S11, E-24: an unread stream does not keep its session from ending.
-pub async fn s_11_delete_ends_a_session_whose_stream_is_unread(harness: &impl ServeHarness) {
+async fn s_11_delete_ends_a_session_whose_stream_is_unread(harness: &impl ServeHarness) {
     let server = Server::with(harness, |setup| {
         small_queues(setup);
         setup.config.session.terminate.finish = SHORT;
@@ -117,7 +127,7 @@ pub async fn s_11_delete_ends_a_session_whose_stream_is_unread(harness: &impl Se
 }
 
 /// D-12: a connection that is gone ends its stream and nothing else, whether or not there is something to write.
-pub async fn d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing(harness: &impl ServeHarness) {
+async fn d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing(harness: &impl ServeHarness) {
     let server = Server::start(harness);
     let (client, other) = (server.client().await, server.client().await);
     let mut listening = client.listen().await;
@@ -156,7 +166,7 @@ pub async fn d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing(harness
 
 /// S9: bytes that have left the session may still be in the HTTP server's buffer if the client does not read. The
 /// connection is then cut, and the report says so.
-pub async fn s_9_a_clean_report_means_that_the_client_has_everything(harness: &impl ServeHarness) {
+async fn s_9_a_clean_report_means_that_the_client_has_everything(harness: &impl ServeHarness) {
     let backlog = async |pieces: usize| {
         let server = Server::with(harness, |setup| {
             setup.policy.finish = SHORT;

@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures::future::try_join_all;
-use tokio::task::JoinSet;
 
 use super::{
     Target,
     connection::Connection,
-    fleet::{Go, Share, Window, drive, usage_in},
+    fleet::{Share, Window, rate},
     message::{delete, initialize},
 };
 
@@ -25,25 +24,7 @@ pub(crate) fn churn(target: &Target, load: &Churn) -> Result<(f64, f64)> {
     let prepare = async |share: Share| {
         Ok(try_join_all(share.of(load.connections).map(|_| Connection::open(target.address))).await?)
     };
-    let conduct = |go: Go<Window>| {
-        let window = Window::of(load.time);
-        go.say(window);
-        Ok((window, usage_in(window, target.pid)?))
-    };
-    let run = async |connections: Vec<Connection>, window| {
-        let mut tasks = JoinSet::new();
-        for connection in connections {
-            tasks.spawn(come_and_go(target.clone(), connection, window));
-        }
-        let mut total = 0;
-        while let Some(ended) = tasks.join_next().await {
-            total += ended??;
-        }
-        Ok(total)
-    };
-    let (counts, (window, usage)) = drive(target, prepare, conduct, run)?;
-    let total = counts.iter().sum::<u64>() as f64;
-    Ok((total / window.seconds(), usage.server * 1e6 / total.max(1.0)))
+    rate(target, load.time, prepare, |connection, window| come_and_go(target.clone(), connection, window))
 }
 
 async fn come_and_go(target: Target, mut connection: Connection, window: Window) -> Result<u64> {

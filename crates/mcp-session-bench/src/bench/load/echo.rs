@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::{
     Target,
     connection::Connection,
-    fleet::{Go, Share, Usage, Window, drive, usage_in},
+    fleet::{Go, Share, Usage, Window, drive, measured},
     message::{Call, open_session},
 };
 
@@ -84,11 +84,6 @@ pub(crate) fn echo(target: &Target, load: &Echo) -> Result<EchoReport> {
         });
         try_join_all(connections).await
     };
-    let conduct = |go: Go<Window>| {
-        let window = Window::of(load.time);
-        go.say(window);
-        Ok((window, usage_in(window, target.pid)?))
-    };
     let run = async |clients: Vec<Client>, window| {
         let times = Arc::new(Mutex::new(histogram()));
         let mut tasks = JoinSet::new();
@@ -101,7 +96,7 @@ pub(crate) fn echo(target: &Target, load: &Echo) -> Result<EchoReport> {
         let times = times.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(times.clone())
     };
-    let (histograms, (window, usage)) = drive(target, prepare, conduct, run)?;
+    let (histograms, (window, usage)) = drive(target, prepare, measured(target, load.time), run)?;
     let mut times = histogram();
     for other in &histograms {
         times.add(other)?;

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use memchr::memmem;
-use tokio::task::JoinSet;
 
 use super::{
     Target,
     connection::Connection,
-    fleet::{Go, Share, Window, drive, usage_in},
+    fleet::{Go, Share, Window, drive, rate},
     message::{Call, open_session},
 };
 
@@ -58,26 +57,10 @@ pub(crate) fn events(target: &Target, load: &Events) -> Result<EventsReport> {
         });
         try_join_all(connections).await
     };
-    let conduct = |go: Go<Window>| {
-        let window = Window::of(load.time);
-        go.say(window);
-        Ok((window, usage_in(window, target.pid)?))
-    };
     let steps = load.steps as usize;
-    let run = async |clients: Vec<(Call, Connection)>, window| {
-        let mut tasks = JoinSet::new();
-        for (call, connection) in clients {
-            tasks.spawn(call_on(call, connection, steps, window));
-        }
-        let mut total = 0;
-        while let Some(ended) = tasks.join_next().await {
-            total += ended??;
-        }
-        Ok(total)
-    };
-    let (counts, (window, usage)) = drive(target, prepare, conduct, run)?;
-    let total = counts.iter().sum::<u64>() as f64;
-    Ok(EventsReport { per_second: total / window.seconds(), server_cpu: usage.server * 1e6 / total.max(1.0) })
+    let count = |(call, connection), window| call_on(call, connection, steps, window);
+    let (per_second, server_cpu) = rate(target, load.time, prepare, count)?;
+    Ok(EventsReport { per_second, server_cpu })
 }
 
 async fn call_on(mut call: Call, mut connection: Connection, steps: usize, window: Window) -> Result<u64> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use tokio::{runtime::Builder, sync::watch, time::timeout};
+use tokio::{runtime::Builder, sync::watch, task::JoinSet, time::timeout};
 
 use super::Target;
 use crate::{machine::pin_thread, process};
@@ -115,6 +115,42 @@ where
     })
 }
 
+/// Loads the server for `time`: `prepare` makes the clients of a thread, and `count` is what one of them did in the window.
+/// Returns how many that were per second, and the server's microseconds for each.
+pub(crate) fn rate<C, F>(
+    target: &Target,
+    time: Duration,
+    prepare: impl AsyncFn(Share) -> Result<Vec<C>> + Sync,
+    count: impl Fn(C, Window) -> F + Sync,
+) -> Result<(f64, f64)>
+where
+    F: Future<Output = Result<u64>> + Send + 'static,
+{
+    let run = async |clients: Vec<C>, window| {
+        let mut tasks: JoinSet<_> = clients.into_iter().map(|client| count(client, window)).collect();
+        let mut total = 0;
+        while let Some(ended) = tasks.join_next().await {
+            total += ended??;
+        }
+        Ok(total)
+    };
+    let (counts, (window, usage)) = drive(target, prepare, measured(target, time), run)?;
+    let total = counts.iter().sum::<u64>() as f64;
+    Ok((total / window.seconds(), usage.server * 1e6 / total.max(1.0)))
+}
+
+/// Starts the threads and measures for this time.
+pub(crate) fn measured(
+    target: &Target,
+    time: Duration,
+) -> impl FnOnce(Go<Window>) -> Result<(Window, Usage)> {
+    move |go| {
+        let window = Window::of(time);
+        go.say(window);
+        Ok((window, usage_in(window, target.pid)?))
+    }
+}
+
 async fn limited<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
     timeout(limit, work).await.with_context(|| format!("not finished after {limit:?}"))?
 }
@@ -127,7 +163,7 @@ pub(crate) struct Usage {
 }
 
 /// Waits until the window ends and returns the usage in it.
-pub(crate) fn usage_in(window: Window, server: Option<u32>) -> Result<Usage> {
+fn usage_in(window: Window, server: Option<u32>) -> Result<Usage> {
     let now = || -> Result<Usage> {
         let server = server.map_or(Ok(0.0), process::cpu_seconds)?;
         Ok(Usage { server, client: process::cpu_seconds(std::process::id())? })
