@@ -17,6 +17,10 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
+    pub(crate) fn bytes(&mut self) -> [u8; 16] {
+        (u128::from(self.next()) << 64 | u128::from(self.next())).to_le_bytes()
+    }
+
     /// A number below `len`, which must not be zero. Slightly biased, by less than `len / 2^64`.
     pub(crate) fn index(&mut self, len: usize) -> usize {
         (self.next() % len as u64) as usize

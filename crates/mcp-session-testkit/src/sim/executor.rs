@@ -45,6 +45,8 @@ pub(super) struct State {
     ready: VecDeque<Arc<Node>>,
     /// `None` for seed 0: first in, first out.
     rng: Option<SplitMix64>,
+    /// For `Runtime::random`. Apart from `rng`, so that one more id does not change the schedule.
+    pub(super) ids: SplitMix64,
     /// Polls since time last moved.
     polls: u64,
     last_id: u64,
@@ -63,6 +65,7 @@ impl Executor {
             panics: Vec::new(),
             ready: VecDeque::new(),
             rng: (seed != 0).then(|| SplitMix64::new(seed)),
+            ids: SplitMix64::new(SplitMix64::new(seed).next()),
             polls: 0,
             last_id: 0,
             running: false,
