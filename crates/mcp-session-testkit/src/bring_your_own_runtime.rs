@@ -77,6 +77,8 @@
 //! - Its tasks stay on one thread, and its timers are not `Send`: see [`Runtime`](mcp_session_core::Runtime) on
 //!   thread-per-core runtimes.
 //!
+//! A runtime has random bytes from the operating system by default, and nothing to add.
+//!
 //! [`Runtime`](mcp_session_core::Runtime) also describes what happens to an endpoint when its runtime ends, and how a
 //! handler that blocks its thread affects others.
 //!
@@ -141,6 +143,7 @@
 //! test my_runtime::law_now_is_the_clock_of_sleep ... ok
 //! test my_runtime::law_panic_stays_inside ... ok
 //! test my_runtime::law_past_deadline_is_ready ... ok
+//! test my_runtime::law_random_never_repeats ... ok
 //! test my_runtime::law_sleep_is_never_early ... ok
 //! test my_runtime::law_spawn_detaches ... ok
 //! ```

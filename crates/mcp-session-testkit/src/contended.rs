@@ -1,6 +1,7 @@
 //! [`Contended`]: any runtime, as if on a busy machine.
 
 use std::{
+    io,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -99,6 +100,10 @@ impl Runtime for ContendedRuntime {
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.inner.spawn(self.hold_up(task).boxed());
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        self.inner.random()
     }
 }
 

@@ -13,8 +13,11 @@
 //! | [`law_panic_stays_inside`] | a thread pool that loses a thread to each panic |
 //! | [`law_now_is_the_clock_of_sleep`] | a wall clock; a paused clock with real timers |
 //! | [`law_any_thread`] | a runtime that can be used only from its own threads |
+//! | [`law_random_never_repeats`] | a seed; a counter; a clock |
 
 use std::{
+    collections::HashSet,
+    io,
     panic::resume_unwind,
     sync::{
         Arc,
@@ -107,6 +110,7 @@ scenarios! {
     law_panic_stays_inside,
     law_now_is_the_clock_of_sleep,
     law_any_thread,
+    law_random_never_repeats,
 }
 
 /// `sleep_until` never completes early: not among several sleeps, not when polled again before its deadline, and not
@@ -329,6 +333,35 @@ pub fn law_any_thread(bed: &impl TestBed) {
             assert!(task.await.is_ok(), "{}: a task from another thread was dropped", bed.name());
         }
     });
+}
+
+/// `random` never returns the same bytes twice, whichever thread calls it, and each byte takes many values. No test can
+/// show that nobody can guess them.
+///
+/// # Panics
+///
+/// If there are no bytes, if they repeat, or if one of them hardly changes.
+pub fn law_random_never_repeats(bed: &impl TestBed) {
+    let runtime = bed.runtime();
+    let draw = move || (0..1_000).map(|_| runtime.random()).collect::<io::Result<Vec<_>>>();
+    let inside_another = {
+        let draw = draw.clone();
+        move || SimRuntime::new(0).block_on(async { draw() })
+    };
+    let here = draw();
+    let drawn = [Ok(here), thread::spawn(draw).join(), thread::spawn(inside_another).join()];
+    let mut all = HashSet::new();
+    for drawn in drawn {
+        let Ok(drawn) = drawn else { panic!("{}: `random` panicked on a foreign thread", bed.name()) };
+        let drawn = drawn.unwrap_or_else(|error| panic!("{}: no random bytes: {error}", bed.name()));
+        for bytes in drawn {
+            assert!(all.insert(bytes), "{}: `random` repeated {bytes:?}", bed.name());
+        }
+    }
+    for at in 0..16 {
+        let values: HashSet<u8> = all.iter().map(|bytes| bytes[at]).collect();
+        assert!(values.len() > 128, "{}: byte {at} of `random` hardly changes", bed.name());
+    }
 }
 
 /// Runs `future` in its own task. The channel receives its output, or is cancelled if the task has none.

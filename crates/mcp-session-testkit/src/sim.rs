@@ -4,7 +4,7 @@ mod executor;
 mod sleep;
 
 use std::{
-    fmt,
+    fmt, io,
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
@@ -22,9 +22,11 @@ use sleep::Sleep;
 ///
 /// # Replay
 ///
-/// The seed decides the order in which ready tasks run. The same program with the same seed takes the same
-/// schedule, so a failing run can be replayed; when a run panics, its seed and virtual time go to stderr. Seed 0
-/// is first in, first out: the simplest schedule. Timers with different deadlines always fire in order.
+/// The seed decides the order in which ready tasks run, and the ids of sessions and nodes. The same program with the
+/// same seed takes the same schedule, so a failing run can be replayed; when a run panics, its seed and virtual time go
+/// to stderr. Seed 0 is first in, first out: the simplest schedule. Timers with different deadlines always fire in order.
+///
+/// Two runtimes with the same seed give the same ids, so nodes that share a store need one runtime, or two seeds.
 ///
 /// Only what happens on the driving thread is replayed. `spawn`, `now`, `sleep_until` and wakes work from any
 /// thread, but a run does not wait for other threads: join them before going on.
@@ -242,6 +244,11 @@ impl Runtime for SimRuntime {
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.executor.spawn(task);
+    }
+
+    /// Bytes from the seed: anybody can guess them.
+    fn random(&self) -> io::Result<[u8; 16]> {
+        Ok(self.executor.lock().ids.u128(..).to_le_bytes())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Each law of a runtime fails on one with a defect that breaks it.
 
 use std::{
-    fmt,
+    fmt, io,
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex,
@@ -230,6 +230,30 @@ fn any_thread_finds_a_sleep_that_keeps_its_first_waker() {
     }));
 }
 
+#[test]
+#[should_panic(expected = "`random` repeated")]
+fn random_finds_a_seed_for_each_thread() {
+    contract::law_random_never_repeats(&random(|_| {
+        thread_local!(static SEEDED: SimRuntime = SimRuntime::new(1));
+        SEEDED.with(Runtime::random)
+    }));
+}
+
+#[test]
+#[should_panic(expected = "of `random` hardly changes")]
+fn random_finds_a_counter() {
+    let count = AtomicU32::new(0);
+    contract::law_random_never_repeats(&random(move |_| {
+        Ok(u128::from(count.fetch_add(1, Ordering::SeqCst)).to_le_bytes())
+    }));
+}
+
+#[test]
+#[should_panic(expected = "no random bytes: none today")]
+fn random_finds_a_source_that_fails() {
+    contract::law_random_never_repeats(&random(|_| Err(io::Error::other("none today"))));
+}
+
 /// A law that would hang on a real runtime fails nevertheless.
 #[test]
 #[should_panic(expected = "pool: no result after")]
@@ -274,6 +298,7 @@ impl TestBed for Bare {
 type Now = dyn Fn(&SimRuntime) -> Instant + Send + Sync;
 type SleepUntil = dyn Fn(&SimRuntime, Instant) -> BoxFuture<'static, ()> + Send + Sync;
 type Spawn = dyn Fn(&SimRuntime, BoxFuture<'static, ()>) + Send + Sync;
+type Random = dyn Fn(&SimRuntime) -> io::Result<[u8; 16]> + Send + Sync;
 
 /// A runtime that forwards everything to the simulation, except what a test replaces.
 struct Planted {
@@ -281,6 +306,7 @@ struct Planted {
     now: Box<Now>,
     sleep_until: Box<SleepUntil>,
     spawn: Box<Spawn>,
+    random: Box<Random>,
 }
 
 impl Runtime for Planted {
@@ -294,6 +320,10 @@ impl Runtime for Planted {
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         (self.spawn)(&self.sim, task);
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        (self.random)(&self.sim)
     }
 }
 
@@ -329,6 +359,7 @@ fn planted(defect: impl FnOnce(&mut Planted)) -> Bed {
         now: Box::new(Runtime::now),
         sleep_until: Box::new(Runtime::sleep_until),
         spawn: Box::new(Runtime::spawn),
+        random: Box::new(Runtime::random),
     };
     defect(&mut runtime);
     Bed { sim, runtime: Arc::new(runtime) }
@@ -346,4 +377,8 @@ fn sleep(
 
 fn spawn(spawn: impl Fn(&SimRuntime, BoxFuture<'static, ()>) + Send + Sync + 'static) -> Bed {
     planted(|runtime| runtime.spawn = Box::new(spawn))
+}
+
+fn random(random: impl Fn(&SimRuntime) -> io::Result<[u8; 16]> + Send + Sync + 'static) -> Bed {
+    planted(|runtime| runtime.random = Box::new(random))
 }

@@ -1,5 +1,8 @@
 //! The promises of `SimRuntime` beyond the laws of a `Runtime`.
 
+#[path = "sim/replay.rs"]
+mod replay;
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -439,6 +442,10 @@ impl Runtime for Stoppable {
             }
             task.poll_unpin(cx)
         })));
+    }
+
+    fn random(&self) -> std::io::Result<[u8; 16]> {
+        self.0.random()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Status codes, headers and bad input: every row of the status matrix.
 
 use std::{
+    io,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -448,6 +449,10 @@ impl Runtime for Stopped {
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.inner.spawn(task);
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        self.inner.random()
     }
 }
 

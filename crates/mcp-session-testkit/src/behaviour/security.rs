@@ -1,6 +1,7 @@
 //! Access: a client never gets a byte of another client's session.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -176,6 +177,10 @@ impl Runtime for Neglectful {
         if self.1.swap(true, Relaxed) {
             self.0.spawn(task);
         }
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        self.0.random()
     }
 }
 

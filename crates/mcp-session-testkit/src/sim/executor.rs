@@ -44,6 +44,8 @@ pub(super) struct State {
     ready: VecDeque<Arc<Node>>,
     /// `None` for seed 0: first in, first out.
     rng: Option<Rng>,
+    /// For `Runtime::random`. Apart from `rng`, so that one more id does not change the schedule.
+    pub(super) ids: Rng,
     /// Polls since time last moved.
     polls: u64,
     last_id: u64,
@@ -62,6 +64,7 @@ impl Executor {
             panics: Vec::new(),
             ready: VecDeque::new(),
             rng: (seed != 0).then(|| Rng::with_seed(seed)),
+            ids: Rng::with_seed(Rng::with_seed(seed).u64(..)),
             polls: 0,
             last_id: 0,
             running: false,
