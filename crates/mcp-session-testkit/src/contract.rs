@@ -50,7 +50,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The furthest deadline that core uses: a shutdown has four phases, and an unlimited phase counts as 30 years.
 const FOR_EVER: Duration = Duration::from_secs(4 * 30 * 365 * 24 * 60 * 60);
 
-/// Every law of [`Runtime`](mcp_session_core::Runtime), as tests `name::law`. `bed` makes a new [`TestBed`](crate::TestBed) for each.
+/// Every law of [`Runtime`], as tests `name::law`. `bed` makes a new [`TestBed`] for each.
 ///
 /// ```no_run
 /// use std::process::ExitCode;

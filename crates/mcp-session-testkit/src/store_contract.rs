@@ -48,7 +48,7 @@ use crate::{
     suite::{Suite, scenarios},
 };
 
-/// Every law of a store, as tests `name::law`. `bed` makes a new [`TestBed`](crate::TestBed) for each, and `make` creates an
+/// Every law of a store, as tests `name::law`. `bed` makes a new [`TestBed`] for each, and `make` creates an
 /// empty store for a runtime.
 ///
 /// ```
