@@ -184,6 +184,9 @@ mod tests {
             judge(&[("tokio", "mcp 2", well), ("smol", "mcp 2", badly), ("smol", "sdk 1", well)]);
         let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert!(!ok);
-        assert_eq!(lines[1..], [&["echo", "2", "ok", "1", "ok"][..], &["SIGTERM", "FAILED", "on", "smol"]]);
+        assert_eq!(
+            lines[1..],
+            [&["echo", "2", "ok", "1", "ok"][..], &["SIGTERM", "FAILED", "on", "smol", "-"]]
+        );
     }
 }

@@ -32,5 +32,7 @@ pub(crate) fn grid(corner: &str, cells: &[(String, String, String)]) -> String {
         rows[row].resize(width, "-".to_owned());
         rows[row][place].clone_from(text);
     }
+    let width = rows[0].len();
+    rows.iter_mut().for_each(|row| row.resize(width, "-".to_owned()));
     render(&rows)
 }

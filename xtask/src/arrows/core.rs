@@ -69,18 +69,14 @@ fn levels(rooms: &BTreeSet<String>, arrows: &Arrows, rule: &Rule) -> Vec<String>
     for room in rooms.iter().filter(|room| level(room).is_none()) {
         problems.push(problem(PLACE, format!("`rooms` lacks {room}"), "put it above all that it uses"));
     }
-    for (from, to) in
-        arrows.iter().filter(|arrow| level(&arrow.0) > level(&arrow.1) && !rule.up.contains(arrow))
-    {
+    let runs_up = |arrow: &&(String, String)| level(&arrow.0) > level(&arrow.1) && !rule.up.contains(arrow);
+    for (from, to) in arrows.iter().filter(runs_up) {
         let advice = "report what happened as an event, or move the name to the lower room";
         problems.push(problem(format!("{CORE}/src/{from}"), format!("imports from {to}, above it"), advice));
     }
     for (from, to) in rule.up.iter().filter(|arrow| !arrows.contains(arrow)) {
-        problems.push(problem(
-            PLACE,
-            format!("{from} imports nothing from {to} any more"),
-            "remove it from `up`",
-        ));
+        let what = format!("{from} imports nothing from {to} any more");
+        problems.push(problem(PLACE, what, "remove it from `up`"));
     }
     problems
 }

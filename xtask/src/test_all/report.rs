@@ -122,15 +122,17 @@ impl fmt::Display for Report {
             // the last line never says `0 failed` after a failure.
             totals.failed += usize::from(failed.is_some() && counts.failed == 0);
         }
-        if !self.scenarios.is_empty() {
-            rows.extend([vec![String::new()], vec!["suite and runtime".to_owned(), "tests".to_owned()]]);
-        }
+        writeln!(f, "{}", table::render(&rows))?;
+        rows = vec![["suite and runtime", "tests"].map(str::to_owned).to_vec()];
         for (name, scenarios, ignored) in &self.scenarios {
             let note = if *ignored > 0 { format!("{ignored} of them ignored") } else { String::new() };
             rows.push(vec![name.clone(), format!("{scenarios:>5}"), note]);
         }
+        if !self.scenarios.is_empty() {
+            writeln!(f, "{}", table::render(&rows))?;
+        }
         let Counts { passed, failed, ignored } = totals;
-        write!(f, "{}\n{passed} passed, {failed} failed, {ignored} skipped", table::render(&rows))
+        write!(f, "{passed} passed, {failed} failed, {ignored} skipped")
     }
 }
 
