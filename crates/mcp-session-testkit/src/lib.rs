@@ -47,6 +47,12 @@
 //! }
 //! ```
 
+#![allow(
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    reason = "tests match what they get without a wildcard"
+)]
+
 mod bed;
 pub mod behaviour;
 pub mod bring_your_own_runtime;
