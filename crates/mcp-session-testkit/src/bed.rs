@@ -103,4 +103,8 @@ impl<B: TestBed> TestBed for &B {
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         (**self).block_on(future)
     }
+
+    fn configure(&self, config: &mut Config) {
+        (**self).configure(config);
+    }
 }

@@ -25,6 +25,7 @@ mod cluster;
 pub mod fixture;
 mod foreign;
 mod framing;
+mod hooks;
 mod http;
 mod intercepted;
 mod lifecycle;
@@ -61,6 +62,7 @@ pub fn scenarios<B: TestBed>() -> Vec<Scenario<B>> {
         cluster::scenarios(),
         foreign::scenarios(),
         framing::scenarios(),
+        hooks::scenarios(),
         http::scenarios(),
         lifecycle::scenarios(),
         limits::scenarios(),

@@ -275,14 +275,7 @@ impl Fixture {
 
     /// Creates a client without a session.
     pub fn stranger(&self) -> Client {
-        let (endpoint, runtime) = (self.endpoint.clone(), Arc::clone(&self.runtime));
-        Client {
-            endpoint,
-            runtime,
-            session: None,
-            principal: None,
-            accept: "application/json, text/event-stream",
-        }
+        Client::of(&self.endpoint)
     }
 
     /// Creates a client of the newest version with an initialized session.
