@@ -130,10 +130,11 @@ pub use config::{
     Cors, InvalidEntry, authenticate_fn,
 };
 pub use endpoint::Endpoint;
+pub use handler::context::RequestContext;
 pub use handler::initialize::Icon;
 pub use handler::notification::NotificationContext;
 pub use handler::router::Router;
-pub use handler::{Handler, InitializeRequest, InitializeResult, RequestContext};
+pub use handler::{Handler, InitializeRequest, InitializeResult};
 pub use mcp_session_proto as proto;
 pub use metrics::{SessionEvent, SessionEvents, Stats};
 pub use principal::Principal;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::timer::after;
-use crate::ending::TerminatePolicy;
+use crate::ending::{TerminatePolicy, TerminateReason};
 
 /// Whether a request is answered as JSON or as a stream of events.
 ///
@@ -151,6 +151,19 @@ pub struct SessionConfig {
 }
 
 impl SessionConfig {
+    /// How long a session was unused before it ended for this reason; `None` if that does not matter.
+    pub fn unused_before(&self, reason: TerminateReason) -> Option<Duration> {
+        match reason {
+            TerminateReason::Idle => Some(self.idle_timeout),
+            TerminateReason::InitializeTimeout => Some(self.initialize_timeout),
+            TerminateReason::Shutdown
+            | TerminateReason::ClientDelete
+            | TerminateReason::MaxAge
+            | TerminateReason::Evicted
+            | TerminateReason::Error => None,
+        }
+    }
+
     /// When a stream that has been silent since `silent_since` gets a comment.
     pub(super) fn heartbeat_due(&self, silent_since: Instant) -> Option<Instant> {
         (!self.heartbeat.is_zero()).then(|| after(silent_since, self.heartbeat))

@@ -1,4 +1,4 @@
-//! How a session ends: its reason, its phases and their budgets.
+//! The reason for which a session ends, the phases in which it does, and their budgets.
 
 use std::{
     fmt,
@@ -9,6 +9,9 @@ use super::timer::after;
 use crate::message::{ErrorCode, RpcError};
 
 /// Why a session was terminated. The hook, the log, the counters and the error's `data` all get this one reason (S12).
+///
+/// A new reason has to be in [`ALL`](Self::ALL), which the wire form of messages between nodes goes by, and in each `match`
+/// of its methods and of [`SessionConfig::unused_before`](crate::SessionConfig::unused_before). The compiler asks for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TerminateReason {

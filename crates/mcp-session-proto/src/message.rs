@@ -232,6 +232,15 @@ pub struct RpcRequest {
     pub params: Option<Json>,
 }
 
+impl RpcRequest {
+    /// Whether it asks for a list, which a client may need before it can accept an answer: an
+    /// [`Input::List`](crate::Input::List). In a batch it is an ordinary request.
+    #[inline]
+    pub fn is_list(&self) -> bool {
+        matches!(&*self.method, "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list")
+    }
+}
+
 /// The former name of [`RpcRequest`].
 #[deprecated(since = "0.1.0", note = "renamed to `RpcRequest`")]
 pub type Request = RpcRequest;

@@ -27,6 +27,7 @@ pub enum Input {
     /// `ping`.
     Ping,
     /// A request for a list, such as `tools/list`: a client may need it to process an answer that it has just received.
+    /// Which methods these are, [`RpcRequest::is_list`](crate::RpcRequest::is_list) says.
     List,
     /// Any other request.
     Request,

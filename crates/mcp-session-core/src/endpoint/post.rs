@@ -14,7 +14,7 @@ use crate::{
     cluster::forward,
     contain::{self, Panicked},
     handler::{
-        RequestContext,
+        context::RequestContext,
         run::{ExchangeHandle, FirstPoll},
     },
     session::Session,
@@ -68,7 +68,7 @@ impl Endpoint {
     ) -> Result<impl Future<Output = FirstPoll>, Rejection> {
         let (key, now) = session.with(|machine, now| {
             let key = match machine.handle_request(now, request.id.clone(), None) {
-                Err(Refusal::Draining) if asks_for_a_list(&request.method) => {
+                Err(Refusal::Draining) if request.is_list() => {
                     machine.handle_list(now, request.id.clone(), None)
                 }
                 admitted => admitted,
@@ -99,11 +99,6 @@ impl Endpoint {
         });
         call.start(env, admitted, id, method, handling)
     }
-}
-
-/// Returns `true` for the requests that a client may need to make before it can accept an answer.
-fn asks_for_a_list(method: &str) -> bool {
-    matches!(method, "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list")
 }
 
 /// Answers `ping`. The session does this itself, in every state, while other requests run (C-14).

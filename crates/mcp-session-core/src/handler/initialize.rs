@@ -164,7 +164,7 @@ fn object<'a, T: Deserialize<'a>>(name: &str, value: &'a RawValue) -> Result<T, 
     serde_json::from_str(value.get()).map_err(|error| invalid(format!("`{name}`: {error}")))
 }
 
-/// Encodes the result of `initialize`.
+/// Encodes the result of `initialize`, from whatever handler.
 ///
 /// # Errors
 ///

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     handler::{
-        Handler, InitializeRequest, InitializeResult, RequestContext, initialize::Icon,
+        Handler, InitializeRequest, InitializeResult, context::RequestContext, initialize::Icon,
         notification::NotificationContext,
     },
     session::{Session, data::SessionData},

@@ -13,6 +13,7 @@ use futures::{
     future::{BoxFuture, join_all, select_all},
 };
 
+use super::signals;
 use crate::{
     contain::{self, Panicked},
     runtime::Runtime,
@@ -67,7 +68,7 @@ impl Serve {
                     let shutdowns: Vec<_> =
                         endpoints.iter().map(|endpoint| endpoint.shutdown(*policy)).collect();
                     if mem::replace(&mut signalled, true) {
-                        escalate(&shutdowns);
+                        signals::escalate(&shutdowns);
                     }
                 }
                 News::Begun(shutdown) => {
@@ -93,12 +94,6 @@ enum News {
     Begun(Shutdown),
     Accepted(io::Result<ServeConnection>),
     Idle,
-}
-
-/// Ends the current phase of the endpoints that are furthest behind, so that all go through the phases together.
-fn escalate(shutdowns: &[Shutdown]) {
-    let present = shutdowns.iter().map(Shutdown::phase).min();
-    shutdowns.iter().filter(|shutdown| Some(shutdown.phase()) == present).for_each(Shutdown::escalate);
 }
 
 /// Returns `true` if `accept` failed because of the accepted client: the next one is not affected.

@@ -1,4 +1,4 @@
-//! [`Endpoints`]: the endpoints of a server.
+//! [`Endpoints`]: the argument of a server, one endpoint or several.
 
 use std::{ops::Deref, sync::Arc};
 

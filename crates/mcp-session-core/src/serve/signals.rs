@@ -1,4 +1,4 @@
-//! [`Signals`]: the signals that stop a server, and which of them are repetitions of the same stop.
+//! [`Signals`]: the signals that stop a server, which of them repeat the same stop, and whom a later one escalates.
 
 use std::{
     future::pending,
@@ -14,6 +14,7 @@ use mcp_session_proto::after;
 use crate::{
     contain::{Contained, Panicked},
     runtime::Runtime,
+    shutdown::Shutdown,
     trace,
 };
 
@@ -91,4 +92,10 @@ fn poll_signal(
             Poll::Pending
         }
     }
+}
+
+/// Ends the current phase of the endpoints that are furthest behind, so that all go through the phases together.
+pub(super) fn escalate(shutdowns: &[Shutdown]) {
+    let present = shutdowns.iter().map(Shutdown::phase).min();
+    shutdowns.iter().filter(|shutdown| Some(shutdown.phase()) == present).for_each(Shutdown::escalate);
 }

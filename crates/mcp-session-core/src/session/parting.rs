@@ -175,12 +175,7 @@ impl Session {
 
     /// How long a session that ends here for this reason must be unused at all nodes to end everywhere.
     pub(super) fn idle(&self, reason: TerminateReason) -> Option<Duration> {
-        let config = &self.0.env.session_config;
-        match reason {
-            TerminateReason::Idle => Some(config.idle_timeout),
-            TerminateReason::InitializeTimeout => Some(config.initialize_timeout),
-            _ => None,
-        }
+        self.0.env.session_config.unused_before(reason)
     }
 
     /// Nothing of the session is left, its hook included.

@@ -5,7 +5,7 @@ use mcp_session_proto::{self as proto, Position, RpcError};
 use super::*;
 use crate::{
     config::Config,
-    handler::{Handler, InitializeRequest, InitializeResult, RequestContext},
+    handler::{Handler, InitializeRequest, InitializeResult, context::RequestContext},
     runtime::Runtime,
     store::{LogId, MemoryStore, Store, node::Node},
     testing::Stopped,

@@ -1,4 +1,4 @@
-//! Performs a session's store effects, outside its lock, in order, each with a deadline.
+//! Performs a session's store effects, outside its lock, in order; tries again after a pause. The deadline is `Node::within`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How a session ends: by its own deadlines, alone or in a shutdown.
+//! The end of one session, phase by phase: by its own deadlines, alone or in a shutdown.
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,328 @@
+//! [`RequestContext`], which the handler gets with each request.
+
+use std::{
+    fmt, mem,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use http::{Extensions, HeaderMap, request::Parts};
+use mcp_session_proto::{
+    CancelReason, Json, Phase, RequestError, RequestId, RpcError, RpcRequest, SendError, SessionId, Status,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::run::ExchangeHandle;
+use crate::{
+    principal::Principal,
+    session::{Session, ask::ask, cell::Machine, manager::SessionManager, notification, object},
+};
+
+/// A running request: its params, its session and client, and the means to notify and ask that client. Cheap to
+/// clone, for parts of the work that run concurrently.
+///
+/// ```
+/// use std::time::Duration;
+/// use futures::{FutureExt, select_biased};
+/// use mcp_session_core::{RequestContext, RpcError};
+/// use serde_json::{Value, json};
+///
+/// async fn work(cx: RequestContext) -> Result<Value, RpcError> {
+///     let params: Value = cx.params()?; // -32602 if they do not decode
+///     cx.progress(0.5, Some(1.0), Some("asking")).await?;
+///     let mut asked = Box::pin(cx.request("roots/list", None::<&()>, Duration::from_secs(60))).fuse();
+///     let mut cancelled = Box::pin(cx.cancelled()).fuse();
+///     select_biased! {
+///         roots = asked => Ok(json!({ "of": params, "roots": roots? })),
+///         why = cancelled => Err(why.into()),
+///     }
+/// }
+/// # let _ = work;
+/// ```
+#[derive(Clone)]
+pub struct RequestContext(Arc<Inner>);
+
+struct Inner {
+    call: ExchangeHandle,
+    request: RpcRequest,
+    headers: HeaderMap,
+    extensions: Extensions,
+    progress_token: OnceLock<Option<Box<RawValue>>>,
+}
+
+#[derive(Deserialize)]
+struct ParamsWithMeta<'a> {
+    #[serde(borrow, default, rename = "_meta")]
+    meta: Option<Meta<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, default, rename = "progressToken")]
+    progress_token: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Progress<'a> {
+    #[serde(rename = "progressToken")]
+    progress_token: &'a RawValue,
+    progress: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+impl RequestContext {
+    /// Moves the headers and extensions out of the parts of the HTTP request.
+    pub(crate) fn new(call: ExchangeHandle, request: RpcRequest, parts: &mut Parts) -> Self {
+        let (headers, extensions) = (mem::take(&mut parts.headers), mem::take(&mut parts.extensions));
+        Self(Arc::new(Inner { call, request, headers, extensions, progress_token: OnceLock::new() }))
+    }
+
+    /// The client's `clientInfo`. See [`Session::client_info`].
+    ///
+    /// ```
+    /// # use mcp_session_core::{RequestContext, RpcError};
+    /// # use serde_json::Value;
+    /// async fn whoami(cx: RequestContext) -> Result<Value, RpcError> {
+    ///     let info: Value = cx.client_info().parse()?;
+    ///     Ok(serde_json::json!({ "name": info["name"] }))
+    /// }
+    /// # let _ = whoami;
+    /// ```
+    pub fn client_info(&self) -> &Json {
+        self.own().client_info()
+    }
+
+    /// The client's `capabilities`, as it declared them. See [`Session::client_capabilities`].
+    pub fn client_capabilities(&self) -> &Json {
+        self.own().client_capabilities()
+    }
+
+    /// The method.
+    pub fn method(&self) -> &str {
+        &self.0.request.method
+    }
+
+    /// The request's id.
+    pub fn id(&self) -> &RequestId {
+        &self.0.request.id
+    }
+
+    /// The params as the client sent them (A-17).
+    pub fn raw_params(&self) -> Option<&Json> {
+        self.0.request.params.as_ref()
+    }
+
+    /// Decodes the params. Absent params count as an empty object.
+    ///
+    /// # Errors
+    ///
+    /// -32602 with the reason, ready to be returned.
+    pub fn params<P: DeserializeOwned>(&self) -> Result<P, RpcError> {
+        match self.raw_params() {
+            Some(params) => params.parse(),
+            None => serde_json::from_str("{}").map_err(|error| RpcError::invalid_params(error.to_string())),
+        }
+    }
+
+    /// The session that the request belongs to. `None` at a revision without sessions.
+    pub fn session(&self) -> Option<&Session> {
+        Some(self.own())
+    }
+
+    fn own(&self) -> &Session {
+        &self.0.call.session
+    }
+
+    /// All sessions of the endpoint, for example to broadcast. `None` if the endpoint has been dropped. Do not keep the
+    /// manager in the handler: keep its [`downgrade`](SessionManager::downgrade).
+    pub fn sessions(&self) -> Option<SessionManager> {
+        self.own().registry().map(SessionManager)
+    }
+
+    /// The id of the session. `None` at a revision without sessions.
+    pub fn session_id(&self) -> Option<SessionId> {
+        self.session().map(Session::id)
+    }
+
+    /// The principal of the session. Key state that outlives the request by this name, not by the session id (E-19).
+    pub fn principal(&self) -> Option<&Principal> {
+        self.own().principal()
+    }
+
+    /// The handler's data of the session, if it is a `T`: see [`Session::data`].
+    pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.own().data()
+    }
+
+    /// The extensions of the HTTP request, as set by outer layers and [`Authenticate`](crate::Authenticate).
+    pub fn extensions(&self) -> &Extensions {
+        &self.0.extensions
+    }
+
+    /// The headers of the HTTP request.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
+    /// Sends a notification before the answer, on the stream of this request (D-04). Waits while the queue of the
+    /// stream is full; this delays no other stream. If the client has disconnected, the notification is kept for
+    /// replay, otherwise dropped (D-12).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] if the request has been answered, [`SendError::Invalid`] if the params are not a JSON
+    /// object.
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped while waiting, nothing was sent.
+    pub async fn notify<P: Serialize + ?Sized>(
+        &self,
+        method: &str,
+        params: Option<&P>,
+    ) -> Result<(), SendError> {
+        let event = notification(method, params)?;
+        let call = &self.0.call;
+        call.send(|machine, now| machine.notify(now, call.key, &event)).await
+    }
+
+    /// Reports progress, if the client asked for it with a token (F-13). A value that is not finite, or does not
+    /// exceed the last one, is not reported (F-14). A `total` that is not finite is left out (D-45).
+    ///
+    /// # Errors
+    ///
+    /// As [`RequestContext::notify`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped while waiting, nothing was sent.
+    pub async fn progress(
+        &self,
+        progress: f64,
+        total: Option<f64>,
+        message: Option<&str>,
+    ) -> Result<(), SendError> {
+        let Some(progress_token) = self.progress_token() else { return Ok(()) };
+        let total = total.filter(|total| total.is_finite());
+        let params = Progress { progress_token, progress, total, message };
+        let event = notification("notifications/progress", Some(&params))?;
+        let call = &self.0.call;
+        call.send(|machine, now| machine.progress(now, call.key, progress, &event)).await
+    }
+
+    /// Returns `true` if the client asked for progress.
+    pub fn wants_progress(&self) -> bool {
+        self.progress_token().is_some()
+    }
+
+    /// Sends a request to the client, on the stream of this request, and waits at most `timeout` for its reply (F-22).
+    /// If it is dropped or times out, the client is told to cancel (F-24).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: the client's own error, an undeclared capability, no stream, a timeout, or the end of the
+    /// session.
+    pub async fn request<P: Serialize + ?Sized>(
+        &self,
+        method: &str,
+        params: Option<&P>,
+        timeout: Duration,
+    ) -> Result<Json, RequestError> {
+        let params = object(params)?;
+        let call @ ExchangeHandle { session, key } = &self.0.call;
+        let signal = session.with(|machine, _| call.waiters(machine)).unwrap_or_default(); // if it is over, nothing is sent
+        let send = |machine: &mut Machine, now, left| {
+            machine.request(now, *key, Arc::clone(&signal), method, params.as_ref(), left)
+        };
+        ask(session, &signal, timeout, send, |_| Some(Arc::clone(&signal))).await
+    }
+
+    /// Closes the connection of this request while the handler keeps running, so that a long call holds no connection
+    /// (SEP-1699). The stream sends `retry` and ends after the events sent so far. The client reconnects after `retry`
+    /// and gets what the handler has sent meanwhile (D-06, D-07). A shutdown waits for such a client.
+    ///
+    /// Returns `true` if the connection closes. Otherwise it stays open and nothing is lost: replay is off, the
+    /// session's version is older than 2025-11-25, the reply is JSON, the client is already disconnected, or the
+    /// endpoint is shutting down and the client could not come back (D-05, S6). If the answer is ready before the
+    /// connection has closed, it is sent on it, and the client need not reconnect.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use mcp_session_core::{RequestContext, RpcError};
+    /// use serde_json::{Value, json};
+    ///
+    /// async fn report(cx: RequestContext) -> Result<Value, RpcError> {
+    ///     cx.progress(0.0, None, Some("this takes some minutes")).await?;
+    ///     if !cx.close_stream(Duration::from_secs(5)) {
+    ///         cx.progress(0.1, None, Some("stay on the line")).await?;
+    ///     }
+    ///     Ok(json!({ "pages": 400 })) // after some minutes
+    /// }
+    /// # let _ = report;
+    /// ```
+    pub fn close_stream(&self, retry: Duration) -> bool {
+        let ExchangeHandle { session, key } = &self.0.call;
+        session.with(|machine, now| machine.close_connection(now, *key, retry))
+    }
+
+    /// Waits until the handler should stop, and returns the reason. A handler that stops answers `Err(reason.into())`.
+    /// After [`CancelReason::Terminated`] there is a little time left to answer; otherwise the answer is discarded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it changes nothing.
+    pub async fn cancelled(&self) -> CancelReason {
+        self.0.call.until(reason_to_stop).await
+    }
+
+    /// The reason why the handler should stop, if it should: [`RequestContext::cancelled`] without waiting.
+    pub fn cancel_reason(&self) -> Option<CancelReason> {
+        reason_to_stop(self.0.call.status())
+    }
+
+    /// Waits until the endpoint starts to shut down or the session starts to end: a hint to finish soon, before
+    /// anything is cancelled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it changes nothing.
+    pub async fn draining(&self) {
+        self.own().until_ending(|machine| machine.phase() != Phase::Running).await;
+    }
+
+    /// Returns `true` if the endpoint is shutting down or the session is ending.
+    pub fn is_draining(&self) -> bool {
+        self.draining().now_or_never().is_some()
+    }
+
+    fn progress_token(&self) -> Option<&RawValue> {
+        let token = self.0.progress_token.get_or_init(|| {
+            let params: ParamsWithMeta<'_> = self.raw_params()?.borrow().ok()?;
+            let token = params.meta?.progress_token?;
+            RequestId::from_json(token.get()).map(|_| token.to_owned()) // a string or an integer (F-12)
+        });
+        token.as_deref()
+    }
+}
+
+fn reason_to_stop(status: Status) -> Option<CancelReason> {
+    let Status { cancelled, abandoned } = status;
+    cancelled.or_else(|| abandoned.then_some(CancelReason::Answered))
+}
+
+/// Omits headers and params: they hold the client's secrets (E-20).
+impl fmt::Debug for RequestContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestContext")
+            .field("session", &self.session_id())
+            .field("id", self.id())
+            .field("method", &self.method())
+            .field("client", &self.client_info().as_str()) // escaped: the client controls it
+            .finish_non_exhaustive()
+    }
+}
