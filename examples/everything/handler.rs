@@ -56,7 +56,7 @@ impl Everything {
 
 impl Handler for Everything {
     async fn initialize(&self, _: InitializeRequest) -> Result<InitializeResult, RpcError> {
-        Ok(InitializeResult::new("everything", "0.1.0").capabilities(self.fixtures.capabilities()))
+        Ok(InitializeResult::new("everything", "0.1.0").with_capabilities(self.fixtures.capabilities()))
     }
 
     async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {

@@ -84,21 +84,21 @@ impl InitializeResult {
 
     /// Sets the capabilities.
     #[must_use]
-    pub fn capabilities(mut self, capabilities: impl Into<Json>) -> Self {
+    pub fn with_capabilities(mut self, capabilities: impl Into<Json>) -> Self {
         self.capabilities = capabilities.into();
         self
     }
 
     /// Sets the instructions.
     #[must_use]
-    pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
+    pub fn with_instructions(mut self, instructions: impl Into<String>) -> Self {
         self.instructions = Some(instructions.into());
         self
     }
 
     /// Sets another member of the result, such as `_meta`. The protocol's own members are not affected.
     #[must_use]
-    pub fn extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+    pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.insert(name.into(), value.into());
         self
     }
@@ -109,35 +109,35 @@ impl InitializeResult {
     /// use mcp_session_core::{Icon, InitializeResult};
     ///
     /// let result = InitializeResult::new("weather", "1.2.0")
-    ///     .title("Weather of the World")
-    ///     .description("Forecasts for any place")
-    ///     .website_url("https://weather.example")
-    ///     .icon(Icon::new("https://weather.example/icon.png").mime_type("image/png").sizes(["48x48"]));
+    ///     .with_title("Weather of the World")
+    ///     .with_description("Forecasts for any place")
+    ///     .with_website_url("https://weather.example")
+    ///     .with_icon(Icon::new("https://weather.example/icon.png").with_sizes(["48x48"]));
     /// let info: serde_json::Value = result.server_info.parse()?;
     /// assert_eq!((&info["name"], &info["title"]), (&"weather".into(), &"Weather of the World".into()));
     /// assert_eq!(info["icons"][0]["sizes"][0], "48x48");
     /// # Ok::<(), mcp_session_core::RpcError>(())
     /// ```
     #[must_use]
-    pub fn title(self, title: impl Into<String>) -> Self {
+    pub fn with_title(self, title: impl Into<String>) -> Self {
         self.info(|info| drop(info.insert("title".into(), title.into().into())))
     }
 
     /// Sets a human-readable description. Clients read it since 2025-11-25.
     #[must_use]
-    pub fn description(self, description: impl Into<String>) -> Self {
+    pub fn with_description(self, description: impl Into<String>) -> Self {
         self.info(|info| drop(info.insert("description".into(), description.into().into())))
     }
 
     /// Sets the URL of a page about the server. Clients read it since 2025-11-25.
     #[must_use]
-    pub fn website_url(self, url: impl Into<String>) -> Self {
+    pub fn with_website_url(self, url: impl Into<String>) -> Self {
         self.info(|info| drop(info.insert("websiteUrl".into(), url.into().into())))
     }
 
     /// Adds an icon. Clients read icons since 2025-11-25.
     #[must_use]
-    pub fn icon(self, icon: Icon) -> Self {
+    pub fn with_icon(self, icon: Icon) -> Self {
         self.info(|info| {
             let icons = info.entry("icons").or_insert_with(|| Value::Array(Vec::new()));
             if let Some(icons) = icons.as_array_mut() {

@@ -28,7 +28,7 @@ pub enum ProtocolVersion {
 
 impl ProtocolVersion {
     /// Every supported revision, oldest first.
-    pub const ALL: [Self; 3] = [Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
+    pub const ALL: &'static [Self] = &[Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
 
     /// The newest revision with a handshake. A client that asks for an unknown revision is offered this one
     /// (C-08, C-11).
@@ -36,7 +36,7 @@ impl ProtocolVersion {
 
     /// The revision with this name, if it is supported.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|version| version.as_str() == name)
+        Self::ALL.iter().copied().find(|version| version.as_str() == name)
     }
 
     /// The revision to answer an `initialize` with: the requested one if it is supported, else [`Self::LATEST`].
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn c_07_c_08_c_11_negotiation() {
-        for version in ProtocolVersion::ALL {
+        for version in ProtocolVersion::ALL.iter().copied() {
             assert_eq!(ProtocolVersion::negotiate(version.as_str()), version);
         }
         for unknown in ["", "garbage", "2024-11-05", "2026-07-28", "2099-01-01", " 2025-11-25"] {

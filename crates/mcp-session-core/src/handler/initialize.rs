@@ -81,7 +81,7 @@ struct ClientInfo<'a> {
     version: Cow<'a, str>,
 }
 
-/// An icon of the server, for display in clients: see [`InitializeResult::icon`].
+/// An icon of the server, for display in clients: see [`InitializeResult::with_icon`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Icon {
@@ -103,21 +103,21 @@ impl Icon {
 
     /// Sets the media type.
     #[must_use]
-    pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
+    pub fn with_mime_type(mut self, mime_type: impl Into<String>) -> Self {
         self.mime_type = Some(mime_type.into());
         self
     }
 
     /// Sets the sizes.
     #[must_use]
-    pub fn sizes<S: Into<String>>(mut self, sizes: impl IntoIterator<Item = S>) -> Self {
+    pub fn with_sizes<S: Into<String>>(mut self, sizes: impl IntoIterator<Item = S>) -> Self {
         self.sizes = sizes.into_iter().map(Into::into).collect();
         self
     }
 
     /// Sets the background, `light` or `dark`.
     #[must_use]
-    pub fn theme(mut self, theme: impl Into<String>) -> Self {
+    pub fn with_theme(mut self, theme: impl Into<String>) -> Self {
         self.theme = Some(theme.into());
         self
     }

@@ -62,42 +62,42 @@ impl Router {
     /// Sets the server's capabilities in the result of `initialize`.
     #[must_use]
     pub fn capabilities(mut self, capabilities: impl Into<Json>) -> Self {
-        self.initialize = self.initialize.capabilities(capabilities);
+        self.initialize = self.initialize.with_capabilities(capabilities);
         self
     }
 
     /// Sets the instructions for the model in the result of `initialize`.
     #[must_use]
     pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
-        self.initialize = self.initialize.instructions(instructions);
+        self.initialize = self.initialize.with_instructions(instructions);
         self
     }
 
     /// Sets a human-readable title: see [`InitializeResult::title`].
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.initialize = self.initialize.title(title);
+        self.initialize = self.initialize.with_title(title);
         self
     }
 
     /// Sets a human-readable description: see [`InitializeResult::description`].
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
-        self.initialize = self.initialize.description(description);
+        self.initialize = self.initialize.with_description(description);
         self
     }
 
     /// Sets the URL of a page about the server: see [`InitializeResult::website_url`].
     #[must_use]
     pub fn website_url(mut self, url: impl Into<String>) -> Self {
-        self.initialize = self.initialize.website_url(url);
+        self.initialize = self.initialize.with_website_url(url);
         self
     }
 
     /// Adds an icon: see [`InitializeResult::icon`].
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
-        self.initialize = self.initialize.icon(icon);
+        self.initialize = self.initialize.with_icon(icon);
         self
     }
 

@@ -163,7 +163,7 @@ impl Rejection {
         let error = RpcError::new(code, message);
         match self {
             Self::UnsupportedVersion(requested) => error.with_data(serde_json::json!({
-                "supported": ProtocolVersion::ALL.map(ProtocolVersion::as_str),
+                "supported": ProtocolVersion::ALL.iter().map(|version| version.as_str()).collect::<Vec<_>>(),
                 "requested": requested,
             })),
             Self::Session(Refusal::Draining) | Self::ShuttingDown => {

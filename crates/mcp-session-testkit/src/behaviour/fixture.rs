@@ -127,7 +127,7 @@ impl Handler for Play {
             Some("lacks a scope") => Err(AuthError::insufficient_scope("sessions").into()),
             Some("panics") => planted("the handler panics in initialize"),
             Some("hangs") => pending().await,
-            _ => Ok(InitializeResult::new("fixture", "1.0.0").capabilities(json!({ "tools": {} }))),
+            _ => Ok(InitializeResult::new("fixture", "1.0.0").with_capabilities(json!({ "tools": {} }))),
         }
     }
 

@@ -60,8 +60,8 @@ impl Handler for Listening {
         let id = request.session_id.expect("a session is being opened");
         self.tell(format!("initialize {id}"));
         Ok(InitializeResult::new("listening", "1.0.0")
-            .extra("_meta", json!({ "region": "eu" }))
-            .extra("protocolVersion", "1999-01-01"))
+            .with_extra("_meta", json!({ "region": "eu" }))
+            .with_extra("protocolVersion", "1999-01-01"))
     }
 
     async fn initialized(&self, session: Session) {
