@@ -20,7 +20,7 @@ pub enum CancelReason {
     /// The request has been answered: further work on it is useless.
     Answered,
     /// Nobody can fetch the answer any more: the client disconnected and did not come back in time. See
-    /// [`SessionConfig::idle_timeout`] (E-14).
+    /// [`SessionConfig::idle_timeout`](crate::SessionConfig::idle_timeout) (E-14).
     Orphaned,
 }
 
