@@ -73,28 +73,28 @@ impl Router {
         self
     }
 
-    /// Sets a human-readable title: see [`InitializeResult::title`].
+    /// Sets a human-readable title: see [`InitializeResult::with_title`].
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.initialize = self.initialize.with_title(title);
         self
     }
 
-    /// Sets a human-readable description: see [`InitializeResult::description`].
+    /// Sets a human-readable description: see [`InitializeResult::with_description`].
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.initialize = self.initialize.with_description(description);
         self
     }
 
-    /// Sets the URL of a page about the server: see [`InitializeResult::website_url`].
+    /// Sets the URL of a page about the server: see [`InitializeResult::with_website_url`].
     #[must_use]
     pub fn website_url(mut self, url: impl Into<String>) -> Self {
         self.initialize = self.initialize.with_website_url(url);
         self
     }
 
-    /// Adds an icon: see [`InitializeResult::icon`].
+    /// Adds an icon: see [`InitializeResult::with_icon`].
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
         self.initialize = self.initialize.with_icon(icon);
