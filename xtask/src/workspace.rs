@@ -34,7 +34,7 @@ pub(crate) struct Target {
 impl Target {
     /// For `test-all`: all runtimes, on the executables that its `examples` step has built.
     pub(crate) fn all() -> Target {
-        Target { runtime: "all".to_owned(), release: true }
+        Target { runtime: "all".to_owned(), release: false }
     }
 }
 

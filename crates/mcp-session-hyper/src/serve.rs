@@ -18,6 +18,10 @@ use crate::{BoxError, configure_socket, serve_connection};
 /// Serves `app` on the sockets that `accepted` yields. `app` contains an [`McpService`](crate::McpService) of this endpoint,
 /// for example as one of its routes. `io` wraps a socket so that hyper can read and write it.
 ///
+/// The `poll_shutdown` of what `io` returns must shut down the sending side of the socket (`SHUT_WR`), and not only flush: a
+/// client that still sends when it is refused sees the end of the response by it. Otherwise it waits until
+/// [`Serve::with_linger`](mcp_session_core::Serve::with_linger) has passed. `async_io::Async` only flushes; `async-net` shuts down.
+///
 /// Each request carries the client's [`PeerAddr`](mcp_session_core::PeerAddr) as an extension. Sockets are configured by
 /// [`configure_socket`]; connections are served by [`serve_connection`], as tasks of the endpoint's runtime. The server
 /// ends when the endpoint has shut down. Several endpoints, `[a, b]`, stop together, with one report.

@@ -287,7 +287,7 @@
 //! fn serve(listener: TcpListener, endpoint: Endpoint) -> io::Result<Serve> {
 //!     let accepted = stream::unfold(Async::new(listener)?, async |listener| {
 //!         let accepted = listener.accept().await;
-//!         Some((accepted.map(|(socket, _)| socket), listener))
+//!         Some((accepted.map(|(socket, _)| async_net::TcpStream::from(socket)), listener))
 //!     });
 //!     let app = McpService::new(endpoint.clone());
 //!     Ok(serve_app(accepted, FuturesIo::new, endpoint, app))
@@ -347,7 +347,7 @@
 //! # fn serve(listener: TcpListener, endpoint: Endpoint) -> std::io::Result<Serve> {
 //! #     let accepted = stream::unfold(Async::new(listener)?, async |listener| {
 //! #         let accepted = listener.accept().await;
-//! #         Some((accepted.map(|(socket, _)| socket), listener))
+//! #         Some((accepted.map(|(socket, _)| async_net::TcpStream::from(socket)), listener))
 //! #     });
 //! #     let app = McpService::new(endpoint.clone());
 //! #     Ok(serve_app(accepted, FuturesIo::new, endpoint, app))

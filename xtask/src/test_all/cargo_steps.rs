@@ -73,12 +73,12 @@ pub(super) fn semver(workspace: &Workspace) -> Result<Outcome> {
     subcommand(workspace, "semver-checks", &format!("check-release --workspace --baseline-rev {tag}"))
 }
 
-/// Builds every example for release and runs it once, as a reader would.
+/// Builds every example and runs it once, as a reader would.
 pub(super) fn examples(workspace: &Workspace) -> Result<Outcome> {
-    cargo_tasks::build_examples(workspace, true)?;
+    cargo_tasks::build_examples(workspace, false)?;
     let mut outcome = Outcome::default();
     for example in workspace.examples()? {
-        let executable = workspace.example_executable(&example.name, true);
+        let executable = workspace.example_executable(&example.name, false);
         let ended = if example.name == ENDS_BY_ITSELF {
             process::succeed(&Command::new(&executable), ENDS_WITHIN)
         } else {
