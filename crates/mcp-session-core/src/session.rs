@@ -299,7 +299,7 @@ impl Session {
         let Inner { id, env, .. } = &*self.0;
         env.publish(&SessionEvent::Initialized(*id));
         trace::session_initialized(id);
-        self.run("initialized", || env.hooks.initialized(self.clone()));
+        self.run("initialized".into(), || env.hooks.initialized(self.clone()));
         if let Some(node) = &env.node {
             node.update(*id, Update::Initialized).await; // before the client is answered, and may go to another node
             let (id, teller) = (*id, node.clone());

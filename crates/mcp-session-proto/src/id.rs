@@ -138,11 +138,13 @@ impl SessionId {
     }
 
     /// The 32 digits of the id on the wire.
+    #[doc(hidden)] // for core
     pub fn digits(&self) -> [u8; 32] {
         std::array::from_fn(|at| DIGITS[(self.0[at / 16] >> (60 - 4 * (at % 16))) as usize & 15])
     }
 
     /// The two halves of the id's bits. They are evenly distributed, so a registry may shard by any of them.
+    #[doc(hidden)] // for core
     pub fn halves(&self) -> [u64; 2] {
         self.0
     }

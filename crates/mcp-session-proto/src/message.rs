@@ -116,6 +116,7 @@ impl Json {
     }
 
     /// The part of this value that `raw` was borrowed from.
+    #[doc(hidden)] // for core
     pub fn part(&self, raw: &RawValue) -> Self {
         Self::slice(&self.0, raw)
     }
@@ -192,6 +193,7 @@ impl RpcError {
     }
 
     /// Lets the error set the status of the HTTP response, if the response has not begun yet.
+    #[doc(hidden)] // for core: a status comes from its table
     #[must_use]
     pub fn with_refusal(mut self, status: u16, challenge: Option<Bytes>) -> Self {
         self.refusal = Some(Box::new(HttpRefusal { status, challenge }));
@@ -257,6 +259,7 @@ pub struct Notification {
 impl Notification {
     /// Of `notifications/cancelled`: the id of the request to cancel, and the reason. Malformed values are ignored
     /// (F-04).
+    #[doc(hidden)] // for core
     pub fn cancelled(&self) -> (Option<RequestId>, Option<String>) {
         #[derive(Deserialize, Default)]
         struct Params {

@@ -93,6 +93,7 @@ impl AddAssign for Tally {
 
 impl Tally {
     /// Whether it counts nothing that has to be reported as well.
+    #[doc(hidden)] // for core
     pub fn is_usual(&self) -> bool {
         self.streams_cut + self.forced + self.pings_unanswered + self.orphaned == 0
     }
@@ -191,11 +192,13 @@ impl<T> Output<T> {
     }
 
     /// Takes the events that nobody will read, to free them.
+    #[doc(hidden)] // for core
     pub fn take_discarded(&mut self) -> Vec<VecDeque<Bytes>> {
         self.rest.as_mut().map(|rest| std::mem::take(&mut rest.discarded)).unwrap_or_default()
     }
 
     /// Whether there is no waiter to wake, and nothing to free.
+    #[doc(hidden)] // for core
     pub fn is_quiet(&self) -> bool {
         self.first[0].is_none() && self.rest.is_none()
     }

@@ -225,6 +225,6 @@ impl Registry {
         let id = session.id();
         trace::session_adopted(&id);
         self.env.publish(&SessionEvent::Adopted(id));
-        session.run("adopted", || self.env.hooks.adopted(session.clone()));
+        session.run("adopted".into(), || self.env.hooks.adopted(session.clone()));
     }
 }

@@ -58,7 +58,7 @@ impl Endpoint {
                 let verdict = session.with(|machine, now| machine.handle_input(now, Input::Notification))?;
                 if verdict == Verdict::Accept {
                     let ((permit, cx), method) = (accept()?, notification.method.clone());
-                    session.run(&method, || {
+                    session.run(method, || {
                         let done = self.handler.notification(notification, cx);
                         Box::pin(async move {
                             done.await;

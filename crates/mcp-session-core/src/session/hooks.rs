@@ -1,6 +1,6 @@
 //! [`Hooks`]: what the application does for a session.
 
-use std::pin::pin;
+use std::{borrow::Cow, pin::pin};
 
 use futures::{
     FutureExt,
@@ -27,8 +27,7 @@ pub(crate) trait Hooks: Send + Sync {
 
 impl Session {
     /// Runs a hook that nothing waits for: polls it once in place, and then as a task, which ends with the session.
-    pub(crate) fn run(&self, what: &str, hook: impl FnOnce() -> BoxFuture<'static, ()>) {
-        let what = what.to_owned();
+    pub(crate) fn run(&self, what: Cow<'static, str>, hook: impl FnOnce() -> BoxFuture<'static, ()>) {
         let hook = Contained::new(hook);
         let mut work = Box::pin(async move {
             if let Err(Panicked) = hook.await {

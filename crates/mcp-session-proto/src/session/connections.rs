@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{ExchangeKey, INITIALIZE, SendError, Session, StreamKey, lifecycle::Handshake};
+use super::{ExchangeKey, INITIALIZE, SendError, Session, StreamKey};
 use crate::{
     config::SecondStream,
     event::EventId,
@@ -150,8 +150,7 @@ impl<T: Clone> Session<T> {
     /// Whether a notification that belongs to no request can reach the client, now or later.
     pub fn is_listening(&self) -> bool {
         let open = self.streams.standalone().is_some_and(Stream::is_open);
-        let initialized = self.lifecycle.handshake() == Handshake::Initialized;
-        self.cluster.is_some() || (initialized && (open || self.config.replay.is_some()))
+        self.cluster.is_some() || (self.is_initialized() && (open || self.config.replay.is_some()))
     }
 
     /// The tag of the waiters of the standalone stream.
