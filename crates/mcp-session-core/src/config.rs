@@ -3,6 +3,7 @@
 mod auth;
 pub(crate) mod check;
 mod cors;
+mod eras;
 mod hosts;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -12,6 +13,7 @@ use mcp_session_proto::SessionConfig;
 pub use auth::{AuthError, AuthFuture, Authenticate, AuthenticateFn, authenticate_fn};
 pub use check::ConfigError;
 pub use cors::Cors;
+pub use eras::{Eras, Sessions};
 pub use hosts::{AllowedHosts, AllowedOrigins, InvalidEntry};
 
 use crate::store::Store;
@@ -35,6 +37,22 @@ use crate::store::Store;
 pub struct Config {
     /// The limits of each session.
     pub session: SessionConfig,
+    /// Which revisions of the protocol are served. Both eras by default.
+    pub eras: Eras,
+    /// Whether clients of the legacy revisions get sessions, and need them. [`Sessions::Optional`] by default.
+    pub sessions: Sessions,
+    /// The maximum number of running requests without a session, of both eras; more get 503 and `Retry-After`. Streams of
+    /// `subscriptions/listen` count separately. 10,000: as many as a process usually has connections for.
+    pub max_stateless_requests: usize,
+    /// The maximum number of open `subscriptions/listen` streams; more get 503 and `Retry-After`, before they are
+    /// acknowledged (G-59). 100,000, as sessions.
+    pub max_subscriptions: usize,
+    /// The maximum number of open `subscriptions/listen` streams of one [`Principal`](crate::Principal). 10,000, a tenth of
+    /// the total, as sessions.
+    pub max_subscriptions_per_principal: usize,
+    /// Whether results of 2026-07-28 carry the server's name and version, in
+    /// `_meta["io.modelcontextprotocol/serverInfo"]`. On by default.
+    pub send_server_info: bool,
     /// The maximum number of sessions. A session counts until nothing of it is left, its
     /// [`terminated`](crate::Handler::terminated) hook included. At the maximum, expired sessions make
     /// room for the next `initialize`, or else the oldest half-open one, which was not used since its
@@ -99,6 +117,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             session: SessionConfig::default(),
+            eras: Eras::default(),
+            sessions: Sessions::default(),
+            max_stateless_requests: 10_000,
+            max_subscriptions: 100_000,
+            max_subscriptions_per_principal: 10_000,
+            send_server_info: true,
             max_sessions: 100_000,
             max_sessions_per_principal: 10_000,
             body_limit: 4 * 1024 * 1024,
@@ -123,6 +147,12 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("session", &self.session)
+            .field("eras", &self.eras)
+            .field("sessions", &self.sessions)
+            .field("max_stateless_requests", &self.max_stateless_requests)
+            .field("max_subscriptions", &self.max_subscriptions)
+            .field("max_subscriptions_per_principal", &self.max_subscriptions_per_principal)
+            .field("send_server_info", &self.send_server_info)
             .field("max_sessions", &self.max_sessions)
             .field("max_sessions_per_principal", &self.max_sessions_per_principal)
             .field("body_limit", &self.body_limit)

@@ -257,7 +257,7 @@ impl Endpoint {
     /// Finds the session that a request names, and checks the version header (E-09, E-11, B-26).
     async fn session(&self, parts: &Parts) -> Result<Session, Rejection> {
         let session = self.lookup(parts).await?;
-        match transport::check_version(&parts.headers) {
+        match transport::check_version(&parts.headers, self.registry.env.config.eras) {
             // A dead id is 404, even if the version is wrong (E-11). If it is right, the machine refuses the request.
             Err(_) if session.state() == proto::State::Terminated => Err(Rejection::UnknownSession),
             checked => checked.map(|()| session),

@@ -15,7 +15,7 @@ use http_body::Body;
 use mcp_session_proto::{Message, Notification, ParseError, ResponseMode, RpcRequest, RpcResponse};
 
 use crate::{
-    config::{Config, Cors},
+    config::{Config, Cors, Sessions},
     contain::{Contained, Panicked},
 };
 
@@ -106,15 +106,20 @@ where
 fn is_offered(method: &Method, config: &Config) -> bool {
     match *method {
         Method::POST => true,
-        Method::GET => config.standalone_streams,
-        Method::DELETE => config.client_delete,
+        Method::GET => config.standalone_streams && has_sessions(config),
+        Method::DELETE => config.client_delete && has_sessions(config),
         _ => false,
     }
 }
 
+/// Whether any client gets a session (E-27, G-43).
+fn has_sessions(config: &Config) -> bool {
+    config.eras.has_legacy() && config.sessions != Sessions::Stateless
+}
+
 /// The value of `Allow` (B-39).
 pub(crate) fn allowed_methods(config: &Config) -> &'static str {
-    match (config.standalone_streams, config.client_delete) {
+    match (is_offered(&Method::GET, config), is_offered(&Method::DELETE, config)) {
         (true, true) => "GET, POST, DELETE",
         (false, true) => "POST, DELETE",
         (true, false) => "GET, POST",

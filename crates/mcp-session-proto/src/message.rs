@@ -31,6 +31,12 @@ impl ErrorCode {
     pub const INVALID_PARAMS: Self = Self(-32602);
     /// The server failed.
     pub const INTERNAL_ERROR: Self = Self(-32603);
+    /// A header of the request does not agree with its body, or is missing (2026-07-28, G-10).
+    pub const HEADER_MISMATCH: Self = Self(-32020);
+    /// The request needs a capability that its client does not declare (2026-07-28, G-05).
+    pub const MISSING_CLIENT_CAPABILITY: Self = Self(-32021);
+    /// The server does not support the request's protocol version (2026-07-28, G-18).
+    pub const UNSUPPORTED_PROTOCOL_VERSION: Self = Self(-32022);
     /// The session or server is ending. The TypeScript and Python SDKs call it `ConnectionClosed`.
     pub const CONNECTION_CLOSED: Self = Self(-32000);
     /// The session does not exist. The TypeScript SDK sends it with 404.

@@ -31,7 +31,7 @@ impl Endpoint {
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
         let env = &self.registry.env;
-        transport::check_era(&parts.headers)?;
+        transport::check_era(&parts.headers, env.config.eras)?;
         let session = self.session(parts).await?;
         if session.state() == State::Terminated {
             return Err(Rejection::UnknownSession); // even if something else is wrong with the request (E-11)

@@ -19,7 +19,7 @@ impl Endpoint {
         parts: &mut Parts,
         notification: Notification,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        transport::check_era(&parts.headers)?;
+        transport::check_era(&parts.headers, self.registry.env.config.eras)?;
         let session = self.session(parts).await?;
         let accept = || {
             let permit = session.notification_permit()?;

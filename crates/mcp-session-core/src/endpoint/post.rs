@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     cluster::forward,
+    config::Eras,
     contain::{self, Panicked},
     handler::{
         context::RequestContext,
@@ -31,7 +32,7 @@ impl Endpoint {
         request: RpcRequest,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        check_era(parts, &request)?;
+        check_era(parts, &request, self.registry.env.config.eras)?;
         let session = self.session(parts).await?;
         if request.method == "ping" {
             return ping(&session, &request, form);
@@ -116,7 +117,7 @@ fn ping(
 }
 
 /// Refuses a request of a revision without sessions, recognized by its envelope or its header (G-40).
-fn check_era(parts: &Parts, request: &RpcRequest) -> Result<(), Rejection> {
+fn check_era(parts: &Parts, request: &RpcRequest, eras: Eras) -> Result<(), Rejection> {
     const KEY: (&str, &str) = ("io", ".modelcontextprotocol/protocolVersion");
     #[derive(Deserialize)]
     struct Params {
@@ -140,10 +141,10 @@ fn check_era(parts: &Parts, request: &RpcRequest) -> Result<(), Rejection> {
     if let Some(params) = request.params.as_ref().filter(|params| has_key(params)) {
         match params.parse::<Params>() {
             Ok(Params { meta }) if transport::is_modern(meta.version.as_bytes()) => {
-                return Err(Rejection::UnsupportedVersion(meta.version));
+                return Err(Rejection::UnsupportedVersion(meta.version, eras));
             }
             Ok(_) | Err(_) => {}
         }
     }
-    transport::check_era(&parts.headers)
+    transport::check_era(&parts.headers, eras)
 }

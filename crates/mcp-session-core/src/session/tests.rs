@@ -33,7 +33,7 @@ fn open(env: &Arc<Env>, bits: u128) -> Session {
         Arc::clone(&env.session_config),
         1.into(),
         None,
-        ProtocolVersion::LATEST,
+        ProtocolVersion::LATEST_WITH_HANDSHAKE,
         ClientCapabilities::default(),
     );
     let client = env.clients.get(&serde_json::json!({}).into());

@@ -198,7 +198,7 @@ mod tests {
             Arc::new(SessionConfig::default()),
             1.into(),
             Arc::default(),
-            ProtocolVersion::LATEST,
+            ProtocolVersion::LATEST_WITH_HANDSHAKE,
             ClientCapabilities::default(),
         );
         let client = env.clients.get(&serde_json::json!({}).into());

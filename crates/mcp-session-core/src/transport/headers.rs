@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use mcp_session_proto::{ProtocolVersion, ResponseMode, SessionId};
 
 use super::rejection::Rejection;
+use crate::config::Eras;
 
 /// The session header (E-01). Header names are case-insensitive (B-11).
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -149,20 +150,22 @@ fn single(headers: &HeaderMap, name: &HeaderName, spelled: &'static str) -> Resu
 
 /// Checks that the version header, if present, names a supported version (B-26). The header never changes the version of
 /// a session (B-29).
-pub(crate) fn check_version(headers: &HeaderMap) -> Result<(), Rejection> {
+pub(crate) fn check_version(headers: &HeaderMap, eras: Eras) -> Result<(), Rejection> {
     match headers.get(PROTOCOL_VERSION).map(|value| value.to_str().unwrap_or_default()) {
         None => Ok(()),
-        Some(version) if ProtocolVersion::parse(version).is_some() => Ok(()),
-        Some(version) => Err(Rejection::UnsupportedVersion(version.to_owned())),
+        Some(version) if ProtocolVersion::parse(version).is_some_and(ProtocolVersion::has_handshake) => {
+            Ok(())
+        }
+        Some(version) => Err(Rejection::UnsupportedVersion(version.to_owned(), eras)),
     }
 }
 
 /// Refuses a request whose version header names a revision without sessions, which cannot be served yet: a clear error
 /// tells the client to fall back to `initialize` (G-40, G-49).
-pub(crate) fn check_era(headers: &HeaderMap) -> Result<(), Rejection> {
+pub(crate) fn check_era(headers: &HeaderMap, eras: Eras) -> Result<(), Rejection> {
     let modern = headers.get(PROTOCOL_VERSION).filter(|version| is_modern(version.as_bytes()));
     match modern.and_then(|version| version.to_str().ok()) {
-        Some(version) => Err(Rejection::UnsupportedVersion(version.to_owned())),
+        Some(version) => Err(Rejection::UnsupportedVersion(version.to_owned(), eras)),
         None => Ok(()),
     }
 }
