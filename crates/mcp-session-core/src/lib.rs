@@ -127,7 +127,7 @@ mod transport;
 
 pub use config::{
     AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, Config, ConfigError,
-    Cors, InvalidEntry, authenticate_fn,
+    Cors, InvalidEntry, InvalidStateKeys, StateKeys, authenticate_fn,
 };
 pub use endpoint::Endpoint;
 pub use handler::context::RequestContext;
