@@ -5,6 +5,7 @@ pub(crate) mod check;
 mod cors;
 mod eras;
 mod hosts;
+pub(crate) mod state_keys;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,6 +16,7 @@ pub use check::ConfigError;
 pub use cors::Cors;
 pub use eras::{Eras, Sessions};
 pub use hosts::{AllowedHosts, AllowedOrigins, InvalidEntry};
+pub use state_keys::{InvalidStateKeys, StateKeys};
 
 use crate::store::Store;
 
@@ -111,6 +113,16 @@ pub struct Config {
     /// [`store`](crate::store). A store needs [`replay`](SessionConfig::replay); if that is off, its
     /// default is used. `None`: a session lives and ends with its endpoint, and there are no store calls.
     pub store: Option<Store>,
+    /// The keys that seal `requestState`, in which revision 2026-07-28 has a client carry what a handler
+    /// needs after a question to the user (G-38, G-67). `None`: one key is made at start, with a warning in
+    /// the log. It is right for a single node; what it sealed is lost when the node restarts. Several nodes
+    /// need the same keys, so that each opens what another sealed.
+    pub state_keys: Option<StateKeys>,
+    /// How long a `requestState` can be sent back, at least 1 millisecond; then the client has to start
+    /// again (G-38). 10 minutes: a user has time to read a question, or to log in somewhere else, and a
+    /// state that somebody copied is of use no longer than that. Until it expires, it may come back more
+    /// than once. Each node goes by its own [`system_time`](crate::Runtime::system_time).
+    pub state_ttl: Duration,
 }
 
 impl Default for Config {
@@ -139,6 +151,8 @@ impl Default for Config {
             authenticate: None,
             authenticate_timeout: Duration::from_secs(10),
             store: None,
+            state_keys: None,
+            state_ttl: Duration::from_secs(10 * 60),
         }
     }
 }
@@ -169,6 +183,8 @@ impl fmt::Debug for Config {
             .field("authenticate", &self.authenticate.is_some())
             .field("authenticate_timeout", &self.authenticate_timeout)
             .field("store", &self.store)
+            .field("state_keys", &self.state_keys)
+            .field("state_ttl", &self.state_ttl)
             .finish()
     }
 }

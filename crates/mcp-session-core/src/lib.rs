@@ -127,7 +127,7 @@ mod transport;
 
 pub use config::{
     AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, Config, ConfigError,
-    Cors, Eras, InvalidEntry, Sessions, authenticate_fn,
+    Cors, Eras, InvalidEntry, InvalidStateKeys, Sessions, StateKeys, authenticate_fn,
 };
 pub use endpoint::Endpoint;
 pub use handler::context::RequestContext;

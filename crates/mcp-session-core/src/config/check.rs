@@ -116,6 +116,7 @@ impl Config {
             self.authenticate_timeout,
             "no asynchronous check could finish in time",
         )?;
+        deadline("state_ttl", self.state_ttl, "every `requestState` would expire before it comes back")?;
         session(&self.session)?;
         match &self.store {
             Some(store) => store.check(),
@@ -218,7 +219,7 @@ mod tests {
         fn store(config: &mut Config) -> &mut Store {
             config.store.get_or_insert_with(|| Store::new(MemoryStore::new(Stopped::default())))
         }
-        let fields: [(&str, Set); 22] = [
+        let fields: [(&str, Set); 23] = [
             ("max_sessions", |c, low| c.max_sessions = usize::from(!low)),
             ("max_sessions_per_principal", |c, low| c.max_sessions_per_principal = usize::from(!low)),
             ("max_stateless_requests", |c, low| c.max_stateless_requests = usize::from(!low)),
@@ -231,6 +232,7 @@ mod tests {
             ("body_timeout", |c, low| c.body_timeout = time(low)),
             ("hook_timeout", |c, low| c.hook_timeout = time(low)),
             ("authenticate_timeout", |c, low| c.authenticate_timeout = time(low)),
+            ("state_ttl", |c, low| c.state_ttl = time(low)),
             ("session.idle_timeout", |c, low| c.session.idle_timeout = time(low)),
             ("session.initialize_timeout", |c, low| c.session.initialize_timeout = time(low)),
             ("session.max_age", |c, low| c.session.max_age = Some(time(low))),
