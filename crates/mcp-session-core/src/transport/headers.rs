@@ -8,10 +8,10 @@ use crate::config::Eras;
 
 /// The session header (E-01). Header names are case-insensitive (B-11).
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-const NAME: HeaderName = HeaderName::from_static("mcp-name");
+pub(super) const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+pub(super) const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
@@ -20,7 +20,7 @@ const EVENTS: &str = "text/event-stream";
 const JSON_AND_EVENTS: &str = "application/json, text/event-stream";
 
 /// The first revision without sessions. Dates compare as text.
-const FIRST_MODERN: &str = "2026-07-28";
+pub(super) const FIRST_MODERN: &str = "2026-07-28";
 
 /// The only form of answer that the client of a POST accepts; `None` if it accepts both (B-45). Without `Accept` it accepts
 /// anything (RFC 9110, 12.5.1).
