@@ -117,6 +117,7 @@ mod runtime;
 mod serve;
 mod session;
 mod shutdown;
+mod stateless;
 pub mod store;
 mod stream;
 mod sync;

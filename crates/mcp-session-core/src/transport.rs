@@ -3,12 +3,10 @@
 mod auth;
 mod body;
 mod envelope;
-#[cfg_attr(not(test), expect(dead_code, reason = "called by the endpoint"))]
 mod eras;
 mod headers;
 mod hosts;
 mod level;
-#[cfg_attr(not(test), expect(dead_code, reason = "called by the endpoint"))]
 mod params;
 mod peer;
 mod rejection;
@@ -27,19 +25,13 @@ use crate::{
 };
 
 pub(crate) use body::{BoxError, Limits};
-#[expect(unused_imports, reason = "called by the endpoint")]
 pub(crate) use envelope::Envelope;
-#[expect(unused_imports, reason = "called by the endpoint")]
 pub(crate) use eras::{
     RequestEra, check_batch, check_get_or_delete, check_removed, check_response, era_of_request,
     is_modern_notification,
 };
-pub(crate) use headers::{
-    SESSION_ID, SessionHeader, check_era, check_version, is_modern, last_event_id, session_header,
-};
-#[expect(unused_imports, reason = "called by the endpoint")]
+pub(crate) use headers::{SESSION_ID, SessionHeader, check_version, last_event_id, session_header, version};
 pub(crate) use level::LogLevel;
-#[expect(unused_imports, reason = "called by the endpoint")]
 pub(crate) use params::check_params;
 pub use peer::PeerAddr;
 pub(crate) use rejection::Rejection;

@@ -106,7 +106,6 @@ impl StateKeys {
     /// # Errors
     ///
     /// If the runtime returns no random bytes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "an endpoint without keys will make one at start"))]
     pub(crate) fn random(runtime: &dyn Runtime) -> io::Result<Self> {
         let mut key = [0; KEY];
         key[..16].copy_from_slice(&runtime.random()?);

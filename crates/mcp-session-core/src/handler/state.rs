@@ -16,7 +16,7 @@
 
 use std::{
     fmt, io,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
@@ -30,6 +30,7 @@ use mcp_session_proto::RpcError;
 use crate::{
     config::state_keys::{KeyId, StateKeys},
     runtime::Runtime,
+    trace,
 };
 
 /// The maximum length of a sealed text in bytes. A state is some ids and answers, and the client sends it back in a body
@@ -45,7 +46,8 @@ const TAG: usize = 16;
 
 /// Seals and opens states, for all requests of an endpoint.
 pub(crate) struct Sealer {
-    keys: StateKeys,
+    /// The operator's, or one made when it is first needed.
+    keys: OnceLock<StateKeys>,
     ttl: Duration,
     runtime: Arc<dyn Runtime>,
 }
@@ -63,8 +65,25 @@ pub(crate) struct Binding<'a> {
 
 impl Sealer {
     /// `ttl` is how long a state can be opened, in whole milliseconds.
-    pub(crate) fn new(keys: StateKeys, ttl: Duration, runtime: Arc<dyn Runtime>) -> Self {
-        Self { keys, ttl, runtime }
+    pub(crate) fn new(keys: Option<StateKeys>, ttl: Duration, runtime: Arc<dyn Runtime>) -> Self {
+        Self { keys: keys.map(OnceLock::from).unwrap_or_default(), ttl, runtime }
+    }
+
+    /// The operator's keys, or a key of this endpoint alone.
+    fn sealing_keys(&self) -> io::Result<&StateKeys> {
+        if let Some(keys) = self.keys.get() {
+            return Ok(keys);
+        }
+        let made = StateKeys::random(&*self.runtime)?;
+        let mut first = false;
+        let keys = self.keys.get_or_init(|| {
+            first = true;
+            made
+        });
+        if first {
+            trace::state_key_made();
+        }
+        Ok(keys)
     }
 
     /// Seals `plaintext` with the first key.
@@ -76,7 +95,7 @@ impl Sealer {
         if plaintext.len() > SealError::MAX {
             return Err(SealError::TooLong(plaintext.len()));
         }
-        let key = self.keys.sealing();
+        let key = self.sealing_keys()?.sealing();
         let header = Header { key: key.id, expires: self.expiry(), nonce: self.nonce()? };
         let bytes = header.to_bytes();
         let payload = Payload { msg: plaintext, aad: &binding.associated(&bytes) };
@@ -109,7 +128,7 @@ impl Sealer {
         let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (bytes, encrypted) = sealed.split_first_chunk()?;
         let header = Header::from_bytes(bytes)?;
-        let key = self.keys.get(header.key)?;
+        let key = self.keys.get()?.get(header.key)?;
         let payload = Payload { msg: encrypted, aad: &binding.associated(bytes) };
         let plaintext = key.cipher.decrypt(&XNonce::from(header.nonce), payload).ok()?;
         Some((header.expires, plaintext))

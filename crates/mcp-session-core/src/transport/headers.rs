@@ -160,6 +160,11 @@ pub(crate) fn check_version(headers: &HeaderMap, eras: Eras) -> Result<(), Rejec
     }
 }
 
+/// The version that the header names, if it is supported.
+pub(crate) fn version(headers: &HeaderMap) -> Option<ProtocolVersion> {
+    ProtocolVersion::parse(headers.get(PROTOCOL_VERSION)?.to_str().ok()?)
+}
+
 /// Refuses a request whose version header names a revision without sessions, which cannot be served yet: a clear error
 /// tells the client to fall back to `initialize` (G-40, G-49).
 pub(crate) fn check_era(headers: &HeaderMap, eras: Eras) -> Result<(), Rejection> {

@@ -1,5 +1,10 @@
 //! [`LogLevel`]: which log messages a request asks for.
 
+use std::borrow::Cow;
+
+use mcp_session_proto::Json;
+use serde::Deserialize;
+
 /// The least severity of the log messages that a request of 2026-07-28 asks for (G-08). Ordered from the least severe to
 /// the most severe, as in RFC 5424.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +35,16 @@ impl LogLevel {
     /// The level with this name, if there is one.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.as_str() == name)
+    }
+
+    /// The level in these params of `notifications/message`, if it is one.
+    pub(crate) fn of(params: Option<&Json>) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Params<'a> {
+            #[serde(borrow)]
+            level: Cow<'a, str>,
+        }
+        Self::parse(&params?.borrow::<Params<'_>>().ok()?.level)
     }
 
     /// The name on the wire.

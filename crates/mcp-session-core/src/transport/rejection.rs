@@ -235,12 +235,22 @@ impl Rejection {
     }
 
     /// The HTTP response. `id` is that of the request, if it could be read (A-12).
-    pub(crate) fn into_response(self, id: Option<&RequestId>, config: &Config) -> Response<bytes::Bytes> {
+    /// `modern`: the request is of 2026-07-28, which does not have the codes of older SDKs (A-34, G-69).
+    pub(crate) fn into_response(
+        self,
+        id: Option<&RequestId>,
+        modern: bool,
+        config: &Config,
+    ) -> Response<bytes::Bytes> {
         let id = match &self {
             Self::Message(ParseError::Invalid { id, .. }) => id.as_ref(),
             _ => id,
         };
-        let mut response = Response::new(self.to_json(id));
+        let mut error = self.to_error();
+        if modern && matches!(error.code, ErrorCode::CONNECTION_CLOSED | ErrorCode::SESSION_NOT_FOUND) {
+            error.code = ErrorCode::INTERNAL_ERROR;
+        }
+        let mut response = Response::new(Outgoing::Error { id, error: &error }.to_json());
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -304,7 +314,7 @@ mod tests {
     #[test]
     fn b_43_a_failure_before_the_head_is_500_with_the_id() {
         let response =
-            Rejection::Internal("no random bits").into_response(Some(&7.into()), &Config::default());
+            Rejection::Internal("no random bits").into_response(Some(&7.into()), false, &Config::default());
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = Rejection::Internal("no random bits").to_json(Some(&7.into()));
         assert_eq!(body, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"no random bits"}}"#);
@@ -321,7 +331,7 @@ mod tests {
             Rejection::Session(Refusal::TooManyRequests),
             Rejection::AuthTimeout,
         ] {
-            let response = rejection.into_response(None, &config);
+            let response = rejection.into_response(None, false, &config);
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         }

@@ -68,7 +68,7 @@ fn keys<const N: usize>(bytes: [u8; N]) -> StateKeys {
 
 fn sealer<const N: usize>(bytes: [u8; N]) -> (Arc<Set>, Sealer) {
     let runtime = Set::new();
-    (runtime.clone(), Sealer::new(keys(bytes), TTL, runtime))
+    (runtime.clone(), Sealer::new(Some(keys(bytes)), TTL, runtime))
 }
 
 fn decode(text: &str) -> Vec<u8> {
@@ -87,7 +87,7 @@ fn what_was_sealed_is_opened() {
         assert_eq!(sealer.open(&text, &CALL).as_deref(), Ok(state));
     }
     // With the operating system's random bytes too.
-    let stopped = Sealer::new(keys([1]), TTL, Arc::new(Stopped::default()));
+    let stopped = Sealer::new(Some(keys([1])), TTL, Arc::new(Stopped::default()));
     let text = stopped.seal(STATE, &CALL).unwrap();
     assert_eq!(stopped.open(&text, &CALL).as_deref(), Ok(STATE));
 }
@@ -130,7 +130,7 @@ fn g_67_the_first_key_seals_and_all_open() {
     assert_eq!(opens(&old, &of_new), Err(Unsealed::Foreign));
     assert_eq!(opens(&last, &of_old), Err(Unsealed::Foreign));
     // A text says which key sealed it; another key of the ring is not taken for it.
-    let id = |sealer: &Sealer| sealer.keys.sealing().id.0;
+    let id = |sealer: &Sealer| sealer.sealing_keys().unwrap().sealing().id.0;
     assert_eq!(decode(&of_old)[1..9], id(&old));
     assert_eq!(decode(&of_new)[1..9], id(&last));
     let mut bytes = decode(&of_old);
@@ -167,8 +167,8 @@ fn a_state_expires_by_the_wall_clock() {
 fn any_time_and_any_ttl_can_be_added() {
     let clock = Set::new();
     clock.set(SystemTime::UNIX_EPOCH - TTL);
-    let forever = Sealer::new(keys([1]), Duration::MAX, clock.clone());
-    let sealer = Sealer::new(keys([1]), TTL, clock.clone());
+    let forever = Sealer::new(Some(keys([1])), Duration::MAX, clock.clone());
+    let sealer = Sealer::new(Some(keys([1])), TTL, clock.clone());
     let [early, never] = [&sealer, &forever].map(|sealer| sealer.seal(STATE, &CALL).unwrap());
     clock.set(SystemTime::UNIX_EPOCH + TTL);
     assert_eq!(sealer.open(&early, &CALL), Err(Unsealed::Expired));
@@ -281,7 +281,7 @@ fn garbage_of_any_length_is_refused() {
         let bytes: Vec<u8> = (0..length).map(|_| rng.u8(..)).collect();
         let with_version = [&[VERSION], &bytes[..]].concat();
         let mut with_key = with_version.clone();
-        with_key.splice(1..1, sealer.keys.sealing().id.0);
+        with_key.splice(1..1, sealer.sealing_keys().unwrap().sealing().id.0);
         for text in [
             String::from_utf8_lossy(&bytes).into_owned(),
             URL_SAFE_NO_PAD.encode(&bytes),
@@ -310,7 +310,7 @@ fn the_length_of_a_state_is_bounded() {
     assert_eq!(RpcError::from(error).code, ErrorCode::INTERNAL_ERROR);
 
     // Sealed without the bound, it is refused for its length alone.
-    let key = sealer.keys.sealing();
+    let key = sealer.sealing_keys().unwrap().sealing();
     let header = Header { key: key.id, expires: u64::MAX, nonce: [0; NONCE] };
     let sealed = |length: usize| {
         let payload = Payload { msg: &vec![0; length], aad: &CALL.associated(&header.to_bytes()) };
@@ -325,7 +325,7 @@ fn the_length_of_a_state_is_bounded() {
 #[test]
 fn another_version_is_refused() {
     let (_, sealer) = sealer([1]);
-    let key = sealer.keys.sealing();
+    let key = sealer.sealing_keys().unwrap().sealing();
     let sealed = |version: u8| {
         let nonce = [9; NONCE];
         let mut header = Header { key: key.id, expires: u64::MAX, nonce }.to_bytes();
@@ -367,6 +367,6 @@ fn errors_say_what_to_do_and_no_more() {
 fn without_random_bytes_nothing_is_sealed() {
     let dry = Arc::new(Set { time: Mutex::new(start()), random: None });
     assert!(StateKeys::random(&*dry).is_err());
-    let error = Sealer::new(keys([1]), TTL, dry).seal(STATE, &CALL).unwrap_err();
+    let error = Sealer::new(Some(keys([1])), TTL, dry).seal(STATE, &CALL).unwrap_err();
     assert_eq!(error.to_string(), "a state cannot be sealed: there are no random bytes: the source is dry");
 }
