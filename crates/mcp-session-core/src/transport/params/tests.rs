@@ -55,6 +55,7 @@ fn g_14_strings_are_compared_as_they_are() {
         (r#""Hello""#, "=?base64?SGVs!!!bG8=?=", false),
         (r#""Hello""#, "=?BASE64?SGVsbG8=?=", false),
         (r#""é""#, "é", false),
+        (r#""\ud800""#, "", false),
         // Text, not a number.
         (r#""42""#, "42", true),
         (r#""42""#, "42.0", false),
