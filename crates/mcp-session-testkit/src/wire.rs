@@ -136,6 +136,7 @@ mod harness;
 mod http1;
 mod http2;
 mod leaving;
+mod modern;
 mod over_http2;
 mod requests;
 mod resume;
@@ -172,6 +173,7 @@ pub fn scenarios<H: ServeHarness>() -> Vec<Scenario<H>> {
         ends::scenarios(),
         framing::scenarios(),
         leaving::scenarios(),
+        modern::scenarios(),
         over_http2::scenarios(),
         requests::scenarios(),
         resume::scenarios(),

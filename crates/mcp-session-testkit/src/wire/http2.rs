@@ -93,6 +93,11 @@ impl Http2 {
         self.try_send("POST", Full::from(message.to_string()).boxed()).await.is_err()
     }
 
+    /// Sends any request, and waits for the head of its answer.
+    pub async fn request(&mut self, request: Request<Sent>) -> Response<Incoming> {
+        within("an answer", self.sender.send_request(request)).await.expect("an answer")
+    }
+
     async fn try_send(&mut self, method: &str, body: Sent) -> hyper::Result<Response<Incoming>> {
         let Client { addr, session } = &self.client;
         let mut request = Request::builder()

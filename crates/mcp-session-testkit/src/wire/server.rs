@@ -175,7 +175,7 @@ fn router(gate: &Arc<Semaphore>) -> Router {
     };
     let (gated, quiet) = (Arc::clone(gate), Arc::clone(gate));
     Router::new("wire", "0.0.0")
-        .capabilities(json!({ "tools": {} }))
+        .capabilities(json!({ "tools": { "listChanged": true } }))
         .request("echo", |cx: RequestContext| async move { cx.params::<Value>() })
         .request("whence", |cx: RequestContext| async move {
             let peer = cx.extensions().get::<PeerAddr>().map(|PeerAddr(addr)| addr.to_string());
