@@ -142,6 +142,7 @@ mod resume;
 mod server;
 mod signal;
 mod stall;
+mod stateless;
 
 use std::{future::Future, time::Duration};
 
@@ -177,6 +178,7 @@ pub fn scenarios<H: ServeHarness>() -> Vec<Scenario<H>> {
         resume::scenarios(),
         signal::scenarios(),
         stall::scenarios(),
+        stateless::scenarios(),
     ]
     .concat()
 }
