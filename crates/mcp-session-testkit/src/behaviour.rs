@@ -38,6 +38,11 @@ mod serve;
 mod sessions;
 mod shutdown;
 pub mod soak;
+mod stateless;
+mod stateless_calls;
+mod stateless_drain;
+mod stateless_ids;
+mod stateless_outcomes;
 mod statuses;
 mod stores;
 mod streams;
@@ -75,6 +80,11 @@ pub fn scenarios<B: TestBed>() -> Vec<Scenario<B>> {
         sessions::scenarios(),
         shutdown::scenarios(),
         soak::scenarios(),
+        stateless::scenarios(),
+        stateless_calls::scenarios(),
+        stateless_drain::scenarios(),
+        stateless_ids::scenarios(),
+        stateless_outcomes::scenarios(),
         statuses::scenarios(),
         stores::scenarios(),
         streams::scenarios(),

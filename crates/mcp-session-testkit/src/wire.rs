@@ -143,6 +143,7 @@ mod resume;
 mod server;
 mod signal;
 mod stall;
+mod stateless;
 
 use std::{future::Future, time::Duration};
 
@@ -179,6 +180,7 @@ pub fn scenarios<H: ServeHarness>() -> Vec<Scenario<H>> {
         resume::scenarios(),
         signal::scenarios(),
         stall::scenarios(),
+        stateless::scenarios(),
     ]
     .concat()
 }

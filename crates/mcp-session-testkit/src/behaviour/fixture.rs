@@ -71,14 +71,15 @@ pub enum Hook {
 pub struct Work {
     /// The handler's context.
     pub cx: RequestContext,
-    answer: oneshot::Sender<Result<Json, RpcError>>,
+    /// `None`: it panics.
+    answer: oneshot::Sender<Option<Result<Json, RpcError>>>,
 }
 
 impl Work {
     /// Makes the handler answer with this result.
     pub fn finish(self, result: Value) {
         // If the handler was dropped, nobody needs the answer.
-        let _ = self.answer.send(Ok(result.into()));
+        let _ = self.answer.send(Some(Ok(result.into())));
     }
 
     /// Makes the handler answer with this result or error.
@@ -88,7 +89,12 @@ impl Work {
 
     /// Makes the handler answer with this error.
     pub fn fail(self, error: RpcError) {
-        let _ = self.answer.send(Err(error));
+        let _ = self.answer.send(Some(Err(error)));
+    }
+
+    /// Makes the handler panic.
+    pub(in crate::behaviour) fn panic(self) {
+        let _ = self.answer.send(None);
     }
 
     /// Returns `true` if the handler was dropped.
@@ -184,7 +190,8 @@ impl Handler for Play {
                     return Err(RpcError::internal("the scenario is over"));
                 }
                 match answered.await {
-                    Ok(answer) => answer,
+                    Ok(Some(answer)) => answer,
+                    Ok(None) => planted("the handler panics later"),
                     Err(oneshot::Canceled) => pending().await,
                 }
             }
