@@ -29,9 +29,12 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// What a server with default settings serves, all of it at the same time.
 const DEFAULT: &[Way] = &[Way::Sessions, Way::Modern, Way::WithoutId];
 
-/// `everything --sessions MODE` in the other modes, and what it serves then.
-const MODES: [(&str, &[Way]); 2] =
-    [("stateless", &[Way::Modern, Way::WithoutId]), ("stateful", &[Way::Refused])];
+/// The other modes of `everything`: its flags, whether it gives session ids, and what it serves then.
+const MODES: [(&[&str], bool, &[Way]); 3] = [
+    (&["--sessions", "stateless"], false, &[Way::Modern, Way::WithoutId]),
+    (&["--sessions", "stateful"], true, &[Way::Refused]),
+    (&["--eras", "legacy"], true, &[Way::Fallback]),
+];
 
 /// A server, and the ways that clients go with it.
 struct Scene {
@@ -71,21 +74,15 @@ pub(crate) fn run(workspace: &Workspace, target: &Target, all: bool) -> Result<(
 /// `everything` on each of the runtimes and in each mode, and the other example once.
 fn scenes(workspace: &Workspace, target: &Target) -> Result<Vec<Scene>> {
     let executable = |name| workspace.example_executable(name, target.release);
-    let everything = |runtime: &str, mode: Option<&str>, ways| {
-        let flags = ["--runtime", runtime].into_iter().chain(mode.iter().flat_map(|it| ["--sessions", it]));
-        Scene {
-            name: mode.map_or_else(|| runtime.to_owned(), |mode| format!("{runtime} {mode}")),
-            executable: executable("everything"),
-            flags: flags.map(str::to_owned).collect(),
-            all_tools: true,
-            gives_ids: mode != Some("stateless"),
-            ways,
-        }
+    let everything = |runtime: &str, (flags, gives_ids, ways): (&[&str], _, _)| {
+        let name = [&[runtime], flags].concat().join(" ");
+        let flags = ["--runtime", runtime].iter().chain(flags).map(|&word| word.to_owned()).collect();
+        Scene { name, executable: executable("everything"), flags, all_tools: true, gives_ids, ways }
     };
     let mut scenes = Vec::new();
     for runtime in workspace.select_runtimes(target)? {
-        scenes.push(everything(runtime, None, DEFAULT));
-        scenes.extend(MODES.map(|(mode, ways)| everything(runtime, Some(mode), ways)));
+        scenes.push(everything(runtime, (&[], true, DEFAULT)));
+        scenes.extend(MODES.map(|mode| everything(runtime, mode)));
     }
     scenes.push(Scene {
         name: MOUNTED.to_owned(),

@@ -1,14 +1,14 @@
 //! Drives one MCP server with the client of the official Rust SDK.
 //!
 //! ```text
-//! mcp-session-interop-rmcp sessions|modern all|two http://127.0.0.1:PORT/mcp
+//! mcp-session-interop-rmcp sessions|modern|fallback all|two http://127.0.0.1:PORT/mcp
 //! ```
 //!
 //! Prints one JSON line, `{"client", "ok", "steps": [{"name", "ok", "detail"}]}`, and exits with 0 or 1. The arguments and the
 //! steps are those of `client.py`.
 //!
 //! `sessions` is rmcp's `ClientLifecycleMode::Initialize`, `modern` is `Discover` with revision 2026-07-28, which never falls
-//! back.
+//! back, `fallback` is `Auto` with a server that declines it.
 
 mod client;
 mod report;
@@ -28,7 +28,11 @@ async fn main() -> Result<ExitCode> {
     let lifecycle = match &*way {
         "sessions" => ClientLifecycleMode::Initialize,
         "modern" => ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] },
-        _ => bail!("the way is `sessions` or `modern`, not {way}"),
+        "fallback" => ClientLifecycleMode::Auto {
+            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+            legacy_version: Some(ProtocolVersion::V_2025_11_25),
+        },
+        _ => bail!("the way is `sessions`, `modern` or `fallback`, not {way}"),
     };
     let mut report = Report::default();
     steps::drive(&url, lifecycle, tools == "all", &mut report).await;

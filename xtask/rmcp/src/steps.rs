@@ -29,7 +29,7 @@ struct Meeting {
 
 /// Connects and performs all steps; `all` if the server has the tools of the example `everything`, otherwise only two.
 pub(crate) async fn drive(url: &str, lifecycle: ClientLifecycleMode, all: bool, report: &mut Report) {
-    let modern = lifecycle != ClientLifecycleMode::Initialize;
+    let modern = matches!(lifecycle, ClientLifecycleMode::Discover { .. });
     let ((progress, progress_rx), (changed, changed_rx)) = (unbounded_channel(), unbounded_channel());
     let transport = StreamableHttpClientTransport::from_config(
         StreamableHttpClientTransportConfig::with_uri(url.to_owned()),

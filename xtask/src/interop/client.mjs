@@ -1,6 +1,6 @@
 // Drives one MCP server with a client of the TypeScript SDK.
 //
-//     node client.mjs @modelcontextprotocol/client sessions|modern|without-id|refused all|two http://127.0.0.1:PORT/mcp
+//     node client.mjs @modelcontextprotocol/client sessions|modern|fallback|without-id|refused all|two URL
 //
 // Prints one JSON line, `{"client", "ok", "steps": [{"name", "ok", "detail"}]}`, and exits with 0 or 1. The arguments and
 // the steps are those of client.py.
@@ -18,6 +18,7 @@ import { expect, main, until } from "./support.mjs";
 
 const [PACKAGE, WAY, TOOLS, URL_OF_SERVER] = process.argv.slice(2);
 const IS_V1 = PACKAGE === "@modelcontextprotocol/sdk";
+const IN_SESSION = ["sessions", "fallback"].includes(WAY);
 const ANNOUNCED = "notifications/tools/list_changed";
 // By the server's question.
 const ANSWERS = { "What is your name?": { name: "Ada" }, "Please confirm": { ok: true } };
@@ -60,7 +61,7 @@ class Events {
 }
 
 async function newClient(events) {
-  const mode = WAY === "modern" ? "auto" : "legacy";
+  const mode = ["modern", "fallback"].includes(WAY) ? "auto" : "legacy";
   const options = { capabilities: { elicitation: {} }, ...(IS_V1 ? {} : { versionNegotiation: { mode } }) };
   const client = new Client({ name: "interop", version: "0" }, options);
   const answer = async ({ params }) => {
@@ -95,7 +96,7 @@ async function drive(report) {
     await client.connect(transport);
     const version = transport.protocolVersion;
     expect(version >= MODERN === (WAY === "modern"), `the negotiated version is ${version}`);
-    expect(WAY !== "sessions" || transport.sessionId, "the answer to initialize has no mcp-session-id header");
+    expect(!IN_SESSION || transport.sessionId, "the answer to initialize has no mcp-session-id header");
     return version;
   });
   if (!connected) return;
@@ -119,7 +120,7 @@ async function drive(report) {
     });
   }
   await client.close();
-  if (WAY === "sessions") await deadSteps(report, proxy.url, headers);
+  if (IN_SESSION) await deadSteps(report, proxy.url, headers);
   proxy.close();
 }
 

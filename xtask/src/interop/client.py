@@ -1,12 +1,13 @@
 """Drives one MCP server with the `mcp` client installed next to it.
 
-    python client.py sessions|modern|without-id|refused all|two http://127.0.0.1:PORT/mcp
+    python client.py sessions|modern|fallback|without-id|refused all|two http://127.0.0.1:PORT/mcp
 
 Prints one JSON line, `{"client", "ok", "steps": [{"name", "ok", "detail"}]}`, and exits with 0 or 1. The steps are
 those of client.mjs. The first argument is the way that the client has to go:
 
 * `sessions`: a legacy client in a session;
 * `modern`: the client negotiates by itself, and must arrive at 2026-07-28;
+* `fallback`: the same with a server that declines it, so that the client must end up in a session;
 * `without-id`: a legacy client whose session id is lost on the way to the server, or that gets none;
 * `refused`: the same with a server that insists on a session.
 
@@ -43,6 +44,7 @@ except ImportError:
     from mcp.types import ElicitResult
 
 TOTAL_SECONDS = 60  # the caller kills the process somewhat later
+SESSIONS = ("sessions", "fallback")
 ANSWERS = {"What is your name?": {"name": "Ada"}, "Please confirm": {"ok": True}}  # by the server's question
 
 
@@ -65,14 +67,14 @@ async def connect(url: str, http: Any, on_message: Any, way: str) -> AsyncIterat
         from mcp import Client
 
         transport = streamable_http_client(url, http_client=http)
-        async with Client(transport, mode="auto" if way == "modern" else "legacy", **callbacks) as client:
+        async with Client(transport, mode="auto" if way in ("modern", "fallback") else "legacy", **callbacks) as client:
             yield client, client.protocol_version
 
 
 async def go(way: str, meeting: Meeting, version: str) -> None:
     """The steps of a connected client."""
     expect((version >= MODERN) == (way == "modern"), f"the negotiated version is {version}")
-    if way == "sessions":
+    if way in SESSIONS:
         expect(meeting.wire.session_id is not None, "the answer to initialize has no mcp-session-id header")
     meeting.report.add("discover" if way == "modern" else "initialize", True, version)
     meeting.headers = {
@@ -80,7 +82,7 @@ async def go(way: str, meeting: Meeting, version: str) -> None:
         "mcp-session-id": str(meeting.wire.session_id),
         "mcp-protocol-version": version,
     }
-    if way == "sessions":
+    if way in SESSIONS:
         await live_steps(meeting)
     elif way == "modern":
         await modern_steps(meeting)
@@ -119,7 +121,7 @@ async def drive(way: str, has_all_tools: bool, url: str, report: Report) -> None
             return
         if error is not None:
             report.add("the rest" if meeting.headers else "connect", False, error)
-        if way == "sessions" and meeting.headers:
+        if way in SESSIONS and meeting.headers:
             # Leaving the SDK's context sent the DELETE; the specification requires a 2xx.
             await report.step("DELETE", lambda: wire.until("DELETE", {200, 202, 204}))
             await dead_steps(meeting)

@@ -12,19 +12,21 @@ use crate::workspace::Workspace;
 
 /// The releases of the Python package `mcp`: the newest 2.x, which prefers revision 2026-07-28, and the newest 1.x, which
 /// supports only sessions. Pinned, so that a failure is our own fault.
-const PYTHON: [(&str, &[Way]); 2] =
-    [("2.3.0", &[Way::Sessions, Way::Modern]), ("1.30.0", &[Way::Sessions, Way::WithoutId, Way::Refused])];
+const PYTHON: [(&str, &[Way]); 2] = [
+    ("2.3.0", &[Way::Sessions, Way::Modern, Way::Fallback]),
+    ("1.30.0", &[Way::Sessions, Way::WithoutId, Way::Refused]),
+];
 
 /// The npm packages, pinned in `xtask/node/package.json`, each with the module that drives it: the release lines after and
 /// before the SDK's client got its own package, and a client that accepts an event only if it has `event: message`.
 const NPM: [(&str, &str, &[Way]); 3] = [
-    ("@modelcontextprotocol/client", "client.mjs", &[Way::Sessions, Way::Modern]),
+    ("@modelcontextprotocol/client", "client.mjs", &[Way::Sessions, Way::Modern, Way::Fallback]),
     ("@modelcontextprotocol/sdk", "client.mjs", &[Way::Sessions, Way::WithoutId, Way::Refused]),
     ("@ai-sdk/mcp", "ai-sdk.mjs", &[Way::Sessions]),
 ];
 
 /// rmcp's client goes where it is told to.
-const RUST: [Way; 2] = [Way::Sessions, Way::Modern];
+const RUST: [Way; 3] = [Way::Sessions, Way::Modern, Way::Fallback];
 
 /// The drivers, and what those in JavaScript import.
 const FOLDER: &str = "xtask/src/interop";
@@ -38,6 +40,8 @@ pub(super) enum Way {
     Sessions,
     /// A client that negotiates by itself, and must arrive at 2026-07-28.
     Modern,
+    /// The same with a server that declines it, so that the client must end up in a session.
+    Fallback,
     /// A legacy client whose session id is lost on its way to the server, or that gets none.
     WithoutId,
     /// The same with a server that insists on sessions.
@@ -45,13 +49,15 @@ pub(super) enum Way {
 }
 
 impl Way {
-    pub(super) const ALL: [Way; 4] = [Way::Sessions, Way::Modern, Way::WithoutId, Way::Refused];
+    pub(super) const ALL: [Way; 5] =
+        [Way::Sessions, Way::Modern, Way::Fallback, Way::WithoutId, Way::Refused];
 
     /// The first argument of a driver.
     pub(super) fn word(self) -> &'static str {
         match self {
             Way::Sessions => "sessions",
             Way::Modern => "modern",
+            Way::Fallback => "fallback",
             Way::WithoutId => "without-id",
             Way::Refused => "refused",
         }
