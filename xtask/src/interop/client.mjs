@@ -89,7 +89,7 @@ async function drive(report) {
   const transport = new StreamableHTTPClientTransport(new URL(proxy.url), { fetch: wire.fetch });
   const client = await newClient(events);
   if (WAY === "refused") {
-    await report.step("refused", () => refused(client, transport));
+    await report.step("refused with 400", () => refused(client, transport));
     return;
   }
   const connected = await report.step(WAY === "modern" ? "discover" : "initialize", async () => {

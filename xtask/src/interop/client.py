@@ -117,7 +117,7 @@ async def drive(way: str, has_all_tools: bool, url: str, report: Report) -> None
         except Exception as raised:  # noqa: BLE001 - also what the SDK raises while it closes
             error = describe(raised)
         if way == "refused" and meeting.headers:
-            report.add("refused", *refusal(wire.refusals, error))
+            report.add("refused with 400", *refusal(wire.refusals, error))
             return
         if error is not None:
             report.add("the rest" if meeting.headers else "connect", False, error)
