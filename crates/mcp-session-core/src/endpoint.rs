@@ -294,30 +294,23 @@ impl Endpoint {
         }
     }
 
-    /// The version of a request that is served without a session, if it is: the client names none and needs none (E-26), or
-    /// no client gets one (E-27).
-    fn without_session(&self, parts: &Parts) -> Result<Option<ProtocolVersion>, Rejection> {
-        let config = &self.registry.env.config;
+    /// Finds what a message of a legacy revision belongs to, and checks the version header (E-09, E-11, E-26, E-27, B-26).
+    async fn scope(&self, parts: &Parts) -> Result<Scope, Rejection> {
+        let Config { sessions, eras, .. } = self.registry.env.config;
         let header = transport::session_header(&parts.headers)?;
-        let without = match config.sessions {
+        let without = match sessions {
             Sessions::Optional => header == SessionHeader::Absent,
             Sessions::Stateful => false,
             Sessions::Stateless => true,
         };
-        if !without {
-            return Ok(None);
+        if without {
+            return Ok(Scope::Stateless(transport::version(&parts.headers, eras)?));
         }
-        transport::check_version(&parts.headers, config.eras)?;
-        Ok(Some(transport::version(&parts.headers).unwrap_or(ProtocolVersion::V2025_03_26))) // B-27
-    }
-
-    /// Finds the session that a request names, and checks the version header (E-09, E-11, B-26).
-    async fn session(&self, parts: &Parts) -> Result<Session, Rejection> {
-        let session = self.lookup(parts).await?;
-        match transport::check_version(&parts.headers, self.registry.env.config.eras) {
+        let session = self.lookup(header, parts).await?;
+        match transport::check_version(&parts.headers, eras) {
             // A dead id is 404, even if the version is wrong (E-11). If it is right, the machine refuses the request.
             Err(_) if session.state() == proto::State::Terminated => Err(Rejection::UnknownSession),
-            checked => checked.map(|()| session),
+            checked => checked.map(|()| Scope::Session(session)),
         }
     }
 
@@ -329,8 +322,8 @@ impl Endpoint {
         }
     }
 
-    async fn lookup(&self, parts: &Parts) -> Result<Session, Rejection> {
-        match transport::session_header(&parts.headers)? {
+    async fn lookup(&self, header: SessionHeader, parts: &Parts) -> Result<Session, Rejection> {
+        match header {
             SessionHeader::Absent => Err(Rejection::MissingSession),
             SessionHeader::Foreign => Err(Rejection::UnknownSession),
             // A session of another principal is as unknown as an id that was never issued (E-07).
@@ -346,6 +339,13 @@ impl Endpoint {
             }
         }
     }
+}
+
+/// What a message of a legacy revision belongs to.
+enum Scope {
+    Session(Session),
+    /// No session: its client names none and needs none, or no client gets one. The version is that of the message.
+    Stateless(ProtocolVersion),
 }
 
 /// What is known of a request that is refused.

@@ -10,7 +10,7 @@ use mcp_session_proto::{
 };
 
 use super::{
-    Endpoint,
+    Endpoint, Scope,
     response::{accepted, event, events, json, pong},
 };
 use crate::{
@@ -35,10 +35,10 @@ impl Endpoint {
     ) -> Result<Response<ReplyBody>, Rejection> {
         let env = &self.registry.env;
         transport::check_batch(env.config.eras, &parts.headers)?;
-        if let Some(version) = self.without_session(parts)? {
-            return self.stateless_batch(version, parts, body, form).await;
-        }
-        let session = self.session(parts).await?;
+        let session = match self.scope(parts).await? {
+            Scope::Session(session) => session,
+            Scope::Stateless(version) => return self.stateless_batch(version, parts, body, form).await,
+        };
         if session.state() == State::Terminated {
             return Err(Rejection::UnknownSession); // even if something else is wrong with the request (E-11)
         }

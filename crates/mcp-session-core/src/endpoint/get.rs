@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Response, StatusCode, request::Parts};
 use mcp_session_proto as proto;
 
-use super::{Endpoint, response::events};
+use super::{Endpoint, Scope, response::events};
 use crate::{
     cluster::attach,
     session::{Session, cell::Waiters},
@@ -41,10 +41,10 @@ impl Endpoint {
     /// The session that a GET or DELETE names. Without one, there is no stream and nothing to delete (E-32, G-44).
     async fn own_session(&self, parts: &Parts) -> Result<Session, Rejection> {
         transport::check_get_or_delete(self.registry.env.config.eras, &parts.headers)?;
-        if self.without_session(parts)?.is_some() {
-            return Err(Rejection::NeedsSession);
+        match self.scope(parts).await? {
+            Scope::Session(session) => Ok(session),
+            Scope::Stateless(_) => Err(Rejection::NeedsSession),
         }
-        self.session(parts).await
     }
 
     /// Answers a CORS preflight (B-40).

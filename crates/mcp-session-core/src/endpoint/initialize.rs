@@ -35,7 +35,7 @@ impl Endpoint {
             _ if header == SessionHeader::Absent => {}
             // C-17: a live session refuses. An unknown id may be the platform's own (E-28); where each request must
             // have an id, it is refused.
-            sessions => match Box::pin(self.lookup(parts)).await {
+            sessions => match Box::pin(self.lookup(header, parts)).await {
                 Ok(session) => {
                     let taken = session.with(|machine, now| machine.handle_input(now, Input::Initialize));
                     match taken {

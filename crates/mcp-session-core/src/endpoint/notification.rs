@@ -3,7 +3,7 @@
 use http::{Response, request::Parts};
 use mcp_session_proto::{Input, Message, Notification, Refusal, Verdict};
 
-use super::{Endpoint, response::accepted};
+use super::{Endpoint, Scope, response::accepted};
 use crate::{
     cluster::forward,
     handler::notification::NotificationContext,
@@ -22,10 +22,10 @@ impl Endpoint {
         if transport::is_modern_notification(self.registry.env.config.eras, &parts.headers)? {
             return Ok(accepted()); // 2026-07-28 has no notification of a client (G-16)
         }
-        if self.without_session(parts)?.is_some() {
-            return Ok(accepted()); // it concerns a session that does not exist (E-27, E-30)
-        }
-        let session = self.session(parts).await?;
+        let session = match self.scope(parts).await? {
+            Scope::Session(session) => session,
+            Scope::Stateless(_) => return Ok(accepted()), // it concerns a session, and there is none (E-27, E-30)
+        };
         let accept = || {
             let permit = session.notification_permit()?;
             Ok((permit, NotificationContext::new(Some(session.clone()), parts)))

@@ -8,7 +8,7 @@ use mcp_session_proto::{
 };
 
 use super::{
-    Endpoint,
+    Endpoint, Scope,
     response::{accepted, answer, pong, respond},
 };
 use crate::{
@@ -29,17 +29,15 @@ impl Endpoint {
         request: RpcRequest,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        if let Some(version) = self.without_session(parts)? {
-            if request.method == "ping" {
-                return Ok(answer(pong(&request.id), form));
-            }
-            return respond(self.admit_stateless(version, parts, request, form)?.await.head().await);
-        }
-        let session = self.session(parts).await?;
+        let scope = self.scope(parts).await?;
         if request.method == "ping" {
-            return ping(&session, &request, form);
+            return ping(&scope, &request, form);
         }
-        respond(self.admit(session, parts, request, form)?.await.head().await)
+        let first = match scope {
+            Scope::Session(session) => self.admit(session, parts, request, form)?.await,
+            Scope::Stateless(version) => self.admit_stateless(version, parts, request, form)?.await,
+        };
+        respond(first.head().await)
     }
 
     /// Accepts the client's response to a request of the server.
@@ -49,11 +47,10 @@ impl Endpoint {
         response: RpcResponse,
     ) -> Result<Response<ReplyBody>, Rejection> {
         transport::check_response(self.registry.env.config.eras, &parts.headers)?;
-        if self.without_session(parts)?.is_some() {
-            return Ok(accepted()); // nobody waits for it (B-19)
+        match self.scope(parts).await? {
+            Scope::Session(session) => self.replied(&session, response)?,
+            Scope::Stateless(_) => {} // nobody waits for it (B-19)
         }
-        let session = self.session(parts).await?;
-        self.replied(&session, response)?;
         Ok(accepted())
     }
 
@@ -125,12 +122,14 @@ impl Endpoint {
     }
 }
 
-/// Answers `ping`. The session does this itself, in every state, while other requests run (C-14).
+/// Answers `ping`, in every state of the session, while other requests run (C-14).
 fn ping(
-    session: &Session,
+    scope: &Scope,
     request: &RpcRequest,
     form: Option<ResponseMode>,
 ) -> Result<Response<ReplyBody>, Rejection> {
-    session.with(|machine, now| machine.handle_input(now, Input::Ping))?;
+    if let Scope::Session(session) = scope {
+        session.with(|machine, now| machine.handle_input(now, Input::Ping))?;
+    }
     Ok(answer(pong(&request.id), form))
 }

@@ -151,22 +151,20 @@ fn single(headers: &HeaderMap, name: &HeaderName, spelled: &'static str) -> Resu
 /// Checks that the version header, if present, names a supported version (B-26). The header never changes the version of
 /// a session (B-29).
 pub(crate) fn check_version(headers: &HeaderMap, eras: Eras) -> Result<(), Rejection> {
-    match headers.get(PROTOCOL_VERSION).map(|value| value.to_str().unwrap_or_default()) {
-        None => Ok(()),
-        Some(version) if ProtocolVersion::parse(version).is_some_and(ProtocolVersion::has_handshake) => {
-            Ok(())
-        }
-        Some(version) => Err(Rejection::UnsupportedVersion(version.to_owned(), eras)),
-    }
+    version(headers, eras).map(drop)
 }
 
-/// The version that the header names, if it is supported.
-pub(crate) fn version(headers: &HeaderMap) -> Option<ProtocolVersion> {
-    ProtocolVersion::parse(headers.get(PROTOCOL_VERSION)?.to_str().ok()?)
+/// The version of a message of a legacy revision without a session: that of the header, or 2025-03-26, which has no such
+/// header (B-26, B-27).
+pub(crate) fn version(headers: &HeaderMap, eras: Eras) -> Result<ProtocolVersion, Rejection> {
+    let Some(value) = headers.get(PROTOCOL_VERSION) else { return Ok(ProtocolVersion::V2025_03_26) };
+    let name = value.to_str().unwrap_or_default();
+    let version = ProtocolVersion::parse(name).filter(|version| version.has_handshake());
+    version.ok_or_else(|| Rejection::UnsupportedVersion(name.to_owned(), eras))
 }
 
-/// Refuses a request whose version header names a revision without sessions, which cannot be served yet: a clear error
-/// tells the client to fall back to `initialize` (G-40, G-49).
+/// Refuses a request whose version header names a modern revision, where none is served: the error makes the client fall
+/// back to `initialize` (G-40, G-49).
 pub(crate) fn check_era(headers: &HeaderMap, eras: Eras) -> Result<(), Rejection> {
     let modern = headers.get(PROTOCOL_VERSION).filter(|version| is_modern(version.as_bytes()));
     match modern.and_then(|version| version.to_str().ok()) {
@@ -175,7 +173,7 @@ pub(crate) fn check_era(headers: &HeaderMap, eras: Eras) -> Result<(), Rejection
     }
 }
 
-/// Returns `true` if the version is a revision without sessions.
+/// Returns `true` if the version is 2026-07-28 or later.
 pub(crate) fn is_modern(version: &[u8]) -> bool {
     version.len() == FIRST_MODERN.len() && version.starts_with(b"20") && version >= FIRST_MODERN.as_bytes()
 }

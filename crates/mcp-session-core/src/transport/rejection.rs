@@ -354,7 +354,7 @@ mod tests {
             (Rejection::UnsupportedVersion(version(), Eras::Legacy), 400, -32600),
         ] {
             assert_eq!((rejection.status().as_u16(), rejection.to_error().code.0), (status, code));
-            let response = rejection.into_response(Some(&7.into()), &Config::default());
+            let response = rejection.into_response(Some(&7.into()), false, &Config::default());
             let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
             assert_eq!((&body["id"], &body["error"]["code"]), (&7.into(), &code.into()));
         }
