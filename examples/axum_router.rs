@@ -1,6 +1,8 @@
 //! Run with `cargo run --example axum_router -- --bind 127.0.0.1:8000`, stop with Ctrl-C.
 //!
-//! MCP as one route of an axum application. The whole application shuts down gracefully with the endpoint: nothing is lost.
+//! MCP as one route of an axum application, for clients of every revision: those of 2026-07-28 learn with `server/discover`
+//! what the router says here about itself, and need no session. The whole application shuts down gracefully with the
+//! endpoint: nothing is lost.
 
 use std::time::Duration;
 

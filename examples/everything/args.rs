@@ -1,11 +1,13 @@
 //! [`Args`]: the command line.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{convert::Infallible, error::Error, fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use mcp_session_core::{AllowedHosts, AllowedOrigins, Config, InvalidEntry, ShutdownPolicy};
+use mcp_session_core::{
+    AllowedHosts, AllowedOrigins, Config, Eras, InvalidEntry, Sessions, ShutdownPolicy, StateKeys,
+};
 
-/// An MCP server with one of everything, at /mcp. /readyz and /healthz are for probes.
+/// An MCP server with one of everything, at /mcp, for clients of every revision. /readyz and /healthz are for probes.
 #[derive(Debug, Parser)]
 #[command(
     name = "everything",
@@ -21,6 +23,17 @@ pub(crate) struct Args {
     /// Format of the shutdown report, the last output on stdout
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) report: Format,
+    /// The revisions to serve: those that open with `initialize` (legacy), 2026-07-28 (modern), or both
+    #[arg(long, value_enum, default_value_t = Era::Both)]
+    eras: Era,
+    /// Legacy clients: whether they get a session, and need one
+    #[arg(long, value_enum, default_value_t = SessionMode::Optional)]
+    sessions: SessionMode,
+    /// A key that seals what a modern client carries between two rounds: 64 hex digits, as `openssl rand -hex 32`
+    /// prints, or base64 of 32 bytes. May be repeated: the first key seals, all of them open. Without it, a key is
+    /// made at start; several nodes need the same ones. Other users of this machine can see a command line
+    #[arg(long, value_name = "KEY")]
+    state_key: Vec<Secret>,
     /// A Host to serve besides the loopback names. May be repeated
     #[arg(long, value_name = "HOST[:PORT]", value_parser = host)]
     allow_host: Vec<String>,
@@ -61,6 +74,44 @@ pub(crate) enum Format {
     Json,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Era {
+    /// 2025-03-26 to 2025-11-25 only
+    Legacy,
+    /// 2026-07-28 only
+    Modern,
+    /// All of them, at the same URL
+    Both,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SessionMode {
+    /// `initialize` opens one; a request that does not name it is served by itself
+    Optional,
+    /// `initialize` opens one, and every other request must name it
+    Stateful,
+    /// No client gets one
+    Stateless,
+}
+
+/// An option that is shown nowhere. Parsing it cannot fail: clap would print the value.
+#[derive(Clone)]
+struct Secret(String);
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
 impl Args {
     /// The shutdown policy: how long each phase may take.
     pub(crate) fn policy(&self) -> ShutdownPolicy {
@@ -73,8 +124,26 @@ impl Args {
     }
 
     /// The endpoint's configuration.
-    pub(crate) fn config(&self) -> Config {
+    ///
+    /// # Errors
+    ///
+    /// If a state key is no key, or a limit cannot work.
+    pub(crate) fn config(&self) -> Result<Config, Box<dyn Error + Send + Sync>> {
         let mut config = Config::default();
+        config.eras = match self.eras {
+            Era::Legacy => Eras::Legacy,
+            Era::Modern => Eras::Modern,
+            Era::Both => Eras::Both,
+        };
+        config.sessions = match self.sessions {
+            SessionMode::Optional => Sessions::Optional,
+            SessionMode::Stateful => Sessions::Stateful,
+            SessionMode::Stateless => Sessions::Stateless,
+        };
+        if !self.state_key.is_empty() {
+            let keys = StateKeys::parse(self.state_key.iter().map(|Secret(key)| key));
+            config.state_keys = Some(keys.map_err(|error| format!("--state-key: {error}"))?);
+        }
         config.session.heartbeat = self.heartbeat;
         config.session.idle_timeout = self.idle;
         for host in &self.allow_host {
@@ -83,7 +152,8 @@ impl Args {
         for origin in &self.allow_origin {
             config.allowed_origins.allow(origin).expect("its parser has tried it");
         }
-        config
+        config.check()?;
+        Ok(config)
     }
 }
 
@@ -132,12 +202,42 @@ mod tests {
     #[test]
     fn hosts_and_origins_are_checked_by_the_parser() {
         let parse = |flag, value| Args::try_parse_from(["everything", flag, value]);
-        let config = parse("--allow-host", "mcp.example.com").unwrap().config();
+        let config = parse("--allow-host", "mcp.example.com").unwrap().config().unwrap();
         assert!(config.allowed_hosts.allows("mcp.example.com:8443"));
         assert_eq!(parse("--allow-host", "a/b").unwrap_err().exit_code(), 2);
-        let config = parse("--allow-origin", "https://app.example.com").unwrap().config();
+        let config = parse("--allow-origin", "https://app.example.com").unwrap().config().unwrap();
         assert!(config.allowed_origins.allows("https://app.example.com"));
         assert_eq!(parse("--allow-origin", "app.example.com").unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn eras_and_sessions_are_those_of_the_flags() {
+        let config = |args: &[&str]| {
+            let args = [&["everything"], args].concat();
+            Args::try_parse_from(args).map(|args| args.config().unwrap()).map_err(|error| error.exit_code())
+        };
+        assert_eq!(config(&["--eras", "legacy"]).unwrap().eras, Eras::Legacy);
+        assert_eq!(config(&["--eras", "modern"]).unwrap().eras, Eras::Modern);
+        assert_eq!(config(&["--sessions", "stateful"]).unwrap().sessions, Sessions::Stateful);
+        assert_eq!(config(&["--sessions", "stateless"]).unwrap().sessions, Sessions::Stateless);
+        assert_eq!(config(&["--eras", "modern,legacy"]).unwrap_err(), 2);
+        assert_eq!(config(&["--sessions", "none"]).unwrap_err(), 2);
+    }
+
+    #[test]
+    fn g_67_state_keys_are_checked_and_never_shown() {
+        let (one, other) = ("0123456789abcdef".repeat(4), "f0".repeat(32));
+        let parse = |keys: &[&str]| {
+            let flags = keys.iter().flat_map(|&key| ["--state-key", key]);
+            Args::try_parse_from(["everything"].into_iter().chain(flags)).unwrap()
+        };
+        let (first, second) = (parse(&[&one, &other]), parse(&[&other, &one]));
+        let ring = |args: &Args| format!("{:?}", args.config().unwrap().state_keys.unwrap());
+        assert_ne!(ring(&first), ring(&second)); // the order counts
+        assert!(!format!("{first:?}").contains(&one));
+        let error = parse(&[&one, "hunter2"]).config().unwrap_err().to_string();
+        assert!(error.starts_with("--state-key: state key 2 is not 32 bytes") && !error.contains("hunter2"));
+        assert!(parse(&[&one, &one]).config().is_err());
     }
 
     #[test]
@@ -149,6 +249,6 @@ mod tests {
     fn the_defaults_are_those_of_core() {
         let args = Args::parse_from(["everything"]);
         assert_eq!(args.policy(), ShutdownPolicy::default());
-        assert_eq!(format!("{:?}", args.config()), format!("{:?}", Config::default()));
+        assert_eq!(format!("{:?}", args.config().unwrap()), format!("{:?}", Config::default()));
     }
 }

@@ -1,69 +1,55 @@
-//! [`Fixtures`]: the contents of `fixtures.json`, and the interpreter for its tool scripts. The file's `_doc` is the
-//! manual.
+//! [`Fixtures`]: the contents of `fixtures.json`, and of `fixtures-2026-07-28.json`, which adds to it. The files' `_doc` is
+//! the manual.
 
-use std::time::Duration;
+mod fill;
+mod script;
 
-use mcp_session_core::{ErrorCode, RequestContext, RpcError, Runtime};
+use mcp_session_core::{ErrorCode, ProtocolVersion, RequestContext, RpcError, Runtime};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tracing::debug;
 
-/// How long a script waits for the client's reply, for which a person may have to read something.
-const REPLY: Duration = Duration::from_secs(60);
+use fill::fill;
+use script::Script;
 
-/// How long a client waits before it reconnects to a closed stream. Longer than the script sleeps after closing it, so
-/// that the result is ready then.
-const RETRY: Duration = Duration::from_millis(500);
+#[derive(Debug)]
+pub(crate) struct Fixtures {
+    base: Base,
+    modern: Modern,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Fixtures {
+struct Base {
     capabilities: Value,
-    tools: Vec<Tool>,
+    tools: Vec<Scripted>,
     resources: Value,
     resource_templates: Vec<Value>,
     resource_contents: Map<String, Value>,
     resource_template_contents: TemplateContents,
     resource_not_found: NotFound,
-    prompts: Value,
+    prompts: Vec<Value>,
     prompt_results: Map<String, Value>,
     simple_results: Map<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Tool {
+#[serde(rename_all = "camelCase")]
+struct Modern {
+    capabilities: Value,
+    /// The methods whose results may be cached.
+    cacheable: Vec<String>,
+    ttl_ms: Value,
+    cache_scope: Value,
+    tools: Vec<Scripted>,
+    prompts: Vec<Scripted>,
+}
+
+/// A tool or a prompt.
+#[derive(Debug, Deserialize)]
+struct Scripted {
     definition: Value,
-    /// Empty if the tool is only listed.
-    #[serde(default)]
-    steps: Vec<Step>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Step {
-    /// Run the step only if this path exists.
-    #[serde(rename = "if")]
-    condition: Option<String>,
-    /// Store the client's reply under this name.
-    #[serde(rename = "as")]
-    keep_as: Option<String>,
     #[serde(flatten)]
-    action: Action,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Action {
-    Notify(Message),
-    SleepMs(u64),
-    Request(Message),
-    Result(Value),
-    CloseStream(bool),
-}
-
-#[derive(Debug, Deserialize)]
-struct Message {
-    method: String,
-    params: Value,
+    script: Script,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,6 +57,7 @@ struct TemplateContents {
     contents: Value,
 }
 
+/// The code of 2026-07-28 is not here: core replaces the older one.
 #[derive(Debug, Deserialize)]
 struct NotFound {
     code_2025: i64,
@@ -90,36 +77,65 @@ struct Located {
 
 impl Fixtures {
     pub(crate) fn load() -> Self {
-        serde_json::from_str(include_str!("fixtures.json")).expect("the file is part of this program")
+        let files = [include_str!("fixtures.json"), include_str!("fixtures-2026-07-28.json")];
+        let read =
+            || Ok(Self { base: serde_json::from_str(files[0])?, modern: serde_json::from_str(files[1])? });
+        read().unwrap_or_else(|error: serde_json::Error| unreachable!("a part of this program: {error}"))
     }
 
-    pub(crate) fn capabilities(&self) -> Value {
-        self.capabilities.clone()
+    /// The capabilities for a client that opens with `initialize`.
+    pub(crate) fn legacy_capabilities(&self) -> Value {
+        self.base.capabilities.clone()
+    }
+
+    /// The capabilities for a client of 2026-07-28.
+    pub(crate) fn modern_capabilities(&self) -> Value {
+        self.modern.capabilities.clone()
     }
 
     /// The tools' definitions in `tools/list`.
     pub(crate) fn tools(&self) -> impl Iterator<Item = &Value> {
-        self.tools.iter().map(|tool| &tool.definition)
+        self.base.tools.iter().chain(&self.modern.tools).map(|tool| &tool.definition)
+    }
+
+    /// How long a client of 2026-07-28 may keep what the server lists, and for whom: members of such a result.
+    pub(crate) fn cache_hints(&self) -> [(&'static str, Value); 2] {
+        [("ttlMs", self.modern.ttl_ms.clone()), ("cacheScope", self.modern.cache_scope.clone())]
+    }
+
+    /// Adds the hints to the answer to this request, if it is one that has them.
+    pub(crate) fn add_cache_hints(&self, cx: &RequestContext, answer: &mut Value) {
+        let modern = cx.protocol_version() >= ProtocolVersion::V2026_07_28;
+        if modern && self.modern.cacheable.iter().any(|method| method == cx.method()) {
+            for (name, hint) in self.cache_hints() {
+                answer[name] = hint;
+            }
+        }
     }
 
     /// Answers a request that is not about tools.
-    pub(crate) fn answer(&self, cx: &RequestContext) -> Result<Value, RpcError> {
+    pub(crate) async fn answer(&self, cx: &RequestContext, runtime: &dyn Runtime) -> Result<Value, RpcError> {
+        let Base { resources, resource_templates, prompts, prompt_results, simple_results, .. } = &self.base;
         match cx.method() {
-            "resources/list" => Ok(json!({ "resources": self.resources })),
-            "resources/templates/list" => Ok(json!({ "resourceTemplates": self.resource_templates })),
+            "resources/list" => Ok(json!({ "resources": resources })),
+            "resources/templates/list" => Ok(json!({ "resourceTemplates": resource_templates })),
             "resources/read" => {
                 let Located { uri } = cx.params()?;
                 self.contents(&uri).map(|contents| json!({ "contents": contents }))
             }
-            "prompts/list" => Ok(json!({ "prompts": self.prompts })),
+            "prompts/list" => {
+                let others = self.modern.prompts.iter().map(|prompt| &prompt.definition);
+                Ok(json!({ "prompts": prompts.iter().chain(others).collect::<Vec<_>>() }))
+            }
             "prompts/get" => {
                 let Named { name } = cx.params()?;
-                let prompt = self.prompt_results.get(&name).ok_or_else(|| unknown("prompt", &name))?;
-                Ok(fill(prompt, &json!({ "params": cx.params::<Value>()? })))
+                if let Some(prompt) = prompt_results.get(&name) {
+                    return Ok(fill(prompt, &json!({ "params": cx.params::<Value>()? })));
+                }
+                let prompt = self.modern.prompts.iter().find(|prompt| prompt.definition["name"] == name);
+                prompt.ok_or_else(|| unknown("prompt", &name))?.script.run(cx, runtime).await
             }
-            method => {
-                self.simple_results.get(method).cloned().ok_or_else(|| RpcError::method_not_found(method))
-            }
+            method => simple_results.get(method).cloned().ok_or_else(|| RpcError::method_not_found(method)),
         }
     }
 
@@ -130,50 +146,23 @@ impl Fixtures {
         name: &str,
         runtime: &dyn Runtime,
     ) -> Result<Value, RpcError> {
-        let tool = self.tools.iter().find(|tool| tool.definition["name"] == name);
-        let tool = tool.ok_or_else(|| unknown("tool", name))?;
-        let mut scope = json!({ "params": cx.params::<Value>()? });
-        for Step { condition, keep_as, action } in &tool.steps {
-            if condition.as_ref().is_some_and(|path| look_up(&scope, path).is_none()) {
-                continue;
-            }
-            match action {
-                Action::Notify(Message { method, params }) => {
-                    cx.notify(method, Some(&fill(params, &scope))).await?;
-                }
-                Action::SleepMs(time) => {
-                    runtime.sleep_until(runtime.now() + Duration::from_millis(*time)).await;
-                }
-                Action::Request(Message { method, params }) => {
-                    let reply = cx.request(method, Some(&fill(params, &scope)), REPLY).await?;
-                    if let Some(name) = keep_as {
-                        scope[name] = reply.parse()?;
-                    }
-                }
-                Action::Result(result) => return Ok(fill(result, &scope)),
-                Action::CloseStream(false) => {}
-                // If the client cannot resume, the stream stays open; the script continues in either case.
-                Action::CloseStream(true) => {
-                    let closed = cx.close_stream(RETRY);
-                    debug!(closed, name, "close_stream");
-                }
-            }
-        }
-        Err(RpcError::internal(format!("the script of {name} has no result")))
+        let mut tools = self.base.tools.iter().chain(&self.modern.tools);
+        let tool = tools.find(|tool| tool.definition["name"] == name);
+        tool.ok_or_else(|| unknown("tool", name))?.script.run(cx, runtime).await
     }
 
     fn contents(&self, uri: &str) -> Result<Value, RpcError> {
-        if let Some(contents) = self.resource_contents.get(uri) {
+        if let Some(contents) = self.base.resource_contents.get(uri) {
             return Ok(contents.clone());
         }
-        let template = self.resource_templates.iter().find_map(|template| {
+        let template = self.base.resource_templates.iter().find_map(|template| {
             let (name, value) = matched(template["uriTemplate"].as_str()?, uri)?;
             Some(json!({ "uri": uri, name: value }))
         });
         match template {
-            Some(scope) => Ok(fill(&self.resource_template_contents.contents, &scope)),
+            Some(scope) => Ok(fill(&self.base.resource_template_contents.contents, &scope)),
             None => {
-                let NotFound { code_2025, message, data } = &self.resource_not_found;
+                let NotFound { code_2025, message, data } = &self.base.resource_not_found;
                 let error = RpcError::new(ErrorCode(*code_2025), message.clone());
                 Err(error.with_data(fill(data, &json!({ "uri": uri }))))
             }
@@ -193,64 +182,9 @@ fn matched<'a>(template: &'a str, uri: &'a str) -> Option<(&'a str, &'a str)> {
     (!value.is_empty() && !value.contains('/')).then_some((name, value))
 }
 
-/// The template with every `{{path}}` replaced by the value at that path in `scope`.
-fn fill(template: &Value, scope: &Value) -> Value {
-    match template {
-        Value::String(text) => fill_text(text, scope),
-        Value::Array(items) => items.iter().map(|item| fill(item, scope)).collect(),
-        Value::Object(members) => {
-            members.iter().map(|(name, member)| (name.clone(), fill(member, scope))).collect()
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => template.clone(),
-    }
-}
-
-/// A text that is exactly one path becomes the value itself; otherwise the values are inserted into the text.
-fn fill_text(text: &str, scope: &Value) -> Value {
-    let whole = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
-    if let Some(path) = whole.filter(|path| !path.contains("}}")) {
-        return look_up(scope, path).cloned().unwrap_or_default();
-    }
-    let mut filled = String::new();
-    let mut rest = text;
-    while let Some((before, path, after)) = next_path(rest) {
-        filled += before;
-        match look_up(scope, path) {
-            Some(Value::String(text)) => filled += text,
-            Some(value) => filled += &value.to_string(),
-            None => {}
-        }
-        rest = after;
-    }
-    Value::String(filled + rest)
-}
-
-/// The text before, inside and after the first pair of double braces.
-fn next_path(text: &str) -> Option<(&str, &str, &str)> {
-    let (before, rest) = text.split_once("{{")?;
-    let (path, after) = rest.split_once("}}")?;
-    Some((before, path, after))
-}
-
-fn look_up<'a>(scope: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(scope, |value, name| value.get(name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_replaced() {
-        let scope = json!({ "params": { "n": 7, "text": "hi {{params.n}}", "list": [1, "a"] } });
-        let filled = |template: &str| fill_text(template, &scope);
-        assert_eq!(filled("{{params.n}}"), json!(7));
-        assert_eq!(filled("{{params.missing}}"), Value::Null);
-        assert_eq!(filled("{{params.n}}{{params.n}}"), json!("77"));
-        assert_eq!(filled("n={{params.n}}, {{params.list}}, {{no}}."), json!("n=7, [1,\"a\"], ."));
-        assert_eq!(filled("{{params.text}}!"), json!("hi {{params.n}}!")); // inserted text is not expanded again
-        assert_eq!(filled("{\"a\":{{params.n}}, {{open"), json!("{\"a\":7, {{open"));
-    }
 
     #[test]
     fn a_template_has_one_segment() {
@@ -262,11 +196,17 @@ mod tests {
     }
 
     #[test]
-    fn every_tool_with_a_script_ends_with_a_result() {
-        let fixtures = Fixtures::load();
-        for tool in fixtures.tools.iter().filter(|tool| !tool.steps.is_empty()) {
-            let last = tool.steps.last().map(|step| &step.action);
-            assert!(matches!(last, Some(Action::Result(_))), "{}", tool.definition["name"]);
+    fn every_script_ends_with_a_result() {
+        let Fixtures { base, modern } = Fixtures::load();
+        for Scripted { definition, script } in base.tools.iter().chain(&modern.tools).chain(&modern.prompts) {
+            assert!(script.is_complete(), "{}", definition["name"]);
         }
+    }
+
+    /// A client of 2026-07-28 may list the tools to learn which of their arguments are in headers. The conformance suite
+    /// calls the first one without arguments.
+    #[test]
+    fn the_first_tool_needs_no_arguments() {
+        assert_eq!(Fixtures::load().tools().next().unwrap()["name"], "test_simple_text");
     }
 }

@@ -1,6 +1,6 @@
-//! [`Everything`]: its own tools, and the fixtures for everything else.
+//! [`Everything`]: its own tools, and the fixtures for everything else. One handler serves clients of both eras.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use mcp_session_core::{
     Handler, InitializeRequest, InitializeResult, Json, RequestContext, RpcError, Runtime,
@@ -19,6 +19,8 @@ pub(crate) struct Everything {
     runtime: Arc<dyn Runtime>,
     tools: Tools,
     fixtures: Fixtures,
+    /// The input schemas of the tools by name.
+    schemas: HashMap<String, Json>,
 }
 
 #[derive(Deserialize)]
@@ -30,14 +32,11 @@ struct Call {
 
 impl Everything {
     pub(crate) fn new(runtime: Arc<dyn Runtime>) -> Self {
-        Self { tools: Tools::new(Arc::clone(&runtime)), runtime, fixtures: Fixtures::load() }
-    }
-
-    fn list_tools(&self) -> Value {
-        let own = tools::definitions();
-        // The fixtures also define two of our own tools.
-        let others = self.fixtures.tools().filter(|tool| own.iter().all(|own| own["name"] != tool["name"]));
-        json!({ "tools": own.iter().chain(others).collect::<Vec<_>>() })
+        let fixtures = Fixtures::load();
+        let schema =
+            |tool: &Value| Some((tool["name"].as_str()?.to_owned(), tool["inputSchema"].clone().into()));
+        let schemas = definitions(&fixtures).iter().filter_map(schema).collect();
+        Self { tools: Tools::new(Arc::clone(&runtime)), runtime, fixtures, schemas }
     }
 
     async fn call_tool(&self, cx: &RequestContext) -> Result<Value, RpcError> {
@@ -54,17 +53,38 @@ impl Everything {
     }
 }
 
+/// The definitions of all tools.
+fn definitions(fixtures: &Fixtures) -> Vec<Value> {
+    let own = tools::definitions();
+    // The fixtures also define two of our own tools.
+    let others = fixtures.tools().filter(|tool| own.iter().all(|own| own["name"] != tool["name"]));
+    others.chain(&own).cloned().collect()
+}
+
 impl Handler for Everything {
     fn info(&self) -> InitializeResult {
-        InitializeResult::new("everything", "0.1.0").with_capabilities(self.fixtures.capabilities())
+        let info = InitializeResult::new("everything", "0.1.0");
+        let info = info.with_capabilities(self.fixtures.modern_capabilities());
+        self.fixtures.cache_hints().into_iter().fold(info, |info, (name, hint)| info.with_extra(name, hint))
+    }
+
+    /// Clients of older revisions get other capabilities.
+    async fn initialize(&self, _: InitializeRequest) -> Result<InitializeResult, RpcError> {
+        let result = InitializeResult::new("everything", "0.1.0");
+        Ok(result.with_capabilities(self.fixtures.legacy_capabilities()))
+    }
+
+    fn tool_schema(&self, tool: &str) -> Option<Json> {
+        self.schemas.get(tool).cloned()
     }
 
     async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
-        let answer = match cx.method() {
-            "tools/list" => self.list_tools(),
+        let mut answer = match cx.method() {
+            "tools/list" => json!({ "tools": definitions(&self.fixtures) }),
             "tools/call" => self.call_tool(&cx).await?,
-            _ => self.fixtures.answer(&cx)?,
+            _ => self.fixtures.answer(&cx, &*self.runtime).await?,
         };
+        self.fixtures.add_cache_hints(&cx, &mut answer);
         Ok(answer.into())
     }
 }

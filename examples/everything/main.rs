@@ -1,7 +1,8 @@
 //! Run with `cargo run --example everything -- --bind 127.0.0.1:8000`, stop with Ctrl-C.
 //!
 //! A server for trying things out: every feature of MCP with canned answers, and tools that take a while or never
-//! end. `cargo xtask interop` drives it with real clients.
+//! end. Clients of every revision use the same URL at the same time; `--eras` and `--sessions` restrict that.
+//! `cargo xtask conformance` drives it with the official suite, `cargo xtask interop` with real clients.
 
 mod args;
 mod fixtures;
@@ -21,8 +22,8 @@ use mcp_session_core::ShutdownReport;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Err(error) = args.config().check() {
-        return complain(&error, 2);
+    if let Err(error) = args.config() {
+        return complain(&*error, 2);
     }
     let log = log::start();
     let ended = server::run(&args);

@@ -33,7 +33,8 @@ pub(crate) fn run(args: &Args) -> io::Result<ShutdownReport> {
 
 fn endpoint(runtime: impl Runtime, args: &Args) -> io::Result<Endpoint> {
     let runtime: Arc<dyn Runtime> = Arc::new(runtime);
-    Endpoint::with_config(Arc::clone(&runtime), Everything::new(runtime), args.config())
+    let config = args.config().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    Endpoint::with_config(Arc::clone(&runtime), Everything::new(runtime), config)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
 }
 

@@ -1,5 +1,5 @@
 //! The tools for trying out the session layer: one that answers at once, one that takes a while, one that never ends,
-//! one that counts the running calls of these two, and one that uses the GET stream.
+//! one that counts the running calls of these two, and one that notifies clients outside a request.
 
 use std::{
     future::pending,
@@ -70,7 +70,12 @@ pub(crate) fn definitions() -> [Value; 5] {
         ),
         tool("hang", "Never answers, and ignores cancellation", json!({}), &[]),
         tool("active", "Returns the number of running slow and hang calls", json!({}), &[]),
-        tool("announce", "Sends notifications/tools/list_changed on the GET stream", json!({}), &[]),
+        tool(
+            "announce",
+            "Sends notifications/tools/list_changed on the GET stream, or without a session to every client",
+            json!({}),
+            &[],
+        ),
     ]
 }
 
@@ -81,8 +86,12 @@ pub(crate) fn echo(arguments: Arguments) -> Result<String, RpcError> {
 
 /// Sends a notification that belongs to no request. The list of tools has not really changed.
 pub(crate) async fn announce(cx: &RequestContext) -> Result<String, RpcError> {
-    let session = cx.session().ok_or_else(|| RpcError::internal("the request has no session"))?;
-    session.notify("notifications/tools/list_changed", None::<&()>).await?;
+    const CHANGED: &str = "notifications/tools/list_changed";
+    if let Some(session) = cx.session() {
+        session.notify(CHANGED, None::<&()>).await?;
+    } else if let Some(everybody) = cx.sessions() {
+        everybody.broadcast(CHANGED, None::<&()>)?;
+    }
     Ok("announced".to_owned())
 }
 

@@ -6,6 +6,7 @@
 //! | [Behind axum] | MCP as one route of an application that has others, probes included |
 //! | [Authentication](authentication) | a server that knows its callers, and sessions that belong to them |
 //! | [Shutting down on Kubernetes](kubernetes) | budgets that add up, and a manifest that agrees with them |
+//! | [Moving from sessions to 2026-07-28](without_sessions) | one handler for clients with sessions, without, and of 2026-07-28 |
 //! | [Several nodes](several_nodes) | sessions that any node serves and that outlive the one that opened them |
 //! | [Testing your server with the testkit] | tests of your handler in virtual time, shutdown included |
 //! | [A handler of your own framework](your_own_framework) | a [`Handler`](crate::Handler) under the API of your framework |
@@ -26,6 +27,9 @@ pub mod kubernetes {}
 
 #[doc = include_str!("guide/several_nodes.md")]
 pub mod several_nodes {}
+
+#[doc = include_str!("guide/without_sessions.md")]
+pub mod without_sessions {}
 
 #[doc = include_str!("guide/your_own_framework.md")]
 pub mod your_own_framework {}

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!   http::Request ──► Endpoint ──► Session ──► proto::Session        the machine: pure, behind one lock
-//!                        │            ▲             │
+//!                        │            ▲             │                 (a request without a session has its own)
 //!                        │            │             └─ events ──► ReplyBody ──► http::Response
 //!                        ▼            │
 //!                     Handler ── RequestContext    notify, progress, request, cancelled, draining
@@ -51,7 +51,8 @@
 //! # Guides
 //!
 //! Short chapters, each for one task: [a server from nothing], [behind axum], [authentication](guide::authentication),
-//! [shutting down on Kubernetes](guide::kubernetes), [several nodes](guide::several_nodes), [testing your server with the
+//! [shutting down on Kubernetes](guide::kubernetes), [moving from sessions to
+//! 2026-07-28](guide::without_sessions), [several nodes](guide::several_nodes), [testing your server with the
 //! testkit], [a handler of your own framework](guide::your_own_framework). The module [`guide`] says what you have at the
 //! end of each.
 //!
@@ -65,7 +66,8 @@
 //! |---|---|
 //! | exchange | one client request and its one answer: the unit that is drained |
 //! | stream | an ordered sequence of events: the reply to a POST, or the standalone stream of a GET |
-//! | session | the container of exchanges and streams that `initialize` opens |
+//! | session | the container of exchanges and streams that `initialize` opens, in revisions before 2026-07-28 |
+//! | subscription | the open stream of a `subscriptions/listen`: notifications that its client asked for |
 //! | endpoint | the front door: an `http::Request` in, an `http::Response` out |
 //! | machine | [`proto`]: the protocol's state, which never sees a clock, a socket or a task |
 //!
@@ -99,10 +101,6 @@
 //! Each promise has tests with its id in their names; they run on every runtime. Ids such as `B-44` or `D-12` elsewhere
 //! in these docs name requirements of the MCP specification. The letter is the section of our list: A framing, B HTTP,
 //! C lifecycle, D streams, E sessions, F cancellation and requests to the client, G revision 2026-07-28.
-//!
-//! # Not implemented yet
-//!
-//! Revision 2026-07-28 (its requests get a 400 that makes clients fall back to `initialize`).
 
 mod cluster;
 mod config;

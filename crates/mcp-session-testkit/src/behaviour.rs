@@ -31,6 +31,7 @@ mod intercepted;
 mod lifecycle;
 mod limits;
 mod messages;
+mod modern;
 mod replay;
 mod security;
 mod serve;
@@ -67,6 +68,7 @@ pub fn scenarios<B: TestBed>() -> Vec<Scenario<B>> {
         lifecycle::scenarios(),
         limits::scenarios(),
         messages::scenarios(),
+        modern::scenarios(),
         replay::scenarios(),
         security::scenarios(),
         serve::scenarios(),

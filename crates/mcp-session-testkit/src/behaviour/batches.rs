@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use mcp_session_core::{CancelReason, RequestError, ResponseMode, SessionState, ShutdownPolicy};
+use mcp_session_core::{CancelReason, RequestError, ResponseMode, SessionState, Sessions, ShutdownPolicy};
 use serde_json::{Value, json};
 
 use super::fixture::{self, Fixture, NEVER, SOON, cancel, initialize, notification, request, request_with};
@@ -279,10 +279,19 @@ fn a_29_an_invalid_message_gets_its_own_error(bed: &impl TestBed) {
     });
 }
 
-/// A-31, E-11: without a session, or in a session of a later version, every batch is refused. An ended session gets
-/// 404.
+/// A-31, E-11: in a session of a later version, every batch is refused, and without a session where one is needed. An
+/// ended session gets 404.
 fn a_31_other_versions_have_no_batches(bed: &impl TestBed) {
-    let fixture = Fixture::new(bed, |_| {});
+    for sessions in [Sessions::Optional, Sessions::Stateful] {
+        other_versions_have_no_batches(
+            &Fixture::new(bed, |config| config.sessions = sessions),
+            bed,
+            sessions,
+        );
+    }
+}
+
+fn other_versions_have_no_batches(fixture: &Fixture, bed: &impl TestBed, sessions: Sessions) {
     bed.block_on(async {
         for version in ["2025-06-18", "2025-11-25", "garbage"] {
             let client = fixture.client_of(version).await;
@@ -301,10 +310,10 @@ fn a_31_other_versions_have_no_batches(bed: &impl TestBed) {
             client.delete().await;
             assert_eq!(client.post(&json!([request(1, "work")])).await.status, StatusCode::NOT_FOUND);
         }
-        assert_eq!(
-            fixture.stranger().post(&json!([request(1, "work")])).await.status,
-            StatusCode::BAD_REQUEST
-        );
+        if sessions == Sessions::Stateful {
+            let refused = fixture.stranger().post(&json!([request(1, "work")])).await;
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+        }
         assert_eq!(fixture.endpoint.stats().exchanges_admitted, 3);
     });
 }

@@ -1,7 +1,9 @@
 //! The parts of a scenario: an endpoint, a handler that the scenario controls, and clients.
 
+mod book;
 mod client;
 mod message;
+mod modern;
 mod reply;
 
 use std::{
@@ -22,14 +24,16 @@ use futures::{
 };
 use http::StatusCode;
 use mcp_session_core::{
-    AuthError, Config, Endpoint, Handler, InitializeRequest, InitializeResult, Json, Notification,
+    AuthError, Config, Endpoint, ErrorCode, Handler, InitializeRequest, InitializeResult, Json, Notification,
     NotificationContext, RequestContext, RpcError, Runtime, Session, SessionData, SessionId, TerminateReason,
 };
 use serde_json::{Value, json};
 
 pub use self::{
+    book::book,
     client::{Client, SlowBody, Started},
     message::{cancel, initialize, notification, reply, request, request_with},
+    modern::{META, MODERN, Modern},
     reply::Reply,
 };
 use crate::TestBed;
@@ -75,6 +79,11 @@ impl Work {
     pub fn finish(self, result: Value) {
         // If the handler was dropped, nobody needs the answer.
         let _ = self.answer.send(Ok(result.into()));
+    }
+
+    /// Makes the handler answer with this result or error.
+    pub fn answer(self, answer: Result<Json, RpcError>) {
+        let _ = self.answer.send(answer);
     }
 
     /// Makes the handler answer with this error.
@@ -126,6 +135,20 @@ impl Handler for Play {
         SessionData::new(Attached { used: AtomicUsize::new(0), _alive: Arc::clone(&self.attached) })
     }
 
+    /// The tool `routed` has arguments that its calls repeat in headers.
+    fn tool_schema(&self, tool: &str) -> Option<Json> {
+        if tool == "unreadable" {
+            planted("the handler panics over the schema of a tool");
+        }
+        let schema = json!({ "type": "object", "properties": {
+            "region": { "type": "string", "x-mcp-header": "Region" },
+            "count": { "type": "integer", "x-mcp-header": "Count" },
+            "plain": { "type": "string" },
+            "nested": { "type": "object", "properties": { "dry": { "type": "boolean", "x-mcp-header": "Dry" } } },
+        } });
+        (tool == "routed").then(|| schema.into())
+    }
+
     /// The client's name decides what happens.
     async fn initialize(&self, request: InitializeRequest) -> Result<InitializeResult, RpcError> {
         match request.client_info.parse::<Value>()?["name"].as_str() {
@@ -145,7 +168,17 @@ impl Handler for Play {
             }
             "panic" => planted("the handler panics"),
             "write" => Err(AuthError::insufficient_scope("write").into()),
-            "work" => {
+            // Ready at its first poll, unless it waits for its client.
+            "tools/call" if of_client(&cx, "name") == "book" => Ok(book(&cx).await?.into()),
+            "fail" => {
+                let params: Value = cx.params()?;
+                let code = params["code"].as_i64().unwrap_or_default();
+                Err(RpcError::new(ErrorCode(code), "as the client wants it"))
+            }
+            "resources/read" if !of_client(&cx, "uri").starts_with("file:") => {
+                Err(RpcError::method_not_found(cx.method()))
+            }
+            "work" | "tools/call" | "prompts/get" | "resources/read" => {
                 let (answer, answered) = oneshot::channel();
                 if self.work.unbounded_send(Work { cx, answer }).is_err() {
                     return Err(RpcError::internal("the scenario is over"));
@@ -284,6 +317,11 @@ impl Fixture {
         Client::of(&self.endpoint)
     }
 
+    /// Creates a client of revision 2026-07-28.
+    pub fn modern(&self) -> Modern {
+        Modern::of(&self.endpoint)
+    }
+
     /// Creates a client of the newest version with an initialized session.
     pub async fn client(&self) -> Client {
         self.client_of("2025-11-25").await
@@ -305,6 +343,12 @@ impl Fixture {
         );
         client
     }
+}
+
+/// A text among the params of a request.
+fn of_client(cx: &RequestContext, name: &str) -> String {
+    let params: Value = cx.params().unwrap_or_default();
+    params[name].as_str().unwrap_or_default().to_owned()
 }
 
 /// A panic that is meant to be: without the process's panic hook, which prints what no reader of the tests needs.

@@ -8,7 +8,7 @@ use std::{
 
 use futures::{FutureExt, channel::mpsc};
 use http::{HeaderValue, Method, StatusCode};
-use mcp_session_core::{AuthError, Authenticate, BoxFuture, Runtime, ShutdownPolicy};
+use mcp_session_core::{AuthError, Authenticate, BoxFuture, Eras, Runtime, Sessions, ShutdownPolicy};
 use serde_json::{Value, json};
 
 use super::fixture::{
@@ -58,9 +58,12 @@ async fn with_headers(client: &Client, method: Method, headers: &[(&str, &str)])
     client.send(request).await
 }
 
-/// B.7, row by row.
+/// B.7, row by row, where every request needs a session.
 fn b_7_status_matrix(bed: &impl TestBed) {
-    let fixture = Fixture::new(bed, |config| config.body_limit = 10_000);
+    let fixture = Fixture::new(bed, |config| {
+        config.body_limit = 10_000;
+        config.sessions = Sessions::Stateful;
+    });
     bed.block_on(async {
         let client = fixture.client().await;
         let dead = fixture.client().await;
@@ -148,9 +151,10 @@ fn b_7_status_matrix(bed: &impl TestBed) {
     // any: no or invalid token is `b_09_authentication`; draining and overloaded are `s_2_…` and `e_15_…`
 }
 
-/// C.2, the column of absent sessions: 400 without an id, 404 with an unknown one, and `initialize` opens a session.
+/// C.2, the column of absent sessions, where every request needs one: 400 without an id, 404 with an unknown one, and
+/// `initialize` opens a session.
 fn absent_sessions_of_c_2(bed: &impl TestBed) {
-    let fixture = Fixture::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |config| config.sessions = Sessions::Stateful);
     bed.block_on(async {
         let stranger = fixture.stranger();
         let unknown = stranger.with_session(Some("0123456789abcdef0123456789abcdef".parse().unwrap()));
@@ -174,12 +178,14 @@ fn absent_sessions_of_c_2(bed: &impl TestBed) {
 
 /// A-12: an error echoes the id if it could be read; otherwise the id is null.
 fn a_12_errors_echo_the_id(bed: &impl TestBed) {
-    let fixture = Fixture::new(bed, |_| {});
+    let fixture = Fixture::new(bed, |config| config.sessions = Sessions::Stateful);
     bed.block_on(async {
         let client = fixture.client().await;
         let stranger = fixture.stranger();
-        assert_eq!(stranger.post(&request("x", "echo")).await.json().await["id"], "x");
-        assert_eq!(stranger.post(&request(7, "echo")).await.json().await["id"], 7);
+        for id in [json!("x"), json!(7)] {
+            let error = stranger.post(&request(id.clone(), "echo")).await.json().await;
+            assert!(error["id"] == id && error["error"].is_object(), "{error}");
+        }
         let reply = with_headers(&client, Method::POST, &[("mcp-protocol-version", "1.0")]).await;
         assert_eq!(reply.json().await["id"], 9);
         let reply = raw(&client, r#"{"id":"bad","method":"echo"}"#).await;
@@ -235,53 +241,65 @@ fn b_26_b_29_version_header(bed: &impl TestBed) {
     });
 }
 
-/// G-40, G-49: a request of a revision without sessions gets a 400 that lists the supported versions, and no code
-/// that only such revisions may use, so that its client falls back to `initialize`.
+/// G-40, G-49: if only the revisions with sessions are served, a request of a later one gets a 400 that lists the
+/// supported versions, and no code that only such revisions may use, so that its client falls back to `initialize`.
 fn g_40_requests_without_sessions_are_told_to_fall_back(bed: &impl TestBed) {
-    let fixture = Fixture::new(bed, |_| {});
-    bed.block_on(async {
-        let envelope = json!({ "_meta": { "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {} } });
-        let modern = request_with(3, "server/discover", envelope);
-        for client in [fixture.stranger(), fixture.client().await] {
-            let reply = client.post(&modern).await;
-            assert_eq!(reply.status, 400);
-            let body = reply.json().await;
-            assert_eq!((&body["id"], &body["error"]["code"]), (&json!(3), &json!(-32600)));
-            assert_eq!(body["error"]["data"]["supported"], json!(["2025-03-26", "2025-06-18", "2025-11-25"]));
-        }
-        let reply =
-            with_headers(&fixture.stranger(), Method::POST, &[("mcp-protocol-version", "2026-07-28")]).await;
-        assert_eq!(reply.json().await["error"]["data"]["requested"], "2026-07-28");
-    });
+    for sessions in [Sessions::Optional, Sessions::Stateful] {
+        let fixture = Fixture::new(bed, |config| (config.eras, config.sessions) = (Eras::Legacy, sessions));
+        bed.block_on(are_told_to_fall_back(&fixture));
+    }
 }
 
-/// E-32: an empty session id or `Last-Event-ID` counts as absent: some clients and proxies send it.
+async fn are_told_to_fall_back(fixture: &Fixture) {
+    let envelope = json!({ "_meta": { "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {} } });
+    let modern = request_with(3, "server/discover", envelope);
+    for client in [fixture.stranger(), fixture.client().await] {
+        let reply = client.post(&modern).await;
+        assert_eq!(reply.status, 400);
+        let body = reply.json().await;
+        assert_eq!((&body["id"], &body["error"]["code"]), (&json!(3), &json!(-32600)));
+        assert_eq!(body["error"]["data"]["supported"], json!(["2025-03-26", "2025-06-18", "2025-11-25"]));
+    }
+    let reply =
+        with_headers(&fixture.stranger(), Method::POST, &[("mcp-protocol-version", "2026-07-28")]).await;
+    assert_eq!(reply.json().await["error"]["data"]["requested"], "2026-07-28");
+}
+
+/// E-32: an empty session id or `Last-Event-ID` counts as absent: some clients and proxies send it. Without a session,
+/// there is no stream and nothing to delete.
 fn e_32_empty_headers_count_as_absent(bed: &impl TestBed) {
-    let fixture = Fixture::new(bed, |_| {});
-    bed.block_on(async {
-        for empty in ["", " "] {
-            let empty_id = |method, body: Value| {
-                let mut request = fixture.stranger().request(method).body(body.to_string()).unwrap();
-                request.headers_mut().insert("mcp-session-id", HeaderValue::from_static(empty));
-                request
-            };
-            let stranger = fixture.stranger();
-            let opened = stranger.send(empty_id(Method::POST, initialize("2025-11-25", "client"))).await;
-            assert_eq!(opened.status, StatusCode::OK, "C-17: no id is no second `initialize`");
-            let client = stranger.with_session(opened.session());
-            for method in [Method::POST, Method::GET, Method::DELETE] {
-                let refused = stranger.send(empty_id(method.clone(), request(1, "echo"))).await;
-                let absent = with_headers(&stranger, method.clone(), &[]).await;
-                assert_eq!((refused.status, absent.status.as_u16()), (absent.status, 400), "{method}"); // E-09
-            }
-            client.post(&notification("notifications/initialized")).await;
-            client.session().notify("notifications/x", None::<&()>).await.unwrap();
-            let mut stream = client.resume(empty).await;
-            assert_eq!((stream.status, stream.is_stream()), (StatusCode::OK, true)); // the standalone stream
-            assert_eq!(stream.message().await.unwrap()["method"], "notifications/x");
+    // The statuses of POST, GET and DELETE.
+    for (sessions, statuses) in [(Sessions::Stateful, [400; 3]), (Sessions::Optional, [200, 405, 405])] {
+        let fixture = Fixture::new(bed, |config| config.sessions = sessions);
+        bed.block_on(empty_headers_count_as_absent(&fixture, statuses));
+    }
+}
+
+async fn empty_headers_count_as_absent(fixture: &Fixture, statuses: [u16; 3]) {
+    for empty in ["", " "] {
+        let empty_id = |method, body: Value| {
+            let mut request = fixture.stranger().request(method).body(body.to_string()).unwrap();
+            request.headers_mut().insert("mcp-session-id", HeaderValue::from_static(empty));
+            request
+        };
+        let stranger = fixture.stranger();
+        let opened = stranger.send(empty_id(Method::POST, initialize("2025-11-25", "client"))).await;
+        assert_eq!(opened.status, StatusCode::OK, "C-17: no id is no second `initialize`");
+        let client = stranger.with_session(opened.session());
+        for (method, status) in [Method::POST, Method::GET, Method::DELETE].into_iter().zip(statuses) {
+            let empty = stranger.send(empty_id(method.clone(), request(1, "echo"))).await;
+            let absent = with_headers(&stranger, method.clone(), &[]).await;
+            assert_eq!((empty.status, absent.status.as_u16()), (absent.status, status), "{method}"); // E-09
+            let allow = if status == 405 { "POST" } else { "" };
+            assert_eq!((empty.header("allow"), absent.header("allow")), (allow, allow), "{method}");
         }
-    });
+        client.post(&notification("notifications/initialized")).await;
+        client.session().notify("notifications/x", None::<&()>).await.unwrap();
+        let mut stream = client.resume(empty).await;
+        assert_eq!((stream.status, stream.is_stream()), (StatusCode::OK, true)); // the standalone stream
+        assert_eq!(stream.message().await.unwrap()["method"], "notifications/x");
+    }
 }
 
 /// B-15: a compressed body is refused, with a hint that it may be sent uncompressed.
@@ -494,25 +512,29 @@ fn b_09_authentication(bed: &impl TestBed) {
         Some(b"garbage") => Err(AuthError::Malformed),
         _ => Err(AuthError::Unauthorized(HeaderValue::from_static("Bearer"))),
     };
-    let fixture = Fixture::new(bed, |config| {
-        config.authenticate = Some(Arc::new(check) as Arc<dyn Authenticate>);
-    });
-    bed.block_on(async {
-        let stranger = fixture.stranger();
-        for method in [Method::POST, Method::GET, Method::DELETE] {
-            for (credential, status) in
-                [("", 401), ("Bearer bad", 401), ("Bearer weak", 403), ("garbage", 400)]
-            {
-                // Everything else is wrong with the request: the credential is checked first (B-44).
-                let headers = [("authorization", credential), ("accept", "x/y"), ("content-type", "x/y")];
-                let reply = with_headers(&stranger, method.clone(), &headers).await;
-                assert_eq!(reply.status.as_u16(), status, "{method} {credential:?}");
-                assert_eq!(reply.header("www-authenticate"), if status == 401 { "Bearer" } else { "" });
-            }
+    // Admitted, then refused because it has no session where it needs one; otherwise served.
+    for (sessions, admitted) in [(Sessions::Stateful, 400), (Sessions::Optional, 200)] {
+        let fixture = Fixture::new(bed, |config| {
+            config.sessions = sessions;
+            config.authenticate = Some(Arc::new(check) as Arc<dyn Authenticate>);
+        });
+        bed.block_on(credentials_are_checked(&fixture, admitted));
+    }
+}
+
+async fn credentials_are_checked(fixture: &Fixture, admitted: u16) {
+    let stranger = fixture.stranger();
+    for method in [Method::POST, Method::GET, Method::DELETE] {
+        for (credential, status) in [("", 401), ("Bearer bad", 401), ("Bearer weak", 403), ("garbage", 400)] {
+            // Everything else is wrong with the request: the credential is checked first (B-44).
+            let headers = [("authorization", credential), ("accept", "x/y"), ("content-type", "x/y")];
+            let reply = with_headers(&stranger, method.clone(), &headers).await;
+            assert_eq!(reply.status.as_u16(), status, "{method} {credential:?}");
+            assert_eq!(reply.header("www-authenticate"), if status == 401 { "Bearer" } else { "" });
         }
-        let reply = with_headers(&stranger, Method::POST, &[("authorization", "Bearer good")]).await;
-        assert_eq!(reply.status, 400); // admitted, then refused because it has no session
-    });
+    }
+    let reply = with_headers(&stranger, Method::POST, &[("authorization", "Bearer good")]).await;
+    assert_eq!(reply.status, admitted);
 }
 
 /// Notifications with slow handlers are bounded like requests, and end with their session.

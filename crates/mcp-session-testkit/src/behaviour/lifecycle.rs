@@ -8,7 +8,7 @@ use futures::{
 };
 use http::StatusCode;
 use mcp_session_core::{
-    CancelReason, ProtocolVersion, SendError, SessionEvent, ShutdownPolicy, TerminateReason,
+    CancelReason, ProtocolVersion, SendError, SessionEvent, Sessions, ShutdownPolicy, TerminateReason,
 };
 use serde_json::{Value, json};
 
@@ -44,18 +44,28 @@ scenarios! {
 
 /// C-07, C-08: a supported version is echoed; any other version gets the newest.
 fn c_07_c_08_versions_are_negotiated(bed: &impl TestBed) {
-    let fixture = Fixture::new(bed, |_| {});
-    bed.block_on(async {
-        for version in ["2025-03-26", "2025-06-18", "2025-11-25", "2024-11-05", "2026-07-28", "garbage"] {
-            let mut client = fixture.stranger();
-            let answer = client.initialize(version).await;
-            let expected = ProtocolVersion::parse(version).unwrap_or(ProtocolVersion::LATEST_WITH_HANDSHAKE);
-            assert_eq!(answer["result"]["protocolVersion"], expected.as_str());
-            assert_eq!(answer["result"]["serverInfo"]["name"], "fixture"); // C-03
-            assert!(answer["result"]["capabilities"].is_object());
-            assert_eq!(client.session().version(), expected);
-        }
-    });
+    for sessions in [Sessions::Optional, Sessions::Stateful] {
+        let fixture = Fixture::new(bed, |config| config.sessions = sessions);
+        bed.block_on(versions_are_negotiated(&fixture));
+    }
+}
+
+async fn versions_are_negotiated(fixture: &Fixture) {
+    for (version, expected) in [
+        ("2025-03-26", ProtocolVersion::V2025_03_26),
+        ("2025-06-18", ProtocolVersion::V2025_06_18),
+        ("2025-11-25", ProtocolVersion::V2025_11_25),
+        ("2024-11-05", ProtocolVersion::V2025_11_25),
+        ("2026-07-28", ProtocolVersion::V2025_11_25), // it has no `initialize`
+        ("garbage", ProtocolVersion::V2025_11_25),
+    ] {
+        let mut client = fixture.stranger();
+        let answer = client.initialize(version).await;
+        assert_eq!(answer["result"]["protocolVersion"], expected.as_str());
+        assert_eq!(answer["result"]["serverInfo"]["name"], "fixture"); // C-03
+        assert!(answer["result"]["capabilities"].is_object());
+        assert_eq!(client.session().version(), expected);
+    }
 }
 
 /// C-02: missing or mistyped params of `initialize` get -32602 and no session.
@@ -135,25 +145,36 @@ fn c_14_ping_in_every_state(bed: &impl TestBed) {
     });
 }
 
-/// E-24, B-38: of several DELETEs exactly one succeeds. The others, and all later requests, get 404.
+/// E-24, B-38: of several DELETEs exactly one succeeds. The others, and all later requests, get 404; where sessions are
+/// optional, all but `initialize`, which opens a new session (E-28).
 fn e_24_b_38_one_delete_wins(bed: &impl TestBed) {
-    let fixture = Fixture::new(bed, |_| {});
-    bed.block_on(async {
-        let client = fixture.client().await;
-        let deletes = futures::future::join_all((0..5).map(|_| client.delete())).await;
-        let mut statuses: Vec<u16> = deletes.iter().map(|reply| reply.status.as_u16()).collect();
-        statuses.sort_unstable();
-        assert_eq!(statuses, [204, 404, 404, 404, 404]);
-        for message in
-            [request(1, "echo"), request(1, "ping"), notification("x"), initialize("2025-11-25", "c")]
-        {
-            assert_eq!(client.post(&message).await.status, 404);
-        }
-        // E-11: 404 comes first, whatever else is wrong with the request.
-        assert_eq!(client.post(&request(1, "initialize")).await.status, 404);
-        assert_eq!(client.get().await.status, 404);
-        fixture.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
-    });
+    for sessions in [Sessions::Stateful, Sessions::Optional] {
+        let fixture = Fixture::new(bed, |config| config.sessions = sessions);
+        bed.block_on(one_delete_wins(&fixture, sessions));
+    }
+}
+
+async fn one_delete_wins(fixture: &Fixture, sessions: Sessions) {
+    let client = fixture.client().await;
+    let deletes = futures::future::join_all((0..5).map(|_| client.delete())).await;
+    let mut statuses: Vec<u16> = deletes.iter().map(|reply| reply.status.as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [204, 404, 404, 404, 404]);
+    for message in [request(1, "echo"), request(1, "ping"), notification("x")] {
+        assert_eq!(client.post(&message).await.status, 404);
+    }
+    let again = client.post(&initialize("2025-11-25", "c")).await;
+    // E-11: 404 comes first, whatever else is wrong with the request.
+    let wrong = client.post(&request(1, "initialize")).await;
+    if sessions == Sessions::Stateful {
+        assert_eq!((again.status.as_u16(), wrong.status.as_u16()), (404, 404));
+    } else {
+        assert_eq!((again.status.as_u16(), wrong.session()), (200, None));
+        assert!(again.session().is_some_and(|id| id != client.id()));
+        assert_eq!(wrong.json().await["error"]["code"], -32602);
+    }
+    assert_eq!(client.get().await.status, 404);
+    fixture.until(|fixture| fixture.ended() == [(client.id(), TerminateReason::ClientDelete)]).await;
 }
 
 /// E-25, F-28 to F-33: DELETE does not wait for handlers. They are cancelled and their requests answered; the id is

@@ -18,7 +18,7 @@ use futures::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts};
 use mcp_session_core::{
     AllowedOrigins, AuthError, Authenticate, BoxFuture, Config, Cors, Principal, Runtime, SessionId,
-    authenticate_fn,
+    Sessions, authenticate_fn,
 };
 use serde_json::{Value, json};
 
@@ -44,12 +44,24 @@ scenarios! {
 }
 
 /// Status, headers and body of a response.
-async fn whole(reply: Reply) -> (StatusCode, HeaderMap, Vec<u8>) {
-    (reply.status, reply.headers.clone(), reply.bytes().await)
+type Whole = (StatusCode, HeaderMap, Vec<u8>);
+
+/// The whole response to this client. A session that it opens is another one; it is ended, and its id, which is random,
+/// is replaced.
+async fn whole(client: &Client, reply: Reply) -> Whole {
+    if let Some(opened) = reply.session() {
+        assert_ne!(opened, client.id());
+        assert_eq!(client.with_session(Some(opened)).delete().await.status, StatusCode::NO_CONTENT);
+    }
+    let mut headers = reply.headers.clone();
+    if let Some(id) = headers.get_mut("mcp-session-id") {
+        *id = HeaderValue::from_static("its own");
+    }
+    (reply.status, headers, reply.bytes().await)
 }
 
 /// One request of each kind that a client can send with a session id.
-async fn everything(client: &Client) -> Vec<(StatusCode, HeaderMap, Vec<u8>)> {
+async fn everything(client: &Client) -> Vec<Whole> {
     let mut replies = Vec::new();
     for message in [
         request(1, "echo"),
@@ -65,58 +77,75 @@ async fn everything(client: &Client) -> Vec<(StatusCode, HeaderMap, Vec<u8>)> {
         request(4, "initialize"),             // without params
         json!({ "jsonrpc": "2.0", "id": 9 }), // no message: the same answer for every client
     ] {
-        replies.push(whole(client.post(&message).await).await);
+        replies.push(whole(client, client.post(&message).await).await);
     }
     for (name, value) in [("mcp-protocol-version", "1999-01-01"), ("last-event-id", "0-0"), ("accept", "x/y")]
     {
         for method in [Method::GET, Method::DELETE, Method::POST] {
             let mut http = client.request(method).body(request(1, "echo").to_string()).unwrap();
             http.headers_mut().insert(name, value.parse().unwrap());
-            replies.push(whole(client.send(http).await).await);
+            replies.push(whole(client, client.send(http).await).await);
         }
     }
-    replies.push(whole(client.get().await).await);
-    replies.push(whole(client.delete().await).await);
+    replies.push(whole(client, client.get().await).await);
+    replies.push(whole(client, client.delete().await).await);
     replies
 }
+
+/// The modes with sessions. Where sessions are optional, `initialize` with an unknown id opens another one (E-28).
+const MODES: [Sessions; 2] = [Sessions::Stateful, Sessions::Optional];
 
 /// E-06, E-07: for another principal, or without one, a session is as unknown as an id that was never issued: byte
 /// for byte, on every method. The session is not affected, and its owner can still use it.
 fn e_07_a_foreign_principal_finds_nothing(bed: &impl TestBed) {
-    let mut fixture = Fixture::new(bed, |_| {});
-    bed.block_on(async {
-        let alice = fixture.stranger().known_as(Some("alice"));
-        for version in ["2025-03-26", "2025-11-25"] {
-            let mut alice = alice.clone();
-            alice.initialize(version).await;
-            assert_eq!(alice.post(&notification("notifications/initialized")).await.status, 202);
-            let mut get = alice.get().await;
-            assert!(get.event().await.is_some());
-            let running = alice.start(&request(1, "work"));
-            let work = fixture.work().await;
-            let stats = fixture.endpoint.stats();
-            for foreign in [Some("bob"), Some("alice "), Some(""), None] {
-                let foreign = alice.known_as(foreign);
-                let unknown = foreign.with_session(Some(SessionId::from_bits(7)));
-                assert_eq!(everything(&foreign).await, everything(&unknown).await);
-                assert_eq!(foreign.post(&request(1, "echo")).await.status, StatusCode::NOT_FOUND);
-            }
-            assert_eq!((work.cx.cancel_reason(), get.is_silent()), (None, true));
-            let now = fixture.endpoint.stats();
-            assert_eq!((now.sessions, now.exchanges_admitted), (stats.sessions, stats.exchanges_admitted));
-            assert_eq!(work.cx.principal().map(Principal::as_str), Some("alice")); // E-19
-            work.finish(json!({}));
-            assert_eq!(running.head().await.answer().await["id"], 1);
-            assert_eq!(alice.delete().await.status, StatusCode::NO_CONTENT);
+    for sessions in MODES {
+        let fixture = Fixture::new(bed, |config| config.sessions = sessions);
+        bed.block_on(a_foreign_principal_finds_nothing(fixture, sessions));
+    }
+}
+
+async fn a_foreign_principal_finds_nothing(mut fixture: Fixture, sessions: Sessions) {
+    let opening = usize::from(sessions == Sessions::Optional); // one `initialize` of `everything`
+    let alice = fixture.stranger().known_as(Some("alice"));
+    for version in ["2025-03-26", "2025-11-25"] {
+        let mut alice = alice.clone();
+        alice.initialize(version).await;
+        assert_eq!(alice.post(&notification("notifications/initialized")).await.status, 202);
+        let mut get = alice.get().await;
+        assert!(get.event().await.is_some());
+        let running = alice.start(&request(1, "work"));
+        let work = fixture.work().await;
+        let stats = fixture.endpoint.stats();
+        for foreign in [Some("bob"), Some("alice "), Some(""), None] {
+            let foreign = alice.known_as(foreign);
+            let unknown = foreign.with_session(Some(SessionId::from_bits(7)));
+            let told = everything(&foreign).await;
+            assert_eq!(told, everything(&unknown).await);
+            let served = told.iter().filter(|(status, ..)| status.is_success()).count();
+            let opened = told.iter().filter(|(_, headers, _)| headers.contains_key("mcp-session-id"));
+            let opened = opened.count();
+            assert_eq!((served, opened), (opening, opening), "{sessions:?}");
+            assert_eq!(foreign.post(&request(1, "echo")).await.status, StatusCode::NOT_FOUND);
         }
-        // A session without a principal does not belong to a client with one.
-        let nobody = fixture.client().await;
-        assert_eq!(nobody.session().principal(), None);
-        let somebody = nobody.known_as(Some("alice"));
-        let unknown = somebody.with_session(Some(SessionId::from_bits(7)));
-        assert_eq!(everything(&somebody).await, everything(&unknown).await);
-        assert_eq!(nobody.post(&request(1, "echo")).await.status, StatusCode::OK);
-    });
+        assert_eq!((work.cx.cancel_reason(), get.is_silent()), (None, true));
+        let now = fixture.endpoint.stats();
+        let opened = (4 + 4) * opening as u64; // by the foreign ones and the unknown ones
+        assert_eq!(
+            (now.sessions, now.exchanges_admitted),
+            (stats.sessions, stats.exchanges_admitted + opened)
+        );
+        assert_eq!(work.cx.principal().map(Principal::as_str), Some("alice")); // E-19
+        work.finish(json!({}));
+        assert_eq!(running.head().await.answer().await["id"], 1);
+        assert_eq!(alice.delete().await.status, StatusCode::NO_CONTENT);
+    }
+    // A session without a principal does not belong to a client with one.
+    let nobody = fixture.client().await;
+    assert_eq!(nobody.session().principal(), None);
+    let somebody = nobody.known_as(Some("alice"));
+    let unknown = somebody.with_session(Some(SessionId::from_bits(7)));
+    assert_eq!(everything(&somebody).await, everything(&unknown).await);
+    assert_eq!(nobody.post(&request(1, "echo")).await.status, StatusCode::OK);
 }
 
 /// E-07: requests of a foreign principal do not keep a session from expiring.
@@ -467,48 +496,54 @@ impl Victim {
 /// E-07: a client with another client's session id but without its credential gets the answer for an unknown id, byte
 /// for byte, for every kind of request.
 fn e_07_a_thousand_foreign_principals(bed: &impl TestBed) {
-    let mut fixture = Fixture::new(bed, |_| {});
-    bed.block_on(async {
-        let victims = Victim::some(&mut fixture, 12).await;
-        let mut rng = Rng::with_seed(7);
-        let mut attempt = 0;
-        while attempt < ATTEMPTS {
-            let (victim, thief) = (&victims[rng.usize(..12)], &victims[rng.usize(..12)]);
-            let foreign = match rng.usize(..4) {
-                0 => victim.client.known_as(Some(&format!("{}{attempt}", victim.name))),
-                1 => victim.client.known_as(None),
-                _ => thief.client.with_session(Some(victim.client.id())),
-            };
-            if foreign.principal() == victim.client.principal() {
-                continue; // the owner itself
-            }
-            attempt += 1;
-            let unknown = foreign.with_session(Some(SessionId::from_bits(u128::from(rng.u64(..)))));
-            let id = rng.usize(..4);
-            let message = match rng.usize(..8) {
-                0 => json!({ "jsonrpc": "2.0", "id": id, "result": {} }),
-                1 => cancel(id),
-                2 => request(id, "ping"),
-                3 => initialize("2025-11-25", "client"),
-                4 => notification("notifications/initialized"),
-                5 => json!([request(id, "echo"), cancel(1)]),
-                _ => request(id, ["echo", "work", "no/such"][rng.usize(..3)]),
-            };
-            let method = [Method::POST, Method::POST, Method::POST, Method::GET, Method::DELETE]
-                [rng.usize(..5)]
-            .clone();
-            let mut answers = Vec::new();
-            for client in [&foreign, &unknown] {
-                let http = client.request(method.clone()).body(message.to_string()).unwrap();
-                answers.push(whole(client.send(http).await).await);
-            }
-            assert_eq!(answers[0], answers[1], "attempt {attempt}: {method} {message}");
-            assert_eq!(answers[0].0, StatusCode::NOT_FOUND);
+    for sessions in MODES {
+        let fixture = Fixture::new(bed, |config| config.sessions = sessions);
+        bed.block_on(a_thousand_foreign_principals(fixture, sessions));
+    }
+}
+
+async fn a_thousand_foreign_principals(mut fixture: Fixture, sessions: Sessions) {
+    let victims = Victim::some(&mut fixture, 12).await;
+    let mut rng = Rng::with_seed(7);
+    let mut attempt = 0;
+    while attempt < ATTEMPTS {
+        let (victim, thief) = (&victims[rng.usize(..12)], &victims[rng.usize(..12)]);
+        let foreign = match rng.usize(..4) {
+            0 => victim.client.known_as(Some(&format!("{}{attempt}", victim.name))),
+            1 => victim.client.known_as(None),
+            _ => thief.client.with_session(Some(victim.client.id())),
+        };
+        if foreign.principal() == victim.client.principal() {
+            continue; // the owner itself
         }
-        for victim in victims {
-            victim.finds_itself_unharmed().await;
+        attempt += 1;
+        let unknown = foreign.with_session(Some(SessionId::from_bits(u128::from(rng.u64(..)))));
+        let id = rng.usize(..4);
+        let message = match rng.usize(..8) {
+            0 => json!({ "jsonrpc": "2.0", "id": id, "result": {} }),
+            1 => cancel(id),
+            2 => request(id, "ping"),
+            3 => initialize("2025-11-25", "client"),
+            4 => notification("notifications/initialized"),
+            5 => json!([request(id, "echo"), cancel(1)]),
+            _ => request(id, ["echo", "work", "no/such"][rng.usize(..3)]),
+        };
+        let method =
+            [Method::POST, Method::POST, Method::POST, Method::GET, Method::DELETE][rng.usize(..5)].clone();
+        let mut answers = Vec::new();
+        for client in [&foreign, &unknown] {
+            let http = client.request(method.clone()).body(message.to_string()).unwrap();
+            answers.push(whole(client, client.send(http).await).await);
         }
-    });
+        assert_eq!(answers[0], answers[1], "attempt {attempt}: {method} {message}");
+        let opens = sessions == Sessions::Optional
+            && (&method, &message["method"]) == (&Method::POST, &json!("initialize"));
+        let status = if opens { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        assert_eq!(answers[0].0, status, "attempt {attempt}: {method} {message}");
+    }
+    for victim in victims {
+        victim.finds_itself_unharmed().await;
+    }
 }
 
 /// F-23, B-19: a reply counts only in its own session. A thousand replies from other sessions, with the right ids,

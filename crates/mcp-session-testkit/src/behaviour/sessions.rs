@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use futures::future::join_all;
 use http::{Method, StatusCode};
-use mcp_session_core::{CancelReason, SessionId, ShutdownPolicy, TerminateReason};
+use mcp_session_core::{CancelReason, SessionId, Sessions, ShutdownPolicy, TerminateReason};
 use serde_json::{Value, json};
 
 use super::fixture::{
@@ -45,15 +45,19 @@ async fn statuses(client: &Client) -> Vec<u16> {
     posts.into_iter().chain(others).map(|reply| reply.status.as_u16()).collect()
 }
 
-/// C-01, E-09: `initialize` comes first. Every other request without a session gets 400.
+/// C-01, E-09: where every request needs a session, `initialize` comes first, and every other request without one gets
+/// 400. Where sessions are optional, it is served by itself (E-26), and only GET and DELETE are refused (E-32).
 fn c_01_e_09_initialize_comes_first(bed: &impl TestBed) {
-    let fixture = Fixture::new(bed, |_| {});
-    bed.block_on(async {
-        assert_eq!(statuses(&fixture.stranger()).await, [400; 9]);
-        assert_eq!(fixture.endpoint.stats().sessions_created, 0);
-        let client = fixture.client().await;
-        assert_eq!(client.post(&request(1, "echo")).await.status, StatusCode::OK);
-    });
+    let served = [200, 200, 202, 202, 202, 202, 405, 405, 405];
+    for (sessions, expected) in [(Sessions::Stateful, [400; 9]), (Sessions::Optional, served)] {
+        let fixture = Fixture::new(bed, |config| config.sessions = sessions);
+        bed.block_on(async {
+            assert_eq!(statuses(&fixture.stranger()).await, expected);
+            assert_eq!(fixture.endpoint.stats().sessions_created, 0);
+            let client = fixture.client().await;
+            assert_eq!(client.post(&request(1, "echo")).await.status, StatusCode::OK);
+        });
+    }
 }
 
 /// C-03, C-09, C-25: `initialize` succeeds for every requested version, with all required members in its result.
@@ -89,27 +93,37 @@ fn e_01_e_16_e_21_the_id_is_told_once(bed: &impl TestBed) {
 }
 
 /// E-11, E-12, E-13, F-28: every request with an ended, unknown or malformed id gets 404, and its client can open a
-/// new session at once.
+/// new session at once. Where sessions are optional, also with an `initialize` that still has the old id (E-28).
 fn e_11_e_12_e_13_f_28_a_dead_id_is_404_for_everything(bed: &impl TestBed) {
-    let fixture = Fixture::new(bed, |_| {});
-    bed.block_on(async {
-        let (deleted, evicted) = (fixture.client().await, fixture.client().await);
-        deleted.delete().await;
-        evicted.session().terminate(TerminateReason::Evicted).await;
-        let unknown = fixture.stranger().with_session(Some(SessionId::from_bits(12)));
-        for client in [&deleted, &evicted, &unknown] {
-            assert_eq!(statuses(client).await, [404; 9]);
-            assert_eq!(client.post(&initialize("2025-11-25", "client")).await.status, StatusCode::NOT_FOUND);
+    for sessions in [Sessions::Stateful, Sessions::Optional] {
+        let fixture = Fixture::new(bed, |config| config.sessions = sessions);
+        bed.block_on(a_dead_id_is_404_for_everything(&fixture, sessions));
+    }
+}
+
+async fn a_dead_id_is_404_for_everything(fixture: &Fixture, sessions: Sessions) {
+    let (deleted, evicted) = (fixture.client().await, fixture.client().await);
+    deleted.delete().await;
+    evicted.session().terminate(TerminateReason::Evicted).await;
+    let unknown = fixture.stranger().with_session(Some(SessionId::from_bits(12)));
+    for client in [&deleted, &evicted, &unknown] {
+        assert_eq!(statuses(client).await, [404; 9]);
+        let again = client.post(&initialize("2025-11-25", "client")).await;
+        if sessions == Sessions::Stateful {
+            assert_eq!((again.status, again.session()), (StatusCode::NOT_FOUND, None));
+        } else {
+            assert!(again.session().is_some_and(|id| id != client.id()));
         }
-        for malformed in ["x", "0", "ffffffffffffffffffffffffffffffffff", "../../etc/passwd"] {
-            let mut http =
-                fixture.stranger().request(Method::POST).body(request(1, "echo").to_string()).unwrap();
-            http.headers_mut().insert("mcp-session-id", malformed.parse().unwrap());
-            assert_eq!(fixture.stranger().send(http).await.status, StatusCode::NOT_FOUND, "{malformed:?}");
-        }
-        assert_eq!(fixture.client().await.post(&request(1, "echo")).await.status, StatusCode::OK);
-        assert_eq!(fixture.endpoint.stats().sessions, 1);
-    });
+        assert_eq!(statuses(client).await, [404; 9]); // it is still as dead
+    }
+    for malformed in ["x", "0", "ffffffffffffffffffffffffffffffffff", "../../etc/passwd"] {
+        let mut http = fixture.stranger().request(Method::POST).body(request(1, "echo").to_string()).unwrap();
+        http.headers_mut().insert("mcp-session-id", malformed.parse().unwrap());
+        assert_eq!(fixture.stranger().send(http).await.status, StatusCode::NOT_FOUND, "{malformed:?}");
+    }
+    assert_eq!(fixture.client().await.post(&request(1, "echo")).await.status, StatusCode::OK);
+    let again = if sessions == Sessions::Optional { 3 } else { 0 };
+    assert_eq!(fixture.endpoint.stats().sessions, 1 + again);
 }
 
 /// The data of a session is created once, kept between requests, and separate for each session. It is dropped after

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use mcp_session_core::{AuthError, Authenticate, RpcError, SessionState, ShutdownPolicy};
+use mcp_session_core::{AuthError, Authenticate, RpcError, SessionState, Sessions, ShutdownPolicy};
 use serde_json::{Value, json};
 
 use super::fixture::{
@@ -218,18 +218,22 @@ fn b_31_b_32_b_33_a_get_is_a_stream_or_405(bed: &impl TestBed) {
     });
 }
 
-/// B-35 to B-39: DELETE gets 204 without a body, then 404; without an id 400. If clients may not delete, it gets 405
-/// with `Allow`, as does every other method.
+/// B-35 to B-39: DELETE gets 204 without a body, then 404; without an id 400, or 405 where sessions are optional (E-32).
+/// If clients may not delete, it gets 405 with `Allow`, as does every other method.
 fn b_35_b_36_b_37_b_38_b_39_delete_and_other_methods(bed: &impl TestBed) {
-    let fixture = Fixture::new(bed, |_| {});
-    bed.block_on(async {
-        let client = fixture.client().await;
-        assert_eq!(fixture.stranger().delete().await.status, StatusCode::BAD_REQUEST);
-        let deleted = client.delete().await;
-        assert_eq!(deleted.status, StatusCode::NO_CONTENT);
-        assert!(deleted.bytes().await.is_empty());
-        assert_eq!(client.delete().await.status, StatusCode::NOT_FOUND);
-    });
+    let modes =
+        [(Sessions::Stateful, StatusCode::BAD_REQUEST), (Sessions::Optional, StatusCode::METHOD_NOT_ALLOWED)];
+    for (sessions, without_an_id) in modes {
+        let fixture = Fixture::new(bed, |config| config.sessions = sessions);
+        bed.block_on(async {
+            let client = fixture.client().await;
+            assert_eq!(fixture.stranger().delete().await.status, without_an_id);
+            let deleted = client.delete().await;
+            assert_eq!(deleted.status, StatusCode::NO_CONTENT);
+            assert!(deleted.bytes().await.is_empty());
+            assert_eq!(client.delete().await.status, StatusCode::NOT_FOUND);
+        });
+    }
     for (streams, deletes, allow) in [
         (true, true, "GET, POST, DELETE"),
         (true, false, "GET, POST"),
