@@ -19,14 +19,19 @@ use crate::{cargo_tasks, installed, table};
 /// exits with 0, so we count.
 type Run = (&'static str, &'static str, &'static str, (usize, usize));
 
-/// The newest release, and the newest that is not a pre-release. The older one has nothing for 2025-03-26.
-const RUNS: [Run; 5] = [
+/// The newest release, and the newest that is not a pre-release. The older one has nothing for 2025-03-26 and 2026-07-28. The
+/// extensions, such as tasks and skills, belong to no revision and are not run.
+const RUNS: [Run; 6] = [
+    ("0.2.0-alpha.12", "conformance-0.2", "2026-07-28", (40, 152)),
     ("0.2.0-alpha.12", "conformance-0.2", "2025-03-26", (1, 3)),
     ("0.2.0-alpha.12", "conformance-0.2", "2025-06-18", (27, 56)),
     ("0.2.0-alpha.12", "conformance-0.2", "2025-11-25", (33, 83)),
     ("0.1.16", "conformance-0.1", "2025-06-18", (26, 26)),
     ("0.1.16", "conformance-0.1", "2025-11-25", (32, 46)),
 ];
+
+/// The row of the server itself.
+const SIGTERM: &str = "SIGTERM";
 
 /// Milliseconds per scenario, in the release that has this flag; the longest wait in one is 10 s.
 const TIMEOUT: (&str, [&str; 2]) = ("conformance-0.2", ["--timeout", "15000"]);
@@ -46,34 +51,55 @@ pub(crate) fn run(workspace: &Workspace, target: &Target) -> Result<bool> {
     fs::write(node.join("strict.yml"), STRICT)?;
     cargo_tasks::build_examples(workspace, target.release)?;
     let executable = workspace.example_executable("everything", target.release);
-    let mut runs = Vec::new();
-    for runtime in workspace.select_runtimes(target)? {
-        runs.extend(RUNS.map(|run| (runtime, run)));
-    }
+    let runtimes = workspace.select_runtimes(target)?;
     let results: Vec<_> =
-        runs.par_iter().map(|(runtime, run)| perform(runtime, run, &executable, &node)).collect();
+        runtimes.par_iter().map(|runtime| all_revisions(runtime, &executable, &node)).collect();
     let (mut cells, mut all_passed) = (Vec::new(), true);
-    for ((runtime, (version, _, revision, (scenarios, checks))), result) in runs.into_iter().zip(results) {
-        let heading = format!("{version} {revision}");
-        let Findings { problems, notes, .. } = result.unwrap_or_else(|error| {
-            let problems = vec![format!("{error:#}")];
-            Findings { problems, ..Findings::default() }
-        });
-        let mut cell = format!("{scenarios} of {scenarios}, {checks} checks");
-        if !problems.is_empty() {
-            println!("\n{heading} on {runtime}:");
-            problems.iter().chain(&notes).for_each(|line| println!("    {line}"));
-            "FAILED".clone_into(&mut cell);
-            all_passed = false;
+    for (runtime, rows) in runtimes.into_iter().zip(results) {
+        for (heading, result) in rows {
+            let (mut cell, Findings { problems, notes, .. }) = result.unwrap_or_else(|error| {
+                let problems = vec![format!("{error:#}")];
+                (String::new(), Findings { problems, ..Findings::default() })
+            });
+            if !problems.is_empty() {
+                println!("\n{heading} on {runtime}:");
+                problems.iter().chain(&notes).for_each(|line| println!("    {line}"));
+                "FAILED".clone_into(&mut cell);
+                all_passed = false;
+            }
+            cells.push((heading, runtime.to_owned(), cell));
         }
-        cells.push((heading, runtime.to_owned(), cell));
     }
     println!("\n{}", table::grid("suite, revision", &cells));
     Ok(all_passed)
 }
 
-/// Makes one run against a fresh server, which must exit cleanly on SIGTERM afterwards.
-fn perform(runtime: &str, run: &Run, executable: &Path, node: &Path) -> Result<Findings> {
+/// A row of the table: its heading, and what its cell says if there are no problems.
+type Row = (String, Result<(String, Findings)>);
+
+/// Makes all runs, of both eras, one after the other against one server with default settings, which must exit cleanly on
+/// SIGTERM afterwards.
+fn all_revisions(runtime: &str, executable: &Path, node: &Path) -> Vec<Row> {
+    let server = match Server::start(executable, &["--runtime", runtime]) {
+        Ok(server) => server,
+        Err(error) => return vec![("start".to_owned(), Err(error))],
+    };
+    let mut rows: Vec<Row> = RUNS
+        .iter()
+        .map(|run| {
+            let &(version, _, revision, (scenarios, checks)) = run;
+            let cell = format!("{scenarios} of {scenarios}, {checks} checks");
+            let result = perform(&server.url, runtime, run, node).map(|findings| (cell, findings));
+            (format!("{version} {revision}"), result)
+        })
+        .collect();
+    let stopped = server.stop().map(|()| ("exit code 0".to_owned(), Findings::default()));
+    rows.push((SIGTERM.to_owned(), stopped));
+    rows
+}
+
+/// Makes one run.
+fn perform(url: &str, runtime: &str, run: &Run, node: &Path) -> Result<Findings> {
     let &(version, package, revision, expected) = run;
     let name = format!("{runtime}-{version}-{revision}");
     let out = node.join("conformance").join(name.replace('.', "_"));
@@ -81,11 +107,10 @@ fn perform(runtime: &str, run: &Run, executable: &Path, node: &Path) -> Result<F
         fs::remove_dir_all(&out)?;
     }
     fs::create_dir_all(&out)?;
-    let server = Server::start(executable, &["--runtime", runtime])?;
     let mut command = Command::new("node");
     command.current_dir(node).args(["--import", "./globsync.mjs"]);
     command.arg(node.join("node_modules").join(package).join("dist/index.js"));
-    command.args(["server", "--url", &server.url, "--suite", "all", "--spec-version", revision]);
+    command.args(["server", "--url", url, "--suite", "all", "--spec-version", revision]);
     command.args(["--expected-failures", "strict.yml", "-o"]).arg(&out);
     command.args(TIMEOUT.1.iter().filter(|_| TIMEOUT.0 == package));
     let (status, output) = process::keep(&command, Keep::All, LIMIT)?;
@@ -98,7 +123,6 @@ fn perform(runtime: &str, run: &Run, executable: &Path, node: &Path) -> Result<F
         findings.problems.push(format!("found {:?} scenarios and checks, not {expected:?}", findings.counts));
     }
     findings.notes.push(format!("all of it is in {}*", out.display()));
-    server.stop()?;
     Ok(findings)
 }
 

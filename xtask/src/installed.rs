@@ -1,4 +1,5 @@
-//! Packages of other languages, installed under `target/`: with npm and a lock file, with pip and pinned versions.
+//! The clients of others, installed under `target/`: with npm and a lock file, with pip and pinned versions, with cargo in a
+//! workspace of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::process::{self, Keep, Unavailable, display};
+use crate::process::{self, BUILD, Keep, Unavailable, display};
 use crate::workspace::Workspace;
 
 /// What Node needs: the list of packages with its lock file, which names no registry, and two modules beside it.
@@ -21,12 +22,16 @@ const INSTALLED: &str = "installed";
 /// The oldest Node that the clients and, with `globsync.mjs`, the suite run on.
 const OLDEST_NODE: u32 = 20;
 
-/// A cold install fetches some 125 npm packages, 20 MB, or some 25 wheels.
+/// The workspace of the client on rmcp, so that no other build includes its dependency tree.
+const RMCP: &str = "xtask/rmcp/Cargo.toml";
+
+/// A cold install fetches some 125 npm packages, 20 MB, or some 25 wheels, or some 130 crates.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// What npm and pip print if they cannot reach the registry, as opposed to a registry without a release.
+/// What npm, pip and cargo print if they cannot reach the registry, as opposed to a registry without a release.
 const UNREACHABLE: &str = "ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENETUNREACH|ENOTCACHED|ETIMEDOUT|ConnectionError|\
-    ConnectTimeout|connection broken by|Could not fetch URL|Network is unreachable|failure in name resolution";
+    ConnectTimeout|connection broken by|Could not fetch URL|Network is unreachable|failure in name resolution|\
+    spurious network error|failed to download from|Could not resolve host|Could not connect to server";
 
 /// Installs the npm packages of the lock file, or reuses those of an earlier run. Returns the directory in which Node finds
 /// them; fails as [`Unavailable`] if this machine lacks something.
@@ -76,6 +81,25 @@ pub(crate) fn python(workspace: &Workspace, version: &str) -> Result<PathBuf> {
         install(Command::new(&python).args(pip).args(["--timeout=20", &format!("mcp=={version}")]))?;
     }
     Ok(python)
+}
+
+/// Builds the client on rmcp. Returns the release of rmcp and the executable; fails as [`Unavailable`] if this machine cannot
+/// fetch the crates.
+pub(crate) fn rmcp(workspace: &Workspace) -> Result<(String, PathBuf)> {
+    let manifest = workspace.root().join(RMCP);
+    let parsed: toml::Table = fs::read_to_string(&manifest)?.parse()?;
+    let version = parsed["dependencies"]["rmcp"]["version"].as_str().context("the manifest pins it")?;
+    let target = workspace.target_directory().join("interop").join("rmcp");
+    let executable = target.join("debug").join("mcp-session-interop-rmcp");
+    let cargo = |words: [&str; 3]| {
+        let mut command = process::cargo(workspace, words);
+        command.arg("--manifest-path").arg(&manifest);
+        command
+    };
+    install(&cargo(["fetch", "--locked", "--quiet"]))?;
+    let mut build = cargo(["build", "--locked", "--quiet"]);
+    process::succeed(build.arg("--target-dir").arg(&target), BUILD)?;
+    Ok((version.trim_start_matches('=').to_owned(), executable))
 }
 
 fn install(command: &Command) -> Result<()> {

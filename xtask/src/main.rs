@@ -37,13 +37,13 @@ enum Task {
     Bench(cargo_tasks::Bench),
     /// Counts the instructions of a request with valgrind, and compares them with the recorded counts
     Instructions(Record),
-    /// Drives the examples with the real Python and TypeScript clients, two release lines of each
+    /// Drives the examples with the real Python, TypeScript and Rust clients, of both eras at the same time
     Interop(Target),
     /// Lists the tests of each requirement of the specification, and the requirements without a test
     Coverage(Record),
     /// Compares the public API of each published crate with its committed listing
     PublicApi(Record),
-    /// Runs the official conformance suite against `everything`, in strict mode, for each legacy revision
+    /// Runs the official conformance suite against `everything`, in strict mode, for each revision
     Conformance(Target),
     /// Runs many clients of every kind against two nodes with one store, in real time, and counts failures
     Soak(cargo_tasks::Soak),

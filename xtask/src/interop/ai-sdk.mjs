@@ -1,6 +1,6 @@
 // Drives one MCP server with the MCP client of Vercel's AI SDK.
 //
-//     node ai-sdk.mjs @ai-sdk/mcp http://127.0.0.1:PORT/mcp
+//     node ai-sdk.mjs @ai-sdk/mcp sessions all|two http://127.0.0.1:PORT/mcp
 //
 // Prints one JSON line, `{"client", "ok", "steps": [{"name", "ok", "detail"}]}`, and exits with 0 or 1.
 //
@@ -10,21 +10,10 @@
 
 import { createMCPClient } from "@ai-sdk/mcp";
 
-const [PACKAGE, URL_OF_SERVER] = process.argv.slice(2);
-const STEP_MS = 15_000; // a step is a handful of requests on the loopback interface
-const TOTAL_MS = 60_000; // the caller kills the process somewhat later
+import { expect, main, sleep, until } from "./support.mjs";
+
+const [PACKAGE, , , URL_OF_SERVER] = process.argv.slice(2);
 const STREAM = "text/event-stream";
-
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-function within(ms, promise) {
-  const late = sleep(ms).then(() => Promise.reject(new Error(`no end within ${ms / 1000} s`)));
-  return Promise.race([promise, late]);
-}
-
-function expect(condition, message) {
-  if (!condition) throw new Error(message);
-}
 
 // Records the HTTP traffic. If `unnamed` is set, events lose their names, and it is resolved when the stream has ended.
 class Wire {
@@ -54,36 +43,9 @@ class Wire {
     return new Response(body, { status: response.status, headers: response.headers });
   };
 
-  // Waits for a matching answer; the step's time limit ends the wait.
-  async find(matches) {
-    for (;;) {
-      const answer = this.seen.find(matches);
-      if (answer) return answer;
-      await sleep(10);
-    }
-  }
-}
-
-class Report {
-  steps = [];
-
-  async step(name, action) {
-    try {
-      this.add(name, true, await within(STEP_MS, action()));
-    } catch (error) {
-      this.add(name, false, `${error.name}: ${error.message}`.replaceAll("\n", " "));
-    }
-    return this.steps.at(-1).ok;
-  }
-
-  add(name, ok, detail) {
-    this.steps.push({ name, ok, detail });
-  }
-
-  print() {
-    const ok = this.steps.every((step) => step.ok);
-    console.log(JSON.stringify({ client: PACKAGE, ok, steps: this.steps }));
-    return ok;
+  // Waits for a matching answer.
+  find(matches) {
+    return until(() => this.seen.find(matches));
   }
 }
 
@@ -145,6 +107,4 @@ async function drive(report) {
   });
 }
 
-const report = new Report();
-await within(TOTAL_MS, drive(report)).catch((error) => report.add("session", false, error.message));
-process.exit(report.print() ? 0 : 1);
+await main(PACKAGE, drive);

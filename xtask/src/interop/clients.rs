@@ -1,0 +1,136 @@
+//! The clients: which there are, which ways each of them goes, and how it is started.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::installed;
+use crate::process::Unavailable;
+use crate::workspace::Workspace;
+
+/// The releases of the Python package `mcp`: the newest 2.x, which prefers revision 2026-07-28, and the newest 1.x, which
+/// supports only sessions. Pinned, so that a failure is our own fault.
+const PYTHON: [(&str, &[Way]); 2] = [
+    ("2.3.0", &[Way::Sessions, Way::Modern, Way::Fallback]),
+    ("1.30.0", &[Way::Sessions, Way::WithoutId, Way::Refused]),
+];
+
+/// The npm packages, pinned in `xtask/node/package.json`, each with the module that drives it: the release lines after and
+/// before the SDK's client got its own package, and a client that accepts an event only if it has `event: message`.
+const NPM: [(&str, &str, &[Way]); 3] = [
+    ("@modelcontextprotocol/client", "client.mjs", &[Way::Sessions, Way::Modern, Way::Fallback]),
+    ("@modelcontextprotocol/sdk", "client.mjs", &[Way::Sessions, Way::WithoutId, Way::Refused]),
+    ("@ai-sdk/mcp", "ai-sdk.mjs", &[Way::Sessions]),
+];
+
+/// rmcp's client goes where it is told to.
+const RUST: [Way; 3] = [Way::Sessions, Way::Modern, Way::Fallback];
+
+/// The drivers, and what those in JavaScript import.
+const FOLDER: &str = "xtask/src/interop";
+const MODULES: [&str; 5] =
+    ["common-steps.mjs", "modern-steps.mjs", "proxy.mjs", "session-steps.mjs", "support.mjs"];
+
+/// The way that a client goes with a server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    /// A legacy client in a session.
+    Sessions,
+    /// A client that negotiates by itself, and must arrive at 2026-07-28.
+    Modern,
+    /// The same with a server that declines it, so that the client must end up in a session.
+    Fallback,
+    /// A legacy client whose session id is lost on its way to the server, or that gets none.
+    WithoutId,
+    /// The same with a server that insists on sessions.
+    Refused,
+}
+
+impl Way {
+    pub(super) const ALL: [Way; 5] =
+        [Way::Sessions, Way::Modern, Way::Fallback, Way::WithoutId, Way::Refused];
+
+    /// The first argument of a driver.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Way::Sessions => "sessions",
+            Way::Modern => "modern",
+            Way::Fallback => "fallback",
+            Way::WithoutId => "without-id",
+            Way::Refused => "refused",
+        }
+    }
+
+    /// Whether the session id is removed from the requests.
+    pub(super) fn loses_id(self) -> bool {
+        matches!(self, Way::WithoutId | Way::Refused)
+    }
+}
+
+/// A release of an SDK.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// The heading of its column.
+    pub(super) name: String,
+    pub(super) ways: &'static [Way],
+    words: Vec<PathBuf>,
+}
+
+impl Client {
+    /// The command that drives the server at `url`, which has the tools of `everything` or only two.
+    pub(super) fn command(&self, way: Way, all_tools: bool, url: &str) -> Command {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]).args([way.word(), if all_tools { "all" } else { "two" }, url]);
+        command
+    }
+}
+
+/// Finds or installs all clients; and a note about those that this machine cannot run. Fails as [`Unavailable`] without any,
+/// or if `all` are wanted.
+pub(super) fn find(workspace: &Workspace, all: bool) -> Result<(Vec<Client>, String)> {
+    let (mut clients, mut missing) = (Vec::new(), Vec::new());
+    let found =
+        [("Python", python(workspace)), ("TypeScript", typescript(workspace)), ("Rust", rust(workspace))];
+    for (language, found) in found {
+        match found {
+            Ok(found) => clients.extend(found),
+            Err(error) if error.is::<Unavailable>() => {
+                missing.push(format!("no {language} clients: {error}"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let missing = missing.join("; ");
+    ensure!(!clients.is_empty() && (missing.is_empty() || !all), Unavailable(missing));
+    Ok((clients, missing))
+}
+
+fn python(workspace: &Workspace) -> Result<Vec<Client>> {
+    let script = workspace.root().join(FOLDER).join("client.py");
+    let client = |(version, ways)| {
+        // -B: no compiled modules beside the sources.
+        let words = vec![installed::python(workspace, version)?, "-B".into(), "-u".into(), script.clone()];
+        Ok(Client { name: format!("mcp {version}"), ways, words })
+    };
+    PYTHON.into_iter().map(client).collect()
+}
+
+fn typescript(workspace: &Workspace) -> Result<Vec<Client>> {
+    let node = installed::node(workspace)?;
+    let copy = |module: &str| installed::copy(workspace, FOLDER, module, Path::new(&node));
+    MODULES.into_iter().try_for_each(|module| copy(module).map(drop))?;
+    let manifest: Value = serde_json::from_str(&std::fs::read_to_string(node.join("package.json"))?)?;
+    let client = |(package, module, ways): (&str, &str, _)| {
+        let version = manifest["dependencies"][package].as_str().context("the manifest pins it")?;
+        let name = format!("{} {version}", package.trim_start_matches("@modelcontextprotocol/"));
+        Ok(Client { name, ways, words: vec!["node".into(), copy(module)?, package.into()] })
+    };
+    NPM.into_iter().map(client).collect()
+}
+
+fn rust(workspace: &Workspace) -> Result<Vec<Client>> {
+    let (version, executable) = installed::rmcp(workspace)?;
+    Ok(vec![Client { name: format!("rmcp {version}"), ways: &RUST, words: vec![executable] }])
+}
