@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{build, valgrind::WORK};
+use crate::{build, goals, valgrind::WORK};
 
 const WRITTEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.json");
 
@@ -49,6 +49,7 @@ pub(crate) fn run(write: bool) -> Result<ExitCode> {
         fs::write(WRITTEN, text + "\n")?;
         return Ok(ExitCode::SUCCESS);
     }
+    goals::print_instructions(&counts);
     Ok(if is_met(&written.instructions, &counts) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
