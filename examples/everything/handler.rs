@@ -55,8 +55,8 @@ impl Everything {
 }
 
 impl Handler for Everything {
-    async fn initialize(&self, _: InitializeRequest) -> Result<InitializeResult, RpcError> {
-        Ok(InitializeResult::new("everything", "0.1.0").with_capabilities(self.fixtures.capabilities()))
+    fn info(&self) -> InitializeResult {
+        InitializeResult::new("everything", "0.1.0").with_capabilities(self.fixtures.capabilities())
     }
 
     async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {

@@ -3,7 +3,9 @@
 mod auth;
 pub(crate) mod check;
 mod cors;
+mod eras;
 mod hosts;
+pub(crate) mod state_keys;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,7 +14,9 @@ use mcp_session_proto::SessionConfig;
 pub use auth::{AuthError, AuthFuture, Authenticate, AuthenticateFn, authenticate_fn};
 pub use check::ConfigError;
 pub use cors::Cors;
+pub use eras::{Eras, Sessions};
 pub use hosts::{AllowedHosts, AllowedOrigins, InvalidEntry};
+pub use state_keys::{InvalidStateKeys, StateKeys};
 
 use crate::store::Store;
 
@@ -35,6 +39,22 @@ use crate::store::Store;
 pub struct Config {
     /// The limits of each session.
     pub session: SessionConfig,
+    /// Which revisions of the protocol are served. Both eras by default.
+    pub eras: Eras,
+    /// Whether clients of the legacy revisions get sessions, and need them. [`Sessions::Optional`] by default.
+    pub sessions: Sessions,
+    /// The maximum number of running requests without a session, of both eras; more get 503 and `Retry-After`. Streams of
+    /// `subscriptions/listen` count separately. 10,000: as many as a process usually has connections for.
+    pub max_stateless_requests: usize,
+    /// The maximum number of open `subscriptions/listen` streams; more get 503 and `Retry-After`, before they are
+    /// acknowledged (G-59). 100,000, as sessions.
+    pub max_subscriptions: usize,
+    /// The maximum number of open `subscriptions/listen` streams of one [`Principal`](crate::Principal). 10,000, a tenth of
+    /// the total, as sessions.
+    pub max_subscriptions_per_principal: usize,
+    /// Whether results of 2026-07-28 carry the server's name and version, in
+    /// `_meta["io.modelcontextprotocol/serverInfo"]`. On by default.
+    pub send_server_info: bool,
     /// The maximum number of sessions. A session counts until nothing of it is left, its
     /// [`terminated`](crate::Handler::terminated) hook included. At the maximum, expired sessions make
     /// room for the next `initialize`, or else the oldest half-open one, which was not used since its
@@ -93,12 +113,28 @@ pub struct Config {
     /// [`store`](crate::store). A store needs [`replay`](SessionConfig::replay); if that is off, its
     /// default is used. `None`: a session lives and ends with its endpoint, and there are no store calls.
     pub store: Option<Store>,
+    /// The keys that seal `requestState`, in which revision 2026-07-28 has a client carry what a handler
+    /// needs after a question to the user (G-38, G-67). `None`: one key is made at start, with a warning in
+    /// the log. It is right for a single node; what it sealed is lost when the node restarts. Several nodes
+    /// need the same keys, so that each opens what another sealed.
+    pub state_keys: Option<StateKeys>,
+    /// How long a `requestState` can be sent back, at least 1 millisecond; then the client has to start
+    /// again (G-38). 10 minutes: a user has time to read a question, or to log in somewhere else, and a
+    /// state that somebody copied is of use no longer than that. Until it expires, it may come back more
+    /// than once. Each node goes by its own [`system_time`](crate::Runtime::system_time).
+    pub state_ttl: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             session: SessionConfig::default(),
+            eras: Eras::default(),
+            sessions: Sessions::default(),
+            max_stateless_requests: 10_000,
+            max_subscriptions: 100_000,
+            max_subscriptions_per_principal: 10_000,
+            send_server_info: true,
             max_sessions: 100_000,
             max_sessions_per_principal: 10_000,
             body_limit: 4 * 1024 * 1024,
@@ -115,6 +151,8 @@ impl Default for Config {
             authenticate: None,
             authenticate_timeout: Duration::from_secs(10),
             store: None,
+            state_keys: None,
+            state_ttl: Duration::from_secs(10 * 60),
         }
     }
 }
@@ -123,6 +161,12 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("session", &self.session)
+            .field("eras", &self.eras)
+            .field("sessions", &self.sessions)
+            .field("max_stateless_requests", &self.max_stateless_requests)
+            .field("max_subscriptions", &self.max_subscriptions)
+            .field("max_subscriptions_per_principal", &self.max_subscriptions_per_principal)
+            .field("send_server_info", &self.send_server_info)
             .field("max_sessions", &self.max_sessions)
             .field("max_sessions_per_principal", &self.max_sessions_per_principal)
             .field("body_limit", &self.body_limit)
@@ -139,6 +183,8 @@ impl fmt::Debug for Config {
             .field("authenticate", &self.authenticate.is_some())
             .field("authenticate_timeout", &self.authenticate_timeout)
             .field("store", &self.store)
+            .field("state_keys", &self.state_keys)
+            .field("state_ttl", &self.state_ttl)
             .finish()
     }
 }

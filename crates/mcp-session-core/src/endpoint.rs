@@ -3,6 +3,8 @@
 mod batch;
 mod get;
 mod initialize;
+mod listen;
+mod modern;
 mod notification;
 mod post;
 mod response;
@@ -17,21 +19,23 @@ use std::{
 
 use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 use http_body::Body;
-use mcp_session_proto::{self as proto, Refusal, RequestId};
+use mcp_session_proto::{self as proto, ProtocolVersion, Refusal, RequestId, SendError};
+use serde::Serialize;
 
 use crate::{
     cluster::inbox,
-    config::{Config, ConfigError, Cors},
-    handler::{ErasedHandler, Handler},
+    config::{Config, ConfigError, Cors, Sessions},
+    handler::{ErasedHandler, Handler, InitializeResult, state::Sealer},
     metrics::Stats,
     runtime::Runtime,
     session::env::Env,
-    session::{Session, manager::SessionManager, registry::Registry, timers},
+    session::{Session, broadcast::Broadcast, manager::SessionManager, registry::Registry},
     shutdown::{Shutdown, ShutdownPhase, ShutdownPolicy, ShutdownReport},
+    stateless::{self, server::Server},
     store::node::Node,
     stream::ReplyBody,
     trace,
-    transport::{self, BoxError, Incoming, Rejection, SessionHeader},
+    transport::{self, BoxError, Incoming, Rejection, RequestEra, SessionHeader},
 };
 
 /// The HTTP endpoint of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
@@ -65,7 +69,10 @@ use crate::{
 #[derive(Clone)]
 pub struct Endpoint {
     registry: Arc<Registry>,
+    /// The requests without a session.
+    stateless: Arc<stateless::registry::Registry>,
     handler: Arc<dyn ErasedHandler>,
+    sealer: Arc<Sealer>,
 }
 
 impl Endpoint {
@@ -117,12 +124,24 @@ impl Endpoint {
         }
         let handler = Arc::new(handler);
         let env = Arc::new(Env::new(runtime, config, node, Box::new(Arc::clone(&handler))));
-        env.runtime.spawn_keeper(Box::pin(timers::drive(Arc::clone(&env))));
+        let driven = Arc::clone(&env);
+        env.runtime.spawn_keeper(Box::pin(async move { driven.timers.drive(&*driven.runtime).await }));
         let registry = Registry::new(env);
         if let Some(node) = registry.env.node.clone() {
             node.clone().spawn(inbox::keep(Arc::downgrade(&registry), node));
         }
-        Self { registry, handler: Arc::new(handler) }
+        let Env { config, runtime, .. } = &*registry.env;
+        let InitializeResult { capabilities, server_info, instructions, mut extra } = handler.info();
+        extra.retain(|name, _| !matches!(&**name, "protocolVersion" | "serverInfo")); // of `initialize` only
+        if let Some(instructions) = instructions {
+            extra.insert("instructions".into(), instructions.into());
+        }
+        let server_info = config.send_server_info.then_some(&server_info);
+        let server = Server::new(config.eras.versions(), &capabilities, server_info, extra);
+        let stateless = stateless::registry::Registry::new(Arc::clone(&registry.env), server);
+        let _ = registry.subscribers.set(Arc::clone(&stateless) as _); // set only here
+        let sealer = Sealer::new(config.state_keys.clone(), config.state_ttl, Arc::clone(runtime));
+        Self { registry, stateless, handler: Arc::new(handler), sealer: Arc::new(sealer) }
     }
 
     /// The runtime.
@@ -137,7 +156,22 @@ impl Endpoint {
 
     /// A snapshot of gauges and totals (S15).
     pub fn stats(&self) -> Stats {
-        self.registry.stats()
+        let subscriptions = self.stateless.subscriptions() as u64;
+        Stats { subscriptions, ..self.registry.stats() }
+    }
+
+    /// Sends a notification that belongs to no request to every session and every subscription that wants it: see
+    /// [`SessionManager::broadcast`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Invalid`] if the params are not a JSON object.
+    pub fn notify<P: Serialize + ?Sized>(
+        &self,
+        method: &str,
+        params: Option<&P>,
+    ) -> Result<Broadcast, SendError> {
+        self.manager().broadcast(method, params)
     }
 
     /// Returns `false` from the beginning of a shutdown. For readiness probes.
@@ -152,7 +186,7 @@ impl Endpoint {
     /// Later calls join the same shutdown and can only tighten its deadlines (S10). The shutdown goes on even if the
     /// handle is dropped or not awaited.
     pub fn shutdown(&self, policy: ShutdownPolicy) -> Shutdown {
-        shutdown::begin(&self.registry, policy)
+        shutdown::begin(&self.registry, &self.stateless, policy)
     }
 
     /// Waits until a shutdown is over, no matter who began it, and returns its report. For the HTTP server around the
@@ -184,7 +218,8 @@ impl Endpoint {
     ///
     /// # Cancel safety
     ///
-    /// If dropped before the response, the client counts as disconnected. An admitted request goes on (D-12).
+    /// If dropped before the response, the client counts as disconnected. An admitted request of a session goes on (D-12);
+    /// any other is cancelled (G-32, E-30).
     pub fn handle<B>(&self, request: Request<B>) -> impl Future<Output = Response<ReplyBody>> + use<B>
     where
         B: Body,
@@ -198,9 +233,9 @@ impl Endpoint {
             let config = &env.config;
             let cors = config.cors.as_ref();
             let cors = cors.map(|cors| (cors, Cors::origin(&config.allowed_origins, &parts.headers)));
-            let mut id = None;
+            let mut seen = Seen::default();
             let answered = match transport::read(&mut parts, pin!(body), env.limits()).await {
-                Ok(incoming) => endpoint.answer(incoming, &mut parts, &mut id).await,
+                Ok(incoming) => endpoint.answer(incoming, &mut parts, &mut seen).await,
                 Err(rejection) => Err(rejection),
             };
             let mut response = match answered {
@@ -214,7 +249,7 @@ impl Endpoint {
                     };
                     trace::rejected(|| rejection.to_log(), &env.refusals, || env.runtime.now());
                     env.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
-                    rejection.into_response(id.as_ref(), config).map(ReplyBody::full)
+                    rejection.into_response(seen.id.as_ref(), seen.modern, config).map(ReplyBody::full)
                 }
             };
             if let Some((cors, origin)) = cors {
@@ -229,17 +264,22 @@ impl Endpoint {
         }
     }
 
-    /// Answers a checked request. Sets `id` to that of the JSON-RPC request, for a later error.
+    /// Answers a checked request. Sets `seen`, for a later error.
     async fn answer(
         &self,
         incoming: Incoming,
         parts: &mut Parts,
-        id: &mut Option<RequestId>,
+        seen: &mut Seen,
     ) -> Result<Response<ReplyBody>, Rejection> {
         // What is rarer than requests is boxed: otherwise the future of every request would be as large.
         match incoming {
             Incoming::Request(request, form) => {
-                *id = Some(request.id.clone());
+                seen.id = Some(request.id.clone());
+                let era = transport::era_of_request(self.registry.env.config.eras, &parts.headers, &request)?;
+                if let RequestEra::Modern(envelope) = era {
+                    seen.modern = true;
+                    return Box::pin(self.modern(parts, request, envelope, form)).await;
+                }
                 if request.method == "initialize" {
                     return Box::pin(self.initialize(parts, &request, form)).await;
                 }
@@ -254,10 +294,27 @@ impl Endpoint {
         }
     }
 
+    /// The version of a request that is served without a session, if it is: the client names none and needs none (E-26), or
+    /// no client gets one (E-27).
+    fn without_session(&self, parts: &Parts) -> Result<Option<ProtocolVersion>, Rejection> {
+        let config = &self.registry.env.config;
+        let header = transport::session_header(&parts.headers)?;
+        let without = match config.sessions {
+            Sessions::Optional => header == SessionHeader::Absent,
+            Sessions::Stateful => false,
+            Sessions::Stateless => true,
+        };
+        if !without {
+            return Ok(None);
+        }
+        transport::check_version(&parts.headers, config.eras)?;
+        Ok(Some(transport::version(&parts.headers).unwrap_or(ProtocolVersion::V2025_03_26))) // B-27
+    }
+
     /// Finds the session that a request names, and checks the version header (E-09, E-11, B-26).
     async fn session(&self, parts: &Parts) -> Result<Session, Rejection> {
         let session = self.lookup(parts).await?;
-        match transport::check_version(&parts.headers) {
+        match transport::check_version(&parts.headers, self.registry.env.config.eras) {
             // A dead id is 404, even if the version is wrong (E-11). If it is right, the machine refuses the request.
             Err(_) if session.state() == proto::State::Terminated => Err(Rejection::UnknownSession),
             checked => checked.map(|()| session),
@@ -289,6 +346,15 @@ impl Endpoint {
             }
         }
     }
+}
+
+/// What is known of a request that is refused.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The id of the JSON-RPC request, which an error echoes.
+    id: Option<RequestId>,
+    /// Whether it is of 2026-07-28, which has codes of its own.
+    modern: bool,
 }
 
 impl fmt::Debug for Endpoint {

@@ -1,10 +1,14 @@
 //! [`Handler`], the user's code.
 
 pub(crate) mod context;
+pub(crate) mod exchange;
 pub(crate) mod initialize;
+pub(crate) mod input;
+pub(crate) mod modern;
 pub(crate) mod notification;
 pub(crate) mod router;
 pub(crate) mod run;
+pub(crate) mod state;
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -25,7 +29,8 @@ use crate::{
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct InitializeRequest {
-    /// The id of the new session. The client is told it with the result, and not before (C-20).
+    /// The id of the new session. The client is told it with the result, and not before (C-20). `None` if the client gets
+    /// no session.
     pub session_id: Option<SessionId>,
     /// The negotiated version of the session.
     pub protocol_version: ProtocolVersion,
@@ -213,13 +218,13 @@ impl TryFrom<Json> for InitializeResult {
 /// `spawn_blocking`.
 ///
 /// ```
-/// use mcp_session_core::{Handler, InitializeRequest, InitializeResult, Json, RequestContext, RpcError};
+/// use mcp_session_core::{Handler, InitializeResult, Json, RequestContext, RpcError};
 ///
 /// struct Echo;
 ///
 /// impl Handler for Echo {
-///     async fn initialize(&self, _: InitializeRequest) -> Result<InitializeResult, RpcError> {
-///         Ok(InitializeResult::new("echo", "0.1.0"))
+///     fn info(&self) -> InitializeResult {
+///         InitializeResult::new("echo", "0.1.0")
 ///     }
 ///     async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
 ///         match cx.method() {
@@ -230,11 +235,31 @@ impl TryFrom<Json> for InitializeResult {
 /// }
 /// ```
 pub trait Handler: Send + Sync + 'static {
-    /// Answers `initialize`: a client opens a session.
+    /// What the server says about itself: name and version, capabilities, instructions. The answer to `server/discover`
+    /// (G-47) and, unless [`Handler::initialize`] is overridden, to `initialize`.
+    ///
+    /// Called once, when the endpoint is built: a client that probes for 2026-07-28 gets the answer at once, whatever
+    /// other requests do (G-66).
+    fn info(&self) -> InitializeResult;
+
+    /// Answers `initialize`: a client of a revision before 2026-07-28 opens a session, or would if
+    /// [`Config::sessions`](crate::Config::sessions) gave it one. Defaults to [`Handler::info`].
     fn initialize(
         &self,
         request: InitializeRequest,
-    ) -> impl Future<Output = Result<InitializeResult, RpcError>> + Send;
+    ) -> impl Future<Output = Result<InitializeResult, RpcError>> + Send {
+        let _ = request;
+        let info = self.info();
+        async { Ok(info) }
+    }
+
+    /// The `inputSchema` of this tool. If a property has `x-mcp-header`, a `tools/call` of 2026-07-28 must repeat the
+    /// argument in the header `Mcp-Param-…`, and is refused with 400 and -32020 if it does not (G-14). Called for every
+    /// `tools/call` of 2026-07-28, so it should be cheap. `None` by default: no argument is in a header.
+    fn tool_schema(&self, tool: &str) -> Option<Json> {
+        let _ = tool;
+        None
+    }
 
     /// Creates the handler's own data for a session, such as a cart or a cache.
     ///
@@ -252,7 +277,7 @@ pub trait Handler: Send + Sync + 'static {
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
     /// use mcp_session_core::{
-    ///     Handler, InitializeRequest, InitializeResult, Json, RequestContext, RpcError, Session, SessionData,
+    ///     Handler, InitializeResult, Json, RequestContext, RpcError, Session, SessionData,
     /// };
     ///
     /// struct Counter;
@@ -261,8 +286,8 @@ pub trait Handler: Send + Sync + 'static {
     ///     fn session_data(&self, _: &Session) -> SessionData {
     ///         SessionData::new(AtomicU64::new(0))
     ///     }
-    ///     async fn initialize(&self, _: InitializeRequest) -> Result<InitializeResult, RpcError> {
-    ///         Ok(InitializeResult::new("counter", "0.1.0"))
+    ///     fn info(&self) -> InitializeResult {
+    ///         InitializeResult::new("counter", "0.1.0")
     ///     }
     ///     async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
     ///         let count = cx.data::<AtomicU64>().ok_or_else(|| RpcError::internal("the session has ended"))?;
@@ -332,12 +357,22 @@ pub trait Handler: Send + Sync + 'static {
 
 /// The object-safe form of [`Handler`].
 pub(crate) trait ErasedHandler: Send + Sync + 'static {
+    fn info(&self) -> InitializeResult;
+    fn tool_schema(&self, tool: &str) -> Option<Json>;
     fn initialize(&self, request: InitializeRequest) -> HandlerFuture;
     fn request(&self, cx: RequestContext) -> HandlerFuture;
     fn notification(&self, notification: Notification, cx: NotificationContext) -> BoxFuture<'static, ()>;
 }
 
 impl<H: Handler> ErasedHandler for Arc<H> {
+    fn info(&self) -> InitializeResult {
+        H::info(self)
+    }
+
+    fn tool_schema(&self, tool: &str) -> Option<Json> {
+        H::tool_schema(self, tool)
+    }
+
     fn initialize(&self, request: InitializeRequest) -> HandlerFuture {
         let (handler, version) = (Self::clone(self), request.protocol_version);
         async move { initialize::result(version, &H::initialize(&*handler, request).await?) }.boxed()

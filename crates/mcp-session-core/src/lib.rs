@@ -117,6 +117,7 @@ mod runtime;
 mod serve;
 mod session;
 mod shutdown;
+mod stateless;
 pub mod store;
 mod stream;
 mod sync;
@@ -127,7 +128,7 @@ mod transport;
 
 pub use config::{
     AllowedHosts, AllowedOrigins, AuthError, AuthFuture, Authenticate, AuthenticateFn, Config, ConfigError,
-    Cors, InvalidEntry, authenticate_fn,
+    Cors, Eras, InvalidEntry, InvalidStateKeys, Sessions, StateKeys, authenticate_fn,
 };
 pub use endpoint::Endpoint;
 pub use handler::context::RequestContext;

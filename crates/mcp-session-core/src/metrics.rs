@@ -26,6 +26,8 @@ pub struct Stats {
     pub exchanges: u64,
     /// Open streams, POST and GET.
     pub streams: u64,
+    /// Open `subscriptions/listen` streams, which also count as requests and streams.
+    pub subscriptions: u64,
     /// Sessions ever created.
     pub sessions_created: u64,
     /// Sessions ever terminated, without those parked in a [`store`](crate::store).

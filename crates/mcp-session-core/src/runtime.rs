@@ -1,6 +1,11 @@
-//! [`Runtime`]: the three things core needs from an async runtime, and its source of random bytes.
+//! [`Runtime`]: the three things core needs from an async runtime, its source of random bytes, and its wall clock.
 
-use std::{fmt::Debug, io, sync::Arc, time::Instant};
+use std::{
+    fmt::Debug,
+    io,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 pub use futures::future::BoxFuture;
 
@@ -109,8 +114,9 @@ pub trait Runtime: Debug + Send + Sync + 'static {
         self.spawn(task);
     }
 
-    /// Returns 16 random bytes: the id of a session, or of a node that shares a store. The default is the operating system's
-    /// source. Called for each new session, without a lock; it should not block.
+    /// Returns 16 random bytes: the id of a session, or of a node that shares a store, or half of a key or a nonce that
+    /// seals a `requestState`. The default is the operating system's source. Called for each new session and twice for each
+    /// sealed state, without a lock; it should not block.
     ///
     /// A session id is a secret, and without authentication it is the only one: whoever guesses it has the session. So the
     /// bytes must come from a cryptographic source. Only a simulation, which nobody attacks, takes them from a seed, so that
@@ -124,6 +130,21 @@ pub trait Runtime: Debug + Send + Sync + 'static {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;
         Ok(bytes)
+    }
+
+    /// The wall-clock time, by which a sealed `requestState` expires: several nodes and processes share such a time, and
+    /// no [`Instant`] means anything to two of them. The default is the operating system's clock.
+    ///
+    /// The law: all nodes that open each other's states have about the same time; by as much as two clocks differ, a state
+    /// lives shorter or longer. It may jump in both directions, as the clock of a machine does when it is set: so no
+    /// deadline within a process goes by it, they all go by [`now`](Runtime::now). Nobody outside may be able to set it
+    /// back: that would revive expired states.
+    ///
+    /// A runtime whose time is simulated overrides it, so that the expiry of a state is simulated too. A runtime that wraps
+    /// another one passes the call on. It must be fast (G-38).
+    fn system_time(&self) -> SystemTime {
+        #[expect(clippy::disallowed_methods, reason = "the default of the method that everything else calls")]
+        SystemTime::now()
     }
 }
 
@@ -146,5 +167,9 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 
     fn random(&self) -> io::Result<[u8; 16]> {
         (**self).random()
+    }
+
+    fn system_time(&self) -> SystemTime {
+        (**self).system_time()
     }
 }

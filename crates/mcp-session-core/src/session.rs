@@ -92,13 +92,6 @@ impl Drop for Inner {
     }
 }
 
-impl Inner {
-    /// A number that distinguishes sessions with the same deadline.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-}
-
 impl From<Arc<Inner>> for Session {
     fn from(inner: Arc<Inner>) -> Self {
         Self(inner)
@@ -114,14 +107,13 @@ impl Session {
         env: Arc<Env>,
         machine: Machine,
     ) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let locked =
             Locked { armed: false, machine, left: false, tracker: None, writing: false, fate: Fate::Unkept };
         Self(Arc::new(Inner {
             id,
             principal,
             client,
-            number: NUMBER.fetch_add(1, Relaxed),
+            number: next_number(),
             env,
             locked: Mutex::new(locked),
             changed: Event::new(),
@@ -331,6 +323,10 @@ impl Session {
         self.0.env.runtime.sleep_until(deadline)
     }
 
+    pub(crate) fn env(&self) -> &Arc<Env> {
+        &self.0.env
+    }
+
     /// The counters of this session.
     pub(crate) fn stripe(&self) -> &Stripe {
         self.0.env.counters.stripe(self.0.number)
@@ -377,6 +373,12 @@ impl Drop for NotificationPermit {
     fn drop(&mut self) {
         self.0.0.notifications.fetch_sub(1, Relaxed);
     }
+}
+
+/// A number for a session, or for an exchange without one, that no other has in this process.
+pub(crate) fn next_number() -> u64 {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    NUMBER.fetch_add(1, Relaxed)
 }
 
 /// Encodes a notification as a complete event.

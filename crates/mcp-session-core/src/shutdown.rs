@@ -25,7 +25,7 @@ pub(crate) use policy::Deadlines;
 pub use policy::{ShutdownPhase, ShutdownPolicy};
 pub(crate) use progress::Progress;
 pub use report::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals};
-pub(crate) use tracker::{Afterword, DrainTracker, LATE};
+pub(crate) use tracker::{Afterword, DrainTracker, Entering, LATE};
 
 /// A handle to a running shutdown. Several tasks can await, tighten or escalate it; dropping it changes nothing (S10).
 ///

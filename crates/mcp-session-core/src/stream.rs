@@ -12,7 +12,10 @@ use futures::{Stream, StreamExt, stream::SelectAll};
 use http_body::{Body, Frame, SizeHint};
 use mcp_session_proto::{Next, StreamKey};
 
-use crate::session::{Session, cell::Waiters};
+use crate::{
+    session::{Session, cell::Waiters},
+    stateless::call::Call,
+};
 
 /// The stream was ended by force before its reader had read all events.
 ///
@@ -29,18 +32,31 @@ const FRAME: usize = 16 * 1024;
 
 /// The complete events of one stream, in order.
 ///
-/// Dropping it tells the session that the client has disconnected. That does not cancel the request (D-12).
+/// Dropping it means that the client has disconnected. That does not cancel a request of a session (D-12), but any other
+/// (G-30, E-30).
 #[derive(Debug)]
 pub struct EventStream {
-    session: Session,
-    key: StreamKey,
+    source: Source,
     waiters: Arc<Waiters>,
     done: bool,
 }
 
+/// Where the events of a stream come from.
+#[derive(Debug)]
+enum Source {
+    Session(Session, StreamKey),
+    Call(Call),
+}
+
 impl EventStream {
+    /// Creates the stream of a session with this key.
     pub(crate) fn new(session: Session, key: StreamKey, waiters: Arc<Waiters>) -> Self {
-        Self { session, key, waiters, done: false }
+        Self { source: Source::Session(session, key), waiters, done: false }
+    }
+
+    /// Creates the stream of the reply to a request without a session.
+    pub(crate) fn of_call(call: Call, waiters: Arc<Waiters>) -> Self {
+        Self { source: Source::Call(call), waiters, done: false }
     }
 
     /// Returns `true` if the last event has been taken.
@@ -54,8 +70,12 @@ impl EventStream {
             return Poll::Ready(None);
         }
         self.waiters.reader.register(cx.waker());
-        let next =
-            self.session.with_client(|machine, now| gather(bytes, || machine.poll_event(now, self.key)));
+        let next = match &self.source {
+            Source::Session(session, key) => {
+                session.with_client(|machine, now| gather(bytes, || machine.poll_event(now, *key)))
+            }
+            Source::Call(call) => call.with(|machine, now| gather(bytes, || machine.poll_event(now))),
+        };
         match next {
             Next::Pending => Poll::Pending,
             Next::Event(event, last) => {
@@ -111,7 +131,12 @@ impl Stream for EventStream {
 
 impl Drop for EventStream {
     fn drop(&mut self) {
-        self.session.with(|machine, now| machine.handle_disconnect(now, self.key));
+        match &self.source {
+            Source::Session(session, key) => {
+                session.with(|machine, now| machine.handle_disconnect(now, *key));
+            }
+            Source::Call(call) => call.with(|machine, now| machine.handle_disconnect(now)),
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Helpers of the unit tests.
 
-use std::{sync::OnceLock, time::Instant};
+use std::{
+    sync::OnceLock,
+    time::{Instant, SystemTime},
+};
 
 use crate::runtime::{BoxFuture, Runtime};
 
@@ -25,5 +28,9 @@ impl Runtime for Stopped {
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         drop(task);
+    }
+
+    fn system_time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
     }
 }

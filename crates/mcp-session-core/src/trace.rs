@@ -111,6 +111,26 @@ pub(crate) fn session_failed(session: &SessionId, why: &str) {
     event!(WARN, ?session, why, "session did not end cleanly");
 }
 
+pub(crate) fn state_key_made() {
+    #[cfg(feature = "tracing")]
+    event!(
+        WARN,
+        setting = "Config::state_keys",
+        "a key for `requestState` was made: other nodes, and this one after a restart, cannot open what it seals"
+    );
+}
+
+pub(crate) fn stateless_failed(why: &str) {
+    #[cfg(feature = "tracing")]
+    event!(WARN, why, "a request without a session did not end cleanly");
+}
+
+/// Logs a request that panicked because of a bug in this crate. It is ended.
+pub(crate) fn stateless_broken() {
+    #[cfg(feature = "tracing")]
+    event!(ERROR, "a request without a session panicked and is ended: no other request is affected");
+}
+
 pub(crate) fn accept_failed(error: &std::io::Error) {
     #[cfg(feature = "tracing")]
     event!(WARN, error = %told(&error.to_string()), "accept failed");
@@ -218,7 +238,7 @@ pub(crate) enum Outcome<'a> {
 }
 
 pub(crate) fn exchange_ended(
-    session: &SessionId,
+    session: Option<SessionId>,
     request: &RequestId,
     method: &str,
     outcome: &Outcome<'_>,
@@ -229,7 +249,7 @@ pub(crate) fn exchange_ended(
         Outcome::Result => {
             event!(
                 DEBUG,
-                ?session,
+                session = session.as_ref().map(tracing::field::debug),
                 ?request,
                 method = &*told(method),
                 outcome = "result",
@@ -240,7 +260,7 @@ pub(crate) fn exchange_ended(
         Outcome::Error(error) => {
             event!(
                 DEBUG,
-                ?session,
+                session = session.as_ref().map(tracing::field::debug),
                 ?request,
                 method = &*told(method),
                 outcome = "error",
@@ -252,7 +272,7 @@ pub(crate) fn exchange_ended(
         Outcome::Unheard => {
             event!(
                 DEBUG,
-                ?session,
+                session = session.as_ref().map(tracing::field::debug),
                 ?request,
                 method = &*told(method),
                 outcome = "unheard",
@@ -263,7 +283,7 @@ pub(crate) fn exchange_ended(
         Outcome::Abandoned => {
             event!(
                 WARN,
-                ?session,
+                session = session.as_ref().map(tracing::field::debug),
                 ?request,
                 method = &*told(method),
                 outcome = "abandoned",
@@ -335,7 +355,7 @@ pub(crate) fn shutdown_phase(phase: ShutdownPhase, stats: &Stats) {
 
 /// Wraps a handler's future in a span.
 pub(crate) fn exchange<T: 'static>(
-    session: &SessionId,
+    session: Option<SessionId>,
     request: &RequestId,
     method: &str,
     work: BoxFuture<'static, T>,
@@ -343,7 +363,7 @@ pub(crate) fn exchange<T: 'static>(
     #[cfg(feature = "tracing")]
     if is_enabled(tracing::Level::DEBUG) {
         let span = contain::call(
-            || tracing::debug_span!(target: TARGET, "exchange", ?session, ?request, method = &*told(method)),
+            || tracing::debug_span!(target: TARGET, "exchange", session = session.as_ref().map(tracing::field::debug), ?request, method = &*told(method)),
         );
         if let Some(span) = span.ok().filter(|span| !span.is_disabled()) {
             return Box::pin(InSpan { work: Some(work), span: Some(span) });

@@ -2,10 +2,15 @@
 
 mod auth;
 mod body;
+mod envelope;
+mod eras;
 mod headers;
 mod hosts;
+mod level;
+mod params;
 mod peer;
 mod rejection;
+mod values;
 
 use std::pin::{Pin, pin};
 
@@ -15,14 +20,19 @@ use http_body::Body;
 use mcp_session_proto::{Message, Notification, ParseError, ResponseMode, RpcRequest, RpcResponse};
 
 use crate::{
-    config::{Config, Cors},
+    config::{Config, Cors, Sessions},
     contain::{Contained, Panicked},
 };
 
 pub(crate) use body::{BoxError, Limits};
-pub(crate) use headers::{
-    SESSION_ID, SessionHeader, check_era, check_version, is_modern, last_event_id, session_header,
+pub(crate) use envelope::Envelope;
+pub(crate) use eras::{
+    RequestEra, check_batch, check_get_or_delete, check_removed, check_response, era_of_request,
+    is_modern_notification,
 };
+pub(crate) use headers::{SESSION_ID, SessionHeader, check_version, last_event_id, session_header, version};
+pub(crate) use level::LogLevel;
+pub(crate) use params::check_params;
 pub use peer::PeerAddr;
 pub(crate) use rejection::Rejection;
 
@@ -106,15 +116,20 @@ where
 fn is_offered(method: &Method, config: &Config) -> bool {
     match *method {
         Method::POST => true,
-        Method::GET => config.standalone_streams,
-        Method::DELETE => config.client_delete,
+        Method::GET => config.standalone_streams && has_sessions(config),
+        Method::DELETE => config.client_delete && has_sessions(config),
         _ => false,
     }
 }
 
+/// Whether any client gets a session (E-27, G-43).
+fn has_sessions(config: &Config) -> bool {
+    config.eras.has_legacy() && config.sessions != Sessions::Stateless
+}
+
 /// The value of `Allow` (B-39).
 pub(crate) fn allowed_methods(config: &Config) -> &'static str {
-    match (config.standalone_streams, config.client_delete) {
+    match (is_offered(&Method::GET, config), is_offered(&Method::DELETE, config)) {
         (true, true) => "GET, POST, DELETE",
         (false, true) => "POST, DELETE",
         (true, false) => "GET, POST",

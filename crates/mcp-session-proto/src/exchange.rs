@@ -23,6 +23,8 @@ use crate::{
 pub enum Era {
     /// Revisions with sessions: disconnecting does not cancel the request (D-12).
     Legacy,
+    /// These revisions, for a request without a session: disconnecting cancels it (E-30).
+    Stateless,
     /// Revisions without sessions: disconnecting cancels the request (G-30).
     Modern,
 }
@@ -182,7 +184,7 @@ impl<T: Clone> Exchange<T> {
         }
         match self.era {
             Era::Legacy => {}
-            Era::Modern => self.cancel(now, CancelReason::Disconnected, config, out),
+            Era::Stateless | Era::Modern => self.cancel(now, CancelReason::Disconnected, config, out),
         }
         self.settle(out);
     }

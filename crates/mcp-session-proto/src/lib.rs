@@ -13,7 +13,7 @@
 //! ```
 //!
 //! An [`Exchange`] and its [`Stream`] do not need a [`Session`]: a session is a container of them with a lifecycle.
-//! A protocol revision without sessions uses exchanges on their own.
+//! A request without a session is a [`StatelessExchange`], which ends by itself.
 //!
 //! `T` is a tag that the caller attaches to a stream or exchange to identify its waiters: the async shell uses an `Arc`
 //! of its wakers, a test a name.
@@ -42,6 +42,7 @@ mod output;
 mod replay;
 mod session;
 mod state;
+mod stateless;
 mod stream;
 #[cfg(test)]
 mod testing;
@@ -69,6 +70,7 @@ pub use outbound::{OutboundId, RequestError};
 pub use output::{Event, Events, Outcome, Output, Tally, Wake};
 pub use session::{Effect, ExchangeKey, SendError, Session, StreamKey};
 pub use state::{Input, Refusal, State, Verdict};
+pub use stateless::StatelessExchange;
 pub use stream::{Full, Name, Next, Stored, Stream, Unstored};
 pub use timer::{Timer, after};
 pub use version::ProtocolVersion;

@@ -31,10 +31,19 @@ impl ErrorCode {
     pub const INVALID_PARAMS: Self = Self(-32602);
     /// The server failed.
     pub const INTERNAL_ERROR: Self = Self(-32603);
+    /// A header of the request does not agree with its body, or is missing (2026-07-28, G-10).
+    pub const HEADER_MISMATCH: Self = Self(-32020);
+    /// The request needs a capability that its client does not declare (2026-07-28, G-05).
+    pub const MISSING_CLIENT_CAPABILITY: Self = Self(-32021);
+    /// The server does not support the request's protocol version (2026-07-28, G-18).
+    pub const UNSUPPORTED_PROTOCOL_VERSION: Self = Self(-32022);
     /// The session or server is ending. The TypeScript and Python SDKs call it `ConnectionClosed`.
     pub const CONNECTION_CLOSED: Self = Self(-32000);
     /// The session does not exist. The TypeScript SDK sends it with 404.
     pub const SESSION_NOT_FOUND: Self = Self(-32001);
+    /// Not sent: the answer of a handler that needs its client's input first, in place of which the input is asked for.
+    #[doc(hidden)] // for core
+    pub const INPUT_REQUIRED: Self = Self(-31042);
     /// The client cancelled the request. The Python SDK sends it, as language servers do.
     pub const REQUEST_CANCELLED: Self = Self(-32800);
 }
@@ -57,6 +66,13 @@ impl ErrorCode {
 pub struct Json(Bytes);
 
 impl Json {
+    /// The empty object.
+    #[doc(hidden)] // for core
+    pub fn empty() -> &'static Self {
+        static EMPTY: Json = Json(Bytes::from_static(b"{}"));
+        &EMPTY
+    }
+
     /// Serializes `value` compactly.
     ///
     /// # Errors
@@ -203,6 +219,17 @@ impl RpcError {
     /// [`ErrorCode::INVALID_PARAMS`].
     pub fn invalid_params(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::INVALID_PARAMS, message)
+    }
+
+    /// [`ErrorCode::MISSING_CLIENT_CAPABILITY`]: the request needs these capabilities, an object such as
+    /// `{"sampling": {}}`, and its client does not declare them. Only for revision 2026-07-28 (G-05).
+    pub fn missing_capability(required: impl Into<Json>) -> Self {
+        let data = serde_json::json!({ "requiredCapabilities": required.into() });
+        Self::new(
+            ErrorCode::MISSING_CLIENT_CAPABILITY,
+            "the request needs a capability that its client does not declare",
+        )
+        .with_data(data)
     }
 
     /// [`ErrorCode::METHOD_NOT_FOUND`]: the answer to a method that the server does not have.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
     ending::TerminateReason,
-    message::{Json, RpcError},
+    message::{ErrorCode, Json, RpcError},
     session::{SendError, StreamKey},
 };
 
@@ -25,6 +25,25 @@ pub enum RequestError {
     /// The client has not sent `notifications/initialized` yet. Nothing was sent (C-06).
     #[error("the client has not finished its initialization")]
     NotInitialized,
+    /// The client did not declare these capabilities, an object, which the request needs (2026-07-28, G-05).
+    #[error("the client did not declare the capabilities {0:?}")]
+    MissingCapability(Json),
+    /// The client has no session, so nothing can be sent to it but the answer and what precedes it (E-29).
+    #[error("the client has no session: it cannot be sent requests")]
+    NoSession,
+    /// The request is of revision 2026-07-28, in which the server sends no requests (G-28): use
+    /// `RequestContext::elicit`, `sample` or `roots`.
+    #[error("revision 2026-07-28 has no requests to the client: use `elicit`, `sample` or `roots`")]
+    NoRequests,
+    /// The client is asked with the answer to this request, and sends it again: return this error (2026-07-28, G-35).
+    #[error("the client's input is needed first")]
+    InputRequired,
+    /// A request of this method cannot ask for input (2026-07-28, G-35).
+    #[error("only `tools/call`, `prompts/get` and `resources/read` can ask the client")]
+    NotHere,
+    /// The client's input is invalid: return this error (2026-07-28, G-38).
+    #[error(transparent)]
+    Invalid(RpcError),
     /// The request could not be sent.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -44,6 +63,9 @@ impl From<RequestError> for RpcError {
     fn from(error: RequestError) -> Self {
         match error {
             RequestError::Terminated(reason) => reason.into(),
+            RequestError::MissingCapability(required) => Self::missing_capability(required),
+            RequestError::InputRequired => Self::new(ErrorCode::INPUT_REQUIRED, error.to_string()),
+            RequestError::Invalid(error) => error,
             other => RpcError::internal(other.to_string()),
         }
     }

@@ -283,6 +283,11 @@ impl<T: Clone> Stream<T> {
             .filter(|_| self.life == Life::Open && self.connection.is_some())
     }
 
+    /// Whether an event equal to this one waits to be read.
+    pub(super) fn holds(&self, event: &Bytes) -> bool {
+        self.log.from(self.log.next()).any(|waiting| waiting == event)
+    }
+
     /// Whether events can be pushed.
     pub fn is_open(&self) -> bool {
         self.life == Life::Open

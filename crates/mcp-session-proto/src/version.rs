@@ -1,17 +1,19 @@
-//! [`ProtocolVersion`]: the revisions with a handshake, and their negotiation.
+//! [`ProtocolVersion`]: the revisions of the protocol, and their negotiation.
 
 use std::fmt;
 
-/// A revision of the protocol that opens with `initialize`.
+/// A revision of the protocol.
 ///
-/// Revision 2026-07-28 has no handshake, so it is not listed here.
+/// The older ones open with `initialize`, which negotiates the revision. Revision 2026-07-28 has no handshake and no
+/// sessions: each request names its revision.
 ///
 /// ```
 /// # use mcp_session_proto as mcp_session_core;
 /// use mcp_session_core::ProtocolVersion;
 ///
 /// assert_eq!(ProtocolVersion::negotiate("2025-06-18"), ProtocolVersion::V2025_06_18); // C-07
-/// assert_eq!(ProtocolVersion::negotiate("2099-01-01"), ProtocolVersion::LATEST); // C-08
+/// assert_eq!(ProtocolVersion::negotiate("2099-01-01"), ProtocolVersion::V2025_11_25); // C-08
+/// assert_eq!(ProtocolVersion::negotiate("2026-07-28"), ProtocolVersion::V2025_11_25); // C-11
 /// assert_eq!(ProtocolVersion::parse("2099-01-01"), None);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,24 +26,37 @@ pub enum ProtocolVersion {
     V2025_06_18,
     /// 2025-11-25: priming events, server-side polling.
     V2025_11_25,
+    /// 2026-07-28: no sessions; each request carries its version and the client's capabilities.
+    V2026_07_28,
 }
 
 impl ProtocolVersion {
     /// Every supported revision, oldest first.
-    pub const ALL: &'static [Self] = &[Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
+    pub const ALL: &'static [Self] =
+        &[Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
 
-    /// The newest revision with a handshake. A client that asks for an unknown revision is offered this one
+    /// The revisions that `initialize` negotiates, oldest first.
+    pub const WITH_HANDSHAKE: &'static [Self] = &[Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
+
+    /// The newest revision with a handshake. A client that asks `initialize` for an unknown revision is offered this one
     /// (C-08, C-11).
-    pub const LATEST: Self = Self::V2025_11_25;
+    pub const LATEST_WITH_HANDSHAKE: Self = Self::V2025_11_25;
 
     /// The revision with this name, if it is supported.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|version| version.as_str() == name)
     }
 
-    /// The revision to answer an `initialize` with: the requested one if it is supported, else [`Self::LATEST`].
+    /// The revision to answer an `initialize` with: the requested one if it has a handshake, otherwise
+    /// [`Self::LATEST_WITH_HANDSHAKE`].
     pub fn negotiate(requested: &str) -> Self {
-        Self::parse(requested).unwrap_or(Self::LATEST)
+        let known = Self::parse(requested).filter(|version| version.has_handshake());
+        known.unwrap_or(Self::LATEST_WITH_HANDSHAKE)
+    }
+
+    /// Whether it opens with `initialize`, which may open a session. Otherwise each request stands alone.
+    pub fn has_handshake(self) -> bool {
+        self < Self::V2026_07_28
     }
 
     /// Whether a POST may carry an array of messages (A-21, A-31).
@@ -55,6 +70,7 @@ impl ProtocolVersion {
             Self::V2025_03_26 => "2025-03-26",
             Self::V2025_06_18 => "2025-06-18",
             Self::V2025_11_25 => "2025-11-25",
+            Self::V2026_07_28 => "2026-07-28",
         }
     }
 }
@@ -71,7 +87,8 @@ mod tests {
 
     #[test]
     fn c_07_c_08_c_11_negotiation() {
-        for version in ProtocolVersion::ALL.iter().copied() {
+        for version in ProtocolVersion::WITH_HANDSHAKE.iter().copied() {
+            assert!(version.has_handshake());
             assert_eq!(ProtocolVersion::negotiate(version.as_str()), version);
         }
         for unknown in ["", "garbage", "2024-11-05", "2026-07-28", "2099-01-01", " 2025-11-25"] {

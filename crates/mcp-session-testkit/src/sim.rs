@@ -8,7 +8,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures::{FutureExt, future::BoxFuture, task::waker};
@@ -16,6 +16,9 @@ use mcp_session_core::Runtime;
 
 use executor::Executor;
 use sleep::Sleep;
+
+/// The wall-clock time at virtual time zero: days from 1970 to 2026-07-28, the revision that needs a wall clock.
+const EPOCH: Duration = Duration::from_secs(20662 * 24 * 60 * 60);
 
 /// A [`Runtime`] without threads and without waiting. Time stands still while any task can run, and jumps to
 /// the next timer when none can.
@@ -249,6 +252,21 @@ impl Runtime for SimRuntime {
     /// Bytes from the seed: anybody can guess them.
     fn random(&self) -> io::Result<[u8; 16]> {
         Ok(self.executor.lock().ids.u128(..).to_le_bytes())
+    }
+
+    /// The start of 2026-07-28, UTC, and the virtual time that has passed since: the same in each run.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use mcp_session_core::Runtime;
+    /// use mcp_session_testkit::SimRuntime;
+    ///
+    /// let sim = SimRuntime::new(0);
+    /// sim.advance(Duration::from_secs(1));
+    /// assert_eq!(sim.system_time(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_196_801));
+    /// ```
+    fn system_time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + EPOCH + self.elapsed()
     }
 }
 

@@ -104,7 +104,7 @@ fn log(stream: u64) -> LogId {
 }
 
 fn record(id: SessionId) -> Record {
-    let mut record = Record::new(id, ProtocolVersion::LATEST);
+    let mut record = Record::new(id, ProtocolVersion::LATEST_WITH_HANDSHAKE);
     record.principal = Some(Principal::new("alice"));
     record.capabilities.roots = true;
     record.initialize = serde_json::json!({ "clientInfo": { "name": "c", "version": "1" } }).into();

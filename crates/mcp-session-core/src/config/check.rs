@@ -90,6 +90,17 @@ impl Config {
             self.max_sessions_per_principal,
             "no client with a principal could open a session",
         )?;
+        count(
+            "max_stateless_requests",
+            self.max_stateless_requests,
+            "no request without a session would be served",
+        )?;
+        count("max_subscriptions", self.max_subscriptions, "no client could subscribe")?;
+        count(
+            "max_subscriptions_per_principal",
+            self.max_subscriptions_per_principal,
+            "no client with a principal could subscribe",
+        )?;
         bytes("body_limit", self.body_limit, INITIALIZE, "an `initialize` would not fit")?;
         bytes(
             "bodies_in_flight",
@@ -105,6 +116,7 @@ impl Config {
             self.authenticate_timeout,
             "no asynchronous check could finish in time",
         )?;
+        deadline("state_ttl", self.state_ttl, "every `requestState` would expire before it comes back")?;
         session(&self.session)?;
         match &self.store {
             Some(store) => store.check(),
@@ -207,14 +219,20 @@ mod tests {
         fn store(config: &mut Config) -> &mut Store {
             config.store.get_or_insert_with(|| Store::new(MemoryStore::new(Stopped::default())))
         }
-        let fields: [(&str, Set); 19] = [
+        let fields: [(&str, Set); 23] = [
             ("max_sessions", |c, low| c.max_sessions = usize::from(!low)),
             ("max_sessions_per_principal", |c, low| c.max_sessions_per_principal = usize::from(!low)),
+            ("max_stateless_requests", |c, low| c.max_stateless_requests = usize::from(!low)),
+            ("max_subscriptions", |c, low| c.max_subscriptions = usize::from(!low)),
+            ("max_subscriptions_per_principal", |c, low| {
+                c.max_subscriptions_per_principal = usize::from(!low);
+            }),
             ("body_limit", |c, low| c.body_limit = INITIALIZE - usize::from(low)),
             ("batch_limit", |c, low| c.batch_limit = usize::from(!low)),
             ("body_timeout", |c, low| c.body_timeout = time(low)),
             ("hook_timeout", |c, low| c.hook_timeout = time(low)),
             ("authenticate_timeout", |c, low| c.authenticate_timeout = time(low)),
+            ("state_ttl", |c, low| c.state_ttl = time(low)),
             ("session.idle_timeout", |c, low| c.session.idle_timeout = time(low)),
             ("session.initialize_timeout", |c, low| c.session.initialize_timeout = time(low)),
             ("session.max_age", |c, low| c.session.max_age = Some(time(low))),

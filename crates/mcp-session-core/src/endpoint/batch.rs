@@ -5,7 +5,9 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 use bytes::Bytes;
 use futures::future::join_all;
 use http::{Response, StatusCode, request::Parts};
-use mcp_session_proto::{Batch, Input, Message, ParseError, Refusal, ResponseMode, State};
+use mcp_session_proto::{
+    Batch, Era, Input, Message, ParseError, ProtocolVersion, Refusal, ResponseMode, State,
+};
 
 use super::{
     Endpoint,
@@ -14,8 +16,9 @@ use super::{
 use crate::{
     contain::{self, Panicked},
     handler::{
+        exchange::{ExchangeHandle, ReplyHead},
         notification::NotificationContext,
-        run::{ExchangeHandle, FirstPoll, ReplyHead},
+        run::FirstPoll,
     },
     stream::ReplyBody,
     transport::{self, Rejection},
@@ -31,7 +34,10 @@ impl Endpoint {
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
         let env = &self.registry.env;
-        transport::check_era(&parts.headers)?;
+        transport::check_batch(env.config.eras, &parts.headers)?;
+        if let Some(version) = self.without_session(parts)? {
+            return self.stateless_batch(version, parts, body, form).await;
+        }
         let session = self.session(parts).await?;
         if session.state() == State::Terminated {
             return Err(Rejection::UnknownSession); // even if something else is wrong with the request (E-11)
@@ -90,15 +96,61 @@ impl Endpoint {
         let is_through = poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx))).await.is_ready();
         let mut calls = Vec::with_capacity(keys.len());
         for ((request, key), mut parts) in requests.into_iter().zip(keys).zip(parts) {
-            let call = ExchangeHandle { session: session.clone(), key };
+            let (call, version) = (ExchangeHandle::Session(session.clone(), key), session.version());
             let now = session.now();
-            calls.push(self.start(call, now, &mut parts, request).await); // ready at its first poll
+            calls.push(self.start(call, now, version, None, &mut parts, request).await); // ready at its first poll
         }
         if !is_through {
             rest.await;
         }
-        if inputs.is_empty() {
-            let mut refused = json(array(&ready)); // it contains no valid message
+        Self::answers(inputs.is_empty(), ready, calls, form).await
+    }
+
+    /// Serves a batch without a session: each of its requests by itself. If one is refused, nothing of it is dispatched.
+    async fn stateless_batch(
+        &self,
+        version: ProtocolVersion,
+        parts: &Parts,
+        body: &Bytes,
+        form: Option<ResponseMode>,
+    ) -> Result<Response<ReplyBody>, Rejection> {
+        let env = &self.registry.env;
+        if !version.has_batches() {
+            return Err(ParseError::Batch.into());
+        }
+        let batch = Batch::parse(body, env.config.batch_limit)?;
+        let is_empty = batch.inputs().next().is_none();
+        let (mut ready, mut requests) = (Vec::new(), Vec::new());
+        for element in batch {
+            match element {
+                Err(error) => ready.push(Rejection::Message(error).to_json(None)),
+                Ok(Message::Request(request)) if request.method == "ping" => ready.push(pong(&request.id)),
+                Ok(Message::Request(request)) => requests.push(request),
+                Ok(Message::Notification(_) | Message::Response(_)) => {} // they concern a session
+            }
+        }
+        let parts = contain::call(|| vec![parts.clone(); requests.len()])
+            .map_err(|Panicked| Rejection::Internal("an extension of the request could not be cloned"))?;
+        let mode = form.unwrap_or(env.session_config.response_mode);
+        let ids = requests.iter().map(|request| request.id.clone());
+        let admitted = self.stateless.admit_all(ids, Era::Stateless, mode)?;
+        let mut calls = Vec::with_capacity(admitted.len());
+        for ((request, call), mut parts) in requests.into_iter().zip(admitted).zip(parts) {
+            let (now, call) = (call.now(), ExchangeHandle::Stateless(call));
+            calls.push(self.start(call, now, version, None, &mut parts, request).await); // ready at its first poll
+        }
+        Self::answers(is_empty, ready, calls, form).await
+    }
+
+    /// The response to a batch, with these answers and those of `calls`. `is_empty`: it contains no valid message.
+    async fn answers(
+        is_empty: bool,
+        mut ready: Vec<Bytes>,
+        calls: Vec<FirstPoll>,
+        form: Option<ResponseMode>,
+    ) -> Result<Response<ReplyBody>, Rejection> {
+        if is_empty {
+            let mut refused = json(array(&ready));
             *refused.status_mut() = StatusCode::BAD_REQUEST;
             return Ok(refused);
         }

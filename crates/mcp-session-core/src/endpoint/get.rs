@@ -8,14 +8,14 @@ use mcp_session_proto as proto;
 use super::{Endpoint, response::events};
 use crate::{
     cluster::attach,
-    session::cell::Waiters,
+    session::{Session, cell::Waiters},
     stream::{EventStream, ReplyBody},
     transport::{self, Rejection},
 };
 
 impl Endpoint {
     pub(super) async fn get(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
-        let session = self.session(parts).await?;
+        let session = self.own_session(parts).await?;
         let waiters = Arc::new(Waiters::default());
         let env = &self.registry.env;
         let replays = env.session_config.replay.is_some(); // otherwise the header is ignored (D-35)
@@ -29,13 +29,22 @@ impl Endpoint {
     }
 
     pub(super) async fn delete(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
-        let session = self.session(parts).await?;
+        let session = self.own_session(parts).await?;
         session.with_client(proto::Session::handle_delete)?;
         // Before the client gets the answer: after it, the session is unknown at every node (E-11).
         session.removed().await;
         let mut response = Response::new(ReplyBody::empty());
         *response.status_mut() = StatusCode::NO_CONTENT; // B-36
         Ok(response)
+    }
+
+    /// The session that a GET or DELETE names. Without one, there is no stream and nothing to delete (E-32, G-44).
+    async fn own_session(&self, parts: &Parts) -> Result<Session, Rejection> {
+        transport::check_get_or_delete(self.registry.env.config.eras, &parts.headers)?;
+        if self.without_session(parts)?.is_some() {
+            return Err(Rejection::NeedsSession);
+        }
+        self.session(parts).await
     }
 
     /// Answers a CORS preflight (B-40).

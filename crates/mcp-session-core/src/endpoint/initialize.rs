@@ -3,16 +3,21 @@
 use std::mem;
 
 use http::{HeaderValue, Response, request::Parts};
-use mcp_session_proto::{Input, ResponseMode, RpcError, RpcRequest, TerminateReason};
+use mcp_session_proto::{
+    Era, ExchangeKey, Input, Json, Refusal, ResponseMode, RpcError, RpcRequest, TerminateReason,
+};
 
 use super::{Endpoint, response::respond};
 use crate::{
     cluster::forward,
+    config::Sessions,
     handler::{
         InitializeRequest,
+        exchange::ExchangeHandle,
         initialize::{self, Opening},
-        run::{ExchangeHandle, HandlerFuture},
+        run::HandlerFuture,
     },
+    session::Session,
     stream::ReplyBody,
     transport::{self, Rejection, SessionHeader},
 };
@@ -24,24 +29,38 @@ impl Endpoint {
         request: &RpcRequest,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        if transport::session_header(&parts.headers)? != SessionHeader::Absent {
-            // C-17: a live session refuses, a dead one is unknown.
-            let session = Box::pin(self.lookup(parts)).await?;
-            session.with(|machine, now| machine.handle_input(now, Input::Initialize))?;
+        let header = transport::session_header(&parts.headers)?;
+        match self.registry.env.config.sessions {
+            Sessions::Stateless => return self.initialize_stateless(parts, request, form).await,
+            _ if header == SessionHeader::Absent => {}
+            // C-17: a live session refuses. An unknown id may be the platform's own (E-28); where each request must
+            // have an id, it is refused.
+            sessions => match Box::pin(self.lookup(parts)).await {
+                Ok(session) => {
+                    let taken = session.with(|machine, now| machine.handle_input(now, Input::Initialize));
+                    match taken {
+                        Err(Refusal::Gone) if sessions == Sessions::Optional => {}
+                        taken => _ = taken?,
+                    }
+                }
+                Err(Rejection::UnknownSession) if sessions == Sessions::Optional => {}
+                Err(rejection) => return Err(rejection),
+            },
         }
-        let (call, handler) = match self.open(parts, request) {
+        let ((session, key), handler) = match self.open(parts, request) {
             Err(Rejection::TooManySessions) => {
                 let principal = parts.extensions.get().cloned();
                 Box::pin(self.registry.with_room(principal.as_ref(), || self.open(parts, request))).await?
             }
             opened => opened?,
         };
-        let (session, env) = (call.session.clone(), &self.registry.env);
+        let env = &self.registry.env;
         if let Some(form) = form {
-            session.with(|machine, _| machine.restrict(call.key, form));
+            session.with(|machine, _| machine.restrict(key, form));
         }
-        let started =
-            call.start(env, session.created(), request.id.clone(), request.method.clone(), handler).await;
+        let call = ExchangeHandle::Session(session.clone(), key);
+        let (id, method) = (request.id.clone(), request.method.clone());
+        let started = call.start(env, session.created(), id, method, handler, None).await;
         let mut response = respond(started.head().await)?;
         if session.with(|machine, _| machine.is_established()) {
             if let Err(rejection) = session.attach() {
@@ -58,15 +77,38 @@ impl Endpoint {
         Ok(response)
     }
 
+    /// Answers a client that gets no session. Nothing is kept of it (E-27).
+    async fn initialize_stateless(
+        &self,
+        parts: &mut Parts,
+        request: &RpcRequest,
+        form: Option<ResponseMode>,
+    ) -> Result<Response<ReplyBody>, Rejection> {
+        let Opening { version, capabilities, client_info, .. } = initialize::read(params(request)?)?;
+        let env = &self.registry.env;
+        let mode = form.unwrap_or(env.session_config.response_mode);
+        let call = self.stateless.admit(request.id.clone(), Era::Stateless, mode)?;
+        let initialize = InitializeRequest {
+            session_id: None,
+            protocol_version: version,
+            capabilities,
+            client_info,
+            headers: mem::take(&mut parts.headers),
+            extensions: mem::take(&mut parts.extensions),
+        };
+        let handler = self.handler.initialize(initialize);
+        let (now, id, method) = (call.now(), request.id.clone(), request.method.clone());
+        let started = ExchangeHandle::Stateless(call).start(env, now, id, method, handler, None).await;
+        respond(started.head().await)
+    }
+
     /// Creates the session and calls the handler. From here on, the client must get an answer.
     fn open(
         &self,
         parts: &mut Parts,
         request: &RpcRequest,
-    ) -> Result<(ExchangeHandle, HandlerFuture), Rejection> {
-        let params = request.params.as_ref().ok_or_else(|| {
-            Rejection::InvalidInitialize(RpcError::invalid_params("`initialize` needs `params`"))
-        })?;
+    ) -> Result<((Session, ExchangeKey), HandlerFuture), Rejection> {
+        let params = params(request)?;
         let Opening { version, known, capabilities, client_info } = initialize::read(params)?;
         let principal = parts.extensions.get().cloned();
         let (session, key) = self.registry.create(request.id.clone(), version, known, principal, params)?;
@@ -78,6 +120,13 @@ impl Endpoint {
             headers: mem::take(&mut parts.headers),
             extensions: mem::take(&mut parts.extensions),
         };
-        Ok((ExchangeHandle { session, key }, self.handler.initialize(initialize)))
+        Ok(((session, key), self.handler.initialize(initialize)))
     }
+}
+
+fn params(request: &RpcRequest) -> Result<&Json, Rejection> {
+    request
+        .params
+        .as_ref()
+        .ok_or_else(|| Rejection::InvalidInitialize(RpcError::invalid_params("`initialize` needs `params`")))
 }

@@ -19,7 +19,12 @@ impl Endpoint {
         parts: &mut Parts,
         notification: Notification,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        transport::check_era(&parts.headers)?;
+        if transport::is_modern_notification(self.registry.env.config.eras, &parts.headers)? {
+            return Ok(accepted()); // 2026-07-28 has no notification of a client (G-16)
+        }
+        if self.without_session(parts)?.is_some() {
+            return Ok(accepted()); // it concerns a session that does not exist (E-27, E-30)
+        }
         let session = self.session(parts).await?;
         let accept = || {
             let permit = session.notification_permit()?;

@@ -1,22 +1,20 @@
 //! POST of a request, or of a response to a request of the server.
 
-use std::{future::Future, time::Instant};
+use std::{future::Future, sync::Arc, time::Instant};
 
 use http::{Response, request::Parts};
-use mcp_session_proto::{Input, Json, Refusal, ResponseMode, RpcError, RpcRequest, RpcResponse};
-use serde::Deserialize;
+use mcp_session_proto::{
+    Era, Input, ProtocolVersion, Refusal, ResponseMode, RpcError, RpcRequest, RpcResponse,
+};
 
 use super::{
     Endpoint,
-    response::{accepted, event, events, json, pong, respond},
+    response::{accepted, answer, pong, respond},
 };
 use crate::{
     cluster::forward,
     contain::{self, Panicked},
-    handler::{
-        context::RequestContext,
-        run::{ExchangeHandle, FirstPoll},
-    },
+    handler::{context::RequestContext, exchange::ExchangeHandle, modern::Modern, run::FirstPoll},
     session::Session,
     stream::ReplyBody,
     trace,
@@ -31,7 +29,12 @@ impl Endpoint {
         request: RpcRequest,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        check_era(parts, &request)?;
+        if let Some(version) = self.without_session(parts)? {
+            if request.method == "ping" {
+                return Ok(answer(pong(&request.id), form));
+            }
+            return respond(self.admit_stateless(version, parts, request, form)?.await.head().await);
+        }
         let session = self.session(parts).await?;
         if request.method == "ping" {
             return ping(&session, &request, form);
@@ -45,6 +48,10 @@ impl Endpoint {
         parts: &Parts,
         response: RpcResponse,
     ) -> Result<Response<ReplyBody>, Rejection> {
+        transport::check_response(self.registry.env.config.eras, &parts.headers)?;
+        if self.without_session(parts)?.is_some() {
+            return Ok(accepted()); // nobody waits for it (B-19)
+        }
         let session = self.session(parts).await?;
         self.replied(&session, response)?;
         Ok(accepted())
@@ -78,7 +85,22 @@ impl Endpoint {
             }
             Ok::<_, Refusal>((key, now))
         })?;
-        Ok(self.start(ExchangeHandle { session, key }, now, parts, request))
+        let version = session.version();
+        Ok(self.start(ExchangeHandle::Session(session, key), now, version, None, parts, request))
+    }
+
+    /// Admits a request without a session (E-26, E-27).
+    pub(super) fn admit_stateless(
+        &self,
+        version: ProtocolVersion,
+        parts: &mut Parts,
+        request: RpcRequest,
+        form: Option<ResponseMode>,
+    ) -> Result<impl Future<Output = FirstPoll>, Rejection> {
+        let mode = form.unwrap_or(self.registry.env.session_config.response_mode);
+        let call = self.stateless.admit(request.id.clone(), Era::Stateless, mode)?;
+        let now = call.now();
+        Ok(self.start(ExchangeHandle::Stateless(call), now, version, None, parts, request))
     }
 
     /// Starts the handler for an admitted request.
@@ -86,18 +108,20 @@ impl Endpoint {
         &self,
         call: ExchangeHandle,
         admitted: Instant,
+        version: ProtocolVersion,
+        modern: Option<Arc<Modern>>,
         parts: &mut Parts,
         request: RpcRequest,
     ) -> impl Future<Output = FirstPoll> {
         let env = &self.registry.env;
         let (id, method) = (request.id.clone(), request.method.clone());
-        let cx = RequestContext::new(call.clone(), request, parts);
+        let cx = RequestContext::new(call.clone(), version, modern.clone(), request, parts);
         // A handler that panics before it returns a future gets an answer too.
         let handling = contain::call(|| self.handler.request(cx)).unwrap_or_else(|Panicked| {
             trace::handler_panicked(&method);
             Box::pin(async { Err(RpcError::internal("the handler panicked")) })
         });
-        call.start(env, admitted, id, method, handling)
+        call.start(env, admitted, id, method, handling, modern)
     }
 }
 
@@ -108,42 +132,5 @@ fn ping(
     form: Option<ResponseMode>,
 ) -> Result<Response<ReplyBody>, Rejection> {
     session.with(|machine, now| machine.handle_input(now, Input::Ping))?;
-    let pong = pong(&request.id);
-    Ok(match form {
-        Some(ResponseMode::Sse) => events(ReplyBody::batch([event(&pong)].into(), Vec::new())),
-        Some(_) | None => json(pong),
-    })
-}
-
-/// Refuses a request of a revision without sessions, recognized by its envelope or its header (G-40).
-fn check_era(parts: &Parts, request: &RpcRequest) -> Result<(), Rejection> {
-    const KEY: (&str, &str) = ("io", ".modelcontextprotocol/protocolVersion");
-    #[derive(Deserialize)]
-    struct Params {
-        #[serde(rename = "_meta")]
-        meta: Meta,
-    }
-    #[derive(Deserialize)]
-    struct Meta {
-        #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
-        version: String,
-    }
-    // First searches the text for a `.`, which is rare and never occurs in base64: almost no request has the key, and some
-    // are long.
-    let is_key = |text: &str, at| text[..at].ends_with(KEY.0) && text[at..].starts_with(KEY.1);
-    let has_key = |params: &Json| {
-        params.as_bytes().contains(&b'.') && {
-            let text = params.as_str();
-            text.match_indices('.').any(|(at, _)| is_key(text, at))
-        }
-    };
-    if let Some(params) = request.params.as_ref().filter(|params| has_key(params)) {
-        match params.parse::<Params>() {
-            Ok(Params { meta }) if transport::is_modern(meta.version.as_bytes()) => {
-                return Err(Rejection::UnsupportedVersion(meta.version));
-            }
-            Ok(_) | Err(_) => {}
-        }
-    }
-    transport::check_era(&parts.headers)
+    Ok(answer(pong(&request.id), form))
 }

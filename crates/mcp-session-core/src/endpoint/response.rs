@@ -1,9 +1,9 @@
 //! The responses of an endpoint.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use mcp_session_proto::{self as proto, HttpRefusal, Json, Outgoing, RequestId};
+use mcp_session_proto::{self as proto, HttpRefusal, Json, Outgoing, RequestId, ResponseMode};
 
-use crate::{handler::run::ReplyHead, stream::ReplyBody, transport::Rejection};
+use crate::{handler::exchange::ReplyHead, stream::ReplyBody, transport::Rejection};
 
 pub(super) fn respond(head: ReplyHead) -> Result<Response<ReplyBody>, Rejection> {
     match head {
@@ -23,6 +23,14 @@ fn refused(answer: bytes::Bytes, refusal: HttpRefusal) -> Response<ReplyBody> {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     response
+}
+
+/// The response with this answer, in the only form that the client accepts, if there is one (B-45).
+pub(super) fn answer(answer: bytes::Bytes, form: Option<ResponseMode>) -> Response<ReplyBody> {
+    match form {
+        Some(ResponseMode::Sse) => events(ReplyBody::batch([event(&answer)].into(), Vec::new())),
+        Some(_) | None => json(answer),
+    }
 }
 
 /// The answer to `ping` (C-14).

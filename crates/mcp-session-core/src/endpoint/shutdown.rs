@@ -8,11 +8,16 @@ use mcp_session_proto::TerminateReason;
 use crate::{
     session::{Session, registry::Registry},
     shutdown::{Deadlines, PhaseTimes, Progress, Shutdown, ShutdownPhase, ShutdownPolicy},
+    stateless::{self, call::Call},
     trace,
 };
 
 /// Begins a shutdown, or joins the one that has begun, which can only get less time (S10).
-pub(super) fn begin(registry: &Arc<Registry>, policy: ShutdownPolicy) -> Shutdown {
+pub(super) fn begin(
+    registry: &Arc<Registry>,
+    stateless: &Arc<stateless::registry::Registry>,
+    policy: ShutdownPolicy,
+) -> Shutdown {
     let mut first = false;
     let progress = registry.shutdown.get_or_init(|| {
         first = true;
@@ -20,7 +25,7 @@ pub(super) fn begin(registry: &Arc<Registry>, policy: ShutdownPolicy) -> Shutdow
         Arc::new(Progress::new(env.runtime.now(), policy, Arc::clone(&env.phases)))
     });
     if first {
-        start(registry, progress);
+        start(registry, stateless, progress);
         registry.shutdown_begun.notify(usize::MAX);
     } else {
         progress.tighten(registry.env.runtime.now(), policy);
@@ -29,9 +34,10 @@ pub(super) fn begin(registry: &Arc<Registry>, policy: ShutdownPolicy) -> Shutdow
 }
 
 /// Spawns the task of a shutdown. The endpoint is not ready from now on.
-fn start(registry: &Arc<Registry>, progress: &Arc<Progress>) {
+fn start(registry: &Arc<Registry>, stateless: &Arc<stateless::registry::Registry>, progress: &Arc<Progress>) {
     let task = Task {
         registry: Arc::clone(registry),
+        stateless: Arc::clone(stateless),
         progress: Arc::clone(progress),
         times: PhaseTimes::default(),
         entered: progress.begun,
@@ -43,6 +49,7 @@ fn start(registry: &Arc<Registry>, progress: &Arc<Progress>) {
 /// The task of a shutdown.
 struct Task {
     registry: Arc<Registry>,
+    stateless: Arc<stateless::registry::Registry>,
     progress: Arc<Progress>,
     times: PhaseTimes,
     entered: Instant,
@@ -54,7 +61,7 @@ impl Task {
         self.wait(|| false, |deadlines| deadlines.drain).await;
 
         self.enter(ShutdownPhase::Draining);
-        self.drain_sessions();
+        self.drain();
         self.wait(|| !tracker.is_busy(), |deadlines| deadlines.cancel).await;
 
         if tracker.running() > 0 {
@@ -69,7 +76,7 @@ impl Task {
     }
 
     fn close(&mut self) {
-        self.close_sessions();
+        self.close_all();
         self.enter(ShutdownPhase::Closed);
         let took = self.entered.saturating_duration_since(self.progress.begun);
         self.progress.finish(self.progress.tracker.report(self.times, took));
@@ -86,21 +93,29 @@ impl Task {
         trace::shutdown_phase(phase, &self.registry.stats());
     }
 
-    /// Gives every session the current deadlines. The first time, what is live in the session is counted.
-    fn drain_sessions(&self) {
+    /// Gives every session, and every request without one, the current deadlines. The first time, what is live in it is
+    /// counted. Subscriptions end at once (S4, G-55).
+    fn drain(&self) {
         let deadlines = self.progress.take_stale();
         Session::each(self.registry.sessions(), |session| {
             session
                 .enroll(&self.progress.tracker, |machine, now| machine.drain(now, &deadlines.schedule(now)));
         });
+        Call::each(self.stateless.calls(), |call| {
+            call.enroll(&self.progress.tracker, |machine, now| machine.drain(now, &deadlines.schedule(now)));
+            self.stateless.end(call);
+        });
     }
 
-    /// Closes the remaining sessions by force. From now on every id answers 404 (S2).
-    fn close_sessions(&self) {
+    /// Closes what remains by force. From now on every id answers 404 (S2).
+    fn close_all(&self) {
         let tracker = &self.progress.tracker;
         tracker.fail_unfinished(self.progress.deadlines().close);
         Session::each(self.registry.sessions(), |session| {
             session.enroll(tracker, |machine, now| machine.close(now, TerminateReason::Shutdown));
+        });
+        Call::each(self.stateless.calls(), |call| {
+            call.enroll(tracker, |machine, now| machine.close(now));
         });
     }
 
@@ -112,7 +127,7 @@ impl Task {
             let (tightened, progressed) = (changed.listen(), tracker.changed.listen());
             let at = deadline(&self.progress.deadlines());
             if self.progress.is_stale() && self.registry.phase() >= ShutdownPhase::Draining {
-                self.drain_sessions();
+                self.drain();
                 continue;
             }
             if done() || runtime.now() >= at {

@@ -9,15 +9,17 @@ use std::{
 use futures::FutureExt;
 use http::{Extensions, HeaderMap, request::Parts};
 use mcp_session_proto::{
-    CancelReason, Json, Phase, RequestError, RequestId, RpcError, RpcRequest, SendError, SessionId, Status,
+    CancelReason, Json, ProtocolVersion, RequestError, RequestId, RpcError, RpcRequest, SendError, SessionId,
+    Status,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::run::ExchangeHandle;
+use super::{exchange::ExchangeHandle, modern::Modern};
 use crate::{
     principal::Principal,
-    session::{Session, ask::ask, cell::Machine, manager::SessionManager, notification, object},
+    session::{Session, ask::ask, cell::Machine, env::Env, manager::SessionManager, notification, object},
+    transport::LogLevel,
 };
 
 /// A running request: its params, its session and client, and the means to notify and ask that client. Cheap to
@@ -46,6 +48,9 @@ pub struct RequestContext(Arc<Inner>);
 
 struct Inner {
     call: ExchangeHandle,
+    version: ProtocolVersion,
+    /// If the request is of 2026-07-28.
+    modern: Option<Arc<Modern>>,
     request: RpcRequest,
     headers: HeaderMap,
     extensions: Extensions,
@@ -77,12 +82,37 @@ struct Progress<'a> {
 
 impl RequestContext {
     /// Moves the headers and extensions out of the parts of the HTTP request.
-    pub(crate) fn new(call: ExchangeHandle, request: RpcRequest, parts: &mut Parts) -> Self {
+    pub(crate) fn new(
+        call: ExchangeHandle,
+        version: ProtocolVersion,
+        modern: Option<Arc<Modern>>,
+        request: RpcRequest,
+        parts: &mut Parts,
+    ) -> Self {
         let (headers, extensions) = (mem::take(&mut parts.headers), mem::take(&mut parts.extensions));
-        Self(Arc::new(Inner { call, request, headers, extensions, progress_token: OnceLock::new() }))
+        let progress_token = OnceLock::new();
+        Self(Arc::new(Inner { call, version, modern, request, headers, extensions, progress_token }))
     }
 
-    /// The client's `clientInfo`. See [`Session::client_info`].
+    pub(super) fn modern(&self) -> Option<&Modern> {
+        self.0.modern.as_deref()
+    }
+
+    fn env(&self) -> &Arc<Env> {
+        match &self.0.call {
+            ExchangeHandle::Session(session, _) => session.env(),
+            ExchangeHandle::Stateless(call) => call.env(),
+        }
+    }
+
+    /// The version of the request: the session's negotiated one, or the one that the request names. A request without a
+    /// session that names none is of 2025-03-26 (B-27).
+    pub fn protocol_version(&self) -> ProtocolVersion {
+        self.0.version
+    }
+
+    /// The client's `clientInfo`: that of `initialize` ([`Session::client_info`]), or at 2026-07-28 that of this request. An
+    /// empty object if the client did not say.
     ///
     /// ```
     /// # use mcp_session_core::{RequestContext, RpcError};
@@ -94,12 +124,21 @@ impl RequestContext {
     /// # let _ = whoami;
     /// ```
     pub fn client_info(&self) -> &Json {
-        self.own().client_info()
+        match (self.session(), self.modern()) {
+            (Some(session), _) => session.client_info(),
+            (None, Some(modern)) => modern.envelope.client_info.as_ref().unwrap_or_else(|| Json::empty()),
+            (None, None) => Json::empty(),
+        }
     }
 
-    /// The client's `capabilities`, as it declared them. See [`Session::client_capabilities`].
+    /// The client's `capabilities`, as it declared them with `initialize` ([`Session::client_capabilities`]), or at
+    /// 2026-07-28 with this request. An empty object for a client of an older revision without a session (E-29).
     pub fn client_capabilities(&self) -> &Json {
-        self.own().client_capabilities()
+        match (self.session(), self.modern()) {
+            (Some(session), _) => session.client_capabilities(),
+            (None, Some(modern)) => &modern.envelope.capabilities,
+            (None, None) => Json::empty(),
+        }
     }
 
     /// The method.
@@ -129,34 +168,33 @@ impl RequestContext {
         }
     }
 
-    /// The session that the request belongs to. `None` at a revision without sessions.
+    /// The session that the request belongs to. `None` at 2026-07-28, and for a client that names no session (E-31).
     pub fn session(&self) -> Option<&Session> {
-        Some(self.own())
-    }
-
-    fn own(&self) -> &Session {
-        &self.0.call.session
+        self.0.call.session()
     }
 
     /// All sessions of the endpoint, for example to broadcast. `None` if the endpoint has been dropped. Do not keep the
     /// manager in the handler: keep its [`downgrade`](SessionManager::downgrade).
     pub fn sessions(&self) -> Option<SessionManager> {
-        self.own().registry().map(SessionManager)
+        self.env().registry().map(SessionManager)
     }
 
-    /// The id of the session. `None` at a revision without sessions.
+    /// The id of the session, if there is one.
     pub fn session_id(&self) -> Option<SessionId> {
         self.session().map(Session::id)
     }
 
-    /// The principal of the session. Key state that outlives the request by this name, not by the session id (E-19).
+    /// The principal of the request, which is also that of its session. Key state that outlives the request by this name, not by the session id (E-19).
     pub fn principal(&self) -> Option<&Principal> {
-        self.own().principal()
+        match self.session() {
+            Some(session) => session.principal(),
+            None => self.extensions().get(),
+        }
     }
 
     /// The handler's data of the session, if it is a `T`: see [`Session::data`].
     pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.own().data()
+        self.session()?.data()
     }
 
     /// The extensions of the HTTP request, as set by outer layers and [`Authenticate`](crate::Authenticate).
@@ -171,7 +209,8 @@ impl RequestContext {
 
     /// Sends a notification before the answer, on the stream of this request (D-04). Waits while the queue of the
     /// stream is full; this delays no other stream. If the client has disconnected, the notification is kept for
-    /// replay, otherwise dropped (D-12).
+    /// replay, otherwise dropped (D-12). At 2026-07-28, a `notifications/message` is sent only if the request asked for
+    /// messages of its level, and dropped otherwise (G-08).
     ///
     /// # Errors
     ///
@@ -186,9 +225,13 @@ impl RequestContext {
         method: &str,
         params: Option<&P>,
     ) -> Result<(), SendError> {
+        if let Some(modern) = self.modern().filter(|_| method == "notifications/message") {
+            if !modern.wants_log(LogLevel::of(object(params)?.as_ref())) {
+                return Ok(());
+            }
+        }
         let event = notification(method, params)?;
-        let call = &self.0.call;
-        call.send(|machine, now| machine.notify(now, call.key, &event)).await
+        self.0.call.notify(&event).await
     }
 
     /// Reports progress, if the client asked for it with a token (F-13). A value that is not finite, or does not
@@ -211,8 +254,7 @@ impl RequestContext {
         let total = total.filter(|total| total.is_finite());
         let params = Progress { progress_token, progress, total, message };
         let event = notification("notifications/progress", Some(&params))?;
-        let call = &self.0.call;
-        call.send(|machine, now| machine.progress(now, call.key, progress, &event)).await
+        self.0.call.progress(progress, &event).await
     }
 
     /// Returns `true` if the client asked for progress.
@@ -226,7 +268,9 @@ impl RequestContext {
     /// # Errors
     ///
     /// [`RequestError`]: the client's own error, an undeclared capability, no stream, a timeout, or the end of the
-    /// session.
+    /// session. Without a session, always [`RequestError::NoSession`] (E-29), at 2026-07-28 [`RequestError::NoRequests`]
+    /// (G-28): [`RequestContext::elicit`], [`sample`](RequestContext::sample) and [`roots`](RequestContext::roots) ask
+    /// clients of both eras.
     pub async fn request<P: Serialize + ?Sized>(
         &self,
         method: &str,
@@ -234,8 +278,15 @@ impl RequestContext {
         timeout: Duration,
     ) -> Result<Json, RequestError> {
         let params = object(params)?;
-        let call @ ExchangeHandle { session, key } = &self.0.call;
-        let signal = session.with(|machine, _| call.waiters(machine)).unwrap_or_default(); // if it is over, nothing is sent
+        let ExchangeHandle::Session(session, key) = &self.0.call else {
+            return Err(if self.0.modern.is_some() {
+                RequestError::NoRequests
+            } else {
+                RequestError::NoSession
+            });
+        };
+        // If the exchange is over, nothing is sent.
+        let signal = session.with(|machine, _| machine.tag_or(*key, Arc::default)).unwrap_or_default();
         let send = |machine: &mut Machine, now, left| {
             machine.request(now, *key, Arc::clone(&signal), method, params.as_ref(), left)
         };
@@ -246,8 +297,8 @@ impl RequestContext {
     /// (SEP-1699). The stream sends `retry` and ends after the events sent so far. The client reconnects after `retry`
     /// and gets what the handler has sent meanwhile (D-06, D-07). A shutdown waits for such a client.
     ///
-    /// Returns `true` if the connection closes. Otherwise it stays open and nothing is lost: replay is off, the
-    /// session's version is older than 2025-11-25, the reply is JSON, the client is already disconnected, or the
+    /// Returns `true` if the connection closes. Otherwise it stays open and nothing is lost: there is no session, replay is
+    /// off, the session's version is older than 2025-11-25, the reply is JSON, the client is already disconnected, or the
     /// endpoint is shutting down and the client could not come back (D-05, S6). If the answer is ready before the
     /// connection has closed, it is sent on it, and the client need not reconnect.
     ///
@@ -266,7 +317,7 @@ impl RequestContext {
     /// # let _ = report;
     /// ```
     pub fn close_stream(&self, retry: Duration) -> bool {
-        let ExchangeHandle { session, key } = &self.0.call;
+        let ExchangeHandle::Session(session, key) = &self.0.call else { return false };
         session.with(|machine, now| machine.close_connection(now, *key, retry))
     }
 
@@ -292,7 +343,7 @@ impl RequestContext {
     ///
     /// Cancel safe: it changes nothing.
     pub async fn draining(&self) {
-        self.own().until_ending(|machine| machine.phase() != Phase::Running).await;
+        self.0.call.draining().await;
     }
 
     /// Returns `true` if the endpoint is shutting down or the session is ending.

@@ -61,6 +61,13 @@ impl Capabilities<'_> {
     }
 }
 
+/// The capabilities that have a meaning in this version (C-12).
+pub(super) fn known_capabilities(capabilities: &Json, version: ProtocolVersion) -> ClientCapabilities {
+    capabilities
+        .borrow::<Capabilities<'_>>()
+        .map_or_else(|_| ClientCapabilities::default(), |all| all.known_to(version))
+}
+
 /// The sub-capabilities that revision 2025-11-25 distinguishes.
 #[derive(Deserialize, Default)]
 struct Modes {

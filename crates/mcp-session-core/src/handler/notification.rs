@@ -26,7 +26,7 @@ impl NotificationContext {
         Self { session, headers, extensions }
     }
 
-    /// The session. `None` at a revision without sessions.
+    /// The session.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_ref()
     }

@@ -11,13 +11,14 @@ use serde::Serialize;
 
 use crate::{
     handler::{
-        Handler, InitializeRequest, InitializeResult, context::RequestContext, initialize::Icon,
+        Handler, InitializeResult, context::RequestContext, initialize::Icon,
         notification::NotificationContext,
     },
     session::{Session, data::SessionData},
 };
 
 type RequestFn = Arc<dyn Fn(RequestContext) -> BoxFuture<'static, Result<Json, RpcError>> + Send + Sync>;
+type ToolSchemaFn = Arc<dyn Fn(&str) -> Option<Json> + Send + Sync>;
 type SessionDataFn = Arc<dyn Fn(&Session) -> SessionData + Send + Sync>;
 type NotificationFn = Arc<dyn Fn(Notification, NotificationContext) -> BoxFuture<'static, ()> + Send + Sync>;
 
@@ -42,62 +43,65 @@ type NotificationFn = Arc<dyn Fn(Notification, NotificationContext) -> BoxFuture
 /// ```
 #[derive(Clone)]
 pub struct Router {
-    initialize: InitializeResult,
+    info: InitializeResult,
+    tool_schema: Option<ToolSchemaFn>,
     session_data: Option<SessionDataFn>,
     requests: HashMap<String, RequestFn>,
     notifications: HashMap<String, NotificationFn>,
 }
 
 impl Router {
-    /// Creates a server with this name and version. It answers only `initialize` and `ping` so far.
+    /// Creates a server with this name and version. It answers only `initialize`, `ping` and `server/discover`
+    /// so far.
     pub fn new(name: &str, version: &str) -> Self {
         Self {
-            initialize: InitializeResult::new(name, version),
+            info: InitializeResult::new(name, version),
+            tool_schema: None,
             session_data: None,
             requests: HashMap::new(),
             notifications: HashMap::new(),
         }
     }
 
-    /// Sets the server's capabilities in the result of `initialize`.
+    /// Sets the server's capabilities.
     #[must_use]
     pub fn capabilities(mut self, capabilities: impl Into<Json>) -> Self {
-        self.initialize = self.initialize.with_capabilities(capabilities);
+        self.info = self.info.with_capabilities(capabilities);
         self
     }
 
-    /// Sets the instructions for the model in the result of `initialize`.
+    /// Sets the instructions for the model.
     #[must_use]
     pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
-        self.initialize = self.initialize.with_instructions(instructions);
+        self.info = self.info.with_instructions(instructions);
         self
     }
 
     /// Sets a human-readable title: see [`InitializeResult::with_title`].
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.initialize = self.initialize.with_title(title);
+        self.info = self.info.with_title(title);
         self
     }
 
     /// Sets a human-readable description: see [`InitializeResult::with_description`].
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
-        self.initialize = self.initialize.with_description(description);
+        self.info = self.info.with_description(description);
         self
     }
 
     /// Sets the URL of a page about the server: see [`InitializeResult::with_website_url`].
     #[must_use]
     pub fn website_url(mut self, url: impl Into<String>) -> Self {
-        self.initialize = self.initialize.with_website_url(url);
+        self.info = self.info.with_website_url(url);
         self
     }
 
     /// Adds an icon: see [`InitializeResult::with_icon`].
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
-        self.initialize = self.initialize.with_icon(icon);
+        self.info = self.info.with_icon(icon);
         self
     }
 
@@ -128,6 +132,13 @@ impl Router {
         T: Send + Sync + 'static,
     {
         self.session_data = Some(Arc::new(move |session| SessionData::new(make(session))));
+        self
+    }
+
+    /// Gives the `inputSchema` of a tool by its name: see [`Handler::tool_schema`].
+    #[must_use]
+    pub fn tool_schema(mut self, schema: impl Fn(&str) -> Option<Json> + Send + Sync + 'static) -> Self {
+        self.tool_schema = Some(Arc::new(schema));
         self
     }
 
@@ -169,8 +180,12 @@ impl Router {
 }
 
 impl Handler for Router {
-    async fn initialize(&self, _: InitializeRequest) -> Result<InitializeResult, RpcError> {
-        Ok(self.initialize.clone())
+    fn info(&self) -> InitializeResult {
+        self.info.clone()
+    }
+
+    fn tool_schema(&self, tool: &str) -> Option<Json> {
+        self.tool_schema.as_ref().and_then(|schema| schema(tool))
     }
 
     fn session_data(&self, session: &Session) -> SessionData {
@@ -195,7 +210,7 @@ impl Handler for Router {
 impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Router")
-            .field("initialize", &self.initialize)
+            .field("info", &self.info)
             .field("session_data", &self.session_data.is_some())
             .field("requests", &self.requests.keys())
             .field("notifications", &self.notifications.keys())

@@ -1,4 +1,4 @@
-//! [`ExchangeHandle`]: a running exchange, from the handler's first poll to the head of its response.
+//! Runs the handler of an exchange, from its first poll to its answer and the head of the response.
 
 use std::{
     borrow::Cow,
@@ -13,18 +13,15 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Either, poll_fn, select},
 };
-use mcp_session_proto::{
-    ExchangeKey, HttpRefusal, Json, Reply, RequestId, RpcError, SendError, Status, StreamKey,
-};
+use mcp_session_proto::{Json, RequestId, RpcError};
 
+use super::{
+    exchange::{Answered, ExchangeHandle, ReplyHead},
+    modern::Modern,
+};
 use crate::{
     contain::{self, Panicked},
-    session::env::Env,
-    session::{
-        Session,
-        cell::{Machine, Waiters},
-    },
-    stream::EventStream,
+    session::{cell::Waiters, env::Env},
     trace,
 };
 
@@ -34,23 +31,6 @@ const SLOW_POLL: Duration = Duration::from_millis(100);
 
 /// The handler's future for a request.
 pub(crate) type HandlerFuture = BoxFuture<'static, Result<Json, RpcError>>;
-
-/// A running exchange of a session.
-#[derive(Debug, Clone)]
-pub(crate) struct ExchangeHandle {
-    pub(crate) session: Session,
-    pub(crate) key: ExchangeKey,
-}
-
-/// The form of the HTTP response.
-#[derive(Debug)]
-pub(crate) enum ReplyHead {
-    Json(bytes::Bytes),
-    Refused(bytes::Bytes, Box<HttpRefusal>),
-    Events(EventStream),
-    /// The reply was already taken. Cannot happen with a single reader.
-    Lost,
-}
 
 /// The outcome of a handler's first poll.
 pub(crate) enum FirstPoll {
@@ -63,7 +43,7 @@ impl FirstPoll {
     ///
     /// # Cancel safety
     ///
-    /// If dropped, the client counts as disconnected; the request continues (D-12).
+    /// If dropped, the client counts as disconnected. A request of a session continues (D-12).
     pub(crate) async fn head(self) -> ReplyHead {
         match self {
             Self::Answered(head) => head,
@@ -82,74 +62,24 @@ impl ExchangeHandle {
         id: RequestId,
         method: Cow<'static, str>,
         handler: HandlerFuture,
+        modern: Option<Arc<Modern>>,
     ) -> impl Future<Output = FirstPoll> {
-        let handler = Some(trace::exchange(&self.session.id(), &id, &method, handler));
-        let mut work =
-            HandlerTask { call: self, handler, id, method, started, polled: started, panicked: false };
+        let handler = Some(trace::exchange(self.session_id(), &id, &method, handler));
+        let (polled, panicked) = (started, false);
+        let mut work = HandlerTask { call: self, handler, id, method, modern, started, polled, panicked };
         async move {
             match poll_fn(|cx| Poll::Ready(work.poll_handler(cx))).await {
                 Poll::Ready(answer) => {
-                    FirstPoll::Answered(work.answer(&answer, Self::poll_head).unwrap_or(ReplyHead::Lost))
+                    FirstPoll::Answered(work.answer(answer, true).unwrap_or(ReplyHead::Lost))
                 }
                 Poll::Pending => {
                     let call = work.call.clone();
-                    let (waiters, now) = call.session.with(|machine, now| {
-                        machine.handle_suspended(now, call.key);
-                        (call.waiters(machine).unwrap_or_default(), now) // the exchange is over
-                    });
+                    let (waiters, now) = call.suspend();
                     work.returned(now);
                     env.runtime.spawn(work.run().boxed());
                     FirstPoll::Suspended(PendingReplyHead { call: Some(call), waiters })
                 }
             }
-        }
-    }
-
-    /// Sends an event on the reply; waits for space in its queue.
-    pub(crate) async fn send(
-        &self,
-        mut attempt: impl FnMut(&mut Machine, Instant) -> Result<(), SendError>,
-    ) -> Result<(), SendError> {
-        self.session
-            .send_with(|machine, now| match attempt(machine, now) {
-                Err(SendError::Full) => Err(self.waiters(machine)),
-                sent => Ok(sent),
-            })
-            .await
-    }
-
-    /// The status for the handler: whether it is cancelled or abandoned.
-    pub(crate) fn status(&self) -> Status {
-        self.session.with(|machine, _| machine.poll_status(self.key))
-    }
-
-    /// Waits until `ready` returns a value.
-    pub(crate) async fn until<R>(&self, ready: impl Fn(Status) -> Option<R>) -> R {
-        self.session
-            .send_with(|machine, _| {
-                let ready = ready(machine.poll_status(self.key));
-                ready.ok_or_else(|| self.waiters(machine))
-            })
-            .await
-    }
-
-    /// The waiters of the exchange, created when first needed. `None` if the exchange is over.
-    pub(crate) fn waiters(&self, machine: &mut Machine) -> Option<Arc<Waiters>> {
-        machine.tag_or(self.key, Arc::default)
-    }
-
-    /// The form of the response, if it is decided.
-    fn poll_head(&self, machine: &mut Machine, now: Instant) -> Option<ReplyHead> {
-        let Self { session, key } = self;
-        match machine.poll_reply(now, *key) {
-            Some(Reply::Pending) => None,
-            Some(Reply::Json(answer)) => Some(ReplyHead::Json(answer)),
-            Some(Reply::Refused(answer, refusal)) => Some(ReplyHead::Refused(answer, refusal)),
-            Some(Reply::Stream) => {
-                let waiters = self.waiters(machine).unwrap_or_default(); // the exchange is over
-                Some(ReplyHead::Events(EventStream::new(session.clone(), StreamKey::Response(*key), waiters)))
-            }
-            None => Some(ReplyHead::Lost),
         }
     }
 }
@@ -161,6 +91,8 @@ struct HandlerTask {
     handler: Option<HandlerFuture>,
     id: RequestId,
     method: Cow<'static, str>,
+    /// If the request is of 2026-07-28, what completes its answer.
+    modern: Option<Arc<Modern>>,
     started: Instant,
     /// When the handler was last polled. For the first poll, when the request was admitted, which saves a clock read.
     polled: Instant,
@@ -188,21 +120,18 @@ impl HandlerTask {
         let call = self.call.clone();
         let abandoned = pin!(call.until(|status| status.abandoned.then_some(())));
         let poll = |cx: &mut Context<'_>| {
-            self.polled = call.session.now();
+            self.polled = call.now();
             let polled = self.poll_handler(cx);
             if polled.is_pending() {
-                self.returned(call.session.now());
+                self.returned(call.now());
             }
             polled
         };
         match select(poll_fn(poll), abandoned).await {
-            Either::Left((answer, _)) => self.answer(&answer, |_, _, _| ()),
+            Either::Left((answer, _)) => _ = self.answer(answer, false),
             Either::Right(((), _)) => {
                 self.drop_handler();
-                let ended = self.call.session.with(|machine, now| {
-                    machine.handle_released(now, self.call.key);
-                    now
-                });
+                let ended = self.call.release();
                 self.trace(ended, &trace::Outcome::Abandoned);
             }
         }
@@ -221,18 +150,15 @@ impl HandlerTask {
         contain::dispose(self.handler.take());
     }
 
-    /// Passes the answer to the machine, then calls `then`.
-    fn answer<R>(
-        &mut self,
-        answer: &Result<Json, RpcError>,
-        then: impl FnOnce(&ExchangeHandle, &mut Machine, Instant) -> R,
-    ) -> R {
+    /// Passes the answer to the machine. Returns the head of the response, if `with_head` and it is decided.
+    fn answer(&mut self, answer: Result<Json, RpcError>, with_head: bool) -> Option<ReplyHead> {
         self.drop_handler();
-        let (heard, ended, then) = self.call.session.with(|machine, now| {
-            let heard = machine.answer(now, self.call.key, answer);
-            (heard, now, then(&self.call, machine, now))
-        });
-        let outcome = match answer {
+        let answer = match &self.modern {
+            Some(modern) => modern.complete(&self.method, answer),
+            None => answer,
+        };
+        let Answered { heard, at, head } = self.call.answer(&answer, with_head);
+        let outcome = match &answer {
             _ if !heard => trace::Outcome::Unheard,
             Ok(_) => trace::Outcome::Result,
             Err(error) => trace::Outcome::Error(error),
@@ -240,21 +166,21 @@ impl HandlerTask {
         if self.panicked {
             trace::handler_panicked(&self.method);
         }
-        self.returned(ended);
-        self.trace(ended, &outcome);
-        then
+        self.returned(at);
+        self.trace(at, &outcome);
+        head
     }
 
     fn trace(&self, ended: Instant, outcome: &trace::Outcome<'_>) {
         let elapsed = ended.saturating_duration_since(self.started);
-        trace::exchange_ended(&self.call.session.id(), &self.id, &self.method, outcome, elapsed);
+        trace::exchange_ended(self.call.session_id(), &self.id, &self.method, outcome, elapsed);
     }
 }
 
 impl Drop for HandlerTask {
     fn drop(&mut self) {
         if self.handler.is_some() {
-            self.answer(&Err(dropped()), |_, _, _| ());
+            self.answer(Err(dropped()), false);
         }
     }
 }
@@ -276,7 +202,7 @@ impl Future for PendingReplyHead {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ReplyHead> {
         let Some(call) = &self.call else { return Poll::Ready(ReplyHead::Lost) };
         self.waiters.reader.register(cx.waker());
-        match call.session.with(|machine, now| call.poll_head(machine, now)) {
+        match call.poll_head() {
             None => Poll::Pending,
             Some(head) => {
                 self.call = None;
@@ -289,7 +215,7 @@ impl Future for PendingReplyHead {
 impl Drop for PendingReplyHead {
     fn drop(&mut self) {
         if let Some(call) = &self.call {
-            call.session.with(|machine, now| machine.handle_disconnect(now, StreamKey::Response(call.key)));
+            call.disconnect();
         }
     }
 }

@@ -1,11 +1,12 @@
-//! [`SessionManager::broadcast`]: one notification for every session.
+//! [`SessionManager::broadcast`]: one notification for every session and subscription.
 
-use mcp_session_proto::SendError;
+use mcp_session_proto::{Json, SendError};
 use serde::Serialize;
 
-use super::{manager::SessionManager, notification};
+use super::{manager::SessionManager, notification, object};
 
-/// The result of a [`SessionManager::broadcast`]. Each live session counts once.
+/// The result of a [`SessionManager::broadcast`]. Each live session, and each subscription that asked for the notification,
+/// counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Broadcast {
@@ -17,11 +18,23 @@ pub struct Broadcast {
     /// The number of sessions where nobody gets it: they have neither a GET stream nor replay, are not initialized yet, or
     /// are ending (D-24, C-06).
     pub unheard: usize,
+    /// The number of `subscriptions/listen` streams that took it.
+    pub subscriptions: usize,
+    /// The number of `subscriptions/listen` streams that were full, and were ended in band: their clients do not keep up,
+    /// and subscribe again (G-59).
+    pub subscriptions_ended: usize,
+}
+
+/// The subscriptions of an endpoint.
+pub(crate) trait Subscribers: Send + Sync {
+    /// Sends a notification to those that asked for it, and counts them in `told`.
+    fn notify(&self, method: &str, params: Option<&Json>, told: &mut Broadcast);
 }
 
 impl SessionManager {
     /// Sends a notification that belongs to no request, such as `notifications/tools/list_changed`, once to every session,
-    /// on its GET stream (D-17, D-21). It does not wait: a client that does not keep up misses it, and its session is
+    /// on its GET stream (D-17, D-21), and once to every `subscriptions/listen` stream that asked for it (G-54, G-58).
+    /// It does not wait: a client that does not keep up misses it, and its session is
     /// counted as [`full`](Broadcast::full). If every client must get it, use
     /// [`Session::notify`](crate::Session::notify), which waits.
     ///
@@ -46,7 +59,8 @@ impl SessionManager {
         method: &str,
         params: Option<&P>,
     ) -> Result<Broadcast, SendError> {
-        let event = notification(method, params)?;
+        let params = object(params)?;
+        let event = notification(method, params.as_ref())?;
         let mut told = Broadcast::default();
         for session in self.sessions() {
             let (heard, sent) =
@@ -56,6 +70,9 @@ impl SessionManager {
                 Err(SendError::Full) => told.full += 1,
                 Ok(()) | Err(_) => told.unheard += 1,
             }
+        }
+        if let Some(subscribers) = self.0.subscribers.get() {
+            subscribers.notify(method, params.as_ref(), &mut told);
         }
         Ok(told)
     }

@@ -1,7 +1,7 @@
 //! The one way to a session's machine: lock, call, unlock, notify.
 
 use std::{
-    sync::{Arc, MutexGuard, Weak, atomic::Ordering::Relaxed},
+    sync::{Arc, MutexGuard, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
@@ -10,15 +10,16 @@ use futures::task::AtomicWaker;
 use mcp_session_proto::{self as proto, Effect, Output, Phase, State, TerminateReason, Wake};
 
 use super::{
-    Session,
+    Inner, Session,
     parting::{End, Fate},
     registry::Registry,
+    timers::Timed,
     writer::write,
 };
 use crate::{
     contain::{self},
     metrics::SessionEvent,
-    shutdown::DrainTracker,
+    shutdown::{DrainTracker, Entering},
     sync::lock,
     trace,
 };
@@ -100,7 +101,7 @@ impl Session {
 
     /// Who holds the session, unless it is gone.
     pub(crate) fn registry(&self) -> Option<Arc<Registry>> {
-        self.0.env.registry.get().and_then(Weak::upgrade)
+        self.0.env.registry()
     }
 
     /// Called after every call on the machine: counts under the lock, releases it, then notifies.
@@ -162,7 +163,7 @@ impl Session {
         let tracker = locked.tracker.clone();
         let quiet = tracker.as_ref().is_some_and(|tracker| tracker.track(&output.tally));
         if let Some(tracker) = tracker.as_ref().filter(|_| unread) {
-            tracker.fail(self.0.id, UNREAD);
+            tracker.fail(Some(self.0.id), UNREAD);
         }
         locked.writing |= writes;
         if removal.is_some() {
@@ -233,8 +234,8 @@ impl Session {
         }
     }
 
-    /// Called by the driver when the session's deadline has come.
-    pub(crate) fn fire(&self) {
+    /// The session's deadline has come.
+    fn fire(&self) {
         let mut guard = self.enter();
         guard.armed = None;
         guard.locked.machine.handle_timeout(guard.now);
@@ -253,13 +254,16 @@ impl Session {
             // A session that is being opened is not counted yet: its output so far is still in the machine, and
             // must not be counted twice.
             self.stripe().add(&locked.machine.take_tally());
-            tracker.enter(
-                self.0.number,
-                self.0.id,
-                &locked.machine,
-                locked.machine.state() != State::Terminated,
-                (locked.machine.phase() == Phase::Closed).then_some(*now),
-            );
+            let machine = &locked.machine;
+            let entering = Entering {
+                session: Some(self.0.id),
+                alive: machine.state() != State::Terminated,
+                unsettled: machine.unsettled(),
+                running: machine.running(),
+                streams: machine.streams(),
+                hook: (machine.phase() == Phase::Closed).then_some(*now),
+            };
+            tracker.enter(self.0.number, entering);
             locked.tracker = Some(Arc::clone(tracker));
         }
         let result = act(&mut locked.machine, *now);
@@ -315,7 +319,17 @@ impl Session {
     }
 }
 
-pub(super) fn wake(output: Output<Arc<Waiters>>) {
+impl Timed for Inner {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn fire(due: &[Arc<Self>]) {
+        Session::each(due.iter().cloned().map(Session::from), Session::fire);
+    }
+}
+
+pub(crate) fn wake(output: Output<Arc<Waiters>>) {
     if output.is_quiet() {
         return;
     }

@@ -63,6 +63,7 @@ impl Counters {
             sessions: gauge(|stripe| &stripe.sessions),
             exchanges: gauge(|stripe| &stripe.running),
             streams: opened.saturating_sub(ended + cut),
+            subscriptions: 0,
             sessions_created: total(|stripe| &stripe.sessions_created),
             sessions_terminated: total(|stripe| &stripe.sessions_terminated),
             exchanges_admitted: total(|stripe| &stripe.admitted),

@@ -8,7 +8,8 @@ use std::{
 use mcp_session_proto::SessionConfig;
 
 use super::{
-    client::Clients, counters::Counters, data::AllData, hooks::Hooks, registry::Registry, timers::Timers,
+    Inner, client::Clients, counters::Counters, data::AllData, hooks::Hooks, registry::Registry,
+    timers::Timers,
 };
 use crate::{
     config::Config,
@@ -29,7 +30,7 @@ pub(crate) struct Env {
     pub(crate) session_config: Arc<SessionConfig>,
     /// What the application does for each session.
     pub(crate) hooks: Box<dyn Hooks>,
-    pub(crate) timers: Timers,
+    pub(crate) timers: Timers<Inner>,
     /// Holds the sessions. Empty once the endpoint is dropped.
     pub(crate) registry: OnceLock<Weak<Registry>>,
     pub(crate) counters: Counters,
@@ -79,6 +80,11 @@ impl Env {
     pub(crate) fn limits(&self) -> Limits<'_> {
         let Self { config, runtime, bodies, phases, .. } = self;
         Limits { config, runtime: &**runtime, bodies, phases }
+    }
+
+    /// Who holds the sessions, unless it is gone.
+    pub(crate) fn registry(&self) -> Option<Arc<Registry>> {
+        self.registry.get().and_then(Weak::upgrade)
     }
 
     pub(crate) fn subscribe(&self, capacity: usize) -> SessionEvents {

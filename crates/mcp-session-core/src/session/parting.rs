@@ -197,7 +197,10 @@ impl Session {
             self.leave_registry();
         }
         if let Some(tracker) = tracker {
-            tracker.leave(self.0.number, self.0.id, failure);
+            if let Some(reason) = failure {
+                tracker.fail(Some(self.0.id), reason);
+            }
+            tracker.leave(self.0.number);
         }
         if let Some(why) = failure {
             trace::session_failed(&self.0.id, why);

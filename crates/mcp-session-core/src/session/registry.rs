@@ -17,7 +17,7 @@ use mcp_session_proto::{
 use crate::{
     metrics::Stats,
     principal::Principal,
-    session::{Session, adoptions::Adoptions, env::Env, quota::Quota, timers},
+    session::{Session, adoptions::Adoptions, broadcast::Subscribers, env::Env, quota::Quota, timers::Timed},
     shutdown::{self, Shutdown, ShutdownPhase},
     store::LogId,
     sync::lock,
@@ -59,6 +59,8 @@ pub(crate) struct Registry {
     quota: Quota,
     /// Sessions that are being adopted from the store.
     pub(crate) adoptions: Adoptions,
+    /// The streams of `subscriptions/listen`, which get broadcasts too.
+    pub(crate) subscribers: OnceLock<Arc<dyn Subscribers>>,
     pub(crate) shutdown: OnceLock<Arc<shutdown::Progress>>,
     pub(crate) shutdown_begun: Event,
 }
@@ -70,6 +72,7 @@ impl Registry {
             shards: std::array::from_fn(|_| Shard::default()),
             quota: Quota::default(),
             adoptions: Adoptions::default(),
+            subscribers: OnceLock::new(),
             shutdown: OnceLock::new(),
             shutdown_begun: Event::new(),
         });
@@ -155,8 +158,8 @@ impl Registry {
 
     /// Ends expired sessions, in case the driver is late. Returns `true` if there were any.
     async fn reap(&self) -> bool {
-        let due = timers::catch_up(&self.env).await;
-        due.iter().any(|session| session.state() == proto::State::Terminated)
+        let due = self.env.timers.catch_up(&*self.env.runtime).await;
+        due.into_iter().map(Session::from).any(|session| session.state() == proto::State::Terminated)
     }
 
     /// Repeats `attempt` until there is a place, at most for `retry_after`. Makes room first: ends expired sessions, or else

@@ -5,7 +5,7 @@ use mcp_session_proto::{self as proto, Position, RpcError};
 use super::*;
 use crate::{
     config::Config,
-    handler::{Handler, InitializeRequest, InitializeResult, context::RequestContext},
+    handler::{Handler, InitializeResult, context::RequestContext},
     runtime::Runtime,
     store::{LogId, MemoryStore, Store, node::Node},
     testing::Stopped,
@@ -16,8 +16,8 @@ use crate::{
 struct Hooked(AtomicUsize);
 
 impl Handler for Hooked {
-    async fn initialize(&self, _: InitializeRequest) -> Result<InitializeResult, RpcError> {
-        Ok(InitializeResult::new("hooked", "1.0.0"))
+    fn info(&self) -> InitializeResult {
+        InitializeResult::new("hooked", "1.0.0")
     }
     async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
         Err(RpcError::method_not_found(cx.method()))
@@ -33,7 +33,7 @@ fn open(env: &Arc<Env>, bits: u128) -> Session {
         Arc::clone(&env.session_config),
         1.into(),
         None,
-        ProtocolVersion::LATEST,
+        ProtocolVersion::LATEST_WITH_HANDSHAKE,
         ClientCapabilities::default(),
     );
     let client = env.clients.get(&serde_json::json!({}).into());

@@ -73,14 +73,19 @@ impl PhaseTimes {
     }
 }
 
-/// A session that did not end cleanly; it does not affect the others (S8).
+/// A session, or a request without one, that did not end cleanly; it does not affect the others (S8).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[non_exhaustive]
 pub struct Failure {
-    /// The first digits of the session id.
+    /// The first digits of the session id, or [`Failure::STATELESS`].
     pub session: String,
     /// What went wrong.
     pub reason: &'static str,
+}
+
+impl Failure {
+    /// Stands in [`Failure::session`] for a request without a session.
+    pub const STATELESS: &'static str = "stateless";
 }
 
 /// What a shutdown found when it began to drain, and how it ended (S9). `Display` prints a short table.
@@ -89,6 +94,9 @@ pub struct Failure {
 pub struct ShutdownReport {
     /// The number of live sessions when draining began.
     pub sessions: u64,
+    /// The number of running requests without a session when draining began, `subscriptions/listen` included. They are
+    /// part of [`exchanges`](Self::exchanges).
+    pub stateless: u64,
     /// How requests ended.
     pub exchanges: ExchangeTotals,
     /// How streams ended.
@@ -110,6 +118,7 @@ impl ShutdownReport {
     pub(crate) fn sum(reports: impl IntoIterator<Item = Self>) -> Self {
         let nothing = Self {
             sessions: 0,
+            stateless: 0,
             exchanges: ExchangeTotals::default(),
             streams: StreamTotals::default(),
             connections_cut: 0,
@@ -126,6 +135,7 @@ impl ShutdownReport {
         let (exchanges, streams, phases) = (other.exchanges, other.streams, other.phases);
         Self {
             sessions: self.sessions + other.sessions,
+            stateless: self.stateless + other.stateless,
             exchanges: ExchangeTotals {
                 total: self.exchanges.total + exchanges.total,
                 answered: self.exchanges.answered + exchanges.answered,
@@ -159,7 +169,7 @@ impl ShutdownReport {
 
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sessions, exchanges, streams, connections_cut, failures, phases, took } = self;
+        let Self { sessions, stateless, exchanges, streams, connections_cut, failures, phases, took } = self;
         let ms = |time: &Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
         let verdict = match (self.is_clean(), exchanges.synthesized) {
             (true, 0) => "clean",
@@ -168,6 +178,9 @@ impl fmt::Display for ShutdownReport {
         };
         writeln!(f, "shutdown    {:>12}   {verdict}", ms(took))?;
         writeln!(f, "sessions    {sessions:>12}")?;
+        if *stateless > 0 {
+            writeln!(f, "stateless   {stateless:>12}   exchanges without a session")?;
+        }
         writeln!(
             f,
             "exchanges   {:>12}   answered {}, synthesized {}, cancelled {}, forced {}",

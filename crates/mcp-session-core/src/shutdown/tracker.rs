@@ -8,7 +8,7 @@ use std::{
 };
 
 use event_listener::Event;
-use mcp_session_proto::{self as proto, SessionId, Tally};
+use mcp_session_proto::{SessionId, Tally};
 
 use crate::{
     shutdown::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals},
@@ -19,7 +19,8 @@ use crate::{
 pub(crate) const LATE: &str = "the `terminated` hook did not end in time";
 
 /// Counts what was live when draining began, and the list requests and streams that live sessions added since, and how
-/// each ended. Each session enters once, under its own lock, so nothing is missed or counted twice (S9).
+/// each ended. Each session, and each exchange without one, enters once, under its own lock, so nothing is missed or
+/// counted twice (S9).
 #[derive(Debug, Default)]
 pub(crate) struct DrainTracker {
     counts: Mutex<Counts>,
@@ -36,10 +37,27 @@ pub(crate) enum Afterword {
     Hook,
 }
 
-/// A session that has not left yet.
+/// What a session, or an exchange without one, has open when it enters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entering {
+    /// `None` for an exchange without a session.
+    pub(crate) session: Option<SessionId>,
+    /// Whether the session is alive.
+    pub(crate) alive: bool,
+    /// Requests that are not settled.
+    pub(crate) unsettled: usize,
+    /// Requests that are owed an answer.
+    pub(crate) running: usize,
+    /// Open streams.
+    pub(crate) streams: usize,
+    /// If only the hook is left: since when.
+    pub(crate) hook: Option<Instant>,
+}
+
+/// A session, or an exchange without one, that has not left yet.
 #[derive(Debug)]
 struct Open {
-    session: SessionId,
+    session: Option<SessionId>,
     /// If only an afterword is left: which, and since when.
     afterword: Option<(Afterword, Instant)>,
 }
@@ -47,31 +65,27 @@ struct Open {
 #[derive(Debug, Default)]
 struct Counts {
     sessions: u64,
+    stateless: u64,
     tally: Tally,
-    /// The sessions that are left, by number: a session that is parked and adopted again keeps its id.
+    /// The sessions and exchanges that are left, by number: a session that is parked and adopted again keeps its id.
     open: HashMap<u64, Open>,
     failures: Vec<Failure>,
 }
 
 impl DrainTracker {
-    /// Adds a session. Called under its lock.
-    pub(crate) fn enter<T: Clone>(
-        &self,
-        number: u64,
-        id: SessionId,
-        machine: &proto::Session<T>,
-        alive: bool,
-        hook: Option<Instant>,
-    ) {
+    /// Adds a session, or an exchange without one. Called under its lock.
+    pub(crate) fn enter(&self, number: u64, entering: Entering) {
+        let Entering { session, alive, unsettled, running, streams, hook } = entering;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let mut counts = lock(&self.counts);
         let afterword = hook.map(|begun| (Afterword::Hook, begun));
-        counts.open.insert(number, Open { session: id, afterword });
+        counts.open.insert(number, Open { session, afterword });
         counts.sessions += u64::from(alive);
+        counts.stateless += u64::from(session.is_none());
         counts.tally += Tally {
-            admitted: count(machine.unsettled()),
-            running: i32::try_from(machine.running()).unwrap_or(i32::MAX),
-            streams_opened: count(machine.streams()),
+            admitted: count(unsettled),
+            running: i32::try_from(running).unwrap_or(i32::MAX),
+            streams_opened: count(streams),
             ..Tally::default()
         };
     }
@@ -110,16 +124,13 @@ impl DrainTracker {
                     Afterword::Hook => LATE,
                     Afterword::Store => "the store did not park or remove it in time",
                 };
-                failures.push(Failure { session: session.prefix(), reason });
+                failures.push(failure(*session, reason));
             }
         }
     }
 
-    /// Removes a session of which nothing is left.
-    pub(crate) fn leave(&self, number: u64, session: SessionId, failure: Option<&'static str>) {
-        if let Some(reason) = failure {
-            self.fail(session, reason);
-        }
+    /// Removes a session, or an exchange without one, of which nothing is left.
+    pub(crate) fn leave(&self, number: u64) {
         let last = {
             let mut counts = lock(&self.counts);
             counts.open.remove(&number);
@@ -130,9 +141,9 @@ impl DrainTracker {
         }
     }
 
-    /// Records that a session did not end cleanly.
-    pub(crate) fn fail(&self, session: SessionId, reason: &'static str) {
-        lock(&self.counts).failures.push(Failure { session: session.prefix(), reason });
+    /// Records that a session, or an exchange without one, did not end cleanly.
+    pub(crate) fn fail(&self, session: Option<SessionId>, reason: &'static str) {
+        lock(&self.counts).failures.push(failure(session, reason));
     }
 
     /// The number of requests that are owed an answer.
@@ -146,7 +157,7 @@ impl DrainTracker {
         tally.running + tally.lingering > 0
     }
 
-    /// The number of sessions of which something is left, hooks included.
+    /// The number of sessions, and of exchanges without one, of which something is left, hooks included.
     pub(crate) fn open(&self) -> usize {
         lock(&self.counts).open.len()
     }
@@ -158,6 +169,7 @@ impl DrainTracker {
         let tally = &counts.tally;
         ShutdownReport {
             sessions: counts.sessions,
+            stateless: counts.stateless,
             exchanges: ExchangeTotals {
                 total: tally.admitted.into(),
                 answered: tally.answered.into(),
@@ -178,6 +190,10 @@ impl DrainTracker {
     }
 }
 
+fn failure(session: Option<SessionId>, reason: &'static str) -> Failure {
+    Failure { session: session.map_or_else(|| Failure::STATELESS.to_owned(), |id| id.prefix()), reason }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -186,7 +202,9 @@ mod tests {
     use crate::{
         config::Config, handler::router::Router, session::Session, session::env::Env, testing::Stopped,
     };
-    use mcp_session_proto::{ClientCapabilities, Json, ProtocolVersion, SessionConfig, TerminateReason};
+    use mcp_session_proto::{
+        self as proto, ClientCapabilities, Json, ProtocolVersion, SessionConfig, TerminateReason,
+    };
 
     #[test]
     fn s_1_a_session_that_is_being_opened_is_counted_once() {
@@ -198,7 +216,7 @@ mod tests {
             Arc::new(SessionConfig::default()),
             1.into(),
             Arc::default(),
-            ProtocolVersion::LATEST,
+            ProtocolVersion::LATEST_WITH_HANDSHAKE,
             ClientCapabilities::default(),
         );
         let client = env.clients.get(&serde_json::json!({}).into());

@@ -427,7 +427,7 @@ mod tests {
     fn e_14_a_sweep_is_bounded_and_the_next_ones_take_the_rest() {
         let store = MemoryStore::new(Stopped::default());
         for bits in 0..250 {
-            let record = Record::new(SessionId::from_bits(bits), ProtocolVersion::LATEST); // no node serves it
+            let record = Record::new(SessionId::from_bits(bits), ProtocolVersion::LATEST_WITH_HANDSHAKE); // no node serves it
             store.create(record).now_or_never().expect("nothing to wait for").expect("the store is there");
         }
         let sweep = |idle| {

@@ -280,7 +280,7 @@ impl Record {
     /// ```
     /// use mcp_session_core::{ProtocolVersion, SessionId, store::{Record, Update}};
     ///
-    /// let mut record = Record::new(SessionId::from_bits(7), ProtocolVersion::LATEST);
+    /// let mut record = Record::new(SessionId::from_bits(7), ProtocolVersion::LATEST_WITH_HANDSHAKE);
     /// assert!(!record.initialized && record.members.is_empty());
     /// record.apply(Update::Initialized);
     /// assert!(record.initialized);

@@ -6,7 +6,7 @@
 //! ```
 //! use mcp_session_core::{ProtocolVersion, SessionId, store::Record};
 //!
-//! let mut record = Record::new(SessionId::from_bits(7), ProtocolVersion::LATEST);
+//! let mut record = Record::new(SessionId::from_bits(7), ProtocolVersion::LATEST_WITH_HANDSHAKE);
 //! record.initialized = true;
 //! let json = serde_json::to_string(&record)?;
 //! let id = "00000000000000000000000000000007";
@@ -178,7 +178,7 @@ impl Wire for Record {
     }
 
     fn decode(from: &mut Fields) -> Result<Self, Malformed> {
-        let version = |name: &str| ProtocolVersion::parse(name);
+        let version = |name: &str| ProtocolVersion::parse(name).filter(|version| version.has_handshake());
         let json = |text: String| Json::from_text(text.into()).ok().filter(Json::is_object);
         let mut record = Self::new(
             from.required("id", "a session id", |id| id.parse().ok())?,

@@ -4,13 +4,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use mcp_session_proto::{ProtocolVersion, ResponseMode, SessionId};
 
 use super::rejection::Rejection;
+use crate::config::Eras;
 
 /// The session header (E-01). Header names are case-insensitive (B-11).
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-const NAME: HeaderName = HeaderName::from_static("mcp-name");
+pub(super) const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+pub(super) const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
@@ -19,7 +20,7 @@ const EVENTS: &str = "text/event-stream";
 const JSON_AND_EVENTS: &str = "application/json, text/event-stream";
 
 /// The first revision without sessions. Dates compare as text.
-const FIRST_MODERN: &str = "2026-07-28";
+pub(super) const FIRST_MODERN: &str = "2026-07-28";
 
 /// The only form of answer that the client of a POST accepts; `None` if it accepts both (B-45). Without `Accept` it accepts
 /// anything (RFC 9110, 12.5.1).
@@ -149,20 +150,27 @@ fn single(headers: &HeaderMap, name: &HeaderName, spelled: &'static str) -> Resu
 
 /// Checks that the version header, if present, names a supported version (B-26). The header never changes the version of
 /// a session (B-29).
-pub(crate) fn check_version(headers: &HeaderMap) -> Result<(), Rejection> {
+pub(crate) fn check_version(headers: &HeaderMap, eras: Eras) -> Result<(), Rejection> {
     match headers.get(PROTOCOL_VERSION).map(|value| value.to_str().unwrap_or_default()) {
         None => Ok(()),
-        Some(version) if ProtocolVersion::parse(version).is_some() => Ok(()),
-        Some(version) => Err(Rejection::UnsupportedVersion(version.to_owned())),
+        Some(version) if ProtocolVersion::parse(version).is_some_and(ProtocolVersion::has_handshake) => {
+            Ok(())
+        }
+        Some(version) => Err(Rejection::UnsupportedVersion(version.to_owned(), eras)),
     }
+}
+
+/// The version that the header names, if it is supported.
+pub(crate) fn version(headers: &HeaderMap) -> Option<ProtocolVersion> {
+    ProtocolVersion::parse(headers.get(PROTOCOL_VERSION)?.to_str().ok()?)
 }
 
 /// Refuses a request whose version header names a revision without sessions, which cannot be served yet: a clear error
 /// tells the client to fall back to `initialize` (G-40, G-49).
-pub(crate) fn check_era(headers: &HeaderMap) -> Result<(), Rejection> {
+pub(crate) fn check_era(headers: &HeaderMap, eras: Eras) -> Result<(), Rejection> {
     let modern = headers.get(PROTOCOL_VERSION).filter(|version| is_modern(version.as_bytes()));
     match modern.and_then(|version| version.to_str().ok()) {
-        Some(version) => Err(Rejection::UnsupportedVersion(version.to_owned())),
+        Some(version) => Err(Rejection::UnsupportedVersion(version.to_owned(), eras)),
         None => Ok(()),
     }
 }

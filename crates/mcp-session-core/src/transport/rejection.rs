@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use http::{HeaderValue, Response, StatusCode, header};
-use mcp_session_proto::{ErrorCode, Outgoing, ParseError, ProtocolVersion, Refusal, RequestId, RpcError};
+use mcp_session_proto::{ErrorCode, Json, Outgoing, ParseError, Refusal, RequestId, RpcError};
 
 use crate::{
-    config::{AuthError, Config},
+    config::{AuthError, Config, Eras},
     trace::RefusedRequest,
 };
 
@@ -47,8 +47,26 @@ pub(crate) enum Rejection {
     MissingSession,
     /// There is no such session, or no longer (E-11).
     UnknownSession,
-    /// A protocol version that is not supported (B-26), or one without sessions (G-40).
-    UnsupportedVersion(String),
+    /// The session header is missing, and no session is needed, but this method has no meaning without one (E-32).
+    NeedsSession,
+    /// A protocol version that is not supported (B-26), and those that are.
+    UnsupportedVersion(String, Eras),
+    /// A request of 2026-07-28 or later names a version that is not supported (G-18).
+    UnsupportedModernVersion(String, Eras),
+    /// A request of 2026-07-28 lacks a part of its envelope, or the part is invalid (G-03).
+    InvalidEnvelope(Cow<'static, str>),
+    /// A header of a request of 2026-07-28 is missing, malformed, or does not agree with the body (G-10 to G-14).
+    HeaderMismatch(Cow<'static, str>),
+    /// The request needs a capability that its client does not declare (G-05). An object of capabilities.
+    MissingCapability(Json),
+    /// Revision 2026-07-28 has no such method (G-21).
+    UnknownMethod(String),
+    /// A message that no client of 2026-07-28 sends: a response or a batch (A-30, A-37).
+    NotARequest,
+    /// There are [`Config::max_stateless_requests`] running requests without a session.
+    TooManyRequests,
+    /// There are [`Config::max_subscriptions`], or [`Config::max_subscriptions_per_principal`] of this principal (G-59).
+    TooManySubscriptions,
     /// The params of `initialize` are invalid (C-02).
     InvalidInitialize(RpcError),
     /// The session refused the request (C.2).
@@ -93,9 +111,18 @@ impl Rejection {
             Self::Message(ParseError::Batch) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session's protocol version has no batches: send each message in its own POST".into()),
             Self::Message(error @ (ParseError::Invalid { .. } | ParseError::InvalidBatch(_))) => (S::BAD_REQUEST, C::INVALID_REQUEST, error.to_string().into()),
             Self::RepeatedHeader(name)   => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the header {name} must not be repeated").into()),
-            Self::MissingSession         => (S::BAD_REQUEST, C::INVALID_REQUEST, "the header Mcp-Session-Id is missing: open a session with `initialize`".into()),
+            Self::MissingSession         => (S::BAD_REQUEST, C::INVALID_REQUEST, "the header Mcp-Session-Id is missing: open a session with `initialize` (`Config::sessions` is `Stateful`; `Optional` serves requests without one)".into()),
+            Self::NeedsSession           => (S::METHOD_NOT_ALLOWED, C::INVALID_REQUEST, "the header Mcp-Session-Id is missing: there is no stream and nothing to delete without a session".into()),
             Self::UnknownSession         => (S::NOT_FOUND, C::SESSION_NOT_FOUND, "no such session: open a new one with `initialize`".into()),
-            Self::UnsupportedVersion(v)  => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("protocol version {v:?} is not supported here").into()),
+            Self::UnsupportedVersion(v, _) => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("protocol version {v:?} is not supported here").into()),
+            Self::UnsupportedModernVersion(v, _) => (S::BAD_REQUEST, C::UNSUPPORTED_PROTOCOL_VERSION, format!("protocol version {v:?} is not supported here").into()),
+            Self::InvalidEnvelope(why)   => (S::BAD_REQUEST, C::INVALID_PARAMS, why.clone()),
+            Self::HeaderMismatch(why)    => (S::BAD_REQUEST, C::HEADER_MISMATCH, why.clone()),
+            Self::MissingCapability(_)   => (S::BAD_REQUEST, C::MISSING_CLIENT_CAPABILITY, "the request needs a capability that its client does not declare".into()),
+            Self::UnknownMethod(method)  => (S::NOT_FOUND, C::METHOD_NOT_FOUND, format!("method not found: {method}").into()),
+            Self::NotARequest            => (S::BAD_REQUEST, C::INVALID_REQUEST, "a POST of this protocol version must be one request".into()),
+            Self::TooManyRequests        => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many requests are running".into()),
+            Self::TooManySubscriptions   => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many subscriptions are open".into()),
             Self::InvalidInitialize(e)   => (S::BAD_REQUEST, C::INVALID_PARAMS, e.message.clone()),
             Self::Session(Refusal::AlreadyInitialized) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session is already initialized".into()),
             Self::Session(Refusal::NotInitialized) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session is not initialized yet".into()),
@@ -131,6 +158,11 @@ impl Rejection {
             Self::TooManySessions => "Config::max_sessions, Config::max_sessions_per_principal",
             Self::Session(Refusal::TooManyRequests) => "SessionConfig::max_exchanges",
             Self::StoreUnavailable => "Store::timeout",
+            Self::MissingSession => "Config::sessions",
+            Self::TooManyRequests => "Config::max_stateless_requests",
+            Self::TooManySubscriptions => {
+                "Config::max_subscriptions, Config::max_subscriptions_per_principal"
+            }
             Self::BadHost
             | Self::UnsupportedEncoding
             | Self::MethodNotAllowed(_)
@@ -140,9 +172,15 @@ impl Rejection {
             | Self::BodyIncomplete(_)
             | Self::Message(_)
             | Self::RepeatedHeader(_)
-            | Self::MissingSession
+            | Self::NeedsSession
             | Self::UnknownSession
-            | Self::UnsupportedVersion(_)
+            | Self::UnsupportedVersion(..)
+            | Self::UnsupportedModernVersion(..)
+            | Self::InvalidEnvelope(_)
+            | Self::HeaderMismatch(_)
+            | Self::MissingCapability(_)
+            | Self::UnknownMethod(_)
+            | Self::NotARequest
             | Self::InvalidInitialize(_)
             | Self::Session(_)
             | Self::Moving
@@ -162,14 +200,23 @@ impl Rejection {
         let (_, code, message) = self.row();
         let error = RpcError::new(code, message);
         match self {
-            Self::UnsupportedVersion(requested) => error.with_data(serde_json::json!({
-                "supported": ProtocolVersion::ALL.iter().map(|version| version.as_str()).collect::<Vec<_>>(),
-                "requested": requested,
-            })),
+            Self::UnsupportedVersion(requested, eras) | Self::UnsupportedModernVersion(requested, eras) => {
+                error.with_data(serde_json::json!({
+                    "supported": eras.versions().iter().map(|version| version.as_str()).collect::<Vec<_>>(),
+                    "requested": requested,
+                }))
+            }
+            Self::MissingCapability(capabilities) => {
+                error.with_data(serde_json::json!({ "requiredCapabilities": capabilities }))
+            }
             Self::Session(Refusal::Draining) | Self::ShuttingDown => {
                 error.with_data(serde_json::json!({ "reason": "shutdown", "retryable": true }))
             }
-            Self::Session(Refusal::TooManyRequests) | Self::TooManySessions | Self::TooManyBodies => {
+            Self::Session(Refusal::TooManyRequests)
+            | Self::TooManySessions
+            | Self::TooManyRequests
+            | Self::TooManySubscriptions
+            | Self::TooManyBodies => {
                 error.with_data(serde_json::json!({ "reason": "overload", "retryable": true }))
             }
             Self::AuthTimeout => {
@@ -188,12 +235,22 @@ impl Rejection {
     }
 
     /// The HTTP response. `id` is that of the request, if it could be read (A-12).
-    pub(crate) fn into_response(self, id: Option<&RequestId>, config: &Config) -> Response<bytes::Bytes> {
+    /// `modern`: the request is of 2026-07-28, which does not have the codes of older SDKs (A-34, G-69).
+    pub(crate) fn into_response(
+        self,
+        id: Option<&RequestId>,
+        modern: bool,
+        config: &Config,
+    ) -> Response<bytes::Bytes> {
         let id = match &self {
             Self::Message(ParseError::Invalid { id, .. }) => id.as_ref(),
             _ => id,
         };
-        let mut response = Response::new(self.to_json(id));
+        let mut error = self.to_error();
+        if modern && matches!(error.code, ErrorCode::CONNECTION_CLOSED | ErrorCode::SESSION_NOT_FOUND) {
+            error.code = ErrorCode::INTERNAL_ERROR;
+        }
+        let mut response = Response::new(Outgoing::Error { id, error: &error }.to_json());
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -205,6 +262,9 @@ impl Rejection {
             // RFC 9110, 15.5.16: the supported encoding.
             Self::UnsupportedEncoding => {
                 response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
+            Self::NeedsSession => {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
             }
             Self::MethodNotAllowed(allow) => {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -254,7 +314,7 @@ mod tests {
     #[test]
     fn b_43_a_failure_before_the_head_is_500_with_the_id() {
         let response =
-            Rejection::Internal("no random bits").into_response(Some(&7.into()), &Config::default());
+            Rejection::Internal("no random bits").into_response(Some(&7.into()), false, &Config::default());
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = Rejection::Internal("no random bits").to_json(Some(&7.into()));
         assert_eq!(body, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"no random bits"}}"#);
@@ -271,7 +331,7 @@ mod tests {
             Rejection::Session(Refusal::TooManyRequests),
             Rejection::AuthTimeout,
         ] {
-            let response = rejection.into_response(None, &config);
+            let response = rejection.into_response(None, false, &config);
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         }

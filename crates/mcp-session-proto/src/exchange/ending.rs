@@ -105,7 +105,7 @@ impl<T: Clone> Exchange<T> {
     pub fn synthesize(&mut self, now: Instant, reason: TerminateReason, out: &mut Output<T>) {
         if self.outcome.is_none() {
             let code = match self.era {
-                Era::Legacy => ErrorCode::CONNECTION_CLOSED,
+                Era::Legacy | Era::Stateless => ErrorCode::CONNECTION_CLOSED,
                 Era::Modern => ErrorCode::INTERNAL_ERROR,
             };
             self.interrupt(reason, out);

@@ -54,7 +54,7 @@ struct Bench {
 
 impl Bench {
     fn initializing(config: SessionConfig) -> Self {
-        Self::of_version(ProtocolVersion::LATEST, config)
+        Self::of_version(ProtocolVersion::LATEST_WITH_HANDSHAKE, config)
     }
 
     fn of_version(version: ProtocolVersion, config: SessionConfig) -> Self {

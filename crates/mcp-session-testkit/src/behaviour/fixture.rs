@@ -113,6 +113,12 @@ struct Play {
 }
 
 impl Handler for Play {
+    fn info(&self) -> InitializeResult {
+        InitializeResult::new("fixture", "1.0.0").with_capabilities(json!({
+            "tools": { "listChanged": true }, "resources": { "subscribe": true, "listChanged": true },
+        }))
+    }
+
     fn session_data(&self, _: &Session) -> SessionData {
         if self.barren.load(SeqCst) {
             planted("the handler panics over the data of a session");
@@ -127,7 +133,7 @@ impl Handler for Play {
             Some("lacks a scope") => Err(AuthError::insufficient_scope("sessions").into()),
             Some("panics") => planted("the handler panics in initialize"),
             Some("hangs") => pending().await,
-            _ => Ok(InitializeResult::new("fixture", "1.0.0").with_capabilities(json!({ "tools": {} }))),
+            _ => Ok(self.info()),
         }
     }
 

@@ -57,12 +57,16 @@ impl Listening {
 }
 
 impl Handler for Listening {
+    fn info(&self) -> InitializeResult {
+        InitializeResult::new("listening", "1.0.0")
+            .with_extra("_meta", json!({ "region": "eu" }))
+            .with_extra("protocolVersion", "1999-01-01")
+    }
+
     async fn initialize(&self, request: InitializeRequest) -> Result<InitializeResult, RpcError> {
         let id = request.session_id.expect("a session is being opened");
         self.tell(format!("initialize {id}"));
-        Ok(InitializeResult::new("listening", "1.0.0")
-            .with_extra("_meta", json!({ "region": "eu" }))
-            .with_extra("protocolVersion", "1999-01-01"))
+        Ok(self.info())
     }
 
     async fn initialized(&self, session: Session) {

@@ -49,7 +49,7 @@ fn c_07_c_08_versions_are_negotiated(bed: &impl TestBed) {
         for version in ["2025-03-26", "2025-06-18", "2025-11-25", "2024-11-05", "2026-07-28", "garbage"] {
             let mut client = fixture.stranger();
             let answer = client.initialize(version).await;
-            let expected = ProtocolVersion::parse(version).unwrap_or(ProtocolVersion::LATEST);
+            let expected = ProtocolVersion::parse(version).unwrap_or(ProtocolVersion::LATEST_WITH_HANDSHAKE);
             assert_eq!(answer["result"]["protocolVersion"], expected.as_str());
             assert_eq!(answer["result"]["serverInfo"]["name"], "fixture"); // C-03
             assert!(answer["result"]["capabilities"].is_object());

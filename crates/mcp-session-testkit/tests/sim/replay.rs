@@ -70,9 +70,13 @@ struct Recorder {
 }
 
 impl Handler for Recorder {
+    fn info(&self) -> InitializeResult {
+        InitializeResult::new("traced", "1.0.0")
+    }
+
     async fn initialize(&self, _: InitializeRequest) -> Result<InitializeResult, RpcError> {
         self.trace.add(format_args!("{} initialize", self.node));
-        Ok(InitializeResult::new("traced", "1.0.0"))
+        Ok(self.info())
     }
 
     async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {

@@ -65,7 +65,10 @@ fn pinned<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, form: 
 
 #[test]
 fn the_form_of_records() {
-    pinned(&Record::new(id(), ProtocolVersion::LATEST), r#"{"id":"ID","v":1,"version":"2025-11-25"}"#);
+    pinned(
+        &Record::new(id(), ProtocolVersion::LATEST_WITH_HANDSHAKE),
+        r#"{"id":"ID","v":1,"version":"2025-11-25"}"#,
+    );
     pinned(
         &full(),
         concat!(

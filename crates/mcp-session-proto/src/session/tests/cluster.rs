@@ -308,7 +308,7 @@ fn e_14_a_session_to_which_something_is_relayed_is_in_use() {
 #[test]
 fn f_20_ids_of_two_nodes_are_apart() {
     let (now, all) = (start(), ClientCapabilities { roots: true, ..ClientCapabilities::default() });
-    let version = ProtocolVersion::LATEST;
+    let version = ProtocolVersion::LATEST_WITH_HANDSHAKE;
     let mut session = super::Session::<u64>::adopt(now, std::sync::Arc::new(config()), version, all, true);
     session.share(3, STANDALONE, 7.into());
     assert_eq!((session.member(), session.heard()), (Some(3), 7.into()));
@@ -324,7 +324,7 @@ fn f_20_ids_of_two_nodes_are_apart() {
 #[test]
 fn c_10_a_session_that_was_not_initialized_elsewhere_is_not_here() {
     let (now, all) = (start(), ClientCapabilities::default());
-    let version = ProtocolVersion::LATEST;
+    let version = ProtocolVersion::LATEST_WITH_HANDSHAKE;
     let mut session = super::Session::<u64>::adopt(now, std::sync::Arc::new(config()), version, all, false);
     session.share(1, STANDALONE, Position::START);
     assert_eq!(session.state(), State::AwaitingInitialized);

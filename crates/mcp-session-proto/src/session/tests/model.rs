@@ -399,7 +399,7 @@ impl Walk {
             initialize.release();
         }
         let generous = config.replay.is_none_or(|replay| replay == GENEROUS);
-        let version = rng.one(&[ProtocolVersion::V2025_06_18, ProtocolVersion::LATEST]);
+        let version = rng.one(&[ProtocolVersion::V2025_06_18, ProtocolVersion::LATEST_WITH_HANDSHAKE]);
         let mut bench = Bench::of_version(version, config);
         if begins != State::Initializing {
             bench.establish();
@@ -787,7 +787,7 @@ impl Walk {
                 let away = bench.act(|session, now| session.close_connection(now, key, secs(1)));
                 let session = &bench.session;
                 let may = session.config.replay.is_some()
-                    && session.version == ProtocolVersion::LATEST
+                    && session.version == ProtocolVersion::LATEST_WITH_HANDSHAKE
                     && !session.lifecycle.is_ending();
                 assert!(!away || (may && index != 0 && call.outcome.is_none()), "D-05, S6, D-35");
             }

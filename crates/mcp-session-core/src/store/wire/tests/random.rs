@@ -115,7 +115,7 @@ impl Random {
     }
 
     fn record(&mut self) -> Record {
-        let version = ProtocolVersion::ALL[self.below(3) as usize];
+        let version = ProtocolVersion::WITH_HANDSHAKE[self.below(3) as usize];
         let mut record = Record::new(self.session(), version);
         record.principal = self.maybe(|random| Principal::new(random.text()));
         record.capabilities = ClientCapabilities::from_flags(|_| Ok::<_, Infallible>(self.flag())).unwrap();

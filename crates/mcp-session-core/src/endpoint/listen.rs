@@ -1,0 +1,39 @@
+//! POST of `subscriptions/listen` (G.6).
+
+use std::sync::Arc;
+
+use http::{Response, request::Parts};
+use mcp_session_proto::{ResponseMode, RpcRequest};
+
+use super::{Endpoint, response::events};
+use crate::{
+    stateless::subscription::{Filter, Subscription},
+    stream::{EventStream, ReplyBody},
+    transport::Rejection,
+};
+
+impl Endpoint {
+    /// Opens a stream with the notifications that the client asks for. A subscription of which nothing is honoured ends at
+    /// once, in band (G-59).
+    pub(super) fn listen(
+        &self,
+        parts: &Parts,
+        request: &RpcRequest,
+        form: Option<ResponseMode>,
+    ) -> Result<Response<ReplyBody>, Rejection> {
+        let invalid = |error: mcp_session_proto::RpcError| Rejection::InvalidEnvelope(error.message);
+        let filter = Filter::read(request.params.as_ref()).map_err(invalid)?;
+        if form == Some(ResponseMode::Json) {
+            return Err(Rejection::NotAcceptable("text/event-stream")); // G-51
+        }
+        let filter = filter.honoured(&self.stateless.server().capabilities);
+        let is_empty = filter.is_empty();
+        let subscription = Subscription::new(&request.id, parts.extensions.get().cloned(), filter);
+        let call = self.stateless.subscribe(request.id.clone(), subscription)?;
+        if is_empty {
+            self.stateless.end(&call);
+        }
+        let waiters = call.with(|machine, _| machine.tag_or(Arc::default));
+        Ok(events(ReplyBody::events(EventStream::of_call(call, waiters))))
+    }
+}

@@ -1,0 +1,61 @@
+//! POST of a request of 2026-07-28.
+
+use std::sync::Arc;
+
+use http::{Response, request::Parts};
+use mcp_session_proto::{Era, Outgoing, ResponseMode, RpcRequest};
+
+use super::{
+    Endpoint,
+    response::{answer, respond},
+};
+use crate::{
+    contain::{self, Panicked},
+    handler::{exchange::ExchangeHandle, modern::Modern},
+    stream::ReplyBody,
+    transport::{self, Envelope, Rejection},
+};
+
+impl Endpoint {
+    /// Serves a request of 2026-07-28, whose envelope and headers are valid. A session that it names is ignored (G-42).
+    pub(super) async fn modern(
+        &self,
+        parts: &mut Parts,
+        request: RpcRequest,
+        envelope: Envelope,
+        form: Option<ResponseMode>,
+    ) -> Result<Response<ReplyBody>, Rejection> {
+        match &*request.method {
+            "server/discover" => {
+                self.stateless.admits()?;
+                let result = &self.stateless.server().discovered;
+                return Ok(answer(Outgoing::Result { id: &request.id, result }.to_json(), form));
+            }
+            "subscriptions/listen" => return self.listen(parts, &request, form),
+            "tools/call" => self.check_params(parts, &request, &envelope)?,
+            method => transport::check_removed(method)?,
+        }
+        let mode = form.unwrap_or(self.registry.env.session_config.response_mode);
+        let call = self.stateless.admit(request.id.clone(), Era::Modern, mode)?;
+        let principal = parts.extensions.get().cloned();
+        let version = envelope.version;
+        let (sealer, shared) = (Arc::clone(&self.sealer), self.stateless.shared());
+        let modern = Arc::new(Modern::new(envelope, principal, sealer, shared));
+        let now = call.now();
+        let call = ExchangeHandle::Stateless(call);
+        respond(self.start(call, now, version, Some(modern), parts, request).await.head().await)
+    }
+
+    /// Checks the headers that repeat arguments of a tool (G-14).
+    fn check_params(
+        &self,
+        parts: &Parts,
+        request: &RpcRequest,
+        envelope: &Envelope,
+    ) -> Result<(), Rejection> {
+        let Some(tool) = &envelope.name else { return Ok(()) };
+        let schema = contain::call(|| self.handler.tool_schema(tool))
+            .map_err(|Panicked| Rejection::Internal("the schema of the tool could not be read"))?;
+        schema.map_or(Ok(()), |schema| transport::check_params(&parts.headers, request, &schema))
+    }
+}

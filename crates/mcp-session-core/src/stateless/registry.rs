@@ -1,0 +1,260 @@
+//! [`Registry`]: the requests without a session that are running, and their admission.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use mcp_session_proto::{Era, Json, RequestId, ResponseMode, SendError};
+use serde_json::Value;
+
+use super::{
+    call::{Call, Inner},
+    server::Server,
+    subscription::{Notice, Subscription},
+};
+use crate::{
+    principal::Principal,
+    session::{
+        broadcast::{Broadcast, Subscribers},
+        env::Env,
+        timers::Timers,
+    },
+    shutdown::ShutdownPhase,
+    sync::lock,
+    transport::Rejection,
+};
+
+/// The number of shards: about as many threads can admit requests without contention.
+const SHARDS: usize = 16;
+
+/// Aligned to its own cache lines, so that threads that use different shards do not share a line.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard(Mutex<HashMap<u64, Call>>);
+
+/// The running requests without a session. Dropping it cuts them.
+pub(crate) struct Registry(Arc<Shared>);
+
+/// What the running requests share.
+pub(crate) struct Shared {
+    pub(crate) env: Arc<Env>,
+    pub(crate) server: Server,
+    pub(super) timers: Timers<Inner>,
+    shards: [Shard; SHARDS],
+    /// The number of calls in the shards.
+    requests: AtomicUsize,
+    subscriptions: Mutex<Subscriptions>,
+}
+
+#[derive(Default)]
+struct Subscriptions {
+    open: HashMap<u64, Call>,
+    /// The number of those of each principal.
+    by_principal: HashMap<Principal, usize>,
+}
+
+impl Registry {
+    /// Creates an empty registry, and spawns the task that waits for the deadlines of its requests.
+    pub(crate) fn new(env: Arc<Env>, server: Server) -> Arc<Self> {
+        let shared = Arc::new(Shared {
+            timers: Timers::new(env.runtime.now()),
+            server,
+            shards: std::array::from_fn(|_| Shard::default()),
+            requests: AtomicUsize::new(0),
+            subscriptions: Mutex::default(),
+            env,
+        });
+        let driven = Arc::clone(&shared);
+        let runtime = Arc::clone(&shared.env.runtime);
+        shared.env.runtime.spawn_keeper(Box::pin(async move { driven.timers.drive(&*runtime).await }));
+        Arc::new(Self(shared))
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.0)
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.0.server
+    }
+
+    /// Fails while the endpoint shuts down.
+    pub(crate) fn admits(&self) -> Result<(), Rejection> {
+        let phase = self.0.env.phases.get();
+        if phase >= ShutdownPhase::Draining { Err(Rejection::ShuttingDown) } else { Ok(()) }
+    }
+
+    /// Admits a request: from now on it is owed exactly one answer.
+    ///
+    /// The shard's lock orders admission and shutdown: a shutdown first sets the phase and then visits every shard. So
+    /// either the phase is seen here, or the request is in its shard when that is visited (S1).
+    pub(crate) fn admit(&self, id: RequestId, era: Era, mode: ResponseMode) -> Result<Call, Rejection> {
+        let Shared { env, shards, requests, .. } = &*self.0;
+        if requests.fetch_add(1, Relaxed) >= env.config.max_stateless_requests {
+            requests.fetch_sub(1, Relaxed);
+            return Err(Rejection::TooManyRequests);
+        }
+        let call = Call::new(id, era, mode, Arc::clone(&self.0), None);
+        let mut shard = lock(&shards[shard(call.number())].0);
+        if let Err(refused) = self.admits() {
+            drop(shard);
+            requests.fetch_sub(1, Relaxed);
+            return Err(refused);
+        }
+        shard.insert(call.number(), call.clone());
+        Ok(call)
+    }
+
+    /// Admits all of these requests, or none.
+    pub(crate) fn admit_all(
+        &self,
+        ids: impl IntoIterator<Item = RequestId>,
+        era: Era,
+        mode: ResponseMode,
+    ) -> Result<Vec<Call>, Rejection> {
+        let mut admitted = Vec::new();
+        for id in ids {
+            match self.admit(id, era, mode) {
+                Ok(call) => admitted.push(call),
+                Err(refused) => {
+                    admitted.iter().for_each(|call: &Call| self.0.withdraw(call));
+                    return Err(refused);
+                }
+            }
+        }
+        Ok(admitted)
+    }
+
+    /// Admits a `subscriptions/listen`, and acknowledges it.
+    pub(crate) fn subscribe(&self, id: RequestId, subscription: Subscription) -> Result<Call, Rejection> {
+        let config = &self.0.env.config;
+        let (principal, acknowledgement) = (subscription.principal.clone(), subscription.acknowledgement());
+        let subscription = Some(subscription);
+        let call = Call::new(id, Era::Modern, ResponseMode::Sse, Arc::clone(&self.0), subscription);
+        {
+            let mut subscriptions = lock(&self.0.subscriptions);
+            self.admits()?;
+            let Subscriptions { open, by_principal } = &mut *subscriptions;
+            let of_principal = principal.as_ref().and_then(|principal| by_principal.get(principal));
+            let full = open.len() >= config.max_subscriptions
+                || of_principal.is_some_and(|count| *count >= config.max_subscriptions_per_principal);
+            if full {
+                return Err(Rejection::TooManySubscriptions);
+            }
+            if let Some(principal) = principal {
+                *by_principal.entry(principal).or_default() += 1;
+            }
+            open.insert(call.number(), call.clone());
+            // Under the lock, so that no notification overtakes it (G-52).
+            call.with(|machine, now| {
+                machine.handle_released(); // it has no handler
+                machine.handle_suspended(now);
+                machine.notify(now, &acknowledgement)
+            })
+            .map_err(|_: SendError| Rejection::Internal("the subscription could not be acknowledged"))?;
+        }
+        Ok(call)
+    }
+
+    /// Ends a subscription in band: its result, then the end of the stream (G-55).
+    pub(crate) fn end(&self, call: &Call) {
+        if let Some(subscription) = call.subscription() {
+            let result = self.0.server.complete(None, Ok(subscription.end()));
+            call.with(|machine, now| machine.answer(now, &result));
+        }
+    }
+
+    /// All that are running. No lock is held between items.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = Call> {
+        let subscriptions: Vec<_> = lock(&self.0.subscriptions).open.values().cloned().collect();
+        let shards = self.0.shards.iter();
+        let requests = shards.flat_map(|shard| lock(&shard.0).values().cloned().collect::<Vec<_>>());
+        subscriptions.into_iter().chain(requests)
+    }
+
+    /// The number of open subscriptions.
+    pub(crate) fn subscriptions(&self) -> usize {
+        lock(&self.0.subscriptions).open.len()
+    }
+}
+
+impl Shared {
+    /// Undoes an admission of which nothing was counted yet.
+    fn withdraw(&self, call: &Call) {
+        call.forget();
+        self.remove(call);
+    }
+
+    /// Removes a call of which nothing is left.
+    pub(super) fn remove(&self, call: &Call) {
+        let Some(subscription) = call.subscription() else {
+            let removed = lock(&self.shards[shard(call.number())].0).remove(&call.number());
+            if removed.is_some() {
+                self.requests.fetch_sub(1, Relaxed);
+            }
+            return;
+        };
+        let mut subscriptions = lock(&self.subscriptions);
+        let removed = subscriptions.open.remove(&call.number());
+        if let Some(principal) = subscription.principal.as_ref().filter(|_| removed.is_some()) {
+            if let Some(count) = subscriptions.by_principal.get_mut(principal) {
+                *count -= 1;
+                if *count == 0 {
+                    subscriptions.by_principal.remove(principal);
+                }
+            }
+        }
+        drop(subscriptions);
+        drop(removed); // outside the lock
+    }
+}
+
+fn shard(number: u64) -> usize {
+    (number % SHARDS as u64) as usize
+}
+
+impl Subscribers for Registry {
+    fn notify(&self, method: &str, params: Option<&Json>, told: &mut Broadcast) {
+        let subscriptions: Vec<_> = lock(&self.0.subscriptions).open.values().cloned().collect();
+        if subscriptions.is_empty() {
+            return;
+        }
+        let params = params.and_then(|params| match params.parse() {
+            Ok(Value::Object(params)) => Some(params),
+            Ok(_) | Err(_) => None,
+        });
+        let notice = Notice::new(method, params);
+        for call in subscriptions {
+            let Some(event) = call.subscription().and_then(|subscription| subscription.event(&notice)) else {
+                continue;
+            };
+            match call.with(|machine, now| machine.notify_once(now, &event)) {
+                Ok(()) => told.subscriptions += 1,
+                // It has not read for so long that its queue is full of different events.
+                Err(SendError::Full) => {
+                    told.subscriptions_ended += 1;
+                    self.end(&call);
+                }
+                Err(_) => {} // it is ending
+            }
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.0.timers.close();
+        Call::each(self.calls(), |call| call.with(|machine, now| machine.close(now)));
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("requests", &self.0.requests).finish_non_exhaustive()
+    }
+}
