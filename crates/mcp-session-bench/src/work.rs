@@ -28,6 +28,8 @@ pub const CALL: &[u8] = br#"{"jsonrpc":"2.0","id":1000007,"method":"tools/call",
 /// The same call in revision 2026-07-28.
 pub const MODERN_CALL: &[u8] = br#"{"jsonrpc":"2.0","id":1000007,"method":"tools/call","params":{"name":"echo","arguments":{"message":"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"0"}}}}"#;
 
+const LISTEN: &[u8] = br#"{"jsonrpc":"2.0","id":1000007,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"0"}}}}"#;
+
 const RESULT: &str = r#"{"content":[{"type":"text","text":"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"}]}"#;
 
 const INITIALIZE: &[u8] = br#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"0"}}}"#;
@@ -180,6 +182,25 @@ impl Echo {
         request
     }
 
+    /// Opens a listener, which stays open as long as the response.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    pub fn listen(&self) -> Response<ReplyBody> {
+        let mut request = request(Method::POST, None, LISTEN);
+        let headers = request.headers_mut();
+        headers.insert("mcp-protocol-version", HeaderValue::from_static("2026-07-28"));
+        headers.insert("mcp-method", HeaderValue::from_static("subscriptions/listen"));
+        self.handle(request)
+    }
+
+    /// The size in bytes of the future of `Endpoint::handle`. Each HTTP/1 connection of hyper has room for one, also while it
+    /// only carries a stream.
+    pub fn future_size(&self) -> usize {
+        size_of_val(&self.endpoint.handle(self.request()))
+    }
+
     /// Answers a request; its body is dropped unread.
     ///
     /// # Panics
@@ -299,10 +320,14 @@ mod tests {
         assert_eq!(text, format!(r#"{{"jsonrpc":"2.0","id":1000007,"result":{RESULT}}}"#));
         let echo = Echo::new();
         for _ in 0..3 {
-            let response = echo.handle(echo.request());
-            assert_eq!(response.headers()["content-type"], "application/json");
+            for request in [echo.request(), echo.stateless_request(), echo.modern_request()] {
+                let response = echo.handle(request);
+                assert_eq!(response.headers()["content-type"], "application/json");
+            }
             echo.open_and_delete();
         }
+        let listener = echo.listen();
+        assert_eq!(listener.headers()["content-type"], "text/event-stream");
         assert_eq!(echo.endpoint.stats().sessions, 1);
         assert_eq!(echo.runtime.0.lock().unwrap().pending.len(), 1, "the driver alone");
     }

@@ -147,6 +147,20 @@ mod tests {
     }
 
     #[test]
+    fn clients_of_every_era_are_served_and_leave_no_session_behind() {
+        let stats = loaded("2025-11-25", |target| {
+            for era in [Era::Stateless, Era::Modern] {
+                echo_times(target, era, 3, 7).unwrap();
+                let load = Echo { connections: 3, time: TIME, size: 100, era, sessions: Arc::default() };
+                assert!(echo(target, &load).unwrap().p99 > 0.0);
+            }
+            assert_eq!(with_listeners(target, 5, || Ok(5)).unwrap(), 5);
+        });
+        assert_eq!((stats.sessions, stats.sessions_created), (0, 0));
+        assert!(stats.exchanges_admitted > 0);
+    }
+
+    #[test]
     fn streams_are_open_while_act_runs() {
         loaded("2025-06-18", |target| {
             let seen = with_streams(target, 5, || Ok(5)).unwrap();

@@ -72,8 +72,10 @@ fn stop(mut server: Server, load: &Shutdown) -> Result<Vec<(&'static str, f64)>>
         values.extend([
             ("listeners_answered", listeners.answered as f64),
             ("listeners_unanswered", (listeners.failed + listeners.unanswered) as f64),
-            ("listeners_last", listeners.last),
         ]);
+        if listeners.answered > 0 {
+            values.push(("listeners_last", listeners.last));
+        }
     }
     for (era, answers) in &calls {
         let (answered, unanswered) = match era {
@@ -92,9 +94,11 @@ fn stop(mut server: Server, load: &Shutdown) -> Result<Vec<(&'static str, f64)>>
             ("calls_answered", answered),
             ("calls_failed", sum(|it| it.failed)),
             ("calls_unanswered", sum(|it| it.unanswered)),
-            ("answered_last", all.iter().map(|it| it.last).fold(0.0, f64::max)),
             ("answered_share", answered / total as f64),
         ]);
+        if answered > 0.0 {
+            values.push(("answered_last", all.iter().map(|it| it.last).fold(0.0, f64::max)));
+        }
     }
     if total > 0 && load.listeners > 0 {
         let both = (sum(|it| it.answered) + listeners.answered as f64) / (total + load.listeners) as f64;
