@@ -133,6 +133,7 @@ pub use config::{
 pub use endpoint::Endpoint;
 pub use handler::context::RequestContext;
 pub use handler::initialize::Icon;
+pub use handler::input::InputRequest;
 pub use handler::notification::NotificationContext;
 pub use handler::router::Router;
 pub use handler::{Handler, InitializeRequest, InitializeResult};

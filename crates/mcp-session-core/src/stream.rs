@@ -14,7 +14,7 @@ use mcp_session_proto::{Next, StreamKey};
 
 use crate::{
     session::{Session, cell::Waiters},
-    stateless::call::Call,
+    stateless::call::{Call, Machine},
 };
 
 /// The stream was ended by force before its reader had read all events.
@@ -135,7 +135,7 @@ impl Drop for EventStream {
             Source::Session(session, key) => {
                 session.with(|machine, now| machine.handle_disconnect(now, *key));
             }
-            Source::Call(call) => call.with(|machine, now| machine.handle_disconnect(now)),
+            Source::Call(call) => call.with(Machine::handle_disconnect),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use fastrand::Rng;
@@ -104,6 +104,10 @@ impl Runtime for ContendedRuntime {
 
     fn random(&self) -> io::Result<[u8; 16]> {
         self.inner.random()
+    }
+
+    fn system_time(&self) -> SystemTime {
+        self.inner.system_time()
     }
 }
 

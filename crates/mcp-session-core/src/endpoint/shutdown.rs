@@ -8,7 +8,10 @@ use mcp_session_proto::TerminateReason;
 use crate::{
     session::{Session, registry::Registry},
     shutdown::{Deadlines, PhaseTimes, Progress, Shutdown, ShutdownPhase, ShutdownPolicy},
-    stateless::{self, call::Call},
+    stateless::{
+        self,
+        call::{Call, Machine},
+    },
     trace,
 };
 
@@ -115,7 +118,7 @@ impl Task {
             session.enroll(tracker, |machine, now| machine.close(now, TerminateReason::Shutdown));
         });
         Call::each(self.stateless.calls(), |call| {
-            call.enroll(tracker, |machine, now| machine.close(now));
+            call.enroll(tracker, Machine::close);
         });
     }
 

@@ -1,6 +1,6 @@
 //! [`ExchangeHandle`]: a running exchange, in a session or without one.
 
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use event_listener::EventListener;
@@ -116,7 +116,7 @@ impl ExchangeHandle {
             Self::Session(session, key) => {
                 session.with(|machine, now| machine.handle_disconnect(now, StreamKey::Response(*key)));
             }
-            Self::Stateless(call) => call.with(|machine, now| machine.handle_disconnect(now)),
+            Self::Stateless(call) => call.with(call::Machine::handle_disconnect),
         }
     }
 
@@ -254,13 +254,11 @@ fn head(reply: Option<Reply>, events: impl FnOnce() -> EventStream) -> Option<Re
 }
 
 /// Calls `attempt` until it returns a value; waits with the listener in between, which was registered under the lock.
-fn until<R>(mut attempt: impl FnMut() -> Result<R, EventListener>) -> impl Future<Output = R> {
-    async move {
-        loop {
-            match attempt() {
-                Ok(value) => return value,
-                Err(changed) => changed.await,
-            }
+async fn until<R>(mut attempt: impl FnMut() -> Result<R, EventListener>) -> R {
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(changed) => changed.await,
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
     modern::Modern,
     state::{Binding, Unsealed},
 };
-use crate::{session::object, stateless::server::may_ask, sync::lock};
+use crate::{principal::Principal, session::object, stateless::server::may_ask, sync::lock};
 
 /// A request for the client's input, which is a part of a result of 2026-07-28:
 /// see [`RequestContext::input_required`].
@@ -125,7 +125,7 @@ impl Given {
 
 impl Modern {
     fn binding<'a>(&'a self, method: &'a str) -> Binding<'a> {
-        let principal = self.principal.as_ref().map(|principal| principal.as_str());
+        let principal = self.principal.as_ref().map(Principal::as_str);
         Binding { principal, method, name: self.envelope.name.as_deref() }
     }
 

@@ -179,7 +179,7 @@ impl Call {
         for call in calls {
             if contain::call(|| act(&call)).is_err() {
                 trace::stateless_broken();
-                let _ = contain::call(|| call.with(|machine, now| machine.close(now)));
+                let _ = contain::call(|| call.with(Machine::close));
             }
         }
     }

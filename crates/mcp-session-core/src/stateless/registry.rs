@@ -13,7 +13,7 @@ use mcp_session_proto::{Era, Json, RequestId, ResponseMode, SendError};
 use serde_json::Value;
 
 use super::{
-    call::{Call, Inner},
+    call::{Call, Inner, Machine},
     server::Server,
     subscription::{Notice, Subscription},
 };
@@ -249,7 +249,7 @@ impl Subscribers for Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         self.0.timers.close();
-        Call::each(self.calls(), |call| call.with(|machine, now| machine.close(now)));
+        Call::each(self.calls(), |call| call.with(Machine::close));
     }
 }
 

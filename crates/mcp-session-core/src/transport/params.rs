@@ -21,7 +21,7 @@ const ANNOTATION: &str = "x-mcp-header";
 /// How deep properties may be in each other. A message does not nest deeper, so none has an argument further down.
 const MAX_DEPTH: usize = 128;
 
-/// The largest integer that a double has exactly, as its neighbors. Arguments in headers are no larger.
+/// The largest integer that a header may have where integers are doubles, as in JavaScript: larger ones may be rounded.
 const MAX_SAFE: f64 = 9_007_199_254_740_991.0;
 
 /// Checks the headers of a `tools/call` that repeat its arguments: those that the tool's input schema annotates with
@@ -125,8 +125,9 @@ fn check_argument(
             ));
         }
         [b'"', ..] => {
-            let text: String = serde_json::from_str(argument).unwrap_or_default();
-            (text == value, Cow::Owned(text))
+            // Text with half a surrogate pair is not a string that a header could repeat.
+            let text = serde_json::from_str::<String>(argument).ok();
+            (text.as_deref() == Some(&*value), text.map_or(argument.into(), Cow::Owned))
         }
         [b't' | b'f', ..] => (argument == value, argument.into()),
         _ => (same_number(argument, &value), argument.into()),
@@ -136,14 +137,18 @@ fn check_argument(
 
 /// Whether two numbers are equal, such as `42` and `42.0`.
 fn same_number(argument: &str, value: &str) -> bool {
-    let number = |text: &str| {
-        let is_bare = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-        serde_json::from_str::<Number>(text).ok().filter(|_| is_bare && text.trim_ascii_end() == text)
-    };
-    let (Some(argument), Some(value)) = (number(argument), number(value)) else { return false };
-    argument == value || {
-        let doubles = argument.as_f64().zip(value.as_f64());
-        doubles.is_some_and(|(argument, value)| argument == value && value.abs() <= MAX_SAFE)
+    // The value is a client's text: only what JSON also calls a number, so no `+1`, `0x1` or `inf`.
+    let is_bare =
+        value.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E'));
+    if !is_bare || serde_json::from_str::<Number>(value).is_err() {
+        return false;
+    }
+    match (argument.parse::<i128>(), value.parse::<i128>()) {
+        (Ok(argument), Ok(value)) => argument == value,
+        _ => {
+            let doubles = argument.parse::<f64>().ok().zip(value.parse::<f64>().ok());
+            doubles.is_some_and(|(argument, value)| argument == value && value.abs() <= MAX_SAFE)
+        }
     }
 }
 

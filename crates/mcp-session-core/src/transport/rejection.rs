@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderValue, Response, StatusCode, header};
 use mcp_session_proto::{ErrorCode, Json, Outgoing, ParseError, Refusal, RequestId, RpcError};
 
+use super::values::bounded;
 use crate::{
     config::{AuthError, Config, Eras},
     trace::RefusedRequest,
@@ -119,7 +120,7 @@ impl Rejection {
             Self::InvalidEnvelope(why)   => (S::BAD_REQUEST, C::INVALID_PARAMS, why.clone()),
             Self::HeaderMismatch(why)    => (S::BAD_REQUEST, C::HEADER_MISMATCH, why.clone()),
             Self::MissingCapability(_)   => (S::BAD_REQUEST, C::MISSING_CLIENT_CAPABILITY, "the request needs a capability that its client does not declare".into()),
-            Self::UnknownMethod(method)  => (S::NOT_FOUND, C::METHOD_NOT_FOUND, format!("method not found: {method}").into()),
+            Self::UnknownMethod(method)  => (S::NOT_FOUND, C::METHOD_NOT_FOUND, format!("method not found: {}", bounded(method)).into()),
             Self::NotARequest            => (S::BAD_REQUEST, C::INVALID_REQUEST, "a POST of this protocol version must be one request".into()),
             Self::TooManyRequests        => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many requests are running".into()),
             Self::TooManySubscriptions   => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many subscriptions are open".into()),
@@ -335,6 +336,33 @@ mod tests {
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         }
+    }
+
+    /// What 2026-07-28 adds: each of its codes for its one purpose (A-32), and none of those that older revisions use
+    /// (A-33, A-34).
+    #[test]
+    fn a_32_g_10_g_18_g_21_g_22_rejections_of_modern_requests() {
+        let version = || "2099-01-01".to_owned();
+        for (rejection, status, code) in [
+            (Rejection::InvalidEnvelope("no".into()), 400, -32602),
+            (Rejection::HeaderMismatch("no".into()), 400, -32020),
+            (Rejection::UnsupportedModernVersion(version(), Eras::Both), 400, -32022),
+            (Rejection::MissingCapability(serde_json::json!({ "sampling": {} }).into()), 400, -32021),
+            (Rejection::UnknownMethod("ping".to_owned()), 404, -32601),
+            (Rejection::NotARequest, 400, -32600),
+            // Of a legacy endpoint (G-49).
+            (Rejection::UnsupportedVersion(version(), Eras::Legacy), 400, -32600),
+        ] {
+            assert_eq!((rejection.status().as_u16(), rejection.to_error().code.0), (status, code));
+            let response = rejection.into_response(Some(&7.into()), false, &Config::default());
+            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!((&body["id"], &body["error"]["code"]), (&7.into(), &code.into()));
+        }
+        let missing = Rejection::MissingCapability(serde_json::json!({ "sampling": {} }).into());
+        let data = missing.to_error().data.unwrap();
+        assert_eq!(data.as_str(), r#"{"requiredCapabilities":{"sampling":{}}}"#);
+        let long = Rejection::UnknownMethod("x".repeat(1_000_000));
+        assert!(long.to_error().message.len() < 200);
     }
 
     /// The table uses the five codes of JSON-RPC and the two that older SDKs use with 404 and 503, and none of those

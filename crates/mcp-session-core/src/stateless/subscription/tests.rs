@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-fn filter(notifications: Value) -> Result<Filter, RpcError> {
+fn filter(notifications: &Value) -> Result<Filter, RpcError> {
     Filter::read(Some(&json!({ "notifications": notifications }).into()))
 }
 
@@ -21,8 +21,8 @@ fn text(event: &[u8]) -> Value {
 
 #[test]
 fn g_51_a_filter_is_an_object_of_known_kinds() {
-    assert_eq!(filter(json!({})).unwrap(), Filter::default());
-    assert!(filter(json!({ "toolsListChanged": true, "unknown": 1 })).unwrap().tools_list_changed);
+    assert_eq!(filter(&json!({})).unwrap(), Filter::default());
+    assert!(filter(&json!({ "toolsListChanged": true, "unknown": 1 })).unwrap().tools_list_changed);
     for invalid in [
         json!([]),
         json!("all"),
@@ -33,7 +33,7 @@ fn g_51_a_filter_is_an_object_of_known_kinds() {
         json!({ "resourceSubscriptions": [1] }),
         json!({ "resourceSubscriptions": vec!["x"; MAX_RESOURCES + 1] }),
     ] {
-        let error = filter(invalid.clone()).unwrap_err();
+        let error = filter(&invalid).unwrap_err();
         assert_eq!(error.code.0, -32602, "{invalid}");
         assert!(error.message.contains("params.notifications"), "{error}");
     }
@@ -46,14 +46,14 @@ fn g_52_only_what_the_server_declares_is_honoured_and_acknowledged() {
     let wanted = json!({
         "toolsListChanged": true, "promptsListChanged": false, "resourceSubscriptions": ["file:///a"],
     });
-    let none = filter(wanted.clone()).unwrap().honoured(Json::empty());
+    let none = filter(&wanted).unwrap().honoured(Json::empty());
     assert!(none.is_empty());
     for (capabilities, honoured) in [
         (all(), json!({ "toolsListChanged": true, "resourceSubscriptions": ["file:///a"] })),
         (json!({ "tools": { "listChanged": true } }).into(), json!({ "toolsListChanged": true })),
         (json!({ "tools": { "listChanged": false } }).into(), json!({})),
     ] {
-        let honours = filter(wanted.clone()).unwrap().honoured(&capabilities);
+        let honours = filter(&wanted).unwrap().honoured(&capabilities);
         let event = Subscription::new(&"s".into(), None, honours).acknowledgement();
         let params = json!({ "notifications": honoured, "_meta": { SUBSCRIPTION_ID: "s" } });
         let method = "notifications/subscriptions/acknowledged";
@@ -66,7 +66,7 @@ fn g_53_every_message_has_the_id_with_its_type() {
     let notice = |params: Option<Value>| {
         Notice::new("notifications/tools/list_changed", params.and_then(|p| p.as_object().cloned()))
     };
-    let wanted = filter(json!({ "toolsListChanged": true })).unwrap();
+    let wanted = filter(&json!({ "toolsListChanged": true })).unwrap();
     for (id, expected) in
         [(RequestId::from(7), json!(7)), ("7".into(), json!("7")), ("a\"b".into(), json!("a\"b"))]
     {
@@ -89,7 +89,7 @@ fn g_54_nothing_is_sent_that_was_not_asked_for() {
         ("resourcesListChanged", "notifications/resources/list_changed"),
     ];
     for (key, _) in kinds {
-        let filter = filter(json!({ key: true })).unwrap();
+        let filter = filter(&json!({ key: true })).unwrap();
         for (other, method) in kinds {
             assert_eq!(filter.wants(&Notice::new(method, None)), key == other, "{key} {method}");
         }
@@ -97,7 +97,7 @@ fn g_54_nothing_is_sent_that_was_not_asked_for() {
             assert!(!filter.wants(&Notice::new(method, None)), "{key} {method}");
         }
     }
-    let filter = filter(json!({ "resourceSubscriptions": ["file:///a", "db://t/"] })).unwrap();
+    let filter = filter(&json!({ "resourceSubscriptions": ["file:///a", "db://t/"] })).unwrap();
     for (uri, wanted) in [
         ("file:///a", true),
         ("file:///a/b", true),
