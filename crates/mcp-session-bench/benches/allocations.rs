@@ -1,6 +1,6 @@
 //! Run with `cargo bench --package mcp-session-bench --bench allocations`.
 //!
-//! Exact on any machine: the allocations of each piece of work, and the memory that an idle session keeps.
+//! Exact on any machine: the allocations of each piece of work, and the memory that an idle session and a listener keep.
 
 use allocation_counter::measure;
 use mcp_session_bench::work::{Echo, Machine, parse};
@@ -15,14 +15,24 @@ fn main() {
     line("the machine: parse, admit, answer, encode", || drop(machine.echo()));
 
     let echo = Echo::new();
-    let mut requests: Vec<_> = (0..=TIMES).map(|_| echo.request()).collect();
-    line("`Endpoint::handle` of an `echo` call", || {
-        if let Some(request) = requests.pop() {
-            drop(echo.handle(request));
-        }
-    });
+    let handled = [
+        ("`Endpoint::handle` of an `echo` call", Echo::request as fn(&Echo) -> _),
+        ("`Endpoint::handle` of an `echo` call without a session", Echo::stateless_request),
+        ("`Endpoint::handle` of an `echo` call of 2026-07-28", Echo::modern_request),
+    ];
+    for (what, request) in handled {
+        let mut requests: Vec<_> = (0..=TIMES).map(|_| request(&echo)).collect();
+        line(what, || {
+            if let Some(request) = requests.pop() {
+                drop(echo.handle(request));
+            }
+        });
+    }
     line("a session: `initialize` and DELETE, with the requests", || echo.open_and_delete());
     line("a session that stays, with the requests", || drop(echo.open()));
+    let mut listeners = Vec::with_capacity(TIMES as usize + 1);
+    line("a listener that stays, with the request", || listeners.push(echo.listen()));
+    println!("\nThe future of `Endpoint::handle` has {} bytes.", echo.future_size());
 }
 
 /// Prints the average cost of `work`, after one warm-up run.

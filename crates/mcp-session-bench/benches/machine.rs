@@ -28,7 +28,21 @@ fn endpoint(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(|| echo.request()).bench_local_values(|request| drop(echo.handle(request)));
 }
 
-/// The same with other sessions present.
+/// The same without a session.
+#[divan::bench(sample_count = 100, sample_size = 5_000)]
+fn endpoint_without_a_session(bencher: Bencher<'_, '_>) {
+    let echo = Echo::new();
+    bencher.with_inputs(|| echo.stateless_request()).bench_local_values(|request| drop(echo.handle(request)));
+}
+
+/// The same in revision 2026-07-28.
+#[divan::bench(sample_count = 100, sample_size = 5_000)]
+fn endpoint_of_2026_07_28(bencher: Bencher<'_, '_>) {
+    let echo = Echo::new();
+    bencher.with_inputs(|| echo.modern_request()).bench_local_values(|request| drop(echo.handle(request)));
+}
+
+/// The same in a session, with other sessions present.
 #[divan::bench(sample_count = 100, sample_size = 5_000)]
 fn endpoint_with_10_000_sessions(bencher: Bencher<'_, '_>) {
     let echo = Echo::new();

@@ -25,6 +25,11 @@ use memchr::{memchr, memmem};
 
 const SESSION_ID: &str = "mcp-session-id";
 
+const VERSION: &str = "mcp-protocol-version";
+
+/// The revision whose results say what they are, and which has listeners.
+const MODERN: &str = "2026-07-28";
+
 /// How a server waits, on its runtime.
 pub type Sleep = fn(Duration) -> BoxFuture<'static, ()>;
 
@@ -40,6 +45,19 @@ pub struct Canned {
     stopping: AtomicBool,
     stop: Event,
     sleep: Sleep,
+}
+
+/// A request, independent of the HTTP stack.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The method of HTTP.
+    pub method: &'a Method,
+    /// The value of `Mcp-Session-Id`.
+    pub session: Option<&'a str>,
+    /// The value of `MCP-Protocol-Version`.
+    pub version: Option<&'a str>,
+    /// The whole body.
+    pub body: &'a [u8],
 }
 
 /// An answer, independent of the HTTP stack.
@@ -74,7 +92,7 @@ impl Canned {
         }
     }
 
-    /// Ends every GET stream.
+    /// Ends every GET stream and every listener.
     pub fn stop(&self) {
         self.stopping.store(true, SeqCst);
         self.stop.notify(usize::MAX);
@@ -88,8 +106,10 @@ impl Canned {
     pub async fn respond(&self, request: Request<Incoming>) -> Result<Response<CannedBody>, hyper::Error> {
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
-        let session = session_of(&head.headers);
-        Ok(match self.answer(&head.method, session, &body) {
+        let header = |name| text_of(&head.headers, name);
+        let (session, version) = (header(SESSION_ID), header(VERSION));
+        let asked = Asked { method: &head.method, session, version, body: &body };
+        Ok(match self.answer(asked) {
             Reply::Status(status) => with_status(status, Either::Left(Full::default())),
             Reply::Json(text, session) => {
                 let mut response = with_type("application/json", Either::Left(text.into()));
@@ -105,12 +125,13 @@ impl Canned {
         })
     }
 
-    /// The answer to a request with this method, session and body. The id and the message are copied from the places where
-    /// the load generator writes them.
-    pub fn answer(&self, method: &Method, session: Option<&str>, body: &[u8]) -> Reply {
+    /// The answer to a request. The id and the message are copied from the places where the load generator writes them.
+    pub fn answer(&self, asked: Asked<'_>) -> Reply {
+        let Asked { method, session, version, body } = asked;
+        let modern = version == Some(MODERN);
         let sessions = || self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         match (method, method_of(body)) {
-            (&Method::GET, _) => Reply::Events(self.idle()),
+            (&Method::GET, _) => Reply::Events(self.idle(Bytes::from_static(b":\n\n"), None)),
             (&Method::DELETE, _) => {
                 let known = session.is_some_and(|id| sessions().remove(id));
                 Reply::Status(if known { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND })
@@ -121,27 +142,33 @@ impl Canned {
                 Reply::Json(result(body, INITIALIZED), Some(id))
             }
             (&Method::POST, b"tools/call") => match text(body, b"\"name\":\"") {
-                b"echo" => Reply::Json(called(body, text(body, b"\"message\":\"")), None),
-                _ => Reply::Events(self.slow(body)),
+                b"echo" => Reply::Json(called(body, text(body, b"\"message\":\""), modern), None),
+                _ => Reply::Events(self.slow(body, modern)),
             },
+            (&Method::POST, b"subscriptions/listen") if modern => {
+                let id = number(body, b"\"id\":");
+                Reply::Events(self.idle(acknowledged(id), Some(id)))
+            }
             (&Method::POST, _) => Reply::Status(StatusCode::ACCEPTED),
             _ => Reply::Status(StatusCode::METHOD_NOT_ALLOWED),
         }
     }
 
-    fn idle(&self) -> BoxStream<'static, Bytes> {
+    /// A stream that sends `first` and is then silent until the server stops. A listener ends with the result of its request.
+    fn idle(&self, first: Bytes, listener: Option<u64>) -> BoxStream<'static, Bytes> {
         let stopped = self.stop.listen();
+        let last = move || listener.map(ended);
         if self.stopping.load(SeqCst) {
-            return stream::empty().boxed();
+            return stream::iter(last()).boxed();
         }
-        let end = stream::once(stopped).filter_map(|()| future::ready(None));
-        stream::once(future::ready(Bytes::from_static(b":\n\n"))).chain(end).boxed()
+        let end = stream::once(stopped).filter_map(move |()| future::ready(last()));
+        stream::once(future::ready(first)).chain(end).boxed()
     }
 
-    fn slow(&self, body: &[u8]) -> BoxStream<'static, Bytes> {
+    fn slow(&self, body: &[u8], modern: bool) -> BoxStream<'static, Bytes> {
         let (steps, interval) = (number(body, b"\"steps\":"), number(body, b"\"interval_ms\":"));
         let (token, sleep) = (number(body, b"\"progressToken\":"), self.sleep);
-        let answer = event(&called(body, b"done"));
+        let answer = event(&called(body, b"done", modern));
         let steps = stream::iter(1..=steps).then(move |step| async move {
             if interval > 0 {
                 sleep(Duration::from_millis(interval)).await;
@@ -157,8 +184,11 @@ impl Canned {
 /// The result of `initialize`.
 const INITIALIZED: &[u8] = br#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"raw","version":"0"}}"#;
 
-fn session_of(headers: &HeaderMap) -> Option<&str> {
-    headers.get(SESSION_ID)?.to_str().ok()
+/// What a result of 2026-07-28 has besides that of a legacy revision.
+const MODERN_RESULT: &[u8] = br#","resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"raw","version":"0"}}"#;
+
+fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
 }
 
 fn with_status(status: StatusCode, body: CannedBody) -> Response<CannedBody> {
@@ -198,16 +228,34 @@ fn result(body: &[u8], result: &[u8]) -> Bytes {
     [br#"{"jsonrpc":"2.0","id":"#, id, br#","result":"#, result, b"}"].concat().into()
 }
 
-fn called(body: &[u8], text: &[u8]) -> Bytes {
+fn called(body: &[u8], text: &[u8], modern: bool) -> Bytes {
     let id = digits(body, b"\"id\":");
-    let parts: [&[u8]; 5] = [
+    let parts: [&[u8]; 7] = [
         br#"{"jsonrpc":"2.0","id":"#,
         id,
         br#","result":{"content":[{"type":"text","text":""#,
         text,
-        br#""}]}}"#,
+        br#""}]"#,
+        if modern { MODERN_RESULT } else { b"" },
+        b"}}",
     ];
     parts.concat().into()
+}
+
+/// The first message of a listener with this id.
+fn acknowledged(id: u64) -> Bytes {
+    let params = format!(
+        r#"{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}},"notifications":{{"toolsListChanged":true}}}}"#
+    );
+    let method = "notifications/subscriptions/acknowledged";
+    event(format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#).as_bytes())
+}
+
+/// The last message of a listener with this id.
+fn ended(id: u64) -> Bytes {
+    let meta = format!(r#"{{"io.modelcontextprotocol/subscriptionId":{id}}}"#);
+    let result = format!(r#"{{"resultType":"complete","_meta":{meta}}}"#);
+    event(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#).as_bytes())
 }
 
 fn event(message: &[u8]) -> Bytes {
@@ -218,21 +266,31 @@ fn event(message: &[u8]) -> Bytes {
 mod tests {
     use super::*;
 
+    fn post<'a>(version: Option<&'a str>, body: &'a [u8]) -> Asked<'a> {
+        Asked { method: &Method::POST, session: None, version, body }
+    }
+
     #[test]
     fn the_answer_has_the_id_and_the_message_of_the_request() {
         let canned = Canned::new(|_| Box::pin(future::ready(())));
         let call = br#"{"jsonrpc":"2.0","id":1000007,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hi"}}}"#;
-        let Reply::Json(text, None) = canned.answer(&Method::POST, None, call) else { panic!() };
+        let Reply::Json(text, None) = canned.answer(post(None, call)) else { panic!() };
         let answer = r#"{"jsonrpc":"2.0","id":1000007,"result":{"content":[{"type":"text","text":"hi"}]}}"#;
         assert_eq!(text, answer);
+        let Reply::Json(text, None) = canned.answer(post(Some(MODERN), call)) else { panic!() };
+        let modern: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(modern["result"]["resultType"], "complete");
+        assert_eq!(modern["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "raw");
+        assert_eq!(modern["result"]["content"][0]["text"], "hi");
     }
 
     #[test]
     fn a_session_is_deleted_once() {
         let canned = Canned::new(|_| Box::pin(future::ready(())));
         let initialize = br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
-        let Reply::Json(_, Some(id)) = canned.answer(&Method::POST, None, initialize) else { panic!() };
-        let delete = || canned.answer(&Method::DELETE, Some(&id), b"");
+        let Reply::Json(_, Some(id)) = canned.answer(post(None, initialize)) else { panic!() };
+        let delete =
+            || canned.answer(Asked { method: &Method::DELETE, session: Some(&id), version: None, body: b"" });
         assert!(matches!(delete(), Reply::Status(StatusCode::NO_CONTENT)));
         assert!(matches!(delete(), Reply::Status(StatusCode::NOT_FOUND)));
     }
@@ -241,10 +299,31 @@ mod tests {
     fn slow_reports_progress_and_then_answers() {
         let canned = Canned::new(|_| Box::pin(future::ready(())));
         let call = br#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"slow","arguments":{"steps":2,"interval_ms":0},"_meta":{"progressToken":9}}}"#;
-        let Reply::Events(events) = canned.answer(&Method::POST, None, call) else { panic!() };
+        let Reply::Events(events) = canned.answer(post(None, call)) else { panic!() };
         let events: Vec<Bytes> = smol::block_on(events.collect());
         assert_eq!(events.len(), 3);
         assert!(events[1].ends_with(b"\"params\":{\"progressToken\":9,\"progress\":2.0}}\n\n"));
         assert!(events[2].starts_with(b"data: {\"jsonrpc\":\"2.0\",\"id\":5,\"result\":"));
+    }
+
+    #[test]
+    fn a_listener_is_acknowledged_and_ends_with_its_result() {
+        let canned = Canned::new(|_| Box::pin(future::ready(())));
+        let listen = br#"{"jsonrpc":"2.0","id":1000003,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true}}}"#;
+        let Reply::Events(events) = canned.answer(post(Some(MODERN), listen)) else { panic!() };
+        canned.stop();
+        let messages: Vec<serde_json::Value> = smol::block_on(events.collect::<Vec<_>>())
+            .iter()
+            .map(|event| serde_json::from_slice(event.strip_prefix(b"data: ").unwrap()).unwrap())
+            .collect();
+        assert_eq!(messages.len(), 2);
+        assert_eq!(messages[0]["method"], "notifications/subscriptions/acknowledged");
+        let meta = &messages[0]["params"]["_meta"];
+        assert_eq!(meta["io.modelcontextprotocol/subscriptionId"], 1_000_003);
+        assert_eq!(
+            (&messages[1]["id"], &messages[1]["result"]["resultType"]),
+            (&1_000_003.into(), &"complete".into())
+        );
+        assert!(matches!(canned.answer(post(None, listen)), Reply::Status(StatusCode::ACCEPTED)));
     }
 }

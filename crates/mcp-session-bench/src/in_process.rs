@@ -2,16 +2,20 @@
 
 use std::process::ExitCode;
 
-use mcp_session_bench::work::{Echo, Machine, parse};
+use mcp_session_bench::work::{Echo, Machine, envelope, modern_headers, parse};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (Some(work), Some(Ok(times))) = (args.first(), args.get(1).map(|times| times.parse::<u32>())) else {
-        eprintln!("usage: in-process parse|machine|request|echo|session TIMES");
+        eprintln!("usage: in-process WORK TIMES; the names of the work are in the source");
         return ExitCode::from(2);
     };
     match work.as_str() {
         "parse" => (0..times).for_each(|_| drop(parse())),
+        "envelope" => {
+            let headers = modern_headers();
+            (0..times).for_each(|_| drop(envelope(&headers)));
+        }
         "machine" => {
             let mut machine = Machine::new();
             (0..times).for_each(|_| drop(machine.echo()));
@@ -23,6 +27,22 @@ fn main() -> ExitCode {
         "request" => {
             let echo = Echo::new();
             (0..times).for_each(|_| drop(echo.request()));
+        }
+        "handle-stateless" => {
+            let echo = Echo::new();
+            (0..times).for_each(|_| drop(echo.handle(echo.stateless_request())));
+        }
+        "request-stateless" => {
+            let echo = Echo::new();
+            (0..times).for_each(|_| drop(echo.stateless_request()));
+        }
+        "handle-modern" => {
+            let echo = Echo::new();
+            (0..times).for_each(|_| drop(echo.handle(echo.modern_request())));
+        }
+        "request-modern" => {
+            let echo = Echo::new();
+            (0..times).for_each(|_| drop(echo.modern_request()));
         }
         "session" => {
             let echo = Echo::new();

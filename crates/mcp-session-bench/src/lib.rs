@@ -13,5 +13,5 @@ mod tools;
 pub mod work;
 
 pub use args::{ServerArgs, raise_open_files};
-pub use canned::{Canned, CannedBody, Reply, Sleep};
+pub use canned::{Asked, Canned, CannedBody, Reply, Sleep};
 pub use tools::endpoint;

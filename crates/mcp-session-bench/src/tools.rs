@@ -55,7 +55,8 @@ pub fn endpoint(runtime: impl Runtime) -> Endpoint {
         { "name": "slow", "inputSchema": { "type": "object" } },
     ]});
     let router = Router::new("bench", "0.1.0")
-        .capabilities(json!({ "tools": {} }))
+        // For listeners: nothing else is said of the list, which does not change.
+        .capabilities(json!({ "tools": { "listChanged": true } }))
         .request("tools/list", move |_| std::future::ready(Ok(tools.clone())))
         .request("tools/call", move |cx| call(cx, Arc::clone(&timer)));
     Endpoint::new(runtime, router)

@@ -1,6 +1,7 @@
 //! Pieces of work without a socket, for timing, counting and profiling.
 
 use std::{
+    borrow::Cow,
     future::Future as _,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
@@ -10,17 +11,24 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt as _, future::pending};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use mcp_session_core::{
     BoxFuture, ClientCapabilities, Endpoint, Json, ProtocolVersion, ReplyBody, Runtime, SessionConfig,
     proto::{self, Input, Message, Reply},
 };
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::endpoint;
 
 /// A call of `echo`, as a client sends it.
 pub const CALL: &[u8] = br#"{"jsonrpc":"2.0","id":1000007,"method":"tools/call","params":{"name":"echo","arguments":{"message":"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"}}}"#;
+
+/// The same call in revision 2026-07-28.
+pub const MODERN_CALL: &[u8] = br#"{"jsonrpc":"2.0","id":1000007,"method":"tools/call","params":{"name":"echo","arguments":{"message":"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"0"}}}}"#;
+
+const LISTEN: &[u8] = br#"{"jsonrpc":"2.0","id":1000007,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"bench","version":"0"}}}}"#;
 
 const RESULT: &str = r#"{"content":[{"type":"text","text":"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"}]}"#;
 
@@ -34,10 +42,59 @@ const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initiali
 ///
 /// If it is not parsed as a request.
 pub fn parse() -> proto::RpcRequest {
-    match Message::parse(&Bytes::from_static(CALL)) {
+    read(CALL)
+}
+
+fn read(text: &'static [u8]) -> proto::RpcRequest {
+    match Message::parse(&Bytes::from_static(text)) {
         Ok(Message::Request(request)) => request,
         other => panic!("not a request: {other:?}"),
     }
+}
+
+/// The headers of [`MODERN_CALL`] that repeat a part of its body.
+pub fn modern_headers() -> HeaderMap {
+    let headers =
+        [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "echo")];
+    headers
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .into_iter()
+        .collect()
+}
+
+/// The floor of what a request of 2026-07-28 needs before it is admitted: reads [`MODERN_CALL`], finds the members of its
+/// envelope, and compares its headers. Without what [`parse`] needs this is what its envelope costs more than no envelope.
+///
+/// # Panics
+///
+/// If a part is missing, or a header says something else.
+pub fn envelope(headers: &HeaderMap) -> proto::RpcRequest {
+    #[derive(Deserialize)]
+    struct Params<'a> {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+        #[serde(rename = "_meta", borrow)]
+        meta: Meta<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Meta<'a> {
+        #[serde(rename = "io.modelcontextprotocol/protocolVersion", borrow)]
+        version: Cow<'a, str>,
+        #[serde(rename = "io.modelcontextprotocol/clientCapabilities", borrow)]
+        capabilities: &'a RawValue,
+        #[serde(rename = "io.modelcontextprotocol/clientInfo", borrow)]
+        client_info: &'a RawValue,
+    }
+    let request = read(MODERN_CALL);
+    let params = request.params.as_ref().expect("a call has params");
+    let Params { name, meta } = params.borrow().expect("they have an envelope");
+    assert!(meta.capabilities.get().starts_with('{') && meta.client_info.get().starts_with('{'));
+    for (header, part) in
+        [("mcp-protocol-version", &*meta.version), ("mcp-method", &*request.method), ("mcp-name", &*name)]
+    {
+        assert_eq!(headers[header], *part, "{header}");
+    }
+    request
 }
 
 /// The machine of a session: the work of core per message, without handler, lock and HTTP.
@@ -109,6 +166,39 @@ impl Echo {
     /// A request with [`CALL`], as hyper would pass it.
     pub fn request(&self) -> Request<Full<Bytes>> {
         request(Method::POST, Some(&self.session), CALL)
+    }
+
+    /// The same without a session: no id, and nothing was opened.
+    pub fn stateless_request(&self) -> Request<Full<Bytes>> {
+        let mut request = request(Method::POST, None, CALL);
+        request.headers_mut().insert("mcp-protocol-version", HeaderValue::from_static("2025-11-25"));
+        request
+    }
+
+    /// A request with [`MODERN_CALL`].
+    pub fn modern_request(&self) -> Request<Full<Bytes>> {
+        let mut request = request(Method::POST, None, MODERN_CALL);
+        request.headers_mut().extend(modern_headers());
+        request
+    }
+
+    /// Opens a listener, which stays open as long as the response.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    pub fn listen(&self) -> Response<ReplyBody> {
+        let mut request = request(Method::POST, None, LISTEN);
+        let headers = request.headers_mut();
+        headers.insert("mcp-protocol-version", HeaderValue::from_static("2026-07-28"));
+        headers.insert("mcp-method", HeaderValue::from_static("subscriptions/listen"));
+        self.handle(request)
+    }
+
+    /// The size in bytes of the future of `Endpoint::handle`. Each HTTP/1 connection of hyper has room for one, also while it
+    /// only carries a stream.
+    pub fn future_size(&self) -> usize {
+        size_of_val(&self.endpoint.handle(self.request()))
     }
 
     /// Answers a request; its body is dropped unread.
@@ -225,14 +315,19 @@ mod tests {
 
     #[test]
     fn each_piece_of_work_does_what_its_name_says() {
+        assert_eq!(envelope(&modern_headers()).id, parse().id);
         let text = Machine::new().echo();
         assert_eq!(text, format!(r#"{{"jsonrpc":"2.0","id":1000007,"result":{RESULT}}}"#));
         let echo = Echo::new();
         for _ in 0..3 {
-            let response = echo.handle(echo.request());
-            assert_eq!(response.headers()["content-type"], "application/json");
+            for request in [echo.request(), echo.stateless_request(), echo.modern_request()] {
+                let response = echo.handle(request);
+                assert_eq!(response.headers()["content-type"], "application/json");
+            }
             echo.open_and_delete();
         }
+        let listener = echo.listen();
+        assert_eq!(listener.headers()["content-type"], "text/event-stream");
         assert_eq!(echo.endpoint.stats().sessions, 1);
         assert_eq!(echo.runtime.0.lock().unwrap().pending.len(), 1, "the driver alone");
     }

@@ -2,6 +2,9 @@
 //!
 //! In that setup, a small answer waits for the client's delayed acknowledgement. `--nodelay` sets `TCP_NODELAY`, so that
 //! the benchmark compares the session layers.
+//!
+//! With sessions, it refuses a call that has no session id. `--stateless` serves the legacy revisions without sessions.
+//! 2026-07-28 is served in both modes.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,7 +13,7 @@ use clap::Parser;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     handler::server::{router::tool::ToolRouter, wrapper::Parameters},
-    model::{ProgressNotificationParam, ServerCapabilities, ServerConfig},
+    model::{ProgressNotificationParam, ServerCapabilities, ServerConfig, SubscriptionFilter},
     schemars,
     service::RequestContext,
     tool, tool_handler, tool_router,
@@ -36,6 +39,9 @@ struct Args {
     /// Sets TCP_NODELAY
     #[arg(long)]
     nodelay: bool,
+    /// Serves the legacy revisions without sessions
+    #[arg(long)]
+    stateless: bool,
 }
 
 #[tokio::main]
@@ -49,7 +55,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let service: StreamableHttpService<Tools, LocalSessionManager> = StreamableHttpService::new(
         move || Ok(tools.clone()),
         Default::default(),
-        StreamableHttpServerConfig::default().with_cancellation_token(stop.child_token()),
+        StreamableHttpServerConfig::default()
+            .with_legacy_session_mode(!args.stateless)
+            .with_cancellation_token(stop.child_token()),
     );
     let app = axum::Router::new().nest_service("/mcp", service);
     let listener = TcpListener::bind(args.bind).await?;
@@ -119,6 +127,11 @@ impl Tools {
 #[tool_handler(router = self.tool_router)]
 impl ServerHandler for Tools {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build())
+    }
+
+    /// Everything that a listener asks for; without this there is no `subscriptions/listen`.
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(requested.clone())
     }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{peer::Peer, scenarios::Scenario};
+use crate::{load::Era, peer::Peer, scenarios::Scenario};
 
 /// Measures servers with the same two tools side by side.
 #[derive(Debug, Parser)]
@@ -80,8 +80,11 @@ pub(crate) enum Load {
         /// Size of the message in bytes
         #[arg(long, default_value = "64", value_parser = count)]
         size: usize,
+        /// How the clients use the protocol
+        #[arg(long, value_enum, default_value = "session")]
+        era: Era,
         /// All connections share one session, instead of one each
-        #[arg(long)]
+        #[arg(long, conflicts_with = "era")]
         one_session: bool,
     },
     /// Opens and deletes sessions
@@ -99,17 +102,27 @@ pub(crate) enum Load {
         #[arg(long, default_value = "1000", value_parser = count)]
         count: usize,
     },
+    /// Opens `subscriptions/listen` streams and closes them again
+    Listeners {
+        #[arg(long, default_value = "1000", value_parser = count)]
+        count: usize,
+    },
     /// Calls `slow` without a pause on many connections of one session
     Events {
         #[arg(long, default_value = "10", value_parser = count)]
         streams: usize,
     },
-    /// Opens streams and calls, and sends SIGTERM; requires --pid
+    /// Opens streams, listeners and calls, and sends SIGTERM; requires --pid
     Shutdown {
         #[arg(long, default_value = "1000")]
         streams: usize,
+        #[arg(long, default_value = "0")]
+        listeners: usize,
         #[arg(long, default_value = "200")]
         calls: usize,
+        /// How the callers use the protocol
+        #[arg(long, value_enum, default_value = "session")]
+        era: Era,
     },
 }
 

@@ -8,8 +8,32 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The manifest of the crate with the rmcp server, a separate workspace.
-const RMCP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rmcp/Cargo.toml");
+/// A server on another session layer: a separate workspace, in a folder of this package and with a target directory of the
+/// same name.
+#[derive(Debug)]
+pub(crate) struct Foreign {
+    folder: &'static str,
+}
+
+/// The server on rmcp.
+pub(crate) const RMCP: Foreign = Foreign { folder: "rmcp" };
+
+/// The server on tower-mcp.
+pub(crate) const TOWER_MCP: Foreign = Foreign { folder: "tower-mcp" };
+
+impl Foreign {
+    pub(crate) fn build(&self, target: &Path) -> Result<()> {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.folder).join("Cargo.toml");
+        let [manifest, directory] =
+            [manifest, target.join(self.folder)].map(|path| path.display().to_string());
+        cargo(&["build", "--release", "--locked", "--manifest-path", &manifest, "--target-dir", &directory])
+    }
+
+    pub(crate) fn executable(&self, target: &Path) -> PathBuf {
+        let name = format!("{}-{}", env!("CARGO_PKG_NAME"), self.folder);
+        target.join(self.folder).join("release").join(name)
+    }
+}
 
 /// Cargo's target directory, with this executable and the others in `target/release`.
 pub(crate) fn target_directory() -> Result<PathBuf> {
@@ -29,16 +53,6 @@ pub(crate) fn in_process() -> Result<()> {
     cargo(&["build", "--release", "--package", env!("CARGO_PKG_NAME"), "--bin", "in-process"])
 }
 
-/// Builds the server on rmcp.
-pub(crate) fn rmcp(target: &Path) -> Result<()> {
-    let directory = rmcp_target(target).display().to_string();
-    cargo(&["build", "--release", "--locked", "--manifest-path", RMCP, "--target-dir", &directory])
-}
-
-pub(crate) fn rmcp_executable(target: &Path) -> PathBuf {
-    rmcp_target(target).join("release").join("mcp-session-bench-rmcp")
-}
-
 /// Builds the examples that the adapters' table compares.
 pub(crate) fn examples(names: &[&str]) -> Result<()> {
     let mut args = vec!["build", "--release", "--package", "mcp-session-examples", "--features", "async-std"];
@@ -49,10 +63,6 @@ pub(crate) fn examples(names: &[&str]) -> Result<()> {
 /// Runs the benchmarks without a socket.
 pub(crate) fn bench(name: &str) -> Result<()> {
     cargo(&["bench", "--package", env!("CARGO_PKG_NAME"), "--bench", name])
-}
-
-fn rmcp_target(target: &Path) -> PathBuf {
-    target.join("rmcp")
 }
 
 fn cargo(args: &[&str]) -> Result<()> {

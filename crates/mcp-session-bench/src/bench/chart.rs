@@ -81,6 +81,30 @@ fn charts() -> Vec<Chart> {
             "shutdown-ended",
             "SIGTERM: milliseconds until all GET streams had ended",
         ),
+        bars(
+            Scenario::Eras,
+            "stateless_per_second",
+            "echo-stateless-rate",
+            "echo without a session: requests per second",
+        ),
+        bars(
+            Scenario::Eras,
+            "modern_per_second",
+            "echo-modern-rate",
+            "echo of 2026-07-28: requests per second",
+        ),
+        bars(
+            Scenario::Leftovers,
+            "stateless_resident",
+            "leftovers",
+            "RSS of the server in bytes, after calls without a session",
+        ),
+        lines(
+            Scenario::Listeners,
+            "bytes",
+            "listeners-memory",
+            "Bytes of RSS per open subscriptions/listen stream",
+        ),
         lines(
             Scenario::ShutdownScale,
             "ended_last",

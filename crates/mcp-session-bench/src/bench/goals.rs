@@ -1,9 +1,11 @@
 //! The goals for the figures, and whether they are met.
 
+use std::collections::BTreeMap;
+
 use crate::{
     peer::Peer,
     results::{Results, Spread},
-    scenarios::Scenario,
+    scenarios::{Plan, Scenario},
 };
 
 /// A bound on the median of a figure, or of its ratio to another server's.
@@ -22,7 +24,7 @@ enum Bound {
     AtMost(f64),
 }
 
-fn goals((streams, _): (usize, usize)) -> Vec<Goal> {
+fn goals(plan: &Plan) -> Vec<Goal> {
     use Bound::{AtLeast, AtMost};
     use Peer::{AsyncStd, RawSmol, RawTide, RawTokio, Rmcp, Smol, Tokio};
     let goal = |what, (scenario, x), metric, peer, against: Option<Peer>, bound| Goal {
@@ -35,7 +37,9 @@ fn goals((streams, _): (usize, usize)) -> Vec<Goal> {
         bound,
     };
     let (echo, churn, shutdown) =
-        ((Scenario::Echo, 64), (Scenario::Churn, 32), (Scenario::Shutdown, streams));
+        ((Scenario::Echo, 64), (Scenario::Churn, 32), (Scenario::Shutdown, plan.shutdown.0));
+    let (leftovers, shutdown_eras) =
+        ((Scenario::Leftovers, plan.calls), (Scenario::ShutdownEras, plan.shutdown_eras.0));
     let raw = Some(RawTokio);
     vec![
         goal("echo requests/s of raw hyper", echo, "per_second", Tokio, raw, AtLeast(0.75)),
@@ -101,13 +105,79 @@ fn goals((streams, _): (usize, usize)) -> Vec<Goal> {
             raw,
             AtMost(1.5),
         ),
+        goal(
+            "bytes per listener of raw hyper, 1,000",
+            (Scenario::Listeners, 1_000),
+            "bytes",
+            Tokio,
+            raw,
+            AtMost(1.1),
+        ),
+        goal(
+            "bytes per listener of raw hyper, 10,000",
+            (Scenario::Listeners, 10_000),
+            "bytes",
+            Tokio,
+            raw,
+            AtMost(1.1),
+        ),
     ]
+    .into_iter()
+    .chain([Tokio, Smol, AsyncStd].into_iter().flat_map(|peer| {
+        [
+            goal(
+                "growth of RSS from 1,000 to 20,000 calls without a session, of 5 % or 2 MB",
+                leftovers,
+                "stateless_of_allowed",
+                peer,
+                None,
+                AtMost(1.0),
+            ),
+            goal(
+                "growth of RSS from 1,000 to 20,000 calls of 2026-07-28, of 5 % or 2 MB",
+                leftovers,
+                "modern_of_allowed",
+                peer,
+                None,
+                AtMost(1.0),
+            ),
+            goal(
+                "share of the listeners and the running calls of all eras answered at SIGTERM",
+                shutdown_eras,
+                "all_answered_share",
+                peer,
+                None,
+                AtLeast(1.0),
+            ),
+        ]
+    }))
+    .collect()
+}
+
+/// Prints the goals for the instructions of a call without a session, as multiples of a call in one and its envelope.
+pub(crate) fn print_instructions(counts: &BTreeMap<String, f64>) {
+    let of = |names: &[&str]| names.iter().map(|name| counts.get(*name)).sum::<Option<f64>>();
+    println!("\n| work | at most | instructions | |\n|---|---|---|---|");
+    for (what, work, bound, bounds) in [
+        ("an `echo` call without a session", "handle-stateless", "one in a session", &["echo"][..]),
+        (
+            "an `echo` call of 2026-07-28",
+            "handle-modern",
+            "one in a session and the envelope",
+            &["echo", "envelope"],
+        ),
+    ] {
+        if let (Some(count), Some(most)) = (of(&[work]), of(bounds)) {
+            let verdict = if count <= most { "met" } else { "missed" };
+            println!("| {what} | {bound}: {most:.0} | {count:.0} | {verdict} |");
+        }
+    }
 }
 
 /// Prints the goals that were measured.
-pub(crate) fn print(results: &Results, shutdown: (usize, usize)) {
+pub(crate) fn print(results: &Results, plan: &Plan) {
     let measured: Vec<_> =
-        goals(shutdown).into_iter().filter_map(|goal| Some((goal.measured(results)?, goal))).collect();
+        goals(plan).into_iter().filter_map(|goal| Some((goal.measured(results)?, goal))).collect();
     if measured.is_empty() {
         return;
     }

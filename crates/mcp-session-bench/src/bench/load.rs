@@ -5,6 +5,7 @@
 mod churn;
 mod connection;
 mod echo;
+mod era;
 mod events;
 mod fleet;
 mod message;
@@ -19,10 +20,11 @@ use anyhow::{Context as _, Result};
 pub(crate) use self::{
     churn::{Churn, churn},
     echo::{Echo, EchoReport, echo, echo_times},
+    era::Era,
     events::{Events, events},
     sessions::open_sessions,
-    shutdown::{Shutdown, ShutdownReport, shutdown},
-    streams::with_streams,
+    shutdown::{Answers, Shutdown, ShutdownReport, shutdown},
+    streams::{with_listeners, with_streams},
 };
 
 /// The server to load, and the threads that do it.
@@ -39,6 +41,8 @@ pub(crate) struct Target {
     pub(crate) threads: Vec<Option<usize>>,
     /// The time limit of a load: far more than any load takes, so that it only ends one that hangs.
     pub(crate) limit: Duration,
+    /// Its GET streams send nothing before their first event, not even a comment: they are open with their head.
+    pub(crate) silent_streams: bool,
 }
 
 impl Target {
@@ -49,14 +53,21 @@ impl Target {
         let address = authority.parse().context("a URL names an IP address and a port")?;
         let path = format!("/{path}");
         let limit = Duration::from_secs(60);
-        Ok(Self { address, path, version: version.to_owned(), pid: None, threads, limit })
+        let version = version.to_owned();
+        Ok(Self { address, path, version, pid: None, threads, limit, silent_streams: false })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc, thread};
+    use std::{
+        sync::{Arc, mpsc},
+        thread,
+    };
 
+    use hyper::{server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use mcp_session_bench::Canned;
     use mcp_session_core::{Endpoint, ShutdownPolicy, Stats};
     use mcp_session_tokio::{TokioRuntime, serve};
     use tokio::{net::TcpListener, runtime::Runtime};
@@ -83,16 +94,48 @@ mod tests {
         stats
     }
 
+    /// Runs a load against canned answers in this process.
+    fn loaded_canned(load: impl FnOnce(&Target)) {
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let canned = Arc::new(Canned::new(|time| Box::pin(tokio::time::sleep(time))));
+        runtime.spawn(async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                let canned = Arc::clone(&canned);
+                let service = service_fn(move |request| {
+                    let canned = Arc::clone(&canned);
+                    async move { canned.respond(request).await }
+                });
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
+            }
+        });
+        load(&Target::new(&format!("http://{address}/mcp"), "2025-06-18", vec![None, None]).unwrap());
+    }
+
     const TIME: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn loads_of_every_era_run_against_canned_answers() {
+        loaded_canned(|target| {
+            for era in Era::ALL {
+                echo_times(target, era, 2, 7).unwrap();
+                let load = Echo { connections: 3, time: TIME, size: 100, era, sessions: Arc::default() };
+                assert!(echo(target, &load).unwrap().p99 > 0.0);
+            }
+            assert_eq!(with_listeners(target, 5, || Ok(5)).unwrap(), 5);
+        });
+    }
 
     #[test]
     fn every_load_runs_against_a_server_and_is_counted_by_it() {
         for version in ["2025-06-18", "2025-11-25"] {
             let stats = loaded(version, |target| {
-                echo_times(target, 7).unwrap();
+                echo_times(target, Era::Session, 1, 7).unwrap();
                 let (ids, _) = open_sessions(target, 5).unwrap();
                 assert_eq!(ids.len(), 5);
-                let load = Echo { connections: 3, time: TIME, size: 100, sessions: ids };
+                let load = Echo { connections: 3, time: TIME, size: 100, era: Era::Session, sessions: ids };
                 assert!(echo(target, &load).unwrap().p99 > 0.0);
                 churn(target, &Churn { connections: 3, time: TIME }).unwrap();
                 events(target, &Events { streams: 3, steps: 4, time: TIME }).unwrap();
@@ -101,6 +144,20 @@ mod tests {
             assert!(stats.sessions_created > 7, "and those that were deleted");
             assert_eq!(stats.exchanges_admitted, stats.exchanges_answered);
         }
+    }
+
+    #[test]
+    fn clients_of_every_era_are_served_and_leave_no_session_behind() {
+        let stats = loaded("2025-11-25", |target| {
+            for era in [Era::Stateless, Era::Modern] {
+                echo_times(target, era, 3, 7).unwrap();
+                let load = Echo { connections: 3, time: TIME, size: 100, era, sessions: Arc::default() };
+                assert!(echo(target, &load).unwrap().p99 > 0.0);
+            }
+            assert_eq!(with_listeners(target, 5, || Ok(5)).unwrap(), 5);
+        });
+        assert_eq!((stats.sessions, stats.sessions_created), (0, 0));
+        assert!(stats.exchanges_admitted > 0);
     }
 
     #[test]
@@ -116,7 +173,7 @@ mod tests {
     #[test]
     fn an_unreachable_server_is_an_error() {
         let target = Target::new("http://127.0.0.1:1/mcp", "2025-06-18", vec![None]).unwrap();
-        assert!(echo_times(&target, 1).is_err());
+        assert!(echo_times(&target, Era::Session, 1, 1).is_err());
         assert!(Target::new("https://127.0.0.1/mcp", "2025-06-18", vec![None]).is_err());
     }
 }

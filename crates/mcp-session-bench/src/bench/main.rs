@@ -69,7 +69,7 @@ fn run(args: &RunArgs) -> Result<()> {
         }
     }
     tables::print(&results, &scenarios);
-    goals::print(&results, plan.shutdown);
+    goals::print(&results, &plan);
     let charts = chart::draw_all(&results, &directory)?;
     if !results.records.is_empty() {
         println!("\n{} figures in {}", results.records.len(), directory.join("results.json").display());
@@ -86,14 +86,14 @@ fn load(args: &LoadArgs) -> Result<()> {
     target.pid = args.pid;
     let time = Duration::from_secs_f64(args.seconds);
     match args.load {
-        args::Load::Echo { connections, size, one_session } => {
+        args::Load::Echo { connections, size, one_session, era } => {
             let sessions = if one_session {
                 let (ids, _) = load::open_sessions(&target, 1)?;
                 vec![ids[0].clone(); connections].into()
             } else {
                 Arc::default()
             };
-            let report = load::echo(&target, &load::Echo { connections, time, size, sessions })?;
+            let report = load::echo(&target, &load::Echo { connections, time, size, era, sessions })?;
             println!("{report:#?}");
         }
         args::Load::Churn { connections } => {
@@ -108,13 +108,18 @@ fn load(args: &LoadArgs) -> Result<()> {
             load::with_streams(&target, count, || Ok(()))?;
             println!("{count} streams were open");
         }
+        args::Load::Listeners { count } => {
+            load::with_listeners(&target, count, || Ok(()))?;
+            println!("{count} listeners were open");
+        }
         args::Load::Events { streams } => {
             let load = load::Events { streams, steps: 20, time };
             println!("{:#?}", load::events(&target, &load)?);
         }
-        args::Load::Shutdown { streams, calls } => {
+        args::Load::Shutdown { streams, listeners, calls, era } => {
             let [call_time, patience] = [2_500, 22_000].map(Duration::from_millis);
-            let load = load::Shutdown { streams, calls, call_time, patience };
+            let calls = vec![(era, calls)];
+            let load = load::Shutdown { streams, listeners, calls, call_time, patience };
             println!("{:#?}", load::shutdown(&target, &load)?);
         }
     }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use plotters::style::RGBColor;
 
-use crate::build;
+use crate::{build, load::Era, scenarios::Scenario};
 
 /// A server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
@@ -27,6 +27,8 @@ pub(crate) enum Peer {
     Rmcp,
     /// rmcp as its documentation shows it
     RmcpAsDocumented,
+    /// tower-mcp with `TCP_NODELAY`
+    TowerMcp,
 }
 
 impl Peer {
@@ -45,6 +47,7 @@ impl Peer {
             Self::RawTide => "raw-tide",
             Self::Rmcp => "rmcp",
             Self::RmcpAsDocumented => "rmcp-as-documented",
+            Self::TowerMcp => "tower-mcp",
         }
     }
 
@@ -59,6 +62,7 @@ impl Peer {
             Self::RawTide => "raw tide",
             Self::Rmcp => "rmcp",
             Self::RmcpAsDocumented => "rmcp as documented",
+            Self::TowerMcp => "tower-mcp",
         }
     }
 
@@ -73,45 +77,83 @@ impl Peer {
             Self::RawTide => RGBColor(0xa9, 0xc4, 0xb0),
             Self::Rmcp => RGBColor(0x7b, 0x4a, 0x9e),
             Self::RmcpAsDocumented => RGBColor(0xc7, 0xa8, 0xdb),
+            Self::TowerMcp => RGBColor(0xb0, 0x8a, 0x1e),
         }
     }
 
-    /// Whose ratio to whom says something: of ours to the floor of the same runtime, and to rmcp.
+    /// Whose ratio to whom says something: of ours to the floor of the same runtime, and to the other session layers.
     pub(crate) fn compared_to(self) -> &'static [Self] {
         match self {
-            Self::Tokio => &[Self::RawTokio, Self::Rmcp],
-            Self::Smol => &[Self::RawSmol, Self::Rmcp],
-            Self::AsyncStd => &[Self::RawTide, Self::Rmcp],
-            Self::RawTokio | Self::RawSmol | Self::RawTide | Self::Rmcp | Self::RmcpAsDocumented => &[],
+            Self::Tokio => &[Self::RawTokio, Self::Rmcp, Self::TowerMcp],
+            Self::Smol => &[Self::RawSmol, Self::Rmcp, Self::TowerMcp],
+            Self::AsyncStd => &[Self::RawTide, Self::Rmcp, Self::TowerMcp],
+            Self::RawTokio
+            | Self::RawSmol
+            | Self::RawTide
+            | Self::Rmcp
+            | Self::RmcpAsDocumented
+            | Self::TowerMcp => &[],
         }
     }
 
-    /// Where its executable is, once it is built, and the flags it takes.
-    pub(crate) fn command(self, target: &Path) -> (PathBuf, &'static [&'static str]) {
-        let ours = |name: &str| target.join("release").join(name);
+    /// Returns `true` if it can do what the scenario asks of it.
+    ///
+    /// tower-mcp does not stream the progress of a call in a session, and its GET streams do not end at SIGTERM.
+    pub(crate) fn can(self, scenario: Scenario) -> bool {
+        let beyond = matches!(scenario, Scenario::Events | Scenario::Shutdown | Scenario::ShutdownScale);
+        self != Self::TowerMcp || !beyond
+    }
+
+    /// Returns `true` if one and the same server of it answers calls of this era and streams their progress, while it serves
+    /// clients in sessions too.
+    ///
+    /// rmcp with sessions refuses calls without one. tower-mcp streams progress in 2026-07-28 only.
+    pub(crate) fn streams_calls(self, era: Era) -> bool {
         match self {
-            Self::Tokio => (ours("server-tokio"), &[]),
-            Self::Smol => (ours("server-smol"), &[]),
-            Self::AsyncStd => (ours("server-async-std"), &[]),
-            Self::RawTokio => (ours("raw-tokio"), &[]),
-            Self::RawSmol => (ours("raw-smol"), &[]),
-            Self::RawTide => (ours("raw-tide"), &[]),
-            Self::Rmcp => (build::rmcp_executable(target), &["--nodelay"]),
-            Self::RmcpAsDocumented => (build::rmcp_executable(target), &[]),
+            Self::Rmcp | Self::RmcpAsDocumented => era != Era::Stateless,
+            Self::TowerMcp => era == Era::Modern,
+            Self::Tokio | Self::Smol | Self::AsyncStd | Self::RawTokio | Self::RawSmol | Self::RawTide => {
+                true
+            }
+        }
+    }
+
+    /// Returns `true` if its GET streams send nothing before their first event.
+    pub(crate) fn has_silent_streams(self) -> bool {
+        self == Self::TowerMcp
+    }
+
+    /// Where its executable is, once it is built, and the flags it takes to serve clients of this era alone.
+    pub(crate) fn command(self, target: &Path, era: Era) -> (PathBuf, &'static [&'static str]) {
+        let ours = |name: &str| target.join("release").join(name);
+        match (self, era) {
+            (Self::Tokio, _) => (ours("server-tokio"), &[]),
+            (Self::Smol, _) => (ours("server-smol"), &[]),
+            (Self::AsyncStd, _) => (ours("server-async-std"), &[]),
+            (Self::RawTokio, _) => (ours("raw-tokio"), &[]),
+            (Self::RawSmol, _) => (ours("raw-smol"), &[]),
+            (Self::RawTide, _) => (ours("raw-tide"), &[]),
+            (Self::Rmcp, Era::Stateless) => (build::RMCP.executable(target), &["--nodelay", "--stateless"]),
+            (Self::Rmcp, _) => (build::RMCP.executable(target), &["--nodelay"]),
+            (Self::RmcpAsDocumented, Era::Stateless) => (build::RMCP.executable(target), &["--stateless"]),
+            (Self::RmcpAsDocumented, _) => (build::RMCP.executable(target), &[]),
+            (Self::TowerMcp, _) => (build::TOWER_MCP.executable(target), &[]),
         }
     }
 }
 
 /// Builds what these need.
 pub(crate) fn build(peers: &[Peer], target: &Path) -> Result<()> {
-    let is_rmcp = |peer: &Peer| matches!(peer, Peer::Rmcp | Peer::RmcpAsDocumented);
-    let async_std = peers.iter().any(|peer| matches!(peer, Peer::AsyncStd | Peer::RawTide));
-    build::servers(if async_std { &["async-std"] } else { &[] })?;
-    if peers.iter().any(is_rmcp) {
-        build::rmcp(target)?;
+    let any = |wanted: &[Peer]| peers.iter().any(|peer| wanted.contains(peer));
+    build::servers(if any(&[Peer::AsyncStd, Peer::RawTide]) { &["async-std"] } else { &[] })?;
+    if any(&[Peer::Rmcp, Peer::RmcpAsDocumented]) {
+        build::RMCP.build(target)?;
+    }
+    if any(&[Peer::TowerMcp]) {
+        build::TOWER_MCP.build(target)?;
     }
     for peer in peers {
-        let (executable, _) = peer.command(target);
+        let (executable, _) = peer.command(target, Era::Session);
         ensure!(executable.is_file(), "{} was not built", executable.display());
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod echo;
+mod eras;
 mod instructions;
 mod scale;
 mod shutdown;
@@ -11,7 +12,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use crate::{args::RunArgs, build, machine::Cores, peer::Peer, results::Results, server::Server};
+use crate::{args::RunArgs, build, load::Era, machine::Cores, peer::Peer, results::Results, server::Server};
 
 /// The scenarios.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -32,6 +33,14 @@ pub(crate) enum Scenario {
     Shutdown,
     /// SIGTERM with more and more open streams
     ShutdownScale,
+    /// `echo` in a session, without one, and of 2026-07-28
+    Eras,
+    /// Memory that calls without a session leave behind
+    Leftovers,
+    /// Memory of open `subscriptions/listen` streams
+    Listeners,
+    /// SIGTERM with listeners and with running calls of all eras
+    ShutdownEras,
     /// The adapters' table of the README: size, requests per second, memory of a stream
     Adapters,
     /// Times and allocations of the machine and the endpoint, without a socket
@@ -51,6 +60,10 @@ impl Scenario {
             Self::Messages => "messages",
             Self::Shutdown => "shutdown",
             Self::ShutdownScale => "shutdown-scale",
+            Self::Eras => "eras",
+            Self::Leftovers => "leftovers",
+            Self::Listeners => "listeners",
+            Self::ShutdownEras => "shutdown-eras",
             Self::Adapters => "adapters",
             Self::Micro => "micro",
             Self::Instructions => "instructions",
@@ -60,10 +73,12 @@ impl Scenario {
     /// The unit of `x`.
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Self::Echo | Self::Churn => "connections",
+            Self::Echo | Self::Churn | Self::Eras => "connections",
             Self::Sessions => "sessions",
             Self::Streams | Self::Events | Self::Shutdown | Self::ShutdownScale => "streams",
             Self::Messages => "bytes",
+            Self::Leftovers => "calls",
+            Self::Listeners | Self::ShutdownEras => "listeners",
             Self::Adapters | Self::Micro | Self::Instructions => "",
         }
     }
@@ -90,6 +105,12 @@ pub(crate) struct Plan {
     /// Number of streams and calls.
     pub(crate) shutdown: (usize, usize),
     pub(crate) shutdown_scale: Vec<usize>,
+    /// Listeners, and calls of each era.
+    pub(crate) shutdown_eras: (usize, [(Era, usize); 3]),
+    pub(crate) era_connections: Vec<usize>,
+    /// Calls of which each could leave something behind.
+    pub(crate) calls: usize,
+    pub(crate) listeners: Vec<usize>,
     pub(crate) version: String,
     pub(crate) target: PathBuf,
     pub(crate) cores: Cores,
@@ -123,6 +144,10 @@ impl Plan {
             sizes: pick(&[100, 10_000, 1_000_000], &[100, 1_000, 10_000, 100_000, 1_000_000]),
             shutdown: if short { (1_000, 200) } else { (5_000, 1_000) },
             shutdown_scale: pick(&[100, 1_000], &[100, 1_000, 10_000]),
+            shutdown_eras: (500, [(Era::Modern, 500), (Era::Stateless, 200), (Era::Session, 200)]),
+            era_connections: given(&args.connections, vec![64]),
+            calls: 20_000,
+            listeners: pick(&[1_000], &[1_000, 10_000]),
             version: args.version.clone(),
             target: build::target_directory()?,
             cores: Cores::of_this_process()?,
@@ -140,6 +165,10 @@ impl Plan {
             Scenario::Events => scale::events(self, results),
             Scenario::Shutdown => shutdown::with_calls(self, results),
             Scenario::ShutdownScale => shutdown::of_streams(self, results),
+            Scenario::Eras => eras::echoes(self, results),
+            Scenario::Leftovers => eras::leftovers(self, results),
+            Scenario::Listeners => eras::listeners(self, results),
+            Scenario::ShutdownEras => shutdown::of_eras(self, results),
             Scenario::Adapters => adapters::table(self),
             Scenario::Micro => ["machine", "allocations"].into_iter().try_for_each(build::bench),
             Scenario::Instructions => instructions::count(self),
@@ -163,27 +192,42 @@ impl Plan {
         Ok(())
     }
 
-    fn start(&self, peer: Peer) -> Result<Server> {
-        let (executable, flags) = peer.command(&self.target);
+    /// Starts a server for clients of this era.
+    fn start(&self, peer: Peer, era: Era) -> Result<Server> {
+        let (executable, flags) = peer.command(&self.target, era);
         let mut command = Command::new(executable);
         command.args(flags).arg("--with-parent");
-        Server::start(command, &self.version, &self.cores)
+        let mut server = Server::start(command, &self.version, &self.cores)?;
+        server.expect_silent_streams(peer.has_silent_streams());
+        Ok(server)
     }
 
     /// Runs `measure` with a fresh server of each peer in turn, `rounds` times.
     fn paired(
         &self,
         peers: &[Peer],
-        (scenario, x): (Scenario, usize),
+        at: (Scenario, usize),
         rounds: usize,
         results: &mut Results,
         measure: impl Fn(Server) -> Result<Vec<(&'static str, f64)>>,
+    ) -> Result<()> {
+        self.in_turn(peers, at, rounds, results, |peer| self.start(peer, Era::Session).and_then(&measure))
+    }
+
+    /// Measures each peer in turn, `rounds` times. One that cannot do what is asked has no figures, which tables show.
+    fn in_turn(
+        &self,
+        peers: &[Peer],
+        (scenario, x): (Scenario, usize),
+        rounds: usize,
+        results: &mut Results,
+        measure: impl Fn(Peer) -> Result<Vec<(&'static str, f64)>>,
     ) -> Result<()> {
         for round in 0..rounds {
             eprintln!("{} {x} {}, round {} of {rounds}", scenario.name(), scenario.unit(), round + 1);
             for &peer in peers {
                 let what = || format!("{} with {x} {} of {}", scenario.name(), scenario.unit(), peer.name());
-                let values = self.start(peer).and_then(&measure).with_context(what)?;
+                let values = if peer.can(scenario) { measure(peer).with_context(what)? } else { Vec::new() };
                 results.add(scenario, peer, x, round, &values);
             }
         }

@@ -61,6 +61,11 @@ impl Server {
         }
     }
 
+    /// What its GET streams send before their first event.
+    pub(crate) fn expect_silent_streams(&mut self, silent: bool) {
+        self.target.silent_streams = silent;
+    }
+
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }

@@ -91,6 +91,62 @@ pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
                 ]
             }
         }
+        Scenario::Eras => {
+            const {
+                &[
+                    metric("session_per_second", "in a session, requests/s"),
+                    metric("stateless_per_second", "without a session, requests/s"),
+                    metric("modern_per_second", "of 2026-07-28, requests/s"),
+                    metric("session_p50", "in a session, p50, us"),
+                    metric("stateless_p50", "without a session, p50, us"),
+                    metric("modern_p50", "of 2026-07-28, p50, us"),
+                    metric("session_p99", "in a session, p99, us"),
+                    metric("stateless_p99", "without a session, p99, us"),
+                    metric("modern_p99", "of 2026-07-28, p99, us"),
+                    metric("session_server_cpu", "in a session, server processor time, us per request"),
+                    metric(
+                        "stateless_server_cpu",
+                        "without a session, server processor time, us per request",
+                    ),
+                    metric("modern_server_cpu", "of 2026-07-28, server processor time, us per request"),
+                    metric("stateless_of_session", "without a session, processor time of that in a session"),
+                    metric("modern_of_session", "of 2026-07-28, processor time of that in a session"),
+                ]
+            }
+        }
+        Scenario::Leftovers => {
+            const {
+                &[
+                    metric("stateless_bytes", "without a session, bytes of RSS left per call"),
+                    metric("stateless_resident_few", "without a session, RSS after 1,000 calls, bytes"),
+                    metric("stateless_resident", "without a session, RSS after all calls, bytes"),
+                    metric("modern_bytes", "of 2026-07-28, bytes of RSS left per call"),
+                    metric("modern_resident_few", "of 2026-07-28, RSS after 1,000 calls, bytes"),
+                    metric("modern_resident", "of 2026-07-28, RSS after all calls, bytes"),
+                ]
+            }
+        }
+        Scenario::Listeners => {
+            const { &[metric("bytes", "bytes of RSS per `subscriptions/listen` stream, with connection")] }
+        }
+        Scenario::ShutdownEras => {
+            const {
+                &[
+                    metric("modern_answered", "running calls of 2026-07-28 answered"),
+                    metric("stateless_answered", "running calls without a session answered"),
+                    metric("session_answered", "running calls in a session answered"),
+                    metric(
+                        "listeners_answered",
+                        "listeners that ended with their result and their last chunk",
+                    ),
+                    metric("calls_unanswered", "running calls without an answer"),
+                    metric("listeners_unanswered", "listeners without their result"),
+                    metric("listeners_last", "all listeners ended, ms after SIGTERM"),
+                    metric("answered_last", "all calls answered, ms after SIGTERM"),
+                    metric("exit_after_clients", "process ended, ms after the clients had everything"),
+                ]
+            }
+        }
         Scenario::Adapters | Scenario::Micro | Scenario::Instructions => &[],
     }
 }
@@ -105,7 +161,13 @@ pub(crate) fn print(results: &Results, scenarios: &[Scenario]) {
         for metric in metrics(scenario) {
             values(results, scenario, metric);
         }
-        if let Some(metric) = metrics(scenario).first().filter(|_| scenario != Scenario::Shutdown) {
+        // Counts of answers have no ratios.
+        let compared = match scenario {
+            Scenario::Shutdown | Scenario::ShutdownEras | Scenario::Leftovers => 0,
+            Scenario::Eras => 3, // the rate of each era
+            _ => 1,
+        };
+        for metric in metrics(scenario).iter().take(compared) {
             ratios(results, scenario, metric);
         }
     }
@@ -127,7 +189,7 @@ fn values(results: &Results, scenario: Scenario, metric: &Metric) {
         let cells = peers.iter().map(|peer| {
             results
                 .spread(scenario, *peer, x, metric.name)
-                .map_or_else(String::new, |spread| spread.to_string())
+                .map_or_else(|| "-".to_owned(), |spread| spread.to_string())
         });
         println!("| {} | {} |", amount(x), cells.collect::<Vec<_>>().join(" | "));
     }
@@ -151,7 +213,7 @@ fn ratios(results: &Results, scenario: Scenario, metric: &Metric) {
         let cells = pairs.iter().map(|(peer, other)| {
             results
                 .ratio(scenario, x, metric.name, *peer, *other)
-                .map_or_else(String::new, |ratio| ratio.to_string())
+                .map_or_else(|| "-".to_owned(), |ratio| ratio.to_string())
         });
         println!("| {} | {} |", amount(x), cells.collect::<Vec<_>>().join(" | "));
     }

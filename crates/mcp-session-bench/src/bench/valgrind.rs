@@ -18,10 +18,25 @@ pub(crate) struct Work {
 }
 
 /// The work that is counted without a socket.
-pub(crate) const WORK: [Work; 4] = [
+pub(crate) const WORK: [Work; 7] = [
     Work { name: "parse", what: "parse a call", besides: None },
+    Work {
+        name: "envelope",
+        what: "the envelope of 2026-07-28: its text, its members, three headers; the floor",
+        besides: Some("parse"),
+    },
     Work { name: "machine", what: "the machine: parse, admit, answer, encode", besides: None },
     Work { name: "echo", what: "`Endpoint::handle` of an `echo` call", besides: Some("request") },
+    Work {
+        name: "handle-stateless",
+        what: "`Endpoint::handle` of an `echo` call without a session",
+        besides: Some("request-stateless"),
+    },
+    Work {
+        name: "handle-modern",
+        what: "`Endpoint::handle` of an `echo` call of 2026-07-28",
+        besides: Some("request-modern"),
+    },
     Work { name: "session", what: "a session: `initialize` and DELETE, with the requests", besides: None },
 ];
 

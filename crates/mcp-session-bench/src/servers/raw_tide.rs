@@ -18,7 +18,7 @@ use futures::{
     stream,
 };
 use mcp_session_async_std::terminate_signal;
-use mcp_session_bench::{Canned, Reply, ServerArgs};
+use mcp_session_bench::{Asked, Canned, Reply, ServerArgs};
 use tide::{Body, Request, Response};
 
 fn main() -> io::Result<()> {
@@ -58,8 +58,9 @@ async fn serve(bind: std::net::SocketAddr) -> io::Result<()> {
 async fn respond(mut request: Request<Arc<Canned>>) -> tide::Result {
     let body = request.body_bytes().await?;
     let method = request.method().as_ref().parse()?;
-    let session = request.header("mcp-session-id").map(|values| values.as_str());
-    let reply = request.state().answer(&method, session, &body);
+    let header = |name: &str| request.header(name).map(|values| values.as_str());
+    let (session, version) = (header("mcp-session-id"), header("mcp-protocol-version"));
+    let reply = request.state().answer(Asked { method: &method, session, version, body: &body });
     Ok(match reply {
         Reply::Status(status) => Response::new(status.as_u16()),
         Reply::Json(text, session) => {

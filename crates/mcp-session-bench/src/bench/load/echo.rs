@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use super::{
     Target,
     connection::Connection,
+    era::{Caller, Era},
     fleet::{Go, Share, Usage, Window, drive, measured},
-    message::{Call, open_session},
+    message::Call,
 };
 
 /// The parameters of the load.
@@ -24,30 +25,37 @@ pub(crate) struct Echo {
     pub(crate) time: Duration,
     /// Size of the message in bytes.
     pub(crate) size: usize,
-    /// The sessions to use. `None`: each connection opens its own.
+    pub(crate) era: Era,
+    /// The sessions to use. If there are none, each connection opens its own, if the era has them.
     pub(crate) sessions: Arc<[String]>,
 }
 
-/// Calls `echo` the given number of times on one connection.
-pub(crate) fn echo_times(target: &Target, times: usize) -> Result<()> {
-    let target = Target { threads: vec![target.threads[0]], ..target.clone() };
-    let prepare = async |_: Share| {
-        let mut connection = Connection::open(target.address).await?;
-        let session = open_session(&target, &mut connection).await?;
-        Ok((Call::echo(&target, &session, 64), connection))
+/// Calls `echo` this many times in total, over some connections that are closed afterwards.
+pub(crate) fn echo_times(target: &Target, era: Era, connections: usize, times: usize) -> Result<()> {
+    let prepare = async |share: Share| {
+        let connections = share.of(connections).map(async |index| -> Result<_> {
+            let mut connection = Connection::open(target.address).await?;
+            let caller = era.caller(target, &mut connection).await?;
+            let times = (index..times).step_by(connections).len();
+            Ok((Call::echo(target, &caller, 64), connection, times))
+        });
+        try_join_all(connections).await
     };
     let conduct = |go: Go<()>| {
         go.say(());
         Ok(())
     };
-    let run = async |(mut call, mut connection): (Call, Connection), ()| {
-        for _ in 0..times {
-            let (_, body) = connection.exchange(call.next()).await?;
-            ensure!(call.is_answered_by(body), "not the answer: {}", String::from_utf8_lossy(body));
-        }
-        Ok(())
+    let run = async |clients: Vec<(Call, Connection, usize)>, ()| {
+        let calling = clients.into_iter().map(async |(mut call, mut connection, times)| -> Result<()> {
+            for _ in 0..times {
+                let (_, body) = connection.exchange(call.next()).await?;
+                ensure!(call.is_answered_by(body), "not the answer: {}", String::from_utf8_lossy(body));
+            }
+            Ok(())
+        });
+        try_join_all(calling).await.map(drop)
     };
-    drive(&target, prepare, conduct, run).map(drop)
+    drive(target, prepare, conduct, run).map(drop)
 }
 
 /// The results.
@@ -72,14 +80,15 @@ pub(crate) fn echo(target: &Target, load: &Echo) -> Result<EchoReport> {
     let prepare = async |share: Share| {
         let connections = share.of(load.connections).map(async |index| -> Result<_> {
             let mut connection = Connection::open(target.address).await?;
-            let sessions: Vec<String> = if load.sessions.is_empty() {
-                vec![open_session(target, &mut connection).await?]
-            } else {
-                // Each connection uses its own share of the sessions, in turn.
-                load.sessions.iter().skip(index).step_by(load.connections).cloned().collect()
+            // Each connection uses its own share of the sessions, in turn.
+            let sessions: Vec<String> =
+                load.sessions.iter().skip(index).step_by(load.connections).cloned().collect();
+            ensure!(load.sessions.is_empty() || !sessions.is_empty(), "fewer sessions than connections");
+            let caller = match sessions.first() {
+                Some(session) => Caller::Session(session.clone()),
+                None => load.era.caller(target, &mut connection).await?,
             };
-            ensure!(!sessions.is_empty(), "fewer sessions than connections");
-            let call = Call::echo(target, &sessions[0], load.size);
+            let call = Call::echo(target, &caller, load.size);
             Ok(Client { connection, call, sessions, size: load.size })
         });
         try_join_all(connections).await

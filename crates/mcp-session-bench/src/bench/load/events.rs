@@ -9,6 +9,7 @@ use memchr::memmem;
 use super::{
     Target,
     connection::Connection,
+    era::Caller,
     fleet::{Go, Share, Window, drive, rate},
     message::{Call, open_session},
 };
@@ -46,7 +47,7 @@ pub(crate) fn events(target: &Target, load: &Events) -> Result<EventsReport> {
             Ok(())
         };
         let (ids, ()) = drive(target, open, conduct, async |id, ()| Ok(id))?;
-        ids.into_iter().flatten().next().context("a session was opened")?
+        Caller::Session(ids.into_iter().flatten().next().context("a session was opened")?)
     };
     let prepare = async |share: Share| {
         let connections = share.of(load.streams).map(async |index| -> Result<_> {

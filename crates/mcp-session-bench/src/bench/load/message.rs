@@ -5,6 +5,7 @@ use memchr::memmem;
 use super::{
     Target,
     connection::{Connection, Head},
+    era::Caller,
 };
 use anyhow::{Context as _, Result, ensure};
 
@@ -19,29 +20,49 @@ pub(crate) struct Call {
     /// Positions of the id, and of the progress token if there is one: tokens also differ among the calls of a session.
     ids_at: Vec<usize>,
     id: u64,
+    /// What an answer must have besides the id.
+    result: &'static [u8],
 }
 
 impl Call {
     /// `echo` with a message of this many bytes.
-    pub(crate) fn echo(target: &Target, session: &str, size: usize) -> Self {
+    pub(super) fn echo(target: &Target, caller: &Caller, size: usize) -> Self {
         let arguments = format!(r#"{{"message":"{}"}}"#, "m".repeat(size));
-        Self::new(target, session, &format!(r#"{{"name":"echo","arguments":{arguments}}}"#))
+        let meta =
+            caller.envelope().map_or_else(String::new, |envelope| format!(r#","_meta":{{{envelope}}}"#));
+        let params = format!(r#"{{"name":"echo","arguments":{arguments}{meta}}}"#);
+        Self::new(target, caller, ("tools/call", Some("echo")), &params)
     }
 
     /// `slow` with this many steps and a progress token.
-    pub(crate) fn slow(target: &Target, session: &str, steps: u32, interval_ms: u64) -> Self {
+    pub(super) fn slow(target: &Target, caller: &Caller, steps: u32, interval_ms: u64) -> Self {
         let arguments = format!(r#"{{"steps":{steps},"interval_ms":{interval_ms}}}"#);
-        let meta = format!(r#"{{"progressToken":{FIRST_ID}}}"#);
-        Self::new(target, session, &format!(r#"{{"name":"slow","arguments":{arguments},"_meta":{meta}}}"#))
+        let envelope = caller.envelope().map_or_else(String::new, |envelope| format!(",{envelope}"));
+        let meta = format!(r#"{{"progressToken":{FIRST_ID}{envelope}}}"#);
+        let params = format!(r#"{{"name":"slow","arguments":{arguments},"_meta":{meta}}}"#);
+        Self::new(target, caller, ("tools/call", Some("slow")), &params)
     }
 
-    fn new(target: &Target, session: &str, params: &str) -> Self {
-        let body = format!(r#"{{"jsonrpc":"2.0","id":{FIRST_ID},"method":"tools/call","params":{params}}}"#);
-        let bytes = post(target, Some(session), &body);
+    /// `subscriptions/listen` for changes of the list of tools.
+    pub(super) fn listen(target: &Target) -> Self {
+        let caller = Caller::Modern;
+        let envelope = caller.envelope().unwrap_or_default();
+        let params = format!(r#"{{"notifications":{{"toolsListChanged":true}},"_meta":{{{envelope}}}}}"#);
+        Self::new(target, &caller, ("subscriptions/listen", None), &params)
+    }
+
+    fn new(target: &Target, caller: &Caller, (method, name): (&str, Option<&str>), params: &str) -> Self {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{FIRST_ID},"method":"{method}","params":{params}}}"#);
+        let bytes = post(target, &caller.headers(target, method, name), &body);
         let at = |what: &str| memmem::find(&bytes, what.as_bytes()).map(|at| at + what.len());
         let session_at = at("mcp-session-id: ").unwrap_or_default();
         let ids_at = ["\"id\":", "\"progressToken\":"].into_iter().filter_map(at).collect();
-        Self { bytes, session_at, ids_at, id: FIRST_ID }
+        // 2026-07-28 says of each result what it is.
+        let result: &[u8] = match caller {
+            Caller::Session(_) | Caller::Stateless => b"\"result\":",
+            Caller::Modern => b"\"resultType\":\"complete\"",
+        };
+        Self { bytes, session_at, ids_at, id: FIRST_ID, result }
     }
 
     /// The next call, with the next id.
@@ -70,7 +91,7 @@ impl Call {
     /// Returns `true` if this body has a result for the last call.
     pub(crate) fn is_answered_by(&self, body: &[u8]) -> bool {
         let id = &self.bytes[self.ids_at[0] - 5..self.ids_at[0] + 7]; // with its key
-        memmem::find(body, id).is_some() && memmem::find(body, b"\"result\":").is_some()
+        memmem::find(body, id).is_some() && memmem::find(body, self.result).is_some()
     }
 
     /// The id of the last call.
@@ -86,7 +107,7 @@ pub(crate) async fn initialize(target: &Target, connection: &mut Connection) -> 
         target.version
     );
     let body = format!(r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{params}}}"#);
-    let (Head { session, .. }, body) = connection.exchange(&post(target, None, &body)).await?;
+    let (Head { session, .. }, body) = connection.exchange(&post(target, "", &body)).await?;
     ensure!(memmem::find(body, b"\"result\":").is_some(), "no result: {}", String::from_utf8_lossy(body));
     session.context("the answer to initialize has no mcp-session-id")
 }
@@ -95,7 +116,9 @@ pub(crate) async fn initialize(target: &Target, connection: &mut Connection) -> 
 pub(crate) async fn open_session(target: &Target, connection: &mut Connection) -> Result<String> {
     let session = initialize(target, connection).await?;
     let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-    connection.exchange(&post(target, Some(&session), initialized)).await?;
+    let caller = Caller::Session(session.clone());
+    let headers = caller.headers(target, "notifications/initialized", None);
+    connection.exchange(&post(target, &headers, initialized)).await?;
     Ok(session)
 }
 
@@ -118,14 +141,12 @@ fn without_body(target: &Target, method: &str, session: &str) -> Vec<u8> {
     .into()
 }
 
-fn post(target: &Target, session: Option<&str>, body: &str) -> Vec<u8> {
-    let Target { address, path, version, .. } = target;
-    let session = session.map_or_else(String::new, |id| {
-        format!("mcp-protocol-version: {version}\r\nmcp-session-id: {id}\r\n")
-    });
+/// `headers` are complete lines.
+fn post(target: &Target, headers: &str, body: &str) -> Vec<u8> {
+    let Target { address, path, .. } = target;
     format!(
         "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
-         accept: application/json, text/event-stream\r\n{session}content-length: {}\r\n\r\n{body}",
+         accept: application/json, text/event-stream\r\n{headers}content-length: {}\r\n\r\n{body}",
         body.len()
     )
     .into()
@@ -138,7 +159,7 @@ mod tests {
     #[test]
     fn each_call_has_its_own_id_and_accepts_only_its_answer() {
         let target = Target::new("http://127.0.0.1:80/mcp", "2025-06-18", vec![None]).unwrap();
-        let mut call = Call::echo(&target, "0123", 3);
+        let mut call = Call::echo(&target, &Caller::Session("0123".to_owned()), 3);
         let first = String::from_utf8(call.next().to_vec()).unwrap();
         assert!(first.contains("\"id\":1000001,"), "{first}");
         assert!(call.is_answered_by(br#"{"jsonrpc":"2.0","id":1000001,"result":{}}"#));
@@ -149,5 +170,31 @@ mod tests {
         assert!(!call.is_answered_by(br#"{"jsonrpc":"2.0","id":1000002,"error":{}}"#));
         let (head, body) = second.split_once("\r\n\r\n").unwrap();
         assert!(head.ends_with(&format!("content-length: {}", body.len())));
+    }
+    #[test]
+    fn clients_without_a_session_send_no_id_and_modern_ones_describe_each_request() {
+        let target = Target::new("http://127.0.0.1:80/mcp", "2025-06-18", vec![None]).unwrap();
+        let text = |mut call: Call| String::from_utf8(call.next().to_vec()).unwrap();
+        let stateless = text(Call::echo(&target, &Caller::Stateless, 3));
+        assert!(stateless.contains("mcp-protocol-version: 2025-11-25\r\n"));
+        assert!(!stateless.contains("mcp-session-id") && !stateless.contains("_meta"));
+        for (call, headers) in [
+            (Call::echo(&target, &Caller::Modern, 3), "mcp-method: tools/call\r\nmcp-name: echo\r\n"),
+            (Call::slow(&target, &Caller::Modern, 1, 2), "mcp-method: tools/call\r\nmcp-name: slow\r\n"),
+            (Call::listen(&target), "mcp-method: subscriptions/listen\r\ncontent-length"),
+        ] {
+            let complete = br#"{"jsonrpc":"2.0","id":1000001,"result":{"resultType":"complete"}}"#;
+            let mut sent = call;
+            let request = String::from_utf8(sent.next().to_vec()).unwrap();
+            assert!(sent.is_answered_by(complete));
+            assert!(!sent.is_answered_by(br#"{"jsonrpc":"2.0","id":1000001,"result":{}}"#));
+            assert!(request.contains("mcp-protocol-version: 2026-07-28\r\n") && request.contains(headers));
+            let (_, body) = request.split_once("\r\n\r\n").unwrap();
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            let meta = &body["params"]["_meta"];
+            assert_eq!(meta["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
+            assert!(meta["io.modelcontextprotocol/clientCapabilities"].is_object());
+            assert_eq!(meta["io.modelcontextprotocol/clientInfo"]["name"], "bench");
+        }
     }
 }

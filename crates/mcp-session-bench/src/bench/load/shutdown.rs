@@ -1,6 +1,9 @@
 //! SIGTERM, and its effect on the clients.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,9 +12,10 @@ use tokio::{task::JoinSet, time::timeout_at};
 use super::{
     Target,
     connection::Connection,
+    era::Era,
     fleet::{Go, Share, drive},
     message::Call,
-    streams::{open_calls, open_streams},
+    streams::{Running, open_calls, open_listeners, open_streams},
 };
 
 /// The load that is open when the signal arrives.
@@ -19,8 +23,10 @@ use super::{
 pub(crate) struct Shutdown {
     /// Number of sessions with an open GET stream.
     pub(crate) streams: usize,
-    /// Number of running calls, each in its own session.
-    pub(crate) calls: usize,
+    /// Number of `subscriptions/listen` streams.
+    pub(crate) listeners: usize,
+    /// Number of running calls of each era, each in its own session if there is one.
+    pub(crate) calls: Vec<(Era, usize)>,
     /// How long a call takes in total.
     pub(crate) call_time: Duration,
     /// How long the clients keep reading.
@@ -30,12 +36,10 @@ pub(crate) struct Shutdown {
 /// The clients' results. Times are in milliseconds from the signal.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ShutdownReport {
-    /// Calls with exactly one answer, a result, on a stream that ended with its last chunk.
-    pub(crate) answered: usize,
-    /// Calls with exactly one answer, an error.
-    pub(crate) failed: usize,
-    /// Calls whose stream ended, or was cut, without an answer.
-    pub(crate) unanswered: usize,
+    /// Of the calls, by era.
+    pub(crate) calls: BTreeMap<Era, Answers>,
+    /// Of the listeners: a graceful end is a result.
+    pub(crate) listeners: Answers,
     /// GET streams that ended with their last chunk.
     pub(crate) ended: usize,
     /// GET streams that were cut, or were still open when the clients stopped reading.
@@ -43,8 +47,19 @@ pub(crate) struct ShutdownReport {
     /// When half of the GET streams, and the last one, had ended.
     pub(crate) ended_median: f64,
     pub(crate) ended_last: f64,
-    /// When the last call had been answered.
-    pub(crate) answered_last: f64,
+}
+
+/// What came of requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Answers {
+    /// Exactly one answer, a result, on a stream that ended with its last chunk.
+    pub(crate) answered: usize,
+    /// Exactly one answer, an error.
+    pub(crate) failed: usize,
+    /// The stream ended, or was cut, without an answer.
+    pub(crate) unanswered: usize,
+    /// When the last one had been answered.
+    pub(crate) last: f64,
 }
 
 /// Opens the load, sends SIGTERM to the server, and reads everything to its end.
@@ -55,8 +70,9 @@ pub(crate) fn shutdown(target: &Target, load: &Shutdown) -> Result<ShutdownRepor
     let steps = (load.call_time.as_millis() / INTERVAL.as_millis()).max(1) as u32;
     let prepare = async |share: Share| {
         let streams = open_streams(target, share, load.streams).await?;
+        let listeners = open_listeners(target, share, load.listeners).await?;
         let slow = (steps, INTERVAL.as_millis() as u64);
-        Ok((streams, open_calls(target, share, load.calls, slow).await?))
+        Ok(Open { streams, listeners, calls: open_calls(target, share, &load.calls, slow).await? })
     };
     let conduct = |go: Go<Instant>| {
         let signalled = Instant::now();
@@ -64,10 +80,10 @@ pub(crate) fn shutdown(target: &Target, load: &Shutdown) -> Result<ShutdownRepor
         go.say(signalled);
         Ok(signalled)
     };
-    let run = async |(streams, calls): (Vec<Connection>, Vec<(Call, Connection)>), signalled: Instant| {
+    let run = async |open: Open, signalled: Instant| {
         let until = (signalled + load.patience).into();
         let mut tasks: JoinSet<Seen> = JoinSet::new();
-        for mut stream in streams {
+        for mut stream in open.streams {
             tasks.spawn(async move {
                 match timeout_at(until, rest(&mut stream)).await {
                     Ok((_, true)) => Seen::Ended(Instant::now()),
@@ -75,14 +91,17 @@ pub(crate) fn shutdown(target: &Target, load: &Shutdown) -> Result<ShutdownRepor
                 }
             });
         }
-        for (call, mut connection) in calls {
+        let listeners = open.listeners.into_iter().map(|(call, connection)| (None, call, connection));
+        let calls = open.calls.into_iter().map(|(era, call, connection)| (Some(era), call, connection));
+        for (era, call, mut connection) in listeners.chain(calls) {
             tasks.spawn(async move {
                 let (text, ended) = timeout_at(until, rest(&mut connection)).await.unwrap_or_default();
-                match answers(&text, call.id()) {
-                    (1, 0) if ended => Seen::Answered(Instant::now()),
-                    (0, 1) if ended => Seen::Failed,
-                    _ => Seen::Unanswered,
-                }
+                let outcome = match answers(&text, call.id()) {
+                    (1, 0) if ended => Outcome::Answered(Instant::now()),
+                    (0, 1) if ended => Outcome::Failed,
+                    _ => Outcome::Unanswered,
+                };
+                Seen::Request(era, outcome)
             });
         }
         Ok(tasks.join_all().await)
@@ -91,9 +110,21 @@ pub(crate) fn shutdown(target: &Target, load: &Shutdown) -> Result<ShutdownRepor
     Ok(ShutdownReport::new(seen.into_iter().flatten(), signalled))
 }
 
+/// What a thread has open.
+struct Open {
+    streams: Vec<Connection>,
+    listeners: Vec<(Call, Connection)>,
+    calls: Vec<Running>,
+}
+
 enum Seen {
     Ended(Instant),
     Cut,
+    /// A call of this era, or a listener.
+    Request(Option<Era>, Outcome),
+}
+
+enum Outcome {
     Answered(Instant),
     Failed,
     Unanswered,
@@ -108,12 +139,20 @@ impl ShutdownReport {
             match seen {
                 Seen::Ended(at) => ends.push(millis(at)),
                 Seen::Cut => report.cut += 1,
-                Seen::Answered(at) => {
-                    report.answered += 1;
-                    report.answered_last = report.answered_last.max(millis(at));
+                Seen::Request(era, outcome) => {
+                    let answers = match era {
+                        Some(era) => report.calls.entry(era).or_default(),
+                        None => &mut report.listeners,
+                    };
+                    match outcome {
+                        Outcome::Answered(at) => {
+                            answers.answered += 1;
+                            answers.last = answers.last.max(millis(at));
+                        }
+                        Outcome::Failed => answers.failed += 1,
+                        Outcome::Unanswered => answers.unanswered += 1,
+                    }
                 }
-                Seen::Failed => report.failed += 1,
-                Seen::Unanswered => report.unanswered += 1,
             }
         }
         ends.sort_by(f64::total_cmp);

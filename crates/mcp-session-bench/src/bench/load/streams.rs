@@ -1,11 +1,13 @@
-//! Open streams: GET streams of sessions, or streams of calls.
+//! Open streams: GET streams of sessions, listeners, or streams of calls.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
+use memchr::memmem;
 
 use super::{
     Target,
     connection::{Connection, Framing},
+    era::Era,
     fleet::{Go, Share, drive},
     message::{Call, get, open_session},
 };
@@ -15,7 +17,23 @@ const AT_ONCE: usize = 64;
 
 /// Opens sessions with a GET stream each, and runs `act` while all are open.
 pub(crate) fn with_streams<M>(target: &Target, streams: usize, act: impl FnOnce() -> Result<M>) -> Result<M> {
-    let prepare = async |share: Share| open_streams(target, share, streams).await;
+    while_open(target, async |share| open_streams(target, share, streams).await, act)
+}
+
+/// Opens `subscriptions/listen` streams, and runs `act` while all are open.
+pub(crate) fn with_listeners<M>(
+    target: &Target,
+    listeners: usize,
+    act: impl FnOnce() -> Result<M>,
+) -> Result<M> {
+    while_open(target, async |share| open_listeners(target, share, listeners).await, act)
+}
+
+fn while_open<S, M>(
+    target: &Target,
+    open: impl AsyncFn(Share) -> Result<S> + Sync,
+    act: impl FnOnce() -> Result<M>,
+) -> Result<M> {
     let conduct = |go: Go<()>| {
         let result = act();
         go.say(());
@@ -25,7 +43,7 @@ pub(crate) fn with_streams<M>(target: &Target, streams: usize, act: impl FnOnce(
         drop(streams);
         Ok(())
     };
-    drive(target, prepare, conduct, run).map(|(_, result)| result)
+    drive(target, open, conduct, run).map(|(_, result)| result)
 }
 
 /// Opens sessions with a GET stream each, and waits for the first byte of each stream.
@@ -33,40 +51,74 @@ pub(super) async fn open_streams(target: &Target, share: Share, streams: usize) 
     let opening = stream::iter(share.of(streams)).map(async |_| -> Result<_> {
         let mut connection = Connection::open(target.address).await?;
         let session = open_session(target, &mut connection).await?;
-        open_stream(&mut connection, &get(target, &session)).await?;
+        let request = get(target, &session);
+        if target.silent_streams {
+            open_head(&mut connection, &request).await?;
+        } else {
+            open_stream(&mut connection, &request).await?;
+        }
         Ok(connection)
     });
     opening.buffer_unordered(AT_ONCE).try_collect().await
 }
 
-/// Calls `slow` with this many steps, each in its own session; returns once each call has reported progress.
+/// Opens `subscriptions/listen` streams, and waits until each is acknowledged, which is its first message.
+pub(super) async fn open_listeners(
+    target: &Target,
+    share: Share,
+    listeners: usize,
+) -> Result<Vec<(Call, Connection)>> {
+    let opening = stream::iter(share.of(listeners)).map(async |index| -> Result<_> {
+        let mut connection = Connection::open(target.address).await?;
+        let mut call = Call::listen(target);
+        call.begin_at(1_000_000 + index as u64);
+        let first = open_stream(&mut connection, call.next()).await?;
+        let acknowledged = memmem::find(&first, b"notifications/subscriptions/acknowledged").is_some();
+        ensure!(acknowledged, "not an acknowledgement: {}", String::from_utf8_lossy(&first));
+        Ok((call, connection))
+    });
+    opening.buffer_unordered(AT_ONCE).try_collect().await
+}
+
+/// A running call, and the era of its client.
+pub(super) type Running = (Era, Call, Connection);
+
+/// Calls `slow` with this many steps, each call in its own session if its era has them; returns once each call has reported
+/// progress.
 pub(super) async fn open_calls(
     target: &Target,
     share: Share,
-    calls: usize,
+    calls: &[(Era, usize)],
     (steps, interval_ms): (u32, u64),
-) -> Result<Vec<(Call, Connection)>> {
-    let opening = stream::iter(share.of(calls)).map(async |_| -> Result<_> {
+) -> Result<Vec<Running>> {
+    let eras = calls.iter().flat_map(|(era, count)| share.of(*count).map(|_| *era));
+    let opening = stream::iter(eras).map(async |era| -> Result<_> {
         let mut connection = Connection::open(target.address).await?;
-        let session = open_session(target, &mut connection).await?;
-        Ok((Call::slow(target, &session, steps, interval_ms), connection))
+        let caller = era.caller(target, &mut connection).await?;
+        Ok((era, Call::slow(target, &caller, steps, interval_ms), connection))
     });
     let ready: Vec<_> = opening.buffer_unordered(AT_ONCE).try_collect().await?;
     // All at once: the first call must still be running when the last one starts.
-    let calling = ready.into_iter().map(async |(mut call, mut connection)| -> Result<_> {
+    let calling = ready.into_iter().map(async |(era, mut call, mut connection)| -> Result<_> {
         open_stream(&mut connection, call.next()).await?;
-        Ok((call, connection))
+        Ok((era, call, connection))
     });
     try_join_all(calling).await
 }
 
-/// Sends a request that is answered with a stream, and waits for its first event.
-async fn open_stream(connection: &mut Connection, request: &[u8]) -> Result<()> {
+/// Sends a request that is answered with a stream, and returns its first event.
+async fn open_stream(connection: &mut Connection, request: &[u8]) -> Result<Vec<u8>> {
+    open_head(connection, request).await?;
+    let first = connection.chunk().await?.map(<[u8]>::to_vec);
+    first.context("a stream that ends before its first event")
+}
+
+/// Sends a request that is answered with a stream.
+async fn open_head(connection: &mut Connection, request: &[u8]) -> Result<()> {
     connection.send(request).await?;
     let head = connection.head().await?;
     ensure!(head.status == 200, "status {} instead of a stream", head.status);
     // Without chunks, a stream that ends looks the same as one that is cut.
     ensure!(head.framing == Framing::Chunked, "a stream that is not chunked");
-    ensure!(connection.chunk().await?.is_some(), "a stream that ends before its first event");
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! The adapters' table of the README: the cost of each, from one run, on the three small examples, which are alike.
 
-use std::{fs, path::Path, process::Command, sync::Arc};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Plan, scale::bytes_of_a_stream};
+use super::{Plan, echo::load, scale::bytes_of_a_stream};
 use crate::{
     build,
-    load::{Echo, echo},
+    load::{Era, echo},
     results::{Spread, short},
     server::Server,
 };
@@ -31,7 +31,7 @@ pub(super) fn table(plan: &Plan) -> Result<()> {
         for (index, (_, example)) in EXAMPLES.iter().enumerate() {
             let executable = plan.target.join("release/examples").join(example);
             let start = || Server::start(Command::new(&executable), &plan.version, &plan.cores);
-            let load = Echo { connections: 64, time: plan.time, size: 64, sessions: Arc::default() };
+            let load = load(plan, Era::Session, 64, 64);
             rates[index].push(echo(start()?.target(), &load)?.per_second);
             bytes[index].push(bytes_of_a_stream(&start()?, STREAMS)?);
         }

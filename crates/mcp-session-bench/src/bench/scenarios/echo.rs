@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{Plan, Scenario};
 use crate::{
-    load::{Churn, Echo, EchoReport, churn, echo},
+    load::{Churn, Echo, EchoReport, Era, churn, echo},
     results::Results,
 };
 
@@ -20,7 +20,7 @@ pub(super) fn over_connections(plan: &Plan, results: &mut Results) -> Result<()>
     for &connections in &plan.connections {
         let peers = if connections == MANY { plan.peers.clone() } else { plan.quick_peers() };
         plan.paired(&peers, (Scenario::Echo, connections), plan.rounds, results, |server| {
-            echo(server.target(), &load(plan, connections, SMALL)).map(values)
+            echo(server.target(), &load(plan, Era::Session, connections, SMALL)).map(values)
         })?;
     }
     Ok(())
@@ -29,7 +29,7 @@ pub(super) fn over_connections(plan: &Plan, results: &mut Results) -> Result<()>
 pub(super) fn over_sizes(plan: &Plan, results: &mut Results) -> Result<()> {
     for &size in &plan.sizes {
         plan.paired(&plan.quick_peers(), (Scenario::Messages, size), plan.few_rounds, results, |server| {
-            let report = echo(server.target(), &load(plan, 8, size))?;
+            let report = echo(server.target(), &load(plan, Era::Session, 8, size))?;
             let mut values = values(report);
             // Each byte is received and sent.
             values.push(("megabytes_per_second", report.per_second * size as f64 / 1e6));
@@ -48,8 +48,8 @@ pub(super) fn churning(plan: &Plan, results: &mut Results) -> Result<()> {
     })
 }
 
-pub(super) fn load(plan: &Plan, connections: usize, size: usize) -> Echo {
-    Echo { connections, time: plan.time, size, sessions: Arc::default() }
+pub(super) fn load(plan: &Plan, era: Era, connections: usize, size: usize) -> Echo {
+    Echo { connections, time: plan.time, size, era, sessions: Arc::default() }
 }
 
 pub(super) fn values(report: EchoReport) -> Vec<(&'static str, f64)> {

@@ -1,13 +1,13 @@
 //! Instructions per request, without a socket and over a connection.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 
 use super::Plan;
 use crate::{
-    build,
-    load::echo_times,
+    build, goals,
+    load::{Era, echo_times},
     peer,
     server::Server,
     valgrind::{self, WORK},
@@ -21,21 +21,25 @@ pub(super) fn count(plan: &Plan) -> Result<()> {
     build::servers(&[])?;
     peer::build(&plan.quick_peers(), &plan.target)?;
     println!("\n| work | instructions in user mode |\n|---|---|");
+    let mut counts = BTreeMap::new();
     for work in &WORK {
-        println!("| {} | {:.0} |", work.what, work.count(&plan.target)?);
+        let count = work.count(&plan.target)?;
+        println!("| {} | {count:.0} |", work.what);
+        counts.insert(work.name.to_owned(), count);
     }
-    for peer in plan.quick_peers() {
-        let (executable, flags) = peer.command(&plan.target);
+    for (peer, era) in plan.quick_peers().into_iter().flat_map(|peer| Era::ALL.map(|era| (peer, era))) {
+        let (executable, flags) = peer.command(&plan.target, era);
         let instructions = valgrind::each(|times| {
             let mut command = valgrind::command(&plan.target, peer.name(), times);
             command.arg(&executable).args(flags).arg("--with-parent");
             let mut server = Server::start(command, &plan.version, &plan.cores)?;
-            echo_times(server.target(), times)?;
+            echo_times(server.target(), era, 1, times)?;
             server.terminate()?;
             server.wait(END)?;
             valgrind::collected(&plan.target, peer.name(), times)
         })?;
-        println!("| an `echo` call over a connection, {} | {instructions:.0} |", peer.name());
+        println!("| an `echo` call {} over a connection, {} | {instructions:.0} |", era.name(), peer.name());
     }
+    goals::print_instructions(&counts);
     Ok(())
 }

@@ -4,14 +4,14 @@ use anyhow::Result;
 
 use super::{Plan, Scenario};
 use crate::{
-    load::{self, Churn, Echo, Events, churn, echo, open_sessions, with_streams},
+    load::{self, Churn, Echo, Era, Events, churn, echo, open_sessions, with_streams},
     peer::Peer,
     results::Results,
     server::Server,
 };
 
-/// At 56 KB each, more sessions of rmcp need too much memory for a benchmark.
-const RMCP_SESSIONS: usize = 10_000;
+/// At 56 KB each, more sessions of rmcp need too much memory for a benchmark; those of tower-mcp are not much smaller.
+const HEAVY_SESSIONS: usize = 10_000;
 
 /// With fewer, the pages that the first requests leave behind outweigh the sessions.
 const ENOUGH_TO_DIVIDE: usize = 1_000;
@@ -19,13 +19,14 @@ const ENOUGH_TO_DIVIDE: usize = 1_000;
 pub(super) fn sessions(plan: &Plan, results: &mut Results) -> Result<()> {
     for &count in &plan.sessions {
         let mut peers = plan.quick_peers();
-        peers.retain(|peer| *peer != Peer::Rmcp || count <= RMCP_SESSIONS);
+        peers.retain(|peer| !matches!(peer, Peer::Rmcp | Peer::TowerMcp) || count <= HEAVY_SESSIONS);
         plan.paired(&peers, (Scenario::Sessions, count), plan.few_rounds, results, |server| {
             let before = warm(&server)?;
             let (sessions, opened_per_second) = open_sessions(server.target(), count)?;
             let resident = server.resident_bytes()?;
             // Uses all sessions in turn: measures how they slow each other down.
-            let load = Echo { connections: count.min(64), time: plan.time, size: 64, sessions };
+            let load =
+                Echo { connections: count.min(64), time: plan.time, size: 64, era: Era::Session, sessions };
             let report = echo(server.target(), &load)?;
             let mut values = vec![
                 ("resident", resident),
