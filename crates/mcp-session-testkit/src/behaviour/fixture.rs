@@ -84,7 +84,7 @@ impl Work {
 
     /// Makes the handler answer with this result or error.
     pub fn answer(self, answer: Result<Json, RpcError>) {
-        let _ = self.answer.send(answer);
+        let _ = self.answer.send(Some(answer));
     }
 
     /// Makes the handler answer with this error.
