@@ -95,7 +95,7 @@ fn g_41_both_eras_at_once(bed: &impl TestBed) {
         let second = fixture.work().await;
         let alone = stranger.start(&request(1, "work"));
         let third = fixture.work().await;
-        assert_eq!(fixture.endpoint.stats().exchanges, 3);
+        fixture.until(|fixture| fixture.endpoint.stats().exchanges == 3).await;
         assert!(
             first.cx.session().is_some() && second.cx.session().is_none() && third.cx.session().is_none()
         );

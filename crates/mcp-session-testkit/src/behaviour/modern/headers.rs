@@ -212,7 +212,7 @@ fn g_14_arguments_in_headers(bed: &impl TestBed) {
             }
             let (reply, ()) =
                 futures::join!(client.client.send(request.body(message.to_string()).unwrap()), async {
-                    fixture.work().await.finish(json!({ "a": 1 }))
+                    fixture.work().await.finish(json!({ "a": 1 }));
                 });
             assert_eq!(reply.answer().await["result"]["a"], 1, "{message}");
         }

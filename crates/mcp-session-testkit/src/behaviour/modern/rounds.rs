@@ -14,6 +14,7 @@ scenarios! {
     g_50_a_client_of_the_old_era_without_a_session,
 }
 
+#[allow(clippy::needless_pass_by_value)] // written in place
 fn accept(content: Value) -> Value {
     json!({ "action": "accept", "content": content })
 }

@@ -52,7 +52,7 @@ async fn open(fixture: &mut Fixture, client: &Modern, message: &Value) -> Result
         Err(error) => work.fail(error.clone()),
     }
     let answer = running.head().await.answer().await;
-    assert_eq!(answer["error"]["code"].as_i64(), state.as_ref().err().map(|error| error.code.0.into()));
+    assert_eq!(answer["error"]["code"].as_i64(), state.as_ref().err().map(|error| error.code.0));
     state
 }
 

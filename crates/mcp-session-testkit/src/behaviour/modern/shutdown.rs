@@ -392,7 +392,7 @@ fn s_15_calls_and_listeners_are_counted_at_any_moment(bed: &impl TestBed) {
         assert_eq!(counts(&fixture), [0; 4]);
         let (listener, _) = client.listen(1, tools()).await;
         let (running, work) = begin(&mut fixture, &client, &client.call(2, "work")).await;
-        assert_eq!(counts(&fixture), [2, 1, 1, 0]);
+        fixture.until(|fixture| counts(fixture) == [2, 1, 1, 0]).await;
         let shutdown = fixture.endpoint.shutdown(PATIENT);
         listener.messages().await;
         fixture.until(|fixture| counts(fixture) == [1, 0, 0, 0]).await;
