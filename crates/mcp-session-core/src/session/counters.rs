@@ -83,6 +83,12 @@ impl Counters {
 }
 
 impl Stripe {
+    /// Takes the count of an admitted request back, which was refused after all.
+    pub(crate) fn withdraw(&self) {
+        self.admitted.fetch_sub(1, Relaxed);
+        self.running.fetch_sub(1, Relaxed);
+    }
+
     pub(crate) fn add(&self, tally: &Tally) {
         let add = |counter: &AtomicU64, n: u32| {
             if n != 0 {

@@ -81,7 +81,7 @@ impl DrainTracker {
         let afterword = hook.map(|begun| (Afterword::Hook, begun));
         counts.open.insert(number, Open { session, afterword });
         counts.sessions += u64::from(alive);
-        counts.stateless += u64::from(session.is_none());
+        counts.stateless += u64::from(session.is_none() && unsettled > 0);
         counts.tally += Tally {
             admitted: count(unsettled),
             running: i32::try_from(running).unwrap_or(i32::MAX),

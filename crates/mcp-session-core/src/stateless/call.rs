@@ -142,7 +142,7 @@ impl Call {
     pub(crate) fn enroll(&self, tracker: &Arc<DrainTracker>, act: impl FnOnce(&mut Machine, Instant)) {
         let mut locked = lock(&self.0.locked);
         if locked.tracker.is_none() && !locked.left {
-            // A call that is just being registered is not counted yet, and must not be counted twice.
+            // A call that is just being admitted may not be counted yet, and must not be counted twice.
             self.stripe().add(&locked.machine.take_tally());
             let machine = &locked.machine;
             let entering = Entering {
@@ -161,13 +161,19 @@ impl Call {
         self.finish(locked);
     }
 
-    /// Drops what the admission of a call that is withdrawn would count. If a shutdown has counted it already, it is
-    /// answered like any other.
-    pub(super) fn forget(&self) {
+    /// Counts the admission (S15).
+    pub(super) fn count(&self) {
+        let mut locked = lock(&self.0.locked);
+        let tally = locked.machine.take_tally();
+        self.stripe().add(&tally);
+    }
+
+    /// Takes the admission back. If a shutdown has counted the call already, it is closed like any other.
+    pub(super) fn withdraw(&self) {
         let mut locked = lock(&self.0.locked);
         if locked.tracker.is_none() {
             locked.left = true;
-            let _ = locked.machine.take_tally();
+            self.stripe().withdraw();
         } else {
             locked.machine.close(self.now());
             self.finish(locked);

@@ -107,6 +107,8 @@ impl Registry {
             return Err(refused);
         }
         shard.insert(call.number(), call.clone());
+        drop(shard);
+        call.count();
         Ok(call)
     }
 
@@ -184,9 +186,9 @@ impl Registry {
 }
 
 impl Shared {
-    /// Undoes an admission of which nothing was counted yet.
+    /// Undoes an admission whose request is refused after all.
     fn withdraw(&self, call: &Call) {
-        call.forget();
+        call.withdraw();
         self.remove(call);
     }
 
