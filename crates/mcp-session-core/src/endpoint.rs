@@ -236,7 +236,10 @@ impl Endpoint {
             let mut seen = Seen::default();
             let answered = match transport::read(&mut parts, pin!(body), env.limits()).await {
                 Ok(incoming) => endpoint.answer(incoming, &mut parts, &mut seen).await,
-                Err(rejection) => Err(rejection),
+                Err(rejection) => {
+                    seen.modern = transport::looks_modern(config.eras, &parts.headers);
+                    Err(rejection)
+                }
             };
             let mut response = match answered {
                 Ok(response) => response,

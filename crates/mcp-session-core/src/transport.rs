@@ -28,7 +28,7 @@ pub(crate) use body::{BoxError, Limits};
 pub(crate) use envelope::Envelope;
 pub(crate) use eras::{
     RequestEra, check_batch, check_get_or_delete, check_removed, check_response, era_of_request,
-    is_modern_notification,
+    is_modern_notification, looks_modern,
 };
 pub(crate) use headers::{SESSION_ID, SessionHeader, check_version, last_event_id, session_header, version};
 pub(crate) use level::LogLevel;

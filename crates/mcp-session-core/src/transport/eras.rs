@@ -154,6 +154,11 @@ fn refuse_modern(eras: Eras, headers: &HeaderMap, request: &RpcRequest) -> Resul
     check_era(headers, eras)
 }
 
+/// Whether a request that is refused before its body could be read is of 2026-07-28, as far as its header says.
+pub(crate) fn looks_modern(eras: Eras, headers: &HeaderMap) -> bool {
+    eras.has_modern() && names_modern(headers)
+}
+
 /// Whether the version header names 2026-07-28 or later.
 fn names_modern(headers: &HeaderMap) -> bool {
     headers.get(PROTOCOL_VERSION).is_some_and(|version| is_modern(version.as_bytes().trim_ascii()))

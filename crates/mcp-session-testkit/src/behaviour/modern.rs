@@ -1,6 +1,7 @@
 //! Revision 2026-07-28: every request stands alone (A.3, G).
 
 mod cancelling;
+mod draining;
 mod eras;
 mod headers;
 mod input;
@@ -22,6 +23,7 @@ use crate::{TestBed, suite::Scenario};
 pub(super) fn scenarios<B: TestBed>() -> Vec<Scenario<B>> {
     [
         cancelling::scenarios(),
+        draining::scenarios(),
         eras::scenarios(),
         headers::scenarios(),
         input::scenarios(),
