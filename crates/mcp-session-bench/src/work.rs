@@ -328,7 +328,9 @@ mod tests {
         }
         let listener = echo.listen();
         assert_eq!(listener.headers()["content-type"], "text/event-stream");
-        assert_eq!(echo.endpoint.stats().sessions, 1);
-        assert_eq!(echo.runtime.0.lock().unwrap().pending.len(), 1, "the driver alone");
+        let stats = echo.endpoint.stats();
+        assert_eq!((stats.sessions, stats.subscriptions), (1, 1));
+        let pending = echo.runtime.0.lock().unwrap().pending.len();
+        assert_eq!(pending, 2, "the drivers of sessions and of requests without one");
     }
 }
