@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use futures::io::{self, AsyncBufRead};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyDataStream;
-use mcp_session_core::{PeerAddr, ReplyBody};
+use mcp_session_core::{DisconnectCancels, PeerAddr, ReplyBody};
 use tide::http::{self as http_types, Request, Response, Version, headers::HeaderValue};
 
 /// Converts a request to `http`. The result keeps the [`http::Extensions`] that a middleware added, plus the client's
@@ -40,6 +40,9 @@ pub(crate) fn to_http(mut request: Request) -> http_types::Result<http::Request<
     let mut extensions: http::Extensions = request.ext_mut().remove().unwrap_or_default();
     if let Some(peer) = request.peer_addr().and_then(|peer| peer.parse().ok()) {
         extensions.get_or_insert(PeerAddr(peer));
+    }
+    if let Some(cancels) = request.ext().get::<DisconnectCancels>() {
+        extensions.insert(cancels.clone());
     }
     *converted.extensions_mut() = extensions;
     Ok(converted)

@@ -161,4 +161,4 @@ pub use shutdown::{
     StreamTotals,
 };
 pub use stream::{EventStream, ReplyBody, StreamCut};
-pub use transport::PeerAddr;
+pub use transport::{DisconnectCancels, PeerAddr};

@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod disconnect;
 mod envelope;
 mod eras;
 mod headers;
@@ -25,6 +26,7 @@ use crate::{
 };
 
 pub(crate) use body::{BoxError, Limits};
+pub use disconnect::DisconnectCancels;
 pub(crate) use envelope::Envelope;
 pub(crate) use eras::{
     RequestEra, check_batch, check_get_or_delete, check_removed, check_response, era_of_request,
@@ -110,6 +112,13 @@ where
         Ok(Message::Response(response)) => Ok(Incoming::Response(response)),
         Err(ParseError::Batch) => Ok(Incoming::Batch(body, form)),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Tells the HTTP server that a disconnect cancels this request, if it wants to know.
+pub(crate) fn ends_with_client(parts: &Parts) {
+    if let Some(cancels) = parts.extensions.get::<DisconnectCancels>() {
+        cancels.set();
     }
 }
 

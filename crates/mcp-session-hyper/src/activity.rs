@@ -9,7 +9,8 @@ use std::{
     time::Instant,
 };
 
-use mcp_session_core::{ConnectionContext, Runtime, Work};
+use http::Extensions;
+use mcp_session_core::{ConnectionContext, DisconnectCancels, PeerAddr, Runtime, Work};
 
 /// Counts the requests of a connection, from their head to the end of their response.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Activity {
     work: Work,
     /// HTTP/1.1: how often a response body was polled, and in the lowest bit whether the last poll was ready.
     progress: AtomicU64,
+    /// Set by the endpoint if a disconnect cancels the request.
+    cancels: DisconnectCancels,
     state: Mutex<State>,
 }
 
@@ -56,12 +59,16 @@ impl Activity {
             reader: None,
         };
         let (runtime, progress) = (Arc::clone(runtime), AtomicU64::new(0));
-        Arc::new(Self { runtime, work, progress, state: Mutex::new(state) })
+        let cancels = DisconnectCancels::default();
+        Arc::new(Self { runtime, work, progress, cancels, state: Mutex::new(state) })
     }
 
     /// Counts a new request, which waits for the application. The request ends when the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>, is_get: bool) -> Busy {
         self.with(|state| {
+            if state.running == 0 {
+                self.cancels.reset();
+            }
             state.running += 1;
             state.unanswered += 1;
             (state.used, state.head_since) = (true, None);
@@ -69,6 +76,14 @@ impl Activity {
         });
         self.work.begin();
         Busy { activity: Arc::clone(self), is_get, answered: false, waits: AtomicBool::new(true) }
+    }
+
+    /// Adds what the endpoint gets with each request.
+    pub(crate) fn extend(&self, extensions: &mut Extensions, peer: Option<PeerAddr>) {
+        extensions.insert(self.cancels.clone());
+        if let Some(peer) = peer {
+            extensions.insert(peer);
+        }
     }
 
     /// Notes that bytes were received. Between two requests, they start a head.
@@ -128,9 +143,12 @@ impl Activity {
     }
 
     /// Returns `true` if the end of the input must be held back for earlier requests. A read error is held back only for
-    /// requests without a response head; a clean end also for responses that the client may still read. `waker` is woken
-    /// when that may have changed.
+    /// requests without a response head; a clean end also for responses that the client may still read. Nothing is held back
+    /// once the endpoint has a request that a disconnect cancels. `waker` is woken when that may have changed.
     pub(crate) fn holds_end(&self, failed: bool, waker: &Waker) -> bool {
+        if self.cancels.is_set(waker) {
+            return false;
+        }
         self.with(|state| {
             let holds = state.unanswered > 0 || !failed && state.answering > 0;
             state.reader = holds.then(|| waker.clone());

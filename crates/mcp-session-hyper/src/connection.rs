@@ -85,6 +85,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// If a client leaves, its responses end, but its complete requests are still processed. A client that only closes its
 /// sending half looks the same as one that left: it still gets answers that are ready within a second, and its streams end.
+/// A request that a disconnect cancels ends at once ([`DisconnectCancels`](mcp_session_core::DisconnectCancels)).
 ///
 /// # Cancel safety
 ///
@@ -178,9 +179,7 @@ where
     service_fn(move |mut request: Request<Incoming>| {
         let has_body = !request.body().is_end_stream();
         let mut busy = activity.begin(request.method() == Method::GET);
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(peer);
-        }
+        activity.extend(request.extensions_mut(), peer);
         let called = call(&mut *service.lock().unwrap_or_else(PoisonError::into_inner), request);
         async move {
             let response = called.await?;
@@ -210,9 +209,7 @@ where
     let (activity, streams) = (Arc::clone(activity), Arc::clone(streams));
     service_fn(move |mut request: Request<Incoming>| {
         let (mut busy, entry) = (activity.begin(request.method() == Method::GET), streams.begin());
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(peer);
-        }
+        activity.extend(request.extensions_mut(), peer);
         let streams = Arc::clone(&streams);
         let called = {
             let service = &mut *service.lock().unwrap_or_else(PoisonError::into_inner);

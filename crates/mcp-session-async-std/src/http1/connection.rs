@@ -8,7 +8,7 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 use async_std::net::TcpStream;
 use futures::future::{Either, FutureExt, poll_immediate, select};
 use futures::io::{self, AsyncWriteExt};
-use mcp_session_core::{BoxFuture, Closing, ConnectionContext, Runtime};
+use mcp_session_core::{BoxFuture, Closing, ConnectionContext, DisconnectCancels, Runtime};
 use socket2::SockRef;
 use tide::http::{Body, Request, Response, Version, headers};
 
@@ -107,8 +107,10 @@ async fn exchanges<State: Clone + Send + Sync + 'static>(
             }
         }
         request.set_peer_addr(peer);
+        let cancels = DisconnectCancels::default();
+        request.ext_mut().insert(cancels.clone());
 
-        let response = respond(&app, request, input, &*patience.runtime);
+        let response = respond(&app, request, input, &cancels, &*patience.runtime);
         let response = context.work().during(response).await;
         // Usually nothing is left of the body, or the rest has already arrived.
         poll_immediate(input.skip_body()).await;
@@ -140,6 +142,7 @@ async fn respond<State: Clone + Send + Sync + 'static>(
     app: &tide::Server<State>,
     request: Request,
     input: &Input,
+    cancels: &DisconnectCancels,
     runtime: &dyn Runtime,
 ) -> Option<Response> {
     let begin = runtime.now();
@@ -151,6 +154,9 @@ async fn respond<State: Clone + Send + Sync + 'static>(
         }
         if !input.has_ended() {
             return Poll::Pending; // woken by the reading ahead
+        }
+        if cancels.is_set(cx.waker()) {
+            return Poll::Ready(None);
         }
         enough.get_or_insert_with(|| runtime.sleep_until(begin + HEED)).poll_unpin(cx).map(|()| None)
     })

@@ -134,6 +134,7 @@ impl Endpoint {
         let mode = form.unwrap_or(env.session_config.response_mode);
         let ids = requests.iter().map(|request| request.id.clone());
         let admitted = self.stateless.admit_all(ids, Era::Stateless, mode)?;
+        parts.first().into_iter().for_each(transport::ends_with_client);
         let mut calls = Vec::with_capacity(admitted.len());
         for ((request, call), mut parts) in requests.into_iter().zip(admitted).zip(parts) {
             let (now, call) = (call.now(), ExchangeHandle::Stateless(call));

@@ -88,6 +88,7 @@ impl Endpoint {
         let env = &self.registry.env;
         let mode = form.unwrap_or(env.session_config.response_mode);
         let call = self.stateless.admit(request.id.clone(), Era::Stateless, mode)?;
+        transport::ends_with_client(parts);
         let initialize = InitializeRequest {
             session_id: None,
             protocol_version: version,

@@ -9,7 +9,7 @@ use super::{Endpoint, response::events};
 use crate::{
     stateless::subscription::{Filter, Subscription},
     stream::{EventStream, ReplyBody},
-    transport::Rejection,
+    transport::{self, Rejection},
 };
 
 impl Endpoint {
@@ -30,6 +30,7 @@ impl Endpoint {
         let is_empty = filter.is_empty();
         let subscription = Subscription::new(&request.id, parts.extensions.get().cloned(), filter);
         let call = self.stateless.subscribe(request.id.clone(), subscription)?;
+        transport::ends_with_client(parts);
         if is_empty {
             self.stateless.end(&call);
         }

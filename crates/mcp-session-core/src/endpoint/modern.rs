@@ -37,6 +37,7 @@ impl Endpoint {
         }
         let mode = form.unwrap_or(self.registry.env.session_config.response_mode);
         let call = self.stateless.admit(request.id.clone(), Era::Modern, mode)?;
+        transport::ends_with_client(parts);
         let principal = parts.extensions.get().cloned();
         let version = envelope.version;
         let (sealer, shared) = (Arc::clone(&self.sealer), self.stateless.shared());

@@ -96,6 +96,7 @@ impl Endpoint {
     ) -> Result<impl Future<Output = FirstPoll>, Rejection> {
         let mode = form.unwrap_or(self.registry.env.session_config.response_mode);
         let call = self.stateless.admit(request.id.clone(), Era::Stateless, mode)?;
+        transport::ends_with_client(parts);
         let now = call.now();
         Ok(self.start(ExchangeHandle::Stateless(call), now, version, None, parts, request))
     }
