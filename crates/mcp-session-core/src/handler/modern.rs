@@ -7,10 +7,7 @@ use mcp_session_proto::{ErrorCode, Json, RpcError};
 use super::{input::Inputs, state::Sealer};
 use crate::{
     principal::Principal,
-    stateless::{
-        registry::Shared,
-        server::{Answered, declares_extensions},
-    },
+    stateless::{registry::Shared, server::Answered},
     transport::{Envelope, LogLevel},
 };
 
@@ -39,8 +36,8 @@ impl Modern {
             Err(error) if error.code == ErrorCode::INPUT_REQUIRED => self.ask(method),
             answer => answer,
         };
-        let extensions = declares_extensions(&self.envelope.capabilities);
-        self.shared.server.complete(Some(Answered { method, extensions }), answer)
+        let answered = Answered { method, capabilities: &self.envelope.capabilities };
+        self.shared.server.complete(Some(answered), answer)
     }
 
     /// Whether the request asked for log messages of this level (G-08).

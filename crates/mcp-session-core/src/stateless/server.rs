@@ -25,12 +25,27 @@ pub(crate) struct Server {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answered<'a> {
     pub(crate) method: &'a str,
-    /// Whether the client declared an extension.
-    pub(crate) extensions: bool,
+    /// The client's capabilities.
+    pub(crate) capabilities: &'a Json,
+}
+
+impl Answered<'_> {
+    /// Whether a complete result has cache hints (G-62).
+    fn is_cacheable(&self) -> bool {
+        matches!(
+            self.method,
+            "tools/list"
+                | "prompts/list"
+                | "resources/list"
+                | "resources/templates/list"
+                | "resources/read"
+                | "server/discover"
+        )
+    }
 }
 
 /// The members of a result that are added if they are missing.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct Members<'a> {
     #[serde(borrow, default, rename = "resultType")]
     result_type: Option<&'a RawValue>,
@@ -72,7 +87,7 @@ impl Server {
             extensions: declares_extensions(capabilities),
             info: server_info.map(|info| format!(r#""{SERVER_INFO}":{}"#, info.as_str())),
         };
-        let answered = Answered { method: "server/discover", extensions: false };
+        let answered = Answered { method: "server/discover", capabilities: Json::empty() };
         let discovered = Json::from(Value::Object(members));
         server.discovered = server.complete(Some(answered), Ok(discovered)).unwrap_or(server.discovered);
         server
@@ -90,21 +105,27 @@ impl Server {
         answer: Result<Json, RpcError>,
     ) -> Result<Json, RpcError> {
         let result = answer.map_err(modern)?;
-        let Members { result_type, meta, ttl_ms, cache_scope } = result.borrow()?;
+        let cacheable = to.is_some_and(|to| to.is_cacheable());
+        // Most results have none of these members, and a search is cheaper than a parser.
+        let text = result.as_str();
+        let has = ["\"resultType\"", "\"_meta\""].iter().any(|name| text.contains(name))
+            || cacheable && ["\"ttlMs\"", "\"cacheScope\""].iter().any(|name| text.contains(name));
+        let Members { result_type, meta, ttl_ms, cache_scope } =
+            if has { result.borrow()? } else { Members::default() };
         let complete = match result_type.map(|raw| raw.get().trim_matches('"')) {
             None | Some("complete") => true,
             Some("input_required") if to.is_some_and(|to| may_ask(to.method)) => false,
             Some("input_required") => {
                 return Err(RpcError::internal("a request of this method cannot require input"));
             }
-            Some(_) if self.extensions && to.is_some_and(|to| to.extensions) => false,
+            Some(_) if self.extensions && to.is_some_and(|to| declares_extensions(to.capabilities)) => false,
             Some(_) => {
                 return Err(RpcError::internal("the result type is of no extension that both sides declare"));
             }
         };
-        let text = result.as_str();
         let body = text.trim_start();
-        let mut out = String::with_capacity(text.len() + 128);
+        let added = self.info.as_ref().map_or(0, String::len) + 80;
+        let mut out = String::with_capacity(text.len() + added);
         let mut push = |member: &str| {
             out.push(if out.is_empty() { '{' } else { ',' });
             out.push_str(member);
@@ -112,7 +133,7 @@ impl Server {
         if result_type.is_none() {
             push(r#""resultType":"complete""#);
         }
-        if complete && to.is_some_and(|to| is_cacheable(to.method)) {
+        if complete && cacheable {
             if ttl_ms.is_none() {
                 push(r#""ttlMs":0"#);
             }
@@ -125,7 +146,11 @@ impl Server {
         let mut inside = None;
         match (info, meta) {
             (None, _) => {}
-            (Some(info), None) => push(&format!(r#""_meta":{{{info}}}"#)),
+            (Some(info), None) => {
+                push(r#""_meta":{"#);
+                out.push_str(info);
+                out.push('}');
+            }
             (Some(info), Some(meta)) => {
                 let has =
                     serde_json::from_str(meta.get()).map_or(true, |meta: Meta| meta.server_info.is_some());
@@ -152,31 +177,18 @@ impl Server {
             rest = after;
         }
         out.push_str(rest);
-        Json::from_text(out.into())
+        Ok(Json::spliced(out))
     }
 }
 
 /// Whether capabilities declare an extension (G-64).
-pub(crate) fn declares_extensions(capabilities: &Json) -> bool {
+fn declares_extensions(capabilities: &Json) -> bool {
     capabilities.parse().is_ok_and(|Capabilities { extensions }| !extensions.is_empty())
 }
 
 /// Whether a request of this method may be answered with `input_required` (G-35).
 pub(crate) fn may_ask(method: &str) -> bool {
     matches!(method, "tools/call" | "prompts/get" | "resources/read")
-}
-
-/// Whether a complete result of this method has cache hints (G-62).
-fn is_cacheable(method: &str) -> bool {
-    matches!(
-        method,
-        "tools/list"
-            | "prompts/list"
-            | "resources/list"
-            | "resources/templates/list"
-            | "resources/read"
-            | "server/discover"
-    )
 }
 
 /// The error as 2026-07-28 has it: codes that were given up or have another meaning now are replaced (A-33), and two codes

@@ -10,7 +10,8 @@ fn server(capabilities: Value) -> Server {
 }
 
 fn complete(method: &str, result: &str) -> Result<String, RpcError> {
-    let answered = Answered { method, extensions: true };
+    let capabilities = json!({ "extensions": { "x": {} } }).into();
+    let answered = Answered { method, capabilities: &capabilities };
     let result = Json::from_text(result.to_owned().into()).unwrap();
     server(json!({})).complete(Some(answered), Ok(result)).map(|result| result.as_str().to_owned())
 }
@@ -39,7 +40,7 @@ fn a_35_a_36_a_result_gets_what_it_lacks() {
         assert_eq!(whole, completed, "completing it again changes nothing");
     }
     let plain = Server::new(ProtocolVersion::ALL, Json::empty(), None, Map::new());
-    let answered = Answered { method: "tools/call", extensions: false };
+    let answered = Answered { method: "tools/call", capabilities: Json::empty() };
     let result = plain.complete(Some(answered), Ok(Json::empty().clone())).unwrap();
     assert_eq!(result.as_str(), r#"{"resultType":"complete"}"#);
 }
@@ -72,7 +73,9 @@ fn g_35_g_64_result_types_that_this_request_cannot_have_are_errors() {
     assert_eq!(complete("tools/call", task).unwrap_err().code, ErrorCode::INTERNAL_ERROR);
     let server = server(json!({ "extensions": { "x/tasks": {} } }));
     for extensions in [true, false] {
-        let answered = Answered { method: "tools/call", extensions };
+        let capabilities =
+            if extensions { json!({ "extensions": { "x/tasks": {} } }) } else { json!({}) }.into();
+        let answered = Answered { method: "tools/call", capabilities: &capabilities };
         let result = server.complete(Some(answered), Ok(Json::from_text(task.into()).unwrap()));
         assert_eq!(result.is_ok(), extensions, "the client has to declare one as well");
     }
@@ -81,7 +84,7 @@ fn g_35_g_64_result_types_that_this_request_cannot_have_are_errors() {
 #[test]
 fn a_32_a_33_codes_that_the_revision_gave_up_are_replaced() {
     let complete = |code| {
-        let answered = Answered { method: "tools/call", extensions: false };
+        let answered = Answered { method: "tools/call", capabilities: Json::empty() };
         let error = Err(RpcError::new(ErrorCode(code), "why").with_data(json!({ "uri": "x" })));
         server(json!({})).complete(Some(answered), error).unwrap_err()
     };
