@@ -226,3 +226,45 @@ fn wake(waker: Option<Waker>) {
         waker.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, sync::Arc, task::Waker};
+
+    use futures::FutureExt;
+    use http::Request;
+    use mcp_session_core::{Endpoint, Router, RpcError, Runtime, Work};
+    use mcp_session_testkit::SimRuntime;
+
+    use super::Activity;
+
+    /// The end of the input is held back for a request until the endpoint has admitted it without a session.
+    #[test]
+    fn g_30_e_30_a_disconnect_that_cancels_is_not_held_back() {
+        let sim = SimRuntime::new(0);
+        let router = Router::new("hangs", "1.0.0")
+            .request("hang", |_| async { pending::<Result<(), RpcError>>().await });
+        let endpoint = Endpoint::new(sim.clone(), router);
+        let runtime: Arc<dyn Runtime> = Arc::new(sim);
+        let activity = Activity::new(&runtime, Work::default());
+        let start = |body: &str| {
+            let busy = activity.begin(false);
+            let mut request = Request::post("/mcp")
+                .header("content-type", "application/json")
+                .header("accept", "application/json, text/event-stream")
+                .body(body.to_owned())
+                .expect("a request");
+            activity.extend(request.extensions_mut(), None);
+            assert!(activity.holds_end(false, Waker::noop()) && activity.holds_end(true, Waker::noop()));
+            let mut handled = Box::pin(endpoint.handle(request));
+            let response = handled.as_mut().now_or_never();
+            (busy, handled, response)
+        };
+        let (busy, handled, response) = start(r#"{"jsonrpc":"2.0","id":1,"method":"hang"}"#);
+        assert!(response.is_none() && !activity.holds_end(false, Waker::noop()));
+        drop((busy, handled));
+        // The next request of the connection is held back for again, as one whose client may still read.
+        let (_busy, _handled, response) = start(r#"{"jsonrpc":"2.0","method":"notifications/x"}"#);
+        assert!(response.is_some() && activity.holds_end(false, Waker::noop()));
+    }
+}
