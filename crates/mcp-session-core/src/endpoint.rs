@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::{BoxFuture, Either, ready};
 use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 use http_body::Body;
 use mcp_session_proto::{self as proto, ProtocolVersion, Refusal, RequestId, SendError};
@@ -235,7 +236,10 @@ impl Endpoint {
             let cors = cors.map(|cors| (cors, Cors::origin(&config.allowed_origins, &parts.headers)));
             let mut seen = Seen::default();
             let answered = match transport::read(&mut parts, pin!(body), env.limits()).await {
-                Ok(incoming) => endpoint.answer(incoming, &mut parts, &mut seen).await,
+                Ok(incoming) => match endpoint.answer(incoming, &mut parts, &mut seen) {
+                    Ok(answering) => answering.await,
+                    Err(rejection) => Err(rejection),
+                },
                 Err(rejection) => {
                     seen.modern = transport::looks_modern(config.eras, &parts.headers);
                     Err(rejection)
@@ -268,33 +272,38 @@ impl Endpoint {
     }
 
     /// Answers a checked request. Sets `seen`, for a later error.
-    async fn answer(
-        &self,
+    ///
+    /// Not async, and what is rarer than requests is boxed: otherwise the future of every request would be larger, and HTTP
+    /// servers keep room for one in each connection.
+    fn answer<'a>(
+        &'a self,
         incoming: Incoming,
-        parts: &mut Parts,
+        parts: &'a mut Parts,
         seen: &mut Seen,
-    ) -> Result<Response<ReplyBody>, Rejection> {
-        // What is rarer than requests is boxed: otherwise the future of every request would be as large.
-        match incoming {
+    ) -> Result<impl Future<Output = Answer> + 'a, Rejection> {
+        let rare: BoxFuture<'a, Answer> = match incoming {
             Incoming::Request(request, form) => {
                 seen.id = Some(request.id.clone());
-                let era = transport::era_of_request(self.registry.env.config.eras, &parts.headers, &request)?;
-                if let RequestEra::Modern(envelope) = era {
-                    seen.modern = true;
-                    return Box::pin(self.modern(parts, request, envelope, form)).await;
+                let eras = self.registry.env.config.eras;
+                match transport::era_of_request(eras, &parts.headers, &request)? {
+                    RequestEra::Modern(envelope) => {
+                        seen.modern = true;
+                        Box::pin(self.modern(parts, request, envelope, form))
+                    }
+                    RequestEra::Legacy if request.method == "initialize" => {
+                        Box::pin(self.initialize(parts, request, form))
+                    }
+                    RequestEra::Legacy => return Ok(Either::Right(self.request(parts, request, form))),
                 }
-                if request.method == "initialize" {
-                    return Box::pin(self.initialize(parts, &request, form)).await;
-                }
-                self.request(parts, request, form).await
             }
-            Incoming::Notification(notification) => Box::pin(self.notification(parts, notification)).await,
-            Incoming::Response(response) => Box::pin(self.response(parts, response)).await,
-            Incoming::Batch(body, form) => Box::pin(self.batch(parts, &body, form)).await,
-            Incoming::Get => Box::pin(self.get(parts)).await,
-            Incoming::Delete => Box::pin(self.delete(parts)).await,
-            Incoming::Preflight => Ok(self.preflight()),
-        }
+            Incoming::Notification(notification) => Box::pin(self.notification(parts, notification)),
+            Incoming::Response(response) => Box::pin(self.response(parts, response)),
+            Incoming::Batch(body, form) => Box::pin(self.batch(parts, body, form)),
+            Incoming::Get => Box::pin(self.get(parts)),
+            Incoming::Delete => Box::pin(self.delete(parts)),
+            Incoming::Preflight => Box::pin(ready(Ok(self.preflight()))),
+        };
+        Ok(Either::Left(rare))
     }
 
     /// Finds what a message of a legacy revision belongs to, and checks the version header (E-09, E-11, E-26, E-27, B-26).
@@ -343,6 +352,9 @@ impl Endpoint {
         }
     }
 }
+
+/// What becomes of a request.
+type Answer = Result<Response<ReplyBody>, Rejection>;
 
 /// What a message of a legacy revision belongs to.
 enum Scope {

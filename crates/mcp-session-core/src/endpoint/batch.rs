@@ -30,14 +30,14 @@ impl Endpoint {
     pub(super) async fn batch(
         &self,
         parts: &Parts,
-        body: &Bytes,
+        body: Bytes,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
         let env = &self.registry.env;
         transport::check_batch(env.config.eras, &parts.headers)?;
         let session = match self.scope(parts).await? {
             Scope::Session(session) => session,
-            Scope::Stateless(version) => return self.stateless_batch(version, parts, body, form).await,
+            Scope::Stateless(version) => return self.stateless_batch(version, parts, &body, form).await,
         };
         if session.state() == State::Terminated {
             return Err(Rejection::UnknownSession); // even if something else is wrong with the request (E-11)
@@ -45,7 +45,7 @@ impl Endpoint {
         if !session.version().has_batches() {
             return Err(ParseError::Batch.into());
         }
-        let batch = Batch::parse(body, env.config.batch_limit)?;
+        let batch = Batch::parse(&body, env.config.batch_limit)?;
 
         let inputs: Vec<Input> = batch.inputs().collect();
         let mut places = Vec::new();

@@ -26,12 +26,12 @@ impl Endpoint {
     pub(super) async fn initialize(
         &self,
         parts: &mut Parts,
-        request: &RpcRequest,
+        request: RpcRequest,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
         let header = transport::session_header(&parts.headers)?;
         match self.registry.env.config.sessions {
-            Sessions::Stateless => return self.initialize_stateless(parts, request, form).await,
+            Sessions::Stateless => return self.initialize_stateless(parts, &request, form).await,
             _ if header == SessionHeader::Absent => {}
             // C-17: a live session refuses. An unknown id may be the platform's own (E-28); where each request must
             // have an id, it is refused.
@@ -47,10 +47,10 @@ impl Endpoint {
                 Err(rejection) => return Err(rejection),
             },
         }
-        let ((session, key), handler) = match self.open(parts, request) {
+        let ((session, key), handler) = match self.open(parts, &request) {
             Err(Rejection::TooManySessions) => {
                 let principal = parts.extensions.get().cloned();
-                Box::pin(self.registry.with_room(principal.as_ref(), || self.open(parts, request))).await?
+                Box::pin(self.registry.with_room(principal.as_ref(), || self.open(parts, &request))).await?
             }
             opened => opened?,
         };
