@@ -189,9 +189,9 @@ impl Intercept for Mute {
 
     fn polled(&self, method: &'static str) -> BoxFuture<'_, ()> {
         async move {
-            while method == "announce" {
+            loop {
                 let cured = self.cured.listen();
-                if !self.unwell.load(SeqCst) {
+                if method != "announce" || !self.unwell.load(SeqCst) {
                     return;
                 }
                 cured.await;
