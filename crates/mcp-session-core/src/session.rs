@@ -1,6 +1,7 @@
 //! [`Session`]: a cheap handle to a session. Its machine is behind [`cell`], its end in [`parting`].
 
 pub(crate) mod adoptions;
+pub(crate) mod announcement;
 pub(crate) mod ask;
 pub(crate) mod broadcast;
 pub(crate) mod cell;

@@ -48,7 +48,8 @@
 //! record, its logs, and, by a message, what each node that serves it still has (S13).
 //!
 //! A client's reply to a handler's request, a cancel, or the end of a session may reach a different node than the one that
-//! needs it; it is forwarded to that node ([`Peers`]).
+//! needs it; it is forwarded to that node ([`Peers`]). A broadcast at one node is announced to the others, which pass it on to
+//! their `subscriptions/listen` streams (G-61).
 //!
 //! # Time
 //!
@@ -274,12 +275,19 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>>;
 }
 
-/// Messages between nodes, for input that reached the wrong node.
+/// Messages between nodes, for input that reached the wrong node; and announcements to all nodes, of broadcasts.
 ///
 /// # The laws
 ///
 /// 1. As for [`EventStore`]: a future may be dropped, and calling again is safe. So a message may arrive twice.
 /// 2. A message that was accepted arrives, unless its node never runs again.
+/// 3. A node may miss announcements. It gets each at most once, those of one node in their order, and none of its own.
+///
+/// # Announcements are optional
+///
+/// [`announce`](Peers::announce) and [`announced`](Peers::announced) have defaults that carry nothing. With these, a
+/// [`broadcast`](crate::SessionManager::broadcast) reaches the subscriptions of its own node only. A store implements both or
+/// neither. Their laws are a suite of their own: `mcp_session_testkit::store_contract::announcements::suite`.
 pub trait Peers: fmt::Debug + Send + Sync + 'static {
     /// Sends a message to a node.
     ///
@@ -290,6 +298,25 @@ pub trait Peers: fmt::Debug + Send + Sync + 'static {
 
     /// Waits for the next message to a node; `None` when the node has left. The first call registers the node.
     fn receive(&self, node: NodeId) -> BoxFuture<'_, Option<PeerMessage>>;
+
+    /// Sends this to every other node that runs. Best effort: it is not repeated, and whoever does not wait for it may miss
+    /// it. Never waits for a node that does not fetch its announcements: that node misses the oldest. An announcement is
+    /// JSON text, of the size of the notification in it; what it says concerns only nodes. By default it goes nowhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    fn announce(&self, from: NodeId, announcement: Bytes) -> BoxFuture<'_, Result<(), Unavailable>> {
+        let _ = (from, announcement);
+        async { Ok(()) }.boxed()
+    }
+
+    /// Waits for the next announcement of another node; `None` when this node has left. The first call registers the node.
+    /// By default it never resolves.
+    fn announced(&self, node: NodeId) -> BoxFuture<'_, Option<Bytes>> {
+        let _ = node;
+        std::future::pending().boxed()
+    }
 
     /// Records that the node will not run again: its logs have no owner, and messages to it are discarded.
     ///

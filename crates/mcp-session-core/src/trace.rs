@@ -156,6 +156,11 @@ pub(crate) fn store_failed(session: &SessionId, why: &str) {
     event!(WARN, ?session, why, "a store call of a session failed");
 }
 
+pub(crate) fn announcement_failed() {
+    #[cfg(feature = "tracing")]
+    event!(WARN, "a broadcast could not be announced: subscriptions at other nodes miss it");
+}
+
 /// The settings that refused requests recently. An overloaded or scanned server refuses thousands of requests per second:
 /// an operator wants to see that and why, but not each refusal.
 #[derive(Debug, Default)]

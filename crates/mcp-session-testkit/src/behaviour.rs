@@ -22,6 +22,7 @@
 mod asking;
 mod batches;
 mod cluster;
+mod cluster_subscriptions;
 pub mod fixture;
 mod foreign;
 mod framing;
@@ -66,6 +67,7 @@ pub fn scenarios<B: TestBed>() -> Vec<Scenario<B>> {
         asking::scenarios(),
         batches::scenarios(),
         cluster::scenarios(),
+        cluster_subscriptions::scenarios(),
         foreign::scenarios(),
         framing::scenarios(),
         hooks::scenarios(),

@@ -24,11 +24,15 @@
 //! | [`law_messages_arrive`] | an inbox that starts with its first reader |
 //! | [`law_futures_may_be_dropped`] | a dropped call that takes half of its effect |
 //!
+//! A store that carries announcements, which is optional, has [`announcements::suite`] too.
+//!
 //! [`EventStore`]: mcp_session_core::store::EventStore
 //! [`SessionStore`]: mcp_session_core::store::SessionStore
 //! [`Peers`]: mcp_session_core::store::Peers
 
 #![allow(clippy::missing_panics_doc)] // a law panics if the store breaks it
+
+pub mod announcements;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

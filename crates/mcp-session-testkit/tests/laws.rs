@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use mcp_session_core::store::{MemoryStore, Store};
-use mcp_session_testkit::{Contended, SimRuntime, contract, store_contract, suite};
+use mcp_session_testkit::{
+    Contended, SimRuntime, contract,
+    store_contract::{self, announcements},
+    suite,
+};
 
 fn main() -> ExitCode {
     let memory = async |runtime| Store::new(MemoryStore::new(runtime));
@@ -15,5 +19,8 @@ fn main() -> ExitCode {
         store_contract::suite("shared_fifo", || SimRuntime::new(0), memory),
         store_contract::suite("shared_seed_1", || SimRuntime::new(1), memory),
         store_contract::suite("shared_contended", || Contended::new(SimRuntime::new(2), 2), memory),
+        announcements::suite("announcements_fifo", || SimRuntime::new(0), memory),
+        announcements::suite("announcements_seed_1", || SimRuntime::new(1), memory),
+        announcements::suite("announcements_contended", || Contended::new(SimRuntime::new(2), 2), memory),
     ])
 }

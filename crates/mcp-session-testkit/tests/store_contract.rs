@@ -18,12 +18,16 @@ use mcp_session_core::{
         PublishError, ReadError, Record, SessionStore, Store, Unavailable, Update, Wakeup,
     },
 };
-use mcp_session_testkit::{SimRuntime, store_contract as laws};
+use mcp_session_testkit::{
+    SimRuntime,
+    store_contract::{self as laws, announcements},
+};
 
 /// Without a defect, the store of these tests breaks no law, so a test finds the defect.
 #[test]
 fn nothing_planted() {
     laws::suite("nothing_planted", || SimRuntime::new(1), planted(Defect::None)).check();
+    announcements::suite("nothing_planted", || SimRuntime::new(1), planted(Defect::None)).check();
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +77,14 @@ enum Defect {
     EmptyMessages,
     /// A read skips forgotten events.
     Skips,
+    /// Announcements go nowhere, as by default.
+    Mute,
+    /// A node gets its own announcements.
+    Echo,
+    /// An announcement arrives twice.
+    AnnouncesTwice,
+    /// An announcement waits until enough of the earlier ones were fetched.
+    Backpressure,
 }
 
 #[derive(Debug)]
@@ -84,6 +96,7 @@ struct Planted {
     swept: Mutex<Vec<Record>>,
     listening: Mutex<Vec<NodeId>>,
     listener: Mutex<Option<(NodeId, u64)>>,
+    unfetched: AtomicU64,
 }
 
 fn planted(defect: Defect) -> impl AsyncFn(Arc<dyn Runtime>) -> Store + Clone + Send + 'static {
@@ -96,6 +109,7 @@ fn planted(defect: Defect) -> impl AsyncFn(Arc<dyn Runtime>) -> Store + Clone + 
             swept: Mutex::default(),
             listening: Mutex::default(),
             listener: Mutex::default(),
+            unfetched: AtomicU64::default(),
         })
     }
 }
@@ -331,6 +345,28 @@ impl Peers for Planted {
         self.store.receive(node)
     }
 
+    fn announce(&self, from: NodeId, announcement: Bytes) -> BoxFuture<'_, Result<(), Unavailable>> {
+        async move {
+            match self.defect {
+                Defect::Mute => Ok(()),
+                Defect::Echo => self.store.announce(NodeId(0), announcement).await,
+                Defect::AnnouncesTwice => {
+                    self.store.announce(from, announcement.clone()).await?;
+                    self.store.announce(from, announcement).await
+                }
+                Defect::Backpressure if self.unfetched.fetch_add(1, Relaxed) > 100 => {
+                    std::future::pending().await
+                }
+                _ => self.store.announce(from, announcement).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn announced(&self, node: NodeId) -> BoxFuture<'_, Option<Bytes>> {
+        self.store.announced(node).inspect(|_| self.unfetched.store(0, Relaxed)).boxed()
+    }
+
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
         if self.has(Defect::NobodyLeaves) { async { Ok(()) }.boxed() } else { self.store.leave(node) }
     }
@@ -338,18 +374,19 @@ impl Peers for Planted {
 
 /// One test for each defect: it breaks the law that is named.
 macro_rules! broken {
-    ($($name:ident: $defect:ident breaks $law:ident;)+) => {
+    ($laws:ident; $($name:ident: $defect:ident breaks $law:ident;)+) => {
         $(
             #[test]
             #[should_panic]
             fn $name() {
-                laws::$law(&SimRuntime::new(1), planted(Defect::$defect));
+                $laws::$law(&SimRuntime::new(1), planted(Defect::$defect));
             }
         )+
     };
 }
 
 broken! {
+    laws;
     positions_of_the_store_double_events: AppendAgain breaks law_append_again_is_append_once;
     gaps_are_found: Gaps breaks law_append_leaves_no_gap;
     tokens_are_needed: PublishAgain breaks law_publish_again_is_publish_once;
@@ -373,4 +410,13 @@ broken! {
     a_message_nobody_heard_is_missed: DeafInbox breaks law_messages_arrive;
     a_message_that_arrives_empty_is_found: EmptyMessages breaks law_messages_arrive;
     a_gap_that_is_skipped_is_found: Skips breaks law_forgotten_events_are_errors;
+}
+
+broken! {
+    announcements;
+    announcements_that_go_nowhere_are_missed: Mute breaks law_announcements_reach_the_other_nodes;
+    an_announcement_that_arrives_twice_is_found: AnnouncesTwice breaks law_announcements_reach_the_other_nodes;
+    an_echo_is_found: Echo breaks law_a_node_gets_none_of_its_own_announcements;
+    an_announcement_that_waits_for_a_node_is_found: Backpressure breaks law_announcing_waits_for_nobody;
+    a_node_that_hears_after_it_left_is_found: NobodyLeaves breaks law_a_node_that_has_left_gets_no_announcements;
 }

@@ -22,7 +22,8 @@ use mcp_session_core::{
     },
 };
 use mcp_session_testkit::{
-    Contended, SimRuntime, TestBed, behaviour, store_contract,
+    Contended, SimRuntime, TestBed, behaviour,
+    store_contract::{self, announcements},
     suite::{self, Scenario, Suite},
 };
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     suite::run([
         store_contract::suite("wired_fifo", || SimRuntime::new(0), memory),
         store_contract::suite("wired_contended", || Contended::new(SimRuntime::new(2), 2), memory),
+        announcements::suite("wired_announcements", || SimRuntime::new(1), memory),
         behaviour::suite("wired_behaviour", || Wired::new(SimRuntime::new(1))),
         Suite::new(
             "wired",
@@ -112,6 +114,13 @@ macro_rules! travel {
         assert_eq!(read, value);
         read
     }};
+}
+
+/// An announcement is text, which a store may keep as such.
+fn text(announcement: &Bytes) -> Bytes {
+    let text = std::str::from_utf8(announcement).expect("an announcement is text");
+    let read: String = travel!(text.to_owned());
+    read.into()
 }
 
 fn session(id: SessionId) -> SessionId {
@@ -222,6 +231,14 @@ impl Peers for Wire<dyn Peers> {
 
     fn receive(&self, node: NodeId) -> BoxFuture<'_, Option<PeerMessage>> {
         self.0.receive(travel!(node)).map(|message| travel!(message)).boxed()
+    }
+
+    fn announce(&self, from: NodeId, announcement: Bytes) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.0.announce(travel!(from), text(&announcement))
+    }
+
+    fn announced(&self, node: NodeId) -> BoxFuture<'_, Option<Bytes>> {
+        self.0.announced(travel!(node)).map(|announced| announced.as_ref().map(text)).boxed()
     }
 
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {

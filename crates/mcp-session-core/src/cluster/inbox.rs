@@ -1,13 +1,14 @@
-//! The background task of a node: receives messages of other nodes, and keeps its sessions alive in the store.
+//! The background task of a node: receives messages and announcements of other nodes, sends its own announcements, and keeps
+//! its sessions alive in the store.
 
 use std::sync::{Arc, Weak};
 
-use futures::future::{Either, select};
+use futures::future::{Either, join3, select};
 use mcp_session_proto::{self as proto, Message};
 
 use crate::{
     contain,
-    session::{Session, registry::Registry},
+    session::{Session, announcement::Announcement, registry::Registry},
     store::node::Node,
     store::{PeerMessage, PeerRequest, Update},
     trace,
@@ -16,8 +17,12 @@ use crate::{
 /// Runs until the endpoint is gone or this node has left.
 pub(crate) async fn keep(weak: Weak<Registry>, node: Node) {
     let upkeep = Box::pin(keep_alive(weak.clone(), node.clone()));
+    let announced = Box::pin(hear(weak.clone(), node.clone()));
+    let announcing = node.clone();
+    let announcing = Box::pin(async move { announcing.send_announcements().await });
     let inbox = Box::pin(listen(weak, node));
-    select(inbox, upkeep).await; // concurrently: a slow store call of one does not delay the other
+    // Concurrently: a slow store call of one does not delay the others.
+    select(inbox, join3(upkeep, announced, announcing)).await;
 }
 
 /// Handles messages of other nodes, and failovers of the store.
@@ -41,6 +46,18 @@ async fn listen(weak: Weak<Registry>, node: Node) {
         } else {
             failover = events.failover();
             Session::each(registry.sessions(), |session| session.with(proto::Session::handle_failover));
+        }
+    }
+}
+
+/// Passes what other nodes announce on to the subscriptions of this node (G-61).
+async fn hear(weak: Weak<Registry>, node: Node) {
+    while let Some(announced) = node.store.peers.announced(node.id).await {
+        let Some(registry) = weak.upgrade() else { return };
+        let Some(subscribers) = registry.subscribers.get() else { continue };
+        let Some(announcement) = Announcement::read(&announced) else { continue };
+        if contain::call(|| announcement.deliver(&**subscribers)).is_err() {
+            trace::panicked("a subscription that got an announcement of another node");
         }
     }
 }

@@ -3,10 +3,10 @@
 use mcp_session_proto::{Json, SendError};
 use serde::Serialize;
 
-use super::{manager::SessionManager, notification, object};
+use super::{announcement::Announcement, manager::SessionManager, notification, object};
 
 /// The result of a [`SessionManager::broadcast`]. Each live session, and each subscription that asked for the notification,
-/// counts once.
+/// counts once. Those of other nodes are not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Broadcast {
@@ -37,6 +37,12 @@ impl SessionManager {
     /// It does not wait: a client that does not keep up misses it, and its session is
     /// counted as [`full`](Broadcast::full). If every client must get it, use
     /// [`Session::notify`](crate::Session::notify), which waits.
+    ///
+    /// With a [`Config::store`](crate::Config::store), the subscriptions of all other nodes get it too, if the store carries
+    /// announcements ([`Peers`](crate::store::Peers)): best effort, without being waited for, and not counted in the result.
+    /// Up to 1,000 wait for a store that does not answer, then the oldest is dropped. Sessions are different: each node
+    /// broadcasts to those that it serves. A session that several nodes serve has one log, so it would get what each of
+    /// them forwards; a session that this node does not serve gets nothing.
     ///
     /// A handler uses [`RequestContext::sessions`](crate::RequestContext::sessions), or keeps a
     /// [`WeakSessionManager`](crate::WeakSessionManager).
@@ -73,6 +79,11 @@ impl SessionManager {
         }
         if let Some(subscribers) = self.0.subscribers.get() {
             subscribers.notify(method, params.as_ref(), &mut told);
+        }
+        if let Some(node) = &self.0.env.node {
+            if let Some(announcement) = Announcement::encode(method, params.as_ref()) {
+                node.announce(announcement);
+            }
         }
         Ok(told)
     }

@@ -180,6 +180,14 @@ impl Peers for Contained<dyn Peers> {
         self.wait("receive", move || self.store.receive(node))
     }
 
+    fn announce(&self, from: NodeId, announcement: Bytes) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("announce", || self.store.announce(from, announcement))
+    }
+
+    fn announced(&self, node: NodeId) -> BoxFuture<'_, Option<Bytes>> {
+        self.wait("announced", move || self.store.announced(node))
+    }
+
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.call("leave", || self.store.leave(node))
     }

@@ -1,23 +1,27 @@
 //! [`MemoryStore`]: a store in memory, for several endpoints of one process.
 
+mod inbox;
 mod session;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use bytes::Bytes;
-use event_listener::{Event, EventListener};
+use event_listener::EventListener;
 use futures::FutureExt;
 use mcp_session_proto::{Position, SessionId, after};
 
-use self::session::{Moment, Session};
+use self::{
+    inbox::Inbox,
+    session::{Moment, Session},
+};
 use super::{
-    Append, AppendError, EventStore, LogId, NodeId, Page, PeerMessage, Peers, PublishError, ReadError,
-    Record, SessionStore, Unavailable, Update, Wakeup,
+    Append, AppendError, EventStore, LogId, NodeId, Page, PublishError, ReadError, Record, SessionStore,
+    Unavailable, Update, Wakeup,
 };
 use crate::{
     runtime::{BoxFuture, Runtime},
@@ -75,15 +79,10 @@ struct Inner {
 struct State {
     /// By the bits of their ids. Ordered, so that sweeps take them in the same order in each run of a simulation.
     sessions: BTreeMap<[u64; 2], Session>,
-    inboxes: HashMap<NodeId, Inbox>,
+    /// Ordered, so that announcements wake them in the same order in each run of a simulation.
+    inboxes: BTreeMap<NodeId, Inbox>,
     /// Nodes that will never run again.
     gone: HashSet<NodeId>,
-}
-
-#[derive(Default)]
-struct Inbox {
-    messages: VecDeque<PeerMessage>,
-    changed: Arc<Event>,
 }
 
 impl MemoryStore {
@@ -351,54 +350,6 @@ impl SessionStore for MemoryStore {
                     session.record(now)
                 })
                 .collect())
-        }
-        .boxed()
-    }
-}
-
-impl Peers for MemoryStore {
-    fn send(&self, to: NodeId, message: PeerMessage) -> BoxFuture<'_, Result<(), Unavailable>> {
-        async move {
-            let changed = {
-                let mut state = self.lock();
-                if state.gone.contains(&to) {
-                    return Ok(());
-                }
-                let inbox = state.inboxes.entry(to).or_default();
-                inbox.messages.push_back(message);
-                Arc::clone(&inbox.changed)
-            };
-            changed.notify(usize::MAX);
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn receive(&self, node: NodeId) -> BoxFuture<'_, Option<PeerMessage>> {
-        async move {
-            loop {
-                let changed = {
-                    let mut state = self.lock();
-                    if state.gone.contains(&node) {
-                        return None;
-                    }
-                    let inbox = state.inboxes.entry(node).or_default();
-                    let changed = inbox.changed.listen();
-                    if let Some(message) = inbox.messages.pop_front() {
-                        return Some(message);
-                    }
-                    changed
-                };
-                changed.await;
-            }
-        }
-        .boxed()
-    }
-
-    fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
-        async move {
-            self.lose(node);
-            Ok(())
         }
         .boxed()
     }

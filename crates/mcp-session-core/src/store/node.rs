@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_channel::{Receiver, Sender};
+use bytes::Bytes;
 use futures::future::{Either, join, select};
 use mcp_session_proto::{Position, SessionId, TerminateReason, after};
 
@@ -19,12 +21,24 @@ use crate::{
 /// How many times a small change of a record, or a message to another node, is tried.
 const TRIES: usize = 3;
 
+/// The maximum number of announcements that wait for the store. 1,000, as a store keeps for a session: they wait only
+/// while the store does not answer.
+const ANNOUNCEMENTS: usize = 1_000;
+
 /// One of the endpoints that share a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) store: Store,
     runtime: Arc<dyn Runtime>,
+    outbox: Arc<Outbox>,
+}
+
+/// The announcements that wait for the store.
+#[derive(Debug)]
+struct Outbox {
+    sender: Sender<Bytes>,
+    receiver: Receiver<Bytes>,
 }
 
 impl Node {
@@ -36,7 +50,9 @@ impl Node {
     pub(crate) fn new(store: Store, runtime: Arc<dyn Runtime>) -> io::Result<Self> {
         let [a, b, c, d, e, f, g, h, ..] = runtime.random()?;
         let id = NodeId(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
-        Ok(Self { id, store: store.contained(&runtime), runtime })
+        let (sender, receiver) = async_channel::bounded(ANNOUNCEMENTS);
+        let outbox = Arc::new(Outbox { sender, receiver });
+        Ok(Self { id, store: store.contained(&runtime), runtime, outbox })
     }
 
     /// Awaits a call of the store, at most for [`Store::timeout`].
@@ -187,6 +203,20 @@ impl Node {
         nodes.sort_unstable();
         nodes.dedup();
         self.tell(session, nodes, &request).await;
+    }
+
+    /// Queues an announcement for all other nodes. Does not wait: if too many are queued, the oldest is dropped.
+    pub(crate) fn announce(&self, announcement: Bytes) {
+        let _ = self.outbox.sender.force_send(announcement); // it is open as long as this node is
+    }
+
+    /// Sends the queued announcements, one after the other, for ever. None is sent twice: one that fails is dropped.
+    pub(crate) async fn send_announcements(&self) {
+        while let Ok(announcement) = self.outbox.receiver.recv().await {
+            if self.within(self.store.peers.announce(self.id, announcement)).await.is_err() {
+                trace::announcement_failed();
+            }
+        }
     }
 
     pub(crate) async fn leave(&self) {

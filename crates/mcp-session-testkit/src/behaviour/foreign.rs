@@ -74,6 +74,8 @@ async fn post_again(client: &Client, message: &Value) -> Reply {
 
 /// Uses a session at two nodes.
 async fn visit(a: &mut Fixture, b: &Fixture) {
+    a.endpoint.notify("notifications/z", None::<&()>).expect("it has no params"); // for the subscriptions at `b`
+
     let opened = post_again(&a.stranger(), &initialize("2025-11-25", "client")).await;
     assert_eq!(opened.status, StatusCode::OK);
     let client = a.stranger().with_session(opened.session());
@@ -106,8 +108,24 @@ async fn visit(a: &mut Fixture, b: &Fixture) {
 fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
     bed.block_on(async {
         for (at, early) in [
-            "append", "publish", "read", "watch", "failover", "create", "load", "update", "touch", "sweep",
-            "remove", "enlist", "send", "receive", "park", "leave",
+            "append",
+            "publish",
+            "read",
+            "watch",
+            "failover",
+            "create",
+            "load",
+            "update",
+            "touch",
+            "sweep",
+            "remove",
+            "enlist",
+            "send",
+            "receive",
+            "announce",
+            "announced",
+            "park",
+            "leave",
         ]
         .into_iter()
         .flat_map(|at| [(at, false), (at, true)])
@@ -121,7 +139,7 @@ fn s_8_s_13_a_store_that_panics_is_asked_again(bed: &impl TestBed) {
             store.touch_interval = SOON;
             let fixture = || Fixture::new(bed, |config| config.store = Some(store.clone()));
             // Calls that a node waits on panic when the wait begins.
-            panicky.by.armed.store(matches!(at, "failover" | "receive"), SeqCst);
+            panicky.by.armed.store(matches!(at, "failover" | "receive" | "announced"), SeqCst);
             let (mut a, b) = (fixture(), fixture());
             visit(&mut a, &b).await;
             panicky.by.armed.store(!matches!(at, "failover" | "park" | "leave"), SeqCst);

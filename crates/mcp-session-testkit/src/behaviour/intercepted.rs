@@ -145,6 +145,14 @@ impl<I: Intercept> Peers for Intercepted<I> {
         self.call("receive", |store| store.receive(node))
     }
 
+    fn announce(&self, from: NodeId, announcement: Bytes) -> BoxFuture<'_, Result<(), Unavailable>> {
+        self.call("announce", |store| store.announce(from, announcement))
+    }
+
+    fn announced(&self, node: NodeId) -> BoxFuture<'_, Option<Bytes>> {
+        self.call("announced", |store| store.announced(node))
+    }
+
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.call("leave", |store| store.leave(node))
     }

@@ -1,0 +1,99 @@
+//! [`Announcement`]: a broadcast on its way to the subscriptions of other nodes.
+
+use bytes::Bytes;
+use mcp_session_proto::Json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::broadcast::{Broadcast, Subscribers};
+
+/// The version of the form. It is raised by a change after which an older node must not read it; a new field does not.
+const VERSION: u64 = 1;
+
+/// A notification for all subscriptions, as nodes send it to each other: `{"v":1,"method":"…","params":{…}}`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Announcement {
+    v: u64,
+    method: String,
+    params: Option<Map<String, Value>>,
+}
+
+impl Announcement {
+    /// Writes an announcement. `None` if it cannot be written.
+    pub(super) fn encode(method: &str, params: Option<&Json>) -> Option<Bytes> {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            v: u64,
+            method: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            params: Option<&'a Json>,
+        }
+        let written = serde_json::to_vec(&Written { v: VERSION, method, params });
+        written.ok().map(Bytes::from)
+    }
+
+    /// Reads what another node has announced. `None` if this node cannot read it: it may be of a newer release.
+    pub(crate) fn read(announced: &[u8]) -> Option<Self> {
+        let read: Self = serde_json::from_slice(announced).ok()?;
+        (read.v == VERSION).then_some(read)
+    }
+
+    /// Sends the notification to the subscriptions that asked for it. Returns how many took it.
+    pub(crate) fn deliver(self, subscribers: &dyn Subscribers) -> Broadcast {
+        let mut told = Broadcast::default();
+        let params = self.params.map(|params| Json::from(Value::Object(params)));
+        subscribers.notify(&self.method, params.as_ref(), &mut told);
+        told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::sync::lock;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<(String, Option<String>)>>);
+
+    impl Subscribers for Heard {
+        fn notify(&self, method: &str, params: Option<&Json>, told: &mut Broadcast) {
+            told.subscriptions += 1;
+            lock(&self.0).push((method.into(), params.map(|params| params.as_str().into())));
+        }
+    }
+
+    #[test]
+    fn g_61_what_is_announced_is_what_is_heard() {
+        let heard = Heard::default();
+        let uri = Json::from(serde_json::json!({ "uri": "file:///a" }));
+        for params in [None, Some(&uri)] {
+            let announced = Announcement::encode("notifications/x", params).expect("it can be written");
+            let told = Announcement::read(&announced).expect("it can be read").deliver(&heard);
+            assert_eq!(told.subscriptions, 1);
+        }
+        let method = || "notifications/x".to_owned();
+        assert_eq!(*lock(&heard.0), [(method(), None), (method(), Some(uri.as_str().to_owned()))]);
+    }
+
+    #[test]
+    fn g_61_an_announcement_that_this_node_cannot_read_is_ignored() {
+        for announced in [
+            "",
+            "{}",
+            "null",
+            r#"{"v":1}"#,
+            r#"{"method":"m"}"#,
+            r#"{"v":2,"method":"m"}"#,
+            r#"{"v":1,"method":7}"#,
+            r#"{"v":1,"method":"m","params":[]}"#,
+            r#"{"v":1,"method":"m","params":{}"#,
+        ] {
+            assert!(Announcement::read(announced.as_bytes()).is_none(), "{announced}");
+        }
+        assert!(Announcement::read(b"\xff").is_none());
+        let newer = br#"{"v":1,"method":"m","params":{},"tenant":"t1"}"#;
+        assert!(Announcement::read(newer).is_some(), "a new field");
+    }
+}
