@@ -73,7 +73,7 @@ async fn begin(fixture: &mut Fixture, client: &Client, version: &'static str) ->
     (started, fixture.work().await)
 }
 
-/// E-26, E-27, E-29: a request without a session is answered at once or later, as JSON or on a stream, which has
+/// C-21, E-26, E-27, E-29: a request without a session is answered at once or later, as JSON or on a stream, which has
 /// neither ids nor a priming event nor `retry`. No session is opened, and no id is sent.
 fn e_26_e_27_a_request_without_a_session_is_answered(bed: &impl TestBed) {
     for sessions in MODES {

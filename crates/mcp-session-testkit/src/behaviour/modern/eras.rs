@@ -198,7 +198,7 @@ fn g_43_an_endpoint_of_the_new_era_only(bed: &impl TestBed) {
     });
 }
 
-/// G-44: 405, even with the id of a live session, which lives on.
+/// G-44, B-02: 405, even with the id of a live session, which lives on.
 fn g_44_get_and_delete_of_the_new_era(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {

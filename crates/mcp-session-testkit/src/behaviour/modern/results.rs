@@ -58,6 +58,7 @@ fn a_35_a_36_every_result_has_its_type_and_the_server(bed: &impl TestBed) {
                     json!({ "resultType": "complete", "_meta": { &key: { "name": "another", "version": "2" } } }),
                 ),
             ] {
+                // The same id each time, which is in order once the request before it is answered.
                 let answer = answered(&mut fixture, form, &message, &result).await.answer().await;
                 assert_eq!(answer, json!({ "jsonrpc": "2.0", "id": 1, "result": complete }), "{form}");
             }
