@@ -44,7 +44,8 @@ pub struct Config {
     /// Whether clients of the legacy revisions get sessions, and need them. [`Sessions::Optional`] by default.
     pub sessions: Sessions,
     /// The maximum number of running requests without a session, of both eras; more get 503 and `Retry-After`. Streams of
-    /// `subscriptions/listen` count separately. 10,000: as many as a process usually has connections for.
+    /// `subscriptions/listen` count separately. 10,000: as many as a process usually has connections for. They are not counted per
+    /// [`Principal`](crate::Principal): limit a caller's requests in front of the endpoint.
     pub max_stateless_requests: usize,
     /// The maximum number of open `subscriptions/listen` streams; more get 503 and `Retry-After`, before they are
     /// acknowledged (G-59). 100,000, as sessions.
@@ -76,7 +77,7 @@ pub struct Config {
     /// memory of a server with 100,000 sessions.
     pub bodies_in_flight: usize,
     /// The maximum number of messages in a batch; larger batches get 400 and are not dispatched. Only
-    /// sessions of revision 2025-03-26 have batches. 100: they all run concurrently, and no
+    /// revision 2025-03-26 has batches, in sessions and without. 100: they all run concurrently, and no
     /// known client sends more than a handful.
     pub batch_limit: usize,
     /// How long a POST body may take to arrive; then the request gets 408. 30 seconds: 4 MiB over a bad
@@ -114,8 +115,8 @@ pub struct Config {
     /// default is used. `None`: a session lives and ends with its endpoint, and there are no store calls.
     pub store: Option<Store>,
     /// The keys that seal `requestState`, in which revision 2026-07-28 has a client carry what a handler
-    /// needs after a question to the user (G-38, G-67). `None`: one key is made at start, with a warning in
-    /// the log. It is right for a single node; what it sealed is lost when the node restarts. Several nodes
+    /// needs after a question to the user (G-38, G-67). `None`: one key is made when it is first needed, with a
+    /// warning in the log. It is right for a single node; what it sealed is lost when the node restarts. Several nodes
     /// need the same keys, so that each opens what another sealed.
     pub state_keys: Option<StateKeys>,
     /// How long a `requestState` can be sent back, at least 1 millisecond; then the client has to start

@@ -211,7 +211,8 @@ impl TryFrom<Json> for InitializeResult {
 /// own.
 ///
 /// A request's future is polled once in place. If it is ready then, the answer needs no task. If not, it
-/// becomes a task, which keeps running when the client disconnects (D-12). It is told to stop through
+/// becomes a task. In a session it keeps running when the client disconnects (D-12); otherwise that cancels it (G-30,
+/// E-30). It is told to stop through
 /// [`RequestContext::cancelled`], and is dropped some time after that. A panic is answered with -32603 and
 /// affects no other request. A single poll that takes more than 100 ms blocks its thread and is logged as a
 /// warning with the method: move such computations and blocking waits to a thread pool, such as tokio's

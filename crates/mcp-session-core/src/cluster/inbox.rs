@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Weak};
 
-use futures::future::{Either, join3, select};
+use futures::future::{Either, join, select};
 use mcp_session_proto::{self as proto, Message};
 
 use crate::{
@@ -21,8 +21,8 @@ pub(crate) async fn keep(weak: Weak<Registry>, node: Node) {
     let announcing = node.clone();
     let announcing = Box::pin(async move { announcing.send_announcements().await });
     let inbox = Box::pin(listen(weak, node));
-    // Concurrently: a slow store call of one does not delay the others.
-    select(inbox, join3(upkeep, announced, announcing)).await;
+    // Concurrently: a slow store call of one does not delay the others. The upkeep ends with the endpoint.
+    select(inbox, select(upkeep, join(announced, announcing))).await;
 }
 
 /// Handles messages of other nodes, and failovers of the store.

@@ -105,8 +105,13 @@ impl Task {
                 .enroll(&self.progress.tracker, |machine, now| machine.drain(now, &deadlines.schedule(now)));
         });
         Call::each(self.stateless.calls(), |call| {
-            call.enroll(&self.progress.tracker, |machine, now| machine.drain(now, &deadlines.schedule(now)));
-            self.stateless.end(call);
+            let last = self.stateless.last_result(call);
+            call.enroll(&self.progress.tracker, |machine, now| {
+                if let Some(last) = &last {
+                    machine.answer(now, last); // before its time is up, however short that is
+                }
+                machine.drain(now, &deadlines.schedule(now));
+            });
         });
     }
 

@@ -337,7 +337,8 @@ impl RequestContext {
     }
 
     /// Waits until the endpoint starts to shut down or the session starts to end: a hint to finish soon, before
-    /// anything is cancelled.
+    /// anything is cancelled. Without a session, also until the request is over, after which a shutdown no longer waits for
+    /// it.
     ///
     /// # Cancel safety
     ///

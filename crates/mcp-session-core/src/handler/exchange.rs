@@ -224,7 +224,7 @@ impl ExchangeHandle {
         }
     }
 
-    /// Waits until the session or the endpoint starts to end.
+    /// Waits until the session or the endpoint starts to end; without a session, also until the request is over.
     pub(crate) async fn draining(&self) {
         match self {
             Self::Session(session, _) => {
@@ -233,7 +233,9 @@ impl ExchangeHandle {
             Self::Stateless(call) => {
                 until(|| {
                     call.with(|machine, _| match machine.phase() {
-                        Phase::Running => Err(machine.tag_or(Arc::default).handler.listen()),
+                        Phase::Running if machine.is_running() => {
+                            Err(machine.tag_or(Arc::default).handler.listen())
+                        }
                         _ => Ok(()),
                     })
                 })

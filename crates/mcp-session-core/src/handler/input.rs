@@ -90,6 +90,13 @@ struct Params<'a> {
     state: Option<&'a RawValue>,
 }
 
+impl Sealed {
+    fn new(state: Option<Box<RawValue>>, answers: BTreeMap<String, Json>) -> Result<Self, RpcError> {
+        let answers = answers.into_iter().map(|(key, answer)| Ok((key, raw(&answer)?)));
+        Ok(Self { state, answers: answers.collect::<Result<_, RpcError>>()? })
+    }
+}
+
 impl Given {
     fn read(
         params: Option<&Json>,
@@ -165,17 +172,16 @@ impl Modern {
         if requests.is_empty() {
             return Err(RpcError::internal("the handler needs input, but has asked for none"));
         }
-        let answers = answers.into_iter().map(|(key, answer)| Ok((key, raw(&answer)?)));
-        let answers: BTreeMap<_, _> = answers.collect::<Result<_, RpcError>>()?;
-        let sealed = (!answers.is_empty()).then_some(Sealed { state: None, answers });
-        self.input_required(method, requests, sealed.as_ref())
+        let given = self.inputs.given.get().and_then(|given| given.as_ref().ok());
+        let state = given.and_then(|given| given.sealed.state.clone()); // it stays until the handler sets another one
+        self.input_required(method, requests, &Sealed::new(state, answers)?)
     }
 
     fn input_required(
         &self,
         method: &str,
         requests: BTreeMap<String, InputRequest>,
-        sealed: Option<&Sealed>,
+        sealed: &Sealed,
     ) -> Result<Json, RpcError> {
         let mut result = Map::new();
         result.insert("resultType".into(), "input_required".into());
@@ -187,7 +193,7 @@ impl Modern {
             let requests: Map<_, _> = requests.collect::<Result<_, RpcError>>()?;
             result.insert("inputRequests".into(), requests.into());
         }
-        if let Some(sealed) = sealed {
+        if sealed.state.is_some() || !sealed.answers.is_empty() {
             let plaintext = Json::new(sealed)?;
             let state = self.sealer.seal(plaintext.as_bytes(), &self.binding(method))?;
             result.insert("requestState".into(), state.into());
@@ -217,7 +223,8 @@ fn raw(json: &Json) -> Result<Box<RawValue>, RpcError> {
 ///   the method returns the answer. Answers of earlier rounds travel in the sealed `requestState`.
 ///
 /// So a handler does what must happen once, such as a payment, after its last question. The keys identify the questions
-/// of one request, and must be the same in each run.
+/// of one request, and must be the same in each run. All answers of a request so far must fit into some 48 KB, the most that
+/// can be sealed; otherwise the answer is -32603.
 ///
 /// A client of an older revision without a session cannot be asked: [`RequestError::NoSession`].
 ///
@@ -318,8 +325,8 @@ impl RequestContext {
             return Err(RpcError::internal("`input_required` needs requests or a state"));
         }
         let state = state.map(|state| raw(&Json::new(state)?)).transpose()?;
-        let sealed = state.map(|state| Sealed { state: Some(state), answers: BTreeMap::new() });
-        modern.input_required(self.method(), requests, sealed.as_ref())
+        let answers = mem::take(&mut lock(&modern.inputs.asked).answers);
+        modern.input_required(self.method(), requests, &Sealed::new(state, answers)?)
     }
 
     /// The client's answer to the input request with this key, if it came with this request and is an object (G-39).

@@ -141,7 +141,10 @@ impl Call {
     /// Enrolls the call in a shutdown, if anything of it is left, and calls `act`.
     pub(crate) fn enroll(&self, tracker: &Arc<DrainTracker>, act: impl FnOnce(&mut Machine, Instant)) {
         let mut locked = lock(&self.0.locked);
-        if locked.tracker.is_none() && !locked.left {
+        if locked.left {
+            return;
+        }
+        if locked.tracker.is_none() {
             // A call that is just being admitted may not be counted yet, and must not be counted twice.
             self.stripe().add(&locked.machine.take_tally());
             let machine = &locked.machine;
@@ -175,7 +178,9 @@ impl Call {
             locked.left = true;
             self.stripe().withdraw();
         } else {
-            locked.machine.close(self.now());
+            let now = self.now();
+            locked.machine.handle_released();
+            locked.machine.handle_disconnect(now); // it counts as cancelled
             self.finish(locked);
         }
     }

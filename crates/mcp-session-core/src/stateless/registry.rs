@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use mcp_session_proto::{Era, Json, RequestId, ResponseMode, SendError};
+use mcp_session_proto::{Era, Json, RequestId, ResponseMode, RpcError, SendError};
 use serde_json::Value;
 
 use super::{
@@ -152,23 +152,26 @@ impl Registry {
                 *by_principal.entry(principal).or_default() += 1;
             }
             open.insert(call.number(), call.clone());
-            // Under the lock, so that no notification overtakes it (G-52).
+            // Under the lock, so that no notification overtakes it (G-52). An empty queue takes any event.
             call.with(|machine, now| {
                 machine.handle_released(); // it has no handler
                 machine.handle_suspended(now);
-                machine.notify(now, &acknowledgement)
-            })
-            .map_err(|_: SendError| Rejection::Internal("the subscription could not be acknowledged"))?;
+                let _ = machine.notify(now, &acknowledgement);
+            });
         }
         Ok(call)
     }
 
     /// Ends a subscription in band: its result, then the end of the stream (G-55).
     pub(crate) fn end(&self, call: &Call) {
-        if let Some(subscription) = call.subscription() {
-            let result = self.0.server.complete(None, Ok(subscription.end()));
+        if let Some(result) = self.last_result(call) {
             call.with(|machine, now| machine.answer(now, &result));
         }
+    }
+
+    /// The result with which the server ends a subscription. `None`: the call is none.
+    pub(crate) fn last_result(&self, call: &Call) -> Option<Result<Json, RpcError>> {
+        call.subscription().map(|subscription| self.0.server.complete(None, Ok(subscription.end())))
     }
 
     /// All that are running. No lock is held between items.

@@ -1,7 +1,7 @@
 //! [`Server`]: what the server says about itself, and what it adds to the answers of handlers (A.3, G.7).
 
 use mcp_session_proto::{ErrorCode, Json, ProtocolVersion, RpcError};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{Map, Value, value::RawValue};
 
 use crate::transport::Rejection;
@@ -47,14 +47,27 @@ impl Answered<'_> {
 /// The members of a result that are added if they are missing.
 #[derive(Deserialize, Default)]
 struct Members<'a> {
-    #[serde(borrow, default, rename = "resultType")]
+    #[serde(borrow, default, rename = "resultType", deserialize_with = "present")]
     result_type: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "_meta")]
+    #[serde(borrow, default, rename = "_meta", deserialize_with = "present")]
     meta: Option<&'a RawValue>,
-    #[serde(default, rename = "ttlMs")]
-    ttl_ms: Option<IgnoredAny>,
-    #[serde(default, rename = "cacheScope")]
-    cache_scope: Option<IgnoredAny>,
+    #[serde(borrow, default, rename = "ttlMs", deserialize_with = "present")]
+    ttl_ms: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "cacheScope", deserialize_with = "present")]
+    cache_scope: Option<&'a RawValue>,
+}
+
+/// Distinguishes `null` from absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+impl Members<'_> {
+    /// Whether one of them is `null`, which counts as absent.
+    fn has_null(&self) -> bool {
+        let all = [self.result_type, self.meta, self.ttl_ms, self.cache_scope];
+        all.into_iter().flatten().any(|raw| raw.get() == "null")
+    }
 }
 
 #[derive(Deserialize)]
@@ -110,8 +123,11 @@ impl Server {
         let text = result.as_str();
         let has = ["\"resultType\"", "\"_meta\""].iter().any(|name| text.contains(name))
             || cacheable && ["\"ttlMs\"", "\"cacheScope\""].iter().any(|name| text.contains(name));
-        let Members { result_type, meta, ttl_ms, cache_scope } =
-            if has { result.borrow()? } else { Members::default() };
+        let members: Members<'_> = if has { result.borrow()? } else { Members::default() };
+        if members.has_null() {
+            return self.complete(to, without_nulls(&result)); // each member is sent once
+        }
+        let Members { result_type, meta, ttl_ms, cache_scope } = members;
         let complete = match result_type.map(|raw| raw.get().trim_matches('"')) {
             None | Some("complete") => true,
             Some("input_required") if to.is_some_and(|to| may_ask(to.method)) => false,
@@ -152,8 +168,8 @@ impl Server {
                 out.push('}');
             }
             (Some(info), Some(meta)) => {
-                let has =
-                    serde_json::from_str(meta.get()).map_or(true, |meta: Meta| meta.server_info.is_some());
+                let has = !meta.get().starts_with('{')
+                    || serde_json::from_str(meta.get()).map_or(true, |meta: Meta| meta.server_info.is_some());
                 if !has {
                     // The text of `meta` is a part of `body`.
                     let at = meta.get().as_ptr().addr() - body.as_ptr().addr() + 1;
@@ -181,6 +197,15 @@ impl Server {
     }
 }
 
+/// The result without those of its members that are completed here and `null`.
+fn without_nulls(result: &Json) -> Result<Json, RpcError> {
+    let mut members: Map<String, Value> = result.parse()?;
+    members.retain(|name, value| {
+        !(value.is_null() && matches!(&**name, "resultType" | "_meta" | "ttlMs" | "cacheScope"))
+    });
+    Ok(Value::Object(members).into())
+}
+
 /// Whether capabilities declare an extension (G-64).
 fn declares_extensions(capabilities: &Json) -> bool {
     capabilities.parse().is_ok_and(|Capabilities { extensions }| !extensions.is_empty())
@@ -202,6 +227,7 @@ fn modern(mut error: RpcError) -> RpcError {
         ErrorCode::CONNECTION_CLOSED | ErrorCode::SESSION_NOT_FOUND | URL_ELICITATION_REQUIRED => {
             ErrorCode::INTERNAL_ERROR
         }
+        ErrorCode(-32099..=-32023) => ErrorCode::INTERNAL_ERROR, // reserved for codes to come (A-32)
         code => code,
     };
     let status = match error.code {

@@ -10,9 +10,11 @@ use crate::principal::Principal;
 /// The key of the subscription's id in `_meta` (G-53).
 const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 
-/// The maximum number of resources in one subscription. 1,024: a client that watches more reads a list instead, and a
-/// thousand names take about 100 KB.
+/// The maximum number of resources in one subscription. 1,024: a client that watches more reads a list instead.
 const MAX_RESOURCES: usize = 1024;
+
+/// The maximum length in bytes of all their URIs. 128 KiB, some 128 bytes each: they are kept as long as the stream is open.
+const MAX_URIS: usize = 128 * 1024;
 
 /// What an open `subscriptions/listen` gets.
 #[derive(Debug)]
@@ -61,10 +63,13 @@ impl Filter {
         if !notifications.is_object() {
             return Err(invalid("must be an object"));
         }
-        let filter: Self =
-            serde_json::from_value(notifications).map_err(|error| invalid(&error.to_string()))?;
+        let filter: Self = serde_json::from_value(notifications)
+            .map_err(|_| invalid("must have booleans, and an array of strings as `resourceSubscriptions`"))?;
         if filter.resource_subscriptions.len() > MAX_RESOURCES {
             return Err(invalid(&format!("must name at most {MAX_RESOURCES} resources")));
+        }
+        if filter.resource_subscriptions.iter().map(String::len).sum::<usize>() > MAX_URIS {
+            return Err(invalid(&format!("must name resources with at most {MAX_URIS} bytes in all")));
         }
         Ok(filter)
     }

@@ -34,6 +34,11 @@ fn a_35_a_36_a_result_gets_what_it_lacks() {
             r#"{"resultType":"complete","_meta":{"k":2}}"#,
             format!(r#"{{"resultType":"complete","_meta":{{{INFO},"k":2}}}}"#),
         ),
+        (
+            r#"{"resultType":null,"_meta":null,"a":null}"#,
+            format!(r#"{{"resultType":"complete","_meta":{{{INFO}}},"a":null}}"#), // the others are as they were
+        ),
+        (r#"{"_meta":[]}"#, r#"{"resultType":"complete","_meta":[]}"#.to_owned()),
     ] {
         assert_eq!(complete("tools/call", result).unwrap(), completed, "{result}");
         let whole = complete("tools/call", &completed).unwrap();
@@ -52,6 +57,9 @@ fn g_62_lists_and_reads_get_cache_hints_and_nothing_else_does() {
     {
         let hints: Value = serde_json::from_str(&complete(method, "{}").unwrap()).unwrap();
         assert_eq!((&hints["ttlMs"], &hints["cacheScope"]), (&json!(0), &json!("private")), "{method}");
+        let nulls: Value =
+            serde_json::from_str(&complete(method, r#"{"ttlMs":null,"cacheScope":null}"#).unwrap()).unwrap();
+        assert_eq!((&nulls["ttlMs"], &nulls["cacheScope"]), (&json!(0), &json!("private")), "{method}");
         let given = complete(method, r#"{"ttlMs":5,"cacheScope":"public"}"#).unwrap();
         assert_eq!((given.matches("ttlMs").count(), given.matches("cacheScope").count()), (1, 1));
     }
@@ -88,9 +96,15 @@ fn a_32_a_33_codes_that_the_revision_gave_up_are_replaced() {
         let error = Err(RpcError::new(ErrorCode(code), "why").with_data(json!({ "uri": "x" })));
         server(json!({})).complete(Some(answered), error).unwrap_err()
     };
-    for (before, after) in
-        [(-32002, -32602), (-32042, -32603), (-32000, -32603), (-32001, -32603), (-32602, -32602), (7, 7)]
-    {
+    for (before, after) in [
+        (-32002, -32602),
+        (-32042, -32603),
+        (-32000, -32603),
+        (-32001, -32603),
+        (-32602, -32602),
+        (7, 7),
+        (-32050, -32603),
+    ] {
         let error = complete(before);
         assert_eq!((error.code.0, &*error.message), (after, "why"));
         assert!(error.data.is_some());

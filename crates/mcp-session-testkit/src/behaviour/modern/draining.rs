@@ -1,5 +1,7 @@
 //! A shutdown that is hurried, that meets new requests and clients that leave, and an endpoint that is dropped, without sessions.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::{FutureExt, channel::mpsc};
 use http::Method;
@@ -15,6 +17,7 @@ use crate::{TestBed, suite::scenarios};
 
 scenarios! {
     TestBed;
+    g_55_a_listener_gets_its_result_however_short_the_time,
     s_10_a_shutdown_of_calls_is_tightened_and_escalated,
     s_10_the_handle_of_a_shutdown_of_calls_is_dropped,
     s_11_what_is_not_read_delays_nobody,
@@ -22,6 +25,21 @@ scenarios! {
     g_69_what_a_request_gets_while_draining,
     g_30_a_client_that_leaves_while_draining,
     a_dropped_endpoint_cuts_calls_and_listeners,
+}
+
+/// G-55, S5: a shutdown that cancels at once still ends a subscription with its result, not with an error.
+fn g_55_a_listener_gets_its_result_however_short_the_time(bed: &impl TestBed) {
+    let fixture = Fixture::new(bed, |_| {});
+    bed.block_on(async {
+        let (listener, _) = fixture.modern().listen("l", tools()).await;
+        let at_once = ShutdownPolicy { drain: Duration::ZERO, cancel: Duration::ZERO, ..PATIENT };
+        let shutdown = fixture.endpoint.shutdown(at_once);
+        let messages = listener.messages().await;
+        assert_eq!((messages.len(), &messages[0]["result"]["resultType"]), (1, &json!("complete")));
+        let report = shutdown.await;
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(totals(&report), [1, 1, 1, 0, 0, 0]);
+    });
 }
 
 /// S10: a later call joins, and only shortens; an escalation skips to the next phase.
