@@ -109,6 +109,9 @@ impl Call {
         let tracker = locked.tracker.clone();
         let quiet = tracker.as_ref().is_some_and(|tracker| tracker.track(&output.tally));
         let unread = output.tally.streams_cut + output.tally.forced > 0;
+        if let Some(tracker) = tracker.as_ref().filter(|_| unread) {
+            tracker.fail(None, UNREAD); // under the lock too, so that no report misses it
+        }
         drop(locked);
 
         if sooner {
@@ -123,9 +126,6 @@ impl Call {
             self.0.shared.remove(self);
         }
         if let Some(tracker) = tracker {
-            if unread {
-                tracker.fail(None, UNREAD);
-            }
             if quiet {
                 tracker.notify();
             }
