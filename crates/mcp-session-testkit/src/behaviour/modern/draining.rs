@@ -61,7 +61,7 @@ fn s_10_a_shutdown_of_calls_is_tightened_and_escalated(bed: &impl TestBed) {
         second.escalate(); // to the end of the drain
         assert_eq!((listener.messages().await.len(), other.messages().await.len()), (2, 2));
         assert_eq!(work.cx.cancelled().await, CancelReason::Terminated(TerminateReason::Shutdown));
-        assert_eq!(first.phase(), ShutdownPhase::Cancelling);
+        fixture.until(|_| first.phase() == ShutdownPhase::Cancelling).await; // its timer may be ahead of the task
         first.tighten(ShutdownPolicy { cancel: SOON, ..PATIENT });
         let (one, two, answer) =
             futures::join!(first.wait(), second.wait(), async { running.head().await.answer().await });
