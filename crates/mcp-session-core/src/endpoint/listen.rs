@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{Response, request::Parts};
-use mcp_session_proto::{ResponseMode, RpcRequest};
+use mcp_session_proto::{ResponseMode, RpcError, RpcRequest};
 
 use super::{Endpoint, response::events};
 use crate::{
@@ -21,7 +21,7 @@ impl Endpoint {
         request: &RpcRequest,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        let invalid = |error: mcp_session_proto::RpcError| Rejection::InvalidEnvelope(error.message);
+        let invalid = |error: RpcError| Rejection::InvalidEnvelope(error.message);
         let filter = Filter::read(request.params.as_ref()).map_err(invalid)?;
         if form == Some(ResponseMode::Json) {
             return Err(Rejection::NotAcceptable("text/event-stream")); // G-51

@@ -70,7 +70,7 @@ impl Endpoint {
         request: RpcRequest,
         form: Option<ResponseMode>,
     ) -> Result<impl Future<Output = FirstPoll>, Rejection> {
-        let (key, now) = session.with(|machine, now| {
+        let (key, now, version) = session.with(|machine, now| {
             let key = match machine.handle_request(now, request.id.clone(), None) {
                 Err(Refusal::Draining) if request.is_list() => {
                     machine.handle_list(now, request.id.clone(), None)
@@ -80,9 +80,8 @@ impl Endpoint {
             if let Some(form) = form {
                 machine.restrict(key, form);
             }
-            Ok::<_, Refusal>((key, now))
+            Ok::<_, Refusal>((key, now, machine.version()))
         })?;
-        let version = session.version();
         Ok(self.start(ExchangeHandle::Session(session, key), now, version, None, parts, request))
     }
 

@@ -14,8 +14,8 @@ use mcp_session_core::{
 use serde_json::{Value, json};
 
 use super::{
-    fixture::{Client, Fixture, NEVER, Reply, SOON, notification, request},
-    stores::{Nodes, PATIENT, begin, numbers, send},
+    fixture::{Client, Fixture, NEVER, PATIENT, Reply, SOON, notification, request},
+    stores::{Nodes, begin, numbers, send},
 };
 use crate::{TestBed, suite::scenarios};
 

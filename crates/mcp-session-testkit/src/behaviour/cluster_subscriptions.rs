@@ -18,9 +18,9 @@ use mcp_session_core::{
 use serde_json::json;
 
 use super::{
-    fixture::{Fixture, META, NEVER, Reply, planted, request},
+    fixture::{Fixture, META, NEVER, PATIENT, Reply, planted, request},
     intercepted::{Intercept, Intercepted},
-    stores::{Nodes, PATIENT},
+    stores::Nodes,
 };
 use crate::{TestBed, suite::scenarios};
 

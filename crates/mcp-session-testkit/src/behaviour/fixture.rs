@@ -25,7 +25,8 @@ use futures::{
 use http::StatusCode;
 use mcp_session_core::{
     AuthError, Config, Endpoint, ErrorCode, Handler, InitializeRequest, InitializeResult, Json, Notification,
-    NotificationContext, RequestContext, RpcError, Runtime, Session, SessionData, SessionId, TerminateReason,
+    NotificationContext, RequestContext, RpcError, Runtime, Session, SessionData, SessionId, ShutdownPolicy,
+    TerminateReason,
 };
 use serde_json::{Value, json};
 
@@ -43,6 +44,14 @@ pub const SOON: Duration = Duration::from_millis(40);
 
 /// For times that must not elapse, however slow the machine is.
 pub const NEVER: Duration = Duration::from_secs(600);
+
+/// No phase elapses.
+pub const PATIENT: ShutdownPolicy =
+    ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
+
+/// Handlers get no time before they are cancelled and little afterwards; readers get as much as they need.
+pub const STRICT: ShutdownPolicy =
+    ShutdownPolicy { lame_duck: Duration::ZERO, drain: Duration::ZERO, cancel: SOON, finish: NEVER };
 
 /// An endpoint on the runtime of a [`TestBed`], with a handler that the scenario controls.
 #[derive(Debug)]

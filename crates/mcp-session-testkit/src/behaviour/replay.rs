@@ -8,7 +8,7 @@ use http::StatusCode;
 use mcp_session_core::{ReplayConfig, ShutdownPhase, ShutdownPolicy};
 use serde_json::{Value, json};
 
-use super::fixture::{Client, Fixture, NEVER, Reply, SOON, Work, initialize, notification, request};
+use super::fixture::{Client, Fixture, NEVER, PATIENT, Reply, SOON, Work, initialize, notification, request};
 use crate::{TestBed, suite::scenarios};
 
 scenarios! {
@@ -29,10 +29,6 @@ scenarios! {
     s_5_a_client_that_was_sent_away_is_waited_for,
     f_26_a_request_waits_for_its_client,
 }
-
-/// Nothing elapses.
-const PATIENT: ShutdownPolicy =
-    ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
 
 /// A call whose client has its priming event.
 async fn begin(fixture: &mut Fixture, client: &Client, id: impl Into<Value>) -> (Reply, Work) {

@@ -21,7 +21,7 @@ use mcp_session_core::{
     ShutdownReport,
 };
 
-use super::fixture::{Fixture, NEVER, SOON, initialize, planted, request};
+use super::fixture::{Fixture, NEVER, PATIENT, SOON, initialize, planted, request};
 use crate::{TestBed, suite::scenarios};
 
 scenarios! {
@@ -39,10 +39,6 @@ scenarios! {
     a_connection_at_work_has_the_whole_budget,
     dropping_the_server_cuts_its_connections,
 }
-
-/// No phase elapses.
-const PATIENT: ShutdownPolicy =
-    ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
 
 /// A server that runs as a task, and the connections that it accepts.
 struct Server {

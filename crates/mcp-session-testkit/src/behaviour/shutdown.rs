@@ -11,8 +11,8 @@ use mcp_session_core::{
 use serde_json::{Value, json};
 
 use super::fixture::{
-    Client, Fixture, Hook, NEVER, Reply, SOON, SlowBody, Started, Work, cancel, initialize, request,
-    request_with,
+    Client, Fixture, Hook, NEVER, PATIENT, Reply, SOON, STRICT, SlowBody, Started, Work, cancel, initialize,
+    request, request_with,
 };
 use crate::{TestBed, suite::scenarios};
 
@@ -44,14 +44,6 @@ scenarios! {
     draining_reaches_what_outlives_its_answer,
     terminate_closes_post_and_get_alike,
 }
-
-/// No phase elapses.
-const PATIENT: ShutdownPolicy =
-    ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
-
-/// Handlers get no time before they are cancelled and little afterwards; readers get as much as they need.
-const STRICT: ShutdownPolicy =
-    ShutdownPolicy { lame_duck: Duration::ZERO, drain: Duration::ZERO, cancel: SOON, finish: NEVER };
 
 /// A call that has begun, and its handler.
 async fn begin(fixture: &mut Fixture, client: &Client, id: impl Into<Value>) -> (Started, Work) {

@@ -292,8 +292,7 @@ fn b_42_all_of_a_batch_without_a_session_or_nothing(bed: &impl TestBed) {
             let stranger = fixture.stranger();
             let running = stranger.start(&request(1, "work"));
             let work = fixture.work().await;
-            // It is counted after its handler's first poll.
-            fixture.until(|fixture| fixture.endpoint.stats().exchanges == 1).await;
+            assert_eq!(fixture.endpoint.stats().exchanges, 1, "it is counted at its admission (S15)");
             let before = fixture.endpoint.stats();
             for _ in 0..5 {
                 let batch = json!([request(1, "work"), request(2, "work"), request(3, "work")]);

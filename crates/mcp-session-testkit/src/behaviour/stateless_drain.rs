@@ -1,7 +1,5 @@
 //! Requests without a session in a shutdown, promises S1 to S7: who is admitted and what everybody is answered.
 
-use std::time::Duration;
-
 use futures::{FutureExt, future::join_all};
 use http::StatusCode;
 use mcp_session_core::{
@@ -11,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{
     fixture::{
-        Client, Fixture, NEVER, Reply, SOON, Started, Work, cancel, initialize, notification, reply, request,
-        request_with,
+        Client, Fixture, NEVER, PATIENT, Reply, SOON, STRICT, Started, Work, cancel, initialize,
+        notification, reply, request, request_with,
     },
     stateless::{MODES, fixture},
 };
@@ -30,14 +28,6 @@ scenarios! {
     s_5_an_obedient_handler_without_a_session,
     s_7_streams_without_a_session_end_before_shutdown_resolves,
 }
-
-/// No phase elapses.
-pub(super) const PATIENT: ShutdownPolicy =
-    ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
-
-/// Handlers get no time before they are cancelled and little afterwards; readers get as much as they need.
-pub(super) const STRICT: ShutdownPolicy =
-    ShutdownPolicy { lame_duck: Duration::ZERO, drain: Duration::ZERO, cancel: SOON, finish: NEVER };
 
 /// A call that has begun, and its handler.
 pub(super) async fn begin(fixture: &mut Fixture, client: &Client, id: impl Into<Value>) -> (Started, Work) {

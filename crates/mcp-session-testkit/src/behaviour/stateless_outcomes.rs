@@ -9,9 +9,9 @@ use mcp_session_core::{
 use serde_json::json;
 
 use super::{
-    fixture::{Fixture, NEVER, SOON, SlowBody, initialize, reply, request},
+    fixture::{Fixture, NEVER, PATIENT, SOON, STRICT, SlowBody, initialize, reply, request},
     stateless::{MODES, fixture},
-    stateless_drain::{PATIENT, STRICT, begin, begin_stream, exchanges, streams},
+    stateless_drain::{begin, begin_stream, exchanges, streams},
 };
 use crate::{TestBed, suite::scenarios};
 

@@ -20,7 +20,7 @@ use mcp_session_core::{
 use serde_json::{Value, json};
 
 use super::{
-    fixture::{Attached, Client, Fixture, NEVER, Reply, SOON, Work, cancel, notification, request},
+    fixture::{Attached, Client, Fixture, NEVER, PATIENT, Reply, SOON, Work, cancel, notification, request},
     intercepted::{Intercept, Intercepted},
 };
 use crate::{TestBed, suite::scenarios};
@@ -44,10 +44,6 @@ scenarios! {
     s_13_without_its_store_no_session_is_promised,
     f_39_a_thousand_sessions_move,
 }
-
-/// No phase elapses.
-pub(super) const PATIENT: ShutdownPolicy =
-    ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
 
 /// Two nodes and their common store.
 pub(super) struct Nodes {

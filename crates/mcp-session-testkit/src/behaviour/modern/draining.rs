@@ -9,9 +9,9 @@ use mcp_session_core::{CancelReason, ShutdownPhase, ShutdownPolicy, TerminateRea
 use serde_json::json;
 
 use super::{
-    super::fixture::{Fixture, MODERN, NEVER, SOON, SlowBody, cancel},
+    super::fixture::{Fixture, MODERN, NEVER, PATIENT, SOON, SlowBody, cancel},
     begin,
-    shutdown::{PATIENT, begin_stream, is_draining, tools, totals},
+    shutdown::{begin_stream, is_draining, tools, totals},
 };
 use crate::{TestBed, suite::scenarios};
 

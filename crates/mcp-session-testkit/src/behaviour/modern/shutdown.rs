@@ -7,7 +7,7 @@ use mcp_session_core::{CancelReason, ShutdownPhase, ShutdownPolicy, ShutdownRepo
 use serde_json::{Value, json};
 
 use super::{
-    super::fixture::{Fixture, Modern, NEVER, Reply, SOON, Started, Work, request},
+    super::fixture::{Fixture, Modern, NEVER, PATIENT, Reply, SOON, STRICT, Started, Work, request},
     begin,
 };
 use crate::{TestBed, suite::scenarios};
@@ -24,14 +24,6 @@ scenarios! {
     s_9_both_eras_in_one_report,
     s_15_calls_and_listeners_are_counted_at_any_moment,
 }
-
-/// No phase elapses.
-pub(super) const PATIENT: ShutdownPolicy =
-    ShutdownPolicy { lame_duck: Duration::ZERO, drain: NEVER, cancel: NEVER, finish: NEVER };
-
-/// Handlers get no time before they are cancelled and little afterwards; readers get as much as they need.
-pub(super) const STRICT: ShutdownPolicy =
-    ShutdownPolicy { lame_duck: Duration::ZERO, drain: Duration::ZERO, cancel: SOON, finish: NEVER };
 
 pub(super) fn tools() -> Value {
     json!({ "toolsListChanged": true })
