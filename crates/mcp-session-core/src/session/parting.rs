@@ -125,7 +125,7 @@ impl Session {
     pub(super) async fn part(self, node: Node, end: End) {
         let id = self.0.id;
         let parting = match end.reason {
-            _ if lock(&self.0.locked).fate == Fate::Unkept => Parting::Ended,
+            _ if self.ends_unkept() => Parting::Ended,
             reason if reason.may_live_on() => {
                 let (listener, heard, unused) =
                     self.with(|machine, now| (machine.listener(), machine.heard(), machine.unused(now)));
@@ -207,9 +207,25 @@ impl Session {
         }
     }
 
-    /// Records that the store has the session: other nodes may serve it.
-    pub(crate) fn kept(&self) {
-        lock(&self.0.locked).fate = Fate::Kept;
+    /// Records that the store has the session: other nodes may serve it. Returns `false` if it has ended meanwhile, at this
+    /// node and so everywhere.
+    pub(crate) fn kept(&self) -> bool {
+        let mut locked = lock(&self.0.locked);
+        let unkept = locked.fate == Fate::Unkept;
+        if unkept {
+            locked.fate = Fate::Kept;
+        }
+        unkept
+    }
+
+    /// Returns `true` if the store does not have the session yet: then it ends here, for whatever reason.
+    fn ends_unkept(&self) -> bool {
+        let mut locked = lock(&self.0.locked);
+        let unkept = locked.fate == Fate::Unkept;
+        if unkept {
+            locked.fate = Fate::Here;
+        }
+        unkept
     }
 
     /// With a store: returns `true` if the store must be asked before a request may use the session, because it is ending

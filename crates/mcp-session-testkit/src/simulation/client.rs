@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt, future::select};
 use http::{HeaderMap, Method, StatusCode};
-use mcp_session_core::{ProtocolVersion, Runtime, SessionId};
+use mcp_session_core::{ProtocolVersion, Runtime, SessionId, ShutdownPhase};
 
 use super::{
     network::{self, Line, Piece, sleep},
@@ -250,10 +250,14 @@ impl Client {
                 self.world.book().is_initialized(session);
                 self.world.book().used(session, sent);
             }
+            // It is a new session: an id that is dead may be the platform's own (E-28).
+            (200, Some(_)) if what == "initialize" => {}
+            // A node that drains has parked its sessions: what it still answers is no use that others know of.
+            (200 | 202, Some(_)) if phase.is_some_and(|(phase, _)| phase >= ShutdownPhase::Draining) => {}
             (200 | 202, Some(session)) => self.world.book().used(session, sent),
             (200 | 202, None) => {}
             (404, Some(session)) => self.world.book().unknown(session, head.node),
-            (503, _) => self.check_unavailable(head.node, what),
+            (503, _) => self.check_unavailable(head.node, phase, what),
             (400, Some(_)) if what == "initialize" => {}
             // It never got a session.
             (400 | 404 | 405, None) if matches!(self.kind(), Kind::Session { .. }) => {}
@@ -278,14 +282,15 @@ impl Client {
     }
 
     /// 503 needs a reason.
-    fn check_unavailable(&self, node: usize, what: &str) {
+    fn check_unavailable(&self, node: usize, sent: Option<(ShutdownPhase, usize)>, what: &str) {
         let config = &self.world.plan.limits.config;
         let limited = config.session.max_exchanges < 1_000 || config.max_stateless_requests < 100;
         let full = config.max_sessions < 100 || config.max_subscriptions < 100;
-        let ready = self
-            .world
-            .phase(node)
-            .is_some_and(|(phase, _)| phase == mcp_session_core::ShutdownPhase::Running);
+        // The same process, all the time.
+        let running = |phase: &Option<(ShutdownPhase, usize)>| {
+            phase.filter(|(phase, _)| *phase == ShutdownPhase::Running)
+        };
+        let ready = running(&sent).is_some() && running(&sent) == running(&self.world.phase(node));
         if ready && !limited && !full && self.world.plan.store.is_none() {
             self.world
                 .book()
@@ -354,8 +359,8 @@ fn envelope(members: &str) -> String {
     }
 }
 
-fn phase_name(phase: Option<(mcp_session_core::ShutdownPhase, usize)>) -> &'static str {
-    use mcp_session_core::ShutdownPhase as P;
+fn phase_name(phase: Option<(ShutdownPhase, usize)>) -> &'static str {
+    use ShutdownPhase as P;
     match phase.map(|(phase, _)| phase) {
         None => "gone",
         Some(P::Running) => "running",

@@ -295,11 +295,6 @@ impl Book {
         self.calls[token].script.ops.iter().any(|op| matches!(op, Op::CloseStream(_)))
     }
 
-    /// Returns `true` if the handler closes its stream, and then sends more than is kept: that ends the stream at once.
-    pub(in crate::simulation) fn may_forget(&self, token: usize) -> bool {
-        self.closes_stream(token) && !self.keeps_events()
-    }
-
     /// Returns `true` if the client of a call may have been away when it was answered.
     fn is_moved(&self, token: usize) -> bool {
         let call = &self.calls[token];

@@ -98,14 +98,16 @@ impl Book {
     /// Returns `true` if the session may end, for any reason that this book knows.
     pub(super) fn may_end(&self, session: SessionId) -> bool {
         let Some(known) = self.sessions.get(&session) else { return true };
+        known.end_asked || known.dead.is_some() || !known.ends.is_empty() || self.is_over(known)
+    }
+
+    /// Returns `true` if the session may end by itself.
+    fn is_over(&self, known: &Session) -> bool {
         let (node, generation) = known.at;
         let config = &self.plan.limits.config;
         let unused = self.sim.now() - known.used;
-        let hooks = self.plan.clients[known.client].hooks;
-        known.end_asked
-            || known.dead.is_some()
-            || !known.ends.is_empty()
-            || unused >= config.session.idle_timeout
+        let hooks = self.plan.clients.get(known.client).map(|client| client.hooks).unwrap_or_default();
+        unused >= config.session.idle_timeout
             || (!known.initialized && self.sim.now() - known.opened >= config.session.initialize_timeout)
             || config.session.max_age.is_some_and(|age| self.sim.now() - known.opened >= age)
             || config.max_sessions < 100
@@ -115,9 +117,14 @@ impl Book {
             || (self.plan.store.is_some() && self.all_shut_down())
     }
 
+    /// Returns `true` if the store may drop sessions: it fails, or a node that knows of their last use is stopped or gone.
+    fn store_may_drop(&self) -> bool {
+        self.faulty_store() || ((self.any_paused || self.any_vanished) && self.plan.store.is_some())
+    }
+
     /// A request to this session got 404.
     pub(in crate::simulation) fn unknown(&mut self, session: SessionId, node: usize) {
-        if !self.may_end(session) && !self.faulty_store() {
+        if !self.may_end(session) && !self.store_may_drop() {
             self.violation("live-404", || format!("{session} is alive, and node {node} does not know it"));
         }
     }
@@ -157,7 +164,10 @@ impl Book {
         let unused = now - known.used;
         let hooks = self.plan.clients.get(known.client).map(|client| client.hooks);
         let due = match reason {
-            TerminateReason::ClientDelete => known.end_asked,
+            // A node that finds the record gone says this, if it does not learn of the reason in time.
+            TerminateReason::ClientDelete => {
+                known.end_asked || (self.plan.nodes > 1 && (again || self.is_over(known)))
+            }
             TerminateReason::Idle => unused >= config.session.idle_timeout,
             TerminateReason::InitializeTimeout => {
                 now - known.opened >= config.session.initialize_timeout && !known.initialized
@@ -171,7 +181,7 @@ impl Book {
         };
         let due = due || hooks.is_none(); // its client does not know it yet
         let text = (!due).then(|| format!("{session} ended with {reason:?}: {known:?}"));
-        if let Some(text) = text.filter(|_| !self.faulty_store()) {
+        if let Some(text) = text.filter(|_| !self.store_may_drop()) {
             self.violation("expired", || text);
         }
     }

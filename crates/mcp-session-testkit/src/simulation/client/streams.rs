@@ -152,7 +152,7 @@ impl Listen {
         world.book().coverage.reach("listen", phase_name(phase), status_name(head.status));
         match head.status.as_u16() {
             200 => {}
-            503 => return self.client.check_unavailable(node, "a listener"),
+            503 => return self.client.check_unavailable(node, phase, "a listener"),
             status => return world.book().violation("status", || format!("a listener got {status}")),
         }
         let mut sink = Heard { id, acknowledged: false, ended: false, seen: HashSet::new() };
