@@ -45,6 +45,8 @@ enum Task {
     PublicApi(Record),
     /// Runs the official conformance suite against `everything`, in strict mode, for each revision
     Conformance(Target),
+    /// Runs random schedules of clients, stores, nodes and shutdowns in virtual time, and checks invariants
+    Sim(cargo_tasks::Sim),
     /// Runs many clients of every kind against two nodes with one store, in real time, and counts failures
     Soak(cargo_tasks::Soak),
 }
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Task::Coverage(args) => coverage::run(&workspace, &args),
         Task::PublicApi(args) => public_api::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),
+        Task::Sim(args) => cargo_tasks::sim(&workspace, &args),
         Task::Soak(args) => cargo_tasks::soak(&workspace, &args),
     });
     match ended_well {

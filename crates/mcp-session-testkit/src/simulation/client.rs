@@ -77,6 +77,9 @@ impl Client {
         }
         let world = Arc::clone(&self.world);
         for step in &world.plan.clients[self.number].steps {
+            if world.is_over() {
+                return; // its time is over
+            }
             self.step(step).await;
         }
     }

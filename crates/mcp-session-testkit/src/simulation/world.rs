@@ -119,11 +119,16 @@ impl World {
         Some((Arc::clone(&slot.process), slot.endpoint.clone()?))
     }
 
+    /// Returns `true` once all nodes are gone for good.
+    pub(super) fn is_over(&self) -> bool {
+        self.nodes().is_empty()
+    }
+
     /// The node that a balancer chooses. It prefers those that are ready, but not always.
     pub(super) fn balance(&self, luck: u64) -> usize {
         let mut rng = Rng::with_seed(luck);
         let nodes = self.nodes();
-        let any = rng.usize(..nodes.len());
+        let any = rng.usize(..nodes.len().max(1)); // none in the end
         if rng.bool() {
             return any;
         }
