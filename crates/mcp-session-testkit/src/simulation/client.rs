@@ -128,7 +128,12 @@ impl Client {
                         let cancel = format!(
                             r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"enough"}}}}"#
                         );
-                        self.simple(step.luck, cancel, "cancel", "").await;
+                        let running = self.world.book().running(session, id);
+                        if self.simple(step.luck, cancel, "cancel", "").await == Some(202) {
+                            // It may have to find its node first.
+                            let one = if self.world.plan.nodes > 1 { 1_000 } else { 0 };
+                            running.into_iter().for_each(|token| self.stops(token, one));
+                        }
                     }
                 }
             }
@@ -160,6 +165,19 @@ impl Client {
     /// This client, for a part of it that keeps its session.
     fn part(&self) -> Self {
         Self { began_with: Some(self.session()), ..self.clone() }
+    }
+
+    /// From now on the handler of a call has `cancel_grace` to stop, and so many milliseconds more.
+    fn stops(&self, token: usize, more: u64) {
+        let grace = self.world.plan.limits.config.session.cancel_grace;
+        let (world, sim) = (self.world.weak(), self.world.sim.clone());
+        self.world.sim.spawn(Box::pin(async move {
+            sim.sleep_until(sim.now() + grace).await;
+            sleep(&sim, more + 1).await;
+            if let Some(world) = world.upgrade() {
+                world.book().must_be_gone(token);
+            }
+        }));
     }
 
     fn next_id(&mut self) -> u64 {
@@ -237,14 +255,14 @@ impl Client {
         }
     }
 
-    /// POSTs a message, and checks the status. `name` is that of a request, for its headers.
-    async fn simple(&self, luck: u64, message: String, what: &'static str, name: &str) {
+    /// POSTs a message, and checks the status, which it returns. `name` is that of a request, for its headers.
+    async fn simple(&self, luck: u64, message: String, what: &'static str, name: &str) -> Option<u16> {
         let session = self.session();
         let sent = self.world.sim.now();
         let node = self.world.balance(luck);
         let phase = self.world.phase(node);
         let line = self.post(node, message, Upload::Whole, name);
-        let Some(head) = self.head(line, node).await else { return };
+        let head = self.head(line, node).await?;
         self.world.book().coverage.reach(what, phase_name(phase), status_name(head.status));
         let status = head.status.as_u16();
         self.world.book().note(|| format!("client {}: {what} at node {node}: {status}", self.number));
@@ -269,6 +287,7 @@ impl Client {
         if what == "ping" || what == "list" {
             self.drain(head).await;
         }
+        Some(status)
     }
 
     /// Reads a response to its end.

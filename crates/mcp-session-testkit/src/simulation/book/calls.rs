@@ -122,6 +122,13 @@ impl Book {
                 format!("call {token} of {session:?} was handled as of {:?}", cx.session_id())
             });
         }
+        let name = cx.client_info().parse::<Value>().unwrap_or_default()["name"].as_str().map(str::to_owned);
+        let opener = session.and_then(|session| self.opener(session)).map(|client| client.to_string());
+        if opener.is_some() && opener != name {
+            self.violation("foreign", || {
+                format!("call {token} of client {opener:?} was handled as of {name:?}")
+            });
+        }
         if let Some(Answer::Refused(status)) = self.calls[token].outcome {
             self.violation("refused-and-handled", || format!("call {token} got {status} and was handled"));
         }
@@ -224,6 +231,21 @@ impl Book {
     pub(in crate::simulation) fn cancels(&mut self, session: Option<SessionId>, id: u64) {
         for call in self.calls.iter_mut().filter(|call| call.session == session && call.id == id) {
             call.cancelled = true;
+        }
+    }
+
+    /// The call with this id, if its handler runs now and it is the only one with this id.
+    pub(in crate::simulation) fn running(&self, session: Option<SessionId>, id: u64) -> Option<usize> {
+        let same = |token: &usize| (self.calls[*token].session, self.calls[*token].id) == (session, id);
+        let mut calls = (0..self.calls.len()).filter(same);
+        let one = calls.next().filter(|token| self.calls[*token].handler_runs);
+        one.filter(|_| calls.next().is_none())
+    }
+
+    /// The time is over in which the handler of this call had to stop.
+    pub(in crate::simulation) fn must_be_gone(&mut self, token: usize) {
+        if self.calls[token].handler_runs && !self.may_be_late() {
+            self.violation("not-cancelled", || format!("the handler of call {token} goes on"));
         }
     }
 
@@ -353,6 +375,10 @@ impl Book {
         }
         self.calls[token].outcome = Some(answer);
         self.coverage.reach("call", kind, name);
+    }
+
+    pub(super) fn any_handler_runs(&self) -> bool {
+        self.calls.iter().any(|call| call.handler_runs)
     }
 
     pub(super) fn finish_calls(&mut self) {

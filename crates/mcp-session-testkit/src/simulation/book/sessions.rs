@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use mcp_session_core::{Runtime, SendError, SessionEvent, SessionId, ShutdownPhase, TerminateReason};
+use mcp_session_core::{Runtime, SessionEvent, SessionId, ShutdownPhase, TerminateReason};
 
-use super::Book;
+use super::{Book, streams::Tells};
 use crate::simulation::plan::{Hook, Kind};
 
 /// A session, as far as it is known.
@@ -25,7 +25,9 @@ pub(super) struct Session {
     /// Where an end was reported.
     ends: Vec<(usize, usize)>,
     hooks: u32,
-    tells: u64,
+    /// DELETE was answered with 204.
+    deleted: bool,
+    tells: Tells,
 }
 
 impl Book {
@@ -91,6 +93,7 @@ impl Book {
     pub(in crate::simulation) fn deleted(&mut self, session: SessionId) {
         let now = self.sim.now();
         if let Some(known) = self.sessions.get_mut(&session) {
+            known.deleted = true;
             known.dead.get_or_insert(now);
         }
     }
@@ -205,12 +208,18 @@ impl Book {
         }
     }
 
-    pub(in crate::simulation) fn next_tell(&mut self, session: SessionId) -> u64 {
-        let known = self.sessions.get_mut(&session);
-        known.map_or(0, |known| {
-            known.tells += 1;
-            known.tells
-        })
+    pub(super) fn tells(&mut self, session: SessionId) -> Option<&mut Tells> {
+        self.sessions.get_mut(&session).map(|known| &mut known.tells)
+    }
+
+    /// Returns `true` if the client of a session has sent `initialized`.
+    pub(super) fn is_in_use(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|known| known.initialized)
+    }
+
+    /// The client that opened a session, if it is known.
+    pub(super) fn opener(&self, session: SessionId) -> Option<usize> {
+        self.sessions.get(&session).map(|known| known.client).filter(|client| *client != usize::MAX)
     }
 
     pub(super) fn finish_sessions(&mut self) {
@@ -221,15 +230,16 @@ impl Book {
                 && !self.is_gone(known.at.0, known.at.1)
                 && (known.ends.is_empty() || known.hooks == 0)
         });
+        let unhooked = self.sessions.iter().find(|(_, known)| known.deleted && known.hooks == 0);
+        if let Some(text) =
+            unhooked.map(|(id, known)| format!("{id} was deleted, without its hook: {known:?}"))
+        {
+            if !self.may_be_late() {
+                return self.violation("not-ended", || text);
+            }
+        }
         if let Some(text) = lost.map(|(id, known)| format!("{id} was not reported as ended: {known:?}")) {
             self.violation("not-ended", || text);
-        }
-    }
-
-    pub(in crate::simulation) fn told(&mut self, session: SessionId, n: u64, told: Result<(), SendError>) {
-        self.note(|| format!("{session}: tell {n}: {told:?}"));
-        if matches!(told, Err(SendError::Invalid)) {
-            self.violation("tell-failed", || format!("{session}: {told:?}"));
         }
     }
 }
@@ -246,7 +256,8 @@ impl Session {
             dead: None,
             ends: Vec::new(),
             hooks: 0,
-            tells: 0,
+            deleted: false,
+            tells: Tells::default(),
         }
     }
 }

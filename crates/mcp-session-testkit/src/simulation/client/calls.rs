@@ -193,6 +193,11 @@ impl Call {
     }
 
     fn over(&self, answer: Answer) {
+        let left = matches!(answer, Answer::Left("went away" | "gave up"));
+        let hidden = self.reader.cut.is_some_and(|cut| cut.hidden.is_some());
+        if left && !hidden && !matches!(self.client.kind(), Kind::Session { .. }) {
+            self.client.stops(self.token, 0); // who has no session cancels by leaving (G-32, E-30)
+        }
         self.client.world.book().call_ends(self.token, answer);
     }
 }
