@@ -429,10 +429,11 @@ impl<T: Clone> Session<T> {
 
     /// The session begins to drain in a shutdown: its streams are to be resumed at other nodes. Ends each connection,
     /// with `retry` (S6, F-39). A reply keeps its connection if its client does not understand a priming event (D-05),
-    /// or if it is answered as JSON.
+    /// or if it is answered as JSON; and so does the reply to `initialize`, whose client has no session id to come back
+    /// with.
     pub(super) fn detach(&mut self, now: Instant) {
         let Some(replay) = self.config.replay else { return };
-        if self.is_primed() {
+        if self.is_primed() && self.is_established() {
             self.for_each_exchange(now, |exchange, _, out| {
                 exchange.close_connection(now, replay.retry, out);
             });

@@ -213,19 +213,25 @@ impl Client {
             let sent = self.world.sim.now();
             let line = self.post(node, initialize(version, self.number), Upload::Whole, "");
             let Some(head) = self.head(line, node).await else { continue };
+            self.world
+                .book()
+                .note(|| format!("client {}: initialize at node {node}: {}", self.number, head.status));
             self.world.book().coverage.reach("initialize", phase_name(phase), status_name(head.status));
             let id = head.headers.get("mcp-session-id").and_then(|id| id.to_str().ok()?.parse().ok());
             match (head.status, id, phase) {
                 (StatusCode::OK, Some(session), Some((phase, generation))) => {
                     self.world.book().opened(self.number, session, (node, generation), (sent, phase));
-                    drop(head);
+                    self.drain(head).await;
                     if initialized {
                         let message = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#.to_owned();
                         self.simple(attempt, message, "initialized", "").await;
                     }
                     return true;
                 }
-                (StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR, ..) => return false, // its handler refused
+                (StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR, ..) => {
+                    self.drain(head).await; // its handler refused
+                    return false;
+                }
                 (StatusCode::SERVICE_UNAVAILABLE, ..) => sleep(&self.world.sim, 100).await,
                 (status, ..) => {
                     self.world.book().violation("status", || format!("`initialize` got {status}"));

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::{
-    Bench, Effect, ExchangeKey, Input, MANY, MS, NOTE, Next, Phase, Refusal, RequestError, RequestId,
-    SHUTDOWN, SendError, SessionConfig, State, StreamKey, TerminateReason, Verdict, Wake, secs,
+    Bench, Effect, ExchangeKey, INITIALIZE, Input, MANY, MS, NOTE, Next, Phase, Refusal, RequestError,
+    RequestId, SHUTDOWN, SendError, SessionConfig, State, StreamKey, TerminateReason, Verdict, Wake, secs,
 };
 use crate::{
     capabilities::ClientCapabilities,
@@ -457,6 +457,18 @@ fn d_05_clients_of_older_versions_keep_their_connections_until_the_answer() {
     b.answer(key);
     b.store_all();
     assert_eq!(b.read(StreamKey::Response(key)), ["1-2 1 = \"done\"", "end"]);
+}
+
+#[test]
+fn s_6_who_has_no_session_id_yet_is_not_told_to_reconnect() {
+    let mut b = Bench::initializing(SessionConfig { response_mode: crate::ResponseMode::Sse, ..config() });
+    b.act(|session, _| session.share(0, STANDALONE, Position::START));
+    b.drain(&SHUTDOWN);
+    b.answer(INITIALIZE);
+    let read = b.read(StreamKey::Response(INITIALIZE));
+    assert!(read.iter().all(|event| !event.starts_with("retry")), "{read:?}");
+    assert_eq!(read.last().map(String::as_str), Some("end"));
+    assert_eq!(b.outcomes(), [1, 0, 0, 0]);
 }
 
 #[test]

@@ -213,9 +213,12 @@ impl Book {
     }
 
     /// Returns `true` if a body may be cut although its client reads. A store that keeps few events may drop some before a
-    /// node has read them.
+    /// node has read them; and at the cap of sessions, one that is half open makes room at once (E-15).
     fn may_cut(&self) -> bool {
-        self.is_hurried() || self.may_be_late() || (self.plan.store.is_some() && !self.keeps_events())
+        self.plan.limits.config.max_sessions < 100
+            || self.is_hurried()
+            || self.may_be_late()
+            || (self.plan.store.is_some() && !self.keeps_events())
     }
 
     /// A body was cut, although its client reads.

@@ -70,8 +70,8 @@ impl Book {
     /// client got on it.
     pub(in crate::simulation) fn reads_end(&mut self, session: SessionId, seen: impl Fn(u64) -> bool) {
         // Before `initialized`, nothing but pings is sent (C-06).
-        let alone =
-            self.plan.store.is_none() && self.is_in_use(session) && !self.may_be_late() && !self.is_hurried();
+        let alone = self.plan.store.is_none() && !self.may_be_late() && !self.is_hurried();
+        let alone = alone && self.is_in_use(session) && self.may_end(session);
         let Some(tells) = self.tells(session).filter(|tells| tells.read) else { return };
         let lost = tells.owed.iter().find(|n| !seen(**n)).copied();
         if let Some(n) = lost.filter(|_| alone) {
