@@ -19,8 +19,8 @@ pub(super) struct Listener {
 #[derive(Debug, Default)]
 pub(super) struct Tells {
     sent: u64,
-    /// How many connections have carried the stream.
-    opened: u32,
+    /// How many clients have asked for the stream.
+    asked: u32,
     /// One connection carries it, and its client reads all the time.
     read: bool,
     /// What was accepted since then.
@@ -57,11 +57,18 @@ impl Book {
         }
     }
 
+    /// A client asks for the standalone stream of a session.
+    pub(in crate::simulation) fn asks_for_stream(&mut self, session: SessionId) {
+        if let Some(tells) = self.tells(session) {
+            tells.asked += 1;
+            tells.read = false; // another connection may take over now
+        }
+    }
+
     /// A connection carries the standalone stream of a session.
     pub(in crate::simulation) fn reads(&mut self, session: SessionId, fast: bool) {
         if let Some(tells) = self.tells(session) {
-            tells.opened += 1;
-            tells.read = fast && tells.opened == 1;
+            tells.read = fast && tells.asked == 1;
             tells.owed.clear();
         }
     }

@@ -32,6 +32,7 @@ impl Get {
         for attempt in 0..TRIES * 2 {
             let node = world.balance(self.luck ^ attempt);
             let (sent, phase) = (world.sim.now(), world.phase(node));
+            world.book().asks_for_stream(session);
             let mut request = self.client.request(Method::GET, Some(session));
             if let Some(last) = &progress.last {
                 request = request.header("last-event-id", last);
