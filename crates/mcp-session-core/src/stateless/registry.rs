@@ -1,7 +1,7 @@
 //! [`Registry`]: the requests without a session that are running, and their admission.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{
         Arc, Mutex,
@@ -35,7 +35,7 @@ const SHARDS: usize = 16;
 /// Aligned to its own cache lines, so that threads that use different shards do not share a line.
 #[derive(Default)]
 #[repr(align(128))]
-struct Shard(Mutex<HashMap<u64, Call>>);
+struct Shard(Mutex<BTreeMap<u64, Call>>);
 
 /// The running requests without a session. Dropping it cuts them.
 pub(crate) struct Registry(Arc<Shared>);
@@ -53,7 +53,7 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 struct Subscriptions {
-    open: HashMap<u64, Call>,
+    open: BTreeMap<u64, Call>,
     /// The number of those of each principal.
     by_principal: HashMap<Principal, usize>,
 }
@@ -174,12 +174,15 @@ impl Registry {
         call.subscription().map(|subscription| self.0.server.complete(None, Ok(subscription.end())))
     }
 
-    /// All that are running. No lock is held between items.
+    /// All that are running, in the order in which they were admitted, so that a simulation takes the same one in each run.
+    /// No lock is held between items.
     pub(crate) fn calls(&self) -> impl Iterator<Item = Call> {
-        let subscriptions: Vec<_> = lock(&self.0.subscriptions).open.values().cloned().collect();
-        let shards = self.0.shards.iter();
-        let requests = shards.flat_map(|shard| lock(&shard.0).values().cloned().collect::<Vec<_>>());
-        subscriptions.into_iter().chain(requests)
+        let mut calls: Vec<_> = lock(&self.0.subscriptions).open.values().cloned().collect();
+        for shard in &self.0.shards {
+            calls.extend(lock(&shard.0).values().cloned());
+        }
+        calls.sort_unstable_by_key(Call::number);
+        calls.into_iter()
     }
 
     /// The number of open subscriptions.

@@ -159,7 +159,8 @@ impl Book {
         if self.plan.store.is_none() && reason != TerminateReason::Shutdown {
             known.dead.get_or_insert(now);
         }
-        if again {
+        // A store that could not remove it gives it to the next one who asks.
+        if again && !self.faulty_store() {
             self.violation("ended-twice", || format!("node {node} reported the end of {session} twice"));
         }
         let Some(known) = self.sessions.get(&session) else { return };
