@@ -16,7 +16,7 @@ use super::{
     lifecycle::{Handshake, Lifecycle},
 };
 use crate::{
-    ending::TerminateReason,
+    ending::{Phase, TerminateReason},
     event::{EventId, Position, encode_priming, encode_retry},
     exchange::CancelReason,
     id::RequestId,
@@ -315,6 +315,9 @@ impl<T: Clone> Session<T> {
         if let Verdict::Refuse(refusal) = self.on(if standalone { Input::Get } else { Input::Resume }) {
             return Err(refusal);
         }
+        if self.lifecycle.ending().is_some_and(|ending| ending.phase >= Phase::Finishing) {
+            return Err(Refusal::Draining); // this node has only its own answers left to deliver
+        }
         let running = self.exchanges.get(ExchangeKey(after.stream)).map(|exchange| exchange.stream());
         let kept = self.streams.finished(after.stream).map(Some);
         let whole = |own: Option<&Stream<T>>| own.is_some_and(|own| own.is_storing() || own.is_stored());
@@ -438,12 +441,15 @@ impl<T: Clone> Session<T> {
                 exchange.close_connection(now, replay.retry, out);
             });
         }
-        let leave = |stream: &mut Stream<T>, out: &mut Output<T>| {
-            stream.push_unbounded(now, encode_retry(replay.retry), out);
-            stream.end(out);
-        };
-        self.for_each_relay(leave);
-        self.with_standalone(now, |stream, _, out| leave(stream, out));
+        self.dismiss_relays(now);
+        self.with_standalone(now, |stream, _, out| dismiss(stream, now, replay.retry, out));
+    }
+
+    /// Ends each connection to which a stream is relayed, with `retry`: what its client waits for may come from another
+    /// node after this one is gone.
+    pub(super) fn dismiss_relays(&mut self, now: Instant) {
+        let Some(replay) = self.config.replay else { return };
+        self.for_each_relay(|stream, out| dismiss(stream, now, replay.retry, out));
     }
 
     /// Whether another node can adopt the session after this ending: a shutdown, with a store.
@@ -466,4 +472,9 @@ impl<T: Clone> Session<T> {
         self.active = self.active.max(now);
         self.lifetime().into_iter().for_each(|due| self.timer.arm(due));
     }
+}
+
+fn dismiss<T: Clone>(stream: &mut Stream<T>, now: Instant, retry: Duration, out: &mut Output<T>) {
+    stream.push_unbounded(now, encode_retry(retry), out);
+    stream.end(out);
 }

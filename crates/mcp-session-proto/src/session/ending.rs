@@ -145,6 +145,9 @@ impl<T: Clone> Session<T> {
             if let Some(current) = self.lifecycle.ending_mut() {
                 *current = ending;
             }
+            if next == Phase::Finishing && self.moves(ending.reason) {
+                self.dismiss_relays(now);
+            }
         }
     }
 
