@@ -6,6 +6,7 @@ mod conformance;
 mod coverage;
 mod installed;
 mod interop;
+mod loom;
 mod process;
 mod public_api;
 mod server;
@@ -47,6 +48,8 @@ enum Task {
     Conformance(Target),
     /// Runs random schedules of clients, stores, nodes and shutdowns in virtual time, and checks invariants
     Sim(cargo_tasks::Sim),
+    /// Runs small models of core's concurrent code in every interleaving of their threads
+    Loom(loom::Args),
     /// Runs many clients of every kind against two nodes with one store, in real time, and counts failures
     Soak(cargo_tasks::Soak),
 }
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Task::PublicApi(args) => public_api::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),
         Task::Sim(args) => cargo_tasks::sim(&workspace, &args),
+        Task::Loom(args) => loom::run(&workspace, &args),
         Task::Soak(args) => cargo_tasks::soak(&workspace, &args),
     });
     match ended_well {

@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 use self::report::{Outcome, Report};
 use crate::process::{self, BUILD, Unavailable};
 use crate::workspace::{Record, Target, Workspace};
-use crate::{arrows, cargo_tasks, conformance, coverage, interop, public_api};
+use crate::{arrows, cargo_tasks, conformance, coverage, interop, loom, public_api};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -59,6 +59,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     run.step("doc-tests", || tests::counted(&process::cargo(workspace, tests::DOC_TESTS), BUILD));
     run.step("examples", || cargo_steps::examples(workspace));
     run.step("sim", || cargo_tasks::sim_gate(workspace));
+    run.step("loom", || loom::short(workspace));
     run.step("instructions", || cargo_tasks::instructions_gate(workspace));
     run.step("interop", || interop::run(workspace, &Target::all(), false));
     run.step("conformance", || conformance::run(workspace, &Target::all()));

@@ -3,17 +3,15 @@
 //! Freeing a million events takes a second, and a shutdown cuts that many at its ceiling when thousands of clients do not
 //! read. The report must not wait for that, and a process that ends should not do it at all.
 
-use std::{
-    collections::VecDeque,
-    mem,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use mcp_session_proto::after;
 
-use crate::{runtime::Runtime, sync::lock};
+use crate::{
+    runtime::Runtime,
+    sync::{Mutex, global, lock},
+};
 
 /// The events that an endpoint frees.
 #[derive(Debug, Default)]
@@ -26,9 +24,11 @@ struct Queue {
     freeing: bool,
 }
 
-/// What a task has not freed when its runtime dropped it, of all endpoints. A static is not dropped when the process ends,
-/// and neither are its contents.
-static LEFT: Mutex<Vec<VecDeque<Bytes>>> = Mutex::new(Vec::new());
+global! {
+    /// What a task has not freed when its runtime dropped it, of all endpoints. A static is not dropped when the process ends,
+    /// and neither are its contents.
+    LEFT: Mutex<Vec<VecDeque<Bytes>>> = Mutex::new(Vec::new())
+}
 
 /// The delay before the first piece is freed, so that urgent work such as a report comes first, and a process that ends
 /// does not free anything.

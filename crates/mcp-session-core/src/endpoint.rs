@@ -10,12 +10,7 @@ mod post;
 mod response;
 mod shutdown;
 
-use std::{
-    fmt,
-    pin::pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, Either, ready};
 use http::{HeaderValue, Request, Response, Version, header, request::Parts};
@@ -35,6 +30,7 @@ use crate::{
     stateless::{self, server::Server},
     store::node::Node,
     stream::ReplyBody,
+    sync::atomic::Ordering::Relaxed,
     trace,
     transport::{self, BoxError, Incoming, Rejection, RequestEra, SessionHeader},
 };
@@ -143,6 +139,12 @@ impl Endpoint {
         let _ = registry.subscribers.set(Arc::clone(&stateless) as _); // set only here
         let sealer = Sealer::new(config.state_keys.clone(), config.state_ttl, Arc::clone(runtime));
         Self { registry, stateless, handler: Arc::new(handler), sealer: Arc::new(sealer) }
+    }
+
+    /// For models: what holds the sessions, and what holds the requests without one.
+    #[cfg(all(test, loom))]
+    pub(crate) fn registries(&self) -> (&Arc<Registry>, &Arc<stateless::registry::Registry>) {
+        (&self.registry, &self.stateless)
     }
 
     /// The runtime.

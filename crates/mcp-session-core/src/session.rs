@@ -21,10 +21,7 @@ mod writer;
 use std::{
     fmt,
     future::IntoFuture,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -36,7 +33,7 @@ use mcp_session_proto::{
 };
 use serde::Serialize;
 
-use cell::{Locked, Machine, Waiters};
+use cell::{Locked, Machine, SharedWaiters};
 use client::Client;
 use counters::Stripe;
 use env::Env;
@@ -48,7 +45,11 @@ use crate::{
     principal::Principal,
     session::ask::ask,
     store::{PeerRequest, Update},
-    sync::lock,
+    sync::{
+        Mutex, acquire,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        global, lock,
+    },
     trace,
     transport::Rejection,
 };
@@ -258,8 +259,8 @@ impl Session {
     ///
     /// If dropped, the client is told to cancel.
     pub async fn ping(&self, timeout: Duration) -> Result<(), RequestError> {
-        let waiters = Arc::new(Waiters::default());
-        let send = |machine: &mut Machine, now, left| machine.ping(now, Arc::clone(&waiters), left);
+        let waiters = SharedWaiters::default();
+        let send = |machine: &mut Machine, now, left| machine.ping(now, SharedWaiters::clone(&waiters), left);
         ask(self, &waiters, timeout, send, |machine| machine.standalone_tag().cloned()).await.map(drop)
     }
 
@@ -307,10 +308,8 @@ impl Session {
 
     /// A permit for one more running notification, unless there are as many as there may be requests.
     pub(crate) fn notification_permit(&self) -> Result<NotificationPermit, Refusal> {
-        let place = NotificationPermit(self.clone());
-        let taken = self.0.notifications.fetch_add(1, Relaxed);
-        if taken < self.0.env.session_config.max_exchanges {
-            Ok(place)
+        if acquire(&self.0.notifications, 1, self.0.env.session_config.max_exchanges) {
+            Ok(NotificationPermit(self.clone()))
         } else {
             Err(Refusal::TooManyRequests)
         }
@@ -378,7 +377,7 @@ impl Drop for NotificationPermit {
 
 /// A number for a session, or for an exchange without one, that no other has in this process.
 pub(crate) fn next_number() -> u64 {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    global!(NUMBER: AtomicU64 = AtomicU64::new(0));
     NUMBER.fetch_add(1, Relaxed)
 }
 

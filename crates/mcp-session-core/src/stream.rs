@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -13,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use mcp_session_proto::{Next, StreamKey};
 
 use crate::{
-    session::{Session, cell::Waiters},
+    session::{Session, cell::SharedWaiters},
     stateless::call::{Call, Machine},
 };
 
@@ -37,7 +36,7 @@ const FRAME: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct EventStream {
     source: Source,
-    waiters: Arc<Waiters>,
+    waiters: SharedWaiters,
     done: bool,
 }
 
@@ -50,12 +49,12 @@ enum Source {
 
 impl EventStream {
     /// Creates the stream of a session with this key.
-    pub(crate) fn new(session: Session, key: StreamKey, waiters: Arc<Waiters>) -> Self {
+    pub(crate) fn new(session: Session, key: StreamKey, waiters: SharedWaiters) -> Self {
         Self { source: Source::Session(session, key), waiters, done: false }
     }
 
     /// Creates the stream of the reply to a request without a session.
-    pub(crate) fn of_call(call: Call, waiters: Arc<Waiters>) -> Self {
+    pub(crate) fn of_call(call: Call, waiters: SharedWaiters) -> Self {
         Self { source: Source::Call(call), waiters, done: false }
     }
 

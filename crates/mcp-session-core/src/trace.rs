@@ -12,7 +12,6 @@ use std::{
     borrow::Cow,
     fmt::Write as _,
     mem,
-    sync::Mutex,
     time::{Duration, Instant},
 };
 #[cfg(feature = "tracing")]
@@ -28,7 +27,11 @@ use mcp_session_proto::{ProtocolVersion, RequestId, RpcError, SessionId, Termina
 
 #[cfg(feature = "tracing")]
 use crate::contain;
-use crate::{metrics::Stats, shutdown::ShutdownPhase, sync::lock};
+use crate::{
+    metrics::Stats,
+    shutdown::ShutdownPhase,
+    sync::{Mutex, lock},
+};
 
 /// The target of all events, for filters, wherever in core they come from.
 #[cfg(feature = "tracing")]

@@ -13,13 +13,17 @@ use crate::source::Code;
 use crate::workspace::{self, CORE, Workspace};
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Rule {
     rooms: Vec<String>,
+    only_sync_has: Vec<String>,
     up: Vec<(String, String)>,
 }
 
 type Arrows = BTreeSet<(String, String)>;
+
+/// The room with the locks, atomics and wakers of all others.
+const SYNC: &str = "sync";
 
 const OWNER: &str = "import it from the module that defines it, such as `crate::session::Session`";
 
@@ -33,6 +37,10 @@ pub(super) fn check(workspace: &Workspace, rule: &Rule) -> Result<Vec<String>> {
     for (path, code) in &files {
         let (room, names) = (room(path), code.names());
         let at = |line| format!("{}:{line}", workspace.relative(path).display());
+        for name in names.iter().filter(|name| room != SYNC && is_of_sync(&name.path, rule)) {
+            let advice = "import it from `crate::sync`, and add it there if it is missing";
+            problems.push(problem(at(name.line), format!("names `{}`", name.path), advice));
+        }
         for name in &names {
             match below_root(&name.path) {
                 Some(other) if !rooms.contains(other) => {
@@ -54,6 +62,13 @@ pub(super) fn check(workspace: &Workspace, rule: &Rule) -> Result<Vec<String>> {
 fn room(below_src: &Path) -> String {
     let first = below_src.iter().next().map(Path::new);
     first.and_then(Path::file_stem).unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Whether only `sync` may name this path, or something below it.
+fn is_of_sync(path: &str, rule: &Rule) -> bool {
+    rule.only_sync_has.iter().any(|it| {
+        path.strip_prefix(it.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    })
 }
 
 /// The first segment below the root of the crate: `session` of `crate::session::Session`.
@@ -85,13 +100,28 @@ fn levels(rooms: &BTreeSet<String>, arrows: &Arrows, rule: &Rule) -> Vec<String>
 mod tests {
     use std::path::Path;
 
-    use super::{Rule, below_root, levels, room};
+    use super::{super::Rules, Rule, below_root, is_of_sync, levels, room};
+
+    #[test]
+    fn a_planted_lock_is_found() {
+        let rule = Rules::load().unwrap().core;
+        for (path, found) in [
+            ("std::sync::Mutex", true),
+            ("std::sync::atomic::AtomicU8", true),
+            ("std::sync::Arc", false),
+            ("std::sync::OnceState", false),
+            ("crate::sync::Mutex", false),
+        ] {
+            assert_eq!(is_of_sync(path, &rule), found, "{path}");
+        }
+    }
 
     #[test]
     fn what_runs_up_is_found() {
         let arrow = |from: &str, to: &str| (from.to_owned(), to.to_owned());
         let rooms = ["endpoint", "session", "store"].map(str::to_owned);
-        let rule = Rule { rooms: rooms.to_vec(), up: vec![arrow("store", "session")] };
+        let (up, only_sync_has) = (vec![arrow("store", "session")], Vec::new());
+        let rule = Rule { rooms: rooms.to_vec(), only_sync_has, up };
         let broken = |arrows: &[_]| levels(&rooms.clone().into(), &arrows.iter().cloned().collect(), &rule);
         let allowed = [arrow("endpoint", "store"), arrow("store", "session")];
         assert_eq!(broken(&allowed), [""; 0]);

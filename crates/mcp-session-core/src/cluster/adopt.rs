@@ -1,6 +1,6 @@
 //! Adopts sessions that were opened at another node.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::Arc;
 
 use futures::future::select;
 use mcp_session_proto::{self as proto, SessionId, State, TerminateReason};
@@ -15,7 +15,7 @@ use crate::{
     },
     store::node::Node,
     store::{LogId, Record, Unavailable},
-    sync::lock,
+    sync::{atomic::Ordering::Relaxed, lock},
     trace,
     transport::Rejection,
 };

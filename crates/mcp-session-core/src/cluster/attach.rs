@@ -1,12 +1,12 @@
 //! GET with a store: the client gets the events of all nodes, and one node at a time sends them (D-21).
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use mcp_session_proto::{EventId, Refusal, StreamKey};
 
 use super::relay::{PAGE, Relay};
 use crate::{
-    session::{Session, cell::Waiters},
+    session::{Session, cell::SharedWaiters},
     store::{LogId, Page, PeerRequest, ReadError, Unavailable, Update, node::Node},
     transport::Rejection,
 };
@@ -15,7 +15,7 @@ use crate::{
 pub(crate) async fn listen(
     node: &Node,
     session: &Session,
-    waiters: &Arc<Waiters>,
+    waiters: &SharedWaiters,
 ) -> Result<StreamKey, Rejection> {
     become_listener(node, session).await?;
     let (key, heard) = session.listen(waiters).await?;
@@ -29,7 +29,7 @@ pub(crate) async fn resume(
     node: &Node,
     session: &Session,
     last_event_id: &str,
-    waiters: &Arc<Waiters>,
+    waiters: &SharedWaiters,
 ) -> Result<StreamKey, Rejection> {
     let resumed = session.resume(last_event_id, waiters).await;
     let after = match (resumed, EventId::parse(last_event_id)) {
@@ -51,7 +51,7 @@ pub(crate) async fn resume(
         Err(ReadError::Unavailable) => return Err(Rejection::StoreUnavailable),
     };
     let request = page.request.clone();
-    let key = session.with(|machine, now| machine.handle_relay(now, after, request, Arc::clone(waiters)))?;
+    let key = session.with(|machine, now| machine.handle_relay(now, after, request, SharedWaiters::clone(waiters)))?;
     if after.stream != LogId::STANDALONE {
         take_over(node, session, after.stream);
     }
@@ -63,12 +63,12 @@ fn relay(
     node: &Node,
     session: &Session,
     key: StreamKey,
-    waiters: &Arc<Waiters>,
+    waiters: &SharedWaiters,
     after: EventId,
     first: Option<Page>,
 ) {
     let (session, waiters, log) =
-        (session.clone(), Arc::clone(waiters), Node::log(session.id(), after.stream));
+        (session.clone(), SharedWaiters::clone(waiters), Node::log(session.id(), after.stream));
     let plain = first.is_none();
     let relay = Relay { session, node: node.clone(), log, key, waiters, after, plain };
     node.spawn(relay.run(first));

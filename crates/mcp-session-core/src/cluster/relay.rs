@@ -1,6 +1,6 @@
 //! [`Relay`]: reads a log from the store and passes its events on to a connection.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures::future::select;
 use mcp_session_proto::{
@@ -8,7 +8,7 @@ use mcp_session_proto::{
 };
 
 use crate::{
-    session::{Session, cell::Waiters},
+    session::{Session, cell::SharedWaiters},
     store::node::Node,
     store::{LogId, Page, ReadError, Wakeup},
 };
@@ -28,7 +28,7 @@ pub(crate) struct Relay {
     pub(crate) node: Node,
     pub(crate) log: LogId,
     pub(crate) key: StreamKey,
-    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) waiters: SharedWaiters,
     /// The id of the last event that was passed on.
     pub(crate) after: EventId,
     /// The client sent no `Last-Event-ID`: it starts with the oldest event that is kept.
@@ -144,7 +144,7 @@ impl Relay {
     async fn pass(&self, event: &bytes::Bytes, last: bool) -> Result<(), SendError> {
         self.session
             .send_with(|machine, now| match machine.relay(now, self.key, event, last) {
-                Err(SendError::Full) => Err(Some(Arc::clone(&self.waiters))),
+                Err(SendError::Full) => Err(Some(SharedWaiters::clone(&self.waiters))),
                 sent => Ok(sent),
             })
             .await

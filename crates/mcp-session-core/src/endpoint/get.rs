@@ -1,14 +1,12 @@
 //! GET, DELETE and OPTIONS: the streams of a session, its end, and the CORS preflight.
 
-use std::sync::Arc;
-
 use http::{Response, StatusCode, request::Parts};
 use mcp_session_proto as proto;
 
 use super::{Endpoint, Scope, response::events};
 use crate::{
     cluster::attach,
-    session::{Session, cell::Waiters},
+    session::{Session, cell::SharedWaiters},
     stream::{EventStream, ReplyBody},
     transport::{self, Rejection},
 };
@@ -16,7 +14,7 @@ use crate::{
 impl Endpoint {
     pub(super) async fn get(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
         let session = self.own_session(parts).await?;
-        let waiters = Arc::new(Waiters::default());
+        let waiters = SharedWaiters::default();
         let env = &self.registry.env;
         let replays = env.session_config.replay.is_some(); // otherwise the header is ignored (D-35)
         let key = match (transport::last_event_id(&parts.headers).filter(|_| replays), &env.node) {

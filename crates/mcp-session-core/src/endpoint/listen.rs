@@ -1,12 +1,11 @@
 //! POST of `subscriptions/listen` (G.6).
 
-use std::sync::Arc;
-
 use http::{Response, request::Parts};
 use mcp_session_proto::{ResponseMode, RpcError, RpcRequest};
 
 use super::{Endpoint, response::events};
 use crate::{
+    session::cell::SharedWaiters,
     stateless::subscription::{Filter, Subscription},
     stream::{EventStream, ReplyBody},
     transport::{self, Rejection},
@@ -34,7 +33,7 @@ impl Endpoint {
         if is_empty {
             self.stateless.end(&call);
         }
-        let waiters = call.with(|machine, _| machine.tag_or(Arc::default));
+        let waiters = call.with(|machine, _| machine.tag_or(SharedWaiters::default));
         Ok(events(ReplyBody::events(EventStream::of_call(call, waiters))))
     }
 }

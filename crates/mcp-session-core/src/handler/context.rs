@@ -1,10 +1,6 @@
 //! [`RequestContext`], which the handler gets with each request.
 
-use std::{
-    fmt, mem,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use http::{Extensions, HeaderMap, request::Parts};
@@ -18,7 +14,15 @@ use serde_json::value::RawValue;
 use super::{exchange::ExchangeHandle, modern::Modern};
 use crate::{
     principal::Principal,
-    session::{Session, ask::ask, cell::Machine, env::Env, manager::SessionManager, notification, object},
+    session::{
+        Session,
+        ask::ask,
+        cell::{Machine, SharedWaiters},
+        env::Env,
+        manager::SessionManager,
+        notification, object,
+    },
+    sync::OnceLock,
     transport::LogLevel,
 };
 
@@ -286,11 +290,12 @@ impl RequestContext {
             });
         };
         // If the exchange is over, nothing is sent.
-        let signal = session.with(|machine, _| machine.tag_or(*key, Arc::default)).unwrap_or_default();
+        let signal =
+            session.with(|machine, _| machine.tag_or(*key, SharedWaiters::default)).unwrap_or_default();
         let send = |machine: &mut Machine, now, left| {
-            machine.request(now, *key, Arc::clone(&signal), method, params.as_ref(), left)
+            machine.request(now, *key, SharedWaiters::clone(&signal), method, params.as_ref(), left)
         };
-        ask(session, &signal, timeout, send, |_| Some(Arc::clone(&signal))).await
+        ask(session, &signal, timeout, send, |_| Some(SharedWaiters::clone(&signal))).await
     }
 
     /// Closes the connection of this request while the handler keeps running, so that a long call holds no connection

@@ -1,6 +1,6 @@
 //! [`ExchangeHandle`]: a running exchange, in a session or without one.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use event_listener::EventListener;
@@ -11,7 +11,7 @@ use mcp_session_proto::{
 use crate::{
     session::{
         Session,
-        cell::{Machine, Waiters},
+        cell::{Machine, SharedWaiters},
     },
     stateless::call::{self, Call},
     stream::EventStream,
@@ -83,15 +83,15 @@ impl ExchangeHandle {
     }
 
     /// The handler was not ready at its first poll. Returns the waiters of the exchange.
-    pub(crate) fn suspend(&self) -> (Arc<Waiters>, Instant) {
+    pub(crate) fn suspend(&self) -> (SharedWaiters, Instant) {
         match self {
             Self::Session(session, key) => session.with(|machine, now| {
                 machine.handle_suspended(now, *key);
-                (machine.tag_or(*key, Arc::default).unwrap_or_default(), now) // `None`: the exchange is over
+                (machine.tag_or(*key, SharedWaiters::default).unwrap_or_default(), now) // `None`: the exchange is over
             }),
             Self::Stateless(call) => call.with(|machine, now| {
                 machine.handle_suspended(now);
-                (machine.tag_or(Arc::default), now)
+                (machine.tag_or(SharedWaiters::default), now)
             }),
         }
     }
@@ -139,14 +139,14 @@ impl ExchangeHandle {
     ) -> Option<ReplyHead> {
         let reply = machine.poll_reply(now, key);
         head(reply, || {
-            let waiters = machine.tag_or(key, Arc::default).unwrap_or_default(); // `None`: the exchange is over
+            let waiters = machine.tag_or(key, SharedWaiters::default).unwrap_or_default(); // `None`: the exchange is over
             EventStream::new(session.clone(), StreamKey::Response(key), waiters)
         })
     }
 
     fn stateless_head(&self, machine: &mut call::Machine, now: Instant, call: &Call) -> Option<ReplyHead> {
         let reply = machine.poll_reply(now);
-        head(reply, || EventStream::of_call(call.clone(), machine.tag_or(Arc::default)))
+        head(reply, || EventStream::of_call(call.clone(), machine.tag_or(SharedWaiters::default)))
     }
 
     /// Sends a message on the reply; waits for space in its queue.
@@ -176,7 +176,7 @@ impl ExchangeHandle {
             Self::Session(session, key) => {
                 session
                     .send_with(|machine, now| match in_session(machine, now, *key) {
-                        Err(SendError::Full) => Err(machine.tag_or(*key, Arc::default)),
+                        Err(SendError::Full) => Err(machine.tag_or(*key, SharedWaiters::default)),
                         sent => Ok(sent),
                     })
                     .await
@@ -184,7 +184,7 @@ impl ExchangeHandle {
             Self::Stateless(call) => {
                 until(|| {
                     call.with(|machine, now| match stateless(machine, now) {
-                        Err(SendError::Full) => Err(machine.tag_or(Arc::default).handler.listen()),
+                        Err(SendError::Full) => Err(machine.tag_or(SharedWaiters::default).handler.listen()),
                         sent => Ok(sent),
                     })
                 })
@@ -208,7 +208,7 @@ impl ExchangeHandle {
                 session
                     .send_with(|machine, _| {
                         let ready = ready(machine.poll_status(*key));
-                        ready.ok_or_else(|| machine.tag_or(*key, Arc::default))
+                        ready.ok_or_else(|| machine.tag_or(*key, SharedWaiters::default))
                     })
                     .await
             }
@@ -216,7 +216,7 @@ impl ExchangeHandle {
                 until(|| {
                     call.with(|machine, _| {
                         let ready = ready(machine.status());
-                        ready.ok_or_else(|| machine.tag_or(Arc::default).handler.listen())
+                        ready.ok_or_else(|| machine.tag_or(SharedWaiters::default).handler.listen())
                     })
                 })
                 .await
@@ -234,7 +234,7 @@ impl ExchangeHandle {
                 until(|| {
                     call.with(|machine, _| match machine.phase() {
                         Phase::Running if machine.is_running() => {
-                            Err(machine.tag_or(Arc::default).handler.listen())
+                            Err(machine.tag_or(SharedWaiters::default).handler.listen())
                         }
                         _ => Ok(()),
                     })

@@ -5,7 +5,6 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
     mem,
-    sync::{Mutex, OnceLock},
     time::Duration,
 };
 
@@ -19,7 +18,12 @@ use super::{
     modern::Modern,
     state::{Binding, Unsealed},
 };
-use crate::{principal::Principal, session::object, stateless::server::may_ask, sync::lock};
+use crate::{
+    principal::Principal,
+    session::object,
+    stateless::server::may_ask,
+    sync::{Mutex, OnceLock, lock},
+};
 
 /// A request for the client's input, which is a part of a result of 2026-07-28:
 /// see [`RequestContext::input_required`].

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     contain::{self, Panicked},
-    session::{cell::Waiters, env::Env},
+    session::{cell::SharedWaiters, env::Env},
     trace,
 };
 
@@ -193,7 +193,7 @@ fn dropped() -> RpcError {
 /// The response head of a request whose handler runs as a task.
 pub(crate) struct PendingReplyHead {
     call: Option<ExchangeHandle>,
-    waiters: Arc<Waiters>,
+    waiters: SharedWaiters,
 }
 
 impl Future for PendingReplyHead {

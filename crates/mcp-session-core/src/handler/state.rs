@@ -16,7 +16,7 @@
 
 use std::{
     fmt, io,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -30,6 +30,7 @@ use mcp_session_proto::RpcError;
 use crate::{
     config::state_keys::{KeyId, StateKeys},
     runtime::Runtime,
+    sync::OnceLock,
     trace,
 };
 

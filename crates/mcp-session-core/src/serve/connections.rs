@@ -1,12 +1,6 @@
 //! [`Connections`]: the running connections of a server, the stages in which they end, and how many were cut.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU8, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use event_listener::Event;
 use futures::{
@@ -23,7 +17,11 @@ use crate::{
         limits::Limits,
         work::Work,
     },
-    sync::lock,
+    sync::{
+        Mutex,
+        atomic::{AtomicU8, Ordering::SeqCst},
+        lock,
+    },
 };
 
 /// The stage of the server's shutdown, in order of time.

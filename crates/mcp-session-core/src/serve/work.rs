@@ -1,12 +1,8 @@
 //! [`Work`]: whether a connection waits for the application or for its client.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::{future::Future, sync::Arc};
+
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The number of requests of a connection that wait for the application, not for their client: see
 /// [`ConnectionContext::work`](crate::ConnectionContext::work).

@@ -1,15 +1,16 @@
 //! [`Adoptions`]: the sessions of other nodes that are being taken up here, with a store.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, OnceLock},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use event_listener::Event;
 use mcp_session_proto::SessionId;
 
 use super::Session;
-use crate::{store::Unavailable, transport::Rejection};
+use crate::{
+    store::Unavailable,
+    sync::{Mutex, OnceLock},
+    transport::Rejection,
+};
 
 /// Sessions that are being adopted: once each, however many requests need it, so that it gets one number and one machine.
 #[derive(Debug, Default)]

@@ -49,10 +49,8 @@ impl Announcement {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
-    use crate::sync::lock;
+    use crate::sync::{Mutex, lock};
 
     #[derive(Default)]
     struct Heard(Mutex<Vec<(String, Option<String>)>>);

@@ -1,9 +1,6 @@
 //! [`ask`]: sends a request to the client and waits for its reply.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures::{
     FutureExt,
@@ -13,7 +10,7 @@ use mcp_session_proto::{Json, OutboundId, RequestError, SendError, after};
 
 use crate::session::{
     Session,
-    cell::{Machine, Waiters},
+    cell::{Machine, SharedWaiters},
 };
 
 /// Sends a request with `send`, which gets the rest of `timeout`, and waits with `waiters` for the reply. If the queue is
@@ -24,10 +21,10 @@ use crate::session::{
 /// If dropped, the client is told to cancel (F-24).
 pub(crate) async fn ask(
     session: &Session,
-    waiters: &Arc<Waiters>,
+    waiters: &SharedWaiters,
     timeout: Duration,
     mut send: impl FnMut(&mut Machine, Instant, Duration) -> Result<OutboundId, RequestError>,
-    space: impl Fn(&Machine) -> Option<Arc<Waiters>>,
+    space: impl Fn(&Machine) -> Option<SharedWaiters>,
 ) -> Result<Json, RequestError> {
     let deadline = after(session.now(), timeout);
     let mut sending = Box::pin(session.send_with(|machine, now| {
@@ -46,7 +43,9 @@ pub(crate) async fn ask(
     };
     let waiting = Waiting { session, id: sent? };
     session
-        .send_with(|machine, _| machine.poll_outbound(waiting.id).ok_or_else(|| Some(Arc::clone(waiters))))
+        .send_with(|machine, _| {
+            machine.poll_outbound(waiting.id).ok_or_else(|| Some(SharedWaiters::clone(waiters)))
+        })
         .await
 }
 

@@ -1,12 +1,8 @@
 //! The one way to a session's machine: lock, call, unlock, notify.
 
-use std::{
-    sync::{Arc, MutexGuard, atomic::Ordering::Relaxed},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use event_listener::{Event, EventListener};
-use futures::task::AtomicWaker;
 use mcp_session_proto::{self as proto, Effect, Output, Phase, State, TerminateReason, Wake};
 
 use super::{
@@ -20,14 +16,17 @@ use crate::{
     contain::{self},
     metrics::SessionEvent,
     shutdown::{DrainTracker, Entering},
-    sync::lock,
+    sync::{AtomicWaker, MutexGuard, Shared, atomic::Ordering::Relaxed, lock},
     trace,
 };
 
 /// The failure of a session whose answers or streams were cut.
 const UNREAD: &str = "its client did not read to the end in time";
 
-pub(crate) type Machine = proto::Session<Arc<Waiters>>;
+/// The waiters of one exchange or stream, as all who know them share them.
+pub(crate) type SharedWaiters = Shared<Waiters>;
+
+pub(crate) type Machine = proto::Session<SharedWaiters>;
 
 /// The waiters of one exchange or stream, which the machine's wakes refer to.
 #[derive(Debug, Default)]
@@ -128,7 +127,7 @@ impl Session {
     }
 
     /// Counts, releases the lock, and notifies all whom the call concerns.
-    fn settle(&self, guard: Guard<'_>, mut output: Output<Arc<Waiters>>, sooner: bool) {
+    fn settle(&self, guard: Guard<'_>, mut output: Output<SharedWaiters>, sooner: bool) {
         let Guard { mut locked, now, hook, .. } = guard;
         let env = &self.0.env;
         let (events, machine) = (output.events, &locked.machine);
@@ -286,7 +285,7 @@ impl Session {
     /// Calls `attempt` until it returns a result. `Err` names the waiters to wait with; `Err(None)` waits for the store.
     pub(crate) async fn send_with<R>(
         &self,
-        mut attempt: impl FnMut(&mut Machine, Instant) -> Result<R, Option<Arc<Waiters>>>,
+        mut attempt: impl FnMut(&mut Machine, Instant) -> Result<R, Option<SharedWaiters>>,
     ) -> R {
         loop {
             let space: EventListener = match self.with(|machine, now| {
@@ -329,7 +328,7 @@ impl Timed for Inner {
     }
 }
 
-pub(crate) fn wake(output: Output<Arc<Waiters>>) {
+pub(crate) fn wake(output: Output<SharedWaiters>) {
     if output.is_quiet() {
         return;
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Weak},
 };
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use mcp_session_proto::Json;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// The maximum number of bytes of a client's params that are kept with its session. 4 KiB: SDKs send some hundred bytes, and
 /// 100,000 sessions of a client that sends more must not exhaust the server's memory.

@@ -1,20 +1,20 @@
 //! Opens the connections of GET: who gets the standalone stream is settled with the client that has it.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use mcp_session_proto::{Position, Refusal, RequestError, StreamKey};
 
 use super::{
     Session,
-    cell::{Machine, Waiters},
+    cell::{Machine, SharedWaiters},
 };
 
 impl Session {
     /// GET: opens the standalone stream. With a store, also returns the position in the standalone log up to which its
     /// events were sent to the client.
-    pub(crate) async fn listen(&self, waiters: &Arc<Waiters>) -> Result<(StreamKey, Position), Refusal> {
+    pub(crate) async fn listen(&self, waiters: &SharedWaiters) -> Result<(StreamKey, Position), Refusal> {
         contest(self, |machine, now| {
-            machine.handle_get(now, Arc::clone(waiters)).map(|key| (key, machine.heard()))
+            machine.handle_get(now, SharedWaiters::clone(waiters)).map(|key| (key, machine.heard()))
         })
         .await
     }
@@ -23,9 +23,10 @@ impl Session {
     pub(crate) async fn resume(
         &self,
         last_event_id: &str,
-        waiters: &Arc<Waiters>,
+        waiters: &SharedWaiters,
     ) -> Result<StreamKey, Refusal> {
-        contest(self, |machine, now| machine.handle_resume(now, last_event_id, Arc::clone(waiters))).await
+        contest(self, |machine, now| machine.handle_resume(now, last_event_id, SharedWaiters::clone(waiters)))
+            .await
     }
 }
 

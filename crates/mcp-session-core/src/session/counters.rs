@@ -1,10 +1,15 @@
 //! [`Counters`]: the gauges and totals of an endpoint.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-
 use mcp_session_proto::Tally;
 
-use crate::{metrics::Stats, shutdown::ShutdownPhase};
+use crate::{
+    metrics::Stats,
+    shutdown::ShutdownPhase,
+    sync::{
+        counting::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        shards,
+    },
+};
 
 /// Gauges and totals of an endpoint. They are exact, but not read at one instant: see [`Stats`].
 ///
@@ -13,7 +18,7 @@ use crate::{metrics::Stats, shutdown::ShutdownPhase};
 #[derive(Debug, Default)]
 pub(crate) struct Counters([Stripe; STRIPES]);
 
-const STRIPES: usize = 16;
+const STRIPES: usize = shards(16);
 
 /// Aligned to two cache lines, because processors fetch two at a time.
 #[derive(Debug, Default)]

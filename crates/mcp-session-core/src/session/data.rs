@@ -1,16 +1,12 @@
 //! [`SessionData`]: the handler's own data of a session.
 
-use std::{
-    any::Any,
-    collections::HashMap,
-    fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-};
+use std::{any::Any, collections::HashMap, fmt, sync::Arc};
 
-use crate::sync::lock;
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering::Relaxed},
+    lock, shards,
+};
 
 type Data = Arc<dyn Any + Send + Sync>;
 
@@ -37,7 +33,7 @@ impl fmt::Debug for SessionData {
 }
 
 /// The number of shards. About as many threads can use the data of different sessions without contention.
-const SHARDS: usize = 16;
+const SHARDS: usize = shards(16);
 
 /// The data of an endpoint's sessions, by session number. It is not part of the session, because most sessions have none
 /// and should not reserve space for it.

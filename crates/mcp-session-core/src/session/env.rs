@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock, Weak, atomic::AtomicUsize},
+    sync::{Arc, Weak},
 };
 
 use mcp_session_proto::SessionConfig;
@@ -18,7 +18,7 @@ use crate::{
     runtime::Runtime,
     shutdown::Phases,
     store::node::Node,
-    sync::lock,
+    sync::{Mutex, OnceLock, atomic::AtomicUsize, lock},
     trace::Refusals,
     transport::Limits,
 };

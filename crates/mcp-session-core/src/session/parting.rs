@@ -1,6 +1,6 @@
 //! The end of a session: its hook, and what the store has to know of it.
 
-use std::{future::Future, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{future::Future, time::Duration};
 
 use futures::{
     FutureExt,
@@ -17,7 +17,7 @@ use crate::{
     metrics::SessionEvent,
     shutdown::{Afterword, DrainTracker, LATE},
     store::node::Node,
-    sync::lock,
+    sync::{atomic::Ordering::Relaxed, lock},
     trace,
 };
 

@@ -3,16 +3,20 @@
 use std::{
     collections::{HashMap, VecDeque},
     mem,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
 };
 
 use event_listener::Event;
 use mcp_session_proto::SessionId;
 
-use crate::{config::Config, principal::Principal, sync::lock};
+use crate::{
+    config::Config,
+    principal::Principal,
+    sync::{
+        Mutex, acquire,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        lock,
+    },
+};
 
 /// Counts the sessions that exist: live ones, and those of which something is left.
 #[derive(Debug, Default)]
@@ -47,23 +51,17 @@ const FEW: usize = 64;
 impl Quota {
     /// Acquires a place for a session of this principal. Returns `false` if there is none.
     pub(crate) fn acquire(&self, config: &Config, principal: Option<&Principal>) -> bool {
-        if self.taken.fetch_add(1, Relaxed) >= config.max_sessions {
-            self.taken.fetch_sub(1, Relaxed);
-            return false;
-        }
-        let Some(principal) = principal else { return true };
+        let place = || acquire(&self.taken, 1, config.max_sessions);
+        let Some(principal) = principal else { return place() };
         let mut by_principal = lock(&self.by_principal);
         let owned = by_principal.entry(principal.clone()).or_default();
-        if owned.taken < config.max_sessions_per_principal {
+        let acquired = owned.taken < config.max_sessions_per_principal && place();
+        if acquired {
             owned.taken += 1;
-            return true;
-        }
-        if owned.taken == 0 {
+        } else if owned.taken == 0 {
             by_principal.remove(principal);
         }
-        drop(by_principal);
-        self.taken.fetch_sub(1, Relaxed);
-        false
+        acquired
     }
 
     /// Gives a place back.

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
     hash::{BuildHasherDefault, Hasher},
-    sync::{Arc, Mutex, OnceLock, atomic::Ordering::Relaxed},
+    sync::Arc,
 };
 
 use event_listener::{Event, EventListener};
@@ -20,13 +20,13 @@ use crate::{
     session::{Session, adoptions::Adoptions, broadcast::Subscribers, env::Env, quota::Quota, timers::Timed},
     shutdown::{self, Shutdown, ShutdownPhase},
     store::LogId,
-    sync::lock,
+    sync::{Mutex, OnceLock, atomic::Ordering::Relaxed, lock, shards},
     transport::Rejection,
 };
 
 /// The number of shards of the registry. With 64, threads rarely contend; measured, a sharded mutex is five times faster
 /// than a single read-write lock.
-const SHARDS: usize = 64;
+const SHARDS: usize = shards(64);
 
 /// Aligned to its own cache lines, so that threads that use different shards do not share a line.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,7 @@ use futures::future::{Either, select};
 use crate::{
     contain::{Contained, Panicked},
     runtime::Runtime,
-    sync::lock,
+    sync::{Mutex, lock},
 };
 
 /// If a deadline is late by more than this, the whole process was stopped (by a debugger, a frozen container, a suspended

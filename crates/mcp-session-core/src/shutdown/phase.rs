@@ -1,10 +1,11 @@
 //! [`Phases`]: the current phase of an endpoint's shutdown.
 
-use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
-
 use event_listener::{Event, EventListener};
 
-use crate::shutdown::policy::ShutdownPhase;
+use crate::{
+    shutdown::policy::ShutdownPhase,
+    sync::atomic::{AtomicU8, Ordering::SeqCst},
+};
 
 /// The current phase of an endpoint's shutdown, and an event for its changes.
 #[derive(Debug, Default)]

@@ -1,9 +1,6 @@
 //! [`Progress`]: the deadlines of a running shutdown, its phase, and its report.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use event_listener::{Event, EventListener};
 use mcp_session_proto::after;
@@ -14,7 +11,7 @@ use super::{
     report::ShutdownReport,
     tracker::DrainTracker,
 };
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// Shared by the task of a shutdown and its handles.
 #[derive(Debug)]

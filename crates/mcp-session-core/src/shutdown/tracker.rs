@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     mem,
-    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -12,7 +11,7 @@ use mcp_session_proto::{SessionId, Tally};
 
 use crate::{
     shutdown::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals},
-    sync::lock,
+    sync::{Mutex, lock},
 };
 
 /// The failure of a session whose hook was dropped after `hook_timeout`, or did not end by the ceiling.
@@ -200,7 +199,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::Config, handler::router::Router, session::Session, session::env::Env, testing::Stopped,
+        config::Config, handler::router::Router, session::Session, session::cell::SharedWaiters,
+        session::env::Env, testing::Stopped,
     };
     use mcp_session_proto::{
         self as proto, ClientCapabilities, Json, ProtocolVersion, SessionConfig, TerminateReason,
@@ -215,7 +215,7 @@ mod tests {
             env.runtime.now(),
             Arc::new(SessionConfig::default()),
             1.into(),
-            Arc::default(),
+            SharedWaiters::default(),
             ProtocolVersion::LATEST_WITH_HANDSHAKE,
             ClientCapabilities::default(),
         );

@@ -1,10 +1,6 @@
 //! [`Call`]: a request without a session. Its machine is reached in one way: lock, call, unlock, notify.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Instant,
-};
+use std::{fmt, sync::Arc, time::Instant};
 
 use mcp_session_proto::{Era, RequestId, ResponseMode, StatelessExchange};
 
@@ -12,18 +8,18 @@ use super::{registry::Shared, subscription::Subscription};
 use crate::{
     contain,
     session::{
-        cell::{Waiters, wake},
+        cell::{SharedWaiters, wake},
         counters::Stripe,
         env::Env,
         next_number,
         timers::Timed,
     },
     shutdown::{DrainTracker, Entering},
-    sync::lock,
+    sync::{Mutex, MutexGuard, lock},
     trace,
 };
 
-pub(crate) type Machine = StatelessExchange<Arc<Waiters>>;
+pub(crate) type Machine = StatelessExchange<SharedWaiters>;
 
 /// The failure of a call whose answer or stream was cut.
 const UNREAD: &str = "its client did not read to the end in time";

@@ -3,10 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
 };
 
 use mcp_session_proto::{Era, Json, RequestId, ResponseMode, RpcError, SendError};
@@ -25,12 +22,16 @@ use crate::{
         timers::Timers,
     },
     shutdown::ShutdownPhase,
-    sync::lock,
+    sync::{
+        Mutex, acquire,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        lock, shards,
+    },
     transport::Rejection,
 };
 
 /// The number of shards: about as many threads can admit requests without contention.
-const SHARDS: usize = 16;
+const SHARDS: usize = shards(16);
 
 /// Aligned to its own cache lines, so that threads that use different shards do not share a line.
 #[derive(Default)]
@@ -95,8 +96,7 @@ impl Registry {
     /// either the phase is seen here, or the request is in its shard when that is visited (S1).
     pub(crate) fn admit(&self, id: RequestId, era: Era, mode: ResponseMode) -> Result<Call, Rejection> {
         let Shared { env, shards, requests, .. } = &*self.0;
-        if requests.fetch_add(1, Relaxed) >= env.config.max_stateless_requests {
-            requests.fetch_sub(1, Relaxed);
+        if !acquire(requests, 1, env.config.max_stateless_requests) {
             return Err(Rejection::TooManyRequests);
         }
         let call = Call::new(id, era, mode, Arc::clone(&self.0), None);

@@ -6,7 +6,7 @@ mod session;
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     runtime::{BoxFuture, Runtime},
-    sync::lock,
+    sync::{Mutex, MutexGuard, lock},
 };
 
 /// The limits of a [`MemoryStore`].

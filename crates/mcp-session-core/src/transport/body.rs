@@ -5,7 +5,6 @@ use std::{
     iter::successors,
     mem,
     pin::Pin,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -20,6 +19,10 @@ use crate::{
     config::Config,
     runtime::Runtime,
     shutdown::{Phases, ShutdownPhase},
+    sync::{
+        acquire,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 /// Any error.
@@ -152,11 +155,10 @@ where
     fn count(&mut self, length: usize) -> Result<(), Rejection> {
         let more = length.saturating_sub(SMALL).saturating_sub(self.counted);
         if more > 0 {
-            let others = self.held.fetch_add(more, Relaxed);
-            self.counted += more; // subtracted again in `drop`
-            if others + more > self.config.bodies_in_flight {
+            if !acquire(self.held, more, self.config.bodies_in_flight) {
                 return Err(Rejection::TooManyBodies);
             }
+            self.counted += more; // subtracted again in `drop`
         }
         Ok(())
     }

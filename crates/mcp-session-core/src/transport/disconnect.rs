@@ -1,14 +1,11 @@
 //! [`DisconnectCancels`]: how an HTTP server learns that a client that leaves cancels its request.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-    task::Waker,
-};
+use std::{sync::Arc, task::Waker};
 
-use futures::task::AtomicWaker;
+use crate::sync::{
+    AtomicWaker,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
 
 /// Tells an HTTP server that its client's disconnect cancels the request.
 ///

@@ -1,15 +1,16 @@
 use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Instant,
 };
 
 use mcp_session_proto::ErrorCode;
 
 use super::*;
-use crate::{runtime::BoxFuture, sync::lock, testing::Stopped};
+use crate::{
+    runtime::BoxFuture,
+    sync::{Mutex, lock},
+    testing::Stopped,
+};
 
 const TTL: Duration = Duration::from_secs(600);
 const STATE: &[u8] = br#"{"step":2,"account":"of-alice"}"#;

@@ -1,0 +1,118 @@
+//! `cargo xtask loom --planted`: each race that is planted in a copy of the tree must be reported by the model it is for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::Models;
+use crate::process;
+use crate::table;
+use crate::workspace::Workspace;
+
+/// Where the patches are.
+const PATCHES: &str = "tests/mutants/loom";
+
+/// Applies each patch, or those for the models in `only`, and runs its model; returns `true` if all are reported.
+pub(super) fn run(workspace: &Workspace, only: &[String]) -> Result<bool> {
+    let mut patches = Patch::all(&workspace.root().join(PATCHES))?;
+    patches.retain(|patch| only.is_empty() || only.contains(&patch.model));
+    ensure!(!patches.is_empty(), "{PATCHES} has no patch for {}", only.join(" "));
+    let tree = workspace.target_directory().join("loom-planted");
+    copy(workspace.root(), &tree)?;
+    // What holds without a patch is the proof that a patch is to blame.
+    let models: Vec<String> = patches.iter().map(|patch| patch.model.clone()).collect();
+    let sound = Models::build(workspace, &tree)?.run(&models, None)?;
+    ensure!(sound.status.success(), "a model fails without a planted race");
+    let mut rows = vec![["planted race", "model", "result"].map(str::to_owned).to_vec()];
+    let mut all = true;
+    for patch in &patches {
+        let known = sound.models.iter().any(|it| it.is(&patch.model));
+        ensure!(known, "{}: no model is called {}", patch.path.display(), patch.model);
+        println!("\n==== {}: {} ====", patch.model, patch.what);
+        apply(&tree, &patch.path, &[])?;
+        let run = Models::build(workspace, &tree)
+            .and_then(|models| models.run(std::slice::from_ref(&patch.model), None));
+        apply(&tree, &patch.path, &["--reverse"])?;
+        let run = run?;
+        all &= run.reported;
+        let result =
+            if run.reported { "reported".to_owned() } else { format!("NOT REPORTED: {}", run.status) };
+        rows.push(vec![patch.what.clone(), patch.model.clone(), result]);
+    }
+    print!("\n{}", table::render(&rows));
+    Ok(all)
+}
+
+/// A planted race: two lines of text, then a diff.
+#[derive(Debug)]
+struct Patch {
+    path: PathBuf,
+    what: String,
+    model: String,
+}
+
+impl Patch {
+    /// All patches in a directory, sorted.
+    fn all(directory: &Path) -> Result<Vec<Patch>> {
+        let entries = fs::read_dir(directory).with_context(|| directory.display().to_string())?;
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|it| it == "patch"));
+        paths.sort();
+        let read = |path: PathBuf| {
+            let text = fs::read_to_string(&path)?;
+            Patch::read(&path, &text).with_context(|| format!("{} lacks its header", path.display()))
+        };
+        paths.into_iter().map(read).collect()
+    }
+
+    fn read(path: &Path, text: &str) -> Option<Patch> {
+        let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+        let (what, model) = (line("what: ")?.to_owned(), line("killer: loom ")?.to_owned());
+        Some(Patch { path: path.to_owned(), what, model })
+    }
+}
+
+/// Copies what git has of the tree, or would have. A file that has not changed keeps its time, so that it is not built again.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let listed = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(from)
+        .output()?;
+    ensure!(listed.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listed.stderr));
+    for file in String::from_utf8(listed.stdout)?.split_terminator('\0') {
+        let (source, target) = (from.join(file), to.join(file));
+        let Ok(content) = fs::read(&source) else { continue }; // deleted, but not committed yet
+        if fs::read(&target).is_ok_and(|present| present == content) {
+            continue;
+        }
+        fs::create_dir_all(target.parent().context("a file is in a directory")?)?;
+        fs::write(&target, content)?;
+    }
+    Ok(())
+}
+
+fn apply(tree: &Path, patch: &Path, how: &[&str]) -> Result<()> {
+    let mut command = Command::new("git");
+    command.arg("apply").args(how).arg(patch).current_dir(tree);
+    // The copy is below the repository, and is not it.
+    command.env("GIT_CEILING_DIRECTORIES", tree.parent().context("the copy is in a directory")?);
+    process::succeed(&command, process::BUILD)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Patch;
+
+    #[test]
+    fn a_header_has_both_lines() {
+        let path = Path::new("a.patch");
+        let patch = Patch::read(path, "what: no lock\nkiller: loom quota\n\ndiff --git a/a b/a\n").unwrap();
+        assert_eq!((patch.what.as_str(), patch.model.as_str()), ("no lock", "quota"));
+        assert!(Patch::read(path, "what: no lock\nkiller: sim quota\n").is_none());
+        assert!(Patch::read(path, "killer: loom quota\n").is_none());
+    }
+}
