@@ -53,7 +53,8 @@ impl HostRule {
     /// Returns `true` if the rule covers this host, in lower case, and port.
     fn matches(&self, host: &str, port: Option<u16>) -> bool {
         let named = if self.below {
-            host.strip_suffix(&self.host).is_some_and(|left| left.len() > 1 && left.ends_with('.'))
+            let left = host.strip_suffix(&self.host).and_then(|left| left.strip_suffix('.'));
+            left.is_some_and(|left| left.split('.').all(|label| !label.is_empty()))
         } else {
             self.host == host
         };
