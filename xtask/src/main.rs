@@ -4,6 +4,7 @@ mod arrows;
 mod cargo_tasks;
 mod conformance;
 mod coverage;
+mod fuzz;
 mod installed;
 mod interop;
 mod process;
@@ -45,6 +46,8 @@ enum Task {
     PublicApi(Record),
     /// Runs the official conformance suite against `everything`, in strict mode, for each revision
     Conformance(Target),
+    /// Searches for inputs that break a promise, with cargo-fuzz on nightly
+    Fuzz(fuzz::Args),
     /// Runs many clients of every kind against two nodes with one store, in real time, and counts failures
     Soak(cargo_tasks::Soak),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Task::Coverage(args) => coverage::run(&workspace, &args),
         Task::PublicApi(args) => public_api::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),
+        Task::Fuzz(args) => fuzz::run(&workspace, &args),
         Task::Soak(args) => cargo_tasks::soak(&workspace, &args),
     });
     match ended_well {
