@@ -69,7 +69,11 @@ pub fn run(input: &[u8]) {
 
 fn check_object(text: &str, parsed: &Result<Message, ParseError>) {
     let Some(members) = Members::of(text) else {
-        assert_eq!(verdict(parsed), "invalid None the name of a member is not Unicode");
+        let reasons = ["the name of a member is not Unicode", "it has a member twice"];
+        assert!(
+            matches!(parsed, Err(ParseError::Invalid { id: None, reason }) if reasons.contains(reason)),
+            "{parsed:?}"
+        );
         return;
     };
     if let Err(ParseError::Invalid { id: None, reason: "it has a member twice" }) = parsed {
