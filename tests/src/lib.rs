@@ -2,6 +2,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a helper that panics fails its test")]
 
 mod beds;
+pub mod fuzz;
 mod process;
 
 pub use beds::{PoolBed, SmolBed, TokioBed};

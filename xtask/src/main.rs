@@ -4,6 +4,7 @@ mod arrows;
 mod cargo_tasks;
 mod conformance;
 mod coverage;
+mod fuzz;
 mod installed;
 mod interop;
 mod loom;
@@ -50,6 +51,8 @@ enum Task {
     Sim(cargo_tasks::Sim),
     /// Runs small models of core's concurrent code in every interleaving of their threads
     Loom(loom::Args),
+    /// Searches for inputs that break a promise, with cargo-fuzz on nightly
+    Fuzz(fuzz::Args),
     /// Runs many clients of every kind against two nodes with one store, in real time, and counts failures
     Soak(cargo_tasks::Soak),
 }
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Task::Conformance(args) => conformance::run(&workspace, &args),
         Task::Sim(args) => cargo_tasks::sim(&workspace, &args),
         Task::Loom(args) => loom::run(&workspace, &args),
+        Task::Fuzz(args) => fuzz::run(&workspace, &args),
         Task::Soak(args) => cargo_tasks::soak(&workspace, &args),
     });
     match ended_well {

@@ -76,5 +76,7 @@ mod signal;
 pub use endpoint::McpEndpoint;
 pub use mcp_session_core::Serve;
 pub use runtime::AsyncStdRuntime;
+#[doc(hidden)]
+pub use serve::serve_socket;
 pub use serve::{bind, serve, serve_app};
 pub use signal::terminate_signal;

@@ -92,13 +92,20 @@ pub fn serve_app<State>(
 where
     State: Clone + Send + Sync + 'static,
 {
-    let connect = move |socket: TcpStream| -> ServeConnection {
-        let app = app.clone();
-        Box::new(move |context| Box::pin(serve_connection(socket, app, context)))
-    };
+    let connect = move |socket| serve_socket(socket, app.clone());
     let incoming = stream::unfold((listener, connect), async |(listener, connect)| {
         let accepted = listener.accept().await;
         Some((accepted.map(|(socket, _)| connect(socket)), (listener, connect)))
     });
     Serve::new(endpoints, incoming)
+}
+
+/// Serves a socket that is connected: what [`serve_app`] does with each that it accepts. For the fuzz target of the HTTP/1.1
+/// stack, which brings both ends of the connection itself.
+#[doc(hidden)]
+pub fn serve_socket<State>(socket: TcpStream, app: tide::Server<State>) -> ServeConnection
+where
+    State: Clone + Send + Sync + 'static,
+{
+    Box::new(move |context| Box::pin(serve_connection(socket, app, context)))
 }

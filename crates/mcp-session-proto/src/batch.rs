@@ -45,6 +45,7 @@ impl Batch {
         let mut deserializer = serde_json::Deserializer::from_slice(body);
         let elements = (&mut deserializer)
             .deserialize_seq(UpTo(limit))
+            .and_then(|elements| deserializer.end().map(|()| elements))
             .map_err(|error| ParseError::NotJson(error.to_string()))?
             .ok_or(ParseError::InvalidBatch("it has more messages than the server takes"))?;
         let parse = |raw: &RawValue| match Message::parse(&body.slice_ref(raw.get().as_bytes())) {
@@ -166,6 +167,14 @@ mod tests {
             }
         }
         assert!(parse(&[REPLY, REPLY]).is_ok()); // the session matches two replies with the same id
+    }
+
+    #[test]
+    fn a_14_what_follows_the_array_is_not_json() {
+        for rest in ["x", "]", "[]", "1"] {
+            let text = format!("[{NOTE}]{rest}");
+            assert!(matches!(Batch::parse(&text.into(), 4), Err(ParseError::NotJson(_))), "{rest}");
+        }
     }
 
     #[test]

@@ -52,8 +52,11 @@ impl fmt::Display for Position {
     }
 }
 
+/// Reads a number as it is printed: digits only, and no zero before others.
 fn number(digits: &str) -> Option<u64> {
-    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+    let is_printed =
+        digits.bytes().all(|b| b.is_ascii_digit()) && (digits.len() == 1 || !digits.starts_with('0'));
+    is_printed.then(|| digits.parse().ok())?
 }
 
 /// Identifies an event within its session by stream and position (D-26, D-27).
@@ -209,6 +212,11 @@ mod tests {
         }
         for foreign in [
             "1-0.2",
+            "01-2",
+            "1-02",
+            "1-02.3",
+            "1-2.03",
+            "00-2",
             "1-.2",
             "1-2.",
             "1-1.2.3",

@@ -12,6 +12,9 @@ use super::framing::Framing;
 /// The maximum number of fields in a head or trailer section, as in `async-h1`.
 const MOST_FIELDS: usize = 128;
 
+/// `http-types` has text that is ASCII only.
+const NOT_ASCII: &str = "the target or a field is not ASCII";
+
 /// Why a request cannot be parsed. It is unknown where the next one would begin, so its connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed {
@@ -110,6 +113,7 @@ impl Head {
         let mut head = httparse::Request::new(&mut fields);
         match head.parse(bytes) {
             Ok(Status::Complete(length)) if length == bytes.len() && bytes.is_ascii() => {}
+            Ok(Status::Complete(length)) if length == bytes.len() => return Err(Malformed::bad(NOT_ASCII)),
             Err(httparse::Error::Version) => {
                 return Err(Malformed { status: 505, reason: "only HTTP/1.0 and HTTP/1.1 are supported" });
             }
@@ -138,7 +142,7 @@ impl Head {
         request.set_version(Some(if minor == 0 { Version::Http1_0 } else { Version::Http1_1 }));
         for field in head.headers.iter() {
             let value = headers::HeaderValue::from_bytes(field.value.to_vec());
-            request.append_header(field.name, value.map_err(|_| Malformed::bad("a field is not ASCII"))?);
+            request.append_header(field.name, value.map_err(|_| Malformed::bad(NOT_ASCII))?);
         }
         if let Some(authority) = target.authority {
             request.insert_header(headers::HOST, authority.as_str());

@@ -53,7 +53,8 @@ impl HostRule {
     /// Returns `true` if the rule covers this host, in lower case, and port.
     fn matches(&self, host: &str, port: Option<u16>) -> bool {
         let named = if self.below {
-            host.strip_suffix(&self.host).is_some_and(|left| left.len() > 1 && left.ends_with('.'))
+            let left = host.strip_suffix(&self.host).and_then(|left| left.strip_suffix('.'));
+            left.is_some_and(|left| left.split('.').all(|label| !label.is_empty()))
         } else {
             self.host == host
         };
@@ -244,9 +245,10 @@ fn split(host: &str) -> Option<(String, Option<u16>)> {
     let authority: Authority = host.parse().ok()?;
     // The host of a request has no wildcard, and the wildcard of an entry was stripped before.
     let plain = !authority.as_str().contains(['@', '*']) && !authority.host().is_empty();
-    let port = match authority.as_str()[authority.host().len()..].strip_prefix(':') {
-        Some(port) => Some(parse_port(port)?),
-        None => None,
+    // `Authority` ignores what stands between the bracket of an address and a port.
+    let port = match &authority.as_str()[authority.host().len()..] {
+        "" => None,
+        rest => Some(parse_port(rest.strip_prefix(':')?)?),
     };
     plain.then(|| (authority.host().to_ascii_lowercase(), port))
 }

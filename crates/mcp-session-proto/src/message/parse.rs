@@ -83,9 +83,12 @@ impl Message {
         let text = std::str::from_utf8(body).map_err(|error| ParseError::NotJson(error.to_string()))?;
         match serde_json::from_str::<Envelope<'_>>(text) {
             Ok(envelope) => envelope.classify(body),
-            Err(_) => Err(match serde_json::from_str::<&RawValue>(text) {
+            Err(unread) => Err(match serde_json::from_str::<&RawValue>(text) {
                 Err(error) => ParseError::NotJson(error.to_string()),
-                Ok(_) => ParseError::Invalid { id: None, reason: "it has a member twice" },
+                Ok(_) if unread.to_string().contains("duplicate field") => {
+                    ParseError::Invalid { id: None, reason: "it has a member twice" }
+                }
+                Ok(_) => ParseError::Invalid { id: None, reason: "the name of a member is not Unicode" },
             }),
         }
     }

@@ -18,6 +18,10 @@ fn b_07_loopback_hosts_only_by_default() {
         "localhost:80:80",
         "localhost:+80",
         "::1",
+        "[::1]x",
+        "[::1].evil.com",
+        "[::1]x:80",
+        "[::1]:80x",
     ] {
         assert!(!hosts.allows(host), "{host}");
     }
@@ -57,6 +61,9 @@ fn b_06_b_07_ports_and_wildcards() {
         ("y.x.DEEP.example.com:9", true),
         ("deep.example.com", false),
         (".deep.example.com", false),
+        ("..deep.example.com", false),
+        ("x..deep.example.com", false),
+        (".x.deep.example.com", false),
         ("xdeep.example.com", false),
         ("x.deep.example.com.evil.com", false),
         ("*.deep.example.com", false),
@@ -90,9 +97,20 @@ fn b_06_b_07_ports_and_wildcards() {
     ] {
         assert_eq!(origins.allows(origin), allowed, "{origin}");
     }
-    for entry in
-        ["*", "", "*.", "*:*", "a.*.example.com", "a:1:*", "*.[::1]", "ex*mple.com", "a@b", "a/b", "a:x"]
-    {
+    for entry in [
+        "*",
+        "",
+        "*.",
+        "*:*",
+        "a.*.example.com",
+        "a:1:*",
+        "*.[::1]",
+        "ex*mple.com",
+        "a@b",
+        "a/b",
+        "a:x",
+        "[::1]x",
+    ] {
         assert!(AllowedHosts::none().allow(entry).is_err(), "{entry:?}");
         assert!(AllowedOrigins::none().allow(&format!("https://{entry}")).is_err(), "{entry:?}");
     }

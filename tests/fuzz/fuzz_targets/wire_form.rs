@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| mcp_session_tests::fuzz::wire_form::run(input));
