@@ -6,6 +6,7 @@ mod conformance;
 mod coverage;
 mod installed;
 mod interop;
+mod mutants;
 mod process;
 mod public_api;
 mod server;
@@ -45,6 +46,8 @@ enum Task {
     PublicApi(Record),
     /// Runs the official conformance suite against `everything`, in strict mode, for each revision
     Conformance(Target),
+    /// Plants the bugs of `tests/mutants` one by one, and checks that the tests find each
+    Mutants(mutants::Args),
     /// Runs many clients of every kind against two nodes with one store, in real time, and counts failures
     Soak(cargo_tasks::Soak),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Task::Coverage(args) => coverage::run(&workspace, &args),
         Task::PublicApi(args) => public_api::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),
+        Task::Mutants(args) => mutants::run(&workspace, &args),
         Task::Soak(args) => cargo_tasks::soak(&workspace, &args),
     });
     match ended_well {
