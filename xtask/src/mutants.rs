@@ -10,9 +10,10 @@ mod survivors;
 mod tree;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use self::killer::{Killer, Options, Run, Verdict};
 use self::patch::Mutant;
@@ -64,23 +65,27 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     for killer in killers.iter().collect::<BTreeSet<_>>() {
         unpatched(killer, &tree, &options)?;
     }
-    let mut rows =
-        vec![["mutant", "killed by", "schedules", "build", "run", "what"].map(str::to_owned).into()];
-    let mut survivors = Vec::new();
+    let headings = ["mutant", "killed by", "schedules", "build", "run", "what"];
+    let mut rows = vec![headings.map(str::to_owned).into()];
+    let mut alive = Vec::new();
     for (mutant, killer) in mutants.iter().zip(&killers) {
-        let row = one(mutant, killer, &tree, &options)?;
-        println!("{}: {}", mutant.name, row.killed_by.as_deref().unwrap_or("SURVIVED"));
-        if row.killed_by.is_none() {
-            survivors.push(mutant.name.as_str());
+        // One that does not compile any more does not keep the others from being run: that takes an hour.
+        let row = one(mutant, killer, &tree, &options).unwrap_or_else(|error| {
+            println!("{error:#}");
+            Row { fate: Fate::Broken, schedules: None, build: Duration::ZERO, run: Duration::ZERO }
+        });
+        println!("{}: {}", mutant.name, row.fate);
+        if !matches!(row.fate, Fate::KilledBy(_)) {
+            alive.push(mutant.name.as_str());
         }
         rows.push(row.cells(mutant));
     }
     println!("\n{}", table::render(&rows));
-    println!("{} of {} mutants killed", mutants.len() - survivors.len(), mutants.len());
-    if !survivors.is_empty() {
-        println!("survived: {}", survivors.join(", "));
+    println!("{} of {} mutants killed", mutants.len() - alive.len(), mutants.len());
+    if !alive.is_empty() {
+        println!("not killed: {}", alive.join(", "));
     }
-    Ok(survivors.is_empty())
+    Ok(alive.is_empty())
 }
 
 /// Every patch has its header and still applies, and names a scenario that there is. Takes a second.
@@ -114,15 +119,33 @@ pub(crate) fn check_all(workspace: &Workspace) -> Result<bool> {
 
 /// A check that fails on everything finds nothing: the unpatched tree has to pass it.
 fn unpatched(killer: &Killer, tree: &Tree, options: &Options) -> Result<()> {
-    ensure!(killer.build(tree)?, "the unpatched tree does not build for {killer}");
-    match killer.run(tree, options)? {
+    let executable = killer.build(tree)?.with_context(|| format!("the tree does not build for {killer}"))?;
+    match killer.run(&executable, tree, options)? {
         Run { verdict: Verdict::Passed, .. } => Ok(()),
         Run { verdict, output, .. } => bail!("{output}\nthe unpatched tree fails {killer}: {verdict:?}"),
     }
 }
 
+/// What became of a mutant.
+enum Fate {
+    KilledBy(String),
+    Survived,
+    /// It does not apply or compile, or its killer broke.
+    Broken,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fate::KilledBy(by) => by,
+            Fate::Survived => "SURVIVED",
+            Fate::Broken => "BROKEN",
+        })
+    }
+}
+
 struct Row {
-    killed_by: Option<String>,
+    fate: Fate,
     schedules: Option<u32>,
     build: Duration,
     run: Duration,
@@ -133,7 +156,7 @@ impl Row {
         let seconds = |time: Duration| format!("{:.0} s", time.as_secs_f64());
         vec![
             mutant.name.clone(),
-            self.killed_by.clone().unwrap_or_else(|| "SURVIVED".to_owned()),
+            self.fate.to_string(),
             self.schedules.map_or_else(|| "-".to_owned(), |schedules| schedules.to_string()),
             seconds(self.build),
             seconds(self.run),
@@ -145,13 +168,13 @@ impl Row {
 fn one(mutant: &Mutant, killer: &Killer, tree: &Tree, options: &Options) -> Result<Row> {
     let _patched = tree.patch(mutant)?;
     let start = Instant::now();
-    ensure!(killer.build(tree)?, "{} does not compile", mutant.name);
+    let executable = killer.build(tree)?.with_context(|| format!("{} does not compile", mutant.name))?;
     let build = start.elapsed();
-    let Run { verdict, took, output } = killer.run(tree, options)?;
-    let (killed_by, schedules) = match verdict {
-        Verdict::Passed => (None, None),
-        Verdict::Killed { by, schedules } => (Some(by), schedules),
+    let Run { verdict, took, output } = killer.run(&executable, tree, options)?;
+    let (fate, schedules) = match verdict {
+        Verdict::Passed => (Fate::Survived, None),
+        Verdict::Killed { by, schedules } => (Fate::KilledBy(by), schedules),
         Verdict::Broken => bail!("{output}\n{}: {killer} broke, and found nothing", mutant.name),
     };
-    Ok(Row { killed_by, schedules, build, run: took })
+    Ok(Row { fate, schedules, build, run: took })
 }

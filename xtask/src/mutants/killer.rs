@@ -3,19 +3,24 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use cargo_metadata::Message;
 use walkdir::WalkDir;
 
 use super::found::{self, Found};
 use super::tree::Tree;
-use crate::process::{self, BUILD, Keep};
+use crate::process::{self, BUILD, Keep, Running};
+use crate::workspace::TESTKIT;
 
 /// How long a killer may run. The slowest takes a minute: what has not ended by then never will.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// The package whose tests are the suites on every runtime.
+const TESTS: &str = "mcp-session-tests";
 
 /// The exit code of the simulation after a violation.
 const VIOLATION: i32 = 1;
@@ -97,30 +102,41 @@ impl Killer {
         }
     }
 
-    /// Builds it; returns `false` if the tree does not compile.
-    pub(super) fn build(&self, tree: &Tree) -> Result<bool> {
-        let (status, output) = process::keep(self.test(tree).arg("--no-run"), Keep::All, BUILD)?;
-        if !status.success() {
-            println!("{output}");
-        }
-        Ok(status.success())
+    /// Builds it, and returns the executable; `None` if the tree does not compile.
+    pub(super) fn build(&self, tree: &Tree) -> Result<Option<PathBuf>> {
+        let mut command = tree.cargo();
+        // Suites run for seconds, and compile for minutes if they are optimized.
+        command.arg("test").args((*self == Killer::Simulation).then_some("--release"));
+        let (package, test) = self.target();
+        command.args([
+            "--package",
+            package,
+            "--test",
+            test,
+            "--no-run",
+            "--message-format=json-render-diagnostics",
+        ]);
+        let (status, output) = process::keep(&command, Keep::Stdout, BUILD)?;
+        let messages = output.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let mut executables = messages.filter_map(|message| match message {
+            Message::CompilerArtifact(artifact) if artifact.target.name == test => artifact.executable,
+            _ => None,
+        });
+        Ok(executables.next().map(Into::into).filter(|_| status.success()))
     }
 
-    /// Runs it.
-    pub(super) fn run(&self, tree: &Tree, options: &Options) -> Result<Run> {
-        let mut command = self.test(tree);
-        command.args(["--quiet", "--"]).args(self.arguments(options));
+    /// Runs it: not through cargo, whose child would survive if it had to be killed.
+    pub(super) fn run(&self, executable: &Path, tree: &Tree, options: &Options) -> Result<Run> {
+        let mut command = Command::new(executable);
+        command.current_dir(tree.package(self.target().0)).args(self.arguments(options));
         let start = Instant::now();
-        let (code, output) = match process::keep(&command, Keep::All, LIMIT) {
-            Ok((status, output)) => (status.code(), output),
-            // A mutant may be a loop without an end. On the unpatched tree, this is no pass either.
-            Err(error) => (None, format!("{error:#}")),
-        };
-        let took = start.elapsed();
-        let verdict = if took >= LIMIT {
-            Verdict::Killed { by: format!("no end within {LIMIT:?}"), schedules: None }
-        } else {
-            self.judge(code, &output)
+        let running = Running::start(&command, Keep::All)?;
+        let ended = running.ended_within(LIMIT)?;
+        let (took, output) = (start.elapsed(), running.output());
+        let verdict = match ended {
+            Some(status) => self.judge(status.code(), &output),
+            // A mutant may be a loop without an end.
+            None => Verdict::Killed { by: format!("no end within {LIMIT:?}"), schedules: None },
         };
         Ok(Run { verdict, took, output })
     }
@@ -140,18 +156,14 @@ impl Killer {
         }
     }
 
-    fn test(&self, tree: &Tree) -> Command {
-        let (package, test) = match self {
-            Killer::Simulation => ("mcp-session-testkit", "simulation"),
-            Killer::Behaviour(_) => ("mcp-session-testkit", "behaviour"),
-            Killer::Wire(Adapter::Tokio, _) => ("mcp-session-tests", "wire"),
+    /// Its package and its test.
+    fn target(&self) -> (&'static str, &'static str) {
+        match self {
+            Killer::Simulation => (TESTKIT, "simulation"),
+            Killer::Behaviour(_) => (TESTKIT, "behaviour"),
+            Killer::Wire(Adapter::Tokio, _) => (TESTS, "wire"),
             Killer::Wire(Adapter::AsyncStd, _) => ("mcp-session-async-std", "wire"),
-        };
-        let mut command = tree.cargo();
-        // Suites run for seconds, and compile for minutes if they are optimized.
-        command.arg("test").args((*self == Killer::Simulation).then_some("--release"));
-        command.args(["--package", package, "--test", test]);
-        command
+        }
     }
 
     fn arguments(&self, options: &Options) -> Vec<String> {

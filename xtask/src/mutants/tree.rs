@@ -68,6 +68,14 @@ impl Tree {
         command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "64");
         command
     }
+
+    /// The directory of a package: paths in tests are relative to it.
+    pub(super) fn package(&self, name: &str) -> PathBuf {
+        match name.strip_suffix("-tests") {
+            Some(_) => self.root.join("tests"),
+            None => self.root.join("crates").join(name),
+        }
+    }
 }
 
 /// A tree with a mutant in it.
