@@ -59,6 +59,7 @@ pub mod bring_your_own_runtime;
 mod contended;
 pub mod contract;
 mod sim;
+pub mod simulation;
 pub mod store_contract;
 pub mod suite;
 pub mod testing_your_server;

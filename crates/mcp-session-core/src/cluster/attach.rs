@@ -50,7 +50,8 @@ pub(crate) async fn resume(
         Err(ReadError::Unknown) => return Err(Refusal::UnknownEvent.into()),
         Err(ReadError::Unavailable) => return Err(Rejection::StoreUnavailable),
     };
-    let key = session.with(|machine, now| machine.handle_relay(now, after, Arc::clone(waiters)))?;
+    let request = page.request.clone();
+    let key = session.with(|machine, now| machine.handle_relay(now, after, request, Arc::clone(waiters)))?;
     if after.stream != LogId::STANDALONE {
         take_over(node, session, after.stream);
     }

@@ -53,9 +53,10 @@ impl Relay {
                 Ok(Page { events, ended, request }) => {
                     self.plain = false;
                     let some = !events.is_empty();
+                    let end = events.last().filter(|_| ended).map(|(position, _)| *position);
                     for (position, event) in events {
                         let id = EventId { position, ..self.after };
-                        if self.pass(&with_id(id, &event)).await.is_err() {
+                        if self.pass(&with_id(id, &event), end == Some(position)).await.is_err() {
                             return; // nobody reads it
                         }
                         self.after = id;
@@ -133,17 +134,16 @@ impl Relay {
         }
     }
 
-    /// Ends the stream properly after the session was removed at another node, which may still send the reason.
+    /// Ends the session, which was removed at another node, and the stream with it. That node may still send the reason.
     async fn removed(self) {
-        self.session.with(|machine, now| machine.end_relay(now, self.key));
         self.node.pause(self.node.store.timeout).await;
         self.session.with(|machine, now| machine.terminate(now, TerminateReason::ClientDelete));
     }
 
     /// Passes an event on; waits for space in the queue.
-    async fn pass(&self, event: &bytes::Bytes) -> Result<(), SendError> {
+    async fn pass(&self, event: &bytes::Bytes, last: bool) -> Result<(), SendError> {
         self.session
-            .send_with(|machine, now| match machine.relay(now, self.key, event) {
+            .send_with(|machine, now| match machine.relay(now, self.key, event, last) {
                 Err(SendError::Full) => Err(Some(Arc::clone(&self.waiters))),
                 sent => Ok(sent),
             })

@@ -63,13 +63,16 @@ impl Progress {
         });
     }
 
-    /// Enters `phase` now, perhaps early. Sessions need not be told: one that only waits for its client to read is
-    /// closed at the ceiling, wherever that is by then.
+    /// Enters `phase` now, perhaps early. If a policy that was given meanwhile leaves the phase less time than sessions
+    /// know of, they have to be told: they answer for their handlers at its end. From `Finishing` on they need not be: one
+    /// that only waits for its client to read is closed at the ceiling, wherever that is by then.
     pub(crate) fn enter(&self, now: Instant, phase: ShutdownPhase) {
         self.update(|state| {
             self.phases.enter(phase);
-            if phase != ShutdownPhase::Closed {
-                state.tighten(now, phase);
+            match phase {
+                ShutdownPhase::Closed => {}
+                ShutdownPhase::Finishing => state.tighten(now, phase),
+                _ => state.hurry(now, phase),
             }
         });
         self.phases.notify();

@@ -299,11 +299,18 @@ impl<T: Clone> Session<T> {
 
     /// Opens a connection for a stream that is read from the store after this event, which the store knows: a stream
     /// of another node, or one that this node has forgotten. An older connection of the same stream ends (D-23).
+    /// `request` is what the stream replies to: if the session ends for good, its answer may not reach the store (S5).
     ///
     /// # Errors
     ///
     /// [`Refusal`], by state (C.2).
-    pub fn handle_relay(&mut self, now: Instant, after: EventId, tag: T) -> Result<StreamKey, Refusal> {
+    pub fn handle_relay(
+        &mut self,
+        now: Instant,
+        after: EventId,
+        request: Option<RequestId>,
+        tag: T,
+    ) -> Result<StreamKey, Refusal> {
         let standalone = self.cluster.as_ref().is_some_and(|cluster| cluster.standalone == after.stream);
         if let Verdict::Refuse(refusal) = self.on(if standalone { Input::Get } else { Input::Resume }) {
             return Err(refusal);
@@ -330,17 +337,34 @@ impl<T: Clone> Session<T> {
         self.with_reply(now, after.stream, Stream::hand_over);
         let mut stream = Stream::new(now, tag, None, &mut self.output);
         stream.comment();
-        self.add_relay(after.stream, stream.on(connection));
+        self.add_relay(after.stream, stream.on(connection), request);
         Ok(StreamKey::Resumed(ExchangeKey(after.stream), connection))
     }
 
-    /// Passes on an event that was read from the store, with its id.
+    /// Passes on an event that was read from the store, with its id. The stream ends with it if it is the `last` of its
+    /// log: nothing may come between an answer and its end.
     ///
     /// # Errors
     ///
     /// [`SendError::Full`]: wait for [`Wake::Handler`](crate::Wake::Handler). [`SendError::Closed`]: nobody reads it.
-    pub fn relay(&mut self, now: Instant, key: StreamKey, event: &Bytes) -> Result<(), SendError> {
-        match self.with_relayed(key, |stream, config, out| stream.push(now, event, config, out)) {
+    pub fn relay(
+        &mut self,
+        now: Instant,
+        key: StreamKey,
+        event: &Bytes,
+        last: bool,
+    ) -> Result<(), SendError> {
+        let pushed = self.with_relayed(key, |stream, config, out| {
+            stream.push(now, event, config, out).inspect(|()| {
+                if last {
+                    stream.end(out);
+                }
+            })
+        });
+        if last {
+            self.advance(now);
+        }
+        match pushed {
             Some(pushed) => pushed.map_err(|_| SendError::Full),
             None => Err(SendError::Closed),
         }

@@ -79,7 +79,7 @@ impl<T: Clone> Session<T> {
         if moves {
             self.detach(now);
         } else {
-            self.for_each_relay(Stream::end); // the logs that they are read from end as well
+            self.end_relays(now, reason);
         }
         // Standalone streams carry no answers, so they end first (S4).
         self.with_standalone(now, |stream, _, out| stream.end(out));

@@ -7,7 +7,11 @@ use std::{collections::BTreeMap, time::Instant};
 use super::{ExchangeKey, Session, StreamKey, liveness::Liveness};
 use crate::{
     config::{ReplayConfig, SessionConfig},
+    ending::TerminateReason,
+    event::encode_event,
     exchange::Exchange,
+    id::RequestId,
+    message::{ErrorCode, Outgoing},
     output::Output,
     replay::Replay,
     stream::{Name, Stream},
@@ -32,7 +36,15 @@ struct Replies<T> {
     /// Of exchanges that are over, for as long as they can be resumed.
     finished: BTreeMap<u64, Box<Stream<T>>>,
     /// Read from the store for one connection: streams of other nodes, or those that this node has forgotten.
-    relays: BTreeMap<u64, Box<Stream<T>>>,
+    relays: BTreeMap<u64, Box<Relay<T>>>,
+}
+
+/// A stream that is read from the store.
+#[derive(Debug)]
+struct Relay<T> {
+    stream: Stream<T>,
+    /// The request that its log replies to. Its reader is owed an answer, also if the log is removed.
+    request: Option<RequestId>,
 }
 
 impl<T> Default for Streams<T> {
@@ -64,7 +76,7 @@ impl<T: Clone> Streams<T> {
 
     /// The streams that are read from the store.
     pub(super) fn relays(&self) -> impl Iterator<Item = &Stream<T>> {
-        self.replies.iter().flat_map(|replies| replies.relays.values()).map(AsRef::as_ref)
+        self.replies.iter().flat_map(|replies| replies.relays.values()).map(|relay| &relay.stream)
     }
 
     /// All streams here.
@@ -226,11 +238,27 @@ impl<T: Clone> Session<T> {
     pub(super) fn for_each_relay(&mut self, mut act: impl FnMut(&mut Stream<T>, &mut Output<T>)) {
         let output = &mut self.output;
         self.streams.update(|replies| {
-            replies.relays.retain(|_, stream| {
-                act(stream, output);
-                !stream.is_over()
+            replies.relays.retain(|_, relay| {
+                act(&mut relay.stream, output);
+                !relay.stream.is_over()
             });
         });
+    }
+
+    /// Ends all relayed streams, because the session ends for good and the logs that they are read from are removed. Those
+    /// that owe an answer end with an error for this reason (S5).
+    pub(super) fn end_relays(&mut self, now: Instant, reason: TerminateReason) {
+        let error = reason.to_error(ErrorCode::CONNECTION_CLOSED);
+        let output = &mut self.output;
+        let relays = self.streams.replies.iter_mut().flat_map(|replies| replies.relays.values_mut());
+        for Relay { stream, request } in relays.map(AsMut::as_mut) {
+            if let Some(id) = request.take() {
+                let answer = Outgoing::Error { id: Some(&id), error: &error };
+                stream.push_unbounded(now, encode_event(None, &answer), output);
+            }
+            stream.end(output);
+        }
+        self.for_each_relay(|_, _| ()); // forgets those that are over
     }
 
     /// Changes the stream that is relayed under this number, and forgets it if its reader has gone.
@@ -240,7 +268,7 @@ impl<T: Clone> Session<T> {
         number: u64,
         act: impl FnOnce(&mut Stream<T>, &mut Output<T>) -> R,
     ) -> Option<R> {
-        let stream = self.streams.replies.as_mut()?.relays.get_mut(&number)?;
+        let Relay { stream, .. } = &mut **self.streams.replies.as_mut()?.relays.get_mut(&number)?;
         let result = act(stream, &mut self.output);
         // A reader that was told of a cut is done with it.
         if stream.is_over() || stream.connection().is_none() {
@@ -261,9 +289,9 @@ impl<T: Clone> Session<T> {
         let (stream, connection) = match key {
             StreamKey::Response(_) => return None,
             StreamKey::Resumed(ExchangeKey(number), connection) => {
-                (replies.as_mut()?.relays.get_mut(&number)?, connection)
+                (&mut replies.as_mut()?.relays.get_mut(&number)?.stream, connection)
             }
-            StreamKey::Standalone(connection) => (standalone.as_mut()?, connection),
+            StreamKey::Standalone(connection) => (&mut **standalone.as_mut()?, connection),
         };
         let relays = stream.number().is_none() && stream.is_open() && stream.connection() == Some(connection);
         relays.then(|| act(stream, &self.config, &mut self.output))
@@ -271,8 +299,8 @@ impl<T: Clone> Session<T> {
 
     pub(super) fn is_relayed(&self, number: u64, connection: u64) -> bool {
         let relays = self.streams.replies.as_ref().map(|replies| &replies.relays);
-        let stream = relays.and_then(|relays| relays.get(&number));
-        stream.is_some_and(|stream| stream.connection() == Some(connection))
+        let relay = relays.and_then(|relays| relays.get(&number));
+        relay.is_some_and(|relay| relay.stream.connection() == Some(connection))
     }
 
     // Coming and going.
@@ -307,15 +335,16 @@ impl<T: Clone> Session<T> {
         self.streams.standalone.take_if(|stream| stream.is_over());
     }
 
-    pub(super) fn add_relay(&mut self, number: u64, stream: Stream<T>) {
+    pub(super) fn add_relay(&mut self, number: u64, stream: Stream<T>, request: Option<RequestId>) {
         stream.next_timeout(&self.config).into_iter().for_each(|due| self.timer.arm(due));
-        self.streams.replies.get_or_insert_default().relays.insert(number, Box::new(stream));
+        let relay = Box::new(Relay { stream, request });
+        self.streams.replies.get_or_insert_default().relays.insert(number, relay);
     }
 
     /// Ends the connection to which this stream is relayed, if there is one.
     pub(super) fn hand_over_relay(&mut self, now: Instant, number: u64) {
         if let Some(mut relay) = self.streams.update(|replies| replies.relays.remove(&number)).flatten() {
-            relay.hand_over(&mut self.output);
+            relay.stream.hand_over(&mut self.output);
             self.relay_is_over(now);
         }
     }

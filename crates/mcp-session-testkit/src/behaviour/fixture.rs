@@ -368,7 +368,7 @@ fn of_client(cx: &RequestContext, name: &str) -> String {
 }
 
 /// A panic that is meant to be: without the process's panic hook, which prints what no reader of the tests needs.
-pub(in crate::behaviour) fn planted(what: &'static str) -> ! {
+pub(crate) fn planted(what: &'static str) -> ! {
     resume_unwind(Box::new(what))
 }
 

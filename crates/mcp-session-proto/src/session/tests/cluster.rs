@@ -75,13 +75,13 @@ impl Bench {
 
     fn relay(&mut self, key: StreamKey, event: &str) -> Result<(), SendError> {
         let event = Bytes::copy_from_slice(event.as_bytes());
-        self.act(|session, now| session.relay(now, key, &event))
+        self.act(|session, now| session.relay(now, key, &event, false))
     }
 
     fn read_from_store(&mut self, id: &str) -> Result<StreamKey, Refusal> {
         self.tags += 1;
         let tag = self.tags;
-        self.act(|session, now| session.handle_relay(now, EventId::parse(id).unwrap(), tag))
+        self.act(|session, now| session.handle_relay(now, EventId::parse(id).unwrap(), None, tag))
     }
 }
 

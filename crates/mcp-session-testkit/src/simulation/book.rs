@@ -1,0 +1,127 @@
+//! [`Book`]: what has happened in a run, and what must be true of it.
+
+mod calls;
+mod sessions;
+mod shutdowns;
+
+use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Instant};
+
+use mcp_session_core::{Runtime, SessionId};
+
+use self::{
+    calls::{Ask, Call},
+    sessions::Session,
+    shutdowns::Node,
+};
+use super::{coverage::Coverage, plan::Plan};
+use crate::SimRuntime;
+
+pub(super) use self::calls::{Answer, Asked};
+
+/// What must never happen, and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Violation {
+    /// The name of the invariant.
+    pub(super) invariant: &'static str,
+    pub(super) text: String,
+}
+
+/// The facts of a run.
+pub(super) struct Book {
+    pub(super) sim: SimRuntime,
+    pub(super) plan: Arc<Plan>,
+    begun: Instant,
+    violation: Option<Violation>,
+    /// What happened, as text, if somebody wants to read it.
+    trace: Option<String>,
+    pub(super) coverage: Coverage,
+    calls: Vec<Call>,
+    asks: Vec<Ask>,
+    sessions: HashMap<SessionId, Session>,
+    /// The session of each client.
+    of_clients: Vec<Option<SessionId>>,
+    nodes: Vec<Node>,
+    broadcasts: u64,
+    /// Some node has been killed.
+    any_vanished: bool,
+    /// Some node has been stopped.
+    any_paused: bool,
+}
+
+impl Book {
+    pub(super) fn new(sim: &SimRuntime, plan: &Arc<Plan>, traced: bool) -> Self {
+        Self {
+            sim: sim.clone(),
+            plan: Arc::clone(plan),
+            begun: sim.now(),
+            violation: None,
+            trace: traced.then(String::new),
+            coverage: Coverage::default(),
+            calls: Vec::new(),
+            asks: Vec::new(),
+            sessions: HashMap::new(),
+            of_clients: vec![None; plan.clients.len()],
+            nodes: (0..plan.nodes).map(|_| Node::default()).collect(),
+            broadcasts: 0,
+            any_vanished: false,
+            any_paused: false,
+        }
+    }
+
+    /// Adds a line to the trace.
+    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            let time = (self.sim.now() - self.begun).as_secs_f64();
+            let _ = writeln!(trace, "{time:>9.3}  {}", line()); // a `String` takes everything
+        }
+    }
+
+    /// Says what must never happen. The first one counts.
+    pub(super) fn violation(&mut self, invariant: &'static str, text: impl FnOnce() -> String) {
+        if self.violation.is_none() {
+            let text = text();
+            self.note(|| format!("VIOLATION {invariant}: {text}"));
+            self.violation = Some(Violation { invariant, text });
+        }
+    }
+
+    pub(super) fn is_violated(&self) -> bool {
+        self.violation.is_some()
+    }
+
+    pub(super) fn take(&mut self) -> (Option<Violation>, String, Coverage) {
+        let trace = self.trace.take().unwrap_or_default();
+        (self.violation.take(), trace, std::mem::take(&mut self.coverage))
+    }
+
+    /// Returns `true` if the store may fail, or a message between nodes be late.
+    fn faulty_store(&self) -> bool {
+        self.plan.store.as_ref().is_some_and(|store| !store.faults.is_none())
+    }
+
+    /// Returns `true` if time may pass without a reason in the plan: a store fails, or a process is stopped.
+    fn may_be_late(&self) -> bool {
+        self.faulty_store() || self.any_paused || self.any_vanished
+    }
+
+    /// Returns `true` if events are kept for longer, and more of them, than any client needs.
+    fn keeps_events(&self) -> bool {
+        let replay = self.plan.limits.config.session.replay.as_ref();
+        replay.is_some_and(|replay| replay.events >= 1_000 && replay.age.as_secs() >= 60)
+    }
+
+    pub(super) fn next_broadcast(&mut self) -> u64 {
+        self.broadcasts += 1;
+        self.broadcasts
+    }
+
+    pub(super) fn paused(&mut self) {
+        self.any_paused = true;
+    }
+
+    /// What must be true once everything is over.
+    pub(super) fn finish(&mut self) {
+        self.finish_calls();
+        self.finish_sessions();
+    }
+}

@@ -1,0 +1,379 @@
+//! Calls: each is handled at most once, and gets exactly one answer.
+
+use std::time::Instant;
+
+use mcp_session_core::{Json, RequestContext, RequestError, RpcError, Runtime, SendError, SessionId};
+use serde_json::Value;
+
+use super::Book;
+use crate::simulation::plan::{End, Kind, Op, Reader, Reply, Script, Upload};
+
+/// One call of a client.
+#[derive(Debug)]
+pub(super) struct Call {
+    id: u64,
+    pub(super) session: Option<SessionId>,
+    kind: Kind,
+    script: Script,
+    reader: Reader,
+    upload: Upload,
+    /// Where it is handled: a node and which of its processes.
+    pub(super) at: Option<(usize, usize)>,
+    times_handled: u32,
+    handler_runs: bool,
+    /// When its handler returned, and whether with a result.
+    returned: Option<(Instant, bool)>,
+    /// The client has sent `notifications/cancelled`.
+    pub(super) cancelled: bool,
+    /// The number of notes that the handler has made, and that were accepted.
+    notes: u64,
+    accepted: u64,
+    progress: u64,
+    /// The number of notes that the client has seen.
+    seen: u64,
+    seen_progress: Option<f64>,
+    answers: u32,
+    /// How it was for its client.
+    outcome: Option<Answer>,
+}
+
+/// How a call ended for its client.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::simulation) enum Answer {
+    /// It was refused with this status.
+    Refused(u16),
+    /// The stream ended, after an answer.
+    Whole,
+    /// The client has cancelled it, and the stream ended.
+    Cancelled,
+    /// The client went away, or could not come back.
+    Left(&'static str),
+}
+
+/// A question of a handler to its client.
+#[derive(Debug)]
+pub(super) struct Ask {
+    token: usize,
+    reply: Reply,
+    asked: Instant,
+    /// When the reply was accepted.
+    replied: Option<Instant>,
+    answered: bool,
+}
+
+/// What a client does with a question.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::simulation) struct Asked(pub(in crate::simulation) Reply);
+
+impl Book {
+    pub(in crate::simulation) fn calls(
+        &mut self,
+        client: usize,
+        id: u64,
+        session: Option<SessionId>,
+        script: &Script,
+        reader: Reader,
+        upload: Upload,
+    ) -> usize {
+        // A cancel may arrive at the node of a later call with the same id.
+        let cancelled =
+            self.calls.iter().any(|call| call.cancelled && call.session == session && call.id == id);
+        self.calls.push(Call {
+            id,
+            session,
+            kind: self.plan.clients[client].kind,
+            script: script.clone(),
+            reader,
+            upload,
+            at: None,
+            times_handled: 0,
+            handler_runs: false,
+            returned: None,
+            cancelled,
+            notes: 0,
+            accepted: 0,
+            progress: 0,
+            seen: 0,
+            seen_progress: None,
+            answers: 0,
+            outcome: None,
+        });
+        self.calls.len() - 1
+    }
+
+    /// The handler of a call begins.
+    pub(in crate::simulation) fn begins(
+        &mut self,
+        token: usize,
+        node: usize,
+        generation: usize,
+        cx: &RequestContext,
+    ) -> Option<Script> {
+        self.note(|| format!("call {token}: handled at node {node}, session {:?}", cx.session_id()));
+        let call = self.calls.get_mut(token)?;
+        (call.times_handled, call.handler_runs) = (call.times_handled + 1, true);
+        call.at = Some((node, generation));
+        let (times, script, session) = (call.times_handled, call.script.clone(), call.session);
+        if times > 1 {
+            self.violation("handled-twice", || format!("call {token} reached a handler {times} times"));
+        }
+        if session != cx.session_id() {
+            self.violation("foreign", || {
+                format!("call {token} of {session:?} was handled as of {:?}", cx.session_id())
+            });
+        }
+        if let Some(Answer::Refused(status)) = self.calls[token].outcome {
+            self.violation("refused-and-handled", || format!("call {token} got {status} and was handled"));
+        }
+        Some(script)
+    }
+
+    pub(in crate::simulation) fn returns(&mut self, token: usize, result: &Result<Json, RpcError>) {
+        self.note(|| format!("call {token}: its handler returns {result:?}"));
+        let now = self.sim.now();
+        self.calls[token].returned = Some((now, result.is_ok()));
+    }
+
+    pub(in crate::simulation) fn has_returned(&self, token: usize) -> bool {
+        !self.calls[token].handler_runs
+    }
+
+    pub(in crate::simulation) fn handler_is_gone(&mut self, token: usize) {
+        let call = &mut self.calls[token];
+        call.handler_runs = false;
+        if call.returned.is_none() {
+            self.note(|| format!("call {token}: its handler is dropped"));
+        }
+    }
+
+    pub(in crate::simulation) fn notes_accepted(&self, token: usize) -> u64 {
+        self.calls[token].accepted
+    }
+
+    pub(in crate::simulation) fn next_note(&mut self, token: usize) -> u64 {
+        let call = &mut self.calls[token];
+        call.notes += 1;
+        call.notes - 1
+    }
+
+    pub(in crate::simulation) fn next_progress(&mut self, token: usize) -> u64 {
+        self.calls[token].progress += 1;
+        self.calls[token].progress
+    }
+
+    /// A note of a handler was accepted, or not.
+    pub(in crate::simulation) fn noted(&mut self, token: usize, n: u64, sent: Result<(), SendError>) {
+        self.note(|| format!("call {token}: note {n}: {sent:?}"));
+        let call = &mut self.calls[token];
+        match sent {
+            Ok(()) => call.accepted += 1,
+            Err(SendError::Closed) => {}
+            Err(other) => {
+                self.violation("note-failed", || format!("call {token}: a note failed with {other:?}"));
+            }
+        }
+    }
+
+    /// A handler asks its client. Returns the number of the question.
+    pub(in crate::simulation) fn asks(&mut self, token: usize, reply: Reply) -> usize {
+        let asked = self.sim.now();
+        self.asks.push(Ask { token, reply, asked, replied: None, answered: false });
+        self.asks.len() - 1
+    }
+
+    /// A client got a question. Returns how it replies.
+    pub(in crate::simulation) fn asked(&mut self, number: usize, token: usize) -> Option<Asked> {
+        match self.asks.get(number) {
+            Some(ask) if ask.token == token => Some(Asked(ask.reply)),
+            other => {
+                let other = format!("{other:?}");
+                self.violation("foreign", || format!("call {token} got the question {number}: {other}"));
+                None
+            }
+        }
+    }
+
+    /// The reply to a question was accepted.
+    pub(in crate::simulation) fn replied(&mut self, number: usize) {
+        let now = self.sim.now();
+        self.asks[number].replied.get_or_insert(now);
+    }
+
+    /// A handler got the reply to its question, or an error.
+    pub(in crate::simulation) fn answered(&mut self, number: usize, got: Result<Value, RequestError>) {
+        self.note(|| format!("question {number}: {got:?}"));
+        let patience = crate::simulation::handler::PATIENCE;
+        let ask = &mut self.asks[number];
+        ask.answered = true;
+        let in_time = ask.replied.is_some_and(|replied| replied < ask.asked + patience);
+        match got {
+            Ok(value) if value["ask"].as_u64() == Some(number as u64) => {}
+            Ok(value) => {
+                self.violation("foreign", || format!("question {number} got the reply {value}"));
+            }
+            Err(RequestError::TimedOut) if in_time && !self.may_be_late() => {
+                self.violation("reply-lost", || {
+                    format!("question {number} timed out, and its reply was accepted")
+                });
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// A client cancels the call with this id; its session may have had several.
+    pub(in crate::simulation) fn cancels(&mut self, session: Option<SessionId>, id: u64) {
+        for call in self.calls.iter_mut().filter(|call| call.session == session && call.id == id) {
+            call.cancelled = true;
+        }
+    }
+
+    /// The client of a call reads a note.
+    pub(in crate::simulation) fn sees_note(&mut self, token: usize, params: &Value) {
+        let (of, n) = (params["token"].as_u64(), params["n"].as_u64());
+        let call = &mut self.calls[token];
+        let expected = call.seen;
+        call.seen += 1;
+        if of != Some(token as u64) {
+            self.violation("foreign", || format!("call {token} got a note of call {of:?}"));
+        } else if n < Some(expected) {
+            self.violation("repeated", || format!("call {token} got note {n:?} again, after {expected}"));
+        } else if n > Some(expected) {
+            self.violation("lost", || format!("call {token} got note {n:?}, and not {expected}"));
+        }
+    }
+
+    pub(in crate::simulation) fn sees_progress(&mut self, token: usize, params: &Value) {
+        let (of, progress) = (params["progressToken"].as_u64(), params["progress"].as_f64());
+        let last = std::mem::replace(&mut self.calls[token].seen_progress, progress);
+        if of != Some(token as u64) || progress.is_none() || progress <= last {
+            self.violation("progress", || format!("call {token} got {params} after {last:?}"));
+        }
+    }
+
+    /// The client of a call reads an answer.
+    pub(in crate::simulation) fn sees_answer(&mut self, token: usize, message: &Value) {
+        self.note(|| format!("call {token}: answer {message}"));
+        let now = self.sim.now();
+        let late = self.may_be_late();
+        let call = &mut self.calls[token];
+        call.answers += 1;
+        let (answers, returned, seen) = (call.answers, call.returned, call.seen);
+        let (fast, ends) = (call.reader.is_fast(), call.script.end);
+        if answers > 1 {
+            self.violation("answered-twice", || format!("call {token} got {answers} answers"));
+        }
+        if let Some(result) = message.get("result") {
+            if result["token"].as_u64() != Some(token as u64) {
+                self.violation("foreign", || format!("call {token} got the answer {message}"));
+            } else if !matches!(returned, Some((_, true))) {
+                self.violation("invented", || {
+                    format!("call {token} got {message}; its handler did not return it")
+                });
+            } else if result["notes"].as_u64() != Some(seen) {
+                self.violation("lost", || format!("call {token} got {message} after {seen} notes"));
+            }
+        } else if message["error"]["code"].as_i64() == Some(crate::simulation::handler::FAILS) {
+            if ends != End::Fail {
+                self.violation("invented", || format!("call {token} got {message}"));
+            }
+        } else if matches!(returned, Some((_, true))) && !self.may_lose(token) {
+            self.violation("result-lost", || {
+                format!("call {token} got {message}; its handler returned a result")
+            });
+        } else if message["error"]["code"].as_i64().is_none() {
+            self.violation("malformed", || format!("call {token} got {message}"));
+        }
+        let at_once = matches!(returned, Some((at, _)) if at < now);
+        if at_once && fast && !late && !self.is_moved(token) {
+            self.violation("answer-late", || {
+                format!("call {token}: the answer came later than its handler returned")
+            });
+        }
+    }
+
+    fn closes_stream(&self, token: usize) -> bool {
+        self.calls[token].script.ops.iter().any(|op| matches!(op, Op::CloseStream(_)))
+    }
+
+    /// Returns `true` if the handler closes its stream, and then sends more than is kept: that ends the stream at once.
+    pub(in crate::simulation) fn may_forget(&self, token: usize) -> bool {
+        self.closes_stream(token) && !self.keeps_events()
+    }
+
+    /// Returns `true` if the client of a call may have been away when it was answered.
+    fn is_moved(&self, token: usize) -> bool {
+        let call = &self.calls[token];
+        self.closes_stream(token) || self.plan.store.is_some() || call.upload != Upload::Whole
+    }
+
+    /// Returns `true` if the result of a handler may come too late.
+    fn may_lose(&self, token: usize) -> bool {
+        let call = &self.calls[token];
+        call.cancelled
+            || call.at.is_none_or(|(node, generation)| self.shuts_down(node, generation))
+            || call.session.is_some_and(|session| self.may_end(session))
+            || self.may_be_late()
+            || !call.reader.is_fast()
+            || call.upload != Upload::Whole
+    }
+
+    /// The client of a call came back with an event id that the node does not know.
+    pub(in crate::simulation) fn expired(&mut self, token: usize) {
+        let kept = self.keeps_events();
+        let ends = self.calls[token].session.is_none_or(|session| self.may_end(session));
+        if kept && !ends && !self.may_be_late() && self.plan.nodes == 1 {
+            self.violation("expired-event", || format!("the events of call {token} are gone"));
+        }
+    }
+
+    /// Something follows the answer of a call.
+    pub(in crate::simulation) fn is_answered(&self, token: usize) -> bool {
+        self.calls[token].answers > 0
+    }
+
+    /// Returns `true` if the client has cancelled this call.
+    pub(in crate::simulation) fn is_cancelled(&self, token: usize) -> bool {
+        self.calls[token].cancelled
+    }
+
+    /// The call is over for its client.
+    pub(in crate::simulation) fn call_ends(&mut self, token: usize, answer: Answer) {
+        self.note(|| format!("call {token}: {answer:?}"));
+        let name = match &answer {
+            Answer::Refused(_) => "refused",
+            Answer::Whole => "answered",
+            Answer::Cancelled => "cancelled",
+            Answer::Left(why) => why,
+        };
+        let call = &mut self.calls[token];
+        let kind = match call.kind {
+            Kind::Session { .. } => "session",
+            Kind::Stateless(_) => "stateless",
+            Kind::Modern => "modern",
+        };
+        let times = call.times_handled;
+        if let (Answer::Refused(status), 1..) = (&answer, times) {
+            let status = *status;
+            self.violation("refused-and-handled", || format!("call {token} got {status} and was handled"));
+        }
+        self.calls[token].outcome = Some(answer);
+        self.coverage.reach("call", kind, name);
+    }
+
+    pub(super) fn finish_calls(&mut self) {
+        for token in 0..self.calls.len() {
+            let call = &self.calls[token];
+            if call.handler_runs {
+                self.violation("left", || format!("the handler of call {token} was never dropped"));
+            } else if call.outcome.is_none() {
+                self.violation("hangs", || format!("call {token} is not over for its client"));
+            }
+        }
+        for (number, ask) in self.asks.iter().enumerate() {
+            let over = ask.answered || !self.calls[ask.token].handler_runs;
+            if !over {
+                return self.violation("hangs", || format!("the question {number} got no end"));
+            }
+        }
+    }
+}

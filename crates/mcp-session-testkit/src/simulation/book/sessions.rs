@@ -1,0 +1,242 @@
+//! Sessions: a live id is known at every node, a dead one at none, and each death has a cause.
+
+use std::time::Instant;
+
+use mcp_session_core::{Runtime, SendError, SessionEvent, SessionId, ShutdownPhase, TerminateReason};
+
+use super::Book;
+use crate::simulation::plan::{Hook, Kind};
+
+/// A session, as far as it is known.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// The client that opened it.
+    client: usize,
+    opened: Instant,
+    /// The node that opened it, and which of its processes.
+    at: (usize, usize),
+    /// When a request was last sent that it accepted.
+    used: Instant,
+    initialized: bool,
+    /// Somebody has sent DELETE, or the application has ended it.
+    end_asked: bool,
+    /// Since when it is dead for sure.
+    dead: Option<Instant>,
+    /// Where an end was reported.
+    ends: Vec<(usize, usize)>,
+    hooks: u32,
+    tells: u64,
+}
+
+impl Book {
+    /// A client has opened a session. `sent`: when, and in which phase of the node, `initialize` was sent.
+    pub(in crate::simulation) fn opened(
+        &mut self,
+        client: usize,
+        session: SessionId,
+        at: (usize, usize),
+        (sent, phase): (Instant, ShutdownPhase),
+    ) {
+        self.note(|| format!("client {client}: opened {session}"));
+        if phase >= ShutdownPhase::Draining {
+            self.violation("born-late", || format!("{session} was opened at node {at:?}, which was {phase}"));
+        }
+        let now = self.sim.now();
+        self.of_clients[client] = Some(session);
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.client = client;
+            (known.opened, known.used) = (sent, now);
+        } else {
+            self.sessions.insert(session, Session::new(client, sent, at));
+        }
+    }
+
+    pub(in crate::simulation) fn session_of(&self, client: usize) -> Option<SessionId> {
+        self.of_clients.get(client).copied().flatten()
+    }
+
+    /// A client uses this session from now on.
+    pub(in crate::simulation) fn joins(&mut self, client: usize, session: SessionId) {
+        self.of_clients[client] = Some(session);
+    }
+
+    /// A request to a session, sent at this time, was accepted.
+    pub(in crate::simulation) fn used(&mut self, session: SessionId, sent: Instant) {
+        let now = self.sim.now();
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.used = known.used.max(now);
+            let dead = known.dead;
+            // Messages between nodes may take a second.
+            let slack = std::time::Duration::from_secs(if self.plan.nodes > 1 { 2 } else { 0 });
+            if dead.is_some_and(|dead| dead + slack < sent) && !self.faulty_store() && !self.any_paused {
+                self.violation("dead-used", || format!("{session} was dead and accepted a request"));
+            }
+        }
+    }
+
+    pub(in crate::simulation) fn is_initialized(&mut self, session: SessionId) {
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.initialized = true;
+        }
+    }
+
+    /// Somebody is about to end this session.
+    pub(in crate::simulation) fn session_ends(&mut self, session: SessionId) {
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.end_asked = true;
+        }
+    }
+
+    /// DELETE was answered with 204.
+    pub(in crate::simulation) fn deleted(&mut self, session: SessionId) {
+        let now = self.sim.now();
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.dead.get_or_insert(now);
+        }
+    }
+
+    /// Returns `true` if the session may end, for any reason that this book knows.
+    pub(super) fn may_end(&self, session: SessionId) -> bool {
+        let Some(known) = self.sessions.get(&session) else { return true };
+        let (node, generation) = known.at;
+        let config = &self.plan.limits.config;
+        let unused = self.sim.now() - known.used;
+        let hooks = self.plan.clients[known.client].hooks;
+        known.end_asked
+            || known.dead.is_some()
+            || !known.ends.is_empty()
+            || unused >= config.session.idle_timeout
+            || (!known.initialized && self.sim.now() - known.opened >= config.session.initialize_timeout)
+            || config.session.max_age.is_some_and(|age| self.sim.now() - known.opened >= age)
+            || config.max_sessions < 100
+            || hooks.session_data == Hook::Panics
+            || (self.plan.store.is_none()
+                && (self.shuts_down(node, generation) || self.is_gone(node, generation)))
+            || (self.plan.store.is_some() && self.all_shut_down())
+    }
+
+    /// A request to this session got 404.
+    pub(in crate::simulation) fn unknown(&mut self, session: SessionId, node: usize) {
+        if !self.may_end(session) && !self.faulty_store() {
+            self.violation("live-404", || format!("{session} is alive, and node {node} does not know it"));
+        }
+    }
+
+    pub(in crate::simulation) fn session_event(
+        &mut self,
+        node: usize,
+        generation: usize,
+        event: SessionEvent,
+    ) {
+        self.note(|| format!("node {node}: {event:?}"));
+        match event {
+            SessionEvent::Created(session) => {
+                let now = self.sim.now();
+                let client = usize::MAX;
+                self.sessions.entry(session).or_insert_with(|| Session::new(client, now, (node, generation)));
+            }
+            SessionEvent::Terminated(session, reason) => self.terminated(node, generation, session, reason),
+            _ => {}
+        }
+    }
+
+    fn terminated(&mut self, node: usize, generation: usize, session: SessionId, reason: TerminateReason) {
+        let now = self.sim.now();
+        let Some(known) = self.sessions.get_mut(&session) else { return };
+        let again = known.ends.contains(&(node, generation));
+        known.ends.push((node, generation));
+        // In a shutdown, an id is known until all is over (S2).
+        if self.plan.store.is_none() && reason != TerminateReason::Shutdown {
+            known.dead.get_or_insert(now);
+        }
+        if again {
+            self.violation("ended-twice", || format!("node {node} reported the end of {session} twice"));
+        }
+        let Some(known) = self.sessions.get(&session) else { return };
+        let config = &self.plan.limits.config;
+        let unused = now - known.used;
+        let hooks = self.plan.clients.get(known.client).map(|client| client.hooks);
+        let due = match reason {
+            TerminateReason::ClientDelete => known.end_asked,
+            TerminateReason::Idle => unused >= config.session.idle_timeout,
+            TerminateReason::InitializeTimeout => {
+                now - known.opened >= config.session.initialize_timeout && !known.initialized
+            }
+            TerminateReason::MaxAge => config.session.max_age.is_some_and(|age| now - known.opened >= age),
+            TerminateReason::Evicted => known.end_asked || config.max_sessions < 100,
+            TerminateReason::Shutdown => self.shuts_down(node, generation) || self.plan.store.is_some(),
+            TerminateReason::Error => hooks
+                .is_none_or(|hooks| hooks.session_data == Hook::Panics || hooks.initialize != Hook::Returns),
+            _ => false,
+        };
+        let due = due || hooks.is_none(); // its client does not know it yet
+        let text = (!due).then(|| format!("{session} ended with {reason:?}: {known:?}"));
+        if let Some(text) = text.filter(|_| !self.faulty_store()) {
+            self.violation("expired", || text);
+        }
+    }
+
+    /// The `terminated` hook was called.
+    pub(in crate::simulation) fn hook_called(
+        &mut self,
+        session: SessionId,
+        at: (usize, usize),
+        reason: TerminateReason,
+    ) {
+        if self.is_killed(at) {
+            return; // what a killed process does in its last moment, nobody sees
+        }
+        let node = at.0;
+        self.note(|| format!("node {node}: hook of {session}, {reason:?}"));
+        let Some(known) = self.sessions.get_mut(&session) else { return };
+        known.hooks += 1;
+        if known.hooks > 1 && !self.may_be_late() {
+            self.violation("hook-twice", || format!("the hook of {session} was called again"));
+        }
+    }
+
+    pub(in crate::simulation) fn next_tell(&mut self, session: SessionId) -> u64 {
+        let known = self.sessions.get_mut(&session);
+        known.map_or(0, |known| {
+            known.tells += 1;
+            known.tells
+        })
+    }
+
+    pub(super) fn finish_sessions(&mut self) {
+        let lost = self.sessions.iter().find(|(_, known)| {
+            known.client < self.plan.clients.len()
+                && matches!(self.plan.clients[known.client].kind, Kind::Session { .. })
+                && self.plan.store.is_none()
+                && !self.is_gone(known.at.0, known.at.1)
+                && (known.ends.is_empty() || known.hooks == 0)
+        });
+        if let Some(text) = lost.map(|(id, known)| format!("{id} was not reported as ended: {known:?}")) {
+            self.violation("not-ended", || text);
+        }
+    }
+
+    pub(in crate::simulation) fn told(&mut self, session: SessionId, n: u64, told: Result<(), SendError>) {
+        self.note(|| format!("{session}: tell {n}: {told:?}"));
+        if matches!(told, Err(SendError::Invalid)) {
+            self.violation("tell-failed", || format!("{session}: {told:?}"));
+        }
+    }
+}
+
+impl Session {
+    fn new(client: usize, opened: Instant, at: (usize, usize)) -> Self {
+        Self {
+            client,
+            opened,
+            at,
+            used: opened,
+            initialized: false,
+            end_asked: false,
+            dead: None,
+            ends: Vec::new(),
+            hooks: 0,
+            tells: 0,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Shutdowns: each is over by its ceiling, and its report says what was.
+
+use std::time::{Duration, Instant};
+
+use mcp_session_core::{ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats};
+
+use super::Book;
+use crate::simulation::plan::Happening;
+
+/// A node.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    generation: usize,
+    /// The processes that were killed.
+    vanished: Vec<usize>,
+    shutdown: Option<Running>,
+    /// The processes that have begun to shut down.
+    shut_down: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Running {
+    generation: usize,
+    ceiling: Instant,
+    /// How long the process had been stopped when it began.
+    stopped: Duration,
+    /// The totals just before draining began.
+    before: Option<Stats>,
+    drains: bool,
+}
+
+impl Book {
+    pub(in crate::simulation) fn shutdown_begins(
+        &mut self,
+        node: usize,
+        generation: usize,
+        now: Instant,
+        ceiling: Instant,
+        stopped: Duration,
+    ) {
+        self.note(|| {
+            format!("node {node}: shutdown begins, ceiling in {:?}", ceiling.saturating_duration_since(now))
+        });
+        let known = &mut self.nodes[node];
+        known.shut_down.push(generation);
+        known.shutdown = Some(Running { generation, ceiling, stopped, before: None, drains: false });
+    }
+
+    pub(in crate::simulation) fn tightened(&mut self, node: usize, now: Instant, ceiling: Instant) {
+        self.note(|| format!("node {node}: ceiling in {:?}", ceiling.saturating_duration_since(now)));
+        let Some(running) = &mut self.nodes[node].shutdown else { return };
+        let before = running.ceiling;
+        running.ceiling = ceiling.min(before);
+        if ceiling > before {
+            self.violation("loosened", || {
+                format!("the ceiling of node {node} moved by {:?}", ceiling - before)
+            });
+        }
+    }
+
+    /// Keeps the totals of a node until it begins to drain.
+    pub(in crate::simulation) fn drains(
+        &mut self,
+        node: usize,
+        generation: usize,
+        stats: impl FnOnce() -> Stats,
+    ) {
+        let Some(running) = &mut self.nodes[node].shutdown else { return };
+        if running.generation == generation && !running.drains {
+            let stats = stats();
+            running.drains = stats.phase >= ShutdownPhase::Draining;
+            if !running.drains {
+                running.before = Some(stats);
+            }
+        }
+    }
+
+    pub(in crate::simulation) fn shutdown_ends(
+        &mut self,
+        node: usize,
+        generation: usize,
+        now: Instant,
+        stopped: Duration,
+        report: &ShutdownReport,
+        stats: &Stats,
+    ) {
+        self.note(|| format!("node {node}: {report:?}"));
+        let Some(running) = self.nodes[node].shutdown.take_if(|running| running.generation == generation)
+        else {
+            return; // it vanished meanwhile
+        };
+        let allowed = running.ceiling + (stopped - running.stopped);
+        if now > allowed {
+            self.violation("ceiling", || {
+                format!("node {node} was closed {:?} after its ceiling", now - allowed)
+            });
+        }
+        let (exchanges, streams) = (&report.exchanges, &report.streams);
+        let sum = exchanges.answered + exchanges.synthesized + exchanges.cancelled + exchanges.forced;
+        if exchanges.total != sum || streams.total != streams.ended + streams.cut {
+            self.violation("report", || format!("totals are not the sum of their parts: {report:?}"));
+        }
+        if stats.exchanges > 0 || stats.streams > 0 || stats.subscriptions > 0 {
+            self.violation("left", || format!("node {node} is closed: {stats:?}"));
+        }
+        if let Some(drain) = &running.before {
+            let since = [
+                (stats.exchanges_answered - drain.exchanges_answered, exchanges.answered),
+                (stats.exchanges_synthesized - drain.exchanges_synthesized, exchanges.synthesized),
+                (stats.exchanges_cancelled - drain.exchanges_cancelled, exchanges.cancelled),
+                (stats.exchanges_forced - drain.exchanges_forced, exchanges.forced),
+                (stats.streams_ended - drain.streams_ended, streams.ended),
+                (stats.streams_cut - drain.streams_cut, streams.cut),
+            ];
+            if since.iter().any(|(counted, reported)| counted != reported) {
+                self.violation("report", || {
+                    format!("node {node} has counted {since:?} (counted, reported) since it began to drain: {report:?}")
+                });
+            }
+        }
+        self.coverage.reach("shutdown", if report.is_clean() { "clean" } else { "not clean" }, "over");
+    }
+
+    pub(in crate::simulation) fn vanished(&mut self, node: usize, generation: usize) {
+        self.any_vanished = true;
+        let known = &mut self.nodes[node];
+        known.vanished.push(generation);
+        known.shutdown = None;
+    }
+
+    pub(in crate::simulation) fn restarted(&mut self, node: usize, generation: usize) {
+        let known = &mut self.nodes[node];
+        known.generation = generation;
+        known.shutdown = None;
+    }
+
+    /// Returns `true` if this process has begun to shut down.
+    pub(super) fn shuts_down(&self, node: usize, generation: usize) -> bool {
+        self.nodes.get(node).is_none_or(|known| known.shut_down.contains(&generation))
+    }
+
+    /// Returns `true` if this process was killed.
+    pub(super) fn is_killed(&self, (node, generation): (usize, usize)) -> bool {
+        self.nodes.get(node).is_some_and(|known| known.vanished.contains(&generation))
+    }
+
+    /// Returns `true` if this process was killed, or another one has taken its place.
+    pub(super) fn is_gone(&self, node: usize, generation: usize) -> bool {
+        self.nodes
+            .get(node)
+            .is_none_or(|known| known.vanished.contains(&generation) || known.generation != generation)
+    }
+
+    /// Returns `true` if every shutdown that has begun is over.
+    pub(in crate::simulation) fn all_closed(&self) -> bool {
+        self.nodes.iter().all(|node| node.shutdown.is_none())
+    }
+
+    /// Returns `true` if a reader may have had no time to read: a shutdown that leaves none.
+    fn is_hurried(&self) -> bool {
+        let short = |policy: &ShutdownPolicy| policy.finish < Duration::from_millis(50);
+        short(&self.plan.limits.last)
+            || self.plan.events.iter().any(|event| match &event.what {
+                Happening::Shutdown { policy, .. } | Happening::Tighten(policy) => short(policy),
+                Happening::Escalate => true,
+                _ => false,
+            })
+    }
+
+    /// A body was cut, although its client reads.
+    pub(in crate::simulation) fn cut(&mut self, node: usize, what: impl FnOnce() -> String) {
+        // A store that keeps few events may drop some before a node has read them.
+        let dropped = self.plan.store.is_some() && !self.keeps_events();
+        if !self.is_hurried() && !self.may_be_late() && !dropped {
+            self.violation("cut", || format!("node {node} has cut {}", what()));
+        }
+    }
+
+    /// A connection broke.
+    pub(in crate::simulation) fn broken(&mut self, node: usize) {
+        if !self.any_vanished {
+            self.violation("broken", || format!("a connection to node {node} broke, and the node lives"));
+        }
+    }
+
+    /// Returns `true` if no process admits requests.
+    pub(super) fn all_shut_down(&self) -> bool {
+        (0..self.nodes.len()).all(|node| {
+            let generation = self.nodes[node].generation;
+            self.shuts_down(node, generation) || self.nodes[node].vanished.contains(&generation)
+        })
+    }
+}

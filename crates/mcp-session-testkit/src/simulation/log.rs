@@ -1,0 +1,55 @@
+//! A log that panics.
+
+use std::sync::Mutex;
+
+use fastrand::Rng;
+use tracing::{
+    Event, Metadata, Subscriber,
+    span::{Attributes, Id, Record},
+};
+
+use crate::behaviour::fixture::planted;
+
+/// Runs `f` with a log that panics at so many of 100 entries.
+pub(super) fn panicking<R>(percent: u8, seed: u64, f: impl FnOnce() -> R) -> R {
+    if percent == 0 {
+        return f();
+    }
+    tracing::subscriber::with_default(Log { percent, rng: Mutex::new(Rng::with_seed(seed)) }, f)
+}
+
+struct Log {
+    percent: u8,
+    rng: Mutex<Rng>,
+}
+
+impl Log {
+    fn entry(&self) {
+        let chance = self.rng.lock().map_or(0, |mut rng| rng.u8(..100));
+        if chance < self.percent {
+            planted("the log panics");
+        }
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.entry();
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
