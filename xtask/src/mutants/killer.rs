@@ -105,21 +105,17 @@ impl Killer {
     /// Builds it, and returns the executable; `None` if the tree does not compile.
     pub(super) fn build(&self, tree: &Tree) -> Result<Option<PathBuf>> {
         let mut command = tree.cargo();
+        let (package, name) = self.target();
         // Suites run for seconds, and compile for minutes if they are optimized.
-        command.arg("test").args((*self == Killer::Simulation).then_some("--release"));
-        let (package, test) = self.target();
-        command.args([
-            "--package",
-            package,
-            "--test",
-            test,
-            "--no-run",
-            "--message-format=json-render-diagnostics",
-        ]);
+        command.args(match self {
+            Killer::Simulation => ["build", "--release", "--example"],
+            Killer::Behaviour(_) | Killer::Wire(..) => ["test", "--no-run", "--test"],
+        });
+        command.args([name, "--package", package, "--message-format=json-render-diagnostics"]);
         let (status, output) = process::keep(&command, Keep::Stdout, BUILD)?;
         let messages = output.lines().filter_map(|line| serde_json::from_str(line).ok());
         let mut executables = messages.filter_map(|message| match message {
-            Message::CompilerArtifact(artifact) if artifact.target.name == test => artifact.executable,
+            Message::CompilerArtifact(artifact) if artifact.target.name == name => artifact.executable,
             _ => None,
         });
         Ok(executables.next().map(Into::into).filter(|_| status.success()))
@@ -156,10 +152,10 @@ impl Killer {
         }
     }
 
-    /// Its package and its test.
+    /// Its package, and its example or test.
     fn target(&self) -> (&'static str, &'static str) {
         match self {
-            Killer::Simulation => (TESTKIT, "simulation"),
+            Killer::Simulation => (TESTKIT, "simulate"),
             Killer::Behaviour(_) => (TESTKIT, "behaviour"),
             Killer::Wire(Adapter::Tokio, _) => (TESTS, "wire"),
             Killer::Wire(Adapter::AsyncStd, _) => ("mcp-session-async-std", "wire"),
