@@ -1,4 +1,4 @@
-//! The tasks that build and run another package: `bench`, `soak`, `instructions`, and the build of the examples.
+//! The tasks that build and run another package: `bench`, `sim`, `soak`, `instructions`, and the build of the examples.
 
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -20,6 +20,14 @@ pub(crate) struct Bench {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Sim {
+    /// Arguments of the simulation: see `cargo xtask sim --help`
+    #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+    args: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Soak {
     /// Duration in seconds
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -34,6 +42,25 @@ pub(crate) fn bench(workspace: &Workspace, args: &Bench) -> Result<bool> {
     let mut command =
         process::cargo(workspace, ["run", "--release", "--quiet", "--package", BENCH, "--", "run"]);
     Ok(command.args(&args.args).status()?.success())
+}
+
+/// `cargo xtask sim`: runs the simulation of the testkit with the given arguments, without a time limit.
+pub(crate) fn sim(workspace: &Workspace, args: &Sim) -> Result<bool> {
+    Ok(simulate(workspace).args(&args.args).status()?.success())
+}
+
+/// The same as a step of `test-all`: as many schedules as must reach everything on the list.
+pub(crate) fn sim_gate(workspace: &Workspace) -> Result<bool> {
+    let mut command = simulate(workspace);
+    command.args(["--schedules", "20000"]);
+    Ok(process::run(&command, BUILD + Duration::from_secs(600))?.success())
+}
+
+/// Optimized, because the number of schedules is what counts.
+fn simulate(workspace: &Workspace) -> Command {
+    let run =
+        ["run", "--release", "--quiet", "--package", "mcp-session-testkit", "--example", "simulate", "--"];
+    process::cargo(workspace, run)
 }
 
 /// `cargo xtask soak`: two nodes with one store, round robin without affinity, for some time on the real clock.

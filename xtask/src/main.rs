@@ -48,6 +48,8 @@ enum Task {
     Conformance(Target),
     /// Plants the bugs of `tests/mutants` one by one, and checks that the tests find each
     Mutants(mutants::Args),
+    /// Runs random schedules of clients, stores, nodes and shutdowns in virtual time, and checks invariants
+    Sim(cargo_tasks::Sim),
     /// Runs many clients of every kind against two nodes with one store, in real time, and counts failures
     Soak(cargo_tasks::Soak),
 }
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Task::PublicApi(args) => public_api::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),
         Task::Mutants(args) => mutants::run(&workspace, &args),
+        Task::Sim(args) => cargo_tasks::sim(&workspace, &args),
         Task::Soak(args) => cargo_tasks::soak(&workspace, &args),
     });
     match ended_well {

@@ -22,6 +22,7 @@
 mod asking;
 mod batches;
 mod cluster;
+mod cluster_ends;
 mod cluster_subscriptions;
 pub mod fixture;
 mod foreign;
@@ -67,6 +68,7 @@ pub fn scenarios<B: TestBed>() -> Vec<Scenario<B>> {
         asking::scenarios(),
         batches::scenarios(),
         cluster::scenarios(),
+        cluster_ends::scenarios(),
         cluster_subscriptions::scenarios(),
         foreign::scenarios(),
         framing::scenarios(),

@@ -20,10 +20,10 @@ pub(crate) async fn keep(node: &Node, session: &Session) -> Result<(), Rejection
         session.terminate(TerminateReason::Error);
         return Err(Rejection::StoreUnavailable);
     }
-    session.kept();
-    if session.state() == proto::State::Terminated {
-        // It ended before the store knew it: no node may adopt it.
+    if !session.kept() {
+        // It ended before the store knew it: no node may adopt it, and its client must not get it.
         node.remove(session.id(), TerminateReason::Error).await;
+        return Err(Rejection::StoreUnavailable);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use mcp_session_proto::{State, TerminateReason, after};
 
 use super::{
     Inner, Session,
-    cell::{Hook, tell},
+    cell::{Hook, Machine, tell},
 };
 use crate::{
     contain::{self, Contained, Panicked},
@@ -44,6 +44,8 @@ pub(super) enum Fate {
     Here,
     /// It ended, and another node calls the hook.
     Elsewhere,
+    /// It lives on in the store, and this node has nothing to do with it any more.
+    Parked,
 }
 
 /// What becomes of a session that is closed at this node.
@@ -125,7 +127,7 @@ impl Session {
     pub(super) async fn part(self, node: Node, end: End) {
         let id = self.0.id;
         let parting = match end.reason {
-            _ if lock(&self.0.locked).fate == Fate::Unkept => Parting::Ended,
+            _ if self.ends_unkept() => Parting::Ended,
             reason if reason.may_live_on() => {
                 let (listener, heard, unused) =
                     self.with(|machine, now| (machine.listener(), machine.heard(), machine.unused(now)));
@@ -136,18 +138,14 @@ impl Session {
                     Some(_) => Parting::Parked,
                     None => {
                         node.park(id).await;
-                        Parting::Parked
+                        // Its client may have deleted it meanwhile.
+                        self.settle_fate().await.unwrap_or(Parting::Parked)
                     }
                 }
             }
-            _ => {
-                self.removed().await;
-                match lock(&self.0.locked).fate {
-                    Fate::Elsewhere => Parting::EndedElsewhere,
-                    Fate::Unkept | Fate::Kept | Fate::Asked | Fate::Here => Parting::Ended,
-                }
-            }
+            _ => self.settle_fate().await.unwrap_or(Parting::Ended),
         };
+        let end = End { reason: self.peek(Machine::reason).unwrap_or(end.reason), ..end };
         let failure = match parting {
             Parting::Parked => {
                 trace::session_parked(&id, end.reason);
@@ -171,6 +169,20 @@ impl Session {
             }
         };
         self.leave(failure);
+    }
+
+    /// How a session has ended that was removed from the store. `None` if it was not: then it is left to the store.
+    async fn settle_fate(&self) -> Option<Parting> {
+        self.removed().await;
+        let mut locked = lock(&self.0.locked);
+        match locked.fate {
+            Fate::Elsewhere => Some(Parting::EndedElsewhere),
+            Fate::Here => Some(Parting::Ended),
+            Fate::Unkept | Fate::Kept | Fate::Asked | Fate::Parked => {
+                locked.fate = Fate::Parked;
+                None
+            }
+        }
     }
 
     /// How long a session that ends here for this reason must be unused at all nodes to end everywhere.
@@ -207,26 +219,49 @@ impl Session {
         }
     }
 
-    /// Records that the store has the session: other nodes may serve it.
-    pub(crate) fn kept(&self) {
-        lock(&self.0.locked).fate = Fate::Kept;
+    /// Records that the store has the session: other nodes may serve it. Returns `false` if it has ended meanwhile, at this
+    /// node and so everywhere: then whoever put it into the store removes it.
+    pub(crate) fn kept(&self) -> bool {
+        let mut locked = lock(&self.0.locked);
+        let dead = locked.machine.state() == State::Terminated;
+        let for_good = dead && locked.machine.reason().is_some_and(|reason| !reason.may_live_on());
+        let kept = locked.fate == Fate::Unkept && !for_good;
+        if kept {
+            locked.fate = Fate::Kept;
+        }
+        kept
+    }
+
+    /// Returns `true` if the store does not have the session yet: then it ends here, for whatever reason.
+    fn ends_unkept(&self) -> bool {
+        let mut locked = lock(&self.0.locked);
+        let unkept = locked.fate == Fate::Unkept;
+        if unkept {
+            locked.fate = Fate::Here;
+        }
+        unkept
     }
 
     /// With a store: returns `true` if the store must be asked before a request may use the session, because it is ending
     /// here but lives on elsewhere, or because this node's state may be outdated.
     pub(crate) fn is_in_doubt(&self) -> bool {
-        self.peek(|machine| match machine.state() {
+        let locked = lock(&self.0.locked);
+        match locked.machine.state() {
             State::AwaitingInitialized => true,
-            State::Terminated => machine.reason().is_some_and(TerminateReason::may_live_on),
-            State::Initializing | State::Operating | State::Draining => false,
-        })
+            State::Terminated => locked.machine.reason().is_some_and(TerminateReason::may_live_on),
+            State::Draining => locked.fate == Fate::Parked,
+            State::Initializing | State::Operating => false,
+        }
     }
 
     /// Returns `true` if the session is closed here, or about to be, but may live on in the store.
     pub(crate) fn is_parting(&self) -> bool {
-        self.peek(|machine| {
-            machine.state() == State::Terminated && machine.reason().is_some_and(TerminateReason::may_live_on)
-        })
+        let locked = lock(&self.0.locked);
+        match locked.machine.state() {
+            State::Terminated => locked.machine.reason().is_some_and(TerminateReason::may_live_on),
+            State::Draining => locked.fate == Fate::Parked,
+            State::Initializing | State::AwaitingInitialized | State::Operating => false,
+        }
     }
 
     /// Removes a dead session from the store, before its end is reported.

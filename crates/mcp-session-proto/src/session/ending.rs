@@ -57,15 +57,21 @@ impl<T: Clone> Session<T> {
     }
 
     /// From now on the session's id is dead (E-11). If the session was already ending, its reason stands (S12), and the
-    /// tighter deadlines hold.
+    /// tighter deadlines hold. One that only moves to another node has not ended: then this is its first end.
     fn die(&mut self, now: Instant, reason: TerminateReason, schedule: &TerminatePolicy) {
         let live = !self.lifecycle.is_ending();
+        let moves = self.lifecycle.ending().is_some_and(|ending| self.moves(ending.reason));
         if self.state() != State::Terminated {
             self.output.events.insert(Event::Dead);
             self.lifecycle.die(|| Ending::new(now, reason, schedule));
         }
         match self.lifecycle.ending_mut() {
-            Some(ending) if !live => ending.tighten(now, schedule),
+            Some(ending) if !live => {
+                if moves && !reason.may_live_on() {
+                    ending.reason = reason;
+                }
+                ending.tighten(now, schedule);
+            }
             _ => self.begin(now, reason),
         }
     }

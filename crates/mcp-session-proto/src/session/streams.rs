@@ -224,7 +224,10 @@ impl<T: Clone> Session<T> {
         for exchange in self.exchanges.values_mut() {
             let was_running = exchange.is_running();
             act(exchange, &self.config, &mut self.output);
-            self.running -= u32::from(was_running && !exchange.is_running());
+            if was_running && !exchange.is_running() {
+                self.running -= 1;
+                self.active = now; // as in `with_exchange`
+            }
             if let Some(stream) = exchange.stream_mut() {
                 self.streams.replay.track(now, stream);
             }

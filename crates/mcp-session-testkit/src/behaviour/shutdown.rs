@@ -670,6 +670,25 @@ fn s_10_tightened_in_a_later_phase(bed: &impl TestBed) {
         assert_eq!(running.head().await.answer().await["error"]["code"], -32000);
         assert!(shutdown.await.took < NEVER);
     });
+    // Given before that phase: its handlers are answered for in the shorter time, and nothing is cut.
+    let mut fixture = Fixture::new(bed, |_| {});
+    bed.block_on(async {
+        let client = fixture.client().await;
+        let (running, hangs) = begin(&mut fixture, &client, 1).await;
+        let alone = fixture.stranger().start(&request(2, "work"));
+        let hangs_alone = fixture.work().await;
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
+        hangs.cx.draining().await;
+        shutdown.tighten(ShutdownPolicy { cancel: SOON, ..PATIENT });
+        shutdown.escalate(); // to `Cancelling`
+        for running in [running, alone] {
+            assert_eq!(running.head().await.answer().await["error"]["code"], -32000);
+        }
+        let report = shutdown.await;
+        assert!(report.is_clean() && report.took < NEVER, "{report}");
+        assert_eq!(exchanges(&report), [2, 0, 2, 0, 0]);
+        drop((hangs, hangs_alone));
+    });
     // A budget for a later phase applies when that phase begins, even if it begins early.
     let mut fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {

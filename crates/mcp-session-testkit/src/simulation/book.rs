@@ -3,6 +3,7 @@
 mod calls;
 mod sessions;
 mod shutdowns;
+mod streams;
 
 use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Instant};
 
@@ -12,6 +13,7 @@ use self::{
     calls::{Ask, Call},
     sessions::Session,
     shutdowns::Node,
+    streams::Listener,
 };
 use super::{coverage::Coverage, plan::Plan};
 use crate::SimRuntime;
@@ -41,6 +43,7 @@ pub(super) struct Book {
     /// The session of each client.
     of_clients: Vec<Option<SessionId>>,
     nodes: Vec<Node>,
+    listeners: Vec<Listener>,
     broadcasts: u64,
     /// Some node has been killed.
     any_vanished: bool,
@@ -62,6 +65,7 @@ impl Book {
             sessions: HashMap::new(),
             of_clients: vec![None; plan.clients.len()],
             nodes: (0..plan.nodes).map(|_| Node::default()).collect(),
+            listeners: Vec::new(),
             broadcasts: 0,
             any_vanished: false,
             any_paused: false,
@@ -108,11 +112,6 @@ impl Book {
     fn keeps_events(&self) -> bool {
         let replay = self.plan.limits.config.session.replay.as_ref();
         replay.is_some_and(|replay| replay.events >= 1_000 && replay.age.as_secs() >= 60)
-    }
-
-    pub(super) fn next_broadcast(&mut self) -> u64 {
-        self.broadcasts += 1;
-        self.broadcasts
     }
 
     pub(super) fn paused(&mut self) {

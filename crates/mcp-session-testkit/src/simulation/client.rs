@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt, future::select};
 use http::{HeaderMap, Method, StatusCode};
-use mcp_session_core::{ProtocolVersion, Runtime, SessionId};
+use mcp_session_core::{ProtocolVersion, Runtime, SessionId, ShutdownPhase};
 
 use super::{
     network::{self, Line, Piece, sleep},
@@ -77,6 +77,9 @@ impl Client {
         }
         let world = Arc::clone(&self.world);
         for step in &world.plan.clients[self.number].steps {
+            if world.is_over() {
+                return; // its time is over
+            }
             self.step(step).await;
         }
     }
@@ -125,7 +128,12 @@ impl Client {
                         let cancel = format!(
                             r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"enough"}}}}"#
                         );
-                        self.simple(step.luck, cancel, "cancel", "").await;
+                        let running = self.world.book().running(session, id);
+                        if self.simple(step.luck, cancel, "cancel", "").await == Some(202) {
+                            // It may have to find its node first.
+                            let one = if self.world.plan.nodes > 1 { 1_000 } else { 0 };
+                            running.into_iter().for_each(|token| self.stops(token, one));
+                        }
                     }
                 }
             }
@@ -157,6 +165,19 @@ impl Client {
     /// This client, for a part of it that keeps its session.
     fn part(&self) -> Self {
         Self { began_with: Some(self.session()), ..self.clone() }
+    }
+
+    /// From now on the handler of a call has `cancel_grace` to stop, and so many milliseconds more.
+    fn stops(&self, token: usize, more: u64) {
+        let grace = self.world.plan.limits.config.session.cancel_grace;
+        let (world, sim) = (self.world.weak(), self.world.sim.clone());
+        self.world.sim.spawn(Box::pin(async move {
+            sim.sleep_until(sim.now() + grace).await;
+            sleep(&sim, more + 1).await;
+            if let Some(world) = world.upgrade() {
+                world.book().must_be_gone(token);
+            }
+        }));
     }
 
     fn next_id(&mut self) -> u64 {
@@ -234,14 +255,14 @@ impl Client {
         }
     }
 
-    /// POSTs a message, and checks the status. `name` is that of a request, for its headers.
-    async fn simple(&self, luck: u64, message: String, what: &'static str, name: &str) {
+    /// POSTs a message, and checks the status, which it returns. `name` is that of a request, for its headers.
+    async fn simple(&self, luck: u64, message: String, what: &'static str, name: &str) -> Option<u16> {
         let session = self.session();
         let sent = self.world.sim.now();
         let node = self.world.balance(luck);
         let phase = self.world.phase(node);
         let line = self.post(node, message, Upload::Whole, name);
-        let Some(head) = self.head(line, node).await else { return };
+        let head = self.head(line, node).await?;
         self.world.book().coverage.reach(what, phase_name(phase), status_name(head.status));
         let status = head.status.as_u16();
         self.world.book().note(|| format!("client {}: {what} at node {node}: {status}", self.number));
@@ -250,10 +271,14 @@ impl Client {
                 self.world.book().is_initialized(session);
                 self.world.book().used(session, sent);
             }
+            // It is a new session: an id that is dead may be the platform's own (E-28).
+            (200, Some(_)) if what == "initialize" => {}
+            // A node that drains has parked its sessions: what it still answers is no use that others know of.
+            (200 | 202, Some(_)) if phase.is_some_and(|(phase, _)| phase >= ShutdownPhase::Draining) => {}
             (200 | 202, Some(session)) => self.world.book().used(session, sent),
             (200 | 202, None) => {}
             (404, Some(session)) => self.world.book().unknown(session, head.node),
-            (503, _) => self.check_unavailable(head.node, what),
+            (503, _) => self.check_unavailable(head.node, phase, what),
             (400, Some(_)) if what == "initialize" => {}
             // It never got a session.
             (400 | 404 | 405, None) if matches!(self.kind(), Kind::Session { .. }) => {}
@@ -262,6 +287,7 @@ impl Client {
         if what == "ping" || what == "list" {
             self.drain(head).await;
         }
+        Some(status)
     }
 
     /// Reads a response to its end.
@@ -278,14 +304,15 @@ impl Client {
     }
 
     /// 503 needs a reason.
-    fn check_unavailable(&self, node: usize, what: &str) {
+    fn check_unavailable(&self, node: usize, sent: Option<(ShutdownPhase, usize)>, what: &str) {
         let config = &self.world.plan.limits.config;
         let limited = config.session.max_exchanges < 1_000 || config.max_stateless_requests < 100;
         let full = config.max_sessions < 100 || config.max_subscriptions < 100;
-        let ready = self
-            .world
-            .phase(node)
-            .is_some_and(|(phase, _)| phase == mcp_session_core::ShutdownPhase::Running);
+        // The same process, all the time.
+        let running = |phase: &Option<(ShutdownPhase, usize)>| {
+            phase.filter(|(phase, _)| *phase == ShutdownPhase::Running)
+        };
+        let ready = running(&sent).is_some() && running(&sent) == running(&self.world.phase(node));
         if ready && !limited && !full && self.world.plan.store.is_none() {
             self.world
                 .book()
@@ -354,8 +381,8 @@ fn envelope(members: &str) -> String {
     }
 }
 
-fn phase_name(phase: Option<(mcp_session_core::ShutdownPhase, usize)>) -> &'static str {
-    use mcp_session_core::ShutdownPhase as P;
+fn phase_name(phase: Option<(ShutdownPhase, usize)>) -> &'static str {
+    use ShutdownPhase as P;
     match phase.map(|(phase, _)| phase) {
         None => "gone",
         Some(P::Running) => "running",

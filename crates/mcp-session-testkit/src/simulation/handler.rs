@@ -170,7 +170,7 @@ impl Actor {
             }
             Op::Broadcast => {
                 if let Some(sessions) = cx.sessions() {
-                    let params = json!({ "broadcast": world.book().next_broadcast() });
+                    let params = json!({ "broadcast": world.book().broadcasts(self.node) });
                     let sent = sessions.broadcast("notifications/tools/list_changed", Some(&params));
                     debug_assert!(sent.is_ok());
                 }

@@ -119,11 +119,16 @@ impl World {
         Some((Arc::clone(&slot.process), slot.endpoint.clone()?))
     }
 
+    /// Returns `true` once all nodes are gone for good.
+    pub(super) fn is_over(&self) -> bool {
+        self.nodes().is_empty()
+    }
+
     /// The node that a balancer chooses. It prefers those that are ready, but not always.
     pub(super) fn balance(&self, luck: u64) -> usize {
         let mut rng = Rng::with_seed(luck);
         let nodes = self.nodes();
-        let any = rng.usize(..nodes.len());
+        let any = rng.usize(..nodes.len().max(1)); // none in the end
         if rng.bool() {
             return any;
         }
@@ -194,7 +199,7 @@ impl World {
                 if let Some((_, endpoint)) =
                     self.connect(node).filter(|(process, _)| process.life() == Life::Runs)
                 {
-                    let params = serde_json::json!({ "broadcast": self.book().next_broadcast() });
+                    let params = serde_json::json!({ "broadcast": self.book().broadcasts(node) });
                     let sent = endpoint.notify("notifications/tools/list_changed", Some(&params));
                     self.book().note(|| format!("node {node}: {sent:?}"));
                 }
@@ -292,6 +297,8 @@ impl World {
     pub(super) fn check(&self) {
         let nodes = self.nodes();
         let mut book = self.book();
+        let config = &self.plan.limits.config;
+        let capped = config.max_sessions < 100 || config.max_subscriptions < 100;
         for (node, slot) in nodes.iter().enumerate() {
             while let Some(event) = slot.events.try_recv() {
                 // What a killed process says in its last moment, nobody hears.
@@ -299,8 +306,11 @@ impl World {
                     book.session_event(node, slot.generation, event);
                 }
             }
-            if let Some(endpoint) = slot.endpoint.as_ref().filter(|_| slot.shutdown.is_some()) {
+            let Some(endpoint) = &slot.endpoint else { continue };
+            if slot.shutdown.is_some() {
                 book.drains(node, slot.generation, || endpoint.stats());
+            } else if capped {
+                book.counts(node, &endpoint.stats());
             }
         }
     }

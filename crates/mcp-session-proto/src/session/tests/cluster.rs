@@ -290,8 +290,33 @@ fn a_stream_of_another_node_is_relayed_to_its_end() {
     assert_eq!(b.session.streams.relays().count(), 0);
 }
 
+#[test]
+fn s_5_a_relayed_reply_is_answered_when_its_log_is_removed() {
+    let mut b = shared(config());
+    let after = EventId::parse("4294967296-1").unwrap();
+    let owed = b.act(|session, now| session.handle_relay(now, after, Some(7.into()), 1)).unwrap();
+    let plain = b.read_from_store("4294967298-9").unwrap(); // as when the log has ended: nothing is owed
+    let answered = EventId::parse("4294967297-1").unwrap();
+    let answered = b.act(|session, now| session.handle_relay(now, answered, Some(8.into()), 2)).unwrap();
+    let last = Bytes::from_static(b"data: {\"jsonrpc\":\"2.0\",\"id\":8,\"result\":{}}\n\n");
+    assert_eq!(b.act(|session, now| session.relay(now, answered, &last, true)), Ok(()));
+    assert!(b.terminate(TerminateReason::Evicted));
+    assert_eq!(b.read(owed), [":", "7 ! -32000 evicted", "end"]);
+    assert_eq!(b.read(answered), [":", "8 = {}", "end"]);
+    assert_eq!(b.read(plain), [":", "end"]);
+}
+
 fn start_of(b: &Bench) -> std::time::Instant {
     b.session.created
+}
+
+#[test]
+fn e_14_a_call_that_a_shutdown_answers_is_use_up_to_its_end() {
+    let mut b = shared(config());
+    b.call(1);
+    b.drain(&crate::TerminatePolicy { drain: secs(20), cancel: secs(5), finish: secs(1) });
+    assert_eq!(b.run_until(|b| b.session.running == 0), secs(25));
+    assert_eq!(b.session.unused(b.now), secs(0));
 }
 
 #[test]

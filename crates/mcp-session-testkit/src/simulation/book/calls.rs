@@ -122,6 +122,13 @@ impl Book {
                 format!("call {token} of {session:?} was handled as of {:?}", cx.session_id())
             });
         }
+        let name = cx.client_info().parse::<Value>().unwrap_or_default()["name"].as_str().map(str::to_owned);
+        let opener = session.and_then(|session| self.opener(session)).map(|client| client.to_string());
+        if opener.is_some() && opener != name {
+            self.violation("foreign", || {
+                format!("call {token} of client {opener:?} was handled as of {name:?}")
+            });
+        }
         if let Some(Answer::Refused(status)) = self.calls[token].outcome {
             self.violation("refused-and-handled", || format!("call {token} got {status} and was handled"));
         }
@@ -227,6 +234,21 @@ impl Book {
         }
     }
 
+    /// The call with this id, if its handler runs now and it is the only one with this id.
+    pub(in crate::simulation) fn running(&self, session: Option<SessionId>, id: u64) -> Option<usize> {
+        let same = |token: &usize| (self.calls[*token].session, self.calls[*token].id) == (session, id);
+        let mut calls = (0..self.calls.len()).filter(same);
+        let one = calls.next().filter(|token| self.calls[*token].handler_runs);
+        one.filter(|_| calls.next().is_none())
+    }
+
+    /// The time is over in which the handler of this call had to stop.
+    pub(in crate::simulation) fn must_be_gone(&mut self, token: usize) {
+        if self.calls[token].handler_runs && !self.may_be_late() {
+            self.violation("not-cancelled", || format!("the handler of call {token} goes on"));
+        }
+    }
+
     /// The client of a call reads a note.
     pub(in crate::simulation) fn sees_note(&mut self, token: usize, params: &Value) {
         let (of, n) = (params["token"].as_u64(), params["n"].as_u64());
@@ -295,11 +317,6 @@ impl Book {
         self.calls[token].script.ops.iter().any(|op| matches!(op, Op::CloseStream(_)))
     }
 
-    /// Returns `true` if the handler closes its stream, and then sends more than is kept: that ends the stream at once.
-    pub(in crate::simulation) fn may_forget(&self, token: usize) -> bool {
-        self.closes_stream(token) && !self.keeps_events()
-    }
-
     /// Returns `true` if the client of a call may have been away when it was answered.
     fn is_moved(&self, token: usize) -> bool {
         let call = &self.calls[token];
@@ -358,6 +375,10 @@ impl Book {
         }
         self.calls[token].outcome = Some(answer);
         self.coverage.reach("call", kind, name);
+    }
+
+    pub(super) fn any_handler_runs(&self) -> bool {
+        self.calls.iter().any(|call| call.handler_runs)
     }
 
     pub(super) fn finish_calls(&mut self) {

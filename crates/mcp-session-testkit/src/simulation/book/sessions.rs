@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use mcp_session_core::{Runtime, SendError, SessionEvent, SessionId, ShutdownPhase, TerminateReason};
+use mcp_session_core::{Runtime, SessionEvent, SessionId, ShutdownPhase, TerminateReason};
 
-use super::Book;
+use super::{Book, streams::Tells};
 use crate::simulation::plan::{Hook, Kind};
 
 /// A session, as far as it is known.
@@ -25,7 +25,9 @@ pub(super) struct Session {
     /// Where an end was reported.
     ends: Vec<(usize, usize)>,
     hooks: u32,
-    tells: u64,
+    /// DELETE was answered with 204.
+    deleted: bool,
+    tells: Tells,
 }
 
 impl Book {
@@ -91,6 +93,7 @@ impl Book {
     pub(in crate::simulation) fn deleted(&mut self, session: SessionId) {
         let now = self.sim.now();
         if let Some(known) = self.sessions.get_mut(&session) {
+            known.deleted = true;
             known.dead.get_or_insert(now);
         }
     }
@@ -98,14 +101,16 @@ impl Book {
     /// Returns `true` if the session may end, for any reason that this book knows.
     pub(super) fn may_end(&self, session: SessionId) -> bool {
         let Some(known) = self.sessions.get(&session) else { return true };
+        known.end_asked || known.dead.is_some() || !known.ends.is_empty() || self.is_over(known)
+    }
+
+    /// Returns `true` if the session may end by itself.
+    fn is_over(&self, known: &Session) -> bool {
         let (node, generation) = known.at;
         let config = &self.plan.limits.config;
         let unused = self.sim.now() - known.used;
-        let hooks = self.plan.clients[known.client].hooks;
-        known.end_asked
-            || known.dead.is_some()
-            || !known.ends.is_empty()
-            || unused >= config.session.idle_timeout
+        let hooks = self.plan.clients.get(known.client).map(|client| client.hooks).unwrap_or_default();
+        unused >= config.session.idle_timeout
             || (!known.initialized && self.sim.now() - known.opened >= config.session.initialize_timeout)
             || config.session.max_age.is_some_and(|age| self.sim.now() - known.opened >= age)
             || config.max_sessions < 100
@@ -115,9 +120,14 @@ impl Book {
             || (self.plan.store.is_some() && self.all_shut_down())
     }
 
+    /// Returns `true` if the store may drop sessions: it fails, or a node that knows of their last use is stopped or gone.
+    fn store_may_drop(&self) -> bool {
+        self.faulty_store() || ((self.any_paused || self.any_vanished) && self.plan.store.is_some())
+    }
+
     /// A request to this session got 404.
     pub(in crate::simulation) fn unknown(&mut self, session: SessionId, node: usize) {
-        if !self.may_end(session) && !self.faulty_store() {
+        if !self.may_end(session) && !self.store_may_drop() {
             self.violation("live-404", || format!("{session} is alive, and node {node} does not know it"));
         }
     }
@@ -157,7 +167,10 @@ impl Book {
         let unused = now - known.used;
         let hooks = self.plan.clients.get(known.client).map(|client| client.hooks);
         let due = match reason {
-            TerminateReason::ClientDelete => known.end_asked,
+            // A node that finds the record gone says this, if it does not learn of the reason in time.
+            TerminateReason::ClientDelete => {
+                known.end_asked || (self.plan.nodes > 1 && (again || self.is_over(known)))
+            }
             TerminateReason::Idle => unused >= config.session.idle_timeout,
             TerminateReason::InitializeTimeout => {
                 now - known.opened >= config.session.initialize_timeout && !known.initialized
@@ -171,7 +184,7 @@ impl Book {
         };
         let due = due || hooks.is_none(); // its client does not know it yet
         let text = (!due).then(|| format!("{session} ended with {reason:?}: {known:?}"));
-        if let Some(text) = text.filter(|_| !self.faulty_store()) {
+        if let Some(text) = text.filter(|_| !self.store_may_drop()) {
             self.violation("expired", || text);
         }
     }
@@ -195,12 +208,18 @@ impl Book {
         }
     }
 
-    pub(in crate::simulation) fn next_tell(&mut self, session: SessionId) -> u64 {
-        let known = self.sessions.get_mut(&session);
-        known.map_or(0, |known| {
-            known.tells += 1;
-            known.tells
-        })
+    pub(super) fn tells(&mut self, session: SessionId) -> Option<&mut Tells> {
+        self.sessions.get_mut(&session).map(|known| &mut known.tells)
+    }
+
+    /// Returns `true` if the client of a session has sent `initialized`.
+    pub(super) fn is_in_use(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|known| known.initialized)
+    }
+
+    /// The client that opened a session, if it is known.
+    pub(super) fn opener(&self, session: SessionId) -> Option<usize> {
+        self.sessions.get(&session).map(|known| known.client).filter(|client| *client != usize::MAX)
     }
 
     pub(super) fn finish_sessions(&mut self) {
@@ -211,15 +230,16 @@ impl Book {
                 && !self.is_gone(known.at.0, known.at.1)
                 && (known.ends.is_empty() || known.hooks == 0)
         });
+        let unhooked = self.sessions.iter().find(|(_, known)| known.deleted && known.hooks == 0);
+        if let Some(text) =
+            unhooked.map(|(id, known)| format!("{id} was deleted, without its hook: {known:?}"))
+        {
+            if !self.may_be_late() {
+                return self.violation("not-ended", || text);
+            }
+        }
         if let Some(text) = lost.map(|(id, known)| format!("{id} was not reported as ended: {known:?}")) {
             self.violation("not-ended", || text);
-        }
-    }
-
-    pub(in crate::simulation) fn told(&mut self, session: SessionId, n: u64, told: Result<(), SendError>) {
-        self.note(|| format!("{session}: tell {n}: {told:?}"));
-        if matches!(told, Err(SendError::Invalid)) {
-            self.violation("tell-failed", || format!("{session}: {told:?}"));
         }
     }
 }
@@ -236,7 +256,8 @@ impl Session {
             dead: None,
             ends: Vec::new(),
             hooks: 0,
-            tells: 0,
+            deleted: false,
+            tells: Tells::default(),
         }
     }
 }

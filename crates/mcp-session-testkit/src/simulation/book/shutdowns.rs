@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mcp_session_core::{ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats};
 
 use super::Book;
-use crate::simulation::plan::Happening;
+use crate::simulation::plan::{Act, Happening, Hooks, Op, Upload};
 
 /// A node.
 #[derive(Debug, Default)]
@@ -27,6 +27,15 @@ struct Running {
     /// The totals just before draining began.
     before: Option<Stats>,
     drains: bool,
+    /// A handler ran then.
+    busy: bool,
+}
+
+impl Node {
+    /// Which of its processes runs, or ran last.
+    pub(super) fn generation(&self) -> usize {
+        self.generation
+    }
 }
 
 impl Book {
@@ -43,7 +52,8 @@ impl Book {
         });
         let known = &mut self.nodes[node];
         known.shut_down.push(generation);
-        known.shutdown = Some(Running { generation, ceiling, stopped, before: None, drains: false });
+        known.shutdown =
+            Some(Running { generation, ceiling, stopped, before: None, drains: false, busy: false });
     }
 
     pub(in crate::simulation) fn tightened(&mut self, node: usize, now: Instant, ceiling: Instant) {
@@ -58,6 +68,15 @@ impl Book {
         }
     }
 
+    /// What is true of the totals of a node at every step.
+    pub(in crate::simulation) fn counts(&mut self, node: usize, stats: &Stats) {
+        let config = &self.plan.limits.config;
+        let (sessions, subscriptions) = (config.max_sessions as u64, config.max_subscriptions as u64);
+        if stats.sessions > sessions || stats.subscriptions > subscriptions {
+            self.violation("caps", || format!("node {node}: {stats:?}"));
+        }
+    }
+
     /// Keeps the totals of a node until it begins to drain.
     pub(in crate::simulation) fn drains(
         &mut self,
@@ -65,12 +84,13 @@ impl Book {
         generation: usize,
         stats: impl FnOnce() -> Stats,
     ) {
+        let busy = self.any_handler_runs();
         let Some(running) = &mut self.nodes[node].shutdown else { return };
         if running.generation == generation && !running.drains {
             let stats = stats();
             running.drains = stats.phase >= ShutdownPhase::Draining;
             if !running.drains {
-                running.before = Some(stats);
+                (running.before, running.busy) = (Some(stats), busy);
             }
         }
     }
@@ -102,6 +122,18 @@ impl Book {
         }
         if stats.exchanges > 0 || stats.streams > 0 || stats.subscriptions > 0 {
             self.violation("left", || format!("node {node} is closed: {stats:?}"));
+        }
+        let late = self.may_be_late();
+        let hooks = self.plan.clients.iter().any(|client| client.hooks != Hooks::default());
+        let idle = !running.busy
+            && running.before.as_ref().is_some_and(|stats| stats.exchanges + stats.streams == 0);
+        let took = report.phases.draining + report.phases.cancelling + report.phases.finishing;
+        let config = &self.plan.limits.config;
+        if idle && !late && !hooks && exchanges.total == 0 && took > config.session.linger {
+            self.violation("waits", || format!("node {node} had nothing to do: {report:?}"));
+        }
+        if exchanges.forced + streams.cut > 0 && self.all_read() && !self.may_cut() {
+            self.violation("cut", || format!("node {node} had only clients that read: {report:?}"));
         }
         if let Some(drain) = &running.before {
             let since = [
@@ -157,7 +189,7 @@ impl Book {
     }
 
     /// Returns `true` if a reader may have had no time to read: a shutdown that leaves none.
-    fn is_hurried(&self) -> bool {
+    pub(super) fn is_hurried(&self) -> bool {
         let short = |policy: &ShutdownPolicy| policy.finish < Duration::from_millis(50);
         short(&self.plan.limits.last)
             || self.plan.events.iter().any(|event| match &event.what {
@@ -167,11 +199,28 @@ impl Book {
             })
     }
 
+    /// Returns `true` if every client reads everything at once and never leaves.
+    fn all_read(&self) -> bool {
+        let steps = self.plan.clients.iter().flat_map(|client| &client.steps);
+        steps.into_iter().all(|step| match &step.act {
+            Act::Call { script, reader, upload, .. } => {
+                let closes = script.ops.iter().any(|op| matches!(op, Op::CloseStream(_)));
+                reader.is_fast() && *upload == Upload::Whole && !closes
+            }
+            Act::Get(reader) | Act::Listen(reader) => reader.is_fast(),
+            _ => true,
+        })
+    }
+
+    /// Returns `true` if a body may be cut although its client reads. A store that keeps few events may drop some before a
+    /// node has read them.
+    fn may_cut(&self) -> bool {
+        self.is_hurried() || self.may_be_late() || (self.plan.store.is_some() && !self.keeps_events())
+    }
+
     /// A body was cut, although its client reads.
     pub(in crate::simulation) fn cut(&mut self, node: usize, what: impl FnOnce() -> String) {
-        // A store that keeps few events may drop some before a node has read them.
-        let dropped = self.plan.store.is_some() && !self.keeps_events();
-        if !self.is_hurried() && !self.may_be_late() && !dropped {
+        if !self.may_cut() {
             self.violation("cut", || format!("node {node} has cut {}", what()));
         }
     }

@@ -65,17 +65,17 @@ impl Call {
             }
             return self.read(head).await;
         }
-        self.refused(status, head.node, upload);
+        self.refused(status, head.node, phase, upload);
         self.over(Answer::Refused(status));
     }
 
-    fn refused(&self, status: u16, node: usize, upload: Upload) {
+    fn refused(&self, status: u16, node: usize, sent: Option<(ShutdownPhase, usize)>, upload: Upload) {
         let world = &self.client.world;
         let never_opened =
             matches!(self.client.kind(), Kind::Session { .. }) && self.client.session().is_none();
         match (status, self.client.session()) {
             (404, Some(session)) => world.book().unknown(session, node),
-            (503, _) => self.client.check_unavailable(node, "a call"),
+            (503, _) => self.client.check_unavailable(node, sent, "a call"),
             (400, _) if self.client.last.is_some() || never_opened || matches!(upload, Upload::Broken(_)) => {
             }
             (408, _) if matches!(upload, Upload::Slow(_) | Upload::Broken(_)) => {}
@@ -118,10 +118,8 @@ impl Call {
                 }
                 Read::Ended if answered => return self.over(Answer::Whole),
                 Read::Ended if world.book().is_cancelled(self.token) => return self.over(Answer::Cancelled),
-                Read::Ended if progress.last.is_some() && progress.retry.is_some() => {}
-                Read::Ended if world.book().may_forget(self.token) => {
-                    return self.over(Answer::Left("expired"));
-                }
+                // Whoever was primed comes back, with or without `retry` (D-06), and so does who has come back before.
+                Read::Ended if progress.last.is_some() && (resumed || progress.primed) => {}
                 Read::Ended => {
                     world
                         .book()
@@ -195,6 +193,11 @@ impl Call {
     }
 
     fn over(&self, answer: Answer) {
+        let left = matches!(answer, Answer::Left("went away" | "gave up"));
+        let hidden = self.reader.cut.is_some_and(|cut| cut.hidden.is_some());
+        if left && !hidden && !matches!(self.client.kind(), Kind::Session { .. }) {
+            self.client.stops(self.token, 0); // who has no session cancels by leaving (G-32, E-30)
+        }
         self.client.world.book().call_ends(self.token, answer);
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Progress {
     pub(super) last: Option<String>,
     /// The last `retry`, in milliseconds.
     pub(super) retry: Option<u64>,
+    /// A priming event was received (D-08).
+    pub(super) primed: bool,
 }
 
 /// How the reading of a connection ended.
@@ -122,7 +124,8 @@ fn receive(client: &Client, data: &[u8], progress: &mut Progress, sink: &mut imp
                     progress.last = Some(id.to_owned());
                 }
                 Some(("retry", time)) => progress.retry = time.parse().ok(),
-                Some(("data", "")) | Some(("event", "message")) => {}
+                Some(("data", "")) => progress.primed = true,
+                Some(("event", "message")) => {}
                 Some(("data", data)) => message = serde_json::from_str(data).ok(),
                 _ if line.starts_with(':') => {}
                 _ => malformed(line),

@@ -44,7 +44,10 @@ impl Get {
             world.book().note(|| format!("stream of {session} at node {node}: {}", head.status));
             world.book().coverage.reach("get", phase_name(phase), status_name(head.status));
             match head.status.as_u16() {
-                200 => world.book().used(session, sent),
+                200 => {
+                    world.book().used(session, sent);
+                    world.book().reads(session, reader.is_fast());
+                }
                 404 => return world.book().unknown(session, node),
                 409 => return,
                 400 if progress.last.is_some() => {
@@ -61,7 +64,8 @@ impl Get {
             match read(&self.client, head.line, true, reader, &mut progress, &mut sink).await {
                 Read::Ended => {
                     if progress.retry.is_none() {
-                        return;
+                        let told = |n: u64| format!(r#"{{"n":{n},"session":"{session}"}}"#);
+                        return world.book().reads_end(session, |n| sink.seen.contains(&told(n)));
                     }
                     sleep(&world.sim, progress.retry.unwrap_or(100).max(1)).await;
                 }
@@ -152,10 +156,12 @@ impl Listen {
         world.book().coverage.reach("listen", phase_name(phase), status_name(head.status));
         match head.status.as_u16() {
             200 => {}
-            503 => return self.client.check_unavailable(node, "a listener"),
+            503 => return self.client.check_unavailable(node, phase, "a listener"),
             status => return world.book().violation("status", || format!("a listener got {status}")),
         }
-        let mut sink = Heard { id, acknowledged: false, ended: false, seen: HashSet::new() };
+        let fast = self.reader.is_fast();
+        let at = phase.filter(|_| fast).map(|(_, generation)| (node, generation));
+        let mut sink = Heard { id, at, acknowledged: None, ended: false, seen: HashSet::new() };
         let outcome =
             read(&self.client, head.line, true, self.reader, &mut Progress::default(), &mut sink).await;
         match outcome {
@@ -172,7 +178,10 @@ impl Listen {
 /// The messages on the stream of a listener.
 struct Heard {
     id: u64,
-    acknowledged: bool,
+    /// Where it listens, if its client reads all the time.
+    at: Option<(usize, usize)>,
+    /// Its number in the book, if it is in there.
+    acknowledged: Option<Option<usize>>,
     ended: bool,
     seen: HashSet<u64>,
 }
@@ -186,17 +195,20 @@ impl Sink for Heard {
                 .violation("after-end", || format!("the listener {id} got {message} after its result"));
         }
         match message["method"].as_str() {
-            Some("notifications/subscriptions/acknowledged") if !self.acknowledged => {
-                self.acknowledged = true
+            Some("notifications/subscriptions/acknowledged") if self.acknowledged.is_none() => {
+                self.acknowledged = Some(self.at.map(|at| book.listens(at)));
             }
-            Some("notifications/tools/list_changed") if self.acknowledged => {
+            Some("notifications/tools/list_changed") if self.acknowledged.is_some() => {
                 let number = message["params"]["broadcast"].as_u64().unwrap_or(u64::MAX);
                 if !self.seen.insert(number) {
                     book.violation("repeated", || format!("the listener {id} got {message} again"));
                 }
             }
             None if message["id"].as_u64() == Some(id) && message.get("result").is_some() => {
-                self.ended = true
+                self.ended = true;
+                if let Some(listener) = self.acknowledged.flatten() {
+                    book.listener_ends(listener, &self.seen);
+                }
             }
             _ => book.violation("foreign", || format!("the listener {id} got {message}")),
         }

@@ -1,0 +1,109 @@
+//! The end of a session that several nodes serve: what its clients are owed, wherever they read.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use event_listener::Event;
+use futures::{FutureExt, future::join};
+use http::StatusCode;
+use mcp_session_core::{
+    BoxFuture, SessionEvent, ShutdownPolicy, TerminateReason,
+    store::{MemoryStore, Store},
+};
+
+use super::{
+    fixture::{Fixture, PATIENT, SOON, initialize},
+    intercepted::{Intercept, Intercepted},
+    stores::{Nodes, begin},
+};
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    s_5_who_reads_at_another_node_is_answered_when_the_session_ends,
+    e_11_nobody_gets_a_session_that_ended_before_the_store_had_it,
+}
+
+/// S5: a call runs at one node, and its client reads it at another one. When the session ends, at whichever node, the
+/// client gets one answer and the end of its stream, although the log that it reads from is removed.
+fn s_5_who_reads_at_another_node_is_answered_when_the_session_ends(bed: &impl TestBed) {
+    let mut nodes = Nodes::tuned(bed, |config| config.session.terminate.cancel = SOON);
+    bed.block_on(async {
+        for (n, here) in [true, false].into_iter().enumerate() {
+            let client = nodes.a.client().await;
+            let (begun, work) = begin(&mut nodes.a, &client, n).await;
+            let last = begun.last_event_id().expect("a priming event").to_owned();
+            drop(begun);
+            let elsewhere = client.at(&nodes.b);
+            let mut resumed = elsewhere.resume(&last).await;
+            resumed.opened().await;
+            let ending = if here { &client } else { &elsewhere };
+            let ended = ending.session().terminate(TerminateReason::Evicted);
+            let (read, _) = join(resumed.messages(), ended.into_future()).await;
+            assert_eq!(read.len(), 1, "{read:?}");
+            assert_eq!(
+                (&read[0]["id"], &read[0]["error"]["code"]),
+                (&n.into(), &(-32000).into()),
+                "{read:?}"
+            );
+            assert_eq!(read[0]["error"]["data"]["reason"], "evicted");
+            work.cx.cancelled().await;
+        }
+        for fixture in [&nodes.a, &nodes.b] {
+            fixture.until(|fixture| fixture.endpoint.stats().sessions == 0).await;
+            assert_eq!(fixture.endpoint.stats().streams_cut, 0);
+        }
+    });
+}
+
+/// A store that creates no record as long as it waits.
+#[derive(Debug, Default)]
+struct Waits {
+    waits: AtomicBool,
+    changed: Event,
+}
+
+impl Intercept for Waits {
+    fn polled(&self, method: &'static str) -> BoxFuture<'_, ()> {
+        async move {
+            while method == "create" {
+                let changed = self.changed.listen();
+                if !self.waits.load(SeqCst) {
+                    return;
+                }
+                changed.await;
+            }
+        }
+        .boxed()
+    }
+}
+
+/// E-11, S13: a node closes while the record of a new session is on its way to the store. The session has ended, so its
+/// client gets 503 and no id, and no node adopts it.
+fn e_11_nobody_gets_a_session_that_ended_before_the_store_had_it(bed: &impl TestBed) {
+    let shared = MemoryStore::new(bed.runtime());
+    let by = Waits { waits: true.into(), ..Waits::default() };
+    let slow = Arc::new(Intercepted { store: shared.clone(), by });
+    let mut store = Store::new(shared.clone());
+    store.sessions = Arc::clone(&slow) as _;
+    store.timeout = Duration::from_secs(600);
+    let fixture = Fixture::new(bed, |config| config.store = Some(store));
+    bed.block_on(async {
+        let events = fixture.endpoint.manager().events(8);
+        let opening = fixture.stranger().start(&initialize("2025-11-25", "client"));
+        let created = events.recv().await;
+        let Some(SessionEvent::Created(id)) = created else { panic!("{created:?}") };
+        fixture.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..PATIENT }).await;
+        fixture.until(|fixture| fixture.ended() == [(id, TerminateReason::Shutdown)]).await;
+        slow.by.waits.store(false, SeqCst);
+        slow.by.changed.notify(usize::MAX);
+        let refused = opening.head().await;
+        assert_eq!((refused.status, refused.session()), (StatusCode::SERVICE_UNAVAILABLE, None));
+        assert_eq!(shared.size().0, 0);
+    });
+}

@@ -1,0 +1,98 @@
+//! Streams that belong to no call: whoever reads one all the time sees everything that was sent on it.
+
+use std::collections::HashSet;
+
+use mcp_session_core::{SendError, SessionId};
+
+use super::Book;
+
+/// A `subscriptions/listen` whose client reads all the time.
+#[derive(Debug)]
+pub(super) struct Listener {
+    at: (usize, usize),
+    /// The broadcasts of its node since it was acknowledged.
+    owed: Vec<u64>,
+    open: bool,
+}
+
+/// What is sent on the standalone stream of a session.
+#[derive(Debug, Default)]
+pub(super) struct Tells {
+    sent: u64,
+    /// How many connections have carried the stream.
+    opened: u32,
+    /// One connection carries it, and its client reads all the time.
+    read: bool,
+    /// What was accepted since then.
+    owed: Vec<u64>,
+}
+
+impl Book {
+    /// A listener was acknowledged. Returns its number.
+    pub(in crate::simulation) fn listens(&mut self, at: (usize, usize)) -> usize {
+        self.listeners.push(Listener { at, owed: Vec::new(), open: true });
+        self.listeners.len() - 1
+    }
+
+    /// A node broadcasts. Returns the number of the broadcast.
+    pub(in crate::simulation) fn broadcasts(&mut self, node: usize) -> u64 {
+        self.broadcasts += 1;
+        let number = self.broadcasts;
+        let generation = self.nodes[node].generation();
+        if !self.shuts_down(node, generation) {
+            let here = self.listeners.iter_mut().filter(|listener| listener.at == (node, generation));
+            here.filter(|listener| listener.open).for_each(|listener| listener.owed.push(number));
+        }
+        number
+    }
+
+    /// A listener got its result, after these broadcasts.
+    pub(in crate::simulation) fn listener_ends(&mut self, listener: usize, seen: &HashSet<u64>) {
+        let listener = &mut self.listeners[listener];
+        listener.open = false;
+        let lost = listener.owed.iter().find(|number| !seen.contains(*number)).copied();
+        // A queue that is full ends a subscription.
+        if let Some(number) = lost.filter(|_| self.plan.limits.config.session.queue_events >= 256) {
+            self.violation("lost", || format!("a listener did not get the broadcast {number}"));
+        }
+    }
+
+    /// A connection carries the standalone stream of a session.
+    pub(in crate::simulation) fn reads(&mut self, session: SessionId, fast: bool) {
+        if let Some(tells) = self.tells(session) {
+            tells.opened += 1;
+            tells.read = fast && tells.opened == 1;
+            tells.owed.clear();
+        }
+    }
+
+    /// The standalone stream of a session has ended: for another connection, or because the session ends. `seen`: what its
+    /// client got on it.
+    pub(in crate::simulation) fn reads_end(&mut self, session: SessionId, seen: impl Fn(u64) -> bool) {
+        // Before `initialized`, nothing but pings is sent (C-06).
+        let alone =
+            self.plan.store.is_none() && self.is_in_use(session) && !self.may_be_late() && !self.is_hurried();
+        let Some(tells) = self.tells(session).filter(|tells| tells.read) else { return };
+        let lost = tells.owed.iter().find(|n| !seen(**n)).copied();
+        if let Some(n) = lost.filter(|_| alone) {
+            self.violation("lost", || format!("{session} did not get the tell {n}"));
+        }
+    }
+
+    pub(in crate::simulation) fn next_tell(&mut self, session: SessionId) -> u64 {
+        self.tells(session).map_or(0, |tells| {
+            tells.sent += 1;
+            tells.sent
+        })
+    }
+
+    /// A notification on the standalone stream was accepted, or not.
+    pub(in crate::simulation) fn told(&mut self, session: SessionId, n: u64, told: Result<(), SendError>) {
+        self.note(|| format!("{session}: tell {n}: {told:?}"));
+        match (told, self.tells(session)) {
+            (Ok(()), Some(tells)) => tells.owed.push(n),
+            (Err(SendError::Invalid), _) => self.violation("tell-failed", || format!("{session}: {told:?}")),
+            _ => {}
+        }
+    }
+}
