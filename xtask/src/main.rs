@@ -8,6 +8,7 @@ mod fuzz;
 mod installed;
 mod interop;
 mod loom;
+mod mutants;
 mod process;
 mod public_api;
 mod server;
@@ -47,6 +48,8 @@ enum Task {
     PublicApi(Record),
     /// Runs the official conformance suite against `everything`, in strict mode, for each revision
     Conformance(Target),
+    /// Plants the bugs of `tests/mutants` one by one, and checks that the tests find each
+    Mutants(mutants::Args),
     /// Runs random schedules of clients, stores, nodes and shutdowns in virtual time, and checks invariants
     Sim(cargo_tasks::Sim),
     /// Runs small models of core's concurrent code in every interleaving of their threads
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Task::Coverage(args) => coverage::run(&workspace, &args),
         Task::PublicApi(args) => public_api::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),
+        Task::Mutants(args) => mutants::run(&workspace, &args),
         Task::Sim(args) => cargo_tasks::sim(&workspace, &args),
         Task::Loom(args) => loom::run(&workspace, &args),
         Task::Fuzz(args) => fuzz::run(&workspace, &args),

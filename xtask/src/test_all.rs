@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 use self::report::{Outcome, Report};
 use crate::process::{self, BUILD, Unavailable};
 use crate::workspace::{Record, Target, Workspace};
-use crate::{arrows, cargo_tasks, conformance, coverage, interop, loom, public_api};
+use crate::{arrows, cargo_tasks, conformance, coverage, interop, loom, mutants, public_api};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -32,6 +32,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     run.step("fmt", || cargo("fmt --all --check"));
     run.step("arrows", || arrows::run(workspace));
     run.step("coverage", || coverage::check(workspace));
+    run.step("mutants", || mutants::check_all(workspace));
     run.step("deny", || cargo_steps::subcommand(workspace, "deny", "check"));
     run.step("clippy", || cargo("clippy --workspace --all-targets --all-features -- -D warnings"));
     run.step("features", || cargo_steps::features(workspace));

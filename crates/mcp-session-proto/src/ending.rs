@@ -215,7 +215,7 @@ impl Ending {
 
 #[cfg(test)]
 mod tests {
-    use super::TerminateReason as R;
+    use super::{Phase, TerminateReason as R};
 
     #[test]
     fn all_reasons_are_listed() {
@@ -230,5 +230,19 @@ mod tests {
             R::Error => 6,
         };
         assert!(R::ALL.iter().map(place).eq(0..R::ALL.len()));
+    }
+
+    /// S13: only what ends at one node because of that node may go on at another.
+    #[test]
+    fn s_13_which_reasons_leave_the_session_to_other_nodes() {
+        let may: Vec<_> = R::ALL.iter().copied().filter(|reason| reason.may_live_on()).collect();
+        assert_eq!(may, [R::InitializeTimeout, R::Idle, R::Shutdown]);
+    }
+
+    #[test]
+    fn phases_have_names() {
+        let phases = [Phase::Running, Phase::Draining, Phase::Cancelling, Phase::Finishing, Phase::Closed];
+        let names = phases.map(|phase| phase.to_string());
+        assert_eq!(names, ["running", "draining", "cancelling", "finishing", "closed"]);
     }
 }

@@ -1938,3 +1938,14 @@ fn late_waiters_are_woken_and_ready_answers_wake_none() {
         b.read(StreamKey::Response(key));
     }
 }
+
+/// B-45: what a client accepts counts for its own request, whatever the session's mode.
+#[test]
+fn b_45_a_request_is_answered_in_the_form_that_its_client_accepts() {
+    let mut b = Bench::operating(config());
+    let restricted = b.request(1).unwrap();
+    b.act(|session, _| session.restrict(restricted, ResponseMode::Sse));
+    b.act(|session, now| session.handle_suspended(now, restricted));
+    let other = b.call(2);
+    assert_eq!((b.reply(restricted), b.reply(other)), ("stream".into(), "pending".into()));
+}
