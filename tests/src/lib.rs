@@ -5,4 +5,4 @@ mod beds;
 mod process;
 
 pub use beds::{PoolBed, SmolBed, TokioBed};
-pub use process::Process;
+pub use process::{Process, executable};

@@ -58,6 +58,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     // The flags of `build tests`, so that the libraries are not built a second time.
     run.step("doc-tests", || tests::counted(&process::cargo(workspace, tests::DOC_TESTS), BUILD));
     run.step("examples", || cargo_steps::examples(workspace));
+    run.step("chaos", || cargo_tasks::chaos_gate(workspace));
     run.step("instructions", || cargo_tasks::instructions_gate(workspace));
     run.step("interop", || interop::run(workspace, &Target::all(), false));
     run.step("conformance", || conformance::run(workspace, &Target::all()));
