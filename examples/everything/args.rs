@@ -58,6 +58,9 @@ pub(crate) struct Args {
     /// How long an unused session lives
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = time)]
     idle: Duration,
+    /// How long a new session may take until its client first uses it
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    first_use: Duration,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -146,6 +149,7 @@ impl Args {
         }
         config.session.heartbeat = self.heartbeat;
         config.session.idle_timeout = self.idle;
+        config.session.initialize_timeout = self.first_use;
         for host in &self.allow_host {
             config.allowed_hosts.allow(host).expect("its parser has tried it");
         }

@@ -47,6 +47,8 @@ impl Everything {
             "hang" => self.tools.hang().await,
             "active" => self.tools.active(),
             "announce" => tools::announce(cx).await?,
+            "block" => tools::block(arguments)?,
+            "panic" => tools::panic(),
             _ => return self.fixtures.call(cx, &name, &*self.runtime).await,
         };
         Ok(json!({ "content": [{ "type": "text", "text": text }] }))

@@ -26,14 +26,16 @@ fn main() -> ExitCode {
         return complain(&*error, 2);
     }
     let log = log::start();
-    let ended = server::run(&args);
-    log.flush();
-    match ended {
+    match server::run(&args) {
         Ok(report) => {
             say(&written(&report, args.report));
+            log.flush();
             if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Err(error) => complain(&error, 1),
+        Err(error) => {
+            log.flush();
+            complain(&error, 1)
+        }
     }
 }
 

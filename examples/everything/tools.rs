@@ -1,5 +1,6 @@
 //! The tools for trying out the session layer: one that answers at once, one that takes a while, one that never ends,
-//! one that counts the running calls of these two, and one that notifies clients outside a request.
+//! one that counts the running calls of these two, one that notifies clients outside a request, one that blocks its thread,
+//! and one that panics.
 
 use std::{
     future::pending,
@@ -8,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    thread,
     time::Duration,
 };
 
@@ -45,11 +47,19 @@ impl Default for Slow {
     }
 }
 
+#[derive(Deserialize)]
+struct Block {
+    ms: u32,
+}
+
+/// The longest that [`block`] blocks its thread: a client must not take a server of a few threads for itself.
+const LONGEST_BLOCK: u32 = 10_000;
+
 /// Counts a running call until it is dropped, whether the call was answered or dropped.
 struct Running<'a>(&'a AtomicUsize);
 
 /// The tools' definitions for `tools/list`.
-pub(crate) fn definitions() -> [Value; 5] {
+pub(crate) fn definitions() -> [Value; 7] {
     let tool = |name: &str, description: &str, properties: Value, required: &[&str]| {
         let schema = json!({ "type": "object", "properties": properties, "required": required });
         json!({ "name": name, "description": description, "inputSchema": schema })
@@ -76,12 +86,32 @@ pub(crate) fn definitions() -> [Value; 5] {
             json!({}),
             &[],
         ),
+        tool(
+            "block",
+            "Blocks the thread that it runs on for `ms`, at most ten seconds, as a handler must not",
+            json!({ "ms": count }),
+            &["ms"],
+        ),
+        tool("panic", "Panics: only this call fails", json!({}), &[]),
     ]
 }
 
 /// Returns the message.
 pub(crate) fn echo(arguments: Arguments) -> Result<String, RpcError> {
     read(arguments).map(|Echo { message }| message)
+}
+
+/// Blocks the thread, which a handler must not do.
+pub(crate) fn block(arguments: Arguments) -> Result<String, RpcError> {
+    let Block { ms } = read(arguments)?;
+    let ms = ms.min(LONGEST_BLOCK);
+    thread::sleep(Duration::from_millis(ms.into()));
+    Ok(format!("blocked for {ms} ms"))
+}
+
+/// Panics.
+pub(crate) fn panic() -> String {
+    panic!("the tool `panic` was called")
 }
 
 /// Sends a notification that belongs to no request. The list of tools has not really changed.

@@ -6,4 +6,4 @@ pub mod fuzz;
 mod process;
 
 pub use beds::{PoolBed, SmolBed, TokioBed};
-pub use process::Process;
+pub use process::{Process, executable};

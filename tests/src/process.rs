@@ -75,8 +75,8 @@ fn command(args: &[&str]) -> Command {
     command
 }
 
-/// The path of the example, which is built first: a test cannot depend on the example of another package.
-fn executable() -> &'static PathBuf {
+/// The path of `everything`, which is built first: a test cannot depend on the example of another package.
+pub fn executable() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let profile = if cfg!(debug_assertions) { "dev" } else { "release" };

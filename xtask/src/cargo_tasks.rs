@@ -1,4 +1,5 @@
-//! The tasks that build and run another package: `bench`, `sim`, `soak`, `instructions`, and the build of the examples.
+//! The tasks that build and run another package: `bench`, `sim`, `soak`, `chaos`, `leaks`, `instructions`, and the build of
+//! the examples.
 
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -6,10 +7,13 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::process::{self, BUILD, Unavailable};
-use crate::workspace::{BENCH, EXAMPLES, Record, Workspace};
+use crate::workspace::{BENCH, EXAMPLES, Record, TESTS, Workspace};
 
 /// The exit code of the counter of instructions if the recorded counts are from another compiler.
 const CANNOT_COMPARE: i32 = 77;
+
+/// The number of trials of each adapter in `test-all`: less than half a minute in all.
+const CHAOS_TRIALS: &str = "10";
 
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
@@ -23,6 +27,14 @@ pub(crate) struct Bench {
 #[command(disable_help_flag = true)]
 pub(crate) struct Sim {
     /// Arguments of the simulation: see `cargo xtask sim --help`
+    #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+    args: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Chaos {
+    /// Arguments of the trials: see `cargo xtask chaos --help`
     #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
     args: Vec<String>,
 }
@@ -65,12 +77,35 @@ fn simulate(workspace: &Workspace) -> Command {
 
 /// `cargo xtask soak`: two nodes with one store, round robin without affinity, for some time on the real clock.
 pub(crate) fn soak(workspace: &Workspace, args: &Soak) -> Result<bool> {
-    let mut command =
-        process::cargo(workspace, ["run", "--package", "mcp-session-tests", "--example", "soak", "--"]);
+    let mut command = process::cargo(workspace, ["run", "--package", TESTS, "--example", "soak", "--"]);
     command.args([args.seconds.to_string(), args.sessions.to_string()]);
     let status = process::run(&command, BUILD + Duration::from_secs(args.seconds))?;
     ensure!(matches!(status.code(), Some(0 | 1)), "the soak did not end by itself: {status}");
     Ok(status.success())
+}
+
+/// `cargo xtask chaos`: trials of `everything` as a real process, with optimizations and without a time limit.
+pub(crate) fn chaos(workspace: &Workspace, args: &Chaos) -> Result<bool> {
+    Ok(chaos_command(workspace, true).args(&args.args).status()?.success())
+}
+
+/// `cargo xtask leaks`: its memory after many sessions, exchanges and listeners.
+pub(crate) fn leaks(workspace: &Workspace, args: &Chaos) -> Result<bool> {
+    Ok(chaos_command(workspace, true).arg("leaks").args(&args.args).status()?.success())
+}
+
+/// A few trials, as a step of `test-all`, on the executables that its other steps have built.
+pub(crate) fn chaos_gate(workspace: &Workspace) -> Result<bool> {
+    let mut command = chaos_command(workspace, false);
+    let status = process::run(command.args(["--trials", CHAOS_TRIALS]), BUILD)?;
+    ensure!(matches!(status.code(), Some(0 | 1)), "the trials did not end by themselves: {status}");
+    Ok(status.success())
+}
+
+fn chaos_command(workspace: &Workspace, release: bool) -> Command {
+    let mut command = process::cargo(workspace, ["run", "--quiet", "--package", TESTS, "--all-features"]);
+    command.args(release.then_some("--release")).args(["--example", "chaos", "--"]);
+    command
 }
 
 /// `cargo xtask instructions`: compares the instructions of a request, counted by valgrind, with the recorded counts.

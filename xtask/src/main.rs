@@ -58,6 +58,10 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Runs many clients of every kind against two nodes with one store, in real time, and counts failures
     Soak(cargo_tasks::Soak),
+    /// Stops real servers under mixed load with faults, many times, and counts what is lost
+    Chaos(cargo_tasks::Chaos),
+    /// Measures the memory of real servers after many sessions, exchanges and listeners
+    Leaks(cargo_tasks::Chaos),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +83,8 @@ fn main() -> ExitCode {
         Task::Loom(args) => loom::run(&workspace, &args),
         Task::Fuzz(args) => fuzz::run(&workspace, &args),
         Task::Soak(args) => cargo_tasks::soak(&workspace, &args),
+        Task::Chaos(args) => cargo_tasks::chaos(&workspace, &args),
+        Task::Leaks(args) => cargo_tasks::leaks(&workspace, &args),
     });
     match ended_well {
         Ok(true) => ExitCode::SUCCESS,

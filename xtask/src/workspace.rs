@@ -15,6 +15,8 @@ pub(crate) const HYPER: &str = "mcp-session-hyper";
 pub(crate) const TESTKIT: &str = "mcp-session-testkit";
 /// The name of the package whose `[[example]]` targets are the examples.
 pub(crate) const EXAMPLES: &str = "mcp-session-examples";
+/// The name of the package of the suites on every runtime.
+pub(crate) const TESTS: &str = "mcp-session-tests";
 /// The name of the benchmark crate.
 pub(crate) const BENCH: &str = "mcp-session-bench";
 

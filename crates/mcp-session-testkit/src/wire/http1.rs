@@ -109,6 +109,11 @@ impl Connection {
     async fn connect(addr: SocketAddr, socket: TcpSocket) -> Self {
         let socket = within("connecting", socket.connect(addr)).await.expect("a connection");
         socket.set_nodelay(true).expect("an option");
+        Self::over(socket)
+    }
+
+    /// A connection over a socket that is connected already, with the options that it has.
+    pub fn over(socket: TcpStream) -> Self {
         let left = Left::Nothing(End::Complete);
         Self { socket, buffer: BytesMut::new(), left, events: BytesMut::new(), last_event_id: None, reads: 0 }
     }
@@ -128,8 +133,12 @@ impl Connection {
     }
 
     /// Closes the sending half, as a client does after its last request.
-    pub async fn finish(&mut self) {
-        within("closing half", self.socket.shutdown()).await.expect("an open connection");
+    ///
+    /// # Errors
+    ///
+    /// If the server has closed the connection.
+    pub async fn finish(&mut self) -> io::Result<()> {
+        within("closing half", self.socket.shutdown()).await
     }
 
     /// Reads the head of an answer.

@@ -26,7 +26,7 @@ impl Leave {
         let mut connection = Connection::open(client.addr).await;
         connection.write(request).await.expect("an open connection");
         if let Self::Finish = self {
-            connection.finish().await;
+            connection.finish().await.expect("an open connection");
         }
     }
 }
@@ -76,7 +76,7 @@ async fn a_client_that_closes_its_sending_half_has_its_answer(harness: &impl Ser
     .enumerate()
     {
         let mut connection = client.send(&request).await;
-        connection.finish().await;
+        connection.finish().await.expect("an open connection");
         let reply = connection.reply().await;
         assert_eq!((reply.head.status, reply.end), (200, End::Complete));
         assert_eq!(reply.json()["id"], id);

@@ -1,0 +1,100 @@
+//! [`Caller`]: the three ways to use the protocol, and the requests of each as text.
+
+use std::{fmt::Write as _, net::SocketAddr};
+
+use serde_json::{Value, json};
+
+const MODERN: &str = "2026-07-28";
+
+/// How a client uses the protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// With the id of its session; empty before it has one.
+    Session(String),
+    /// Of a legacy revision, without an id.
+    Stateless,
+    Modern,
+}
+
+impl Caller {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Session(_) => "session",
+            Self::Stateless => "stateless",
+            Self::Modern => "modern",
+        }
+    }
+
+    /// A call of a tool.
+    pub(crate) fn tool(
+        &self,
+        address: SocketAddr,
+        id: u64,
+        name: &str,
+        arguments: &Value,
+        progress: bool,
+    ) -> String {
+        let mut params = json!({ "name": name, "arguments": arguments });
+        if progress {
+            params["_meta"] = json!({ "progressToken": id });
+        }
+        self.request(address, id, "tools/call", params)
+    }
+
+    /// A request.
+    pub(crate) fn request(&self, address: SocketAddr, id: u64, method: &str, mut params: Value) -> String {
+        if *self == Self::Modern {
+            params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
+            params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+        }
+        let name = params["name"].as_str().filter(|_| method == "tools/call").map(str::to_owned);
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        self.post(address, method, name.as_deref(), &body)
+    }
+
+    /// `initialize`.
+    pub(crate) fn initialize(&self, address: SocketAddr, id: u64) -> String {
+        let params = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": { "name": "chaos", "version": "0" },
+        });
+        self.request(address, id, "initialize", params)
+    }
+
+    /// `notifications/initialized`.
+    pub(crate) fn initialized(&self, address: SocketAddr) -> String {
+        let body = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+        self.post(address, "notifications/initialized", None, &body)
+    }
+
+    /// A request without a body.
+    pub(crate) fn bare(&self, address: SocketAddr, method: &str) -> String {
+        self.head(address, method, "")
+    }
+
+    fn post(&self, address: SocketAddr, method: &str, name: Option<&str>, body: &Value) -> String {
+        let body = body.to_string();
+        let mut fields = format!("content-length: {}\r\n", body.len());
+        if *self == Self::Modern {
+            let _ = write!(fields, "mcp-method: {method}\r\n");
+            if let Some(name) = name {
+                let _ = write!(fields, "mcp-name: {name}\r\n");
+            }
+        }
+        self.head(address, "POST", &fields) + &body
+    }
+
+    fn head(&self, address: SocketAddr, method: &str, fields: &str) -> String {
+        let own = match self {
+            Self::Session(id) if id.is_empty() => String::new(),
+            Self::Session(id) => format!("mcp-session-id: {id}\r\nmcp-protocol-version: 2025-11-25\r\n"),
+            Self::Stateless => "mcp-protocol-version: 2025-11-25\r\n".to_owned(),
+            Self::Modern => format!("mcp-protocol-version: {MODERN}\r\n"),
+        };
+        format!(
+            "{method} /mcp HTTP/1.1\r\nhost: {address}\r\naccept: application/json, text/event-stream\r\n\
+             content-type: application/json\r\n{own}{fields}\r\n"
+        )
+    }
+}
