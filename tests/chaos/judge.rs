@@ -227,7 +227,7 @@ fn reader(draw: &Draw, facts: &mut Facts, seen: &Seen, counts: &mut Counts) {
         counts.excused += 1;
         return;
     }
-    let at = |time: Micros| time.cast_signed() - facts.term.cast_signed();
+    let at = |time: Micros| i128::from(time) - i128::from(facts.term);
     let (sent, head, ended) = (at(seen.sent), seen.head.map(at), at(seen.ended));
     facts.fail(
         kind,

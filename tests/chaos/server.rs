@@ -67,7 +67,7 @@ impl Server {
     }
 
     fn of(mut child: Child) -> Result<Self> {
-        let pid = Pid::from_raw(child.id().cast_signed()).context("a process id")?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
         let stdout = ChildStdout::from_std(child.stdout.take().context("stdout is piped")?)?;
         let (ended, exit) = oneshot::channel();
         // A thread of its own: the tasks of clients must not delay the time of the exit.

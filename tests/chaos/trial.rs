@@ -222,7 +222,11 @@ impl Apart {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("a process id")?;
+        let pid = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw)
+            .context("a process id")?;
         Ok(Self { child, pid })
     }
 

@@ -128,7 +128,7 @@ impl Simulation {
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         let failure = found.map(|(number, violation)| {
             let seed = self.seed.wrapping_add(number);
-            shrink::shrink(seed, number + 1, violation)
+            shrink::shrink(seed, number + 1, &violation)
         });
         let coverage = coverage.into_inner().unwrap_or_else(PoisonError::into_inner);
         Report {

@@ -17,7 +17,7 @@ pub fn run(input: &[u8]) {
         match Rule::parse(entry, None) {
             Some(rule) if taken => host_rules.push(rule),
             rule => {
-                assert!(!taken && !rule.is_some_and(|rule| rule.is_plain()), "host entry {entry:?}: {taken}")
+                assert!(!taken && !rule.is_some_and(|rule| rule.is_plain()), "host entry {entry:?}: {taken}");
             }
         }
         let taken = origins.allow(entry).is_ok();

@@ -51,7 +51,8 @@ pub(crate) async fn resume(
         Err(ReadError::Unavailable) => return Err(Rejection::StoreUnavailable),
     };
     let request = page.request.clone();
-    let key = session.with(|machine, now| machine.handle_relay(now, after, request, SharedWaiters::clone(waiters)))?;
+    let key = session
+        .with(|machine, now| machine.handle_relay(now, after, request, SharedWaiters::clone(waiters)))?;
     if after.stream != LogId::STANDALONE {
         take_over(node, session, after.stream);
     }

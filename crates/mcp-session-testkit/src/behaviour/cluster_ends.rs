@@ -71,9 +71,9 @@ struct Waits {
 impl Intercept for Waits {
     fn polled(&self, method: &'static str) -> BoxFuture<'_, ()> {
         async move {
-            while method == "create" {
+            loop {
                 let changed = self.changed.listen();
-                if !self.waits.load(SeqCst) {
+                if method != "create" || !self.waits.load(SeqCst) {
                     return;
                 }
                 changed.await;

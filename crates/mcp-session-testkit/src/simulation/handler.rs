@@ -54,7 +54,7 @@ impl Actor {
             Hook::Panics => planted("a hook panics"),
             Hook::Hangs => {
                 drop(world);
-                pending().await
+                pending::<()>().await;
             }
         }
     }

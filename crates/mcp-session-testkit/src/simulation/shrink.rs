@@ -17,7 +17,7 @@ const RUNS: u32 = 3_000;
 const LINES: usize = 60;
 
 /// Leaves out parts of the schedule of a seed, as long as it violates the same invariant.
-pub(super) fn shrink(seed: u64, after: u64, violation: Violation) -> Failure {
+pub(super) fn shrink(seed: u64, after: u64, violation: &Violation) -> Failure {
     let whole = Plan::draw(seed);
     let mut keep: Vec<usize> = (0..whole.size()).collect();
     let mut order = whole.order;

@@ -77,7 +77,7 @@ pub(super) async fn read(
                 return Read::Ended;
             }
             Some(Piece::Head(..)) => {
-                client.world.book().violation("malformed", || "a second head".to_owned())
+                client.world.book().violation("malformed", || "a second head".to_owned());
             }
             Some(Piece::Data(data)) if events => receive(client, &data, progress, sink),
             Some(Piece::Data(data)) => body.extend_from_slice(&data),
