@@ -5,6 +5,7 @@
 //! | test your own handler, step by step | the chapter [`testing_your_server`] |
 //! | test a session without waiting and without races | [`SimRuntime`], in virtual time, replayable from a seed |
 //! | write a scenario once and run it on every runtime | [`TestBed`] |
+//! | search for what no test imagines | [`simulation`]: random schedules against invariants |
 //! | find tests that pass only on a fast machine | [`Contended`], around any bed |
 //! | make a test that would hang fail | [`Watchdog`], around any bed |
 //! | test the behaviour of sessions on your runtime | [`behaviour::suite`] |

@@ -104,14 +104,14 @@ impl Book {
     }
 
     /// Returns `true` if time may pass without a reason in the plan: a store fails, or a process is stopped.
-    fn may_be_late(&self) -> bool {
+    pub(super) fn may_be_late(&self) -> bool {
         self.faulty_store() || self.any_paused || self.any_vanished
     }
 
     /// Returns `true` if events are kept for longer, and more of them, than any client needs.
     fn keeps_events(&self) -> bool {
         let replay = self.plan.limits.config.session.replay.as_ref();
-        replay.is_some_and(|replay| replay.events >= 1_000 && replay.age.as_secs() >= 60)
+        replay.is_some_and(|replay| replay.events >= 1_000 && replay.age.as_secs() >= 300)
     }
 
     pub(super) fn paused(&mut self) {

@@ -86,6 +86,9 @@ async fn drive(world: Arc<World>) {
     let steps = select(clients, sim.sleep_until(sim.now() + STEPS));
     join(events, steps).await;
     sleep(&sim, 1_000).await;
+    if world.plan.seed % 4 == 0 {
+        outlast(&world).await;
+    }
 
     for node in 0..world.plan.nodes {
         world.shut_down(node, world.plan.limits.last, true);
@@ -112,6 +115,25 @@ async fn drive(world: Arc<World>) {
     }
     sleep(&sim, 120_000).await; // hooks and stores that hang
     world.book().finish();
+}
+
+/// Waits until everything that nobody uses must have ended by itself.
+async fn outlast(world: &World) {
+    let config = &world.plan.limits.config.session;
+    let kept = config.replay.as_ref().map_or(Duration::ZERO, |replay| replay.age);
+    let (idle, minute) = (config.idle_timeout.max(config.initialize_timeout), Duration::from_secs(60));
+    // A call whose client left is given up, and then its session is idle.
+    world.sim.sleep_until(world.sim.now() + idle * 2 + kept * 2 + minute).await;
+    let running = world.running();
+    let mut book = world.book();
+    if world.clients() > 0 || book.may_be_late() {
+        return; // somebody may be in need of something
+    }
+    for (node, stats) in running {
+        if stats.sessions + stats.exchanges + stats.streams > 0 {
+            book.violation("left", || format!("nobody uses node {node}, and it has {stats:?}"));
+        }
+    }
 }
 
 async fn events(world: Arc<World>) {

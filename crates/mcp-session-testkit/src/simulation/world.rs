@@ -169,14 +169,22 @@ impl World {
             Happening::Shutdown { policy, held } => self.shut_down(node, *policy, *held),
             Happening::Tighten(policy) => {
                 if let Some(shutdown) = self.shutdown(node) {
+                    let phase = shutdown.phase();
                     shutdown.tighten(*policy);
-                    self.book().tightened(node, now, shutdown.ceiling());
+                    self.book().tightened(node, now, phase, Some(*policy), shutdown.ceiling());
                 }
             }
             Happening::Escalate => {
                 if let Some(shutdown) = self.shutdown(node) {
+                    let next = match shutdown.phase() {
+                        ShutdownPhase::Running | ShutdownPhase::LameDuck | ShutdownPhase::Draining => {
+                            ShutdownPhase::Cancelling
+                        }
+                        ShutdownPhase::Cancelling => ShutdownPhase::Finishing,
+                        _ => ShutdownPhase::Closed,
+                    };
                     shutdown.escalate();
-                    self.book().tightened(node, now, shutdown.ceiling());
+                    self.book().tightened(node, now, next, None, shutdown.ceiling());
                 }
             }
             Happening::Vanish => self.vanish(node),
@@ -229,7 +237,9 @@ impl World {
     pub(super) fn shut_down(self: &Arc<Self>, node: usize, policy: ShutdownPolicy, held: bool) {
         let Some((process, endpoint)) = self.connect(node) else { return };
         let now = self.sim.now();
-        let first = self.shutdown(node).is_none();
+        let begun = self.shutdown(node);
+        let phase = begun.as_ref().map_or(ShutdownPhase::Running, Shutdown::phase);
+        let first = begun.is_none();
         let shutdown = endpoint.shutdown(policy);
         let generation = {
             let mut nodes = self.nodes();
@@ -237,7 +247,7 @@ impl World {
             nodes[node].generation
         };
         if first {
-            self.book().shutdown_begins(node, generation, now, shutdown.ceiling(), process.stopped(now));
+            self.book().shutdown_begins(node, generation, now, policy, process.stopped(now));
             self.check();
             let (world, waits) = (self.weak(), shutdown.wait());
             let watched = async move {
@@ -252,7 +262,7 @@ impl World {
             // Watched from outside, also while the process is stopped.
             self.sim.spawn(Box::pin(watched));
         } else {
-            self.book().tightened(node, now, shutdown.ceiling());
+            self.book().tightened(node, now, phase, Some(policy), shutdown.ceiling());
         }
         if held {
             let waits = shutdown.wait();
@@ -313,6 +323,14 @@ impl World {
                 book.counts(node, &endpoint.stats());
             }
         }
+    }
+
+    /// What every node counts that runs and has nothing to do with a shutdown.
+    pub(super) fn running(&self) -> Vec<(usize, mcp_session_core::Stats)> {
+        let nodes = self.nodes();
+        let stats =
+            nodes.iter().enumerate().filter_map(|(n, slot)| Some((n, slot.endpoint.as_ref()?.stats())));
+        stats.filter(|(_, stats)| stats.phase == ShutdownPhase::Running).collect()
     }
 
     /// Lets go of all nodes. Returns the totals of each.

@@ -122,6 +122,20 @@ impl Book {
                 format!("call {token} of {session:?} was handled as of {:?}", cx.session_id())
             });
         }
+        let id = self.calls[token].id;
+        let twin = self.calls.iter().enumerate().find(|(other, call)| {
+            let same = session.is_some() && (call.session, call.id) == (session, id);
+            *other != token
+                && same
+                && call.handler_runs
+                && !call.cancelled
+                && call.at == Some((node, generation))
+        });
+        if let Some(text) =
+            twin.map(|(other, _)| format!("call {token} has the id {id} of call {other}, which runs"))
+        {
+            self.violation("twin", || text);
+        }
         let name = cx.client_info().parse::<Value>().unwrap_or_default()["name"].as_str().map(str::to_owned);
         let opener = session.and_then(|session| self.opener(session)).map(|client| client.to_string());
         if opener.is_some() && opener != name {

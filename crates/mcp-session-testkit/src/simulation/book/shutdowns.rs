@@ -21,6 +21,9 @@ pub(super) struct Node {
 #[derive(Debug)]
 struct Running {
     generation: usize,
+    /// The tightest policy so far.
+    policy: ShutdownPolicy,
+    /// The latest end that the policies allow.
     ceiling: Instant,
     /// How long the process had been stopped when it began.
     stopped: Duration,
@@ -44,27 +47,49 @@ impl Book {
         node: usize,
         generation: usize,
         now: Instant,
-        ceiling: Instant,
+        policy: ShutdownPolicy,
         stopped: Duration,
     ) {
+        let ceiling = now + policy.ceiling();
         self.note(|| {
             format!("node {node}: shutdown begins, ceiling in {:?}", ceiling.saturating_duration_since(now))
         });
         let known = &mut self.nodes[node];
         known.shut_down.push(generation);
         known.shutdown =
-            Some(Running { generation, ceiling, stopped, before: None, drains: false, busy: false });
+            Some(Running { generation, policy, ceiling, stopped, before: None, drains: false, busy: false });
     }
 
-    pub(in crate::simulation) fn tightened(&mut self, node: usize, now: Instant, ceiling: Instant) {
-        self.note(|| format!("node {node}: ceiling in {:?}", ceiling.saturating_duration_since(now)));
+    /// A shutdown has got less time: from `phase` on, no phase may be longer than this policy says. `says`: its ceiling.
+    pub(in crate::simulation) fn tightened(
+        &mut self,
+        node: usize,
+        now: Instant,
+        phase: ShutdownPhase,
+        policy: Option<ShutdownPolicy>,
+        says: Instant,
+    ) {
+        self.note(|| format!("node {node}: ceiling in {:?}", says.saturating_duration_since(now)));
         let Some(running) = &mut self.nodes[node].shutdown else { return };
-        let before = running.ceiling;
-        running.ceiling = ceiling.min(before);
-        if ceiling > before {
-            self.violation("loosened", || {
-                format!("the ceiling of node {node} moved by {:?}", ceiling - before)
-            });
+        if let Some(policy) = policy {
+            let known = &mut running.policy;
+            known.lame_duck = known.lame_duck.min(policy.lame_duck);
+            known.drain = known.drain.min(policy.drain);
+            known.cancel = known.cancel.min(policy.cancel);
+            known.finish = known.finish.min(policy.finish);
+        }
+        let ShutdownPolicy { lame_duck, drain, cancel, finish } = running.policy;
+        let left = match phase {
+            ShutdownPhase::Running | ShutdownPhase::LameDuck => lame_duck + drain + cancel + finish,
+            ShutdownPhase::Draining => drain + cancel + finish,
+            ShutdownPhase::Cancelling => cancel + finish,
+            ShutdownPhase::Finishing => finish,
+            _ => Duration::ZERO,
+        };
+        running.ceiling = running.ceiling.min(now + left);
+        let allowed = running.ceiling;
+        if says > allowed && phase < ShutdownPhase::Closed {
+            self.violation("loosened", || format!("node {node} says {:?} more than it has", says - allowed));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use mcp_session_core::{SendError, SessionId};
+use mcp_session_core::{SecondStream, SendError, SessionId};
 
 use super::Book;
 
@@ -62,6 +62,15 @@ impl Book {
         if let Some(tells) = self.tells(session) {
             tells.asked += 1;
             tells.read = false; // another connection may take over now
+        }
+    }
+
+    /// A client was refused the standalone stream, because another connection has it.
+    pub(in crate::simulation) fn refuses_stream(&mut self, session: SessionId) {
+        let replaces = self.plan.limits.config.session.second_stream == SecondStream::Replace;
+        let asked = self.tells(session).map_or(0, |tells| tells.asked);
+        if replaces && asked <= 2 && self.plan.store.is_none() {
+            self.violation("status", || format!("GET of {session} got 409, as the second one"));
         }
     }
 

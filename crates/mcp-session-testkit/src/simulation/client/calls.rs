@@ -182,6 +182,14 @@ impl Call {
                     }
                     return Err(Answer::Left("no session"));
                 }
+                // A draining node serves who comes back for a call that runs (F-37).
+                503 if world.plan.store.is_none()
+                    && phase == world.phase(node)
+                    && !world.book().has_returned(self.token) =>
+                {
+                    world.book().violation("status", || format!("resuming call {} got 503", self.token));
+                    return Err(Answer::Left("refused"));
+                }
                 409 | 503 if refused < TRIES * 4 => refused += 1,
                 409 | 503 => return Err(Answer::Left("nowhere to go")),
                 status => {

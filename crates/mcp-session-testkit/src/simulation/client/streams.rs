@@ -50,7 +50,7 @@ impl Get {
                     world.book().reads(session, reader.is_fast());
                 }
                 404 => return world.book().unknown(session, node),
-                409 => return,
+                409 => return world.book().refuses_stream(session),
                 400 if progress.last.is_some() => {
                     progress = Progress::default(); // expired: it goes on without it
                     sink.seen.clear();
