@@ -12,9 +12,6 @@ use crate::workspace::{BENCH, EXAMPLES, Record, TESTS, Workspace};
 /// The exit code of the counter of instructions if the recorded counts are from another compiler.
 const CANNOT_COMPARE: i32 = 77;
 
-/// The number of trials of each adapter in `test-all`: less than half a minute in all.
-const CHAOS_TRIALS: &str = "10";
-
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Bench {
@@ -86,25 +83,18 @@ pub(crate) fn soak(workspace: &Workspace, args: &Soak) -> Result<bool> {
 
 /// `cargo xtask chaos`: trials of `everything` as a real process, with optimizations and without a time limit.
 pub(crate) fn chaos(workspace: &Workspace, args: &Chaos) -> Result<bool> {
-    Ok(chaos_command(workspace, true).args(&args.args).status()?.success())
+    Ok(chaos_command(workspace).args(&args.args).status()?.success())
 }
 
 /// `cargo xtask leaks`: its memory after many sessions, exchanges and listeners.
 pub(crate) fn leaks(workspace: &Workspace, args: &Chaos) -> Result<bool> {
-    Ok(chaos_command(workspace, true).arg("leaks").args(&args.args).status()?.success())
+    Ok(chaos_command(workspace).arg("leaks").args(&args.args).status()?.success())
 }
 
-/// A few trials, as a step of `test-all`, on the executables that its other steps have built.
-pub(crate) fn chaos_gate(workspace: &Workspace) -> Result<bool> {
-    let mut command = chaos_command(workspace, false);
-    let status = process::run(command.args(["--trials", CHAOS_TRIALS]), BUILD)?;
-    ensure!(matches!(status.code(), Some(0 | 1)), "the trials did not end by themselves: {status}");
-    Ok(status.success())
-}
-
-fn chaos_command(workspace: &Workspace, release: bool) -> Command {
-    let mut command = process::cargo(workspace, ["run", "--quiet", "--package", TESTS, "--all-features"]);
-    command.args(release.then_some("--release")).args(["--example", "chaos", "--"]);
+fn chaos_command(workspace: &Workspace) -> Command {
+    let mut command =
+        process::cargo(workspace, ["run", "--release", "--quiet", "--package", TESTS, "--all-features"]);
+    command.args(["--example", "chaos", "--"]);
     command
 }
 
