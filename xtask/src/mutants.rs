@@ -21,8 +21,8 @@ use self::tree::Tree;
 use crate::table;
 use crate::workspace::Workspace;
 
-/// The number of patches below which some were lost: issue 13 asks for so many.
-const AT_LEAST: usize = 40;
+/// The number of patches below which some were lost.
+const AT_LEAST: usize = 90;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

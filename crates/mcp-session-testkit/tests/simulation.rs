@@ -11,6 +11,7 @@ const FOUND: &[(u64, &str)] = &[
     (32_385, "a session was parked and removed from the store at the same time"),
     (2_172_346, "the same, for a session that ended for good"),
     (32_737, "a call that a shutdown answered was no use of its session"),
+    (3_098_828, "a draining node held its shutdown up for the call of another node"),
     (59_991, "the client of `initialize` was told to reconnect without a session id"),
 ];
 

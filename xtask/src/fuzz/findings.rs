@@ -50,7 +50,9 @@ impl Finding {
 
 /// The word after the last such label.
 pub(super) fn after<'a>(text: &'a str, label: &str) -> Option<&'a str> {
-    text.rsplit_once(label)?.1.split_whitespace().next()
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let at = words.iter().rposition(|word| *word == label.trim())?;
+    words.get(at + 1).copied()
 }
 
 #[cfg(test)]

@@ -50,7 +50,8 @@ pub(crate) async fn resume(
         Err(ReadError::Unknown) => return Err(Refusal::UnknownEvent.into()),
         Err(ReadError::Unavailable) => return Err(Rejection::StoreUnavailable),
     };
-    let request = page.request.clone();
+    let over = page.ended && page.events.is_empty(); // its client has the answer
+    let request = page.request.clone().filter(|_| !over);
     let key = session
         .with(|machine, now| machine.handle_relay(now, after, request, SharedWaiters::clone(waiters)))?;
     if after.stream != LogId::STANDALONE {

@@ -31,7 +31,7 @@ impl Endpoint {
         session.with_client(proto::Session::handle_delete)?;
         // Before the client gets the answer: after it, the session is unknown at every node (E-11).
         session.removed().await;
-        if self.registry.env.node.is_some() && session.is_parting() {
+        if session.is_parked() {
             return Err(Rejection::Moving); // it was parked at the last moment: only another node can end it
         }
         let mut response = Response::new(ReplyBody::empty());

@@ -139,11 +139,11 @@ impl Session {
                     None => {
                         node.park(id).await;
                         // Its client may have deleted it meanwhile.
-                        self.settle_fate().await.unwrap_or(Parting::Parked)
+                        self.settle_fate(Parting::Parked).await
                     }
                 }
             }
-            _ => self.settle_fate().await.unwrap_or(Parting::Ended),
+            _ => self.settle_fate(Parting::Ended).await,
         };
         let end = End { reason: self.peek(Machine::reason).unwrap_or(end.reason), ..end };
         let failure = match parting {
@@ -171,16 +171,18 @@ impl Session {
         self.leave(failure);
     }
 
-    /// How a session has ended that was removed from the store. `None` if it was not: then it is left to the store.
-    async fn settle_fate(&self) -> Option<Parting> {
+    /// How a session has ended that was removed from the store; `otherwise`, if it was not.
+    async fn settle_fate(&self, otherwise: Parting) -> Parting {
         self.removed().await;
         let mut locked = lock(&self.0.locked);
         match locked.fate {
-            Fate::Elsewhere => Some(Parting::EndedElsewhere),
-            Fate::Here => Some(Parting::Ended),
+            Fate::Elsewhere => Parting::EndedElsewhere,
+            Fate::Here => Parting::Ended,
             Fate::Unkept | Fate::Kept | Fate::Asked | Fate::Parked => {
-                locked.fate = Fate::Parked;
-                None
+                if otherwise == Parting::Parked {
+                    locked.fate = Fate::Parked;
+                }
+                otherwise
             }
         }
     }
@@ -252,6 +254,11 @@ impl Session {
             State::Draining => locked.fate == Fate::Parked,
             State::Initializing | State::Operating => false,
         }
+    }
+
+    /// Returns `true` if the session lives on in the store, and nothing that happens to it here ends it.
+    pub(crate) fn is_parked(&self) -> bool {
+        lock(&self.0.locked).fate == Fate::Parked
     }
 
     /// Returns `true` if the session is closed here, or about to be, but may live on in the store.

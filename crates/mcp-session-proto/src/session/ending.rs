@@ -60,19 +60,26 @@ impl<T: Clone> Session<T> {
     /// tighter deadlines hold. One that only moves to another node has not ended: then this is its first end.
     fn die(&mut self, now: Instant, reason: TerminateReason, schedule: &TerminatePolicy) {
         let live = !self.lifecycle.is_ending();
-        let moves = self.lifecycle.ending().is_some_and(|ending| self.moves(ending.reason));
+        let moves = self.state() != State::Terminated
+            && self.lifecycle.ending().is_some_and(|ending| self.moves(ending.reason))
+            && !reason.may_live_on();
         if self.state() != State::Terminated {
             self.output.events.insert(Event::Dead);
             self.lifecycle.die(|| Ending::new(now, reason, schedule));
         }
         match self.lifecycle.ending_mut() {
             Some(ending) if !live => {
-                if moves && !reason.may_live_on() {
+                if moves {
                     ending.reason = reason;
                 }
                 ending.tighten(now, schedule);
             }
             _ => self.begin(now, reason),
+        }
+        if moves {
+            // Nobody can come back any more, here or at another node.
+            self.end_relays(now, reason);
+            self.for_each_exchange(now, |exchange, _, _| exchange.stay_connected());
         }
     }
 

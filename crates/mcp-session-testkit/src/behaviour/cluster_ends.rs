@@ -17,7 +17,7 @@ use mcp_session_core::{
 };
 
 use super::{
-    fixture::{Fixture, PATIENT, SOON, initialize},
+    fixture::{Fixture, PATIENT, SOON, initialize, request},
     intercepted::{Intercept, Intercepted},
     stores::{Nodes, begin},
 };
@@ -26,6 +26,7 @@ use crate::{TestBed, suite::scenarios};
 scenarios! {
     TestBed;
     s_5_who_reads_at_another_node_is_answered_when_the_session_ends,
+    e_11_delete_at_a_draining_node_ends_the_session_or_is_refused,
     e_11_nobody_gets_a_session_that_ended_before_the_store_had_it,
 }
 
@@ -58,6 +59,34 @@ fn s_5_who_reads_at_another_node_is_answered_when_the_session_ends(bed: &impl Te
             fixture.until(|fixture| fixture.endpoint.stats().sessions == 0).await;
             assert_eq!(fixture.endpoint.stats().streams_cut, 0);
         }
+    });
+}
+
+/// E-11, S13: DELETE arrives at a node that drains. While a call of the session runs there, it ends the session at every
+/// node. Once the session is parked, only another node can end it: 503.
+fn e_11_delete_at_a_draining_node_ends_the_session_or_is_refused(bed: &impl TestBed) {
+    let mut nodes = Nodes::tuned(bed, |config| {
+        config.session.terminate.cancel = SOON;
+        config.session.cancel_grace = SOON;
+    });
+    bed.block_on(async {
+        let (running, parked) = (nodes.a.client().await, nodes.a.client().await);
+        let events = nodes.a.endpoint.manager().events(8);
+        let (reply, work) = begin(&mut nodes.a, &running, 1).await;
+        let shutdown = nodes.a.endpoint.shutdown(PATIENT);
+        work.cx.draining().await;
+        assert_eq!(events.recv().await, Some(SessionEvent::Parked(parked.id())));
+        assert_eq!(parked.delete().await.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(parked.at(&nodes.b).delete().await.status, StatusCode::NO_CONTENT);
+
+        assert_eq!(running.delete().await.status, StatusCode::NO_CONTENT);
+        assert_eq!(running.at(&nodes.b).post(&request(2, "echo")).await.status, StatusCode::NOT_FOUND);
+        work.cx.cancelled().await;
+        drop((reply, work));
+        let report = shutdown.await;
+        assert_eq!((report.exchanges.total, report.exchanges.forced), (1, 0), "{report}");
+        nodes.a.until(|a| a.ended() == [(running.id(), TerminateReason::ClientDelete)]).await;
+        nodes.b.until(|b| b.ended() == [(parked.id(), TerminateReason::ClientDelete)]).await;
     });
 }
 

@@ -89,15 +89,20 @@ impl Client {
         match &step.act {
             Act::Call { script, reader, waits, id, upload } => {
                 let session = self.session();
-                let id = match (id, self.last) {
-                    (CallId::Again, Some(id)) => id,
-                    _ => self.next_id(),
-                };
+                let again = self.last.filter(|_| *id == CallId::Again);
+                let id = again.unwrap_or_else(|| self.next_id());
                 let token = self.world.book().calls(self.number, id, session, script, *reader, *upload);
                 self.last = Some(id);
-                let again = calls::Call { client: self.part(), token, id, luck: step.luck, reader: *reader };
+                let call = calls::Call {
+                    client: self.part(),
+                    token,
+                    id,
+                    luck: step.luck,
+                    reader: *reader,
+                    again: again.is_some(),
+                };
                 let upload = *upload;
-                let done = self.background(async move { again.run(upload).await });
+                let done = self.background(async move { call.run(upload).await });
                 if *waits {
                     let sim = self.world.sim.clone();
                     select(done, sim.sleep_until(sim.now() + WAITS)).await;
@@ -381,10 +386,7 @@ fn initialize(version: ProtocolVersion, number: usize) -> String {
 /// The params of a modern request, with these members first.
 fn envelope(members: &str) -> String {
     let meta = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"c","version":"1"}"#;
-    match members.strip_suffix("\"_meta\":{}") {
-        Some(members) => format!("{{{members}\"_meta\":{{{meta}}}}}"),
-        None => format!("{{{members}\"_meta\":{{{meta}}}}}"),
-    }
+    format!("{{{members}\"_meta\":{{{meta}}}}}")
 }
 
 fn phase_name(phase: Option<(ShutdownPhase, usize)>) -> &'static str {

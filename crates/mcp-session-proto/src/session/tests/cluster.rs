@@ -460,6 +460,32 @@ fn d_05_clients_of_older_versions_keep_their_connections_until_the_answer() {
 }
 
 #[test]
+fn s_3_a_draining_node_sends_readers_of_other_nodes_away_once_its_own_answers_are_out() {
+    let mut b = shared(config());
+    let running = b.call(1);
+    b.drain(&SHUTDOWN);
+    let relay = b.read_from_store("4294967296-1").unwrap(); // a client that comes back is served (F-37)
+    assert_eq!(b.read(relay), [":"]);
+    b.answer(running);
+    let _ = b.reply(running);
+    b.store_all();
+    assert_eq!(b.read(relay), ["retry 1000", "end"]);
+    assert_eq!(b.read_from_store("4294967296-1"), Err(Refusal::Draining));
+}
+
+#[test]
+fn s_5_a_session_that_only_moves_ends_with_its_first_end() {
+    let mut b = shared(config());
+    b.call(1);
+    b.drain(&SHUTDOWN);
+    let after = EventId::parse("4294967296-1").unwrap();
+    let owed = b.act(|session, now| session.handle_relay(now, after, Some(7.into()), 1)).unwrap();
+    assert!(b.terminate(TerminateReason::ClientDelete));
+    assert_eq!(b.session.reason(), Some(TerminateReason::ClientDelete));
+    assert_eq!(b.read(owed), [":", "7 ! -32000 client_delete", "end"]);
+}
+
+#[test]
 fn s_6_who_has_no_session_id_yet_is_not_told_to_reconnect() {
     let mut b = Bench::initializing(SessionConfig { response_mode: crate::ResponseMode::Sse, ..config() });
     b.act(|session, _| session.share(0, STANDALONE, Position::START));

@@ -183,9 +183,11 @@ fn g_30_a_client_that_leaves_while_draining(bed: &impl TestBed) {
     bed.block_on(async {
         let client = fixture.modern();
         let (reply, work) = begin_stream(&mut fixture, &client, 1).await;
-        let (listener, _) = client.listen(2, tools()).await;
+        let (mut listener, _) = client.listen(2, tools()).await;
         let shutdown = fixture.endpoint.shutdown(PATIENT);
-        work.cx.draining().await;
+        // Requests are counted in the order in which they came, and a listener ends when it is: then both are.
+        assert_eq!(listener.message().await.expect("its result")["id"], 2);
+        assert!(work.cx.is_draining());
         drop((reply, listener));
         assert_eq!(work.cx.cancelled().await, CancelReason::Disconnected);
         drop(work); // hangs

@@ -21,6 +21,8 @@ pub(super) struct Call {
     pub(super) id: u64,
     pub(super) luck: u64,
     pub(super) reader: Reader,
+    /// Its id is that of an earlier call, which may be running.
+    pub(super) again: bool,
 }
 
 impl Call {
@@ -76,8 +78,7 @@ impl Call {
         match (status, self.client.session()) {
             (404, Some(session)) => world.book().unknown(session, node),
             (503, _) => self.client.check_unavailable(node, sent, "a call"),
-            (400, _) if self.client.last.is_some() || never_opened || matches!(upload, Upload::Broken(_)) => {
-            }
+            (400, _) if self.again || never_opened || matches!(upload, Upload::Broken(_)) => {}
             (408, _) if matches!(upload, Upload::Slow(_) | Upload::Broken(_)) => {}
             _ => world.book().violation("status", || format!("call {} got {status}", self.token)),
         }
@@ -109,7 +110,7 @@ impl Call {
             let world = &self.client.world;
             let answered = world.book().is_answered(self.token);
             match outcome {
-                Read::Ended | Read::Cut | Read::Broken if answered && !matches!(outcome, Read::Ended) => {
+                Read::Cut | Read::Broken if answered => {
                     // The answer is there; only the end is missing.
                     if let Read::Cut = outcome {
                         world.book().cut(node, || format!("call {}, after its answer", self.token));
