@@ -251,6 +251,9 @@ impl<T: Clone> Session<T> {
     /// Ends all relayed streams, because the session ends for good and the logs that they are read from are removed. Those
     /// that owe an answer end with an error for this reason (S5).
     pub(super) fn end_relays(&mut self, now: Instant, reason: TerminateReason) {
+        if self.streams.relays().next().is_none() {
+            return; // nearly always: an error costs more than the end of a session
+        }
         let error = reason.to_error(ErrorCode::CONNECTION_CLOSED);
         let output = &mut self.output;
         let relays = self.streams.replies.iter_mut().flat_map(|replies| replies.relays.values_mut());

@@ -93,14 +93,7 @@ impl Client {
                 let id = again.unwrap_or_else(|| self.next_id());
                 let token = self.world.book().calls(self.number, id, session, script, *reader, *upload);
                 self.last = Some(id);
-                let call = calls::Call {
-                    client: self.part(),
-                    token,
-                    id,
-                    luck: step.luck,
-                    reader: *reader,
-                    again: again.is_some(),
-                };
+                let call = calls::Call { client: self.part(), token, id, luck: step.luck, reader: *reader };
                 let upload = *upload;
                 let done = self.background(async move { call.run(upload).await });
                 if *waits {

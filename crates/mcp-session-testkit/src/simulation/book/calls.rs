@@ -256,6 +256,12 @@ impl Book {
         one.filter(|_| calls.next().is_none())
     }
 
+    /// Returns `true` if another call of the session has the same id: whichever comes second is refused.
+    pub(in crate::simulation) fn shares_id(&self, token: usize) -> bool {
+        let id = |call: &Call| (call.session, call.id);
+        self.calls.iter().filter(|call| id(call) == id(&self.calls[token])).count() > 1
+    }
+
     /// The time is over in which the handler of this call had to stop.
     pub(in crate::simulation) fn must_be_gone(&mut self, token: usize) {
         if self.calls[token].handler_runs && !self.may_be_late() {

@@ -21,8 +21,6 @@ pub(super) struct Call {
     pub(super) id: u64,
     pub(super) luck: u64,
     pub(super) reader: Reader,
-    /// Its id is that of an earlier call, which may be running.
-    pub(super) again: bool,
 }
 
 impl Call {
@@ -78,7 +76,10 @@ impl Call {
         match (status, self.client.session()) {
             (404, Some(session)) => world.book().unknown(session, node),
             (503, _) => self.client.check_unavailable(node, sent, "a call"),
-            (400, _) if self.again || never_opened || matches!(upload, Upload::Broken(_)) => {}
+            (400, _)
+                if world.book().shares_id(self.token)
+                    || never_opened
+                    || matches!(upload, Upload::Broken(_)) => {}
             (408, _) if matches!(upload, Upload::Slow(_) | Upload::Broken(_)) => {}
             _ => world.book().violation("status", || format!("call {} got {status}", self.token)),
         }
