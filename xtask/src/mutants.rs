@@ -11,6 +11,7 @@ mod tree;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -18,6 +19,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use self::killer::{Killer, Options, Run, Verdict};
 use self::patch::Mutant;
 use self::tree::Tree;
+use crate::process;
 use crate::table;
 use crate::workspace::Workspace;
 
@@ -114,6 +116,7 @@ fn check(workspace: &Workspace, all: &[Mutant]) -> Result<bool> {
 
 /// The same as a step of `test-all`.
 pub(crate) fn check_all(workspace: &Workspace) -> Result<bool> {
+    process::version(&mut Command::new("git"))?;
     check(workspace, &patch::all(workspace.root())?)
 }
 
