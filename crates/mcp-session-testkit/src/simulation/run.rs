@@ -126,11 +126,17 @@ async fn outlast(world: &World) {
         return; // too many heartbeats for what there is to see
     }
     // A call whose client left is given up, and then its session is idle.
-    world.sim.sleep_until(world.sim.now() + idle * 2 + kept * 2 + minute).await;
+    // First its stream may have to end, because nobody answers its pings.
+    for _ in 0..2 {
+        world.sim.sleep_until(world.sim.now() + idle * 2 + kept * 2 + minute).await;
+        if world.clients() > 0 {
+            return; // somebody may be in need of something
+        }
+    }
     let running = world.running();
     let mut book = world.book();
-    if world.clients() > 0 || book.may_be_late() {
-        return; // somebody may be in need of something
+    if book.may_be_late() {
+        return;
     }
     for (node, stats) in running {
         if stats.sessions + stats.exchanges + stats.streams > 0 {
