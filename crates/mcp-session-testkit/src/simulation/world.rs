@@ -227,6 +227,7 @@ impl World {
                 }
             }
         }
+        self.check();
     }
 
     fn shutdown(&self, node: usize) -> Option<Shutdown> {
