@@ -9,6 +9,7 @@ mod installed;
 mod interop;
 mod loom;
 mod mutants;
+mod patched;
 mod process;
 mod public_api;
 mod server;

@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::Models;
-use crate::process;
+use crate::patched;
 use crate::table;
 use crate::workspace::Workspace;
 
@@ -20,7 +19,7 @@ pub(super) fn run(workspace: &Workspace, only: &[String]) -> Result<bool> {
     patches.retain(|patch| only.is_empty() || only.contains(&patch.model));
     ensure!(!patches.is_empty(), "{PATCHES} has no patch for {}", only.join(" "));
     let tree = workspace.target_directory().join("loom-planted");
-    copy(workspace.root(), &tree)?;
+    patched::copy(workspace.root(), &tree)?;
     // What holds without a patch is the proof that a patch is to blame.
     let models: Vec<String> = patches.iter().map(|patch| patch.model.clone()).collect();
     let sound = Models::build(workspace, &tree)?.run(&models, None)?;
@@ -31,10 +30,10 @@ pub(super) fn run(workspace: &Workspace, only: &[String]) -> Result<bool> {
         let known = sound.models.iter().any(|it| it.is(&patch.model));
         ensure!(known, "{}: no model is called {}", patch.path.display(), patch.model);
         println!("\n==== {}: {} ====", patch.model, patch.what);
-        apply(&tree, &patch.path, &[])?;
+        patched::apply(&tree, &patch.path, &[])?;
         let run = Models::build(workspace, &tree)
             .and_then(|models| models.run(std::slice::from_ref(&patch.model), None));
-        apply(&tree, &patch.path, &["--reverse"])?;
+        patched::apply(&tree, &patch.path, &["--reverse"])?;
         let run = run?;
         all &= run.reported;
         let result =
@@ -72,33 +71,6 @@ impl Patch {
         let (what, model) = (line("what: ")?.to_owned(), line("killer: loom ")?.to_owned());
         Some(Patch { path: path.to_owned(), what, model })
     }
-}
-
-/// Copies what git has of the tree, or would have. A file that has not changed keeps its time, so that it is not built again.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let listed = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .current_dir(from)
-        .output()?;
-    ensure!(listed.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listed.stderr));
-    for file in String::from_utf8(listed.stdout)?.split_terminator('\0') {
-        let (source, target) = (from.join(file), to.join(file));
-        let Ok(content) = fs::read(&source) else { continue }; // deleted, but not committed yet
-        if fs::read(&target).is_ok_and(|present| present == content) {
-            continue;
-        }
-        fs::create_dir_all(target.parent().context("a file is in a directory")?)?;
-        fs::write(&target, content)?;
-    }
-    Ok(())
-}
-
-fn apply(tree: &Path, patch: &Path, how: &[&str]) -> Result<()> {
-    let mut command = Command::new("git");
-    command.arg("apply").args(how).arg(patch).current_dir(tree);
-    // The copy is below the repository, and is not it.
-    command.env("GIT_CEILING_DIRECTORIES", tree.parent().context("the copy is in a directory")?);
-    process::succeed(&command, process::BUILD)
 }
 
 #[cfg(test)]

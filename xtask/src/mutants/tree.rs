@@ -1,19 +1,14 @@
 //! [`Tree`]: the copy that is patched, so that nobody's checkout is, and one build directory for all mutants.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use walkdir::WalkDir;
+use anyhow::Result;
 
 use super::patch::Mutant;
-use crate::process::{self, Keep};
+use crate::patched;
 use crate::workspace::Workspace;
-
-/// What git and patches need at most.
-const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 pub(super) struct Tree {
     root: PathBuf,
@@ -21,40 +16,19 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Makes the copy, or brings it up to date: of what git tracks, and of what it would. A file that is the same keeps its
-    /// time, so that cargo compiles only what changed.
+    /// Makes the copy, or brings it up to date.
     pub(super) fn copy(workspace: &Workspace) -> Result<Tree> {
         let directory = workspace.target_directory().join("mutants");
         let tree = Tree { root: directory.join("tree"), build: directory.join("build") };
         fs::create_dir_all(&tree.root)?;
-        let mut list = git(workspace.root());
-        list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-        let (status, listed) = process::keep(&list, Keep::All, LIMIT)?;
-        ensure!(status.success(), "git cannot list the files: {listed}");
-        let files: BTreeSet<&Path> =
-            listed.split('\0').filter(|name| !name.is_empty()).map(Path::new).collect();
-        for name in &files {
-            let (from, to) = (workspace.root().join(name), tree.root.join(name));
-            let Ok(now) = fs::read(&from) else { continue }; // deleted, and not committed yet
-            if fs::read(&to).ok().as_ref() != Some(&now) {
-                fs::create_dir_all(to.parent().context("a file has a directory")?)?;
-                fs::copy(&from, &to)?;
-                fs::File::options().write(true).open(&to)?.set_modified(std::time::SystemTime::now())?;
-            }
-        }
-        for entry in WalkDir::new(&tree.root).into_iter().filter_map(Result::ok) {
-            let name = entry.path().strip_prefix(&tree.root)?;
-            if entry.file_type().is_file() && !files.contains(name) {
-                fs::remove_file(entry.path())?;
-            }
-        }
+        patched::copy(workspace.root(), &tree.root)?;
         Ok(tree)
     }
 
     /// Applies a mutant until the result is dropped.
     pub(super) fn patch<'a>(&'a self, mutant: &'a Mutant) -> Result<Patched<'a>> {
         applies(&self.root, mutant)?;
-        apply(&self.root, mutant, &[])?;
+        patched::apply(&self.root, &mutant.path, &[])?;
         Ok(Patched { tree: self, mutant })
     }
 
@@ -86,7 +60,7 @@ pub(super) struct Patched<'a> {
 
 impl Drop for Patched<'_> {
     fn drop(&mut self) {
-        if let Err(error) = apply(&self.tree.root, self.mutant, &["--reverse"]) {
+        if let Err(error) = patched::apply(&self.tree.root, &self.mutant.path, &["--reverse"]) {
             println!("{error:#}"); // the next run copies the file anew
         }
     }
@@ -94,26 +68,5 @@ impl Drop for Patched<'_> {
 
 /// Whether a mutant applies, in any tree.
 pub(super) fn applies(root: &Path, mutant: &Mutant) -> Result<()> {
-    apply(root, mutant, &["--check"])
-}
-
-fn apply(root: &Path, mutant: &Mutant, options: &[&str]) -> Result<()> {
-    let mut command = git(root);
-    command.arg("apply").args(options).arg(&mutant.path);
-    let (status, output) = process::keep(&command, Keep::All, LIMIT)?;
-    if !status.success() {
-        bail!("the patch does not apply: {}", output.trim());
-    }
-    Ok(())
-}
-
-/// Git, as outside of any repository if `root` is not the top of one: inside of one, `git apply` passes over every file
-/// that is not below the current directory.
-fn git(root: &Path) -> Command {
-    let mut command = Command::new("git");
-    command.current_dir(root);
-    if let Some(parent) = root.parent() {
-        command.env("GIT_CEILING_DIRECTORIES", parent);
-    }
-    command
+    patched::apply(root, &mutant.path, &["--check"])
 }

@@ -18,7 +18,7 @@ use self::{
 use super::{coverage::Coverage, plan::Plan};
 use crate::SimRuntime;
 
-pub(super) use self::calls::{Answer, Asked};
+pub(super) use self::calls::Answer;
 
 /// What must never happen, and did.
 #[derive(Debug, Clone, PartialEq, Eq)]

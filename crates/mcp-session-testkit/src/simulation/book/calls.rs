@@ -61,10 +61,6 @@ pub(super) struct Ask {
     answered: bool,
 }
 
-/// What a client does with a question.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::simulation) struct Asked(pub(in crate::simulation) Reply);
-
 impl Book {
     pub(in crate::simulation) fn calls(
         &mut self,
@@ -203,9 +199,9 @@ impl Book {
     }
 
     /// A client got a question. Returns how it replies.
-    pub(in crate::simulation) fn asked(&mut self, number: usize, token: usize) -> Option<Asked> {
+    pub(in crate::simulation) fn asked(&mut self, number: usize, token: usize) -> Option<Reply> {
         match self.asks.get(number) {
-            Some(ask) if ask.token == token => Some(Asked(ask.reply)),
+            Some(ask) if ask.token == token => Some(ask.reply),
             other => {
                 let other = format!("{other:?}");
                 self.violation("foreign", || format!("call {token} got the question {number}: {other}"));

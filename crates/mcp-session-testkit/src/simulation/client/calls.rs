@@ -10,7 +10,7 @@ use super::{
     status_name,
 };
 use crate::simulation::{
-    book::{Answer, Asked},
+    book::Answer,
     network::{self, sleep},
     plan::{Kind, Reader, Reply, Upload},
 };
@@ -236,7 +236,7 @@ impl Sink for Answers {
                 let number = message["params"]["ask"].as_u64().unwrap_or(u64::MAX) as usize;
                 let asked = book.asked(number, token);
                 drop(book);
-                if let Some(Asked(reply)) = asked {
+                if let Some(reply) = asked {
                     self.reply(client, &message["id"], number, reply);
                 }
             }
