@@ -1,6 +1,7 @@
 //! [`Book`]: what has happened in a run, and what must be true of it.
 
 mod calls;
+mod events;
 mod sessions;
 mod shutdowns;
 mod streams;
@@ -11,11 +12,16 @@ use mcp_session_core::{Runtime, SessionId};
 
 use self::{
     calls::{Ask, Call},
+    events::Received,
     sessions::Session,
     shutdowns::Node,
     streams::Listener,
 };
-use super::{coverage::Coverage, plan::Plan};
+use super::{
+    coverage::Coverage,
+    plan::{Plan, StorePlan},
+    store::StoreFaults,
+};
 use crate::SimRuntime;
 
 pub(super) use self::calls::Answer;
@@ -26,6 +32,13 @@ pub(super) struct Violation {
     /// The name of the invariant.
     pub(super) invariant: &'static str,
     pub(super) text: String,
+}
+
+/// When something happened, and after what: time stands still while tasks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment {
+    pub(super) at: Instant,
+    number: u64,
 }
 
 /// The facts of a run.
@@ -44,7 +57,10 @@ pub(super) struct Book {
     of_clients: Vec<Option<SessionId>>,
     nodes: Vec<Node>,
     listeners: Vec<Listener>,
+    received: Received,
     broadcasts: u64,
+    /// How many moments there have been.
+    moments: u64,
     /// Some node has been killed.
     any_vanished: bool,
     /// Some node has been stopped.
@@ -66,7 +82,9 @@ impl Book {
             of_clients: vec![None; plan.clients.len()],
             nodes: (0..plan.nodes).map(|_| Node::default()).collect(),
             listeners: Vec::new(),
+            received: Received::default(),
             broadcasts: 0,
+            moments: 0,
             any_vanished: false,
             any_paused: false,
         }
@@ -78,6 +96,12 @@ impl Book {
             let time = (self.sim.now() - self.begun).as_secs_f64();
             let _ = writeln!(trace, "{time:>9.3}  {}", line()); // a `String` takes everything
         }
+    }
+
+    /// This moment. What happens later has a greater one.
+    pub(super) fn moment(&mut self) -> Moment {
+        self.moments += 1;
+        Moment { at: self.sim.now(), number: self.moments }
     }
 
     /// Says what must never happen. The first one counts.
@@ -101,6 +125,16 @@ impl Book {
     /// Returns `true` if the store may fail, or a message between nodes be late.
     fn faulty_store(&self) -> bool {
         self.plan.store.as_ref().is_some_and(|store| !store.faults.is_none())
+    }
+
+    /// Returns `true` if what a node has told the store and other nodes, they know: it is slow at most.
+    fn is_told(&self) -> bool {
+        let told = |store: &StorePlan| {
+            let StoreFaults { slow, repeats_messages, .. } = store.faults;
+            let at_most = StoreFaults { slow, repeats_messages, ..StoreFaults::default() };
+            store.faults == at_most && (slow == 0 || store.timeout > StoreFaults::SLOW)
+        };
+        !self.any_paused && !self.any_vanished && self.plan.store.as_ref().is_none_or(told)
     }
 
     /// Returns `true` if time may pass without a reason in the plan: a store fails, or a process is stopped.

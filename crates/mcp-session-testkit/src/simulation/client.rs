@@ -16,7 +16,7 @@ use mcp_session_core::{ProtocolVersion, Runtime, SessionId, ShutdownPhase};
 
 use super::{
     network::{self, Line, Piece, sleep},
-    plan::{Act, CallId, ClientPlan, Kind, Step, Upload},
+    plan::{Act, CallId, ClientPlan, Kind, Reader, Step, Upload},
     world::World,
 };
 
@@ -130,7 +130,10 @@ impl Client {
                         if self.simple(step.luck, cancel, "cancel", "").await == Some(202) {
                             // It may have to find its node first.
                             let one = if self.world.plan.nodes > 1 { 1_000 } else { 0 };
-                            running.into_iter().for_each(|token| self.stops(token, one));
+                            if let Some(token) = running {
+                                self.world.book().is_cancelled_in_time(token);
+                                self.stops(token, one);
+                            }
                         }
                     }
                 }
@@ -253,16 +256,29 @@ impl Client {
             status_name(head.status),
         );
         match head.status.as_u16() {
-            204 => self.world.book().deleted(session),
+            204 => {
+                self.world.book().deleted(session);
+                self.uses_a_dead_session(luck).await;
+            }
             404 | 503 => {}
             status => self.world.book().violation("status", || format!("DELETE got {status}")),
         }
     }
 
+    /// Sends one message of each kind to a session that was deleted: each gets 404 (E-11).
+    async fn uses_a_dead_session(&mut self, luck: u64) {
+        let note = r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#.to_owned();
+        self.simple(luck ^ 1, note, "notification", "").await;
+        let id = self.next_id();
+        let ping = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+        self.simple(luck ^ 2, ping, "ping", "ping").await;
+        streams::Get { client: self.part(), luck: luck ^ 3, reader: Reader::default() }.run().await;
+    }
+
     /// POSTs a message, and checks the status, which it returns. `name` is that of a request, for its headers.
     async fn simple(&self, luck: u64, message: String, what: &'static str, name: &str) -> Option<u16> {
         let session = self.session();
-        let sent = self.world.sim.now();
+        let sent = self.world.book().moment();
         let node = self.world.balance(luck);
         let phase = self.world.phase(node);
         let line = self.post(node, message, Upload::Whole, name);
@@ -270,6 +286,9 @@ impl Client {
         self.world.book().coverage.reach(what, phase_name(phase), status_name(head.status));
         let status = head.status.as_u16();
         self.world.book().note(|| format!("client {}: {what} at node {node}: {status}", self.number));
+        if let Some(session) = session.filter(|_| status > 299 && what != "initialize" && self.runs(node, phase)) {
+            self.world.book().refused(session, sent, status);
+        }
         match (status, session) {
             (202, Some(session)) if what == "initialized" => {
                 self.world.book().is_initialized(session);
@@ -307,17 +326,17 @@ impl Client {
         }
     }
 
+    /// Returns `true` if the same process runs since `sent`, and does not shut down.
+    fn runs(&self, node: usize, sent: Option<(ShutdownPhase, usize)>) -> bool {
+        sent.is_some_and(|(phase, _)| phase == ShutdownPhase::Running) && sent == self.world.phase(node)
+    }
+
     /// 503 needs a reason.
     fn check_unavailable(&self, node: usize, sent: Option<(ShutdownPhase, usize)>, what: &str) {
         let config = &self.world.plan.limits.config;
         let limited = config.session.max_exchanges < 1_000 || config.max_stateless_requests < 100;
         let full = config.max_sessions < 100 || config.max_subscriptions < 100;
-        // The same process, all the time.
-        let running = |phase: &Option<(ShutdownPhase, usize)>| {
-            phase.filter(|(phase, _)| *phase == ShutdownPhase::Running)
-        };
-        let ready = running(&sent).is_some() && running(&sent) == running(&self.world.phase(node));
-        if ready && !limited && !full && self.world.plan.store.is_none() {
+        if self.runs(node, sent) && !limited && !full && self.world.plan.store.is_none() {
             self.world
                 .book()
                 .violation("status", || format!("{what} got 503 at node {node}, which is ready"));

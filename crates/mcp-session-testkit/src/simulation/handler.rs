@@ -134,6 +134,7 @@ impl Actor {
             End::Panic => planted("the handler panics"),
             End::Never => pending().await,
             End::WhenCancelled(time) => {
+                world.book().obeys(token, Duration::from_millis(time));
                 let reason = cx.cancelled().await;
                 sleep(&world.sim, time).await;
                 Err(reason.into())

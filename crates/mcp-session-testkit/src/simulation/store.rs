@@ -28,7 +28,7 @@ use crate::{SimRuntime, behaviour::fixture::planted};
 /// How often a call of a store goes wrong, in percent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct StoreFaults {
-    /// It takes up to 300 ms.
+    /// It takes up to [`StoreFaults::SLOW`].
     pub(super) slow: u8,
     /// It fails, without an effect.
     pub(super) fails: u8,
@@ -45,6 +45,9 @@ pub(super) struct StoreFaults {
 }
 
 impl StoreFaults {
+    /// How long a slow call takes at most.
+    pub(super) const SLOW: Duration = Duration::from_millis(300);
+
     pub(super) fn is_none(&self) -> bool {
         *self == Self::default()
     }
@@ -93,7 +96,7 @@ impl SharedStore {
         if self.faults.is_none() {
             Fault::None
         } else if self.chance(slow) {
-            Fault::Slow(Duration::from_millis(self.random(300)))
+            Fault::Slow(Duration::from_millis(self.random(StoreFaults::SLOW.as_millis() as u64)))
         } else if self.chance(fails) {
             Fault::Fails
         } else if self.chance(fails_after) {

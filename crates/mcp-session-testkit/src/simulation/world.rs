@@ -9,10 +9,12 @@ use std::{
 };
 
 use fastrand::Rng;
+use futures::FutureExt;
 use mcp_session_core::{
-    Endpoint, Json, RequestContext, RpcError, Runtime, SessionEvents, Shutdown, ShutdownPhase,
+    Endpoint, Json, RequestContext, RpcError, Runtime, SessionEvents, SessionId, Shutdown, ShutdownPhase,
     ShutdownPolicy,
-    store::{MemoryStore, NodeId, Store, StoreLimits},
+    proto::EventId,
+    store::{EventStore, LogId, MemoryStore, NodeId, ReadError, SessionStore, Store, StoreLimits},
 };
 
 use super::{
@@ -143,6 +145,18 @@ impl World {
         let nodes = self.nodes();
         let slot = nodes.get(node)?;
         Some((slot.endpoint.as_ref()?.stats().phase, slot.generation))
+    }
+
+    /// A client received an event of a session. The store has it, too: whoever has an id can come back with it.
+    pub(super) fn receives(&self, session: SessionId, id: EventId, data: &str) {
+        self.book().receives(session, id, data);
+        let Some(store) = self.store.as_ref().filter(|_| self.book().stores_events()) else { return };
+        let live = store.memory.load(session).now_or_never();
+        let log = LogId { session, stream: id.stream };
+        let known = store.memory.read(log, id.position, 1).now_or_never();
+        if matches!((live, known), (Some(Ok(Some(_))), Some(Err(ReadError::Unknown)))) {
+            self.book().violation("unstored", || format!("a client has {id:?} of {session}, and the store has not: {data}"));
+        }
     }
 
     /// A handler begins with a call. Returns what it is to do.

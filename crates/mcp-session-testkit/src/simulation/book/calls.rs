@@ -1,6 +1,6 @@
 //! Calls: each is handled at most once, and gets exactly one answer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mcp_session_core::{Json, RequestContext, RequestError, RpcError, Runtime, SendError, SessionId};
 use serde_json::Value;
@@ -21,6 +21,8 @@ pub(super) struct Call {
     pub(super) at: Option<(usize, usize)>,
     times_handled: u32,
     handler_runs: bool,
+    /// Since when its handler waits until it is cancelled, to return so much later.
+    obeys: Option<(Instant, Duration)>,
     /// When its handler returned, and whether with a result.
     returned: Option<(Instant, bool)>,
     /// The client has sent `notifications/cancelled`.
@@ -33,6 +35,10 @@ pub(super) struct Call {
     seen: u64,
     seen_progress: Option<f64>,
     answers: u32,
+    /// The client got what the handler returned.
+    has_result: bool,
+    /// The client's cancel was accepted while its handler ran.
+    cancelled_in_time: bool,
     /// How it was for its client.
     outcome: Option<Answer>,
 }
@@ -84,6 +90,7 @@ impl Book {
             at: None,
             times_handled: 0,
             handler_runs: false,
+            obeys: None,
             returned: None,
             cancelled,
             notes: 0,
@@ -92,6 +99,8 @@ impl Book {
             seen: 0,
             seen_progress: None,
             answers: 0,
+            has_result: false,
+            cancelled_in_time: false,
             outcome: None,
         });
         self.calls.len() - 1
@@ -156,11 +165,25 @@ impl Book {
     }
 
     pub(in crate::simulation) fn handler_is_gone(&mut self, token: usize) {
+        let now = self.sim.now();
         let call = &mut self.calls[token];
         call.handler_runs = false;
-        if call.returned.is_none() {
-            self.note(|| format!("call {token}: its handler is dropped"));
+        if call.returned.is_some() {
+            return;
         }
+        let (at, obeys) = (call.at, call.obeys);
+        self.note(|| format!("call {token}: its handler is dropped"));
+        let cancels = at.and_then(|at| self.cancelling_since(at));
+        if let (Some((since, time)), Some(cancels)) = (obeys, cancels) {
+            if now > since.max(cancels) + time && !self.may_be_late() {
+                self.violation("not-cancelled", || format!("the handler of call {token} was never asked to stop"));
+            }
+        }
+    }
+
+    /// The handler of a call waits until it is cancelled, and returns so much later.
+    pub(in crate::simulation) fn obeys(&mut self, token: usize, time: Duration) {
+        self.calls[token].obeys = Some((self.sim.now(), time));
     }
 
     pub(in crate::simulation) fn notes_accepted(&self, token: usize) -> u64 {
@@ -244,6 +267,20 @@ impl Book {
         }
     }
 
+    /// The cancel of a call was accepted. If its handler still runs, nothing that it returns counts.
+    pub(in crate::simulation) fn is_cancelled_in_time(&mut self, token: usize) {
+        let call = &mut self.calls[token];
+        call.cancelled_in_time |= call.handler_runs && call.returned.is_none();
+    }
+
+    /// How many calls of a process have ended with a result, and how many were cancelled before.
+    pub(super) fn outcomes(&self, at: (usize, usize)) -> (u64, u64) {
+        let count = |of: fn(&Call) -> bool| {
+            self.calls.iter().filter(|call| call.at == Some(at) && of(call)).count() as u64
+        };
+        (count(|call| call.has_result), count(|call| call.cancelled_in_time))
+    }
+
     /// The call with this id, if its handler runs now and it is the only one with this id.
     pub(in crate::simulation) fn running(&self, session: Option<SessionId>, id: u64) -> Option<usize> {
         let same = |token: &usize| (self.calls[*token].session, self.calls[*token].id) == (session, id);
@@ -295,6 +332,7 @@ impl Book {
         let late = self.may_be_late();
         let call = &mut self.calls[token];
         call.answers += 1;
+        call.has_result = message.get("result").is_some();
         let (answers, returned, seen) = (call.answers, call.returned, call.seen);
         let (fast, ends) = (call.reader.is_fast(), call.script.end);
         if answers > 1 {
@@ -317,6 +355,10 @@ impl Book {
         } else if matches!(returned, Some((_, true))) && !self.may_lose(token) {
             self.violation("result-lost", || {
                 format!("call {token} got {message}; its handler returned a result")
+            });
+        } else if returned.is_none() && ends != End::Panic && !self.may_lose(token) {
+            self.violation("given-up", || {
+                format!("call {token} got {message}; its handler runs, and nobody has asked for an end")
             });
         } else if message["error"]["code"].as_i64().is_none() {
             self.violation("malformed", || format!("call {token} got {message}"));
@@ -356,6 +398,13 @@ impl Book {
         let ends = self.calls[token].session.is_none_or(|session| self.may_end(session));
         if kept && !ends && !self.may_be_late() && self.plan.nodes == 1 {
             self.violation("expired-event", || format!("the events of call {token} are gone"));
+        }
+    }
+
+    /// A connection of a call ended, with no answer and no `retry`.
+    pub(in crate::simulation) fn ends_uninvited(&mut self, token: usize) {
+        if self.keeps_events() {
+            self.violation("uninvited", || format!("a connection of call {token} ended, with no answer and no `retry`"));
         }
     }
 

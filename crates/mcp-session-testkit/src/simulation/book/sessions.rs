@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use mcp_session_core::{Runtime, SessionEvent, SessionId, ShutdownPhase, TerminateReason};
 
-use super::{Book, streams::Tells};
+use super::{Book, Moment, streams::Tells};
 use crate::simulation::plan::{Hook, Kind};
 
 /// A session, as far as it is known.
@@ -13,6 +13,8 @@ pub(super) struct Session {
     /// The client that opened it.
     client: usize,
     opened: Instant,
+    /// When its client got the id.
+    known: Option<Instant>,
     /// The node that opened it, and which of its processes.
     at: (usize, usize),
     /// When a request was last sent that it accepted.
@@ -21,13 +23,15 @@ pub(super) struct Session {
     /// Somebody has sent DELETE, or the application has ended it.
     end_asked: bool,
     /// Since when it is dead for sure.
-    dead: Option<Instant>,
+    dead: Option<Moment>,
     /// Where an end was reported.
     ends: Vec<(usize, usize)>,
+    /// An end was reported that is one for all nodes.
+    ended: bool,
     hooks: u32,
     /// DELETE was answered with 204.
     deleted: bool,
-    tells: Tells,
+    pub(super) tells: Tells,
 }
 
 impl Book {
@@ -45,12 +49,9 @@ impl Book {
         }
         let now = self.sim.now();
         self.of_clients[client] = Some(session);
-        if let Some(known) = self.sessions.get_mut(&session) {
-            known.client = client;
-            (known.opened, known.used) = (sent, now);
-        } else {
-            self.sessions.insert(session, Session::new(client, sent, at));
-        }
+        let known = self.sessions.entry(session).or_insert_with(|| Session::new(client, sent, at));
+        known.client = client;
+        (known.opened, known.used, known.known) = (sent, now, Some(now));
     }
 
     pub(in crate::simulation) fn session_of(&self, client: usize) -> Option<SessionId> {
@@ -63,16 +64,32 @@ impl Book {
     }
 
     /// A request to a session, sent at this time, was accepted.
-    pub(in crate::simulation) fn used(&mut self, session: SessionId, sent: Instant) {
+    pub(in crate::simulation) fn used(&mut self, session: SessionId, sent: Moment) {
         let now = self.sim.now();
-        if let Some(known) = self.sessions.get_mut(&session) {
-            known.used = known.used.max(now);
-            let dead = known.dead;
-            // Messages between nodes may take a second.
-            let slack = std::time::Duration::from_secs(if self.plan.nodes > 1 { 2 } else { 0 });
-            if dead.is_some_and(|dead| dead + slack < sent) && !self.faulty_store() && !self.any_paused {
-                self.violation("dead-used", || format!("{session} was dead and accepted a request"));
+        let Some(known) = self.sessions.get_mut(&session) else { return };
+        known.used = known.used.max(now);
+        let (dead, opened) = (known.dead, known.known);
+        if !self.is_told() {
+            return;
+        }
+        // In the same instant, a message to another node may still be on its way.
+        if dead.is_some_and(|dead| if self.plan.nodes == 1 { dead < sent } else { dead.at < sent.at }) {
+            self.violation("dead-used", || format!("{session} was dead and accepted a request"));
+        }
+        // Another node learns of the time of its opening with the session.
+        let age = self.plan.limits.config.session.max_age;
+        if let (Some(age), Some(opened)) = (age, opened) {
+            if sent.at > opened + age {
+                self.violation("outlived", || format!("{session} is older than {age:?}, and accepted a request"));
             }
+        }
+    }
+
+    /// A request to a session, sent at this time, was refused by a node that runs.
+    pub(in crate::simulation) fn refused(&mut self, session: SessionId, sent: Moment, status: u16) {
+        let dead = self.sessions.get(&session).and_then(|known| known.dead).is_some_and(|dead| dead < sent);
+        if dead && status != 404 && self.is_told() {
+            self.violation("status", || format!("{session} was dead, and a request got {status} (E-11)"));
         }
     }
 
@@ -91,7 +108,7 @@ impl Book {
 
     /// DELETE was answered with 204.
     pub(in crate::simulation) fn deleted(&mut self, session: SessionId) {
-        let now = self.sim.now();
+        let now = self.moment();
         if let Some(known) = self.sessions.get_mut(&session) {
             known.deleted = true;
             known.dead.get_or_insert(now);
@@ -101,7 +118,7 @@ impl Book {
     /// Returns `true` if the session may end, for any reason that this book knows.
     pub(super) fn may_end(&self, session: SessionId) -> bool {
         let Some(known) = self.sessions.get(&session) else { return true };
-        known.end_asked || known.dead.is_some() || !known.ends.is_empty() || self.is_over(known)
+        known.end_asked || known.dead.is_some() || known.ended || self.is_over(known)
     }
 
     /// Returns `true` if the session may end by itself.
@@ -151,13 +168,16 @@ impl Book {
     }
 
     fn terminated(&mut self, node: usize, generation: usize, session: SessionId, reason: TerminateReason) {
-        let now = self.sim.now();
+        let (now, moment) = (self.sim.now(), self.moment());
         let Some(known) = self.sessions.get_mut(&session) else { return };
         let again = known.ends.contains(&(node, generation));
         known.ends.push((node, generation));
+        // With a store it lives on where it was moved to, or where its client uses it.
+        let here = matches!(reason, TerminateReason::Shutdown | TerminateReason::InitializeTimeout);
+        known.ended |= self.plan.store.is_none() || !here;
         // In a shutdown, an id is known until all is over (S2).
         if self.plan.store.is_none() && reason != TerminateReason::Shutdown {
-            known.dead.get_or_insert(now);
+            known.dead.get_or_insert(moment);
         }
         // A store that could not remove it gives it to the next one who asks.
         if again && !self.faulty_store() {
@@ -177,7 +197,7 @@ impl Book {
                 now - known.opened >= config.session.initialize_timeout && !known.initialized
             }
             TerminateReason::MaxAge => config.session.max_age.is_some_and(|age| now - known.opened >= age),
-            TerminateReason::Evicted => known.end_asked || config.max_sessions < 100,
+            TerminateReason::Evicted => known.end_asked || (config.max_sessions < 100 && !known.initialized),
             TerminateReason::Shutdown => self.shuts_down(node, generation) || self.plan.store.is_some(),
             TerminateReason::Error => hooks
                 .is_none_or(|hooks| hooks.session_data == Hook::Panics || hooks.initialize != Hook::Returns),
@@ -250,12 +270,14 @@ impl Session {
         Self {
             client,
             opened,
+            known: None,
             at,
             used: opened,
             initialized: false,
             end_asked: false,
             dead: None,
             ends: Vec::new(),
+            ended: false,
             hooks: 0,
             deleted: false,
             tells: Tells::default(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mcp_session_core::{ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats};
+use mcp_session_core::{Runtime, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats};
 
 use super::Book;
 use crate::simulation::plan::{Act, Happening, Hooks, Op, Upload};
@@ -32,6 +32,10 @@ struct Running {
     drains: bool,
     /// A handler ran then.
     busy: bool,
+    /// Since when there has been nothing to wait for, while it drains.
+    quiet: Option<Instant>,
+    /// Since when it has asked handlers to stop.
+    cancels: Option<Instant>,
 }
 
 impl Node {
@@ -57,7 +61,17 @@ impl Book {
         let known = &mut self.nodes[node];
         known.shut_down.push(generation);
         known.shutdown =
-            Some(Running { generation, policy, ceiling, stopped, before: None, drains: false, busy: false });
+            Some(Running {
+                generation,
+                policy,
+                ceiling,
+                stopped,
+                before: None,
+                drains: false,
+                busy: false,
+                quiet: None,
+                cancels: None,
+            });
     }
 
     /// A shutdown has got less time: from `phase` on, no phase may be longer than this policy says. `says`: its ceiling.
@@ -102,21 +116,30 @@ impl Book {
         }
     }
 
-    /// Keeps the totals of a node until it begins to drain.
+    /// Keeps the totals of a node until it begins to drain, and then since when it is quiet.
     pub(in crate::simulation) fn drains(
         &mut self,
         node: usize,
         generation: usize,
         stats: impl FnOnce() -> Stats,
     ) {
-        let busy = self.any_handler_runs();
+        let (now, busy) = (self.sim.now(), self.any_handler_runs());
         let Some(running) = &mut self.nodes[node].shutdown else { return };
-        if running.generation == generation && !running.drains {
-            let stats = stats();
-            running.drains = stats.phase >= ShutdownPhase::Draining;
-            if !running.drains {
-                (running.before, running.busy) = (Some(stats), busy);
-            }
+        if running.generation != generation {
+            return;
+        }
+        let stats = stats();
+        running.drains |= stats.phase >= ShutdownPhase::Draining;
+        if stats.phase >= ShutdownPhase::Cancelling {
+            running.cancels.get_or_insert(now);
+        }
+        if busy || stats.exchanges + stats.streams + stats.subscriptions > 0 || !running.drains {
+            running.quiet = None;
+        } else {
+            running.quiet.get_or_insert(now);
+        }
+        if !running.drains {
+            (running.before, running.busy) = (Some(stats), busy);
         }
     }
 
@@ -148,14 +171,15 @@ impl Book {
         if stats.exchanges > 0 || stats.streams > 0 || stats.subscriptions > 0 {
             self.violation("left", || format!("node {node} is closed: {stats:?}"));
         }
+        self.compare(node, generation, stats);
         let late = self.may_be_late();
         let hooks = self.plan.clients.iter().any(|client| client.hooks != Hooks::default());
-        let idle = !running.busy
-            && running.before.as_ref().is_some_and(|stats| stats.exchanges + stats.streams == 0);
-        let took = report.phases.draining + report.phases.cancelling + report.phases.finishing;
-        let config = &self.plan.limits.config;
-        if idle && !late && !hooks && exchanges.total == 0 && took > config.session.linger {
-            self.violation("waits", || format!("node {node} had nothing to do: {report:?}"));
+        // A session waits for late requests before it ends; a client that was invited comes back.
+        let linger = self.plan.limits.config.session.linger;
+        let waited = running.quiet.map_or(Duration::ZERO, |quiet| now - quiet);
+        // What was forced had not been read: that is something to wait for.
+        if waited > linger && exchanges.forced == 0 && !late && !hooks {
+            self.violation("waits", || format!("node {node} waited {waited:?} for nothing: {report:?}"));
         }
         if exchanges.forced + streams.cut > 0 && self.all_read() && !self.may_cut() {
             self.violation("cut", || format!("node {node} had only clients that read: {report:?}"));
@@ -176,6 +200,26 @@ impl Book {
             }
         }
         self.coverage.reach("shutdown", if report.is_clean() { "clean" } else { "not clean" }, "over");
+    }
+
+    /// What a process has counted in its life, against what its clients saw.
+    pub(in crate::simulation) fn compare(&mut self, node: usize, generation: usize, stats: &Stats) {
+        if self.plan.store.is_some() {
+            return; // the answer may have come from another node
+        }
+        let (results, never) = self.outcomes((node, generation));
+        let others = stats.exchanges_admitted - stats.exchanges_answered;
+        if stats.exchanges_answered < results || others < never {
+            self.violation("report", || {
+                format!("clients saw {results} results of node {node}, and cancelled {never} calls in time: {stats:?}")
+            });
+        }
+    }
+
+    /// Since when this process has asked its handlers to stop, in its shutdown.
+    pub(super) fn cancelling_since(&self, (node, generation): (usize, usize)) -> Option<Instant> {
+        let running = self.nodes.get(node)?.shutdown.as_ref()?;
+        running.cancels.filter(|_| running.generation == generation)
     }
 
     pub(in crate::simulation) fn vanished(&mut self, node: usize, generation: usize) {

@@ -25,6 +25,12 @@ pub(super) struct Tells {
     read: bool,
     /// What was accepted since then.
     owed: Vec<u64>,
+    /// What was accepted so far.
+    accepted: Vec<u64>,
+    /// What some client has received.
+    heard: HashSet<u64>,
+    /// The first event that a client has received, and how many were accepted before that.
+    first: Option<(String, usize)>,
 }
 
 impl Book {
@@ -95,6 +101,39 @@ impl Book {
         }
     }
 
+    /// The tells that clients of a session have received so far.
+    pub(in crate::simulation) fn heard(&self, session: SessionId) -> HashSet<u64> {
+        self.sessions.get(&session).map(|known| known.tells.heard.clone()).unwrap_or_default()
+    }
+
+    /// A client received a tell on the standalone stream, with this event id. `before`: what had been received when its
+    /// connection was opened; nothing if it came back with `Last-Event-ID`.
+    pub(in crate::simulation) fn hears(
+        &mut self,
+        session: SessionId,
+        n: u64,
+        id: Option<&str>,
+        before: &HashSet<u64>,
+    ) {
+        if before.contains(&n) && !self.may_be_late() {
+            self.violation("repeated", || {
+                format!("a new stream of {session} has the tell {n}, which was received before")
+            });
+        }
+        let Some(tells) = self.tells(session) else { return };
+        tells.heard.insert(n);
+        if let (None, Some(id)) = (&tells.first, id) {
+            tells.first = Some((id.to_owned(), tells.accepted.len()));
+        }
+    }
+
+    /// The first event of the standalone stream that a client has received, and the tells that were accepted later.
+    pub(in crate::simulation) fn owed_since_the_first(&self, session: SessionId) -> Option<(String, Vec<u64>)> {
+        let tells = &self.sessions.get(&session)?.tells;
+        let (first, accepted) = tells.first.as_ref()?;
+        Some((first.clone(), tells.accepted[*accepted..].to_vec()))
+    }
+
     pub(in crate::simulation) fn next_tell(&mut self, session: SessionId) -> u64 {
         self.tells(session).map_or(0, |tells| {
             tells.sent += 1;
@@ -106,7 +145,10 @@ impl Book {
     pub(in crate::simulation) fn told(&mut self, session: SessionId, n: u64, told: Result<(), SendError>) {
         self.note(|| format!("{session}: tell {n}: {told:?}"));
         match (told, self.tells(session)) {
-            (Ok(()), Some(tells)) => tells.owed.push(n),
+            (Ok(()), Some(tells)) => {
+                tells.owed.push(n);
+                tells.accepted.push(n);
+            }
             (Err(SendError::Invalid), _) => self.violation("tell-failed", || format!("{session}: {told:?}")),
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! A call, from its request to its answer, however often its client has to come back for it.
 
 use http::Method;
-use mcp_session_core::{Runtime, ShutdownPhase};
+use mcp_session_core::ShutdownPhase;
 use serde_json::Value;
 
 use super::{
@@ -26,7 +26,7 @@ pub(super) struct Call {
 impl Call {
     pub(super) async fn run(self, upload: Upload) {
         let (world, token, id) = (self.client.world.clone(), self.token, self.id);
-        let (sent, session) = (world.sim.now(), self.client.session());
+        let (sent, session) = (world.book().moment(), self.client.session());
         let node = world.balance(self.luck);
         let phase = world.phase(node);
         let arguments = format!(r#""name":"act","arguments":{{"token":{token}}},"#);
@@ -64,6 +64,9 @@ impl Call {
                     .violation("admitted-late", || format!("call {token} was admitted at node {node}"));
             }
             return self.read(head).await;
+        }
+        if let Some(session) = session.filter(|_| upload == Upload::Whole && self.client.runs(node, phase)) {
+            world.book().refused(session, sent, status);
         }
         self.refused(status, head.node, phase, upload);
         self.over(Answer::Refused(status));
@@ -121,7 +124,11 @@ impl Call {
                 Read::Ended if answered => return self.over(Answer::Whole),
                 Read::Ended if world.book().is_cancelled(self.token) => return self.over(Answer::Cancelled),
                 // Whoever was primed comes back, with or without `retry` (D-06), and so does who has come back before.
-                Read::Ended if progress.last.is_some() && (resumed || progress.primed) => {}
+                Read::Ended if progress.last.is_some() && (resumed || progress.primed) => {
+                    if !progress.invited {
+                        world.book().ends_uninvited(self.token);
+                    }
+                }
                 Read::Ended => {
                     world
                         .book()
@@ -220,7 +227,7 @@ struct Answers {
 }
 
 impl Sink for Answers {
-    fn message(&mut self, client: &Client, message: Value) {
+    fn message(&mut self, client: &Client, message: Value, _: Option<&str>) {
         let world = &client.world;
         let mut book = world.book();
         let token = self.token;
@@ -235,6 +242,9 @@ impl Sink for Answers {
             (Some("sampling/createMessage"), _) => {
                 let number = message["params"]["ask"].as_u64().unwrap_or(u64::MAX) as usize;
                 let asked = book.asked(number, token);
+                if let Some(session) = client.began_with.flatten() {
+                    book.question_has_id(number, session, &message["id"]);
+                }
                 drop(book);
                 if let Some(reply) = asked {
                     self.reply(client, &message["id"], number, reply);

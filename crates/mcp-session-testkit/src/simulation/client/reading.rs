@@ -1,6 +1,6 @@
 //! Reads a response as a client of the plan does.
 
-use mcp_session_core::Runtime;
+use mcp_session_core::{Runtime, proto::EventId};
 use serde_json::Value;
 
 use super::{Client, Line, Piece};
@@ -11,8 +11,8 @@ use crate::simulation::{
 
 /// What a reader does with a response.
 pub(super) trait Sink: Send {
-    /// A message has arrived.
-    fn message(&mut self, client: &Client, message: Value);
+    /// A message has arrived. `last`: the last event id that was received.
+    fn message(&mut self, client: &Client, message: Value, last: Option<&str>);
 }
 
 /// How far a client has read the events of a stream.
@@ -24,6 +24,8 @@ pub(super) struct Progress {
     pub(super) retry: Option<u64>,
     /// A priming event was received (D-08).
     pub(super) primed: bool,
+    /// A `retry` was received on this connection.
+    pub(super) invited: bool,
 }
 
 /// How the reading of a connection ended.
@@ -49,6 +51,7 @@ pub(super) async fn read(
     sink: &mut impl Sink,
 ) -> Read {
     let sim = &client.world.sim;
+    progress.invited = false;
     let mut frames = 0;
     let mut body = Vec::new();
     loop {
@@ -65,7 +68,7 @@ pub(super) async fn read(
             Some(Piece::End) => {
                 if !events && !body.is_empty() {
                     match serde_json::from_slice(&body) {
-                        Ok(message) => sink.message(client, message),
+                        Ok(message) => sink.message(client, message, None),
                         Err(error) => {
                             client
                                 .world
@@ -113,7 +116,7 @@ fn receive(client: &Client, data: &[u8], progress: &mut Progress, sink: &mut imp
     let Ok(text) = std::str::from_utf8(data) else { return malformed("not UTF-8") };
     let Some(text) = text.strip_suffix("\n\n") else { return malformed(text) };
     for event in text.split("\n\n") {
-        let mut message = None;
+        let (mut message, mut named) = (None, None);
         for line in event.lines() {
             match line.split_once(": ") {
                 Some(("id", id)) => {
@@ -122,24 +125,32 @@ fn receive(client: &Client, data: &[u8], progress: &mut Progress, sink: &mut imp
                         client.world.book().violation("ids", || format!("the id {id} follows {last:?}"));
                     }
                     progress.last = Some(id.to_owned());
+                    named = EventId::parse(id);
                 }
-                Some(("retry", time)) => progress.retry = time.parse().ok(),
+                Some(("retry", time)) => {
+                    progress.retry = time.parse().ok();
+                    progress.invited = true;
+                }
                 Some(("data", "")) => progress.primed = true,
                 Some(("event", "message")) => {}
-                Some(("data", data)) => message = serde_json::from_str(data).ok(),
+                Some(("data", data)) => {
+                    if let (Some(id), Some(session)) = (named, client.session()) {
+                        client.world.receives(session, id, data);
+                    }
+                    message = serde_json::from_str(data).ok();
+                }
                 _ if line.starts_with(':') => {}
                 _ => malformed(line),
             }
         }
         if let Some(message) = message {
-            sink.message(client, message);
+            sink.message(client, message, progress.last.as_deref());
         }
     }
 }
 
 /// Returns `true` if an id is later than the last one of its stream.
 fn grows(last: Option<&str>, id: &str) -> bool {
-    use mcp_session_core::proto::EventId;
     let Some(id) = EventId::parse(id) else { return false };
     let Some(last) = last.and_then(EventId::parse) else { return true };
     last.stream != id.stream || id.position > last.position

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use http::Method;
-use mcp_session_core::{Runtime, SessionId};
+use mcp_session_core::SessionId;
 use serde_json::Value;
 
 use super::{
@@ -28,10 +28,10 @@ impl Get {
         let world = self.client.world.clone();
         let Some(session) = self.client.session() else { return };
         let (mut progress, mut reader) = (Progress::default(), self.reader);
-        let mut sink = Told { session, seen: HashSet::new(), luck: self.luck };
+        let mut sink = Told { session, seen: HashSet::new(), before: HashSet::new(), luck: self.luck };
         for attempt in 0..TRIES * 2 {
             let node = world.balance(self.luck ^ attempt);
-            let (sent, phase) = (world.sim.now(), world.phase(node));
+            let (sent, phase) = (world.book().moment(), world.phase(node));
             world.book().asks_for_stream(session);
             let mut request = self.client.request(Method::GET, Some(session));
             if let Some(last) = &progress.last {
@@ -44,6 +44,9 @@ impl Get {
             };
             world.book().note(|| format!("stream of {session} at node {node}: {}", head.status));
             world.book().coverage.reach("get", phase_name(phase), status_name(head.status));
+            if head.status != 200 && self.client.runs(node, phase) {
+                world.book().refused(session, sent, head.status.as_u16());
+            }
             match head.status.as_u16() {
                 200 => {
                     world.book().used(session, sent);
@@ -62,6 +65,10 @@ impl Get {
                 }
                 status => return world.book().violation("status", || format!("GET got {status}")),
             }
+            sink.before = match progress.last {
+                None => world.book().heard(session),
+                Some(_) => HashSet::new(),
+            };
             match read(&self.client, head.line, true, reader, &mut progress, &mut sink).await {
                 Read::Ended => {
                     if progress.retry.is_none() {
@@ -92,11 +99,13 @@ struct Told {
     session: SessionId,
     /// What was seen since it was last opened without `Last-Event-ID`.
     seen: HashSet<String>,
+    /// The tells that clients had received before this connection was opened, if it was without `Last-Event-ID`.
+    before: HashSet<u64>,
     luck: u64,
 }
 
 impl Sink for Told {
-    fn message(&mut self, client: &Client, message: Value) {
+    fn message(&mut self, client: &Client, message: Value, last: Option<&str>) {
         let params = &message["params"];
         match message["method"].as_str() {
             Some("notifications/tell") => {
@@ -104,6 +113,8 @@ impl Sink for Told {
                     let session = self.session;
                     client.world.book().violation("foreign", || format!("{session} got {message}"));
                 }
+                let n = params["n"].as_u64().unwrap_or(0);
+                client.world.book().hears(self.session, n, last, &self.before);
             }
             Some("notifications/tools/list_changed") if params["broadcast"].is_u64() => {}
             Some("ping") => return self.pong(client, &message["id"]),
@@ -188,7 +199,7 @@ struct Heard {
 }
 
 impl Sink for Heard {
-    fn message(&mut self, client: &Client, message: Value) {
+    fn message(&mut self, client: &Client, message: Value, _: Option<&str>) {
         let mut book = client.world.book();
         let id = self.id;
         if self.ended {
