@@ -54,6 +54,7 @@ mod handler;
 mod log;
 mod network;
 mod plan;
+mod probe;
 mod process;
 mod run;
 mod shrink;

@@ -59,6 +59,8 @@ pub(super) struct Book {
     listeners: Vec<Listener>,
     received: Received,
     broadcasts: u64,
+    /// How many notifications are being handled.
+    pub(super) notifications: u64,
     /// How many moments there have been.
     moments: u64,
     /// Some node has been killed.
@@ -84,6 +86,7 @@ impl Book {
             listeners: Vec::new(),
             received: Received::default(),
             broadcasts: 0,
+            notifications: 0,
             moments: 0,
             any_vanished: false,
             any_paused: false,
@@ -142,10 +145,11 @@ impl Book {
         self.faulty_store() || self.any_paused || self.any_vanished
     }
 
-    /// Returns `true` if events are kept for longer, and more of them, than any client needs.
-    fn keeps_events(&self) -> bool {
+    /// Returns `true` if no event was too old so far, or one too many.
+    pub(super) fn keeps_events(&self) -> bool {
         let replay = self.plan.limits.config.session.replay.as_ref();
-        replay.is_some_and(|replay| replay.events >= 1_000 && replay.age.as_secs() >= 300)
+        let so_far = self.sim.now() - self.begun;
+        replay.is_some_and(|replay| replay.events >= 1_000 && replay.age > so_far)
     }
 
     pub(super) fn paused(&mut self) {

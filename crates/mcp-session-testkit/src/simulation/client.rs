@@ -1,7 +1,7 @@
 //! [`Client`]: does the steps of its plan, one after the other.
 
 mod calls;
-mod reading;
+pub(super) mod reading;
 mod streams;
 
 use std::{
@@ -16,7 +16,7 @@ use mcp_session_core::{ProtocolVersion, Runtime, SessionId, ShutdownPhase};
 
 use super::{
     network::{self, Line, Piece, sleep},
-    plan::{Act, CallId, ClientPlan, Kind, Reader, Step, Upload},
+    plan::{Act, CallId, ClientPlan, Kind, Millis, Reader, Step, Upload},
     world::World,
 };
 
@@ -40,16 +40,22 @@ pub(super) struct Client {
 }
 
 /// The response to a request that needs no more than its status.
-struct Head {
-    status: StatusCode,
-    headers: HeaderMap,
-    line: Line,
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) line: Line,
     node: usize,
 }
 
 impl Client {
     pub(super) fn new(world: &Arc<World>, number: usize) -> Self {
         Self { world: Arc::clone(world), number, requests: 0, last: None, began_with: None }
+    }
+
+    /// This client, as it is when no step of its plan runs, in this session.
+    pub(super) fn beside(world: &Arc<World>, number: usize, session: Option<SessionId>) -> Self {
+        // Its requests have other ids than those of its steps.
+        Self { requests: 500, began_with: Some(session), ..Self::new(world, number) }
     }
 
     fn plan(&self) -> &ClientPlan {
@@ -60,7 +66,11 @@ impl Client {
         self.plan().kind
     }
 
-    fn session(&self) -> Option<SessionId> {
+    pub(super) fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    pub(super) fn session(&self) -> Option<SessionId> {
         if let Some(session) = self.began_with {
             return session;
         }
@@ -102,20 +112,15 @@ impl Client {
                 }
             }
             Act::List => {
-                let id = self.next_id();
-                let params = if self.kind() == Kind::Modern { envelope("") } else { "{}".to_owned() };
-                let list =
-                    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{params}}}"#);
+                let list = self.list();
                 self.simple(step.luck, list, "list", "tools/list").await;
             }
             Act::Ping => {
-                let id = self.next_id();
-                let ping = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+                let ping = self.ping();
                 self.simple(step.luck, ping, "ping", "ping").await;
             }
-            Act::Notify => {
-                let note = r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#.to_owned();
-                self.simple(step.luck, note, "notification", "").await;
+            Act::Notify(time) => {
+                self.simple(step.luck, notification(*time), "notification", "").await;
             }
             Act::Cancel => {
                 if let Some(id) = self.last {
@@ -179,6 +184,17 @@ impl Client {
                 world.book().must_be_gone(token);
             }
         }));
+    }
+
+    pub(super) fn ping(&mut self) -> String {
+        let id = self.next_id();
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#)
+    }
+
+    pub(super) fn list(&mut self) -> String {
+        let id = self.next_id();
+        let params = if self.kind() == Kind::Modern { envelope("") } else { "{}".to_owned() };
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/list","params":{params}}}"#)
     }
 
     fn next_id(&mut self) -> u64 {
@@ -267,12 +283,14 @@ impl Client {
 
     /// Sends one message of each kind to a session that was deleted: each gets 404 (E-11).
     async fn uses_a_dead_session(&mut self, luck: u64) {
-        let note = r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#.to_owned();
-        self.simple(luck ^ 1, note, "notification", "").await;
-        let id = self.next_id();
-        let ping = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
-        self.simple(luck ^ 2, ping, "ping", "ping").await;
-        streams::Get { client: self.part(), luck: luck ^ 3, reader: Reader::default() }.run().await;
+        let mut luck = fastrand::Rng::with_seed(luck);
+        for later in [0, 1, 500] {
+            sleep(&self.world.sim, later).await;
+            self.simple(luck.u64(..), notification(0), "notification", "").await;
+            let ping = self.ping();
+            self.simple(luck.u64(..), ping, "ping", "ping").await;
+            streams::Get { client: self.part(), luck: luck.u64(..), reader: Reader::default() }.run().await;
+        }
     }
 
     /// POSTs a message, and checks the status, which it returns. `name` is that of a request, for its headers.
@@ -314,7 +332,7 @@ impl Client {
     }
 
     /// Reads a response to its end.
-    async fn drain(&self, mut head: Head) {
+    pub(super) async fn drain(&self, mut head: Head) {
         loop {
             match head.line.next().await {
                 Some(Piece::Data(_) | Piece::Head(..)) => {}
@@ -343,7 +361,7 @@ impl Client {
         }
     }
 
-    fn post(&self, node: usize, message: String, upload: Upload, name: &str) -> Line {
+    pub(super) fn post(&self, node: usize, message: String, upload: Upload, name: &str) -> Line {
         let mut request = self.request(Method::POST, self.session());
         if self.kind() == Kind::Modern {
             request = request.header("mcp-protocol-version", "2026-07-28").header("mcp-method", name);
@@ -354,7 +372,7 @@ impl Client {
         network::send(&self.world, node, request, message.into(), upload)
     }
 
-    fn request(&self, method: Method, session: Option<SessionId>) -> http::request::Builder {
+    pub(super) fn request(&self, method: Method, session: Option<SessionId>) -> http::request::Builder {
         let accept = match (&method, self.kind()) {
             (&Method::GET, _) => "text/event-stream",
             _ => "application/json, text/event-stream",
@@ -372,7 +390,7 @@ impl Client {
     }
 
     /// Waits for the head of a response. `None` if the connection broke.
-    async fn head(&self, mut line: Line, node: usize) -> Option<Head> {
+    pub(super) async fn head(&self, mut line: Line, node: usize) -> Option<Head> {
         match line.next().await {
             Some(Piece::Head(status, headers)) => Some(Head { status, headers, line, node }),
             None => {
@@ -387,8 +405,13 @@ impl Client {
     }
 }
 
+/// A notification whose handler takes so long.
+pub(super) fn notification(time: Millis) -> String {
+    format!(r#"{{"jsonrpc":"2.0","method":"notifications/roots/list_changed","params":{{"time":{time}}}}}"#)
+}
+
 /// The `initialize` of a client, which says its number.
-fn initialize(version: ProtocolVersion, number: usize) -> String {
+pub(super) fn initialize(version: ProtocolVersion, number: usize) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"{}","capabilities":{{"sampling":{{}}}},"clientInfo":{{"name":"{number}","version":"1"}}}}}}"#,
         version.as_str()

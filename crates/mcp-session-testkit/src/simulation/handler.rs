@@ -99,7 +99,15 @@ impl Handler for Actor {
         result
     }
 
-    async fn notification(&self, _: Notification, _: NotificationContext) {}
+    async fn notification(&self, notification: Notification, _: NotificationContext) {
+        let Some(world) = self.world.upgrade() else { return };
+        let params = notification.params.and_then(|params| params.parse::<Value>().ok()).unwrap_or_default();
+        let time = params["time"].as_u64().unwrap_or(0);
+        world.book().notifications += 1;
+        let handled = Handled(Weak::clone(&self.world));
+        sleep(&world.sim, time).await;
+        drop(handled);
+    }
 
     async fn initialized(&self, session: Session) {
         self.hook(self.hooks(session.client_info()).initialized).await;
@@ -199,6 +207,17 @@ impl Actor {
             }
         }
         Ok(())
+    }
+}
+
+/// Counts a notification as being handled.
+struct Handled(Weak<World>);
+
+impl Drop for Handled {
+    fn drop(&mut self) {
+        if let Some(world) = self.0.upgrade() {
+            world.book().notifications -= 1;
+        }
     }
 }
 

@@ -118,7 +118,8 @@ pub(super) enum Act {
     Listen(Reader),
     /// Cancels its last call.
     Cancel,
-    Notify,
+    /// A notification whose handler takes so long.
+    Notify(Millis),
     Delete,
     /// `initialize` once more, in the session.
     Reinitialize,

@@ -20,6 +20,7 @@ use super::{
     log,
     network::sleep,
     plan::Plan,
+    probe::probe,
     world::World,
 };
 use crate::SimRuntime;
@@ -89,6 +90,8 @@ async fn drive(world: Arc<World>) {
     if world.plan.seed % 4 == 0 {
         outlast(&world).await;
     }
+
+    probe(&world).await;
 
     for node in 0..world.plan.nodes {
         world.shut_down(node, world.plan.limits.last, true);

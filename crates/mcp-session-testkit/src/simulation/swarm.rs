@@ -71,9 +71,9 @@ impl Draw {
         self.rng.u8(..100) < percent
     }
 
-    /// Off in half of all plans, otherwise rare, frequent or very frequent.
+    /// Off in a third of all plans, otherwise from rare to very frequent.
     fn rate(&mut self) -> Percent {
-        self.one([0, 0, 0, 5, 20, 50])
+        self.one([0, 0, 5, 20, 50, 80])
     }
 
     fn swarm(&mut self) -> Swarm {
@@ -238,10 +238,11 @@ impl Draw {
             (_, 12) => Act::Ping,
             (Kind::Session { .. }, 13 | 14) => Act::Get(self.reader()),
             (_, 15) => Act::Cancel,
-            (_, 16) => Act::Notify,
+            (_, 16) => Act::Notify(if self.chance(50) { self.time() } else { 0 }),
             (Kind::Session { .. }, 17) if self.chance(self.swarm.deletes) => Act::Delete,
             (Kind::Session { .. }, 18) if self.chance(self.swarm.joins) => Act::Join(self.below(clients)),
             (Kind::Session { .. }, 19) if self.chance(10) => Act::Reinitialize,
+            (Kind::Session { .. }, 19) => Act::Cancel,
             _ => self.call(),
         };
         Step { luck, act }
@@ -286,9 +287,9 @@ impl Draw {
     fn op(&mut self) -> Op {
         match self.below(20) {
             0..=6 => Op::Notify,
-            7 | 8 => Op::Progress,
+            7 => Op::Progress,
             9..=12 => Op::Sleep(self.time()),
-            13 => Op::CloseStream(self.one([0, 10, 1_000])),
+            8 | 13 => Op::CloseStream(self.one([0, 10, 1_000])),
             14 | 15 => Op::Tell,
             16 => Op::Broadcast,
             17 => Op::Outlive(self.time()),

@@ -8,12 +8,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use fastrand::Rng;
 use futures::FutureExt;
+use serde_json::json;
 use mcp_session_core::{
     Endpoint, Json, RequestContext, RpcError, Runtime, SessionEvents, SessionId, Shutdown, ShutdownPhase,
     ShutdownPolicy,
-    proto::EventId,
+    proto::{EventId, Position},
     store::{EventStore, LogId, MemoryStore, NodeId, ReadError, SessionStore, Store, StoreLimits},
 };
 
@@ -154,6 +156,14 @@ impl World {
         let live = store.memory.load(session).now_or_never();
         let log = LogId { session, stream: id.stream };
         let known = store.memory.read(log, id.position, 1).now_or_never();
+        let before = Position { seq: id.position.seq.saturating_sub(1), ..id.position };
+        if let Some(Ok(page)) = store.memory.read(log, before, 1).now_or_never() {
+            let event = page.events.first().filter(|(position, _)| *position == id.position);
+            let same = |event: &Bytes| String::from_utf8_lossy(event).contains(data);
+            if let Some((_, event)) = event.filter(|(_, event)| !same(event)) {
+                self.book().violation("unstored", || format!("{id:?} of {session} is {data}, and in the store {event:?}"));
+            }
+        }
         if matches!((live, known), (Some(Ok(Some(_))), Some(Err(ReadError::Unknown)))) {
             self.book().violation("unstored", || format!("a client has {id:?} of {session}, and the store has not: {data}"));
         }
@@ -316,6 +326,17 @@ impl World {
             sim.sleep_until(sim.now() + Duration::from_millis(time)).await;
             process.enter(Life::Runs, sim.now());
         }));
+    }
+
+    /// Sends a notification on the standalone stream of a session, from this node. Returns `true` if it was accepted.
+    pub(super) async fn tell(&self, node: usize, session: SessionId) -> Option<u64> {
+        let (_, endpoint) = self.connect(node)?;
+        let known = endpoint.manager().get(&session)?;
+        let n = self.book().next_tell(session);
+        let params = json!({ "session": session.to_string(), "n": n });
+        let told = known.notify("notifications/tell", Some(&params)).await;
+        self.book().told(session, n, told);
+        told.is_ok().then_some(n)
     }
 
     /// What must be true at every step.

@@ -442,6 +442,11 @@ impl Book {
         self.coverage.reach("call", kind, name);
     }
 
+    /// Returns `true` if no handler runs, of a request or a notification.
+    pub(in crate::simulation) fn is_idle(&self) -> bool {
+        !self.any_handler_runs() && self.notifications == 0
+    }
+
     pub(super) fn any_handler_runs(&self) -> bool {
         self.calls.iter().any(|call| call.handler_runs)
     }

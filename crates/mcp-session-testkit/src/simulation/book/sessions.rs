@@ -121,6 +121,25 @@ impl Book {
         known.end_asked || known.dead.is_some() || known.ended || self.is_over(known)
     }
 
+    /// Sessions in use that must live, and the clients that opened them.
+    pub(in crate::simulation) fn live_sessions(&self) -> Vec<(SessionId, usize)> {
+        let live = self.sessions.iter().filter(|(id, known)| known.initialized && self.must_live(**id));
+        let mut live: Vec<_> =
+            live.filter_map(|(id, known)| Some((*id, Some(known.client).filter(|n| *n < self.plan.clients.len())?))).collect();
+        live.sort_unstable_by_key(|(_, client)| *client);
+        live
+    }
+
+    pub(in crate::simulation) fn must_live(&self, session: SessionId) -> bool {
+        !self.may_end(session)
+    }
+
+    /// The node whose process has opened the session, if it still runs.
+    pub(in crate::simulation) fn home(&self, session: SessionId) -> Option<usize> {
+        let (node, generation) = self.sessions.get(&session)?.at;
+        (!self.is_gone(node, generation) && !self.shuts_down(node, generation)).then_some(node)
+    }
+
     /// Returns `true` if the session may end by itself.
     fn is_over(&self, known: &Session) -> bool {
         let (node, generation) = known.at;

@@ -133,7 +133,12 @@ impl Book {
         if stats.phase >= ShutdownPhase::Cancelling {
             running.cancels.get_or_insert(now);
         }
-        if busy || stats.exchanges + stats.streams + stats.subscriptions > 0 || !running.drains {
+        let over = stats.exchanges_answered
+            + stats.exchanges_synthesized
+            + stats.exchanges_cancelled
+            + stats.exchanges_forced;
+        let undelivered = stats.exchanges_admitted - over;
+        if busy || undelivered + stats.streams + stats.subscriptions > 0 || !running.drains {
             running.quiet = None;
         } else {
             running.quiet.get_or_insert(now);
@@ -177,8 +182,7 @@ impl Book {
         // A session waits for late requests before it ends; a client that was invited comes back.
         let linger = self.plan.limits.config.session.linger;
         let waited = running.quiet.map_or(Duration::ZERO, |quiet| now - quiet);
-        // What was forced had not been read: that is something to wait for.
-        if waited > linger && exchanges.forced == 0 && !late && !hooks {
+        if waited > linger && !late && !hooks {
             self.violation("waits", || format!("node {node} waited {waited:?} for nothing: {report:?}"));
         }
         if exchanges.forced + streams.cut > 0 && self.all_read() && !self.may_cut() {

@@ -10,14 +10,14 @@ use crate::simulation::{
 };
 
 /// What a reader does with a response.
-pub(super) trait Sink: Send {
+pub(in crate::simulation) trait Sink: Send {
     /// A message has arrived. `last`: the last event id that was received.
     fn message(&mut self, client: &Client, message: Value, last: Option<&str>);
 }
 
 /// How far a client has read the events of a stream.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(in crate::simulation) struct Progress {
     /// The last event id that was received.
     pub(super) last: Option<String>,
     /// The last `retry`, in milliseconds.
@@ -30,7 +30,7 @@ pub(super) struct Progress {
 
 /// How the reading of a connection ended.
 #[derive(Debug)]
-pub(super) enum Read {
+pub(in crate::simulation) enum Read {
     /// With a proper end of body.
     Ended,
     /// The server has cut it.
@@ -42,7 +42,7 @@ pub(super) enum Read {
 }
 
 /// Reads a response.
-pub(super) async fn read(
+pub(in crate::simulation) async fn read(
     client: &Client,
     mut line: Line,
     events: bool,
