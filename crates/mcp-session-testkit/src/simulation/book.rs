@@ -20,7 +20,6 @@ use self::{
 use super::{
     coverage::Coverage,
     plan::{Plan, StorePlan},
-    store::StoreFaults,
 };
 use crate::SimRuntime;
 
@@ -131,13 +130,8 @@ impl Book {
     }
 
     /// Returns `true` if what a node has told the store and other nodes, they know: it is slow at most.
-    fn is_told(&self) -> bool {
-        let told = |store: &StorePlan| {
-            let StoreFaults { slow, repeats_messages, .. } = store.faults;
-            let at_most = StoreFaults { slow, repeats_messages, ..StoreFaults::default() };
-            store.faults == at_most && (slow == 0 || store.timeout > StoreFaults::SLOW)
-        };
-        !self.any_paused && !self.any_vanished && self.plan.store.as_ref().is_none_or(told)
+    pub(super) fn is_told(&self) -> bool {
+        !self.any_paused && !self.any_vanished && self.plan.store.as_ref().is_none_or(StorePlan::is_slow_at_most)
     }
 
     /// Returns `true` if time may pass without a reason in the plan: a store fails, or a process is stopped.

@@ -52,6 +52,15 @@ pub(super) struct StorePlan {
     pub(super) touch_interval: Duration,
 }
 
+impl StorePlan {
+    /// Returns `true` if each call does what it should, and in time, although it may be slow.
+    pub(super) fn is_slow_at_most(&self) -> bool {
+        let StoreFaults { slow, repeats_messages, .. } = self.faults;
+        let at_most = StoreFaults { slow, repeats_messages, ..StoreFaults::default() };
+        self.faults == at_most && (slow == 0 || self.timeout.min(self.patience) > StoreFaults::SLOW)
+    }
+}
+
 /// A client.
 #[derive(Debug, Clone)]
 pub(super) struct ClientPlan {

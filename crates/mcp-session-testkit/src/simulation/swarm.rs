@@ -155,7 +155,7 @@ impl Draw {
         session.response_mode = self.one([ResponseMode::Auto, ResponseMode::Auto, ResponseMode::Sse]);
         session.second_stream = self.one([SecondStream::Replace, SecondStream::Refuse]);
         session.cancel_grace = self.seconds([0.0, 0.1, 3.0]);
-        session.max_exchanges = if self.chance(10) { self.one([1, 2]) } else { 1_000 };
+        session.max_exchanges = if self.chance(20) { self.one([1, 2]) } else { 1_000 };
         session.linger = self.seconds([0.0, 0.05, 0.25]);
         session.terminate.drain = self.seconds([0.0, 0.1, 2.0]);
         session.terminate.cancel = self.seconds([0.0, 0.1, 1.0]);
@@ -170,6 +170,7 @@ impl Draw {
     }
 
     fn store(&mut self) -> StorePlan {
+        let only_slow = StoreFaults { slow: 50, ..StoreFaults::default() };
         let faults = StoreFaults {
             slow: self.store_rate(),
             fails: self.store_rate(),
@@ -181,7 +182,8 @@ impl Draw {
             repeats_messages: self.store_rate(),
         };
         StorePlan {
-            faults,
+            // Some invariants hold only if nothing is worse than slow.
+            faults: if self.chance(20) { only_slow } else { faults },
             seed: self.rng.u64(..),
             lease: self.seconds([0.5, 2.0, 10.0]),
             timeout: self.seconds([0.2, 1.0, 2.0]),
@@ -272,7 +274,11 @@ impl Draw {
 
     fn script(&mut self) -> Script {
         let ops = self.one([0, 0, 1, 2, 3, 5]);
-        let ops = (0..ops).map(|_| self.op()).collect();
+        let mut ops: Vec<_> = (0..ops).map(|_| self.op()).collect();
+        if self.chance(5) {
+            // It lets its client poll.
+            ops.extend([Op::CloseStream(10), Op::Sleep(100), Op::Notify, Op::CloseStream(10), Op::Sleep(100)]);
+        }
         let end = match self.below(100) {
             0..=4 => End::Fail,
             5..=9 => End::WhenCancelled(self.time()),

@@ -6,7 +6,7 @@ use mcp_session_core::{Json, RequestContext, RequestError, RpcError, Runtime, Se
 use serde_json::Value;
 
 use super::Book;
-use crate::simulation::plan::{End, Kind, Op, Reader, Reply, Script, Upload};
+use crate::simulation::plan::{Cut, End, Kind, Op, Reader, Reply, Script, Upload};
 
 /// One call of a client.
 #[derive(Debug)]
@@ -386,10 +386,23 @@ impl Book {
         let call = &self.calls[token];
         call.cancelled
             || call.at.is_none_or(|(node, generation)| self.shuts_down(node, generation))
-            || call.session.is_some_and(|session| self.may_end(session))
+            || call.session.is_some_and(|session| self.may_end_in_use(session))
             || self.may_be_late()
-            || !call.reader.is_fast()
+            || self.may_be_given_up(call)
             || call.upload != Upload::Whole
+    }
+
+    /// Returns `true` if the client of a call may be away for so long that nobody waits for it any more.
+    fn may_be_given_up(&self, call: &Call) -> bool {
+        let session = &self.plan.limits.config.session;
+        let patience = session.replay.as_ref().map_or(Duration::ZERO, |replay| replay.age.max(session.idle_timeout));
+        let away = |cut: Cut| {
+            let (hidden, back) = (cut.hidden.map_or(0, |(time, _)| time), cut.back?);
+            // It may have to try at several nodes.
+            Some(Duration::from_millis(hidden + back + 1_000))
+        };
+        let away = call.reader.cut.is_some_and(|cut| away(cut).is_none_or(|away| away >= patience));
+        call.session.is_none() && !call.reader.is_fast() || away || call.reader.pause.is_some() || call.reader.pace > 0
     }
 
     /// The client of a call came back with an event id that the node does not know.
@@ -403,7 +416,8 @@ impl Book {
 
     /// A connection of a call ended, with no answer and no `retry`.
     pub(in crate::simulation) fn ends_uninvited(&mut self, token: usize) {
-        if self.keeps_events() {
+        // A message about an earlier connection may arrive at the node of a later one, if it is late.
+        if self.keeps_events() && !self.faulty_store() {
             self.violation("uninvited", || format!("a connection of call {token} ended, with no answer and no `retry`"));
         }
     }

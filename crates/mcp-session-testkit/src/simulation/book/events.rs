@@ -6,6 +6,7 @@ use mcp_session_core::{SessionId, proto::EventId};
 use serde_json::Value;
 
 use super::Book;
+use crate::simulation::plan::{Happening, StorePlan};
 
 /// What clients have received.
 #[derive(Debug, Default)]
@@ -36,8 +37,8 @@ impl Book {
 
     /// Returns `true` if the store has every event that a client has, for as long as its session lives.
     pub(in crate::simulation) fn stores_events(&self) -> bool {
-        use crate::simulation::plan::Happening;
         let failover = self.plan.events.iter().any(|event| matches!(event.what, Happening::Failover));
-        self.keeps_events() && !failover && self.plan.store.as_ref().is_some_and(|store| store.faults.loses == 0)
+        // After its patience, a node goes on without the store.
+        self.keeps_events() && !failover && self.plan.store.as_ref().is_some_and(StorePlan::is_slow_at_most)
     }
 }

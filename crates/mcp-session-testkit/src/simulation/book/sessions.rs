@@ -118,6 +118,13 @@ impl Book {
     /// Returns `true` if the session may end, for any reason that this book knows.
     pub(super) fn may_end(&self, session: SessionId) -> bool {
         let Some(known) = self.sessions.get(&session) else { return true };
+        let idle = self.plan.limits.config.session.idle_timeout;
+        self.may_end_in_use(session) || self.sim.now() - known.used >= idle
+    }
+
+    /// Returns `true` if the session may end although a call runs in it.
+    pub(super) fn may_end_in_use(&self, session: SessionId) -> bool {
+        let Some(known) = self.sessions.get(&session) else { return true };
         known.end_asked || known.dead.is_some() || known.ended || self.is_over(known)
     }
 
@@ -140,14 +147,12 @@ impl Book {
         (!self.is_gone(node, generation) && !self.shuts_down(node, generation)).then_some(node)
     }
 
-    /// Returns `true` if the session may end by itself.
+    /// Returns `true` if the session may end by itself, although it is in use.
     fn is_over(&self, known: &Session) -> bool {
         let (node, generation) = known.at;
         let config = &self.plan.limits.config;
-        let unused = self.sim.now() - known.used;
         let hooks = self.plan.clients.get(known.client).map(|client| client.hooks).unwrap_or_default();
-        unused >= config.session.idle_timeout
-            || (!known.initialized && self.sim.now() - known.opened >= config.session.initialize_timeout)
+        (!known.initialized && self.sim.now() - known.opened >= config.session.initialize_timeout)
             || config.session.max_age.is_some_and(|age| self.sim.now() - known.opened >= age)
             || config.max_sessions < 100
             || hooks.session_data == Hook::Panics
