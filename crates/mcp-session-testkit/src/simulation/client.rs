@@ -120,6 +120,10 @@ impl Client {
                 self.simple(step.luck, ping, "ping", "ping").await;
             }
             Act::Notify(time) => {
+                if *time > 0 {
+                    // Two at the same time.
+                    self.simple(step.luck, notification(*time), "notification", "").await;
+                }
                 self.simple(step.luck, notification(*time), "notification", "").await;
             }
             Act::Cancel => {

@@ -7,7 +7,7 @@ use std::{
 
 use futures::future::pending;
 use mcp_session_core::{
-    ErrorCode, Handler, InitializeRequest, InitializeResult, Json, Notification, NotificationContext,
+    CancelReason, ErrorCode, Handler, InitializeRequest, InitializeResult, Json, Notification, NotificationContext,
     RequestContext, RpcError, Runtime, SendError, Session, SessionData, TerminateReason,
 };
 use serde_json::{Value, json};
@@ -144,6 +144,9 @@ impl Actor {
             End::WhenCancelled(time) => {
                 world.book().obeys(token, Duration::from_millis(time));
                 let reason = cx.cancelled().await;
+                if !matches!(reason, CancelReason::Terminated(_)) {
+                    world.book().is_cancelled_in_time(token);
+                }
                 sleep(&world.sim, time).await;
                 Err(reason.into())
             }

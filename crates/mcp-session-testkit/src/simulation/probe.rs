@@ -40,31 +40,36 @@ pub(super) async fn probe(world: &Arc<World>) {
     }
 }
 
-/// A node that does nothing takes a request of each kind.
+/// A node that does nothing takes a request of each kind. Perhaps not at once: a session may just be ending.
 async fn has_room(world: &Arc<World>, node: usize, stats: &Stats) {
     let ends_at_once = |client: &ClientPlan| matches!(client.hooks.terminated, Hook::Returns | Hook::Panics);
     let idle = world.book().is_idle() && world.plan.clients.iter().all(ends_at_once);
     if !idle || stats.exchanges > 0 {
         return;
     }
-    let is_session = |kind: &Kind| matches!(kind, Kind::Session { .. });
-    for wanted in [true, false] {
-        let client = world.plan.clients.iter().position(|client| is_session(&client.kind) == wanted);
-        let Some(number) = client else { continue };
-        let kind = world.plan.clients[number].kind;
-        let mut client = Client::beside(world, number, None);
-        let status = match kind {
-            Kind::Session { version, .. } if stats.sessions < world.plan.limits.config.max_sessions as u64 => {
-                opens_and_ends(&client, node, version).await
+    let full = stats.sessions >= world.plan.limits.config.max_sessions as u64;
+    let is_session = |client: &ClientPlan| matches!(client.kind, Kind::Session { .. });
+    for sessions in [true, false] {
+        let client = world.plan.clients.iter().position(|client| is_session(client) == sessions);
+        let Some(number) = client.filter(|_| !(sessions && full)) else { continue };
+        if asks(world, node, number).await == Some(503) {
+            sleep(&world.sim, AT_ONCE).await;
+            if asks(world, node, number).await == Some(503) {
+                let kind = world.plan.clients[number].kind;
+                world.book().violation("leaked", || format!("node {node} has no place for a {kind:?}: {stats:?}"));
             }
-            Kind::Session { .. } => continue,
-            Kind::Stateless(_) | Kind::Modern => {
-                let list = client.list();
-                post(&client, node, list, "tools/list").await
-            }
-        };
-        if status == Some(503) {
-            world.book().violation("leaked", || format!("node {node} has no place for a {kind:?}: {stats:?}"));
+        }
+    }
+}
+
+/// A client opens a session, or sends a request if it needs none. Returns the status.
+async fn asks(world: &Arc<World>, node: usize, number: usize) -> Option<u16> {
+    let mut client = Client::beside(world, number, None);
+    match world.plan.clients[number].kind {
+        Kind::Session { version, .. } => opens_and_ends(&client, node, version).await,
+        Kind::Stateless(_) | Kind::Modern => {
+            let list = client.list();
+            post(&client, node, list, "tools/list").await
         }
     }
 }

@@ -141,14 +141,14 @@ impl Draw {
     fn limits(&mut self, store: bool) -> Limits {
         let mut config = Config::default();
         config.hook_timeout = self.seconds([0.5, 2.0, 10.0]);
-        config.max_sessions = if self.chance(10) { self.one([1, 2]) } else { 100 };
+        config.max_sessions = if self.chance(20) { self.one([1, 2]) } else { 100 };
         config.max_stateless_requests = if self.chance(10) { self.one([1, 2]) } else { 100 };
         config.max_subscriptions = if self.chance(10) { 1 } else { 100 };
         config.body_timeout = self.seconds([0.3, 5.0, 30.0]);
         let session = &mut config.session;
         session.idle_timeout = self.seconds([4.0, 30.0, 600.0]);
         session.initialize_timeout = self.seconds([1.0, 30.0, 30.0]);
-        session.max_age = self.chance(8).then(|| self.seconds([2.0, 10.0, 60.0]));
+        session.max_age = self.chance(15).then(|| self.seconds([2.0, 10.0, 60.0]));
         session.heartbeat = self.seconds([0.5, 5.0, 15.0]);
         session.ping_interval = self.seconds([2.0, 20.0, 300.0]);
         session.queue_events = self.one([2, 8, 256]);
@@ -183,7 +183,7 @@ impl Draw {
         };
         StorePlan {
             // Some invariants hold only if nothing is worse than slow.
-            faults: if self.chance(20) { only_slow } else { faults },
+            faults: self.one([only_slow, StoreFaults::default(), faults, faults, faults]),
             seed: self.rng.u64(..),
             lease: self.seconds([0.5, 2.0, 10.0]),
             timeout: self.seconds([0.2, 1.0, 2.0]),
@@ -200,7 +200,7 @@ impl Draw {
         use ProtocolVersion as V;
         let legacy = self.one([V::V2025_11_25, V::V2025_11_25, V::V2025_06_18, V::V2025_03_26]);
         let kind = match self.below(10) {
-            0..=5 => Kind::Session { version: legacy, initialized: self.chance(90) },
+            0..=5 => Kind::Session { version: legacy, initialized: self.chance(80) },
             6 | 7 => Kind::Stateless(legacy),
             _ => Kind::Modern,
         };
@@ -212,7 +212,7 @@ impl Draw {
             terminated: self.hook(),
         };
         let starts = if self.chance(50) { 0 } else { self.time() };
-        let steps = 1 + self.below(7);
+        let steps = 2 + self.below(9);
         let steps = (0..steps).map(|_| self.step(kind, clients)).collect();
         ClientPlan { kind, hooks, starts, steps }
     }
@@ -237,6 +237,7 @@ impl Draw {
             (_, 10 | 11) => Act::Sleep(self.time()),
             (Kind::Modern, 12..=15) => Act::Listen(self.reader()),
             (Kind::Modern, _) => Act::Sleep(self.time()),
+            (Kind::Session { .. }, 12) if self.chance(50) => Act::Get(self.reader()),
             (_, 12) => Act::Ping,
             (Kind::Session { .. }, 13 | 14) => Act::Get(self.reader()),
             (_, 15) => Act::Cancel,
@@ -321,7 +322,7 @@ impl Draw {
             }
             2 if self.chance(self.swarm.shutdowns) => Happening::Tighten(self.policy()),
             3 if self.chance(self.swarm.shutdowns) => Happening::Escalate,
-            4 if self.chance(self.swarm.vanish) => Happening::Vanish,
+            4 | 9 if self.chance(self.swarm.vanish) => Happening::Vanish,
             5 if self.chance(self.swarm.pause_node) => Happening::Pause(self.time()),
             6 => Happening::Restart,
             7 if self.chance(self.swarm.deletes) => Happening::End(self.below(clients)),

@@ -37,7 +37,7 @@ pub(super) struct Call {
     answers: u32,
     /// The client got what the handler returned.
     has_result: bool,
-    /// The client's cancel was accepted while its handler ran.
+    /// It was cancelled before its handler returned.
     cancelled_in_time: bool,
     /// How it was for its client.
     outcome: Option<Answer>,
@@ -267,7 +267,7 @@ impl Book {
         }
     }
 
-    /// The cancel of a call was accepted. If its handler still runs, nothing that it returns counts.
+    /// A call was cancelled. If its handler still runs, nothing that it returns counts.
     pub(in crate::simulation) fn is_cancelled_in_time(&mut self, token: usize) {
         let call = &mut self.calls[token];
         call.cancelled_in_time |= call.handler_runs && call.returned.is_none();

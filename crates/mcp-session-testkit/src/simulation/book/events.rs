@@ -35,10 +35,15 @@ impl Book {
         }
     }
 
+    /// Returns `true` if the store may lose events that it acknowledged.
+    pub(in crate::simulation) fn may_lose_events(&self) -> bool {
+        let failover = self.plan.events.iter().any(|event| matches!(event.what, Happening::Failover));
+        failover || self.plan.store.as_ref().is_some_and(|store| store.faults.loses > 0)
+    }
+
     /// Returns `true` if the store has every event that a client has, for as long as its session lives.
     pub(in crate::simulation) fn stores_events(&self) -> bool {
-        let failover = self.plan.events.iter().any(|event| matches!(event.what, Happening::Failover));
         // After its patience, a node goes on without the store.
-        self.keeps_events() && !failover && self.plan.store.as_ref().is_some_and(StorePlan::is_slow_at_most)
+        self.keeps_events() && !self.may_lose_events() && self.plan.store.as_ref().is_some_and(StorePlan::is_slow_at_most)
     }
 }

@@ -1,11 +1,14 @@
 //! Sessions: a live id is known at every node, a dead one at none, and each death has a cause.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mcp_session_core::{Runtime, SessionEvent, SessionId, ShutdownPhase, TerminateReason};
 
 use super::{Book, Moment, streams::Tells};
-use crate::simulation::plan::{Hook, Kind};
+use crate::simulation::{
+    plan::{Hook, Kind},
+    store::StoreFaults,
+};
 
 /// A session, as far as it is known.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(super) struct Session {
     /// When a request was last sent that it accepted.
     used: Instant,
     initialized: bool,
+    /// It has accepted a call.
+    called: bool,
     /// Somebody has sent DELETE, or the application has ended it.
     end_asked: bool,
     /// Since when it is dead for sure.
@@ -76,10 +81,11 @@ impl Book {
         if dead.is_some_and(|dead| if self.plan.nodes == 1 { dead < sent } else { dead.at < sent.at }) {
             self.violation("dead-used", || format!("{session} was dead and accepted a request"));
         }
-        // Another node learns of the time of its opening with the session.
+        // Another node learns from the store how old it is; the answer may be slow.
+        let slow = if self.faulty_store() { 4 * StoreFaults::SLOW } else { Duration::ZERO };
         let age = self.plan.limits.config.session.max_age;
         if let (Some(age), Some(opened)) = (age, opened) {
-            if sent.at > opened + age {
+            if sent.at > opened + age + slow {
                 self.violation("outlived", || format!("{session} is older than {age:?}, and accepted a request"));
             }
         }
@@ -90,6 +96,13 @@ impl Book {
         let dead = self.sessions.get(&session).and_then(|known| known.dead).is_some_and(|dead| dead < sent);
         if dead && status != 404 && self.is_told() {
             self.violation("status", || format!("{session} was dead, and a request got {status} (E-11)"));
+        }
+    }
+
+    /// A call was accepted.
+    pub(in crate::simulation) fn is_called(&mut self, session: SessionId) {
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.called = true;
         }
     }
 
@@ -152,7 +165,7 @@ impl Book {
         let (node, generation) = known.at;
         let config = &self.plan.limits.config;
         let hooks = self.plan.clients.get(known.client).map(|client| client.hooks).unwrap_or_default();
-        (!known.initialized && self.sim.now() - known.opened >= config.session.initialize_timeout)
+        (!known.initialized && !known.called && self.sim.now() - known.opened >= config.session.initialize_timeout)
             || config.session.max_age.is_some_and(|age| self.sim.now() - known.opened >= age)
             || config.max_sessions < 100
             || hooks.session_data == Hook::Panics
@@ -218,7 +231,9 @@ impl Book {
             }
             TerminateReason::Idle => unused >= config.session.idle_timeout,
             TerminateReason::InitializeTimeout => {
-                now - known.opened >= config.session.initialize_timeout && !known.initialized
+                // The node that opened it may not know that it was used at another one, before it was idle.
+                let used = known.initialized || (known.called && unused < config.session.idle_timeout);
+                now - known.opened >= config.session.initialize_timeout && !used
             }
             TerminateReason::MaxAge => config.session.max_age.is_some_and(|age| now - known.opened >= age),
             TerminateReason::Evicted => known.end_asked || (config.max_sessions < 100 && !known.initialized),
@@ -298,6 +313,7 @@ impl Session {
             at,
             used: opened,
             initialized: false,
+            called: false,
             end_asked: false,
             dead: None,
             ends: Vec::new(),

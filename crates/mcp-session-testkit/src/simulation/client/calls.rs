@@ -57,6 +57,7 @@ impl Call {
         if status == 200 {
             if let Some(session) = session {
                 world.book().used(session, sent);
+                world.book().is_called(session);
             }
             if phase.is_some_and(|(phase, _)| phase >= ShutdownPhase::Draining) {
                 world
