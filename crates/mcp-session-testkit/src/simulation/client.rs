@@ -293,7 +293,8 @@ impl Client {
             self.simple(luck.u64(..), notification(0), "notification", "").await;
             let ping = self.ping();
             self.simple(luck.u64(..), ping, "ping", "ping").await;
-            streams::Get { client: self.part(), luck: luck.u64(..), reader: Reader::default() }.run().await;
+            let stream = streams::Get { client: self.part(), luck: luck.u64(..), reader: Reader::default() };
+            drop(self.background(stream.run())); // it may live, if the store has failed
         }
     }
 
