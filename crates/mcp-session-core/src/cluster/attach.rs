@@ -110,7 +110,9 @@ async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection
     }
     let patience = node.deadline();
     let mut pause = Duration::from_millis(1);
-    while record.listener.settled + 1 < number && last.node != Some(node.id) && node.now() < patience {
+    // Another GET at this node may be waiting for the previous node, too: it comes first.
+    let follows = || last.node == Some(node.id) && session.with(|machine, _| machine.listener()) >= last.number;
+    while record.listener.settled + 1 < number && !follows() && node.now() < patience {
         node.pause(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
         record = load().await?;

@@ -281,6 +281,12 @@ impl<T: Clone> Session<T> {
         true
     }
 
+    /// Fails if another node has become the listener since this one did: it may have sent events by now (D-21).
+    pub(super) fn still_listens(&self) -> Result<(), Refusal> {
+        let superseded = self.cluster.as_ref().is_some_and(|cluster| cluster.other > cluster.listener);
+        if superseded { Err(Refusal::StreamTaken) } else { Ok(()) }
+    }
+
     /// Another node is the listener, with this number: the connection of this node that carries the standalone log ends
     /// (D-21). Returns this node's listener number and the position that it reached; `None` if it never listened, or
     /// has taken over since.
@@ -317,6 +323,9 @@ impl<T: Clone> Session<T> {
         }
         if self.lifecycle.ending().is_some_and(|ending| ending.phase >= Phase::Finishing) {
             return Err(Refusal::Draining); // this node has only its own answers left to deliver
+        }
+        if standalone {
+            self.still_listens()?;
         }
         let running = self.exchanges.get(ExchangeKey(after.stream)).map(|exchange| exchange.stream());
         let kept = self.streams.finished(after.stream).map(Some);

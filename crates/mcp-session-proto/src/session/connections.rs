@@ -32,6 +32,7 @@ impl<T: Clone> Session<T> {
         if let Verdict::Refuse(refusal) = self.on(Input::Get) {
             return Err(refusal);
         }
+        self.still_listens()?;
         self.yields_standalone(now, self.config.second_stream)?;
         self.forget_standalone();
         if self.cluster.is_some() {

@@ -103,7 +103,7 @@ impl Draw {
 
     fn plan(&mut self, seed: u64) -> Plan {
         let nodes = self.one([1, 1, 1, 1, 2, 2, 2, 3, 4]);
-        let store = (nodes > 1 || self.chance(20)).then(|| self.store());
+        let mut store = (nodes > 1 || self.chance(20)).then(|| self.store());
         let limits = self.limits(store.is_some());
         let clients = 1 + self.below(5);
         let clients: Vec<_> = (0..clients).map(|_| self.client(clients)).collect();
@@ -111,11 +111,36 @@ impl Draw {
         while events.len() < 6 && self.chance(self.swarm.events) {
             events.push(self.event(nodes, clients.len(), store.is_some()));
         }
+        if let Some(store) = store.as_mut().filter(|_| nodes > 1 && self.chance(20)) {
+            // What the field does most: a deploy, or a crash, with a store that works.
+            store.faults = StoreFaults::default();
+            events = if self.chance(50) { self.deploy(nodes) } else { self.crash(nodes) };
+        }
         events.sort_by_key(|event| event.at);
         let log_panics = if self.chance(10) { self.one([1, 10, 100]) } else { 0 };
         // One in eight is first in, first out.
         let order = if self.chance(12) { 0 } else { self.rng.u64(1..) };
         Plan { seed, order, limits, nodes, store, log_panics, clients, events }
+    }
+
+    /// Each node is replaced by a new one, one after the other.
+    fn deploy(&mut self, nodes: usize) -> Vec<Event> {
+        let (policy, mut at) = (self.policy(), self.time());
+        let mut events = Vec::new();
+        for node in 0..nodes {
+            events.push(Event { at, node, what: Happening::Shutdown { policy, held: true } });
+            at += self.one([500, 1_000, policy.ceiling().as_millis() as Millis + 1]);
+            events.push(Event { at, node, what: Happening::Restart });
+        }
+        events
+    }
+
+    /// A node is killed, and perhaps started again.
+    fn crash(&mut self, nodes: usize) -> Vec<Event> {
+        let (at, node) = (self.time(), self.below(nodes));
+        let again = Event { at: at + self.time(), node, what: Happening::Restart };
+        let kill = Event { at, node, what: Happening::Vanish };
+        if self.chance(50) { vec![kill, again] } else { vec![kill] }
     }
 
     fn time(&mut self) -> Millis {

@@ -381,6 +381,20 @@ fn d_21_a_stream_that_is_read_elsewhere_is_carried_here_no_more() {
     }
 }
 
+/// Between becoming the listener and opening its connection, a node may hear of the next listener, which sends the events.
+#[test]
+fn d_21_a_node_that_listens_no_more_opens_no_stream() {
+    let mut b = shared(config());
+    assert!(b.session.listen(1, Position::START));
+    assert_eq!(b.act(|session, now| session.handle_listener(now, 2)), Some((1, Position::START)));
+    assert_eq!(b.get(), Err(Refusal::StreamTaken));
+    assert_eq!(b.read_from_store("900-0"), Err(Refusal::StreamTaken));
+
+    assert!(!b.session.listen(1, Position::START));
+    assert!(b.session.listen(3, Position::START));
+    assert!(b.get().is_ok());
+}
+
 // Moving to another node.
 
 #[test]
