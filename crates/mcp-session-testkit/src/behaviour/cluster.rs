@@ -24,6 +24,7 @@ scenarios! {
     c_10_initialized_at_one_node_counts_at_every_node,
     d_17_what_is_said_before_initialized_is_not_dropped,
     d_21_one_node_listens_for_a_session,
+    d_21_two_gets_at_another_node_repeat_nothing,
     d_21_a_plain_get_goes_on_where_another_node_was,
     d_24_a_plain_get_begins_with_what_is_kept,
     d_23_a_listener_that_is_lost_holds_up_nobody,
@@ -171,6 +172,35 @@ fn d_21_one_node_listens_for_a_session(bed: &impl TestBed) {
             }
         }
         assert_eq!((seen, streams()), (vec![100], 1));
+    });
+}
+
+/// D-21: of two GETs that come to another node at the same time, the second one does not overtake the first, which waits
+/// for what was read before.
+fn d_21_two_gets_at_another_node_repeat_nothing(bed: &impl TestBed) {
+    let nodes = Nodes::tuned(bed, |config| config.session.second_stream = SecondStream::Replace);
+    bed.block_on(async {
+        let client = nodes.a.client_of("2025-06-18").await;
+        let elsewhere = client.at(&nodes.b);
+        let mut get = client.get().await;
+        get.opened().await;
+        for n in 0..3 {
+            note(&client, n).await;
+            assert_eq!(next(&mut get).await, Some(n));
+        }
+        let mut gets = join_all([&elsewhere, &elsewhere].map(Client::get)).await;
+        gets.retain(|get| get.status == StatusCode::OK);
+        note(&client, 3).await;
+        let mut seen = Vec::new();
+        while !seen.contains(&3) {
+            nodes.a.elapse(SOON).await;
+            for get in &mut gets {
+                while let Some(Some(n)) = next(get).now_or_never() {
+                    seen.push(n);
+                }
+            }
+        }
+        assert_eq!(seen, [3]);
     });
 }
 

@@ -32,8 +32,8 @@ struct Running {
     drains: bool,
     /// A handler ran then.
     busy: bool,
-    /// Since when there has been nothing to wait for, while it drains.
-    quiet: Option<Instant>,
+    /// Since when there has been nothing to wait for, while it drains, and how many requests there were before.
+    quiet: Option<(Instant, u64)>,
     /// Since when it has asked handlers to stop.
     cancels: Option<Instant>,
 }
@@ -140,8 +140,8 @@ impl Book {
         let undelivered = stats.exchanges_admitted - over;
         if busy || undelivered + stats.streams + stats.subscriptions > 0 || !running.drains {
             running.quiet = None;
-        } else {
-            running.quiet.get_or_insert(now);
+        } else if running.quiet.is_none_or(|(_, admitted)| admitted != stats.exchanges_admitted) {
+            running.quiet = Some((now, stats.exchanges_admitted));
         }
         if !running.drains {
             (running.before, running.busy) = (Some(stats), busy);
@@ -181,7 +181,7 @@ impl Book {
         let hooks = self.plan.clients.iter().any(|client| client.hooks != Hooks::default());
         // A session waits for late requests before it ends; a client that was invited comes back.
         let linger = self.plan.limits.config.session.linger;
-        let waited = running.quiet.map_or(Duration::ZERO, |quiet| now - quiet);
+        let waited = running.quiet.map_or(Duration::ZERO, |(since, _)| now - since);
         if waited > linger && !late && !hooks {
             self.violation("waits", || format!("node {node} waited {waited:?} for nothing: {report:?}"));
         }
