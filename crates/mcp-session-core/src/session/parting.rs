@@ -131,7 +131,13 @@ impl Session {
             reason if reason.may_live_on() => {
                 let (listener, heard, unused) =
                     self.with(|machine, now| (machine.listener(), machine.heard(), machine.unused(now)));
-                let idle = self.idle(reason);
+                let idle = match self.idle(reason) {
+                    // Its client has not used it at this node.
+                    Some(_) if reason == TerminateReason::InitializeTimeout && node.shares(id).await => {
+                        Some(self.0.env.session_config.idle_timeout)
+                    }
+                    idle => idle,
+                };
                 node.settle(id, listener, heard, idle.is_none().then_some(unused)).await;
                 match idle {
                     Some(idle) if node.retire(id, idle).await => Parting::Ended,

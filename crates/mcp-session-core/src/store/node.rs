@@ -131,6 +131,12 @@ impl Node {
         trace::store_failed(&session, "it could not be parked");
     }
 
+    /// Returns `true` if another node has served this session, or the store does not say.
+    pub(crate) async fn shares(&self, session: SessionId) -> bool {
+        let alone = |record: Option<Record>| record.is_none_or(|record| record.members.len() <= 1);
+        !self.load(session).await.is_ok_and(alone)
+    }
+
     /// Removes this node from the record of a session that nobody has used here for `idle`. Returns `true` if that ended it.
     pub(crate) async fn retire(&self, session: SessionId, idle: Duration) -> bool {
         for _ in 0..TRIES {

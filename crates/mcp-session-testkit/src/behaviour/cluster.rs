@@ -22,6 +22,7 @@ use crate::{TestBed, suite::scenarios};
 scenarios! {
     TestBed;
     c_10_initialized_at_one_node_counts_at_every_node,
+    e_14_a_session_used_at_a_node_that_has_left_lives_on,
     d_17_what_is_said_before_initialized_is_not_dropped,
     d_21_one_node_listens_for_a_session,
     d_21_two_gets_at_another_node_repeat_nothing,
@@ -88,6 +89,19 @@ fn c_10_initialized_at_one_node_counts_at_every_node(bed: &impl TestBed) {
         echoes(&client).await;
         assert!(late.is_empty() || bed.name() != "sim");
         assert!(nodes.a.ended().iter().chain(&nodes.b.ended()).all(|(id, _)| late.contains(id)));
+    });
+}
+
+/// E-14, C-10: a client that sends no `initialized` uses its session at a node, which leaves. The node that opened the
+/// session does not take it for a half-open one.
+fn e_14_a_session_used_at_a_node_that_has_left_lives_on(bed: &impl TestBed) {
+    let nodes = Nodes::tuned(bed, |config| config.session.initialize_timeout = SOON * 5);
+    bed.block_on(async {
+        let client = used_elsewhere(&nodes, &request("echo", "echo"), &mut Vec::new()).await;
+        let shutdown = nodes.b.endpoint.shutdown(PATIENT).await;
+        assert!(shutdown.is_clean(), "{shutdown}");
+        nodes.a.elapse(SOON * 10).await;
+        echoes(&client).await;
     });
 }
 

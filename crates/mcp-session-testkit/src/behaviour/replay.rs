@@ -22,11 +22,13 @@ scenarios! {
     d_23_a_newer_connection_takes_over,
     d_24_notifications_wait_for_a_connection,
     d_36_what_is_forgotten_is_refused,
+    d_36_what_is_forgotten_makes_room,
     d_31_d_37_foreign_and_forged_ids_get_nothing,
     e_25_delete_ends_every_stream,
     d_06_a_client_that_is_sent_away_comes_back,
     s_6_a_shutdown_sends_no_retry,
     s_5_a_client_that_was_sent_away_is_waited_for,
+    s_4_a_client_that_came_back_and_left_is_not_waited_for,
     f_26_a_request_waits_for_its_client,
 }
 
@@ -320,6 +322,32 @@ fn d_36_what_is_forgotten_is_refused(bed: &impl TestBed) {
     });
 }
 
+/// D-36: what is forgotten makes room: later events are kept up to the same limit of bytes.
+fn d_36_what_is_forgotten_makes_room(bed: &impl TestBed) {
+    let mut fixture = Fixture::new(bed, |config| {
+        config.session.replay = config.session.replay.take().map(|mut replay| {
+            replay.bytes = 2_000;
+            replay
+        });
+    });
+    bed.block_on(async {
+        let client = fixture.client().await;
+        for call in 1..4 {
+            let (reply, work) = begin(&mut fixture, &client, call).await;
+            let last = cut(reply);
+            send(&work, 0..5).await;
+            let (forgotten, forgetful) = begin(&mut fixture, &client, "long").await;
+            let first = cut(forgotten);
+            work.finish(json!({}));
+            let messages = client.resume(&last).await.messages().await;
+            assert_eq!(heard(&messages, call), ((0..5).collect(), true));
+            send(&forgetful, 0..100).await;
+            forgetful.finish(json!({}));
+            assert_eq!(client.resume(&first).await.status, StatusCode::BAD_REQUEST);
+        }
+    });
+}
+
 /// D-31, D-37: a foreign, guessed or malformed event id gets 400 and no event, 1,000 times. It never gets 404, which
 /// would make the client drop its session.
 fn d_31_d_37_foreign_and_forged_ids_get_nothing(bed: &impl TestBed) {
@@ -489,6 +517,28 @@ fn s_5_a_client_that_was_sent_away_is_waited_for(bed: &impl TestBed) {
             assert_eq!((report.exchanges.forced, report.is_clean()), (u64::from(!returns), returns));
         });
     }
+}
+
+/// S4: a client that was sent away, came back, and then left by itself is waited for no more.
+fn s_4_a_client_that_came_back_and_left_is_not_waited_for(bed: &impl TestBed) {
+    let mut fixture = Fixture::new(bed, |_| {});
+    bed.block_on(async {
+        let client = fixture.client().await;
+        let (mut reply, work) = begin(&mut fixture, &client, 1).await;
+        assert!(work.cx.close_stream(SOON));
+        assert_eq!(reply.message().await, None);
+        let last = cut(reply);
+        let back = client.resume(&last).await;
+        assert_eq!(back.status, StatusCode::OK);
+        drop(back);
+        fixture.until(|fixture| fixture.endpoint.stats().streams == 0).await;
+        let shutdown = fixture.endpoint.shutdown(PATIENT);
+        work.cx.draining().await;
+        work.finish(json!({}));
+        let report = shutdown.await;
+        assert_eq!((report.exchanges.answered, report.exchanges.forced), (1, 0), "{report}");
+        assert!(report.is_clean(), "{report}");
+    });
 }
 
 /// F-26: a request to a client that is away reaches it when it returns, and its reply is accepted.
