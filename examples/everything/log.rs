@@ -21,9 +21,9 @@ use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 /// How many lines may wait to be written; further lines are dropped and counted. 4,096: some hundred kilobytes.
 const LINES: usize = 4_096;
 
-/// How long the process waits at exit for the last lines. A tenth of a second: milliseconds are enough for a reader that
-/// reads, and one that does not must not hold up an exit that has its ceiling.
-const FLUSH: Duration = Duration::from_millis(100);
+/// How long the process waits at exit for the last lines. Milliseconds are enough for a reader that reads, and one that does
+/// not must not hold up an exit that has its ceiling.
+const FLUSH: Duration = Duration::from_millis(50);
 
 enum Message {
     Line(Vec<u8>),

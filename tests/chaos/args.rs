@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use crate::draw::Adapter;
+use crate::{draw::Adapter, leaks::Load};
 
 /// Trials of real servers that are stopped under a mixed load.
 #[derive(Debug, Parser)]
@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// The executable of `everything`; built in the profile of this program by default
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,
+    /// For a busy machine: clients have more time to read, and the time of the exit is not judged
+    #[arg(long)]
+    pub(crate) patient: bool,
     /// Print each trial
     #[arg(long, short)]
     pub(crate) verbose: bool,
@@ -40,6 +43,9 @@ pub(crate) enum Other {
         /// The adapter to test (may be repeated); all by default
         #[arg(long = "adapter", value_enum)]
         adapters: Vec<Adapter>,
+        /// The load to measure (may be repeated); all by default
+        #[arg(long = "load", value_enum)]
+        loads: Vec<Load>,
         /// Number of sessions, and of exchanges without one; of listeners there are a tenth
         #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
         count: u64,

@@ -1,54 +1,46 @@
 //! [`Control`]: how late this machine is, so that a late exit can be told from a busy machine.
 
 use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::oneshot;
 
-/// The time between two readings.
-const BEAT: Duration = Duration::from_millis(20);
+/// The work after each sleep, in time of a processor: about what a server needs from its last deadline to its exit.
+const WORK: Duration = Duration::from_millis(3);
 
-/// The work of a reading, in time of a processor: a tenth of what a beat has.
-const WORK: Duration = Duration::from_millis(2);
+/// How long connections have to flush at the ceiling.
+const FLUSH: Duration = Duration::from_millis(100);
 
-/// How long readings are kept: longer than any trial.
-const KEPT: Duration = Duration::from_secs(60);
-
-/// A thread of its own that sleeps and works in turn, as a server does when it stops, and notes how long both take.
-#[derive(Debug, Clone)]
-pub(crate) struct Control(Arc<Mutex<VecDeque<(Instant, Duration)>>>);
+/// A thread of its own that does what a server does whose client reads nothing: sleeps until the same instant, works a little,
+/// sleeps while connections flush, and works again.
+#[derive(Debug)]
+pub(crate) struct Control {
+    late: oneshot::Receiver<Duration>,
+}
 
 impl Control {
-    pub(crate) fn start() -> Self {
-        let control = Self(Arc::default());
-        let readings = Arc::clone(&control.0);
+    pub(crate) fn start(instant: Instant) -> Self {
+        let (done, late) = oneshot::channel();
         thread::spawn(move || {
-            loop {
-                let begun = Instant::now();
-                thread::sleep(BEAT);
+            for sleep in [instant.saturating_duration_since(Instant::now()), FLUSH] {
+                thread::sleep(sleep);
                 let worked = processor_time() + WORK;
                 while processor_time() < worked {
                     std::hint::spin_loop();
                 }
-                let mut readings = readings.lock().unwrap_or_else(PoisonError::into_inner);
-                readings.push_back((begun, begun.elapsed()));
-                while readings.front().is_some_and(|(at, _)| at.elapsed() > KEPT) {
-                    readings.pop_front();
-                }
             }
+            let late = instant.elapsed().saturating_sub(FLUSH + 2 * WORK);
+            let _ = done.send(late); // fails if nobody wants to know
         });
-        control
+        Self { late }
     }
 
-    /// How much longer a beat took since then than it takes on an idle machine, at worst: 1 or more.
-    pub(crate) fn stretch_since(&self, begin: Instant) -> f64 {
-        let readings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = readings.iter().filter(|(at, took)| *at + *took >= begin).map(|(_, took)| *took);
-        since.max().map_or(1.0, |took| (took.as_secs_f64() / (BEAT + WORK).as_secs_f64()).max(1.0))
+    /// How late it was done: almost zero on an idle machine. Waits until then.
+    pub(crate) async fn late(self) -> Duration {
+        self.late.await.unwrap_or(Duration::ZERO)
     }
 }
 

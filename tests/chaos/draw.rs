@@ -105,6 +105,25 @@ pub(crate) struct Draw {
     pub(crate) stop: Option<Stop>,
     /// SIGTERM again, this long after the first.
     pub(crate) again: Option<Duration>,
+    /// Whether the time of the exit is judged.
+    pub(crate) is_timed: bool,
+}
+
+/// What readers get beyond their time on a machine that may be busy.
+const PATIENT: Duration = Duration::from_secs(4);
+
+/// After this many milliseconds a server has seen SIGTERM, on a busy machine too.
+const SEEN: i64 = 100;
+
+/// What clients get to read answers that a stop has made late.
+const MOMENT: Duration = Duration::from_millis(100);
+
+impl Stop {
+    /// When the process is continued, counted from SIGTERM; at SIGTERM, if that was before.
+    pub(crate) fn end(self) -> Duration {
+        let end = self.at_ms + i64::try_from(self.time.as_millis()).unwrap_or(i64::MAX);
+        Duration::from_millis(end.max(0).unsigned_abs())
+    }
 }
 
 impl Draw {
@@ -174,9 +193,17 @@ impl Draw {
             descriptors,
             stop: stopped,
             again,
+            is_timed: true,
         };
         draw.settle();
         draw
+    }
+
+    /// The same on a machine that may be busy.
+    pub(crate) fn patient(mut self) -> Self {
+        self.finish += PATIENT;
+        self.is_timed = false;
+        self
     }
 
     /// Takes out what contradicts the moment.
@@ -195,6 +222,26 @@ impl Draw {
     /// The sum of the phases.
     pub(crate) fn ceiling(&self) -> Duration {
         self.lame_duck + self.grace + self.cancel + self.finish
+    }
+
+    /// When it must have exited, counted from SIGTERM, if it is continued at `continued`: at its ceiling, or as soon as it is
+    /// continued and its clients have had a moment. One that was stopped before it can have seen the signal has all of its time
+    /// then.
+    pub(crate) fn due(&self, continued: Duration) -> Duration {
+        let due = match self.stop {
+            Some(stop) if stop.at_ms < SEEN => continued + self.ceiling(),
+            Some(_) => self.ceiling().max(continued + MOMENT),
+            None => self.ceiling(),
+        };
+        due + self.waits()
+    }
+
+    /// For how long blocked threads may hold up a deadline: README, Limits.
+    pub(crate) fn waits(&self) -> Duration {
+        match self.adapter {
+            Adapter::Tokio => Duration::ZERO,
+            Adapter::Smol | Adapter::AsyncStd => self.blocked(),
+        }
     }
 
     /// The longest time that a thread of the server is blocked.

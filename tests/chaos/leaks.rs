@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use clap::ValueEnum;
 use mcp_session_testkit::wire::{Connection, End};
 use serde_json::json;
 use tokio::{net::TcpStream, task::JoinSet, time};
@@ -28,8 +29,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What is done many times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Load {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Load {
     /// Sessions that are opened, used and ended: deleted, expired, expired without a first use, deleted during a call, left
     /// by a client that cuts its GET stream and its call.
     Sessions,
@@ -42,8 +43,6 @@ enum Load {
 }
 
 impl Load {
-    const ALL: [Self; 4] = [Self::Sessions, Self::Stateless, Self::Modern, Self::Listeners];
-
     fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
@@ -55,14 +54,14 @@ impl Load {
 }
 
 /// Measures, and prints a line for each load and adapter. Returns `true` if nothing has grown.
-pub(crate) async fn run(adapters: &[Adapter], count: u64) -> Result<bool> {
+pub(crate) async fn run(adapters: &[Adapter], loads: &[Load], count: u64) -> Result<bool> {
     let mut flat = true;
     println!(
         "{:<11}{:<21}{:>10}{:>13}{:>13}{:>9}",
         "adapter", "load", "count", "after 1/10", "after all", ""
     );
     for &adapter in adapters {
-        for load in Load::ALL {
+        for &load in loads {
             let count = if load == Load::Listeners { count / 10 } else { count };
             let begun = Instant::now();
             let (few, all) = measure(adapter, load, count)

@@ -18,13 +18,12 @@ mod trial;
 use std::{process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::Result;
-use clap::{Parser as _, ValueEnum as _};
+use clap::{Parser as _, ValueEnum};
 use futures::{StreamExt as _, stream};
 
 use crate::{
     args::{Args, Other},
     clients::Clients,
-    control::Control,
     draw::{Adapter, Draw},
     table::Table,
 };
@@ -37,7 +36,9 @@ async fn main() -> ExitCode {
     }
     let ended = match &args.other {
         Some(Other::Clients { seed, address }) => apart(*seed, *address).await.map(|()| true),
-        Some(Other::Leaks { adapters, count }) => leaks::run(all_unless(adapters), *count).await,
+        Some(Other::Leaks { adapters, loads, count }) => {
+            leaks::run(all_unless(adapters), all_unless(loads), *count).await
+        }
         None => campaign(&args).await,
     };
     match ended {
@@ -50,19 +51,21 @@ async fn main() -> ExitCode {
     }
 }
 
-fn all_unless(given: &[Adapter]) -> &[Adapter] {
-    if given.is_empty() { Adapter::value_variants() } else { given }
+fn all_unless<T: ValueEnum>(given: &[T]) -> &[T] {
+    if given.is_empty() { T::value_variants() } else { given }
 }
 
 /// Runs the trials, several at once. Returns `true` if all are well.
 async fn campaign(args: &Args) -> Result<bool> {
     let directory = std::env::temp_dir().join(format!("mcp-session-chaos-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
-    let control = Control::start();
     let (begun, mut table) = (Instant::now(), Table::default());
     for &adapter in all_unless(&args.adapters) {
-        let draws = (args.seed..).take(args.trials as usize).map(|seed| Arc::new(Draw::new(seed, adapter)));
-        let trials = draws.map(|draw| tokio::spawn(trial::run(draw, directory.clone(), control.clone())));
+        let draws = (args.seed..).take(args.trials as usize).map(|seed| {
+            let draw = Draw::new(seed, adapter);
+            Arc::new(if args.patient { draw.patient() } else { draw })
+        });
+        let trials = draws.map(|draw| tokio::spawn(trial::run(draw, directory.clone())));
         let mut trials = stream::iter(trials).buffer_unordered(args.jobs.into());
         while let Some(verdict) = trials.next().await {
             let verdict = verdict?;

@@ -15,7 +15,7 @@ struct Row {
     /// Exits by code; `None` is SIGTERM before the server listened.
     codes: BTreeMap<Option<i32>, u64>,
     farthest: Duration,
-    /// Exits more than 0.2 s beyond the ceiling, but not more times that than the machine was slow.
+    /// Exits more than 0.2 s beyond the ceiling, but by no more than the control was late too.
     late_like_control: u64,
     failures: BTreeMap<Failure, u64>,
 }
@@ -75,7 +75,7 @@ impl fmt::Display for Table {
         line("  refused", &|row| row.counts.refused.to_string())?;
         line("  no byte of a response", &|row| row.counts.unknown.to_string())?;
         line("  left or unread by their clients", &|row| row.counts.left.to_string())?;
-        line("  held up by blocked threads", &|row| row.counts.excused.to_string())?;
+        line("  lost within what the docs promise", &|row| row.counts.excused.to_string())?;
         line("GET streams ended", &|row| row.counts.streams.to_string())?;
         line("exit code 0", &|row| code(row, Some(0)))?;
         line("exit code 1", &|row| code(row, Some(1)))?;
@@ -83,7 +83,7 @@ impl fmt::Display for Table {
         line("farthest exit beyond the ceiling", &|row| {
             format!("{:.0} ms", row.farthest.as_secs_f64() * 1e3)
         })?;
-        line("  beyond 0.2 s on a slow machine", &|row| row.late_like_control.to_string())?;
+        line("  beyond 0.2 s like the control", &|row| row.late_like_control.to_string())?;
         for kind in Failure::ALL {
             line(&format!("trials with failure: {}", kind.name()), &|row| {
                 row.failures.get(&kind).copied().unwrap_or(0).to_string()

@@ -4,7 +4,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -37,17 +37,17 @@ pub(crate) struct Verdict {
     pub(crate) counts: judge::Counts,
     /// The exit code; `None` for a signal.
     pub(crate) code: Option<i32>,
-    /// How far the exit was beyond the ceiling, less the time for which the server was stopped.
+    /// How far the exit was beyond the ceiling, or beyond the end of a stop that lasted longer.
     pub(crate) beyond: Duration,
-    /// How slow the machine was meanwhile, 1 for an idle one.
-    pub(crate) stretch: f64,
+    /// How late the control was at that instant.
+    pub(crate) control: Duration,
     report: Value,
     log: String,
 }
 
 /// Runs a trial. An error of the trial itself is a failure too.
-pub(crate) async fn run(draw: Arc<Draw>, directory: PathBuf, control: Control) -> Verdict {
-    match held(&draw, &directory, &control).await {
+pub(crate) async fn run(draw: Arc<Draw>, directory: PathBuf) -> Verdict {
+    match held(&draw, &directory).await {
         Ok(verdict) => verdict,
         Err(error) => Verdict {
             draw,
@@ -55,14 +55,14 @@ pub(crate) async fn run(draw: Arc<Draw>, directory: PathBuf, control: Control) -
             counts: judge::Counts::default(),
             code: None,
             beyond: Duration::ZERO,
-            stretch: 1.0,
+            control: Duration::ZERO,
             report: Value::Null,
             log: String::new(),
         },
     }
 }
 
-async fn held(draw: &Arc<Draw>, directory: &Path, control: &Control) -> Result<Verdict> {
+async fn held(draw: &Arc<Draw>, directory: &Path) -> Result<Verdict> {
     let mut server = Server::start(draw, directory)?;
     let mut facts = Facts::default();
     let mut clients = None;
@@ -105,6 +105,9 @@ async fn held(draw: &Arc<Draw>, directory: &Path, control: &Control) -> Result<V
     facts.term = now();
     let term = Instant::now();
     server.signal(Signal::TERM)?;
+    let due = term + draw.due(draw.stop.map_or(Duration::ZERO, Stop::end));
+    let control = Control::start(due);
+    let continued = OnceLock::new();
     let pid = server.pid();
     let during = async {
         let again = async {
@@ -117,13 +120,13 @@ async fn held(draw: &Arc<Draw>, directory: &Path, control: &Control) -> Result<V
         let stopped = async {
             match draw.stop {
                 Some(stop) if stop.at_ms < 0 => {
-                    time::sleep(stop.time.saturating_sub(Duration::from_millis(stop.at_ms.unsigned_abs())))
-                        .await;
+                    time::sleep(stop.end()).await;
                     let _ = kill_process(pid, Signal::CONT);
                 }
                 Some(stop) => stop_for(pid, stop).await,
                 None => {}
             }
+            let _ = continued.set(Instant::now()); // once
             std::future::pending::<()>().await;
         };
         let apart = async {
@@ -139,11 +142,15 @@ async fn held(draw: &Arc<Draw>, directory: &Path, control: &Control) -> Result<V
         exit = server.exited(limit) => exit?,
         () = during => unreachable!("it waits forever"),
     };
-    let took = exit.saturating_duration_since(term);
     facts.exited = now();
-    facts.stopped = draw.stop.map_or(Duration::ZERO, |stop| stopped_since(stop, took));
-    facts.took = took;
-    facts.stretch = control.stretch_since(term);
+    facts.took = exit.saturating_duration_since(term);
+    // If it was continued later than planned, it cannot have exited earlier.
+    let continued = continued.get().map_or(Duration::ZERO, |at| at.saturating_duration_since(term));
+    let due = due.max(term + draw.due(continued));
+    facts.beyond = exit.saturating_duration_since(due);
+    if facts.beyond > judge::SLACK {
+        facts.control = control.late().await;
+    }
     facts.status = Some(status);
     let last = server.last_line().await?;
     facts.listened = listened.is_some() || last.starts_with("http");
@@ -175,16 +182,10 @@ async fn held(draw: &Arc<Draw>, directory: &Path, control: &Control) -> Result<V
         counts: judged.counts,
         code: status.code(),
         beyond: judged.beyond,
-        stretch: judged.stretch,
+        control: judged.control,
         report: judged.report,
         log,
     })
-}
-
-/// For how much of `took` since SIGTERM the server was stopped.
-fn stopped_since(stop: Stop, took: Duration) -> Duration {
-    let at = Duration::from_millis(stop.at_ms.unsigned_abs());
-    if stop.at_ms < 0 { stop.time.saturating_sub(at) } else { stop.time.min(took.saturating_sub(at)) }
 }
 
 async fn stop_for(pid: Pid, stop: Stop) {
@@ -242,10 +243,10 @@ impl Apart {
 /// The trial, what was wrong, and how to repeat it.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { draw, failures, counts, code, beyond, stretch, report, log } = self;
+        let Self { draw, failures, counts, code, beyond, control, report, log } = self;
         let (adapter, seed) = (draw.adapter.name(), draw.seed);
         writeln!(f, "trial {adapter} {seed}: {draw}")?;
-        writeln!(f, "  exit {code:?}, {beyond:?} beyond the ceiling, stretch {stretch:.1}; {counts:?}")?;
+        writeln!(f, "  exit {code:?}, {beyond:?} beyond the ceiling, control {control:?}; {counts:?}")?;
         writeln!(f, "  report {report}")?;
         for (kind, why) in failures {
             writeln!(f, "  FAILED {}: {why}", kind.name())?;

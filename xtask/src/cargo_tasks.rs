@@ -12,6 +12,12 @@ use crate::workspace::{BENCH, EXAMPLES, Record, TESTS, Workspace};
 /// The exit code of the counter of instructions if the recorded counts are from another compiler.
 const CANNOT_COMPARE: i32 = 77;
 
+/// The number of trials of each adapter in `test-all`: less than a minute in all.
+const CHAOS_TRIALS: &str = "10";
+
+/// How long these may take. Each trial has limits of its own.
+const CHAOS_LIMIT: Duration = Duration::from_secs(600);
+
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Bench {
@@ -83,18 +89,25 @@ pub(crate) fn soak(workspace: &Workspace, args: &Soak) -> Result<bool> {
 
 /// `cargo xtask chaos`: trials of `everything` as a real process, with optimizations and without a time limit.
 pub(crate) fn chaos(workspace: &Workspace, args: &Chaos) -> Result<bool> {
-    Ok(chaos_command(workspace).args(&args.args).status()?.success())
+    Ok(chaos_command(workspace, true).args(&args.args).status()?.success())
+}
+
+/// A few trials, as a step of `test-all`, on what its other steps have built. What came of each request is judged, not the
+/// time of the exit: the machine may be busy.
+pub(crate) fn chaos_gate(workspace: &Workspace) -> Result<bool> {
+    let mut command = chaos_command(workspace, false);
+    command.args(["--patient", "--trials", CHAOS_TRIALS]);
+    Ok(process::run(&command, BUILD + CHAOS_LIMIT)?.success())
 }
 
 /// `cargo xtask leaks`: its memory after many sessions, exchanges and listeners.
 pub(crate) fn leaks(workspace: &Workspace, args: &Chaos) -> Result<bool> {
-    Ok(chaos_command(workspace).arg("leaks").args(&args.args).status()?.success())
+    Ok(chaos_command(workspace, true).arg("leaks").args(&args.args).status()?.success())
 }
 
-fn chaos_command(workspace: &Workspace) -> Command {
-    let mut command =
-        process::cargo(workspace, ["run", "--release", "--quiet", "--package", TESTS, "--all-features"]);
-    command.args(["--example", "chaos", "--"]);
+fn chaos_command(workspace: &Workspace, release: bool) -> Command {
+    let mut command = process::cargo(workspace, ["run", "--quiet", "--package", TESTS, "--all-features"]);
+    command.args(release.then_some("--release")).args(["--example", "chaos", "--"]);
     command
 }
 

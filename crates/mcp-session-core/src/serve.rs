@@ -24,7 +24,7 @@ use futures::{
 
 use crate::{
     contain::Contained,
-    shutdown::{ShutdownPolicy, ShutdownReport},
+    shutdown::{FLUSH, ShutdownPolicy, ShutdownReport},
     sync::lock,
 };
 use connections::{Connections, Stage};
@@ -34,9 +34,6 @@ use signals::Signals;
 pub use context::{Closing, ConnectionContext};
 pub use endpoints::Endpoints;
 pub use work::Work;
-
-/// Minimum time for connections to flush, even at the ceiling.
-const FLUSH: Duration = Duration::from_millis(100);
 
 /// The longest timeout of a connection: longer ones overflow some clocks.
 const FARTHEST: Duration = Duration::from_secs(86_400);

@@ -21,7 +21,7 @@ use futures::{FutureExt, future::BoxFuture};
 use crate::runtime::Runtime;
 
 pub(crate) use phase::Phases;
-pub(crate) use policy::Deadlines;
+pub(crate) use policy::{Deadlines, FLUSH};
 pub use policy::{ShutdownPhase, ShutdownPolicy};
 pub(crate) use progress::Progress;
 pub use report::{ExchangeTotals, Failure, PhaseTimes, ShutdownReport, StreamTotals};

@@ -194,6 +194,11 @@ impl Ending {
         self.close_at = self.close_at.min(after(now, self.finish));
     }
 
+    /// Every request is answered. If that is late, because the process was stopped, readers get their budget from now.
+    pub(super) fn finish_late(&mut self, now: Instant) {
+        self.close_at = self.close_at.max(after(now, self.finish));
+    }
+
     /// Whether a session without running requests still waits for the client's next requests.
     pub(super) fn lingers(&self, now: Instant) -> bool {
         self.phase == Phase::Draining && self.linger.is_some_and(|until| now < until.min(self.cancel_at))

@@ -126,7 +126,7 @@ impl<T: Clone> StatelessExchange<T> {
     fn advance(&mut self, now: Instant) {
         let Self { exchange, ending: Some(ending), output, .. } = self else { return };
         loop {
-            ending.phase = match ending.phase {
+            let next = match ending.phase {
                 Phase::Running | Phase::Draining | Phase::Cancelling if !exchange.is_running() => {
                     Phase::Finishing
                 }
@@ -146,6 +146,10 @@ impl<T: Clone> StatelessExchange<T> {
                     return;
                 }
             };
+            if next == Phase::Finishing {
+                ending.finish_late(now);
+            }
+            ending.phase = next;
         }
     }
 

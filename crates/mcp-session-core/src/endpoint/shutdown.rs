@@ -73,7 +73,11 @@ impl Task {
         }
 
         self.enter(ShutdownPhase::Finishing);
-        self.wait(|| tracker.open() == 0, |deadlines| deadlines.close).await;
+        if tracker.running() > 0 {
+            self.drain(); // the driver is late, perhaps on purpose, and what runs is answered now
+        }
+        let begun = self.entered;
+        self.wait(|| tracker.open() == 0, |deadlines| deadlines.close_from(begun)).await;
 
         self.close();
     }

@@ -118,6 +118,9 @@ impl ShutdownPolicy {
     }
 }
 
+/// Minimum time for connections to flush, even at the ceiling, and for clients to read an answer that came late.
+pub(crate) const FLUSH: Duration = Duration::from_millis(100);
+
 /// The latest start of each phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadlines {
@@ -125,6 +128,8 @@ pub(crate) struct Deadlines {
     pub(crate) cancel: Instant,
     pub(crate) finish: Instant,
     pub(crate) close: Instant,
+    /// The least time of `Finishing`, if it begins late: [`FLUSH`], unless the policy gives it less.
+    flush: Duration,
 }
 
 impl Deadlines {
@@ -132,7 +137,7 @@ impl Deadlines {
         let drain = after(now, policy.lame_duck);
         let cancel = after(drain, policy.drain);
         let finish = after(cancel, policy.cancel);
-        Self { drain, cancel, finish, close: after(finish, policy.finish) }
+        Self { drain, cancel, finish, close: after(finish, policy.finish), flush: policy.finish.min(FLUSH) }
     }
 
     pub(crate) fn min(self, other: Self) -> Self {
@@ -141,7 +146,14 @@ impl Deadlines {
             cancel: self.cancel.min(other.cancel),
             finish: self.finish.min(other.finish),
             close: self.close.min(other.close),
+            flush: self.flush.min(other.flush),
         }
+    }
+
+    /// The end of `Finishing` if it begins now. Beyond [`close`](Self::close) only if it begins late: the process was
+    /// stopped, or starved of CPU, and clients that have done nothing wrong still get their answers (S5).
+    pub(crate) fn close_from(&self, now: Instant) -> Instant {
+        self.close.max(after(now, self.flush))
     }
 
     /// The policy for a session that starts to drain now.
@@ -149,7 +161,7 @@ impl Deadlines {
         TerminatePolicy {
             drain: self.cancel.saturating_duration_since(now),
             cancel: self.finish.saturating_duration_since(self.cancel.max(now)),
-            finish: self.close.saturating_duration_since(self.finish.max(now)),
+            finish: self.close_from(now).saturating_duration_since(self.finish.max(now)),
         }
     }
 }

@@ -145,6 +145,9 @@ impl<T: Clone> Session<T> {
                 self.output.tally.lingering -= 1;
             }
             ending.phase = next;
+            if next == Phase::Finishing {
+                ending.finish_late(now);
+            }
             // In a shutdown, readers keep the time until `close_at`, because other sessions may still be working.
             if next == Phase::Finishing && self.state() == State::Terminated {
                 ending.finish_early(now);

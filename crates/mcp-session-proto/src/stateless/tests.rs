@@ -76,6 +76,24 @@ fn s_5_a_drain_lets_it_finish_then_cancels_then_answers_for_it() {
 }
 
 #[test]
+fn s_5_an_answer_that_is_late_can_be_read() {
+    for answers in [false, true] {
+        let (now, mut machine) = machine(Era::Modern, ResponseMode::Json);
+        machine.handle_suspended(now);
+        machine.drain(now, &POLICY);
+        let late = now + seconds(3600); // the process was stopped
+        if answers {
+            assert!(machine.answer(late, &done()));
+        }
+        machine.handle_timeout(late);
+        assert_eq!(machine.phase(), Phase::Finishing);
+        assert_eq!(machine.next_timeout(), Some(late + POLICY.finish));
+        assert!(text(machine.poll_reply(late)).contains(if answers { "result" } else { "shutdown" }));
+        assert!(machine.is_over());
+    }
+}
+
+#[test]
 fn s_4_a_drain_ends_with_the_answer() {
     let (now, mut machine) = machine(Era::Modern, ResponseMode::Auto);
     machine.drain(now, &POLICY);

@@ -1,18 +1,17 @@
 //! Status codes, headers and bad input: every row of the status matrix.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, channel::mpsc};
 use http::{HeaderValue, Method, StatusCode};
-use mcp_session_core::{AuthError, Authenticate, BoxFuture, Eras, Runtime, Sessions, ShutdownPolicy};
+use mcp_session_core::{AuthError, Authenticate, Eras, Sessions, ShutdownPolicy};
 use serde_json::{Value, json};
 
-use super::fixture::{
-    Client, Fixture, NEVER, Reply, SOON, SlowBody, initialize, notification, request, request_with,
+use super::{
+    fixture::{
+        Client, Fixture, NEVER, Reply, SOON, SlowBody, initialize, notification, request, request_with,
+    },
+    stopped::Stopped,
 };
 use crate::{TestBed, suite::scenarios};
 
@@ -409,7 +408,7 @@ fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
 /// A deadline that passed while the process was stopped does not count against the client: what it sent meanwhile is
 /// read.
 fn what_arrives_while_the_process_is_stopped_counts(bed: &impl TestBed) {
-    let runtime = Arc::new(Stopped { inner: bed.runtime(), for_so_long: Arc::default() });
+    let runtime = Stopped::new(bed);
     let fixture = Fixture::on(runtime.clone(), |config| {
         config.session.idle_timeout = Duration::MAX;
         config.session.ping_interval = Duration::MAX;
@@ -423,7 +422,7 @@ fn what_arrives_while_the_process_is_stopped_counts(bed: &impl TestBed) {
         let post = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap());
         let stop = async {
             fixture.elapse(SOON).await;
-            *runtime.for_so_long.lock().unwrap() += NEVER * 2;
+            runtime.stop_for(NEVER * 2);
             fixture.elapse(SOON).await; // the deadline fires, and the bytes come after it
             sender.unbounded_send(body[10..].to_owned().into()).unwrap();
             drop(sender);
@@ -435,43 +434,10 @@ fn what_arrives_while_the_process_is_stopped_counts(bed: &impl TestBed) {
         let post = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap());
         let stop = async {
             fixture.elapse(SOON).await;
-            *runtime.for_so_long.lock().unwrap() += NEVER * 2;
+            runtime.stop_for(NEVER * 2);
         };
         assert_eq!(futures::join!(post, stop).0.status, StatusCode::REQUEST_TIMEOUT);
     });
-}
-
-/// A runtime of a process that is stopped now and then, for example by a debugger or a frozen container: its clock
-/// jumps.
-#[derive(Debug, Clone)]
-struct Stopped {
-    inner: Arc<dyn Runtime>,
-    for_so_long: Arc<Mutex<Duration>>,
-}
-
-impl Runtime for Stopped {
-    fn now(&self) -> Instant {
-        self.inner.now() + *self.for_so_long.lock().unwrap()
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
-        let runtime = self.clone();
-        Box::pin(async move {
-            // Polls repeatedly: the timers of the inner runtime do not know about a jump.
-            while runtime.now() < deadline {
-                let soon = runtime.inner.now() + SOON / 4;
-                runtime.inner.sleep_until(soon).await;
-            }
-        })
-    }
-
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.inner.spawn(task);
-    }
-
-    fn random(&self) -> io::Result<[u8; 16]> {
-        self.inner.random()
-    }
 }
 
 /// B-05, B-07: only loopback names are allowed unless others are listed. Checked before the body is read.

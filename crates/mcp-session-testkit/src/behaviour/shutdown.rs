@@ -46,13 +46,17 @@ scenarios! {
 }
 
 /// A call that has begun, and its handler.
-async fn begin(fixture: &mut Fixture, client: &Client, id: impl Into<Value>) -> (Started, Work) {
+pub(super) async fn begin(fixture: &mut Fixture, client: &Client, id: impl Into<Value>) -> (Started, Work) {
     let started = client.start(&request_with(id, "work", json!({ "_meta": { "progressToken": 1 } })));
     (started, fixture.work().await)
 }
 
 /// A call whose reply is already a stream.
-async fn begin_stream(fixture: &mut Fixture, client: &Client, id: impl Into<Value>) -> (Reply, Work) {
+pub(super) async fn begin_stream(
+    fixture: &mut Fixture,
+    client: &Client,
+    id: impl Into<Value>,
+) -> (Reply, Work) {
     let (started, work) = begin(fixture, client, id).await;
     work.cx.progress(1.0, None, None).await.unwrap();
     let mut reply = started.head().await;

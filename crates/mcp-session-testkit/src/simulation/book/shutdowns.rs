@@ -7,6 +7,9 @@ use mcp_session_core::{Runtime, ShutdownPhase, ShutdownPolicy, ShutdownReport, S
 use super::Book;
 use crate::simulation::plan::{Act, Happening, Hooks, Op, Upload};
 
+/// How much longer a shutdown may last if its process was stopped meanwhile: clients get a moment to read.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// A node.
 #[derive(Debug, Default)]
 pub(super) struct Node {
@@ -162,7 +165,8 @@ impl Book {
         else {
             return; // it vanished meanwhile
         };
-        let allowed = running.ceiling + (stopped - running.stopped);
+        let stopped = stopped - running.stopped;
+        let allowed = running.ceiling + stopped + if stopped.is_zero() { Duration::ZERO } else { MOMENT };
         if now > allowed {
             self.violation("ceiling", || {
                 format!("node {node} was closed {:?} after its ceiling", now - allowed)
