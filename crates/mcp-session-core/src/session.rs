@@ -44,7 +44,7 @@ use crate::{
     metrics::SessionEvent,
     principal::Principal,
     session::ask::ask,
-    store::{PeerRequest, Update},
+    store::{PeerRequest, Update, node::Node},
     sync::{
         Mutex, acquire,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -295,10 +295,16 @@ impl Session {
         trace::session_initialized(id);
         self.run("initialized".into(), || env.hooks.initialized(self.clone()));
         if let Some(node) = &env.node {
-            node.update(*id, Update::Initialized).await; // before the client is answered, and may go to another node
-            let (id, teller) = (*id, node.clone());
-            node.spawn(async move { teller.tell_member(id, None, PeerRequest::Initialized).await });
+            self.tell_initialized(node).await;
         }
+    }
+
+    /// Tells the store and the other nodes that `notifications/initialized` has arrived. Await it before the client is
+    /// answered: it may go to another node then.
+    pub(crate) async fn tell_initialized(&self, node: &Node) {
+        let (id, teller) = (self.0.id, node.clone());
+        node.update(id, Update::Initialized).await;
+        node.spawn(async move { teller.tell_member(id, None, PeerRequest::Initialized).await });
     }
 
     /// Returns `true` if both are handles to the same session.

@@ -46,6 +46,11 @@ impl Endpoint {
                 let verdict = session.with(|machine, now| machine.handle_input(now, Input::Initialized))?;
                 if verdict == Verdict::Operate {
                     session.initialized().await;
+                } else if let Some(node) = &self.registry.env.node {
+                    // A session that drains here goes on elsewhere.
+                    if session.with(proto::Session::handle_initialized) {
+                        session.tell_initialized(node).await;
+                    }
                 }
             }
             "notifications/cancelled" => {

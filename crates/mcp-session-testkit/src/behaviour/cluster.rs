@@ -22,6 +22,7 @@ use crate::{TestBed, suite::scenarios};
 scenarios! {
     TestBed;
     c_10_initialized_at_one_node_counts_at_every_node,
+    c_10_initialized_at_a_draining_node_counts_at_the_next,
     e_14_a_session_used_at_a_node_that_has_left_lives_on,
     d_17_what_is_said_before_initialized_is_not_dropped,
     d_21_one_node_listens_for_a_session,
@@ -89,6 +90,29 @@ fn c_10_initialized_at_one_node_counts_at_every_node(bed: &impl TestBed) {
         echoes(&client).await;
         assert!(late.is_empty() || bed.name() != "sim");
         assert!(nodes.a.ended().iter().chain(&nodes.b.ended()).all(|(id, _)| late.contains(id)));
+    });
+}
+
+/// C-10: `initialized` at a node that drains counts where the session goes on.
+fn c_10_initialized_at_a_draining_node_counts_at_the_next(bed: &impl TestBed) {
+    let mut nodes = Nodes::new(bed);
+    bed.block_on(async {
+        let mut client = nodes.a.stranger();
+        client.initialize("2025-11-25").await;
+        let (_reply, work) = begin(&mut nodes.a, &client, 1).await;
+        let shutdown = nodes.a.endpoint.shutdown(PATIENT);
+        work.cx.draining().await;
+        let initialized = notification("notifications/initialized");
+        assert_eq!(client.post(&initialized).await.status, StatusCode::ACCEPTED);
+        work.finish(json!({}));
+        shutdown.await;
+        let elsewhere = client.at(&nodes.b);
+        let (mut reply, work) = begin(&mut nodes.b, &elsewhere, 2).await;
+        let mut asked = Box::pin(work.cx.request("roots/list", None::<&()>, NEVER));
+        assert!(asked.as_mut().now_or_never().is_none(), "C-06: the client is initialized");
+        assert_eq!(reply.message().await.unwrap()["method"], "roots/list");
+        drop(asked);
+        work.finish(json!({}));
     });
 }
 
