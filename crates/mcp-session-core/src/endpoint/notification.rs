@@ -1,7 +1,7 @@
 //! POST of a notification.
 
 use http::{Response, request::Parts};
-use mcp_session_proto::{Input, Message, Notification, Refusal, Verdict};
+use mcp_session_proto::{self as proto, Input, Message, Notification, Refusal, Verdict};
 
 use super::{Endpoint, Scope, response::accepted};
 use crate::{
