@@ -110,7 +110,7 @@ impl Session {
         machine: Machine,
     ) -> Self {
         let locked =
-            Locked { armed: false, machine, left: false, tracker: None, writing: false, fate: Fate::Unkept };
+            Locked { armed: false, machine, left: false, tracker: None, writing: false, unconfirmed: false, fate: Fate::Unkept };
         Self(Arc::new(Inner {
             id,
             principal,

@@ -74,6 +74,15 @@ impl Registry {
                     }
                     select(freed, self.env.runtime.sleep_until(patience)).await;
                 }
+                // E-11: it may be dead.
+                Some(session) if session.is_unconfirmed() => {
+                    let adoption = lock(&self.adoptions.0).get(&id).cloned();
+                    return match adoption {
+                        Some(adoption) => Ok(adoption.ends().await?),
+                        None if session.is_unconfirmed() => Err(Rejection::StoreUnavailable), // its task was dropped
+                        None => continue,
+                    };
+                }
                 Some(session) if session.state() == State::AwaitingInitialized => {
                     return match node.load(id).await {
                         Ok(Some(record)) => {
@@ -117,7 +126,8 @@ impl Registry {
         let (adoption, first) = {
             let mut adoptions = lock(&self.adoptions.0);
             // Another request may have adopted it since the lookup.
-            if let Some(session) = self.get(&id).filter(|session| !session.is_parting()) {
+            let usable = |session: &Session| !session.is_parting() && !session.is_unconfirmed();
+            if let Some(session) = self.get(&id).filter(usable) {
                 return Ok(session);
             }
             let known = adoptions.get(&id).cloned();
@@ -134,13 +144,7 @@ impl Registry {
                 let _ = underway.adoption.outcome.set(outcome);
             });
         }
-        loop {
-            let over = adoption.over.listen();
-            if let Some(outcome) = adoption.outcome.get() {
-                return outcome.clone();
-            }
-            over.await;
-        }
+        adoption.ends().await
     }
 
     /// A failure leaves nothing behind: neither a place nor a member in the record.
@@ -166,6 +170,7 @@ impl Registry {
         }
         let session = self.revive(member, &record);
         session.kept();
+        session.set_unconfirmed(true);
         // Before any request finds the session.
         if session.attach().is_err() {
             node.park(id).await;
@@ -180,8 +185,12 @@ impl Registry {
             }
         };
         // If it was removed meanwhile, the message may have arrived before this node had the session.
-        if node.load(id).await == Ok(None) {
+        let removed = node.load(id).await == Ok(None);
+        if removed {
             entered.terminate(TerminateReason::ClientDelete);
+        }
+        session.set_unconfirmed(false);
+        if removed {
             return Err(Failure::Unknown);
         }
         if entered.is(&session) {

@@ -23,6 +23,19 @@ pub(crate) struct Adoption {
     pub(crate) over: Event,
 }
 
+impl Adoption {
+    /// Waits until it is over.
+    pub(crate) async fn ends(&self) -> Result<Session, Failure> {
+        loop {
+            let over = self.over.listen();
+            if let Some(outcome) = self.outcome.get() {
+                return outcome.clone();
+            }
+            over.await;
+        }
+    }
+}
+
 /// Why a session could not be adopted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Failure {

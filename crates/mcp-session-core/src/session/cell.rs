@@ -47,6 +47,8 @@ pub(super) struct Locked {
     pub(super) tracker: Option<Arc<DrainTracker>>,
     /// A task performs its store effects.
     pub(super) writing: bool,
+    /// It was adopted, and this node does not know yet whether it was removed meanwhile.
+    pub(super) unconfirmed: bool,
     pub(super) fate: Fate,
 }
 

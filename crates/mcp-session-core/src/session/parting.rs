@@ -254,12 +254,25 @@ impl Session {
     /// here but lives on elsewhere, or because this node's state may be outdated.
     pub(crate) fn is_in_doubt(&self) -> bool {
         let locked = lock(&self.0.locked);
+        if locked.unconfirmed {
+            return true;
+        }
         match locked.machine.state() {
             State::AwaitingInitialized => true,
             State::Terminated => locked.machine.reason().is_some_and(TerminateReason::may_live_on),
             State::Draining => locked.fate == Fate::Parked,
             State::Initializing | State::Operating => false,
         }
+    }
+
+    /// Records whether the session may have been removed from the store while this node adopted it.
+    pub(crate) fn set_unconfirmed(&self, unconfirmed: bool) {
+        lock(&self.0.locked).unconfirmed = unconfirmed;
+    }
+
+    /// Returns `true` if the session may have been removed from the store while this node adopted it.
+    pub(crate) fn is_unconfirmed(&self) -> bool {
+        lock(&self.0.locked).unconfirmed
     }
 
     /// Returns `true` if the session lives on in the store, and nothing that happens to it here ends it.

@@ -134,6 +134,7 @@ impl Book {
                 && same
                 && call.handler_runs
                 && !call.cancelled
+                && !matches!(call.outcome, Some(Answer::Left(_))) // it may have been given up (E-14)
                 && call.at == Some((node, generation))
         });
         if let Some(text) =
