@@ -66,6 +66,7 @@ impl Session {
         let mut record = self.record(now);
         record.apply(update);
         self.used = self.used.max(now.checked_sub(record.unused).unwrap_or(self.used));
+        self.active = self.active.max(self.used);
         self.record = record;
     }
 
