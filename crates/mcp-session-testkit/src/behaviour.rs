@@ -46,6 +46,7 @@ mod stateless_drain;
 mod stateless_ids;
 mod stateless_outcomes;
 mod statuses;
+mod stopped;
 mod stores;
 mod streams;
 
@@ -90,6 +91,7 @@ pub fn scenarios<B: TestBed>() -> Vec<Scenario<B>> {
         stateless_ids::scenarios(),
         stateless_outcomes::scenarios(),
         statuses::scenarios(),
+        stopped::scenarios(),
         stores::scenarios(),
         streams::scenarios(),
     ]

@@ -1,18 +1,14 @@
 //! Status codes, headers and bad input: every row of the status matrix.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, channel::mpsc};
 use http::{HeaderValue, Method, StatusCode};
-use mcp_session_core::{AuthError, Authenticate, BoxFuture, Eras, Runtime, Sessions, ShutdownPolicy};
+use mcp_session_core::{AuthError, Authenticate, Eras, Sessions, ShutdownPolicy};
 use serde_json::{Value, json};
 
 use super::fixture::{
-    Client, Fixture, NEVER, Reply, SOON, SlowBody, initialize, notification, request, request_with,
+    Client, Fixture, Reply, SOON, SlowBody, initialize, notification, request, request_with,
 };
 use crate::{TestBed, suite::scenarios};
 
@@ -29,7 +25,6 @@ scenarios! {
     a_19_bodies_are_bounded,
     bodies_that_never_end_get_a_deadline,
     a_19_all_bodies_together_are_bounded,
-    what_arrives_while_the_process_is_stopped_counts,
     b_05_b_07_host_and_origin,
     b_09_authentication,
     notifications_are_bounded_and_end_with_the_session,
@@ -404,74 +399,6 @@ fn a_19_all_bodies_together_are_bounded(bed: &impl TestBed) {
         drop(sender);
         assert_eq!(reply.await.status, 400);
     });
-}
-
-/// A deadline that passed while the process was stopped does not count against the client: what it sent meanwhile is
-/// read.
-fn what_arrives_while_the_process_is_stopped_counts(bed: &impl TestBed) {
-    let runtime = Arc::new(Stopped { inner: bed.runtime(), for_so_long: Arc::default() });
-    let fixture = Fixture::on(runtime.clone(), |config| {
-        config.session.idle_timeout = Duration::MAX;
-        config.session.ping_interval = Duration::MAX;
-        config.session.heartbeat = Duration::MAX;
-    });
-    bed.block_on(async {
-        let client = fixture.client().await;
-        let body = request(1, "echo").to_string();
-        let (sender, receiver) = mpsc::unbounded();
-        sender.unbounded_send(body[..10].to_owned().into()).unwrap();
-        let post = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap());
-        let stop = async {
-            fixture.elapse(SOON).await;
-            *runtime.for_so_long.lock().unwrap() += NEVER * 2;
-            fixture.elapse(SOON).await; // the deadline fires, and the bytes come after it
-            sender.unbounded_send(body[10..].to_owned().into()).unwrap();
-            drop(sender);
-        };
-        let (reply, ()) = futures::join!(post, stop);
-        assert_eq!(reply.status, StatusCode::OK);
-        // If nothing is sent then either, the client is late.
-        let (_open, receiver) = mpsc::unbounded();
-        let post = client.send(client.request(Method::POST).body(SlowBody(receiver)).unwrap());
-        let stop = async {
-            fixture.elapse(SOON).await;
-            *runtime.for_so_long.lock().unwrap() += NEVER * 2;
-        };
-        assert_eq!(futures::join!(post, stop).0.status, StatusCode::REQUEST_TIMEOUT);
-    });
-}
-
-/// A runtime of a process that is stopped now and then, for example by a debugger or a frozen container: its clock
-/// jumps.
-#[derive(Debug, Clone)]
-struct Stopped {
-    inner: Arc<dyn Runtime>,
-    for_so_long: Arc<Mutex<Duration>>,
-}
-
-impl Runtime for Stopped {
-    fn now(&self) -> Instant {
-        self.inner.now() + *self.for_so_long.lock().unwrap()
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
-        let runtime = self.clone();
-        Box::pin(async move {
-            // Polls repeatedly: the timers of the inner runtime do not know about a jump.
-            while runtime.now() < deadline {
-                let soon = runtime.inner.now() + SOON / 4;
-                runtime.inner.sleep_until(soon).await;
-            }
-        })
-    }
-
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.inner.spawn(task);
-    }
-
-    fn random(&self) -> io::Result<[u8; 16]> {
-        self.inner.random()
-    }
 }
 
 /// B-05, B-07: only loopback names are allowed unless others are listed. Checked before the body is read.
