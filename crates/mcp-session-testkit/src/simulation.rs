@@ -18,13 +18,13 @@
 //! |---|---|
 //! | `answered-twice`, `no-answer`, `invented`, `result-lost`, `answer-late` | each admitted request gets one answer: that of its handler, at once |
 //! | `handled-twice`, `refused-and-handled`, `admitted-late`, `born-late` | what is refused is not handled, and nothing is admitted once draining has begun |
-//! | `twin`, `not-cancelled` | no two calls of a session run with one id; what its client has cancelled stops |
+//! | `twin`, `not-cancelled`, `given-up` | no two calls of a session run with one id; what its client has cancelled or given up stops, and nothing else |
 //! | `after-end`, `foreign` | nothing follows an end; nothing is on the stream of another request or session |
-//! | `ids`, `lost`, `repeated`, `progress`, `reply-lost`, `expired-event`, `note-failed`, `tell-failed` | a reader sees each event once and in order, wherever it comes back |
-//! | `live-404`, `dead-used`, `expired`, `ended-twice`, `hook-twice`, `not-ended` | a live id is known at every node, a dead one at none; a session in use does not expire, and ends once |
+//! | `ids`, `lost`, `repeated`, `progress`, `reply-lost`, `expired-event`, `unstored`, `listeners`, `note-failed`, `tell-failed` | a reader sees each event once and in order, wherever it comes back |
+//! | `live-404`, `dead-used`, `expired`, `outlived`, `ended-twice`, `hook-twice`, `not-ended` | a live id is known at every node, a dead one at none; a session in use does not expire, and ends once |
 //! | `ceiling`, `loosened`, `waits`, `report` | a shutdown is over by its ceiling, at once if nothing is left to do; its report says what was |
-//! | `caps` | no limit is exceeded |
-//! | `cut`, `broken`, `status`, `malformed` | whoever reads gets a proper end, and only statuses that have a reason |
+//! | `caps`, `leaked` | no limit is exceeded, and what is over has no place any more |
+//! | `cut`, `broken`, `uninvited`, `status`, `malformed` | whoever reads gets a proper end, and only statuses that have a reason |
 //! | `left`, `hangs`, `panic` | in the end there is no task, timer, handler, request or stream, and nobody waits |
 //!
 //! # A failure
