@@ -59,6 +59,12 @@ pub(crate) fn short(workspace: &Workspace) -> Result<bool> {
     run(workspace, &Args { only: Vec::new(), preemptions: Some(SHORT), planted: false })
 }
 
+/// Checks the patches of the planted races without building anything: each has its header, a name, a model and a tree that
+/// it applies to. Adds what is wrong to `problems`; returns how many patches there are.
+pub(crate) fn check_planted(workspace: &Workspace, problems: &mut Vec<String>) -> Result<usize> {
+    planted::check(workspace, problems)
+}
+
 /// A built executable with all models.
 struct Models(Command);
 

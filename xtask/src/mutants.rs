@@ -5,6 +5,7 @@
 
 mod found;
 mod killer;
+mod names;
 mod patch;
 mod survivors;
 mod tree;
@@ -17,8 +18,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use self::killer::{Killer, Options, Run, Verdict};
+use self::names::Names;
 use self::patch::Mutant;
 use self::tree::Tree;
+use crate::loom;
 use crate::process;
 use crate::table;
 use crate::workspace::Workspace;
@@ -30,7 +33,7 @@ const AT_LEAST: usize = 90;
 pub(crate) struct Args {
     /// Run only these mutants, by the names of their patches
     names: Vec<String>,
-    /// Only check that every patch has its header and still applies
+    /// Only check that every patch has its header, names what there is, and still applies; also those of `cargo xtask loom`
     #[arg(long, conflicts_with_all = ["names", "cargo"])]
     check: bool,
     /// Run cargo-mutants on the machine and on core's `shutdown`, and compare its survivors with `tests/mutants/survivors.toml`
@@ -90,28 +93,24 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     Ok(alive.is_empty())
 }
 
-/// Every patch has its header and still applies, and names a scenario that there is. Takes a second.
+/// Every patch has its header and still applies, and names an invariant or a scenario that there is. Takes a second.
 fn check(workspace: &Workspace, all: &[Mutant]) -> Result<bool> {
-    let scenarios = killer::scenarios(workspace.root())?;
-    let mut fine = true;
+    let names = Names::read(workspace.root())?;
+    let mut problems = Vec::new();
     for mutant in all {
-        let named = mutant.killer.scenario().is_none_or(|scenario| scenarios.contains(scenario));
-        let applies = tree::applies(workspace.root(), mutant);
-        if !named {
-            println!("{}: no scenario is called {}", mutant.name, mutant.invariant);
-        }
-        if let Err(why) = &applies {
-            println!("{}: {why}", mutant.name);
-        }
-        fine &= named && applies.is_ok();
+        let applies = tree::applies(workspace.root(), mutant).err().map(|why| why.to_string());
+        let found = names.problem(mutant).into_iter().chain(applies);
+        problems.extend(found.map(|problem| format!("{}: {problem}", mutant.name)));
     }
     ensure!(
         all.len() >= AT_LEAST,
         "only {} mutants in tests/mutants; there have to be {AT_LEAST}",
         all.len()
     );
-    println!("{} mutants", all.len());
-    Ok(fine)
+    let races = loom::check_planted(workspace, &mut problems)?;
+    problems.iter().for_each(|problem| println!("{problem}"));
+    println!("{} mutants, {races} planted races", all.len());
+    Ok(problems.is_empty())
 }
 
 /// The same as a step of `test-all`.
@@ -125,7 +124,12 @@ fn unpatched(killer: &Killer, tree: &Tree, options: &Options) -> Result<()> {
     let executable = killer.build(tree)?.with_context(|| format!("the tree does not build for {killer}"))?;
     match killer.run(&executable, tree, options)? {
         Run { verdict: Verdict::Passed, .. } => Ok(()),
-        Run { verdict, output, .. } => bail!("{output}\nthe unpatched tree fails {killer}: {verdict:?}"),
+        Run { verdict: Verdict::Killed { by, .. }, output, .. } => {
+            bail!("{output}\nthe unpatched tree fails {killer}: {by}")
+        }
+        Run { verdict: Verdict::Broken(why), output, .. } => {
+            bail!("{output}\n{killer} cannot find anything, already in the unpatched tree: {why}")
+        }
     }
 }
 
@@ -177,7 +181,7 @@ fn one(mutant: &Mutant, killer: &Killer, tree: &Tree, options: &Options) -> Resu
     let (fate, schedules) = match verdict {
         Verdict::Passed => (Fate::Survived, None),
         Verdict::Killed { by, schedules } => (Fate::KilledBy(by), schedules),
-        Verdict::Broken => bail!("{output}\n{}: {killer} broke, and found nothing", mutant.name),
+        Verdict::Broken(why) => bail!("{output}\n{}: {killer} broke: {why}", mutant.name),
     };
     Ok(Row { fate, schedules, build, run: took })
 }

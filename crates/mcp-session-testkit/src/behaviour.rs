@@ -49,6 +49,7 @@ mod statuses;
 mod stopped;
 mod stores;
 mod streams;
+mod suspended;
 
 use crate::{
     TestBed,
@@ -92,6 +93,7 @@ pub fn scenarios<B: TestBed>() -> Vec<Scenario<B>> {
         stateless_outcomes::scenarios(),
         statuses::scenarios(),
         stopped::scenarios(),
+        suspended::scenarios(),
         stores::scenarios(),
         streams::scenarios(),
     ]

@@ -144,6 +144,7 @@ mod server;
 mod signal;
 mod stall;
 mod stateless;
+mod still;
 
 use std::{future::Future, time::Duration};
 

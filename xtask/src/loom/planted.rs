@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use walkdir::WalkDir;
 
 use super::Models;
 use crate::patched;
@@ -12,6 +13,9 @@ use crate::workspace::Workspace;
 
 /// Where the patches are.
 const PATCHES: &str = "tests/mutants/loom";
+
+/// Where the models are.
+const MODELS: &str = "crates/mcp-session-core/src/sync/tests";
 
 /// Applies each patch, or those for the models in `only`, and runs its model; returns `true` if all are reported.
 pub(super) fn run(workspace: &Workspace, only: &[String]) -> Result<bool> {
@@ -44,6 +48,33 @@ pub(super) fn run(workspace: &Workspace, only: &[String]) -> Result<bool> {
     Ok(all)
 }
 
+/// Adds what is wrong with the patches to `problems`; returns how many there are.
+pub(super) fn check(workspace: &Workspace, problems: &mut Vec<String>) -> Result<usize> {
+    let patches = Patch::all(&workspace.root().join(PATCHES))?;
+    ensure!(!patches.is_empty(), "{PATCHES} has no patches");
+    let mut models = String::new();
+    for entry in WalkDir::new(workspace.root().join(MODELS)) {
+        let entry = entry?;
+        if entry.file_type().is_file() {
+            models += &fs::read_to_string(entry.path())?;
+        }
+    }
+    for Patch { path, model, .. } in &patches {
+        let name = workspace.relative(path).display();
+        if path.file_stem().is_none_or(|stem| stem != model.as_str()) {
+            problems.push(format!("{name}: it is called otherwise than its model, {model}"));
+        }
+        // Of `answer` there may be only variants, such as `answer/json`.
+        if !['"', '/'].iter().any(|end| models.contains(&format!("\"{model}{end}"))) {
+            problems.push(format!("{name}: no model is called {model}"));
+        }
+        if let Err(why) = patched::apply(workspace.root(), path, &["--check"]) {
+            problems.push(format!("{name}: {why}"));
+        }
+    }
+    Ok(patches.len())
+}
+
 /// A planted race: two lines of text, then a diff.
 #[derive(Debug)]
 struct Patch {
@@ -67,8 +98,13 @@ impl Patch {
     }
 
     fn read(path: &Path, text: &str) -> Option<Patch> {
-        let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
-        let (what, model) = (line("what: ")?.to_owned(), line("killer: loom ")?.to_owned());
+        let (header, _) = text.split_once("\n\ndiff --git ")?;
+        let (what, killer) = header.split_once('\n')?;
+        let value = |line: &str, name: &str| {
+            let value = line.strip_prefix(name)?.trim();
+            (!value.is_empty() && !value.contains('\n')).then(|| value.to_owned())
+        };
+        let (what, model) = (value(what, "what: ")?, value(killer, "killer: loom ")?);
         Some(Patch { path: path.to_owned(), what, model })
     }
 }
@@ -84,7 +120,14 @@ mod tests {
         let path = Path::new("a.patch");
         let patch = Patch::read(path, "what: no lock\nkiller: loom quota\n\ndiff --git a/a b/a\n").unwrap();
         assert_eq!((patch.what.as_str(), patch.model.as_str()), ("no lock", "quota"));
-        assert!(Patch::read(path, "what: no lock\nkiller: sim quota\n").is_none());
-        assert!(Patch::read(path, "killer: loom quota\n").is_none());
+        for bad in [
+            "what: no lock\nkiller: sim quota\n\ndiff --git a/a b/a\n",
+            "killer: loom quota\n\ndiff --git a/a b/a\n",
+            "what: \nkiller: loom quota\n\ndiff --git a/a b/a\n",
+            "what: no lock\nkiller: loom quota\nmore: 1\n\ndiff --git a/a b/a\n",
+            "what: no lock\nkiller: loom quota\n",
+        ] {
+            assert!(Patch::read(path, bad).is_none(), "{bad}");
+        }
     }
 }

@@ -19,17 +19,21 @@ pub(super) fn violation(output: &str) -> Option<Found> {
     Some(Found { by, schedules })
 }
 
-/// The first scenario in the list of those that failed, in which the tests are `suite::scenario`.
-pub(super) fn failed_scenario(output: &str) -> Option<String> {
-    let (_, list) = output.rsplit_once("\nfailures:\n")?;
-    let first = list.lines().map(str::trim).find(|line| !line.is_empty())?;
-    Some(first.rsplit("::").next().unwrap_or(first).to_owned())
+/// The scenarios in the list of those that failed, in which the tests are `suite::scenario`.
+pub(super) fn failed_scenarios(output: &str) -> Vec<String> {
+    let list = output.rsplit_once("\nfailures:\n").map_or("", |(_, list)| list);
+    list.lines().map(str::trim).take_while(|line| !line.is_empty()).map(scenario).collect()
 }
 
-/// Whether a test has passed: a filter that selects none finds nothing.
-pub(super) fn ran_any(output: &str) -> bool {
-    let results = output.lines().filter_map(|line| line.trim().strip_prefix("test result: ok. "));
-    results.filter_map(|counts| counts.split(' ').next()?.parse::<u32>().ok()).any(|passed| passed > 0)
+/// The scenarios that were run, and passed: a filter that selects none finds nothing.
+pub(super) fn passed_scenarios(output: &str) -> Vec<String> {
+    let passed = output.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix("... ok"));
+    passed.map(str::trim).map(scenario).collect()
+}
+
+/// A scenario without its suite.
+fn scenario(test: &str) -> String {
+    test.rsplit("::").next().unwrap_or(test).to_owned()
 }
 
 #[cfg(test)]
@@ -44,11 +48,17 @@ mod tests {
     }
 
     #[test]
-    fn the_first_failed_scenario_is_named_and_an_empty_run_is_no_pass() {
+    fn scenarios_that_failed_and_that_passed_are_named() {
         let failed = "\nfailures:\n\n---- sim::a ----\nno\n\nfailures:\n    sim::a\n    sim::b\n\ntest result: FAILED. 1 passed";
-        assert_eq!(failed_scenario(failed).as_deref(), Some("a"));
-        let passed = "test result: ok. 3 passed; 0 failed;";
-        assert_eq!((failed_scenario(passed), ran_any(passed)), (None, true));
-        assert!(!ran_any("test result: ok. 0 passed; 0 failed;") && !ran_any(failed));
+        assert_eq!(
+            (failed_scenarios(failed), passed_scenarios(failed)),
+            (vec!["a".to_owned(), "b".to_owned()], vec![])
+        );
+        let passed = "running 3 tests\ntest sim::a   ... ok\ntest sim::modern::bc ... ok\ntest sim::d ... ignored\n\n\
+                      test result: ok. 2 passed; 0 failed;";
+        assert_eq!(
+            (failed_scenarios(passed), passed_scenarios(passed)),
+            (vec![], vec!["a".to_owned(), "bc".to_owned()])
+        );
     }
 }

@@ -1,15 +1,13 @@
 //! [`Killer`]: the check that has to find a mutant.
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use cargo_metadata::Message;
-use walkdir::WalkDir;
 
 use super::found::{self, Found};
 use super::tree::Tree;
@@ -27,6 +25,9 @@ const VIOLATION: i32 = 1;
 
 /// The exit code of a test executable with a failed test.
 const FAILED: i32 = 101;
+
+/// What a process gets that aborts itself, as Rust's do after a panic in a destructor. Any other signal is from outside.
+const SIGABRT: i32 = 6;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Killer {
@@ -68,8 +69,8 @@ pub(super) enum Verdict {
         by: String,
         schedules: Option<u32>,
     },
-    /// It failed without saying what it found, or checked nothing.
-    Broken,
+    /// It failed without saying what it found, or checked nothing. Says why.
+    Broken(&'static str),
 }
 
 impl Killer {
@@ -130,25 +131,41 @@ impl Killer {
         let ended = running.ended_within(LIMIT)?;
         let (took, output) = (start.elapsed(), running.output());
         let verdict = match ended {
-            Some(status) => self.judge(status.code(), &output),
+            Some(status) => self.judge(status, &output),
             // A mutant may be a loop without an end.
             None => Verdict::Killed { by: format!("no end within {LIMIT:?}"), schedules: None },
         };
         Ok(Run { verdict, took, output })
     }
 
-    fn judge(&self, code: Option<i32>, output: &str) -> Verdict {
+    fn judge(&self, status: ExitStatus, output: &str) -> Verdict {
+        if status.signal() == Some(SIGABRT) {
+            return Verdict::Killed { by: "aborted".to_owned(), schedules: None };
+        }
         match self {
-            Killer::Simulation => match (code, found::violation(output)) {
+            Killer::Simulation => match (status.code(), found::violation(output)) {
                 (Some(0), None) => Verdict::Passed,
                 (Some(VIOLATION), Some(Found { by, schedules })) => Verdict::Killed { by, schedules },
-                _ => Verdict::Broken,
+                _ => Verdict::Broken("it failed without a violation"),
             },
-            Killer::Behaviour(_) | Killer::Wire(..) => match (code, found::failed_scenario(output)) {
-                (Some(0), None) if found::ran_any(output) => Verdict::Passed,
-                (Some(FAILED), Some(by)) => Verdict::Killed { by, schedules: None },
-                _ => Verdict::Broken,
-            },
+            Killer::Behaviour(_) | Killer::Wire(..) => {
+                let failed = found::failed_scenarios(output);
+                let named = |names: &[String]| match self.scenario() {
+                    Some(scenario) => names.iter().find(|name| *name == scenario).cloned(),
+                    None => names.first().cloned(),
+                };
+                match (status.code(), named(&failed)) {
+                    (Some(FAILED), Some(by)) => Verdict::Killed { by, schedules: None },
+                    (Some(FAILED), None) => {
+                        Verdict::Broken("another scenario failed than the one that is named")
+                    }
+                    (Some(0), None) if failed.is_empty() => match named(&found::passed_scenarios(output)) {
+                        Some(_) => Verdict::Passed,
+                        None => Verdict::Broken("it did not run the scenario that is named"),
+                    },
+                    _ => Verdict::Broken("it failed without a scenario"),
+                }
+            }
         }
     }
 
@@ -190,16 +207,60 @@ impl fmt::Display for Killer {
     }
 }
 
-/// Every name in the sources of the testkit that could be a scenario's.
-pub(super) fn scenarios(root: &Path) -> Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for entry in WalkDir::new(root.join("crates/mcp-session-testkit/src")) {
-        let entry = entry?;
-        if entry.path().extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(entry.path())?;
-            let functions = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
-            names.extend(functions.map(str::to_owned));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSED: i32 = 0;
+    const SIGKILL: i32 = 9;
+
+    /// The status of a process that exited with this code.
+    fn exited(code: i32) -> ExitStatus {
+        ExitStatus::from_raw(code << 8)
+    }
+
+    fn killed(by: &str) -> Verdict {
+        Verdict::Killed { by: by.to_owned(), schedules: None }
+    }
+
+    #[test]
+    fn a_suite_passes_or_fails_by_the_scenario_that_is_named() {
+        let killer = Killer::parse("behaviour", "a").unwrap();
+        let passed = "test sim::a ... ok\n\ntest result: ok. 1 passed; 0 failed;";
+        assert_eq!(killer.judge(exited(PASSED), passed), Verdict::Passed);
+        let failed = |name| {
+            format!("test sim::{name} ... FAILED\n\nfailures:\n    sim::{name}\n\ntest result: FAILED.")
+        };
+        assert_eq!(killer.judge(exited(FAILED), &failed("a")), killed("a"));
+        for (code, output) in [
+            (PASSED, "running 0 tests\n\ntest result: ok. 0 passed; 0 failed;"),
+            (PASSED, "test sim::a ... ignored\n\ntest result: ok. 0 passed; 0 failed; 1 ignored;"),
+            (PASSED, "test sim::ab ... ok\n\ntest result: ok. 1 passed; 0 failed;"),
+            (PASSED, &failed("a")),
+            (FAILED, &failed("ab")),
+            (FAILED, passed),
+            (1, &failed("a")),
+        ] {
+            assert!(matches!(killer.judge(exited(code), output), Verdict::Broken(_)), "{code} {output}");
         }
     }
-    Ok(names)
+
+    #[test]
+    fn the_simulation_passes_or_names_an_invariant() {
+        let judge = |code, output| Killer::Simulation.judge(exited(code), output);
+        assert_eq!(judge(PASSED, "1000 schedules"), Verdict::Passed);
+        assert_eq!(judge(VIOLATION, "violation: cut: it is cut\n"), killed("cut"));
+        for (code, output) in [(VIOLATION, ""), (FAILED, ""), (PASSED, "violation: cut: it is cut\n")] {
+            assert!(matches!(judge(code, output), Verdict::Broken(_)), "{code} {output}");
+        }
+    }
+
+    #[test]
+    fn a_killer_that_aborts_has_killed_and_one_that_is_stopped_has_not() {
+        for killer in ["sim", "behaviour", "wire tokio"] {
+            let killer = Killer::parse(killer, "a").unwrap();
+            assert_eq!(killer.judge(ExitStatus::from_raw(SIGABRT), ""), killed("aborted"));
+            assert!(matches!(killer.judge(ExitStatus::from_raw(SIGKILL), ""), Verdict::Broken(_)));
+        }
+    }
 }

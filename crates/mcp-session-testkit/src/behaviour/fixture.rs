@@ -8,7 +8,7 @@ mod reply;
 
 use std::{
     collections::HashMap,
-    panic::resume_unwind,
+    panic::{Location, resume_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -317,9 +317,23 @@ impl Fixture {
     }
 
     /// Waits until `state` is true. Checks every millisecond, of virtual time in a simulation.
-    pub async fn until(&self, mut state: impl FnMut(&Self) -> bool) {
-        while !state(self) {
-            self.runtime.sleep_until(self.runtime.now() + Duration::from_millis(1)).await;
+    ///
+    /// # Panics
+    ///
+    /// If it is not after so many milliseconds as are in [`NEVER`]. In real time, the [`Watchdog`](crate::Watchdog) is
+    /// earlier.
+    #[track_caller]
+    pub fn until(&self, mut state: impl FnMut(&Self) -> bool) -> impl Future<Output = ()> {
+        let caller = Location::caller();
+        async move {
+            // Counted: the scenario may move the clock.
+            for _ in 0..NEVER.as_millis() {
+                if state(self) {
+                    return;
+                }
+                self.runtime.sleep_until(self.runtime.now() + Duration::from_millis(1)).await;
+            }
+            panic!("{caller}: a state that never comes");
         }
     }
 

@@ -336,13 +336,13 @@ fn s_7_several_endpoints_stop_together(bed: &impl TestBed) {
                 Some(endpoint) => drop(endpoint.shutdown(PATIENT)),
                 None => drop(server.signals.notify(1)),
             }
-            work.cx.draining().await;
             for fixture in [&first, &second] {
                 fixture.until(|fixture| !fixture.endpoint.is_ready()).await;
                 fixture.until(|fixture| fixture.endpoint.stats().phase >= ShutdownPhase::Draining).await;
                 let refused = fixture.stranger().post(&initialize("2025-11-25", "client")).await;
                 assert_eq!(refused.status.as_u16(), 503, "neither opens sessions any more");
             }
+            work.cx.draining().await;
             // The server keeps accepting although one endpoint has nothing left to do.
             let late = server.accept(async |context: ConnectionContext| context.closing().await).await;
             work.finish(serde_json::json!({}));

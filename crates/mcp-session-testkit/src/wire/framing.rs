@@ -8,6 +8,7 @@ use crate::suite::scenarios;
 scenarios! {
     ServeHarness;
     nothing_after_an_ambiguous_request_is_served,
+    nothing_after_a_request_with_two_lengths_is_served,
     a_19_trailers_are_passed_over,
     a_line_that_never_ends_has_a_limit,
     b_07_the_host_of_an_absolute_target_counts,
@@ -58,6 +59,29 @@ async fn nothing_after_an_ambiguous_request_is_served(harness: &impl ServeHarnes
         }
         connection.drained().await;
         assert_eq!(client.ask(&call(2, "ping", json!({}))).await.head.status, 200, "{request}");
+    }
+    assert!(server.stop().await.is_clean());
+}
+
+/// RFC 9112, 6.1: a request with `Content-Length` and `Transfer-Encoding` is refused, or read by its chunks. Either way its
+/// connection closes, and the bytes after it are not read as a request. Here they would end the session.
+async fn nothing_after_a_request_with_two_lengths_is_served(harness: &impl ServeHarness) {
+    let server = Server::start(harness);
+    let client = server.client().await;
+    let message = call(1, "echo", json!({})).to_string();
+    let body = format!("{:x}\r\n{message}\r\n0\r\n\r\n", message.len());
+    let chunked = "transfer-encoding: chunked\r\n";
+    for length in [0, message.len(), body.len()].map(|length| format!("content-length: {length}\r\n")) {
+        for fields in [format!("{length}{chunked}"), format!("{chunked}{length}")] {
+            let request = client.head_with("POST", &fields) + &body;
+            let mut connection = client.send(&(request.clone() + &client.head_with("DELETE", ""))).await;
+            match connection.head().await {
+                Ok(head) => assert!(matches!(head.status, 200 | 400), "{request}: {head:?}"),
+                Err(end) => assert!(matches!(end, End::Closed | End::Reset), "{request}"),
+            }
+            connection.drained().await;
+            assert_eq!(client.ask(&call(2, "ping", json!({}))).await.head.status, 200, "{request}");
+        }
     }
     assert!(server.stop().await.is_clean());
 }

@@ -1,5 +1,7 @@
 //! `http2`: the same scenarios over HTTP/2, and some specific to it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::{StreamExt, future::join_all, stream};
 use http_body_util::{BodyExt, StreamBody};
@@ -11,6 +13,7 @@ use super::{
     bounds::{BODY_LIMIT, impatient, others_are_well},
     call, initialize, initialized,
     stall::{fill, one_cut, small_queues},
+    still::Still,
 };
 use crate::suite::scenarios;
 
@@ -99,14 +102,19 @@ async fn s_2_while_draining_requests_are_answered_or_refused(harness: &impl Serv
     assert!(report.is_clean() && report.connections_cut == 0, "{report}");
 }
 
-/// Phase `LameDuck`: an existing connection gets GOAWAY, and so does a new one after it was served.
+/// Phase `LameDuck`: an existing connection gets GOAWAY at once, not when a timer fires, and so does a new one after it was
+/// served.
 async fn a_lame_duck_says_goaway_and_serves_everything(harness: &impl ServeHarness) {
-    let server = Server::with(harness, |setup| setup.policy.lame_duck = LONG);
+    let runtime = Still::new(harness.runtime());
+    let server = Server::on(harness, Arc::new(runtime.clone()), |setup| setup.policy.lame_duck = LONG);
     let client = Client { addr: server.addr, session: String::new() };
     let mut http = Http2::open(&client).await;
     assert_eq!(http.post(&initialize()).await.status().as_u16(), 200);
+    runtime.stand_still();
     server.signal();
     server.reach(ShutdownPhase::LameDuck).await;
+    http.goaway().await;
+    runtime.go_on();
     http.closed().await;
     for sessions in 2..=3 {
         let mut http = Http2::open(&client).await;

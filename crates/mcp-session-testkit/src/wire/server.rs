@@ -9,7 +9,7 @@ use std::{
 
 use futures::channel::oneshot;
 use mcp_session_core::{
-    Config, Endpoint, PeerAddr, RequestContext, Router, RpcError, Serve, Session, ShutdownPhase,
+    Config, Endpoint, PeerAddr, RequestContext, Router, RpcError, Runtime, Serve, Session, ShutdownPhase,
     ShutdownPolicy, ShutdownReport,
 };
 use serde_json::{
@@ -66,6 +66,15 @@ impl Server {
 
     /// Starts a server with its own limits.
     pub fn with<H: ServeHarness>(harness: &H, set: impl FnOnce(&mut Setup)) -> Self {
+        Self::on(harness, harness.runtime(), set)
+    }
+
+    /// The same, on the scenario's own runtime, which runs tasks as the adapter's does.
+    pub(super) fn on<H: ServeHarness>(
+        _: &H,
+        runtime: Arc<dyn Runtime>,
+        set: impl FnOnce(&mut Setup),
+    ) -> Self {
         let policy = ShutdownPolicy { lame_duck: Duration::ZERO, drain: LONG, cancel: LONG, finish: LONG };
         let mut setup = Setup {
             config: Config::default(),
@@ -78,7 +87,6 @@ impl Server {
         let Setup { config, policy, header_timeout, idle_timeout, serve } = setup;
 
         let gate = Arc::new(Semaphore::new(0));
-        let runtime = harness.runtime();
         let endpoint = Endpoint::with_config(Arc::clone(&runtime), router(&gate), config);
         let endpoint = endpoint.expect("limits that work");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -12,6 +12,7 @@ scenarios! {
     ServeHarness;
     s_11_an_unread_get_stream_delays_nobody,
     s_11_an_unread_answer_delays_nobody,
+    s_11_an_answer_of_which_nothing_is_read_is_cut_in_time,
     s_11_delete_ends_a_session_whose_stream_is_unread,
     d_12_a_client_that_leaves_cancels_nothing_and_leaks_nothing,
     s_9_a_clean_report_means_that_the_client_has_everything,
@@ -103,6 +104,24 @@ async fn s_11_an_unread_answer_delays_nobody(harness: &impl ServeHarness) {
     one_cut(&report);
     assert_eq!((report.exchanges.total, report.exchanges.forced), (1, 1), "{report}");
     is_cut(stalled).await;
+}
+
+/// S11: an answer of which the client reads nothing ends with its connection in time, also without a shutdown, and is
+/// counted. A stream without events is no stall.
+async fn s_11_an_answer_of_which_nothing_is_read_is_cut_in_time(harness: &impl ServeHarness) {
+    let server = Server::with(harness, |setup| setup.serve = |serve| serve.with_stall_timeout(SHORT));
+    let client = server.client().await;
+    let mut listening = client.listen().await;
+    // Slightly less than the maximum size of a body, and more than the buffers on the way can hold.
+    let echo = call(1, "echo", json!({ "text": "x".repeat(3 << 20) }));
+    let unread = client.stall(&client.request(&echo)).await;
+    until("the end of the answer", || server.endpoint.stats().responses_stalled == 1).await;
+    is_cut(unread).await;
+    assert_eq!(client.ask(&call(2, "echo", json!({}))).await.head.status, 200);
+    server.drain().await;
+    assert_eq!(listening.message().await, Err(End::LastChunk));
+    let report = server.ended().await;
+    assert_eq!((report.streams.cut, report.connections_cut), (0, 0), "{report}");
 }
 
 /// S11, E-24: an unread stream does not keep its session from ending.

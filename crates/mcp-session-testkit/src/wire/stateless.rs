@@ -1,15 +1,20 @@
 //! Requests without a session on the wire (E-26 to E-30): clients that leave, and what a drain does for those that stay.
 
+use std::sync::Arc;
+
 use mcp_session_core::{Sessions, ShutdownPhase};
 use serde_json::json;
 
-use super::{Client, Connection, End, Http2, LONG, SHORT, ServeHarness, Server, call, initialize, until};
+use super::{
+    Client, Connection, End, Http2, LONG, SHORT, ServeHarness, Server, call, initialize, still::Still, until,
+};
 use crate::suite::scenarios;
 
 scenarios! {
     ServeHarness;
     e_26_e_27_a_request_without_a_session_is_answered,
     e_30_a_client_without_a_session_that_leaves_cancels_its_call,
+    e_30_g_30_a_client_that_leaves_is_noticed_without_a_timer,
     e_30_an_open_call_without_a_session_is_not_cancelled,
     e_30_a_client_without_a_session_that_resets_its_http2_stream: Http2,
     s_5_s_7_calls_with_and_without_a_session_in_a_drain,
@@ -94,6 +99,33 @@ async fn e_30_a_client_without_a_session_that_leaves_cancels_its_call(harness: &
         let report = server.stop().await;
         assert!(report.is_clean() && report.exchanges.total == 0, "{report}");
     }
+}
+
+/// E-30, G-30: such a call is cancelled at once, not after the time that a client may need which closed only its sending
+/// half: here no timer fires.
+async fn e_30_g_30_a_client_that_leaves_is_noticed_without_a_timer(harness: &impl ServeHarness) {
+    let runtime = Still::new(harness.runtime());
+    let server = Server::on(harness, Arc::new(runtime.clone()), |setup| {
+        setup.config.sessions = Sessions::Stateless;
+    });
+    let client = nobody(&server);
+    runtime.stand_still();
+    let quiet = client.request(&call(1, "quiet", json!({})));
+    let json = quiet.replace("application/json, text/event-stream", "application/json");
+    for left in 1..=9 {
+        let leaves = match left % 3 {
+            0 => client.start(1, "gated").await,
+            1 => client.send(&quiet).await,
+            _ => client.send(&json).await,
+        };
+        until("the start of the call", || server.endpoint.stats().exchanges_admitted == left).await;
+        drop(leaves);
+        until("the end of the call", || server.endpoint.stats().exchanges_cancelled == left).await;
+    }
+    runtime.go_on();
+    server.open_gate(); // `quiet` ignores that it is cancelled
+    server.reach_counts(0, 0).await;
+    assert!(server.stop().await.is_clean());
 }
 
 /// E-30: only a client that leaves cancels its call: others on the same server go on, and so does a call whose client is
