@@ -5,6 +5,7 @@
 
 mod beds;
 mod faults;
+mod process;
 mod proxy;
 mod server;
 
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         println!("skipped: no redis-server in the path");
         return ExitCode::SUCCESS;
     }
-    let mut suites = vec![faults::suite()];
+    let mut suites = vec![faults::suite(), process::suite()];
     suites.extend(laws("redis_tokio", TokioBed::threads, plain));
     suites.extend(laws("redis_smol", SmolBed::new, plain));
     suites.extend(laws("redis_custom", PoolBed::new, plain));
