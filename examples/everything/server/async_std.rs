@@ -12,7 +12,7 @@ use crate::args::Args;
 pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownReport> {
     async_std::task::block_on(async {
         let address = listener.local_addr()?;
-        let node = super::Node::new(AsyncStdRuntime, args)?;
+        let node = Node::new(AsyncStdRuntime, args)?;
         let server = serve_app(listener.into(), node.endpoint.clone(), routes(node));
         super::serve(server.with_graceful_shutdown(terminate_signal), address, args).await
     })
