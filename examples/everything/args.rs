@@ -6,6 +6,7 @@ use clap::{Parser, ValueEnum};
 use mcp_session_core::{
     AllowedHosts, AllowedOrigins, Config, Eras, InvalidEntry, Sessions, ShutdownPolicy, StateKeys,
 };
+use mcp_session_redis::{Config as RedisConfig, ConfigError};
 
 /// An MCP server with one of everything, at /mcp, for clients of every revision. /readyz and /healthz are for probes.
 #[derive(Debug, Parser)]
@@ -34,6 +35,16 @@ pub(crate) struct Args {
     /// made at start; several nodes need the same ones. Other users of this machine can see a command line
     #[arg(long, value_name = "KEY")]
     state_key: Vec<Secret>,
+    /// A Redis that keeps the sessions, so that several nodes serve them: redis://[USER:PASSWORD@]HOST[:PORT][/DB].
+    /// Without it, they live in this process. Other users of this machine can see a command line
+    #[arg(long, value_name = "URL")]
+    store: Option<Secret>,
+    /// The name of this node, as Redis shows it in CLIENT LIST
+    #[arg(long, value_name = "NAME", requires = "store", value_parser = node)]
+    node: Option<String>,
+    /// How long the store may be away before /readyz returns 503
+    #[arg(long, value_name = "TIME", default_value = "5s", requires = "store", value_parser = time)]
+    pub(crate) store_grace: Duration,
     /// A Host to serve besides the loopback names. May be repeated
     #[arg(long, value_name = "HOST[:PORT]", value_parser = host)]
     allow_host: Vec<String>,
@@ -161,6 +172,33 @@ impl Args {
     }
 }
 
+impl Args {
+    /// The configuration of the store, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If its URL is none of a Redis.
+    pub(crate) fn store(&self) -> Result<Option<RedisConfig>, Box<dyn Error + Send + Sync>> {
+        let Some(Secret(url)) = &self.store else { return Ok(None) };
+        let named = |error: ConfigError| format!("--store: {error}");
+        let mut config = RedisConfig::new(url).map_err(named)?;
+        config.client_name.clone_from(&self.node);
+        config.idle = self.idle.max(LEAST_IDLE);
+        config.check().map_err(named)?;
+        Ok(Some(config))
+    }
+}
+
+/// Nodes report their sessions every minute: what was not reported for longer is not served any more.
+const LEAST_IDLE: Duration = Duration::from_secs(3 * 60);
+
+fn node(text: &str) -> Result<String, &'static str> {
+    let is_name = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_name
+        .then(|| text.to_owned())
+        .ok_or("write up to 64 letters, digits and signs without spaces, such as node-1")
+}
+
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:8000 or [::1]:0")
 }
@@ -242,6 +280,30 @@ mod tests {
         let error = parse(&[&one, "hunter2"]).config().unwrap_err().to_string();
         assert!(error.starts_with("--state-key: state key 2 is not 32 bytes") && !error.contains("hunter2"));
         assert!(parse(&[&one, &one]).config().is_err());
+    }
+
+    #[test]
+    fn a_store_is_the_url_of_a_redis_which_is_not_shown() {
+        let parse = |args: &[&str]| Args::try_parse_from([&["everything"], args].concat());
+        assert!(parse(&[]).unwrap().store().unwrap().is_none());
+        let args = parse(&["--store", "redis://me:hunter2@redis:6380/2", "--node", "node-1"]).unwrap();
+        assert!(!format!("{args:?}").contains("hunter2"));
+        let config = args.store().unwrap().unwrap();
+        assert_eq!(
+            (config.address().as_str(), config.client_name.as_deref()),
+            ("redis:6380", Some("node-1"))
+        );
+        for (bad, says) in
+            [("localhost", "write redis://"), ("rediss://h", "TLS"), ("redis://:hunter2@", "write redis://")]
+        {
+            let error = parse(&["--store", bad]).unwrap().store().unwrap_err().to_string();
+            assert!(
+                error.starts_with("--store: ") && error.contains(says) && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
+        assert_eq!(parse(&["--node", "n"]).unwrap_err().exit_code(), 2);
+        assert_eq!(parse(&["--store", "redis://h", "--node", "a b"]).unwrap_err().exit_code(), 2);
     }
 
     #[test]

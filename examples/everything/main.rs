@@ -1,7 +1,8 @@
 //! Run with `cargo run --example everything -- --bind 127.0.0.1:8000`, stop with Ctrl-C.
 //!
 //! A server for trying things out: every feature of MCP with canned answers, and tools that take a while or never
-//! end. Clients of every revision use the same URL at the same time; `--eras` and `--sessions` restrict that.
+//! end. Clients of every revision use the same URL at the same time; `--eras` and `--sessions` restrict that. With
+//! `--store redis://127.0.0.1:6379`, several of them behind a load balancer serve the same sessions.
 //! `cargo xtask conformance` drives it with the official suite, `cargo xtask interop` with real clients.
 
 mod args;
@@ -22,7 +23,7 @@ use mcp_session_core::ShutdownReport;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Err(error) = args.config() {
+    if let Err(error) = args.config().and(args.store()) {
         return complain(&*error, 2);
     }
     let log = log::start();

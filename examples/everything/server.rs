@@ -5,10 +5,11 @@ mod async_std;
 mod smol;
 mod tokio;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::get};
 use mcp_session_core::{Endpoint, Runtime, Serve, ShutdownReport};
+use mcp_session_redis::RedisStore;
 use mcp_session_tokio::McpService;
 
 use crate::{
@@ -31,20 +32,56 @@ pub(crate) fn run(args: &Args) -> io::Result<ShutdownReport> {
     }
 }
 
-fn endpoint(runtime: impl Runtime, args: &Args) -> io::Result<Endpoint> {
-    let runtime: Arc<dyn Runtime> = Arc::new(runtime);
-    let config = args.config().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    Endpoint::with_config(Arc::clone(&runtime), Everything::new(runtime), config)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+/// What a node is made of.
+#[derive(Clone)]
+struct Node {
+    endpoint: Endpoint,
+    store: Option<RedisStore>,
+    store_grace: Duration,
+}
+
+impl Node {
+    /// A store that is away is waited for in the background.
+    fn new(runtime: impl Runtime, args: &Args) -> io::Result<Self> {
+        fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+            io::Error::new(io::ErrorKind::InvalidInput, error)
+        }
+        let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+        let mut config = args.config().map_err(invalid)?;
+        let store = args.store().map_err(invalid)?;
+        let store =
+            store.map(|store| RedisStore::start(store, Arc::clone(&runtime)).map_err(invalid)).transpose()?;
+        config.store = store.as_ref().map(RedisStore::store);
+        let handler = Everything::new(Arc::clone(&runtime));
+        let endpoint = Endpoint::with_config(runtime, handler, config).map_err(invalid)?;
+        Ok(Self { endpoint, store, store_grace: args.store_grace })
+    }
+
+    /// For a load balancer: 503 from the start of the shutdown, and while the store is away for longer than its grace, or
+    /// was never there.
+    fn ready(&self) -> (StatusCode, String) {
+        if !self.endpoint.is_ready() {
+            return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n".to_owned());
+        }
+        let away = self.store.as_ref().filter(|store| {
+            store.unreachable_for().is_some_and(|time| time > self.store_grace || !store.was_connected())
+        });
+        match away {
+            None => (StatusCode::OK, "ready\n".to_owned()),
+            Some(store) => {
+                let trouble = store.trouble().map_or_else(String::new, |trouble| format!(": {trouble}"));
+                (StatusCode::SERVICE_UNAVAILABLE, format!("no store{trouble}\n"))
+            }
+        }
+    }
 }
 
 /// The routes, as a tower service: independent of the runtime.
-fn routes(endpoint: Endpoint) -> Router {
-    let probed = endpoint.clone();
+fn routes(node: Node) -> Router {
     Router::new()
-        .route_service("/mcp", McpService::new(endpoint))
+        .route_service("/mcp", McpService::new(node.endpoint.clone()))
         .route("/healthz", get(|| async { HEALTHY }))
-        .route("/readyz", get(move || async move { ready(&probed) }))
+        .route("/readyz", get(move || async move { node.ready() }))
 }
 
 /// Prints the URL, then serves.
@@ -55,12 +92,3 @@ async fn serve(server: Serve, address: SocketAddr, args: &Args) -> io::Result<Sh
 }
 
 const HEALTHY: &str = "ok\n";
-
-/// For a load balancer: 503 from the start of the shutdown.
-fn ready(endpoint: &Endpoint) -> (StatusCode, &'static str) {
-    if endpoint.is_ready() {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
-    }
-}

@@ -13,8 +13,8 @@ pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownRepo
     let report = runtime.block_on(async {
         let address = listener.local_addr()?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let endpoint = super::endpoint(TokioRuntime::current(), args)?;
-        let server = serve_app(listener, endpoint.clone(), super::routes(endpoint));
+        let node = super::Node::new(TokioRuntime::current(), args)?;
+        let server = serve_app(listener, node.endpoint.clone(), super::routes(node));
         super::serve(server.with_graceful_shutdown(terminate_signal), address, args).await
     });
     runtime.shutdown_background(); // a handler that blocks its thread is not waited for

@@ -1,5 +1,6 @@
 //! The steps that consist of a few commands.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,9 +11,6 @@ use crate::cargo_tasks;
 use crate::process::{self, BUILD, Unavailable};
 use crate::server::Server;
 use crate::workspace::Workspace;
-
-/// The oldest supported toolchain (`rust-version` in the manifests).
-const MSRV: &str = "1.85";
 
 /// The only example that is not a server: it starts one, stops it and ends by itself.
 const ENDS_BY_ITSELF: &str = "graceful_shutdown";
@@ -46,17 +44,35 @@ pub(super) fn features(workspace: &Workspace) -> Result<Outcome> {
     Ok(outcome.note(if hack { "" } else { "no cargo-hack for the sets of features between none and all" }))
 }
 
-/// The published crates on the oldest toolchain, if rustup has it.
+/// The published crates on the oldest toolchains that they support (`rust-version` in the manifests), if rustup has them.
 pub(super) fn msrv(workspace: &Workspace) -> Result<Outcome> {
     let listed = Command::new("rustup").args(["toolchain", "list"]).output();
     let listed =
         listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let is_msrv = |name: &&str| name.strip_prefix(MSRV).is_some_and(|rest| rest.starts_with(['.', '-']));
-    let missing = || Unavailable(format!("no toolchain {MSRV} (rustup toolchain install {MSRV})"));
-    let toolchain = listed.split_whitespace().find(is_msrv).with_context(missing)?;
-    let mut command = Command::new("rustup");
-    command.args(["run", toolchain, "cargo", "check", "--all-features"]).current_dir(workspace.root());
-    run(each_published(workspace, &mut command))
+    let mut by_version = BTreeMap::<String, Vec<&str>>::new();
+    for package in workspace.published() {
+        let version = package.rust_version.as_ref().context("each published crate has a rust-version")?;
+        by_version.entry(format!("{}.{}", version.major, version.minor)).or_default().push(&package.name);
+    }
+    let (mut outcome, mut missing, mut checked) = (Outcome::default(), Vec::new(), false);
+    for (version, packages) in by_version {
+        let is_it =
+            |name: &&str| name.strip_prefix(&*version).is_some_and(|rest| rest.starts_with(['.', '-']));
+        let Some(toolchain) = listed.split_whitespace().find(is_it) else {
+            missing.push(format!("no toolchain {version} (rustup toolchain install {version})"));
+            continue;
+        };
+        let mut command = Command::new("rustup");
+        command.args(["run", toolchain, "cargo", "check", "--all-features"]).current_dir(workspace.root());
+        command.args(packages.iter().flat_map(|package| ["--package", package]));
+        checked = true;
+        if !process::run(&command, BUILD)?.success() {
+            outcome.fail(format!("{} on {version}", packages.join(", ")));
+        }
+    }
+    let missing = missing.join(", ");
+    ensure!(checked, Unavailable(missing));
+    Ok(outcome.note(missing))
 }
 
 pub(super) fn docs(workspace: &Workspace) -> Result<Outcome> {

@@ -1,0 +1,158 @@
+//! What happens with each new connection: Redis may be another one, or may have lost data.
+
+use std::time::Duration;
+
+use mcp_session_core::SessionId;
+use redis::Value;
+
+use crate::{
+    config::{TOMBSTONE, millis},
+    connection::Connection,
+    core::{self, Core},
+    error::Trouble,
+    record::REMOVED,
+};
+
+/// How many records are put back in one write.
+const CHUNK: usize = 200;
+
+/// The shortest and longest pause between two tries to connect.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+impl Core {
+    /// Keeps the link connected, for ever.
+    pub(crate) async fn keep_connected(&self) {
+        let mut pause = PAUSES.0;
+        loop {
+            let opened = match self.link.dialer.open().await {
+                Ok(mut connection) => self.heal(&mut connection).await.map(|()| connection),
+                Err(trouble) => Err(trouble),
+            };
+            match opened {
+                Ok(connection) => {
+                    pause = PAUSES.0;
+                    self.link.connected(connection.clone());
+                    self.watchers.notify_all();
+                    self.nodes.joined.notify(usize::MAX); // a sign of life at once
+                    self.link.until_down(&connection).await;
+                    self.link.disconnected(None);
+                }
+                Err(trouble) => {
+                    self.link.disconnected(Some(trouble));
+                    self.sleep(pause).await;
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+            }
+        }
+    }
+
+    /// Puts back what this node knows and Redis does not, before any other command is sent. A record that is there stays.
+    ///
+    /// A Redis that has lost all its data has lost the marker too: then tombstones come first, and for a lease sessions that
+    /// nobody knows count as not put back yet.
+    async fn heal(&self, connection: &mut Connection) -> Result<(), Trouble> {
+        let mut look = redis::pipe();
+        look.cmd("TIME").cmd("GET").arg(self.keys.boot());
+        let mut answers = self.run(connection, &look).await?.into_iter();
+        if let Some(micros) = answers.next().and_then(core::time) {
+            self.link.set_clock(micros);
+        }
+        let marker: Option<String> =
+            answers.next().and_then(|answer| redis::from_redis_value(answer).ok().flatten());
+        let (lost, records, removed) = {
+            let mut known = self.known.lock();
+            let lost = known.boot.is_some() && known.boot != marker;
+            if lost {
+                known.unsettled_until = Some(self.now() + self.config().lease);
+            }
+            let records: Vec<_> = known.records.iter().map(|(id, value)| (*id, value.clone())).collect();
+            (lost, records, known.removed.iter().copied().collect::<Vec<_>>())
+        };
+        if lost {
+            for chunk in removed.chunks(CHUNK) {
+                let mut bury = redis::pipe();
+                for id in chunk {
+                    let record = self.keys.session(*id).record;
+                    bury.cmd("SET").arg(record).arg(REMOVED).arg("PX").arg(millis(TOMBSTONE));
+                }
+                self.run(connection, &bury).await?;
+            }
+        }
+        let mut older = Vec::new();
+        for chunk in records.chunks(CHUNK) {
+            let mut put = redis::pipe();
+            for (id, value) in chunk {
+                let record = self.keys.session(*id).record;
+                put.cmd("SET")
+                    .arg(record)
+                    .arg(&value[..])
+                    .arg("NX")
+                    .arg("PX")
+                    .arg(millis(self.config().keep()));
+            }
+            let there = self.run(connection, &put).await?;
+            older.extend(
+                chunk.iter().zip(there).filter(|(_, put)| *put == Value::Nil).map(|((id, _), _)| *id),
+            );
+        }
+        if lost {
+            self.merge_all(connection, &older).await?;
+        }
+        self.mark(connection).await
+    }
+
+    /// Adds what this node knows to records that other nodes have put back.
+    async fn merge_all(&self, connection: &mut Connection, ids: &[SessionId]) -> Result<(), Trouble> {
+        for id in ids {
+            let Some(value) = self.known.get(*id) else { continue };
+            for _ in 0..10 {
+                let (merged, swap) = {
+                    let mut get = redis::pipe();
+                    get.cmd("GET").arg(self.keys.session(*id).record);
+                    let there = self.run(connection, &get).await?.pop();
+                    let Some(Value::BulkString(there)) = there else { break };
+                    let Some(merged) = merged(&there, &value) else { break };
+                    let swap = self.swap(*id, &there, &merged);
+                    (merged, swap)
+                };
+                let mut swapped = redis::pipe();
+                swapped.add_command(swap);
+                if self.run(connection, &swapped).await?.pop() == Some(Value::Int(1)) {
+                    self.known.refresh(*id, &merged);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the marker if there is none, and remembers which one there is.
+    async fn mark(&self, connection: &mut Connection) -> Result<(), Trouble> {
+        let random = self.link.dialer.runtime.random().map_err(|error| Trouble::Other(error.to_string()))?;
+        let random = format!("{:032x}", u128::from_le_bytes(random));
+        let mut mark = redis::pipe();
+        mark.cmd("SET").arg(self.keys.boot()).arg(random).arg("NX");
+        mark.cmd("GET").arg(self.keys.boot());
+        let marker = self.run(connection, &mark).await?.pop();
+        let marker: Option<String> = marker.and_then(|marker| redis::from_redis_value(marker).ok().flatten());
+        self.known.lock().boot = marker;
+        Ok(())
+    }
+
+    async fn run(
+        &self,
+        connection: &mut Connection,
+        commands: &redis::Pipeline,
+    ) -> Result<Vec<Value>, Trouble> {
+        let dialer = &self.link.dialer;
+        dialer.within(dialer.config.timeout, connection.run(commands)).await
+    }
+}
+
+/// The record that is there, with what the other one knows; `None` if that is nothing, or the session was removed.
+fn merged(there: &[u8], known: &[u8]) -> Option<Vec<u8>> {
+    let (mut stored, known) =
+        (crate::record::Stored::parse(there).ok()?, crate::record::Stored::parse(known).ok()?);
+    stored.merge(&known);
+    Some(stored.write()).filter(|merged| merged != there)
+}

@@ -1,0 +1,131 @@
+//! [`Server`]: a `redis-server` of the tests' own, on a free port.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a server may take to start, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// All that were started, by their process ids: statics are not dropped.
+static STARTED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+/// Whether there is a `redis-server`.
+pub(crate) fn is_there() -> bool {
+    let version =
+        Command::new("redis-server").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    version.is_ok_and(|status| status.success())
+}
+
+/// Ends the servers that still run.
+pub(crate) fn end_all() {
+    for child in STARTED.lock().expect("no panic under it").iter_mut() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// A `redis-server` without persistence.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    pid: u32,
+    directory: PathBuf,
+    options: Vec<String>,
+}
+
+impl Server {
+    /// Starts one with these options, on a free port.
+    pub(crate) fn start(options: &[&str]) -> Self {
+        Self::start_at(None, options)
+    }
+
+    pub(crate) fn start_at(port: Option<u16>, options: &[&str]) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let port = port.unwrap_or_else(free_port);
+        let name = format!("mcp-session-redis-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir_all(&directory).expect("a directory");
+        let child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
+            .args(["--save", "", "--appendonly", "no", "--enable-debug-command", "local"])
+            .arg("--dir")
+            .arg(&directory)
+            .args(options)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server starts");
+        let pid = child.id();
+        STARTED.lock().expect("no panic under it").push(child);
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let server = Self { port, pid, directory, options };
+        // Another server on this port would spoil the tests.
+        server.until(&["INFO", "server"], &format!("process_id:{pid}\r\n"));
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Runs a command, and returns what it answers.
+    pub(crate) fn run(&self, command: &[&str]) -> redis::Value {
+        self.try_run(command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    }
+
+    fn try_run(&self, command: &[&str]) -> redis::RedisResult<redis::Value> {
+        let mut connection = redis::Client::open(self.url())?.get_connection_with_timeout(PATIENCE)?;
+        let mut packed = redis::cmd(command[0]);
+        packed.arg(&command[1..]);
+        packed.query(&mut connection)
+    }
+
+    /// Waits until the answer to a command has this text in it.
+    pub(crate) fn until(&self, command: &[&str], text: &str) {
+        let start = Instant::now();
+        loop {
+            let answer = self.try_run(command);
+            let said = answer.and_then(|answer| Ok(redis::from_redis_value::<String>(answer)?));
+            match said {
+                Ok(said) if said.contains(text) => return,
+                said => assert!(start.elapsed() < PATIENCE, "no {text:?} at {}: {said:?}", self.port),
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(&self) {
+        let mut started = STARTED.lock().expect("no panic under it");
+        let child = started.iter_mut().find(|child| child.id() == self.pid).expect("it was started");
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Starts it again at the same port, without data.
+    pub(crate) fn start_again(&self) -> Self {
+        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        Self::start_at(Some(self.port), &options)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
