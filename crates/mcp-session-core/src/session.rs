@@ -109,8 +109,15 @@ impl Session {
         env: Arc<Env>,
         machine: Machine,
     ) -> Self {
-        let locked =
-            Locked { armed: false, machine, left: false, tracker: None, writing: false, unconfirmed: false, fate: Fate::Unkept };
+        let locked = Locked {
+            armed: false,
+            machine,
+            left: false,
+            tracker: None,
+            writing: false,
+            unconfirmed: false,
+            fate: Fate::Unkept,
+        };
         Self(Arc::new(Inner {
             id,
             principal,

@@ -111,7 +111,8 @@ async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection
     let patience = node.deadline();
     let mut pause = Duration::from_millis(1);
     // Another GET at this node may be waiting for the previous node, too: it comes first.
-    let follows = || last.node == Some(node.id) && session.with(|machine, _| machine.listener()) >= last.number;
+    let follows =
+        || last.node == Some(node.id) && session.with(|machine, _| machine.listener()) >= last.number;
     while record.listener.settled + 1 < number && !follows() && node.now() < patience {
         node.pause(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));

@@ -131,7 +131,9 @@ impl Book {
 
     /// Returns `true` if what a node has told the store and other nodes, they know: it is slow at most.
     pub(super) fn is_told(&self) -> bool {
-        !self.any_paused && !self.any_vanished && self.plan.store.as_ref().is_none_or(StorePlan::is_slow_at_most)
+        !self.any_paused
+            && !self.any_vanished
+            && self.plan.store.as_ref().is_none_or(StorePlan::is_slow_at_most)
     }
 
     /// Returns `true` if time may pass without a reason in the plan: a store fails, or a process is stopped.

@@ -309,7 +309,9 @@ impl Client {
         self.world.book().coverage.reach(what, phase_name(phase), status_name(head.status));
         let status = head.status.as_u16();
         self.world.book().note(|| format!("client {}: {what} at node {node}: {status}", self.number));
-        if let Some(session) = session.filter(|_| status > 299 && what != "initialize" && self.runs(node, phase)) {
+        if let Some(session) =
+            session.filter(|_| status > 299 && what != "initialize" && self.runs(node, phase))
+        {
             self.world.book().refused(session, sent, status);
         }
         match (status, session) {

@@ -7,8 +7,8 @@ use std::{
 
 use futures::future::pending;
 use mcp_session_core::{
-    CancelReason, ErrorCode, Handler, InitializeRequest, InitializeResult, Json, Notification, NotificationContext,
-    RequestContext, RpcError, Runtime, SendError, Session, SessionData, TerminateReason,
+    CancelReason, ErrorCode, Handler, InitializeRequest, InitializeResult, Json, Notification,
+    NotificationContext, RequestContext, RpcError, Runtime, SendError, Session, SessionData, TerminateReason,
 };
 use serde_json::{Value, json};
 

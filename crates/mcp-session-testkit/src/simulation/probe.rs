@@ -56,7 +56,9 @@ async fn has_room(world: &Arc<World>, node: usize, stats: &Stats) {
             sleep(&world.sim, AT_ONCE).await;
             if asks(world, node, number).await == Some(503) {
                 let kind = world.plan.clients[number].kind;
-                world.book().violation("leaked", || format!("node {node} has no place for a {kind:?}: {stats:?}"));
+                world
+                    .book()
+                    .violation("leaked", || format!("node {node} has no place for a {kind:?}: {stats:?}"));
             }
         }
     }
@@ -133,7 +135,9 @@ async fn has_all(world: &Arc<World>, client: &Client, session: SessionId, node: 
     if stream.is_open() && world.book().keeps_events() {
         let lost = owed.into_iter().find(|n| !stream.tells().contains(n));
         if let Some(n) = lost {
-            world.book().violation("lost", || format!("{session} has no tell {n} after {first}, at node {node}"));
+            world
+                .book()
+                .violation("lost", || format!("{session} has no tell {n} after {first}, at node {node}"));
         }
     }
     stream.close().await;
@@ -141,7 +145,8 @@ async fn has_all(world: &Arc<World>, client: &Client, session: SessionId, node: 
 
 /// Of two connections that ask at the same time, one carries the stream.
 async fn has_one_listener(world: &Arc<World>, client: &Client, session: SessionId, nodes: [usize; 2]) {
-    let mut streams = futures::future::join_all(nodes.map(|node| Stream::open(world, client, node, None))).await;
+    let mut streams =
+        futures::future::join_all(nodes.map(|node| Stream::open(world, client, node, None))).await;
     sleep(&world.sim, AT_ONCE).await;
     let told = world.tell(nodes[0], session).await;
     sleep(&world.sim, AT_ONCE).await;

@@ -303,7 +303,13 @@ impl Draw {
         let mut ops: Vec<_> = (0..ops).map(|_| self.op()).collect();
         if self.chance(5) {
             // It lets its client poll.
-            ops.extend([Op::CloseStream(10), Op::Sleep(100), Op::Notify, Op::CloseStream(10), Op::Sleep(100)]);
+            ops.extend([
+                Op::CloseStream(10),
+                Op::Sleep(100),
+                Op::Notify,
+                Op::CloseStream(10),
+                Op::Sleep(100),
+            ]);
         }
         let end = match self.below(100) {
             0..=4 => End::Fail,

@@ -11,13 +11,13 @@ use std::{
 use bytes::Bytes;
 use fastrand::Rng;
 use futures::FutureExt;
-use serde_json::json;
 use mcp_session_core::{
     Endpoint, Json, RequestContext, RpcError, Runtime, SessionEvents, SessionId, Shutdown, ShutdownPhase,
     ShutdownPolicy,
     proto::{EventId, Position},
     store::{EventStore, LogId, MemoryStore, NodeId, ReadError, SessionStore, Store, StoreLimits},
 };
+use serde_json::json;
 
 use super::{
     book::Book,
@@ -161,12 +161,18 @@ impl World {
         if let Some(Ok(page)) = store.memory.read(log, before, 1).now_or_never() {
             let event = page.events.first().filter(|(position, _)| *position == id.position);
             let same = |event: &Bytes| String::from_utf8_lossy(event).contains(data);
-            if let Some((_, event)) = event.filter(|(_, event)| !same(event) && !self.book().may_lose_events()) {
-                self.book().violation("unstored", || format!("{id:?} of {session} is {data}, and in the store {event:?}"));
+            if let Some((_, event)) =
+                event.filter(|(_, event)| !same(event) && !self.book().may_lose_events())
+            {
+                self.book().violation("unstored", || {
+                    format!("{id:?} of {session} is {data}, and in the store {event:?}")
+                });
             }
         }
         if stores && matches!((live, known), (Some(Ok(Some(_))), Some(Err(ReadError::Unknown)))) {
-            self.book().violation("unstored", || format!("a client has {id:?} of {session}, and the store has not: {data}"));
+            self.book().violation("unstored", || {
+                format!("a client has {id:?} of {session}, and the store has not: {data}")
+            });
         }
     }
 

@@ -134,7 +134,8 @@ impl Book {
                 && same
                 && call.handler_runs
                 && !call.cancelled
-                && !matches!(call.outcome, Some(Answer::Left(_))) // it may have been given up (E-14)
+                && !matches!(call.outcome, Some(Answer::Left(_)))
+                && !self.may_be_given_up(call)
                 && call.at == Some((node, generation))
         });
         if let Some(text) =
@@ -177,7 +178,9 @@ impl Book {
         let cancels = at.and_then(|at| self.cancelling_since(at));
         if let (Some((since, time)), Some(cancels)) = (obeys, cancels) {
             if now > since.max(cancels) + time && !self.may_be_late() {
-                self.violation("not-cancelled", || format!("the handler of call {token} was never asked to stop"));
+                self.violation("not-cancelled", || {
+                    format!("the handler of call {token} was never asked to stop")
+                });
             }
         }
     }
@@ -396,14 +399,18 @@ impl Book {
     /// Returns `true` if the client of a call may be away for so long that nobody waits for it any more.
     fn may_be_given_up(&self, call: &Call) -> bool {
         let session = &self.plan.limits.config.session;
-        let patience = session.replay.as_ref().map_or(Duration::ZERO, |replay| replay.age.max(session.idle_timeout));
+        let patience =
+            session.replay.as_ref().map_or(Duration::ZERO, |replay| replay.age.max(session.idle_timeout));
         let away = |cut: Cut| {
             let (hidden, back) = (cut.hidden.map_or(0, |(time, _)| time), cut.back?);
             // It may have to try at several nodes.
             Some(Duration::from_millis(hidden + back + 1_000))
         };
         let away = call.reader.cut.is_some_and(|cut| away(cut).is_none_or(|away| away >= patience));
-        call.session.is_none() && !call.reader.is_fast() || away || call.reader.pause.is_some() || call.reader.pace > 0
+        call.session.is_none() && !call.reader.is_fast()
+            || away
+            || call.reader.pause.is_some()
+            || call.reader.pace > 0
     }
 
     /// The client of a call came back with an event id that the node does not know.
@@ -419,7 +426,9 @@ impl Book {
     pub(in crate::simulation) fn ends_uninvited(&mut self, token: usize) {
         // A message about an earlier connection may arrive at the node of a later one, if it is late.
         if self.keeps_events() && !self.faulty_store() {
-            self.violation("uninvited", || format!("a connection of call {token} ended, with no answer and no `retry`"));
+            self.violation("uninvited", || {
+                format!("a connection of call {token} ended, with no answer and no `retry`")
+            });
         }
     }
 

@@ -31,7 +31,9 @@ impl Book {
     pub(in crate::simulation) fn question_has_id(&mut self, number: usize, session: SessionId, id: &Value) {
         let known = *self.received.questions.entry((session, id.to_string())).or_insert(number);
         if known != number {
-            self.violation("ids", || format!("the questions {known} and {number} of {session} have the id {id}"));
+            self.violation("ids", || {
+                format!("the questions {known} and {number} of {session} have the id {id}")
+            });
         }
     }
 
@@ -44,6 +46,8 @@ impl Book {
     /// Returns `true` if the store has every event that a client has, for as long as its session lives.
     pub(in crate::simulation) fn stores_events(&self) -> bool {
         // After its patience, a node goes on without the store.
-        self.keeps_events() && !self.may_lose_events() && self.plan.store.as_ref().is_some_and(StorePlan::is_slow_at_most)
+        self.keeps_events()
+            && !self.may_lose_events()
+            && self.plan.store.as_ref().is_some_and(StorePlan::is_slow_at_most)
     }
 }

@@ -86,7 +86,9 @@ impl Book {
         let age = self.plan.limits.config.session.max_age;
         if let (Some(age), Some(opened)) = (age, opened) {
             if sent.at > opened + age + slow {
-                self.violation("outlived", || format!("{session} is older than {age:?}, and accepted a request"));
+                self.violation("outlived", || {
+                    format!("{session} is older than {age:?}, and accepted a request")
+                });
             }
         }
     }
@@ -144,8 +146,11 @@ impl Book {
     /// Sessions in use that must live, and the clients that opened them.
     pub(in crate::simulation) fn live_sessions(&self) -> Vec<(SessionId, usize)> {
         let live = self.sessions.iter().filter(|(id, known)| known.initialized && self.must_live(**id));
-        let mut live: Vec<_> =
-            live.filter_map(|(id, known)| Some((*id, Some(known.client).filter(|n| *n < self.plan.clients.len())?))).collect();
+        let mut live: Vec<_> = live
+            .filter_map(|(id, known)| {
+                Some((*id, Some(known.client).filter(|n| *n < self.plan.clients.len())?))
+            })
+            .collect();
         live.sort_unstable_by_key(|(_, client)| *client);
         live
     }
@@ -165,7 +170,9 @@ impl Book {
         let (node, generation) = known.at;
         let config = &self.plan.limits.config;
         let hooks = self.plan.clients.get(known.client).map(|client| client.hooks).unwrap_or_default();
-        (!known.initialized && !known.called && self.sim.now() - known.opened >= config.session.initialize_timeout)
+        (!known.initialized
+            && !known.called
+            && self.sim.now() - known.opened >= config.session.initialize_timeout)
             || config.session.max_age.is_some_and(|age| self.sim.now() - known.opened >= age)
             || config.max_sessions < 100
             || hooks.session_data == Hook::Panics

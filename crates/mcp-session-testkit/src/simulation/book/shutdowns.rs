@@ -63,18 +63,17 @@ impl Book {
         });
         let known = &mut self.nodes[node];
         known.shut_down.push(generation);
-        known.shutdown =
-            Some(Running {
-                generation,
-                policy,
-                ceiling,
-                stopped,
-                before: None,
-                drains: false,
-                busy: false,
-                quiet: None,
-                cancels: None,
-            });
+        known.shutdown = Some(Running {
+            generation,
+            policy,
+            ceiling,
+            stopped,
+            before: None,
+            drains: false,
+            busy: false,
+            quiet: None,
+            cancels: None,
+        });
     }
 
     /// A shutdown has got less time: from `phase` on, no phase may be longer than this policy says. `says`: its ceiling.

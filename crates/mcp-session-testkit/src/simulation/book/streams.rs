@@ -128,7 +128,10 @@ impl Book {
     }
 
     /// The first event of the standalone stream that a client has received, and the tells that were accepted later.
-    pub(in crate::simulation) fn owed_since_the_first(&self, session: SessionId) -> Option<(String, Vec<u64>)> {
+    pub(in crate::simulation) fn owed_since_the_first(
+        &self,
+        session: SessionId,
+    ) -> Option<(String, Vec<u64>)> {
         let tells = &self.sessions.get(&session)?.tells;
         let (first, accepted) = tells.first.as_ref()?;
         Some((first.clone(), tells.accepted[*accepted..].to_vec()))
