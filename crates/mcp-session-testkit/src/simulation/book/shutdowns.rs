@@ -265,7 +265,7 @@ impl Book {
     }
 
     /// Returns `true` if a reader may have had no time to read: a shutdown that leaves none.
-    pub(super) fn is_hurried(&self) -> bool {
+    pub(in crate::simulation) fn is_hurried(&self) -> bool {
         let short = |policy: &ShutdownPolicy| policy.finish < Duration::from_millis(50);
         short(&self.plan.limits.last)
             || self.plan.events.iter().any(|event| match &event.what {
