@@ -23,7 +23,7 @@ use super::{
 };
 use crate::SimRuntime;
 
-pub(super) use self::calls::Answer;
+pub(super) use self::{calls::Answer, shutdowns::undelivered};
 
 /// What must never happen, and did.
 #[derive(Debug, Clone, PartialEq, Eq)]

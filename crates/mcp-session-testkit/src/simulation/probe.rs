@@ -13,6 +13,7 @@ use mcp_session_core::{ProtocolVersion, Runtime, SessionId, Stats};
 use serde_json::Value;
 
 use super::{
+    book::undelivered,
     client::{
         Client, initialize, notification,
         reading::{Progress, Sink, read},
@@ -44,7 +45,7 @@ pub(super) async fn probe(world: &Arc<World>) {
 async fn has_room(world: &Arc<World>, node: usize, stats: &Stats) {
     let ends_at_once = |client: &ClientPlan| matches!(client.hooks.terminated, Hook::Returns | Hook::Panics);
     let idle = world.book().is_idle() && world.plan.clients.iter().all(ends_at_once);
-    if !idle || stats.exchanges > 0 {
+    if !idle || undelivered(stats) > 0 {
         return;
     }
     let full = stats.sessions >= world.plan.limits.config.max_sessions as u64;

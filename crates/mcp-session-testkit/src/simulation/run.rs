@@ -14,7 +14,7 @@ use futures::{
 use mcp_session_core::Runtime;
 
 use super::{
-    book::{Book, Violation},
+    book::{Book, Violation, undelivered},
     client::Client,
     coverage::Coverage,
     log,
@@ -108,11 +108,7 @@ async fn drive(world: Arc<World>) {
         world.book().violation("hangs", || format!("{waiting} requests of clients have no end"));
     }
     for (node, stats) in world.end() {
-        let over = stats.exchanges_answered
-            + stats.exchanges_synthesized
-            + stats.exchanges_cancelled
-            + stats.exchanges_forced;
-        if stats.exchanges_admitted != over || stats.exchanges + stats.streams + stats.sessions > 0 {
+        if undelivered(&stats) != 0 || stats.exchanges + stats.streams + stats.sessions > 0 {
             world.book().violation("left", || format!("node {node}: {stats:?}"));
         }
     }

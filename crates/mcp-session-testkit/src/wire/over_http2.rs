@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, future::join_all, stream};
 use http_body_util::{BodyExt, StreamBody};
-use mcp_session_core::ShutdownPhase;
+use mcp_session_core::{Runtime, ShutdownPhase};
 use serde_json::{Value, json};
 
 use super::{
@@ -106,7 +106,9 @@ async fn s_2_while_draining_requests_are_answered_or_refused(harness: &impl Serv
 /// served.
 async fn a_lame_duck_says_goaway_and_serves_everything(harness: &impl ServeHarness) {
     let runtime = Still::new(harness.runtime());
-    let server = Server::on(harness, Arc::new(runtime.clone()), |setup| setup.policy.lame_duck = LONG);
+    let server = Server::on(harness, &(Arc::new(runtime.clone()) as Arc<dyn Runtime>), |setup| {
+        setup.policy.lame_duck = LONG;
+    });
     let client = Client { addr: server.addr, session: String::new() };
     let mut http = Http2::open(&client).await;
     assert_eq!(http.post(&initialize()).await.status().as_u16(), 200);

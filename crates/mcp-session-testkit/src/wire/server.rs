@@ -66,13 +66,13 @@ impl Server {
 
     /// Starts a server with its own limits.
     pub fn with<H: ServeHarness>(harness: &H, set: impl FnOnce(&mut Setup)) -> Self {
-        Self::on(harness, harness.runtime(), set)
+        Self::on(harness, &harness.runtime(), set)
     }
 
     /// The same, on the scenario's own runtime, which runs tasks as the adapter's does.
     pub(super) fn on<H: ServeHarness>(
         _: &H,
-        runtime: Arc<dyn Runtime>,
+        runtime: &Arc<dyn Runtime>,
         set: impl FnOnce(&mut Setup),
     ) -> Self {
         let policy = ShutdownPolicy { lame_duck: Duration::ZERO, drain: LONG, cancel: LONG, finish: LONG };
@@ -87,7 +87,7 @@ impl Server {
         let Setup { config, policy, header_timeout, idle_timeout, serve } = setup;
 
         let gate = Arc::new(Semaphore::new(0));
-        let endpoint = Endpoint::with_config(Arc::clone(&runtime), router(&gate), config);
+        let endpoint = Endpoint::with_config(Arc::clone(runtime), router(&gate), config);
         let endpoint = endpoint.expect("limits that work");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("an option");

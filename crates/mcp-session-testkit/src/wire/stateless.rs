@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mcp_session_core::{Sessions, ShutdownPhase};
+use mcp_session_core::{Runtime, Sessions, ShutdownPhase};
 use serde_json::json;
 
 use super::{
@@ -105,7 +105,7 @@ async fn e_30_a_client_without_a_session_that_leaves_cancels_its_call(harness: &
 /// half: here no timer fires.
 async fn e_30_g_30_a_client_that_leaves_is_noticed_without_a_timer(harness: &impl ServeHarness) {
     let runtime = Still::new(harness.runtime());
-    let server = Server::on(harness, Arc::new(runtime.clone()), |setup| {
+    let server = Server::on(harness, &(Arc::new(runtime.clone()) as Arc<dyn Runtime>), |setup| {
         setup.config.sessions = Sessions::Stateless;
     });
     let client = nobody(&server);

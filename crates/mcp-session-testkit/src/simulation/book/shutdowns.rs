@@ -41,6 +41,15 @@ struct Running {
     cancels: Option<Instant>,
 }
 
+/// How many requests a node has whose answer is not delivered yet.
+pub(in crate::simulation) fn undelivered(stats: &Stats) -> u64 {
+    let over = stats.exchanges_answered
+        + stats.exchanges_synthesized
+        + stats.exchanges_cancelled
+        + stats.exchanges_forced;
+    stats.exchanges_admitted - over
+}
+
 impl Node {
     /// Which of its processes runs, or ran last.
     pub(super) fn generation(&self) -> usize {
@@ -135,12 +144,7 @@ impl Book {
         if stats.phase >= ShutdownPhase::Cancelling {
             running.cancels.get_or_insert(now);
         }
-        let over = stats.exchanges_answered
-            + stats.exchanges_synthesized
-            + stats.exchanges_cancelled
-            + stats.exchanges_forced;
-        let undelivered = stats.exchanges_admitted - over;
-        if busy || undelivered + stats.streams + stats.subscriptions > 0 || !running.drains {
+        if busy || undelivered(&stats) + stats.streams + stats.subscriptions > 0 || !running.drains {
             running.quiet = None;
         } else if running.quiet.is_none_or(|(_, admitted)| admitted != stats.exchanges_admitted) {
             running.quiet = Some((now, stats.exchanges_admitted));
