@@ -99,7 +99,8 @@ fn c_10_initialized_at_a_draining_node_counts_at_the_next(bed: &impl TestBed) {
     bed.block_on(async {
         let mut client = nodes.a.stranger();
         client.initialize("2025-11-25").await;
-        let (_reply, work) = begin(&mut nodes.a, &client, 1).await;
+        let (reply, work) = begin(&mut nodes.a, &client, 1).await;
+        drop(reply);
         let shutdown = nodes.a.endpoint.shutdown(PATIENT);
         work.cx.draining().await;
         let initialized = notification("notifications/initialized");
