@@ -336,7 +336,7 @@ fn d_36_what_is_forgotten_makes_room(bed: &impl TestBed) {
             let (reply, work) = begin(&mut fixture, &client, call).await;
             let last = cut(reply);
             send(&work, 0..5).await;
-            let (forgotten, forgetful) = begin(&mut fixture, &client, "long").await;
+            let (forgotten, forgetful) = begin(&mut fixture, &client, call + 10).await;
             let first = cut(forgotten);
             work.finish(json!({}));
             let messages = client.resume(&last).await.messages().await;
