@@ -87,7 +87,10 @@ impl Sent<'_> {
             Kind::Serialized => {
                 let event = encode_notification(method, params);
                 assert_eq!(event.is_some(), params.is_none_or(Json::is_object), "only objects are params");
-                let message = Outgoing::Notification { method, params };
+                // The serializer leaves out the blanks around it.
+                let text = Bytes::copy_from_slice(json.as_bytes().trim_ascii());
+                let trimmed = Json::from_text(text).expect("JSON without the blanks around it");
+                let message = Outgoing::Notification { method, params: params.map(|_| &trimmed) };
                 return Some((event?, Some(text_of(&message)))).map(|(event, data)| match id {
                     Some(id) => (mcp_session_core::proto::with_id(id, &event), data),
                     None => (event, data),
