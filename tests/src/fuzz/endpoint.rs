@@ -103,7 +103,9 @@ fn check(sent: &Sent, excused: bool) {
         202 | 204 => assert!(got.body.is_empty(), "{got:?}"),
         status => {
             assert!(status >= 400, "{got:?}");
-            if sent.method != "HEAD" {
+            // Whoever leaves after the head may have nothing of the body.
+            let unread = sent.is_cut && got.body.is_empty();
+            if sent.method != "HEAD" && !unread {
                 check_refusal(status, &got.body, id);
             }
             assert_eq!(got.headers.contains_key("retry-after"), status == 503, "{got:?}");
