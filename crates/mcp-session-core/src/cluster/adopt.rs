@@ -77,11 +77,11 @@ impl Registry {
                 // E-11: it may be dead.
                 Some(session) if session.is_unconfirmed() => {
                     let adoption = lock(&self.adoptions.0).get(&id).cloned();
-                    return match adoption {
-                        Some(adoption) => Ok(adoption.ends().await?),
-                        None if session.is_unconfirmed() => Err(Rejection::StoreUnavailable), // its task was dropped
-                        None => continue,
-                    };
+                    match adoption {
+                        Some(adoption) => _ = adoption.ends().await?,
+                        None if session.is_unconfirmed() => return Err(Rejection::StoreUnavailable), // its task was dropped
+                        None => {}
+                    }
                 }
                 Some(session) if session.state() == State::AwaitingInitialized => {
                     return match node.load(id).await {

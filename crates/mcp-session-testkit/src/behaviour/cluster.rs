@@ -1,6 +1,6 @@
 //! State that belongs to a session, not to one node: listeners, lifecycle, and where a session ends.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt,
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     fixture::{Client, Fixture, NEVER, PATIENT, Reply, SOON, notification, request},
-    stores::{Nodes, begin, numbers, send},
+    stores::{Mood, Moody, Nodes, begin, numbers, send},
 };
 use crate::{TestBed, suite::scenarios};
 
@@ -217,22 +217,42 @@ fn d_21_one_node_listens_for_a_session(bed: &impl TestBed) {
 /// D-21: of two GETs that come to another node at the same time, the second one does not overtake the first, which waits
 /// for what was read before.
 fn d_21_two_gets_at_another_node_repeat_nothing(bed: &impl TestBed) {
-    let nodes = Nodes::tuned(bed, |config| config.session.second_stream = SecondStream::Replace);
+    let shared = MemoryStore::new(bed.runtime());
+    let peers = Arc::new(Moody { store: shared.clone(), by: Mood::of(&["send"]) });
+    let mut store = Store::new(shared.clone());
+    store.peers = Arc::clone(&peers) as _;
+    store.timeout = NEVER;
+    let [a, b] = [(); 2].map(|()| {
+        Fixture::new(bed, |config| {
+            config.session.second_stream = SecondStream::Replace;
+            config.store = Some(store.clone());
+        })
+    });
     bed.block_on(async {
-        let client = nodes.a.client_of("2025-06-18").await;
-        let elsewhere = client.at(&nodes.b);
+        let client = a.client_of("2025-06-18").await;
+        let elsewhere = client.at(&b);
+        echoes(&elsewhere).await;
         let mut get = client.get().await;
         get.opened().await;
         for n in 0..3 {
             note(&client, n).await;
             assert_eq!(next(&mut get).await, Some(n));
         }
-        let mut gets = join_all([&elsewhere, &elsewhere].map(Client::get)).await;
-        gets.retain(|get| get.status == StatusCode::OK);
+        peers.by.set(true);
+        let mut first = Box::pin(elsewhere.get());
+        assert!(first.as_mut().now_or_never().is_none(), "it has to tell the other node");
+        let record = shared.load(client.id()).await.unwrap().expect("the session is in the store");
+        assert_eq!(record.listener.number, 2, "it is the next listener");
+        let mut second = Box::pin(elsewhere.get());
+        assert!(second.as_mut().now_or_never().is_none(), "it waits for the first");
+        peers.by.set(false);
+        let (first, second) = join(first, second).await;
         note(&client, 3).await;
+        let mut gets = vec![first, second];
+        gets.retain(|get| get.status == StatusCode::OK);
         let mut seen = Vec::new();
         while !seen.contains(&3) {
-            nodes.a.elapse(SOON).await;
+            a.elapse(SOON).await;
             for get in &mut gets {
                 while let Some(Some(n)) = next(get).now_or_never() {
                     seen.push(n);

@@ -381,7 +381,7 @@ fn s_5_the_call_of_a_lost_node_is_answered(bed: &impl TestBed) {
 
 /// Decides whether a store answers or hangs.
 #[derive(Debug, Default)]
-struct Mood {
+pub(super) struct Mood {
     /// The methods that may hang.
     of: &'static [&'static str],
     hangs: AtomicBool,
@@ -390,7 +390,12 @@ struct Mood {
 }
 
 impl Mood {
-    fn set(&self, hangs: bool) {
+    /// These methods may hang.
+    pub(super) fn of(of: &'static [&'static str]) -> Self {
+        Self { of, ..Self::default() }
+    }
+
+    pub(super) fn set(&self, hangs: bool) {
         self.hangs.store(hangs, SeqCst);
         self.cheered.notify(usize::MAX);
     }
@@ -415,7 +420,7 @@ impl Intercept for Mood {
     }
 }
 
-type Moody = Intercepted<Mood>;
+pub(super) type Moody = Intercepted<Mood>;
 
 /// Two nodes with a store whose event logs stop answering when told to.
 fn moody(bed: &impl TestBed, patience: Duration) -> (Fixture, Fixture, Arc<Moody>) {
