@@ -60,6 +60,8 @@ impl Server {
     pub(crate) async fn quiet(adapter: Adapter, args: &[&str]) -> Result<(Self, SocketAddr)> {
         let mut command = Command::new(chosen());
         command.args(["--runtime", adapter.name(), "--bind", "127.0.0.1:0", "--report", "json"]).args(args);
+        // One heap, so that the memory does not depend on which thread has freed what.
+        command.env("MALLOC_ARENA_MAX", "1");
         command.env("RUST_LOG", "off").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut server = Self::of(command.spawn().context("the server")?)?;
         let address = server.address().await?.context("it ended before it listened")?;

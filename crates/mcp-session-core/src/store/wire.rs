@@ -57,8 +57,10 @@
 //! # Versions
 //!
 //! Each value has a field `v` with [`VERSION`]. A change that an older node cannot read raises it; a new field does not.
-//! So nodes of several releases can share a store while they are replaced one after the other. A value of another
-//! version is an error that names both versions. A new kind of [`Update`] or [`PeerRequest`] is an error at an older node.
+//! So nodes of several releases can share a store while they are replaced one after the other. The numbers of a new field
+//! are integers of 64 bits, because any other number may lose digits when an older node writes the record again: it is
+//! refused. A value of another version is an error that names both versions. A new kind of [`Update`] or [`PeerRequest`] is
+//! an error at an older node.
 //!
 //! A store fails with [`Unavailable`](super::Unavailable) if it cannot read a value, because a newer node may. It skips
 //! a message that it cannot read.
@@ -202,7 +204,7 @@ impl Wire for Record {
         })?;
         record.heard = from.position("heard")?;
         record.listener = from.within("listener", Listener::decode)?.unwrap_or_default();
-        record.unknown = from.rest();
+        record.unknown = from.rest()?;
         Ok(record)
     }
 }

@@ -6,7 +6,7 @@ use futures::{
     FutureExt,
     future::{join, join_all},
 };
-use http::StatusCode;
+use http::{Method, StatusCode};
 use mcp_session_core::{
     ReplayConfig, SecondStream, SessionEvent, SessionId, ShutdownPhase, TerminateReason,
     store::{LogId, MemoryStore, SessionStore, Store, StoreLimits},
@@ -14,7 +14,7 @@ use mcp_session_core::{
 use serde_json::{Value, json};
 
 use super::{
-    fixture::{Client, Fixture, NEVER, PATIENT, Reply, SOON, notification, request},
+    fixture::{Client, Fixture, NEVER, PATIENT, Reply, SOON, Started, notification, request},
     stores::{Mood, Moody, Nodes, begin, numbers, send},
 };
 use crate::{TestBed, suite::scenarios};
@@ -239,16 +239,22 @@ fn d_21_two_gets_at_another_node_repeat_nothing(bed: &impl TestBed) {
             assert_eq!(next(&mut get).await, Some(n));
         }
         peers.by.set(true);
-        let mut first = Box::pin(elsewhere.get());
-        assert!(first.as_mut().now_or_never().is_none(), "it has to tell the other node");
-        let record = shared.load(client.id()).await.unwrap().expect("the session is in the store");
-        assert_eq!(record.listener.number, 2, "it is the next listener");
-        let mut second = Box::pin(elsewhere.get());
-        assert!(second.as_mut().now_or_never().is_none(), "it waits for the first");
+        let start =
+            || elsewhere.start_with(elsewhere.request(Method::GET).body(String::new()).expect("a GET"));
+        let mut gets = Vec::new();
+        for number in [2, 3] {
+            gets.push(start());
+            while shared.load(client.id()).await.unwrap().expect("it is in the store").listener.number
+                < number
+            {
+                b.elapse(SOON).await;
+            }
+        }
+        b.elapse(SOON).await;
+        assert_eq!(b.endpoint.stats().streams, 0, "both wait until the first node knows");
         peers.by.set(false);
-        let (first, second) = join(first, second).await;
+        let mut gets = join_all(gets.into_iter().map(Started::head)).await;
         note(&client, 3).await;
-        let mut gets = vec![first, second];
         gets.retain(|get| get.status == StatusCode::OK);
         let mut seen = Vec::new();
         while !seen.contains(&3) {

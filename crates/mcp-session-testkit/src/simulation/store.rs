@@ -66,6 +66,8 @@ pub(super) struct SharedStore {
 enum Fault {
     None,
     Slow(Duration),
+    /// It has its effect at once, and says so late.
+    SlowAfter(Duration),
     Fails,
     FailsAfter,
     Panics,
@@ -96,7 +98,8 @@ impl SharedStore {
         if self.faults.is_none() {
             Fault::None
         } else if self.chance(slow) {
-            Fault::Slow(Duration::from_millis(self.random(StoreFaults::SLOW.as_millis() as u64)))
+            let time = Duration::from_millis(self.random(StoreFaults::SLOW.as_millis() as u64));
+            if self.random(2) == 0 { Fault::Slow(time) } else { Fault::SlowAfter(time) }
         } else if self.chance(fails) {
             Fault::Fails
         } else if self.chance(fails_after) {
@@ -148,6 +151,11 @@ impl FaultyStore {
             Fault::Slow(time) => {
                 self.sleep(time).await;
                 self.alive().await;
+            }
+            Fault::SlowAfter(time) => {
+                let said = call.await;
+                self.sleep(time).await;
+                return said;
             }
             Fault::Fails => return Err(Unavailable.into()),
             Fault::FailsAfter => {
@@ -220,7 +228,7 @@ impl EventStore for FaultyStore {
             match fault {
                 Fault::Slow(time) => self.sleep(time).await,
                 Fault::Panics => planted("a wait of the store panics"),
-                Fault::None | Fault::Fails | Fault::FailsAfter | Fault::Loses => {}
+                Fault::None | Fault::SlowAfter(_) | Fault::Fails | Fault::FailsAfter | Fault::Loses => {}
             }
             self.shared.memory.watch(log, after).await
         }

@@ -53,9 +53,12 @@ impl Fields {
         }
     }
 
-    /// What was not taken: the fields that this node does not know.
-    pub(super) fn rest(&mut self) -> Unknown {
-        Unknown::new(std::mem::take(&mut self.0))
+    /// What was not taken: the fields that this node does not know. Each can be written again without a loss.
+    pub(super) fn rest(&mut self) -> Result<Unknown, Malformed> {
+        match self.0.iter().find(|(_, value)| !is_exact(value)) {
+            Some((name, _)) => Err(Malformed::Field(name.clone().into(), EXACT)),
+            None => Ok(Unknown::new(std::mem::take(&mut self.0))),
+        }
     }
 
     /// Takes a field. `None` if it is absent or null.
@@ -169,6 +172,18 @@ impl Fields {
             }
             Some(_) => Err(Malformed::field(name, "a map")),
         }
+    }
+}
+
+const EXACT: &str = "a value whose numbers are integers of 64 bits";
+
+/// Other numbers may have been rounded when they were read.
+fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => !number.is_f64(),
+        Value::Array(list) => list.iter().all(is_exact),
+        Value::Object(map) => map.values().all(is_exact),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
     }
 }
 

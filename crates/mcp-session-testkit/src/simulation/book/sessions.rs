@@ -82,7 +82,7 @@ impl Book {
             self.violation("dead-used", || format!("{session} was dead and accepted a request"));
         }
         // Another node learns from the store how old it is; the answer may be slow.
-        let slow = if self.faulty_store() { 4 * StoreFaults::SLOW } else { Duration::ZERO };
+        let slow = self.slow_store();
         let age = self.plan.limits.config.session.max_age;
         if let (Some(age), Some(opened)) = (age, opened) {
             if sent.at > opened + age + slow {
@@ -134,7 +134,12 @@ impl Book {
     pub(super) fn may_end(&self, session: SessionId) -> bool {
         let Some(known) = self.sessions.get(&session) else { return true };
         let idle = self.plan.limits.config.session.idle_timeout;
-        self.may_end_in_use(session) || self.sim.now() - known.used >= idle
+        self.may_end_in_use(session) || self.sim.now() - known.used + self.slow_store() >= idle
+    }
+
+    /// How much later than its node the client of a request knows of something, because its answer waits for a slow store.
+    fn slow_store(&self) -> Duration {
+        if self.faulty_store() { 4 * StoreFaults::SLOW } else { Duration::ZERO }
     }
 
     /// Returns `true` if the session may end although a call runs in it.
@@ -183,7 +188,7 @@ impl Book {
 
     /// Returns `true` if the store may drop sessions: it fails, or a node that knows of their last use is stopped or gone.
     fn store_may_drop(&self) -> bool {
-        self.faulty_store() || ((self.any_paused || self.any_vanished) && self.plan.store.is_some())
+        self.plan.store.is_some() && !self.is_told()
     }
 
     /// A request to this session got 404.
@@ -229,7 +234,7 @@ impl Book {
         }
         let Some(known) = self.sessions.get(&session) else { return };
         let config = &self.plan.limits.config;
-        let unused = now - known.used;
+        let unused = now - known.used + self.slow_store();
         let hooks = self.plan.clients.get(known.client).map(|client| client.hooks);
         let due = match reason {
             // A node that finds the record gone says this, if it does not learn of the reason in time.
@@ -240,7 +245,9 @@ impl Book {
             TerminateReason::InitializeTimeout => {
                 // The node that opened it may not know that it was used at another one, before it was idle.
                 let used = known.initialized || (known.called && unused < config.session.idle_timeout);
-                now - known.opened >= config.session.initialize_timeout && !used
+                // With a store, one that makes room for another says this too.
+                let room = config.max_sessions < 100 && self.plan.store.is_some();
+                (room || now - known.opened >= config.session.initialize_timeout) && !used
             }
             TerminateReason::MaxAge => config.session.max_age.is_some_and(|age| now - known.opened >= age),
             TerminateReason::Evicted => known.end_asked || (config.max_sessions < 100 && !known.initialized),

@@ -44,6 +44,24 @@ fn refused_or_read<T: DeserializeOwned>(mut form: Value, without: &str) -> Strin
 }
 
 #[test]
+fn a_number_that_may_lose_digits_is_refused_in_a_field_that_this_node_does_not_know() {
+    let expected = "`newer` is not a value whose numbers are integers of 64 bits";
+    let inexact = [json!(0.1), json!([1, 1e300]), json!({"in": {"it": -2.5}})];
+    refuses(&full(), "newer", &inexact, expected);
+    let digits = r#"{"id":"ID","v":1,"version":"2025-11-25","newer":123456789012345678901234567890}"#;
+    assert_eq!(refused::<Record>(digits), expected);
+    let inner = r#"{"id":"ID","v":1,"version":"2025-11-25","listener":{"weight":0.30000000000000001}}"#;
+    let expected = "`listener` is not a value whose numbers are integers of 64 bits";
+    assert_eq!(refused::<Record>(inner), expected);
+    for exact in [json!(u64::MAX), json!(i64::MIN), json!([0, {"a": null}])] {
+        let mut form = serde_json::to_value(full()).unwrap();
+        form["newer"] = exact;
+        let read: Record = serde_json::from_value(form.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), form);
+    }
+}
+
+#[test]
 fn each_malformed_field_of_a_record_is_refused() {
     let no_count = [json!(-1), json!(1.5), json!("1"), json!(true), json!([])];
     let no_node = [json!("1"), json!(1), json!("000000000000000A"), json!("+000000000000001"), json!({})];
