@@ -17,7 +17,7 @@ use crate::{clients::Caller, draw::Adapter, server::Server};
 const CLIENTS: u64 = 16;
 
 /// The number of open listeners at a time.
-const LISTENERS: u64 = 500;
+const LISTENERS: u64 = 100;
 
 /// Growth up to this is none.
 const ALLOWED: f64 = 0.05;
@@ -62,7 +62,6 @@ pub(crate) async fn run(adapters: &[Adapter], loads: &[Load], count: u64) -> Res
     );
     for &adapter in adapters {
         for &load in loads {
-            let count = if load == Load::Listeners { count / 10 } else { count };
             let begun = Instant::now();
             let (few, all) = measure(adapter, load, count)
                 .await

@@ -77,8 +77,7 @@ impl Book {
         if !self.is_told() {
             return;
         }
-        // In the same instant, a message to another node may still be on its way.
-        if dead.is_some_and(|dead| if self.plan.nodes == 1 { dead < sent } else { dead.at < sent.at }) {
+        if dead.is_some_and(|dead| self.is_known_at(dead, sent)) {
             self.violation("dead-used", || format!("{session} was dead and accepted a request"));
         }
         // Another node learns from the store how old it is; the answer may be slow.
@@ -93,10 +92,16 @@ impl Book {
         }
     }
 
+    /// Returns `true` if every node knew of a death when a request was sent.
+    fn is_known_at(&self, dead: Moment, sent: Moment) -> bool {
+        // In the same instant, a message to another node may still be on its way.
+        if self.plan.nodes == 1 { dead < sent } else { dead.at < sent.at }
+    }
+
     /// A request to a session, sent at this time, was refused by a node that runs.
     pub(in crate::simulation) fn refused(&mut self, session: SessionId, sent: Moment, status: u16) {
-        let dead = self.sessions.get(&session).and_then(|known| known.dead).is_some_and(|dead| dead < sent);
-        if dead && status != 404 && self.is_told() {
+        let dead = self.sessions.get(&session).and_then(|known| known.dead);
+        if dead.is_some_and(|dead| self.is_known_at(dead, sent)) && status != 404 && self.is_told() {
             self.violation("status", || format!("{session} was dead, and a request got {status} (E-11)"));
         }
     }
