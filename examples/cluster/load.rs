@@ -9,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use mcp_session_examples::client::{Error, Event, Events, Refused, resume, send};
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::sleep};
@@ -64,6 +65,13 @@ pub(crate) async fn run(args: &Args, rotation: &Arc<Rotation>, seen: &Arc<Seen>)
     }
 }
 
+/// What a client sends.
+enum What<'a> {
+    Message(&'a Value),
+    /// Nothing: it resumes the stream after this event.
+    After(&'a str),
+}
+
 struct Client {
     rotation: Arc<Rotation>,
     seen: Arc<Seen>,
@@ -92,12 +100,12 @@ impl Client {
             "capabilities": {},
             "clientInfo": { "name": "cluster", "version": "0.1.0" },
         }});
-        let response = self.take(async |connection| send(connection, None, Some(&initialize)).await).await?;
+        let response = self.take(None, What::Message(&initialize)).await?;
         let session = response.headers().get("mcp-session-id").cloned().ok_or("no session id")?;
         response.into_body().collect().await?;
         let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-        let done = self.take(async |connection| send(connection, Some(&session), Some(&initialized)).await);
-        done.await?.into_body().collect().await?;
+        let done = self.take(Some(&session), What::Message(&initialized)).await?;
+        done.into_body().collect().await?;
         Ok(session)
     }
 
@@ -108,8 +116,8 @@ impl Client {
             "arguments": { "pause_ms": pause },
             "_meta": { "progressToken": id },
         }});
-        let response = self.take(async |connection| send(connection, Some(session), Some(&call)).await);
-        let mut events = Events::new(response.await?)?;
+        let response = self.take(Some(session), What::Message(&call)).await?;
+        let mut events = Events::new(response)?;
         let (mut step, mut answer) = (0, None);
         loop {
             match events.next().await? {
@@ -131,8 +139,7 @@ impl Client {
                 None => {
                     let last = events.last_id.take().ok_or("a stream without an event id ended")?;
                     sleep(events.retry.unwrap_or(PAUSE)).await;
-                    let resumed = self.take(async |connection| resume(connection, session, &last).await);
-                    events = Events::new(resumed.await?)?;
+                    events = Events::new(self.take(Some(session), What::After(&last)).await?)?;
                     events.last_id = Some(last);
                     self.seen.moved.fetch_add(1, Relaxed);
                 }
@@ -142,15 +149,17 @@ impl Client {
         if step == STEPS { Ok(()) } else { Err(format!("a result after step {step}").into()) }
     }
 
-    /// Asks the next node, and another one if that is draining or gone.
-    async fn take<T>(
-        &self,
-        ask: impl AsyncFn(&mut mcp_session_examples::client::Connection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    /// Sends a message, or resumes the stream after this event: at the next node, and at another one if that is draining or
+    /// gone.
+    async fn take(&self, session: Option<&HeaderValue>, what: What<'_>) -> Result<Response<Incoming>, Error> {
         let begun = Instant::now();
         loop {
             let asked = match self.rotation.connect().await {
-                Ok(mut connection) => ask(&mut connection).await,
+                Ok(mut connection) => match (&what, session) {
+                    (What::After(id), Some(session)) => resume(&mut connection, session, id).await,
+                    (What::After(_), None) => Err("no session".into()),
+                    (What::Message(message), session) => send(&mut connection, session, Some(message)).await,
+                },
                 Err(error) => Err(error),
             };
             let error = match asked {

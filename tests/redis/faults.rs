@@ -49,6 +49,7 @@ faults! {
     a_cut_link_heals,
     lost_data_is_put_back,
     a_restart_without_data_loses_no_session_that_is_served,
+    a_primary_that_was_behind_gets_the_last_changes,
     a_removed_session_stays_removed_after_lost_data,
     a_redis_that_is_away_at_the_start_is_waited_for,
     two_nodes_wake_each_other,
@@ -291,6 +292,24 @@ fn a_restart_without_data_loses_no_session_that_is_served(bed: &Bed) {
         let number = eventually(&*runtime, async || b.enlist(id(), NodeId(0xC)).await).await;
         assert_eq!(number, Some(2));
         drop(server);
+    });
+}
+
+fn a_primary_that_was_behind_gets_the_last_changes(bed: &Bed) {
+    bed.block_on(async {
+        let (server, runtime) = (RedisServer::start(&[]), bed.runtime());
+        let proxy = Link::start(server.port);
+        let store = behind(&proxy, "behind:", LONG, bed.runtime()).await;
+        store.create(record(A)).await.unwrap();
+        let key = format!("behind:{{{}}}", id());
+        let before: String = redis::from_redis_value(server.run(&["GET", &key])).unwrap();
+        assert_eq!(store.update(id(), Update::Initialized).await, Ok(true));
+        proxy.cut();
+        until(&*runtime, || store.unreachable_for().is_some()).await;
+        server.run(&["SET", &key, &before, "PX", "600000"]);
+        proxy.heal();
+        let record = eventually(&*runtime, async || store.load(id()).await).await.expect("it is there");
+        assert!(record.initialized && record.members == [Some(A)], "{record:?}");
     });
 }
 
