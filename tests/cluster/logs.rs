@@ -21,10 +21,20 @@ struct Log<'a> {
     whole: bool,
     /// It may be gone, or short.
     excused: bool,
+    /// When its call ended.
+    ended: Option<Instant>,
 }
 
-/// What logs say and clients did not see, or the reverse. Logs of calls that ended before `lost_at` may be missing.
-pub(crate) fn compare(url: &str, seen: &Seen, lost_at: Option<Instant>) -> Result<Vec<String>> {
+/// What may have happened to logs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    pub(crate) at: Option<Instant>,
+    /// Logs of calls that had ended by then may be gone.
+    pub(crate) lost_data: bool,
+}
+
+/// What logs say and clients did not see, or the reverse.
+pub(crate) fn compare(url: &str, seen: &Seen, fault: Fault) -> Result<Vec<String>> {
     let deleted: HashSet<&str> =
         (seen.calls.iter()).filter(|call| call.kind == Kind::Deletes).map(|call| &*call.session).collect();
     let calls = seen.calls.iter().filter(|call| !deleted.contains(&*call.session)).filter_map(|call| {
@@ -32,7 +42,8 @@ pub(crate) fn compare(url: &str, seen: &Seen, lost_at: Option<Instant>) -> Resul
             key: format!("mcp:{{{}}}:s:{}", call.session, call.stream?),
             events: &call.events,
             whole: call.is_answered(),
-            excused: lost_at.is_some_and(|at| call.ended < at),
+            excused: fault.lost_data && fault.at.is_some_and(|at| call.ended < at),
+            ended: Some(call.ended),
         })
     });
     let streams = seen.listened.iter().filter(|listened| !deleted.contains(&*listened.session));
@@ -40,7 +51,8 @@ pub(crate) fn compare(url: &str, seen: &Seen, lost_at: Option<Instant>) -> Resul
         key: format!("mcp:{{{}}}:g", listened.session),
         events: &listened.events,
         whole: false,
-        excused: lost_at.is_some(), // its last event may have been read before
+        excused: fault.lost_data, // its last event may have been read before
+        ended: None,
     });
     let logs: Vec<Log<'_>> = calls.chain(streams).collect();
     let mut connection = redis::Client::open(url)?.get_connection()?;
@@ -51,13 +63,13 @@ pub(crate) fn compare(url: &str, seen: &Seen, lost_at: Option<Instant>) -> Resul
             pipeline.cmd("XRANGE").arg(&log.key).arg("-").arg("+");
         }
         let read: Vec<Entries> = pipeline.query(&mut connection)?;
-        different.extend(page.iter().zip(&read).filter_map(|(log, read)| log.differs(read)));
+        different.extend(page.iter().zip(&read).filter_map(|(log, read)| log.differs(read, fault)));
     }
     Ok(different)
 }
 
 impl Log<'_> {
-    fn differs(&self, read: &Entries) -> Option<String> {
+    fn differs(&self, read: &Entries, fault: Fault) -> Option<String> {
         let (mut events, mut ended) = (Vec::new(), false);
         for (_, fields) in read {
             match &fields[..] {
@@ -78,7 +90,10 @@ impl Log<'_> {
         } else {
             return None;
         };
-        Some(format!("{key} has {what}: {kept} and {seen} seen"))
+        let after = self.ended.zip(fault.at).map(|(ended, at)| ended.saturating_duration_since(at));
+        let when =
+            after.map_or_else(String::new, |after| format!("; the call ended {after:.1?} after the fault"));
+        Some(format!("{key} has {what}: {kept} and {seen} seen{when}"))
     }
 }
 

@@ -32,6 +32,7 @@ use crate::{
     args::{Args, Play},
     clients::Clients,
     judge::Judged,
+    logs::Fault,
     nodes::Nodes,
     plays::Happened,
     table::Table,
@@ -119,8 +120,8 @@ async fn run(play: Play, args: &Args, seed: u64, directory: &PathBuf) -> Result<
     };
     let after = block_in_place(|| figures::counters(&url, clients.events()))?;
     let seen = clients.rest(PATIENCE).await?;
-    let lost_at = happened.at.filter(|_| play.loses_data());
-    let different = block_in_place(|| logs::compare(&url, &seen, lost_at))?;
+    let fault = Fault { at: happened.at, lost_data: play.loses_data() };
+    let different = block_in_place(|| logs::compare(&url, &seen, fault))?;
     if args.verbose && !matches!(play, Play::RestartAof | Play::RestartEmpty | Play::Failover) {
         let figures = block_in_place(|| figures::Figures::new(&url, &seen, before, after))?;
         println!("{} {seed}: {figures}", play.name());

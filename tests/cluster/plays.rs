@@ -91,7 +91,9 @@ pub(crate) async fn perform(
         }),
         Play::Failover => failover(nodes).await?,
     }
-    time::sleep(AFTER).await;
+    if play != Play::Rolling {
+        time::sleep(AFTER).await;
+    }
     nodes.all_ready().await?;
     let begun = Instant::now();
     while clients.made() < args.calls {

@@ -121,14 +121,14 @@ pub(crate) fn leaks(workspace: &Workspace, args: &Chaos) -> Result<bool> {
 
 /// `cargo xtask cluster`: three nodes on one Redis, with optimizations and without a time limit.
 pub(crate) fn cluster(workspace: &Workspace, args: &Cluster) -> Result<bool> {
-    let status = on_everything(workspace, "cluster", true).args(&args.args).status()?;
+    let status = on_everything(workspace, "cluster_plays", true).args(&args.args).status()?;
     ensure!(status.code() != Some(NO_REDIS), "install a redis-server, such as with apt-get");
     Ok(status.success())
 }
 
 /// Its short form, as a step of `test-all`, on what its other steps have built.
 pub(crate) fn cluster_gate(workspace: &Workspace) -> Result<bool> {
-    let mut command = on_everything(workspace, "cluster", false);
+    let mut command = on_everything(workspace, "cluster_plays", false);
     let status = process::run(command.args(SHORT_CLUSTER), BUILD + CHAOS_LIMIT)?;
     let why = "no redis-server (apt-get install redis-server)";
     ensure!(status.code() != Some(NO_REDIS), Unavailable(why.to_owned()));
