@@ -45,9 +45,7 @@ pub(crate) fn judge(play: Play, seen: &Seen, different: Vec<String>, happened: &
     for listened in &seen.listened {
         judged.listened(play, listened);
     }
-    for what in &seen.odd {
-        judged.wrong.push(what.clone());
-    }
+    judged.wrong.extend(happened.unclean.iter().chain(&seen.odd).cloned());
     judged
 }
 

@@ -26,7 +26,11 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Parser as _, ValueEnum as _};
 use mcp_session_tests::{choose_executable, end_redis_servers, executable, has_redis_server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{task::block_in_place, time};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::block_in_place,
+    time,
+};
 
 use crate::{
     args::{Args, Play},
@@ -56,9 +60,9 @@ async fn main() -> ExitCode {
     }
     let ended = tokio::select! {
         ended = all(Arc::new(args)) => ended,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        () = stopped() => Err(anyhow::anyhow!("interrupted")),
     };
-    end_redis_servers();
+    end_redis_servers(); // nodes end with the runtime
     match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -66,6 +70,15 @@ async fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn stopped() {
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
     }
 }
 

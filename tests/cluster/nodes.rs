@@ -91,8 +91,8 @@ impl Nodes {
         Ok(())
     }
 
-    /// SIGTERM. Returns how long the node took to exit.
-    pub(crate) async fn stop(&mut self, slot: usize) -> Result<Duration> {
+    /// SIGTERM. Returns how long the node took to exit, and what it reports if that was not clean.
+    pub(crate) async fn stop(&mut self, slot: usize) -> Result<(Duration, Option<String>)> {
         let node = self.nodes[slot].take().context("a node that runs")?;
         let (address, begun) = (node.addr, Instant::now());
         node.signal("TERM").await;
@@ -100,8 +100,13 @@ impl Nodes {
         let took = begun.elapsed();
         self.balancer.remove(address);
         let Ok((status, report)) = ended else { bail!("no exit after {PATIENCE:?}") };
-        ensure!(status.success(), "{status}: {report}");
-        Ok(took)
+        let unclean = (!status.success()).then(|| {
+            let failures = report["failures"].as_array().map_or(&[][..], Vec::as_slice);
+            let first = failures.first().map_or("", |failure| failure["reason"].as_str().unwrap_or_default());
+            let (count, exchanges, phases) = (failures.len(), &report["exchanges"], &report["phases"]);
+            format!("a node ended with {status}: {count} failures, {first}; {exchanges}, {phases}")
+        });
+        Ok((took, unclean))
     }
 
     /// SIGKILL.

@@ -27,6 +27,8 @@ pub(crate) struct Happened {
     pub(crate) at: Option<Instant>,
     /// How long each node took to exit.
     pub(crate) exits: Vec<Duration>,
+    /// The reports of nodes that did not end well.
+    pub(crate) unclean: Vec<String>,
     /// The number of calls that ran at a node when it was stopped.
     pub(crate) running: Vec<u64>,
 }
@@ -49,7 +51,9 @@ pub(crate) async fn perform(
             for slot in (0..args.rounds).flat_map(|_| 0..NODES) {
                 loaded(args, clients).await?;
                 happened.count(nodes, slot).await?;
-                happened.exits.push(nodes.stop(slot).await?);
+                let (took, unclean) = nodes.stop(slot).await?;
+                happened.exits.push(took);
+                happened.unclean.extend(unclean);
                 nodes.launch(slot).await?;
                 nodes.all_ready().await?;
             }
