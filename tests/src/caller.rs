@@ -8,6 +8,7 @@ const MODERN: &str = "2026-07-28";
 
 /// How a client uses the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Caller {
     /// With the id of its session; empty before it has one.
     Session(String),

@@ -40,7 +40,7 @@ pub(super) async fn run(world: &Arc<World>, caller: &Arc<Caller>, session: &Arc<
     let request = caller.tool(world.address, id, task.tool, &task.arguments, true);
     let mut call = Call::new(id, task.kind, Arc::clone(session));
     let response = match world.send(&request).await {
-        Sent::Response(response) => response,
+        Sent::Response(response) => *response,
         Sent::Unknown => return end(call),
         Sent::Refused => {
             call.outcome = Outcome::Lost("503 for too long".to_owned());

@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) enum Sent {
     /// A response with another status than 503.
-    Response(Response),
+    Response(Box<Response>),
     /// The connection ended before the head of a response.
     Unknown,
     /// Still 503 after [`PATIENCE`].
@@ -30,7 +30,7 @@ impl World {
         while begun.elapsed() < PATIENCE {
             let Some(response) = Response::to(self.address, request).await else { return Sent::Unknown };
             if response.head.status != 503 {
-                return Sent::Response(response);
+                return Sent::Response(Box::new(response));
             }
             self.see(|seen| seen.refused += 1);
             let after = response.head.get("retry-after").and_then(|seconds| seconds.parse().ok());
@@ -44,7 +44,7 @@ impl World {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             match self.send(request).await {
-                Sent::Response(response) => return Some(response),
+                Sent::Response(response) => return Some(*response),
                 Sent::Unknown => time::sleep(PAUSE).await,
                 Sent::Refused => break,
             }
