@@ -10,12 +10,12 @@ use std::{
 use futures::stream::{self, StreamExt, TryStreamExt};
 use http::HeaderValue;
 use http_body_util::BodyExt;
+use mcp_session_examples::client::{Error, Event, Events, connect, send};
 use serde_json::json;
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     args::Args,
-    client::{Error, Event, Events, connect, send},
     reader::{Seen, is_progress, read_call, read_stream},
 };
 

@@ -6,24 +6,24 @@
 //! effect of a grace that is too short.
 
 mod args;
-mod client;
 mod limits;
 mod load;
-mod progress;
 mod reader;
 mod server;
 mod table;
 
 use std::{process::ExitCode, sync::Arc, thread, time::Duration};
 
+use mcp_session_examples::{
+    client::Error,
+    progress::{Gauge, show},
+};
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::time::timeout;
 
 use crate::{
     args::Args,
-    client::Error,
     load::Load,
-    progress::{Gauge, show},
     reader::Seen,
     server::{STEPS, Server},
     table::Table,

@@ -5,12 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use mcp_session_examples::client::{Error, Event, Events};
 use serde_json::Value;
 
-use crate::{
-    client::{Error, Event, Events},
-    server::STEPS,
-};
+use crate::server::STEPS;
 
 /// Counts of what all clients have seen so far.
 #[derive(Debug, Default)]

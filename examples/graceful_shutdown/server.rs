@@ -3,12 +3,11 @@
 use std::{net::SocketAddr, time::Duration};
 
 use mcp_session_core::{Endpoint, RequestContext, Router, RpcError, ShutdownPolicy, ShutdownReport};
+use mcp_session_examples::client::Error;
 use mcp_session_tokio::{TokioRuntime, bind, serve, terminate_signal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::sleep};
-
-use crate::client::Error;
 
 /// The number of progress events per call: enough for a moving bar.
 pub(crate) const STEPS: u64 = 10;

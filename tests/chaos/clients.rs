@@ -2,7 +2,6 @@
 
 mod ask;
 mod bad;
-mod caller;
 mod readers;
 
 use std::{
@@ -15,9 +14,9 @@ use std::{
 };
 
 use fastrand::Rng;
+use mcp_session_tests::Caller;
 use tokio::{sync::Notify, task::JoinSet, time};
 
-pub(crate) use self::caller::Caller;
 use crate::{
     draw::{Draw, Mix},
     seen::Seen,

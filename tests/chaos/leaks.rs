@@ -8,10 +8,11 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use mcp_session_testkit::wire::{Connection, End};
+use mcp_session_tests::Caller;
 use serde_json::json;
 use tokio::{net::TcpStream, task::JoinSet, time};
 
-use crate::{clients::Caller, draw::Adapter, server::Server};
+use crate::{draw::Adapter, server::Server};
 
 /// The number of clients at a time.
 const CLIENTS: u64 = 16;
@@ -173,7 +174,7 @@ async fn one(address: SocketAddr, load: Load, number: u64, line: &mut Option<Con
 /// A session, and one of the ways in which it ends.
 async fn session(address: SocketAddr, number: u64, line: &mut Option<Connection>) -> Result<()> {
     let nobody = Caller::Session(String::new());
-    let session = expect(address, line, &nobody.initialize(address, 0), 200).await?;
+    let session = expect(address, line, &nobody.initialize(address, 0, &json!({})), 200).await?;
     let caller = Caller::Session(session.context("a session id")?);
     if number % 5 == 0 {
         return Ok(()); // never used

@@ -20,6 +20,7 @@ use std::{process::ExitCode, sync::Arc, time::Instant};
 use anyhow::Result;
 use clap::{Parser as _, ValueEnum};
 use futures::{StreamExt as _, stream};
+use mcp_session_tests::{choose_executable, executable};
 
 use crate::{
     args::{Args, Other},
@@ -32,7 +33,10 @@ use crate::{
 async fn main() -> ExitCode {
     let args = Args::parse();
     if let (None | Some(Other::Leaks { .. }), server) = (&args.other, &args.server) {
-        server::choose(server.clone()); // built before it is needed
+        if let Some(server) = server {
+            choose_executable(server.clone());
+        }
+        executable(); // built before it is needed
     }
     let ended = match &args.other {
         Some(Other::Clients { seed, address }) => apart(*seed, *address).await.map(|()| true),

@@ -7,7 +7,6 @@ use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
@@ -30,17 +29,6 @@ use crate::draw::{Adapter, Draw, Stderr};
 /// The smallest size of a pipe: a page.
 const PIPE: usize = 4_096;
 
-static SERVER: OnceLock<PathBuf> = OnceLock::new();
-
-/// Sets the executable of `everything`, or builds it.
-pub(crate) fn choose(path: Option<PathBuf>) {
-    SERVER.get_or_init(|| path.unwrap_or_else(|| executable().clone()));
-}
-
-fn chosen() -> &'static PathBuf {
-    SERVER.get_or_init(|| executable().clone())
-}
-
 /// A running server; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -58,7 +46,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it without a log, and waits until it listens.
     pub(crate) async fn quiet(adapter: Adapter, args: &[&str]) -> Result<(Self, SocketAddr)> {
-        let mut command = Command::new(chosen());
+        let mut command = Command::new(executable());
         command.args(["--runtime", adapter.name(), "--bind", "127.0.0.1:0", "--report", "json"]).args(args);
         // One heap, so that the memory does not depend on which thread has freed what.
         command.env("MALLOC_ARENA_MAX", "1");
@@ -173,10 +161,10 @@ fn command(draw: &Draw) -> Command {
         shell += "exec 2>&-; ";
     }
     let mut command = if shell.is_empty() {
-        Command::new(chosen())
+        Command::new(executable())
     } else {
         let mut command = Command::new("sh");
-        command.arg("-c").arg(shell + "exec \"$0\" \"$@\"").arg(chosen());
+        command.arg("-c").arg(shell + "exec \"$0\" \"$@\"").arg(executable());
         command
     };
     command.args(["--runtime", draw.adapter.name(), "--bind", "127.0.0.1:0", "--report", "json"]);

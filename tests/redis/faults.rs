@@ -17,13 +17,9 @@ use mcp_session_testkit::{
     TestBed, Watchdog,
     suite::{Scenario, Suite},
 };
-use mcp_session_tests::TokioBed;
+use mcp_session_tests::{Link, RedisServer, TokioBed, free_port};
 
-use crate::{
-    config, connect,
-    proxy::Proxy,
-    server::{Server, free_port},
-};
+use crate::{config, connect};
 
 const A: NodeId = NodeId(0xA);
 const B: NodeId = NodeId(0xB);
@@ -53,6 +49,7 @@ faults! {
     a_cut_link_heals,
     lost_data_is_put_back,
     a_restart_without_data_loses_no_session_that_is_served,
+    a_primary_that_was_behind_gets_the_last_changes,
     a_removed_session_stays_removed_after_lost_data,
     a_redis_that_is_away_at_the_start_is_waited_for,
     two_nodes_wake_each_other,
@@ -110,7 +107,7 @@ async fn until(runtime: &dyn Runtime, holds: impl Fn() -> bool) {
 
 fn evicting_servers_are_refused(bed: &Bed) {
     bed.block_on(async {
-        let server = Server::start(&["--maxmemory-policy", "allkeys-lru"]);
+        let server = RedisServer::start(&["--maxmemory-policy", "allkeys-lru"]);
         let trouble = refused(config(&server.url()), bed).await;
         assert_eq!(trouble, Trouble::Evicts { policy: "allkeys-lru".into() });
         server.run(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
@@ -120,7 +117,7 @@ fn evicting_servers_are_refused(bed: &Bed) {
 
 fn replicas_are_refused(bed: &Bed) {
     bed.block_on(async {
-        let server = Server::start(&[]);
+        let server = RedisServer::start(&[]);
         let store = connect(config(&server.url()), bed.runtime()).await;
         assert_eq!(store.create(record(A)).await, Ok(()));
         server.run(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
@@ -139,7 +136,7 @@ fn replicas_are_refused(bed: &Bed) {
 
 fn a_wrong_password_is_refused(bed: &Bed) {
     bed.block_on(async {
-        let server = Server::start(&[]);
+        let server = RedisServer::start(&[]);
         let url = server.url().replace("redis://", "redis://nobody:hunter2@");
         let trouble = refused(config(&url), bed).await;
         assert!(matches!(trouble, Trouble::Refused(_)), "{trouble:?}");
@@ -149,7 +146,7 @@ fn a_wrong_password_is_refused(bed: &Bed) {
 
 fn a_foreign_type_is_named(bed: &Bed) {
     bed.block_on(async {
-        let server = Server::start(&[]);
+        let server = RedisServer::start(&[]);
         let config = config(&server.url());
         let key = format!("{}{{{}}}", config.prefix, id());
         let store = connect(config, bed.runtime()).await;
@@ -169,7 +166,7 @@ fn a_foreign_type_is_named(bed: &Bed) {
 
 fn records_of_newer_nodes_are_kept_or_refused(bed: &Bed) {
     bed.block_on(async {
-        let server = Server::start(&[]);
+        let server = RedisServer::start(&[]);
         let config = config(&server.url());
         let key = format!("{}{{{}}}", config.prefix, id());
         let store = connect(config, bed.runtime()).await;
@@ -191,7 +188,7 @@ fn records_of_newer_nodes_are_kept_or_refused(bed: &Bed) {
 
 fn a_full_redis_is_named_and_goes_on(bed: &Bed) {
     bed.block_on(async {
-        let server = Server::start(&[]);
+        let server = RedisServer::start(&[]);
         let store = connect(config(&server.url()), bed.runtime()).await;
         store.create(record(A)).await.unwrap();
         store.append(append(1, &["a"])).await.unwrap();
@@ -207,7 +204,7 @@ fn a_full_redis_is_named_and_goes_on(bed: &Bed) {
 
 fn scripts_that_are_forgotten_are_loaded(bed: &Bed) {
     bed.block_on(async {
-        let server = Server::start(&[]);
+        let server = RedisServer::start(&[]);
         let store = connect(config(&server.url()), bed.runtime()).await;
         store.create(record(A)).await.unwrap();
         server.run(&["SCRIPT", "FLUSH"]);
@@ -219,7 +216,7 @@ fn scripts_that_are_forgotten_are_loaded(bed: &Bed) {
 }
 
 /// A store behind a proxy, with a deadline that passes soon.
-async fn behind(proxy: &Proxy, prefix: &str, lease: Duration, runtime: Arc<dyn Runtime>) -> RedisStore {
+async fn behind(proxy: &Link, prefix: &str, lease: Duration, runtime: Arc<dyn Runtime>) -> RedisStore {
     let mut config = config(&format!("redis://127.0.0.1:{}", proxy.port));
     config.prefix = prefix.to_owned();
     config.timeout = Duration::from_millis(500);
@@ -232,8 +229,8 @@ async fn behind(proxy: &Proxy, prefix: &str, lease: Duration, runtime: Arc<dyn R
 
 fn a_cut_link_heals(bed: &Bed) {
     bed.block_on(async {
-        let (server, runtime) = (Server::start(&[]), bed.runtime());
-        let proxy = Proxy::start(server.port);
+        let (server, runtime) = (RedisServer::start(&[]), bed.runtime());
+        let proxy = Link::start(server.port);
         let store = behind(&proxy, "cut:", LONG, bed.runtime()).await;
         store.create(record(A)).await.unwrap();
         store.append(append(1, &["a"])).await.unwrap();
@@ -257,7 +254,7 @@ fn a_cut_link_heals(bed: &Bed) {
 
 fn lost_data_is_put_back(bed: &Bed) {
     bed.block_on(async {
-        let server = Server::start(&[]);
+        let server = RedisServer::start(&[]);
         let store = connect(config(&server.url()), bed.runtime()).await;
         store.create(record(A)).await.unwrap();
         store.append(append(1, &["a", "b"])).await.unwrap();
@@ -272,7 +269,7 @@ fn lost_data_is_put_back(bed: &Bed) {
 
 fn a_restart_without_data_loses_no_session_that_is_served(bed: &Bed) {
     bed.block_on(async {
-        let (server, runtime) = (Server::start(&[]), bed.runtime());
+        let (server, runtime) = (RedisServer::start(&[]), bed.runtime());
         let config = config(&server.url());
         let [a, b] = [connect(config.clone(), bed.runtime()).await, connect(config, bed.runtime()).await];
         a.create(record(A)).await.unwrap();
@@ -298,10 +295,28 @@ fn a_restart_without_data_loses_no_session_that_is_served(bed: &Bed) {
     });
 }
 
+fn a_primary_that_was_behind_gets_the_last_changes(bed: &Bed) {
+    bed.block_on(async {
+        let (server, runtime) = (RedisServer::start(&[]), bed.runtime());
+        let proxy = Link::start(server.port);
+        let store = behind(&proxy, "behind:", LONG, bed.runtime()).await;
+        store.create(record(A)).await.unwrap();
+        let key = format!("behind:{{{}}}", id());
+        let before: String = redis::from_redis_value(server.run(&["GET", &key])).unwrap();
+        assert_eq!(store.update(id(), Update::Initialized).await, Ok(true));
+        proxy.cut();
+        until(&*runtime, || store.unreachable_for().is_some()).await;
+        server.run(&["SET", &key, &before, "PX", "600000"]);
+        proxy.heal();
+        let record = eventually(&*runtime, async || store.load(id()).await).await.expect("it is there");
+        assert!(record.initialized && record.members == [Some(A)], "{record:?}");
+    });
+}
+
 fn a_removed_session_stays_removed_after_lost_data(bed: &Bed) {
     bed.block_on(async {
-        let (server, runtime) = (Server::start(&[]), bed.runtime());
-        let proxy = Proxy::start(server.port);
+        let (server, runtime) = (RedisServer::start(&[]), bed.runtime());
+        let proxy = Link::start(server.port);
         let store = behind(&proxy, "removed:", Duration::from_secs(1), bed.runtime()).await;
         store.create(record(A)).await.unwrap();
         assert_eq!(store.remove(id()).await, Ok(Some(vec![A])));
@@ -321,7 +336,7 @@ fn a_removed_session_stays_removed_after_lost_data(bed: &Bed) {
 
 fn a_redis_that_is_away_at_the_start_is_waited_for(bed: &Bed) {
     bed.block_on(async {
-        let (server, runtime) = (Server::start(&[]), bed.runtime());
+        let (server, runtime) = (RedisServer::start(&[]), bed.runtime());
         server.kill();
         let mut config = config(&server.url());
         config.timeout = Duration::from_millis(200);
@@ -343,7 +358,7 @@ fn a_redis_that_is_away_at_the_start_is_waited_for(bed: &Bed) {
 /// Two stores, as in two processes. The lease is so long that only notices wake in the time of a test.
 fn two_nodes_wake_each_other(bed: &Bed) {
     bed.block_on(async {
-        let server = Server::start(&[]);
+        let server = RedisServer::start(&[]);
         let mut config = config(&server.url());
         config.lease = Duration::from_secs(3_600);
         let [a, b] = [connect(config.clone(), bed.runtime()).await, connect(config, bed.runtime()).await];
@@ -380,7 +395,7 @@ fn two_nodes_wake_each_other(bed: &Bed) {
 
 fn a_node_that_dies_is_noticed(bed: &Bed) {
     bed.block_on(async {
-        let (server, runtime) = (Server::start(&[]), bed.runtime());
+        let (server, runtime) = (RedisServer::start(&[]), bed.runtime());
         let mut config = config(&server.url());
         config.lease = Duration::from_millis(1_500);
         let [a, b] = [connect(config.clone(), bed.runtime()).await, connect(config, bed.runtime()).await];
@@ -398,8 +413,8 @@ fn a_node_that_dies_is_noticed(bed: &Bed) {
 
 fn messages_arrive_after_a_cut(bed: &Bed) {
     bed.block_on(async {
-        let (server, runtime) = (Server::start(&[]), bed.runtime());
-        let proxy = Proxy::start(server.port);
+        let (server, runtime) = (RedisServer::start(&[]), bed.runtime());
+        let proxy = Link::start(server.port);
         let a = behind(&proxy, "inbox:", LONG, bed.runtime()).await;
         let mut direct = config(&server.url());
         direct.prefix = "inbox:".to_owned();
@@ -426,8 +441,8 @@ fn messages_arrive_after_a_cut(bed: &Bed) {
 
 fn no_connection_and_no_task_is_left(bed: &Bed) {
     bed.block_on(async {
-        let (server, runtime) = (Server::start(&[]), bed.runtime());
-        let proxy = Proxy::start(server.port);
+        let (server, runtime) = (RedisServer::start(&[]), bed.runtime());
+        let proxy = Link::start(server.port);
         let store = behind(&proxy, "left:", LONG, bed.runtime()).await;
         store.create(record(A)).await.unwrap();
         let message = PeerMessage::new(id(), PeerRequest::Initialized);

@@ -6,8 +6,6 @@
 mod beds;
 mod faults;
 mod process;
-mod proxy;
-mod server;
 
 use std::{
     process::ExitCode,
@@ -25,11 +23,10 @@ use mcp_session_testkit::{
     store_contract::{self, announcements},
     suite::{self, Suite},
 };
-use mcp_session_tests::{PoolBed, SmolBed, TokioBed};
-use server::Server;
+use mcp_session_tests::{PoolBed, RedisServer, SmolBed, TokioBed, end_redis_servers, has_redis_server};
 
 fn main() -> ExitCode {
-    if !server::is_there() {
+    if !has_redis_server() {
         assert!(
             std::env::var_os("MCP_SESSION_REDIS").is_none(),
             "no redis-server: install it, such as with apt-get"
@@ -46,7 +43,7 @@ fn main() -> ExitCode {
     suites.extend(laws("redis_cluster_mode", TokioBed::threads, in_cluster_mode));
     suites.extend(laws("redis_least_permissions", SmolBed::new, with_least_permissions));
     let code = suite::run(suites);
-    server::end_all();
+    end_redis_servers();
     code
 }
 
@@ -63,14 +60,14 @@ fn laws<B: TestBed + 'static>(
 }
 
 async fn plain(runtime: Arc<dyn Runtime>) -> Store {
-    static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start(&[]));
+    static SERVER: LazyLock<RedisServer> = LazyLock::new(|| RedisServer::start(&[]));
     store(&SERVER.url(), runtime).await
 }
 
 /// A cluster of one node, which has all slots: a script with keys of two slots fails.
 async fn in_cluster_mode(runtime: Arc<dyn Runtime>) -> Store {
-    static SERVER: LazyLock<Server> = LazyLock::new(|| {
-        let server = Server::start(&["--cluster-enabled", "yes"]);
+    static SERVER: LazyLock<RedisServer> = LazyLock::new(|| {
+        let server = RedisServer::start(&["--cluster-enabled", "yes"]);
         server.run(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
         server.until(&["CLUSTER", "INFO"], "cluster_state:ok");
         server
@@ -80,8 +77,8 @@ async fn in_cluster_mode(runtime: Arc<dyn Runtime>) -> Store {
 
 /// A user that may do what the docs of the crate list, and no more.
 async fn with_least_permissions(runtime: Arc<dyn Runtime>) -> Store {
-    static SERVER: LazyLock<Server> = LazyLock::new(|| {
-        let server = Server::start(&[]);
+    static SERVER: LazyLock<RedisServer> = LazyLock::new(|| {
+        let server = RedisServer::start(&[]);
         let docs = include_str!("../../crates/mcp-session-redis/src/lib.rs");
         let listed = docs.split("A user with these permissions is enough: `").nth(1).expect("the list");
         let listed = listed.split("`.").next().expect("its end").replace("//!", "");

@@ -4,10 +4,8 @@ use mcp_session_testkit::{
     suite::{Scenario, Suite},
     wire::{Client, Connection, End, call, within},
 };
-use mcp_session_tests::Process;
+use mcp_session_tests::{Process, RedisServer, free_port};
 use serde_json::json;
-
-use crate::server::{Server, free_port};
 
 macro_rules! scenarios {
     ($($name:ident),+ $(,)?) => {
@@ -68,7 +66,7 @@ async fn a_store_that_is_away_makes_the_node_unready_and_is_waited_for() {
     let (status, text) = probe(&node).await;
     assert_eq!(status, 503);
     assert!(text.starts_with("no store"), "{text}");
-    let server = Server::start_at(Some(port), &[]);
+    let server = RedisServer::start_at(Some(port), &[]);
     until(&node, 200).await;
     let client = Client::open(node.addr).await;
     server.kill();
@@ -86,7 +84,7 @@ async fn a_store_that_is_away_makes_the_node_unready_and_is_waited_for() {
 }
 
 async fn a_session_and_its_running_call_move_to_another_node() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start(&[]);
     let url = server.url();
     let [a, b] = [
         Process::start("tokio", &["--store", &url, "--node", "a"]).await,

@@ -27,10 +27,15 @@ impl Process {
     /// Starts it on this runtime, named as for `--runtime`, with these arguments and a free port, and waits until it
     /// listens.
     pub async fn start(runtime: &str, args: &[&str]) -> Self {
+        Self::start_with(runtime, args, Stdio::null()).await
+    }
+
+    /// The same, with a place for its log.
+    pub async fn start_with(runtime: &str, args: &[&str], log: Stdio) -> Self {
         let mut child = command(args)
             .args(["--runtime", runtime, "--bind", "127.0.0.1:0", "--report", "json"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("the example runs");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
@@ -54,6 +59,11 @@ impl Process {
         assert!(killed.success());
     }
 
+    /// Kills it, and waits for its end.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("a process of our own");
+    }
+
     /// Waits for the process to exit. Returns its status and the report, its last line.
     pub async fn exited(mut self) -> (ExitStatus, Value) {
         let mut report = None;
@@ -75,10 +85,16 @@ fn command(args: &[&str]) -> Command {
     command
 }
 
+static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Takes this executable of `everything` instead of building it, if none was chosen or built before.
+pub fn choose_executable(path: PathBuf) {
+    EXECUTABLE.get_or_init(|| path);
+}
+
 /// The path of `everything`, which is built first: a test cannot depend on the example of another package.
 pub fn executable() -> &'static PathBuf {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
+    EXECUTABLE.get_or_init(|| {
         let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
         let built = std::process::Command::new(env!("CARGO"))
             .args([

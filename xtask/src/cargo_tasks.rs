@@ -1,5 +1,5 @@
-//! The tasks that build and run another package: `bench`, `sim`, `soak`, `chaos`, `leaks`, `instructions`, and the build of
-//! the examples.
+//! The tasks that build and run another package: `bench`, `sim`, `soak`, `chaos`, `cluster`, `leaks`, `instructions`, and the
+//! build of the examples.
 
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -14,6 +14,12 @@ const CANNOT_COMPARE: i32 = 77;
 
 /// The number of trials of each adapter in `test-all`: less than a minute in all.
 const CHAOS_TRIALS: &str = "10";
+
+/// The arguments of the short form of `cluster`: each node is replaced once, and one is killed.
+const SHORT_CLUSTER: [&str; 8] = ["--sessions", "60", "--rounds", "1", "--play", "rolling", "--play", "kill"];
+
+/// The exit code of `cluster` if there is no `redis-server`.
+const NO_REDIS: i32 = 77;
 
 /// How long these may take. Each trial has limits of its own.
 const CHAOS_LIMIT: Duration = Duration::from_secs(600);
@@ -38,6 +44,14 @@ pub(crate) struct Sim {
 #[command(disable_help_flag = true)]
 pub(crate) struct Chaos {
     /// Arguments of the trials: see `cargo xtask chaos --help`
+    #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+    args: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Cluster {
+    /// Arguments of the plays: see `cargo xtask cluster --help`
     #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
     args: Vec<String>,
 }
@@ -89,25 +103,42 @@ pub(crate) fn soak(workspace: &Workspace, args: &Soak) -> Result<bool> {
 
 /// `cargo xtask chaos`: trials of `everything` as a real process, with optimizations and without a time limit.
 pub(crate) fn chaos(workspace: &Workspace, args: &Chaos) -> Result<bool> {
-    Ok(chaos_command(workspace, true).args(&args.args).status()?.success())
+    Ok(on_everything(workspace, "chaos", true).args(&args.args).status()?.success())
 }
 
 /// A few trials, as a step of `test-all`, on what its other steps have built. What came of each request is judged, not the
 /// time of the exit: the machine may be busy.
 pub(crate) fn chaos_gate(workspace: &Workspace) -> Result<bool> {
-    let mut command = chaos_command(workspace, false);
+    let mut command = on_everything(workspace, "chaos", false);
     command.args(["--patient", "--trials", CHAOS_TRIALS]);
     Ok(process::run(&command, BUILD + CHAOS_LIMIT)?.success())
 }
 
 /// `cargo xtask leaks`: its memory after many sessions, exchanges and listeners.
 pub(crate) fn leaks(workspace: &Workspace, args: &Chaos) -> Result<bool> {
-    Ok(chaos_command(workspace, true).arg("leaks").args(&args.args).status()?.success())
+    Ok(on_everything(workspace, "chaos", true).arg("leaks").args(&args.args).status()?.success())
 }
 
-fn chaos_command(workspace: &Workspace, release: bool) -> Command {
+/// `cargo xtask cluster`: three nodes on one Redis, with optimizations and without a time limit.
+pub(crate) fn cluster(workspace: &Workspace, args: &Cluster) -> Result<bool> {
+    let status = on_everything(workspace, "cluster_plays", true).args(&args.args).status()?;
+    ensure!(status.code() != Some(NO_REDIS), "install a redis-server, such as with apt-get");
+    Ok(status.success())
+}
+
+/// Its short form, as a step of `test-all`, on what its other steps have built.
+pub(crate) fn cluster_gate(workspace: &Workspace) -> Result<bool> {
+    let mut command = on_everything(workspace, "cluster_plays", false);
+    let status = process::run(command.args(SHORT_CLUSTER), BUILD + CHAOS_LIMIT)?;
+    let why = "no redis-server (apt-get install redis-server)";
+    ensure!(status.code() != Some(NO_REDIS), Unavailable(why.to_owned()));
+    Ok(status.success())
+}
+
+/// An example of the tests, which starts `everything`.
+fn on_everything(workspace: &Workspace, example: &str, release: bool) -> Command {
     let mut command = process::cargo(workspace, ["run", "--quiet", "--package", TESTS, "--all-features"]);
-    command.args(release.then_some("--release")).args(["--example", "chaos", "--"]);
+    command.args(release.then_some("--release")).args(["--example", example, "--"]);
     command
 }
 

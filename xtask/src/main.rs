@@ -61,6 +61,8 @@ enum Task {
     Soak(cargo_tasks::Soak),
     /// Stops real servers under mixed load with faults, many times, and counts what is lost
     Chaos(cargo_tasks::Chaos),
+    /// Replaces, kills, pauses and cuts off nodes on one Redis under load, and counts what is lost
+    Cluster(cargo_tasks::Cluster),
     /// Measures the memory of real servers after many sessions, exchanges and listeners
     Leaks(cargo_tasks::Chaos),
 }
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&workspace, &args),
         Task::Soak(args) => cargo_tasks::soak(&workspace, &args),
         Task::Chaos(args) => cargo_tasks::chaos(&workspace, &args),
+        Task::Cluster(args) => cargo_tasks::cluster(&workspace, &args),
         Task::Leaks(args) => cargo_tasks::leaks(&workspace, &args),
     });
     match ended_well {

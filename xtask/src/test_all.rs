@@ -62,6 +62,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     run.step("sim", || cargo_tasks::sim_gate(workspace));
     run.step("loom", || loom::short(workspace));
     run.step("chaos", || cargo_tasks::chaos_gate(workspace));
+    run.step("cluster", || cargo_tasks::cluster_gate(workspace));
     run.step("instructions", || cargo_tasks::instructions_gate(workspace));
     run.step("interop", || interop::run(workspace, &Target::all(), false));
     run.step("conformance", || conformance::run(workspace, &Target::all()));

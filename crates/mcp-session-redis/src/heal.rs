@@ -46,7 +46,8 @@ impl Core {
         }
     }
 
-    /// Puts back what this node knows and Redis does not, before any other command is sent. A record that is there stays.
+    /// Puts back what this node knows and Redis does not, before any other command is sent. A record that is there stays, with
+    /// what it lacks.
     ///
     /// A Redis that has lost all its data has lost the marker too: then tombstones come first, and for a lease sessions that
     /// nobody knows count as not put back yet.
@@ -95,33 +96,51 @@ impl Core {
                 chunk.iter().zip(there).filter(|(_, put)| *put == Value::Nil).map(|((id, _), _)| *id),
             );
         }
-        if lost {
-            self.merge_all(connection, &older).await?;
-        }
+        self.merge_all(connection, &older, lost).await?;
         self.mark(connection).await
     }
 
-    /// Adds what this node knows to records that other nodes have put back.
-    async fn merge_all(&self, connection: &mut Connection, ids: &[SessionId]) -> Result<(), Trouble> {
-        for id in ids {
-            let Some(value) = self.known.get(*id) else { continue };
-            for _ in 0..10 {
-                let (merged, swap) = {
-                    let mut get = redis::pipe();
-                    get.cmd("GET").arg(self.keys.session(*id).record);
-                    let there = self.run(connection, &get).await?.pop();
-                    let Some(Value::BulkString(there)) = there else { break };
-                    let Some(merged) = merged(&there, &value) else { break };
-                    let swap = self.swap(*id, &there, &merged);
-                    (merged, swap)
-                };
-                let mut swapped = redis::pipe();
-                swapped.add_command(swap);
-                if self.run(connection, &swapped).await?.pop() == Some(Value::Int(1)) {
-                    self.known.refresh(*id, &merged);
-                    break;
-                }
+    /// Adds what this node knows to records that are there: other nodes have put them back, or a replica became the primary
+    /// that had not heard of the last changes.
+    async fn merge_all(
+        &self,
+        connection: &mut Connection,
+        ids: &[SessionId],
+        all: bool,
+    ) -> Result<(), Trouble> {
+        for chunk in ids.chunks(CHUNK) {
+            let mut get = redis::pipe();
+            for id in chunk {
+                get.cmd("GET").arg(self.keys.session(*id).record);
             }
+            let there = self.run(connection, &get).await?;
+            for (id, there) in chunk.iter().zip(there) {
+                self.merge(connection, *id, there, all).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn merge(
+        &self,
+        connection: &mut Connection,
+        id: SessionId,
+        mut there: Value,
+        all: bool,
+    ) -> Result<(), Trouble> {
+        let Some(known) = self.known.get(id) else { return Ok(()) };
+        for _ in 0..10 {
+            let Value::BulkString(stored) = there else { break };
+            let Some(merged) = merged(&stored, &known, all) else { break };
+            let mut swap = redis::pipe();
+            swap.add_command(self.swap(id, &stored, &merged));
+            if self.run(connection, &swap).await?.pop() == Some(Value::Int(1)) {
+                self.known.refresh(id, &merged);
+                break;
+            }
+            let mut get = redis::pipe();
+            get.cmd("GET").arg(self.keys.session(id).record);
+            there = self.run(connection, &get).await?.pop().unwrap_or(Value::Nil);
         }
         Ok(())
     }
@@ -150,9 +169,9 @@ impl Core {
 }
 
 /// The record that is there, with what the other one knows; `None` if that is nothing, or the session was removed.
-fn merged(there: &[u8], known: &[u8]) -> Option<Vec<u8>> {
+fn merged(there: &[u8], known: &[u8], all: bool) -> Option<Vec<u8>> {
     let (mut stored, known) =
         (crate::record::Stored::parse(there).ok()?, crate::record::Stored::parse(known).ok()?);
-    stored.merge(&known);
+    stored.merge(&known, all);
     Some(stored.write()).filter(|merged| merged != there)
 }

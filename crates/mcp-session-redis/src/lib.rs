@@ -29,7 +29,7 @@
 //!   notice. A notice may be lost: each waiter also looks twice in a lease.
 //! - **Records** are changed by compare-and-swap of their JSON, so fields of newer nodes survive.
 //! - **Each new connection is a new Redis**: its role and policy are checked, the scripts loaded, and the records put back that
-//!   this node serves and Redis has lost. Then every owner appends the last event of each open log again, which shows what
+//!   this node serves and Redis has lost, or that lack a change. Then every owner appends the last event of each open log again, which shows what
 //!   is missing; a position that is beyond the end of its log counts as unavailable, not as unknown, for a lease. If all data is lost, sessions that nobody knows are unavailable, not unknown, until the other nodes had a lease's
 //!   time to put theirs back.
 //! - **A node is gone** if it has left, or if its lease is absent for half a lease while Redis answered in time.

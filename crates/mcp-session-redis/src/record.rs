@@ -51,8 +51,9 @@ impl Stored {
         self.record = record;
     }
 
-    /// Adds what this one knows and the other does not, after Redis has lost data. Members keep their numbers.
-    pub(crate) fn merge(&mut self, other: &Self) {
+    /// Adds what the other one knows and this one does not, after Redis has lost data. Members keep their numbers. Of those that
+    /// this one knows to have left, none is added, unless Redis has lost `all`: then this one knows no more than the other.
+    pub(crate) fn merge(&mut self, other: &Self, all: bool) {
         let (record, others) = (&mut self.record, &other.record);
         self.created = self.created.min(other.created);
         self.used = self.used.max(other.used);
@@ -63,9 +64,10 @@ impl Stored {
             record.listener = others.listener;
         }
         record.listener.settled = record.listener.settled.max(settled);
+        let kept = if all { 0 } else { record.members.len() };
         let known = record.members.len().max(others.members.len());
         record.members.resize(known, None);
-        for (member, other) in record.members.iter_mut().zip(&others.members) {
+        for (member, other) in record.members.iter_mut().zip(&others.members).skip(kept) {
             *member = member.or(*other);
         }
     }
@@ -116,10 +118,14 @@ mod tests {
         let mut short = stored(&[Some(1)]);
         let mut long = stored(&[None, Some(2), None]);
         long.record.initialized = true;
-        short.merge(&long);
+        short.merge(&long, true);
         assert_eq!(short.record.members, [Some(NodeId(1)), Some(NodeId(2)), None]);
         assert!(short.record.initialized);
-        long.merge(&short);
+        long.merge(&short, true);
         assert_eq!(long.record.members, short.record.members);
+        // Who has left stays away, if only the last changes were lost.
+        let mut left = stored(&[None]);
+        left.merge(&long, false);
+        assert_eq!(left.record.members, [None, Some(NodeId(2)), None]);
     }
 }

@@ -4,14 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use futures::future::{Either, select};
+use mcp_session_tests::Caller;
 use serde_json::json;
 use tokio::time;
 
 use super::{
     World,
     ask::{self, Ask, Line},
-    caller::Caller,
     pause,
+    readers::Asks as _,
 };
 use crate::seen::{Conduct, Outcome, What, now};
 

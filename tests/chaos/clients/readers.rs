@@ -10,12 +10,12 @@ use std::{
 
 use fastrand::Rng;
 use futures::future::{Either, join, select};
-use serde_json::json;
+use mcp_session_tests::Caller;
+use serde_json::{Value, json};
 
 use super::{
     World,
     ask::{Answer, Ask, Line},
-    caller::Caller,
     pause,
 };
 use crate::seen::{Conduct, What};
@@ -26,29 +26,34 @@ const PACE: u64 = 20;
 /// Half-closed connections count as gone after a second, so their calls take at most this many milliseconds.
 const HALF_CLOSED: u64 = 300;
 
-impl Caller {
+/// What callers ask for.
+pub(super) trait Asks: Sized {
     /// A call of `slow` that takes at most this many milliseconds.
+    fn slow(&self, world: &World, rng: &mut Rng, most: u64) -> Ask;
+
+    fn call(&self, world: &World, what: What, tool: &str, arguments: &Value, progress: bool) -> Ask;
+
+    /// One of the calls of a mixed load.
+    fn some_call(&self, world: &World, rng: &mut Rng) -> Ask;
+
+    /// Opens a session.
+    async fn open(world: &World, line: &mut Line) -> Option<Self>;
+}
+
+impl Asks for Caller {
     fn slow(&self, world: &World, rng: &mut Rng, most: u64) -> Ask {
         let steps = rng.u64(1..=10);
         let arguments = json!({ "steps": steps, "interval_ms": rng.u64(0..=most / steps) });
         self.call(world, What::Slow, "slow", &arguments, rng.bool())
     }
 
-    fn call(
-        &self,
-        world: &World,
-        what: What,
-        tool: &str,
-        arguments: &serde_json::Value,
-        progress: bool,
-    ) -> Ask {
+    fn call(&self, world: &World, what: What, tool: &str, arguments: &Value, progress: bool) -> Ask {
         let id = world.next_id();
         let request = self.tool(world.address, id, tool, arguments, progress);
         Ask { id, client: self.name(), what, conduct: Conduct::Reads, request }
     }
 
-    /// One of the calls of a mixed load.
-    pub(super) fn some_call(&self, world: &World, rng: &mut Rng) -> Ask {
+    fn some_call(&self, world: &World, rng: &mut Rng) -> Ask {
         let longest = world.longest.as_millis() as u64;
         match rng.u32(0..20) {
             0..9 => self.slow(world, rng, longest),
@@ -67,10 +72,10 @@ impl Caller {
         }
     }
 
-    pub(super) async fn open(world: &World, line: &mut Line) -> Option<Self> {
+    async fn open(world: &World, line: &mut Line) -> Option<Self> {
         let nobody = Self::Session(String::new());
         let id = world.next_id();
-        let request = nobody.initialize(world.address, id);
+        let request = nobody.initialize(world.address, id, &json!({}));
         let ask = Ask { id, client: nobody.name(), what: What::Initialize, conduct: Conduct::Reads, request };
         let session = line.ask(world, ask).await.session?;
         let caller = Self::Session(session);

@@ -12,8 +12,8 @@ use crate::process::{self, BUILD, Unavailable};
 use crate::server::Server;
 use crate::workspace::Workspace;
 
-/// The only example that is not a server: it starts one, stops it and ends by itself.
-const ENDS_BY_ITSELF: &str = "graceful_shutdown";
+/// The examples that are not servers: they start some, stop them and end by themselves.
+const END_BY_THEMSELVES: [&str; 2] = ["cluster", "graceful_shutdown"];
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
 pub(super) fn run(command: &Command) -> Result<Outcome> {
@@ -95,7 +95,7 @@ pub(super) fn examples(workspace: &Workspace) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     for example in workspace.examples()? {
         let executable = workspace.example_executable(&example.name, false);
-        let ended = if example.name == ENDS_BY_ITSELF {
+        let ended = if END_BY_THEMSELVES.contains(&example.name.as_str()) {
             process::succeed(&Command::new(&executable), ENDS_WITHIN)
         } else {
             Server::start(&executable, &[])

@@ -1,9 +1,9 @@
-//! [`Server`]: a `redis-server` of the tests' own, on a free port.
+//! [`RedisServer`]: a `redis-server` of the tests' own, on a free port.
 
 use std::{
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Mutex,
@@ -20,14 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 static STARTED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
 /// Whether there is a `redis-server`.
-pub(crate) fn is_there() -> bool {
+pub fn has_redis_server() -> bool {
     let version =
         Command::new("redis-server").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     version.is_ok_and(|status| status.success())
 }
 
 /// Ends the servers that still run.
-pub(crate) fn end_all() {
+pub fn end_redis_servers() {
     for child in STARTED.lock().expect("no panic under it").iter_mut() {
         let _ = child.kill();
         let _ = child.wait();
@@ -35,54 +35,52 @@ pub(crate) fn end_all() {
 }
 
 /// A `redis-server` without persistence.
-pub(crate) struct Server {
-    pub(crate) port: u16,
+#[derive(Debug)]
+pub struct RedisServer {
+    /// Its port.
+    pub port: u16,
     pid: u32,
     directory: PathBuf,
     options: Vec<String>,
 }
 
-impl Server {
+impl RedisServer {
     /// Starts one with these options, on a free port.
-    pub(crate) fn start(options: &[&str]) -> Self {
+    pub fn start(options: &[&str]) -> Self {
         Self::start_at(None, options)
     }
 
-    pub(crate) fn start_at(port: Option<u16>, options: &[&str]) -> Self {
+    /// Starts one at this port.
+    pub fn start_at(port: Option<u16>, options: &[&str]) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let port = port.unwrap_or_else(free_port);
         let name = format!("mcp-session-redis-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
         let directory = std::env::temp_dir().join(name);
         fs::create_dir_all(&directory).expect("a directory");
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
-            .args(["--save", "", "--appendonly", "no", "--enable-debug-command", "local"])
-            .arg("--dir")
-            .arg(&directory)
-            .args(options)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server starts");
-        let pid = child.id();
-        STARTED.lock().expect("no panic under it").push(child);
-        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let pid = spawn(port, &directory, &options);
         let server = Self { port, pid, directory, options };
         // Another server on this port would spoil the tests.
         server.until(&["INFO", "server"], &format!("process_id:{pid}\r\n"));
         server
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Its URL.
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// Runs a command, and returns what it answers.
-    pub(crate) fn run(&self, command: &[&str]) -> redis::Value {
+    pub fn run(&self, command: &[&str]) -> redis::Value {
         self.try_run(command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
 
-    fn try_run(&self, command: &[&str]) -> redis::RedisResult<redis::Value> {
+    /// Runs a command.
+    ///
+    /// # Errors
+    ///
+    /// What Redis says, or that it is away.
+    pub fn try_run(&self, command: &[&str]) -> redis::RedisResult<redis::Value> {
         let mut connection = redis::Client::open(self.url())?.get_connection_with_timeout(PATIENCE)?;
         let mut packed = redis::cmd(command[0]);
         packed.arg(&command[1..]);
@@ -90,7 +88,7 @@ impl Server {
     }
 
     /// Waits until the answer to a command has this text in it.
-    pub(crate) fn until(&self, command: &[&str], text: &str) {
+    pub fn until(&self, command: &[&str], text: &str) {
         let start = Instant::now();
         loop {
             let answer = self.try_run(command);
@@ -104,28 +102,51 @@ impl Server {
     }
 
     /// Kills it.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         let mut started = STARTED.lock().expect("no panic under it");
         let child = started.iter_mut().find(|child| child.id() == self.pid).expect("it was started");
         let _ = child.kill();
         let _ = child.wait();
     }
 
-    /// Starts it again at the same port, without data.
-    pub(crate) fn start_again(&self) -> Self {
+    /// Starts one at the same port with the same options, without data.
+    pub fn start_again(&self) -> Self {
         let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
         Self::start_at(Some(self.port), &options)
     }
+
+    /// Starts it again after [`kill`](Self::kill), at the same port and with the data that it has on its disk.
+    pub fn restart(&mut self) {
+        self.pid = spawn(self.port, &self.directory, &self.options);
+        self.until(&["INFO", "server"], &format!("process_id:{}\r\n", self.pid));
+    }
 }
 
-impl Drop for Server {
+impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
+/// Starts a process and returns its id.
+fn spawn(port: u16, directory: &Path, options: &[String]) -> u32 {
+    let child = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
+        .args(["--save", "", "--appendonly", "no", "--enable-debug-command", "local"])
+        .arg("--dir")
+        .arg(directory)
+        .args(options)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server starts");
+    let pid = child.id();
+    STARTED.lock().expect("no panic under it").push(child);
+    pid
+}
+
 /// A port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

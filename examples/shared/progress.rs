@@ -11,14 +11,19 @@ use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Something that counts up to a total.
-pub(crate) struct Gauge<'a> {
-    pub(crate) label: &'static str,
-    pub(crate) total: u64,
-    pub(crate) count: &'a AtomicU64,
+#[derive(Debug)]
+#[allow(clippy::exhaustive_structs, reason = "the examples make them")]
+pub struct Gauge<'a> {
+    /// What is counted.
+    pub label: &'static str,
+    /// How much there will be.
+    pub total: u64,
+    /// How much there is.
+    pub count: &'a AtomicU64,
 }
 
 /// Shows the gauges below a headline until `work` is done.
-pub(crate) async fn show<T>(
+pub async fn show<T>(
     headline: impl Fn() -> String,
     gauges: &[Gauge<'_>],
     work: impl Future<Output = T>,

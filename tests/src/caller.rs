@@ -8,16 +8,19 @@ const MODERN: &str = "2026-07-28";
 
 /// How a client uses the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Caller {
+#[non_exhaustive]
+pub enum Caller {
     /// With the id of its session; empty before it has one.
     Session(String),
     /// Of a legacy revision, without an id.
     Stateless,
+    /// Of revision 2026-07-28.
     Modern,
 }
 
 impl Caller {
-    pub(crate) fn name(&self) -> &'static str {
+    /// Its name in tables.
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Session(_) => "session",
             Self::Stateless => "stateless",
@@ -26,7 +29,7 @@ impl Caller {
     }
 
     /// A call of a tool.
-    pub(crate) fn tool(
+    pub fn tool(
         &self,
         address: SocketAddr,
         id: u64,
@@ -42,7 +45,7 @@ impl Caller {
     }
 
     /// A request.
-    pub(crate) fn request(&self, address: SocketAddr, id: u64, method: &str, mut params: Value) -> String {
+    pub fn request(&self, address: SocketAddr, id: u64, method: &str, mut params: Value) -> String {
         if *self == Self::Modern {
             params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
             params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
@@ -52,25 +55,42 @@ impl Caller {
         self.post(address, method, name.as_deref(), &body)
     }
 
-    /// `initialize`.
-    pub(crate) fn initialize(&self, address: SocketAddr, id: u64) -> String {
+    /// `initialize`, with these capabilities.
+    pub fn initialize(&self, address: SocketAddr, id: u64, capabilities: &Value) -> String {
         let params = json!({
             "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": { "name": "chaos", "version": "0" },
+            "capabilities": capabilities,
+            "clientInfo": { "name": "tests", "version": "0" },
         });
         self.request(address, id, "initialize", params)
     }
 
     /// `notifications/initialized`.
-    pub(crate) fn initialized(&self, address: SocketAddr) -> String {
+    pub fn initialized(&self, address: SocketAddr) -> String {
         let body = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
         self.post(address, "notifications/initialized", None, &body)
     }
 
+    /// A notification.
+    pub fn notification(&self, address: SocketAddr, method: &str, params: &Value) -> String {
+        let body = json!({ "jsonrpc": "2.0", "method": method, "params": params });
+        self.post(address, method, None, &body)
+    }
+
+    /// The reply to a request of the server.
+    pub fn reply(&self, address: SocketAddr, id: &Value, result: &Value) -> String {
+        self.post(address, "", None, &json!({ "jsonrpc": "2.0", "id": id, "result": result }))
+    }
+
     /// A request without a body.
-    pub(crate) fn bare(&self, address: SocketAddr, method: &str) -> String {
+    pub fn bare(&self, address: SocketAddr, method: &str) -> String {
         self.head(address, method, "")
+    }
+
+    /// GET: the standalone stream from its beginning, or a stream after this event.
+    pub fn get(&self, address: SocketAddr, last_event_id: Option<&str>) -> String {
+        let after = last_event_id.map_or_else(String::new, |id| format!("last-event-id: {id}\r\n"));
+        self.head(address, "GET", &after)
     }
 
     fn post(&self, address: SocketAddr, method: &str, name: Option<&str>, body: &Value) -> String {
