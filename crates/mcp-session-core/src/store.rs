@@ -93,7 +93,8 @@ use crate::runtime::BoxFuture;
 ///    from its last position reads nothing twice and skips nothing.
 /// 3. A log has one end: the first of its owner and [`seal`](EventStore::seal) to end it decides, and the other learns of
 ///    it.
-/// 4. Purged logs stay purged.
+/// 4. Numbers of connections grow, whichever nodes open them.
+/// 5. Purged logs stay purged.
 ///
 /// In all three traits, a call that panics is logged and counts as [`Unavailable`]; a wait that panics is logged and
 /// restarted after 100 ms.
@@ -139,6 +140,17 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
         let _ = log;
         async { Ok(Position::START) }.boxed()
     }
+
+    /// Returns the number of a new connection to a client, at this node, for which the log is read. No two calls for a log
+    /// return the same number, and a call that begins after another one has returned gets a higher one: by these numbers
+    /// nodes know which of their connections is the newest. The first connection of a call has none, and counts as 0.
+    ///
+    /// A number that is never used harms nobody, so a call whose answer is lost is repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Unknown`] if there is no such session.
+    fn attach(&self, log: LogId, node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>>;
 
     /// Ends the log of an owner that is gone, with `last` as its last event. Does nothing if the log has already ended.
     /// Returns the position of the last event. Later appends of the owner fail with [`AppendError::Sealed`].

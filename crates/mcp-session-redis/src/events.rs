@@ -141,6 +141,19 @@ impl EventStore for RedisStore {
         .boxed()
     }
 
+    fn attach(&self, log: LogId, _node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        async move {
+            let core = self.core();
+            let reply =
+                core.call_log(&script::ATTACH, log, 0, |call| _ = call.arg(millis(core.config().keep())));
+            match reply.await.and_then(said).map_err(|_| Unavailable)? {
+                Said::Done(reply) => Ok(reply.number(1).map_err(|_| Unavailable)?),
+                Said::Gone | Said::Unknown | Said::Sealed | Said::Behind(_) => Err(ReadError::Unknown),
+            }
+        }
+        .boxed()
+    }
+
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
         async move {
             let (core, size) = (self.core(), last.as_ref().map_or(0, Bytes::len));

@@ -57,7 +57,7 @@ impl Keys {
 pub(crate) struct SessionKeys {
     /// The record, or `-` if the session was removed. A string.
     pub(crate) record: String,
-    /// The running logs, who tails each, and the state of the standalone log. A hash.
+    /// The running logs, who tails each, the state of the standalone log, and the number of the last connection. A hash.
     pub(crate) table: String,
     /// The standalone log. A stream.
     pub(crate) standalone: String,

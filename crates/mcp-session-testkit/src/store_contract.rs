@@ -12,6 +12,7 @@
 //! | [`law_forgotten_events_are_errors`] | a gap that is skipped silently |
 //! | [`law_logs_are_separate`] | logs looked up by stream number alone |
 //! | [`law_a_log_has_one_end`] | an owner and a sealer that both append a last event |
+//! | [`law_connection_numbers_grow`] | a counter for each node: a late message ends a newer connection |
 //! | [`law_watch_wakes`] | a wake-up that is lost between a read and a watch |
 //! | [`law_watch_reports_a_lost_owner`] | a reader that waits for a node that is gone |
 //! | [`law_remove_is_final_and_has_one_winner`] | an update that writes the record back |
@@ -80,6 +81,7 @@ scenarios! {
     law_forgotten_events_are_errors,
     law_logs_are_separate,
     law_a_log_has_one_end,
+    law_connection_numbers_grow,
     law_watch_wakes,
     law_watch_reports_a_lost_owner,
     law_remove_is_final_and_has_one_winner,
@@ -323,6 +325,29 @@ pub fn law_a_log_has_one_end(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runt
         assert!(store.events.seal(log(5), None).await.is_ok()); // an empty log
         assert!(store.events.read(log(5), Position::START, 10).await.unwrap().ended);
         assert_eq!(store.events.seal(log(6), None).await, Err(ReadError::Unknown));
+    });
+}
+
+/// Connections of a log get numbers that grow, whichever nodes open them, even before the log has an event. No two calls get
+/// the same one, although they come at the same time.
+pub fn law_connection_numbers_grow(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let mut last = 0; // the first connection of a call
+        for n in 0..10 {
+            let number = store.events.attach(log(3), [A, B][n % 2]).await.unwrap();
+            assert!(number > last, "{number} after {last}");
+            last = number;
+            if n == 5 {
+                store.events.append(append(log(3), 1, ["a"], true)).await.unwrap();
+            }
+        }
+        let many = join_all((0..20).map(|n| store.events.attach(log(3), NodeId(n)))).await;
+        let many: Vec<_> = many.into_iter().map(Result::unwrap).collect();
+        assert!(many.iter().all(|number| *number > last), "{many:?} after {last}");
+        assert_eq!(many.iter().collect::<BTreeSet<_>>().len(), 20, "{many:?}");
+        let unknown = LogId { session: session(9), stream: 3 };
+        assert_eq!(store.events.attach(unknown, A).await, Err(ReadError::Unknown));
     });
 }
 
@@ -581,7 +606,7 @@ pub fn law_claim_is_conditional_and_park_releases(
 pub fn law_messages_arrive(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
-        let message = |stream| PeerMessage::new(session(1), PeerRequest::TakenOver(stream));
+        let message = |stream| PeerMessage::new(session(1), PeerRequest::TakenOver { stream, number: 5 });
         store.peers.send(B, message(1)).await.unwrap();
         store.peers.send(A, message(7)).await.unwrap();
         store.peers.send(B, message(2)).await.unwrap();
@@ -638,7 +663,7 @@ pub fn law_futures_may_be_dropped(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn
         store.events.publish(id, A, 1, "p".into()).await.unwrap();
         assert_eq!(read(&store, log(3), 0).await, ["a", "b"]);
         assert_eq!(read(&store, LogId::shared(id), 0).await, ["p"]);
-        let message = PeerMessage::new(id, PeerRequest::TakenOver(1));
+        let message = PeerMessage::new(id, PeerRequest::TakenOver { stream: 1, number: 1 });
         store.peers.send(A, message.clone()).await.unwrap();
         assert_eq!(store.peers.receive(A).await, Some(message));
         for _ in 0..3 {

@@ -69,6 +69,8 @@ enum Defect {
     EverybodyRemoves,
     /// A number is the count of members.
     Counted,
+    /// Each node numbers its own connections.
+    NumbersOfNodes,
     /// The last claim wins.
     LastClaim,
     /// Messages for a node that does not receive yet are lost.
@@ -174,6 +176,14 @@ impl EventStore for Planted {
                 }
                 read => read,
             }
+        }
+        .boxed()
+    }
+
+    fn attach(&self, log: LogId, node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        async move {
+            let number = self.store.attach(log, node).await?;
+            Ok(if self.has(Defect::NumbersOfNodes) { node.0 } else { number })
         }
         .boxed()
     }
@@ -393,6 +403,7 @@ broken! {
     an_empty_page_is_not_unknown: EmptyForUnknown breaks law_unknown_logs_are_errors;
     a_log_is_named_by_its_session: OneSession breaks law_logs_are_separate;
     two_ends_are_found: TwoEnds breaks law_a_log_has_one_end;
+    a_connection_number_given_twice_is_found: NumbersOfNodes breaks law_connection_numbers_grow;
     a_lost_wake_up_is_found: NoWake breaks law_watch_wakes;
     an_owner_that_is_gone_is_missed: NobodyLeaves breaks law_watch_reports_a_lost_owner;
     a_session_that_comes_back_is_found: Resurrection breaks law_remove_is_final_and_has_one_winner;

@@ -155,6 +155,10 @@ impl EventStore for Wire<dyn EventStore> {
         self.0.oldest(travel!(log))
     }
 
+    fn attach(&self, log: LogId, node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.0.attach(travel!(log), node)
+    }
+
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
         self.0.seal(travel!(log), last)
     }

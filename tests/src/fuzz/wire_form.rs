@@ -188,7 +188,7 @@ impl Parts<'_> {
     fn request(&mut self) -> Result<PeerRequest> {
         Ok(match self.0.int_in_range(0..=4_u8)? {
             0 => PeerRequest::Posted(self.bytes()?),
-            1 => PeerRequest::TakenOver(self.any()?),
+            1 => PeerRequest::TakenOver { stream: self.any()?, number: self.any()? },
             2 => PeerRequest::Listens(self.any()?),
             3 => PeerRequest::Initialized,
             _ => PeerRequest::Terminated(*self.0.choose(TerminateReason::ALL)?),

@@ -35,7 +35,7 @@ pub(crate) async fn resume(
     let after = match (resumed, EventId::parse(last_event_id)) {
         (Err(Refusal::UnknownEvent), Some(after)) => after,
         (Ok(key), Some(after)) => {
-            take_over(node, session, after.stream);
+            take_over(node, session, key, after.stream);
             return Ok(key);
         }
         (resumed, None) => return Ok(resumed?),
@@ -55,7 +55,7 @@ pub(crate) async fn resume(
     let key = session
         .with(|machine, now| machine.handle_relay(now, after, request, SharedWaiters::clone(waiters)))?;
     if after.stream != LogId::STANDALONE {
-        take_over(node, session, after.stream);
+        take_over(node, session, key, after.stream);
     }
     relay(node, session, key, waiters, after, Some(page));
     Ok(key)
@@ -125,8 +125,16 @@ async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection
     Err(Refusal::StreamTaken.into()) // meanwhile there is a newer listener, at another node
 }
 
-/// Makes the other nodes stop carrying the stream to a connection that the client has given up (D-21).
-fn take_over(node: &Node, session: &Session, stream: u64) {
-    let (id, teller) = (session.id(), node.clone());
-    node.spawn(async move { teller.tell_member(id, None, PeerRequest::TakenOver(stream)).await });
+/// Makes the other nodes stop carrying the stream to a connection that the client has given up (D-21). The new connection
+/// does not wait for the store.
+fn take_over(node: &Node, session: &Session, key: StreamKey, stream: u64) {
+    let (session, teller) = (session.clone(), node.clone());
+    node.spawn(async move {
+        let id = session.id();
+        let number = teller.attach(Node::log(id, stream)).await;
+        session.with(|machine, now| machine.handle_attached(now, key, number.unwrap_or(0)));
+        if let Some(number) = number {
+            teller.tell_member(id, None, PeerRequest::TakenOver { stream, number }).await;
+        }
+    });
 }

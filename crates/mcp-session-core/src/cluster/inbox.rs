@@ -84,8 +84,8 @@ fn receive(registry: &Registry, PeerMessage { session, request }: PeerMessage) {
     let Some(session) = registry.get(&session) else { return };
     match request {
         PeerRequest::Posted(message) => posted(&session, &message),
-        PeerRequest::TakenOver(stream) => {
-            session.with(|machine, now| machine.handle_taken_over(now, stream));
+        PeerRequest::TakenOver { stream, number } => {
+            session.with(|machine, now| machine.handle_taken_over(now, stream, number));
         }
         PeerRequest::Listens(number) => {
             let stopped = session.with(|machine, now| machine.handle_listener(now, number));

@@ -102,6 +102,10 @@ impl EventStore for Contained<dyn EventStore> {
         self.call("oldest", || self.store.oldest(log))
     }
 
+    fn attach(&self, log: LogId, node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.call("attach", || self.store.attach(log, node))
+    }
+
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
         self.call("seal", || self.store.seal(log, last))
     }

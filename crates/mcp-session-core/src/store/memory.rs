@@ -204,6 +204,10 @@ impl EventStore for MemoryStore {
         .boxed()
     }
 
+    fn attach(&self, log: LogId, _node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        async move { self.with(log.session, |session, _| session.attach()).ok_or(ReadError::Unknown) }.boxed()
+    }
+
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
         async move {
             let sealed = self.with(log.session, |session, at| session.seal(log.stream, last, at));

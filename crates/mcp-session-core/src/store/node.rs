@@ -14,7 +14,7 @@ use mcp_session_proto::{Position, SessionId, TerminateReason, after};
 
 use crate::{
     runtime::Runtime,
-    store::{LogId, NodeId, PeerMessage, PeerRequest, Record, Store, Unavailable, Update},
+    store::{LogId, NodeId, PeerMessage, PeerRequest, ReadError, Record, Store, Unavailable, Update},
     trace,
 };
 
@@ -174,6 +174,19 @@ impl Node {
             self.purge(record.id).await;
         }
         swept
+    }
+
+    /// The number of a new connection for which the log is read; `None` if the store does not give one.
+    pub(crate) async fn attach(&self, log: LogId) -> Option<u64> {
+        for _ in 0..TRIES {
+            match self.within(self.store.events.attach(log, self.id)).await {
+                Ok(number) => return Some(number),
+                Err(ReadError::Unavailable) => {}
+                Err(ReadError::Unknown) => return None,
+            }
+        }
+        trace::store_failed(&log.session, "a connection got no number");
+        None
     }
 
     async fn purge(&self, session: SessionId) {

@@ -355,8 +355,14 @@ impl PeerMessage {
 pub enum PeerRequest {
     /// The client has posted this JSON message, a reply or a cancel.
     Posted(Bytes),
-    /// The client now reads this stream at another node: a connection that carries it here ends (D-21, D-23).
-    TakenOver(u64),
+    /// The client now reads this stream at another node: a connection that carries it here ends, if it is an older one
+    /// (D-21, D-23).
+    TakenOver {
+        /// The stream.
+        stream: u64,
+        /// The number of the connection at the other node, from [`EventStore::attach`](super::EventStore::attach).
+        number: u64,
+    },
     /// The listener with this number now reads the standalone log at another node: earlier ones stop, and record it
     /// ([`Update::Settled`]).
     Listens(u64),
@@ -370,7 +376,9 @@ impl fmt::Debug for PeerRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Posted(message) => write!(f, "Posted({} bytes)", message.len()),
-            Self::TakenOver(stream) => f.debug_tuple("TakenOver").field(stream).finish(),
+            Self::TakenOver { stream, number } => {
+                f.debug_struct("TakenOver").field("stream", stream).field("number", number).finish()
+            }
             Self::Listens(number) => f.debug_tuple("Listens").field(number).finish(),
             Self::Initialized => f.write_str("Initialized"),
             Self::Terminated(reason) => f.debug_tuple("Terminated").field(reason).finish(),

@@ -38,7 +38,7 @@
 //! | [`Append`] | those of its [`LogId`], `owner`, `request`, `at`, `events`, `ends` |
 //! | [`Page`] | `events` (a list of pairs of position and event), `ended`, `request` |
 //! | [`Wakeup`] | `kind`: `grown` or `owner_gone` |
-//! | [`PeerRequest`] | `kind`; `posted`: `message`; `taken_over`: `stream`; `listens`: `number`; `terminated`: `reason`; `initialized` |
+//! | [`PeerRequest`] | `kind`; `posted`: `message`; `taken_over`: `stream`, `number`; `listens`: `number`; `terminated`: `reason`; `initialized` |
 //! | [`PeerMessage`] | `session`, and those of its [`PeerRequest`] |
 //!
 //! | part | form |
@@ -359,8 +359,9 @@ impl Wire for PeerRequest {
                 to.put("message", Some(Value::Bytes(message)));
                 "posted"
             }
-            Self::TakenOver(stream) => {
+            Self::TakenOver { stream, number } => {
                 to.count("stream", *stream);
+                to.count("number", *number);
                 "taken_over"
             }
             Self::Listens(number) => {
@@ -379,7 +380,7 @@ impl Wire for PeerRequest {
     fn decode(from: &mut Fields) -> Result<Self, Malformed> {
         Ok(match &*from.required_text("kind")? {
             "posted" => Self::Posted(from.bytes("message")?),
-            "taken_over" => Self::TakenOver(from.count("stream")?),
+            "taken_over" => Self::TakenOver { stream: from.count("stream")?, number: from.count("number")? },
             "listens" => Self::Listens(from.count("number")?),
             "initialized" => Self::Initialized,
             "terminated" => Self::Terminated(reason(&from.required_text("reason")?)),

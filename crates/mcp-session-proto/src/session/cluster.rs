@@ -251,15 +251,22 @@ impl<T: Clone> Session<T> {
         tag.into_iter().for_each(|tag| self.output.wake(Wake::Handler(tag)));
     }
 
-    /// The client reads this stream at another node: a connection of this node that carries it ends (D-21).
-    pub fn handle_taken_over(&mut self, now: Instant, number: u64) {
-        let standalone = self.cluster.as_ref().is_some_and(|cluster| cluster.standalone == number);
-        if standalone {
-            self.drop_standalone();
-        } else {
-            self.hand_over_relay(now, number);
-            self.with_reply(now, number, Stream::hand_over);
+    /// The store has given a connection of a reply, of this node or another one, its number among all connections of that
+    /// stream; 0 if it did not answer. The connection ends if a newer one has taken over at another node meanwhile (D-21).
+    pub fn handle_attached(&mut self, now: Instant, key: StreamKey, number: u64) {
+        if let StreamKey::Resumed(..) = key {
+            self.with_stream(now, key, |stream, connection, out| {
+                stream.handle_attached(connection, number, out);
+            });
+            self.advance(now);
         }
+    }
+
+    /// The client reads this stream at another node, on the connection with this number: an older connection of this node
+    /// that carries it ends (D-21). The standalone stream has listeners instead.
+    pub fn handle_taken_over(&mut self, now: Instant, stream: u64, number: u64) {
+        self.with_relay(now, stream, |relay, out| relay.handle_taken_over(number, out));
+        self.with_reply(now, stream, |reply, out| reply.handle_taken_over(number, out));
         self.advance(now);
     }
 

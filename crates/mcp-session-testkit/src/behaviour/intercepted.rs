@@ -76,6 +76,10 @@ impl<I: Intercept> EventStore for Intercepted<I> {
         self.call("read", |store| store.read(log, after, limit))
     }
 
+    fn attach(&self, log: LogId, node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.call("attach", |store| store.attach(log, node))
+    }
+
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
         self.call("seal", |store| store.seal(log, last))
     }

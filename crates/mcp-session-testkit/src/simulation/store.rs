@@ -210,6 +210,10 @@ impl EventStore for FaultyStore {
         self.with_faults(self.shared.memory.oldest(log))
     }
 
+    fn attach(&self, log: LogId, node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.with_faults(self.shared.memory.attach(log, node))
+    }
+
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
         self.with_faults(self.shared.memory.seal(log, last))
     }

@@ -23,6 +23,8 @@ pub(super) struct Session {
     logs: BTreeMap<u64, Log>,
     /// The highest token of each node, and the position of its event.
     tokens: HashMap<NodeId, (u64, Position)>,
+    /// The number of the last connection of any of its logs.
+    connections: u64,
     /// The log and time of each event, in order. The end of a log counts as an event.
     order: VecDeque<(u64, Instant)>,
     bytes: usize,
@@ -46,6 +48,7 @@ impl Session {
             active: now,
             logs: BTreeMap::from([(LogId::STANDALONE, Log::new(None))]),
             tokens: HashMap::new(),
+            connections: 0,
             order: VecDeque::new(),
             bytes: 0,
             changed: Arc::default(),
@@ -129,6 +132,11 @@ impl Session {
         self.tokens.insert(node, (token, position));
         self.push(LogId::STANDALONE, event, at);
         position
+    }
+
+    pub(super) fn attach(&mut self) -> u64 {
+        self.connections += 1;
+        self.connections
     }
 
     pub(super) fn seal(&mut self, stream: u64, last: Option<Bytes>, at: Moment<'_>) -> Option<Position> {

@@ -128,7 +128,12 @@ fn the_form_of_messages() {
     let posted = PeerRequest::Posted(r#"{"id": 1}"#.into());
     pinned(&posted, r#"{"kind":"posted","message":"{\"id\": 1}","v":1}"#);
     pinned(&peer(posted), r#"{"kind":"posted","message":"{\"id\": 1}","session":"ID","v":1}"#);
-    pinned(&peer(PeerRequest::TakenOver(3)), r#"{"kind":"taken_over","session":"ID","stream":3,"v":1}"#);
+    pinned(
+        &peer(PeerRequest::TakenOver { stream: 3, number: 7 }),
+        r#"{"kind":"taken_over","number":7,"session":"ID","stream":3,"v":1}"#,
+    );
+    // Of an older node: no connection is older than 0.
+    pinned(&PeerRequest::TakenOver { stream: 3, number: 0 }, r#"{"kind":"taken_over","stream":3,"v":1}"#);
     pinned(&peer(PeerRequest::Listens(2)), r#"{"kind":"listens","number":2,"session":"ID","v":1}"#);
     pinned(&peer(PeerRequest::Initialized), r#"{"kind":"initialized","session":"ID","v":1}"#);
     pinned(

@@ -253,7 +253,9 @@ fn a_get_begins_where_the_client_has_the_shared_log() {
     let newer = b.read_from_store("900-1.7").unwrap(); // D-23; in a later epoch of the store
     assert_eq!((b.read(get), b.read(newer)), (vec!["end".into()], vec![":".into()]));
     assert_eq!(b.session.heard(), Position { epoch: 1, seq: 7 });
-    b.act(|session, now| session.handle_taken_over(now, STANDALONE));
+    b.act(|session, now| session.handle_taken_over(now, STANDALONE, 9));
+    assert!(b.act(|session, _| session.poll_relay(newer)), "it has listeners instead");
+    b.act(|session, now| session.handle_listener(now, 1));
     assert_eq!(b.read(newer), ["end"]);
     assert!(b.get().is_ok());
 }
@@ -366,7 +368,7 @@ fn d_21_a_stream_that_is_read_elsewhere_is_carried_here_no_more() {
     b.store_all();
     let stream = StreamKey::Response(key);
     b.read(stream);
-    b.act(|session, now| session.handle_taken_over(now, 1));
+    b.act(|session, now| session.handle_taken_over(now, 1, 1));
     assert_eq!((b.read(stream), b.session.streams()), (vec!["end".into()], 0));
     b.disconnect(stream);
     b.answer(key);
@@ -374,11 +376,50 @@ fn d_21_a_stream_that_is_read_elsewhere_is_carried_here_no_more() {
     b.store_all();
     assert_eq!(b.outcomes(), [2, 0, 0, 0]);
     let stream = b.resume("1-0").unwrap();
-    b.act(|session, now| session.handle_taken_over(now, 1));
+    b.act(|session, now| session.handle_attached(now, stream, 2));
+    b.act(|session, now| session.handle_taken_over(now, 1, 3));
     assert_eq!(b.read(stream), ["end"]);
     for unknown in [77, 4_294_967_296] {
-        b.act(|session, now| session.handle_taken_over(now, unknown));
+        b.act(|session, now| session.handle_taken_over(now, unknown, 9));
     }
+}
+
+/// A message that another node has taken over may be late: only connections that are older than that one end, also if it
+/// comes before the store has given this node's connection its number.
+#[test]
+fn d_21_a_late_message_ends_no_newer_connection() {
+    let mut b = shared(config());
+    let key = b.call(1);
+    b.store_all();
+    b.read(StreamKey::Response(key));
+    for (number, other, lives) in [(2, 1, true), (3, 4, false), (5, 5, true), (0, 6, false)] {
+        for late in [false, true] {
+            let opened = [b.resume("1-0").unwrap(), b.read_from_store("4294967296-1").unwrap()];
+            for (connection, stream) in opened.into_iter().zip([1, 4_294_967_296]) {
+                let attached =
+                    |b: &mut Bench| b.act(|session, now| session.handle_attached(now, connection, number));
+                let taken_over =
+                    |b: &mut Bench| b.act(|session, now| session.handle_taken_over(now, stream, other));
+                if late {
+                    attached(&mut b);
+                    taken_over(&mut b);
+                } else {
+                    taken_over(&mut b);
+                    assert_ne!(b.read(connection), ["end"]);
+                    attached(&mut b);
+                }
+                assert_eq!(b.read(connection) != ["end"], lives, "{number} of {other}, {late}");
+                b.disconnect(connection);
+            }
+        }
+    }
+    // A newer connection of this node waits for a number of its own.
+    let [older, newer] = [(); 2].map(|()| b.resume("1-0").unwrap());
+    b.act(|session, now| session.handle_taken_over(now, 1, 9));
+    b.act(|session, now| session.handle_attached(now, older, 8));
+    assert_ne!(b.read(newer), ["end"]);
+    b.act(|session, now| session.handle_attached(now, newer, 10));
+    assert_ne!(b.read(newer), ["end"]);
 }
 
 /// Between becoming the listener and opening its connection, a node may hear of the next listener, which sends the events.

@@ -153,7 +153,7 @@ impl Random {
     fn peer(&mut self) -> PeerMessage {
         let request = match self.below(5) {
             0 => PeerRequest::Posted(self.bytes()),
-            1 => PeerRequest::TakenOver(self.count()),
+            1 => PeerRequest::TakenOver { stream: self.count(), number: self.count() },
             2 => PeerRequest::Listens(self.count()),
             3 => PeerRequest::Initialized,
             _ => PeerRequest::Terminated(TerminateReason::ALL[self.below(7) as usize]),

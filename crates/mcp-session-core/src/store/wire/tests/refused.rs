@@ -159,7 +159,14 @@ fn each_malformed_field_of_the_others_is_refused() {
         &[json!({}), json!(1), json!(["{}"]), json!([256])],
         "`message` is not a string",
     );
-    refuses(&peer(PeerRequest::TakenOver(1)), "stream", &no_count, "`stream` is not a count");
+    refuses(
+        &peer(PeerRequest::TakenOver { stream: 1, number: 1 }),
+        "stream",
+        &no_count,
+        "`stream` is not a count",
+    );
+    let taken_over = peer(PeerRequest::TakenOver { stream: 1, number: 1 });
+    refuses(&taken_over, "number", &no_count, "`number` is not a count");
     refuses(&peer(PeerRequest::Listens(1)), "number", &no_count, "`number` is not a count");
     let ended = peer(PeerRequest::Terminated(TerminateReason::Idle));
     refuses(&ended, "reason", &[json!(1), json!([])], "`reason` is not a string");
