@@ -61,6 +61,7 @@ mod contained;
 mod error;
 mod memory;
 pub(crate) mod node;
+mod receipts;
 mod record;
 pub mod wire;
 
@@ -75,7 +76,8 @@ use mcp_session_proto::{Position, SessionId};
 pub use memory::SharedStore;
 pub use memory::{MemoryStore, StoreLimits};
 pub use record::{
-    Append, InvalidNodeId, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup,
+    Append, InvalidNodeId, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Receipt, Record, Update,
+    Wakeup,
 };
 
 use crate::runtime::BoxFuture;
@@ -292,7 +294,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
 /// # The laws
 ///
 /// 1. As for [`EventStore`]: a future may be dropped, and calling again is safe. So a message may arrive twice.
-/// 2. A message that was accepted arrives, unless its node never runs again.
+/// 2. A message that was accepted arrives, unless its node never runs again. If the store fails over, it may lose some: a
+///    client's reply or cancel is sent again until its node has taken it, for some seconds at most ([`PeerRequest::Taken`]).
 /// 3. A node may miss announcements. It gets each at most once, those of one node in their order, and none of its own.
 ///
 /// # Announcements are optional
@@ -329,6 +332,13 @@ pub trait Peers: fmt::Debug + Send + Sync + 'static {
         let _ = node;
         std::future::pending().boxed()
     }
+
+    /// Whether the node will not run again, as far as the store knows: it has left, or is lost. `false` if it may run.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    fn is_gone(&self, node: NodeId) -> BoxFuture<'_, Result<bool, Unavailable>>;
 
     /// Records that the node will not run again: its logs have no owner, and messages to it are discarded.
     ///
@@ -367,7 +377,8 @@ pub struct Store {
     /// seconds, and the call is repeated.
     pub timeout: Duration,
     /// How long a stream waits for a store that does not accept its events, before it continues without the store.
-    /// 10 seconds: longer than a failover takes, shorter than a person waits.
+    /// 10 seconds: longer than a failover takes, shorter than a person waits. A client's reply waits no longer for the node
+    /// that needs it, and 3 seconds at most.
     pub patience: Duration,
     /// How often a node reports its active sessions. 1 minute: a fraction of the time that a store should wait.
     pub touch_interval: Duration,

@@ -23,6 +23,7 @@ mod asking;
 mod batches;
 mod cluster;
 mod cluster_ends;
+mod cluster_replies;
 mod cluster_subscriptions;
 pub mod fixture;
 mod foreign;
@@ -71,6 +72,7 @@ pub fn scenarios<B: TestBed>() -> Vec<Scenario<B>> {
         batches::scenarios(),
         cluster::scenarios(),
         cluster_ends::scenarios(),
+        cluster_replies::scenarios(),
         cluster_subscriptions::scenarios(),
         foreign::scenarios(),
         framing::scenarios(),

@@ -44,7 +44,7 @@ use mcp_session_core::{
     proto::Position,
     store::{
         Append, AppendError, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, PublishError,
-        ReadError, Record, Store, Update, Wakeup,
+        ReadError, Receipt, Record, Store, Update, Wakeup,
     },
 };
 
@@ -602,11 +602,13 @@ pub fn law_claim_is_conditional_and_park_releases(
 }
 
 /// An accepted message arrives at its node unchanged, in order with other messages of its sender, even if nobody was
-/// receiving yet.
+/// receiving yet. A node that has left is gone.
 pub fn law_messages_arrive(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
         let message = |stream| PeerMessage::new(session(1), PeerRequest::TakenOver { stream, number: 5 });
+        let posted =
+            |receipt| PeerRequest::Posted { message: r#"{ "id": 18446744073709551617 }"#.into(), receipt };
         store.peers.send(B, message(1)).await.unwrap();
         store.peers.send(A, message(7)).await.unwrap();
         store.peers.send(B, message(2)).await.unwrap();
@@ -625,7 +627,9 @@ pub fn law_messages_arrive(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtim
         assert_eq!(heard, [message(1), message(2), message(3)]);
         assert_eq!(store.peers.receive(A).await, Some(message(7)));
         for request in [
-            PeerRequest::Posted(r#"{ "id": 18446744073709551617 }"#.into()),
+            posted(None),
+            posted(Some(Receipt::new(B, u64::MAX))),
+            PeerRequest::Taken(3),
             PeerRequest::Listens(3),
             PeerRequest::Initialized,
             PeerRequest::Terminated(TerminateReason::ClientDelete),
@@ -634,8 +638,10 @@ pub fn law_messages_arrive(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtim
             store.peers.send(A, message.clone()).await.unwrap();
             assert_eq!(store.peers.receive(A).await, Some(message));
         }
+        assert_eq!(store.peers.is_gone(B).await, Ok(false));
         let (left, told) = futures::join!(store.peers.leave(B), store.peers.receive(B));
         assert_eq!((left, told), (Ok(()), None));
+        assert_eq!((store.peers.is_gone(A).await, store.peers.is_gone(B).await), (Ok(false), Ok(true)));
         assert_eq!(store.peers.send(B, message(4)).await, Ok(())); // discarded: that node never runs again
         assert_eq!(store.peers.receive(B).await, None);
     });

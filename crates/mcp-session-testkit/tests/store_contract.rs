@@ -342,8 +342,8 @@ impl Peers for Planted {
             return async { Ok(()) }.boxed();
         }
         match message.request {
-            PeerRequest::Posted(_) if self.has(Defect::EmptyMessages) => {
-                let empty = PeerRequest::Posted(Bytes::new());
+            PeerRequest::Posted { receipt, .. } if self.has(Defect::EmptyMessages) => {
+                let empty = PeerRequest::Posted { message: Bytes::new(), receipt };
                 self.store.send(to, PeerMessage::new(message.session, empty))
             }
             _ => self.store.send(to, message),
@@ -377,6 +377,10 @@ impl Peers for Planted {
         self.store.announced(node).inspect(|_| self.unfetched.store(0, Relaxed)).boxed()
     }
 
+    fn is_gone(&self, node: NodeId) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.store.is_gone(node)
+    }
+
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
         if self.has(Defect::NobodyLeaves) { async { Ok(()) }.boxed() } else { self.store.leave(node) }
     }
@@ -405,6 +409,7 @@ broken! {
     two_ends_are_found: TwoEnds breaks law_a_log_has_one_end;
     a_connection_number_given_twice_is_found: NumbersOfNodes breaks law_connection_numbers_grow;
     a_lost_wake_up_is_found: NoWake breaks law_watch_wakes;
+    a_node_that_left_and_is_not_gone_is_found: NobodyLeaves breaks law_messages_arrive;
     an_owner_that_is_gone_is_missed: NobodyLeaves breaks law_watch_reports_a_lost_owner;
     a_session_that_comes_back_is_found: Resurrection breaks law_remove_is_final_and_has_one_winner;
     a_sweep_of_nothing_is_found: NobodySweeps breaks law_sweep_ends_unserved_sessions;

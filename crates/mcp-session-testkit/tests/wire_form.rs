@@ -245,6 +245,10 @@ impl Peers for Wire<dyn Peers> {
         self.0.announced(travel!(node)).map(|announced| announced.as_ref().map(text)).boxed()
     }
 
+    fn is_gone(&self, node: NodeId) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.0.is_gone(travel!(node))
+    }
+
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.0.leave(travel!(node))
     }

@@ -134,7 +134,7 @@ fn take_over(node: &Node, session: &Session, key: StreamKey, stream: u64) {
         let number = teller.attach(Node::log(id, stream)).await;
         session.with(|machine, now| machine.handle_attached(now, key, number.unwrap_or(0)));
         if let Some(number) = number {
-            teller.tell_member(id, None, PeerRequest::TakenOver { stream, number }).await;
+            teller.tell_others(id, PeerRequest::TakenOver { stream, number }).await;
         }
     });
 }

@@ -40,7 +40,7 @@ async fn listen(weak: Weak<Registry>, node: Node) {
         let Some(registry) = weak.upgrade() else { return };
         if let Some(message) = heard {
             inbox = peers.receive(node.id);
-            if contain::call(|| receive(&registry, message)).is_err() {
+            if contain::call(|| receive(&registry, &node, message)).is_err() {
                 trace::panicked("a session that handled a message of another node");
             }
         } else {
@@ -80,22 +80,30 @@ async fn keep_alive(weak: Weak<Registry>, node: Node) {
     }
 }
 
-fn receive(registry: &Registry, PeerMessage { session, request }: PeerMessage) {
-    let Some(session) = registry.get(&session) else { return };
+fn receive(registry: &Registry, node: &Node, PeerMessage { session: id, request }: PeerMessage) {
+    let session = registry.get(&id);
+    let tell = |act: &dyn Fn(&Session)| session.iter().for_each(act);
     match request {
-        PeerRequest::Posted(message) => posted(&session, &message),
-        PeerRequest::TakenOver { stream, number } => {
-            session.with(|machine, now| machine.handle_taken_over(now, stream, number));
+        PeerRequest::Posted { message, receipt } => {
+            tell(&|session| posted(session, &message));
+            // Also if the session is not here any more: then nobody waits for the message.
+            receipt.into_iter().for_each(|receipt| node.acknowledge(id, receipt));
         }
-        PeerRequest::Listens(number) => {
+        PeerRequest::Taken(number) => node.was_taken(number),
+        PeerRequest::TakenOver { stream, number } => {
+            tell(&|session| session.with(|machine, now| machine.handle_taken_over(now, stream, number)));
+        }
+        PeerRequest::Listens(number) => tell(&|session| {
             let stopped = session.with(|machine, now| machine.handle_listener(now, number));
-            if let (Some((number, heard)), Some(node)) = (stopped, registry.env.node.clone()) {
-                let id = session.id();
+            if let Some((number, heard)) = stopped {
+                let node = node.clone();
                 node.clone().spawn(async move { node.update(id, Update::Settled(number, heard)).await });
             }
+        }),
+        PeerRequest::Initialized => tell(&|session| _ = session.with(proto::Session::handle_initialized)),
+        PeerRequest::Terminated(reason) => {
+            tell(&|session| _ = session.with(|machine, now| machine.terminate(now, reason)));
         }
-        PeerRequest::Initialized => _ = session.with(proto::Session::handle_initialized),
-        PeerRequest::Terminated(reason) => _ = session.with(|machine, now| machine.terminate(now, reason)),
     }
 }
 

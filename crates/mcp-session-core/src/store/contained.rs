@@ -192,6 +192,10 @@ impl Peers for Contained<dyn Peers> {
         self.wait("announced", move || self.store.announced(node))
     }
 
+    fn is_gone(&self, node: NodeId) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.call("is_gone", || self.store.is_gone(node))
+    }
+
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.call("leave", || self.store.leave(node))
     }

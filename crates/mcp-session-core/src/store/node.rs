@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,9 +13,12 @@ use bytes::Bytes;
 use futures::future::{Either, join, select};
 use mcp_session_proto::{Position, SessionId, TerminateReason, after};
 
+use super::receipts::Receipts;
 use crate::{
     runtime::Runtime,
-    store::{LogId, NodeId, PeerMessage, PeerRequest, ReadError, Record, Store, Unavailable, Update},
+    store::{
+        LogId, NodeId, PeerMessage, PeerRequest, ReadError, Receipt, Record, Store, Unavailable, Update,
+    },
     trace,
 };
 
@@ -25,6 +29,24 @@ const TRIES: usize = 3;
 /// while the store does not answer.
 const ANNOUNCEMENTS: usize = 1_000;
 
+/// How long a message of a client is sent again to the node that needs it, at most; no longer than [`Store::patience`].
+/// 3 seconds: longer than most failovers of a store, shorter than a client waits for the answer to a POST.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a node waits before it sends such a message again. It costs little, and is needed only after a loss.
+const RESEND: Duration = Duration::from_millis(500);
+
+/// What became of a message of a client that another node needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// That node has it.
+    Taken,
+    /// That node is gone, and what needed the message with it.
+    Gone,
+    /// That node did not say in time whether it has it.
+    Late,
+}
+
 /// One of the endpoints that share a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -32,6 +54,7 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     runtime: Arc<dyn Runtime>,
     outbox: Arc<Outbox>,
+    receipts: Arc<Receipts>,
 }
 
 /// The announcements that wait for the store.
@@ -52,7 +75,7 @@ impl Node {
         let id = NodeId(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
         let (sender, receiver) = async_channel::bounded(ANNOUNCEMENTS);
         let outbox = Arc::new(Outbox { sender, receiver });
-        Ok(Self { id, store: store.contained(&runtime), runtime, outbox })
+        Ok(Self { id, store: store.contained(&runtime), runtime, outbox, receipts: Arc::default() })
     }
 
     /// Awaits a call of the store, at most for [`Store::timeout`].
@@ -61,7 +84,7 @@ impl Node {
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         let deadline = self.runtime.sleep_until(self.deadline());
-        match select(std::pin::pin!(call), deadline).await {
+        match select(pin!(call), deadline).await {
             Either::Left((answer, _)) => answer,
             Either::Right(((), _)) => Err(Unavailable.into()),
         }
@@ -212,16 +235,54 @@ impl Node {
         }
     }
 
-    /// Sends a request to the node with this number in the session, or to all other nodes.
-    pub(crate) async fn tell_member(&self, session: SessionId, member: Option<u32>, request: PeerRequest) {
+    /// Sends a request to all other nodes that serve the session.
+    pub(crate) async fn tell_others(&self, session: SessionId, request: PeerRequest) {
         let Ok(Some(record)) = self.load(session).await else { return };
-        let members = (0..).zip(&record.members);
-        let meant = members.filter(|(number, _)| member.is_none_or(|member| member == *number));
-        let mut nodes: Vec<NodeId> =
-            meant.filter_map(|(_, node)| *node).filter(|node| *node != self.id).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        self.tell(session, nodes, &request).await;
+        self.tell(session, self.others(&record), &request).await;
+    }
+
+    /// The other nodes that serve the session.
+    pub(crate) fn others(&self, record: &Record) -> Vec<NodeId> {
+        let mut nodes = record.nodes();
+        nodes.retain(|node| *node != self.id);
+        nodes
+    }
+
+    /// Sends a message of the client to this node, again and again until the node says that it has taken it: a store that
+    /// fails over may lose a message that it has accepted. A repetition harms nobody.
+    pub(crate) async fn deliver(&self, session: SessionId, to: NodeId, message: Bytes) -> Delivery {
+        let expected = self.receipts.expect();
+        let receipt = Some(Receipt::new(self.id, expected.number));
+        let message = PeerMessage::new(session, PeerRequest::Posted { message, receipt });
+        let sending = async {
+            loop {
+                let sent = self.within(self.store.peers.send(to, message.clone()));
+                let _ = join(sent, self.pause(RESEND)).await; // sent again in any case
+                if self.within(self.store.peers.is_gone(to)).await == Ok(true) {
+                    return Delivery::Gone;
+                }
+            }
+        };
+        let late = pin!(self.pause(PATIENCE.min(self.store.patience)));
+        let (taken, sending) = (pin!(expected.taken()), pin!(sending));
+        match select(taken, select(sending, late)).await {
+            Either::Left(((), _)) => Delivery::Taken,
+            Either::Right((Either::Left((gone, _)), _)) => gone,
+            Either::Right((Either::Right(((), _)), _)) => Delivery::Late,
+        }
+    }
+
+    /// Acknowledges a message of another node.
+    pub(crate) fn acknowledge(&self, session: SessionId, receipt: Receipt) {
+        let node = self.clone();
+        self.spawn(
+            async move { node.tell(session, [receipt.node], &PeerRequest::Taken(receipt.number)).await },
+        );
+    }
+
+    /// Another node has taken the message of this node with this number.
+    pub(crate) fn was_taken(&self, number: u64) {
+        self.receipts.taken(number);
     }
 
     /// Queues an announcement for all other nodes. Does not wait: if too many are queued, the oldest is dropped.

@@ -70,7 +70,7 @@ impl Nodes {
         Self { a: fixture(), b: fixture(), shared }
     }
 
-    async fn node_of(&self, client: &Client) -> NodeId {
+    pub(super) async fn node_of(&self, client: &Client) -> NodeId {
         let record = self.shared.load(client.id()).await.unwrap().expect("the session is in the store");
         record.members[0].expect("its first node serves it")
     }

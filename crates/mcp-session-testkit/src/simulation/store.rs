@@ -14,8 +14,8 @@ use mcp_session_core::{
     BoxFuture, Runtime, SessionId,
     proto::Position,
     store::{
-        Append, AppendError, EventStore, LogId, MemoryStore, NodeId, Page, PeerMessage, Peers, PublishError,
-        ReadError, Record, SessionStore, Unavailable, Update, Wakeup,
+        Append, AppendError, EventStore, LogId, MemoryStore, NodeId, Page, PeerMessage, PeerRequest, Peers,
+        PublishError, ReadError, Record, SessionStore, Unavailable, Update, Wakeup,
     },
 };
 
@@ -37,7 +37,8 @@ pub(super) struct StoreFaults {
     /// It takes a minute.
     pub(super) hangs: u8,
     pub(super) panics: u8,
-    /// An append that was acknowledged is lost; the store says so a little later.
+    /// An append that was acknowledged is lost; the store says so a little later. Or a client's reply or cancel to another node
+    /// that was accepted, or that node's word that it has it; the store does not say so.
     pub(super) loses: u8,
     /// A message to a node takes up to a second.
     pub(super) late_messages: u8,
@@ -300,7 +301,11 @@ impl SessionStore for FaultyStore {
 
 impl Peers for FaultyStore {
     fn send(&self, to: NodeId, message: PeerMessage) -> BoxFuture<'_, Result<(), Unavailable>> {
-        let StoreFaults { late_messages, repeats_messages, .. } = self.shared.faults;
+        let StoreFaults { late_messages, repeats_messages, loses, .. } = self.shared.faults;
+        let sent_again = matches!(message.request, PeerRequest::Posted { .. } | PeerRequest::Taken(_));
+        if sent_again && self.shared.chance(loses) {
+            return self.call(Fault::None, async { Ok(()) }.boxed()).boxed();
+        }
         let times = 1 + usize::from(self.shared.chance(repeats_messages));
         let delays: Vec<_> = (0..times)
             .map(|_| if self.shared.chance(late_messages) { self.shared.random(1_000) } else { 0 })
@@ -334,6 +339,10 @@ impl Peers for FaultyStore {
 
     fn announced(&self, node: NodeId) -> BoxFuture<'_, Option<Bytes>> {
         self.shared.memory.announced(node)
+    }
+
+    fn is_gone(&self, node: NodeId) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.with_faults(self.shared.memory.is_gone(node))
     }
 
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
