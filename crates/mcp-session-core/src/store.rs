@@ -63,6 +63,7 @@ mod memory;
 pub(crate) mod node;
 mod receipts;
 mod record;
+mod seals;
 pub mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -129,7 +130,8 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`ReadError::Unknown`] if there is no such log, if the log never had this position, or if an event after it was
-    /// dropped.
+    /// dropped. [`ReadError::Behind`] if the position is beyond the last one of an owned log that has not ended: the owner may
+    /// be about to write it again.
     fn read(&self, log: LogId, after: Position, limit: usize) -> BoxFuture<'_, Result<Page, ReadError>>;
 
     /// The position before the oldest event that is kept: where a reader without a position starts. Defaults to
@@ -173,8 +175,11 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     /// [`Unavailable`].
     fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>>;
 
-    /// Waits until the store may have lost acknowledged events, as after a failover. Then every owner appends the last
-    /// event of each open log again. By default it never resolves.
+    /// Waits until the store may have lost acknowledged events, as after a failover. Then every owner appends the last event
+    /// of each of its logs again, and all that the store says it is behind by; who has sealed a log, seals it again. They do
+    /// this for open logs, and for logs that ended less than 5 seconds ago, as far as the owner's
+    /// [`ReplayConfig`](crate::ReplayConfig) keeps the events: a store must not lose what it has acknowledged longer ago than
+    /// that. A shutdown does not wait for these 5 seconds. By default it never resolves.
     fn failover(&self) -> BoxFuture<'_, ()> {
         std::future::pending().boxed()
     }

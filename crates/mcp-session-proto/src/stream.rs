@@ -10,7 +10,7 @@ use std::{mem, time::Instant};
 
 use bytes::Bytes;
 
-pub use self::durable::{Stored, Unstored};
+pub use self::durable::{REWRITABLE, Stored, Unstored};
 use self::{attached::Attached, durable::Durable, log::Log};
 use super::event::{HEARTBEAT, with_id};
 use crate::{

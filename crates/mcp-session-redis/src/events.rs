@@ -125,7 +125,8 @@ impl EventStore for RedisStore {
                     let positions = (after.seq + 1..).map(Position::from);
                     Ok(Page::new(positions.zip(reply.list(4)).collect(), ended, request))
                 }
-                Said::Gone | Said::Unknown | Said::Sealed | Said::Behind(_) => Err(ReadError::Unknown),
+                Said::Behind(_) => Err(ReadError::Behind),
+                Said::Gone | Said::Unknown | Said::Sealed => Err(ReadError::Unknown),
             }
         }
         .boxed()

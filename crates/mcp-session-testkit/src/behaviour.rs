@@ -23,6 +23,7 @@ mod asking;
 mod batches;
 mod cluster;
 mod cluster_ends;
+mod cluster_heals;
 mod cluster_replies;
 mod cluster_subscriptions;
 pub mod fixture;
@@ -72,6 +73,7 @@ pub fn scenarios<B: TestBed>() -> Vec<Scenario<B>> {
         batches::scenarios(),
         cluster::scenarios(),
         cluster_ends::scenarios(),
+        cluster_heals::scenarios(),
         cluster_replies::scenarios(),
         cluster_subscriptions::scenarios(),
         foreign::scenarios(),

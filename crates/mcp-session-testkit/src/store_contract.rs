@@ -238,8 +238,6 @@ pub fn law_unknown_logs_are_errors(bed: &impl TestBed, make: impl AsyncFn(Arc<dy
         let unknown = [
             (log(4), Position::START),
             (LogId { session: session(2), stream: 3 }, Position::START),
-            (log(3), 3.into()),
-            (log(3), u64::MAX.into()),
             (log(3), Position { epoch: 9, seq: 1 }),
             (LogId::shared(session(1)), 1.into()),
             (LogId::shared(session(2)), Position::START),
@@ -249,6 +247,15 @@ pub fn law_unknown_logs_are_errors(bed: &impl TestBed, make: impl AsyncFn(Arc<dy
         }
         for known in [0, 1, 2] {
             assert!(store.events.read(log(3), known.into(), 10).await.is_ok());
+        }
+        // Its owner may be about to write it again.
+        let beyond = [3, 1_000];
+        for after in beyond {
+            assert_eq!(store.events.read(log(3), after.into(), 10).await, Err(ReadError::Behind), "{after}");
+        }
+        store.events.append(append(log(3), 3, [], true)).await.unwrap();
+        for after in beyond.into_iter().chain([u64::MAX]) {
+            assert_eq!(store.events.read(log(3), after.into(), 10).await, Err(ReadError::Unknown), "{after}");
         }
         assert!(store.events.read(LogId::shared(session(1)), Position::START, 10).await.is_ok());
     });

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use mcp_session_proto::{EventId, Refusal, StreamKey};
 
-use super::relay::{PAGE, Relay};
+use super::relay::{Behind, PAGE, PAUSE, Relay};
 use crate::{
-    session::{Session, cell::SharedWaiters},
+    session::{
+        Session,
+        cell::{Machine, SharedWaiters},
+    },
     store::{LogId, Page, PeerRequest, ReadError, Unavailable, Update, node::Node},
     transport::Rejection,
 };
@@ -45,10 +48,19 @@ pub(crate) async fn resume(
         become_listener(node, session).await?;
     }
     let log = Node::log(session.id(), after.stream);
-    let page = match node.within(node.store.events.read(log, after.position, PAGE)).await {
-        Ok(page) => page,
-        Err(ReadError::Unknown) => return Err(Refusal::UnknownEvent.into()),
-        Err(ReadError::Unavailable) => return Err(Rejection::StoreUnavailable),
+    // Nobody has what this node does not have of its own streams.
+    let own = session.with(|machine, _| machine.member() == Some(Machine::member_of(after.stream)));
+    let mut behind = Behind::default();
+    let page = loop {
+        match node.within(node.store.events.read(log, after.position, PAGE)).await {
+            Ok(page) => break page,
+            // Not for long: the client may have made the position up, and an owner hears of a failover at once.
+            Err(ReadError::Behind) if !own && behind.may_wait(node, node.store.timeout) => {
+                node.pause(PAUSE).await;
+            }
+            Err(ReadError::Unknown | ReadError::Behind) => return Err(Refusal::UnknownEvent.into()),
+            Err(ReadError::Unavailable) => return Err(Rejection::StoreUnavailable),
+        }
     };
     let over = page.ended && page.events.is_empty(); // its client has the answer
     let request = page.request.clone().filter(|_| !over);

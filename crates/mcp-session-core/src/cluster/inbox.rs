@@ -46,6 +46,8 @@ async fn listen(weak: Weak<Registry>, node: Node) {
         } else {
             failover = events.failover();
             Session::each(registry.sessions(), |session| session.with(proto::Session::handle_failover));
+            let sealer = node.clone();
+            node.spawn(async move { sealer.seal_again().await });
         }
     }
 }

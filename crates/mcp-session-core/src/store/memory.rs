@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use event_listener::EventListener;
+use event_listener::{Event, EventListener};
 use futures::FutureExt;
 use mcp_session_proto::{Position, SessionId, after};
 
@@ -73,6 +73,8 @@ struct Inner {
     runtime: Arc<dyn Runtime>,
     limits: StoreLimits,
     state: Mutex<State>,
+    /// It has lost events.
+    failover: Event,
 }
 
 #[derive(Default)]
@@ -93,7 +95,12 @@ impl MemoryStore {
 
     /// Creates a store with these limits.
     pub fn with_limits(runtime: impl Runtime, limits: StoreLimits) -> Self {
-        Self(Arc::new(Inner { runtime: Arc::new(runtime), limits, state: Mutex::default() }))
+        Self(Arc::new(Inner {
+            runtime: Arc::new(runtime),
+            limits,
+            state: Mutex::default(),
+            failover: Event::new(),
+        }))
     }
 
     /// The number of sessions, and of their events and bytes.
@@ -119,6 +126,13 @@ impl MemoryStore {
         }
     }
 
+    /// Loses the events of a log after this position, and its end, and says so ([`EventStore::failover`]): as a store for
+    /// several machines may when it fails over.
+    pub fn lose_events(&self, log: LogId, after: Position) {
+        self.with(log.session, |session, _| session.lose(log.stream, after));
+        self.0.failover.notify(usize::MAX);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.0.state)
     }
@@ -139,13 +153,13 @@ impl MemoryStore {
         Some(result)
     }
 
-    /// The events after a position, if the session exists. Wakes nobody.
-    fn page(&self, log: LogId, after: Position, limit: usize) -> Option<Page> {
+    /// The events after a position. Wakes nobody.
+    fn page(&self, log: LogId, after: Position, limit: usize) -> Result<Page, ReadError> {
         let mut state = self.lock();
         let at = Moment { now: self.0.runtime.now(), limits: &self.0.limits };
-        let session = state.sessions.get_mut(&log.session.halves())?;
+        let session = state.sessions.get_mut(&log.session.halves()).ok_or(ReadError::Unknown)?;
         session.trim(at);
-        session.log(log.stream)?.page(after, limit)
+        session.log(log.stream).ok_or(ReadError::Unknown)?.page(after, limit)
     }
 
     /// The wakeup for a reader, or a listener to wait for it.
@@ -192,7 +206,7 @@ impl EventStore for MemoryStore {
     }
 
     fn read(&self, log: LogId, after: Position, limit: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
-        async move { self.page(log, after, limit).ok_or(ReadError::Unknown) }.boxed()
+        async move { self.page(log, after, limit) }.boxed()
     }
 
     fn oldest(&self, log: LogId) -> BoxFuture<'_, Result<Position, ReadError>> {
@@ -236,6 +250,10 @@ impl EventStore for MemoryStore {
             Ok(())
         }
         .boxed()
+    }
+
+    fn failover(&self) -> BoxFuture<'_, ()> {
+        self.0.failover.listen().boxed()
     }
 }
 

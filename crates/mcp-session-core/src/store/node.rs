@@ -13,7 +13,10 @@ use bytes::Bytes;
 use futures::future::{Either, join, select};
 use mcp_session_proto::{Position, SessionId, TerminateReason, after};
 
-use super::receipts::Receipts;
+use super::{
+    receipts::Receipts,
+    seals::{Seal, Seals},
+};
 use crate::{
     runtime::Runtime,
     store::{
@@ -55,6 +58,7 @@ pub(crate) struct Node {
     runtime: Arc<dyn Runtime>,
     outbox: Arc<Outbox>,
     receipts: Arc<Receipts>,
+    seals: Arc<Seals>,
 }
 
 /// The announcements that wait for the store.
@@ -75,7 +79,8 @@ impl Node {
         let id = NodeId(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
         let (sender, receiver) = async_channel::bounded(ANNOUNCEMENTS);
         let outbox = Arc::new(Outbox { sender, receiver });
-        Ok(Self { id, store: store.contained(&runtime), runtime, outbox, receipts: Arc::default() })
+        let (receipts, seals) = (Arc::default(), Arc::default());
+        Ok(Self { id, store: store.contained(&runtime), runtime, outbox, receipts, seals })
     }
 
     /// Awaits a call of the store, at most for [`Store::timeout`].
@@ -205,11 +210,25 @@ impl Node {
             match self.within(self.store.events.attach(log, self.id)).await {
                 Ok(number) => return Some(number),
                 Err(ReadError::Unavailable) => {}
-                Err(ReadError::Unknown) => return None,
+                Err(ReadError::Unknown | ReadError::Behind) => return None,
             }
         }
         trace::store_failed(&log.session, "a connection got no number");
         None
+    }
+
+    /// Ends a log whose owner is gone, and remembers it: see [`Node::seal_again`].
+    pub(crate) async fn seal(&self, log: LogId, last: Option<Bytes>) {
+        if self.within(self.store.events.seal(log, last.clone())).await.is_ok() {
+            self.seals.add(self.now(), log, last);
+        } // otherwise a reader seals it again
+    }
+
+    /// The store may have lost acknowledged events: ends the logs again that this node has sealed lately.
+    pub(crate) async fn seal_again(&self) {
+        for Seal { log, last, .. } in self.seals.recent(self.now()) {
+            let _ = self.within(self.store.events.seal(log, last)).await; // whoever reads it may seal it as well
+        }
     }
 
     async fn purge(&self, session: SessionId) {

@@ -195,7 +195,7 @@ impl<T: Clone> Session<T> {
         if let Some(cluster) = &mut self.cluster {
             cluster.appending -= 1;
         }
-        self.with_reply(now, append.stream, |stream, out| stream.handle_stored(append, stored, out));
+        self.with_reply(now, append.stream, |stream, out| stream.handle_stored(now, append, stored, out));
         if stored == Stored::Sealed {
             // Another node has answered in place of this one, which seemed to be gone.
             self.with_exchange(now, ExchangeKey(append.stream), |exchange, config, out| {
@@ -217,12 +217,16 @@ impl<T: Clone> Session<T> {
         self.advance(now);
     }
 
-    /// The store may have lost the last event that it had of each reply that is not over: those events are appended
-    /// again, with the end if there is one.
+    /// The store may have lost the last events that it had of each reply, up to [`REWRITABLE`](crate::REWRITABLE) after its
+    /// end: what this node still has of them is appended again.
     pub fn handle_failover(&mut self, now: Instant) {
         self.for_each_exchange(now, |exchange, _, out| {
-            exchange.with_stream(out, |stream, _| stream.handle_failover());
+            exchange.with_stream(out, |stream, _| stream.handle_failover(now));
         });
+        let finished: Vec<_> = self.streams.all_finished().filter_map(Stream::number).collect();
+        for number in finished {
+            self.with_reply(now, number, |stream, _| stream.handle_failover(now));
+        }
     }
 
     /// `notifications/initialized` has arrived at another node, which counts as if it had arrived here. Returns whether

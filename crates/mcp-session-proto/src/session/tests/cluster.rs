@@ -156,6 +156,54 @@ fn a_store_that_has_lost_something_gets_it_again() {
     assert_eq!(b.store_all(), ["1@5+1 end"]);
 }
 
+/// What was in flight when the store failed over may be lost although the store has acknowledged it.
+#[test]
+fn what_was_in_flight_at_a_failover_is_appended_again() {
+    let mut b = shared(config());
+    let key = b.call(1);
+    b.store_all();
+    b.answer(key);
+    let append = b.asked();
+    b.act(super::Session::handle_failover);
+    b.stored(&append, Stored::Done);
+    assert_eq!(b.store_all(), ["1@1+1 end"]);
+    assert_eq!(b.store_all(), [""; 0]);
+
+    // A stream that the store does not know yet is not sent before it does.
+    let key = b.call(2);
+    b.act(super::Session::handle_failover);
+    assert_eq!(b.read(StreamKey::Response(key)), [""; 0]);
+}
+
+/// A log that has ended is written again for some seconds, whether its client has read it or not.
+#[test]
+fn a_log_that_has_ended_is_written_again_for_a_while() {
+    for reads in [true, false] {
+        let mut b = shared(config());
+        let key = b.call(1);
+        b.store_all();
+        b.read(StreamKey::Response(key));
+        b.notify(key).unwrap();
+        b.answer(key);
+        assert_eq!(b.store_all(), ["1@1+2 end"]);
+        if reads {
+            b.read(StreamKey::Response(key));
+        } else {
+            b.disconnect(StreamKey::Response(key));
+        }
+        b.now += crate::REWRITABLE - MS;
+        b.act(super::Session::handle_failover);
+        let append = b.asked();
+        assert_eq!((append.at, append.events.len(), append.ends), (2, 1, true));
+        b.stored(&append, Stored::Behind(1));
+        assert_eq!(b.store_all(), ["1@1+2 end"]);
+        b.now += crate::REWRITABLE;
+        b.act(super::Session::handle_failover);
+        assert_eq!(b.store_all(), [""; 0]);
+        assert!(b.resume("1-1").is_ok());
+    }
+}
+
 #[test]
 fn a_stream_that_the_store_does_not_take_goes_on_without() {
     for given_up in [Stored::Failed, Stored::Behind(0)] {
