@@ -284,6 +284,19 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         .boxed()
     }
 
+    /// Keeps this value under this name, for ever, unless there is one already; returns the one that is kept. So the first
+    /// value stays, and every node gets it. It is a secret of some bytes, which all nodes share; names are few and short.
+    ///
+    /// By default nothing is kept, and each node has its own value.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        let _ = name;
+        async move { Ok(value) }.boxed()
+    }
+
     /// Removes sessions that no running node serves and that nobody has used for `idle`, some 100 at most, and returns
     /// their records. Each record is returned to one caller only, which purges its logs and runs the hook. A lost node
     /// counts as having parked its sessions at its last [`touch`](SessionStore::touch).

@@ -41,6 +41,11 @@ impl Keys {
         format!("{}boot", self.prefix)
     }
 
+    /// What all nodes have agreed on. Strings that do not expire.
+    pub(crate) fn agreed(&self, name: &str) -> String {
+        format!("{}agreed:{name}", self.prefix)
+    }
+
     /// The nodes that may run, for announcements. A set.
     pub(crate) fn nodes(&self) -> String {
         format!("{}nodes", self.prefix)

@@ -22,6 +22,7 @@
 //! | [`law_retire_ends_unused_sessions`] | a session that ends twice, or never |
 //! | [`law_sweep_ends_unserved_sessions`] | sessions that never end, or whose hook runs twice |
 //! | [`law_claim_is_conditional_and_park_releases`] | last writer wins |
+//! | [`law_the_first_value_stays`] | last writer wins, or each node its own |
 //! | [`law_messages_arrive`] | an inbox that starts with its first reader |
 //! | [`law_futures_may_be_dropped`] | a dropped call that takes half of its effect |
 //!
@@ -91,6 +92,7 @@ scenarios! {
     law_retire_ends_unused_sessions,
     law_sweep_ends_unserved_sessions,
     law_claim_is_conditional_and_park_releases,
+    law_the_first_value_stays,
     law_messages_arrive,
     law_futures_may_be_dropped,
 }
@@ -605,6 +607,20 @@ pub fn law_claim_is_conditional_and_park_releases(
         assert_eq!(home().await, None);
         let claims = join_all((0..10).map(|node| store.sessions.claim(id, NodeId(node), None))).await;
         assert_eq!(claims.into_iter().filter(|claimed| *claimed == Ok(true)).count(), 1);
+    });
+}
+
+/// Of several values under one name, the first one stays, and everybody gets it.
+pub fn law_the_first_value_stays(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = make(bed.runtime()).await;
+        let agree = |name, value: [u8; 3]| store.sessions.agree(name, Bytes::copy_from_slice(&value));
+        let all = join_all((0..10).map(|n| agree("one", [n, 0, 255]))).await;
+        let first = all[0].clone().unwrap();
+        assert!(all.iter().all(|agreed| agreed.as_ref() == Ok(&first)), "{all:?}");
+        assert!(first[0] < 10 && first[1..] == [0, 255], "{first:?}");
+        assert_eq!(agree("two", [77; 3]).await.unwrap()[..], [77; 3]);
+        assert_eq!(agree("one", [77; 3]).await, Ok(first));
     });
 }
 

@@ -69,6 +69,8 @@ enum Defect {
     EverybodyRemoves,
     /// A number is the count of members.
     Counted,
+    /// Each node keeps its own value.
+    EachItsOwn,
     /// Each node numbers its own connections.
     NumbersOfNodes,
     /// The last claim wins.
@@ -286,6 +288,10 @@ impl SessionStore for Planted {
         .boxed()
     }
 
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        if self.has(Defect::EachItsOwn) { async { Ok(value) }.boxed() } else { self.store.agree(name, value) }
+    }
+
     fn claim(
         &self,
         id: SessionId,
@@ -422,6 +428,7 @@ broken! {
     a_session_taken_up_and_not_used_is_found: TakenUpUnused breaks law_records_have_an_age;
     two_who_retired_are_found: EverybodyRetires breaks law_retire_ends_unused_sessions;
     numbers_that_are_counts_repeat: Counted breaks law_member_numbers_are_unique;
+    nodes_that_do_not_agree_are_found: EachItsOwn breaks law_the_first_value_stays;
     a_claim_without_condition_is_found: LastClaim breaks law_claim_is_conditional_and_park_releases;
     a_message_nobody_heard_is_missed: DeafInbox breaks law_messages_arrive;
     a_message_that_arrives_empty_is_found: EmptyMessages breaks law_messages_arrive;

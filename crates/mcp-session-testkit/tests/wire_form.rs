@@ -201,6 +201,10 @@ impl SessionStore for Wire<dyn SessionStore> {
         self.0.enlist(session(id), travel!(node))
     }
 
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        self.0.agree(name, value)
+    }
+
     fn claim(
         &self,
         id: SessionId,

@@ -1,28 +1,29 @@
-//! The background task of a node: receives messages and announcements of other nodes, sends its own announcements, and keeps
-//! its sessions alive in the store.
+//! The background task of a node: receives messages and announcements of other nodes, sends its own announcements, keeps its
+//! sessions alive in the store, and gets the keys that all nodes share.
 
 use std::sync::{Arc, Weak};
 
-use futures::future::{Either, join, select};
+use futures::future::{Either, join3, select};
 use mcp_session_proto::{self as proto, Message};
 
 use crate::{
     contain,
+    runtime::BoxFuture,
     session::{Session, announcement::Announcement, registry::Registry},
     store::node::Node,
     store::{PeerMessage, PeerRequest, Update},
     trace,
 };
 
-/// Runs until the endpoint is gone or this node has left.
-pub(crate) async fn keep(weak: Weak<Registry>, node: Node) {
+/// Runs until the endpoint is gone or this node has left. `keys` gets the keys that all nodes share.
+pub(crate) async fn keep(weak: Weak<Registry>, node: Node, keys: BoxFuture<'static, ()>) {
     let upkeep = Box::pin(keep_alive(weak.clone(), node.clone()));
     let announced = Box::pin(hear(weak.clone(), node.clone()));
     let announcing = node.clone();
     let announcing = Box::pin(async move { announcing.send_announcements().await });
     let inbox = Box::pin(listen(weak, node));
     // Concurrently: a slow store call of one does not delay the others. The upkeep ends with the endpoint.
-    select(inbox, select(upkeep, join(announced, announcing))).await;
+    select(inbox, select(upkeep, join3(announced, announcing, keys))).await;
 }
 
 /// Handles messages of other nodes, and failovers of the store.

@@ -170,6 +170,10 @@ impl SessionStore for Contained<dyn SessionStore> {
         self.call("retire", || self.store.retire(id, node, idle))
     }
 
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        self.call("agree", || self.store.agree(name, value))
+    }
+
     fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>> {
         self.call("sweep", || self.store.sweep(idle))
     }

@@ -83,6 +83,8 @@ struct State {
     sessions: BTreeMap<[u64; 2], Session>,
     /// Ordered, so that announcements wake them in the same order in each run of a simulation.
     inboxes: BTreeMap<NodeId, Inbox>,
+    /// What all nodes have agreed on.
+    agreed: BTreeMap<String, Bytes>,
     /// Nodes that will never run again.
     gone: HashSet<NodeId>,
 }
@@ -343,6 +345,11 @@ impl SessionStore for MemoryStore {
             Ok(ended.is_some())
         }
         .boxed()
+    }
+
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        let name = name.to_owned();
+        async move { Ok(self.lock().agreed.entry(name).or_insert(value).clone()) }.boxed()
     }
 
     fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>> {

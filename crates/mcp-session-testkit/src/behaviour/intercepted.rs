@@ -131,6 +131,10 @@ impl<I: Intercept> SessionStore for Intercepted<I> {
         self.call("enlist", |store| store.enlist(id, node))
     }
 
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        self.call("agree", |store| store.agree(name, value))
+    }
+
     fn claim(
         &self,
         id: SessionId,

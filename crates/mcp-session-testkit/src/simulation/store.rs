@@ -172,14 +172,18 @@ impl FaultyStore {
 impl EventStore for FaultyStore {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>> {
         let fault = match self.shared.draw() {
-            // An end that is lost is lost for good: its owner does not append it again.
-            Fault::None if !append.ends && self.shared.chance(self.shared.faults.loses) => Fault::Loses,
+            Fault::None if self.shared.chance(self.shared.faults.loses) => Fault::Loses,
             fault => fault,
         };
         async move {
             if let Fault::Loses = fault {
                 self.alive().await;
                 let shared = Arc::clone(&self.shared);
+                if append.ends {
+                    // A shutdown does not wait for news of a loss, so there would be nobody to write the end again.
+                    shared.fail_over();
+                    return Ok(());
+                }
                 let time = Duration::from_millis(shared.random(200));
                 let sim = shared.sim.clone();
                 sim.clone().spawn(Box::pin(async move {
@@ -264,6 +268,10 @@ impl SessionStore for FaultyStore {
 
     fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>> {
         self.with_faults(self.shared.memory.enlist(id, node))
+    }
+
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        self.with_faults(self.shared.memory.agree(name, value))
     }
 
     fn claim(
