@@ -49,7 +49,7 @@
 //!
 //! A client's reply to a handler's request, a cancel, or the end of a session may reach a different node than the one that
 //! needs it; it is forwarded to that node ([`Peers`]). A broadcast at one node is announced to the others, which pass it on to
-//! their `subscriptions/listen` streams (G-61).
+//! the sessions that they serve, once for each, and to their `subscriptions/listen` streams (G-61).
 //!
 //! # Time
 //!
@@ -111,7 +111,8 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>>;
 
     /// Appends to the standalone log of a session, at a position that the store chooses. `token` grows with each event of
-    /// a node: the same token again appends nothing, and returns the position of the first time, or a later one.
+    /// a source: the same token again, from whichever node, appends nothing, and returns the position of the first time, or a
+    /// later one. A source is a node; or what a node announces, under an id that no node has.
     ///
     /// # Errors
     ///
@@ -119,7 +120,7 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     fn publish(
         &self,
         session: SessionId,
-        node: NodeId,
+        source: NodeId,
         token: u64,
         event: Bytes,
     ) -> BoxFuture<'_, Result<Position, PublishError>>;
@@ -319,7 +320,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
 /// # Announcements are optional
 ///
 /// [`announce`](Peers::announce) and [`announced`](Peers::announced) have defaults that carry nothing. With these, a
-/// [`broadcast`](crate::SessionManager::broadcast) reaches the subscriptions of its own node only. A store implements both or
+/// [`broadcast`](crate::SessionManager::broadcast) reaches the sessions and subscriptions of its own node only. A store implements both or
 /// neither. Their laws are a suite of their own: `mcp_session_testkit::store_contract::announcements::suite`.
 pub trait Peers: fmt::Debug + Send + Sync + 'static {
     /// Sends a message to a node.

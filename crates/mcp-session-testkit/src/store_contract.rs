@@ -201,6 +201,10 @@ pub fn law_publish_again_is_publish_once(bed: &impl TestBed, make: impl AsyncFn(
         let all = join_all((2..50).map(|token| publish(B, token, "more"))).await;
         assert!(all.iter().all(Result::is_ok));
         assert_eq!(read(&store, shared, third).await.len(), 48);
+        // What a node has announced is published by several nodes, under an id that no node has.
+        let all = join_all((0..5).map(|_| publish(NodeId(0xA1), 1, "announced"))).await;
+        assert!(all.iter().all(|position| *position == all[0] && position.is_ok()), "{all:?}");
+        assert_eq!(read(&store, shared, third).await.len(), 49);
     });
 }
 

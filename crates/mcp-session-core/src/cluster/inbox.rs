@@ -53,13 +53,13 @@ async fn listen(weak: Weak<Registry>, node: Node) {
     }
 }
 
-/// Passes what other nodes announce on to the subscriptions of this node (G-61).
+/// Passes what other nodes announce on to the sessions and subscriptions of this node (G-61).
 async fn hear(weak: Weak<Registry>, node: Node) {
     while let Some(announced) = node.store.peers.announced(node.id).await {
         let Some(registry) = weak.upgrade() else { return };
         let Some(subscribers) = registry.subscribers.get() else { continue };
         let Some(announcement) = Announcement::read(&announced) else { continue };
-        if contain::call(|| announcement.deliver(&**subscribers)).is_err() {
+        if contain::call(|| announcement.deliver(registry.sessions(), &**subscribers)).is_err() {
             trace::panicked("a subscription that got an announcement of another node");
         }
     }

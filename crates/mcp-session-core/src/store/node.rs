@@ -22,6 +22,7 @@ use crate::{
     store::{
         LogId, NodeId, PeerMessage, PeerRequest, ReadError, Receipt, Record, Store, Unavailable, Update,
     },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     trace,
 };
 
@@ -50,6 +51,9 @@ pub(crate) enum Delivery {
     Late,
 }
 
+/// How many sources the announcements of a node have. 8: a store keeps some bytes of each for each session.
+const SOURCES: u64 = 8;
+
 /// One of the endpoints that share a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -66,6 +70,8 @@ pub(crate) struct Node {
 struct Outbox {
     sender: Sender<Bytes>,
     receiver: Receiver<Bytes>,
+    /// How many there were.
+    announced: AtomicU64,
 }
 
 impl Node {
@@ -78,7 +84,7 @@ impl Node {
         let [a, b, c, d, e, f, g, h, ..] = runtime.random()?;
         let id = NodeId(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
         let (sender, receiver) = async_channel::bounded(ANNOUNCEMENTS);
-        let outbox = Arc::new(Outbox { sender, receiver });
+        let outbox = Arc::new(Outbox { sender, receiver, announced: AtomicU64::new(0) });
         let (receipts, seals) = (Arc::default(), Arc::default());
         Ok(Self { id, store: store.contained(&runtime), runtime, outbox, receipts, seals })
     }
@@ -302,6 +308,16 @@ impl Node {
     /// Another node has taken the message of this node with this number.
     pub(crate) fn was_taken(&self, number: u64) {
         self.receipts.taken(number);
+    }
+
+    /// The source and the token under which each node publishes the next announcement of this node.
+    ///
+    /// Announcements may be published in any order, and by nodes that miss some of them, but the tokens of a source have to
+    /// grow. So each node has several sources, which take turns: what is late by less than that is not taken for old.
+    pub(crate) fn next_announcement(&self) -> (u64, u64) {
+        let count = self.outbox.announced.fetch_add(1, Relaxed);
+        // No node has these ids: a store publishes for sources that never joined.
+        (self.id.0.wrapping_add(1 + count % SOURCES), 1 + count / SOURCES)
     }
 
     /// Queues an announcement for all other nodes. Does not wait: if too many are queued, the oldest is dropped.

@@ -33,8 +33,27 @@ use crate::{
 pub enum Effect {
     /// Append to the log of a stream.
     Append(Unstored),
-    /// Publish an event to the standalone log, with a token that grows with each event.
-    Publish(u64, Bytes),
+    /// Publish an event to the standalone log.
+    Publish(Publication),
+}
+
+/// An event for the standalone log. The same token of the same source again appends nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// Who says it, if it is not this node: several nodes publish what one of them has announced.
+    pub source: Option<u64>,
+    /// Grows with each event of the source.
+    pub token: u64,
+    /// The event, without its id.
+    pub event: Bytes,
+}
+
+/// An event that waits to be published.
+#[derive(Debug)]
+struct Unpublished {
+    /// The source and the token of an announcement.
+    announced: Option<(u64, u64)>,
+    event: Bytes,
 }
 
 #[derive(Debug)]
@@ -46,8 +65,8 @@ pub(super) struct Cluster {
     /// The position in the standalone log up to which events were sent to the client.
     heard: Position,
     /// Events to publish.
-    outbox: VecDeque<Bytes>,
-    /// The token of the last event that was published or given up. The first event in `outbox` gets the next one.
+    outbox: VecDeque<Unpublished>,
+    /// The token of the last own event that was published or given up. The next one in `outbox` gets the next token.
     token: u64,
     /// A publication is in flight.
     publishing: bool,
@@ -164,10 +183,15 @@ impl<T: Clone> Session<T> {
 
     fn next_effect(&mut self) -> Option<Effect> {
         let cluster = self.cluster.as_mut()?;
-        if let Some(event) = cluster.outbox.front().filter(|_| !cluster.publishing) {
-            let effect = Effect::Publish(cluster.token + 1, event.clone());
+        if let Some(Unpublished { announced, event }) = cluster.outbox.front().filter(|_| !cluster.publishing)
+        {
+            let (source, token) = match announced {
+                Some((source, token)) => (Some(*source), *token),
+                None => (None, cluster.token + 1),
+            };
+            let event = event.clone();
             cluster.publishing = true;
-            return Some(effect);
+            return Some(Effect::Publish(Publication { source, token, event }));
         }
         loop {
             let number = self.streams.pop_unstored()?;
@@ -210,8 +234,8 @@ impl<T: Clone> Session<T> {
         if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.publishing) {
             cluster.publishing = false;
             if done {
-                cluster.token += 1;
-                cluster.outbox.pop_front();
+                let published = cluster.outbox.pop_front(); // none, if it was forgotten meanwhile
+                cluster.token += u64::from(published.is_none_or(|published| published.announced.is_none()));
             }
         }
         self.advance(now);
@@ -413,12 +437,17 @@ impl<T: Clone> Session<T> {
 
     // Parts.
 
-    /// Queues an event for the standalone log. `None` if there is no store.
-    pub(super) fn publish(&mut self, event: &Bytes) -> Option<Result<(), SendError>> {
+    /// Queues an event for the standalone log, with the source and the token of an announcement if it is one. `None` if there
+    /// is no store.
+    pub(super) fn publish(
+        &mut self,
+        event: &Bytes,
+        announced: Option<(u64, u64)>,
+    ) -> Option<Result<(), SendError>> {
         let limit = self.config.queue_events;
         let cluster = self.cluster.as_mut()?;
         Some(if cluster.outbox.len() < limit {
-            cluster.outbox.push_back(event.clone());
+            cluster.outbox.push_back(Unpublished { announced, event: event.clone() });
             Ok(())
         } else {
             Err(SendError::Full)

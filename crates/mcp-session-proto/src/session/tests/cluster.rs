@@ -9,6 +9,7 @@ use super::{
     RequestId, SHUTDOWN, SendError, SessionConfig, State, StreamKey, TerminateReason, Verdict, Wake, secs,
 };
 use crate::{
+    Publication,
     capabilities::ClientCapabilities,
     event::{EventId, Position},
     stream::{Stored, Unstored},
@@ -63,7 +64,7 @@ impl Bench {
                     asked.push(format!("{}@{}+{}{end}", append.stream, append.at, append.events.len()));
                     self.stored(&append, Stored::Done);
                 }
-                Some(Effect::Publish(token, _)) => {
+                Some(Effect::Publish(Publication { token, .. })) => {
                     asked.push(format!("publish {token}"));
                     self.act(|session, now| session.handle_published(now, true));
                 }
@@ -272,13 +273,30 @@ fn a_call_whose_log_is_sealed_is_cancelled() {
 fn d_24_announcements_are_published_one_at_a_time_and_bounded() {
     let mut b = shared(SessionConfig { queue_events: 2, ..config() });
     assert_eq!([0; 3].map(|_| b.announce()), [Ok(()), Ok(()), Err(SendError::Full)]);
-    assert_eq!(b.effect(), Some(Effect::Publish(1, NOTE)));
+    assert_eq!(b.effect(), Some(Effect::Publish(Publication { source: None, token: 1, event: NOTE })));
     assert_eq!(b.effect(), None);
     b.act(|session, now| session.handle_published(now, false)); // not published: the same event again
-    assert_eq!(b.effect(), Some(Effect::Publish(1, NOTE)));
+    assert_eq!(b.effect(), Some(Effect::Publish(Publication { source: None, token: 1, event: NOTE })));
     b.act(|session, now| session.handle_published(now, true));
     assert_eq!(b.announce(), Ok(()));
     assert_eq!(b.store_all(), ["publish 2", "publish 3"]);
+}
+
+/// What several nodes have to say is published under one name by each of them. It takes none of this node's own tokens.
+#[test]
+fn d_17_what_another_node_announces_has_its_own_tokens() {
+    let mut b = shared(config());
+    assert_eq!(b.announce(), Ok(()));
+    for _ in 0..2 {
+        assert_eq!(b.act(|session, now| session.broadcast(now, &NOTE, Some((7, 9)))), Ok(()));
+    }
+    assert_eq!(b.announce(), Ok(()));
+    let mut published = Vec::new();
+    while let Some(Effect::Publish(Publication { source, token, .. })) = b.effect() {
+        published.push((source, token));
+        b.act(|session, now| session.handle_published(now, true));
+    }
+    assert_eq!(published, [(None, 1), (Some(7), 9), (Some(7), 9), (None, 2)]);
 }
 
 #[test]
@@ -540,7 +558,7 @@ fn s_13_announcements_are_stored_before_the_session_closes() {
     b.announce().unwrap();
     b.drain(&SHUTDOWN);
     assert_eq!(b.session.phase(), Phase::Finishing);
-    assert_eq!(b.effect(), Some(Effect::Publish(1, NOTE)));
+    assert_eq!(b.effect(), Some(Effect::Publish(Publication { source: None, token: 1, event: NOTE })));
     assert_eq!(b.session.phase(), Phase::Finishing);
     b.act(|session, now| session.handle_published(now, true));
     assert_eq!(b.session.phase(), Phase::Closed);
