@@ -25,7 +25,8 @@
 //!
 //! An event is sent only after the store has it, so any node can resume from any event id that a client has. (If a store
 //! stops answering, streams wait for [`Store::patience`] and then continue without it, as long as their node lives. The
-//! ids of such events are unknown at other nodes: the client gets 400, not a gap.)
+//! ids of such events are unknown at other nodes: the client gets 400, after [`Store::timeout`], not a gap. If a store has
+//! lost events that it had acknowledged, their node writes them again meanwhile: see [`EventStore::failover`].)
 //!
 //! # Running calls when a node drains
 //!
