@@ -11,6 +11,7 @@
 //! | [`law_unknown_logs_are_errors`] | an empty page for a missing log: its reader would wait for ever |
 //! | [`law_forgotten_events_are_errors`] | a gap that is skipped silently |
 //! | [`law_logs_are_separate`] | logs looked up by stream number alone |
+//! | [`law_purged_logs_stay_purged`] | a late append that brings a log back |
 //! | [`law_a_log_has_one_end`] | an owner and a sealer that both append a last event |
 //! | [`law_connection_numbers_grow`] | a counter for each node: a late message ends a newer connection |
 //! | [`law_watch_wakes`] | a wake-up that is lost between a read and a watch |
@@ -81,6 +82,7 @@ scenarios! {
     law_unknown_logs_are_errors,
     law_forgotten_events_are_errors,
     law_logs_are_separate,
+    law_purged_logs_stay_purged,
     law_a_log_has_one_end,
     law_connection_numbers_grow,
     law_watch_wakes,
@@ -312,6 +314,26 @@ pub fn law_logs_are_separate(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runt
         store.events.purge(session(2)).await.unwrap();
         assert_eq!(read(&store, logs[0], 0).await, ["a"]);
         assert_eq!(read(&store, LogId::shared(session(1)), 0).await, ["d"]);
+    });
+}
+
+/// Nothing of a purged session can be read, and nothing is added to it.
+pub fn law_purged_logs_stay_purged(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        for (stream, ends) in [(3, false), (4, true)] {
+            store.events.append(append(log(stream), 1, ["a"], ends)).await.unwrap();
+        }
+        store.events.publish(session(1), A, 1, "p".into()).await.unwrap();
+        store.events.purge(session(1)).await.unwrap();
+        for log in [log(3), log(4), log(5), LogId::shared(session(1))] {
+            assert_eq!(store.events.read(log, Position::START, 1).await, Err(ReadError::Unknown), "{log:?}");
+        }
+        assert_eq!(store.events.append(append(log(3), 2, ["b"], true)).await, Err(AppendError::Gone));
+        assert_eq!(store.events.append(append(log(5), 1, ["c"], true)).await, Err(AppendError::Gone));
+        assert_eq!(store.events.publish(session(1), A, 2, "q".into()).await, Err(PublishError::Gone));
+        store.events.purge(session(1)).await.unwrap(); // again
+        assert_eq!(store.events.read(log(3), Position::START, 1).await, Err(ReadError::Unknown));
     });
 }
 

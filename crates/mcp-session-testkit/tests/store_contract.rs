@@ -69,6 +69,10 @@ enum Defect {
     EverybodyRemoves,
     /// A number is the count of members.
     Counted,
+    /// A position that the log has not reached is like one that it never had.
+    NeverBehind,
+    /// The logs of a session stay when they are purged.
+    NothingPurged,
     /// Each node keeps its own value.
     EachItsOwn,
     /// Each node numbers its own connections.
@@ -165,6 +169,7 @@ impl EventStore for Planted {
             let read = self.store.read(self.name(log), after, limit).await;
             match read {
                 Err(ReadError::Unknown) if self.has(Defect::EmptyForUnknown) => Ok(Page::default()),
+                Err(ReadError::Behind) if self.has(Defect::NeverBehind) => Err(ReadError::Unknown),
                 Err(ReadError::Unknown) if self.has(Defect::Skips) && after == Position::START => {
                     let mut skipped = (1..1_000).map(|hundred| hundred * 100);
                     let known = skipped.find(|seq| {
@@ -219,7 +224,7 @@ impl EventStore for Planted {
     }
 
     fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>> {
-        self.store.purge(session)
+        if self.has(Defect::NothingPurged) { async { Ok(()) }.boxed() } else { self.store.purge(session) }
     }
 }
 
@@ -411,6 +416,8 @@ broken! {
     gaps_are_found: Gaps breaks law_append_leaves_no_gap;
     tokens_are_needed: PublishAgain breaks law_publish_again_is_publish_once;
     an_empty_page_is_not_unknown: EmptyForUnknown breaks law_unknown_logs_are_errors;
+    a_log_that_is_behind_is_not_unknown: NeverBehind breaks law_unknown_logs_are_errors;
+    a_log_that_was_not_purged_is_found: NothingPurged breaks law_purged_logs_stay_purged;
     a_log_is_named_by_its_session: OneSession breaks law_logs_are_separate;
     two_ends_are_found: TwoEnds breaks law_a_log_has_one_end;
     a_connection_number_given_twice_is_found: NumbersOfNodes breaks law_connection_numbers_grow;
