@@ -348,7 +348,7 @@ fn a_redis_that_is_away_at_the_start_is_waited_for(bed: &Bed) {
         assert!(store.unreachable_for().is_some());
         let server = server.start_again();
         eventually(&*runtime, async || store.create(record(A)).await).await;
-        let message = PeerMessage::new(id(), PeerRequest::TakenOver(1));
+        let message = PeerMessage::new(id(), PeerRequest::TakenOver { stream: 1, number: 1 });
         eventually(&*runtime, async || store.send(A, message.clone()).await).await;
         assert_eq!(store.receive(A).await, Some(message));
         drop(server);
@@ -419,7 +419,7 @@ fn messages_arrive_after_a_cut(bed: &Bed) {
         let mut direct = config(&server.url());
         direct.prefix = "inbox:".to_owned();
         let b = connect(direct, bed.runtime()).await;
-        let message = |stream| PeerMessage::new(id(), PeerRequest::TakenOver(stream));
+        let message = |stream| PeerMessage::new(id(), PeerRequest::TakenOver { stream, number: 1 });
         b.send(A, message(1)).await.unwrap();
         assert_eq!(a.receive(A).await, Some(message(1)));
         proxy.cut();

@@ -5,4 +5,5 @@ pub(crate) mod adopt;
 pub(crate) mod attach;
 pub(crate) mod forward;
 pub(crate) mod inbox;
+pub(crate) mod keys;
 pub(crate) mod relay;

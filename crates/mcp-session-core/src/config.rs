@@ -115,9 +115,10 @@ pub struct Config {
     /// default is used. `None`: a session lives and ends with its endpoint, and there are no store calls.
     pub store: Option<Store>,
     /// The keys that seal `requestState`, in which revision 2026-07-28 has a client carry what a handler
-    /// needs after a question to the user (G-38, G-67). `None`: one key is made when it is first needed, with a
-    /// warning in the log. It is right for a single node; what it sealed is lost when the node restarts. Several nodes
-    /// need the same keys, so that each opens what another sealed.
+    /// needs after a question to the user (G-38, G-67). `None`: without a store, one key is made when it is first needed,
+    /// with a warning in the log; what it sealed is lost when the node restarts. With a store, all nodes use one key that
+    /// the store keeps ([`SessionStore::agree`](crate::store::SessionStore::agree)), so each opens what another sealed;
+    /// give keys to change them from time to time, or if whoever reads the store must not forge states.
     pub state_keys: Option<StateKeys>,
     /// How long a `requestState` can be sent back, at least 1 millisecond; then the client has to start
     /// again (G-38). 10 minutes: a user has time to read a question, or to log in somewhere else, and a

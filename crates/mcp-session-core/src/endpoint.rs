@@ -19,7 +19,7 @@ use mcp_session_proto::{self as proto, ProtocolVersion, Refusal, RequestId, Send
 use serde::Serialize;
 
 use crate::{
-    cluster::inbox,
+    cluster::{inbox, keys},
     config::{Config, ConfigError, Cors, Sessions},
     handler::{ErasedHandler, Handler, InitializeResult, state::Sealer},
     metrics::Stats,
@@ -124,10 +124,18 @@ impl Endpoint {
         let driven = Arc::clone(&env);
         env.runtime.spawn_keeper(Box::pin(async move { driven.timers.drive(&*driven.runtime).await }));
         let registry = Registry::new(env);
-        if let Some(node) = registry.env.node.clone() {
-            node.clone().spawn(inbox::keep(Arc::downgrade(&registry), node));
-        }
         let Env { config, runtime, .. } = &*registry.env;
+        let shares = registry.env.node.is_some() && config.state_keys.is_none();
+        let (first, asked) = shares.then(|| async_channel::bounded(1)).unzip();
+        let sealer = Sealer::new(config.state_keys.clone(), asked, config.state_ttl, Arc::clone(runtime));
+        let sealer = Arc::new(sealer);
+        if let Some(node) = registry.env.node.clone() {
+            let keys: BoxFuture<'static, ()> = match first {
+                Some(first) => Box::pin(keys::share(Arc::clone(&sealer), node.clone(), first)),
+                None => Box::pin(ready(())),
+            };
+            node.clone().spawn(inbox::keep(Arc::downgrade(&registry), node, keys));
+        }
         let InitializeResult { capabilities, server_info, instructions, mut extra } = handler.info();
         extra.retain(|name, _| !matches!(&**name, "protocolVersion" | "serverInfo")); // of `initialize` only
         if let Some(instructions) = instructions {
@@ -137,8 +145,7 @@ impl Endpoint {
         let server = Server::new(config.eras.versions(), &capabilities, server_info, extra);
         let stateless = stateless::registry::Registry::new(Arc::clone(&registry.env), server);
         let _ = registry.subscribers.set(Arc::clone(&stateless) as _); // set only here
-        let sealer = Sealer::new(config.state_keys.clone(), config.state_ttl, Arc::clone(runtime));
-        Self { registry, stateless, handler: Arc::new(handler), sealer: Arc::new(sealer) }
+        Self { registry, stateless, handler: Arc::new(handler), sealer }
     }
 
     /// For models: what holds the sessions, and what holds the requests without one.

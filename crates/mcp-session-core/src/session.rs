@@ -311,7 +311,7 @@ impl Session {
     pub(crate) async fn tell_initialized(&self, node: &Node) {
         let (id, teller) = (self.0.id, node.clone());
         node.update(id, Update::Initialized).await;
-        node.spawn(async move { teller.tell_member(id, None, PeerRequest::Initialized).await });
+        node.spawn(async move { teller.tell_others(id, PeerRequest::Initialized).await });
     }
 
     /// Returns `true` if both are handles to the same session.

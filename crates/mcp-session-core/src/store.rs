@@ -25,7 +25,8 @@
 //!
 //! An event is sent only after the store has it, so any node can resume from any event id that a client has. (If a store
 //! stops answering, streams wait for [`Store::patience`] and then continue without it, as long as their node lives. The
-//! ids of such events are unknown at other nodes: the client gets 400, not a gap.)
+//! ids of such events are unknown at other nodes: the client gets 400, after [`Store::timeout`], not a gap. If a store has
+//! lost events that it had acknowledged, their node writes them again meanwhile: see [`EventStore::failover`].)
 //!
 //! # Running calls when a node drains
 //!
@@ -49,7 +50,7 @@
 //!
 //! A client's reply to a handler's request, a cancel, or the end of a session may reach a different node than the one that
 //! needs it; it is forwarded to that node ([`Peers`]). A broadcast at one node is announced to the others, which pass it on to
-//! their `subscriptions/listen` streams (G-61).
+//! the sessions that they serve, once for each, and to their `subscriptions/listen` streams (G-61).
 //!
 //! # Time
 //!
@@ -61,7 +62,9 @@ mod contained;
 mod error;
 mod memory;
 pub(crate) mod node;
+mod receipts;
 mod record;
+mod seals;
 pub mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -75,7 +78,8 @@ use mcp_session_proto::{Position, SessionId};
 pub use memory::SharedStore;
 pub use memory::{MemoryStore, StoreLimits};
 pub use record::{
-    Append, InvalidNodeId, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup,
+    Append, InvalidNodeId, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Receipt, Record, Update,
+    Wakeup,
 };
 
 use crate::runtime::BoxFuture;
@@ -93,7 +97,8 @@ use crate::runtime::BoxFuture;
 ///    from its last position reads nothing twice and skips nothing.
 /// 3. A log has one end: the first of its owner and [`seal`](EventStore::seal) to end it decides, and the other learns of
 ///    it.
-/// 4. Purged logs stay purged.
+/// 4. Numbers of connections grow, whichever nodes open them.
+/// 5. Purged logs stay purged.
 ///
 /// In all three traits, a call that panics is logged and counts as [`Unavailable`]; a wait that panics is logged and
 /// restarted after 100 ms.
@@ -107,7 +112,8 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>>;
 
     /// Appends to the standalone log of a session, at a position that the store chooses. `token` grows with each event of
-    /// a node: the same token again appends nothing, and returns the position of the first time, or a later one.
+    /// a source: the same token again, from whichever node, appends nothing, and returns the position of the first time, or a
+    /// later one. A source is a node; or what a node announces, under an id that no node has.
     ///
     /// # Errors
     ///
@@ -115,7 +121,7 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     fn publish(
         &self,
         session: SessionId,
-        node: NodeId,
+        source: NodeId,
         token: u64,
         event: Bytes,
     ) -> BoxFuture<'_, Result<Position, PublishError>>;
@@ -126,7 +132,8 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`ReadError::Unknown`] if there is no such log, if the log never had this position, or if an event after it was
-    /// dropped.
+    /// dropped. [`ReadError::Behind`] if the position is beyond the last one of an owned log that has not ended: the owner may
+    /// be about to write it again.
     fn read(&self, log: LogId, after: Position, limit: usize) -> BoxFuture<'_, Result<Page, ReadError>>;
 
     /// The position before the oldest event that is kept: where a reader without a position starts. Defaults to
@@ -139,6 +146,17 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
         let _ = log;
         async { Ok(Position::START) }.boxed()
     }
+
+    /// Returns the number of a new connection to a client, at this node, for which the log is read. No two calls for a log
+    /// return the same number, and a call that begins after another one has returned gets a higher one: by these numbers
+    /// nodes know which of their connections is the newest. The first connection of a call has none, and counts as 0.
+    ///
+    /// A number that is never used harms nobody, so a call whose answer is lost is repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Unknown`] if there is no such session.
+    fn attach(&self, log: LogId, node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>>;
 
     /// Ends the log of an owner that is gone, with `last` as its last event. Does nothing if the log has already ended.
     /// Returns the position of the last event. Later appends of the owner fail with [`AppendError::Sealed`].
@@ -159,8 +177,11 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     /// [`Unavailable`].
     fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>>;
 
-    /// Waits until the store may have lost acknowledged events, as after a failover. Then every owner appends the last
-    /// event of each open log again. By default it never resolves.
+    /// Waits until the store may have lost acknowledged events, as after a failover. Then every owner appends the last event
+    /// of each of its logs again, and all that the store says it is behind by; who has sealed a log, seals it again. They do
+    /// this for open logs, and for logs that ended less than 5 seconds ago, as far as the owner's
+    /// [`ReplayConfig`](crate::ReplayConfig) keeps the events: a store must not lose what it has acknowledged longer ago than
+    /// that. A shutdown does not wait for these 5 seconds. By default it never resolves.
     fn failover(&self) -> BoxFuture<'_, ()> {
         std::future::pending().boxed()
     }
@@ -265,6 +286,19 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
         .boxed()
     }
 
+    /// Keeps this value under this name, for ever, unless there is one already; returns the one that is kept. So the first
+    /// value stays, and every node gets it. It is a secret of some bytes, which all nodes share; names are few and short.
+    ///
+    /// By default nothing is kept, and each node has its own value.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        let _ = name;
+        async move { Ok(value) }.boxed()
+    }
+
     /// Removes sessions that no running node serves and that nobody has used for `idle`, some 100 at most, and returns
     /// their records. Each record is returned to one caller only, which purges its logs and runs the hook. A lost node
     /// counts as having parked its sessions at its last [`touch`](SessionStore::touch).
@@ -280,13 +314,14 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
 /// # The laws
 ///
 /// 1. As for [`EventStore`]: a future may be dropped, and calling again is safe. So a message may arrive twice.
-/// 2. A message that was accepted arrives, unless its node never runs again.
+/// 2. A message that was accepted arrives, unless its node never runs again. If the store fails over, it may lose some: a
+///    client's reply or cancel is sent again until its node has taken it, for some seconds at most ([`PeerRequest::Taken`]).
 /// 3. A node may miss announcements. It gets each at most once, those of one node in their order, and none of its own.
 ///
 /// # Announcements are optional
 ///
 /// [`announce`](Peers::announce) and [`announced`](Peers::announced) have defaults that carry nothing. With these, a
-/// [`broadcast`](crate::SessionManager::broadcast) reaches the subscriptions of its own node only. A store implements both or
+/// [`broadcast`](crate::SessionManager::broadcast) reaches the sessions and subscriptions of its own node only. A store implements both or
 /// neither. Their laws are a suite of their own: `mcp_session_testkit::store_contract::announcements::suite`.
 pub trait Peers: fmt::Debug + Send + Sync + 'static {
     /// Sends a message to a node.
@@ -317,6 +352,13 @@ pub trait Peers: fmt::Debug + Send + Sync + 'static {
         let _ = node;
         std::future::pending().boxed()
     }
+
+    /// Whether the node will not run again, as far as the store knows: it has left, or is lost. `false` if it may run.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`].
+    fn is_gone(&self, node: NodeId) -> BoxFuture<'_, Result<bool, Unavailable>>;
 
     /// Records that the node will not run again: its logs have no owner, and messages to it are discarded.
     ///
@@ -355,7 +397,8 @@ pub struct Store {
     /// seconds, and the call is repeated.
     pub timeout: Duration,
     /// How long a stream waits for a store that does not accept its events, before it continues without the store.
-    /// 10 seconds: longer than a failover takes, shorter than a person waits.
+    /// 10 seconds: longer than a failover takes, shorter than a person waits. A client's reply waits no longer for the node
+    /// that needs it, and 3 seconds at most.
     pub patience: Duration,
     /// How often a node reports its active sessions. 1 minute: a fraction of the time that a store should wait.
     pub touch_interval: Duration,

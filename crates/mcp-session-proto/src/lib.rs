@@ -68,9 +68,9 @@ pub use message::{
 };
 pub use outbound::{OutboundId, RequestError};
 pub use output::{Event, Events, Outcome, Output, Tally, Wake};
-pub use session::{Effect, ExchangeKey, SendError, Session, StreamKey};
+pub use session::{Effect, ExchangeKey, Publication, SendError, Session, StreamKey};
 pub use state::{Input, Refusal, State, Verdict};
 pub use stateless::StatelessExchange;
-pub use stream::{Full, Name, Next, Stored, Stream, Unstored};
+pub use stream::{Full, Name, Next, REWRITABLE, Stored, Stream, Unstored};
 pub use timer::{Timer, after};
 pub use version::ProtocolVersion;

@@ -32,7 +32,7 @@ use crate::{
     version::ProtocolVersion,
 };
 use cluster::Cluster;
-pub use cluster::Effect;
+pub use cluster::{Effect, Publication};
 use exchanges::Exchanges;
 use lifecycle::{Handshake, Lifecycle};
 use liveness::Liveness;

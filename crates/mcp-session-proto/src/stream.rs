@@ -1,5 +1,6 @@
 //! [`Stream`]: an ordered sequence of events with one end, and the connection that carries it.
 
+mod attached;
 mod connect;
 mod durable;
 mod kept;
@@ -9,8 +10,8 @@ use std::{mem, time::Instant};
 
 use bytes::Bytes;
 
-pub use self::durable::{Stored, Unstored};
-use self::{durable::Durable, log::Log};
+pub use self::durable::{REWRITABLE, Stored, Unstored};
+use self::{attached::Attached, durable::Durable, log::Log};
 use super::event::{HEARTBEAT, with_id};
 use crate::{
     config::SessionConfig,
@@ -88,6 +89,8 @@ pub struct Stream<T> {
     retry_sent: bool,
     /// The client reads it at another node.
     elsewhere: bool,
+    /// Which connections at other nodes are newer than the last one here.
+    attached: Attached,
     /// An event was forgotten that was never sent to the client, which is away: no id that the client has is valid.
     lost: bool,
     /// When the last event was pushed: heartbeats count from here.
@@ -121,6 +124,7 @@ impl<T: Clone> Stream<T> {
             resumable: name.is_some(),
             retry_sent: false,
             elsewhere: false,
+            attached: Attached::FIRST,
             lost: false,
             quiet_since: now,
             stalled: false,

@@ -84,8 +84,7 @@ impl EventStore for RedisStore {
         event: Bytes,
     ) -> BoxFuture<'_, Result<Position, PublishError>> {
         async move {
-            let core = self.core();
-            core.join(node).await.map_err(|_| Unavailable)?;
+            let core = self.core(); // which is not joined for the source: that may be no node
             let (log, config) = (LogId::shared(session), core.config());
             let reply = core.call_log(&script::PUBLISH, log, event.len(), |call| {
                 call.arg(log.stream).arg(node.to_string()).arg(token).arg(&event[..]);
@@ -125,7 +124,8 @@ impl EventStore for RedisStore {
                     let positions = (after.seq + 1..).map(Position::from);
                     Ok(Page::new(positions.zip(reply.list(4)).collect(), ended, request))
                 }
-                Said::Gone | Said::Unknown | Said::Sealed | Said::Behind(_) => Err(ReadError::Unknown),
+                Said::Behind(_) => Err(ReadError::Behind),
+                Said::Gone | Said::Unknown | Said::Sealed => Err(ReadError::Unknown),
             }
         }
         .boxed()
@@ -137,6 +137,19 @@ impl EventStore for RedisStore {
                 call.arg(log.stream).arg(is_standalone(log));
             });
             position(reply.await)
+        }
+        .boxed()
+    }
+
+    fn attach(&self, log: LogId, _node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        async move {
+            let core = self.core();
+            let reply =
+                core.call_log(&script::ATTACH, log, 0, |call| _ = call.arg(millis(core.config().keep())));
+            match reply.await.and_then(said).map_err(|_| Unavailable)? {
+                Said::Done(reply) => Ok(reply.number(1).map_err(|_| Unavailable)?),
+                Said::Gone | Said::Unknown | Said::Sealed | Said::Behind(_) => Err(ReadError::Unknown),
+            }
         }
         .boxed()
     }

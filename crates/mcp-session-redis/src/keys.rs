@@ -41,6 +41,11 @@ impl Keys {
         format!("{}boot", self.prefix)
     }
 
+    /// What all nodes have agreed on. Strings that do not expire.
+    pub(crate) fn agreed(&self, name: &str) -> String {
+        format!("{}agreed:{name}", self.prefix)
+    }
+
     /// The nodes that may run, for announcements. A set.
     pub(crate) fn nodes(&self) -> String {
         format!("{}nodes", self.prefix)
@@ -57,7 +62,7 @@ impl Keys {
 pub(crate) struct SessionKeys {
     /// The record, or `-` if the session was removed. A string.
     pub(crate) record: String,
-    /// The running logs, who tails each, and the state of the standalone log. A hash.
+    /// The running logs, who tails each, the state of the standalone log, and the number of the last connection. A hash.
     pub(crate) table: String,
     /// The standalone log. A stream.
     pub(crate) standalone: String,

@@ -99,6 +99,10 @@ impl Peers for RedisStore {
         .boxed()
     }
 
+    fn is_gone(&self, node: NodeId) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        async move { self.core().is_gone(node).await.map_err(|_| Unavailable) }.boxed()
+    }
+
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
         async move {
             let core = self.core();

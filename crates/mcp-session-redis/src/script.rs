@@ -27,6 +27,7 @@ macro_rules! scripts {
 
 scripts! {
     APPEND: "append.lua",
+    ATTACH: "attach.lua",
     BEAT: "beat.lua",
     CREATE: "create.lua",
     LEAVE: "leave.lua",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::try_join_all, stream};
 use mcp_session_core::{
     BoxFuture, SessionId,
@@ -324,6 +325,20 @@ impl SessionStore for RedisStore {
             Ok(retired)
         };
         retired.map(unavailable).boxed()
+    }
+
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        let key = self.core().keys.agreed(name);
+        let agreed = async move {
+            let mut agree = redis::pipe();
+            agree.cmd("SET").arg(&key).arg(&value[..]).arg("NX");
+            agree.cmd("GET").arg(&key);
+            match self.core().link.pipeline(&agree, value.len()).await?.pop() {
+                Some(Value::BulkString(kept)) => Ok(kept.into()),
+                _ => Err(Trouble::Unreadable),
+            }
+        };
+        agreed.map(unavailable).boxed()
     }
 
     fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>> {

@@ -23,6 +23,8 @@ mod asking;
 mod batches;
 mod cluster;
 mod cluster_ends;
+mod cluster_heals;
+mod cluster_replies;
 mod cluster_subscriptions;
 pub mod fixture;
 mod foreign;
@@ -71,6 +73,8 @@ pub fn scenarios<B: TestBed>() -> Vec<Scenario<B>> {
         batches::scenarios(),
         cluster::scenarios(),
         cluster_ends::scenarios(),
+        cluster_heals::scenarios(),
+        cluster_replies::scenarios(),
         cluster_subscriptions::scenarios(),
         foreign::scenarios(),
         framing::scenarios(),

@@ -11,7 +11,9 @@
 //! | [`law_unknown_logs_are_errors`] | an empty page for a missing log: its reader would wait for ever |
 //! | [`law_forgotten_events_are_errors`] | a gap that is skipped silently |
 //! | [`law_logs_are_separate`] | logs looked up by stream number alone |
+//! | [`law_purged_logs_stay_purged`] | a late append that brings a log back |
 //! | [`law_a_log_has_one_end`] | an owner and a sealer that both append a last event |
+//! | [`law_connection_numbers_grow`] | a counter for each node: a late message ends a newer connection |
 //! | [`law_watch_wakes`] | a wake-up that is lost between a read and a watch |
 //! | [`law_watch_reports_a_lost_owner`] | a reader that waits for a node that is gone |
 //! | [`law_remove_is_final_and_has_one_winner`] | an update that writes the record back |
@@ -21,6 +23,7 @@
 //! | [`law_retire_ends_unused_sessions`] | a session that ends twice, or never |
 //! | [`law_sweep_ends_unserved_sessions`] | sessions that never end, or whose hook runs twice |
 //! | [`law_claim_is_conditional_and_park_releases`] | last writer wins |
+//! | [`law_the_first_value_stays`] | last writer wins, or each node its own |
 //! | [`law_messages_arrive`] | an inbox that starts with its first reader |
 //! | [`law_futures_may_be_dropped`] | a dropped call that takes half of its effect |
 //!
@@ -43,7 +46,7 @@ use mcp_session_core::{
     proto::Position,
     store::{
         Append, AppendError, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, PublishError,
-        ReadError, Record, Store, Update, Wakeup,
+        ReadError, Receipt, Record, Store, Update, Wakeup,
     },
 };
 
@@ -79,7 +82,9 @@ scenarios! {
     law_unknown_logs_are_errors,
     law_forgotten_events_are_errors,
     law_logs_are_separate,
+    law_purged_logs_stay_purged,
     law_a_log_has_one_end,
+    law_connection_numbers_grow,
     law_watch_wakes,
     law_watch_reports_a_lost_owner,
     law_remove_is_final_and_has_one_winner,
@@ -89,6 +94,7 @@ scenarios! {
     law_retire_ends_unused_sessions,
     law_sweep_ends_unserved_sessions,
     law_claim_is_conditional_and_park_releases,
+    law_the_first_value_stays,
     law_messages_arrive,
     law_futures_may_be_dropped,
 }
@@ -197,6 +203,10 @@ pub fn law_publish_again_is_publish_once(bed: &impl TestBed, make: impl AsyncFn(
         let all = join_all((2..50).map(|token| publish(B, token, "more"))).await;
         assert!(all.iter().all(Result::is_ok));
         assert_eq!(read(&store, shared, third).await.len(), 48);
+        // What a node has announced is published by several nodes, under an id that no node has.
+        let all = join_all((0..5).map(|_| publish(NodeId(0xA1), 1, "announced"))).await;
+        assert!(all.iter().all(|position| *position == all[0] && position.is_ok()), "{all:?}");
+        assert_eq!(read(&store, shared, third).await.len(), 49);
     });
 }
 
@@ -236,8 +246,6 @@ pub fn law_unknown_logs_are_errors(bed: &impl TestBed, make: impl AsyncFn(Arc<dy
         let unknown = [
             (log(4), Position::START),
             (LogId { session: session(2), stream: 3 }, Position::START),
-            (log(3), 3.into()),
-            (log(3), u64::MAX.into()),
             (log(3), Position { epoch: 9, seq: 1 }),
             (LogId::shared(session(1)), 1.into()),
             (LogId::shared(session(2)), Position::START),
@@ -247,6 +255,15 @@ pub fn law_unknown_logs_are_errors(bed: &impl TestBed, make: impl AsyncFn(Arc<dy
         }
         for known in [0, 1, 2] {
             assert!(store.events.read(log(3), known.into(), 10).await.is_ok());
+        }
+        // Its owner may be about to write it again.
+        let beyond = [3, 1_000];
+        for after in beyond {
+            assert_eq!(store.events.read(log(3), after.into(), 10).await, Err(ReadError::Behind), "{after}");
+        }
+        store.events.append(append(log(3), 3, [], true)).await.unwrap();
+        for after in beyond.into_iter().chain([u64::MAX]) {
+            assert_eq!(store.events.read(log(3), after.into(), 10).await, Err(ReadError::Unknown), "{after}");
         }
         assert!(store.events.read(LogId::shared(session(1)), Position::START, 10).await.is_ok());
     });
@@ -300,6 +317,26 @@ pub fn law_logs_are_separate(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runt
     });
 }
 
+/// Nothing of a purged session can be read, and nothing is added to it.
+pub fn law_purged_logs_stay_purged(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        for (stream, ends) in [(3, false), (4, true)] {
+            store.events.append(append(log(stream), 1, ["a"], ends)).await.unwrap();
+        }
+        store.events.publish(session(1), A, 1, "p".into()).await.unwrap();
+        store.events.purge(session(1)).await.unwrap();
+        for log in [log(3), log(4), log(5), LogId::shared(session(1))] {
+            assert_eq!(store.events.read(log, Position::START, 1).await, Err(ReadError::Unknown), "{log:?}");
+        }
+        assert_eq!(store.events.append(append(log(3), 2, ["b"], true)).await, Err(AppendError::Gone));
+        assert_eq!(store.events.append(append(log(5), 1, ["c"], true)).await, Err(AppendError::Gone));
+        assert_eq!(store.events.publish(session(1), A, 2, "q".into()).await, Err(PublishError::Gone));
+        store.events.purge(session(1)).await.unwrap(); // again
+        assert_eq!(store.events.read(log(3), Position::START, 1).await, Err(ReadError::Unknown));
+    });
+}
+
 /// Either the owner or a sealer ends a log, whichever is first. The other one learns of it, and no event follows.
 pub fn law_a_log_has_one_end(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
@@ -323,6 +360,29 @@ pub fn law_a_log_has_one_end(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runt
         assert!(store.events.seal(log(5), None).await.is_ok()); // an empty log
         assert!(store.events.read(log(5), Position::START, 10).await.unwrap().ended);
         assert_eq!(store.events.seal(log(6), None).await, Err(ReadError::Unknown));
+    });
+}
+
+/// Connections of a log get numbers that grow, whichever nodes open them, even before the log has an event. No two calls get
+/// the same one, although they come at the same time.
+pub fn law_connection_numbers_grow(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = opened(bed, make).await;
+        let mut last = 0; // the first connection of a call
+        for n in 0..10 {
+            let number = store.events.attach(log(3), [A, B][n % 2]).await.unwrap();
+            assert!(number > last, "{number} after {last}");
+            last = number;
+            if n == 5 {
+                store.events.append(append(log(3), 1, ["a"], true)).await.unwrap();
+            }
+        }
+        let many = join_all((0..20).map(|n| store.events.attach(log(3), NodeId(n)))).await;
+        let many: Vec<_> = many.into_iter().map(Result::unwrap).collect();
+        assert!(many.iter().all(|number| *number > last), "{many:?} after {last}");
+        assert_eq!(many.iter().collect::<BTreeSet<_>>().len(), 20, "{many:?}");
+        let unknown = LogId { session: session(9), stream: 3 };
+        assert_eq!(store.events.attach(unknown, A).await, Err(ReadError::Unknown));
     });
 }
 
@@ -576,12 +636,28 @@ pub fn law_claim_is_conditional_and_park_releases(
     });
 }
 
+/// Of several values under one name, the first one stays, and everybody gets it.
+pub fn law_the_first_value_stays(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
+    bed.block_on(async {
+        let store = make(bed.runtime()).await;
+        let agree = |name, value: [u8; 3]| store.sessions.agree(name, Bytes::copy_from_slice(&value));
+        let all = join_all((0..10).map(|n| agree("one", [n, 0, 255]))).await;
+        let first = all[0].clone().unwrap();
+        assert!(all.iter().all(|agreed| agreed.as_ref() == Ok(&first)), "{all:?}");
+        assert!(first[0] < 10 && first[1..] == [0, 255], "{first:?}");
+        assert_eq!(agree("two", [77; 3]).await.unwrap()[..], [77; 3]);
+        assert_eq!(agree("one", [77; 3]).await, Ok(first));
+    });
+}
+
 /// An accepted message arrives at its node unchanged, in order with other messages of its sender, even if nobody was
-/// receiving yet.
+/// receiving yet. A node that has left is gone.
 pub fn law_messages_arrive(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtime>) -> Store) {
     bed.block_on(async {
         let store = opened(bed, make).await;
-        let message = |stream| PeerMessage::new(session(1), PeerRequest::TakenOver(stream));
+        let message = |stream| PeerMessage::new(session(1), PeerRequest::TakenOver { stream, number: 5 });
+        let posted =
+            |receipt| PeerRequest::Posted { message: r#"{ "id": 18446744073709551617 }"#.into(), receipt };
         store.peers.send(B, message(1)).await.unwrap();
         store.peers.send(A, message(7)).await.unwrap();
         store.peers.send(B, message(2)).await.unwrap();
@@ -600,7 +676,9 @@ pub fn law_messages_arrive(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtim
         assert_eq!(heard, [message(1), message(2), message(3)]);
         assert_eq!(store.peers.receive(A).await, Some(message(7)));
         for request in [
-            PeerRequest::Posted(r#"{ "id": 18446744073709551617 }"#.into()),
+            posted(None),
+            posted(Some(Receipt::new(B, u64::MAX))),
+            PeerRequest::Taken(3),
             PeerRequest::Listens(3),
             PeerRequest::Initialized,
             PeerRequest::Terminated(TerminateReason::ClientDelete),
@@ -609,8 +687,10 @@ pub fn law_messages_arrive(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn Runtim
             store.peers.send(A, message.clone()).await.unwrap();
             assert_eq!(store.peers.receive(A).await, Some(message));
         }
+        assert_eq!(store.peers.is_gone(B).await, Ok(false));
         let (left, told) = futures::join!(store.peers.leave(B), store.peers.receive(B));
         assert_eq!((left, told), (Ok(()), None));
+        assert_eq!((store.peers.is_gone(A).await, store.peers.is_gone(B).await), (Ok(false), Ok(true)));
         assert_eq!(store.peers.send(B, message(4)).await, Ok(())); // discarded: that node never runs again
         assert_eq!(store.peers.receive(B).await, None);
     });
@@ -638,7 +718,7 @@ pub fn law_futures_may_be_dropped(bed: &impl TestBed, make: impl AsyncFn(Arc<dyn
         store.events.publish(id, A, 1, "p".into()).await.unwrap();
         assert_eq!(read(&store, log(3), 0).await, ["a", "b"]);
         assert_eq!(read(&store, LogId::shared(id), 0).await, ["p"]);
-        let message = PeerMessage::new(id, PeerRequest::TakenOver(1));
+        let message = PeerMessage::new(id, PeerRequest::TakenOver { stream: 1, number: 1 });
         store.peers.send(A, message.clone()).await.unwrap();
         assert_eq!(store.peers.receive(A).await, Some(message));
         for _ in 0..3 {

@@ -69,6 +69,14 @@ enum Defect {
     EverybodyRemoves,
     /// A number is the count of members.
     Counted,
+    /// A position that the log has not reached is like one that it never had.
+    NeverBehind,
+    /// The logs of a session stay when they are purged.
+    NothingPurged,
+    /// Each node keeps its own value.
+    EachItsOwn,
+    /// Each node numbers its own connections.
+    NumbersOfNodes,
     /// The last claim wins.
     LastClaim,
     /// Messages for a node that does not receive yet are lost.
@@ -161,6 +169,7 @@ impl EventStore for Planted {
             let read = self.store.read(self.name(log), after, limit).await;
             match read {
                 Err(ReadError::Unknown) if self.has(Defect::EmptyForUnknown) => Ok(Page::default()),
+                Err(ReadError::Behind) if self.has(Defect::NeverBehind) => Err(ReadError::Unknown),
                 Err(ReadError::Unknown) if self.has(Defect::Skips) && after == Position::START => {
                     let mut skipped = (1..1_000).map(|hundred| hundred * 100);
                     let known = skipped.find(|seq| {
@@ -174,6 +183,14 @@ impl EventStore for Planted {
                 }
                 read => read,
             }
+        }
+        .boxed()
+    }
+
+    fn attach(&self, log: LogId, node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        async move {
+            let number = self.store.attach(log, node).await?;
+            Ok(if self.has(Defect::NumbersOfNodes) { node.0 } else { number })
         }
         .boxed()
     }
@@ -207,7 +224,7 @@ impl EventStore for Planted {
     }
 
     fn purge(&self, session: SessionId) -> BoxFuture<'_, Result<(), Unavailable>> {
-        self.store.purge(session)
+        if self.has(Defect::NothingPurged) { async { Ok(()) }.boxed() } else { self.store.purge(session) }
     }
 }
 
@@ -276,6 +293,10 @@ impl SessionStore for Planted {
         .boxed()
     }
 
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        if self.has(Defect::EachItsOwn) { async { Ok(value) }.boxed() } else { self.store.agree(name, value) }
+    }
+
     fn claim(
         &self,
         id: SessionId,
@@ -332,8 +353,8 @@ impl Peers for Planted {
             return async { Ok(()) }.boxed();
         }
         match message.request {
-            PeerRequest::Posted(_) if self.has(Defect::EmptyMessages) => {
-                let empty = PeerRequest::Posted(Bytes::new());
+            PeerRequest::Posted { receipt, .. } if self.has(Defect::EmptyMessages) => {
+                let empty = PeerRequest::Posted { message: Bytes::new(), receipt };
                 self.store.send(to, PeerMessage::new(message.session, empty))
             }
             _ => self.store.send(to, message),
@@ -367,6 +388,10 @@ impl Peers for Planted {
         self.store.announced(node).inspect(|_| self.unfetched.store(0, Relaxed)).boxed()
     }
 
+    fn is_gone(&self, node: NodeId) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.store.is_gone(node)
+    }
+
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
         if self.has(Defect::NobodyLeaves) { async { Ok(()) }.boxed() } else { self.store.leave(node) }
     }
@@ -391,9 +416,13 @@ broken! {
     gaps_are_found: Gaps breaks law_append_leaves_no_gap;
     tokens_are_needed: PublishAgain breaks law_publish_again_is_publish_once;
     an_empty_page_is_not_unknown: EmptyForUnknown breaks law_unknown_logs_are_errors;
+    a_log_that_is_behind_is_not_unknown: NeverBehind breaks law_unknown_logs_are_errors;
+    a_log_that_was_not_purged_is_found: NothingPurged breaks law_purged_logs_stay_purged;
     a_log_is_named_by_its_session: OneSession breaks law_logs_are_separate;
     two_ends_are_found: TwoEnds breaks law_a_log_has_one_end;
+    a_connection_number_given_twice_is_found: NumbersOfNodes breaks law_connection_numbers_grow;
     a_lost_wake_up_is_found: NoWake breaks law_watch_wakes;
+    a_node_that_left_and_is_not_gone_is_found: NobodyLeaves breaks law_messages_arrive;
     an_owner_that_is_gone_is_missed: NobodyLeaves breaks law_watch_reports_a_lost_owner;
     a_session_that_comes_back_is_found: Resurrection breaks law_remove_is_final_and_has_one_winner;
     a_sweep_of_nothing_is_found: NobodySweeps breaks law_sweep_ends_unserved_sessions;
@@ -406,6 +435,7 @@ broken! {
     a_session_taken_up_and_not_used_is_found: TakenUpUnused breaks law_records_have_an_age;
     two_who_retired_are_found: EverybodyRetires breaks law_retire_ends_unused_sessions;
     numbers_that_are_counts_repeat: Counted breaks law_member_numbers_are_unique;
+    nodes_that_do_not_agree_are_found: EachItsOwn breaks law_the_first_value_stays;
     a_claim_without_condition_is_found: LastClaim breaks law_claim_is_conditional_and_park_releases;
     a_message_nobody_heard_is_missed: DeafInbox breaks law_messages_arrive;
     a_message_that_arrives_empty_is_found: EmptyMessages breaks law_messages_arrive;

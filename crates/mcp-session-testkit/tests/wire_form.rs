@@ -155,6 +155,10 @@ impl EventStore for Wire<dyn EventStore> {
         self.0.oldest(travel!(log))
     }
 
+    fn attach(&self, log: LogId, node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.0.attach(travel!(log), node)
+    }
+
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
         self.0.seal(travel!(log), last)
     }
@@ -195,6 +199,10 @@ impl SessionStore for Wire<dyn SessionStore> {
 
     fn enlist(&self, id: SessionId, node: NodeId) -> BoxFuture<'_, Result<Option<u32>, Unavailable>> {
         self.0.enlist(session(id), travel!(node))
+    }
+
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        self.0.agree(name, value)
     }
 
     fn claim(
@@ -239,6 +247,10 @@ impl Peers for Wire<dyn Peers> {
 
     fn announced(&self, node: NodeId) -> BoxFuture<'_, Option<Bytes>> {
         self.0.announced(travel!(node)).map(|announced| announced.as_ref().map(text)).boxed()
+    }
+
+    fn is_gone(&self, node: NodeId) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.0.is_gone(travel!(node))
     }
 
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {

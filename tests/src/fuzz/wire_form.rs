@@ -8,7 +8,7 @@ use mcp_session_core::{
     ClientCapabilities, Json, Principal, ProtocolVersion, RequestId, SessionId, TerminateReason,
     proto::Position,
     store::{
-        Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup,
+        Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Receipt, Record, Update, Wakeup,
         wire::VERSION,
     },
 };
@@ -186,11 +186,16 @@ impl Parts<'_> {
     }
 
     fn request(&mut self) -> Result<PeerRequest> {
-        Ok(match self.0.int_in_range(0..=4_u8)? {
-            0 => PeerRequest::Posted(self.bytes()?),
-            1 => PeerRequest::TakenOver(self.any()?),
+        Ok(match self.0.int_in_range(0..=5_u8)? {
+            0 => {
+                let (node, number) = (NodeId(self.any()?), self.any()?);
+                let receipt = if self.any()? { Some(Receipt::new(node, number)) } else { None };
+                PeerRequest::Posted { message: self.bytes()?, receipt }
+            }
+            1 => PeerRequest::TakenOver { stream: self.any()?, number: self.any()? },
             2 => PeerRequest::Listens(self.any()?),
             3 => PeerRequest::Initialized,
+            4 => PeerRequest::Taken(self.any()?),
             _ => PeerRequest::Terminated(*self.0.choose(TerminateReason::ALL)?),
         })
     }

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use mcp_session_proto::{EventId, Refusal, StreamKey};
 
-use super::relay::{PAGE, Relay};
+use super::relay::{Behind, PAGE, PAUSE, Relay};
 use crate::{
-    session::{Session, cell::SharedWaiters},
+    session::{
+        Session,
+        cell::{Machine, SharedWaiters},
+    },
     store::{LogId, Page, PeerRequest, ReadError, Unavailable, Update, node::Node},
     transport::Rejection,
 };
@@ -35,7 +38,7 @@ pub(crate) async fn resume(
     let after = match (resumed, EventId::parse(last_event_id)) {
         (Err(Refusal::UnknownEvent), Some(after)) => after,
         (Ok(key), Some(after)) => {
-            take_over(node, session, after.stream);
+            take_over(node, session, key, after.stream);
             return Ok(key);
         }
         (resumed, None) => return Ok(resumed?),
@@ -45,17 +48,26 @@ pub(crate) async fn resume(
         become_listener(node, session).await?;
     }
     let log = Node::log(session.id(), after.stream);
-    let page = match node.within(node.store.events.read(log, after.position, PAGE)).await {
-        Ok(page) => page,
-        Err(ReadError::Unknown) => return Err(Refusal::UnknownEvent.into()),
-        Err(ReadError::Unavailable) => return Err(Rejection::StoreUnavailable),
+    // Nobody has what this node does not have of its own streams.
+    let own = session.with(|machine, _| machine.member() == Some(Machine::member_of(after.stream)));
+    let mut behind = Behind::default();
+    let page = loop {
+        match node.within(node.store.events.read(log, after.position, PAGE)).await {
+            Ok(page) => break page,
+            // Not for long: the client may have made the position up, and an owner hears of a failover at once.
+            Err(ReadError::Behind) if !own && behind.may_wait(node, node.store.timeout) => {
+                node.pause(PAUSE).await;
+            }
+            Err(ReadError::Unknown | ReadError::Behind) => return Err(Refusal::UnknownEvent.into()),
+            Err(ReadError::Unavailable) => return Err(Rejection::StoreUnavailable),
+        }
     };
     let over = page.ended && page.events.is_empty(); // its client has the answer
     let request = page.request.clone().filter(|_| !over);
     let key = session
         .with(|machine, now| machine.handle_relay(now, after, request, SharedWaiters::clone(waiters)))?;
     if after.stream != LogId::STANDALONE {
-        take_over(node, session, after.stream);
+        take_over(node, session, key, after.stream);
     }
     relay(node, session, key, waiters, after, Some(page));
     Ok(key)
@@ -125,8 +137,16 @@ async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection
     Err(Refusal::StreamTaken.into()) // meanwhile there is a newer listener, at another node
 }
 
-/// Makes the other nodes stop carrying the stream to a connection that the client has given up (D-21).
-fn take_over(node: &Node, session: &Session, stream: u64) {
-    let (id, teller) = (session.id(), node.clone());
-    node.spawn(async move { teller.tell_member(id, None, PeerRequest::TakenOver(stream)).await });
+/// Makes the other nodes stop carrying the stream to a connection that the client has given up (D-21). The new connection
+/// does not wait for the store.
+fn take_over(node: &Node, session: &Session, key: StreamKey, stream: u64) {
+    let (session, teller) = (session.clone(), node.clone());
+    node.spawn(async move {
+        let id = session.id();
+        let number = teller.attach(Node::log(id, stream)).await;
+        session.with(|machine, now| machine.handle_attached(now, key, number.unwrap_or(0)));
+        if let Some(number) = number {
+            teller.tell_others(id, PeerRequest::TakenOver { stream, number }).await;
+        }
+    });
 }

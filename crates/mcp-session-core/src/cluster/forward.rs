@@ -1,10 +1,17 @@
 //! What other nodes have to know: a new session, and the messages of its client for requests that they run.
 
-use mcp_session_proto::{self as proto, Message, Outgoing, RequestId, RpcResponse, TerminateReason};
+use bytes::Bytes;
+use futures::future::join_all;
+use mcp_session_proto::{
+    self as proto, Message, Notification, Outgoing, RequestId, RpcResponse, TerminateReason,
+};
 
 use crate::{
     session::Session,
-    store::{PeerRequest, Record, node::Node},
+    store::{
+        Record, Unavailable,
+        node::{Delivery, Node},
+    },
     transport::Rejection,
 };
 
@@ -28,36 +35,55 @@ pub(crate) async fn keep(node: &Node, session: &Session) -> Result<(), Rejection
     Ok(())
 }
 
-/// Accepts a reply of the client, to a request of this node or of another one.
-pub(crate) fn response(node: &Node, session: &Session, response: RpcResponse) -> Result<(), Rejection> {
+/// Accepts a reply of the client, to a request of this node or of another one: then that node has it when this returns.
+///
+/// # Errors
+///
+/// [`Rejection::ReplyUnconfirmed`] if that node does not say so in time; the client may send the reply again. If the node is
+/// gone, nobody waits for the reply, and it is dropped as any other (B-19).
+pub(crate) async fn response(node: &Node, session: &Session, response: RpcResponse) -> Result<(), Rejection> {
     let asked_by = match &response.id {
         Some(RequestId::Integer(id)) => u64::try_from(*id).ok().map(proto::Session::<()>::member_of),
         Some(RequestId::String(_)) | None => None,
     };
     let elsewhere = asked_by.filter(|member| session.with(|machine, _| machine.member() != Some(*member)));
-    let passed_on = elsewhere.map(|_| Message::Response(response.clone()));
+    let text = elsewhere.and_then(|_| written(&Message::Response(response.clone())));
     session.with(|machine, now| machine.handle_response(now, response))?;
-    if let Some(message) = passed_on {
-        pass_on(node, session, elsewhere, &message);
+    let Some((member, text)) = elsewhere.zip(text) else { return Ok(()) };
+    let record = node.load(session.id()).await.map_err(|Unavailable| Rejection::StoreUnavailable)?;
+    let record = record.ok_or(Rejection::UnknownSession)?;
+    let owner = usize::try_from(member).ok().and_then(|member| *record.members.get(member)?);
+    let Some(owner) = owner.filter(|owner| *owner != node.id) else { return Ok(()) };
+    match node.deliver(session.id(), owner, text).await {
+        Delivery::Taken | Delivery::Gone => Ok(()),
+        Delivery::Late => Err(Rejection::ReplyUnconfirmed),
     }
-    Ok(())
 }
 
-/// Sends a message of the client to the node with this number in the session, or to all other nodes.
-pub(crate) fn pass_on(node: &Node, session: &Session, member: Option<u32>, message: &Message) {
-    let text = match message {
+/// Passes a cancel on to all other nodes, in the background: one of them may run the call.
+pub(crate) fn cancel(node: &Node, session: &Session, notification: Notification) {
+    let Some(text) = written(&Message::Notification(notification)) else { return };
+    let (id, teller) = (session.id(), node.clone());
+    node.spawn(async move {
+        let Ok(Some(record)) = teller.load(id).await else { return };
+        let others = teller.others(&record);
+        join_all(others.into_iter().map(|other| teller.deliver(id, other, text.clone()))).await;
+    });
+}
+
+/// The text of a message that another node may need.
+fn written(message: &Message) -> Option<Bytes> {
+    let message = match message {
         Message::Notification(notification) => {
             Outgoing::Notification { method: &notification.method, params: notification.params.as_ref() }
-                .to_json()
         }
         Message::Response(RpcResponse { id: Some(id), outcome: Ok(result) }) => {
-            Outgoing::Result { id, result }.to_json()
+            Outgoing::Result { id, result }
         }
         Message::Response(RpcResponse { id, outcome: Err(error) }) => {
-            Outgoing::Error { id: id.as_ref(), error }.to_json()
+            Outgoing::Error { id: id.as_ref(), error }
         }
-        Message::Response(RpcResponse { id: None, outcome: Ok(_) }) | Message::Request(_) => return,
+        Message::Response(RpcResponse { id: None, outcome: Ok(_) }) | Message::Request(_) => return None,
     };
-    let (id, teller) = (session.id(), node.clone());
-    node.spawn(async move { teller.tell_member(id, member, PeerRequest::Posted(text)).await });
+    Some(message.to_json())
 }

@@ -1,28 +1,29 @@
-//! The background task of a node: receives messages and announcements of other nodes, sends its own announcements, and keeps
-//! its sessions alive in the store.
+//! The background task of a node: receives messages and announcements of other nodes, sends its own announcements, keeps its
+//! sessions alive in the store, and gets the keys that all nodes share.
 
 use std::sync::{Arc, Weak};
 
-use futures::future::{Either, join, select};
+use futures::future::{Either, join3, select};
 use mcp_session_proto::{self as proto, Message};
 
 use crate::{
     contain,
+    runtime::BoxFuture,
     session::{Session, announcement::Announcement, registry::Registry},
     store::node::Node,
     store::{PeerMessage, PeerRequest, Update},
     trace,
 };
 
-/// Runs until the endpoint is gone or this node has left.
-pub(crate) async fn keep(weak: Weak<Registry>, node: Node) {
+/// Runs until the endpoint is gone or this node has left. `keys` gets the keys that all nodes share.
+pub(crate) async fn keep(weak: Weak<Registry>, node: Node, keys: BoxFuture<'static, ()>) {
     let upkeep = Box::pin(keep_alive(weak.clone(), node.clone()));
     let announced = Box::pin(hear(weak.clone(), node.clone()));
     let announcing = node.clone();
     let announcing = Box::pin(async move { announcing.send_announcements().await });
     let inbox = Box::pin(listen(weak, node));
     // Concurrently: a slow store call of one does not delay the others. The upkeep ends with the endpoint.
-    select(inbox, select(upkeep, join(announced, announcing))).await;
+    select(inbox, select(upkeep, join3(announced, announcing, keys))).await;
 }
 
 /// Handles messages of other nodes, and failovers of the store.
@@ -40,23 +41,25 @@ async fn listen(weak: Weak<Registry>, node: Node) {
         let Some(registry) = weak.upgrade() else { return };
         if let Some(message) = heard {
             inbox = peers.receive(node.id);
-            if contain::call(|| receive(&registry, message)).is_err() {
+            if contain::call(|| receive(&registry, &node, message)).is_err() {
                 trace::panicked("a session that handled a message of another node");
             }
         } else {
             failover = events.failover();
             Session::each(registry.sessions(), |session| session.with(proto::Session::handle_failover));
+            let sealer = node.clone();
+            node.spawn(async move { sealer.seal_again().await });
         }
     }
 }
 
-/// Passes what other nodes announce on to the subscriptions of this node (G-61).
+/// Passes what other nodes announce on to the sessions and subscriptions of this node (G-61).
 async fn hear(weak: Weak<Registry>, node: Node) {
     while let Some(announced) = node.store.peers.announced(node.id).await {
         let Some(registry) = weak.upgrade() else { return };
         let Some(subscribers) = registry.subscribers.get() else { continue };
         let Some(announcement) = Announcement::read(&announced) else { continue };
-        if contain::call(|| announcement.deliver(&**subscribers)).is_err() {
+        if contain::call(|| announcement.deliver(registry.sessions(), &**subscribers)).is_err() {
             trace::panicked("a subscription that got an announcement of another node");
         }
     }
@@ -80,22 +83,30 @@ async fn keep_alive(weak: Weak<Registry>, node: Node) {
     }
 }
 
-fn receive(registry: &Registry, PeerMessage { session, request }: PeerMessage) {
-    let Some(session) = registry.get(&session) else { return };
+fn receive(registry: &Registry, node: &Node, PeerMessage { session: id, request }: PeerMessage) {
+    let session = registry.get(&id);
+    let tell = |act: &dyn Fn(&Session)| session.iter().for_each(act);
     match request {
-        PeerRequest::Posted(message) => posted(&session, &message),
-        PeerRequest::TakenOver(stream) => {
-            session.with(|machine, now| machine.handle_taken_over(now, stream));
+        PeerRequest::Posted { message, receipt } => {
+            tell(&|session| posted(session, &message));
+            // Also if the session is not here any more: then nobody waits for the message.
+            receipt.into_iter().for_each(|receipt| node.acknowledge(id, receipt));
         }
-        PeerRequest::Listens(number) => {
+        PeerRequest::Taken(number) => node.was_taken(number),
+        PeerRequest::TakenOver { stream, number } => {
+            tell(&|session| session.with(|machine, now| machine.handle_taken_over(now, stream, number)));
+        }
+        PeerRequest::Listens(number) => tell(&|session| {
             let stopped = session.with(|machine, now| machine.handle_listener(now, number));
-            if let (Some((number, heard)), Some(node)) = (stopped, registry.env.node.clone()) {
-                let id = session.id();
+            if let Some((number, heard)) = stopped {
+                let node = node.clone();
                 node.clone().spawn(async move { node.update(id, Update::Settled(number, heard)).await });
             }
+        }),
+        PeerRequest::Initialized => tell(&|session| _ = session.with(proto::Session::handle_initialized)),
+        PeerRequest::Terminated(reason) => {
+            tell(&|session| _ = session.with(|machine, now| machine.terminate(now, reason)));
         }
-        PeerRequest::Initialized => _ = session.with(proto::Session::handle_initialized),
-        PeerRequest::Terminated(reason) => _ = session.with(|machine, now| machine.terminate(now, reason)),
     }
 }
 

@@ -1,10 +1,11 @@
 //! [`Relay`]: reads a log from the store and passes its events on to a connection.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::select;
 use mcp_session_proto::{
-    self as proto, ErrorCode, EventId, Outgoing, SendError, StreamKey, TerminateReason, encode_event, with_id,
+    self as proto, ErrorCode, EventId, Outgoing, SendError, StreamKey, TerminateReason, after, encode_event,
+    with_id,
 };
 
 use crate::{
@@ -20,7 +21,7 @@ pub(crate) const PAGE: usize = 64;
 const RECHECK: Duration = Duration::from_secs(5);
 
 /// The pause between two tries.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection to which a log is relayed.
 pub(crate) struct Relay {
@@ -35,6 +36,18 @@ pub(crate) struct Relay {
     pub(crate) plain: bool,
 }
 
+/// Since when the store lacks events that a client has: their owner writes them again, if it can.
+#[derive(Debug, Default)]
+pub(super) struct Behind(Option<Instant>);
+
+impl Behind {
+    /// Whether a reader that waits for the owner for this time may wait on.
+    pub(super) fn may_wait(&mut self, node: &Node, patience: Duration) -> bool {
+        let now = node.now();
+        now < after(*self.0.get_or_insert(now), patience)
+    }
+}
+
 impl Relay {
     /// Passes events on until the log ends or nobody reads any more, starting with the page `first`, if there is one.
     pub(crate) async fn run(mut self, first: Option<Page>) {
@@ -42,6 +55,7 @@ impl Relay {
             return; // nobody reads it
         }
         let mut next = first.map(Ok);
+        let mut behind = Behind::default();
         loop {
             let page = match next.take() {
                 Some(page) => page,
@@ -51,7 +65,7 @@ impl Relay {
             };
             match page {
                 Ok(Page { events, ended, request }) => {
-                    self.plain = false;
+                    (self.plain, behind) = (false, Behind::default());
                     let some = !events.is_empty();
                     let end = events.last().filter(|_| ended).map(|(position, _)| *position);
                     for (position, event) in events {
@@ -76,36 +90,52 @@ impl Relay {
                             let last = request.map(|id| {
                                 encode_event(None, &Outgoing::Error { id: Some(&id), error: &error })
                             });
-                            let _ = self.node.within(self.node.store.events.seal(self.log, last)).await;
+                            self.node.seal(self.log, last).await;
                         }
                     }
                 }
-                Err(ReadError::Unknown) => match self.node.load(self.session.id()).await {
-                    Ok(None) => return self.removed().await,
-                    Ok(Some(_)) if self.plain => {
-                        // Events that no client has read were kept within bounds (D-24).
-                        let oldest = self.node.within(self.node.store.events.oldest(self.log)).await;
-                        let oldest = oldest.unwrap_or(self.after.position);
-                        self.plain = oldest > self.after.position; // otherwise the next try would fail as well
-                        self.after.position = oldest.max(self.after.position);
-                    }
-                    // Events were dropped, and must not be skipped silently.
-                    Ok(Some(_)) => return self.session.with(|machine, now| machine.cut_relay(now, self.key)),
-                    Err(_) => {
-                        if !self.session.with(|machine, _| machine.poll_relay(self.key)) {
-                            return;
-                        }
-                        self.node.pause(PAUSE).await;
-                    }
-                },
-                Err(ReadError::Unavailable) => {
-                    if !self.session.with(|machine, _| machine.poll_relay(self.key)) {
+                Err(ReadError::Behind) if behind.may_wait(&self.node, self.node.store.patience) => {
+                    if !self.retries().await {
                         return;
                     }
-                    self.node.pause(PAUSE).await;
+                }
+                Err(ReadError::Unknown | ReadError::Behind) => {
+                    match self.node.load(self.session.id()).await {
+                        Ok(None) => return self.removed().await,
+                        Ok(Some(_)) if self.plain => {
+                            // Events that no client has read were kept within bounds (D-24).
+                            let oldest = self.node.within(self.node.store.events.oldest(self.log)).await;
+                            let oldest = oldest.unwrap_or(self.after.position);
+                            self.plain = oldest > self.after.position; // otherwise the next try would fail as well
+                            self.after.position = oldest.max(self.after.position);
+                        }
+                        // Events were dropped, and must not be skipped silently.
+                        Ok(Some(_)) => {
+                            return self.session.with(|machine, now| machine.cut_relay(now, self.key));
+                        }
+                        Err(_) => {
+                            if !self.retries().await {
+                                return;
+                            }
+                        }
+                    }
+                }
+                Err(ReadError::Unavailable) => {
+                    if !self.retries().await {
+                        return;
+                    }
                 }
             }
         }
+    }
+
+    /// Waits until it may read again. Returns `false` if nobody reads any more.
+    async fn retries(&self) -> bool {
+        let read = self.session.with(|machine, _| machine.poll_relay(self.key));
+        if read {
+            self.node.pause(PAUSE).await;
+        }
+        read
     }
 
     /// The standalone stream waits for `notifications/initialized`, at whichever node it arrives (C-06). Returns `true` if

@@ -107,10 +107,16 @@ impl StateKeys {
     ///
     /// If the runtime returns no random bytes.
     pub(crate) fn random(runtime: &dyn Runtime) -> io::Result<Self> {
-        let mut key = [0; KEY];
-        key[..16].copy_from_slice(&runtime.random()?);
-        key[16..].copy_from_slice(&runtime.random()?);
-        Ok(Self(Arc::new(Ring { seals: Key::new(key), opens: Vec::new() })))
+        Ok(Self::one(random(runtime)?))
+    }
+
+    /// Creates a ring of this key; `None` if it has not the length of one.
+    pub(crate) fn of_bytes(key: &[u8]) -> Option<Self> {
+        key.try_into().ok().map(Self::one)
+    }
+
+    fn one(key: [u8; KEY]) -> Self {
+        Self(Arc::new(Ring { seals: Key::new(key), opens: Vec::new() }))
     }
 
     /// The key that seals.
@@ -189,6 +195,18 @@ enum Problem {
     NotAKey { place: usize },
     #[error("state keys {first} and {second} are the same: remove one of them")]
     Twice { first: usize, second: usize },
+}
+
+/// A new key.
+///
+/// # Errors
+///
+/// If the runtime returns no random bytes.
+pub(crate) fn random(runtime: &dyn Runtime) -> io::Result<[u8; KEY]> {
+    let mut key = [0; KEY];
+    key[..16].copy_from_slice(&runtime.random()?);
+    key[16..].copy_from_slice(&runtime.random()?);
+    Ok(key)
 }
 
 fn hex(text: &str) -> Option<[u8; KEY]> {

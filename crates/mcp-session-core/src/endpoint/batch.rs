@@ -78,20 +78,22 @@ impl Endpoint {
         // From here on, its requests must get answers: a session that ends meanwhile no longer refuses anything. This future
         // must not be dropped before they have started, so whatever waits for the store is awaited after that.
         let mut rest = pin!(async {
+            let mut replies = Vec::new();
             for other in others {
-                let _ = match other {
+                match other {
                     Message::Notification(notification) => {
                         let accept = || {
                             let (permit, mut parts) =
                                 places.pop().zip(notified.pop()).ok_or(Refusal::TooManyRequests)?;
                             Ok((permit, NotificationContext::new(Some(session.clone()), &mut parts)))
                         };
-                        self.notified(&session, notification, accept).await
+                        let _ = self.notified(&session, notification, accept).await;
                     }
-                    Message::Response(response) => self.replied(&session, response),
-                    Message::Request(_) => Ok(()),
-                };
+                    Message::Response(response) => replies.push(self.replied(&session, response)),
+                    Message::Request(_) => {}
+                }
             }
+            join_all(replies).await; // each may wait for another node
         });
         let is_through = poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx))).await.is_ready();
         let mut calls = Vec::with_capacity(keys.len());

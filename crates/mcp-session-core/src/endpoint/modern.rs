@@ -35,6 +35,7 @@ impl Endpoint {
             "tools/call" => self.check_params(parts, &request, &envelope)?,
             method => transport::check_removed(method)?,
         }
+        self.sealer.ready().await;
         let mode = form.unwrap_or(self.registry.env.session_config.response_mode);
         let call = self.stateless.admit(request.id.clone(), Era::Modern, mode)?;
         transport::ends_with_client(parts);

@@ -1,7 +1,7 @@
 //! POST of a notification.
 
 use http::{Response, request::Parts};
-use mcp_session_proto::{self as proto, Input, Message, Notification, Refusal, Verdict};
+use mcp_session_proto::{self as proto, Input, Notification, Refusal, Verdict};
 
 use super::{Endpoint, Scope, response::accepted};
 use crate::{
@@ -61,7 +61,7 @@ impl Endpoint {
                     machine.handle_cancelled(now, request_id.as_ref(), reason).map(|()| here)
                 })?;
                 if let Some(node) = self.registry.env.node.as_ref().filter(|_| !here) {
-                    forward::pass_on(node, session, None, &Message::Notification(notification));
+                    forward::cancel(node, session, notification);
                 }
             }
             _ => {

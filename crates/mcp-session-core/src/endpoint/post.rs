@@ -48,17 +48,18 @@ impl Endpoint {
     ) -> Result<Response<ReplyBody>, Rejection> {
         transport::check_response(self.registry.env.config.eras, &parts.headers)?;
         match self.scope(parts).await? {
-            Scope::Session(session) => self.replied(&session, response)?,
+            Scope::Session(session) => self.replied(&session, response).await?,
             Scope::Stateless(_) => {} // nobody waits for it (B-19)
         }
         Ok(accepted())
     }
 
-    /// Accepts a reply of the client.
-    pub(super) fn replied(&self, session: &Session, response: RpcResponse) -> Result<(), Rejection> {
+    /// Accepts a reply of the client, once the node that waits for it has it.
+    pub(super) async fn replied(&self, session: &Session, response: RpcResponse) -> Result<(), Rejection> {
         match &self.registry.env.node {
             None => Ok(session.with(|machine, now| machine.handle_response(now, response))?),
-            Some(node) => forward::response(node, session, response),
+            // Boxed, so that it does not enlarge every such future.
+            Some(node) => Box::pin(forward::response(node, session, response)).await,
         }
     }
 

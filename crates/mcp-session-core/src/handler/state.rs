@@ -20,6 +20,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use async_channel::Receiver;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chacha20poly1305::{
     XNonce,
@@ -28,7 +29,7 @@ use chacha20poly1305::{
 use mcp_session_proto::RpcError;
 
 use crate::{
-    config::state_keys::{KeyId, StateKeys},
+    config::state_keys::{self, KeyId, StateKeys},
     runtime::Runtime,
     sync::OnceLock,
     trace,
@@ -47,8 +48,12 @@ const TAG: usize = 16;
 
 /// Seals and opens states, for all requests of an endpoint.
 pub(crate) struct Sealer {
-    /// The operator's, or one made when it is first needed.
+    /// The operator's, or those of all nodes with the same store.
     keys: OnceLock<StateKeys>,
+    /// A key of this endpoint alone, made when it is first needed and there are no others.
+    own: OnceLock<StateKeys>,
+    /// If the keys come from the store: closed when it was asked for the first time.
+    asked: Option<Receiver<()>>,
     ttl: Duration,
     runtime: Arc<dyn Runtime>,
 }
@@ -65,19 +70,46 @@ pub(crate) struct Binding<'a> {
 }
 
 impl Sealer {
-    /// `ttl` is how long a state can be opened, in whole milliseconds.
-    pub(crate) fn new(keys: Option<StateKeys>, ttl: Duration, runtime: Arc<dyn Runtime>) -> Self {
-        Self { keys: keys.map(OnceLock::from).unwrap_or_default(), ttl, runtime }
+    /// `asked`, if the keys come from the store, is closed when it was asked for the first time. `ttl` is how long a state can be opened, in whole milliseconds.
+    pub(crate) fn new(
+        keys: Option<StateKeys>,
+        asked: Option<Receiver<()>>,
+        ttl: Duration,
+        runtime: Arc<dyn Runtime>,
+    ) -> Self {
+        let keys = keys.map(OnceLock::from).unwrap_or_default();
+        Self { keys, own: OnceLock::default(), asked, ttl, runtime }
     }
 
-    /// The operator's keys, or a key of this endpoint alone.
+    /// A new key, for a store that has none.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime returns no random bytes.
+    pub(crate) fn propose(&self) -> io::Result<[u8; 32]> {
+        state_keys::random(&*self.runtime)
+    }
+
+    /// All nodes use these keys.
+    pub(crate) fn share(&self, keys: StateKeys) {
+        let _ = self.keys.set(keys); // set only here, once
+    }
+
+    /// Waits until the store was asked for keys: at most for one call of it, when the endpoint is new.
+    pub(crate) async fn ready(&self) {
+        if let Some(asked) = self.asked.as_ref().filter(|_| self.keys.get().is_none()) {
+            let _ = asked.recv().await; // nothing is ever sent: it is closed
+        }
+    }
+
+    /// The operator's keys, those of all nodes, or a key of this endpoint alone.
     fn sealing_keys(&self) -> io::Result<&StateKeys> {
         if let Some(keys) = self.keys.get() {
             return Ok(keys);
         }
         let made = StateKeys::random(&*self.runtime)?;
         let mut first = false;
-        let keys = self.keys.get_or_init(|| {
+        let keys = self.own.get_or_init(|| {
             first = true;
             made
         });
@@ -129,7 +161,7 @@ impl Sealer {
         let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (bytes, encrypted) = sealed.split_first_chunk()?;
         let header = Header::from_bytes(bytes)?;
-        let key = self.keys.get()?.get(header.key)?;
+        let key = [&self.keys, &self.own].into_iter().find_map(|keys| keys.get()?.get(header.key))?;
         let payload = Payload { msg: encrypted, aad: &binding.associated(bytes) };
         let plaintext = key.cipher.decrypt(&XNonce::from(header.nonce), payload).ok()?;
         Some((header.expires, plaintext))

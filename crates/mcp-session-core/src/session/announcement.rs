@@ -1,34 +1,47 @@
-//! [`Announcement`]: a broadcast on its way to the subscriptions of other nodes.
+//! [`Announcement`]: a broadcast on its way to the sessions and subscriptions of other nodes.
 
 use bytes::Bytes;
 use mcp_session_proto::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::broadcast::{Broadcast, Subscribers};
+use super::{
+    Session,
+    broadcast::{Broadcast, Subscribers},
+    notification,
+};
+use crate::store::NodeId;
 
 /// The version of the form. It is raised by a change after which an older node must not read it; a new field does not.
 const VERSION: u64 = 1;
 
-/// A notification for all subscriptions, as nodes send it to each other: `{"v":1,"method":"…","params":{…}}`.
+/// A notification for all sessions and subscriptions, as nodes send it to each other:
+/// `{"v":1,"method":"…","params":{…},"from":"…","token":1}`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Announcement {
     v: u64,
     method: String,
     params: Option<Map<String, Value>>,
+    /// Under which source and token each node publishes it to its sessions: so a session that several nodes serve gets it once.
+    /// None of an older node: then only subscriptions get it.
+    from: Option<NodeId>,
+    #[serde(default)]
+    token: u64,
 }
 
 impl Announcement {
     /// Writes an announcement. `None` if it cannot be written.
-    pub(super) fn encode(method: &str, params: Option<&Json>) -> Option<Bytes> {
+    pub(super) fn encode(method: &str, params: Option<&Json>, (from, token): (u64, u64)) -> Option<Bytes> {
         #[derive(Serialize)]
         struct Written<'a> {
             v: u64,
             method: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             params: Option<&'a Json>,
+            from: NodeId,
+            token: u64,
         }
-        let written = serde_json::to_vec(&Written { v: VERSION, method, params });
+        let written = serde_json::to_vec(&Written { v: VERSION, method, params, from: NodeId(from), token });
         written.ok().map(Bytes::from)
     }
 
@@ -38,10 +51,20 @@ impl Announcement {
         (read.v == VERSION).then_some(read)
     }
 
-    /// Sends the notification to the subscriptions that asked for it. Returns how many took it.
-    pub(crate) fn deliver(self, subscribers: &dyn Subscribers) -> Broadcast {
-        let mut told = Broadcast::default();
+    /// Sends the notification to these sessions of this node, and to the subscriptions that asked for it. Returns how many
+    /// took it.
+    pub(crate) fn deliver(
+        self,
+        sessions: impl IntoIterator<Item = Session>,
+        subscribers: &dyn Subscribers,
+    ) -> Broadcast {
         let params = self.params.map(|params| Json::from(Value::Object(params)));
+        let announced = self.from.map(|from| (from.0, self.token));
+        let event = announced.and_then(|_| notification(&self.method, params.as_ref()).ok());
+        let mut told = Broadcast::default();
+        if let Some(event) = event {
+            Session::each(sessions, |session| _ = session.broadcast(&event, announced));
+        }
         subscribers.notify(&self.method, params.as_ref(), &mut told);
         told
     }
@@ -67,8 +90,9 @@ mod tests {
         let heard = Heard::default();
         let uri = Json::from(serde_json::json!({ "uri": "file:///a" }));
         for params in [None, Some(&uri)] {
-            let announced = Announcement::encode("notifications/x", params).expect("it can be written");
-            let told = Announcement::read(&announced).expect("it can be read").deliver(&heard);
+            let announced =
+                Announcement::encode("notifications/x", params, (7, 1)).expect("it can be written");
+            let told = Announcement::read(&announced).expect("it can be read").deliver([], &heard);
             assert_eq!(told.subscriptions, 1);
         }
         let method = || "notifications/x".to_owned();
@@ -93,5 +117,7 @@ mod tests {
         assert!(Announcement::read(b"\xff").is_none());
         let newer = br#"{"v":1,"method":"m","params":{},"tenant":"t1"}"#;
         assert!(Announcement::read(newer).is_some(), "a new field");
+        let older = Announcement::read(br#"{"v":1,"method":"m"}"#).expect("an older node writes this");
+        assert_eq!((older.from, older.token), (None, 0));
     }
 }

@@ -1,9 +1,11 @@
 //! [`SessionManager::broadcast`]: one notification for every session and subscription.
 
+use bytes::Bytes;
 use mcp_session_proto::{Json, SendError};
 use serde::Serialize;
 
-use super::{announcement::Announcement, manager::SessionManager, notification, object};
+use super::{Session, announcement::Announcement, manager::SessionManager, notification, object};
+use crate::store::node::Node;
 
 /// The result of a [`SessionManager::broadcast`]. Each live session, and each subscription that asked for the notification,
 /// counts once. Those of other nodes are not counted.
@@ -38,11 +40,10 @@ impl SessionManager {
     /// counted as [`full`](Broadcast::full). If every client must get it, use
     /// [`Session::notify`](crate::Session::notify), which waits.
     ///
-    /// With a [`Config::store`](crate::Config::store), the subscriptions of all other nodes get it too, if the store carries
-    /// announcements ([`Peers`](crate::store::Peers)): best effort, without being waited for, and not counted in the result.
-    /// Up to 1,000 wait for a store that does not answer, then the oldest is dropped. Sessions are different: each node
-    /// broadcasts to those that it serves. A session that several nodes serve has one log, so it would get what each of
-    /// them forwards; a session that this node does not serve gets nothing.
+    /// With a [`Config::store`](crate::Config::store), the sessions and subscriptions of all other nodes get it too, if the
+    /// store carries announcements ([`Peers`](crate::store::Peers)): best effort, without being waited for, and not counted in
+    /// the result. Up to 1,000 wait for a store that does not answer, then the oldest is dropped. A session that several nodes
+    /// serve gets it once; one that no node serves at the moment does not get it.
     ///
     /// A handler uses [`RequestContext::sessions`](crate::RequestContext::sessions), or keeps a
     /// [`WeakSessionManager`](crate::WeakSessionManager).
@@ -68,23 +69,33 @@ impl SessionManager {
         let params = object(params)?;
         let event = notification(method, params.as_ref())?;
         let mut told = Broadcast::default();
+        let announced = self.0.env.node.as_ref().map(Node::next_announcement);
         for session in self.sessions() {
-            let (heard, sent) =
-                session.with(|machine, now| (machine.is_listening(), machine.notify_standalone(now, &event)));
-            match sent {
-                Ok(()) if heard => told.taken += 1,
+            match session.broadcast(&event, announced) {
+                Ok(true) => told.taken += 1,
                 Err(SendError::Full) => told.full += 1,
-                Ok(()) | Err(_) => told.unheard += 1,
+                Ok(false) | Err(_) => told.unheard += 1,
             }
         }
         if let Some(subscribers) = self.0.subscribers.get() {
             subscribers.notify(method, params.as_ref(), &mut told);
         }
-        if let Some(node) = &self.0.env.node {
-            if let Some(announcement) = Announcement::encode(method, params.as_ref()) {
+        if let Some((node, announced)) = self.0.env.node.as_ref().zip(announced) {
+            if let Some(announcement) = Announcement::encode(method, params.as_ref(), announced) {
                 node.announce(announcement);
             }
         }
         Ok(told)
+    }
+}
+
+impl Session {
+    /// Sends an event on the GET stream, under the source and the token of its announcement if there is a store. Returns
+    /// whether anybody will get it.
+    pub(super) fn broadcast(&self, event: &Bytes, announced: Option<(u64, u64)>) -> Result<bool, SendError> {
+        self.with(|machine, now| {
+            let heard = machine.is_listening();
+            machine.broadcast(now, event, announced).map(|()| heard)
+        })
     }
 }

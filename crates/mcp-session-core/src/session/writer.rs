@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use mcp_session_proto::{self as proto, Effect, Stored, TerminateReason, after};
+use mcp_session_proto::{self as proto, Effect, Publication, Stored, TerminateReason, after};
 
 use crate::{
     session::Session,
     store::node::Node,
-    store::{Append, AppendError, PublishError},
+    store::{Append, AppendError, NodeId, PublishError},
     trace,
 };
 
@@ -22,8 +22,9 @@ pub(crate) async fn write(session: Session, node: Node) {
         let given_up = first_failure.is_some_and(|since| after(since, node.store.patience) <= now);
         let answered = match effect {
             Effect::Append(append) => write_append(&session, &node, append, given_up).await,
-            Effect::Publish(token, event) => {
-                let publish = node.store.events.publish(session.id(), node.id, token, event);
+            Effect::Publish(Publication { source, token, event }) => {
+                let source = source.map_or(node.id, NodeId);
+                let publish = node.store.events.publish(session.id(), source, token, event);
                 let published = node.within(publish).await;
                 let answered = !matches!(published, Err(PublishError::Unavailable));
                 session.published(answered || given_up);

@@ -102,6 +102,10 @@ impl EventStore for Contained<dyn EventStore> {
         self.call("oldest", || self.store.oldest(log))
     }
 
+    fn attach(&self, log: LogId, node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.call("attach", || self.store.attach(log, node))
+    }
+
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
         self.call("seal", || self.store.seal(log, last))
     }
@@ -166,6 +170,10 @@ impl SessionStore for Contained<dyn SessionStore> {
         self.call("retire", || self.store.retire(id, node, idle))
     }
 
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        self.call("agree", || self.store.agree(name, value))
+    }
+
     fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>> {
         self.call("sweep", || self.store.sweep(idle))
     }
@@ -186,6 +194,10 @@ impl Peers for Contained<dyn Peers> {
 
     fn announced(&self, node: NodeId) -> BoxFuture<'_, Option<Bytes>> {
         self.wait("announced", move || self.store.announced(node))
+    }
+
+    fn is_gone(&self, node: NodeId) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.call("is_gone", || self.store.is_gone(node))
     }
 
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {

@@ -46,6 +46,10 @@ pub enum ReadError {
     /// No such log, no such position in it, or an event after it was dropped (D-37).
     #[error("unknown log or position")]
     Unknown,
+    /// The log is open and does not have this position yet, or no longer, as after a failover: then its owner writes it
+    /// again. A reader that knows the position waits for that, but not for ever.
+    #[error("the log is behind this position")]
+    Behind,
     /// [`Unavailable`].
     #[error("the store is not available")]
     Unavailable,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use event_listener::EventListener;
+use event_listener::{Event, EventListener};
 use futures::FutureExt;
 use mcp_session_proto::{Position, SessionId, after};
 
@@ -73,6 +73,8 @@ struct Inner {
     runtime: Arc<dyn Runtime>,
     limits: StoreLimits,
     state: Mutex<State>,
+    /// It has lost events.
+    failover: Event,
 }
 
 #[derive(Default)]
@@ -81,6 +83,8 @@ struct State {
     sessions: BTreeMap<[u64; 2], Session>,
     /// Ordered, so that announcements wake them in the same order in each run of a simulation.
     inboxes: BTreeMap<NodeId, Inbox>,
+    /// What all nodes have agreed on.
+    agreed: BTreeMap<String, Bytes>,
     /// Nodes that will never run again.
     gone: HashSet<NodeId>,
 }
@@ -93,7 +97,12 @@ impl MemoryStore {
 
     /// Creates a store with these limits.
     pub fn with_limits(runtime: impl Runtime, limits: StoreLimits) -> Self {
-        Self(Arc::new(Inner { runtime: Arc::new(runtime), limits, state: Mutex::default() }))
+        Self(Arc::new(Inner {
+            runtime: Arc::new(runtime),
+            limits,
+            state: Mutex::default(),
+            failover: Event::new(),
+        }))
     }
 
     /// The number of sessions, and of their events and bytes.
@@ -119,6 +128,13 @@ impl MemoryStore {
         }
     }
 
+    /// Loses the events of a log after this position, and its end, and says so ([`EventStore::failover`]): as a store for
+    /// several machines may when it fails over.
+    pub fn lose_events(&self, log: LogId, after: Position) {
+        self.with(log.session, |session, _| session.lose(log.stream, after));
+        self.0.failover.notify(usize::MAX);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.0.state)
     }
@@ -139,13 +155,13 @@ impl MemoryStore {
         Some(result)
     }
 
-    /// The events after a position, if the session exists. Wakes nobody.
-    fn page(&self, log: LogId, after: Position, limit: usize) -> Option<Page> {
+    /// The events after a position. Wakes nobody.
+    fn page(&self, log: LogId, after: Position, limit: usize) -> Result<Page, ReadError> {
         let mut state = self.lock();
         let at = Moment { now: self.0.runtime.now(), limits: &self.0.limits };
-        let session = state.sessions.get_mut(&log.session.halves())?;
+        let session = state.sessions.get_mut(&log.session.halves()).ok_or(ReadError::Unknown)?;
         session.trim(at);
-        session.log(log.stream)?.page(after, limit)
+        session.log(log.stream).ok_or(ReadError::Unknown)?.page(after, limit)
     }
 
     /// The wakeup for a reader, or a listener to wait for it.
@@ -192,7 +208,7 @@ impl EventStore for MemoryStore {
     }
 
     fn read(&self, log: LogId, after: Position, limit: usize) -> BoxFuture<'_, Result<Page, ReadError>> {
-        async move { self.page(log, after, limit).ok_or(ReadError::Unknown) }.boxed()
+        async move { self.page(log, after, limit) }.boxed()
     }
 
     fn oldest(&self, log: LogId) -> BoxFuture<'_, Result<Position, ReadError>> {
@@ -202,6 +218,10 @@ impl EventStore for MemoryStore {
             oldest.flatten().ok_or(ReadError::Unknown)
         }
         .boxed()
+    }
+
+    fn attach(&self, log: LogId, _node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        async move { self.with(log.session, |session, _| session.attach()).ok_or(ReadError::Unknown) }.boxed()
     }
 
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
@@ -232,6 +252,10 @@ impl EventStore for MemoryStore {
             Ok(())
         }
         .boxed()
+    }
+
+    fn failover(&self) -> BoxFuture<'_, ()> {
+        self.0.failover.listen().boxed()
     }
 }
 
@@ -321,6 +345,11 @@ impl SessionStore for MemoryStore {
             Ok(ended.is_some())
         }
         .boxed()
+    }
+
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        let name = name.to_owned();
+        async move { Ok(self.lock().agreed.entry(name).or_insert(value).clone()) }.boxed()
     }
 
     fn sweep(&self, idle: Duration) -> BoxFuture<'_, Result<Vec<Record>, Unavailable>> {

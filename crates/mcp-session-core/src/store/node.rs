@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,9 +13,16 @@ use bytes::Bytes;
 use futures::future::{Either, join, select};
 use mcp_session_proto::{Position, SessionId, TerminateReason, after};
 
+use super::{
+    receipts::Receipts,
+    seals::{Seal, Seals},
+};
 use crate::{
     runtime::Runtime,
-    store::{LogId, NodeId, PeerMessage, PeerRequest, Record, Store, Unavailable, Update},
+    store::{
+        LogId, NodeId, PeerMessage, PeerRequest, ReadError, Receipt, Record, Store, Unavailable, Update,
+    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     trace,
 };
 
@@ -25,6 +33,27 @@ const TRIES: usize = 3;
 /// while the store does not answer.
 const ANNOUNCEMENTS: usize = 1_000;
 
+/// How long a message of a client is sent again to the node that needs it, at most; no longer than [`Store::patience`].
+/// 3 seconds: longer than most failovers of a store, shorter than a client waits for the answer to a POST.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a node waits before it sends such a message again. It costs little, and is needed only after a loss.
+const RESEND: Duration = Duration::from_millis(500);
+
+/// What became of a message of a client that another node needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// That node has it.
+    Taken,
+    /// That node is gone, and what needed the message with it.
+    Gone,
+    /// That node did not say in time whether it has it.
+    Late,
+}
+
+/// How many sources the announcements of a node have. 8: a store keeps some bytes of each for each session.
+const SOURCES: u64 = 8;
+
 /// One of the endpoints that share a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -32,6 +61,8 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     runtime: Arc<dyn Runtime>,
     outbox: Arc<Outbox>,
+    receipts: Arc<Receipts>,
+    seals: Arc<Seals>,
 }
 
 /// The announcements that wait for the store.
@@ -39,6 +70,8 @@ pub(crate) struct Node {
 struct Outbox {
     sender: Sender<Bytes>,
     receiver: Receiver<Bytes>,
+    /// How many there were.
+    announced: AtomicU64,
 }
 
 impl Node {
@@ -51,8 +84,9 @@ impl Node {
         let [a, b, c, d, e, f, g, h, ..] = runtime.random()?;
         let id = NodeId(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
         let (sender, receiver) = async_channel::bounded(ANNOUNCEMENTS);
-        let outbox = Arc::new(Outbox { sender, receiver });
-        Ok(Self { id, store: store.contained(&runtime), runtime, outbox })
+        let outbox = Arc::new(Outbox { sender, receiver, announced: AtomicU64::new(0) });
+        let (receipts, seals) = (Arc::default(), Arc::default());
+        Ok(Self { id, store: store.contained(&runtime), runtime, outbox, receipts, seals })
     }
 
     /// Awaits a call of the store, at most for [`Store::timeout`].
@@ -61,7 +95,7 @@ impl Node {
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         let deadline = self.runtime.sleep_until(self.deadline());
-        match select(std::pin::pin!(call), deadline).await {
+        match select(pin!(call), deadline).await {
             Either::Left((answer, _)) => answer,
             Either::Right(((), _)) => Err(Unavailable.into()),
         }
@@ -176,6 +210,33 @@ impl Node {
         swept
     }
 
+    /// The number of a new connection for which the log is read; `None` if the store does not give one.
+    pub(crate) async fn attach(&self, log: LogId) -> Option<u64> {
+        for _ in 0..TRIES {
+            match self.within(self.store.events.attach(log, self.id)).await {
+                Ok(number) => return Some(number),
+                Err(ReadError::Unavailable) => {}
+                Err(ReadError::Unknown | ReadError::Behind) => return None,
+            }
+        }
+        trace::store_failed(&log.session, "a connection got no number");
+        None
+    }
+
+    /// Ends a log whose owner is gone, and remembers it: see [`Node::seal_again`].
+    pub(crate) async fn seal(&self, log: LogId, last: Option<Bytes>) {
+        if self.within(self.store.events.seal(log, last.clone())).await.is_ok() {
+            self.seals.add(self.now(), log, last);
+        } // otherwise a reader seals it again
+    }
+
+    /// The store may have lost acknowledged events: ends the logs again that this node has sealed lately.
+    pub(crate) async fn seal_again(&self) {
+        for Seal { log, last, .. } in self.seals.recent(self.now()) {
+            let _ = self.within(self.store.events.seal(log, last)).await; // whoever reads it may seal it as well
+        }
+    }
+
     async fn purge(&self, session: SessionId) {
         if self.within(self.store.events.purge(session)).await.is_err() {
             trace::store_failed(&session, "its logs could not be purged");
@@ -199,16 +260,64 @@ impl Node {
         }
     }
 
-    /// Sends a request to the node with this number in the session, or to all other nodes.
-    pub(crate) async fn tell_member(&self, session: SessionId, member: Option<u32>, request: PeerRequest) {
+    /// Sends a request to all other nodes that serve the session.
+    pub(crate) async fn tell_others(&self, session: SessionId, request: PeerRequest) {
         let Ok(Some(record)) = self.load(session).await else { return };
-        let members = (0..).zip(&record.members);
-        let meant = members.filter(|(number, _)| member.is_none_or(|member| member == *number));
-        let mut nodes: Vec<NodeId> =
-            meant.filter_map(|(_, node)| *node).filter(|node| *node != self.id).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        self.tell(session, nodes, &request).await;
+        self.tell(session, self.others(&record), &request).await;
+    }
+
+    /// The other nodes that serve the session.
+    pub(crate) fn others(&self, record: &Record) -> Vec<NodeId> {
+        let mut nodes = record.nodes();
+        nodes.retain(|node| *node != self.id);
+        nodes
+    }
+
+    /// Sends a message of the client to this node, again and again until the node says that it has taken it: a store that
+    /// fails over may lose a message that it has accepted. A repetition harms nobody.
+    pub(crate) async fn deliver(&self, session: SessionId, to: NodeId, message: Bytes) -> Delivery {
+        let expected = self.receipts.expect();
+        let receipt = Some(Receipt::new(self.id, expected.number));
+        let message = PeerMessage::new(session, PeerRequest::Posted { message, receipt });
+        let sending = async {
+            loop {
+                let sent = self.within(self.store.peers.send(to, message.clone()));
+                let _ = join(sent, self.pause(RESEND)).await; // sent again in any case
+                if self.within(self.store.peers.is_gone(to)).await == Ok(true) {
+                    return Delivery::Gone;
+                }
+            }
+        };
+        let late = pin!(self.pause(PATIENCE.min(self.store.patience)));
+        let (taken, sending) = (pin!(expected.taken()), pin!(sending));
+        match select(taken, select(sending, late)).await {
+            Either::Left(((), _)) => Delivery::Taken,
+            Either::Right((Either::Left((gone, _)), _)) => gone,
+            Either::Right((Either::Right(((), _)), _)) => Delivery::Late,
+        }
+    }
+
+    /// Acknowledges a message of another node.
+    pub(crate) fn acknowledge(&self, session: SessionId, receipt: Receipt) {
+        let node = self.clone();
+        self.spawn(
+            async move { node.tell(session, [receipt.node], &PeerRequest::Taken(receipt.number)).await },
+        );
+    }
+
+    /// Another node has taken the message of this node with this number.
+    pub(crate) fn was_taken(&self, number: u64) {
+        self.receipts.taken(number);
+    }
+
+    /// The source and the token under which each node publishes the next announcement of this node.
+    ///
+    /// Announcements may be published in any order, and by nodes that miss some of them, but the tokens of a source have to
+    /// grow. So each node has several sources, which take turns: what is late by less than that is not taken for old.
+    pub(crate) fn next_announcement(&self) -> (u64, u64) {
+        let count = self.outbox.announced.fetch_add(1, Relaxed);
+        // No node has these ids: a store publishes for sources that never joined.
+        (self.id.0.wrapping_add(1 + count % SOURCES), 1 + count / SOURCES)
     }
 
     /// Queues an announcement for all other nodes. Does not wait: if too many are queued, the oldest is dropped.

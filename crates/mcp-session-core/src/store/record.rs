@@ -349,14 +349,44 @@ impl PeerMessage {
     }
 }
 
+/// Where a node acknowledges a message that it has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// The node that has sent the message.
+    pub node: NodeId,
+    /// The number of the message at that node.
+    pub number: u64,
+}
+
+impl Receipt {
+    /// The receipt of this message of this node.
+    pub fn new(node: NodeId, number: u64) -> Self {
+        Self { node, number }
+    }
+}
+
 /// A request of one node to another. Idempotent. `Debug` shows the size of a client's message, not what it says (E-20).
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerRequest {
     /// The client has posted this JSON message, a reply or a cancel.
-    Posted(Bytes),
-    /// The client now reads this stream at another node: a connection that carries it here ends (D-21, D-23).
-    TakenOver(u64),
+    Posted {
+        /// The message.
+        message: Bytes,
+        /// Whom to tell that it was taken, with [`PeerRequest::Taken`]. It may come again until then. `None`: nobody waits.
+        receipt: Option<Receipt>,
+    },
+    /// The message with this number, from the [`Receipt`], was taken.
+    Taken(u64),
+    /// The client now reads this stream at another node: a connection that carries it here ends, if it is an older one
+    /// (D-21, D-23).
+    TakenOver {
+        /// The stream.
+        stream: u64,
+        /// The number of the connection at the other node, from [`EventStore::attach`](super::EventStore::attach).
+        number: u64,
+    },
     /// The listener with this number now reads the standalone log at another node: earlier ones stop, and record it
     /// ([`Update::Settled`]).
     Listens(u64),
@@ -369,8 +399,13 @@ pub enum PeerRequest {
 impl fmt::Debug for PeerRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Posted(message) => write!(f, "Posted({} bytes)", message.len()),
-            Self::TakenOver(stream) => f.debug_tuple("TakenOver").field(stream).finish(),
+            Self::Posted { message, receipt } => {
+                write!(f, "Posted({} bytes, {receipt:?})", message.len())
+            }
+            Self::Taken(number) => f.debug_tuple("Taken").field(number).finish(),
+            Self::TakenOver { stream, number } => {
+                f.debug_struct("TakenOver").field("stream", stream).field("number", number).finish()
+            }
             Self::Listens(number) => f.debug_tuple("Listens").field(number).finish(),
             Self::Initialized => f.write_str("Initialized"),
             Self::Terminated(reason) => f.debug_tuple("Terminated").field(reason).finish(),

@@ -38,7 +38,7 @@
 //! | [`Append`] | those of its [`LogId`], `owner`, `request`, `at`, `events`, `ends` |
 //! | [`Page`] | `events` (a list of pairs of position and event), `ended`, `request` |
 //! | [`Wakeup`] | `kind`: `grown` or `owner_gone` |
-//! | [`PeerRequest`] | `kind`; `posted`: `message`; `taken_over`: `stream`; `listens`: `number`; `terminated`: `reason`; `initialized` |
+//! | [`PeerRequest`] | `kind`; `posted`: `message`, and of its [`Receipt`] `from` and `number`; `taken`: `number`; `taken_over`: `stream`, `number`; `listens`: `number`; `terminated`: `reason`; `initialized` |
 //! | [`PeerMessage`] | `session`, and those of its [`PeerRequest`] |
 //!
 //! | part | form |
@@ -91,7 +91,9 @@ use self::{
     decode::{Fields, Malformed},
     encode::{Map, Value},
 };
-use super::{Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup};
+use super::{
+    Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Receipt, Record, Update, Wakeup,
+};
 use crate::principal::Principal;
 use mcp_session_proto::{
     ClientCapabilities, EventId, Json, Position, ProtocolVersion, RequestId, TerminateReason,
@@ -357,12 +359,19 @@ impl Wire for Wakeup {
 impl Wire for PeerRequest {
     fn encode<'a>(&'a self, to: &mut Map<'a>) {
         let kind = match self {
-            Self::Posted(message) => {
+            Self::Posted { message, receipt } => {
                 to.put("message", Some(Value::Bytes(message)));
+                to.put("from", receipt.map(|receipt| Value::shown(receipt.node)));
+                to.count("number", receipt.map_or(0, |receipt| receipt.number));
                 "posted"
             }
-            Self::TakenOver(stream) => {
+            Self::Taken(number) => {
+                to.count("number", *number);
+                "taken"
+            }
+            Self::TakenOver { stream, number } => {
                 to.count("stream", *stream);
+                to.count("number", *number);
                 "taken_over"
             }
             Self::Listens(number) => {
@@ -380,8 +389,13 @@ impl Wire for PeerRequest {
 
     fn decode(from: &mut Fields) -> Result<Self, Malformed> {
         Ok(match &*from.required_text("kind")? {
-            "posted" => Self::Posted(from.bytes("message")?),
-            "taken_over" => Self::TakenOver(from.count("stream")?),
+            "posted" => {
+                let (message, node, number) =
+                    (from.bytes("message")?, from.node("from")?, from.count("number")?);
+                Self::Posted { message, receipt: node.map(|node| Receipt { node, number }) }
+            }
+            "taken" => Self::Taken(from.count("number")?),
+            "taken_over" => Self::TakenOver { stream: from.count("stream")?, number: from.count("number")? },
             "listens" => Self::Listens(from.count("number")?),
             "initialized" => Self::Initialized,
             "terminated" => Self::Terminated(reason(&from.required_text("reason")?)),

@@ -77,6 +77,8 @@ pub(crate) enum Rejection {
     /// The store failed or did not respond in time: it is not known whether the session exists, its events cannot be read,
     /// or a new session cannot be stored.
     StoreUnavailable,
+    /// The node that has sent the request does not say that it has the client's reply.
+    ReplyUnconfirmed,
     /// There are [`Config::max_sessions`] sessions, or [`Config::max_sessions_per_principal`] of this principal (E-15).
     TooManySessions,
     /// The endpoint is shutting down: it admits no new sessions (F-37), and no request whose body makes no progress while
@@ -136,6 +138,7 @@ impl Rejection {
             Self::Session(Refusal::Gone) => Self::UnknownSession.row(),
             Self::Moving                 => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the session is moving to another server".into()),
             Self::StoreUnavailable       => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the session store does not respond".into()),
+            Self::ReplyUnconfirmed       => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server that needs this message does not respond".into()),
             Self::TooManySessions        => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many sessions".into()),
             Self::Internal(what)         => (S::INTERNAL_SERVER_ERROR, C::INTERNAL_ERROR, (*what).into()),
         }
@@ -185,6 +188,7 @@ impl Rejection {
             | Self::InvalidInitialize(_)
             | Self::Session(_)
             | Self::Moving
+            | Self::ReplyUnconfirmed
             | Self::ShuttingDown
             | Self::Internal(_) => return None,
         })
@@ -223,7 +227,7 @@ impl Rejection {
             Self::AuthTimeout => {
                 error.with_data(serde_json::json!({ "reason": "authentication", "retryable": true }))
             }
-            Self::Moving | Self::StoreUnavailable => {
+            Self::Moving | Self::StoreUnavailable | Self::ReplyUnconfirmed => {
                 error.with_data(serde_json::json!({ "reason": "store", "retryable": true }))
             }
             _ => error,
@@ -327,6 +331,7 @@ mod tests {
         for rejection in [
             Rejection::TooManySessions,
             Rejection::TooManyBodies,
+            Rejection::ReplyUnconfirmed,
             Rejection::ShuttingDown,
             Rejection::Session(Refusal::Draining),
             Rejection::Session(Refusal::TooManyRequests),

@@ -33,8 +33,27 @@ use crate::{
 pub enum Effect {
     /// Append to the log of a stream.
     Append(Unstored),
-    /// Publish an event to the standalone log, with a token that grows with each event.
-    Publish(u64, Bytes),
+    /// Publish an event to the standalone log.
+    Publish(Publication),
+}
+
+/// An event for the standalone log. The same token of the same source again appends nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// Who says it, if it is not this node: several nodes publish what one of them has announced.
+    pub source: Option<u64>,
+    /// Grows with each event of the source.
+    pub token: u64,
+    /// The event, without its id.
+    pub event: Bytes,
+}
+
+/// An event that waits to be published.
+#[derive(Debug)]
+struct Unpublished {
+    /// The source and the token of an announcement.
+    announced: Option<(u64, u64)>,
+    event: Bytes,
 }
 
 #[derive(Debug)]
@@ -46,8 +65,8 @@ pub(super) struct Cluster {
     /// The position in the standalone log up to which events were sent to the client.
     heard: Position,
     /// Events to publish.
-    outbox: VecDeque<Bytes>,
-    /// The token of the last event that was published or given up. The first event in `outbox` gets the next one.
+    outbox: VecDeque<Unpublished>,
+    /// The token of the last own event that was published or given up. The next one in `outbox` gets the next token.
     token: u64,
     /// A publication is in flight.
     publishing: bool,
@@ -164,10 +183,15 @@ impl<T: Clone> Session<T> {
 
     fn next_effect(&mut self) -> Option<Effect> {
         let cluster = self.cluster.as_mut()?;
-        if let Some(event) = cluster.outbox.front().filter(|_| !cluster.publishing) {
-            let effect = Effect::Publish(cluster.token + 1, event.clone());
+        if let Some(Unpublished { announced, event }) = cluster.outbox.front().filter(|_| !cluster.publishing)
+        {
+            let (source, token) = match announced {
+                Some((source, token)) => (Some(*source), *token),
+                None => (None, cluster.token + 1),
+            };
+            let event = event.clone();
             cluster.publishing = true;
-            return Some(effect);
+            return Some(Effect::Publish(Publication { source, token, event }));
         }
         loop {
             let number = self.streams.pop_unstored()?;
@@ -195,7 +219,7 @@ impl<T: Clone> Session<T> {
         if let Some(cluster) = &mut self.cluster {
             cluster.appending -= 1;
         }
-        self.with_reply(now, append.stream, |stream, out| stream.handle_stored(append, stored, out));
+        self.with_reply(now, append.stream, |stream, out| stream.handle_stored(now, append, stored, out));
         if stored == Stored::Sealed {
             // Another node has answered in place of this one, which seemed to be gone.
             self.with_exchange(now, ExchangeKey(append.stream), |exchange, config, out| {
@@ -210,19 +234,23 @@ impl<T: Clone> Session<T> {
         if let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.publishing) {
             cluster.publishing = false;
             if done {
-                cluster.token += 1;
-                cluster.outbox.pop_front();
+                let published = cluster.outbox.pop_front(); // none, if it was forgotten meanwhile
+                cluster.token += u64::from(published.is_none_or(|published| published.announced.is_none()));
             }
         }
         self.advance(now);
     }
 
-    /// The store may have lost the last event that it had of each reply that is not over: those events are appended
-    /// again, with the end if there is one.
+    /// The store may have lost the last events that it had of each reply, up to [`REWRITABLE`](crate::REWRITABLE) after its
+    /// end: what this node still has of them is appended again.
     pub fn handle_failover(&mut self, now: Instant) {
         self.for_each_exchange(now, |exchange, _, out| {
-            exchange.with_stream(out, |stream, _| stream.handle_failover());
+            exchange.with_stream(out, |stream, _| stream.handle_failover(now));
         });
+        let finished: Vec<_> = self.streams.all_finished().filter_map(Stream::number).collect();
+        for number in finished {
+            self.with_reply(now, number, |stream, _| stream.handle_failover(now));
+        }
     }
 
     /// `notifications/initialized` has arrived at another node, which counts as if it had arrived here. Returns whether
@@ -251,15 +279,22 @@ impl<T: Clone> Session<T> {
         tag.into_iter().for_each(|tag| self.output.wake(Wake::Handler(tag)));
     }
 
-    /// The client reads this stream at another node: a connection of this node that carries it ends (D-21).
-    pub fn handle_taken_over(&mut self, now: Instant, number: u64) {
-        let standalone = self.cluster.as_ref().is_some_and(|cluster| cluster.standalone == number);
-        if standalone {
-            self.drop_standalone();
-        } else {
-            self.hand_over_relay(now, number);
-            self.with_reply(now, number, Stream::hand_over);
+    /// The store has given a connection of a reply, of this node or another one, its number among all connections of that
+    /// stream; 0 if it did not answer. The connection ends if a newer one has taken over at another node meanwhile (D-21).
+    pub fn handle_attached(&mut self, now: Instant, key: StreamKey, number: u64) {
+        if let StreamKey::Resumed(..) = key {
+            self.with_stream(now, key, |stream, connection, out| {
+                stream.handle_attached(connection, number, out);
+            });
+            self.advance(now);
         }
+    }
+
+    /// The client reads this stream at another node, on the connection with this number: an older connection of this node
+    /// that carries it ends (D-21). The standalone stream has listeners instead.
+    pub fn handle_taken_over(&mut self, now: Instant, stream: u64, number: u64) {
+        self.with_relay(now, stream, |relay, out| relay.handle_taken_over(number, out));
+        self.with_reply(now, stream, |reply, out| reply.handle_taken_over(number, out));
         self.advance(now);
     }
 
@@ -402,12 +437,17 @@ impl<T: Clone> Session<T> {
 
     // Parts.
 
-    /// Queues an event for the standalone log. `None` if there is no store.
-    pub(super) fn publish(&mut self, event: &Bytes) -> Option<Result<(), SendError>> {
+    /// Queues an event for the standalone log, with the source and the token of an announcement if it is one. `None` if there
+    /// is no store.
+    pub(super) fn publish(
+        &mut self,
+        event: &Bytes,
+        announced: Option<(u64, u64)>,
+    ) -> Option<Result<(), SendError>> {
         let limit = self.config.queue_events;
         let cluster = self.cluster.as_mut()?;
         Some(if cluster.outbox.len() < limit {
-            cluster.outbox.push_back(event.clone());
+            cluster.outbox.push_back(Unpublished { announced, event: event.clone() });
             Ok(())
         } else {
             Err(SendError::Full)

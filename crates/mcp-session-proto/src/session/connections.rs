@@ -122,11 +122,26 @@ impl<T: Clone> Session<T> {
     /// [`SendError::Full`]: wait for [`Wake::Handler`](crate::Wake::Handler). [`SendError::Closed`]: the session is
     /// ending.
     pub fn notify_standalone(&mut self, now: Instant, event: &Bytes) -> Result<(), SendError> {
+        self.broadcast(now, event, None)
+    }
+
+    /// As [`Session::notify_standalone`], for an event that several nodes have. With a store, it is published once, whichever
+    /// of them do so: by the source and the token of its announcement ([`Publication`](crate::Publication)).
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::notify_standalone`].
+    pub fn broadcast(
+        &mut self,
+        now: Instant,
+        event: &Bytes,
+        announced: Option<(u64, u64)>,
+    ) -> Result<(), SendError> {
         if self.lifecycle.is_ending() {
             return Err(SendError::Closed);
         }
         // With a store, the node that reads the log checks whether the client is initialized: another node may know it.
-        if let Some(sent) = self.publish(event) {
+        if let Some(sent) = self.publish(event, announced) {
             return sent;
         }
         if !self.is_listening() {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Connection, Life, Name, Stream};
+use super::{Attached, Connection, Life, Name, Stream};
 use crate::{
     event::{EventId, encode_priming, encode_retry},
     output::Output,
@@ -96,6 +96,7 @@ impl<T: Clone> Stream<T> {
     pub(crate) fn on(mut self, connection: u64) -> Self {
         if let Some(current) = &mut self.connection {
             current.number = connection;
+            self.attached = Attached::NEW;
         }
         self
     }
@@ -137,6 +138,7 @@ impl<T: Clone> Stream<T> {
         self.connection = Some(Connection { number, reader, preamble: None, close_at: None });
         self.retry_sent = false;
         self.elsewhere = false;
+        self.attached = if number == 0 { Attached::FIRST } else { Attached::NEW };
         self.lost = false;
         self.stalled = false;
         self.quiet_since = now;

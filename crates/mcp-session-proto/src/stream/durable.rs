@@ -1,9 +1,18 @@
 //! [`Durable`]: how much of a stream the store has.
 
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
+
 use bytes::Bytes;
 
 use super::{Life, Stream, log::Log};
-use crate::{config::SessionConfig, id::RequestId, output::Output};
+use crate::{config::SessionConfig, id::RequestId, output::Output, timer::after};
+
+/// How long after its end a log can be written again, if the store turns out to have lost its last events. 5 seconds: the
+/// replica to which a store fails over is behind by less.
+pub const REWRITABLE: Duration = Duration::from_secs(5);
 
 /// How much of a stream the store has. Events that the store does not have are not sent.
 #[derive(Debug)]
@@ -11,9 +20,12 @@ pub(super) struct Durable {
     request: RequestId,
     /// The first position that the store does not have; 0 until it knows of the stream.
     stored: u64,
-    end_stored: bool,
+    /// Since when it has the whole stream, its end included.
+    complete: Option<Instant>,
     /// An append is queued or in flight.
     queued: bool,
+    /// The store may have lost what is in flight, whatever it answers: that is appended again.
+    doubted: bool,
 }
 
 /// The outcome of an append.
@@ -63,12 +75,13 @@ impl Durable {
 impl<T: Clone> Stream<T> {
     /// From now on the whole stream is written to the store, as the reply to this request.
     pub(crate) fn store(&mut self, request: RequestId) {
-        self.durable = Some(Box::new(Durable { request, stored: 0, end_stored: false, queued: false }));
+        let (stored, complete, queued, doubted) = (0, None, false, false);
+        self.durable = Some(Box::new(Durable { request, stored, complete, queued, doubted }));
     }
 
     /// Whether the store has the whole stream, its end included.
     pub(crate) fn is_stored(&self) -> bool {
-        self.durable.as_ref().is_some_and(|durable| durable.end_stored)
+        self.durable.as_ref().is_some_and(|durable| durable.complete.is_some())
     }
 
     /// Whether it is written to a store.
@@ -81,7 +94,7 @@ impl<T: Clone> Stream<T> {
         let ended = self.has_ended();
         let end = self.log.end();
         let Some(durable) = &mut self.durable else { return false };
-        let wants = durable.stored < end || (ended && !durable.end_stored);
+        let wants = durable.stored < end || (ended && durable.complete.is_none());
         let queues = wants && !durable.queued;
         durable.queued |= queues;
         queues
@@ -96,14 +109,23 @@ impl<T: Clone> Stream<T> {
     }
 
     /// The store answered an append.
-    pub(crate) fn handle_stored(&mut self, append: &Unstored, stored: Stored, out: &mut Output<T>) {
+    pub(crate) fn handle_stored(
+        &mut self,
+        now: Instant,
+        append: &Unstored,
+        stored: Stored,
+        out: &mut Output<T>,
+    ) {
         let first = self.log.first();
         let Some(durable) = &mut self.durable else { return };
         durable.queued = false;
         match stored {
+            Stored::Done if mem::take(&mut durable.doubted) => {}
             Stored::Done => {
                 durable.stored = durable.stored.max(append.at + append.events.len() as u64);
-                durable.end_stored |= append.ends;
+                if append.ends {
+                    durable.complete = Some(now);
+                }
             }
             Stored::Later => {}
             Stored::Behind(next) if next >= first => durable.stored = next.max(1),
@@ -113,12 +135,17 @@ impl<T: Clone> Stream<T> {
         self.wake_all(out);
     }
 
-    /// The store may have lost the last event that it had: that event is appended again, with the end if there is one.
-    pub(crate) fn handle_failover(&mut self) {
+    /// The store may have lost the last events that it had: the last one is appended again, with the end if there is one. The
+    /// store says if it has lost others before. A log that ended longer than [`REWRITABLE`] ago is left alone.
+    pub(crate) fn handle_failover(&mut self, now: Instant) {
         let first = self.log.first();
-        if let Some(durable) = &mut self.durable {
-            durable.stored = durable.stored.saturating_sub(1).max(first);
-            durable.end_stored = false;
+        let rewritable = |durable: &&mut Box<Durable>| {
+            durable.stored > 0 && durable.complete.is_none_or(|since| now < after(since, REWRITABLE))
+        };
+        if let Some(durable) = self.durable.as_mut().filter(rewritable) {
+            durable.stored = (durable.stored - 1).max(first);
+            durable.complete = None;
+            durable.doubted = durable.queued;
         }
     }
 

@@ -17,7 +17,10 @@ else
   if top then last = tonumber(string.match(top[1], '-(%d+)$')) end
   owner, request = string.match(meta, '^(%x+) %d+ (.*)$')
 end
-if after > last then return {'unknown'} end
+if after > last then
+  if ended or ARGV[4] == '1' then return {'unknown'} end
+  return {'behind', string.format('%.0f', last + 1)}
+end
 local events = {}
 if after < last and limit > 0 then
   local from = '0-' .. string.format('%.0f', after + 1)

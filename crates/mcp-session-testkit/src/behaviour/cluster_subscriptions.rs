@@ -1,4 +1,4 @@
-//! A broadcast at one node and the `subscriptions/listen` streams of others (G-61).
+//! A broadcast at one node, and the sessions and `subscriptions/listen` streams of others (G-61).
 
 use std::{
     sync::{
@@ -104,8 +104,8 @@ fn g_54_a_broadcast_of_another_node_is_filtered(bed: &impl TestBed) {
     });
 }
 
-/// D-21, G-61: a session that two nodes serve gets it once, from the shared log; one that only the other node serves is told
-/// by that node.
+/// D-17, D-21, G-61: a session that two nodes serve gets each broadcast once, from the shared log; so does one that only the
+/// other node serves.
 fn g_61_a_session_hears_a_broadcast_once(bed: &impl TestBed) {
     let nodes = Nodes::new(bed);
     bed.block_on(async {
@@ -117,13 +117,27 @@ fn g_61_a_session_hears_a_broadcast_once(bed: &impl TestBed) {
         let mut there = elsewhere.get().await;
         there.opened().await;
         let (mut listener, _) = nodes.b.modern().listen("l", json!({ "toolsListChanged": true })).await;
-        nodes.a.endpoint.notify(TOOLS, None::<&()>).unwrap();
-        assert_eq!(heard(&mut listener, "l").await, TOOLS); // it has arrived at that node
-        assert_eq!(get.message().await.unwrap()["method"], TOOLS);
-        shared.session().notify("notifications/y", None::<&()>).await.unwrap();
-        assert_eq!(get.message().await.unwrap()["method"], "notifications/y");
-        elsewhere.session().notify("notifications/y", None::<&()>).await.unwrap();
-        assert_eq!(there.message().await.unwrap()["method"], "notifications/y");
+        const MANY: usize = 20;
+        for _ in 0..MANY {
+            nodes.a.endpoint.notify(TOOLS, None::<&()>).unwrap();
+            assert_eq!(heard(&mut listener, "l").await, TOOLS); // it has arrived at that node
+        }
+        for stream in [&mut get, &mut there] {
+            for _ in 0..MANY {
+                assert_eq!(stream.message().await.unwrap()["method"], TOOLS);
+            }
+        }
+        // Both nodes have said all that they had to say about it before this.
+        let both = [shared.session(), shared.at(&nodes.b).session(), elsewhere.session()];
+        for session in &both {
+            session.notify("notifications/y", None::<&()>).await.unwrap();
+        }
+        for (stream, times) in [(&mut get, 2), (&mut there, 1)] {
+            for _ in 0..times {
+                assert_eq!(stream.message().await.unwrap()["method"], "notifications/y");
+            }
+            assert!(stream.is_silent());
+        }
     });
 }
 

@@ -21,6 +21,11 @@ pub(super) trait Intercept: fmt::Debug + Send + Sync + 'static {
     /// When its future is polled, before the store does anything.
     fn polled(&self, method: &'static str) -> BoxFuture<'_, ()>;
 
+    /// Whether this message is accepted and never arrives.
+    fn loses(&self, _message: &PeerMessage) -> bool {
+        false
+    }
+
     /// Whether records cannot be created and loaded.
     fn unreachable(&self) -> bool {
         false
@@ -76,6 +81,10 @@ impl<I: Intercept> EventStore for Intercepted<I> {
         self.call("read", |store| store.read(log, after, limit))
     }
 
+    fn attach(&self, log: LogId, node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.call("attach", |store| store.attach(log, node))
+    }
+
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
         self.call("seal", |store| store.seal(log, last))
     }
@@ -122,6 +131,10 @@ impl<I: Intercept> SessionStore for Intercepted<I> {
         self.call("enlist", |store| store.enlist(id, node))
     }
 
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        self.call("agree", |store| store.agree(name, value))
+    }
+
     fn claim(
         &self,
         id: SessionId,
@@ -138,6 +151,9 @@ impl<I: Intercept> SessionStore for Intercepted<I> {
 
 impl<I: Intercept> Peers for Intercepted<I> {
     fn send(&self, to: NodeId, message: PeerMessage) -> BoxFuture<'_, Result<(), Unavailable>> {
+        if self.by.loses(&message) {
+            return ready(Ok(())).boxed();
+        }
         self.call("send", |store| store.send(to, message))
     }
 
@@ -151,6 +167,10 @@ impl<I: Intercept> Peers for Intercepted<I> {
 
     fn announced(&self, node: NodeId) -> BoxFuture<'_, Option<Bytes>> {
         self.call("announced", |store| store.announced(node))
+    }
+
+    fn is_gone(&self, node: NodeId) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.call("is_gone", |store| store.is_gone(node))
     }
 
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {

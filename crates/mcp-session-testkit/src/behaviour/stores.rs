@@ -34,6 +34,7 @@ scenarios! {
     e_07_somebody_elses_session_is_unknown_at_every_node,
     d_31_f_23_foreign_ids_and_replies_get_nothing_anywhere,
     d_21_a_stream_is_on_one_connection_at_a_time,
+    d_21_a_late_message_of_another_node_ends_no_newer_connection,
     s_5_the_call_of_a_lost_node_is_answered,
     s_13_a_store_that_hangs_holds_up_nobody,
     s_13_a_store_that_is_away_for_a_while_loses_nothing,
@@ -69,7 +70,7 @@ impl Nodes {
         Self { a: fixture(), b: fixture(), shared }
     }
 
-    async fn node_of(&self, client: &Client) -> NodeId {
+    pub(super) async fn node_of(&self, client: &Client) -> NodeId {
         let record = self.shared.load(client.id()).await.unwrap().expect("the session is in the store");
         record.members[0].expect("its first node serves it")
     }
@@ -351,6 +352,39 @@ fn d_21_a_stream_is_on_one_connection_at_a_time(bed: &impl TestBed) {
         for n in 20..24 {
             assert_eq!(back.message().await.unwrap()["params"]["n"], n);
         }
+        work.finish(json!({}));
+        assert_eq!(back.answer().await["id"], 1);
+    });
+}
+
+/// D-21, D-23: a client resumes at another node, and is back before its first node hears of that. The late message does not
+/// end its new connection, and the connection at the other node ends.
+fn d_21_a_late_message_of_another_node_ends_no_newer_connection(bed: &impl TestBed) {
+    let shared = MemoryStore::new(bed.runtime());
+    let peers = Arc::new(Moody { store: shared.clone(), by: Mood::of(&["send"]) });
+    let mut store = Store::new(shared);
+    store.peers = Arc::clone(&peers) as _;
+    store.timeout = NEVER;
+    let [mut a, b] = [(); 2].map(|()| Fixture::new(bed, |config| config.store = Some(store.clone())));
+    bed.block_on(async {
+        let client = a.client().await;
+        let elsewhere = client.at(&b);
+        assert_eq!(elsewhere.post(&request("echo", "echo")).await.status, StatusCode::OK);
+        let (reply, work) = begin(&mut a, &client, 1).await;
+        let last = reply.last_event_id().unwrap().to_owned();
+        drop(reply);
+        peers.by.set(true);
+        let mut there = elsewhere.resume(&last).await;
+        send(&work, [0]).await;
+        assert_eq!(there.message().await.unwrap()["params"]["n"], 0);
+        let mut back = client.resume(there.last_event_id().unwrap()).await;
+        send(&work, [1]).await;
+        assert_eq!(back.message().await.unwrap()["params"]["n"], 1);
+        peers.by.set(false);
+        while there.message().await.is_some() {} // it has heard of the newer connection
+        a.elapse(SOON).await; // and so has the first node of the older one
+        send(&work, [2]).await;
+        assert_eq!(back.message().await.expect("it is the newest")["params"]["n"], 2);
         work.finish(json!({}));
         assert_eq!(back.answer().await["id"], 1);
     });

@@ -14,8 +14,8 @@ use mcp_session_core::{
     BoxFuture, Runtime, SessionId,
     proto::Position,
     store::{
-        Append, AppendError, EventStore, LogId, MemoryStore, NodeId, Page, PeerMessage, Peers, PublishError,
-        ReadError, Record, SessionStore, Unavailable, Update, Wakeup,
+        Append, AppendError, EventStore, LogId, MemoryStore, NodeId, Page, PeerMessage, PeerRequest, Peers,
+        PublishError, ReadError, Record, SessionStore, Unavailable, Update, Wakeup,
     },
 };
 
@@ -37,7 +37,8 @@ pub(super) struct StoreFaults {
     /// It takes a minute.
     pub(super) hangs: u8,
     pub(super) panics: u8,
-    /// An append that was acknowledged is lost; the store says so a little later.
+    /// An append that was acknowledged is lost; the store says so a little later. Or a client's reply or cancel to another node
+    /// that was accepted, or that node's word that it has it; the store does not say so.
     pub(super) loses: u8,
     /// A message to a node takes up to a second.
     pub(super) late_messages: u8,
@@ -179,14 +180,18 @@ impl FaultyStore {
 impl EventStore for FaultyStore {
     fn append(&self, append: Append) -> BoxFuture<'_, Result<(), AppendError>> {
         let fault = match self.shared.draw() {
-            // An end that is lost is lost for good: its owner does not append it again.
-            Fault::None if !append.ends && self.shared.chance(self.shared.faults.loses) => Fault::Loses,
+            Fault::None if self.shared.chance(self.shared.faults.loses) => Fault::Loses,
             fault => fault,
         };
         async move {
             if let Fault::Loses = fault {
                 self.alive().await;
                 let shared = Arc::clone(&self.shared);
+                if append.ends {
+                    // A shutdown does not wait for news of a loss, so there would be nobody to write the end again.
+                    shared.fail_over();
+                    return Ok(());
+                }
                 let time = Duration::from_millis(shared.random(200));
                 let sim = shared.sim.clone();
                 sim.clone().spawn(Box::pin(async move {
@@ -216,6 +221,10 @@ impl EventStore for FaultyStore {
 
     fn oldest(&self, log: LogId) -> BoxFuture<'_, Result<Position, ReadError>> {
         self.with_faults(self.shared.memory.oldest(log))
+    }
+
+    fn attach(&self, log: LogId, node: NodeId) -> BoxFuture<'_, Result<u64, ReadError>> {
+        self.with_faults(self.shared.memory.attach(log, node))
     }
 
     fn seal(&self, log: LogId, last: Option<Bytes>) -> BoxFuture<'_, Result<Position, ReadError>> {
@@ -269,6 +278,10 @@ impl SessionStore for FaultyStore {
         self.with_faults(self.shared.memory.enlist(id, node))
     }
 
+    fn agree(&self, name: &str, value: Bytes) -> BoxFuture<'_, Result<Bytes, Unavailable>> {
+        self.with_faults(self.shared.memory.agree(name, value))
+    }
+
     fn claim(
         &self,
         id: SessionId,
@@ -304,7 +317,11 @@ impl SessionStore for FaultyStore {
 
 impl Peers for FaultyStore {
     fn send(&self, to: NodeId, message: PeerMessage) -> BoxFuture<'_, Result<(), Unavailable>> {
-        let StoreFaults { late_messages, repeats_messages, .. } = self.shared.faults;
+        let StoreFaults { late_messages, repeats_messages, loses, .. } = self.shared.faults;
+        let sent_again = matches!(message.request, PeerRequest::Posted { .. } | PeerRequest::Taken(_));
+        if sent_again && self.shared.chance(loses) {
+            return self.call(Fault::None, async { Ok(()) }.boxed()).boxed();
+        }
         let times = 1 + usize::from(self.shared.chance(repeats_messages));
         let delays: Vec<_> = (0..times)
             .map(|_| if self.shared.chance(late_messages) { self.shared.random(1_000) } else { 0 })
@@ -338,6 +355,10 @@ impl Peers for FaultyStore {
 
     fn announced(&self, node: NodeId) -> BoxFuture<'_, Option<Bytes>> {
         self.shared.memory.announced(node)
+    }
+
+    fn is_gone(&self, node: NodeId) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        self.with_faults(self.shared.memory.is_gone(node))
     }
 
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {

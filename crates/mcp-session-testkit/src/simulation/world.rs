@@ -169,7 +169,9 @@ impl World {
                 });
             }
         }
-        if stores && matches!((live, known), (Some(Ok(Some(_))), Some(Err(ReadError::Unknown)))) {
+        if stores
+            && matches!((live, known), (Some(Ok(Some(_))), Some(Err(ReadError::Unknown | ReadError::Behind))))
+        {
             self.book().violation("unstored", || {
                 format!("a client has {id:?} of {session}, and the store has not: {data}")
             });

@@ -69,7 +69,7 @@ fn keys<const N: usize>(bytes: [u8; N]) -> StateKeys {
 
 fn sealer<const N: usize>(bytes: [u8; N]) -> (Arc<Set>, Sealer) {
     let runtime = Set::new();
-    (runtime.clone(), Sealer::new(Some(keys(bytes)), TTL, runtime))
+    (runtime.clone(), Sealer::new(Some(keys(bytes)), None, TTL, runtime))
 }
 
 fn decode(text: &str) -> Vec<u8> {
@@ -88,7 +88,7 @@ fn what_was_sealed_is_opened() {
         assert_eq!(sealer.open(&text, &CALL).as_deref(), Ok(state));
     }
     // With the operating system's random bytes too.
-    let stopped = Sealer::new(Some(keys([1])), TTL, Arc::new(Stopped::default()));
+    let stopped = Sealer::new(Some(keys([1])), None, TTL, Arc::new(Stopped::default()));
     let text = stopped.seal(STATE, &CALL).unwrap();
     assert_eq!(stopped.open(&text, &CALL).as_deref(), Ok(STATE));
 }
@@ -168,8 +168,8 @@ fn a_state_expires_by_the_wall_clock() {
 fn any_time_and_any_ttl_can_be_added() {
     let clock = Set::new();
     clock.set(SystemTime::UNIX_EPOCH - TTL);
-    let forever = Sealer::new(Some(keys([1])), Duration::MAX, clock.clone());
-    let sealer = Sealer::new(Some(keys([1])), TTL, clock.clone());
+    let forever = Sealer::new(Some(keys([1])), None, Duration::MAX, clock.clone());
+    let sealer = Sealer::new(Some(keys([1])), None, TTL, clock.clone());
     let [early, never] = [&sealer, &forever].map(|sealer| sealer.seal(STATE, &CALL).unwrap());
     clock.set(SystemTime::UNIX_EPOCH + TTL);
     assert_eq!(sealer.open(&early, &CALL), Err(Unsealed::Expired));
@@ -368,6 +368,6 @@ fn errors_say_what_to_do_and_no_more() {
 fn without_random_bytes_nothing_is_sealed() {
     let dry = Arc::new(Set { time: Mutex::new(start()), random: None });
     assert!(StateKeys::random(&*dry).is_err());
-    let error = Sealer::new(Some(keys([1])), TTL, dry).seal(STATE, &CALL).unwrap_err();
+    let error = Sealer::new(Some(keys([1])), None, TTL, dry).seal(STATE, &CALL).unwrap_err();
     assert_eq!(error.to_string(), "a state cannot be sealed: there are no random bytes: the source is dry");
 }

@@ -101,6 +101,10 @@ impl Peers for MemoryStore {
         self.next(node, |inbox| inbox.announcements.pop_front()).boxed()
     }
 
+    fn is_gone(&self, node: NodeId) -> BoxFuture<'_, Result<bool, Unavailable>> {
+        async move { Ok(self.lock().gone.contains(&node)) }.boxed()
+    }
+
     fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Unavailable>> {
         async move {
             self.lose(node);

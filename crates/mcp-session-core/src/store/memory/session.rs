@@ -11,7 +11,7 @@ use event_listener::Event;
 use mcp_session_proto::{Position, RequestId, after};
 
 use super::StoreLimits;
-use crate::store::{Append, AppendError, LogId, NodeId, Page, Record, Update};
+use crate::store::{Append, AppendError, LogId, NodeId, Page, ReadError, Record, Update};
 
 pub(super) struct Session {
     record: Record,
@@ -23,6 +23,8 @@ pub(super) struct Session {
     logs: BTreeMap<u64, Log>,
     /// The highest token of each node, and the position of its event.
     tokens: HashMap<NodeId, (u64, Position)>,
+    /// The number of the last connection of any of its logs.
+    connections: u64,
     /// The log and time of each event, in order. The end of a log counts as an event.
     order: VecDeque<(u64, Instant)>,
     bytes: usize,
@@ -46,6 +48,7 @@ impl Session {
             active: now,
             logs: BTreeMap::from([(LogId::STANDALONE, Log::new(None))]),
             tokens: HashMap::new(),
+            connections: 0,
             order: VecDeque::new(),
             bytes: 0,
             changed: Arc::default(),
@@ -131,6 +134,11 @@ impl Session {
         position
     }
 
+    pub(super) fn attach(&mut self) -> u64 {
+        self.connections += 1;
+        self.connections
+    }
+
     pub(super) fn seal(&mut self, stream: u64, last: Option<Bytes>, at: Moment<'_>) -> Option<Position> {
         let log = self.logs.get_mut(&stream)?;
         let last = last.filter(|_| !log.ended);
@@ -141,6 +149,21 @@ impl Session {
         }
         self.end(stream, at);
         Some(end.into())
+    }
+
+    /// Loses the events of a log after a position, and its end.
+    pub(super) fn lose(&mut self, stream: u64, after: Position) {
+        let Some(log) = self.logs.get_mut(&stream) else { return };
+        let kept = log.index(after).map_or(log.events.len(), |index| index.min(log.events.len()));
+        let lost: Vec<_> = log.events.drain(kept..).collect();
+        let entries = lost.len() + usize::from(log.ended);
+        (log.ended, log.sealed) = (false, false);
+        self.bytes -= lost.iter().map(Bytes::len).sum::<usize>();
+        for _ in 0..entries {
+            if let Some(last) = self.order.iter().rposition(|(of, _)| *of == stream) {
+                self.order.remove(last);
+            }
+        }
     }
 
     pub(super) fn purge(&mut self) {
@@ -204,13 +227,14 @@ impl Log {
         Self { owner, events: VecDeque::new(), first: 1, ended: false, sealed: false }
     }
 
-    /// The events after a position; `None` if the position is unknown or an event after it was dropped.
-    pub(super) fn page(&self, after: Position, limit: usize) -> Option<Page> {
-        let index = self.index(after)?;
+    /// The events after a position.
+    pub(super) fn page(&self, after: Position, limit: usize) -> Result<Page, ReadError> {
+        let behind = self.owner.is_some() && !self.ended && after.epoch == 0 && after.seq >= self.next();
+        let index = self.index(after).ok_or(if behind { ReadError::Behind } else { ReadError::Unknown })?;
         let positions = (after.seq + 1..).map(Position::from);
         let events: Vec<_> = positions.zip(self.events.range(index..).cloned()).take(limit).collect();
         let ended = self.ended && index + events.len() == self.events.len();
-        Some(Page { events, ended, request: self.owner.as_ref().map(|(_, request)| request.clone()) })
+        Ok(Page { events, ended, request: self.owner.as_ref().map(|(_, request)| request.clone()) })
     }
 
     /// The position before the oldest event that is kept.

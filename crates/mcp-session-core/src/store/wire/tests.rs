@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use self::refused::{refused, refuses};
 use crate::{
     principal::Principal,
-    store::{Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup},
+    store::{
+        Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Receipt, Record, Update, Wakeup,
+    },
 };
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
@@ -125,10 +127,21 @@ fn the_form_of_logs() {
 
 #[test]
 fn the_form_of_messages() {
-    let posted = PeerRequest::Posted(r#"{"id": 1}"#.into());
+    let posted = PeerRequest::Posted { message: r#"{"id": 1}"#.into(), receipt: None };
     pinned(&posted, r#"{"kind":"posted","message":"{\"id\": 1}","v":1}"#);
     pinned(&peer(posted), r#"{"kind":"posted","message":"{\"id\": 1}","session":"ID","v":1}"#);
-    pinned(&peer(PeerRequest::TakenOver(3)), r#"{"kind":"taken_over","session":"ID","stream":3,"v":1}"#);
+    let receipt = Some(Receipt::new(NodeId(0x2a), 7));
+    pinned(
+        &PeerRequest::Posted { message: "{}".into(), receipt },
+        r#"{"from":"000000000000002a","kind":"posted","message":"{}","number":7,"v":1}"#,
+    );
+    pinned(&peer(PeerRequest::Taken(7)), r#"{"kind":"taken","number":7,"session":"ID","v":1}"#);
+    pinned(
+        &peer(PeerRequest::TakenOver { stream: 3, number: 7 }),
+        r#"{"kind":"taken_over","number":7,"session":"ID","stream":3,"v":1}"#,
+    );
+    // Of an older node: no connection is older than 0.
+    pinned(&PeerRequest::TakenOver { stream: 3, number: 0 }, r#"{"kind":"taken_over","stream":3,"v":1}"#);
     pinned(&peer(PeerRequest::Listens(2)), r#"{"kind":"listens","number":2,"session":"ID","v":1}"#);
     pinned(&peer(PeerRequest::Initialized), r#"{"kind":"initialized","session":"ID","v":1}"#);
     pinned(
@@ -221,12 +234,17 @@ fn e_20_debug_and_errors_have_no_secrets() {
     let mut page = Page::new(vec![(1.into(), "secret".into()), (5.into(), "secret".into())], true, None);
     let mut append = append();
     append.events = vec!["secret".into()];
-    let posted = peer(PeerRequest::Posted("secret".into()));
+    let posted = peer(PeerRequest::Posted { message: "secret".into(), receipt: None });
     let shown = format!("{page:?} {append:?} {posted:?} {:?}", full());
     assert!(!shown.contains("secret") && !shown.contains(ID), "{shown}");
-    for part in
-        ["2 events, 12 bytes", "1 event, 6 bytes", "Posted(6 bytes)", "01234567..", "seq: 1 }", "seq: 5 }"]
-    {
+    for part in [
+        "2 events, 12 bytes",
+        "1 event, 6 bytes",
+        "Posted(6 bytes, None)",
+        "01234567..",
+        "seq: 1 }",
+        "seq: 5 }",
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     page.events.clear();

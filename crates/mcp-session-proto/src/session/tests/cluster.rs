@@ -9,6 +9,7 @@ use super::{
     RequestId, SHUTDOWN, SendError, SessionConfig, State, StreamKey, TerminateReason, Verdict, Wake, secs,
 };
 use crate::{
+    Publication,
     capabilities::ClientCapabilities,
     event::{EventId, Position},
     stream::{Stored, Unstored},
@@ -63,7 +64,7 @@ impl Bench {
                     asked.push(format!("{}@{}+{}{end}", append.stream, append.at, append.events.len()));
                     self.stored(&append, Stored::Done);
                 }
-                Some(Effect::Publish(token, _)) => {
+                Some(Effect::Publish(Publication { token, .. })) => {
                     asked.push(format!("publish {token}"));
                     self.act(|session, now| session.handle_published(now, true));
                 }
@@ -156,6 +157,54 @@ fn a_store_that_has_lost_something_gets_it_again() {
     assert_eq!(b.store_all(), ["1@5+1 end"]);
 }
 
+/// What was in flight when the store failed over may be lost although the store has acknowledged it.
+#[test]
+fn what_was_in_flight_at_a_failover_is_appended_again() {
+    let mut b = shared(config());
+    let key = b.call(1);
+    b.store_all();
+    b.answer(key);
+    let append = b.asked();
+    b.act(super::Session::handle_failover);
+    b.stored(&append, Stored::Done);
+    assert_eq!(b.store_all(), ["1@1+1 end"]);
+    assert_eq!(b.store_all(), [""; 0]);
+
+    // A stream that the store does not know yet is not sent before it does.
+    let key = b.call(2);
+    b.act(super::Session::handle_failover);
+    assert_eq!(b.read(StreamKey::Response(key)), [""; 0]);
+}
+
+/// A log that has ended is written again for some seconds, whether its client has read it or not.
+#[test]
+fn a_log_that_has_ended_is_written_again_for_a_while() {
+    for reads in [true, false] {
+        let mut b = shared(config());
+        let key = b.call(1);
+        b.store_all();
+        b.read(StreamKey::Response(key));
+        b.notify(key).unwrap();
+        b.answer(key);
+        assert_eq!(b.store_all(), ["1@1+2 end"]);
+        if reads {
+            b.read(StreamKey::Response(key));
+        } else {
+            b.disconnect(StreamKey::Response(key));
+        }
+        b.now += crate::REWRITABLE - MS;
+        b.act(super::Session::handle_failover);
+        let append = b.asked();
+        assert_eq!((append.at, append.events.len(), append.ends), (2, 1, true));
+        b.stored(&append, Stored::Behind(1));
+        assert_eq!(b.store_all(), ["1@1+2 end"]);
+        b.now += crate::REWRITABLE;
+        b.act(super::Session::handle_failover);
+        assert_eq!(b.store_all(), [""; 0]);
+        assert!(b.resume("1-1").is_ok());
+    }
+}
+
 #[test]
 fn a_stream_that_the_store_does_not_take_goes_on_without() {
     for given_up in [Stored::Failed, Stored::Behind(0)] {
@@ -224,13 +273,30 @@ fn a_call_whose_log_is_sealed_is_cancelled() {
 fn d_24_announcements_are_published_one_at_a_time_and_bounded() {
     let mut b = shared(SessionConfig { queue_events: 2, ..config() });
     assert_eq!([0; 3].map(|_| b.announce()), [Ok(()), Ok(()), Err(SendError::Full)]);
-    assert_eq!(b.effect(), Some(Effect::Publish(1, NOTE)));
+    assert_eq!(b.effect(), Some(Effect::Publish(Publication { source: None, token: 1, event: NOTE })));
     assert_eq!(b.effect(), None);
     b.act(|session, now| session.handle_published(now, false)); // not published: the same event again
-    assert_eq!(b.effect(), Some(Effect::Publish(1, NOTE)));
+    assert_eq!(b.effect(), Some(Effect::Publish(Publication { source: None, token: 1, event: NOTE })));
     b.act(|session, now| session.handle_published(now, true));
     assert_eq!(b.announce(), Ok(()));
     assert_eq!(b.store_all(), ["publish 2", "publish 3"]);
+}
+
+/// What several nodes have to say is published under one name by each of them. It takes none of this node's own tokens.
+#[test]
+fn d_17_what_another_node_announces_has_its_own_tokens() {
+    let mut b = shared(config());
+    assert_eq!(b.announce(), Ok(()));
+    for _ in 0..2 {
+        assert_eq!(b.act(|session, now| session.broadcast(now, &NOTE, Some((7, 9)))), Ok(()));
+    }
+    assert_eq!(b.announce(), Ok(()));
+    let mut published = Vec::new();
+    while let Some(Effect::Publish(Publication { source, token, .. })) = b.effect() {
+        published.push((source, token));
+        b.act(|session, now| session.handle_published(now, true));
+    }
+    assert_eq!(published, [(None, 1), (Some(7), 9), (Some(7), 9), (None, 2)]);
 }
 
 #[test]
@@ -253,9 +319,11 @@ fn a_get_begins_where_the_client_has_the_shared_log() {
     let newer = b.read_from_store("900-1.7").unwrap(); // D-23; in a later epoch of the store
     assert_eq!((b.read(get), b.read(newer)), (vec!["end".into()], vec![":".into()]));
     assert_eq!(b.session.heard(), Position { epoch: 1, seq: 7 });
-    b.act(|session, now| session.handle_taken_over(now, STANDALONE));
+    b.act(|session, now| session.handle_taken_over(now, STANDALONE, 9));
+    assert!(b.act(|session, _| session.poll_relay(newer)), "it has listeners instead");
+    b.act(|session, now| session.handle_listener(now, 1));
     assert_eq!(b.read(newer), ["end"]);
-    assert!(b.get().is_ok());
+    assert!(b.session.listen(2, Position::START) && b.get().is_ok());
 }
 
 fn event(text: &str) -> Next {
@@ -366,7 +434,7 @@ fn d_21_a_stream_that_is_read_elsewhere_is_carried_here_no_more() {
     b.store_all();
     let stream = StreamKey::Response(key);
     b.read(stream);
-    b.act(|session, now| session.handle_taken_over(now, 1));
+    b.act(|session, now| session.handle_taken_over(now, 1, 1));
     assert_eq!((b.read(stream), b.session.streams()), (vec!["end".into()], 0));
     b.disconnect(stream);
     b.answer(key);
@@ -374,11 +442,50 @@ fn d_21_a_stream_that_is_read_elsewhere_is_carried_here_no_more() {
     b.store_all();
     assert_eq!(b.outcomes(), [2, 0, 0, 0]);
     let stream = b.resume("1-0").unwrap();
-    b.act(|session, now| session.handle_taken_over(now, 1));
+    b.act(|session, now| session.handle_attached(now, stream, 2));
+    b.act(|session, now| session.handle_taken_over(now, 1, 3));
     assert_eq!(b.read(stream), ["end"]);
     for unknown in [77, 4_294_967_296] {
-        b.act(|session, now| session.handle_taken_over(now, unknown));
+        b.act(|session, now| session.handle_taken_over(now, unknown, 9));
     }
+}
+
+/// A message that another node has taken over may be late: only connections that are older than that one end, also if it
+/// comes before the store has given this node's connection its number.
+#[test]
+fn d_21_a_late_message_ends_no_newer_connection() {
+    let mut b = shared(config());
+    let key = b.call(1);
+    b.store_all();
+    b.read(StreamKey::Response(key));
+    for (number, other, lives) in [(2, 1, true), (3, 4, false), (5, 5, true), (0, 6, false)] {
+        for late in [false, true] {
+            let opened = [b.resume("1-0").unwrap(), b.read_from_store("4294967296-1").unwrap()];
+            for (connection, stream) in opened.into_iter().zip([1, 4_294_967_296]) {
+                let attached =
+                    |b: &mut Bench| b.act(|session, now| session.handle_attached(now, connection, number));
+                let taken_over =
+                    |b: &mut Bench| b.act(|session, now| session.handle_taken_over(now, stream, other));
+                if late {
+                    attached(&mut b);
+                    taken_over(&mut b);
+                } else {
+                    taken_over(&mut b);
+                    assert_ne!(b.read(connection), ["end"]);
+                    attached(&mut b);
+                }
+                assert_eq!(b.read(connection) != ["end"], lives, "{number} of {other}, {late}");
+                b.disconnect(connection);
+            }
+        }
+    }
+    // A newer connection of this node waits for a number of its own.
+    let [older, newer] = [(); 2].map(|()| b.resume("1-0").unwrap());
+    b.act(|session, now| session.handle_taken_over(now, 1, 9));
+    b.act(|session, now| session.handle_attached(now, older, 8));
+    assert_ne!(b.read(newer), ["end"]);
+    b.act(|session, now| session.handle_attached(now, newer, 10));
+    assert_ne!(b.read(newer), ["end"]);
 }
 
 /// Between becoming the listener and opening its connection, a node may hear of the next listener, which sends the events.
@@ -451,7 +558,7 @@ fn s_13_announcements_are_stored_before_the_session_closes() {
     b.announce().unwrap();
     b.drain(&SHUTDOWN);
     assert_eq!(b.session.phase(), Phase::Finishing);
-    assert_eq!(b.effect(), Some(Effect::Publish(1, NOTE)));
+    assert_eq!(b.effect(), Some(Effect::Publish(Publication { source: None, token: 1, event: NOTE })));
     assert_eq!(b.session.phase(), Phase::Finishing);
     b.act(|session, now| session.handle_published(now, true));
     assert_eq!(b.session.phase(), Phase::Closed);

@@ -1,10 +1,13 @@
 //! `requestState`: sealed, bound to its request, and refused otherwise (G-38, G-67).
 
-use mcp_session_core::{ErrorCode, RpcError, StateKeys};
+use mcp_session_core::{
+    ErrorCode, RpcError, StateKeys,
+    store::{MemoryStore, Store},
+};
 use serde_json::{Value, json};
 
 use super::{
-    super::fixture::{Fixture, Modern, SOON},
+    super::fixture::{Fixture, Modern, PATIENT, SOON},
     begin,
 };
 use crate::{TestBed, suite::scenarios};
@@ -16,6 +19,7 @@ scenarios! {
     g_38_a_state_that_was_changed,
     g_38_a_state_that_has_expired,
     g_38_a_state_of_another_server,
+    g_67_nodes_with_one_store_share_a_key,
     g_67_the_keys_rotate,
 }
 
@@ -186,6 +190,32 @@ fn g_38_a_state_of_another_server(bed: &impl TestBed) {
             assert!(open(&mut one, &client, &message).await.is_ok());
         });
     }
+}
+
+/// G-67: without keys of the operator's, nodes with one store share a key, also those that start later. Other servers do not
+/// have it.
+fn g_67_nodes_with_one_store_share_a_key(bed: &impl TestBed) {
+    let shared = MemoryStore::new(bed.runtime());
+    let node = || Fixture::new(bed, |config| config.store = Some(Store::new(shared.clone())));
+    let [mut one, mut other] = [(); 2].map(|()| node());
+    bed.block_on(async {
+        let client = one.modern();
+        let state = seal(&mut one, &client, &call(&client, METHODS[0], "a", None)).await;
+        let message = call(&client, METHODS[0], "a", Some(&state));
+        assert!(open(&mut other, &client, &message).await.is_ok());
+        assert!(one.endpoint.shutdown(PATIENT).await.is_clean());
+        assert!(open(&mut node(), &client, &message).await.is_ok());
+
+        let mut stranger = Fixture::new(bed, |config| {
+            config.store = Some(Store::new(MemoryStore::new(bed.runtime())));
+        });
+        refused(&mut stranger, &client, &message).await;
+        let mut given = Fixture::new(bed, |config| {
+            config.store = Some(Store::new(shared.clone()));
+            config.state_keys = Some(StateKeys::new([[1; 32]]).expect("a key"));
+        });
+        refused(&mut given, &client, &message).await;
+    });
 }
 
 /// G-67: the first key seals, all of them open: a rolling deploy with a new key opens what the old one sealed.

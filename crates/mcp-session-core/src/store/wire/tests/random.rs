@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     principal::Principal,
-    store::{Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update},
+    store::{Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Receipt, Record, Update},
 };
 
 /// Enough for each combination of what a value may lack, and little enough for a debug build.
@@ -151,11 +151,15 @@ impl Random {
     }
 
     fn peer(&mut self) -> PeerMessage {
-        let request = match self.below(5) {
-            0 => PeerRequest::Posted(self.bytes()),
-            1 => PeerRequest::TakenOver(self.count()),
+        let request = match self.below(6) {
+            0 => {
+                let receipt = (self.below(2) == 0).then(|| Receipt::new(NodeId(self.count()), self.count()));
+                PeerRequest::Posted { message: self.bytes(), receipt }
+            }
+            1 => PeerRequest::TakenOver { stream: self.count(), number: self.count() },
             2 => PeerRequest::Listens(self.count()),
             3 => PeerRequest::Initialized,
+            4 => PeerRequest::Taken(self.count()),
             _ => PeerRequest::Terminated(TerminateReason::ALL[self.below(7) as usize]),
         };
         PeerMessage::new(self.session(), request)

@@ -7,7 +7,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{ID, append, full, id, peer};
-use crate::store::{Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Record, Update, Wakeup};
+use crate::store::{
+    Append, Listener, LogId, NodeId, Page, PeerMessage, PeerRequest, Receipt, Record, Update, Wakeup,
+};
 
 /// The error of a value that is refused.
 #[track_caller]
@@ -169,7 +171,8 @@ fn each_malformed_field_of_the_others_is_refused() {
     refuses(&Update::Settled(1, 1.into()), "number", &no_count, "`number` is not a count");
     refuses(&Update::Settled(1, 1.into()), "position", &no_position, "`position` is not a position");
 
-    let posted = peer(PeerRequest::Posted("{}".into()));
+    let posted =
+        peer(PeerRequest::Posted { message: "{}".into(), receipt: Some(Receipt::new(NodeId(1), 1)) });
     refuses(&posted, "session", &no_session, "`session` is not a session id");
     refuses(
         &posted,
@@ -177,7 +180,17 @@ fn each_malformed_field_of_the_others_is_refused() {
         &[json!({}), json!(1), json!(["{}"]), json!([256])],
         "`message` is not a string",
     );
-    refuses(&peer(PeerRequest::TakenOver(1)), "stream", &no_count, "`stream` is not a count");
+    refuses(
+        &peer(PeerRequest::TakenOver { stream: 1, number: 1 }),
+        "stream",
+        &no_count,
+        "`stream` is not a count",
+    );
+    refuses(&posted, "from", &[json!(1), json!("1")], "`from` is not a node id");
+    refuses(&posted, "number", &no_count, "`number` is not a count");
+    refuses(&peer(PeerRequest::Taken(1)), "number", &no_count, "`number` is not a count");
+    let taken_over = peer(PeerRequest::TakenOver { stream: 1, number: 1 });
+    refuses(&taken_over, "number", &no_count, "`number` is not a count");
     refuses(&peer(PeerRequest::Listens(1)), "number", &no_count, "`number` is not a count");
     let ended = peer(PeerRequest::Terminated(TerminateReason::Idle));
     refuses(&ended, "reason", &[json!(1), json!([])], "`reason` is not a string");
