@@ -24,6 +24,7 @@ mod batches;
 mod cluster;
 mod cluster_ends;
 mod cluster_heals;
+mod cluster_moving;
 mod cluster_replies;
 mod cluster_subscriptions;
 pub mod fixture;
@@ -74,6 +75,7 @@ pub fn scenarios<B: TestBed>() -> Vec<Scenario<B>> {
         cluster::scenarios(),
         cluster_ends::scenarios(),
         cluster_heals::scenarios(),
+        cluster_moving::scenarios(),
         cluster_replies::scenarios(),
         cluster_subscriptions::scenarios(),
         foreign::scenarios(),

@@ -1,0 +1,84 @@
+//! Requests that reach a session while it comes to a node, or leaves it (E-11).
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use mcp_session_core::{
+    SecondStream,
+    store::{MemoryStore, SessionStore, Store},
+};
+
+use super::{
+    fixture::{Fixture, NEVER, PATIENT, SOON, request},
+    stores::{Mood, Moody},
+};
+use crate::{TestBed, suite::scenarios};
+
+scenarios! {
+    TestBed;
+    e_11_a_session_deleted_while_a_node_adopts_it_is_unknown_there,
+    e_11_a_get_that_waits_at_a_node_that_leaves_is_not_unknown,
+}
+
+/// Two nodes whose common store waits in these methods when told to.
+fn nodes(bed: &impl TestBed, of: &'static [&'static str]) -> ([Fixture; 2], Arc<Moody>) {
+    let moody = Arc::new(Moody { store: MemoryStore::new(bed.runtime()), by: Mood::of(of) });
+    let mut store = Store::new(moody.store.clone());
+    store.sessions = Arc::clone(&moody) as _;
+    store.peers = Arc::clone(&moody) as _;
+    store.timeout = NEVER;
+    let node = || {
+        Fixture::new(bed, |config| {
+            config.session.second_stream = SecondStream::Replace;
+            config.store = Some(store.clone());
+        })
+    };
+    ([node(), node()], moody)
+}
+
+/// E-11: a session that is deleted while another node adopts it is unknown there too, although that node did not have the
+/// session yet when it was told.
+fn e_11_a_session_deleted_while_a_node_adopts_it_is_unknown_there(bed: &impl TestBed) {
+    let ([a, b], moody) = nodes(bed, &["claim"]);
+    bed.block_on(async {
+        let client = a.client().await;
+        let record = async || moody.store.load(client.id()).await.unwrap();
+        let first = record().await.expect("it is in the store").members[0].expect("its first node serves it");
+        moody.store.park(first, vec![client.id()]).await.unwrap(); // now whoever adopts it claims it
+        moody.by.set(true);
+        let elsewhere = client.at(&b);
+        let call = elsewhere.start(&request(1, "echo"));
+        while record().await.is_some_and(|record| record.members.len() < 2) {
+            b.elapse(SOON).await;
+        }
+        assert_eq!(client.delete().await.status, StatusCode::NO_CONTENT);
+        b.elapse(SOON).await; // it is told
+        moody.by.set(false);
+        assert_eq!(call.head().await.status, StatusCode::NOT_FOUND);
+        assert_eq!(elsewhere.post(&request(2, "echo")).await.status, StatusCode::NOT_FOUND);
+    });
+}
+
+/// E-11: a GET that waits for another node, at a node that leaves meanwhile, gets 503: its session lives on. 404 would make
+/// its client open a new one.
+fn e_11_a_get_that_waits_at_a_node_that_leaves_is_not_unknown(bed: &impl TestBed) {
+    let ([a, b], moody) = nodes(bed, &["send"]);
+    bed.block_on(async {
+        let client = a.client_of("2025-06-18").await;
+        let elsewhere = client.at(&b);
+        assert_eq!(elsewhere.post(&request(1, "echo")).await.status, StatusCode::OK);
+        let mut get = client.get().await;
+        get.opened().await;
+        moody.by.set(true);
+        let waiting =
+            elsewhere.start_with(elsewhere.request(Method::GET).body(String::new()).expect("a GET"));
+        while moody.store.load(client.id()).await.unwrap().is_some_and(|record| record.listener.number < 2) {
+            b.elapse(SOON).await;
+        }
+        let report = b.endpoint.shutdown(PATIENT).await;
+        assert!(report.failures.is_empty(), "{report:?}");
+        moody.by.set(false);
+        assert_eq!(waiting.head().await.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(client.post(&request(2, "echo")).await.status, StatusCode::OK);
+    });
+}
