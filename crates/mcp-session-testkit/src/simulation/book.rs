@@ -6,7 +6,12 @@ mod sessions;
 mod shutdowns;
 mod streams;
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+    sync::Arc,
+    time::Instant,
+};
 
 use mcp_session_core::{Runtime, SessionId};
 
@@ -54,6 +59,8 @@ pub(super) struct Book {
     sessions: HashMap<SessionId, Session>,
     /// The session of each client.
     of_clients: Vec<Option<SessionId>>,
+    /// Which ids of calls clients have cancelled.
+    cancels: HashSet<(Option<SessionId>, u64)>,
     nodes: Vec<Node>,
     listeners: Vec<Listener>,
     received: Received,
@@ -81,6 +88,7 @@ impl Book {
             asks: Vec::new(),
             sessions: HashMap::new(),
             of_clients: vec![None; plan.clients.len()],
+            cancels: HashSet::new(),
             nodes: (0..plan.nodes).map(|_| Node::default()).collect(),
             listeners: Vec::new(),
             received: Received::default(),

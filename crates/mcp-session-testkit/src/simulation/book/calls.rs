@@ -78,8 +78,7 @@ impl Book {
         upload: Upload,
     ) -> usize {
         // A cancel may arrive at the node of a later call with the same id.
-        let cancelled =
-            self.calls.iter().any(|call| call.cancelled && call.session == session && call.id == id);
+        let cancelled = self.cancels.contains(&(session, id));
         self.calls.push(Call {
             id,
             session,
@@ -267,6 +266,7 @@ impl Book {
 
     /// A client cancels the call with this id; its session may have had several.
     pub(in crate::simulation) fn cancels(&mut self, session: Option<SessionId>, id: u64) {
+        self.cancels.insert((session, id));
         for call in self.calls.iter_mut().filter(|call| call.session == session && call.id == id) {
             call.cancelled = true;
         }
