@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::{channel::oneshot, future::select};
 use mcp_session_proto::{EventId, Refusal, StreamKey};
 
 use super::relay::{Behind, PAGE, PAUSE, Relay};
@@ -27,21 +28,34 @@ pub(crate) async fn listen(
     Ok(key)
 }
 
+/// Tells when the store has numbered a connection. Numbers follow the order in which clients connect only if a client gets
+/// the head of its response after that: then it has no newer connection yet.
+pub(crate) struct Numbered(Option<oneshot::Receiver<()>>);
+
+impl Numbered {
+    /// Waits for it, at most for [`Store::timeout`](crate::store::Store::timeout).
+    ///
+    /// The connection must be in the hands of its [`EventStream`](crate::stream::EventStream), which detaches it if the
+    /// client leaves meanwhile.
+    pub(crate) async fn wait(self, node: &Node) {
+        if let Self(Some(numbered)) = self {
+            select(numbered, Box::pin(node.pause(node.store.timeout))).await;
+        }
+    }
+}
+
 /// GET with `Last-Event-ID`: resumes a stream, from the store if this node does not have the event.
 pub(crate) async fn resume(
     node: &Node,
     session: &Session,
     last_event_id: &str,
     waiters: &SharedWaiters,
-) -> Result<StreamKey, Rejection> {
+) -> Result<(StreamKey, Numbered), Rejection> {
     let resumed = session.resume(last_event_id, waiters).await;
     let after = match (resumed, EventId::parse(last_event_id)) {
         (Err(Refusal::UnknownEvent), Some(after)) => after,
-        (Ok(key), Some(after)) => {
-            take_over(node, session, key, after.stream);
-            return Ok(key);
-        }
-        (resumed, None) => return Ok(resumed?),
+        (Ok(key), Some(after)) => return Ok((key, take_over(node, session, key, after.stream))),
+        (resumed, None) => return Ok((resumed?, Numbered(None))),
         (Err(refusal), Some(_)) => return Err(refusal.into()),
     };
     if after.stream == LogId::STANDALONE {
@@ -66,11 +80,9 @@ pub(crate) async fn resume(
     let request = page.request.clone().filter(|_| !over);
     let key = session
         .with(|machine, now| machine.handle_relay(now, after, request, SharedWaiters::clone(waiters)))?;
-    if after.stream != LogId::STANDALONE {
-        take_over(node, session, key, after.stream);
-    }
+    let numbered = take_over(node, session, key, after.stream);
     relay(node, session, key, waiters, after, Some(page));
-    Ok(key)
+    Ok((key, numbered))
 }
 
 fn relay(
@@ -137,16 +149,22 @@ async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection
     Err(Refusal::StreamTaken.into()) // meanwhile there is a newer listener, at another node
 }
 
-/// Makes the other nodes stop carrying the stream to a connection that the client has given up (D-21). The new connection
-/// does not wait for the store.
-fn take_over(node: &Node, session: &Session, key: StreamKey, stream: u64) {
+/// Numbers a new connection, and makes the other nodes stop carrying the stream to older ones, which their client has given
+/// up (D-21). A task does it, so the client may leave.
+fn take_over(node: &Node, session: &Session, key: StreamKey, stream: u64) -> Numbered {
+    if stream == LogId::STANDALONE {
+        return Numbered(None); // its listeners have numbers
+    }
     let (session, teller) = (session.clone(), node.clone());
+    let (done, numbered) = oneshot::channel();
     node.spawn(async move {
         let id = session.id();
         let number = teller.attach(Node::log(id, stream)).await;
         session.with(|machine, now| machine.handle_attached(now, key, number.unwrap_or(0)));
+        let _ = done.send(()); // its client may have left
         if let Some(number) = number {
             teller.tell_others(id, PeerRequest::TakenOver { stream, number }).await;
         }
     });
+    Numbered(Some(numbered))
 }

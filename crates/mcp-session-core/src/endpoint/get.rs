@@ -21,7 +21,12 @@ impl Endpoint {
             (None, None) => session.listen(&waiters).await?.0,
             (Some(event), None) => session.resume(event, &waiters).await?,
             (None, Some(node)) => attach::listen(node, &session, &waiters).await?,
-            (Some(event), Some(node)) => attach::resume(node, &session, event, &waiters).await?,
+            (Some(event), Some(node)) => {
+                let (key, numbered) = attach::resume(node, &session, event, &waiters).await?;
+                let stream = EventStream::new(session, key, waiters);
+                numbered.wait(node).await;
+                return Ok(events(ReplyBody::events(stream)));
+            }
         };
         Ok(events(ReplyBody::events(EventStream::new(session, key, waiters))))
     }

@@ -94,8 +94,8 @@ impl Book {
 
     /// Returns `true` if every node knew of a death when a request was sent.
     fn is_known_at(&self, dead: Moment, sent: Moment) -> bool {
-        // In the same instant, a message to another node may still be on its way.
-        if self.plan.nodes == 1 { dead < sent } else { dead.at < sent.at }
+        // A message to another node may still be on its way; it waits until a slow store has answered the one who tells.
+        if self.plan.nodes == 1 { dead < sent } else { dead.at + self.slow_store() < sent.at }
     }
 
     /// A request to a session, sent at this time, was refused by a node that runs.
