@@ -60,6 +60,7 @@ mod keys;
 mod link;
 mod nodes;
 mod peers;
+mod published;
 mod reader;
 mod record;
 mod reply;
