@@ -249,7 +249,7 @@ fn a_cut_link_heals(bed: &Bed) {
         proxy.heal();
         eventually(&*runtime, async || store.append(append(2, &["b"])).await).await;
         // Perhaps Redis has lost it, and its owner is about to write it again.
-        assert_eq!(store.read(log(3), 3.into(), 1).await, Err(ReadError::Unavailable));
+        assert_eq!(store.read(log(3), 3.into(), 1).await, Err(ReadError::Behind));
         assert_eq!(store.append(append(1, &["a", "b", "c"])).await, Ok(()));
         failover.await; // owners are told to look what is missing
         assert_eq!(store.failover().now_or_never(), None);
@@ -369,6 +369,13 @@ fn a_primary_that_was_behind_gets_the_last_changes(bed: &Bed) {
         proxy.heal();
         let record = eventually(&*runtime, async || store.load(id()).await).await.expect("it is there");
         assert!(record.initialized && record.members == [Some(A)], "{record:?}");
+        // A session that was removed meanwhile stays removed.
+        assert_eq!(store.remove(id()).await, Ok(Some(vec![A])));
+        proxy.cut();
+        until(&*runtime, || store.unreachable_for().is_some()).await;
+        server.run(&["SET", &key, &before, "PX", "600000"]);
+        proxy.heal();
+        assert_eq!(eventually(&*runtime, async || store.load(id()).await).await, None);
     });
 }
 

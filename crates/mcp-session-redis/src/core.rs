@@ -47,8 +47,8 @@ pub(crate) struct Known(Mutex<Knowledge>);
 pub(crate) struct Knowledge {
     /// The records of the sessions that this node serves, as they were last written or read.
     pub(crate) records: HashMap<SessionId, Arc<[u8]>>,
-    /// The sessions that were removed here lately.
-    pub(crate) removed: VecDeque<SessionId>,
+    /// The sessions that were removed here lately, and when.
+    pub(crate) removed: VecDeque<(Instant, SessionId)>,
     /// Their standalone logs.
     pub(crate) published: Published,
     /// The marker of Redis's data.
@@ -73,10 +73,10 @@ impl Known {
         self.lock().forget(id);
     }
 
-    pub(crate) fn removed(&self, id: SessionId) {
+    pub(crate) fn removed(&self, now: Instant, id: SessionId) {
         let mut known = self.lock();
         known.forget(id);
-        known.removed.push_back(id);
+        known.removed.push_back((now, id));
         if known.removed.len() > TOMBSTONES {
             known.removed.pop_front();
         }

@@ -1,7 +1,10 @@
 //! [`EventStore`]: the logs. Each change is one script, which compares before it appends.
 
 use bytes::Bytes;
-use futures::{FutureExt, future::select};
+use futures::{
+    FutureExt,
+    future::{Either, select},
+};
 use mcp_session_core::proto::RequestId;
 use mcp_session_core::{
     BoxFuture, SessionId,
@@ -195,8 +198,13 @@ impl EventStore for RedisStore {
                     Ok(Look::Orphan) => return Wakeup::OwnerGone,
                     Ok(Look::Quiet) | Err(_) => {}
                 }
-                // A notice may be lost, and nobody tells that an owner is gone.
-                select(grown, std::pin::pin!(core.sleep(core.config().lease / 2))).await;
+                // A notice may be lost, and nobody tells that an owner is gone. The standalone log has none.
+                let lease = core.config().lease;
+                let time = if log.stream == LogId::STANDALONE { lease * 2 } else { lease / 2 };
+                let later = std::pin::pin!(core.sleep(time));
+                if let Either::Left(_) = select(grown, later).await {
+                    return Wakeup::Grown;
+                }
             }
         }
         .boxed()

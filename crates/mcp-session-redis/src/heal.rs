@@ -1,8 +1,14 @@
 //! What happens with each new connection: Redis may be another one, or may have lost data.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use mcp_session_core::SessionId;
+use mcp_session_core::{
+    SessionId,
+    proto::{REWRITABLE, after},
+};
 use redis::Value;
 
 use crate::{
@@ -67,17 +73,19 @@ impl Core {
                 known.unsettled_until = Some(self.now() + self.config().lease);
             }
             let records: Vec<_> = known.records.iter().map(|(id, value)| (*id, value.clone())).collect();
-            (lost, records, known.removed.iter().copied().collect::<Vec<_>>())
+            // A replica that was behind has not heard of the last ones.
+            let now = self.now();
+            let unheard = |removed: &&(Instant, SessionId)| lost || now < after(removed.0, REWRITABLE);
+            let removed: Vec<_> = known.removed.iter().filter(unheard).map(|(_, id)| *id).collect();
+            (lost, records, removed)
         };
-        if lost {
-            for chunk in removed.chunks(CHUNK) {
-                let mut bury = redis::pipe();
-                for id in chunk {
-                    let record = self.keys.session(*id).record;
-                    bury.cmd("SET").arg(record).arg(REMOVED).arg("PX").arg(millis(TOMBSTONE));
-                }
-                self.run(connection, &bury).await?;
+        for chunk in removed.chunks(CHUNK) {
+            let mut bury = redis::pipe();
+            for id in chunk {
+                let record = self.keys.session(*id).record;
+                bury.cmd("SET").arg(record).arg(REMOVED).arg("PX").arg(millis(TOMBSTONE));
             }
+            self.run(connection, &bury).await?;
         }
         let mut older = Vec::new();
         for chunk in records.chunks(CHUNK) {
