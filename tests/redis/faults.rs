@@ -8,8 +8,8 @@ use mcp_session_core::{
     ProtocolVersion, Runtime, SessionId,
     proto::Position,
     store::{
-        Append, AppendError, EventStore, LogId, NodeId, PeerMessage, PeerRequest, Peers, ReadError, Record,
-        SessionStore, Unavailable, Update, Wakeup,
+        Append, AppendError, EventStore, LogId, NodeId, PeerMessage, PeerRequest, Peers, PublishError,
+        ReadError, Record, SessionStore, Unavailable, Update, Wakeup,
     },
 };
 use mcp_session_redis::{Config, ConnectError, RedisStore, Trouble};
@@ -49,6 +49,7 @@ faults! {
     a_cut_link_heals,
     lost_data_is_put_back,
     a_restart_without_data_loses_no_session_that_is_served,
+    what_was_published_lately_is_put_back_and_no_position_is_given_twice,
     a_primary_that_was_behind_gets_the_last_changes,
     a_removed_session_stays_removed_after_lost_data,
     a_redis_that_is_away_at_the_start_is_waited_for,
@@ -81,6 +82,11 @@ fn append(at: u64, events: &[&'static str]) -> Append {
 async fn read(store: &RedisStore) -> Vec<Bytes> {
     let page = store.read(log(3), Position::START, 1_000).await.expect("the log is there");
     page.events.into_iter().map(|(_, event)| event).collect()
+}
+
+async fn published(store: &RedisStore, after: u64) -> Result<Vec<Bytes>, ReadError> {
+    let page = store.read(LogId::shared(id()), after.into(), 1_000).await?;
+    Ok(page.events.into_iter().map(|(_, event)| event).collect())
 }
 
 async fn refused(config: Config, bed: &Bed) -> Trouble {
@@ -243,7 +249,7 @@ fn a_cut_link_heals(bed: &Bed) {
         proxy.heal();
         eventually(&*runtime, async || store.append(append(2, &["b"])).await).await;
         // Perhaps Redis has lost it, and its owner is about to write it again.
-        assert_eq!(store.read(log(3), 3.into(), 1).await, Err(ReadError::Unavailable));
+        assert_eq!(store.read(log(3), 3.into(), 1).await, Err(ReadError::Behind));
         assert_eq!(store.append(append(1, &["a", "b", "c"])).await, Ok(()));
         failover.await; // owners are told to look what is missing
         assert_eq!(store.failover().now_or_never(), None);
@@ -264,6 +270,11 @@ fn lost_data_is_put_back(bed: &Bed) {
         assert_eq!(store.append(append(1, &["a", "b", "c"])).await, Ok(()));
         assert_eq!(read(&store).await, ["a", "b", "c"]);
         assert_eq!(store.load(id()).await.unwrap().unwrap().members, [Some(A)]);
+        // The standalone log goes on where it was, with the events of the last seconds.
+        assert_eq!(store.publish(id(), A, 1, "one".into()).await, Ok(1.into()));
+        server.run(&["FLUSHALL"]);
+        assert_eq!(store.publish(id(), A, 2, "two".into()).await, Ok(2.into()));
+        assert_eq!(published(&store, 0).await, Ok(vec!["one".into(), "two".into()]));
     });
 }
 
@@ -295,6 +306,54 @@ fn a_restart_without_data_loses_no_session_that_is_served(bed: &Bed) {
     });
 }
 
+fn what_was_published_lately_is_put_back_and_no_position_is_given_twice(bed: &Bed) {
+    bed.block_on(async {
+        let (server, runtime) = (RedisServer::start(&[]), bed.runtime());
+        let proxies = [Link::start(server.port), Link::start(server.port)];
+        let start = |proxy, lease| behind(proxy, "published:", lease, bed.runtime());
+        let [a, b, c, waits] = [
+            start(&proxies[0], Duration::from_millis(300)).await,
+            start(&proxies[1], Duration::from_millis(300)).await,
+            start(&proxies[1], LONG).await,
+            start(&proxies[1], LONG).await,
+        ];
+        a.create(record(A)).await.unwrap();
+        b.enlist(id(), B).await.unwrap();
+        c.enlist(id(), NodeId(0xC)).await.unwrap();
+        let announced = NodeId(0xFF);
+        assert_eq!(a.publish(id(), A, 1, "a1".into()).await, Ok(1.into()));
+        assert_eq!(b.publish(id(), announced, 1, "b1".into()).await, Ok(2.into()));
+        assert_eq!(a.publish(id(), A, 2, "a2".into()).await, Ok(3.into()));
+        assert_eq!(published(&c, 2).await, Ok(vec!["a2".into()]));
+        proxies.iter().for_each(Link::cut);
+        for store in [&a, &b, &c, &waits] {
+            until(&*runtime, || store.unreachable_for().is_some()).await;
+        }
+        server.kill();
+        let server = server.start_again();
+        proxies[1].heal();
+        // Who has only read knows how far the log had come.
+        let read = async |after, all: &[&'static str]| {
+            let read = published(&c, after).await;
+            (read.as_deref() == Ok(&all.iter().copied().map(Bytes::from).collect::<Vec<_>>()))
+                .then_some(())
+                .ok_or(())
+        };
+        eventually(&*runtime, async || read(3, &[]).await).await;
+        // Nothing is published before the others had time to put back what they know.
+        until(&*runtime, || waits.unreachable_for().is_none()).await;
+        assert_eq!(waits.publish(id(), NodeId(0xD), 1, "d".into()).await, Err(PublishError::Unavailable));
+        proxies[0].heal();
+        eventually(&*runtime, async || read(0, &["a1", "b1", "a2"]).await).await;
+        // What was announced stays announced.
+        let again = eventually(&*runtime, async || a.publish(id(), announced, 1, "b1".into()).await).await;
+        assert_eq!(again, 2.into());
+        assert_eq!(eventually(&*runtime, async || b.publish(id(), B, 1, "b2".into()).await).await, 4.into());
+        assert_eq!(published(&c, 3).await, Ok(vec!["b2".into()]));
+        drop(server);
+    });
+}
+
 fn a_primary_that_was_behind_gets_the_last_changes(bed: &Bed) {
     bed.block_on(async {
         let (server, runtime) = (RedisServer::start(&[]), bed.runtime());
@@ -310,6 +369,13 @@ fn a_primary_that_was_behind_gets_the_last_changes(bed: &Bed) {
         proxy.heal();
         let record = eventually(&*runtime, async || store.load(id()).await).await.expect("it is there");
         assert!(record.initialized && record.members == [Some(A)], "{record:?}");
+        // A session that was removed meanwhile stays removed.
+        assert_eq!(store.remove(id()).await, Ok(Some(vec![A])));
+        proxy.cut();
+        until(&*runtime, || store.unreachable_for().is_some()).await;
+        server.run(&["SET", &key, &before, "PX", "600000"]);
+        proxy.heal();
+        assert_eq!(eventually(&*runtime, async || store.load(id()).await).await, None);
     });
 }
 

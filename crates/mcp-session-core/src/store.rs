@@ -113,7 +113,8 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
 
     /// Appends to the standalone log of a session, at a position that the store chooses. `token` grows with each event of
     /// a source: the same token again, from whichever node, appends nothing, and returns the position of the first time, or a
-    /// later one. A source is a node; or what a node announces, under an id that no node has.
+    /// later one. A source is a node; or what a node announces, under an id that no node has. No position is given twice, even
+    /// if the store has lost what it had there: a reader would take the new event for one that it has.
     ///
     /// # Errors
     ///

@@ -58,7 +58,7 @@ pub(crate) const TOMBSTONE: Duration = Duration::from_secs(600);
 /// The maximum number of messages in an inbox. A node that runs reads each at once; these are some 10 MB.
 pub(crate) const INBOX: usize = 20_000;
 
-/// The maximum number of notices, about. They may be lost, as each log is looked at twice in a lease in any case.
+/// The maximum number of notices, about. They may be lost, as each log is looked at from time to time in any case.
 pub(crate) const NOTICES: usize = 10_000;
 
 impl Config {

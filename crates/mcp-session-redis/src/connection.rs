@@ -73,7 +73,8 @@ impl Dialer {
                     .map(move |_| drop(alive)) // closes the channel
                     .boxed(),
             );
-            let mut connection = Connection { commands, ended, _driver: Arc::new(Driver(abort)) };
+            let mut connection =
+                Connection { server: None, commands, ended, _driver: Arc::new(Driver(abort)) };
             self.set_up(&mut connection).await?;
             Ok(connection)
         })
@@ -94,6 +95,7 @@ impl Dialer {
             None => String::new(),
         };
         server::check(&info)?;
+        connection.server = server::id(&info).map(Arc::from);
         connection.load_scripts().await
     }
 }
@@ -101,6 +103,8 @@ impl Dialer {
 /// A connection. Clones share it; it is closed when the last is dropped.
 #[derive(Clone)]
 pub(crate) struct Connection {
+    /// Which server it is, if that says so: another id is another process.
+    server: Option<Arc<str>>,
     commands: MultiplexedConnection,
     /// Closed when the connection is.
     ended: Receiver<()>,
@@ -141,6 +145,10 @@ impl Connection {
             load.add_command(command).ignore();
         }
         load.exec_async(&mut self.commands).await.map_err(|error| Trouble::from(&error))
+    }
+
+    pub(crate) fn server(&self) -> Option<&str> {
+        self.server.as_deref()
     }
 
     /// Waits until the connection is closed.

@@ -18,8 +18,9 @@ use crate::{
     connection::Dialer,
     error::Trouble,
     keys::{Keys, SessionKeys},
-    link::Link,
+    link::{Link, Ready},
     nodes::Nodes,
+    published::{KnownLog, Publication, Published},
     reply::Reply,
     script,
     watchers::{Absences, Watchers},
@@ -46,8 +47,10 @@ pub(crate) struct Known(Mutex<Knowledge>);
 pub(crate) struct Knowledge {
     /// The records of the sessions that this node serves, as they were last written or read.
     pub(crate) records: HashMap<SessionId, Arc<[u8]>>,
-    /// The sessions that were removed here lately.
-    pub(crate) removed: VecDeque<SessionId>,
+    /// The sessions that were removed here lately, and when.
+    pub(crate) removed: VecDeque<(Instant, SessionId)>,
+    /// Their standalone logs.
+    pub(crate) published: Published,
     /// The marker of Redis's data.
     pub(crate) boot: Option<String>,
     /// Until then, other nodes put back what Redis has lost.
@@ -67,15 +70,29 @@ impl Known {
     }
 
     pub(crate) fn forget(&self, id: SessionId) {
-        self.lock().records.remove(&id);
+        self.lock().forget(id);
     }
 
-    pub(crate) fn removed(&self, id: SessionId) {
+    pub(crate) fn removed(&self, now: Instant, id: SessionId) {
         let mut known = self.lock();
-        known.records.remove(&id);
-        known.removed.push_back(id);
+        known.forget(id);
+        known.removed.push_back((now, id));
         if known.removed.len() > TOMBSTONES {
             known.removed.pop_front();
+        }
+    }
+
+    /// This node has published an event.
+    pub(crate) fn published(&self, now: Instant, id: SessionId, publication: Publication) {
+        self.reached(id, publication.position);
+        self.lock().published.add(now, id, publication);
+    }
+
+    /// The standalone log of a session, if this node serves it, has come as far as this.
+    pub(crate) fn reached(&self, id: SessionId, position: u64) {
+        let mut known = self.lock();
+        if known.records.contains_key(&id) {
+            known.published.reached(id, position);
         }
     }
 
@@ -85,6 +102,13 @@ impl Known {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Knowledge> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Knowledge {
+    fn forget(&mut self, id: SessionId) {
+        self.records.remove(&id);
+        self.published.forget(id);
     }
 }
 
@@ -162,13 +186,25 @@ impl Core {
         size: usize,
         arguments: impl Fn(&mut Cmd),
     ) -> Result<Reply, Trouble> {
+        self.call_log_when(Ready::Connected, script, log, size, arguments).await
+    }
+
+    /// As [`call_log`](Self::call_log), on a link that is ready for it.
+    pub(crate) async fn call_log_when(
+        &self,
+        ready: Ready,
+        script: &Script,
+        log: LogId,
+        size: usize,
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<Reply, Trouble> {
         let keys = self.keys.session(log.session);
         let stream = keys.log(log.stream);
         let mut call = script::call(script, &[&keys.record, &keys.table, &stream]);
         arguments(&mut call);
-        let reply = Reply::new(self.link.command(call.clone(), size).await?)?;
+        let reply = Reply::new(self.link.command_when(ready, call.clone(), size).await?)?;
         if reply.what() == b"absent" && self.put_back(log.session, &keys).await? {
-            return Reply::new(self.link.command(call, size).await?);
+            return Reply::new(self.link.command_when(ready, call, size).await?);
         }
         Ok(reply)
     }
@@ -179,7 +215,21 @@ impl Core {
         let mut set = redis::cmd("SET");
         set.arg(&keys.record).arg(&value[..]).arg("NX").arg("PX").arg(millis(self.config().keep()));
         self.link.command(set, value.len()).await?;
+        let log = self.known.lock().published.log(self.now(), id);
+        let size = log.1.iter().map(|publication| publication.event.len()).sum();
+        self.link.command(self.restore(id, &log), size).await?;
         Ok(true)
+    }
+
+    /// Puts back what this node knows of a standalone log.
+    pub(crate) fn restore(&self, id: SessionId, (top, events): &KnownLog) -> Cmd {
+        let (keys, config) = (self.keys.session(id), self.config());
+        let mut restore = script::call(&script::RESTORE, &[&keys.record, &keys.table, &keys.standalone]);
+        restore.arg(top).arg(millis(config.keep())).arg(config.events);
+        for Publication { position, source, token, event } in events {
+            restore.arg(position).arg(source.to_string()).arg(token).arg(&event[..]);
+        }
+        restore
     }
 
     /// A log has grown: wakes those who wait for it here, and tells the nodes that tail it. `tails` are their ids.

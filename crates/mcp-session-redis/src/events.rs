@@ -1,7 +1,10 @@
 //! [`EventStore`]: the logs. Each change is one script, which compares before it appends.
 
 use bytes::Bytes;
-use futures::{FutureExt, future::select};
+use futures::{
+    FutureExt,
+    future::{Either, select},
+};
 use mcp_session_core::proto::RequestId;
 use mcp_session_core::{
     BoxFuture, SessionId,
@@ -11,7 +14,10 @@ use mcp_session_core::{
     },
 };
 
-use crate::{config::millis, core::Core, error::Trouble, reply::Reply, script, store::RedisStore};
+use crate::{
+    config::millis, core::Core, error::Trouble, link::Ready, published::Publication, reply::Reply, script,
+    store::RedisStore,
+};
 
 /// Positions beyond are no integers in a script.
 const LAST: u64 = 1 << 53;
@@ -86,13 +92,18 @@ impl EventStore for RedisStore {
         async move {
             let core = self.core(); // which is not joined for the source: that may be no node
             let (log, config) = (LogId::shared(session), core.config());
-            let reply = core.call_log(&script::PUBLISH, log, event.len(), |call| {
+            // A position is given once, so nothing is published before nodes have said how far they know a log to have come.
+            let reply = core.call_log_when(Ready::Settled, &script::PUBLISH, log, event.len(), |call| {
                 call.arg(log.stream).arg(node.to_string()).arg(token).arg(&event[..]);
                 call.arg(millis(config.keep())).arg(config.events).arg(config.bytes);
             });
             match reply.await.and_then(said).map_err(|_| Unavailable)? {
                 Said::Done(reply) => {
                     let position = reply.number(1).map_err(|_| Unavailable)?;
+                    if reply.number(3) == Ok(0) {
+                        let publication = Publication { position, source: node, token, event };
+                        core.known.published(core.now(), session, publication);
+                    }
                     core.grown(log, reply.text(2));
                     Ok(position.into())
                 }
@@ -122,7 +133,11 @@ impl EventStore for RedisStore {
                     let request =
                         reply.bytes(3).and_then(|text| RequestId::from_json(std::str::from_utf8(text).ok()?));
                     let positions = (after.seq + 1..).map(Position::from);
-                    Ok(Page::new(positions.zip(reply.list(4)).collect(), ended, request))
+                    let events: Vec<_> = positions.zip(reply.list(4)).collect();
+                    if let Some((last, _)) = events.last().filter(|_| log.stream == LogId::STANDALONE) {
+                        self.core().known.reached(log.session, last.seq);
+                    }
+                    Ok(Page::new(events, ended, request))
                 }
                 Said::Behind(_) => Err(ReadError::Behind),
                 Said::Gone | Said::Unknown | Said::Sealed => Err(ReadError::Unknown),
@@ -183,8 +198,13 @@ impl EventStore for RedisStore {
                     Ok(Look::Orphan) => return Wakeup::OwnerGone,
                     Ok(Look::Quiet) | Err(_) => {}
                 }
-                // A notice may be lost, and nobody tells that an owner is gone.
-                select(grown, std::pin::pin!(core.sleep(core.config().lease / 2))).await;
+                // A notice may be lost, and nobody tells that an owner is gone. The standalone log has none.
+                let lease = core.config().lease;
+                let time = if log.stream == LogId::STANDALONE { lease * 2 } else { lease / 2 };
+                let later = std::pin::pin!(core.sleep(time));
+                if let Either::Left(_) = select(grown, later).await {
+                    return Wakeup::Grown;
+                }
             }
         }
         .boxed()

@@ -1,8 +1,14 @@
 //! What happens with each new connection: Redis may be another one, or may have lost data.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use mcp_session_core::SessionId;
+use mcp_session_core::{
+    SessionId,
+    proto::{REWRITABLE, after},
+};
 use redis::Value;
 
 use crate::{
@@ -10,7 +16,7 @@ use crate::{
     connection::Connection,
     core::{self, Core},
     error::Trouble,
-    record::REMOVED,
+    record::{REMOVED, Stored},
 };
 
 /// How many records are put back in one write.
@@ -67,17 +73,19 @@ impl Core {
                 known.unsettled_until = Some(self.now() + self.config().lease);
             }
             let records: Vec<_> = known.records.iter().map(|(id, value)| (*id, value.clone())).collect();
-            (lost, records, known.removed.iter().copied().collect::<Vec<_>>())
+            // A replica that was behind has not heard of the last ones.
+            let now = self.now();
+            let unheard = |removed: &&(Instant, SessionId)| lost || now < after(removed.0, REWRITABLE);
+            let removed: Vec<_> = known.removed.iter().filter(unheard).map(|(_, id)| *id).collect();
+            (lost, records, removed)
         };
-        if lost {
-            for chunk in removed.chunks(CHUNK) {
-                let mut bury = redis::pipe();
-                for id in chunk {
-                    let record = self.keys.session(*id).record;
-                    bury.cmd("SET").arg(record).arg(REMOVED).arg("PX").arg(millis(TOMBSTONE));
-                }
-                self.run(connection, &bury).await?;
+        for chunk in removed.chunks(CHUNK) {
+            let mut bury = redis::pipe();
+            for id in chunk {
+                let record = self.keys.session(*id).record;
+                bury.cmd("SET").arg(record).arg(REMOVED).arg("PX").arg(millis(TOMBSTONE));
             }
+            self.run(connection, &bury).await?;
         }
         let mut older = Vec::new();
         for chunk in records.chunks(CHUNK) {
@@ -97,7 +105,34 @@ impl Core {
             );
         }
         self.merge_all(connection, &older, lost).await?;
+        self.restore_all(connection, &records).await?;
         self.mark(connection).await
+    }
+
+    /// Puts back what this node knows of standalone logs: their last positions, so that none is given twice, and what this node
+    /// has published lately.
+    async fn restore_all(
+        &self,
+        connection: &mut Connection,
+        records: &[(SessionId, Arc<[u8]>)],
+    ) -> Result<(), Trouble> {
+        let mut logs = self.known.lock().published.all(self.now());
+        for (id, record) in records {
+            let heard = Stored::parse(record).map_or(0, |stored| stored.record.heard.seq);
+            if heard > 0 {
+                let (top, _) = logs.entry(*id).or_default();
+                *top = heard.max(*top);
+            }
+        }
+        let logs: Vec<_> = logs.into_iter().collect();
+        for chunk in logs.chunks(CHUNK) {
+            let mut restore = redis::pipe();
+            for (id, log) in chunk {
+                restore.add_command(self.restore(*id, log));
+            }
+            self.run(connection, &restore).await?;
+        }
+        Ok(())
     }
 
     /// Adds what this node knows to records that are there: other nodes have put them back, or a replica became the primary
@@ -170,8 +205,7 @@ impl Core {
 
 /// The record that is there, with what the other one knows; `None` if that is nothing, or the session was removed.
 fn merged(there: &[u8], known: &[u8], all: bool) -> Option<Vec<u8>> {
-    let (mut stored, known) =
-        (crate::record::Stored::parse(there).ok()?, crate::record::Stored::parse(known).ok()?);
+    let (mut stored, known) = (Stored::parse(there).ok()?, Stored::parse(known).ok()?);
     stored.merge(&known, all);
     Some(stored.write()).filter(|merged| merged != there)
 }

@@ -26,6 +26,15 @@ pub(crate) struct Link {
     changed: Event,
 }
 
+/// When a command may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// As soon as there is a connection.
+    Connected,
+    /// Not within half a lease after Redis has become another server: nodes put back what the new one has not heard of.
+    Settled,
+}
+
 #[derive(Debug)]
 struct State {
     current: Option<Connection>,
@@ -34,6 +43,9 @@ struct State {
     /// How often it was tried.
     tries: u64,
     connected_at: Instant,
+    /// The server of the last connection, and since when it is another one than before.
+    server: Option<String>,
+    replaced_at: Option<Instant>,
     down_since: Option<Instant>,
     trouble: Option<Trouble>,
     /// Since then, Redis has answered in time.
@@ -50,6 +62,8 @@ impl Link {
             generation: 0,
             tries: 0,
             connected_at: now,
+            server: None,
+            replaced_at: None,
             down_since: Some(now),
             trouble: None,
             steady_since: now,
@@ -61,12 +75,18 @@ impl Link {
     pub(crate) fn connected(&self, connection: Connection) {
         {
             let mut state = self.lock();
+            let server = connection.server().map(str::to_owned);
             state.current = Some(connection);
             state.generation += 1;
             state.tries += 1;
             (state.down_since, state.trouble) = (None, None);
             state.connected_at = self.dialer.runtime.now();
             state.steady_since = state.connected_at;
+            // One that does not say who it is may be another one each time.
+            if state.generation > 1 && (server.is_none() || server != state.server) {
+                state.replaced_at = Some(state.connected_at);
+            }
+            state.server = server;
         }
         trace::connected(&self.dialer.config.address());
         self.changed.notify(usize::MAX);
@@ -109,12 +129,21 @@ impl Link {
     /// After [`Config::timeout`](crate::Config::timeout), or if one of the commands fails. Whether they had an effect is not
     /// known then.
     pub(crate) async fn pipeline(&self, commands: &Pipeline, size: usize) -> Result<Vec<Value>, Trouble> {
+        self.pipeline_when(Ready::Connected, commands, size).await
+    }
+
+    async fn pipeline_when(
+        &self,
+        ready: Ready,
+        commands: &Pipeline,
+        size: usize,
+    ) -> Result<Vec<Value>, Trouble> {
         let mut used = None;
         let done = self
             .dialer
             .within(self.dialer.config.timeout, async {
                 let _taken = self.budget.take(size + 256).await;
-                let (generation, mut connection) = self.connection().await;
+                let (generation, mut connection) = self.connection(ready).await?;
                 used = Some(generation);
                 connection.run(commands).await
             })
@@ -133,9 +162,19 @@ impl Link {
 
     /// Sends a command, and waits for its answer.
     pub(crate) async fn command(&self, command: Cmd, size: usize) -> Result<Value, Trouble> {
+        self.command_when(Ready::Connected, command, size).await
+    }
+
+    /// As [`command`](Self::command), when the link is ready for it; fails while it is not.
+    pub(crate) async fn command_when(
+        &self,
+        ready: Ready,
+        command: Cmd,
+        size: usize,
+    ) -> Result<Value, Trouble> {
         let mut commands = redis::pipe();
         commands.add_command(command);
-        Ok(self.pipeline(&commands, size).await?.pop().unwrap_or(Value::Nil))
+        Ok(self.pipeline_when(ready, &commands, size).await?.pop().unwrap_or(Value::Nil))
     }
 
     /// A command has failed on the connection of this generation, which may have to be another one.
@@ -159,13 +198,20 @@ impl Link {
     }
 
     /// Waits for a connection.
-    async fn connection(&self) -> (u64, Connection) {
+    async fn connection(&self, ready: Ready) -> Result<(u64, Connection), Trouble> {
         loop {
             let changed = self.changed.listen();
             {
                 let state = self.lock();
                 if let Some(connection) = &state.current {
-                    return (state.generation, connection.clone());
+                    let since = |then| self.dialer.runtime.now().saturating_duration_since(then);
+                    let settles = |then| since(then) < self.dialer.config.lease / 2;
+                    if ready == Ready::Settled && state.replaced_at.is_some_and(settles) {
+                        return Err(Trouble::Busy(
+                            "nodes put back what a new server has not heard of".into(),
+                        ));
+                    }
+                    return Ok((state.generation, connection.clone()));
                 }
             }
             changed.await;

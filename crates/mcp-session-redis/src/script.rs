@@ -36,6 +36,7 @@ scripts! {
     PUBLISH: "publish.lua",
     PURGE: "purge.lua",
     READ: "read.lua",
+    RESTORE: "restore.lua",
     SEAL: "seal.lua",
     SEND: "send.lua",
     SWAP: "swap.lua",

@@ -1,4 +1,4 @@
-//! [`check`]: what a server must be, from its `INFO`.
+//! What a server says in its `INFO`: [`check`], what it must be; [`id`], which one it is.
 
 use crate::error::Trouble;
 
@@ -7,20 +7,27 @@ const VERSION: [u64; 2] = [6, 2];
 
 /// Checks the answer of `INFO`.
 pub(crate) fn check(info: &str) -> Result<(), Trouble> {
-    let field = |name: &str| {
-        info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':')).map(str::to_owned)
-    };
-    let version = field("redis_version").unwrap_or_else(|| "unknown".to_owned());
-    if !is_new_enough(&version) {
+    let field = |name| field(info, name);
+    let version = field("redis_version").unwrap_or("unknown");
+    if !is_new_enough(version) {
         return Err(Trouble::Version(version.chars().take(40).collect()));
     }
     if field("role").is_some_and(|role| role == "slave") {
         return Err(Trouble::Replica);
     }
     match field("maxmemory_policy") {
-        Some(policy) if policy != "noeviction" => Err(Trouble::Evicts { policy }),
+        Some(policy) if policy != "noeviction" => Err(Trouble::Evicts { policy: policy.to_owned() }),
         Some(_) | None => Ok(()),
     }
+}
+
+/// The id of the process, from the answer of `INFO`.
+pub(crate) fn id(info: &str) -> Option<&str> {
+    field(info, "run_id").filter(|id| !id.is_empty())
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
 }
 
 fn is_new_enough(version: &str) -> bool {

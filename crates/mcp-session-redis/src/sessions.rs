@@ -83,25 +83,37 @@ impl Core {
         swap
     }
 
-    /// Changes a record atomically; `None` if there is none.
+    /// A record as this node knows it, if it serves the session.
+    fn loaded(&self, id: SessionId) -> Option<Loaded> {
+        let value = self.known.get(id)?.to_vec();
+        let stored = Stored::parse(&value).ok()?;
+        Some(Loaded { now: self.link.millis().saturating_mul(1_000), value, stored, life: 0 })
+    }
+
+    /// Changes a record atomically; `None` if there is none. It is read only if it is not what this node knows.
     async fn change<R>(
         &self,
         id: SessionId,
         change: impl Fn(u64, &mut Stored) -> Change<R>,
     ) -> Result<Option<R>, Trouble> {
+        let mut known = self.loaded(id);
         for _ in 0..TRIES {
-            let Some(Loaded { now, value, mut stored, .. }) = self.load(id, false).await? else {
-                return Ok(None);
+            let is_read = known.is_none();
+            let loaded = match known.take() {
+                Some(known) => Some(known),
+                None => self.load(id, false).await?,
             };
+            let Some(Loaded { now, value, mut stored, .. }) = loaded else { return Ok(None) };
             let (new, result) = match change(now, &mut stored) {
-                Change::Keep(result) => return Ok(Some(result)),
+                Change::Keep(result) if is_read => return Ok(Some(result)),
+                Change::Keep(_) => continue, // perhaps others have changed it
                 Change::Write(result) => (stored.write(), result),
                 Change::Remove(result) => (REMOVED.to_vec(), result),
             };
             let size = value.len() + new.len();
             if self.link.command(self.swap(id, &value, &new), size).await? == Value::Int(1) {
                 if new == REMOVED {
-                    self.known.removed(id);
+                    self.known.removed(self.now(), id);
                 } else {
                     self.known.refresh(id, &new);
                 }
@@ -119,7 +131,7 @@ impl Core {
         script.arg(millis(TOMBSTONE)).arg(&keys.logs);
         purge.add_command(script).cmd("ZREM").arg(self.keys.activity()).arg(id.to_string());
         self.link.pipeline(&purge, 0).await?;
-        self.known.removed(id);
+        self.known.removed(self.now(), id);
         Ok(())
     }
 
@@ -159,7 +171,7 @@ impl Core {
         }
         let swept = self.link.command(self.swap(id, &value, REMOVED), value.len()).await? == Value::Int(1);
         if swept {
-            self.known.removed(id);
+            self.known.removed(self.now(), id);
         }
         Ok(swept.then(|| stored.at(now)))
     }

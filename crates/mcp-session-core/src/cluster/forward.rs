@@ -54,7 +54,7 @@ pub(crate) async fn response(node: &Node, session: &Session, response: RpcRespon
     let record = record.ok_or(Rejection::UnknownSession)?;
     let owner = usize::try_from(member).ok().and_then(|member| *record.members.get(member)?);
     let Some(owner) = owner.filter(|owner| *owner != node.id) else { return Ok(()) };
-    match node.deliver(session.id(), owner, text).await {
+    match node.deliver(session.id(), owner, text, true).await {
         Delivery::Taken | Delivery::Gone => Ok(()),
         Delivery::Late => Err(Rejection::ReplyUnconfirmed),
     }
@@ -65,9 +65,9 @@ pub(crate) fn cancel(node: &Node, session: &Session, notification: Notification)
     let Some(text) = written(&Message::Notification(notification)) else { return };
     let (id, teller) = (session.id(), node.clone());
     node.spawn(async move {
-        let Ok(Some(record)) = teller.load(id).await else { return };
+        let Some(record) = teller.load_patiently(id).await else { return };
         let others = teller.others(&record);
-        join_all(others.into_iter().map(|other| teller.deliver(id, other, text.clone()))).await;
+        join_all(others.into_iter().map(|other| teller.deliver(id, other, text.clone(), false))).await;
     });
 }
 

@@ -66,7 +66,7 @@ impl Relay {
             match page {
                 Ok(Page { events, ended, request }) => {
                     (self.plain, behind) = (false, Behind::default());
-                    let some = !events.is_empty();
+                    let more = events.len() >= PAGE;
                     let end = events.last().filter(|_| ended).map(|(position, _)| *position);
                     for (position, event) in events {
                         let id = EventId { position, ..self.after };
@@ -78,8 +78,8 @@ impl Relay {
                     if ended {
                         return self.session.with(|machine, now| machine.end_relay(now, self.key));
                     }
-                    if some {
-                        continue;
+                    if more {
+                        continue; // otherwise the wait says so if there are more
                     }
                     match self.wait().await {
                         None => return,

@@ -404,6 +404,26 @@ mod tests {
     use mcp_session_proto::ProtocolVersion;
 
     #[test]
+    fn a_position_of_the_standalone_log_is_given_once_even_if_its_event_is_lost() {
+        let (store, id) = (MemoryStore::new(Stopped::default()), SessionId::from_bits(1));
+        let record = Record::new(id, ProtocolVersion::LATEST_WITH_HANDSHAKE);
+        store.create(record).now_or_never().expect("nothing to wait for").expect("the store is there");
+        let publish = |token| {
+            let published = store.publish(id, NodeId(1), token, "event".into());
+            published.now_or_never().expect("nothing to wait for")
+        };
+        let read = |after: u64| {
+            let read = store.read(LogId::shared(id), after.into(), 10).now_or_never();
+            read.expect("nothing to wait for").map(|page| page.events.len())
+        };
+        assert_eq!([1, 2].map(publish), [Ok(1.into()), Ok(2.into())]);
+        store.lose_events(LogId::shared(id), 1.into());
+        assert_eq!([0, 1, 2].map(read), [Err(ReadError::Unknown), Err(ReadError::Unknown), Ok(0)]);
+        assert_eq!(publish(3), Ok(3.into()));
+        assert_eq!([1, 2, 3].map(read), [Err(ReadError::Unknown), Ok(1), Ok(0)]);
+    }
+
+    #[test]
     fn e_14_a_sweep_is_bounded_and_the_next_ones_take_the_rest() {
         let store = MemoryStore::new(Stopped::default());
         for bits in 0..250 {

@@ -33,7 +33,7 @@ const TRIES: usize = 3;
 /// while the store does not answer.
 const ANNOUNCEMENTS: usize = 1_000;
 
-/// How long a message of a client is sent again to the node that needs it, at most; no longer than [`Store::patience`].
+/// How long a reply of a client is sent again to the node that needs it, at most; no longer than [`Store::patience`].
 /// 3 seconds: longer than most failovers of a store, shorter than a client waits for the answer to a POST.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -123,6 +123,18 @@ impl Node {
         self.within(self.store.sessions.load(session)).await
     }
 
+    /// As [`load`](Self::load), again and again for [`Store::patience`] if the store cannot be reached.
+    pub(crate) async fn load_patiently(&self, session: SessionId) -> Option<Record> {
+        let until = after(self.now(), self.store.patience);
+        loop {
+            match self.load(session).await {
+                Ok(record) => return record,
+                Err(Unavailable) if self.now() >= until => return None,
+                Err(Unavailable) => self.pause(RESEND).await,
+            }
+        }
+    }
+
     pub(crate) async fn update(&self, session: SessionId, update: Update) {
         for _ in 0..TRIES {
             if self.within(self.store.sessions.update(session, update)).await.is_ok() {
@@ -140,19 +152,15 @@ impl Node {
         heard: Position,
         unused: Option<Duration>,
     ) {
-        let settled = async {
-            if listener > 0 {
-                self.update(session, Update::Settled(listener, heard)).await;
-            } else if heard > Position::START {
-                self.update(session, Update::Heard(heard)).await;
-            }
-        };
-        let used = async {
-            if let Some(unused) = unused {
-                self.update(session, Update::Used(unused)).await;
-            }
-        };
-        join(settled, used).await;
+        // One after the other: at once, each would make the other one try again.
+        if listener > 0 {
+            self.update(session, Update::Settled(listener, heard)).await;
+        } else if heard > Position::START {
+            self.update(session, Update::Heard(heard)).await;
+        }
+        if let Some(unused) = unused {
+            self.update(session, Update::Used(unused)).await;
+        }
     }
 
     /// Removes this node from the session's record. The session lives on.
@@ -274,8 +282,16 @@ impl Node {
     }
 
     /// Sends a message of the client to this node, again and again until the node says that it has taken it: a store that
-    /// fails over may lose a message that it has accepted. A repetition harms nobody.
-    pub(crate) async fn deliver(&self, session: SessionId, to: NodeId, message: Bytes) -> Delivery {
+    /// fails over may lose a message that it has accepted. A repetition harms nobody. `awaited`, if its client waits for that.
+    pub(crate) async fn deliver(
+        &self,
+        session: SessionId,
+        to: NodeId,
+        message: Bytes,
+        awaited: bool,
+    ) -> Delivery {
+        let patience = self.store.patience;
+        let patience = if awaited { patience.min(PATIENCE) } else { patience };
         let expected = self.receipts.expect();
         let receipt = Some(Receipt::new(self.id, expected.number));
         let message = PeerMessage::new(session, PeerRequest::Posted { message, receipt });
@@ -288,7 +304,7 @@ impl Node {
                 }
             }
         };
-        let late = pin!(self.pause(PATIENCE.min(self.store.patience)));
+        let late = pin!(self.pause(patience));
         let (taken, sending) = (pin!(expected.taken()), pin!(sending));
         match select(taken, select(sending, late)).await {
             Either::Left(((), _)) => Delivery::Taken,

@@ -1,13 +1,14 @@
 -- Appends to the standalone log, at the next position. The same token of the same node appends nothing.
 -- KEYS: record, table, standalone log. ARGV: stream, node, token, event, life of the log in ms, limits of events and bytes.
--- Returns what happened, the position, and who tails the log.
+-- Returns what happened, the position, who tails the log, and whether that position has a later event of the node.
 local record = redis.call('GET', KEYS[1])
 if not record then return {'absent'} end
 if record == '-' then return {'gone'} end
 local known = redis.call('HGET', KEYS[2], 'w' .. ARGV[2])
 if known then
   local token, position = string.match(known, '^(%d+) (%d+)$')
-  if tonumber(token) >= tonumber(ARGV[3]) then return {'done', position} end
+  local later = tonumber(token) - tonumber(ARGV[3])
+  if later >= 0 then return {'done', position, '', later > 0 and 1 or 0} end
 end
 local position = string.format('%.0f', tonumber(redis.call('HGET', KEYS[2], 'g') or '0') + 1)
 local bytes = tonumber(redis.call('HGET', KEYS[2], 'b') or '0') + #ARGV[4]
@@ -22,4 +23,4 @@ end
 redis.call('HSET', KEYS[2], 'g', position, 'b', string.format('%.0f', bytes), 'w' .. ARGV[2], ARGV[3] .. ' ' .. position)
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
 redis.call('PEXPIRE', KEYS[3], ARGV[5])
-return {'done', position, redis.call('HGET', KEYS[2], 't' .. ARGV[1])}
+return {'done', position, redis.call('HGET', KEYS[2], 't' .. ARGV[1]) or '', 0}

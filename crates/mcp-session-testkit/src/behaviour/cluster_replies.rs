@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -30,6 +30,7 @@ scenarios! {
     TestBed;
     f_23_a_reply_that_the_store_loses_is_sent_again,
     f_02_a_cancel_that_the_store_loses_is_sent_again,
+    f_02_a_cancel_that_meets_an_unreachable_store_is_passed_on_later,
     f_23_a_reply_is_accepted_only_when_its_node_has_it,
     f_23_a_reply_to_a_node_that_is_gone_is_dropped,
 }
@@ -47,6 +48,8 @@ struct Leak {
     once: Mutex<Vec<Kind>>,
     /// All replies and cancels are lost.
     always: AtomicBool,
+    /// How many more records cannot be loaded.
+    unreachable: AtomicUsize,
 }
 
 impl Intercept for Leak {
@@ -58,6 +61,10 @@ impl Intercept for Leak {
         let mut once = self.once.lock().unwrap();
         let lost = once.iter().position(|kind| kind(&message.request)).map(|at| once.remove(at)).is_some();
         lost || (self.always.load(SeqCst) && POSTED(&message.request))
+    }
+
+    fn unreachable(&self) -> bool {
+        self.unreachable.fetch_update(SeqCst, SeqCst, |more| more.checked_sub(1)).is_ok()
     }
 }
 
@@ -74,7 +81,7 @@ impl Leaky {
         let shared = MemoryStore::new(bed.runtime());
         let peers = Arc::new(Intercepted { store: shared.clone(), by: Leak::default() });
         let mut store = Store::new(shared.clone());
-        store.peers = Arc::clone(&peers) as _;
+        (store.peers, store.sessions) = (Arc::clone(&peers) as _, Arc::clone(&peers) as _);
         store.patience = patience;
         let [a, b] = [(); 2].map(|()| Fixture::new(bed, |config| config.store = Some(store.clone())));
         Self { a, b, shared, peers }
@@ -123,6 +130,19 @@ fn f_02_a_cancel_that_the_store_loses_is_sent_again(bed: &impl TestBed) {
         nodes.peers.by.once.lock().unwrap().push(POSTED);
         assert_eq!(elsewhere.post(&cancel(1)).await.status, StatusCode::ACCEPTED);
         assert_eq!(work.cx.cancelled().await, CancelReason::Client(Some("enough".into())));
+    });
+}
+
+/// F-02: the store cannot be reached when a cancel for another node arrives. It is accepted at once, and passed on when the
+/// store is back.
+fn f_02_a_cancel_that_meets_an_unreachable_store_is_passed_on_later(bed: &impl TestBed) {
+    let mut nodes = Leaky::new(bed, NEVER);
+    bed.block_on(async {
+        let (_reply, work, elsewhere) = nodes.call().await;
+        nodes.peers.by.unreachable.store(2, SeqCst);
+        assert_eq!(elsewhere.post(&cancel(1)).await.status, StatusCode::ACCEPTED);
+        assert_eq!(work.cx.cancelled().await, CancelReason::Client(Some("enough".into())));
+        assert_eq!(nodes.peers.by.unreachable.load(SeqCst), 0);
     });
 }
 

@@ -151,11 +151,17 @@ impl Session {
         Some(end.into())
     }
 
-    /// Loses the events of a log after a position, and its end.
+    /// Loses the events of a log after a position, and its end. Of the standalone log all events are lost, and no position is
+    /// given again.
     pub(super) fn lose(&mut self, stream: u64, after: Position) {
         let Some(log) = self.logs.get_mut(&stream) else { return };
+        let after = if log.owner.is_some() { after } else { log.oldest() };
+        let next = log.next();
         let kept = log.index(after).map_or(log.events.len(), |index| index.min(log.events.len()));
         let lost: Vec<_> = log.events.drain(kept..).collect();
+        if log.owner.is_none() {
+            log.first = next;
+        }
         let entries = lost.len() + usize::from(log.ended);
         (log.ended, log.sealed) = (false, false);
         self.bytes -= lost.iter().map(Bytes::len).sum::<usize>();
