@@ -197,7 +197,7 @@ fn a_value_of_another_version_is_refused() {
 fn unknown_fields_are_ignored_and_stay_in_a_record() {
     fn ignored<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> Value {
         let mut form = serde_json::to_value(value).unwrap();
-        form["new"] = json!({ "list": [1, -1, 1.5, null, "text"], "map": {} });
+        form["new"] = json!({ "list": [1, -1, null, "text"], "map": {} });
         form["a_null"] = Value::Null;
         form
     }
