@@ -20,7 +20,7 @@ use std::{process::ExitCode, sync::Arc, time::Instant};
 use anyhow::Result;
 use clap::{Parser as _, ValueEnum};
 use futures::{StreamExt as _, stream};
-use mcp_session_tests::{choose_executable, executable};
+use mcp_session_tests::{choose_executable, executable, exit_code};
 
 use crate::{
     args::{Args, Other},
@@ -45,14 +45,7 @@ async fn main() -> ExitCode {
         }
         None => campaign(&args).await,
     };
-    match ended {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(ended)
 }
 
 fn all_unless<T: ValueEnum>(given: &[T]) -> &[T] {

@@ -24,7 +24,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser as _, ValueEnum as _};
-use mcp_session_tests::{choose_executable, end_redis_servers, executable, has_redis_server};
+use mcp_session_tests::{choose_executable, end_redis_servers, executable, exit_code, has_redis_server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -63,14 +63,7 @@ async fn main() -> ExitCode {
         () = stopped() => Err(anyhow::anyhow!("interrupted")),
     };
     end_redis_servers(); // nodes end with the runtime
-    match ended {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(ended)
 }
 
 /// Waits for Ctrl-C or SIGTERM.

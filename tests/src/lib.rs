@@ -8,8 +8,22 @@ mod link;
 mod process;
 mod redis_server;
 
+use std::process::ExitCode;
+
 pub use beds::{PoolBed, SmolBed, TokioBed};
 pub use caller::Caller;
 pub use link::Link;
 pub use process::{Process, choose_executable, executable};
 pub use redis_server::{RedisServer, end_redis_servers, free_port, has_redis_server};
+
+/// How a search ends: with success if all was well. An error is printed.
+pub fn exit_code(ended: anyhow::Result<bool>) -> ExitCode {
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -322,8 +322,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
 /// # Announcements are optional
 ///
 /// [`announce`](Peers::announce) and [`announced`](Peers::announced) have defaults that carry nothing. With these, a
-/// [`broadcast`](crate::SessionManager::broadcast) reaches the sessions and subscriptions of its own node only. A store implements both or
-/// neither. Their laws are a suite of their own: `mcp_session_testkit::store_contract::announcements::suite`.
+/// [`broadcast`](crate::SessionManager::broadcast) reaches the sessions and subscriptions of its own node only. A store
+/// implements both or neither. Their laws are a suite of their own: `mcp_session_testkit::store_contract::announcements::suite`.
 pub trait Peers: fmt::Debug + Send + Sync + 'static {
     /// Sends a message to a node.
     ///

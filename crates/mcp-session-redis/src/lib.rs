@@ -27,12 +27,13 @@
 //! - **A log has one end**, at an id above every position, so Redis itself refuses what an old owner adds later.
 //! - **Notices.** Whoever waits for a log is written into the table of its session; the append returns them, and each gets a
 //!   notice. A notice may be lost: each waiter also looks twice in a lease, or every two leases at a standalone log.
-//! - **Records** are changed by compare-and-swap of their JSON, so fields of newer nodes survive. A node that serves a session tries
-//!   what it knows first, and reads the record only if that has changed.
+//! - **Records** are changed by compare-and-swap of their JSON, so fields of newer nodes survive. A node
+//!   that serves a session tries what it knows first, and reads the record only if that has changed.
 //! - **Each new connection is a new Redis**: its role and policy are checked, the scripts loaded, and the records put back that
-//!   this node serves and Redis has lost, or that lack a change. Then every owner appends the last event of each open log again, which shows what
-//!   is missing; a position that is beyond the end of its log counts as unavailable, not as unknown, for a lease. If all data is lost, sessions that nobody knows are unavailable, not unknown, until the other nodes had a lease's
-//!   time to put theirs back.
+//!   this node serves and Redis has lost, or that lack a change. Then every owner appends the last event of each open log
+//!   again, which shows what is missing; a reader whose position is beyond the end of an open log is told that the log is
+//!   behind, and a log that is lost as a whole is unavailable, not unknown, for a lease. If all data is lost, sessions that
+//!   nobody knows are unavailable, not unknown, until the other nodes had a lease's time to put theirs back.
 //! - **The standalone log has no owner**, so each node keeps what it has published in the last 5 seconds, 8 MiB at most, and puts
 //!   it back at its positions; and so does each node with the last position that it knows. Nothing is published to another server
 //!   (by its `run_id`) for half a lease, in which nodes do that: no position is given twice.

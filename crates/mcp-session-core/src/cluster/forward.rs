@@ -1,5 +1,7 @@
 //! What other nodes have to know: a new session, and the messages of its client for requests that they run.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::future::join_all;
 use mcp_session_proto::{
@@ -14,6 +16,11 @@ use crate::{
     },
     transport::Rejection,
 };
+
+/// How long a reply of a client is sent again to the node that needs it, at most; no longer than
+/// [`Store::patience`](crate::store::Store::patience).
+/// 3 seconds: longer than most failovers of a store, shorter than a client waits for the answer to a POST.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Writes a new session to the store, so that all nodes know it before its client does.
 pub(crate) async fn keep(node: &Node, session: &Session) -> Result<(), Rejection> {
@@ -54,7 +61,7 @@ pub(crate) async fn response(node: &Node, session: &Session, response: RpcRespon
     let record = record.ok_or(Rejection::UnknownSession)?;
     let owner = usize::try_from(member).ok().and_then(|member| *record.members.get(member)?);
     let Some(owner) = owner.filter(|owner| *owner != node.id) else { return Ok(()) };
-    match node.deliver(session.id(), owner, text, true).await {
+    match node.deliver(session.id(), owner, text, node.store.patience.min(PATIENCE)).await {
         Delivery::Taken | Delivery::Gone => Ok(()),
         Delivery::Late => Err(Rejection::ReplyUnconfirmed),
     }
@@ -67,7 +74,10 @@ pub(crate) fn cancel(node: &Node, session: &Session, notification: Notification)
     node.spawn(async move {
         let Some(record) = teller.load_patiently(id).await else { return };
         let others = teller.others(&record);
-        join_all(others.into_iter().map(|other| teller.deliver(id, other, text.clone(), false))).await;
+        join_all(
+            others.into_iter().map(|other| teller.deliver(id, other, text.clone(), teller.store.patience)),
+        )
+        .await;
     });
 }
 

@@ -60,7 +60,7 @@ async fn hear(weak: Weak<Registry>, node: Node) {
         let Some(subscribers) = registry.subscribers.get() else { continue };
         let Some(announcement) = Announcement::read(&announced) else { continue };
         if contain::call(|| announcement.deliver(registry.sessions(), &**subscribers)).is_err() {
-            trace::panicked("a subscription that got an announcement of another node");
+            trace::panicked("a session or subscription that got an announcement of another node");
         }
     }
 }

@@ -70,7 +70,8 @@ pub(crate) struct Binding<'a> {
 }
 
 impl Sealer {
-    /// `asked`, if the keys come from the store, is closed when it was asked for the first time. `ttl` is how long a state can be opened, in whole milliseconds.
+    /// `asked`, if the keys come from the store, is closed when it was asked for the first time. `ttl` is how long a state can
+    /// be opened, in whole milliseconds.
     pub(crate) fn new(
         keys: Option<StateKeys>,
         asked: Option<Receiver<()>>,

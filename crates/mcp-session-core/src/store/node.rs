@@ -33,10 +33,6 @@ const TRIES: usize = 3;
 /// while the store does not answer.
 const ANNOUNCEMENTS: usize = 1_000;
 
-/// How long a reply of a client is sent again to the node that needs it, at most; no longer than [`Store::patience`].
-/// 3 seconds: longer than most failovers of a store, shorter than a client waits for the answer to a POST.
-const PATIENCE: Duration = Duration::from_secs(3);
-
 /// How long a node waits before it sends such a message again. It costs little, and is needed only after a loss.
 const RESEND: Duration = Duration::from_millis(500);
 
@@ -282,16 +278,14 @@ impl Node {
     }
 
     /// Sends a message of the client to this node, again and again until the node says that it has taken it: a store that
-    /// fails over may lose a message that it has accepted. A repetition harms nobody. `awaited`, if its client waits for that.
+    /// fails over may lose a message that it has accepted. A repetition harms nobody. Gives up after `patience`.
     pub(crate) async fn deliver(
         &self,
         session: SessionId,
         to: NodeId,
         message: Bytes,
-        awaited: bool,
+        patience: Duration,
     ) -> Delivery {
-        let patience = self.store.patience;
-        let patience = if awaited { patience.min(PATIENCE) } else { patience };
         let expected = self.receipts.expect();
         let receipt = Some(Receipt::new(self.id, expected.number));
         let message = PeerMessage::new(session, PeerRequest::Posted { message, receipt });
