@@ -12,6 +12,7 @@ const FOUND: &[(u64, &str)] = &[
     (20_018_181, "a session used at a node that had left was taken for a half-open one"),
     (20_029_460, "`initialized` at a node that drained was lost"),
     (20_078_870, "a session that was deleted while a node adopted it was served there for a moment"),
+    (40_139_010, "after a failover, an append of nothing was repeated for ever within one poll"),
     (20_090_653, "the store in memory dropped a session although a client had used it later"),
 ];
 

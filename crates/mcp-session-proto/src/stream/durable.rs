@@ -100,10 +100,11 @@ impl<T: Clone> Stream<T> {
         queues
     }
 
-    /// The next append, with all events that the store does not have.
+    /// The next append, with all events that the store does not have and the stream still has: those that the client has read may
+    /// be gone, and the store says if it has lost them as well.
     pub(crate) fn next_append(&self, stream: u64) -> Option<Unstored> {
         let durable = self.durable.as_ref()?;
-        let at = durable.stored.max(1);
+        let at = durable.stored.max(self.log.first()).max(1);
         let events = self.log.from(at).cloned().collect();
         Some(Unstored { stream, request: durable.request.clone(), at, events, ends: self.has_ended() })
     }

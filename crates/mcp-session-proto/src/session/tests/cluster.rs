@@ -157,6 +157,35 @@ fn a_store_that_has_lost_something_gets_it_again() {
     assert_eq!(b.store_all(), ["1@5+1 end"]);
 }
 
+/// An event that the client has read is dropped if the session has no room to keep it, although the store has to confirm it
+/// again: then the store is asked only whether it has it.
+#[test]
+fn what_was_dropped_is_not_appended_again_after_a_failover() {
+    for lost in [false, true] {
+        let mut config = config();
+        config.replay.as_mut().unwrap().events = 1;
+        let mut b = shared(config);
+        let (old, new) = (b.call(1), b.call(2));
+        b.notify(old).unwrap();
+        b.store_all();
+        b.read(StreamKey::Response(old));
+        b.notify(new).unwrap();
+        b.store_all();
+        b.act(super::Session::handle_failover);
+        let again = [b.asked(), b.asked()];
+        assert_eq!(again.each_ref().map(|append| (append.stream, append.at)), [(1, 1), (2, 1)]);
+        b.stored(&again[1], Stored::Done);
+        b.read(StreamKey::Response(new)); // takes the room of the other
+        b.stored(&again[0], Stored::Later);
+        let asked = b.asked();
+        assert_eq!((asked.stream, asked.at, asked.events.len()), (1, 2, 0));
+        b.stored(&asked, if lost { Stored::Behind(1) } else { Stored::Done });
+        assert_eq!(b.store_all(), [""; 0]);
+        b.answer(old);
+        assert_eq!(b.store_all(), if lost { vec![] } else { vec!["1@2+1 end"] }, "lost: it goes on without the store");
+    }
+}
+
 /// What was in flight when the store failed over may be lost although the store has acknowledged it.
 #[test]
 fn what_was_in_flight_at_a_failover_is_appended_again() {

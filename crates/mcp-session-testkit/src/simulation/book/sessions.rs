@@ -135,6 +135,11 @@ impl Book {
         }
     }
 
+    /// Returns `true` if a client or the plan has asked to end the session.
+    pub(super) fn end_was_asked(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_none_or(|known| known.end_asked)
+    }
+
     /// Returns `true` if the session may end, for any reason that this book knows.
     pub(super) fn may_end(&self, session: SessionId) -> bool {
         let Some(known) = self.sessions.get(&session) else { return true };
