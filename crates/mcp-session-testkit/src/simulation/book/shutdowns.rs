@@ -286,7 +286,8 @@ impl Book {
         let steps = self.plan.clients.iter().flat_map(|client| &client.steps);
         steps.into_iter().all(|step| match &step.act {
             Act::Call { script, reader, upload, .. } => {
-                let closes = script.ops.iter().any(|op| matches!(op, Op::CloseStream(_)));
+                // Who was told to come back finds no session if its own call has ended it.
+                let closes = script.ops.iter().any(|op| matches!(op, Op::CloseStream(_) | Op::EndSession));
                 reader.is_fast() && *upload == Upload::Whole && !closes
             }
             Act::Get(reader) | Act::Listen(reader) => reader.is_fast(),
