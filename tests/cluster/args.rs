@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 
@@ -29,6 +29,12 @@ pub(crate) struct Args {
     /// The executable of `everything`; built in the profile of this program by default
     #[arg(long, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,
+    /// Print a URL for clients from outside, and replace one node after the other until Ctrl-C or SIGTERM
+    #[arg(long, conflicts_with = "plays")]
+    pub(crate) serve: bool,
+    /// The address of the balancer
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(crate) bind: SocketAddr,
     /// Print what was measured in each run
     #[arg(long, short)]
     pub(crate) verbose: bool,

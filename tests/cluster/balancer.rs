@@ -46,8 +46,8 @@ struct Backend {
 }
 
 impl Balancer {
-    pub(crate) async fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    pub(crate) async fn start(bind: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(bind).await?;
         let (address, nodes) = (listener.local_addr()?, Arc::<Nodes>::default());
         let proxied = Arc::clone(&nodes);
         let accepts = tokio::spawn(async move {

@@ -13,6 +13,7 @@ mod logs;
 mod nodes;
 mod plays;
 mod seen;
+mod serve;
 mod table;
 
 use std::{
@@ -58,9 +59,15 @@ async fn main() -> ExitCode {
         println!("skipped: no redis-server in the path");
         return ExitCode::from(CANNOT);
     }
-    let ended = tokio::select! {
-        ended = all(Arc::new(args)) => ended,
-        () = stopped() => Err(anyhow::anyhow!("interrupted")),
+    let ended = if let Err(error) = set_up(&args) {
+        Err(error)
+    } else if args.serve {
+        serve::serve(&args, stopped()).await
+    } else {
+        tokio::select! {
+            ended = all(Arc::new(args)) => ended,
+            () = stopped() => Err(anyhow::anyhow!("interrupted")),
+        }
     };
     end_redis_servers(); // nodes end with the runtime
     exit_code(ended)
@@ -75,15 +82,25 @@ async fn stopped() {
     }
 }
 
-/// Runs the plays, one after the other. Returns `true` if all are well.
-async fn all(args: Arc<Args>) -> Result<bool> {
+/// Raises the limit of descriptors, and builds `everything` before it is needed.
+fn set_up(args: &Args) -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
     if let Some(server) = &args.server {
         choose_executable(server.clone());
     }
-    executable(); // built before it is needed
-    let directory = std::env::temp_dir().join(format!("mcp-session-cluster-{}", std::process::id()));
+    executable();
+    Ok(())
+}
+
+/// Where the logs of the nodes are.
+fn directory() -> PathBuf {
+    std::env::temp_dir().join(format!("mcp-session-cluster-{}", std::process::id()))
+}
+
+/// Runs the plays, one after the other. Returns `true` if all are well.
+async fn all(args: Arc<Args>) -> Result<bool> {
+    let directory = directory();
     let (begun, mut table) = (Instant::now(), Table::default());
     let plays = if args.plays.is_empty() { Play::value_variants() } else { &args.plays };
     for &play in plays {
@@ -111,7 +128,7 @@ async fn all(args: Arc<Args>) -> Result<bool> {
 /// One run: starts everything, loads it, lets the play happen, and judges what came of it.
 async fn run(play: Play, args: &Args, seed: u64, directory: &PathBuf) -> Result<(Judged, Happened)> {
     std::fs::create_dir_all(directory)?;
-    let mut nodes = Nodes::start(play, directory).await?;
+    let mut nodes = Nodes::start(play, args.bind, directory).await?;
     let mut clients = Clients::start(nodes.balancer.address, args.sessions, seed);
     let begun = Instant::now();
     while clients.opened() < args.sessions as usize {

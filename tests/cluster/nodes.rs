@@ -35,7 +35,7 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     /// Starts all, and waits until each node is ready.
-    pub(crate) async fn start(play: Play, directory: &Path) -> Result<Self> {
+    pub(crate) async fn start(play: Play, bind: SocketAddr, directory: &Path) -> Result<Self> {
         let options: &[&str] = match play {
             Play::RestartAof => &["--appendonly", "yes", "--appendfsync", "everysec"],
             _ => &[],
@@ -43,7 +43,7 @@ impl Nodes {
         let redis = block_in_place(|| RedisServer::start(options));
         let replica = (play == Play::Failover).then(|| block_in_place(|| replicate(&redis)));
         let links = (0..NODES).map(|_| Link::start(redis.port)).collect();
-        let balancer = Balancer::start().await?;
+        let balancer = Balancer::start(bind).await?;
         let directory = directory.to_owned();
         let mut nodes = Self { redis, replica, links, balancer, nodes: Vec::new(), started: 0, directory };
         nodes.nodes.resize_with(NODES, || None);

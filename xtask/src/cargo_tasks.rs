@@ -160,6 +160,13 @@ fn count(workspace: &Workspace, write: bool) -> Result<ExitStatus> {
     process::run(command.arg("instructions").args(write.then_some("--write")), BUILD)
 }
 
+/// Builds the plays of `cargo xtask cluster`.
+pub(crate) fn build_cluster(workspace: &Workspace, release: bool) -> Result<()> {
+    let mut command =
+        process::cargo(workspace, ["build", "--package", TESTS, "--all-features", "--example", "cluster_plays"]);
+    process::succeed(command.args(release.then_some("--release")), BUILD)
+}
+
 /// Builds all examples, always with the same selection and features, so that nothing is built twice.
 pub(crate) fn build_examples(workspace: &Workspace, release: bool) -> Result<()> {
     let mut command =

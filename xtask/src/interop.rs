@@ -6,6 +6,7 @@ mod traffic;
 mod wire;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -16,12 +17,15 @@ use self::clients::{Client, Way};
 use self::judge::{Meeting, Step, judge};
 use self::wire::Wire;
 use crate::cargo_tasks;
-use crate::process::{self, Keep};
+use crate::process::{self, Keep, Unavailable};
 use crate::server::Server;
 use crate::workspace::{Target, Workspace};
 
 /// The second example that is driven: a mounted service. Like `everything`, it has the tools `echo` and `slow`.
 const MOUNTED: &str = "axum_router";
+
+/// The third: `everything` as three nodes on one Redis, each of which is replaced in turn.
+const CLUSTER: &str = "cluster_plays";
 
 /// A client ends by itself after 60 s; this limit is for one that hangs.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -55,9 +59,15 @@ struct Report {
 /// Runs the task; returns `true` if every step of every client succeeded, and a note about clients that this machine cannot
 /// run. Fails as [`process::Unavailable`] without any, or if `all` are wanted.
 pub(crate) fn run(workspace: &Workspace, target: &Target, all: bool) -> Result<(bool, String)> {
-    let (clients, missing) = clients::find(workspace, all)?;
+    let (clients, mut missing) = clients::find(workspace, all)?;
     cargo_tasks::build_examples(workspace, target.release)?;
-    let scenes = scenes(workspace, target)?;
+    cargo_tasks::build_cluster(workspace, target.release)?;
+    let mut scenes = scenes(workspace, target)?;
+    if process::version(&mut Command::new("redis-server")).is_err() {
+        ensure!(!all, Unavailable(format!("no redis-server, for {CLUSTER}")));
+        scenes.retain(|scene| !scene.executable.ends_with(CLUSTER));
+        missing = [&*missing, "no redis-server, so no several nodes"].join("; ");
+    }
     let (mut meetings, mut all_stopped) = (Vec::new(), true);
     for scene in &scenes {
         let stopped = perform(scene, &clients, &mut meetings);
@@ -84,6 +94,15 @@ fn scenes(workspace: &Workspace, target: &Target) -> Result<Vec<Scene>> {
         scenes.push(everything(runtime, (&[], true, DEFAULT)));
         scenes.extend(MODES.map(|mode| everything(runtime, mode)));
     }
+    let everything = executable("everything").to_str().context("a path in UTF-8")?.to_owned();
+    scenes.push(Scene {
+        name: "three nodes on Redis".to_owned(),
+        executable: executable(CLUSTER),
+        flags: vec!["--serve".to_owned(), "--server".to_owned(), everything],
+        all_tools: true,
+        gives_ids: true,
+        ways: DEFAULT,
+    });
     scenes.push(Scene {
         name: MOUNTED.to_owned(),
         executable: executable(MOUNTED),

@@ -125,13 +125,14 @@ async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection
             return Err(Rejection::UnknownSession);
         }
         record = load().await?;
+        // Also if another node was faster: this one may have been the listener in between, which nobody else tells the last one.
+        if let Some(other) = last.node.filter(|other| *other != node.id && last.settled < last.number) {
+            node.tell(id, [other], &PeerRequest::Listens(record.listener.number)).await;
+        }
         if record.listener.number == last.number + 1 && record.listener.node == Some(node.id) {
             break (last.number + 1, last);
-        } // else another node was faster
+        }
     };
-    if let Some(other) = last.node.filter(|other| *other != node.id && last.settled < last.number) {
-        node.tell(id, [other], &PeerRequest::Listens(number)).await;
-    }
     let patience = node.deadline();
     let mut pause = Duration::from_millis(1);
     // Another GET at this node may be waiting for the previous node, too: it comes first.

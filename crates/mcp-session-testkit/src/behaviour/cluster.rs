@@ -1,6 +1,13 @@
 //! State that belongs to a session, not to one node: listeners, lifecycle, and where a session ends.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use futures::{
     FutureExt,
@@ -8,13 +15,14 @@ use futures::{
 };
 use http::{Method, StatusCode};
 use mcp_session_core::{
-    ReplayConfig, SecondStream, SessionEvent, SessionId, ShutdownPhase, TerminateReason,
-    store::{LogId, MemoryStore, SessionStore, Store, StoreLimits},
+    BoxFuture, ReplayConfig, SecondStream, SessionEvent, SessionId, ShutdownPhase, TerminateReason,
+    store::{LogId, MemoryStore, NodeId, SessionStore, Store, StoreLimits, Update},
 };
 use serde_json::{Value, json};
 
 use super::{
     fixture::{Client, Fixture, NEVER, PATIENT, Reply, SOON, Started, notification, request},
+    intercepted::{Intercept, Intercepted},
     stores::{Mood, Moody, Nodes, begin, numbers, send},
 };
 use crate::{TestBed, suite::scenarios};
@@ -27,6 +35,7 @@ scenarios! {
     d_17_what_is_said_before_initialized_is_not_dropped,
     d_21_one_node_listens_for_a_session,
     d_21_two_gets_at_another_node_repeat_nothing,
+    d_21_a_node_that_is_overtaken_tells_the_listener_before_it,
     d_21_a_plain_get_goes_on_where_another_node_was,
     d_24_a_plain_get_begins_with_what_is_kept,
     d_23_a_listener_that_is_lost_holds_up_nobody,
@@ -266,6 +275,61 @@ fn d_21_two_gets_at_another_node_repeat_nothing(bed: &impl TestBed) {
             }
         }
         assert_eq!(seen, [3]);
+    });
+}
+
+/// Once, another node becomes the listener of a session after this node has, and before this node hears of either.
+#[derive(Debug)]
+struct Overtakes {
+    store: MemoryStore,
+    session: Mutex<Option<SessionId>>,
+    updated: AtomicBool,
+}
+
+impl Intercept for Overtakes {
+    fn called(&self, method: &str) {
+        self.updated.fetch_or(method == "update", SeqCst);
+    }
+
+    fn polled(&self, method: &'static str) -> BoxFuture<'_, ()> {
+        async move {
+            let after = method == "load" && self.updated.load(SeqCst);
+            let session = if after { self.session.lock().unwrap().take() } else { None };
+            if let Some(session) = session {
+                let number = self.store.load(session).await.unwrap().unwrap().listener.number + 1;
+                let listens = Update::Listens(NodeId(number), number);
+                assert!(self.store.update(session, listens).await.unwrap());
+            }
+        }
+        .boxed()
+    }
+}
+
+/// D-21: a node becomes the listener, and another one overtakes it before it knows. The listener before both hears of it, although
+/// the other one knows only of the first.
+fn d_21_a_node_that_is_overtaken_tells_the_listener_before_it(bed: &impl TestBed) {
+    let shared = MemoryStore::new(bed.runtime());
+    let by = Overtakes { store: shared.clone(), session: Mutex::default(), updated: AtomicBool::new(false) };
+    let sessions = Arc::new(Intercepted { store: shared.clone(), by });
+    let a = Fixture::new(bed, |config| config.store = Some(Store::new(shared.clone())));
+    let b = Fixture::new(bed, |config| {
+        config.session.second_stream = SecondStream::Replace;
+        let mut store = Store::new(shared.clone());
+        store.sessions = Arc::clone(&sessions) as _;
+        config.store = Some(store);
+    });
+    bed.block_on(async {
+        let client = a.client_of("2025-06-18").await;
+        let elsewhere = client.at(&b);
+        echoes(&elsewhere).await;
+        let mut get = client.get().await;
+        get.opened().await;
+        note(&client, 0).await;
+        assert_eq!(next(&mut get).await, Some(0));
+        sessions.by.updated.store(false, SeqCst);
+        *sessions.by.session.lock().unwrap() = Some(client.id());
+        let _newer = elsewhere.start_with(elsewhere.request(Method::GET).body(String::new()).expect("a GET"));
+        assert_eq!(next(&mut get).await, None, "it is read elsewhere");
     });
 }
 
