@@ -17,14 +17,32 @@ use self::clients::{Client, Way};
 use self::judge::{Meeting, Step, judge};
 use self::wire::Wire;
 use crate::cargo_tasks;
-use crate::process::{self, Keep, Unavailable};
+use crate::process::{self, Keep};
 use crate::server::Server;
 use crate::workspace::{Target, Workspace};
+
+/// What is driven.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// Drive three nodes on one Redis instead, each of which is replaced in turn. A client that neither tries again nor comes
+    /// back may fail
+    #[arg(long)]
+    several_nodes: bool,
+}
+
+impl Args {
+    /// For `test-all`.
+    pub(crate) fn all() -> Args {
+        Args { target: Target::all(), several_nodes: false }
+    }
+}
 
 /// The second example that is driven: a mounted service. Like `everything`, it has the tools `echo` and `slow`.
 const MOUNTED: &str = "axum_router";
 
-/// The third: `everything` as three nodes on one Redis, each of which is replaced in turn.
+/// What starts several nodes.
 const CLUSTER: &str = "cluster_plays";
 
 /// A client ends by itself after 60 s; this limit is for one that hangs.
@@ -58,16 +76,16 @@ struct Report {
 
 /// Runs the task; returns `true` if every step of every client succeeded, and a note about clients that this machine cannot
 /// run. Fails as [`process::Unavailable`] without any, or if `all` are wanted.
-pub(crate) fn run(workspace: &Workspace, target: &Target, all: bool) -> Result<(bool, String)> {
-    let (clients, mut missing) = clients::find(workspace, all)?;
+pub(crate) fn run(workspace: &Workspace, args: &Args, all: bool) -> Result<(bool, String)> {
+    let target = &args.target;
+    let (clients, missing) = clients::find(workspace, all)?;
     cargo_tasks::build_examples(workspace, target.release)?;
-    cargo_tasks::build_cluster(workspace, target.release)?;
-    let mut scenes = scenes(workspace, target)?;
-    if process::version(&mut Command::new("redis-server")).is_err() {
-        ensure!(!all, Unavailable(format!("no redis-server, for {CLUSTER}")));
-        scenes.retain(|scene| !scene.executable.ends_with(CLUSTER));
-        missing = [&*missing, "no redis-server, so no several nodes"].join("; ");
-    }
+    let scenes = if args.several_nodes {
+        cargo_tasks::build_cluster(workspace, target.release)?;
+        vec![several_nodes(workspace, target)?]
+    } else {
+        scenes(workspace, target)?
+    };
     let (mut meetings, mut all_stopped) = (Vec::new(), true);
     for scene in &scenes {
         let stopped = perform(scene, &clients, &mut meetings);
@@ -94,15 +112,6 @@ fn scenes(workspace: &Workspace, target: &Target) -> Result<Vec<Scene>> {
         scenes.push(everything(runtime, (&[], true, DEFAULT)));
         scenes.extend(MODES.map(|mode| everything(runtime, mode)));
     }
-    let everything = executable("everything").to_str().context("a path in UTF-8")?.to_owned();
-    scenes.push(Scene {
-        name: "three nodes on Redis".to_owned(),
-        executable: executable(CLUSTER),
-        flags: vec!["--serve".to_owned(), "--server".to_owned(), everything],
-        all_tools: true,
-        gives_ids: true,
-        ways: DEFAULT,
-    });
     scenes.push(Scene {
         name: MOUNTED.to_owned(),
         executable: executable(MOUNTED),
@@ -112,6 +121,21 @@ fn scenes(workspace: &Workspace, target: &Target) -> Result<Vec<Scene>> {
         ways: DEFAULT,
     });
     Ok(scenes)
+}
+
+/// `everything` as three nodes on one Redis behind a balancer, each of which is replaced in turn.
+fn several_nodes(workspace: &Workspace, target: &Target) -> Result<Scene> {
+    process::version(&mut Command::new("redis-server"))?;
+    let executable = |name| workspace.example_executable(name, target.release);
+    let everything = executable("everything").to_str().context("a path in UTF-8")?.to_owned();
+    Ok(Scene {
+        name: "three nodes on Redis".to_owned(),
+        executable: executable(CLUSTER),
+        flags: vec!["--serve".to_owned(), "--server".to_owned(), everything],
+        all_tools: true,
+        gives_ids: true,
+        ways: DEFAULT,
+    })
 }
 
 /// Runs all clients of a scene at once against one fresh server, which must exit cleanly on SIGTERM afterwards.

@@ -42,7 +42,7 @@ enum Task {
     /// Counts the instructions of a request with valgrind, and compares them with the recorded counts
     Instructions(Record),
     /// Drives the examples with the real Python, TypeScript and Rust clients, of both eras at the same time
-    Interop(Target),
+    Interop(interop::Args),
     /// Lists the tests of each requirement of the specification, and the requirements without a test
     Coverage(Record),
     /// Compares the public API of each published crate with its committed listing

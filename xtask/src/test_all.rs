@@ -64,7 +64,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     run.step("chaos", || cargo_tasks::chaos_gate(workspace));
     run.step("cluster", || cargo_tasks::cluster_gate(workspace));
     run.step("instructions", || cargo_tasks::instructions_gate(workspace));
-    run.step("interop", || interop::run(workspace, &Target::all(), false));
+    run.step("interop", || interop::run(workspace, &interop::Args::all(), false));
     run.step("conformance", || conformance::run(workspace, &Target::all()));
     run.step("package", || cargo_steps::package(workspace));
     println!("\n{}", run.report);
