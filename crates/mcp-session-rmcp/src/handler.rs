@@ -179,7 +179,7 @@ impl<S: ServerHandler> RmcpHandler<S> {
 
 impl<S: ServerHandler> Handler for RmcpHandler<S> {
     fn info(&self) -> InitializeResult {
-        let info = self.probe.get_info();
+        let info = ServerHandler::get_info(&*self.probe);
         Json::new(&info).and_then(InitializeResult::try_from).unwrap_or_else(|error| {
             InitializeResult::new(&info.server_info.name, &info.server_info.version)
                 .with_instructions(format!("the server's info is invalid: {}", error.message))

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::future::BoxFuture;
 use mcp_session_core::Session;
 use rmcp::{
     ErrorData, Peer, RoleServer, Service,
