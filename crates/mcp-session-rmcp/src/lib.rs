@@ -30,7 +30,7 @@
 //! let handler = RmcpHandler::new(|_scope| MyServer);
 //! assert!(handler.info().capabilities.as_str().contains("tools"));
 //! assert!(handler.tool_schema("unknown").is_none());
-//! let endpoint = Endpoint::new(TokioRuntime::default(), handler);
+//! let endpoint = Endpoint::new(TokioRuntime::current(), handler);
 //! assert!(endpoint.is_ready());
 //! # Ok::<(), std::io::Error>(())
 //! ```

@@ -28,7 +28,7 @@ macro_rules! on_both {
 fn tokio<F: Future<Output = ()>>(scenario: impl Fn(Client, Arc<server::Log>) -> F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("tokio");
     runtime.block_on(async {
-        let (client, log) = serve(TokioRuntime::default());
+        let (client, log) = serve(TokioRuntime::current());
         let limit = Duration::from_secs(30);
         tokio::time::timeout(limit, scenario(client, log)).await.expect("within 30 seconds");
     });
@@ -212,7 +212,7 @@ async fn a_send_that_the_tool_drops_half_way_comes_before_the_answer(client: Cli
     let session = client.open().await;
     for _ in 0..20 {
         let messages = session.call("tools/call", json!({ "name": "half", "arguments": {} })).await.to_end().await;
-        let methods: Vec<_> = messages.iter().map(|message| &message["method"]).collect();
+        let methods: Vec<_> = messages.iter().map(|message| message["method"].clone()).collect();
         assert_eq!(methods, ["notifications/tools/list_changed".into(), Value::Null], "{messages:?}");
     }
 }
@@ -221,7 +221,8 @@ async fn what_a_tool_has_spawned_is_cancelled_when_the_tool_is_dropped(client: C
     let session = client.open().await;
     let reply = session.call("tools/call", json!({ "name": "stubborn", "arguments": {} })).await;
     log.until("is stubborn").await;
-    let policy = ShutdownPolicy::immediate();
+    let mut policy = ShutdownPolicy::default();
+    (policy.drain, policy.cancel, policy.finish) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let report = client.endpoint.shutdown(policy).await;
     log.until("the spawned part ends").await;
     assert!(reply.to_end().await.last().is_some_and(|answer| answer["error"].is_object()), "{report:?}");
