@@ -222,10 +222,12 @@ async fn what_a_tool_has_spawned_is_cancelled_when_the_tool_is_dropped(client: C
     let reply = session.call("tools/call", json!({ "name": "stubborn", "arguments": {} })).await;
     log.until("is stubborn").await;
     let mut policy = ShutdownPolicy::default();
-    (policy.drain, policy.cancel, policy.finish) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-    let report = client.endpoint.shutdown(policy).await;
+    (policy.drain, policy.cancel) = (Duration::ZERO, Duration::ZERO);
+    let shutdown = client.endpoint.shutdown(policy);
+    let messages = reply.to_end().await;
+    assert!(messages.last().is_some_and(|answer| answer["error"].is_object()), "{messages:?}");
     log.until("the spawned part ends").await;
-    assert!(reply.to_end().await.last().is_some_and(|answer| answer["error"].is_object()), "{report:?}");
+    shutdown.await;
 }
 
 async fn the_state_of_a_session_stays_and_is_not_that_of_another(client: Client, _: Arc<server::Log>) {
