@@ -1,11 +1,6 @@
 //! [`RmcpHandler`]: an rmcp server as a handler of core.
 
-use std::{
-    fmt,
-    future::pending,
-    pin::pin,
-    sync::Arc,
-};
+use std::{fmt, future::pending, pin::pin, sync::Arc};
 
 use futures::{
     FutureExt,
@@ -231,7 +226,9 @@ impl<S: ServerHandler> Handler for RmcpHandler<S> {
         let request = message::request(cx.method(), cx.raw_params())?;
         let tokio = self.context()?;
         let state = match cx.session() {
-            Some(_) => Some(cx.data::<State<S>>().ok_or_else(|| RpcError::internal("the session has ended"))?),
+            Some(_) => {
+                Some(cx.data::<State<S>>().ok_or_else(|| RpcError::internal("the session has ended"))?)
+            }
             None => None,
         };
         let service = match &state {
@@ -260,7 +257,8 @@ impl<S: ServerHandler> Handler for RmcpHandler<S> {
     }
 
     async fn notification(&self, notification: Notification, cx: NotificationContext) {
-        let Ok(mut message) = message::notification(&notification.method, notification.params.as_ref()) else {
+        let Ok(mut message) = message::notification(&notification.method, notification.params.as_ref())
+        else {
             return; // nobody can be told
         };
         self.extend(message.extensions_mut(), cx.headers(), cx.extensions());

@@ -40,7 +40,10 @@ fn text(method: &str, params: Option<&Json>) -> String {
 /// -32602 with the reason if the params are not those of the method.
 pub(crate) fn request(method: &str, params: Option<&Json>) -> Result<ClientRequest, RpcError> {
     let text = text(method, params);
-    fn read<T: DeserializeOwned>(text: &str, make: fn(T) -> ClientRequest) -> Result<ClientRequest, RpcError> {
+    fn read<T: DeserializeOwned>(
+        text: &str,
+        make: fn(T) -> ClientRequest,
+    ) -> Result<ClientRequest, RpcError> {
         serde_json::from_str(text).map(make).map_err(|error| RpcError::invalid_params(error.to_string()))
     }
     match method {

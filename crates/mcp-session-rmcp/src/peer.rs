@@ -109,7 +109,8 @@ impl Kept {
     fn add(&self, minted: Minted) {
         let gone: Vec<_> = {
             let mut all = lock(&self.0);
-            let (still, gone) = std::mem::take(&mut *all).into_iter().partition(|one| one.is_kept() == Some(true));
+            let (still, gone) =
+                std::mem::take(&mut *all).into_iter().partition(|one| one.is_kept() == Some(true));
             *all = still;
             all.push(minted);
             gone

@@ -26,7 +26,8 @@ macro_rules! on_both {
 }
 
 fn tokio<F: Future<Output = ()>>(scenario: impl Fn(Client, Arc<server::Log>) -> F) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("tokio");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("tokio");
     runtime.block_on(async {
         let (client, log) = serve(TokioRuntime::current());
         let limit = Duration::from_secs(30);
@@ -127,7 +128,10 @@ async fn an_unknown_method_is_refused(client: Client, _: Arc<server::Log>) {
     assert_eq!(answer["error"]["code"], -32601, "{answer}");
 }
 
-async fn concurrent_calls_have_their_progress_in_order_on_their_own_streams(client: Client, _: Arc<server::Log>) {
+async fn concurrent_calls_have_their_progress_in_order_on_their_own_streams(
+    client: Client,
+    _: Arc<server::Log>,
+) {
     let session = client.open().await;
     let call = |token: &'static str| {
         let session = &session;
@@ -188,7 +192,8 @@ async fn a_panic_is_answered(client: Client, _: Arc<server::Log>) {
 
 async fn a_log_message_comes_before_the_answer(client: Client, _: Arc<server::Log>) {
     let session = client.open().await;
-    let messages = session.call("tools/call", json!({ "name": "logs", "arguments": {} })).await.to_end().await;
+    let messages =
+        session.call("tools/call", json!({ "name": "logs", "arguments": {} })).await.to_end().await;
     assert_eq!(messages[0]["method"], "notifications/message");
     assert_eq!(messages[0]["params"]["data"], "working");
     assert_eq!(text(&messages[1]), "logged");
@@ -211,13 +216,17 @@ async fn a_tool_learns_that_the_server_drains_and_how_long_it_has(client: Client
 async fn a_send_that_the_tool_drops_half_way_comes_before_the_answer(client: Client, _: Arc<server::Log>) {
     let session = client.open().await;
     for _ in 0..20 {
-        let messages = session.call("tools/call", json!({ "name": "half", "arguments": {} })).await.to_end().await;
+        let messages =
+            session.call("tools/call", json!({ "name": "half", "arguments": {} })).await.to_end().await;
         let methods: Vec<_> = messages.iter().map(|message| message["method"].clone()).collect();
         assert_eq!(methods, ["notifications/tools/list_changed".into(), Value::Null], "{messages:?}");
     }
 }
 
-async fn what_a_tool_has_spawned_is_cancelled_when_the_tool_is_dropped(client: Client, log: Arc<server::Log>) {
+async fn what_a_tool_has_spawned_is_cancelled_when_the_tool_is_dropped(
+    client: Client,
+    log: Arc<server::Log>,
+) {
     let session = client.open().await;
     let reply = session.call("tools/call", json!({ "name": "stubborn", "arguments": {} })).await;
     log.until("is stubborn").await;
@@ -288,7 +297,8 @@ async fn modern_progress_comes_before_the_answer(client: Client, _: Arc<server::
 }
 
 async fn modern_a_kept_peer_reaches_no_other_client(client: Client, log: Arc<server::Log>) {
-    let kept = client.modern("tools/call", json!({ "name": "keep_for_all", "arguments": {} })).await.to_end().await;
+    let kept =
+        client.modern("tools/call", json!({ "name": "keep_for_all", "arguments": {} })).await.to_end().await;
     assert_eq!(text(&kept[0]), "kept");
     let messages = client.modern("tools/call", json!({ "name": "use_kept_for_all", "arguments": {} })).await;
     let messages = messages.to_end().await;
@@ -298,14 +308,18 @@ async fn modern_a_kept_peer_reaches_no_other_client(client: Client, log: Arc<ser
 }
 
 async fn modern_a_request_to_the_client_is_refused(client: Client, _: Arc<server::Log>) {
-    let messages = client.modern("tools/call", json!({ "name": "ask", "arguments": {} })).await.to_end().await;
+    let messages =
+        client.modern("tools/call", json!({ "name": "ask", "arguments": {} })).await.to_end().await;
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert!(text(&messages[0]).contains("not allowed"), "{messages:?}");
 }
 
 async fn modern_discover_answers(client: Client, _: Arc<server::Log>) {
     let answer = client.modern("server/discover", json!({})).await.to_end().await.pop().expect("an answer");
-    assert_eq!(answer["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "bridged", "{answer}");
+    assert_eq!(
+        answer["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "bridged",
+        "{answer}"
+    );
     assert!(answer["result"]["capabilities"]["tools"].is_object());
 }
 

@@ -65,7 +65,11 @@ fn say(text: impl Into<String>) -> Result<CallToolResult, ErrorData> {
     Ok(CallToolResult::success(vec![ContentBlock::text(text)]))
 }
 
-async fn ask(peer: &Peer<RoleServer>, method: &str, params: serde_json::Value) -> Result<ClientResult, String> {
+async fn ask(
+    peer: &Peer<RoleServer>,
+    method: &str,
+    params: serde_json::Value,
+) -> Result<ClientResult, String> {
     let request = json!({ "method": method, "params": params });
     let request: ServerRequest = serde_json::from_value(request).map_err(|error| error.to_string())?;
     peer.send_request(request).await.map_err(|error| error.to_string())
@@ -86,16 +90,23 @@ impl Server {
     }
 
     #[tool(description = "Says the same")]
-    async fn echo(&self, Parameters(Echo { message }): Parameters<Echo>) -> Result<CallToolResult, ErrorData> {
+    async fn echo(
+        &self,
+        Parameters(Echo { message }): Parameters<Echo>,
+    ) -> Result<CallToolResult, ErrorData> {
         say(message)
     }
 
     #[tool(description = "Reports ten steps")]
     async fn steps(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
-        let token = ctx.meta.get_progress_token().ok_or_else(|| ErrorData::invalid_params("no token", None))?;
+        let token =
+            ctx.meta.get_progress_token().ok_or_else(|| ErrorData::invalid_params("no token", None))?;
         for step in 1..=10 {
             let progress = ProgressNotificationParam::new(token.clone(), f64::from(step));
-            ctx.peer.notify_progress(progress).await.map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
+            ctx.peer
+                .notify_progress(progress)
+                .await
+                .map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
         }
         say("done")
     }
@@ -105,7 +116,9 @@ impl Server {
         let schema = json!({ "type": "object", "properties": { "name": { "type": "string" } } });
         let params = json!({ "mode": "form", "message": "Your name?", "requestedSchema": schema });
         match ask(&ctx.peer, "elicitation/create", params).await {
-            Ok(ClientResult::ElicitResult(ElicitResult { action: ElicitationAction::Accept, .. })) => say("accept"),
+            Ok(ClientResult::ElicitResult(ElicitResult { action: ElicitationAction::Accept, .. })) => {
+                say("accept")
+            }
             Ok(other) => say(format!("{other:?}")),
             Err(error) => say(error),
         }
@@ -114,7 +127,8 @@ impl Server {
     #[tool(description = "Asks the model")]
     async fn sample(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
         let message = json!({ "role": "user", "content": { "type": "text", "text": "think" } });
-        match ask(&ctx.peer, "sampling/createMessage", json!({ "messages": [message], "maxTokens": 9 })).await {
+        match ask(&ctx.peer, "sampling/createMessage", json!({ "messages": [message], "maxTokens": 9 })).await
+        {
             Ok(ClientResult::CreateMessageResult(result)) => say(result.model),
             Ok(other) => say(format!("{other:?}")),
             Err(error) => say(error),
@@ -143,7 +157,8 @@ impl Server {
 
     #[tool(description = "Logs")]
     async fn logs(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
-        let note = json!({ "method": "notifications/message", "params": { "level": "info", "data": "working" } });
+        let note =
+            json!({ "method": "notifications/message", "params": { "level": "info", "data": "working" } });
         let note: ServerNotification = serde_json::from_value(note).expect("a notification");
         ctx.peer.send_notification(note).await.expect("sent");
         say("logged")
@@ -160,7 +175,11 @@ impl Server {
         assert!(!ctx.is_draining() && ctx.remaining().is_none());
         self.log.say("waits for the drain");
         ctx.draining().await;
-        say(if ctx.remaining().is_some_and(|left| !left.is_zero()) { "drained, with time left" } else { "too late" })
+        say(if ctx.remaining().is_some_and(|left| !left.is_zero()) {
+            "drained, with time left"
+        } else {
+            "too late"
+        })
     }
 
     #[tool(description = "Drops a send after its first poll")]
@@ -234,7 +253,11 @@ impl ServerHandler for Server {
         info
     }
 
-    async fn set_level(&self, _: SetLevelRequestParams, ctx: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    async fn set_level(
+        &self,
+        _: SetLevelRequestParams,
+        ctx: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
         *self.kept.lock().expect("a lock") = Some(ctx.peer);
         Ok(())
     }
