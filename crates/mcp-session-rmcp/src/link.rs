@@ -140,10 +140,9 @@ impl Link {
         if !matches!(before.as_mut().map(oneshot::Receiver::try_recv), Some(Ok(None))) {
             before = None; // it is sent
         }
-        if before.is_none() {
-            if let Some(sent) = sending.as_mut().now_or_never() {
-                return async { sent }.boxed();
-            }
+        let sent = if before.is_none() { sending.as_mut().now_or_never() } else { None };
+        if let Some(sent) = sent {
+            return async { sent }.boxed();
         }
         let (done, last) = oneshot::channel();
         self.last = Some(last);

@@ -39,7 +39,7 @@ impl Client {
         let response = self.send(request, body.to_string()).await;
         let id = response.headers().get("mcp-session-id").expect("a session");
         let id = id.to_str().expect("text").to_owned();
-        let answer = Reply::new(response).to_end().await.pop().expect("an answer");
+        let answer = Reply::new(response).all().await.pop().expect("an answer");
         let session = Session { client: self, id };
         session.notify("notifications/initialized", json!({})).await;
         (session, answer)
@@ -94,7 +94,7 @@ impl Session<'_> {
 
     /// The answer to a request, without what comes before it.
     pub(crate) async fn request(&self, method: &str, params: Value) -> Value {
-        self.call(method, params).await.to_end().await.pop().expect("an answer")
+        self.call(method, params).await.all().await.pop().expect("an answer")
     }
 
     pub(crate) async fn tool(&self, name: &str, arguments: Value) -> Value {
@@ -159,7 +159,7 @@ impl Reply {
         }
     }
 
-    pub(crate) async fn to_end(mut self) -> Vec<Value> {
+    pub(crate) async fn all(mut self) -> Vec<Value> {
         let mut messages = Vec::new();
         while let Some(message) = self.next().await {
             messages.push(message);

@@ -137,7 +137,7 @@ async fn concurrent_calls_have_their_progress_in_order_on_their_own_streams(
         let session = &session;
         async move {
             let params = json!({ "name": "steps", "arguments": {}, "_meta": { "progressToken": token } });
-            let messages = session.call("tools/call", params).await.to_end().await;
+            let messages = session.call("tools/call", params).await.all().await;
             let (answer, progress) = messages.split_last().expect("messages");
             assert_eq!(text(answer), "done");
             let steps: Vec<_> = progress.iter().map(|note| note["params"]["progress"].as_f64()).collect();
@@ -180,7 +180,7 @@ async fn a_cancel_fires_the_token_and_the_tool_cleans_up(client: Client, log: Ar
     log.until("waits").await;
     session.notify("notifications/cancelled", json!({ "requestId": 77 })).await;
     log.until("cleaned up").await;
-    assert!(reply.to_end().await.is_empty(), "a cancelled call is not answered");
+    assert!(reply.all().await.is_empty(), "a cancelled call is not answered");
 }
 
 async fn a_panic_is_answered(client: Client, _: Arc<server::Log>) {
@@ -192,8 +192,7 @@ async fn a_panic_is_answered(client: Client, _: Arc<server::Log>) {
 
 async fn a_log_message_comes_before_the_answer(client: Client, _: Arc<server::Log>) {
     let session = client.open().await;
-    let messages =
-        session.call("tools/call", json!({ "name": "logs", "arguments": {} })).await.to_end().await;
+    let messages = session.call("tools/call", json!({ "name": "logs", "arguments": {} })).await.all().await;
     assert_eq!(messages[0]["method"], "notifications/message");
     assert_eq!(messages[0]["params"]["data"], "working");
     assert_eq!(text(&messages[1]), "logged");
@@ -208,7 +207,7 @@ async fn a_tool_learns_that_the_server_drains_and_how_long_it_has(client: Client
     let reply = session.call("tools/call", json!({ "name": "drains", "arguments": {} })).await;
     log.until("waits for the drain").await;
     let shutdown = client.endpoint.shutdown(ShutdownPolicy::default());
-    let messages = reply.to_end().await;
+    let messages = reply.all().await;
     assert_eq!(text(messages.last().expect("an answer")), "drained, with time left");
     assert!(shutdown.await.is_clean());
 }
@@ -217,7 +216,7 @@ async fn a_send_that_the_tool_drops_half_way_comes_before_the_answer(client: Cli
     let session = client.open().await;
     for _ in 0..20 {
         let messages =
-            session.call("tools/call", json!({ "name": "half", "arguments": {} })).await.to_end().await;
+            session.call("tools/call", json!({ "name": "half", "arguments": {} })).await.all().await;
         let methods: Vec<_> = messages.iter().map(|message| message["method"].clone()).collect();
         assert_eq!(methods, ["notifications/tools/list_changed".into(), Value::Null], "{messages:?}");
     }
@@ -233,7 +232,7 @@ async fn what_a_tool_has_spawned_is_cancelled_when_the_tool_is_dropped(
     let mut policy = ShutdownPolicy::default();
     (policy.drain, policy.cancel) = (Duration::ZERO, Duration::ZERO);
     let shutdown = client.endpoint.shutdown(policy);
-    let messages = reply.to_end().await;
+    let messages = reply.all().await;
     assert!(messages.last().is_some_and(|answer| answer["error"].is_object()), "{messages:?}");
     log.until("the spawned part ends").await;
     shutdown.await;
@@ -284,38 +283,37 @@ async fn notifications_of_the_client_reach_the_server(client: Client, log: Arc<s
 
 async fn modern_a_tool_answers_and_sees_the_client_of_its_request(client: Client, _: Arc<server::Log>) {
     let answer = client.modern("tools/call", json!({ "name": "whoami", "arguments": {} })).await;
-    let answer = answer.to_end().await.pop().expect("an answer");
+    let answer = answer.all().await.pop().expect("an answer");
     assert_eq!(text(&answer), "Bearer secret modern 2026-07-28");
     assert_eq!(answer["result"]["resultType"], "complete");
 }
 
 async fn modern_progress_comes_before_the_answer(client: Client, _: Arc<server::Log>) {
     let params = json!({ "name": "steps", "arguments": {}, "_meta": { "progressToken": "t" } });
-    let messages = client.modern("tools/call", params).await.to_end().await;
+    let messages = client.modern("tools/call", params).await.all().await;
     assert_eq!(messages.len(), 11, "{messages:?}");
     assert_eq!(text(&messages[10]), "done");
 }
 
 async fn modern_a_kept_peer_reaches_no_other_client(client: Client, log: Arc<server::Log>) {
     let kept =
-        client.modern("tools/call", json!({ "name": "keep_for_all", "arguments": {} })).await.to_end().await;
+        client.modern("tools/call", json!({ "name": "keep_for_all", "arguments": {} })).await.all().await;
     assert_eq!(text(&kept[0]), "kept");
     let messages = client.modern("tools/call", json!({ "name": "use_kept_for_all", "arguments": {} })).await;
-    let messages = messages.to_end().await;
+    let messages = messages.all().await;
     assert_eq!(messages.len(), 1, "no notification on the stream of another: {messages:?}");
     assert_eq!(text(&messages[0]), "failed");
     drop(log);
 }
 
 async fn modern_a_request_to_the_client_is_refused(client: Client, _: Arc<server::Log>) {
-    let messages =
-        client.modern("tools/call", json!({ "name": "ask", "arguments": {} })).await.to_end().await;
+    let messages = client.modern("tools/call", json!({ "name": "ask", "arguments": {} })).await.all().await;
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert!(text(&messages[0]).contains("not allowed"), "{messages:?}");
 }
 
 async fn modern_discover_answers(client: Client, _: Arc<server::Log>) {
-    let answer = client.modern("server/discover", json!({})).await.to_end().await.pop().expect("an answer");
+    let answer = client.modern("server/discover", json!({})).await.all().await.pop().expect("an answer");
     assert_eq!(
         answer["result"]["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "bridged",
         "{answer}"
@@ -351,7 +349,7 @@ async fn a_shutdown_answers_every_running_call(client: Client, log: Arc<server::
     let shutdown = client.endpoint.shutdown(ShutdownPolicy::default());
     log.say("finish");
     for reply in replies {
-        assert_eq!(text(reply.to_end().await.last().expect("an answer")), "finished");
+        assert_eq!(text(reply.all().await.last().expect("an answer")), "finished");
     }
     assert!(shutdown.await.is_clean());
 }
