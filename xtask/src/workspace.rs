@@ -13,6 +13,8 @@ pub(crate) const PROTO: &str = "mcp-session-proto";
 pub(crate) const HYPER: &str = "mcp-session-hyper";
 /// The name of the store on Redis.
 pub(crate) const REDIS: &str = "mcp-session-redis";
+/// The name of the bridge to rmcp.
+pub(crate) const RMCP: &str = "mcp-session-rmcp";
 /// The name of the published test kit.
 pub(crate) const TESTKIT: &str = "mcp-session-testkit";
 /// The name of the package whose `[[example]]` targets are the examples.
@@ -94,10 +96,10 @@ impl Workspace {
         packages
     }
 
-    /// The adapters: the libraries except core, proto, hyper, redis and testkit.
+    /// The adapters: the libraries except core, proto, hyper, redis, rmcp and testkit.
     pub(crate) fn adapters(&self) -> Vec<&Package> {
         let mut packages = self.libraries();
-        packages.retain(|package| ![CORE, PROTO, HYPER, REDIS, TESTKIT].contains(&package.name.as_str()));
+        packages.retain(|package| ![CORE, PROTO, HYPER, REDIS, RMCP, TESTKIT].contains(&package.name.as_str()));
         packages
     }
 

@@ -42,9 +42,21 @@ pub struct InitializeRequest {
     pub headers: HeaderMap,
     /// The extensions of the HTTP request, as set by outer layers and [`Authenticate`](crate::Authenticate).
     pub extensions: Extensions,
+    /// The new session, which takes the handler's data.
+    pub(crate) session: Option<Session>,
 }
 
 impl InitializeRequest {
+    /// Sets the handler's data of the new session: for a handler that creates it while it answers `initialize`, before
+    /// [`Handler::session_data`] is called. That method finds it with [`Session::data`], and keeps it by returning
+    /// [`SessionData::none`]; any other data replaces it. If the client gets no session, or the session is gone already,
+    /// `data` is dropped.
+    pub fn set_session_data(&self, data: SessionData) {
+        if let Some(session) = &self.session {
+            session.set_data(data);
+        }
+    }
+
     /// The principal that will own the session, if an outer layer or [`Authenticate`](crate::Authenticate) has set one.
     pub fn principal(&self) -> Option<&Principal> {
         self.extensions.get()
@@ -262,6 +274,15 @@ pub trait Handler: Send + Sync + 'static {
         None
     }
 
+    /// Returns `true` if the handler itself answers `subscriptions/listen` (2026-07-28), as it answers other requests: with
+    /// an acknowledgement, notifications, and a result when [`RequestContext::draining`] is ready. The reply is a stream
+    /// (G-51), and the request counts against
+    /// [`max_stateless_requests`](crate::Config::max_stateless_requests). `false` by default: the endpoint answers, and
+    /// [`SessionManager::broadcast`](crate::SessionManager::broadcast) reaches the subscriber.
+    fn answers_subscriptions(&self) -> bool {
+        false
+    }
+
     /// Creates the handler's own data for a session, such as a cart or a cache.
     ///
     /// Called once per session at each endpoint that serves it: after `initialize` was answered with a result and
@@ -360,6 +381,7 @@ pub trait Handler: Send + Sync + 'static {
 pub(crate) trait ErasedHandler: Send + Sync + 'static {
     fn info(&self) -> InitializeResult;
     fn tool_schema(&self, tool: &str) -> Option<Json>;
+    fn answers_subscriptions(&self) -> bool;
     fn initialize(&self, request: InitializeRequest) -> HandlerFuture;
     fn request(&self, cx: RequestContext) -> HandlerFuture;
     fn notification(&self, notification: Notification, cx: NotificationContext) -> BoxFuture<'static, ()>;
@@ -372,6 +394,10 @@ impl<H: Handler> ErasedHandler for Arc<H> {
 
     fn tool_schema(&self, tool: &str) -> Option<Json> {
         H::tool_schema(self, tool)
+    }
+
+    fn answers_subscriptions(&self) -> bool {
+        H::answers_subscriptions(self)
     }
 
     fn initialize(&self, request: InitializeRequest) -> HandlerFuture {

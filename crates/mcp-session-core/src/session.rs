@@ -43,7 +43,7 @@ use crate::{
     contain::{self, Panicked},
     metrics::SessionEvent,
     principal::Principal,
-    session::ask::ask,
+    session::{ask::ask, data::SessionData},
     store::{PeerRequest, Update, node::Node},
     sync::{
         Mutex, acquire,
@@ -282,17 +282,25 @@ impl Session {
 
     /// Creates the handler's data of this session, before the session is visible to anybody.
     pub(crate) fn attach(&self) -> Result<(), Rejection> {
-        let Inner { env, number, .. } = &*self.0;
+        let env = self.env();
         let data = contain::call(|| env.hooks.session_data(self))
             .map_err(|Panicked| Rejection::Internal("the data of the session could not be created"))?;
+        self.set_data(data);
+        Ok(())
+    }
+
+    /// Sets the handler's data, if there is any. If the session has ended here, the data is dropped.
+    pub(crate) fn set_data(&self, data: SessionData) {
+        let Inner { env, number, .. } = &*self.0;
         let locked = lock(&self.0.locked);
         if locked.left {
             drop(locked);
             contain::dispose(data); // the session has ended meanwhile
         } else {
-            env.data.insert(*number, data);
+            let replaced = env.data.insert(*number, data);
+            drop(locked);
+            contain::dispose(replaced);
         }
-        Ok(())
     }
 
     /// Reports that `notifications/initialized` has arrived.

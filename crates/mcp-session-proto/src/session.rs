@@ -166,6 +166,11 @@ impl<T: Clone> Session<T> {
         self.lifecycle.phase()
     }
 
+    /// When running requests are answered with an error at the latest, if it is ending.
+    pub fn answer_by(&self) -> Option<Instant> {
+        self.lifecycle.ending().map(|ending| ending.finish_at)
+    }
+
     /// The reason why it is ending, if it is.
     pub fn reason(&self) -> Option<TerminateReason> {
         self.lifecycle.reason()

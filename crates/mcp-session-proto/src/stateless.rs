@@ -196,6 +196,11 @@ impl<T: Clone> StatelessExchange<T> {
         self.exchange.tag_or(new)
     }
 
+    /// When the answer is synthesized at the latest, if the exchange is ending.
+    pub fn answer_by(&self) -> Option<Instant> {
+        self.ending.as_ref().map(|ending| ending.finish_at)
+    }
+
     /// The status for its handler.
     pub fn status(&self) -> Status {
         self.exchange.status()

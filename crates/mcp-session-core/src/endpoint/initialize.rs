@@ -96,6 +96,7 @@ impl Endpoint {
             client_info,
             headers: mem::take(&mut parts.headers),
             extensions: mem::take(&mut parts.extensions),
+            session: None,
         };
         let handler = self.handler.initialize(initialize);
         let (now, id, method) = (call.now(), request.id.clone(), request.method.clone());
@@ -120,6 +121,7 @@ impl Endpoint {
             client_info,
             headers: mem::take(&mut parts.headers),
             extensions: mem::take(&mut parts.extensions),
+            session: Some(session.clone()),
         };
         Ok(((session, key), self.handler.initialize(initialize)))
     }

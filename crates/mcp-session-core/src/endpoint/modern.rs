@@ -23,13 +23,19 @@ impl Endpoint {
         parts: &mut Parts,
         request: RpcRequest,
         envelope: Envelope,
-        form: Option<ResponseMode>,
+        mut form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
         match &*request.method {
             "server/discover" => {
                 self.stateless.admits()?;
                 let result = &self.stateless.server().discovered;
                 return Ok(answer(Outgoing::Result { id: &request.id, result }.to_json(), form));
+            }
+            "subscriptions/listen" if self.handler.answers_subscriptions() => {
+                if form == Some(ResponseMode::Json) {
+                    return Err(Rejection::NotAcceptable("text/event-stream")); // G-51
+                }
+                form = Some(ResponseMode::Sse);
             }
             "subscriptions/listen" => return self.listen(parts, &request, form),
             "tools/call" => self.check_params(parts, &request, &envelope)?,

@@ -357,6 +357,13 @@ impl RequestContext {
         self.draining().now_or_never().is_some()
     }
 
+    /// How long the handler may still take to answer, if the endpoint is shutting down or the session is ending: until its
+    /// answer no longer counts and it is dropped. Zero if that is so already. `None` before: there is no deadline.
+    pub fn remaining(&self) -> Option<Duration> {
+        let (deadline, now) = self.0.call.answer_by();
+        deadline.map(|deadline| deadline.saturating_duration_since(now))
+    }
+
     fn progress_token(&self) -> Option<&RawValue> {
         let token = self.0.progress_token.get_or_init(|| {
             let params: ParamsWithMeta<'_> = self.raw_params()?.borrow().ok()?;

@@ -224,6 +224,14 @@ impl ExchangeHandle {
         }
     }
 
+    /// The deadline of the answer, if the session or the endpoint is ending, and the time.
+    pub(crate) fn answer_by(&self) -> (Option<Instant>, Instant) {
+        match self {
+            Self::Session(session, _) => session.with(|machine, now| (machine.answer_by(), now)),
+            Self::Stateless(call) => call.with(|machine, now| (machine.answer_by(), now)),
+        }
+    }
+
     /// Waits until the session or the endpoint starts to end; without a session, also until the request is over.
     pub(crate) async fn draining(&self) {
         match self {

@@ -49,11 +49,11 @@ impl AllData {
         &self.shards[(number % SHARDS as u64) as usize]
     }
 
-    pub(crate) fn insert(&self, number: u64, data: SessionData) {
-        if let SessionData(Some(data)) = data {
-            self.used.store(true, Relaxed);
-            lock(self.shard(number)).insert(number, data);
-        }
+    /// Inserts the data, if there is any, and returns what it replaces, to be dropped by the caller.
+    pub(crate) fn insert(&self, number: u64, data: SessionData) -> SessionData {
+        let SessionData(Some(data)) = data else { return SessionData(None) };
+        self.used.store(true, Relaxed);
+        SessionData(lock(self.shard(number)).insert(number, data))
     }
 
     pub(crate) fn get<T: Send + Sync + 'static>(&self, number: u64) -> Option<Arc<T>> {
