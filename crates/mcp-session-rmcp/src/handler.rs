@@ -184,12 +184,14 @@ impl<S: ServerHandler> Handler for RmcpHandler<S> {
     async fn initialize(&self, request: InitializeRequest) -> Result<InitializeResult, RpcError> {
         let tokio = self.context()?;
         let service = (self.make)(Scope(Inner::Opening(&request)));
-        let info = json!({
-            "protocolVersion": request.protocol_version.as_str(),
-            "capabilities": request.capabilities, "clientInfo": request.client_info,
+        let version = request.protocol_version.as_str();
+        let opening = json!({
+            "protocolVersion": version, "capabilities": request.capabilities, "clientInfo": request.client_info,
         });
-        let call = message::request("initialize", Some(&Json::from(info)))?;
+        let call = message::request("initialize", Some(&Json::from(opening)))?;
         let minted = self.pool.take(&tokio, Target::Nothing);
+        // A peer that is used again has the info of another client.
+        minted.peer().set_peer_info(info(version, &request.capabilities, &request.client_info)?);
         let extend = |extensions: &mut _| self.extend(extensions, &request.headers, &request.extensions);
         let id = model::RequestId::Number(0);
         let answer = self.call(&service, &minted, id, call, extend, pending());

@@ -59,6 +59,7 @@ fn text(answer: &Value) -> &str {
 
 on_both! {
     initialize_answers_with_the_servers_info
+    a_new_session_does_not_see_the_client_before_it
     tools_are_listed
     a_tool_answers
     an_unknown_tool_is_refused
@@ -94,6 +95,12 @@ async fn initialize_answers_with_the_servers_info(client: Client, _: Arc<server:
     assert_eq!(answer["result"]["protocolVersion"], "2025-11-25");
     assert_eq!(answer["result"]["serverInfo"]["name"], "bridged");
     assert!(answer["result"]["capabilities"]["tools"].is_object(), "{answer}");
+}
+
+async fn a_new_session_does_not_see_the_client_before_it(client: Client, log: Arc<server::Log>) {
+    client.modern("tools/list", json!({})).await.all().await;
+    client.open().await;
+    log.until("opened by tester").await;
 }
 
 async fn tools_are_listed(client: Client, _: Arc<server::Log>) {

@@ -253,6 +253,16 @@ impl ServerHandler for Server {
         info
     }
 
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        let name = context.peer.peer_info().map(|info| info.client_info.name.clone()).unwrap_or_default();
+        self.log.say(format!("opened by {name}"));
+        self.negotiate_initialize(&request)
+    }
+
     async fn set_level(
         &self,
         _: SetLevelRequestParams,
