@@ -90,6 +90,7 @@ pub(crate) struct Inner {
 /// Drops the handler's data even if the session was never registered and so never ends.
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.env.wishes.remove(self.number);
         contain::dispose(self.env.data.remove(self.number));
     }
 }
