@@ -16,6 +16,7 @@ pub(crate) mod parting;
 pub(crate) mod quota;
 pub(crate) mod registry;
 pub(crate) mod timers;
+pub(crate) mod wishes;
 mod writer;
 
 use std::{

@@ -103,7 +103,7 @@ mod tests {
         let uri = Json::from(serde_json::json!({ "uri": "file:///a" }));
         for params in [None, Some(&uri)] {
             let announced =
-                Announcement::encode("notifications/x", params, (7, 1)).expect("it can be written");
+                Announcement::encode("notifications/x", params, None, (7, 1)).expect("it can be written");
             let told = Announcement::read(&announced).expect("it can be read").deliver([], &heard);
             assert_eq!(told.subscriptions, 1);
         }

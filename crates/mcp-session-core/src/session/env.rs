@@ -8,7 +8,7 @@ use std::{
 use mcp_session_proto::SessionConfig;
 
 use super::{
-    Inner, client::Clients, counters::Counters, data::AllData, wishes::AllWishes, hooks::Hooks, registry::Registry,
+    Inner, client::Clients, counters::Counters, data::AllData, hooks::Hooks, registry::Registry, wishes::AllWishes,
     timers::Timers,
 };
 use crate::{
