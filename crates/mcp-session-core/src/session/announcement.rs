@@ -51,7 +51,14 @@ impl Announcement {
             #[serde(skip_serializing_if = "Option::is_none")]
             subscribed: Option<&'a str>,
         }
-        let written = serde_json::to_vec(&Written { v: VERSION, method, params, from: NodeId(from), token, subscribed });
+        let written = serde_json::to_vec(&Written {
+            v: VERSION,
+            method,
+            params,
+            from: NodeId(from),
+            token,
+            subscribed,
+        });
         written.ok().map(Bytes::from)
     }
 
@@ -75,7 +82,9 @@ impl Announcement {
         if let Some(event) = event {
             let uri = self.subscribed.as_deref();
             let wants = |session: &Session| uri.is_none_or(|uri| session.is_subscribed(uri));
-            Session::each(sessions.into_iter().filter(wants), |session| _ = session.broadcast(&event, announced));
+            Session::each(sessions.into_iter().filter(wants), |session| {
+                _ = session.broadcast(&event, announced)
+            });
         }
         subscribers.notify(&self.method, params.as_ref(), &mut told);
         told

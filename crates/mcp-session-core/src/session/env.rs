@@ -8,8 +8,8 @@ use std::{
 use mcp_session_proto::SessionConfig;
 
 use super::{
-    Inner, client::Clients, counters::Counters, data::AllData, hooks::Hooks, registry::Registry, wishes::AllWishes,
-    timers::Timers,
+    Inner, client::Clients, counters::Counters, data::AllData, hooks::Hooks, registry::Registry,
+    timers::Timers, wishes::AllWishes,
 };
 use crate::{
     config::Config,

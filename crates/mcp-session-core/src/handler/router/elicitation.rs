@@ -43,7 +43,8 @@ impl RequestContext {
         timeout: Duration,
     ) -> Result<Option<T>, RequestError> {
         let params = json!({ "message": message, "requestedSchema": form::<T>() });
-        let mut answer: Value = self.elicit(key, &params, timeout).await?.parse().map_err(RequestError::Invalid)?;
+        let mut answer: Value =
+            self.elicit(key, &params, timeout).await?.parse().map_err(RequestError::Invalid)?;
         if answer["action"] != "accept" {
             return Ok(None);
         }
@@ -58,7 +59,8 @@ impl RequestContext {
 fn form<T: JsonSchema>() -> Value {
     let mut schema = schema_of::<T>(|settings| settings.inline_subschemas = true);
     for property in schema["properties"].as_object_mut().into_iter().flatten().map(|(_, property)| property) {
-        let nullable = property["type"].as_array().and_then(|types| types.iter().find(|one| *one != "null").cloned());
+        let nullable =
+            property["type"].as_array().and_then(|types| types.iter().find(|one| *one != "null").cloned());
         if let Some(kind) = nullable {
             property["type"] = kind;
         }

@@ -29,7 +29,9 @@ common_members!(Prompt);
 impl Prompt {
     /// A prompt with this name and description.
     pub fn new(name: &str, description: &str) -> Self {
-        Self { name: name.to_owned(), members: Map::new() }.member("name", name).member("description", description)
+        Self { name: name.to_owned(), members: Map::new() }
+            .member("name", name)
+            .member("description", description)
     }
 }
 
@@ -146,7 +148,8 @@ impl Router {
 
 /// The arguments of a prompt, as they are listed, from their schema.
 fn listed(schema: &Value) -> Vec<Value> {
-    let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+    let required =
+        |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
     let properties = schema["properties"].as_object().into_iter().flatten();
     let argument = |(name, property): (&String, &Value)| {
         let mut argument = json!({ "name": name, "required": required(name) });

@@ -8,19 +8,14 @@ use mcp_session_proto::{ErrorCode, Json, ProtocolVersion, RpcError};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::{
-    Router,
-    catalog::Catalog,
-    members::common_members,
-    template::Template,
-    tools::Answer,
-};
+use super::{Router, catalog::Catalog, members::common_members, template::Template, tools::Answer};
 use crate::{handler::context::RequestContext, session::broadcast::Broadcast};
 
 /// What older clients expect for a resource that does not exist. 2026-07-28 has -32602 instead.
 const NOT_FOUND: ErrorCode = ErrorCode(-32002);
 
-pub(super) type ResourceFn = Arc<dyn Fn(RequestContext, &str, Value) -> Result<Answer, RpcError> + Send + Sync>;
+pub(super) type ResourceFn =
+    Arc<dyn Fn(RequestContext, &str, Value) -> Result<Answer, RpcError> + Send + Sync>;
 
 /// How a resource is listed: see [`Router::resource_with`].
 #[derive(Debug, Clone)]

@@ -152,9 +152,7 @@ impl ToolError {
 
     pub(super) fn into_answer(self) -> Result<Json, RpcError> {
         match self.0 {
-            Kind::Failed(why) => {
-                Ok(ToolResult { is_error: true, ..ToolResult::new().text(why) }.into_json())
-            }
+            Kind::Failed(why) => Ok(ToolResult { is_error: true, ..ToolResult::new().text(why) }.into_json()),
             Kind::Protocol(error) => Err(error),
         }
     }

@@ -79,7 +79,10 @@ mod tests {
     #[test]
     fn a_schema_has_the_fields_and_their_docs_and_not_the_name_of_the_type() {
         let schema = arguments_of::<Search>("search");
-        assert_eq!(schema["properties"]["text"], json!({ "type": "string", "description": "What to look for." }));
+        assert_eq!(
+            schema["properties"]["text"],
+            json!({ "type": "string", "description": "What to look for." })
+        );
         assert_eq!(schema["required"], json!(["text"]));
         assert!(schema.get("title").is_none() && schema.get("$schema").is_none(), "{schema}");
         assert_eq!(schema["$defs"]["Place"]["properties"]["region"]["x-mcp-header"], "Region");

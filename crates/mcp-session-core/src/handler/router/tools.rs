@@ -32,7 +32,9 @@ common_members!(Tool);
 impl Tool {
     /// A tool with this name, and a description for the model.
     pub fn new(name: &str, description: &str) -> Self {
-        Self { name: name.to_owned(), members: Map::new() }.member("name", name).member("description", description)
+        Self { name: name.to_owned(), members: Map::new() }
+            .member("name", name)
+            .member("description", description)
     }
 
     /// The tool changes nothing (`readOnlyHint`). Clients take annotations as hints.
@@ -86,9 +88,9 @@ impl Router {
     ///
     /// let router = Router::new("echo", "0.1.0")
     ///     .tool("echo", "Echoes a message", |_: RequestContext, Echo { message }: Echo| async move { Ok(message) });
-    /// let schema: serde_json::Value = router.tool_schema("echo").unwrap().parse()?;
+    /// let schema: serde_json::Value = Handler::tool_schema(&router, "echo").unwrap().parse()?;
     /// assert_eq!(schema["properties"]["message"]["description"], "What to say.");
-    /// assert_eq!(router.tool_schema("other"), None);
+    /// assert!(Handler::tool_schema(&router, "other").is_none());
     /// # Ok::<(), mcp_session_core::RpcError>(())
     /// ```
     ///
@@ -112,14 +114,15 @@ impl Router {
     ///
     /// As [`Router::tool`].
     #[must_use]
-    pub fn tool_with<P, F, Fut, R>(mut self, tool: Tool, call: F) -> Self
+    pub fn tool_with<P, F, Fut, R>(mut self, mut tool: Tool, call: F) -> Self
     where
         P: DeserializeOwned + JsonSchema + 'static,
         F: Fn(RequestContext, P) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, ToolError>> + Send + 'static,
         R: ToolOutput,
     {
-        let mut tool = tool.clone().member("inputSchema", arguments_of::<P>(&tool.name));
+        let schema = arguments_of::<P>(&tool.name);
+        tool = tool.member("inputSchema", schema);
         if let Some(schema) = R::output_schema() {
             tool = tool.member("outputSchema", schema);
         }
