@@ -3,6 +3,7 @@
 //! | to | use |
 //! |---|---|
 //! | test your own handler, step by step | the chapter [`testing_your_server`] |
+//! | test a server in five lines | [`TestClient`] |
 //! | test a session without waiting and without races | [`SimRuntime`], in virtual time, replayable from a seed |
 //! | write a scenario once and run it on every runtime | [`TestBed`] |
 //! | search for what no test imagines | [`simulation`]: random schedules against invariants |
@@ -57,6 +58,7 @@
 mod bed;
 pub mod behaviour;
 pub mod bring_your_own_runtime;
+mod client;
 mod contended;
 pub mod contract;
 mod sim;
@@ -69,6 +71,7 @@ mod watchdog;
 pub mod wire;
 
 pub use bed::TestBed;
+pub use client::{TestClient, ToolReply};
 pub use contended::Contended;
 pub use sim::SimRuntime;
 pub use watchdog::Watchdog;
