@@ -58,20 +58,20 @@
 mod bed;
 pub mod behaviour;
 pub mod bring_your_own_runtime;
-mod client;
 mod contended;
 pub mod contract;
 mod sim;
 pub mod simulation;
 pub mod store_contract;
 pub mod suite;
+mod test_client;
 pub mod testing_your_server;
 mod watchdog;
 #[cfg(feature = "wire")]
 pub mod wire;
 
 pub use bed::TestBed;
-pub use client::{TestClient, ToolReply};
 pub use contended::Contended;
 pub use sim::SimRuntime;
+pub use test_client::{TestClient, TestClientBuilder, ToolAnswer};
 pub use watchdog::Watchdog;
