@@ -6,14 +6,13 @@ use mcp_session_proto::{Json, RpcError, SendError};
 use serde_json::json;
 
 use super::{Session, broadcast::Broadcast, manager::SessionManager};
-use crate::{
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-        lock,
-    },
-    transport::LogLevel,
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering::Relaxed},
+    lock,
 };
+#[cfg(feature = "tools")]
+use crate::transport::LogLevel;
 
 /// The maximum number of resources that a session can subscribe to, so that a client cannot fill the memory. No known client
 /// subscribes to more than some dozen.
@@ -32,6 +31,7 @@ pub(crate) struct AllWishes {
 #[derive(Debug, Default)]
 struct Wishes {
     resources: HashSet<Box<str>>,
+    #[cfg(feature = "tools")]
     log_level: Option<LogLevel>,
 }
 
