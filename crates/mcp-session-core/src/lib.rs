@@ -134,6 +134,13 @@ pub use handler::initialize::Icon;
 pub use handler::input::InputRequest;
 pub use handler::notification::NotificationContext;
 pub use handler::router::Router;
+#[cfg(feature = "tools")]
+pub use handler::router::{
+    prompts::{Prompt, PromptResult},
+    resources::{Resource, ResourceContents, ResourceTemplate},
+    result::{ToolError, ToolOutput, ToolResult},
+    tools::Tool,
+};
 pub use handler::{Handler, InitializeRequest, InitializeResult};
 pub use mcp_session_proto as proto;
 pub use metrics::{SessionEvent, SessionEvents, Stats};
@@ -161,4 +168,4 @@ pub use shutdown::{
     StreamTotals,
 };
 pub use stream::{EventStream, ReplyBody, StreamCut};
-pub use transport::{DisconnectCancels, PeerAddr};
+pub use transport::{DisconnectCancels, LogLevel, PeerAddr};

@@ -16,6 +16,7 @@ pub(crate) mod parting;
 pub(crate) mod quota;
 pub(crate) mod registry;
 pub(crate) mod timers;
+pub(crate) mod wishes;
 mod writer;
 
 use std::{
@@ -90,6 +91,7 @@ pub(crate) struct Inner {
 /// Drops the handler's data even if the session was never registered and so never ends.
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.env.wishes.remove(self.number);
         contain::dispose(self.env.data.remove(self.number));
     }
 }

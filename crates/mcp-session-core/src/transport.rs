@@ -33,7 +33,7 @@ pub(crate) use eras::{
     is_modern_notification, looks_modern,
 };
 pub(crate) use headers::{SESSION_ID, SessionHeader, check_version, last_event_id, session_header, version};
-pub(crate) use level::LogLevel;
+pub use level::LogLevel;
 pub(crate) use params::check_params;
 pub use peer::PeerAddr;
 pub(crate) use rejection::Rejection;

@@ -3,6 +3,7 @@
 //! | to | use |
 //! |---|---|
 //! | test your own handler, step by step | the chapter [`testing_your_server`] |
+//! | test a server in five lines | [`TestClient`] |
 //! | test a session without waiting and without races | [`SimRuntime`], in virtual time, replayable from a seed |
 //! | write a scenario once and run it on every runtime | [`TestBed`] |
 //! | search for what no test imagines | [`simulation`]: random schedules against invariants |
@@ -63,6 +64,7 @@ mod sim;
 pub mod simulation;
 pub mod store_contract;
 pub mod suite;
+mod test_client;
 pub mod testing_your_server;
 mod watchdog;
 #[cfg(feature = "wire")]
@@ -71,4 +73,5 @@ pub mod wire;
 pub use bed::TestBed;
 pub use contended::Contended;
 pub use sim::SimRuntime;
+pub use test_client::{TestClient, TestClientBuilder, ToolAnswer};
 pub use watchdog::Watchdog;

@@ -1,5 +1,28 @@
 //! [`Router`]: a [`Handler`] made of functions, one per method.
 
+#[cfg(feature = "tools")]
+mod catalog;
+#[cfg(feature = "tools")]
+mod elicitation;
+#[cfg(feature = "tools")]
+mod logging;
+#[cfg(feature = "tools")]
+mod members;
+#[cfg(feature = "tools")]
+mod pages;
+#[cfg(feature = "tools")]
+pub(crate) mod prompts;
+#[cfg(feature = "tools")]
+pub(crate) mod resources;
+#[cfg(feature = "tools")]
+pub(crate) mod result;
+#[cfg(feature = "tools")]
+mod schema;
+#[cfg(feature = "tools")]
+mod template;
+#[cfg(feature = "tools")]
+pub(crate) mod tools;
+
 use std::{collections::HashMap, fmt, future::Future, sync::Arc};
 
 use futures::{
@@ -48,6 +71,9 @@ pub struct Router {
     session_data: Option<SessionDataFn>,
     requests: HashMap<String, RequestFn>,
     notifications: HashMap<String, NotificationFn>,
+    /// What the lists of tools, prompts and resources show.
+    #[cfg(feature = "tools")]
+    catalog: catalog::Catalog,
 }
 
 impl Router {
@@ -60,6 +86,8 @@ impl Router {
             session_data: None,
             requests: HashMap::new(),
             notifications: HashMap::new(),
+            #[cfg(feature = "tools")]
+            catalog: catalog::Catalog::default(),
         }
     }
 
@@ -172,20 +200,30 @@ impl Router {
     }
 
     fn dispatch(&self, cx: RequestContext) -> BoxFuture<'static, Result<Json, RpcError>> {
-        match self.requests.get(cx.method()) {
-            Some(answer) => answer(cx),
-            None => ready(Err(RpcError::method_not_found(cx.method()))).boxed(),
+        if let Some(answer) = self.requests.get(cx.method()) {
+            return answer(cx);
         }
+        #[cfg(feature = "tools")]
+        if let Some(answer) = self.catalog.answer(&cx) {
+            return answer;
+        }
+        ready(Err(RpcError::method_not_found(cx.method()))).boxed()
     }
 }
 
 impl Handler for Router {
     fn info(&self) -> InitializeResult {
+        #[cfg(feature = "tools")]
+        return self.catalog.add_capabilities(self.info.clone());
+        #[cfg(not(feature = "tools"))]
         self.info.clone()
     }
 
     fn tool_schema(&self, tool: &str) -> Option<Json> {
-        self.tool_schema.as_ref().and_then(|schema| schema(tool))
+        let schema = self.tool_schema.as_ref().and_then(|schema| schema(tool));
+        #[cfg(feature = "tools")]
+        let schema = schema.or_else(|| self.catalog.tool_schema(tool));
+        schema
     }
 
     fn session_data(&self, session: &Session) -> SessionData {

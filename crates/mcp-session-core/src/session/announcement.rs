@@ -27,11 +27,19 @@ pub(crate) struct Announcement {
     from: Option<NodeId>,
     #[serde(default)]
     token: u64,
+    /// Only for the sessions that are subscribed to this resource. An older node tells all sessions.
+    #[serde(default)]
+    subscribed: Option<String>,
 }
 
 impl Announcement {
     /// Writes an announcement. `None` if it cannot be written.
-    pub(super) fn encode(method: &str, params: Option<&Json>, (from, token): (u64, u64)) -> Option<Bytes> {
+    pub(super) fn encode(
+        method: &str,
+        params: Option<&Json>,
+        subscribed: Option<&str>,
+        (from, token): (u64, u64),
+    ) -> Option<Bytes> {
         #[derive(Serialize)]
         struct Written<'a> {
             v: u64,
@@ -40,8 +48,17 @@ impl Announcement {
             params: Option<&'a Json>,
             from: NodeId,
             token: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            subscribed: Option<&'a str>,
         }
-        let written = serde_json::to_vec(&Written { v: VERSION, method, params, from: NodeId(from), token });
+        let written = serde_json::to_vec(&Written {
+            v: VERSION,
+            method,
+            params,
+            from: NodeId(from),
+            token,
+            subscribed,
+        });
         written.ok().map(Bytes::from)
     }
 
@@ -63,7 +80,11 @@ impl Announcement {
         let event = announced.and_then(|_| notification(&self.method, params.as_ref()).ok());
         let mut told = Broadcast::default();
         if let Some(event) = event {
-            Session::each(sessions, |session| _ = session.broadcast(&event, announced));
+            let uri = self.subscribed.as_deref();
+            let wants = |session: &Session| uri.is_none_or(|uri| session.is_subscribed(uri));
+            Session::each(sessions.into_iter().filter(wants), |session| {
+                _ = session.broadcast(&event, announced)
+            });
         }
         subscribers.notify(&self.method, params.as_ref(), &mut told);
         told
@@ -91,7 +112,7 @@ mod tests {
         let uri = Json::from(serde_json::json!({ "uri": "file:///a" }));
         for params in [None, Some(&uri)] {
             let announced =
-                Announcement::encode("notifications/x", params, (7, 1)).expect("it can be written");
+                Announcement::encode("notifications/x", params, None, (7, 1)).expect("it can be written");
             let told = Announcement::read(&announced).expect("it can be read").deliver([], &heard);
             assert_eq!(told.subscriptions, 1);
         }

@@ -66,11 +66,21 @@ impl SessionManager {
         method: &str,
         params: Option<&P>,
     ) -> Result<Broadcast, SendError> {
-        let params = object(params)?;
-        let event = notification(method, params.as_ref())?;
+        self.tell(method, object(params)?.as_ref(), None)
+    }
+
+    /// Sends a notification to every session, or to those that are subscribed to this resource.
+    pub(super) fn tell(
+        &self,
+        method: &str,
+        params: Option<&Json>,
+        subscribed: Option<&str>,
+    ) -> Result<Broadcast, SendError> {
+        let event = notification(method, params)?;
         let mut told = Broadcast::default();
         let announced = self.0.env.node.as_ref().map(Node::next_announcement);
-        for session in self.sessions() {
+        let wants = |session: &Session| subscribed.is_none_or(|uri| session.is_subscribed(uri));
+        for session in self.sessions().into_iter().filter(wants) {
             match session.broadcast(&event, announced) {
                 Ok(true) => told.taken += 1,
                 Err(SendError::Full) => told.full += 1,
@@ -78,10 +88,10 @@ impl SessionManager {
             }
         }
         if let Some(subscribers) = self.0.subscribers.get() {
-            subscribers.notify(method, params.as_ref(), &mut told);
+            subscribers.notify(method, params, &mut told);
         }
         if let Some((node, announced)) = self.0.env.node.as_ref().zip(announced) {
-            if let Some(announcement) = Announcement::encode(method, params.as_ref(), announced) {
+            if let Some(announcement) = Announcement::encode(method, params, subscribed, announced) {
                 node.announce(announcement);
             }
         }

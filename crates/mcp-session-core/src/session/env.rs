@@ -9,7 +9,7 @@ use mcp_session_proto::SessionConfig;
 
 use super::{
     Inner, client::Clients, counters::Counters, data::AllData, hooks::Hooks, registry::Registry,
-    timers::Timers,
+    timers::Timers, wishes::AllWishes,
 };
 use crate::{
     config::Config,
@@ -38,6 +38,8 @@ pub(crate) struct Env {
     pub(crate) bodies: AtomicUsize,
     /// The handler's data of the sessions.
     pub(crate) data: AllData,
+    /// What the clients of the sessions have asked to be told.
+    pub(crate) wishes: AllWishes,
     /// This node's id and store, if a store is configured.
     pub(crate) node: Option<Node>,
     pub(crate) clients: Clients,
@@ -70,6 +72,7 @@ impl Env {
             bodies: AtomicUsize::new(0),
             refusals: Refusals::default(),
             data: AllData::default(),
+            wishes: AllWishes::default(),
             phases: Arc::default(),
             discarded: Discarded::default(),
             listeners: Mutex::default(),

@@ -212,6 +212,7 @@ impl Session {
             locked.left = true;
             (locked.tracker.clone(), locked.machine.state() == State::Terminated)
         };
+        self.0.env.wishes.remove(self.0.number);
         contain::dispose(self.0.env.data.remove(self.0.number));
         if gone {
             self.leave_registry();

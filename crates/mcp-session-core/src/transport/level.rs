@@ -5,17 +5,26 @@ use std::borrow::Cow;
 use mcp_session_proto::Json;
 use serde::Deserialize;
 
-/// The least severity of the log messages that a request of 2026-07-28 asks for (G-08). Ordered from the least severe to
-/// the most severe, as in RFC 5424.
+/// How severe a log message is, or the least severity that a client asks for (G-08). Ordered from the least severe to the most
+/// severe, as in RFC 5424.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum LogLevel {
+#[non_exhaustive]
+pub enum LogLevel {
+    /// For finding errors.
     Debug,
+    /// What the server does.
     Info,
+    /// Normal, but significant.
     Notice,
+    /// Something may go wrong.
     Warning,
+    /// Something went wrong.
     Error,
+    /// A part has failed.
     Critical,
+    /// Somebody must act at once.
     Alert,
+    /// Nothing works.
     Emergency,
 }
 

@@ -1,0 +1,106 @@
+//! [`Catalog`]: what is registered on a [`Router`](super::Router), and the answers that come from it.
+
+use futures::{FutureExt, future::ready};
+use mcp_session_proto::{Json, RpcError};
+use serde_json::{Value, json};
+
+use super::{
+    Router, logging,
+    pages::List,
+    prompts,
+    resources::{self, ResourceFn},
+    template::Template,
+    tools::{self, Answer, ToolFn},
+};
+use crate::handler::{InitializeResult, context::RequestContext};
+
+/// The entries of a page: some 50 KB of schemas, which every client reads at once. Most servers have one page.
+const PAGE_SIZE: usize = 100;
+
+/// What is registered.
+#[derive(Clone)]
+pub(super) struct Catalog {
+    pub(super) tools: List<ToolFn>,
+    pub(super) prompts: List<ToolFn>,
+    pub(super) resources: List<ResourceFn>,
+    pub(super) templates: List<(Template, ResourceFn)>,
+    /// Whether clients can subscribe to resources.
+    pub(super) subscriptions: bool,
+    /// Whether clients can choose a log level.
+    pub(super) logging: bool,
+    page_size: usize,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self {
+            tools: List::default(),
+            prompts: List::default(),
+            resources: List::default(),
+            templates: List::default(),
+            subscriptions: false,
+            logging: false,
+            page_size: PAGE_SIZE,
+        }
+    }
+}
+
+impl Router {
+    /// Sets how many tools, prompts or resources a page of their lists has at most: 100 by default. 0 counts as 1.
+    #[must_use]
+    pub fn page_size(mut self, size: usize) -> Self {
+        self.catalog.page_size = size.max(1);
+        self
+    }
+}
+
+impl Catalog {
+    fn has_resources(&self) -> bool {
+        !self.resources.is_empty() || !self.templates.is_empty()
+    }
+
+    /// The answer, if something was registered that answers this method.
+    pub(super) fn answer(&self, cx: &RequestContext) -> Option<Answer> {
+        let page = |answer: Result<Json, RpcError>| Ok(ready(answer).boxed());
+        let (params, size) = (cx.raw_params(), self.page_size);
+        let answer = match cx.method() {
+            "tools/list" if !self.tools.is_empty() => page(self.tools.page("tools", params, size)),
+            "tools/call" if !self.tools.is_empty() => tools::call(&self.tools, cx),
+            "prompts/list" if !self.prompts.is_empty() => page(self.prompts.page("prompts", params, size)),
+            "prompts/get" if !self.prompts.is_empty() => prompts::get(&self.prompts, cx),
+            "resources/list" if self.has_resources() => page(self.resources.page("resources", params, size)),
+            "resources/templates/list" if self.has_resources() => {
+                page(self.templates.page("resourceTemplates", params, size))
+            }
+            "resources/read" if self.has_resources() => resources::read(self, cx),
+            "resources/subscribe" if self.subscriptions => resources::subscribe(cx, true),
+            "resources/unsubscribe" if self.subscriptions => resources::subscribe(cx, false),
+            "logging/setLevel" if self.logging => logging::set_level(cx),
+            _ => return None,
+        };
+        Some(answer.unwrap_or_else(|error| ready(Err(error)).boxed()))
+    }
+
+    /// Adds the capabilities that follow from what is registered. Those that the author has set stay.
+    pub(super) fn add_capabilities(&self, mut info: InitializeResult) -> InitializeResult {
+        let Ok(Value::Object(mut capabilities)) = info.capabilities.parse() else { return info };
+        let resources = if self.subscriptions { json!({ "subscribe": true }) } else { json!({}) };
+        for (name, has, capability) in [
+            ("tools", !self.tools.is_empty(), json!({})),
+            ("prompts", !self.prompts.is_empty(), json!({})),
+            ("resources", self.has_resources() || self.subscriptions, resources),
+            ("logging", self.logging, json!({})),
+        ] {
+            if has {
+                capabilities.entry(name).or_insert(capability);
+            }
+        }
+        info.capabilities = Value::Object(capabilities).into();
+        info
+    }
+
+    /// The `inputSchema` of a tool.
+    pub(super) fn tool_schema(&self, tool: &str) -> Option<Json> {
+        Some(self.tools.shown(tool)?["inputSchema"].clone().into())
+    }
+}

@@ -1,0 +1,158 @@
+//! [`Tool`], and the answers to `tools/call`.
+
+use std::{borrow::Cow, future::Future, sync::Arc};
+
+use futures::{FutureExt, future::BoxFuture};
+use mcp_session_proto::{Json, RpcError};
+use schemars::JsonSchema;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value, value::RawValue};
+
+use super::{
+    Router,
+    members::common_members,
+    pages::List,
+    result::{ToolError, ToolOutput},
+    schema::{arguments_of, decode},
+};
+use crate::handler::context::RequestContext;
+
+pub(super) type Answer = BoxFuture<'static, Result<Json, RpcError>>;
+pub(super) type ToolFn = Arc<dyn Fn(RequestContext, Option<&str>) -> Result<Answer, RpcError> + Send + Sync>;
+
+/// How a tool is listed: see [`Router::tool_with`].
+#[derive(Debug, Clone)]
+pub struct Tool {
+    name: String,
+    members: Map<String, Value>,
+}
+
+common_members!(Tool);
+
+impl Tool {
+    /// A tool with this name, and a description for the model.
+    pub fn new(name: &str, description: &str) -> Self {
+        Self { name: name.to_owned(), members: Map::new() }
+            .member("name", name)
+            .member("description", description)
+    }
+
+    /// The tool changes nothing (`readOnlyHint`). Clients take annotations as hints.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        self.annotation("readOnlyHint", true)
+    }
+
+    /// Whether the tool may destroy something (`destructiveHint`).
+    #[must_use]
+    pub fn destructive(self, destructive: bool) -> Self {
+        self.annotation("destructiveHint", destructive)
+    }
+
+    /// A second call with the same arguments changes nothing more (`idempotentHint`).
+    #[must_use]
+    pub fn idempotent(self) -> Self {
+        self.annotation("idempotentHint", true)
+    }
+
+    /// Whether the tool reaches a world beyond the server, such as the web (`openWorldHint`).
+    #[must_use]
+    pub fn open_world(self, open: bool) -> Self {
+        self.annotation("openWorldHint", open)
+    }
+
+    fn annotation(mut self, hint: &str, value: bool) -> Self {
+        self.members.entry("annotations").or_insert_with(|| Value::Object(Map::new()))[hint] = value.into();
+        self
+    }
+}
+
+impl Router {
+    /// Adds a tool. The function takes the arguments as a type, whose schema is the tool's `inputSchema`: a struct with named
+    /// fields, or `()`. What it may return: [`ToolOutput`] and [`ToolError`]. Arguments that do not decode, and an unknown
+    /// tool, are answered with -32602.
+    ///
+    /// The first tool adds the capability `tools` and answers `tools/list`, page by page, in the order in which the tools
+    /// were added. A tool of the same name replaces the first. A function of [`Router::request`] takes precedence.
+    ///
+    /// ```
+    /// use mcp_session_core::{Handler, RequestContext, Router};
+    /// use schemars::JsonSchema;
+    /// use serde::Deserialize;
+    ///
+    /// #[derive(Deserialize, JsonSchema)]
+    /// struct Echo {
+    ///     /// What to say.
+    ///     message: String,
+    /// }
+    ///
+    /// let router = Router::new("echo", "0.1.0")
+    ///     .tool("echo", "Echoes a message", |_: RequestContext, Echo { message }: Echo| async move { Ok(message) });
+    /// let schema: serde_json::Value = Handler::tool_schema(&router, "echo").unwrap().parse()?;
+    /// assert_eq!(schema["properties"]["message"]["description"], "What to say.");
+    /// assert!(Handler::tool_schema(&router, "other").is_none());
+    /// # Ok::<(), mcp_session_core::RpcError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the type of the arguments is not an object.
+    #[must_use]
+    pub fn tool<P, F, Fut, R>(self, name: &str, description: &str, call: F) -> Self
+    where
+        P: DeserializeOwned + JsonSchema + 'static,
+        F: Fn(RequestContext, P) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, ToolError>> + Send + 'static,
+        R: ToolOutput,
+    {
+        self.tool_with(Tool::new(name, description), call)
+    }
+
+    /// Adds a tool with a title, icons or annotations: otherwise as [`Router::tool`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Router::tool`].
+    #[must_use]
+    pub fn tool_with<P, F, Fut, R>(mut self, mut tool: Tool, call: F) -> Self
+    where
+        P: DeserializeOwned + JsonSchema + 'static,
+        F: Fn(RequestContext, P) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, ToolError>> + Send + 'static,
+        R: ToolOutput,
+    {
+        let schema = arguments_of::<P>(&tool.name);
+        tool = tool.member("inputSchema", schema);
+        if let Some(schema) = R::output_schema() {
+            tool = tool.member("outputSchema", schema);
+        }
+        let call: ToolFn = Arc::new(move |cx, arguments| {
+            let running = call(cx, decode(arguments)?);
+            Ok(async move {
+                match running.await {
+                    Ok(output) => Ok(output.into_result()?.into_json()),
+                    Err(error) => error.into_answer(),
+                }
+            }
+            .boxed())
+        });
+        self.catalog.tools.insert(tool.name, tool.members.into(), call);
+        self
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Named<'a> {
+    #[serde(borrow)]
+    pub(super) name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) arguments: Option<&'a RawValue>,
+}
+
+/// Answers `tools/call`.
+pub(super) fn call(tools: &List<ToolFn>, cx: &RequestContext) -> Result<Answer, RpcError> {
+    let Named { name, arguments } = cx.raw_params().unwrap_or_else(|| Json::empty()).borrow()?;
+    let tool = tools.get(&name);
+    let tool = tool.ok_or_else(|| RpcError::invalid_params(format!("there is no tool `{name}`")))?;
+    tool(cx.clone(), arguments.map(RawValue::get))
+}

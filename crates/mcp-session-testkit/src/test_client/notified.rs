@@ -1,0 +1,41 @@
+//! [`Notified`]: the notifications that a client has received and its test has not looked at.
+
+use std::sync::{Mutex, PoisonError};
+
+use event_listener::Event;
+use serde_json::Value;
+
+/// The notifications, in the order in which they came, with their methods.
+#[derive(Debug, Default)]
+pub(super) struct Notified {
+    received: Mutex<Vec<(String, Value)>>,
+    changed: Event,
+}
+
+impl Notified {
+    pub(super) fn add(&self, method: String, params: Value) {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).push((method, params));
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Removes the first of this method, when there is one.
+    pub(super) async fn next(&self, method: &str) -> Value {
+        loop {
+            let changed = self.changed.listen();
+            let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(at) = received.iter().position(|(of, _)| of == method) {
+                return received.remove(at).1;
+            }
+            drop(received);
+            changed.await;
+        }
+    }
+
+    /// Removes all of this method.
+    pub(super) fn take(&self, method: &str) -> Vec<Value> {
+        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let (taken, left) = std::mem::take(&mut *received).into_iter().partition(|(of, _)| of == method);
+        *received = left;
+        Vec::into_iter(taken).map(|(_, params)| params).collect()
+    }
+}
