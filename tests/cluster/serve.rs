@@ -15,7 +15,10 @@ pub(crate) async fn serve(args: &Args, stopped: impl Future<Output = ()>) -> Res
     let directory = directory();
     std::fs::create_dir_all(&directory)?;
     let mut nodes = Nodes::start(Play::Rolling, args.bind, &directory).await?;
-    println!("http://{}/mcp is served by {NODES} nodes, each of which is replaced in turn", nodes.balancer.address);
+    println!(
+        "http://{}/mcp is served by {NODES} nodes, each of which is replaced in turn",
+        nodes.balancer.address
+    );
     let mut unclean = Vec::new();
     let (mut stopped, mut replaced) = (Box::pin(stopped.fuse()), 0);
     for slot in (0..NODES).cycle() {

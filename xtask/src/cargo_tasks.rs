@@ -162,8 +162,10 @@ fn count(workspace: &Workspace, write: bool) -> Result<ExitStatus> {
 
 /// Builds the plays of `cargo xtask cluster`.
 pub(crate) fn build_cluster(workspace: &Workspace, release: bool) -> Result<()> {
-    let mut command =
-        process::cargo(workspace, ["build", "--package", TESTS, "--all-features", "--example", "cluster_plays"]);
+    let mut command = process::cargo(
+        workspace,
+        ["build", "--package", TESTS, "--all-features", "--example", "cluster_plays"],
+    );
     process::succeed(command.args(release.then_some("--release")), BUILD)
 }
 

@@ -99,7 +99,8 @@ impl Workspace {
     /// The adapters: the libraries except core, proto, hyper, redis, rmcp and testkit.
     pub(crate) fn adapters(&self) -> Vec<&Package> {
         let mut packages = self.libraries();
-        packages.retain(|package| ![CORE, PROTO, HYPER, REDIS, RMCP, TESTKIT].contains(&package.name.as_str()));
+        packages
+            .retain(|package| ![CORE, PROTO, HYPER, REDIS, RMCP, TESTKIT].contains(&package.name.as_str()));
         packages
     }
 

@@ -182,7 +182,11 @@ fn what_was_dropped_is_not_appended_again_after_a_failover() {
         b.stored(&asked, if lost { Stored::Behind(1) } else { Stored::Done });
         assert_eq!(b.store_all(), [""; 0]);
         b.answer(old);
-        assert_eq!(b.store_all(), if lost { vec![] } else { vec!["1@2+1 end"] }, "lost: it goes on without the store");
+        assert_eq!(
+            b.store_all(),
+            if lost { vec![] } else { vec!["1@2+1 end"] },
+            "lost: it goes on without the store"
+        );
     }
 }
 
