@@ -56,7 +56,7 @@ fn uri(title: &str) -> String {
 }
 
 /// The server.
-pub fn router() -> Router {
+pub(crate) fn router() -> Router {
     let notes = Arc::new(Notes::default());
     let (write, remove, search, export) = (notes.clone(), notes.clone(), notes.clone(), notes.clone());
     let (read, summarize) = (notes.clone(), notes);

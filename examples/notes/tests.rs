@@ -26,7 +26,7 @@ fn with_a_user(sure: bool, test: impl AsyncFn(TestClient) -> Result<(), RpcError
 
 #[test]
 fn notes_are_written_found_and_read() {
-    TestClient::run(router(), async |client| {
+    TestClient::run(router, async |client| {
         let bread = json!({ "title": "shopping", "text": "bread" });
         client.call_tool("write", bread).await?;
         let found = client.call_tool("search", json!({ "text": "bread" })).await?;
@@ -43,7 +43,7 @@ fn notes_are_written_found_and_read() {
 
 #[test]
 fn four_tools_on_two_pages_have_schemas() {
-    TestClient::run(router(), async |client| {
+    TestClient::run(router, async |client| {
         let tools = client.tools().await?;
         let names: Vec<_> = tools.iter().map(|tool| &tool["name"]).collect();
         assert_eq!(names, ["write", "remove", "search", "export"]);
@@ -59,7 +59,7 @@ fn four_tools_on_two_pages_have_schemas() {
 
 #[test]
 fn bad_arguments_and_unknown_tools_are_refused_with_their_names() {
-    TestClient::run(router(), async |client| {
+    TestClient::run(router, async |client| {
         let refused = client.call_tool("write", json!({ "title": 1 })).await.unwrap_err();
         assert_eq!(refused.code.0, -32602);
         assert!(refused.message.contains("`params.arguments.title`"), "{}", refused.message);
@@ -85,7 +85,7 @@ fn a_note_is_removed_only_if_the_user_is_sure() {
 
 #[test]
 fn only_subscribers_of_a_note_are_told_of_its_changes() {
-    TestClient::run(router(), async |client| {
+    TestClient::run(router, async |client| {
         client.subscribe("notes://a").await?;
         for title in ["b", "a"] {
             client.call_tool("write", json!({ "title": title, "text": "x" })).await?;

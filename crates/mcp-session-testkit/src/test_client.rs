@@ -35,13 +35,14 @@ type AnswerFn = Arc<dyn Fn(&Value) -> Value + Send + Sync>;
 /// use mcp_session_testkit::TestClient;
 /// use serde_json::json;
 ///
-/// let router = Router::new("greeter", "0.1.0")
-///     .request("greet", |cx: RequestContext| async move {
-///         let name: serde_json::Map<_, _> = cx.params()?;
-///         Ok(json!({ "hello": name["name"] }))
-///     });
+/// fn server() -> Router {
+///     Router::new("greeter", "0.1.0").request("greet", |cx: RequestContext| async move {
+///         let params: serde_json::Value = cx.params()?;
+///         Ok(json!({ "hello": params["name"] }))
+///     })
+/// }
 ///
-/// TestClient::run(router, async |client| {
+/// TestClient::run(server, async |client| {
 ///     assert_eq!(client.request("greet", json!({ "name": "you" })).await?["hello"], "you");
 ///     assert_eq!(client.request("other", json!({})).await.unwrap_err().code.0, -32601);
 ///     Ok(())
@@ -136,16 +137,16 @@ impl TestClientBuilder {
 }
 
 impl TestClient {
-    /// Runs a test of a server in virtual time, once in each era: at 2025-11-25 and at 2026-07-28. After each, the endpoint is
+    /// Runs a test of a server in virtual time, once in each era: at 2025-11-25 and at 2026-07-28, each with a new handler. After each, the endpoint is
     /// shut down, which must be [clean](ShutdownReport::is_clean), and no task may have panicked.
     ///
     /// # Panics
     ///
     /// If the test panics or returns an error, or something is left over.
-    pub fn run<H: Handler + Clone>(handler: H, test: impl AsyncFn(Self) -> Result<(), RpcError>) {
+    pub fn run<H: Handler>(make: impl Fn() -> H, test: impl AsyncFn(Self) -> Result<(), RpcError>) {
         for version in ["2025-11-25", MODERN] {
             let sim = SimRuntime::new(0);
-            let endpoint = Endpoint::new(sim.clone(), handler.clone());
+            let endpoint = Endpoint::new(sim.clone(), make());
             let report = sim.block_on(async {
                 let client = Self::builder(&endpoint).version(version).open().await;
                 if let Err(error) = test(client.clone()).await {
@@ -284,6 +285,10 @@ impl TestClient {
     /// # Errors
     ///
     /// The server's error.
+    ///
+    /// # Panics
+    ///
+    /// If the contents have neither.
     pub async fn read_resource(&self, uri: &str) -> Result<String, RpcError> {
         let result = self.request("resources/read", json!({ "uri": uri })).await?;
         let contents = &result["contents"][0];

@@ -83,7 +83,7 @@ impl Announcement {
             let uri = self.subscribed.as_deref();
             let wants = |session: &Session| uri.is_none_or(|uri| session.is_subscribed(uri));
             Session::each(sessions.into_iter().filter(wants), |session| {
-                _ = session.broadcast(&event, announced)
+                _ = session.broadcast(&event, announced);
             });
         }
         subscribers.notify(&self.method, params.as_ref(), &mut told);

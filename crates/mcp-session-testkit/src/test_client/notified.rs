@@ -22,13 +22,17 @@ impl Notified {
     pub(super) async fn next(&self, method: &str) -> Value {
         loop {
             let changed = self.changed.listen();
-            let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(at) = received.iter().position(|(of, _)| of == method) {
-                return received.remove(at).1;
+            if let Some(params) = self.first(method) {
+                return params;
             }
-            drop(received);
             changed.await;
         }
+    }
+
+    fn first(&self, method: &str) -> Option<Value> {
+        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = received.iter().position(|(of, _)| of == method)?;
+        Some(received.remove(at).1)
     }
 
     /// Removes all of this method.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Router, tools::Answer};
-use crate::{handler::context::RequestContext, transport::LogLevel};
+use crate::{handler::context::RequestContext, session::Session, transport::LogLevel};
 
 impl Router {
     /// Adds the capability `logging`: clients get what [`RequestContext::log`] sends, and choose a level, for their session
@@ -42,7 +42,7 @@ impl RequestContext {
     ///
     /// If dropped while waiting, nothing was sent.
     pub async fn log<D: Serialize + ?Sized>(&self, level: LogLevel, data: &D) -> Result<(), SendError> {
-        if self.session().and_then(|session| session.log_level()).is_some_and(|least| level < least) {
+        if self.session().and_then(Session::log_level).is_some_and(|least| level < least) {
             return Ok(());
         }
         let data = serde_json::to_value(data).map_err(|_| SendError::Invalid)?;
