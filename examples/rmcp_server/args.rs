@@ -1,0 +1,73 @@
+//! The command line, parsed and checked.
+
+use std::{fmt, net::SocketAddr};
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind, value_parser};
+
+/// The tools of an rmcp server, served by rmcp or by mcp-session, and what SIGTERM does to their running calls.
+#[derive(Debug, Parser)]
+#[command(name = "rmcp_server")] // not the package's
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serves until SIGTERM or Ctrl-C, and prints what the server reports
+    Serve {
+        /// Who serves the tools
+        #[arg(long, value_enum, default_value_t = With::Ours)]
+        with: With,
+        /// Address and port; port 0 picks a free one. The first line on stdout is the URL
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+        bind: SocketAddr,
+    },
+    /// Stops each server in the middle of calls, and counts the answers
+    Compare(Compare),
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Compare {
+    /// Sessions, each with an open GET stream
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u64).range(1..=5_000))]
+    pub(crate) sessions: u64,
+    /// Running tool calls, at most one per session
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u64).range(1..=5_000))]
+    pub(crate) calls: u64,
+    /// How long a call takes; less than the 15 seconds that mcp-session gives it by default
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u64).range(1..=10))]
+    pub(crate) seconds: u64,
+}
+
+/// Who serves the tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum With {
+    /// mcp-session, through its bridge
+    Ours,
+    /// rmcp's `StreamableHttpService` on axum, as in its documentation: a signal cancels its token
+    Rmcp,
+}
+
+impl fmt::Display for With {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ours => "ours",
+            Self::Rmcp => "rmcp",
+        })
+    }
+}
+
+impl Args {
+    /// Parses the command line. On an error, prints it and exits with 2.
+    pub(crate) fn read() -> Self {
+        let args = Self::parse();
+        if let Command::Compare(Compare { sessions, calls, .. }) = args.command {
+            if calls > sessions {
+                let why = format!("{calls} calls need as many sessions: write --sessions {calls}");
+                Self::command().error(ErrorKind::ValueValidation, why).exit();
+            }
+        }
+        args
+    }
+}
