@@ -6,28 +6,35 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind, valu
 
 /// The tools of an rmcp server, served by rmcp or by mcp-session, and what SIGTERM does to their running calls.
 #[derive(Debug, Parser)]
-#[command(name = "rmcp_server")] // not the package's
-pub(crate) struct Args {
+#[command(name = "rmcp_server", args_conflicts_with_subcommands = true)] // not the package's name
+struct Args {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    command: Option<Command>,
+    /// Without a command.
+    #[command(flatten)]
+    serve: Serve,
 }
 
+/// What to do; without one of these, it serves.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serves until SIGTERM or Ctrl-C, and prints what the server reports
-    Serve {
-        /// Who serves the tools
-        #[arg(long, value_enum, default_value_t = With::Ours)]
-        with: With,
-        /// Address and port; port 0 picks a free one. The first line on stdout is the URL
-        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
-        bind: SocketAddr,
-    },
+    Serve(Serve),
     /// Stops each server in the middle of calls, and counts the answers
     Compare(Compare),
 }
 
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// Who serves the tools
+    #[arg(long, value_enum, default_value_t = With::Ours)]
+    pub(crate) with: With,
+    /// Address and port; port 0 picks a free one. The first line on stdout is the URL
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) bind: SocketAddr,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Compare {
     /// Sessions, each with an open GET stream
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = value_parser!(u64).range(1..=5_000))]
@@ -58,16 +65,17 @@ impl fmt::Display for With {
     }
 }
 
-impl Args {
+impl Command {
     /// Parses the command line. On an error, prints it and exits with 2.
     pub(crate) fn read() -> Self {
-        let args = Self::parse();
-        if let Command::Compare(Compare { sessions, calls, .. }) = args.command {
-            if calls > sessions {
+        let Args { command, serve } = Args::parse();
+        let command = command.unwrap_or(Self::Serve(serve));
+        match command {
+            Self::Compare(Compare { sessions, calls, .. }) if calls > sessions => {
                 let why = format!("{calls} calls need as many sessions: write --sessions {calls}");
-                Self::command().error(ErrorKind::ValueValidation, why).exit();
+                Args::command().error(ErrorKind::ValueValidation, why).exit()
             }
+            command => command,
         }
-        args
     }
 }

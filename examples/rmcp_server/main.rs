@@ -1,9 +1,9 @@
 //! Run with `cargo run --release --example rmcp_server --features rmcp -- compare`.
 //!
 //! A counter written with rmcp's macros, served by rmcp's own transport or, without a change to its tools, by mcp-session.
-//! `serve --with ours` and `serve --with rmcp` serve until SIGTERM. `compare` starts both as processes of their own, opens
-//! sessions, stops each server in the middle of running calls, and counts the answers. Exit code 0 means that ours
-//! answered every call.
+//! `serve --with ours` and `serve --with rmcp` serve until SIGTERM or Ctrl-C. `compare` starts both as processes of their
+//! own, opens sessions, stops each server in the middle of running calls, and counts the answers. Exit code 0 means that
+//! ours answered every call.
 
 mod args;
 mod child;
@@ -14,13 +14,13 @@ mod serve;
 
 use std::process::ExitCode;
 
-use crate::args::{Args, Command, With};
+use crate::args::{Command, Serve, With};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Args::read().command {
-        Command::Serve { with: With::Ours, bind } => serve::ours(bind).await.map(|()| true),
-        Command::Serve { with: With::Rmcp, bind } => serve::rmcp(bind).await.map(|()| true),
+    let done = match Command::read() {
+        Command::Serve(Serve { with: With::Ours, bind }) => serve::ours(bind).await.map(|()| true),
+        Command::Serve(Serve { with: With::Rmcp, bind }) => serve::rmcp(bind).await.map(|()| true),
         Command::Compare(args) => compare::run(&args).await,
     };
     match done {
