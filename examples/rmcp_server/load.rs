@@ -30,7 +30,7 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    fn count(&mut self, answer: Option<&Value>) {
+    pub(crate) fn count(&mut self, answer: Option<&Value>) {
         match answer {
             Some(answer) if answer["result"].is_object() && answer["result"]["isError"] != true => {
                 self.results += 1;

@@ -11,6 +11,8 @@ mod compare;
 mod counter;
 mod load;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 
