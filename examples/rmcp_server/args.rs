@@ -45,6 +45,9 @@ pub(crate) struct Compare {
     /// How long a call takes; less than the 15 seconds that mcp-session gives it by default
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u64).range(1..=10))]
     pub(crate) seconds: u64,
+    /// Adds a row for rmcp when nobody cancels its token; takes as long as a server is waited for
+    #[arg(long)]
+    pub(crate) waits: bool,
 }
 
 /// Who serves the tools.
@@ -54,6 +57,8 @@ pub(crate) enum With {
     Ours,
     /// rmcp's `StreamableHttpService` on axum, as in its documentation: a signal cancels its token
     Rmcp,
+    /// The same, but a signal leaves its token alone: axum waits until every client has gone
+    RmcpWaits,
 }
 
 impl fmt::Display for With {
@@ -61,6 +66,7 @@ impl fmt::Display for With {
         f.pad(match self {
             Self::Ours => "ours",
             Self::Rmcp => "rmcp",
+            Self::RmcpWaits => "rmcp-waits",
         })
     }
 }

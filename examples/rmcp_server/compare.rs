@@ -33,14 +33,20 @@ struct Row {
 /// Prints a row for each server. Returns `true` if ours answered every call with its result, and ended.
 pub(crate) async fn run(args: &Compare) -> Result<bool, Error> {
     let ours = row(With::Ours, args).await?;
-    let rmcp = row(With::Rmcp, args).await?;
-    println!("{ours}\n{rmcp}");
+    let mut rows = vec![row(With::Rmcp, args).await?];
+    if args.waits {
+        rows.push(row(With::RmcpWaits, args).await?);
+    }
+    println!("{ours}");
+    for row in rows {
+        println!("{row}");
+    }
     Ok(ours.is_complete())
 }
 
 async fn row(with: With, args: &Compare) -> Result<Row, Error> {
     let server = Child::start(with).await?;
-    let load = timeout(OPENING, Load::open(server.address, args))
+    let mut load = timeout(OPENING, Load::open(server.address, args))
         .await
         .map_err(|_| format!("{with}: the sessions were not open after {OPENING:?}"))?
         .map_err(|error| format!("{with}: cannot open the sessions: {error}"))?;
@@ -75,7 +81,7 @@ impl fmt::Display for Row {
         )?;
         match self.ended {
             Some(took) => write!(f, "ended after {:.1} s", took.as_secs_f64()),
-            None => f.write_str("did not end"),
+            None => f.write_str("killed: it did not end"),
         }
     }
 }

@@ -44,7 +44,8 @@ impl Answers {
 /// Open sessions and running calls.
 #[derive(Debug)]
 pub(crate) struct Load {
-    streams: Vec<Response<Incoming>>,
+    /// The GET streams, held open: a client does not leave by itself.
+    _streams: Vec<Response<Incoming>>,
     calls: Vec<Events>,
 }
 
@@ -61,20 +62,19 @@ impl Load {
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
-        Ok(Self { streams: sessions.into_iter().map(|(_, stream)| stream).collect(), calls })
+        Ok(Self { _streams: sessions.into_iter().map(|(_, stream)| stream).collect(), calls })
     }
 
-    /// Reads every call to its answer, for at most `limit`. The streams of the sessions stay open until then.
-    pub(crate) async fn answers(self, limit: Duration) -> Answers {
+    /// Reads every call to its answer, for at most `limit`. The streams of the sessions stay open.
+    pub(crate) async fn answers(&mut self, limit: Duration) -> Answers {
         let mut readers = JoinSet::new();
-        for call in self.calls {
+        for call in self.calls.drain(..) {
             readers.spawn(async move { timeout(limit, answer(call)).await.ok().flatten() });
         }
         let mut answers = Answers::default();
         while let Some(read) = readers.join_next().await {
             answers.count(read.ok().flatten().as_ref());
         }
-        drop(self.streams);
         answers
     }
 }

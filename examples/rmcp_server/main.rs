@@ -22,7 +22,7 @@ use crate::args::{Command, Serve, With};
 async fn main() -> ExitCode {
     let done = match Command::read() {
         Command::Serve(Serve { with: With::Ours, bind }) => serve::ours(bind).await.map(|()| true),
-        Command::Serve(Serve { with: With::Rmcp, bind }) => serve::rmcp(bind).await.map(|()| true),
+        Command::Serve(Serve { with, bind }) => serve::rmcp(bind, with == With::Rmcp).await.map(|()| true),
         Command::Compare(args) => compare::run(&args).await,
     };
     match done {

@@ -24,8 +24,8 @@ pub(crate) async fn ours(address: SocketAddr) -> Result<(), Error> {
     Ok(())
 }
 
-/// On rmcp's own service, set up like the server in its documentation.
-pub(crate) async fn rmcp(address: SocketAddr) -> Result<(), Error> {
+/// On rmcp's own service. With `cancel` it is set up like the server in its documentation: a signal cancels its token.
+pub(crate) async fn rmcp(address: SocketAddr, cancel: bool) -> Result<(), Error> {
     let listener = TcpListener::bind(address).await.map_err(|error| cannot_bind(address, &error))?;
     let config = StreamableHttpServerConfig::default();
     let stop = config.cancellation_token.clone();
@@ -36,7 +36,9 @@ pub(crate) async fn rmcp(address: SocketAddr) -> Result<(), Error> {
     println!("http://{}/mcp", listener.local_addr()?);
     let stopped = async move {
         signal.await;
-        stop.cancel();
+        if cancel {
+            stop.cancel();
+        }
     };
     axum::serve(listener, app).with_graceful_shutdown(stopped).await?;
     println!("stopped; rmcp has no report");

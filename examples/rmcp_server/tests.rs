@@ -15,12 +15,12 @@ use crate::{
 
 #[tokio::test]
 async fn a_shutdown_through_the_bridge_answers_every_running_call() {
-    let args = Compare { sessions: 6, calls: 4, seconds: 1 };
+    let args = Compare { sessions: 6, calls: 4, seconds: 1, waits: false };
     let endpoint = Endpoint::new(TokioRuntime::current(), RmcpHandler::new(|_scope| Counter::new()));
     let listener = bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
     let server = tokio::spawn(serve(listener, endpoint.clone()).into_future());
-    let load = Load::open(address, &args).await.expect("sessions and calls");
+    let mut load = Load::open(address, &args).await.expect("sessions and calls");
 
     drop(endpoint.shutdown(ShutdownPolicy::default())); // it runs by itself
     let answers = load.answers(Duration::from_secs(60)).await;
