@@ -48,7 +48,7 @@ impl Child {
 
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) -> Result<(), Error> {
-        let pid = self.process.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let pid = self.process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let pid = pid.ok_or("the server has ended already")?;
         Ok(kill_process(pid, Signal::TERM)?)
     }

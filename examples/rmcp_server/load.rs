@@ -94,7 +94,7 @@ async fn open_session(server: SocketAddr) -> Result<(HeaderValue, Response<Incom
     send(&mut connection, Some(&session), Some(&initialized)).await?.into_body().collect().await?;
 
     for (id, tool) in [(1, "increment"), (2, "get")] {
-        let response = send(&mut connection, Some(&session), Some(&call(id, tool, json!({})))).await?;
+        let response = send(&mut connection, Some(&session), Some(&call(id, tool, &json!({})))).await?;
         let body = response.into_body().collect().await?.to_bytes();
         if !String::from_utf8_lossy(&body).contains(r#""text":"1""#) {
             return Err(
@@ -108,7 +108,7 @@ async fn open_session(server: SocketAddr) -> Result<(HeaderValue, Response<Incom
 
 /// Calls `slow`, and waits for its first progress event.
 async fn start_call(server: SocketAddr, session: &HeaderValue, seconds: u64) -> Result<Events, Error> {
-    let call = call(SLOW, "slow", json!({ "seconds": seconds }));
+    let call = call(SLOW, "slow", &json!({ "seconds": seconds }));
     let mut events = Events::new(send(&mut connect(server).await?, Some(session), Some(&call)).await?)?;
     loop {
         match events.next().await? {
@@ -124,7 +124,7 @@ async fn start_call(server: SocketAddr, session: &HeaderValue, seconds: u64) -> 
     }
 }
 
-fn call(id: u64, tool: &str, arguments: Value) -> Value {
+fn call(id: u64, tool: &str, arguments: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {
         "name": tool, "arguments": arguments, "_meta": { "progressToken": id },
     }})
