@@ -6,6 +6,7 @@ use std::{
 };
 
 use mcp_session_examples::client::Error;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::timeout;
 
 use crate::{
@@ -32,6 +33,7 @@ struct Row {
 
 /// Prints a row for each server. Returns `true` if ours answered every call with its result, and ended.
 pub(crate) async fn run(args: &Compare) -> Result<bool, Error> {
+    raise_limit();
     let ours = row(With::Ours, args).await?;
     let mut rows = vec![row(With::Rmcp, args).await?];
     if args.waits {
@@ -42,6 +44,13 @@ pub(crate) async fn run(args: &Compare) -> Result<bool, Error> {
         println!("{row}");
     }
     Ok(ours.is_complete())
+}
+
+/// One connection for each session and each call, here and in the server, which inherits the limit: most systems allow
+/// 1,024 files.
+fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 async fn row(with: With, args: &Compare) -> Result<Row, Error> {
