@@ -42,7 +42,7 @@ type Make<S> = Arc<dyn Fn(Scope<'_>) -> Arc<S> + Send + Sync>;
 ///
 /// rmcp needs a tokio context. Inside tokio that is the current one. Elsewhere, one background thread with a tokio runtime
 /// is started at the first request, for the whole process; each notification that a tool sends then costs a change of
-/// threads, some 10 µs. [`RmcpHandler::tokio`] sets another one.
+/// threads. [`RmcpHandler::tokio`] sets another one.
 ///
 /// ```
 /// use mcp_session_core::Handler;

@@ -1,6 +1,6 @@
 //! [`Minted`], a peer of our own making, and the [`Pool`] of those that nobody uses.
 //!
-//! Only rmcp's service loop makes a `Peer`: a task and two channels, some 25 KB. So a peer is made for an exchange, and used
+//! Only rmcp's service loop makes a `Peer`: a task and two channels with their blocks of messages. So a peer is made for an exchange, and used
 //! again for another, of any session, if nobody has kept a clone of it. An idle session has none.
 
 use std::{
@@ -22,7 +22,7 @@ use crate::{
     look::look,
 };
 
-/// The maximum number of unused peers: 64, some 1.6 MB. More requests at once make their own.
+/// The maximum number of unused peers: 64. More requests at once make their own.
 const MAX_UNUSED: usize = 64;
 
 /// What takes the next notification of the client.
