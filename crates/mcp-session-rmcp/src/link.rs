@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, VecDeque},
     future::Future,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     task::Poll,
@@ -104,8 +104,8 @@ pub(crate) struct Link {
     shared: Arc<Shared>,
     /// Ready when the last message that had to wait is sent.
     last: Option<oneshot::Receiver<()>>,
-    /// The running requests to the client, by rmcp's ids.
-    asked: HashMap<RequestId, AbortHandle>,
+    /// The requests to the client, by rmcp's ids, each with a token that lives while it runs.
+    asked: HashMap<RequestId, (AbortHandle, Weak<()>)>,
 }
 
 impl Link {
@@ -117,7 +117,7 @@ impl Link {
         if let ServerNotification::CancelledNotification(cancelled) = notification {
             // Core tells the client, with the id that the client knows.
             let asked = cancelled.params.request_id.as_ref().and_then(|id| self.asked.remove(id));
-            if let Some(asked) = asked {
+            if let Some((asked, _)) = asked {
                 asked.abort();
             }
             return async { Ok(()) }.boxed();
@@ -169,10 +169,13 @@ impl Link {
         let Target::Exchange(cx) = lock(&self.shared.target).clone() else {
             return async { Err(LinkError::Unassociated) }.boxed();
         };
-        self.asked.retain(|_, asked| !asked.is_aborted());
+        self.asked.retain(|_, (_, runs)| runs.strong_count() > 0);
+        let running = Arc::new(());
+        let runs = Arc::downgrade(&running);
         let shared = Arc::clone(&self.shared);
         let reply_id = id.clone();
         let (asking, handle) = abortable(async move {
+            let _running = running;
             let Named { method, params } = named;
             let reply = cx.request(&method, params.as_deref(), REQUEST_TIMEOUT).await;
             let reply = reply.map_err(|error| match error {
@@ -181,7 +184,7 @@ impl Link {
             });
             shared.push(message::reply(reply, reply_id));
         });
-        self.asked.insert(id, handle);
+        self.asked.insert(id, (handle, runs));
         let mut asking = Box::pin(asking);
         if asking.as_mut().now_or_never().is_some() {
             return async { Ok(()) }.boxed();

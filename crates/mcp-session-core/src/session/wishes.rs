@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use mcp_session_proto::{Json, RpcError, SendError};
+use mcp_session_proto::{Json, RpcError, SendError, State};
 use serde_json::json;
 
 use super::{Session, broadcast::Broadcast, manager::SessionManager};
@@ -64,10 +64,7 @@ impl Session {
     ///
     /// -32602 for more than 1,000 resources.
     pub fn subscribe(&self, uri: &str) -> Result<(), RpcError> {
-        if self.is_ending() {
-            return Ok(()); // nobody would remove it
-        }
-        self.0.env.wishes.change(self.0.number, |wishes| {
+        self.wish(|wishes| {
             if wishes.resources.len() >= MAX_SUBSCRIPTIONS && !wishes.resources.contains(uri) {
                 let why = format!("a session can subscribe to at most {MAX_SUBSCRIPTIONS} resources");
                 return Err(RpcError::invalid_params(why));
@@ -79,8 +76,7 @@ impl Session {
 
     /// Undoes [`Session::subscribe`]. Returns `true` if the client had subscribed.
     pub fn unsubscribe(&self, uri: &str) -> bool {
-        self.is_subscribed(uri)
-            && self.0.env.wishes.change(self.0.number, |wishes| wishes.resources.remove(uri))
+        self.is_subscribed(uri) && self.wish(|wishes| wishes.resources.remove(uri))
     }
 
     /// Returns `true` if the client wants to be told when this resource changes.
@@ -91,9 +87,7 @@ impl Session {
     /// The client wants log messages from this level on.
     #[cfg(feature = "tools")]
     pub(crate) fn set_log_level(&self, level: LogLevel) {
-        if !self.is_ending() {
-            self.0.env.wishes.change(self.0.number, |wishes| wishes.log_level = Some(level));
-        }
+        self.wish(|wishes| wishes.log_level = Some(level));
     }
 
     /// The least level of the log messages that the client wants, if it has said so.
@@ -102,8 +96,14 @@ impl Session {
         self.0.env.wishes.read(self.0.number, |wishes| wishes.log_level).flatten()
     }
 
-    fn is_ending(&self) -> bool {
-        matches!(self.state(), mcp_session_proto::State::Terminated)
+    /// Changes the wishes. If the session has ended meanwhile, they may have been removed before: then they are removed again.
+    fn wish<R>(&self, change: impl FnOnce(&mut Wishes) -> R) -> R {
+        let wishes = &self.0.env.wishes;
+        let changed = wishes.change(self.0.number, change);
+        if self.state() == State::Terminated {
+            wishes.remove(self.0.number);
+        }
+        changed
     }
 }
 
