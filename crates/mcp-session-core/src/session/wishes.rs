@@ -35,6 +35,17 @@ struct Wishes {
     log_level: Option<LogLevel>,
 }
 
+impl Wishes {
+    fn subscribe(&mut self, uri: &str) -> Result<(), RpcError> {
+        if self.resources.len() >= MAX_SUBSCRIPTIONS && !self.resources.contains(uri) {
+            let why = format!("a session can subscribe to at most {MAX_SUBSCRIPTIONS} resources");
+            return Err(RpcError::invalid_params(why));
+        }
+        self.resources.insert(uri.into());
+        Ok(())
+    }
+}
+
 impl AllWishes {
     fn read<R>(&self, number: u64, read: impl FnOnce(&Wishes) -> R) -> Option<R> {
         if !self.used.load(Relaxed) {
@@ -64,14 +75,7 @@ impl Session {
     ///
     /// -32602 for more than 1,000 resources.
     pub fn subscribe(&self, uri: &str) -> Result<(), RpcError> {
-        self.wish(|wishes| {
-            if wishes.resources.len() >= MAX_SUBSCRIPTIONS && !wishes.resources.contains(uri) {
-                let why = format!("a session can subscribe to at most {MAX_SUBSCRIPTIONS} resources");
-                return Err(RpcError::invalid_params(why));
-            }
-            wishes.resources.insert(uri.into());
-            Ok(())
-        })
+        self.wish(|wishes| wishes.subscribe(uri))
     }
 
     /// Undoes [`Session::subscribe`]. Returns `true` if the client had subscribed.
@@ -124,5 +128,47 @@ impl SessionManager {
         let told: Result<Broadcast, SendError> =
             self.tell("notifications/resources/updated", Some(&params), Some(uri));
         told.unwrap_or_default() // the params are an object
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use http::Request;
+    use mcp_session_proto::{SessionId, TerminateReason};
+
+    use super::*;
+    use crate::{endpoint::Endpoint, handler::router::Router, testing::Stopped};
+
+    #[test]
+    fn a_session_that_has_ended_keeps_no_wishes() {
+        let endpoint = Endpoint::new(Stopped::default(), Router::new("wishes", "1.0.0"));
+        let initialize = Request::post("/mcp")
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .body(
+                r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",
+                "capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#
+                    .to_owned(),
+            );
+        let opened = endpoint.handle(initialize.expect("a request")).now_or_never().expect("at once");
+        let id: SessionId = opened.headers()["mcp-session-id"].to_str().unwrap().parse().unwrap();
+        let session = endpoint.manager().get(&id).expect("it is open");
+        let kept = || lock(&session.0.env.wishes.wishes).len();
+        session.subscribe("notes://a").unwrap();
+        assert!(session.is_subscribed("notes://a") && !session.is_subscribed("notes://b"));
+        assert_eq!(kept(), 1);
+        session.terminate(TerminateReason::ClientDelete);
+        assert_eq!(session.state(), State::Terminated);
+        session.subscribe("notes://a").unwrap();
+        assert_eq!(kept(), 0, "nobody would remove it");
+    }
+
+    #[test]
+    fn a_session_has_at_most_1_000_subscriptions() {
+        let mut wishes = Wishes::default();
+        assert!((0..MAX_SUBSCRIPTIONS).all(|n| wishes.subscribe(&n.to_string()).is_ok()));
+        assert_eq!(wishes.subscribe("0"), Ok(()), "it is one of them");
+        assert!(wishes.subscribe("one more").unwrap_err().message.contains("1000"));
     }
 }

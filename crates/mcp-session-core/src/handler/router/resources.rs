@@ -31,25 +31,34 @@ pub struct ResourceTemplate {
     members: Map<String, Value>,
 }
 
-common_members!(Resource);
-common_members!(ResourceTemplate);
+/// The setters that resources and their templates have in common besides.
+macro_rules! described {
+    ($of:ty) => {
+        common_members!($of);
+
+        impl $of {
+            /// Sets the description.
+            #[must_use]
+            pub fn description(self, description: &str) -> Self {
+                self.member("description", description)
+            }
+
+            /// Sets the media type; of a template, that of all its resources.
+            #[must_use]
+            pub fn mime_type(self, mime_type: &str) -> Self {
+                self.member("mimeType", mime_type)
+            }
+        }
+    };
+}
+
+described!(Resource);
+described!(ResourceTemplate);
 
 impl Resource {
     /// A resource with this URI and name.
     pub fn new(uri: &str, name: &str) -> Self {
         Self { uri: uri.to_owned(), members: Map::new() }.member("uri", uri).member("name", name)
-    }
-
-    /// Sets the description.
-    #[must_use]
-    pub fn description(self, description: &str) -> Self {
-        self.member("description", description)
-    }
-
-    /// Sets the media type.
-    #[must_use]
-    pub fn mime_type(self, mime_type: &str) -> Self {
-        self.member("mimeType", mime_type)
     }
 }
 
@@ -59,18 +68,6 @@ impl ResourceTemplate {
         Self { uri: uri_template.to_owned(), members: Map::new() }
             .member("uriTemplate", uri_template)
             .member("name", name)
-    }
-
-    /// Sets the description.
-    #[must_use]
-    pub fn description(self, description: &str) -> Self {
-        self.member("description", description)
-    }
-
-    /// Sets the media type of them all.
-    #[must_use]
-    pub fn mime_type(self, mime_type: &str) -> Self {
-        self.member("mimeType", mime_type)
     }
 }
 
