@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::workspace::{Record, Target, Workspace};
+use crate::workspace::{Record, Workspace};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "The project's tasks")]
@@ -47,8 +47,8 @@ enum Task {
     Coverage(Record),
     /// Compares the public API of each published crate with its committed listing
     PublicApi(Record),
-    /// Runs the official conformance suite against `everything`, in strict mode, for each revision
-    Conformance(Target),
+    /// Runs the official conformance suite against `everything` or a server of rmcp, in strict mode, for each revision
+    Conformance(conformance::Args),
     /// Plants the bugs of `tests/mutants` one by one, and checks that the tests find each
     Mutants(mutants::Args),
     /// Runs random schedules of clients, stores, nodes and shutdowns in virtual time, and checks invariants
