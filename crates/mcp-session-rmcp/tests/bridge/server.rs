@@ -54,6 +54,7 @@ pub(crate) struct Server {
     log: Arc<Log>,
     count: AtomicU64,
     kept: Mutex<Option<Peer<RoleServer>>>,
+    all_kept: Mutex<Vec<Peer<RoleServer>>>,
 }
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -86,7 +87,7 @@ async fn use_peer(peer: Option<Peer<RoleServer>>) -> Result<CallToolResult, Erro
 #[tool_router]
 impl Server {
     pub(crate) fn new(log: Arc<Log>) -> Self {
-        Self { log, count: AtomicU64::new(0), kept: Mutex::default() }
+        Self { log, count: AtomicU64::new(0), kept: Mutex::default(), all_kept: Mutex::default() }
     }
 
     #[tool(description = "Says the same")]
@@ -216,6 +217,36 @@ impl Server {
         use_peer(kept).await
     }
 
+    #[tool(description = "Keeps the peer, beside those that it has kept")]
+    async fn keep_another(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
+        self.all_kept.lock().expect("a lock").push(ctx.peer.clone());
+        say("kept")
+    }
+
+    #[tool(description = "Sends with each peer that was kept")]
+    async fn use_all_kept(&self) -> Result<CallToolResult, ErrorData> {
+        let kept = self.all_kept.lock().expect("a lock").clone();
+        let mut sent = 0;
+        for peer in &kept {
+            sent += u32::from(peer.notify_tool_list_changed().await.is_ok());
+        }
+        say(format!("{sent} of {}", kept.len()))
+    }
+
+    #[tool(description = "Keeps the peer and never ends")]
+    async fn keep_and_hang(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
+        *self.kept.lock().expect("a lock") = Some(ctx.peer.clone());
+        let _dropped = CleansUp(Arc::clone(&self.log));
+        self.log.say("hangs");
+        std::future::pending().await
+    }
+
+    #[tool(description = "Names the thread that what it spawns runs on")]
+    async fn thread(&self) -> Result<CallToolResult, ErrorData> {
+        let name = tokio::spawn(async { std::thread::current().name().map(str::to_owned) }).await;
+        say(name.ok().flatten().unwrap_or_default())
+    }
+
     #[tool(description = "Keeps the peer for all clients")]
     async fn keep_for_all(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
         *self.log.kept.lock().expect("a lock") = Some(ctx.peer.clone());
@@ -277,6 +308,11 @@ impl ServerHandler for Server {
         *self.kept.lock().expect("a lock") = Some(context.peer);
         self.log.say(format!("initialized by {name}"));
         self.log.say("kept");
+    }
+
+    async fn on_cancelled(&self, note: CancelledNotificationParam, _: NotificationContext<RoleServer>) {
+        let id = note.request_id.map(|id| id.to_string()).unwrap_or_default();
+        self.log.say(format!("{id} was cancelled: {}", note.reason.unwrap_or_default()));
     }
 
     async fn on_roots_list_changed(&self, context: NotificationContext<RoleServer>) {
