@@ -337,3 +337,69 @@ fn info(version: &str, capabilities: &Json, client: &Json) -> Result<InitializeR
     let info = json!({ "protocolVersion": version, "capabilities": capabilities, "clientInfo": client });
     serde_json::from_value(info).map_err(|error| RpcError::invalid_params(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http_body::Body;
+    use mcp_session_core::Endpoint;
+    use mcp_session_tokio::TokioRuntime;
+    use rmcp::{
+        RoleServer,
+        model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock},
+    };
+
+    use super::*;
+
+    /// Its tool drops ten sends after their first polls, and keeps the peer.
+    #[derive(Default)]
+    struct Hasty(std::sync::Mutex<Option<rmcp::Peer<RoleServer>>>);
+
+    impl ServerHandler for Hasty {
+        async fn call_tool(
+            &self,
+            _: CallToolRequestParams,
+            context: rmcp::service::RequestContext<RoleServer>,
+        ) -> Result<CallToolResponse, ErrorData> {
+            for _ in 0..10 {
+                let _ = Box::pin(context.peer.notify_tool_list_changed()).now_or_never();
+            }
+            *self.0.lock().expect("a lock") = Some(context.peer);
+            Ok(CallToolResult::success(vec![ContentBlock::text("done")]).into())
+        }
+    }
+
+    /// As if the text of a `Peer` had changed: see [`look`](crate::look).
+    #[tokio::test]
+    async fn without_a_look_what_was_sent_comes_before_the_answer_and_no_peer_is_left() {
+        let server = Arc::new(Hasty::default());
+        let mut handler = RmcpHandler::shared(Arc::clone(&server));
+        handler.pool.is_blind = true;
+        let endpoint = Endpoint::new(TokioRuntime::current(), handler);
+        let body = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x","_meta":{
+            "io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},
+            "io.modelcontextprotocol/clientInfo":{"name":"tester","version":"1"}}}}"#;
+        for _ in 0..3 {
+            let request = Request::post("/mcp")
+                .header("accept", "application/json, text/event-stream")
+                .header("content-type", "application/json")
+                .header("mcp-protocol-version", "2026-07-28")
+                .header("mcp-method", "tools/call")
+                .header("mcp-name", "x")
+                .body(body.to_owned())
+                .expect("a request");
+            let mut reply = Box::pin(endpoint.handle(request).await.into_body());
+            let mut text = String::new();
+            while let Some(frame) = poll_fn(|cx| reply.as_mut().poll_frame(cx)).await {
+                let data = frame.expect("a frame").into_data().unwrap_or_default();
+                text.push_str(std::str::from_utf8(&data).expect("text"));
+            }
+            let (notes, answer) = text.rsplit_once("data:").expect("events");
+            assert_eq!(notes.matches("notifications/tools/list_changed").count(), 10, "{text}");
+            assert!(answer.contains("done"), "{text}");
+            let kept = server.0.lock().expect("a lock").take().expect("it was kept");
+            assert!(kept.notify_tool_list_changed().await.is_err(), "its loop has ended");
+        }
+    }
+}

@@ -189,6 +189,15 @@ impl Server {
         say("half")
     }
 
+    #[tool(description = "Drops ten sends after their first polls")]
+    async fn halves(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
+        for _ in 0..10 {
+            let _ = Box::pin(ctx.peer.notify_tool_list_changed()).now_or_never();
+        }
+        self.log.say("has sent halves");
+        say("halves")
+    }
+
     #[tool(description = "Does not stop, but what it has spawned does")]
     async fn stubborn(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
         let (log, ct) = (Arc::clone(&self.log), ctx.ct.clone());

@@ -24,9 +24,21 @@ fn without_parts(log: &Arc<Log>) -> (RmcpHandler<Server>, Config) {
     (per_session(log).without_parts(), Config::default())
 }
 
+/// A stream has room for two events.
+fn with_little_room(log: &Arc<Log>) -> (RmcpHandler<Server>, Config) {
+    let mut config = Config::default();
+    (config.session.queue_events, config.session.replay) = (2, None);
+    (per_session(log), config)
+}
+
 mod dropped_at_once {
     use super::{a_call_that_is_dropped_leaves_its_peer_to_who_has_kept_it, without_grace};
     on_both! { without_grace: a_call_that_is_dropped_leaves_its_peer_to_who_has_kept_it }
+}
+
+mod little_room {
+    use super::{what_waits_for_room_comes_before_the_answer, with_little_room};
+    on_both! { with_little_room: what_waits_for_room_comes_before_the_answer }
 }
 
 mod no_parts {
@@ -45,6 +57,16 @@ async fn a_call_that_is_dropped_leaves_its_peer_to_who_has_kept_it(client: Clien
     assert!(reply.all().await.is_empty(), "a cancelled call is not answered");
     assert_eq!(text(&session.tool("use_kept", json!({})).await), "sent");
     assert_eq!(stream.next().await.expect("a notification")["method"], "notifications/tools/list_changed");
+}
+
+async fn what_waits_for_room_comes_before_the_answer(client: Client, log: Arc<Log>) {
+    let session = client.open().await;
+    let reply = session.call("tools/call", json!({ "name": "halves", "arguments": {} })).await;
+    log.until("has sent halves").await; // and the client has read nothing yet
+    let messages = reply.all().await;
+    let (answer, notes) = messages.split_last().expect("messages");
+    assert_eq!(text(answer), "halves");
+    assert_eq!(notes.len(), 10, "{notes:?}");
 }
 
 async fn tools_see_no_parts(client: Client, _: Arc<Log>) {
