@@ -63,7 +63,8 @@ enum Task {
     Chaos(cargo_tasks::Chaos),
     /// Replaces, kills, pauses and cuts off nodes on one Redis under load, and counts what is lost
     Cluster(cargo_tasks::Cluster),
-    /// Measures the memory of real servers after many sessions, exchanges and listeners
+    /// Measures the memory of real servers after many sessions, exchanges and listeners; with `--bridge` as the first word,
+    /// the heap of a server of rmcp after many sessions
     Leaks(cargo_tasks::Chaos),
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{Plan, Scenario};
 use crate::{
-    load::{self, Churn, Echo, Era, Events, churn, echo, open_sessions, with_streams},
+    load::{self, Churn, Echo, Era, Events, churn, echo, open_sessions, tasks, with_streams},
     peer::Peer,
     results::Results,
     server::Server,
@@ -20,10 +20,13 @@ pub(super) fn sessions(plan: &Plan, results: &mut Results) -> Result<()> {
     for &count in &plan.sessions {
         let mut peers = plan.quick_peers();
         peers.retain(|peer| !matches!(peer, Peer::Rmcp | Peer::TowerMcp) || count <= HEAVY_SESSIONS);
-        plan.paired(&peers, (Scenario::Sessions, count), plan.few_rounds, results, |server| {
+        plan.in_turn(&peers, (Scenario::Sessions, count), plan.few_rounds, results, |peer| {
+            let server = plan.start(peer, Era::Session)?;
             let before = warm(&server)?;
+            let tasks_before = peer.counts_tasks().then(|| tasks(server.target())).transpose()?;
             let (sessions, opened_per_second) = open_sessions(server.target(), count)?;
             let resident = server.resident_bytes()?;
+            let tasks_after = peer.counts_tasks().then(|| tasks(server.target())).transpose()?;
             // Uses all sessions in turn: measures how they slow each other down.
             let load =
                 Echo { connections: count.min(64), time: plan.time, size: 64, era: Era::Session, sessions };
@@ -36,6 +39,8 @@ pub(super) fn sessions(plan: &Plan, results: &mut Results) -> Result<()> {
             ];
             if count >= ENOUGH_TO_DIVIDE {
                 values.push(("bytes", (resident - before) / count as f64));
+                let tasks = tasks_after.zip(tasks_before);
+                values.extend(tasks.map(|(after, before)| ("tasks", (after - before) / count as f64)));
             }
             Ok(values)
         })?;
