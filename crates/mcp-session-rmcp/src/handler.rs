@@ -265,15 +265,15 @@ impl<S: ServerHandler> Handler for RmcpHandler<S> {
         };
         let listens = matches!(request, ClientRequest::SubscriptionsListenRequest(_));
         let stop = async {
-            let why = match listens {
+            match listens {
                 true => match select(pin!(cx.cancelled()), pin!(cx.draining())).await {
                     Either::Left((why, _)) => Some(why),
                     Either::Right(_) => None,
                 },
                 false => Some(cx.cancelled().await),
-            };
-            self.cancelled(&cx, state.as_deref(), why)
+            }
         };
+        let stop = stop.map(|why| self.cancelled(&cx, state.as_deref(), why));
         let answer = self.call(&service, &minted, request_id(cx.id()), request, extend, stop);
         let answer = runtime::within(&tokio, answer).await;
         runtime::within(&tokio, minted.release()).await;
