@@ -12,7 +12,7 @@ fn question(method: &str, params: &Value) -> Result<InputRequest, ErrorData> {
 }
 
 /// A form for the user.
-pub(crate) fn elicitation(message: &str, schema: Value) -> Result<InputRequest, ErrorData> {
+pub(crate) fn elicitation(message: &str, schema: &Value) -> Result<InputRequest, ErrorData> {
     let params = json!({ "mode": "form", "message": message, "requestedSchema": schema });
     question("elicitation/create", &params)
 }
@@ -20,7 +20,7 @@ pub(crate) fn elicitation(message: &str, schema: Value) -> Result<InputRequest, 
 /// A form with one field.
 pub(crate) fn field(message: &str, name: &str, kind: &str) -> Result<InputRequest, ErrorData> {
     let properties = json!({ name: { "type": kind } });
-    elicitation(message, json!({ "type": "object", "properties": properties, "required": [name] }))
+    elicitation(message, &json!({ "type": "object", "properties": properties, "required": [name] }))
 }
 
 /// A question to the client's model.

@@ -90,13 +90,13 @@ pub(crate) async fn from_router(
 }
 
 /// Serves [`ASKING`].
-pub(crate) fn asking(answers: Option<InputResponses>) -> Result<GetPromptResponse, ErrorData> {
+pub(crate) fn asking(answers: Option<&InputResponses>) -> Result<GetPromptResponse, ErrorData> {
     const KEY: &str = "user_context";
-    let Some(context) = ask::content(answers.as_ref(), KEY, "context") else {
+    let Some(context) = ask::content(answers, KEY, "context") else {
         let schema = json!({
             "type": "object", "properties": { "context": { "type": "string" } }, "required": ["context"],
         });
-        let question = ask::elicitation("What context should the prompt use?", schema)?;
+        let question = ask::elicitation("What context should the prompt use?", &schema)?;
         return Ok(ask::required([(KEY, question)], None).into());
     };
     let text = format!("Prompt with context: {}", context.as_str().unwrap_or_default());

@@ -84,7 +84,7 @@ impl ServerHandler for Everything {
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         match request.name == prompts::ASKING {
-            true => prompts::asking(request.input_responses),
+            true => prompts::asking(request.input_responses.as_ref()),
             false => prompts::from_router(&self.prompts, self, request, context).await,
         }
     }

@@ -1,5 +1,6 @@
 //! Tools that ask a client of 2026-07-28, by a result that requires input.
 #![allow(deprecated, reason = "rmcp has all of sampling marked")]
+#![allow(clippy::needless_pass_by_value, reason = "rmcp hands over values")]
 
 use rmcp::{
     ErrorData, RoleServer,

@@ -80,7 +80,7 @@ impl Server {
     }
 
     #[tool(description = "Says how the request came")]
-    fn whoami(&self, context: RequestContext<RoleServer>) -> String {
+    async fn whoami(&self, context: RequestContext<RoleServer>) -> String {
         let client = context.client_info().map(|info| info.name).unwrap_or_default();
         let version = context.protocol_version().map(|version| version.to_string()).unwrap_or_default();
         format!("{} {client} {version}", context.id)
