@@ -1,6 +1,7 @@
 //! `cargo xtask test-all`: runs every check, even after another one failed.
 
 mod cargo_steps;
+mod newest;
 mod report;
 mod scenarios;
 mod tests;
@@ -70,6 +71,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     {
         run.step(name, || conformance::run(workspace, &conformance::Args::all(server)));
     }
+    run.step("rmcp-newest", || newest::rmcp(workspace));
     run.step("package", || cargo_steps::package(workspace));
     println!("\n{}", run.report);
     let unknown = args.only.iter().find(|only| !run.names.iter().any(|name| is_meant(name, only)));
