@@ -10,7 +10,8 @@ use crate::{
     server::Server,
 };
 
-/// At 56 KB each, more sessions of rmcp need too much memory for a benchmark; those of tower-mcp are not much smaller.
+/// At 56 KB each, more sessions of rmcp need too much memory for a benchmark; those of tower-mcp are not much smaller. Ours
+/// stop at a hundred thousand, one of which counts tasks.
 const HEAVY_SESSIONS: usize = 10_000;
 
 /// With fewer, the pages that the first requests leave behind outweigh the sessions.
@@ -19,7 +20,9 @@ const ENOUGH_TO_DIVIDE: usize = 1_000;
 pub(super) fn sessions(plan: &Plan, results: &mut Results) -> Result<()> {
     for &count in &plan.sessions {
         let mut peers = plan.quick_peers();
-        peers.retain(|peer| !matches!(peer, Peer::Rmcp | Peer::TowerMcp) || count <= HEAVY_SESSIONS);
+        peers.retain(|peer| {
+            !matches!(peer, Peer::Rmcp | Peer::RmcpOnOurs | Peer::TowerMcp) || count <= HEAVY_SESSIONS
+        });
         plan.in_turn(&peers, (Scenario::Sessions, count), plan.few_rounds, results, |peer| {
             let server = plan.start(peer, Era::Session)?;
             let before = warm(&server)?;
