@@ -8,7 +8,7 @@
 //! With sessions, it refuses a call that has no session id. `--stateless` serves the legacy revisions without sessions.
 //! 2026-07-28 is served in both modes.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::serve::ListenerExt as _;
 use clap::Parser;
@@ -50,6 +50,9 @@ struct Args {
     /// Serves with mcp-session, which serves every era at once and always sets TCP_NODELAY
     #[arg(long, conflicts_with_all = ["nodelay", "stateless"])]
     on_mcp_session: bool,
+    /// Serves one value to all sessions; rmcp itself makes one for each
+    #[arg(long, requires = "on_mcp_session")]
+    shared: bool,
 }
 
 #[tokio::main]
@@ -58,14 +61,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if args.with_parent {
         set_parent_process_death_signal(Some(Signal::KILL))?;
     }
-    if args.on_mcp_session { on_mcp_session(args.bind).await } else { on_rmcp(args).await }
+    if args.on_mcp_session { on_mcp_session(args).await } else { on_rmcp(args).await }
 }
 
-async fn on_mcp_session(bind: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
+async fn on_mcp_session(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let tools = Tools::new();
-    let listener = mcp_session_tokio::bind(bind)?;
+    let listener = mcp_session_tokio::bind(args.bind)?;
     let address = listener.local_addr()?;
-    let handler = RmcpHandler::new(move |_| tools.clone());
+    let handler = match args.shared {
+        true => RmcpHandler::shared(Arc::new(tools)),
+        false => RmcpHandler::new(move |_| tools.clone()),
+    };
     let endpoint = Endpoint::new(TokioRuntime::current(), handler);
     let server = mcp_session_tokio::serve(listener, endpoint).with_graceful_shutdown(terminate_signal);
     println!("http://{address}/mcp");

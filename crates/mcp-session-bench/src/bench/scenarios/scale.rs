@@ -10,8 +10,8 @@ use crate::{
     server::Server,
 };
 
-/// At 56 KB each, more sessions of rmcp need too much memory for a benchmark; those of tower-mcp are not much smaller. Ours
-/// stop at a hundred thousand, one of which counts tasks.
+/// At 56 KB each, more sessions of rmcp need too much memory for a benchmark; those of tower-mcp are not much smaller. The
+/// server that is compared with rmcp has as many.
 const HEAVY_SESSIONS: usize = 10_000;
 
 /// With fewer, the pages that the first requests leave behind outweigh the sessions.
