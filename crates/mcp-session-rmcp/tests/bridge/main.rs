@@ -83,6 +83,7 @@ on_both! { defaults:
     concurrent_calls_have_their_progress_in_order_on_their_own_streams
     an_elicitation_goes_over_the_call_that_asks
     sampling_goes_over_the_call_that_asks
+    a_tool_asks_with_the_context_of_core
     a_tool_sees_the_headers_the_client_and_the_version
     a_cancel_fires_the_token_and_the_tool_cleans_up
     a_cancel_by_the_client_reaches_on_cancelled
@@ -102,6 +103,7 @@ on_both! { defaults:
     modern_progress_comes_before_the_answer
     modern_a_kept_peer_reaches_no_other_client
     modern_a_request_to_the_client_is_refused
+    modern_a_tool_asks_with_the_context_of_core
     modern_discover_answers
     modern_a_subscription_is_acknowledged_gets_events_and_its_result_on_drain
     a_shutdown_answers_every_running_call
@@ -179,6 +181,15 @@ async fn an_elicitation_goes_over_the_call_that_asks(client: Client, _: Arc<serv
     assert_eq!(asked["method"], "elicitation/create", "{asked}");
     session.respond(&asked, json!({ "action": "accept", "content": { "name": "Ada" } })).await;
     assert_eq!(text(&reply.next().await.expect("the answer")), "accept");
+}
+
+async fn a_tool_asks_with_the_context_of_core(client: Client, _: Arc<server::Log>) {
+    let session = client.open().await;
+    let mut reply = session.call("tools/call", json!({ "name": "asks_everybody", "arguments": {} })).await;
+    let asked = reply.next().await.expect("a request");
+    assert_eq!(asked["params"]["message"], "Your name?", "{asked}");
+    session.respond(&asked, json!({ "action": "accept", "content": { "name": "Ada" } })).await;
+    assert!(text(&reply.next().await.expect("the answer")).contains("Ada"));
 }
 
 async fn sampling_goes_over_the_call_that_asks(client: Client, _: Arc<server::Log>) {
@@ -357,6 +368,20 @@ async fn modern_a_request_to_the_client_is_refused(client: Client, _: Arc<server
     let messages = client.modern("tools/call", json!({ "name": "ask", "arguments": {} })).await.all().await;
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert!(text(&messages[0]).contains("not allowed"), "{messages:?}");
+}
+
+async fn modern_a_tool_asks_with_the_context_of_core(client: Client, _: Arc<server::Log>) {
+    let mut params = json!({ "name": "asks_everybody", "arguments": {} });
+    let asked = client.modern("tools/call", params.clone()).await.all().await.pop().expect("an answer");
+    assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
+    let question = &asked["result"]["inputRequests"]["name"];
+    assert_eq!(question["params"]["message"], "Your name?", "{asked}");
+    params["inputResponses"] = json!({ "name": { "action": "accept", "content": { "name": "Ada" } } });
+    if let Some(state) = asked["result"].get("requestState") {
+        params["requestState"] = state.clone();
+    }
+    let answer = client.modern("tools/call", params).await.all().await.pop().expect("an answer");
+    assert!(text(&answer).contains("Ada"), "{answer}");
 }
 
 async fn modern_discover_answers(client: Client, _: Arc<server::Log>) {

@@ -125,6 +125,21 @@ impl Server {
         }
     }
 
+    #[tool(description = "Asks the user, in either era, with core's context")]
+    async fn asks_everybody(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
+        let core = ctx.extensions.get::<mcp_session_core::RequestContext>().expect("it is there");
+        let schema = json!({ "type": "object", "properties": { "name": { "type": "string" } } });
+        let params = json!({ "mode": "form", "message": "Your name?", "requestedSchema": schema });
+        match core.elicit("name", &params, std::time::Duration::from_secs(60)).await {
+            Ok(answer) => say(answer.as_str()),
+            Err(error) => {
+                let error = mcp_session_core::RpcError::from(error);
+                let code = i32::try_from(error.code.0).expect("rmcp has codes of 32 bits");
+                Err(ErrorData::new(ErrorCode(code), error.message, None))
+            }
+        }
+    }
+
     #[tool(description = "Asks the model")]
     async fn sample(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
         let message = json!({ "role": "user", "content": { "type": "text", "text": "think" } });
