@@ -24,7 +24,7 @@ use mcp_session_core::ShutdownReport;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Err(error) = args.config().and(args.store()) {
+    if let Err(error) = args.config().and(args.store()).and(args.oauth.check(args.bind)) {
         return complain(&*error, 2);
     }
     let log = log::start();

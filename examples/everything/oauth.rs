@@ -4,7 +4,7 @@ use std::{error::Error, net::SocketAddr, path::PathBuf, sync::Arc, time::Duratio
 
 use clap::Args;
 use mcp_session_core::Runtime;
-use mcp_session_oauth::{FetchError, Keys, ResourceServer};
+use mcp_session_oauth::{Builder, ConfigError, FetchError, Keys, ResourceServer};
 
 /// Whose tokens are accepted.
 #[derive(Debug, Args)]
@@ -34,13 +34,29 @@ impl OauthArgs {
         address: SocketAddr,
         runtime: Arc<dyn Runtime>,
     ) -> Result<Option<ResourceServer>, Box<dyn Error + Send + Sync>> {
-        let Some(issuer) = &self.oauth_issuer else { return Ok(None) };
+        Ok(self.builder(address).map(|builder| builder.build(runtime)).transpose().map_err(named)?)
+    }
+
+    /// Checks the options.
+    ///
+    /// # Errors
+    ///
+    /// If one cannot work.
+    pub(crate) fn check(&self, address: SocketAddr) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(self.builder(address).map_or(Ok(()), |builder| builder.check()).map_err(named)?)
+    }
+
+    fn builder(&self, address: SocketAddr) -> Option<Builder> {
+        let issuer = self.oauth_issuer.as_ref()?;
         let resource = self.oauth_resource.clone().unwrap_or_else(|| format!("http://{address}/mcp"));
         let keys = self.oauth_keys.as_ref().map_or_else(|| Keys::discovered(get), Keys::file);
-        let server = ResourceServer::builder(resource).issuer(issuer, keys).require(&self.oauth_scope);
-        let server = server.name("everything").build(runtime);
-        Ok(Some(server.map_err(|error| format!("--oauth-issuer, --oauth-resource, --oauth-scope: {error}"))?))
+        let builder = ResourceServer::builder(resource).issuer(issuer, keys).require(&self.oauth_scope);
+        Some(builder.name("everything"))
     }
+}
+
+fn named(error: ConfigError) -> String {
+    format!("--oauth-issuer, --oauth-resource, --oauth-scope: {error}")
 }
 
 /// Gets a document, on a thread of its own.

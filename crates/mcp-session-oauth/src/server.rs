@@ -221,32 +221,47 @@ impl Builder {
         self
     }
 
+    /// Checks all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.parts().map(drop)
+    }
+
     /// Makes the server. It measures time by this runtime.
     ///
     /// # Errors
     ///
     /// [`ConfigError`].
     pub fn build(self, runtime: Arc<dyn Runtime>) -> Result<ResourceServer, ConfigError> {
-        let Self { resource, issuers, mut audiences, required, offered, name } = self;
-        if issuers.is_empty() {
-            return Err(ConfigError::NoIssuer);
-        }
-        for (index, (issuer, _)) in issuers.iter().enumerate() {
-            let is_http = issuer.starts_with("https://") || issuer.starts_with("http://");
-            if !is_http || issuer.contains(['?', '#', '"', ' ']) || issuer.parse::<http::Uri>().is_err() {
-                return Err(ConfigError::Issuer);
-            }
-            if issuers[..index].iter().any(|(other, _)| other == issuer) {
-                return Err(ConfigError::RepeatedIssuer(issuer.clone()));
-            }
-        }
-        let needed = Scopes::parse(&required)?;
-        let all = needed.iter().chain(Scopes::parse(&offered)?.iter()).map(str::to_owned).collect();
-        let names: Vec<&str> = issuers.iter().map(|(issuer, _)| &**issuer).collect();
-        let metadata = Metadata::new(&resource, &names, &all, name.as_deref())?;
+        let (metadata, needed) = self.parts()?;
+        let Self { resource, issuers, mut audiences, .. } = self;
         audiences.push(resource);
         let challenges = Arc::new(Challenges { metadata: metadata.url.clone(), needed });
         let issuers = issuers.into_iter().map(|(name, keys)| Issuer::new(name, keys)).collect();
         Ok(ResourceServer(Arc::new(Inner { issuers, audiences, metadata, challenges, runtime })))
+    }
+
+    /// The metadata, and the scopes that each request needs.
+    fn parts(&self) -> Result<(Metadata, Scopes), ConfigError> {
+        if self.issuers.is_empty() {
+            return Err(ConfigError::NoIssuer);
+        }
+        for (index, (issuer, _)) in self.issuers.iter().enumerate() {
+            let is_http = issuer.starts_with("https://") || issuer.starts_with("http://");
+            if !is_http || issuer.contains(['?', '#', '"', ' ']) || issuer.parse::<http::Uri>().is_err() {
+                return Err(ConfigError::Issuer);
+            }
+            if self.issuers[..index].iter().any(|(other, _)| other == issuer) {
+                return Err(ConfigError::RepeatedIssuer(issuer.clone()));
+            }
+        }
+        let needed = Scopes::parse(&self.required)?;
+        let all = needed.iter().chain(Scopes::parse(&self.offered)?.iter()).map(str::to_owned).collect();
+        let names: Vec<&str> = self.issuers.iter().map(|(issuer, _)| &**issuer).collect();
+        let metadata = Metadata::new(&self.resource, &names, &all, self.name.as_deref())?;
+        Ok((metadata, needed))
     }
 }
