@@ -8,6 +8,8 @@ use mcp_session_core::{
 };
 use mcp_session_redis::{Config as RedisConfig, ConfigError};
 
+use crate::oauth::OauthArgs;
+
 /// An MCP server with one of everything, at /mcp, for clients of every revision. /readyz and /healthz are for probes.
 #[derive(Debug, Parser)]
 #[command(
@@ -45,6 +47,8 @@ pub(crate) struct Args {
     /// How long the store may be away before /readyz returns 503
     #[arg(long, value_name = "TIME", default_value = "5s", requires = "store", value_parser = time)]
     pub(crate) store_grace: Duration,
+    #[command(flatten)]
+    pub(crate) oauth: OauthArgs,
     /// A Host to serve besides the loopback names. May be repeated
     #[arg(long, value_name = "HOST[:PORT]", value_parser = host)]
     allow_host: Vec<String>,

@@ -9,6 +9,7 @@ mod args;
 mod fixtures;
 mod handler;
 mod log;
+mod oauth;
 mod server;
 mod tools;
 
@@ -23,7 +24,7 @@ use mcp_session_core::ShutdownReport;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Err(error) = args.config().and(args.store()) {
+    if let Err(error) = args.config().and(args.store()).and(args.oauth.check(args.bind)) {
         return complain(&*error, 2);
     }
     let log = log::start();

@@ -7,8 +7,9 @@ mod tokio;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{Router, body::Body, extract::Request, http::StatusCode, response::IntoResponse, routing::get};
 use mcp_session_core::{Endpoint, Runtime, Serve, ShutdownReport};
+use mcp_session_oauth::ResourceServer;
 use mcp_session_redis::RedisStore;
 use mcp_session_tokio::McpService;
 
@@ -38,11 +39,13 @@ struct Node {
     endpoint: Endpoint,
     store: Option<RedisStore>,
     store_grace: Duration,
+    /// Checks the tokens, if they are needed.
+    resource: Option<ResourceServer>,
 }
 
 impl Node {
     /// A store that is away is waited for in the background.
-    fn new(runtime: impl Runtime, args: &Args) -> io::Result<Self> {
+    fn new(runtime: impl Runtime, args: &Args, address: SocketAddr) -> io::Result<Self> {
         fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
             io::Error::new(io::ErrorKind::InvalidInput, error)
         }
@@ -52,9 +55,11 @@ impl Node {
         let store =
             store.map(|store| RedisStore::start(store, Arc::clone(&runtime)).map_err(invalid)).transpose()?;
         config.store = store.as_ref().map(RedisStore::store);
+        let resource = args.oauth.resource_server(address, Arc::clone(&runtime)).map_err(invalid)?;
+        config.authenticate = resource.clone().map(|resource| Arc::new(resource) as _);
         let handler = Everything::new(Arc::clone(&runtime));
         let endpoint = Endpoint::with_config(runtime, handler, config).map_err(invalid)?;
-        Ok(Self { endpoint, store, store_grace: args.store_grace })
+        Ok(Self { endpoint, store, store_grace: args.store_grace, resource })
     }
 
     /// For a load balancer: 503 from the start of the shutdown, and while the store is away for longer than its grace, or
@@ -78,7 +83,15 @@ impl Node {
 
 /// The routes, as a tower service: independent of the runtime.
 fn routes(node: Node) -> Router {
+    let resource = node.resource.clone();
+    let metadata = move |request: Request| async move {
+        match resource.and_then(|it| it.respond(request.method(), request.uri().path())) {
+            Some(response) => response.map(Body::from),
+            None => StatusCode::NOT_FOUND.into_response(),
+        }
+    };
     Router::new()
+        .fallback(metadata)
         .route_service("/mcp", McpService::new(node.endpoint.clone()))
         .route("/healthz", get(|| async { HEALTHY }))
         .route("/readyz", get(move || async move { node.ready() }))

@@ -43,6 +43,7 @@ faults! {
     replicas_are_refused,
     a_wrong_password_is_refused,
     a_foreign_type_is_named,
+    a_prefix_of_another_service_is_refused,
     records_of_newer_nodes_are_kept_or_refused,
     a_full_redis_is_named_and_goes_on,
     scripts_that_are_forgotten_are_loaded,
@@ -147,6 +148,28 @@ fn a_wrong_password_is_refused(bed: &Bed) {
         let trouble = refused(config(&url), bed).await;
         assert!(matches!(trouble, Trouble::Refused(_)), "{trouble:?}");
         assert!(!trouble.to_string().contains("hunter2"));
+    });
+}
+
+fn a_prefix_of_another_service_is_refused(bed: &Bed) {
+    bed.block_on(async {
+        let server = RedisServer::start(&[]);
+        let without = config(&server.url());
+        let named = |name: &str| {
+            let mut config = without.clone();
+            config.service = Some(name.to_owned());
+            config
+        };
+        connect(without.clone(), bed.runtime()).await;
+        connect(named("orders"), bed.runtime()).await;
+        connect(named("orders"), bed.runtime()).await;
+        let foreign = Trouble::Foreign { service: "orders".into() };
+        for other in [named("bills"), without.clone()] {
+            assert_eq!(refused(other, bed).await, foreign);
+        }
+        assert!(foreign.to_string().contains("choose another prefix"));
+        server.run(&["DEL", &format!("{}service", without.prefix)]);
+        connect(named("bills"), bed.runtime()).await;
     });
 }
 

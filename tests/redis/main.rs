@@ -6,6 +6,7 @@
 mod beds;
 mod faults;
 mod process;
+mod reach;
 
 use std::{
     process::ExitCode,
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         println!("skipped: no redis-server in the path");
         return ExitCode::SUCCESS;
     }
-    let mut suites = vec![faults::suite(), process::suite()];
+    let mut suites = vec![faults::suite(), process::suite(), reach::suite()];
     suites.extend(laws("redis_tokio", TokioBed::threads, plain));
     suites.extend(laws("redis_smol", SmolBed::new, plain));
     suites.extend(laws("redis_custom", PoolBed::new, plain));

@@ -27,7 +27,6 @@ scenarios! {
 async fn arguments_without_a_redis_are_refused_with_a_reason() {
     for (args, says) in [
         (["--store", "localhost:6379"], "write redis://"),
-        (["--store", "rediss://localhost"], "TLS"),
         (["--store", "redis://localhost/x"], "write redis://"),
         (["--node", "one"], "--store"),
         (["--store-grace", "1s"], "--store"),

@@ -4,6 +4,7 @@
 mod beds;
 mod caller;
 pub mod fuzz;
+mod issuer;
 mod link;
 mod process;
 mod redis_server;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 
 pub use beds::{PoolBed, SmolBed, TokioBed};
 pub use caller::Caller;
+pub use issuer::TestIssuer;
 pub use link::Link;
 pub use process::{Process, choose_executable, executable};
 pub use redis_server::{RedisServer, end_redis_servers, free_port, has_redis_server};

@@ -65,6 +65,14 @@ impl RedisServer {
         server
     }
 
+    /// Starts a Redis Sentinel that watches the primary at this port, by the name `primary`. Its word alone is enough.
+    pub fn start_sentinel(primary: u16) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("mcp-session-sentinel-{}-{primary}.conf", std::process::id()));
+        fs::write(&path, format!("sentinel monitor primary 127.0.0.1 {primary} 1\n")).expect("a file");
+        Self::start(&[path.to_str().expect("a path in UTF-8"), "--sentinel"])
+    }
+
     /// Its URL.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
@@ -126,12 +134,19 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
         let _ = fs::remove_dir_all(&self.directory);
+        if let Some(file) = self.options.first().filter(|it| !it.starts_with("--")) {
+            let _ = fs::remove_file(file);
+        }
     }
 }
 
 /// Starts a process and returns its id.
 fn spawn(port: u16, directory: &Path, options: &[String]) -> u32 {
+    // A file with its configuration comes first.
+    let (file, options) =
+        options.split_at(usize::from(options.first().is_some_and(|it| !it.starts_with("--"))));
     let child = Command::new("redis-server")
+        .args(file)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
         .args(["--save", "", "--appendonly", "no", "--enable-debug-command", "local"])
         .arg("--dir")

@@ -12,6 +12,7 @@ mod mutants;
 mod patched;
 mod process;
 mod public_api;
+mod release;
 mod server;
 mod source;
 mod table;
@@ -47,6 +48,8 @@ enum Task {
     Coverage(Record),
     /// Compares the public API of each published crate with its committed listing
     PublicApi(Record),
+    /// Does everything of a release but the upload: order, metadata, changelog, packages
+    Release(release::Args),
     /// Runs the official conformance suite against `everything` or a server of rmcp, in strict mode, for each revision
     Conformance(conformance::Args),
     /// Plants the bugs of `tests/mutants` one by one, and checks that the tests find each
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Task::Interop(args) => Ok(interop::run(&workspace, &args, true)?.0),
         Task::Coverage(args) => coverage::run(&workspace, &args),
         Task::PublicApi(args) => public_api::run(&workspace, &args),
+        Task::Release(args) => release::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),
         Task::Mutants(args) => mutants::run(&workspace, &args),
         Task::Sim(args) => cargo_tasks::sim(&workspace, &args),

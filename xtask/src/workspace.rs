@@ -13,6 +13,8 @@ pub(crate) const PROTO: &str = "mcp-session-proto";
 pub(crate) const HYPER: &str = "mcp-session-hyper";
 /// The name of the store on Redis.
 pub(crate) const REDIS: &str = "mcp-session-redis";
+/// The name of what checks access tokens.
+pub(crate) const OAUTH: &str = "mcp-session-oauth";
 /// The name of the bridge to rmcp.
 pub(crate) const RMCP: &str = "mcp-session-rmcp";
 /// The name of the published test kit.
@@ -96,11 +98,12 @@ impl Workspace {
         packages
     }
 
-    /// The adapters: the libraries except core, proto, hyper, redis, rmcp and testkit.
+    /// The adapters: the libraries except core, proto, hyper, oauth, redis, rmcp and testkit.
     pub(crate) fn adapters(&self) -> Vec<&Package> {
         let mut packages = self.libraries();
-        packages
-            .retain(|package| ![CORE, PROTO, HYPER, REDIS, RMCP, TESTKIT].contains(&package.name.as_str()));
+        packages.retain(|package| {
+            ![CORE, PROTO, HYPER, OAUTH, REDIS, RMCP, TESTKIT].contains(&package.name.as_str())
+        });
         packages
     }
 

@@ -329,6 +329,11 @@ impl Session {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// How long it may go unused.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        self.0.env.session_config.idle_timeout
+    }
+
     /// A permit for one more running notification, unless there are as many as there may be requests.
     pub(crate) fn notification_permit(&self) -> Result<NotificationPermit, Refusal> {
         if acquire(&self.0.notifications, 1, self.0.env.session_config.max_exchanges) {

@@ -87,8 +87,6 @@ pub struct Stream<T> {
     resumable: bool,
     /// The client was told to reconnect after `retry`.
     retry_sent: bool,
-    /// The client reads it at another node.
-    elsewhere: bool,
     /// Which connections at other nodes are newer than the last one here.
     attached: Attached,
     /// An event was forgotten that was never sent to the client, which is away: no id that the client has is valid.
@@ -123,7 +121,6 @@ impl<T: Clone> Stream<T> {
             life: Life::Open,
             resumable: name.is_some(),
             retry_sent: false,
-            elsewhere: false,
             attached: Attached::FIRST,
             lost: false,
             quiet_since: now,
@@ -325,11 +322,6 @@ impl<T: Clone> Stream<T> {
     /// Whether its client is away and cannot come back, because the next event that it needs was forgotten.
     pub(super) fn is_lost(&self) -> bool {
         self.lost
-    }
-
-    /// Whether its client was last seen reading it at another node.
-    pub(super) fn is_elsewhere(&self) -> bool {
-        self.elsewhere
     }
 
     /// Whether nobody reads it, and nobody can come back to it.

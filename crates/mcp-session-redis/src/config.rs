@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
-use crate::error::ConfigError;
+use crate::{error::ConfigError, tls::Tls};
 
 /// How to use a Redis.
 ///
@@ -23,9 +23,14 @@ pub struct Config {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) login: RedisConnectionInfo,
+    pub(crate) tls: Tls,
     /// The beginning of all keys. `mcp:` by default. All nodes of one service have the same, two services on one Redis have
     /// different ones. At most 64 bytes, without braces.
     pub prefix: String,
+    /// The name of the service that the prefix belongs to, such as `orders`, for services that share a Redis: a node whose name
+    /// is another one, or that has none, is refused with [`Trouble::Foreign`](crate::Trouble::Foreign). None by default. To give
+    /// the prefix to another service, delete the key `PREFIXservice`.
+    pub service: Option<String>,
     /// The name of the connections in Redis's `CLIENT LIST`, such as the name of the node. None by default. Best effort.
     pub client_name: Option<String>,
     /// How long one command, or opening a connection, may take. 1.5 seconds: below
@@ -62,18 +67,20 @@ pub(crate) const INBOX: usize = 20_000;
 pub(crate) const NOTICES: usize = 10_000;
 
 impl Config {
-    /// A configuration for the Redis at this URL, with the defaults: `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`.
+    /// A configuration for the Redis at this URL, with the defaults: `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, or the same
+    /// with `rediss://` for TLS, which needs the feature `tls`. The certificate must be for `HOST`, and by one of the
+    /// authorities of the system, or of the file that `SSL_CERT_FILE` names.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Url`] or [`ConfigError::Tls`].
+    /// [`ConfigError::Url`], or [`ConfigError::Tls`] without that feature.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
-        if url.starts_with("rediss:") {
-            return Err(ConfigError::Tls);
-        }
-        if !url.starts_with("redis://") {
-            return Err(ConfigError::Url);
-        }
+        let (tls, rest) = match url.split_once("://") {
+            Some(("redis", rest)) => (Tls::Off, rest),
+            Some(("rediss", rest)) => (Tls::system()?, rest),
+            _ => return Err(ConfigError::Url),
+        };
+        let url = format!("redis://{rest}");
         let info = url.into_connection_info().map_err(|_| ConfigError::Url)?;
         let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err(ConfigError::Url) };
         if host.is_empty() || info.redis_settings().db() < 0 {
@@ -83,7 +90,9 @@ impl Config {
             host: host.clone(),
             port: *port,
             login: info.redis_settings().clone().set_skip_set_lib_name(),
+            tls,
             prefix: "mcp:".to_owned(),
+            service: None,
             client_name: None,
             timeout: Duration::from_millis(1_500),
             lease: Duration::from_secs(3),
@@ -93,6 +102,25 @@ impl Config {
             bytes: 4 * 1024 * 1024,
             in_flight: 8 * 1024 * 1024,
         })
+    }
+
+    /// Uses TLS with these settings, whatever the URL says: for authorities of your own, or with a certificate of the client.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use mcp_session_redis::{Config, ConfigError, rustls::{ClientConfig, RootCertStore}};
+    ///
+    /// fn config(authorities: RootCertStore) -> Result<Config, ConfigError> {
+    ///     let tls = ClientConfig::builder().with_root_certificates(authorities).with_no_client_auth();
+    ///     let mut config = Config::new("redis://redis.internal:6379")?;
+    ///     config.set_tls(Arc::new(tls));
+    ///     Ok(config)
+    /// }
+    /// # let _ = config;
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&mut self, config: std::sync::Arc<futures_rustls::rustls::ClientConfig>) {
+        self.tls = Tls::With(config);
     }
 
     /// Host and port, without user and password.
@@ -146,11 +174,15 @@ impl FromStr for Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { prefix, client_name, timeout, lease, idle, retain, events, bytes, in_flight, .. } = self;
+        let Self {
+            prefix, service, client_name, timeout, lease, idle, retain, events, bytes, in_flight, ..
+        } = self;
         f.debug_struct("Config")
             .field("address", &self.address())
             .field("db", &self.login.db())
+            .field("tls", &!matches!(self.tls, Tls::Off))
             .field("prefix", prefix)
+            .field("service", service)
             .field("client_name", client_name)
             .field("timeout", timeout)
             .field("lease", lease)
@@ -186,6 +218,9 @@ mod tests {
         ] {
             assert_eq!(Config::new(bad).unwrap_err(), ConfigError::Url, "{bad:?}");
         }
+        #[cfg(feature = "tls")]
+        assert!(format!("{:?}", Config::new("rediss://h").unwrap()).contains("tls: true"));
+        #[cfg(not(feature = "tls"))]
         assert_eq!(Config::new("rediss://h").unwrap_err(), ConfigError::Tls);
         assert_eq!(Config::new("redis://h").unwrap().address(), "h:6379");
     }

@@ -1,6 +1,6 @@
 //! [`Connection`]: one connection to Redis, set up and checked. [`Dialer`] opens it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use async_channel::Receiver;
 use futures::{
@@ -11,7 +11,7 @@ use mcp_session_core::{Runtime, proto::after};
 use redis::{AsyncConnectionConfig, Pipeline, RedisError, Value, aio::MultiplexedConnection};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
-use crate::{config::Config, connect::Connect, error::Trouble, script, server};
+use crate::{config::Config, connect::Connect, error::Trouble, keys::Keys, script, server};
 
 /// How many commands wait for the driver of a connection before their senders do.
 const BUFFER: usize = 1_024;
@@ -46,8 +46,11 @@ impl Dialer {
     pub(crate) async fn open(&self) -> Result<Connection, Trouble> {
         let address = || self.config.address();
         let opened = self.within(self.config.timeout, async {
-            let stream = self.connect.connect(&self.config.host, self.config.port).await;
-            stream.map_err(|error| Trouble::unreachable(address(), &error))
+            let opened = async {
+                let stream = self.connect.connect(&self.config.host, self.config.port).await?;
+                self.config.tls.over(stream, &self.config.host).await
+            };
+            opened.await.map_err(|error: io::Error| Trouble::unreachable(address(), &error))
         });
         let stream = opened.await.map_err(|trouble| match trouble {
             Trouble::Timeout => {
@@ -96,7 +99,24 @@ impl Dialer {
         };
         server::check(&info)?;
         connection.server = server::id(&info).map(Arc::from);
+        self.claim(connection).await?;
         connection.load_scripts().await
+    }
+
+    /// Claims the prefix for the service of this node, or finds that it belongs to another one.
+    async fn claim(&self, connection: &mut Connection) -> Result<(), Trouble> {
+        let (key, ours) = (Keys::new(&self.config.prefix).service(), self.config.service.as_deref());
+        let mut claim = redis::pipe();
+        if let Some(ours) = ours {
+            claim.cmd("SET").arg(&key).arg(ours).arg("NX").ignore();
+        }
+        claim.cmd("GET").arg(&key);
+        let answer = connection.run(&claim).await?.pop().unwrap_or(Value::Nil);
+        let owner: Option<String> = redis::from_redis_value(answer).map_err(|_| Trouble::Unreadable)?;
+        match owner {
+            Some(service) if Some(&*service) != ours => Err(Trouble::Foreign { service }),
+            _ => Ok(()),
+        }
     }
 }
 

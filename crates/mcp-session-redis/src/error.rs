@@ -10,14 +10,23 @@ use redis::{ErrorKind, RedisError};
 pub enum ConfigError {
     /// The URL is none of a Redis.
     #[error(
-        "not the URL of a Redis: write redis://[USER:PASSWORD@]HOST[:PORT][/DB], such as redis://127.0.0.1:6379/0"
+        "not the URL of a Redis: write redis://[USER:PASSWORD@]HOST[:PORT][/DB], such as redis://127.0.0.1:6379/0, or rediss:// \
+         with TLS"
     )]
     Url,
-    /// The URL asks for TLS.
+    /// The URL asks for TLS, and the feature `tls` is off.
     #[error(
-        "TLS is not built in: write redis:// and give a `Connect` that encrypts, or use a local TLS proxy"
+        "TLS is not built in: build with the feature `tls` of mcp-session-redis, or write redis:// and use a local TLS proxy"
     )]
     Tls,
+    /// The system has no certificate authority that can be read.
+    #[error(
+        "no certificate authority was found: install those of the system, name a file by SSL_CERT_FILE, or give a `ClientConfig`"
+    )]
+    Authorities,
+    /// No sentinel is given.
+    #[error("no sentinel is given: give the URL of each, such as redis://10.0.0.1:26379")]
+    Sentinels,
     /// The prefix has a brace, which would choose the hash slots.
     #[error("a key prefix has no braces and at most 64 bytes: write one such as `mcp:`")]
     Prefix,
@@ -49,6 +58,11 @@ pub enum Trouble {
     Evicts {
         /// Its `maxmemory-policy`.
         policy: String,
+    },
+    /// The prefix belongs to another service.
+    Foreign {
+        /// The name of that service.
+        service: String,
     },
     /// It is a replica, which cannot be written.
     Replica,
@@ -90,6 +104,10 @@ impl fmt::Display for Trouble {
                 f,
                 "redis may evict sessions (maxmemory-policy is {policy}): set `maxmemory-policy noeviction`"
             ),
+            Self::Foreign { service } => write!(
+                f,
+                "the prefix belongs to the service `{service}`: choose another prefix, or set `Config::service` to this name"
+            ),
             Self::Replica => f.write_str("this Redis is a replica: connect to its primary, or promote it"),
             Self::Full => {
                 f.write_str("redis is at its memory limit: raise `maxmemory`, or remove what others keep there")
@@ -127,6 +145,7 @@ impl Trouble {
             Self::Unreachable { .. }
             | Self::Version(_)
             | Self::Evicts { .. }
+            | Self::Foreign { .. }
             | Self::Full
             | Self::ForeignKey
             | Self::Forbidden(_)

@@ -41,6 +41,11 @@ impl Keys {
         format!("{}boot", self.prefix)
     }
 
+    /// The name of the service that has the prefix.
+    pub(crate) fn service(&self) -> String {
+        format!("{}service", self.prefix)
+    }
+
     /// What all nodes have agreed on. Strings that do not expire.
     pub(crate) fn agreed(&self, name: &str) -> String {
         format!("{}agreed:{name}", self.prefix)

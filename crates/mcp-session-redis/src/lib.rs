@@ -18,6 +18,7 @@
 //! | `{n:NODE}:up` | string | the lease | [`Config::lease`] |
 //! | `{n:NODE}:left` | string | the node has left | 10 minutes |
 //! | `nodes`, `active`, `boot` | set, sorted set, string | the nodes that may run; the sessions by activity, for sweeps; the marker of the data | for ever |
+//! | `service` | string | the service that has the prefix, if it has a name | for ever |
 //!
 //! All begin with [`Config::prefix`]. The keys of a session, and those of a node, are in one hash slot.
 //!
@@ -51,7 +52,9 @@
 //!   +xdel +xlen +xrange +xrevrange +xread +sadd +srem +smembers +zadd +zrem +zrangebyscore`.
 //! - `stream-node-max-bytes 1024` saves memory: a log of five events then needs 1.3 KB instead of 4.4 KB.
 //!
-//! A Redis Cluster works if it has a single node. TLS needs a [`Connect`] that encrypts.
+//! A Redis Cluster works if it has a single node. With the feature `tls`, `rediss://` URLs work ([`Config::new`]), by
+//! rustls; [`Config::set_tls`] takes settings of your own. [`Sentinel`] asks Redis Sentinel for the present primary; any other
+//! resolver is a [`Connect`].
 
 mod budget;
 mod config;
@@ -70,13 +73,20 @@ mod reader;
 mod record;
 mod reply;
 mod script;
+mod sentinel;
 mod server;
 mod sessions;
 mod store;
+mod tls;
 mod trace;
 mod watchers;
+
+/// The version of rustls whose settings [`Config::set_tls`] takes.
+#[cfg(feature = "tls")]
+pub use futures_rustls::rustls;
 
 pub use config::Config;
 pub use connect::{AsyncIo, Connect, Stream};
 pub use error::{ConfigError, Trouble};
+pub use sentinel::Sentinel;
 pub use store::{ConnectError, RedisStore};

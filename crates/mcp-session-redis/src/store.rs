@@ -74,22 +74,23 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`], from [`Config::check`].
+    /// [`ConfigError`], from [`Config::check`], or without certificate authorities for TLS.
     pub fn start(config: Config, runtime: Arc<dyn Runtime>) -> Result<Self, ConfigError> {
         Self::start_with(config, runtime, AsyncIo)
     }
 
-    /// As [`start`](Self::start), with byte streams of your own.
+    /// As [`start`](Self::start), with byte streams of your own. TLS goes over them, if the configuration wants it.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`], from [`Config::check`].
+    /// [`ConfigError`], from [`Config::check`], or without certificate authorities for TLS.
     pub fn start_with(
-        config: Config,
+        mut config: Config,
         runtime: Arc<dyn Runtime>,
         connect: impl Connect,
     ) -> Result<Self, ConfigError> {
         config.check()?;
+        config.tls = config.tls.ready()?;
         let core =
             Arc::new(Core::new(Dialer { config: Arc::new(config), connect: Arc::new(connect), runtime }));
         let (stop, stopped) = async_channel::bounded(1);

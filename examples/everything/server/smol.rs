@@ -18,7 +18,7 @@ pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownRepo
     smol::block_on(executor.run(async {
         let address = listener.local_addr()?;
         let listener = smol::net::TcpListener::from(Async::new(listener)?);
-        let node = super::Node::new(SmolRuntime::from(Arc::clone(&executor)), args)?;
+        let node = super::Node::new(SmolRuntime::from(Arc::clone(&executor)), args, address)?;
         let server = serve_app(listener, node.endpoint.clone(), super::routes(node));
         super::serve(server.with_graceful_shutdown(terminate_signal), address, args).await
     }))

@@ -13,7 +13,7 @@ pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownRepo
     let report = runtime.block_on(async {
         let address = listener.local_addr()?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let node = super::Node::new(TokioRuntime::current(), args)?;
+        let node = super::Node::new(TokioRuntime::current(), args, address)?;
         let server = serve_app(listener, node.endpoint.clone(), super::routes(node));
         super::serve(server.with_graceful_shutdown(terminate_signal), address, args).await
     });

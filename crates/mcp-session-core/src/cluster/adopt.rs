@@ -67,10 +67,10 @@ impl Registry {
         loop {
             let freed = self.freed();
             match self.get(&id).filter(|session| session.principal() == principal) {
-                // It is ending here, but lives on in the store.
+                // It is ending here, but lives on in the store, unless another node has ended it meanwhile.
                 Some(session) if session.is_parting() => {
                     if self.admits().is_err() || node.now() >= patience {
-                        return Err(Rejection::Moving);
+                        return Err(self.or_moving(node, id, Rejection::UnknownSession).await);
                     }
                     select(freed, self.env.runtime.sleep_until(patience)).await;
                 }

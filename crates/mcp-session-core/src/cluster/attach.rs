@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{channel::oneshot, future::select};
 use mcp_session_proto::{EventId, Refusal, StreamKey};
 
-use super::relay::{Behind, PAGE, PAUSE, Relay};
+use super::relay::{Behind, PAGE, PAUSE, Relay, tell_reader};
 use crate::{
     session::{
         Session,
@@ -14,6 +14,9 @@ use crate::{
     store::{LogId, Page, PeerRequest, ReadError, Unavailable, Update, node::Node},
     transport::Rejection,
 };
+
+/// The pause after the first try to become the listener; later ones are longer.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
 /// GET: opens the standalone stream, and relays the events of all nodes that the client does not have yet.
 pub(crate) async fn listen(
@@ -96,7 +99,8 @@ fn relay(
     let (session, waiters, log) =
         (session.clone(), SharedWaiters::clone(waiters), Node::log(session.id(), after.stream));
     let plain = first.is_none();
-    let relay = Relay { session, node: node.clone(), log, key, waiters, after, plain };
+    let told = node.now();
+    let relay = Relay { session, node: node.clone(), log, key, waiters, after, plain, told };
     node.spawn(relay.run(first));
 }
 
@@ -117,6 +121,7 @@ async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection
     if here > 0 && record.listener.number == here && record.listener.node == Some(node.id) {
         return Ok(());
     }
+    let patience = node.deadline();
     let (number, last) = loop {
         let last = record.listener;
         let listens = Update::Listens(node.id, last.number + 1);
@@ -132,9 +137,14 @@ async fn become_listener(node: &Node, session: &Session) -> Result<(), Rejection
         if record.listener.number == last.number + 1 && record.listener.node == Some(node.id) {
             break (last.number + 1, last);
         }
+        // Another node was faster, or the store has lost what it accepted.
+        if node.now() >= patience {
+            return Err(Rejection::StoreUnavailable);
+        }
+        node.pause(FIRST_PAUSE).await;
     };
     let patience = node.deadline();
-    let mut pause = Duration::from_millis(1);
+    let mut pause = FIRST_PAUSE;
     // Another GET at this node may be waiting for the previous node, too: it comes first.
     let follows =
         || last.node == Some(node.id) && session.with(|machine, _| machine.listener()) >= last.number;
@@ -164,7 +174,7 @@ fn take_over(node: &Node, session: &Session, key: StreamKey, stream: u64) -> Num
         session.with(|machine, now| machine.handle_attached(now, key, number.unwrap_or(0)));
         let _ = done.send(()); // its client may have left
         if let Some(number) = number {
-            teller.tell_others(id, PeerRequest::TakenOver { stream, number }).await;
+            tell_reader(&teller, &session, stream, number).await;
         }
     });
     Numbered(Some(numbered))

@@ -11,7 +11,7 @@ use mcp_session_proto::{
 use crate::{
     session::{Session, cell::SharedWaiters},
     store::node::Node,
-    store::{LogId, Page, ReadError, Wakeup},
+    store::{LogId, Page, PeerRequest, ReadError, Wakeup},
 };
 
 /// The maximum number of events per read.
@@ -34,6 +34,8 @@ pub(crate) struct Relay {
     pub(crate) after: EventId,
     /// The client sent no `Last-Event-ID`: it starts with the oldest event that is kept.
     pub(crate) plain: bool,
+    /// When the node of the call was last told that its client reads here.
+    pub(crate) told: Instant,
 }
 
 /// Since when the store lacks events that a client has: their owner writes them again, if it can.
@@ -46,6 +48,12 @@ impl Behind {
         let now = node.now();
         now < after(*self.0.get_or_insert(now), patience)
     }
+}
+
+/// Says that the client reads this stream here, on the connection with this number: also to the call, if it runs at this node.
+pub(crate) async fn tell_reader(node: &Node, session: &Session, stream: u64, number: u64) {
+    session.with(|machine, now| machine.handle_taken_over(now, stream, number));
+    node.tell_others(session.id(), PeerRequest::TakenOver { stream, number }).await;
 }
 
 impl Relay {
@@ -90,7 +98,10 @@ impl Relay {
                             let last = request.map(|id| {
                                 encode_event(None, &Outgoing::Error { id: Some(&id), error: &error })
                             });
-                            self.node.seal(self.log, last).await;
+                            // A store that cannot write now answers at once, and its reader comes back here at once.
+                            if !self.node.seal(self.log, last).await && !self.retries().await {
+                                return;
+                            }
                         }
                     }
                 }
@@ -180,15 +191,35 @@ impl Relay {
             .await
     }
 
+    /// Tells the node of the call from time to time that its client reads here. Without, it takes the client for gone (E-14): this node
+    /// may be lost, and cannot say then that its reader has left.
+    fn tell_reader(&mut self) {
+        let now = self.node.now();
+        if now < after(self.told, self.interval()) {
+            return;
+        }
+        self.told = now;
+        if let Some(number) = self.session.with(|machine, _| machine.attached(self.key)) {
+            let (node, session, stream) = (self.node.clone(), self.session.clone(), self.log.stream);
+            self.node.spawn(async move { tell_reader(&node, &session, stream, number).await });
+        }
+    }
+
+    /// How often the node of the call is told that its client reads here.
+    fn interval(&self) -> Duration {
+        self.node.store.touch_interval.min(self.session.idle_timeout() / 4)
+    }
+
     /// Waits until there may be more to read. Returns `None` if nobody reads any more.
-    async fn wait(&self) -> Option<Wakeup> {
+    async fn wait(&mut self) -> Option<Wakeup> {
         let (read, changed) =
             self.session.with(|machine, _| (machine.poll_relay(self.key), self.waiters.handler.listen()));
         if !read {
             return None;
         }
+        self.tell_reader();
         let watch = self.node.store.events.watch(self.log, self.after.position);
-        let others = select(changed, Box::pin(self.node.pause(RECHECK)));
+        let others = select(changed, Box::pin(self.node.pause(RECHECK.min(self.interval()))));
         match select(watch, others).await {
             futures::future::Either::Left((wakeup, _)) => Some(wakeup),
             futures::future::Either::Right(_) => Some(Wakeup::Grown),

@@ -54,6 +54,10 @@ pub enum AuthError {
     /// The credential cannot be read: 400.
     #[error("the credential cannot be read")]
     Malformed,
+    /// The credential cannot be checked at the moment, such as when the keys of its issuer are out of reach: 503, with
+    /// `Retry-After`.
+    #[error("the credential cannot be checked at the moment")]
+    Unavailable,
 }
 
 impl AuthError {
@@ -81,7 +85,7 @@ impl AuthError {
     pub(crate) fn challenge(&self) -> Option<&HeaderValue> {
         match self {
             Self::Unauthorized(challenge) | Self::InsufficientScope(challenge) => Some(challenge),
-            Self::Forbidden | Self::Malformed => None,
+            Self::Forbidden | Self::Malformed | Self::Unavailable => None,
         }
     }
 }

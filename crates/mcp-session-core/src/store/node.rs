@@ -228,10 +228,12 @@ impl Node {
     }
 
     /// Ends a log whose owner is gone, and remembers it: see [`Node::seal_again`].
-    pub(crate) async fn seal(&self, log: LogId, last: Option<Bytes>) {
-        if self.within(self.store.events.seal(log, last.clone())).await.is_ok() {
+    pub(crate) async fn seal(&self, log: LogId, last: Option<Bytes>) -> bool {
+        let sealed = self.within(self.store.events.seal(log, last.clone())).await.is_ok();
+        if sealed {
             self.seals.add(self.now(), log, last);
         } // otherwise a reader seals it again
+        sealed
     }
 
     /// The store may have lost acknowledged events: ends the logs again that this node has sealed lately.

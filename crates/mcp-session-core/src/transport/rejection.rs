@@ -102,6 +102,7 @@ impl Rejection {
             Self::Auth(e @ AuthError::Unauthorized(_)) => (S::UNAUTHORIZED, C::INVALID_REQUEST, e.to_string().into()),
             Self::Auth(e @ (AuthError::Forbidden | AuthError::InsufficientScope(_))) => (S::FORBIDDEN, C::INVALID_REQUEST, e.to_string().into()),
             Self::Auth(e @ AuthError::Malformed) => (S::BAD_REQUEST, C::INVALID_REQUEST, e.to_string().into()),
+            Self::Auth(e @ AuthError::Unavailable) => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, e.to_string().into()),
             Self::AuthTimeout            => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the credential could not be checked in time".into()),
             Self::NotAcceptable(needed)  => (S::NOT_ACCEPTABLE, C::INVALID_REQUEST, format!("`Accept` must cover {needed}").into()),
             Self::UnsupportedMediaType   => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "`Content-Type` must be application/json".into()),

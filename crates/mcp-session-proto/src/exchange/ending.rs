@@ -75,7 +75,7 @@ impl<T: Clone> Exchange<T> {
     pub(crate) fn note_presence(&mut self, now: Instant) {
         let gone = match &self.body {
             Body::Done => true,
-            Body::Stream(stream) => stream.is_away() && !stream.is_elsewhere(),
+            Body::Stream(stream) => stream.is_away(),
             Body::Undecided | Body::Json(_) => false,
         };
         match (gone, self.left) {
@@ -83,6 +83,11 @@ impl<T: Clone> Exchange<T> {
             (false, Some(_)) => self.left = None,
             (true, Some(_)) | (false, None) => {}
         }
+    }
+
+    /// The client reads at another node now: if it has left, then since now.
+    pub(crate) fn note_reader(&mut self) {
+        self.left = None;
     }
 
     /// When the request becomes orphaned, if its client has left.

@@ -292,9 +292,13 @@ impl<T: Clone> Session<T> {
 
     /// The client reads this stream at another node, on the connection with this number: an older connection of this node
     /// that carries it ends (D-21). The standalone stream has listeners instead.
+    ///
+    /// Said again as long as it reads there: a call counts as left since the last time (E-14).
     pub fn handle_taken_over(&mut self, now: Instant, stream: u64, number: u64) {
         self.with_relay(now, stream, |relay, out| relay.handle_taken_over(number, out));
-        self.with_reply(now, stream, |reply, out| reply.handle_taken_over(number, out));
+        if self.with_reply(now, stream, |reply, out| reply.handle_taken_over(number, out)) == Some(true) {
+            self.with_exchange(now, ExchangeKey(stream), |exchange, _, _| exchange.note_reader());
+        }
         self.advance(now);
     }
 
@@ -433,6 +437,12 @@ impl<T: Clone> Session<T> {
     /// when the reader is gone.
     pub fn poll_relay(&mut self, key: StreamKey) -> bool {
         self.with_relayed(key, |stream, _, _| stream.tell_end()).is_some()
+    }
+
+    /// The number that the store has given to this connection, to which a reply is relayed; `None` if it has not, or nobody reads it
+    /// any more.
+    pub fn attached(&mut self, key: StreamKey) -> Option<u64> {
+        self.with_relayed(key, |stream, _, _| stream.attached()).flatten()
     }
 
     // Parts.

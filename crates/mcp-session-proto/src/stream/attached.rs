@@ -32,13 +32,27 @@ impl<T: Clone> Stream<T> {
         }
     }
 
+    /// The number of the last connection here, if the store has given one to it.
+    pub(crate) fn attached(&self) -> Option<u64> {
+        match self.attached {
+            Attached::Number(number @ 1..) => Some(number),
+            Attached::Number(0) | Attached::Asked(_) => None,
+        }
+    }
+
     /// The connection with this number carries the stream at another node. A connection here ends if it is an older one
-    /// (D-21, D-23): the message may be late, and its client may be back.
-    pub(crate) fn handle_taken_over(&mut self, number: u64, out: &mut Output<T>) {
+    /// (D-21, D-23): the message may be late, and its client may be back. Returns whether the client reads there.
+    pub(crate) fn handle_taken_over(&mut self, number: u64, out: &mut Output<T>) -> bool {
         match &mut self.attached {
-            Attached::Asked(other) => *other = number.max(*other),
-            Attached::Number(own) if *own >= number => {}
-            Attached::Number(_) => self.hand_over(out),
+            Attached::Asked(other) => {
+                *other = number.max(*other);
+                false
+            }
+            Attached::Number(own) if *own >= number => false,
+            Attached::Number(_) => {
+                self.hand_over(out);
+                true
+            }
         }
     }
 }

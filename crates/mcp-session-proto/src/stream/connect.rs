@@ -82,7 +82,6 @@ impl<T: Clone> Stream<T> {
 
     /// Ends the connection, because another one carries the stream now, perhaps at another node.
     pub(crate) fn hand_over(&mut self, out: &mut Output<T>) {
-        self.elsewhere = true;
         if self.is_connected() {
             self.leave(out);
             if self.name.is_none() {
@@ -137,7 +136,6 @@ impl<T: Clone> Stream<T> {
         }
         self.connection = Some(Connection { number, reader, preamble: None, close_at: None });
         self.retry_sent = false;
-        self.elsewhere = false;
         self.attached = if number == 0 { Attached::FIRST } else { Attached::NEW };
         self.lost = false;
         self.stalled = false;

@@ -3,21 +3,24 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use event_listener::Event;
-use futures::{FutureExt, future::join};
+use futures::{
+    FutureExt,
+    future::{join, ready},
+};
 use http::StatusCode;
 use mcp_session_core::{
-    BoxFuture, SessionEvent, ShutdownPolicy, TerminateReason,
-    store::{MemoryStore, Store},
+    BoxFuture, CancelReason, SessionEvent, ShutdownPolicy, TerminateReason,
+    store::{MemoryStore, Peers, SessionStore, Store},
 };
 
 use super::{
-    fixture::{Fixture, PATIENT, SOON, initialize, request},
+    fixture::{Fixture, PATIENT, SOON, STRICT, initialize, planted, request},
     intercepted::{Intercept, Intercepted},
     stores::{Nodes, begin},
 };
@@ -28,6 +31,39 @@ scenarios! {
     s_5_who_reads_at_another_node_is_answered_when_the_session_ends,
     e_11_delete_at_a_draining_node_ends_the_session_or_is_refused,
     e_11_nobody_gets_a_session_that_ended_before_the_store_had_it,
+    e_14_a_call_that_was_last_read_at_a_node_that_left_is_given_up,
+    s_13_a_store_that_cannot_seal_is_asked_again_after_a_pause,
+}
+
+/// E-14, D-12: the client of a call reads it at another node, for as long as it likes. Then that node leaves, or its connection breaks there,
+/// and it does not come back: the node of the call gives the call up as if its client had left there.
+fn e_14_a_call_that_was_last_read_at_a_node_that_left_is_given_up(bed: &impl TestBed) {
+    for leaves in [true, false] {
+        let mut nodes = Nodes::tuned(bed, |config| {
+            config.session.idle_timeout = SOON * 5;
+            config.session.replay.as_mut().expect("it is on").age = SOON;
+        });
+        bed.block_on(async {
+            let client = nodes.a.client().await;
+            let (begun, work) = begin(&mut nodes.a, &client, 1).await;
+            let last = begun.last_event_id().expect("a priming event").to_owned();
+            let mut resumed = client.at(&nodes.b).resume(&last).await;
+            resumed.opened().await;
+            drop(begun);
+            nodes.a.elapse(SOON * 20).await;
+            // A machine that is held up for longer than a session lives loses the client's signs of life.
+            assert!(work.cx.cancel_reason().is_none() || bed.name() != "sim");
+            if leaves {
+                nodes.b.endpoint.shutdown(STRICT).await;
+            } else {
+                drop(resumed);
+            }
+            work.cx.cancelled().await;
+            work.fail(CancelReason::Orphaned.into());
+            nodes.a.until(|fixture| fixture.endpoint.stats().sessions == 0).await;
+            assert_eq!(nodes.a.endpoint.stats().exchanges_orphaned, 1);
+        });
+    }
 }
 
 /// S5: a call runs at one node, and its client reads it at another one. When the session ends, at whichever node, the
@@ -134,5 +170,54 @@ fn e_11_nobody_gets_a_session_that_ended_before_the_store_had_it(bed: &impl Test
         let refused = opening.head().await;
         assert_eq!((refused.status, refused.session()), (StatusCode::SERVICE_UNAVAILABLE, None));
         assert_eq!(shared.size().0, 0);
+    });
+}
+
+/// A store that cannot seal a log, and says so at once.
+#[derive(Debug, Default)]
+struct CannotSeal {
+    fails: AtomicBool,
+    tried: AtomicUsize,
+}
+
+/// More tries than anybody makes who pauses between them.
+const TOO_MANY: usize = 1_000;
+
+impl Intercept for CannotSeal {
+    fn called(&self, method: &str) {
+        if method == "seal" && self.fails.load(SeqCst) && self.tried.fetch_add(1, SeqCst) < TOO_MANY {
+            planted("the store cannot seal"); // which counts as a failure
+        }
+    }
+
+    fn polled(&self, _: &'static str) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
+}
+
+/// S13, S5: the node of a call is gone, and the store cannot write, such as one that is full. The node where its client reads tries
+/// again, with pauses, and the client gets one error.
+fn s_13_a_store_that_cannot_seal_is_asked_again_after_a_pause(bed: &impl TestBed) {
+    let by = CannotSeal { fails: true.into(), ..CannotSeal::default() };
+    let full = Arc::new(Intercepted { store: MemoryStore::new(bed.runtime()), by });
+    let mut store = Store::new(full.store.clone());
+    store.events = Arc::clone(&full) as _;
+    let node = || Fixture::new(bed, |config| config.store = Some(store.clone()));
+    let (mut a, b) = (node(), node());
+    bed.block_on(async {
+        let client = a.client().await;
+        let (begun, _work) = begin(&mut a, &client, 1).await;
+        let last = begun.last_event_id().expect("a priming event").to_owned();
+        let record = full.store.load(client.id()).await.unwrap().expect("the session is in the store");
+        let mut resumed = client.at(&b).resume(&last).await;
+        resumed.opened().await;
+        full.store.leave(record.members[0].expect("its first node serves it")).await.unwrap();
+        b.until(|_| full.by.tried.load(SeqCst) > 0).await;
+        b.elapse(SOON).await;
+        assert!(full.by.tried.load(SeqCst) < TOO_MANY, "it must pause between two tries");
+        full.by.fails.store(false, SeqCst);
+        let read = resumed.messages().await;
+        assert_eq!((read.len(), &read[0]["id"]), (1, &1.into()), "{read:?}");
+        assert_eq!(read[0]["error"]["code"], -32000, "{read:?}");
     });
 }

@@ -8,9 +8,11 @@ use mcp_session_core::{
     store::{MemoryStore, SessionStore, Store},
 };
 
+use serde_json::json;
+
 use super::{
     fixture::{Fixture, NEVER, PATIENT, SOON, request},
-    stores::{Mood, Moody},
+    stores::{Mood, Moody, Nodes, begin},
 };
 use crate::{TestBed, suite::scenarios};
 
@@ -18,6 +20,7 @@ scenarios! {
     TestBed;
     e_11_a_session_deleted_while_a_node_adopts_it_is_unknown_there,
     e_11_a_get_that_waits_at_a_node_that_leaves_is_not_unknown,
+    e_11_a_session_deleted_elsewhere_while_it_parts_here_is_unknown_here,
 }
 
 /// Two nodes whose common store waits in these methods when told to.
@@ -80,5 +83,39 @@ fn e_11_a_get_that_waits_at_a_node_that_leaves_is_not_unknown(bed: &impl TestBed
         moody.by.set(false);
         assert_eq!(waiting.head().await.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(client.post(&request(2, "echo")).await.status, StatusCode::OK);
+    });
+}
+
+/// E-11: a session is idle at a node, where its last stream is not read to its end yet. Meanwhile its client ends it at another
+/// node: then it is unknown here too, and not on its way to another node.
+fn e_11_a_session_deleted_elsewhere_while_it_parts_here_is_unknown_here(bed: &impl TestBed) {
+    let mut nodes = Nodes::tuned(bed, |config| {
+        config.session.idle_timeout = SOON * 25; // so long that the call reaches the session in time
+        config.session.terminate.finish = NEVER;
+    });
+    bed.block_on(async {
+        let client = nodes.a.client().await;
+        let elsewhere = client.at(&nodes.b);
+        let (unread, work) = begin(&mut nodes.b, &elsewhere, 1).await;
+        work.finish(json!({}));
+        nodes.b.until(|fixture| fixture.endpoint.manager().get(&client.id()).is_none()).await;
+        loop {
+            match client.delete().await.status {
+                StatusCode::NO_CONTENT => break,
+                // On a slow machine, it has ended as idle at every node, or the store was not asked in time.
+                StatusCode::NOT_FOUND if bed.name() != "sim" => break,
+                status => {
+                    assert!(status == StatusCode::SERVICE_UNAVAILABLE && bed.name() != "sim", "{status}")
+                }
+            }
+        }
+        loop {
+            let status = elsewhere.post(&request(2, "echo")).await.status;
+            if status == StatusCode::NOT_FOUND {
+                break;
+            }
+            assert!(status == StatusCode::SERVICE_UNAVAILABLE && bed.name() != "sim", "{status}");
+        }
+        drop(unread);
     });
 }

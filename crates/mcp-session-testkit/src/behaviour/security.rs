@@ -646,6 +646,7 @@ fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
             (scope("a b"), 403, r#"Bearer error="insufficient_scope", scope="a b""#),
             (AuthError::Unauthorized(HeaderValue::from_static("Bearer")), 401, "Bearer"),
             (AuthError::Malformed, 400, ""),
+            (AuthError::Unavailable, 503, ""),
         ] {
             let running = client.start(&request("later", "work"));
             fixture.work().await.fail(error.into()); // later, but before anything was sent
@@ -654,7 +655,7 @@ fn b_09_a_credential_that_lacks_a_scope(bed: &impl TestBed) {
             assert_eq!(refused.json().await["id"], "later");
         }
         let after = fixture.endpoint.stats();
-        assert_eq!(after.exchanges_answered, before.exchanges_answered + 7); // the handler has answered
+        assert_eq!(after.exchanges_answered, before.exchanges_answered + 8); // the handler has answered
         // B-21: once the head was sent, the status cannot change.
         let primed = fixture.client().await;
         for (client, sends) in [(&client, true), (&primed, false)] {
