@@ -5,6 +5,7 @@
 //! | [`config`] | how a server is described |
 //! | [`state`] | what can be seen of it |
 //! | `link`, `call`, `hearing`, `asking` | the JSON-RPC of one child: ids, progress, cancels, questions to the client |
+//! | `modern` | a child of 2026-07-28 |
 //! | `keeper` | the tasks of one child, and its end |
 //! | `per_session`, `shared`, `per_request` | which client gets which child |
 //! | `restart` | delays and crash loops |
@@ -19,6 +20,7 @@ mod hearing;
 mod keeper;
 mod link;
 mod message;
+mod modern;
 mod params;
 mod per_request;
 mod per_session;
