@@ -1,4 +1,4 @@
-//! A child per session: when it begins and ends, and the limits (G3, G4).
+//! A child per session: when it begins and ends, and the limits.
 
 mod common;
 
@@ -38,7 +38,7 @@ async fn each_session_has_a_child_and_delete_ends_it() {
     assert_eq!(server.stats().died, 0);
 }
 
-/// G4: running calls get an error that says why, and the id is 404.
+/// Running calls get an error that says why, and the id is 404.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_dies_ends_its_session_and_no_other() {
     let (server, endpoint) = gateway(Mode::Session, &[], |_| {}).await;

@@ -1,4 +1,4 @@
-//! One child for all clients: their ids and progress tokens stay apart, and a new child takes over (G4, G7).
+//! One child for all clients: their ids and progress tokens stay apart, and a new child takes over.
 
 mod common;
 
@@ -104,7 +104,7 @@ async fn changes_reach_every_client_and_updates_those_that_subscribed() {
     server.close().await;
 }
 
-/// G4: running calls get an error at once, the sessions live on, and the next child is there within a second.
+/// Running calls get an error at once, the sessions live on, and the next child is there within a second.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_dies_is_followed_by_another_with_the_same_beginning() {
     let (server, endpoint) = gateway(Mode::Shared, &[], |_| {}).await;
