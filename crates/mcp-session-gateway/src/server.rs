@@ -21,8 +21,7 @@
 //!   reaches the next request, except in [`Mode::Shared`]. `subscriptions/listen` hears a shared child only; the others serve no
 //!   client outside of a request. Arguments that a tool wants repeated in headers (`x-mcp-header`) are not compared.
 //! - *A client of an older revision, a child of 2026-07-28.* The client gets questions as requests, notifications as if it had
-//!   subscribed, and `logging/setLevel`. `resources/subscribe` is answered before the child has accepted it. The client's own
-//!   notifications, such as `notifications/roots/list_changed`, have no place there and end at the gateway.
+//!   subscribed, `resources/subscribe` and `logging/setLevel`. The client's own notifications, such as `notifications/roots/list_changed`, have no place there and end at the gateway.
 //! - *A client that names no session.* It cannot be asked, and hears nothing outside of its requests. Each of them has a child of
 //!   its own, except in [`Mode::Shared`]. A cancel that it sends names nobody; if it leaves, its call is cancelled.
 //! - *A child that answers `initialize` with an older revision than the client's.* Its messages are passed as they are.
