@@ -49,7 +49,13 @@ pub mod state;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Mutex,
+        atomic::{
+            AtomicBool,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
     time::{Duration, Instant},
 };
 
@@ -99,6 +105,7 @@ struct Parts {
     pool: Arc<Pool>,
     /// The result of the first child's `initialize`.
     info: Mutex<Option<Json>>,
+    started: AtomicBool,
 }
 
 impl Server {
@@ -108,11 +115,14 @@ impl Server {
         let core = Arc::new(Core::new(config));
         let shared = Arc::new(Shared::new(Arc::clone(&core)));
         let pool = Arc::new(Pool::new(Arc::clone(&core), warm));
-        Self(Arc::new(Parts { core, shared, pool, info: Mutex::default() }))
+        let (info, started) = (Mutex::default(), AtomicBool::new(false));
+        Self(Arc::new(Parts { core, shared, pool, info, started }))
     }
 
     /// Starts a first child and learns from it what the server is. Call it before an endpoint is built with
-    /// [`Server::handler`], which asks once, when it is built. In [`Mode::Session`] that child ends at once.
+    /// [`Server::handler`], which asks once, when it is built. In [`Mode::Session`] that child ends at once. If it has failed
+    /// and variables come from headers ([`ServerConfig::header_env`]), this is no error: it may have missed them. Then the server
+    /// serves sessions only.
     ///
     /// # Errors
     ///
@@ -122,7 +132,7 @@ impl Server {
     ///
     /// Outside of a tokio runtime with IO and time.
     pub async fn start(&self) -> Result<(), StartError> {
-        let Parts { core, shared, pool, info } = &*self.0;
+        let Parts { core, shared, pool, info, started } = &*self.0;
         let opened = match core.config.mode {
             Mode::Shared => {
                 tracing::warn!(
@@ -134,11 +144,15 @@ impl Server {
             }
             Mode::Session | Mode::Request => pool.start().await,
         };
-        let opened = opened.map_err(|error| StartError {
-            server: core.config.name.clone(),
-            why: error.message.into_owned(),
-        })?;
-        *lock(info) = Some(opened);
+        match opened {
+            Ok(opened) => *lock(info) = Some(opened),
+            Err(_) if core.config.mode == Mode::Session && !core.config.header_env.is_empty() => {}
+            Err(error) => {
+                let why = error.message.into_owned();
+                return Err(StartError { server: core.config.name.clone(), why });
+            }
+        }
+        started.store(true, SeqCst);
         Ok(())
     }
 
@@ -178,11 +192,11 @@ impl Server {
 
     /// What it can do at the moment.
     pub fn state(&self) -> ServerState {
-        let Parts { core, shared, info, .. } = &*self.0;
+        let Parts { core, shared, started, .. } = &*self.0;
         if core.is_draining() {
             return ServerState::Draining;
         }
-        if lock(info).is_none() {
+        if !started.load(SeqCst) {
             return ServerState::Starting;
         }
         let is_shared = core.config.mode == Mode::Shared;
