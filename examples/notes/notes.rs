@@ -51,10 +51,6 @@ struct Confirm {
     sure: bool,
 }
 
-fn uri(title: &str) -> String {
-    format!("notes://{title}")
-}
-
 /// The server.
 pub(crate) fn router() -> Router {
     let notes = Arc::new(Notes::default());
@@ -68,7 +64,7 @@ pub(crate) fn router() -> Router {
             let notes = write.clone();
             async move {
                 let new = notes.lock().insert(title.clone(), text).is_none();
-                cx.resource_updated(&uri(&title));
+                cx.resource_updated(&format!("notes://{title}"));
                 Ok(if new { "written" } else { "replaced" }.to_owned())
             }
         })
@@ -86,7 +82,7 @@ pub(crate) fn router() -> Router {
                         _ => return Ok("kept".to_owned()),
                     }
                     notes.lock().remove(&title);
-                    cx.resource_updated(&uri(&title));
+                    cx.resource_updated(&format!("notes://{title}"));
                     Ok("removed".to_owned())
                 }
             },

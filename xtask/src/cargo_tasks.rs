@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::process::{self, BUILD, Unavailable};
-use crate::workspace::{BENCH, EXAMPLES, Record, TESTS, Workspace};
+use crate::workspace::{BENCH, EXAMPLES, RMCP, Record, TESTS, Workspace};
 
 /// The exit code of the counter of instructions if the recorded counts are from another compiler.
 const CANNOT_COMPARE: i32 = 77;
@@ -114,8 +114,12 @@ pub(crate) fn chaos_gate(workspace: &Workspace) -> Result<bool> {
     Ok(process::run(&command, BUILD + CHAOS_LIMIT)?.success())
 }
 
-/// `cargo xtask leaks`: its memory after many sessions, exchanges and listeners.
+/// `cargo xtask leaks`: its memory after many sessions, exchanges and listeners; or the heap of a server of the bridge.
 pub(crate) fn leaks(workspace: &Workspace, args: &Chaos) -> Result<bool> {
+    if let Some((_, rest)) = args.args.split_first().filter(|(first, _)| *first == "--bridge") {
+        let run = ["run", "--release", "--quiet", "--package", RMCP, "--example", "leaks", "--"];
+        return Ok(process::cargo(workspace, run).args(rest).status()?.success());
+    }
     Ok(on_everything(workspace, "chaos", true).arg("leaks").args(&args.args).status()?.success())
 }
 

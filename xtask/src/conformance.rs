@@ -1,11 +1,13 @@
-//! `cargo xtask conformance`: the official conformance suite against the example `everything`, on every runtime.
+//! `cargo xtask conformance`: the official conformance suite against the example `everything`, on every runtime, or against
+//! `rmcp_everything`, which has the same tools from rmcp's macros.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
 use rayon::prelude::*;
 use serde::Deserialize;
 
@@ -45,15 +47,53 @@ const LIMIT: Duration = Duration::from_secs(3 * 60);
 /// The length of `-2026-11-22T19-59-57-328Z`.
 const TIME: usize = 25;
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// The server
+    #[arg(long, value_enum, default_value_t = Which::Everything)]
+    server: Which,
+}
+
+/// The server that the suite is run against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Which {
+    /// The example `everything`
+    Everything,
+    /// The example `rmcp_everything`: rmcp's macros, through the bridge; on tokio and smol
+    Rmcp,
+}
+
+impl Which {
+    /// The server as an example, and the runtimes that it is not made for.
+    fn example(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Everything => ("everything", &[]),
+            Self::Rmcp => ("rmcp_everything", &["async-std"]),
+        }
+    }
+}
+
+impl Args {
+    /// For `test-all`: all runtimes, on the executables that its `examples` step has built.
+    pub(crate) fn all(server: Which) -> Args {
+        Args { target: Target::all(), server }
+    }
+}
+
 /// Runs the task; returns `true` if every expected scenario of every run passed.
-pub(crate) fn run(workspace: &Workspace, target: &Target) -> Result<bool> {
+pub(crate) fn run(workspace: &Workspace, Args { target, server }: &Args) -> Result<bool> {
+    let (example, not_on) = server.example();
     let node = installed::node(workspace)?;
     fs::write(node.join("strict.yml"), STRICT)?;
     cargo_tasks::build_examples(workspace, target.release)?;
-    let executable = workspace.example_executable("everything", target.release);
-    let runtimes = workspace.select_runtimes(target)?;
+    let executable = workspace.example_executable(example, target.release);
+    let mut runtimes = workspace.select_runtimes(target)?;
+    runtimes.retain(|runtime| !not_on.contains(runtime));
+    ensure!(!runtimes.is_empty(), "{example} runs on tokio and smol");
     let results: Vec<_> =
-        runtimes.par_iter().map(|runtime| all_revisions(runtime, &executable, &node)).collect();
+        runtimes.par_iter().map(|runtime| all_revisions(example, runtime, &executable, &node)).collect();
     let (mut cells, mut all_passed) = (Vec::new(), true);
     for (runtime, rows) in runtimes.into_iter().zip(results) {
         for (heading, result) in rows {
@@ -79,7 +119,7 @@ type Row = (String, Result<(String, Findings)>);
 
 /// Makes all runs, of both eras, one after the other against one server with default settings, which must exit cleanly on
 /// SIGTERM afterwards.
-fn all_revisions(runtime: &str, executable: &Path, node: &Path) -> Vec<Row> {
+fn all_revisions(example: &str, runtime: &str, executable: &Path, node: &Path) -> Vec<Row> {
     let server = match Server::start(executable, &["--runtime", runtime]) {
         Ok(server) => server,
         Err(error) => return vec![("start".to_owned(), Err(error))],
@@ -89,7 +129,8 @@ fn all_revisions(runtime: &str, executable: &Path, node: &Path) -> Vec<Row> {
         .map(|run| {
             let &(version, _, revision, (scenarios, checks)) = run;
             let cell = format!("{scenarios} of {scenarios}, {checks} checks");
-            let result = perform(&server.url, runtime, run, node).map(|findings| (cell, findings));
+            let result = perform(&server.url, &format!("{example}-{runtime}"), run, node)
+                .map(|findings| (cell, findings));
             (format!("{version} {revision}"), result)
         })
         .collect();
@@ -99,9 +140,9 @@ fn all_revisions(runtime: &str, executable: &Path, node: &Path) -> Vec<Row> {
 }
 
 /// Makes one run.
-fn perform(url: &str, runtime: &str, run: &Run, node: &Path) -> Result<Findings> {
+fn perform(url: &str, server: &str, run: &Run, node: &Path) -> Result<Findings> {
     let &(version, package, revision, expected) = run;
-    let name = format!("{runtime}-{version}-{revision}");
+    let name = format!("{server}-{version}-{revision}");
     let out = node.join("conformance").join(name.replace('.', "_"));
     if out.exists() {
         fs::remove_dir_all(&out)?;

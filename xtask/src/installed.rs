@@ -102,7 +102,8 @@ pub(crate) fn rmcp(workspace: &Workspace) -> Result<(String, PathBuf)> {
     Ok((version.trim_start_matches('=').to_owned(), executable))
 }
 
-fn install(command: &Command) -> Result<()> {
+/// Runs a command that needs a registry. Fails as [`Unavailable`] if it cannot reach one.
+pub(crate) fn install(command: &Command) -> Result<()> {
     println!("$ {}", display(command));
     let (status, output) = process::keep(command, Keep::All, LIMIT)?;
     if !status.success() {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use self::clients::{Client, Way};
+use self::clients::{Client, Offer, Way};
 use self::judge::{Meeting, Step, judge};
 use self::wire::Wire;
 use crate::cargo_tasks;
@@ -39,8 +39,9 @@ impl Args {
     }
 }
 
-/// The second example that is driven: a mounted service. Like `everything`, it has the tools `echo` and `slow`.
-const MOUNTED: &str = "axum_router";
+/// The other examples that are driven: a mounted service, which has the tools `echo` and `slow` of `everything`, and typed
+/// tools, resources and prompts.
+const OTHERS: [(&str, Offer); 2] = [("axum_router", Offer::Two), ("notes", Offer::Notes)];
 
 /// What starts several nodes.
 const CLUSTER: &str = "cluster_plays";
@@ -63,8 +64,7 @@ struct Scene {
     name: String,
     executable: PathBuf,
     flags: Vec<String>,
-    /// Whether it has the tools of `everything`, or only `echo` and `slow`.
-    all_tools: bool,
+    offer: Offer,
     gives_ids: bool,
     ways: &'static [Way],
 }
@@ -99,27 +99,27 @@ pub(crate) fn run(workspace: &Workspace, args: &Args, all: bool) -> Result<(bool
     Ok((all_ok && all_stopped, missing))
 }
 
-/// `everything` on each of the runtimes and in each mode, and the other example once.
+/// `everything` on each of the runtimes and in each mode, and the other examples once.
 fn scenes(workspace: &Workspace, target: &Target) -> Result<Vec<Scene>> {
     let executable = |name| workspace.example_executable(name, target.release);
     let everything = |runtime: &str, (flags, gives_ids, ways): (&[&str], _, _)| {
         let name = [&[runtime], flags].concat().join(" ");
         let flags = ["--runtime", runtime].iter().chain(flags).map(|&word| word.to_owned()).collect();
-        Scene { name, executable: executable("everything"), flags, all_tools: true, gives_ids, ways }
+        Scene { name, executable: executable("everything"), flags, offer: Offer::All, gives_ids, ways }
     };
     let mut scenes = Vec::new();
     for runtime in workspace.select_runtimes(target)? {
         scenes.push(everything(runtime, (&[], true, DEFAULT)));
         scenes.extend(MODES.map(|mode| everything(runtime, mode)));
     }
-    scenes.push(Scene {
-        name: MOUNTED.to_owned(),
-        executable: executable(MOUNTED),
+    scenes.extend(OTHERS.map(|(name, offer)| Scene {
+        name: name.to_owned(),
+        executable: executable(name),
         flags: Vec::new(),
-        all_tools: false,
+        offer,
         gives_ids: true,
         ways: DEFAULT,
-    });
+    }));
     Ok(scenes)
 }
 
@@ -132,7 +132,7 @@ fn several_nodes(workspace: &Workspace, target: &Target) -> Result<Scene> {
         name: "three nodes on Redis".to_owned(),
         executable: executable(CLUSTER),
         flags: vec!["--serve".to_owned(), "--server".to_owned(), everything],
-        all_tools: true,
+        offer: Offer::All,
         gives_ids: true,
         ways: DEFAULT,
     })
@@ -144,7 +144,7 @@ fn perform<'a>(scene: &'a Scene, clients: &'a [Client], meetings: &mut Vec<Meeti
     let server = Server::start(&scene.executable, &flags)?;
     let at = &server;
     let pairs = scene.ways.iter().flat_map(|way| {
-        clients.iter().filter(|client| client.ways.contains(way)).map(|client| (*way, client))
+        clients.iter().filter(|client| client.does(*way, scene.offer)).map(|client| (*way, client))
     });
     let before = meetings.len();
     meetings.extend(thread::scope(|scope| {
@@ -190,7 +190,7 @@ fn drive(
     output: &mut String,
 ) -> Result<()> {
     let wire = Wire::before(&server.url, way.loses_id())?;
-    let command = client.command(way, scene.all_tools, &wire.url);
+    let command = client.command(way, scene.offer, &wire.url);
     let (status, printed) = process::keep(&command, Keep::All, LIMIT)?;
     output.push_str(&printed);
     let report = printed.lines().rev().find_map(|line| serde_json::from_str::<Report>(line).ok());

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::workspace::{Record, Target, Workspace};
+use crate::workspace::{Record, Workspace};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "The project's tasks")]
@@ -50,8 +50,8 @@ enum Task {
     PublicApi(Record),
     /// Does everything of a release but the upload: order, metadata, changelog, packages
     Release(release::Args),
-    /// Runs the official conformance suite against `everything`, in strict mode, for each revision
-    Conformance(Target),
+    /// Runs the official conformance suite against `everything` or a server of rmcp, in strict mode, for each revision
+    Conformance(conformance::Args),
     /// Plants the bugs of `tests/mutants` one by one, and checks that the tests find each
     Mutants(mutants::Args),
     /// Runs random schedules of clients, stores, nodes and shutdowns in virtual time, and checks invariants
@@ -66,7 +66,8 @@ enum Task {
     Chaos(cargo_tasks::Chaos),
     /// Replaces, kills, pauses and cuts off nodes on one Redis under load, and counts what is lost
     Cluster(cargo_tasks::Cluster),
-    /// Measures the memory of real servers after many sessions, exchanges and listeners
+    /// Measures the memory of real servers after many sessions, exchanges and listeners; with `--bridge` as the first word,
+    /// the heap of a server of rmcp after many sessions
     Leaks(cargo_tasks::Chaos),
 }
 

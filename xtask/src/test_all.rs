@@ -1,6 +1,7 @@
 //! `cargo xtask test-all`: runs every check, even after another one failed.
 
 mod cargo_steps;
+mod newest;
 mod report;
 mod scenarios;
 mod tests;
@@ -11,7 +12,7 @@ use anyhow::{Result, ensure};
 
 use self::report::{Outcome, Report};
 use crate::process::{self, BUILD, Unavailable};
-use crate::workspace::{Record, Target, Workspace};
+use crate::workspace::{Record, Workspace};
 use crate::{arrows, cargo_tasks, conformance, coverage, interop, loom, mutants, public_api};
 
 #[derive(Debug, clap::Args)]
@@ -65,7 +66,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     run.step("cluster", || cargo_tasks::cluster_gate(workspace));
     run.step("instructions", || cargo_tasks::instructions_gate(workspace));
     run.step("interop", || interop::run(workspace, &interop::Args::all(), false));
-    run.step("conformance", || conformance::run(workspace, &Target::all()));
+    for (name, server) in
+        [("conformance", conformance::Which::Everything), ("conformance-rmcp", conformance::Which::Rmcp)]
+    {
+        run.step(name, || conformance::run(workspace, &conformance::Args::all(server)));
+    }
+    run.step("rmcp-newest", || newest::rmcp(workspace));
     run.step("package", || cargo_steps::package(workspace));
     println!("\n{}", run.report);
     let unknown = args.only.iter().find(|only| !run.names.iter().any(|name| is_meant(name, only)));

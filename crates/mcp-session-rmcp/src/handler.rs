@@ -1,22 +1,28 @@
 //! [`RmcpHandler`]: an rmcp server as a handler of core.
 
-use std::{fmt, future::pending, pin::pin, sync::Arc};
+use std::{
+    fmt,
+    future::{Ready, pending},
+    pin::pin,
+    sync::Arc,
+};
 
 use futures::{
     FutureExt,
     channel::oneshot,
-    future::{Either, select},
+    future::{Either, join, select},
 };
 use http::{Extensions, HeaderMap, Request, request::Parts};
 use mcp_session_core::{
-    Handler, InitializeRequest, InitializeResult, Json, Notification, NotificationContext, Principal,
-    RequestContext, RequestId, RpcError, Session, SessionData,
+    CancelReason, Handler, InitializeRequest, InitializeResult, Json, Notification, NotificationContext,
+    Principal, RequestContext, RequestId, RpcError, Session, SessionData,
 };
 use rmcp::{
     ErrorData, ServerHandler, Service,
     model::{
-        self, ClientNotification, ClientRequest, GetExtensions, GetMeta, InitializeRequestParams,
-        InitializedNotification, ServerResult, SubscriptionFilter,
+        self, CancelledNotification, CancelledNotificationParam, ClientNotification, ClientRequest,
+        GetExtensions, GetMeta, InitializeRequestParams, InitializedNotification, ServerResult,
+        SubscriptionFilter,
     },
 };
 use serde_json::{Value, json};
@@ -113,15 +119,15 @@ impl<S: ServerHandler> RmcpHandler<S> {
         }
     }
 
-    /// Runs the server's code for a request.
-    async fn call(
+    /// Runs the server's code for a request. When `stop` is ready, it is told, and what `stop` returns runs beside it.
+    async fn call<T: Future<Output = ()>>(
         &self,
         service: &S,
         minted: &Minted,
         id: model::RequestId,
         mut request: ClientRequest,
         extend: impl FnOnce(&mut model::Extensions),
-        stop: impl Future<Output = ()>,
+        stop: impl Future<Output = T>,
     ) -> Result<ServerResult, ErrorData> {
         let mut context = rmcp::service::RequestContext::new(id, minted.peer().clone());
         std::mem::swap(&mut context.meta, request.get_meta_mut());
@@ -129,16 +135,25 @@ impl<S: ServerHandler> RmcpHandler<S> {
         extend(&mut context.extensions);
         let ct = context.ct.clone();
         let _ends = ct.clone().drop_guard(); // also if this future is dropped
-        let stopping = pin!(async {
-            stop.await;
-            ct.cancel();
-            pending::<()>().await;
-        });
         let work = pin!(Service::handle_request(service, request, context));
-        match select(work, stopping).await {
+        match select(work, pin!(stop)).await {
             Either::Left((answer, _)) => answer,
-            Either::Right(((), work)) => work.await, // never: `stopping` has no end
+            Either::Right((then, work)) => {
+                ct.cancel();
+                join(work, then).await.0
+            }
         }
+    }
+
+    /// Calls `on_cancelled`, if it was the client of a session that has cancelled the request.
+    async fn cancelled(&self, cx: &RequestContext, state: Option<&State<S>>, why: Option<CancelReason>) {
+        let (Some(session), Some(state), Some(CancelReason::Client(reason))) = (cx.session(), state, why)
+        else {
+            return;
+        };
+        let params = CancelledNotificationParam::new(Some(request_id(cx.id())), reason);
+        let message = ClientNotification::CancelledNotification(CancelledNotification::new(params));
+        let _ = self.deliver(Arc::clone(&state.service), message, Some(session)).await;
     }
 
     /// Delivers a notification of the client, through a peer's loop, and waits until the server's code is done.
@@ -150,7 +165,7 @@ impl<S: ServerHandler> RmcpHandler<S> {
     ) -> Result<(), RpcError> {
         let tokio = self.context()?;
         let target = || session.cloned().map_or(Target::Nothing, Target::Session);
-        let minted = self.pool.take(&tokio, target());
+        let mut minted = self.pool.take(&tokio, target());
         if let Some(session) = session {
             minted.peer().set_peer_info(session_info(session)?);
         }
@@ -165,9 +180,10 @@ impl<S: ServerHandler> RmcpHandler<S> {
         };
         minted.deliver(notification, Box::new(delivery));
         let _ = is_done.await; // an error: the server's code has panicked
-        let state = session.and_then(Session::data::<State<S>>);
-        let kept = state.as_ref().map(|state| (&state.kept, target()));
-        runtime::within(&tokio, self.pool.release(minted, kept)).await;
+        if let Some(state) = session.and_then(Session::data::<State<S>>) {
+            minted.keep_in(&state.kept, target());
+        }
+        runtime::within(&tokio, minted.release()).await;
         Ok(())
     }
 }
@@ -189,15 +205,16 @@ impl<S: ServerHandler> Handler for RmcpHandler<S> {
             "protocolVersion": version, "capabilities": request.capabilities, "clientInfo": request.client_info,
         });
         let call = message::request("initialize", Some(&Json::from(opening)))?;
-        let minted = self.pool.take(&tokio, Target::Nothing);
+        let mut minted = self.pool.take(&tokio, Target::Nothing);
         // A peer that is used again has the info of another client.
         minted.peer().set_peer_info(info(version, &request.capabilities, &request.client_info)?);
         let extend = |extensions: &mut _| self.extend(extensions, &request.headers, &request.extensions);
         let id = model::RequestId::Number(0);
-        let answer = self.call(&service, &minted, id, call, extend, pending());
+        let answer = self.call(&service, &minted, id, call, extend, pending::<Ready<()>>());
         let answer = runtime::within(&tokio, answer).await;
         let state = State::new(service);
-        runtime::within(&tokio, self.pool.release(minted, Some((&state.kept, Target::Nothing)))).await;
+        minted.keep_in(&state.kept, Target::Nothing);
+        runtime::within(&tokio, minted.release()).await;
         request.set_session_data(SessionData::new(state));
         InitializeResult::try_from(message::answer(answer)?)
     }
@@ -237,7 +254,10 @@ impl<S: ServerHandler> Handler for RmcpHandler<S> {
             Some(state) => Arc::clone(&state.service),
             None => (self.make)(Scope(Inner::Request(&cx))),
         };
-        let minted = self.pool.take(&tokio, Target::Exchange(cx.clone()));
+        let mut minted = self.pool.take(&tokio, Target::Exchange(cx.clone()));
+        if let (Some(state), Some(session)) = (&state, cx.session()) {
+            minted.keep_in(&state.kept, Target::Session(session.clone()));
+        }
         minted.peer().set_peer_info(request_info(&cx)?);
         let extend = |extensions: &mut model::Extensions| {
             self.extend(extensions, cx.headers(), cx.extensions());
@@ -246,15 +266,17 @@ impl<S: ServerHandler> Handler for RmcpHandler<S> {
         let listens = matches!(request, ClientRequest::SubscriptionsListenRequest(_));
         let stop = async {
             match listens {
-                true => _ = select(pin!(cx.cancelled()), pin!(cx.draining())).await,
-                false => _ = cx.cancelled().await,
+                true => match select(pin!(cx.cancelled()), pin!(cx.draining())).await {
+                    Either::Left((why, _)) => Some(why),
+                    Either::Right(_) => None,
+                },
+                false => Some(cx.cancelled().await),
             }
         };
+        let stop = stop.map(|why| self.cancelled(&cx, state.as_deref(), why));
         let answer = self.call(&service, &minted, request_id(cx.id()), request, extend, stop);
         let answer = runtime::within(&tokio, answer).await;
-        let kept = state.as_ref().zip(cx.session());
-        let kept = kept.map(|(state, session)| (&state.kept, Target::Session(session.clone())));
-        runtime::within(&tokio, self.pool.release(minted, kept)).await;
+        runtime::within(&tokio, minted.release()).await;
         message::answer(answer)
     }
 
@@ -314,4 +336,70 @@ fn info(version: &str, capabilities: &Json, client: &Json) -> Result<InitializeR
     let capabilities: Value = capabilities.parse()?;
     let info = json!({ "protocolVersion": version, "capabilities": capabilities, "clientInfo": client });
     serde_json::from_value(info).map_err(|error| RpcError::invalid_params(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http_body::Body;
+    use mcp_session_core::Endpoint;
+    use mcp_session_tokio::TokioRuntime;
+    use rmcp::{
+        RoleServer,
+        model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock},
+    };
+
+    use super::*;
+
+    /// Its tool drops ten sends after their first polls, and keeps the peer.
+    #[derive(Default)]
+    struct Hasty(std::sync::Mutex<Option<rmcp::Peer<RoleServer>>>);
+
+    impl ServerHandler for Hasty {
+        async fn call_tool(
+            &self,
+            _: CallToolRequestParams,
+            context: rmcp::service::RequestContext<RoleServer>,
+        ) -> Result<CallToolResponse, ErrorData> {
+            for _ in 0..10 {
+                let _ = Box::pin(context.peer.notify_tool_list_changed()).now_or_never();
+            }
+            *self.0.lock().expect("a lock") = Some(context.peer);
+            Ok(CallToolResult::success(vec![ContentBlock::text("done")]).into())
+        }
+    }
+
+    /// As if the text of a `Peer` had changed: see [`look`](crate::look).
+    #[tokio::test]
+    async fn without_a_look_what_was_sent_comes_before_the_answer_and_no_peer_is_left() {
+        let server = Arc::new(Hasty::default());
+        let mut handler = RmcpHandler::shared(Arc::clone(&server));
+        handler.pool.is_blind = true;
+        let endpoint = Endpoint::new(TokioRuntime::current(), handler);
+        let body = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x","_meta":{
+            "io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},
+            "io.modelcontextprotocol/clientInfo":{"name":"tester","version":"1"}}}}"#;
+        for _ in 0..3 {
+            let request = Request::post("/mcp")
+                .header("accept", "application/json, text/event-stream")
+                .header("content-type", "application/json")
+                .header("mcp-protocol-version", "2026-07-28")
+                .header("mcp-method", "tools/call")
+                .header("mcp-name", "x")
+                .body(body.to_owned())
+                .expect("a request");
+            let mut reply = Box::pin(endpoint.handle(request).await.into_body());
+            let mut text = String::new();
+            while let Some(frame) = poll_fn(|cx| reply.as_mut().poll_frame(cx)).await {
+                let data = frame.expect("a frame").into_data().unwrap_or_default();
+                text.push_str(std::str::from_utf8(&data).expect("text"));
+            }
+            let (notes, answer) = text.rsplit_once("data:").expect("events");
+            assert_eq!(notes.matches("notifications/tools/list_changed").count(), 10, "{text}");
+            assert!(answer.contains("done"), "{text}");
+            let kept = server.0.lock().expect("a lock").take().expect("it was kept");
+            assert!(kept.notify_tool_list_changed().await.is_err(), "its loop has ended");
+        }
+    }
 }

@@ -2,11 +2,11 @@
 //! what is for the peer waits in a queue.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     task::Poll,
     time::Duration,
@@ -66,6 +66,10 @@ pub(crate) struct Shared {
     arrived: AtomicWaker,
     /// How many messages of the peer have been handled.
     handled: AtomicUsize,
+    /// The numbers of those that are handled, and wait for space in their stream.
+    waiting: Mutex<BTreeSet<usize>>,
+    /// The peer's loop has ended: nothing more is handled.
+    ended: AtomicBool,
     progressed: AtomicWaker,
 }
 
@@ -88,18 +92,39 @@ impl Shared {
         self.handled.load(SeqCst)
     }
 
-    /// Waits until this many messages of the peer have been handled.
-    pub(crate) async fn until_handled(&self, count: usize) {
+    /// Waits until this many messages of the peer are in their streams, or could not get there. Only one task may wait.
+    pub(crate) async fn until_sent(&self, count: usize) {
         poll_fn(|cx| {
             self.progressed.register(cx.waker());
-            if self.handled() >= count { Poll::Ready(()) } else { Poll::Pending }
+            let sent = || lock(&self.waiting).first().is_none_or(|first| *first > count);
+            let done = self.ended.load(SeqCst) || (self.handled() >= count && sent());
+            if done { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 }
 
+/// A message that waits for space in its stream, until this is dropped.
+struct Waits {
+    shared: Arc<Shared>,
+    number: usize,
+}
+
+impl Waits {
+    fn new(shared: &Arc<Shared>, number: usize) -> Self {
+        lock(&shared.waiting).insert(number);
+        Self { shared: Arc::clone(shared), number }
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        lock(&self.shared.waiting).remove(&self.number);
+        self.shared.progressed.wake();
+    }
+}
+
 /// The transport that rmcp's loop drives.
-#[derive(Default)]
 pub(crate) struct Link {
     shared: Arc<Shared>,
     /// Ready when the last message that had to wait is sent.
@@ -110,10 +135,15 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, ..Self::default() }
+        Self { shared, last: None, asked: HashMap::new() }
     }
 
-    fn notify(&mut self, notification: &ServerNotification) -> BoxFuture<'static, Result<(), LinkError>> {
+    /// Sends the notification, which is the message of the peer with this number.
+    fn notify(
+        &mut self,
+        notification: &ServerNotification,
+        number: usize,
+    ) -> BoxFuture<'static, Result<(), LinkError>> {
         if let ServerNotification::CancelledNotification(cancelled) = notification {
             // Core tells the client, with the id that the client knows.
             let asked = cancelled.params.request_id.as_ref().and_then(|id| self.asked.remove(id));
@@ -127,7 +157,7 @@ impl Link {
             Err(error) => return async { Err(error.into()) }.boxed(),
         };
         let target = lock(&self.shared.target).clone();
-        self.in_order(async move { notify(target, &named).await }.boxed())
+        self.in_order(async move { notify(target, &named).await }.boxed(), number)
     }
 
     /// Polls the future once in place, so that messages are sent in the order in which they come: rmcp polls what `send`
@@ -135,6 +165,7 @@ impl Link {
     fn in_order(
         &mut self,
         mut sending: BoxFuture<'static, Result<(), LinkError>>,
+        number: usize,
     ) -> BoxFuture<'static, Result<(), LinkError>> {
         let mut before = self.last.take();
         if !matches!(before.as_mut().map(oneshot::Receiver::try_recv), Some(Ok(None))) {
@@ -146,12 +177,13 @@ impl Link {
         }
         let (done, last) = oneshot::channel();
         self.last = Some(last);
+        let waits = Waits::new(&self.shared, number);
         async move {
             if let Some(before) = before {
                 let _ = before.await;
             }
             let sent = sending.await;
-            drop(done);
+            drop((done, waits));
             sent
         }
         .boxed()
@@ -215,13 +247,14 @@ impl Transport<RoleServer> for Link {
         &mut self,
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), LinkError>> + Send + 'static {
+        let number = self.shared.handled() + 1;
         let sending = match item {
-            JsonRpcMessage::Notification(message) => self.notify(&message.notification),
+            JsonRpcMessage::Notification(message) => self.notify(&message.notification, number),
             JsonRpcMessage::Request(message) => self.ask(&message.request, message.id),
             // Requests of the client are not handled by the loop, so there is nothing to answer.
             JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_) => return async { Ok(()) }.boxed(),
         };
-        self.shared.handled.fetch_add(1, SeqCst);
+        self.shared.handled.store(number, SeqCst);
         self.shared.progressed.wake();
         sending
     }
@@ -240,5 +273,12 @@ impl Transport<RoleServer> for Link {
     async fn close(&mut self) -> Result<(), LinkError> {
         self.shared.aim(Target::Nothing);
         Ok(())
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, SeqCst);
+        self.shared.progressed.wake();
     }
 }

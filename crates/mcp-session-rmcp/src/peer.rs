@@ -4,6 +4,7 @@
 //! again for another, of any session, if nobody has kept a clone of it. An idle session has none.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -19,11 +20,15 @@ use tokio::runtime::Handle;
 
 use crate::{
     link::{Link, Shared, Target},
-    look::look,
+    look::{Look, look},
 };
 
 /// The maximum number of unused peers: 64. More requests at once make their own.
 const MAX_UNUSED: usize = 64;
+
+/// The maximum number of peers that a session's code may keep: 16, of some 25 KB each. One is enough for a server that
+/// notifies in the background.
+const MAX_KEPT: usize = 16;
 
 /// What takes the next notification of the client.
 pub(crate) type Delivery =
@@ -103,17 +108,30 @@ impl Minted {
 
 /// The peers that a session's code has kept. They end with the session.
 #[derive(Default)]
-pub(crate) struct Kept(Mutex<Vec<Minted>>);
+pub(crate) struct Kept(Mutex<VecDeque<Minted>>);
 
 impl Kept {
+    /// Adds a peer. If there are too many, the one that was kept first ends.
     fn add(&self, minted: Minted) {
+        let first = {
+            let mut all = lock(&self.0);
+            all.push_back(minted);
+            if all.len() > MAX_KEPT { all.pop_front() } else { None }
+        };
+        drop(first);
+    }
+
+    /// Ends the peers that nobody has any more.
+    fn prune(&self) {
         let gone: Vec<_> = {
             let mut all = lock(&self.0);
+            if all.is_empty() {
+                return;
+            }
             let (still, gone) =
                 std::mem::take(&mut *all).into_iter().partition(|one| one.is_kept() == Some(true));
             *all = still;
-            all.push(minted);
-            gone
+            gone.into()
         };
         drop(gone);
     }
@@ -128,13 +146,18 @@ impl Kept {
 
 /// Peers that nobody uses.
 #[derive(Default)]
-pub(crate) struct Pool(Mutex<Vec<Minted>>);
+pub(crate) struct Pool {
+    unused: Mutex<Vec<Minted>>,
+    /// As if the text of a peer had changed.
+    #[cfg(test)]
+    pub(crate) is_blind: bool,
+}
 
 impl Pool {
     /// A peer whose messages go to `target`.
-    pub(crate) fn take(&self, tokio: &Handle, target: Target) -> Minted {
+    pub(crate) fn take(&self, tokio: &Handle, target: Target) -> Lease<'_> {
         let unused = loop {
-            let unused = lock(&self.0).pop();
+            let unused = lock(&self.unused).pop();
             match unused {
                 // The runtime that it was made on may have ended.
                 Some(minted) if minted.peer().is_transport_closed() => drop(minted),
@@ -143,39 +166,81 @@ impl Pool {
         };
         let minted = unused.unwrap_or_else(|| Minted::new(tokio));
         minted.shared.aim(target);
-        minted
+        Lease { pool: self, minted: Some(minted), keeper: None }
     }
 
-    /// Waits until all that was sent with the peer is in its stream. Then the peer is used again, or, if somebody has kept
-    /// it, belongs to the session; without one, it ends.
-    pub(crate) async fn release(&self, minted: Minted, kept: Option<(&Kept, Target)>) {
-        let Some(seen) = look(minted.peer()) else {
-            // What was not awaited is in front of this message, which goes nowhere.
-            let marker = rmcp::model::CancelledNotificationParam::new(None, None);
-            let _ = minted.peer().notify_cancelled(marker).await;
-            return;
-        };
-        if seen.pushed > minted.shared.handled() {
-            minted.shared.until_handled(seen.pushed).await;
+    fn look(&self, minted: &Minted) -> Option<Look> {
+        #[cfg(test)]
+        if self.is_blind {
+            return None;
         }
-        let seen_again = look(minted.peer());
-        let is_unused = seen_again
-            .is_some_and(|seen| seen.clones == Minted::OWN_CLONES && seen.pushed == minted.shared.handled());
-        if is_unused {
-            minted.shared.aim(Target::Nothing);
-            let mut unused = lock(&self.0);
-            if unused.len() < MAX_UNUSED {
-                unused.push(minted);
-            }
-        } else if let Some((kept, target)) = kept {
-            minted.shared.aim(target);
-            kept.add(minted);
-        }
+        look(minted.peer())
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        lock(&self.0).len()
+        lock(&self.unused).len()
+    }
+}
+
+/// A peer in use. If this is dropped before its release, the call was dropped: the peer ends, unless somebody has kept it.
+pub(crate) struct Lease<'a> {
+    pool: &'a Pool,
+    /// `None` only when it is given back.
+    minted: Option<Minted>,
+    keeper: Option<(Arc<Kept>, Target)>,
+}
+
+impl Lease<'_> {
+    /// A peer that is kept belongs to a session from now on: where, and where its messages go then. Without one, it ends.
+    pub(crate) fn keep_in(&mut self, kept: &Arc<Kept>, target: Target) {
+        self.keeper = Some((Arc::clone(kept), target));
+    }
+
+    /// Waits until all that was sent with the peer is in its stream. Then the peer is used again, or kept.
+    pub(crate) async fn release(mut self) {
+        let Some(minted) = &self.minted else { return };
+        match self.pool.look(minted) {
+            Some(seen) => minted.shared.until_sent(seen.pushed).await,
+            None => {
+                // What was not awaited is in front of this message, which goes nowhere.
+                let marker = rmcp::model::CancelledNotificationParam::new(None, None);
+                let _ = minted.peer().notify_cancelled(marker).await;
+                minted.shared.until_sent(minted.shared.handled()).await;
+            }
+        }
+        if let Some((kept, _)) = &self.keeper {
+            kept.prune();
+        }
+        let seen = self.pool.look(minted);
+        let is_unused = seen
+            .is_some_and(|seen| seen.clones == Minted::OWN_CLONES && seen.pushed == minted.shared.handled());
+        if is_unused {
+            minted.shared.aim(Target::Nothing);
+            let mut unused = lock(&self.pool.unused);
+            if unused.len() < MAX_UNUSED {
+                unused.extend(self.minted.take());
+            }
+        }
+    }
+}
+
+impl std::ops::Deref for Lease<'_> {
+    type Target = Minted;
+
+    fn deref(&self) -> &Minted {
+        self.minted.as_ref().expect("only `release` takes it")
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let Some(minted) = self.minted.take() else { return };
+        let is_kept = self.pool.look(&minted).is_some_and(|seen| seen.clones > Minted::OWN_CLONES);
+        if let (true, Some((kept, target))) = (is_kept, self.keeper.take()) {
+            minted.shared.aim(target);
+            kept.add(minted);
+        }
     }
 }
 
@@ -183,31 +248,71 @@ impl Pool {
 mod tests {
     use super::*;
 
+    async fn release(pool: &Pool, kept: &Arc<Kept>) -> Peer<RoleServer> {
+        let mut lease = pool.take(&Handle::current(), Target::Nothing);
+        lease.keep_in(kept, Target::Nothing);
+        let clone = lease.peer().clone();
+        lease.release().await;
+        clone
+    }
+
     #[tokio::test]
     async fn a_peer_is_used_again_unless_somebody_has_kept_it() {
-        let pool = Pool::default();
-        let kept = Kept::default();
-        let minted = pool.take(&Handle::current(), Target::Nothing);
-        pool.release(minted, Some((&kept, Target::Nothing))).await;
+        let (pool, kept) = (Pool::default(), Arc::<Kept>::default());
+        pool.take(&Handle::current(), Target::Nothing).release().await;
         assert_eq!(pool.len(), 1);
 
-        let minted = pool.take(&Handle::current(), Target::Nothing);
-        let clone = minted.peer().clone();
-        pool.release(minted, Some((&kept, Target::Nothing))).await;
+        let clone = release(&pool, &kept).await;
         assert_eq!((pool.len(), lock(&kept.0).len()), (0, 1));
         assert!(!clone.is_transport_closed());
         drop(clone);
-        let minted = pool.take(&Handle::current(), Target::Nothing);
-        kept.add(minted);
-        assert_eq!(lock(&kept.0).len(), 1, "the one that nobody has any more is dropped");
+        let mut lease = pool.take(&Handle::current(), Target::Nothing);
+        lease.keep_in(&kept, Target::Nothing);
+        lease.release().await;
+        assert_eq!((pool.len(), lock(&kept.0).len()), (1, 0), "the one that nobody has any more is dropped");
+    }
+
+    #[tokio::test]
+    async fn a_session_keeps_a_bounded_number_of_peers() {
+        let (pool, kept) = (Pool::default(), Arc::<Kept>::default());
+        let mut clones = Vec::new();
+        for _ in 0..=MAX_KEPT {
+            clones.push(release(&pool, &kept).await);
+        }
+        assert_eq!(lock(&kept.0).len(), MAX_KEPT);
+        assert!(clones[0].notify_tool_list_changed().await.is_err(), "the first one has ended");
+        assert!(clones[1..].iter().all(|clone| !clone.is_transport_closed()));
     }
 
     #[tokio::test]
     async fn a_peer_that_is_kept_without_a_session_ends() {
         let pool = Pool::default();
-        let minted = pool.take(&Handle::current(), Target::Nothing);
-        let clone = minted.peer().clone();
-        pool.release(minted, None).await;
+        let lease = pool.take(&Handle::current(), Target::Nothing);
+        let clone = lease.peer().clone();
+        lease.release().await;
+        assert!(clone.notify_tool_list_changed().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_dropped_leaves_the_peer_to_who_has_kept_it() {
+        let (pool, kept) = (Pool::default(), Arc::<Kept>::default());
+        let mut lease = pool.take(&Handle::current(), Target::Nothing);
+        lease.keep_in(&kept, Target::Nothing);
+        let clone = lease.peer().clone();
+        drop(lease);
+        assert_eq!(lock(&kept.0).len(), 1);
+        assert!(!clone.is_transport_closed());
+
+        drop(pool.take(&Handle::current(), Target::Nothing));
+        assert_eq!((pool.len(), lock(&kept.0).len()), (0, 1), "nobody has kept this one");
+    }
+
+    #[tokio::test]
+    async fn without_a_look_no_peer_is_used_again_or_kept() {
+        let pool = Pool { is_blind: true, ..Pool::default() };
+        let kept = Arc::<Kept>::default();
+        let clone = release(&pool, &kept).await;
+        assert_eq!((pool.len(), lock(&kept.0).len()), (0, 0));
         assert!(clone.notify_tool_list_changed().await.is_err());
     }
 }

@@ -53,6 +53,7 @@ mod stopped;
 mod stores;
 mod streams;
 mod suspended;
+mod typed;
 
 use crate::{
     TestBed,
@@ -102,6 +103,7 @@ pub fn scenarios<B: TestBed>() -> Vec<Scenario<B>> {
         suspended::scenarios(),
         stores::scenarios(),
         streams::scenarios(),
+        typed::scenarios(),
     ]
     .concat()
 }

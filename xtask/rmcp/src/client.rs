@@ -4,7 +4,7 @@ use rmcp::{
     ClientHandler, ErrorData, RoleClient,
     model::{
         ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
-        ElicitationCapability, Implementation, ProgressNotificationParam,
+        ElicitationCapability, Implementation, ProgressNotificationParam, ResourceUpdatedNotificationParam,
     },
     service::{NotificationContext, RequestContext},
 };
@@ -15,8 +15,9 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(crate) struct Client {
     /// Gets the number of each progress notification.
     pub(crate) progress: UnboundedSender<f64>,
-    /// Gets a word for each `notifications/tools/list_changed` outside a subscription.
-    pub(crate) changed: UnboundedSender<()>,
+    /// Gets a word for each `notifications/tools/list_changed` outside a subscription, and the URI of each resource that has
+    /// changed.
+    pub(crate) changed: UnboundedSender<String>,
 }
 
 impl ClientHandler for Client {
@@ -26,7 +27,7 @@ impl ClientHandler for Client {
         ClientConfig::new(capabilities, Implementation::new("interop", "0"))
     }
 
-    /// Answers the forms of `everything`.
+    /// Answers the forms of `everything` and `notes`.
     async fn create_elicitation(
         &self,
         request: ElicitRequestParams,
@@ -36,6 +37,7 @@ impl ClientHandler for Client {
             ElicitRequestParams::FormElicitationParams { message, .. } => match &*message {
                 "What is your name?" => json!({ "name": "Ada" }),
                 "Please confirm" => json!({ "ok": true }),
+                message if message.starts_with("Remove") => json!({ "sure": true }),
                 _ => json!({ "username": "Ada", "email": "ada@example.com" }),
             },
             _ => return Ok(ElicitResult::new(ElicitationAction::Decline)),
@@ -48,6 +50,14 @@ impl ClientHandler for Client {
     }
 
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
-        let _ = self.changed.send(()); // as above
+        let _ = self.changed.send("tools".to_owned()); // as above
+    }
+
+    async fn on_resource_updated(
+        &self,
+        params: ResourceUpdatedNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        let _ = self.changed.send(params.uri); // as above
     }
 }

@@ -1,7 +1,7 @@
 //! Drives one MCP server with the client of the official Rust SDK.
 //!
 //! ```text
-//! mcp-session-interop-rmcp sessions|modern|fallback all|two http://127.0.0.1:PORT/mcp
+//! mcp-session-interop-rmcp sessions|modern|fallback all|two|notes http://127.0.0.1:PORT/mcp
 //! ```
 //!
 //! Prints one JSON line, `{"client", "ok", "steps": [{"name", "ok", "detail"}]}`, and exits with 0 or 1. The arguments and the
@@ -11,6 +11,7 @@
 //! back, `fallback` is `Auto` with a server that declines it.
 
 mod client;
+mod notes;
 mod report;
 mod steps;
 
@@ -35,6 +36,6 @@ async fn main() -> Result<ExitCode> {
         _ => bail!("the way is `sessions`, `modern` or `fallback`, not {way}"),
     };
     let mut report = Report::default();
-    steps::drive(&url, lifecycle, tools == "all", &mut report).await;
+    steps::drive(&url, lifecycle, &way, &tools, &mut report).await;
     Ok(if report.print() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

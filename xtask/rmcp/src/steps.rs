@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::client::Client;
+use crate::notes;
 use crate::report::Report;
 
 /// More steps of `slow` than any time limit allows: such a call ends only if it is cancelled.
@@ -21,14 +22,22 @@ const ENDLESS: u32 = 1_000_000;
 const POLL: Duration = Duration::from_millis(20);
 
 /// The connected client, and what its handler passes on.
-struct Meeting {
-    client: RunningService<RoleClient, Client>,
-    progress: UnboundedReceiver<f64>,
-    changed: UnboundedReceiver<()>,
+pub(crate) struct Meeting {
+    pub(crate) client: RunningService<RoleClient, Client>,
+    pub(crate) progress: UnboundedReceiver<f64>,
+    pub(crate) changed: UnboundedReceiver<String>,
 }
 
-/// Connects and performs all steps; `all` if the server has the tools of the example `everything`, otherwise only two.
-pub(crate) async fn drive(url: &str, lifecycle: ClientLifecycleMode, all: bool, report: &mut Report) {
+/// Connects and performs all steps; `tools` says whether the server has those of the example `everything` (`all`), only two of
+/// them, or is the example `notes`.
+pub(crate) async fn drive(
+    url: &str,
+    lifecycle: ClientLifecycleMode,
+    way: &str,
+    tools: &str,
+    report: &mut Report,
+) {
+    let all = tools == "all";
     let modern = matches!(lifecycle, ClientLifecycleMode::Discover { .. });
     let ((progress, progress_rx), (changed, changed_rx)) = (unbounded_channel(), unbounded_channel());
     let transport = StreamableHttpClientTransport::from_config(
@@ -47,6 +56,10 @@ pub(crate) async fn drive(url: &str, lifecycle: ClientLifecycleMode, all: bool, 
         return;
     }
     let mut meeting = connected.expect("it is there after this step");
+    if tools == "notes" {
+        notes::steps(&mut meeting, way, report).await;
+        return close(meeting, report).await;
+    }
     report.step("list tools", meeting.list_tools(all)).await;
     report.step("echo", meeting.echo()).await;
     report.step("slow, progress", meeting.slow()).await;
@@ -60,13 +73,17 @@ pub(crate) async fn drive(url: &str, lifecycle: ClientLifecycleMode, all: bool, 
         report.step("elicitation", meeting.elicitation()).await;
     }
     report.step("echo again", meeting.echo()).await;
+    close(meeting, report).await;
+}
+
+async fn close(meeting: Meeting, report: &mut Report) {
     let close = async { Ok(format!("{:?}", meeting.client.cancel().await?)) };
     report.step("close", close).await;
 }
 
 impl Meeting {
     /// Calls a tool and returns its text.
-    async fn call(&self, name: &str, arguments: Value) -> Result<String> {
+    pub(crate) async fn call(&self, name: &str, arguments: Value) -> Result<String> {
         let Value::Object(arguments) = arguments else { bail!("arguments are an object") };
         let params = CallToolRequestParams::new(name.to_owned()).with_arguments(arguments);
         let result = self.client.call_tool(params).await?;

@@ -1,6 +1,6 @@
 // Drives one MCP server with a client of the TypeScript SDK.
 //
-//     node client.mjs @modelcontextprotocol/client sessions|modern|fallback|without-id|refused all|two URL
+//     node client.mjs @modelcontextprotocol/client sessions|modern|fallback|without-id|refused all|two|notes URL
 //
 // Prints one JSON line, `{"client", "ok", "steps": [{"name", "ok", "detail"}]}`, and exits with 0 or 1. The arguments and
 // the steps are those of client.py.
@@ -12,6 +12,7 @@
 
 import { Calls, commonSteps } from "./common-steps.mjs";
 import { MODERN, modernSteps } from "./modern-steps.mjs";
+import { notesSteps } from "./notes-steps.mjs";
 import { Proxy } from "./proxy.mjs";
 import { deadSteps, liveSteps } from "./session-steps.mjs";
 import { expect, main, until } from "./support.mjs";
@@ -19,7 +20,7 @@ import { expect, main, until } from "./support.mjs";
 const [PACKAGE, WAY, TOOLS, URL_OF_SERVER] = process.argv.slice(2);
 const IS_V1 = PACKAGE === "@modelcontextprotocol/sdk";
 const IN_SESSION = ["sessions", "fallback"].includes(WAY);
-const ANNOUNCED = "notifications/tools/list_changed";
+const ANNOUNCED = ["notifications/tools/list_changed", "notifications/resources/updated"];
 // By the server's question.
 const ANSWERS = { "What is your name?": { name: "Ada" }, "Please confirm": { ok: true } };
 
@@ -55,8 +56,8 @@ class Events {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  arrive(method) {
-    this.#waiting.splice(0).forEach((resolve) => resolve(method));
+  arrive(event) {
+    this.#waiting.splice(0).forEach((resolve) => resolve(event));
   }
 }
 
@@ -65,13 +66,14 @@ async function newClient(events) {
   const options = { capabilities: { elicitation: {} }, ...(IS_V1 ? {} : { versionNegotiation: { mode } }) };
   const client = new Client({ name: "interop", version: "0" }, options);
   const answer = async ({ params }) => {
-    const content = ANSWERS[params.message] ?? { username: "Ada", email: "ada@example.com" };
+    const other = params.message.startsWith("Remove") ? { sure: true } : { username: "Ada", email: "ada@example.com" };
+    const content = ANSWERS[params.message] ?? other;
     return { action: "accept", content };
   };
   const elicit = "elicitation/create";
   client.setRequestHandler(IS_V1 ? (await import(`${PACKAGE}/types.js`)).ElicitRequestSchema : elicit, answer);
-  client.fallbackNotificationHandler = async ({ method }) => {
-    if (method === ANNOUNCED) events.arrive(method);
+  client.fallbackNotificationHandler = async ({ method, params }) => {
+    if (ANNOUNCED.includes(method)) events.arrive({ method, params });
   };
   return client;
 }
@@ -106,18 +108,24 @@ async function drive(report) {
     "mcp-session-id": transport.sessionId,
     "mcp-protocol-version": transport.protocolVersion,
   };
-  if (WAY === "modern") {
-    await modernSteps(report, { client, calls, wire, proxy, events });
-  } else if (WAY === "without-id") {
-    await commonSteps(report, calls);
-    await report.step("echo again", () => calls.echo());
-  } else {
-    await liveSteps(report, { calls, wire, proxy, headers, events });
+  const inSession = async (steps) => {
+    await steps();
     await report.step("DELETE", async () => {
       await transport.terminateSession();
       // The specification requires a 2xx.
       return wire.until("DELETE", [200, 202, 204]);
     });
+  };
+  if (TOOLS === "notes") {
+    const steps = () => notesSteps(report, { client, calls, wire, events, way: WAY, name: PACKAGE });
+    await (IN_SESSION ? inSession(steps) : steps());
+  } else if (WAY === "modern") {
+    await modernSteps(report, { client, calls, wire, proxy, events });
+  } else if (WAY === "without-id") {
+    await commonSteps(report, calls);
+    await report.step("echo again", () => calls.echo());
+  } else {
+    await inSession(() => liveSteps(report, { calls, wire, proxy, headers, events }));
   }
   await client.close();
   if (IN_SESSION) await deadSteps(report, proxy.url, headers);

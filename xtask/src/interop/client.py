@@ -1,6 +1,6 @@
 """Drives one MCP server with the `mcp` client installed next to it.
 
-    python client.py sessions|modern|fallback|without-id|refused all|two http://127.0.0.1:PORT/mcp
+    python client.py sessions|modern|fallback|without-id|refused all|two|notes http://127.0.0.1:PORT/mcp
 
 Prints one JSON line, `{"client", "ok", "steps": [{"name", "ok", "detail"}]}`, and exits with 0 or 1. The steps are
 those of client.mjs. The first argument is the way that the client has to go:
@@ -11,7 +11,8 @@ those of client.mjs. The first argument is the way that the client has to go:
 * `without-id`: a legacy client whose session id is lost on the way to the server, or that gets none;
 * `refused`: the same with a server that insists on a session.
 
-The second one says whether the server has the tools of the example `everything`, or only `echo` and `slow`.
+The second one says whether the server has the tools of the example `everything`, or only `echo` and `slow`, or is the example
+`notes`.
 
 The same script serves both lines of the SDK, which differ in three places:
 
@@ -33,8 +34,9 @@ import anyio
 from common_steps import Calls, common_steps
 from mcp.client.streamable_http import streamable_http_client
 from modern_steps import MODERN, modern_steps
+from notes_steps import notes_steps
 from session_steps import dead_steps, live_steps
-from support import ANNOUNCED, STEP_SECONDS, VERSION, Meeting, Proxy, Report, Wire, describe, expect
+from support import ANNOUNCED, STEP_SECONDS, UPDATED, VERSION, Meeting, Proxy, Report, Wire, describe, expect
 
 try:
     import httpx2 as httpx
@@ -50,6 +52,8 @@ ANSWERS = {"What is your name?": {"name": "Ada"}, "Please confirm": {"ok": True}
 
 async def on_elicitation(_: Any, params: Any) -> ElicitResult:
     content = ANSWERS.get(params.message, {"username": "Ada", "email": "ada@example.com"})
+    if params.message.startswith("Remove"):
+        content = {"sure": True}
     return ElicitResult(action="accept", content=content)
 
 
@@ -82,7 +86,9 @@ async def go(way: str, meeting: Meeting, version: str) -> None:
         "mcp-session-id": str(meeting.wire.session_id),
         "mcp-protocol-version": version,
     }
-    if way in SESSIONS:
+    if meeting.tools == "notes" and way != "refused":
+        await notes_steps(meeting, way)
+    elif way in SESSIONS:
         await live_steps(meeting)
     elif way == "modern":
         await modern_steps(meeting)
@@ -95,11 +101,11 @@ async def go(way: str, meeting: Meeting, version: str) -> None:
         raise AssertionError("the server has answered tools/list without a session id")
 
 
-async def drive(way: str, has_all_tools: bool, url: str, report: Report) -> None:
+async def drive(way: str, tools: str, url: str, report: Report) -> None:
     wire = Wire()
 
     async def on_message(message: Any) -> None:
-        if getattr(getattr(message, "root", message), "method", None) == ANNOUNCED:  # 1.x wraps it
+        if getattr(getattr(message, "root", message), "method", None) in (ANNOUNCED, UPDATED):  # 1.x wraps it
             meeting.announced.set()
 
     # trust_env=False: ignore proxies from the environment for requests to the loopback interface.
@@ -109,7 +115,7 @@ async def drive(way: str, has_all_tools: bool, url: str, report: Report) -> None
         httpx.AsyncClient(**options, event_hooks={"response": [wire.on_response]}) as http,
         httpx.AsyncClient(**options) as raw,
     ):
-        meeting = Meeting(report, wire, proxy, url, raw, has_all_tools)
+        meeting = Meeting(report, wire, proxy, url, raw, tools)
         error = None
         try:
             async with connect(url, http, on_message, way) as (meeting.client, version):
@@ -136,7 +142,7 @@ def refusal(bodies: list[str], error: str | None) -> tuple[bool, str]:
 async def main(way: str, tools: str, url: str) -> int:
     report = Report()
     with anyio.move_on_after(TOTAL_SECONDS) as limit:
-        await drive(way, tools == "all", url, report)
+        await drive(way, tools, url, report)
     if limit.cancelled_caught:
         report.add("time limit", False, f"no end within {TOTAL_SECONDS} s")
     return 0 if report.print() else 1

@@ -30,8 +30,14 @@ const RUST: [Way; 3] = [Way::Sessions, Way::Modern, Way::Fallback];
 
 /// The drivers, and what those in JavaScript import.
 const FOLDER: &str = "xtask/src/interop";
-const MODULES: [&str; 5] =
-    ["common-steps.mjs", "modern-steps.mjs", "proxy.mjs", "session-steps.mjs", "support.mjs"];
+const MODULES: [&str; 6] = [
+    "common-steps.mjs",
+    "modern-steps.mjs",
+    "notes-steps.mjs",
+    "proxy.mjs",
+    "session-steps.mjs",
+    "support.mjs",
+];
 
 /// The way that a client goes with a server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,20 +75,49 @@ impl Way {
     }
 }
 
+/// What a server has for its clients, which says which steps they do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Offer {
+    /// The tools of `everything`.
+    All,
+    /// `echo` and `slow`.
+    Two,
+    /// What `notes` has.
+    Notes,
+}
+
+impl Offer {
+    /// The second argument of a driver.
+    fn word(self) -> &'static str {
+        match self {
+            Offer::All => "all",
+            Offer::Two => "two",
+            Offer::Notes => "notes",
+        }
+    }
+}
+
 /// A release of an SDK.
 #[derive(Debug)]
 pub(super) struct Client {
     /// The heading of its column.
     pub(super) name: String,
-    pub(super) ways: &'static [Way],
+    ways: &'static [Way],
+    /// Whether its driver has steps for the example `notes`.
+    does_notes: bool,
     words: Vec<PathBuf>,
 }
 
 impl Client {
-    /// The command that drives the server at `url`, which has the tools of `everything` or only two.
-    pub(super) fn command(&self, way: Way, all_tools: bool, url: &str) -> Command {
+    /// Whether it goes this way with a server that offers this.
+    pub(super) fn does(&self, way: Way, offer: Offer) -> bool {
+        self.ways.contains(&way) && (offer != Offer::Notes || self.does_notes)
+    }
+
+    /// The command that drives the server at `url`.
+    pub(super) fn command(&self, way: Way, offer: Offer, url: &str) -> Command {
         let mut command = Command::new(&self.words[0]);
-        command.args(&self.words[1..]).args([way.word(), if all_tools { "all" } else { "two" }, url]);
+        command.args(&self.words[1..]).args([way.word(), offer.word(), url]);
         command
     }
 }
@@ -112,7 +147,7 @@ fn python(workspace: &Workspace) -> Result<Vec<Client>> {
     let client = |(version, ways)| {
         // -B: no compiled modules beside the sources.
         let words = vec![installed::python(workspace, version)?, "-B".into(), "-u".into(), script.clone()];
-        Ok(Client { name: format!("mcp {version}"), ways, words })
+        Ok(Client { name: format!("mcp {version}"), ways, does_notes: true, words })
     };
     PYTHON.into_iter().map(client).collect()
 }
@@ -125,12 +160,14 @@ fn typescript(workspace: &Workspace) -> Result<Vec<Client>> {
     let client = |(package, module, ways): (&str, &str, _)| {
         let version = manifest["dependencies"][package].as_str().context("the manifest pins it")?;
         let name = format!("{} {version}", package.trim_start_matches("@modelcontextprotocol/"));
-        Ok(Client { name, ways, words: vec!["node".into(), copy(module)?, package.into()] })
+        let does_notes = module == "client.mjs";
+        Ok(Client { name, ways, does_notes, words: vec!["node".into(), copy(module)?, package.into()] })
     };
     NPM.into_iter().map(client).collect()
 }
 
 fn rust(workspace: &Workspace) -> Result<Vec<Client>> {
     let (version, executable) = installed::rmcp(workspace)?;
-    Ok(vec![Client { name: format!("rmcp {version}"), ways: &RUST, words: vec![executable] }])
+    let name = format!("rmcp {version}");
+    Ok(vec![Client { name, ways: &RUST, does_notes: true, words: vec![executable] }])
 }

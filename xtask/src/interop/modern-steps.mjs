@@ -13,11 +13,11 @@ export async function modernSteps(report, { client, calls, wire, proxy, events }
     expect(honoured.toolsListChanged === true, `honoured is only ${JSON.stringify(honoured)}`);
     const arrived = events.next();
     await calls.call("test_trigger_tool_change");
-    const event = await arrived;
+    const { method } = await arrived;
     await subscription.close();
     const end = await subscription.closed;
     expect(end === "local", `the stream's end was ${end}`);
-    return `acknowledged, then ${event}`;
+    return `acknowledged, then ${method}`;
   };
 
   // The call ends with what the server has to know, and the SDK repeats it with that.

@@ -18,7 +18,7 @@ export async function liveSteps(report, { calls, wire, proxy, headers, events })
   const announced = async () => {
     const arrived = events.next(); // other clients may have changed something before
     await calls.call("announce");
-    return await arrived;
+    return (await arrived).method;
   };
 
   // The server asks the client while the call runs.

@@ -15,6 +15,7 @@ VERSION = importlib.metadata.version("mcp")
 STEP_SECONDS = 15  # a step is a handful of requests on the loopback interface
 SLOW_STEPS = 3
 ANNOUNCED = "notifications/tools/list_changed"
+UPDATED = "notifications/resources/updated"
 
 
 class Wire:
@@ -135,10 +136,14 @@ class Meeting:
     proxy: Proxy
     url: str
     raw: Any
-    has_all_tools: bool
+    tools: str
     announced: anyio.Event = field(default_factory=anyio.Event)
     client: Any = None
     headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_all_tools(self) -> bool:
+        return self.tools == "all"
 
 
 def text_of(result: Any) -> str:

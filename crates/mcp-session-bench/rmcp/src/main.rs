@@ -1,15 +1,20 @@
-//! The two tools on rmcp, set up like the Streamable HTTP server in its documentation.
+//! The two tools on rmcp, and one that counts tasks, set up like the Streamable HTTP server in its documentation.
 //!
 //! In that setup, a small answer waits for the client's delayed acknowledgement. `--nodelay` sets `TCP_NODELAY`, so that
 //! the benchmark compares the session layers.
 //!
+//! `--on-mcp-session` serves the same tools with `mcp-session-rmcp` instead.
+//!
 //! With sessions, it refuses a call that has no session id. `--stateless` serves the legacy revisions without sessions.
 //! 2026-07-28 is served in both modes.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::serve::ListenerExt as _;
 use clap::Parser;
+use mcp_session_core::Endpoint;
+use mcp_session_rmcp::RmcpHandler;
+use mcp_session_tokio::{TokioRuntime, terminate_signal};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     handler::server::{router::tool::ToolRouter, wrapper::Parameters},
@@ -42,6 +47,12 @@ struct Args {
     /// Serves the legacy revisions without sessions
     #[arg(long)]
     stateless: bool,
+    /// Serves with mcp-session, which serves every era at once and always sets TCP_NODELAY
+    #[arg(long, conflicts_with_all = ["nodelay", "stateless"])]
+    on_mcp_session: bool,
+    /// Serves one value to all sessions; rmcp itself makes one for each
+    #[arg(long, requires = "on_mcp_session")]
+    shared: bool,
 }
 
 #[tokio::main]
@@ -50,6 +61,25 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if args.with_parent {
         set_parent_process_death_signal(Some(Signal::KILL))?;
     }
+    if args.on_mcp_session { on_mcp_session(args).await } else { on_rmcp(args).await }
+}
+
+async fn on_mcp_session(args: Args) -> Result<(), Box<dyn std::error::Error>> {
+    let tools = Tools::new();
+    let listener = mcp_session_tokio::bind(args.bind)?;
+    let address = listener.local_addr()?;
+    let handler = match args.shared {
+        true => RmcpHandler::shared(Arc::new(tools)),
+        false => RmcpHandler::new(move |_| tools.clone()),
+    };
+    let endpoint = Endpoint::new(TokioRuntime::current(), handler);
+    let server = mcp_session_tokio::serve(listener, endpoint).with_graceful_shutdown(terminate_signal);
+    println!("http://{address}/mcp");
+    eprintln!("{}", server.await?);
+    Ok(())
+}
+
+async fn on_rmcp(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let stop = CancellationToken::new();
     let tools = Tools::new();
     let service: StreamableHttpService<Tools, LocalSessionManager> = StreamableHttpService::new(
@@ -102,6 +132,11 @@ impl Tools {
     #[tool(description = "Answers with the message, at once")]
     fn echo(&self, Parameters(Echo { message }): Parameters<Echo>) -> String {
         message
+    }
+
+    #[tool(description = "Returns the number of tokio tasks of this process")]
+    fn tasks(&self) -> String {
+        tokio::runtime::Handle::current().metrics().num_alive_tasks().to_string()
     }
 
     #[tool(description = "Takes `steps` times `interval_ms`, with a progress notification per step")]

@@ -12,6 +12,7 @@ mod message;
 mod sessions;
 mod shutdown;
 mod streams;
+mod tasks;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -25,6 +26,7 @@ pub(crate) use self::{
     sessions::open_sessions,
     shutdown::{Answers, Shutdown, ShutdownReport, shutdown},
     streams::{with_listeners, with_streams},
+    tasks::tasks,
 };
 
 /// The server to load, and the threads that do it.

@@ -27,6 +27,8 @@ pub(crate) enum Peer {
     Rmcp,
     /// rmcp as its documentation shows it
     RmcpAsDocumented,
+    /// The server of `Rmcp` on mcp-session-rmcp
+    RmcpOnOurs,
     /// tower-mcp with `TCP_NODELAY`
     TowerMcp,
 }
@@ -47,6 +49,7 @@ impl Peer {
             Self::RawTide => "raw-tide",
             Self::Rmcp => "rmcp",
             Self::RmcpAsDocumented => "rmcp-as-documented",
+            Self::RmcpOnOurs => "rmcp-on-ours",
             Self::TowerMcp => "tower-mcp",
         }
     }
@@ -62,6 +65,7 @@ impl Peer {
             Self::RawTide => "raw tide",
             Self::Rmcp => "rmcp",
             Self::RmcpAsDocumented => "rmcp as documented",
+            Self::RmcpOnOurs => "rmcp on mcp-session",
             Self::TowerMcp => "tower-mcp",
         }
     }
@@ -77,6 +81,7 @@ impl Peer {
             Self::RawTide => RGBColor(0xa9, 0xc4, 0xb0),
             Self::Rmcp => RGBColor(0x7b, 0x4a, 0x9e),
             Self::RmcpAsDocumented => RGBColor(0xc7, 0xa8, 0xdb),
+            Self::RmcpOnOurs => RGBColor(0xc2, 0x2f, 0x7a),
             Self::TowerMcp => RGBColor(0xb0, 0x8a, 0x1e),
         }
     }
@@ -87,6 +92,7 @@ impl Peer {
             Self::Tokio => &[Self::RawTokio, Self::Rmcp, Self::TowerMcp],
             Self::Smol => &[Self::RawSmol, Self::Rmcp, Self::TowerMcp],
             Self::AsyncStd => &[Self::RawTide, Self::Rmcp, Self::TowerMcp],
+            Self::RmcpOnOurs => &[Self::Rmcp],
             Self::RawTokio
             | Self::RawSmol
             | Self::RawTide
@@ -112,10 +118,19 @@ impl Peer {
         match self {
             Self::Rmcp | Self::RmcpAsDocumented => era != Era::Stateless,
             Self::TowerMcp => era == Era::Modern,
-            Self::Tokio | Self::Smol | Self::AsyncStd | Self::RawTokio | Self::RawSmol | Self::RawTide => {
-                true
-            }
+            Self::Tokio
+            | Self::Smol
+            | Self::AsyncStd
+            | Self::RawTokio
+            | Self::RawSmol
+            | Self::RawTide
+            | Self::RmcpOnOurs => true,
         }
+    }
+
+    /// Returns `true` if it has the tool that counts its tasks.
+    pub(crate) fn counts_tasks(self) -> bool {
+        matches!(self, Self::Rmcp | Self::RmcpAsDocumented | Self::RmcpOnOurs)
     }
 
     /// Returns `true` if its GET streams send nothing before their first event.
@@ -137,6 +152,7 @@ impl Peer {
             (Self::Rmcp, _) => (build::RMCP.executable(target), &["--nodelay"]),
             (Self::RmcpAsDocumented, Era::Stateless) => (build::RMCP.executable(target), &["--stateless"]),
             (Self::RmcpAsDocumented, _) => (build::RMCP.executable(target), &[]),
+            (Self::RmcpOnOurs, _) => (build::RMCP.executable(target), &["--on-mcp-session"]),
             (Self::TowerMcp, _) => (build::TOWER_MCP.executable(target), &[]),
         }
     }
@@ -146,7 +162,7 @@ impl Peer {
 pub(crate) fn build(peers: &[Peer], target: &Path) -> Result<()> {
     let any = |wanted: &[Peer]| peers.iter().any(|peer| wanted.contains(peer));
     build::servers(if any(&[Peer::AsyncStd, Peer::RawTide]) { &["async-std"] } else { &[] })?;
-    if any(&[Peer::Rmcp, Peer::RmcpAsDocumented]) {
+    if any(&[Peer::Rmcp, Peer::RmcpAsDocumented, Peer::RmcpOnOurs]) {
         build::RMCP.build(target)?;
     }
     if any(&[Peer::TowerMcp]) {

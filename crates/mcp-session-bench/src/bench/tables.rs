@@ -48,6 +48,7 @@ pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
             const {
                 &[
                     metric("bytes", "bytes of RSS per idle session"),
+                    metric("tasks", "tokio tasks per idle session"),
                     metric("resident", "RSS of the server, bytes"),
                     metric("opened_per_second", "sessions opened/s"),
                     metric("per_second", "requests/s over all sessions in turn"),

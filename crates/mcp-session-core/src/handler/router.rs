@@ -21,6 +21,8 @@ mod schema;
 #[cfg(feature = "tools")]
 mod template;
 #[cfg(feature = "tools")]
+mod texts;
+#[cfg(feature = "tools")]
 pub(crate) mod tools;
 
 use std::{collections::HashMap, fmt, future::Future, sync::Arc};

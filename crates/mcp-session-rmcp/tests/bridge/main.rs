@@ -6,38 +6,43 @@ mod server;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use client::Client;
-use mcp_session_core::{Endpoint, Runtime, ShutdownPolicy};
+use mcp_session_core::{Config, Endpoint, Runtime, ShutdownPolicy};
 use mcp_session_rmcp::RmcpHandler;
 use mcp_session_smol::SmolRuntime;
 use mcp_session_tokio::TokioRuntime;
 use serde_json::{Value, json};
 use server::Server;
 
-/// One test per runtime for each scenario.
+/// One test per runtime for each scenario, with a server that is set up like this.
 macro_rules! on_both {
-    ($($name:ident)*) => {
+    ($set_up:ident: $($name:ident)*) => {
         mod on_tokio {
-            $(#[test] fn $name() { super::tokio(super::$name) })*
+            $(#[test] fn $name() { crate::tokio(super::$set_up, super::$name) })*
         }
         mod on_smol {
-            $(#[test] fn $name() { super::smol(super::$name) })*
+            $(#[test] fn $name() { crate::smol(super::$set_up, super::$name) })*
         }
     };
 }
 
-fn tokio<F: Future<Output = ()>>(scenario: impl Fn(Client, Arc<server::Log>) -> F) {
+mod settings;
+
+/// The handler and the configuration of a server, which says to this log what it does.
+type SetUp = fn(&Arc<server::Log>) -> (RmcpHandler<Server>, Config);
+
+fn tokio<F: Future<Output = ()>>(set_up: SetUp, scenario: impl Fn(Client, Arc<server::Log>) -> F) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("tokio");
     runtime.block_on(async {
-        let (client, log) = serve(TokioRuntime::current());
+        let (client, log) = serve(TokioRuntime::current(), set_up);
         let limit = Duration::from_secs(30);
         tokio::time::timeout(limit, scenario(client, log)).await.expect("within 30 seconds");
     });
 }
 
-fn smol<F: Future<Output = ()>>(scenario: impl Fn(Client, Arc<server::Log>) -> F) {
+fn smol<F: Future<Output = ()>>(set_up: SetUp, scenario: impl Fn(Client, Arc<server::Log>) -> F) {
     smol::block_on(async {
-        let (client, log) = serve(SmolRuntime::global());
+        let (client, log) = serve(SmolRuntime::global(), set_up);
         let late = async {
             smol::Timer::after(Duration::from_secs(30)).await;
             panic!("not within 30 seconds");
@@ -46,18 +51,28 @@ fn smol<F: Future<Output = ()>>(scenario: impl Fn(Client, Arc<server::Log>) -> F
     });
 }
 
-fn serve(runtime: impl Runtime) -> (Client, Arc<server::Log>) {
+fn serve(runtime: impl Runtime, set_up: SetUp) -> (Client, Arc<server::Log>) {
     let log = Arc::<server::Log>::default();
-    let of_server = Arc::clone(&log);
-    let handler = RmcpHandler::new(move |_| Server::new(Arc::clone(&of_server)));
-    (Client::new(Endpoint::new(runtime, handler)), log)
+    let (handler, config) = set_up(&log);
+    let endpoint = Endpoint::with_config(runtime, handler, config).expect("a configuration that can work");
+    (Client::new(endpoint), log)
+}
+
+/// A value per session.
+fn per_session(log: &Arc<server::Log>) -> RmcpHandler<Server> {
+    let log = Arc::clone(log);
+    RmcpHandler::new(move |_| Server::new(Arc::clone(&log)))
+}
+
+fn defaults(log: &Arc<server::Log>) -> (RmcpHandler<Server>, Config) {
+    (per_session(log), Config::default())
 }
 
 fn text(answer: &Value) -> &str {
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {answer}"))
 }
 
-on_both! {
+on_both! { defaults:
     initialize_answers_with_the_servers_info
     a_new_session_does_not_see_the_client_before_it
     tools_are_listed
@@ -68,8 +83,11 @@ on_both! {
     concurrent_calls_have_their_progress_in_order_on_their_own_streams
     an_elicitation_goes_over_the_call_that_asks
     sampling_goes_over_the_call_that_asks
+    a_tool_asks_with_the_context_of_core
     a_tool_sees_the_headers_the_client_and_the_version
     a_cancel_fires_the_token_and_the_tool_cleans_up
+    a_cancel_by_the_client_reaches_on_cancelled
+    peers_that_a_session_keeps_are_bounded
     a_panic_is_answered
     a_log_message_comes_before_the_answer
     a_tool_may_spawn_and_sleep
@@ -85,6 +103,7 @@ on_both! {
     modern_progress_comes_before_the_answer
     modern_a_kept_peer_reaches_no_other_client
     modern_a_request_to_the_client_is_refused
+    modern_a_tool_asks_with_the_context_of_core
     modern_discover_answers
     modern_a_subscription_is_acknowledged_gets_events_and_its_result_on_drain
     a_shutdown_answers_every_running_call
@@ -164,6 +183,15 @@ async fn an_elicitation_goes_over_the_call_that_asks(client: Client, _: Arc<serv
     assert_eq!(text(&reply.next().await.expect("the answer")), "accept");
 }
 
+async fn a_tool_asks_with_the_context_of_core(client: Client, _: Arc<server::Log>) {
+    let session = client.open().await;
+    let mut reply = session.call("tools/call", json!({ "name": "asks_everybody", "arguments": {} })).await;
+    let asked = reply.next().await.expect("a request");
+    assert_eq!(asked["params"]["message"], "Your name?", "{asked}");
+    session.respond(&asked, json!({ "action": "accept", "content": { "name": "Ada" } })).await;
+    assert!(text(&reply.next().await.expect("the answer")).contains("Ada"));
+}
+
 async fn sampling_goes_over_the_call_that_asks(client: Client, _: Arc<server::Log>) {
     let session = client.open().await;
     let mut reply = session.call("tools/call", json!({ "name": "sample", "arguments": {} })).await;
@@ -188,6 +216,29 @@ async fn a_cancel_fires_the_token_and_the_tool_cleans_up(client: Client, log: Ar
     session.notify("notifications/cancelled", json!({ "requestId": 77 })).await;
     log.until("cleaned up").await;
     assert!(reply.all().await.is_empty(), "a cancelled call is not answered");
+}
+
+async fn a_cancel_by_the_client_reaches_on_cancelled(client: Client, log: Arc<server::Log>) {
+    let session = client.open().await;
+    let reply = session.call_with_id(77, "tools/call", json!({ "name": "wait", "arguments": {} })).await;
+    log.until("waits").await;
+    session.notify("notifications/cancelled", json!({ "requestId": 77, "reason": "late" })).await;
+    log.until("77 was cancelled: late").await;
+    drop(reply);
+}
+
+async fn peers_that_a_session_keeps_are_bounded(client: Client, log: Arc<server::Log>) {
+    let session = client.open().await;
+    let mut stream = session.listen().await;
+    for _ in 0..40 {
+        session.tool("keep_another", json!({})).await;
+    }
+    assert_eq!(text(&session.tool("use_all_kept", json!({})).await), "16 of 40");
+    for _ in 0..16 {
+        let message = stream.next().await.expect("a notification");
+        assert_eq!(message["method"], "notifications/tools/list_changed");
+    }
+    drop(log);
 }
 
 async fn a_panic_is_answered(client: Client, _: Arc<server::Log>) {
@@ -317,6 +368,20 @@ async fn modern_a_request_to_the_client_is_refused(client: Client, _: Arc<server
     let messages = client.modern("tools/call", json!({ "name": "ask", "arguments": {} })).await.all().await;
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert!(text(&messages[0]).contains("not allowed"), "{messages:?}");
+}
+
+async fn modern_a_tool_asks_with_the_context_of_core(client: Client, _: Arc<server::Log>) {
+    let mut params = json!({ "name": "asks_everybody", "arguments": {} });
+    let asked = client.modern("tools/call", params.clone()).await.all().await.pop().expect("an answer");
+    assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
+    let question = &asked["result"]["inputRequests"]["name"];
+    assert_eq!(question["params"]["message"], "Your name?", "{asked}");
+    params["inputResponses"] = json!({ "name": { "action": "accept", "content": { "name": "Ada" } } });
+    if let Some(state) = asked["result"].get("requestState") {
+        params["requestState"] = state.clone();
+    }
+    let answer = client.modern("tools/call", params).await.all().await.pop().expect("an answer");
+    assert!(text(&answer).contains("Ada"), "{answer}");
 }
 
 async fn modern_discover_answers(client: Client, _: Arc<server::Log>) {

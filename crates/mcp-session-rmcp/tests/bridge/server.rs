@@ -54,6 +54,7 @@ pub(crate) struct Server {
     log: Arc<Log>,
     count: AtomicU64,
     kept: Mutex<Option<Peer<RoleServer>>>,
+    all_kept: Mutex<Vec<Peer<RoleServer>>>,
 }
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -86,7 +87,7 @@ async fn use_peer(peer: Option<Peer<RoleServer>>) -> Result<CallToolResult, Erro
 #[tool_router]
 impl Server {
     pub(crate) fn new(log: Arc<Log>) -> Self {
-        Self { log, count: AtomicU64::new(0), kept: Mutex::default() }
+        Self { log, count: AtomicU64::new(0), kept: Mutex::default(), all_kept: Mutex::default() }
     }
 
     #[tool(description = "Says the same")]
@@ -121,6 +122,21 @@ impl Server {
             }
             Ok(other) => say(format!("{other:?}")),
             Err(error) => say(error),
+        }
+    }
+
+    #[tool(description = "Asks the user, in either era, with core's context")]
+    async fn asks_everybody(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
+        let core = ctx.extensions.get::<mcp_session_core::RequestContext>().expect("it is there");
+        let schema = json!({ "type": "object", "properties": { "name": { "type": "string" } } });
+        let params = json!({ "mode": "form", "message": "Your name?", "requestedSchema": schema });
+        match core.elicit("name", &params, std::time::Duration::from_secs(60)).await {
+            Ok(answer) => say(answer.as_str()),
+            Err(error) => {
+                let error = mcp_session_core::RpcError::from(error);
+                let code = i32::try_from(error.code.0).expect("rmcp has codes of 32 bits");
+                Err(ErrorData::new(ErrorCode(code), error.message, None))
+            }
         }
     }
 
@@ -188,6 +204,15 @@ impl Server {
         say("half")
     }
 
+    #[tool(description = "Drops ten sends after their first polls")]
+    async fn halves(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
+        for _ in 0..10 {
+            let _ = Box::pin(ctx.peer.notify_tool_list_changed()).now_or_never();
+        }
+        self.log.say("has sent halves");
+        say("halves")
+    }
+
     #[tool(description = "Does not stop, but what it has spawned does")]
     async fn stubborn(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
         let (log, ct) = (Arc::clone(&self.log), ctx.ct.clone());
@@ -214,6 +239,36 @@ impl Server {
     async fn use_kept(&self) -> Result<CallToolResult, ErrorData> {
         let kept = self.kept.lock().expect("a lock").clone();
         use_peer(kept).await
+    }
+
+    #[tool(description = "Keeps the peer, beside those that it has kept")]
+    async fn keep_another(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
+        self.all_kept.lock().expect("a lock").push(ctx.peer.clone());
+        say("kept")
+    }
+
+    #[tool(description = "Sends with each peer that was kept")]
+    async fn use_all_kept(&self) -> Result<CallToolResult, ErrorData> {
+        let kept = self.all_kept.lock().expect("a lock").clone();
+        let mut sent = 0;
+        for peer in &kept {
+            sent += u32::from(peer.notify_tool_list_changed().await.is_ok());
+        }
+        say(format!("{sent} of {}", kept.len()))
+    }
+
+    #[tool(description = "Keeps the peer and never ends")]
+    async fn keep_and_hang(&self, ctx: RequestContext<RoleServer>) -> Result<CallToolResult, ErrorData> {
+        *self.kept.lock().expect("a lock") = Some(ctx.peer.clone());
+        let _dropped = CleansUp(Arc::clone(&self.log));
+        self.log.say("hangs");
+        std::future::pending().await
+    }
+
+    #[tool(description = "Names the thread that what it spawns runs on")]
+    async fn thread(&self) -> Result<CallToolResult, ErrorData> {
+        let name = tokio::spawn(async { std::thread::current().name().map(str::to_owned) }).await;
+        say(name.ok().flatten().unwrap_or_default())
     }
 
     #[tool(description = "Keeps the peer for all clients")]
@@ -277,6 +332,11 @@ impl ServerHandler for Server {
         *self.kept.lock().expect("a lock") = Some(context.peer);
         self.log.say(format!("initialized by {name}"));
         self.log.say("kept");
+    }
+
+    async fn on_cancelled(&self, note: CancelledNotificationParam, _: NotificationContext<RoleServer>) {
+        let id = note.request_id.map(|id| id.to_string()).unwrap_or_default();
+        self.log.say(format!("{id} was cancelled: {}", note.reason.unwrap_or_default()));
     }
 
     async fn on_roots_list_changed(&self, context: NotificationContext<RoleServer>) {

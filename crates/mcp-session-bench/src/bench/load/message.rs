@@ -34,6 +34,11 @@ impl Call {
         Self::new(target, caller, ("tools/call", Some("echo")), &params)
     }
 
+    /// `tasks`.
+    pub(super) fn tasks(target: &Target, caller: &Caller) -> Self {
+        Self::new(target, caller, ("tools/call", Some("tasks")), r#"{"name":"tasks","arguments":{}}"#)
+    }
+
     /// `slow` with this many steps and a progress token.
     pub(super) fn slow(target: &Target, caller: &Caller, steps: u32, interval_ms: u64) -> Self {
         let arguments = format!(r#"{{"steps":{steps},"interval_ms":{interval_ms}}}"#);

@@ -4,13 +4,14 @@ use anyhow::Result;
 
 use super::{Plan, Scenario};
 use crate::{
-    load::{self, Churn, Echo, Era, Events, churn, echo, open_sessions, with_streams},
+    load::{self, Churn, Echo, Era, Events, churn, echo, open_sessions, tasks, with_streams},
     peer::Peer,
     results::Results,
     server::Server,
 };
 
-/// At 56 KB each, more sessions of rmcp need too much memory for a benchmark; those of tower-mcp are not much smaller.
+/// At 56 KB each, more sessions of rmcp need too much memory for a benchmark; those of tower-mcp are not much smaller. The
+/// server that is compared with rmcp has as many.
 const HEAVY_SESSIONS: usize = 10_000;
 
 /// With fewer, the pages that the first requests leave behind outweigh the sessions.
@@ -19,11 +20,16 @@ const ENOUGH_TO_DIVIDE: usize = 1_000;
 pub(super) fn sessions(plan: &Plan, results: &mut Results) -> Result<()> {
     for &count in &plan.sessions {
         let mut peers = plan.quick_peers();
-        peers.retain(|peer| !matches!(peer, Peer::Rmcp | Peer::TowerMcp) || count <= HEAVY_SESSIONS);
-        plan.paired(&peers, (Scenario::Sessions, count), plan.few_rounds, results, |server| {
+        peers.retain(|peer| {
+            !matches!(peer, Peer::Rmcp | Peer::RmcpOnOurs | Peer::TowerMcp) || count <= HEAVY_SESSIONS
+        });
+        plan.in_turn(&peers, (Scenario::Sessions, count), plan.few_rounds, results, |peer| {
+            let server = plan.start(peer, Era::Session)?;
             let before = warm(&server)?;
+            let tasks_before = peer.counts_tasks().then(|| tasks(server.target())).transpose()?;
             let (sessions, opened_per_second) = open_sessions(server.target(), count)?;
             let resident = server.resident_bytes()?;
+            let tasks_after = peer.counts_tasks().then(|| tasks(server.target())).transpose()?;
             // Uses all sessions in turn: measures how they slow each other down.
             let load =
                 Echo { connections: count.min(64), time: plan.time, size: 64, era: Era::Session, sessions };
@@ -36,6 +42,8 @@ pub(super) fn sessions(plan: &Plan, results: &mut Results) -> Result<()> {
             ];
             if count >= ENOUGH_TO_DIVIDE {
                 values.push(("bytes", (resident - before) / count as f64));
+                let tasks = tasks_after.zip(tasks_before);
+                values.extend(tasks.map(|(after, before)| ("tasks", (after - before) / count as f64)));
             }
             Ok(values)
         })?;

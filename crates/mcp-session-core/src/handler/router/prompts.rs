@@ -12,7 +12,7 @@ use super::{
     Router,
     members::common_members,
     pages::List,
-    schema::{arguments_of, decode},
+    schema::{arguments_of, decode_texts},
     tools::{Answer, Named, ToolFn},
 };
 use crate::handler::context::RequestContext;
@@ -91,7 +91,7 @@ impl From<&str> for PromptResult {
 
 impl Router {
     /// Adds a prompt. The function takes the arguments as a type, whose fields are listed with their docs; clients send them
-    /// as strings. It returns a text, or a [`PromptResult`]. Otherwise as [`Router::tool`].
+    /// as strings, from which numbers and booleans are read. It returns a text, or a [`PromptResult`]. Otherwise as [`Router::tool`].
     ///
     /// ```
     /// use mcp_session_core::{RequestContext, Router};
@@ -138,7 +138,7 @@ impl Router {
         let arguments = listed(&arguments_of::<P>(&prompt.name));
         let prompt = if arguments.is_empty() { prompt } else { prompt.member("arguments", arguments) };
         let get: ToolFn = Arc::new(move |cx, arguments| {
-            let running = get(cx, decode(arguments)?);
+            let running = get(cx, decode_texts(arguments)?);
             Ok(async move { Ok(json!({ "messages": running.await?.into().messages }).into()) }.boxed())
         });
         self.catalog.prompts.insert(prompt.name, prompt.members.into(), get);

@@ -8,14 +8,16 @@ use mcp_session_proto::{ErrorCode, Json, ProtocolVersion, RpcError};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::{Router, catalog::Catalog, members::common_members, template::Template, tools::Answer};
+use super::{
+    Router, catalog::Catalog, members::common_members, schema::decode_map, template::Template, tools::Answer,
+};
 use crate::{handler::context::RequestContext, session::broadcast::Broadcast};
 
 /// What older clients expect for a resource that does not exist. 2026-07-28 has -32602 instead (A-33).
 const NOT_FOUND: ErrorCode = ErrorCode(-32002);
 
 pub(super) type ResourceFn =
-    Arc<dyn Fn(RequestContext, &str, Value) -> Result<Answer, RpcError> + Send + Sync>;
+    Arc<dyn Fn(RequestContext, &str, Map<String, Value>) -> Result<Answer, RpcError> + Send + Sync>;
 
 /// How a resource is listed: see [`Router::resource_with`].
 #[derive(Debug, Clone)]
@@ -146,7 +148,8 @@ impl Router {
     }
 
     /// Adds resources with URIs of this template: `{name}` matches a part without `/`, `{+name}` any part. The function takes
-    /// the variables, percent-decoded, as a type with fields of these names, of strings. A URI that is registered by itself
+    /// the variables, percent-decoded, as a type with fields of these names: strings, or numbers and booleans, which are read from
+    /// their text. A URI that is registered by itself
     /// takes precedence, then the first template that matches. Otherwise as [`Router::resource`].
     ///
     /// ```
@@ -194,8 +197,7 @@ impl Router {
         let mime_type = mime_type(&template.members);
         let pattern = Template::parse(&template.uri).unwrap_or_else(|why| panic!("{why}"));
         let read: ResourceFn = Arc::new(move |cx, uri, variables| {
-            let variables = serde_json::from_value(variables)
-                .map_err(|error| RpcError::invalid_params(format!("`params.uri`: {error}")))?;
+            let variables = decode_map("params.uri", variables)?;
             Ok(contents(uri.to_owned(), mime_type.clone(), cx.protocol_version(), read(cx, variables)))
         });
         self.catalog.templates.insert(template.uri, template.members.into(), (pattern, read));
@@ -234,7 +236,7 @@ fn uri(cx: &RequestContext) -> Result<Cow<'_, str>, RpcError> {
 pub(super) fn read(catalog: &Catalog, cx: &RequestContext) -> Result<Answer, RpcError> {
     let uri = uri(cx)?;
     if let Some(read) = catalog.resources.get(&uri) {
-        return read(cx.clone(), &uri, Value::Null);
+        return read(cx.clone(), &uri, Map::new());
     }
     let matches = |(template, read)| Some((Template::matches(template, &uri)?, read));
     let found = catalog.templates.iter().map(|(template, read)| (template, read)).find_map(matches);

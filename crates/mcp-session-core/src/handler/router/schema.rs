@@ -3,7 +3,9 @@
 use mcp_session_proto::RpcError;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+
+use super::texts::Texts;
 
 /// The schema of `T`: JSON Schema 2020-12, which is what the protocol means if a schema does not say (SEP-1613). The name
 /// of the Rust type is left out.
@@ -33,23 +35,53 @@ pub(super) fn arguments_of<T: JsonSchema>(of: &str) -> Value {
     schema
 }
 
-/// Decodes arguments.
+/// Decodes the arguments of a tool.
 ///
 /// # Errors
 ///
 /// -32602, which names the field.
 pub(super) fn decode<T: DeserializeOwned + 'static>(arguments: Option<&str>) -> Result<T, RpcError> {
+    let arguments = object(arguments)?;
+    let mut decoder = serde_json::Deserializer::from_str(if takes_none::<T>() { "null" } else { arguments });
+    serde_path_to_error::deserialize(&mut decoder).map_err(|error| refused("params.arguments", &error))
+}
+
+/// Decodes the arguments of a prompt, which are texts.
+///
+/// # Errors
+///
+/// -32602, which names the field.
+pub(super) fn decode_texts<T: DeserializeOwned + 'static>(arguments: Option<&str>) -> Result<T, RpcError> {
+    let arguments: Map<String, Value> = serde_json::from_str(object(arguments)?)
+        .map_err(|error| RpcError::invalid_params(format!("`params.arguments`: {error}")))?;
+    decode_map("params.arguments", arguments)
+}
+
+/// Decodes named texts of `place`.
+///
+/// # Errors
+///
+/// -32602, which names the field.
+pub(super) fn decode_map<T: DeserializeOwned>(place: &str, texts: Map<String, Value>) -> Result<T, RpcError> {
+    serde_path_to_error::deserialize(Texts(texts)).map_err(|error| refused(place, &error))
+}
+
+fn object(arguments: Option<&str>) -> Result<&str, RpcError> {
     let arguments = arguments.unwrap_or("{}");
-    let none = std::any::TypeId::of::<T>() == std::any::TypeId::of::<()>();
     if !arguments.starts_with('{') {
         return Err(RpcError::invalid_params("`params.arguments` must be an object"));
     }
-    let mut decoder = serde_json::Deserializer::from_str(if none { "null" } else { arguments });
-    serde_path_to_error::deserialize(&mut decoder).map_err(|error| {
-        let (path, why) = (error.path().to_string(), error.inner());
-        let field = if path == "." { String::new() } else { format!(".{path}") };
-        RpcError::invalid_params(format!("`params.arguments{field}`: {why}"))
-    })
+    Ok(arguments)
+}
+
+fn takes_none<T: 'static>() -> bool {
+    std::any::TypeId::of::<T>() == std::any::TypeId::of::<()>()
+}
+
+fn refused(place: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> RpcError {
+    let (path, why) = (error.path().to_string(), error.inner());
+    let field = if path == "." { String::new() } else { format!(".{path}") };
+    RpcError::invalid_params(format!("`{place}{field}`: {why}"))
 }
 
 #[cfg(test)]
@@ -95,6 +127,20 @@ mod tests {
         decode::<()>(None).unwrap();
         assert!(std::panic::catch_unwind(|| arguments_of::<Vec<String>>("x")).is_err());
         assert!(decode::<()>(Some("[]")).is_err());
+    }
+
+    #[test]
+    fn arguments_of_a_prompt_are_texts() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Page {
+            number: u32,
+        }
+        assert_eq!(decode_texts::<Page>(Some(r#"{"number":"7"}"#)).unwrap(), Page { number: 7 });
+        let refused = decode_texts::<Page>(Some(r#"{"number":"seven"}"#)).unwrap_err();
+        assert!(refused.message.starts_with("`params.arguments.number`"), "{}", refused.message);
+        decode_texts::<()>(Some(r#"{"more":"x"}"#)).unwrap();
+        decode_texts::<()>(None).unwrap();
+        assert!(decode_texts::<Page>(Some("[]")).is_err());
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Template {
     }
 
     /// The variables of this URI, percent-decoded. `None` if it does not match.
-    pub(super) fn matches(&self, uri: &str) -> Option<Value> {
+    pub(super) fn matches(&self, uri: &str) -> Option<Map<String, Value>> {
         let (mut found, mut rest) = (Map::new(), uri);
         for (at, part) in self.parts.iter().enumerate() {
             match part {
@@ -65,7 +65,7 @@ impl Template {
                 }
             }
         }
-        rest.is_empty().then_some(Value::Object(found))
+        rest.is_empty().then_some(found)
     }
 }
 
@@ -101,7 +101,8 @@ mod tests {
             ("x://{id}", "x://%C3%A4%ZZ%", Some(json!({ "id": "ä%ZZ%" }))),
             ("x://{id}", "x://%FF", None),
         ] {
-            assert_eq!(Template::parse(template).unwrap().matches(uri), found, "{template} {uri}");
+            let matched = Template::parse(template).unwrap().matches(uri).map(Value::Object);
+            assert_eq!(matched, found, "{template} {uri}");
         }
     }
 
