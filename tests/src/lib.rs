@@ -10,7 +10,7 @@ mod redis_server;
 
 use std::process::ExitCode;
 
-pub use beds::{PoolBed, SmolBed, TokioBed};
+pub use beds::{PoolBed, SmolBed, TlsBed, TokioBed, UnixBed};
 pub use caller::Caller;
 pub use link::Link;
 pub use process::{Process, choose_executable, executable};
