@@ -1,0 +1,1 @@
+//! The parent of the gateway: it outlives it, and ends whatever is left.
