@@ -99,7 +99,9 @@ where
 {
     let mut deadline = Deadline::after(&context, context.header_timeout());
     let Some(Ok((protocol, first))) = in_time(detect(&mut io), &mut deadline, &context).await else {
-        return; // no complete request: nothing to answer
+        // No complete request: nothing to answer. A TLS client is told that nothing was cut off.
+        poll_fn(|cx| Poll::Ready(drop(Pin::new(&mut io).poll_shutdown(cx)))).await;
+        return;
     };
     let activity = Activity::new(context.runtime(), context.work().clone());
     // Locked only to call it, by one task. A clone for each request would touch a reference count that all connections
