@@ -1,0 +1,56 @@
+//! [`gateway`]: the whole life of the gateway's process, apart from its supervisor.
+
+use std::io;
+
+use mcp_session_tokio::terminate_signal;
+use tokio::runtime;
+
+use crate::{
+    config::GatewayConfig,
+    drain::{self, policy},
+    front::Front,
+    log,
+    report::Report,
+    view::View,
+};
+
+/// Serves until SIGTERM or Ctrl-C, and returns how it has stopped. Writes the URL of each server to stdout, a line each, and at
+/// the end the report.
+///
+/// # Errors
+///
+/// If it cannot start.
+pub fn gateway(config: &GatewayConfig) -> io::Result<Report> {
+    let view = View::new(config);
+    let log = log::start(config.log, &view);
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = runtime.block_on(serve(config, &view));
+    runtime.shutdown_background(); // what blocks a thread is not waited for
+    view.clear();
+    drop(log); // and with it, what waits to be written is
+    if let Ok(report) = &report {
+        say(&view, &report.written(config.report));
+    }
+    report
+}
+
+async fn serve(config: &GatewayConfig, view: &View) -> io::Result<Report> {
+    let signal = terminate_signal(); // from now on, none is lost
+    let front = Front::bind(config)?;
+    let started = tokio::select! {
+        started = front.start() => started?,
+        () = signal => return Err(io::Error::new(io::ErrorKind::Interrupted, "stopped before it had started")),
+    };
+    for url in &started.urls {
+        say(view, url); // last before it serves: a reader may connect or send a signal
+    }
+    let watch = view.watch(started.served.clone());
+    let report = drain::run(started, policy(config), terminate_signal, view).await;
+    watch.abort();
+    report
+}
+
+/// Writes lines to stdout. A closed stdout is ignored.
+fn say(view: &View, lines: &str) {
+    let _ = view.write(io::stdout().lock(), format!("{lines}\n").as_bytes());
+}
