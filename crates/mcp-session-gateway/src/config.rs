@@ -12,8 +12,8 @@ use std::{
 
 use mcp_session_core::{AllowedHosts, AllowedOrigins};
 
-pub use settings::{LogFormat, ReportFormat};
 use settings::{FrontSettings, ServerSettings};
+pub use settings::{LogFormat, ReportFormat};
 pub use values::Bind;
 
 use crate::server::config::ServerConfig;
@@ -139,8 +139,9 @@ impl GatewayConfig {
     /// If the file cannot be read, has a setting that is none, or one that cannot work.
     pub(crate) fn of_file(path: &Path, options: &FrontSettings) -> Result<Self, ConfigError> {
         let place = Place::File(path);
-        let text = fs::read_to_string(path)
-            .map_err(|error| ConfigError::new("--config", format!("cannot read {}: {error}", path.display())))?;
+        let text = fs::read_to_string(path).map_err(|error| {
+            ConfigError::new("--config", format!("cannot read {}: {error}", path.display()))
+        })?;
         let file: FrontSettings = toml::from_str(&text)
             .map_err(|error| ConfigError::new(path.display().to_string(), error.to_string().trim_end()))?;
         if file.servers.is_empty() {

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::future::{Either, FutureExt, join_all, select};
+use futures::future::{Either, FutureExt, join, join_all, select};
 use mcp_session_core::{Shutdown, ShutdownPhase, ShutdownPolicy};
 use tokio::time::sleep;
 
@@ -34,8 +34,12 @@ const LOOK: Duration = Duration::from_millis(10);
 const SAME_STOP: Duration = Duration::from_secs(1);
 
 /// What a second signal leaves to the phases that are not over: time to write errors.
-const HURRY: ShutdownPolicy =
-    ShutdownPolicy { lame_duck: Duration::ZERO, drain: Duration::ZERO, cancel: Duration::ZERO, finish: CANCEL };
+const HURRY: ShutdownPolicy = ShutdownPolicy {
+    lame_duck: Duration::ZERO,
+    drain: Duration::ZERO,
+    cancel: Duration::ZERO,
+    finish: CANCEL,
+};
 
 /// How long the phases of a stop may take.
 pub(crate) fn policy(config: &GatewayConfig) -> ShutdownPolicy {
@@ -79,7 +83,7 @@ pub async fn run<F: Future<Output = ()> + Send>(
         shutdowns.iter().for_each(|shutdown| shutdown.tighten(HURRY));
     };
     let children = join_all(served.iter().zip(&shutdowns).map(|(one, shutdown)| children(one, shutdown)));
-    let ended = async { futures::join!(&mut serving, children) };
+    let ended = join(&mut serving, children);
     let (ended, hurry) = (pin!(ended), pin!(hurry));
     let (report, servers) = match select(ended, hurry).await {
         Either::Left((ended, _)) => ended,

@@ -14,7 +14,7 @@ use prometheus_client::{
 use crate::{front::Served, server::state::ServerStats};
 
 /// The media type of the text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The states that [`ServerState::as_str`](crate::server::state::ServerState::as_str) names.
 const STATES: [&str; 6] = ["starting", "ready", "restarting", "crash_loop", "at_limit", "draining"];
@@ -104,7 +104,8 @@ impl Collector for Readings {
             self.family(&mut encoder, name, help, |read| ConstCounter::new(value(read)))?;
         }
         let kind = ConstGauge::new(0_u64).metric_type();
-        let mut states = encoder.encode_descriptor("state", "1 for the state of the server", None::<&Unit>, kind)?;
+        let mut states =
+            encoder.encode_descriptor("state", "1 for the state of the server", None::<&Unit>, kind)?;
         for read in &self.0 {
             for state in STATES {
                 let labels = [("server", read.name.as_str()), ("state", state)];

@@ -80,7 +80,8 @@ impl View {
 
     async fn draw(&self, bars: &MultiProgress, served: &[Served]) {
         let style = ProgressStyle::with_template("{spinner} {msg}").expect("a template");
-        let lines: Vec<_> = served.iter().map(|_| bars.add(ProgressBar::no_length().with_style(style.clone()))).collect();
+        let lines: Vec<_> =
+            served.iter().map(|_| bars.add(ProgressBar::no_length().with_style(style.clone()))).collect();
         let stop = bars.add(ProgressBar::no_length().with_style(style));
         loop {
             for (line, one) in lines.iter().zip(served) {
@@ -106,7 +107,8 @@ impl View {
                 }
             } else if logged.elapsed() >= SUMMARY {
                 logged = Instant::now();
-                let counts: Vec<_> = served.iter().map(|one| (one.endpoint.stats(), one.server.stats())).collect();
+                let counts: Vec<_> =
+                    served.iter().map(|one| (one.endpoint.stats(), one.server.stats())).collect();
                 if last.as_ref() != Some(&counts) {
                     served.iter().for_each(|one| tracing::info!("{}", line_of(one)));
                     last = Some(counts);

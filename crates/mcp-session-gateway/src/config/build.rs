@@ -53,11 +53,17 @@ pub(super) fn server(
 ) -> Result<ServerConfig, ConfigError> {
     let at = |setting: &str| place.server(name, setting);
     check_name(name).map_err(|problem| {
-        let at = if let Place::File(path) = place { format!("{}: servers", path.display()) } else { "--name".into() };
+        let at = if let Place::File(path) = place {
+            format!("{}: servers", path.display())
+        } else {
+            "--name".into()
+        };
         ConfigError::new(at, problem)
     })?;
-    let Some((program, args)) = settings.command.split_first().filter(|(program, _)| !program.0.is_empty()) else {
-        let problem = r#"it is missing: write the program and its arguments, such as ["uvx", "mcp-server-time"]"#;
+    let Some((program, args)) = settings.command.split_first().filter(|(program, _)| !program.0.is_empty())
+    else {
+        let problem =
+            r#"it is missing: write the program and its arguments, such as ["uvx", "mcp-server-time"]"#;
         return Err(ConfigError::new(at("command"), problem));
     };
     let mut command = CommandLine::new(&program.0, args.iter().map(|argument| &argument.0));
@@ -86,7 +92,10 @@ pub(super) fn server(
         return Err(ConfigError::new(at("stderr"), problem));
     }
     if settings.warm.is_some() && !matches!(settings.mode, Some(ModeSetting::Request)) {
-        return Err(ConfigError::new(at("warm"), "it needs mode request: no other starts children in advance"));
+        return Err(ConfigError::new(
+            at("warm"),
+            "it needs mode request: no other starts children in advance",
+        ));
     }
     if settings.restart.is_some() && !matches!(settings.mode, Some(ModeSetting::Shared)) {
         let problem = "it needs mode shared: in the others, a child that has died is never started again, its successor is";
@@ -151,7 +160,10 @@ pub(super) fn gateway(
             access.hosts.allow(host).map_err(|error| ConfigError::new(place.front("allow-host"), error))?;
         }
         for origin in &settings.allow_origin {
-            access.origins.allow(origin).map_err(|error| ConfigError::new(place.front("allow-origin"), error))?;
+            access
+                .origins
+                .allow(origin)
+                .map_err(|error| ConfigError::new(place.front("allow-origin"), error))?;
         }
     }
     access.cors = options.cors || file.cors;
@@ -162,15 +174,27 @@ pub(super) fn gateway(
         (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
         (None, None) => None,
         (Some(_), None) => {
-            return Err(ConfigError::new(place.front("tls-cert"), "TLS needs the private key too: set tls-key"));
+            return Err(ConfigError::new(
+                place.front("tls-cert"),
+                "TLS needs the private key too: set tls-key",
+            ));
         }
         (None, Some(_)) => {
-            return Err(ConfigError::new(place.front("tls-key"), "TLS needs the certificate too: set tls-cert"));
+            return Err(ConfigError::new(
+                place.front("tls-key"),
+                "TLS needs the certificate too: set tls-cert",
+            ));
         }
     };
-    let time = |option: Option<Time>, file: Option<Time>, default| option.or(file).map_or(default, |Time(time)| time);
+    let time = |option: Option<Time>, file: Option<Time>, default| {
+        option.or(file).map_or(default, |Time(time)| time)
+    };
     Ok(GatewayConfig {
-        bind: options.bind.clone().or_else(|| file.bind.clone()).unwrap_or_else(|| Bind::Tcp(BIND.to_owned())),
+        bind: options
+            .bind
+            .clone()
+            .or_else(|| file.bind.clone())
+            .unwrap_or_else(|| Bind::Tcp(BIND.to_owned())),
         grace: time(options.grace, file.grace, GRACE),
         lame_duck: time(options.lame_duck, file.lame_duck, Duration::ZERO),
         access,

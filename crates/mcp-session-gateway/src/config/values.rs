@@ -1,6 +1,6 @@
 //! Values as they are written in options and in the file: times, sizes, addresses, variables.
 
-use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use http::HeaderName;
 use serde::{Deserialize, Deserializer, de};
@@ -200,8 +200,10 @@ impl<'de> Deserialize<'de> for Size {
 
 /// Reads a table of variables, `{ NAME = "VALUE" }`.
 pub(crate) fn variables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Variable>, D::Error> {
-    let table = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
-    let variable = |(name, value)| Ok(Variable { name: variable_name(&name).map_err(de::Error::custom)?, value });
+    let table = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let variable = |(name, value): (String, String)| {
+        variable_name(&name).map(|name| Variable { name, value }).map_err(de::Error::custom)
+    };
     table.into_iter().map(variable).collect()
 }
 
@@ -209,7 +211,7 @@ pub(crate) fn variables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ve
 pub(crate) fn header_variables<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<HeaderVariable>, D::Error> {
-    let table = std::collections::BTreeMap::<String, String>::deserialize(deserializer)?;
+    let table = BTreeMap::<String, String>::deserialize(deserializer)?;
     let variable = |(header, variable): (String, String)| {
         HeaderVariable::new(&header, &variable).map_err(de::Error::custom)
     };

@@ -21,9 +21,7 @@ use axum::{
     },
     response::Response,
 };
-use mcp_session_core::{
-    AuthError, Authenticate, Config, ConfigError as LimitError, Cors, Principal,
-};
+use mcp_session_core::{AuthError, Authenticate, Config, ConfigError as LimitError, Cors, Principal};
 use subtle::ConstantTimeEq;
 
 use super::reload::Reload;
@@ -252,7 +250,10 @@ mod tests {
             tokens.0.look_now()
         };
         later("fedcba9876543210\n", 10);
-        assert!(tokens.principal(b"0123456789abcdef").is_none() && tokens.principal(b"fedcba9876543210").is_some());
+        assert!(
+            tokens.principal(b"0123456789abcdef").is_none()
+                && tokens.principal(b"fedcba9876543210").is_some()
+        );
         later("\n", 20);
         assert!(tokens.principal(b"fedcba9876543210").is_some());
         fs::remove_file(&path).unwrap();

@@ -51,9 +51,8 @@ impl Bound {
                 unavailable(format!("cannot listen on {address}: {error}; choose another address"))
             })?),
             Bind::Unix(path) => {
-                let (listener, file) = bind_unix(path).map_err(|error| {
-                    unavailable(format!("cannot listen on {}: {error}", path.display()))
-                })?;
+                let (listener, file) = bind_unix(path)
+                    .map_err(|error| unavailable(format!("cannot listen on {}: {error}", path.display())))?;
                 Socket::Unix(listener, file)
             }
         };
@@ -129,7 +128,10 @@ fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
             if !is_socket {
-                return Err(io::Error::new(error.kind(), "there is a file that is no socket; choose another path"));
+                return Err(io::Error::new(
+                    error.kind(),
+                    "there is a file that is no socket; choose another path",
+                ));
             }
             match std::os::unix::net::UnixStream::connect(path) {
                 Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
@@ -156,7 +158,10 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, String> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| format!("cannot read a certificate in PEM from {}: {error}", cert.display()))?;
     if chain.is_empty() {
-        return Err(format!("{} has no certificate: it must have the chain in PEM, the server's first", cert.display()));
+        return Err(format!(
+            "{} has no certificate: it must have the chain in PEM, the server's first",
+            cert.display()
+        ));
     }
     let key_of = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| format!("cannot read a private key in PEM from {}: {error}", key.display()))?;
