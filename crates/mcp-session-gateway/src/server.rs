@@ -1,51 +1,136 @@
-//! One named server: a [`Handler`] on top of the children that speak stdio.
+//! One named server: core's [`Handler`](mcp_session_core::Handler) on top of the children that speak stdio.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`config`] | how a server is described |
+//! | [`state`] | what can be seen of it |
+//! | `link`, `call`, `asking` | the JSON-RPC of one child: ids, progress, cancels, questions to the client |
+//! | `keeper` | the tasks of one child, and its end |
+//! | `per_session`, `shared`, `per_request` | which client gets which child |
+//! | `restart` | delays and crash loops |
 
+mod asking;
+mod audience;
+mod call;
 pub mod config;
+mod core;
+mod handler;
+mod keeper;
+mod link;
+mod message;
+mod params;
+mod per_request;
+mod per_session;
+mod restart;
+mod shared;
 pub mod state;
 
-use std::sync::Arc;
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::Ordering::{Relaxed, SeqCst},
+    },
+    time::{Duration, Instant},
+};
 
-use mcp_session_core::{Handler, InitializeResult, Json, RequestContext, RpcError};
+use mcp_session_core::{Config, Json, SessionManager};
 
 use self::{
-    config::ServerConfig,
+    config::{Mode, ServerConfig},
+    core::{Core, lock},
+    per_request::Pool,
+    shared::Shared,
     state::{ChildrenReport, ServerState, ServerStats},
 };
 
+pub use self::handler::ServerHandler;
+
 /// Why a server could not be started.
-#[derive(Debug, thiserror::Error)]
-#[error("server {server}: {why}")]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
 #[non_exhaustive]
 pub struct StartError {
     /// The name of the server.
     pub server: String,
-    /// What is wrong, for a reader.
+    /// What is wrong, for a reader. It names the server.
     pub why: String,
 }
 
 /// One named server. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Server(Arc<ServerConfig>);
+///
+/// ```
+/// use mcp_session_gateway::{child::command::CommandLine, server::{Server, config::ServerConfig, state::ServerState}};
+///
+/// # let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # tokio.block_on(async {
+/// let server = Server::new(ServerConfig::new("nothing", CommandLine::new("/no/such/program", [""; 0])));
+/// assert_eq!(server.state(), ServerState::Starting);
+/// let error = server.start().await.unwrap_err();
+/// assert!(error.why.contains("server nothing: its process does not start"), "{error}");
+/// # });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Server(Arc<Parts>);
+
+struct Parts {
+    core: Arc<Core>,
+    shared: Arc<Shared>,
+    pool: Arc<Pool>,
+    /// The result of the first child's `initialize`.
+    info: Mutex<Option<Json>>,
+}
 
 impl Server {
     /// Creates a server. Nothing is started.
     pub fn new(config: ServerConfig) -> Self {
-        Self(Arc::new(config))
+        let warm = if config.mode == Mode::Request { config.warm } else { 0 };
+        let core = Arc::new(Core::new(config));
+        let shared = Arc::new(Shared::new(Arc::clone(&core)));
+        let pool = Arc::new(Pool::new(Arc::clone(&core), warm));
+        Self(Arc::new(Parts { core, shared, pool, info: Mutex::default() }))
     }
 
     /// Starts a first child and learns from it what the server is. Call it before an endpoint is built with
-    /// [`Server::handler`], which asks once, when it is built.
+    /// [`Server::handler`], which asks once, when it is built. In [`Mode::Session`] that child ends at once.
     ///
     /// # Errors
     ///
     /// If the child does not start or does not answer `initialize`. It may be called again.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with IO and time.
     pub async fn start(&self) -> Result<(), StartError> {
+        let Parts { core, shared, pool, info } = &*self.0;
+        let opened = match core.config.mode {
+            Mode::Shared => {
+                tracing::warn!(
+                    server = core.config.name,
+                    "one child is shared by all clients: what it keeps for one, all see; it can ask a client only while \
+                     calls of no other run"
+                );
+                shared.start().await
+            }
+            Mode::Session | Mode::Request => pool.start().await,
+        };
+        let opened = opened.map_err(|error| StartError {
+            server: core.config.name.clone(),
+            why: error.message.into_owned(),
+        })?;
+        *lock(info) = Some(opened);
         Ok(())
     }
 
     /// The configuration.
     pub fn config(&self) -> &ServerConfig {
-        &self.0
+        &self.0.core.config
+    }
+
+    /// The result of `initialize` of the first child, if [`Server::start`] has succeeded.
+    pub fn info(&self) -> Option<Json> {
+        lock(&self.0.info).clone()
     }
 
     /// The handler, for an endpoint.
@@ -53,35 +138,103 @@ impl Server {
         ServerHandler(self.clone())
     }
 
+    /// Sets what [`Limits`](crate::limits::Limits) says in the configuration of the endpoint: sessions, body, idle and maximum
+    /// life, and time enough for a child to start.
+    pub fn configure(&self, config: &mut Config) {
+        let limits = &self.config().limits;
+        config.max_sessions = limits.sessions;
+        config.max_sessions_per_principal = config.max_sessions_per_principal.min(limits.sessions);
+        config.body_limit = limits.body;
+        config.session.idle_timeout = limits.idle;
+        config.session.max_age = limits.max_life;
+        // The child's start is a part of it.
+        config.session.initialize_timeout += limits.init_timeout;
+    }
+
+    /// The sessions of the endpoint, so that what a shared child tells everyone reaches them and the subscriptions of
+    /// 2026-07-28 from the beginning. Without it, from the first request on.
+    pub fn attach(&self, sessions: &SessionManager) {
+        self.0.shared.audience.set_manager(sessions);
+    }
+
     /// What it can do at the moment.
     pub fn state(&self) -> ServerState {
-        ServerState::Starting
+        let Parts { core, shared, info, .. } = &*self.0;
+        if core.draining.load(SeqCst) || core.is_closing() {
+            return ServerState::Draining;
+        }
+        if lock(info).is_none() {
+            return ServerState::Starting;
+        }
+        let is_shared = core.config.mode == Mode::Shared;
+        if is_shared && shared.is_ready() {
+            return ServerState::Ready;
+        }
+        let (crash_loop, failures) = {
+            let health = lock(&core.health);
+            (health.crash_loop(Instant::now()), health.failures())
+        };
+        match crash_loop {
+            Some(retry_in) if is_shared || retry_in > Duration::ZERO => {
+                ServerState::CrashLoop { failures, retry_in }
+            }
+            _ if is_shared => ServerState::Restarting { failures },
+            _ if core.is_full() && self.0.pool.ready() == 0 => ServerState::AtLimit,
+            _ => ServerState::Ready,
+        }
     }
 
     /// Its counts.
     pub fn stats(&self) -> ServerStats {
-        ServerStats::default()
+        let core = &self.0.core;
+        let counts = &core.counts;
+        ServerStats {
+            children: core.children(),
+            sessions: counts.sessions.load(Relaxed),
+            calls: counts.calls.load(Relaxed),
+            spawned: counts.spawned.load(Relaxed),
+            failed: counts.failed.load(Relaxed),
+            died: counts.died.load(Relaxed),
+            terminated: counts.terminated.load(Relaxed),
+            killed: counts.killed.load(Relaxed),
+            calls_total: counts.calls_total.load(Relaxed),
+            calls_lost: counts.calls_lost.load(Relaxed),
+            refused: counts.refused.load(Relaxed),
+            lines_dropped: counts.lines_dropped.load(Relaxed),
+            notifications_dropped: counts.notifications_dropped.load(Relaxed),
+        }
     }
 
     /// From now on the state is [`ServerState::Draining`]. Nothing else changes: core refuses new clients.
-    pub fn drain(&self) {}
+    pub fn drain(&self) {
+        self.0.core.draining.store(true, SeqCst);
+    }
 
-    /// Ends all children, at the same time, and returns when they have ended: after at most both budgets and a moment.
+    /// From now on no step of the ladder takes any time: for whoever asks a second time for the end.
+    pub fn hurry(&self) {
+        self.0.core.hurry.send_replace(true);
+    }
+
+    /// Ends all children, at the same time, and returns when they have ended: after at most both budgets and a moment. Calls
+    /// that run get an error: shut the endpoint down first.
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, the children end nevertheless.
     pub async fn close(&self) -> ChildrenReport {
-        ChildrenReport::default()
+        let Parts { core, shared, pool, .. } = &*self.0;
+        let report = core.close().await;
+        shared.clear();
+        pool.clear();
+        report
     }
 }
 
-/// The [`Handler`] of a [`Server`].
-#[derive(Debug, Clone)]
-pub struct ServerHandler(Server);
-
-impl Handler for ServerHandler {
-    fn info(&self) -> InitializeResult {
-        InitializeResult::new(&self.0.config().name, env!("CARGO_PKG_VERSION"))
-    }
-
-    async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
-        Err(RpcError::method_not_found(cx.method()))
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("name", &self.config().name)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
     }
 }

@@ -1,0 +1,122 @@
+//! [`Link::call`]: a client's request at a child, from its first byte to its answer.
+
+use std::{borrow::Cow, pin::pin, sync::atomic::Ordering::SeqCst};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use mcp_session_core::{CancelReason, Json, ProtocolVersion, RequestContext, RpcError};
+use serde_json::value::RawValue;
+
+use super::{
+    asking::{Asked, ask_within},
+    core::Core,
+    link::{Ask, Caller, Item, Link},
+    params,
+};
+
+/// Counts a call as long as it lives.
+pub(crate) struct Admitted<'a>(&'a Core);
+
+impl Core {
+    /// Admits a call.
+    ///
+    /// # Errors
+    ///
+    /// If as many run as may.
+    pub(crate) fn admit(&self) -> Result<Admitted<'_>, RpcError> {
+        let admitted = Admitted(self);
+        if self.counts.calls.fetch_add(1, SeqCst) >= self.config.limits.in_flight {
+            return Err(self.unavailable("too many calls"));
+        }
+        self.counts.calls_total.fetch_add(1, SeqCst);
+        Ok(admitted)
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.0.counts.calls.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Link {
+    /// Sends a client's request to the child, and everything that the child says about it to the client, in its order.
+    ///
+    /// # Errors
+    ///
+    /// The child's own error, unchanged. -32603 if the child has died or the call took too long; the reason if it was
+    /// cancelled.
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, the child is told to cancel.
+    pub(crate) async fn call(&self, cx: &RequestContext) -> Result<Json, RpcError> {
+        self.tell_initialized();
+        let ready = self.input.ready().await;
+        if ready.is_err() && self.is_alive() {
+            self.until_dead().await; // then it is known how it has ended
+        }
+        let params =
+            cx.raw_params().map(|params| match cx.protocol_version() >= ProtocolVersion::V2026_07_28 {
+                true => params::without_envelope(params),
+                false => Cow::Borrowed(params.as_str()),
+            });
+        let caller = cx.session_id().map_or(Caller::Stateless, Caller::Session);
+        let mut running = self.send(caller, cx.method(), params.as_deref(), Some(params::replace_token))?;
+        let mut questions = 0;
+        let mut asked: Vec<Ask> = Vec::new();
+        let mut asking = FuturesUnordered::new();
+        let mut cancelled = pin!(cx.cancelled());
+        let mut timeout = pin!(async {
+            match self.core.config.limits.call_timeout {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        });
+        let outcome = loop {
+            tokio::select! {
+                // What the child has said counts first: its last words are the cause of what follows.
+                biased;
+                item = running.next() => match item {
+                    Item::Answer(outcome) => break outcome,
+                    Item::Notification { method, params } => {
+                        // An error: the client has its answer, or the session is ending.
+                        let _ = cx.notify(&method, params.as_ref()).await;
+                    }
+                    Item::Ask(ask) => {
+                        asked.push(ask.clone());
+                        asking.push(ask_within(self, cx, ask, format!("question-{questions}")));
+                        questions += 1;
+                    }
+                },
+                Some(one) = asking.next(), if !asking.is_empty() => match one {
+                    Asked::Done(done) => asked.retain(|ask| !is(&ask.id, &done.id)),
+                    Asked::InputRequired(error) => {
+                        "the client is asked first, and calls again".clone_into(&mut running.reason);
+                        break Err(error);
+                    }
+                },
+                reason = &mut cancelled => {
+                    running.reason = match &reason {
+                        CancelReason::Client(Some(reason)) => reason.clone(),
+                        other => other.to_string(),
+                    };
+                    break Err(reason.into());
+                }
+                () = &mut timeout => {
+                    "it took too long".clone_into(&mut running.reason);
+                    break Err(self.core.error("the call took too long"));
+                }
+            }
+        };
+        drop(running);
+        drop(asking);
+        for ask in asked {
+            self.inner().ask_again(ask);
+        }
+        outcome
+    }
+}
+
+fn is(one: &RawValue, other: &RawValue) -> bool {
+    one.get() == other.get()
+}
