@@ -46,8 +46,8 @@ pub(crate) fn policy(config: &GatewayConfig) -> ShutdownPolicy {
     ShutdownPolicy { lame_duck: config.lame_duck, drain: config.grace, cancel: CANCEL, finish: FINISH }
 }
 
-/// Serves until the future that `signal` returns is ready, and then stops. A later signal, a second or more after the first,
-/// ends everything at once.
+/// Serves until `first` is ready, and then stops. A later signal, by a future of `again`, a second or more after the first, ends
+/// everything at once.
 ///
 /// # Errors
 ///
@@ -55,13 +55,13 @@ pub(crate) fn policy(config: &GatewayConfig) -> ShutdownPolicy {
 pub async fn run<F: Future<Output = ()> + Send>(
     started: Started,
     policy: ShutdownPolicy,
-    mut signal: impl FnMut() -> F,
+    first: impl Future<Output = ()>,
+    mut again: impl FnMut() -> F,
     view: &View,
 ) -> io::Result<Report> {
     let Started { served, serve, file, .. } = started;
     let mut serving = serve.with_policy(policy).into_future();
-    let first = pin!(signal());
-    if let Either::Left((ended, _)) = select(&mut serving, first).await {
+    if let Either::Left((ended, _)) = select(&mut serving, pin!(first)).await {
         // Nobody else shuts the endpoints down.
         return Err(ended.err().unwrap_or_else(|| io::Error::other("the HTTP server has ended")));
     }
@@ -73,13 +73,14 @@ pub async fn run<F: Future<Output = ()> + Send>(
     let hurried = AtomicBool::new(false);
     let hurry = async {
         loop {
-            signal().await;
+            again().await;
             if begun.elapsed() >= SAME_STOP {
                 break;
             }
         }
         tracing::warn!("a second signal: everything ends now");
         hurried.store(true, Relaxed);
+        served.iter().for_each(|one| one.server.hurry());
         shutdowns.iter().for_each(|shutdown| shutdown.tighten(HURRY));
     };
     let children = join_all(served.iter().zip(&shutdowns).map(|(one, shutdown)| children(one, shutdown)));

@@ -18,7 +18,7 @@ use self::{
 };
 use crate::{
     config::{Access, ConfigError, GatewayConfig},
-    server::{Server, config::Mode, state::ServerState},
+    server::{Server, state::ServerState},
 };
 
 /// Why the gateway does not start.
@@ -115,12 +115,6 @@ impl Front {
                 config.bind
             );
         }
-        for server in config.servers.iter().filter(|server| server.mode == Mode::Shared) {
-            tracing::warn!(
-                server = server.name,
-                "all clients share one child: what it keeps for one, such as files or a memory, another may see"
-            );
-        }
         let servers = config.servers.iter().cloned().map(Server::new).collect();
         Ok(Self { bound, access: config.access.clone(), tokens: tokens.map(Arc::new), servers })
     }
@@ -146,10 +140,12 @@ impl Front {
         for server in self.servers {
             let name = server.config().name.clone();
             let limit = |error: &dyn fmt::Display| ConfigError::new(format!("servers.{name}"), error);
-            let config = core_config(&server.config().limits, &self.access, self.tokens.as_ref());
+            let config = core_config(&server, &self.access, self.tokens.as_ref());
             let config = config.map_err(|error| limit(&error))?;
             let endpoint = Endpoint::with_config(runtime.clone(), server.handler(), config);
-            served.push(Served { endpoint: endpoint.map_err(|error| limit(&error))?, server });
+            let endpoint = endpoint.map_err(|error| limit(&error))?;
+            server.attach(&endpoint.manager());
+            served.push(Served { endpoint, server });
         }
         let served: Arc<[Served]> = served.into();
         let base = self.bound.base();

@@ -35,17 +35,17 @@ pub fn gateway(config: &GatewayConfig) -> io::Result<Report> {
 }
 
 async fn serve(config: &GatewayConfig, view: &View) -> io::Result<Report> {
-    let signal = terminate_signal(); // from now on, none is lost
+    let mut signal = Box::pin(terminate_signal()); // from now on, none is lost
     let front = Front::bind(config)?;
     let started = tokio::select! {
         started = front.start() => started?,
-        () = signal => return Err(io::Error::new(io::ErrorKind::Interrupted, "stopped before it had started")),
+        () = &mut signal => return Err(io::Error::new(io::ErrorKind::Interrupted, "stopped before it had started")),
     };
     for url in &started.urls {
         say(view, url); // last before it serves: a reader may connect or send a signal
     }
     let watch = view.watch(started.served.clone());
-    let report = drain::run(started, policy(config), terminate_signal, view).await;
+    let report = drain::run(started, policy(config), signal, terminate_signal, view).await;
     watch.abort();
     report
 }

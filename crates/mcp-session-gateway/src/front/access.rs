@@ -27,7 +27,7 @@ use subtle::ConstantTimeEq;
 use super::reload::Reload;
 use crate::{
     config::{Access, ConfigError},
-    limits::Limits,
+    server::Server,
 };
 
 /// The shortest token: shorter ones can be guessed over a network.
@@ -42,19 +42,13 @@ const UNNAMED: &str = "bearer";
 ///
 /// If a limit cannot work.
 pub(crate) fn core_config(
-    limits: &Limits,
+    server: &Server,
     access: &Access,
     tokens: Option<&Arc<Tokens>>,
 ) -> Result<Config, LimitError> {
     let mut config = Config::default();
-    config.max_sessions = limits.sessions;
-    config.max_sessions_per_principal = limits.sessions;
-    config.max_stateless_requests = limits.in_flight;
-    config.session.max_exchanges = config.session.max_exchanges.min(limits.in_flight);
-    config.session.idle_timeout = limits.idle;
-    config.session.max_age = limits.max_life;
-    config.body_limit = limits.body;
-    config.bodies_in_flight = config.bodies_in_flight.max(limits.body);
+    server.configure(&mut config);
+    config.bodies_in_flight = config.bodies_in_flight.max(config.body_limit);
     config.allowed_hosts = access.hosts.clone();
     config.allowed_origins = access.origins.clone();
     config.cors = access.cors.then(Cors::default);
