@@ -1,15 +1,13 @@
 //! The HTTP side, over real sockets: who may call, probes, metrics, paths, Unix sockets and TLS.
 
 mod common;
+mod program;
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use common::{
-    Pids, example,
-    gateway::{Gateway, get, text, tool},
-    until, wait_for,
-};
+use common::{Pids, example};
 use mcp_session_testkit::wire::{Client, Connection, End, Reply, initialize};
+use program::{Gateway, get, text, tool};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::json;
 use tokio::net::{TcpStream, UnixStream};
@@ -126,7 +124,8 @@ async fn readyz_is_false_in_a_drain_and_livez_is_not() {
     assert_eq!((ready.head.status, says(&ready)), (200, "stdio_child: ready\n".to_owned()));
     let client = gateway.client().await;
     let mut running = client.post(&tool(1, "sleep", &json!({ "ms": 1_500 }))).await;
-    let (addr, pid) = (gateway.addr(), Client { addr: gateway.addr(), session: String::new() });
+    let addr = gateway.addr();
+    let nobody = Client { addr, session: String::new() };
     until_running(&gateway, 1).await;
     gateway.terminate();
     let mut unready = get(addr, "/readyz").await;
@@ -135,7 +134,7 @@ async fn readyz_is_false_in_a_drain_and_livez_is_not() {
     }
     assert_eq!(says(&unready), "stdio_child: draining\n");
     assert_eq!(get(addr, "/livez").await.head.status, 200);
-    let refused = pid.ask(&initialize()).await;
+    let refused = nobody.ask(&initialize()).await;
     assert_eq!((refused.head.status, refused.head.get("retry-after")), (503, Some("1")));
     assert_eq!(text(&running.reply().await.answer()), "slept");
     assert!(gateway.ended().status.success());
@@ -346,12 +345,10 @@ async fn the_next_start_finds_a_free_address_and_a_taken_one_is_an_error() {
     let addr = gateway.addr().to_string();
     let child = example("stdio_child");
     let args = ["--bind", &addr, "--", child.to_str().unwrap()];
-    let refused = common::gateway::run(&args);
+    let refused = program::run(&args);
     assert_eq!(refused.status.code(), Some(1));
     assert!(refused.log.contains("cannot listen on") && refused.log.contains("choose another"), "{refused:?}");
     gateway.stop();
     let again = Gateway::with(args, 1);
-    until("an answer", || true).await;
     assert_eq!(again.get("/livez").await.head.status, 200);
-    wait_for("nothing", || true);
 }

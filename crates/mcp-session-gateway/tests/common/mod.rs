@@ -9,8 +9,6 @@ use std::{
 
 use mcp_session_gateway::child::command::CommandLine;
 
-pub mod gateway;
-
 /// How long a test waits for a state before it fails: longer than any machine takes.
 pub const LONG: Duration = Duration::from_secs(20);
 

@@ -1,5 +1,7 @@
 //! [`Gateway`]: the program, as its users start it.
 
+#![allow(dead_code, reason = "each test executable uses its part")]
+
 use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Read},
@@ -12,30 +14,30 @@ use std::{
 use mcp_session_testkit::wire::{Client, Reply, call};
 use serde_json::{Value, json};
 
-use super::{example, wait_for};
+use crate::common::{example, wait_for};
 
 /// A running gateway. It is killed when it is dropped.
-pub struct Gateway {
+pub(crate) struct Gateway {
     process: Child,
     /// What it has written to stdout, apart from the lines that were read.
     stdout: BufReader<std::process::ChildStdout>,
     log: Arc<Mutex<String>>,
     reads: Option<JoinHandle<()>>,
     /// The URLs that it has printed.
-    pub urls: Vec<String>,
+    pub(crate) urls: Vec<String>,
 }
 
 /// How a gateway has ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub status: ExitStatus,
-    pub stdout: String,
-    pub log: String,
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) log: String,
 }
 
 impl Ended {
     /// The report, which is JSON.
-    pub fn report(&self) -> Value {
+    pub(crate) fn report(&self) -> Value {
         serde_json::from_str(self.stdout.trim()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
@@ -48,7 +50,7 @@ fn command(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
 }
 
 /// Runs it to its end, for what does not serve.
-pub fn run(args: &[&str]) -> Ended {
+pub(crate) fn run(args: &[&str]) -> Ended {
     let output = command(args).output().expect("it starts");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Ended { status: output.status, stdout: text(output.stdout), log: text(output.stderr) }
@@ -56,7 +58,7 @@ pub fn run(args: &[&str]) -> Ended {
 
 impl Gateway {
     /// Starts it with these options in front of the test child with these switches, on a free port, and waits for its URL.
-    pub fn start(options: &[&str], switches: &[&str]) -> Self {
+    pub(crate) fn start(options: &[&str], switches: &[&str]) -> Self {
         let child = example("stdio_child");
         let program = [child.to_str().expect("UTF-8")];
         let report = ["--bind", "127.0.0.1:0", "--report", "json"];
@@ -64,7 +66,7 @@ impl Gateway {
     }
 
     /// Starts it with these arguments, and waits for the URLs of that many servers.
-    pub fn with(args: impl IntoIterator<Item = impl AsRef<OsStr>>, servers: usize) -> Self {
+    pub(crate) fn with(args: impl IntoIterator<Item = impl AsRef<OsStr>>, servers: usize) -> Self {
         let mut process = command(args).spawn().expect("it starts");
         let mut stdout = BufReader::new(process.stdout.take().expect("a pipe"));
         let stderr = BufReader::new(process.stderr.take().expect("a pipe"));
@@ -92,34 +94,34 @@ impl Gateway {
     }
 
     /// Its address.
-    pub fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         let (_, rest) = self.urls[0].split_once("://").expect("a URL");
         rest.split('/').next().and_then(|addr| addr.parse().ok()).expect("an address")
     }
 
     /// A client with a session.
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         Client::open(self.addr()).await
     }
 
     /// The answer to a GET of this path.
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         get(self.addr(), path).await
     }
 
     /// What it has logged until now.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().expect("no panic").clone()
     }
 
     /// Sends it SIGTERM.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let pid = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
     }
 
     /// Waits for its end.
-    pub fn ended(mut self) -> Ended {
+    pub(crate) fn ended(mut self) -> Ended {
         let mut status = None;
         wait_for("an end", || {
             status = self.process.try_wait().expect("a status");
@@ -132,7 +134,7 @@ impl Gateway {
     }
 
     /// Stops it, and waits for its end.
-    pub fn stop(self) -> Ended {
+    pub(crate) fn stop(self) -> Ended {
         self.terminate();
         self.ended()
     }
@@ -146,17 +148,17 @@ impl Drop for Gateway {
 }
 
 /// The answer to a GET of this path.
-pub async fn get(addr: SocketAddr, path: &str) -> Reply {
+pub(crate) async fn get(addr: SocketAddr, path: &str) -> Reply {
     let client = Client { addr, session: String::new() };
     client.send(&format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\n\r\n")).await.reply().await
 }
 
 /// A call of a tool.
-pub fn tool(id: u64, name: &str, arguments: &Value) -> Value {
+pub(crate) fn tool(id: u64, name: &str, arguments: &Value) -> Value {
     call(id, "tools/call", json!({ "name": name, "arguments": arguments }))
 }
 
 /// The text of the first content of a result.
-pub fn text(answer: &Value) -> &str {
+pub(crate) fn text(answer: &Value) -> &str {
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {answer}"))
 }
