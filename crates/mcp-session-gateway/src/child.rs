@@ -7,5 +7,6 @@ pub mod command;
 pub mod input;
 pub mod ladder;
 pub mod lines;
+pub(crate) mod processes;
 pub mod spawn;
 pub mod stderr;

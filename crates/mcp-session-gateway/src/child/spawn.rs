@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{net::unix::pipe, time::Instant};
 
 use super::{
@@ -17,13 +17,15 @@ use super::{
     input::Input,
     ladder::{Alive, Ladder, LadderBudgets, Outcome, Step},
     lines::{Line, LineSplitter},
+    processes::group_runs,
 };
 
 /// How much is read at once, at least, in bytes. Most messages are shorter, and a busy child has several in it.
 const CHUNK: usize = 8 * 1024;
 
-/// How often the group of a child that has ended is looked at: nothing tells when its last process ends. 5 ms.
-const LOOK: Duration = Duration::from_millis(5);
+/// The pauses between looks at the group of a child that has ended: nothing tells when its last process ends. 5 ms, then
+/// longer, because a look reads all of `/proc`.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// A child that was started.
 #[derive(Debug)]
@@ -110,7 +112,7 @@ impl Process {
     fn alive(&self) -> Alive {
         match self.exited {
             None => Alive::Leader,
-            Some(_) if test_kill_process_group(self.group).is_ok() => Alive::Group,
+            Some(_) if group_runs(self.group) => Alive::Group,
             Some(_) => Alive::Nobody,
         }
     }
@@ -128,7 +130,7 @@ impl Process {
     ) -> Outcome {
         let mut ladder = Ladder::new(budgets);
         let mut hurry = pin!(hurry);
-        let mut hurried = false;
+        let (mut hurried, mut look) = (false, LOOKS.0);
         loop {
             let alive = self.alive();
             match ladder.next(Instant::now().into_std(), alive) {
@@ -141,7 +143,11 @@ impl Process {
                 }
                 Step::Wait(until) => {
                     let until = Instant::from_std(until);
-                    let until = if alive == Alive::Group { until.min(Instant::now() + LOOK) } else { until };
+                    let until = match alive {
+                        Alive::Group => until.min(Instant::now() + look),
+                        Alive::Leader | Alive::Nobody => until,
+                    };
+                    look = (look * 2).min(LOOKS.1);
                     tokio::select! {
                         _ = self.wait(), if alive == Alive::Leader => {}
                         () = tokio::time::sleep_until(until) => {}

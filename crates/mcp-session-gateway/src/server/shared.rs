@@ -151,7 +151,12 @@ impl Shared {
             false => self.core.config.limits.init_timeout,
         };
         let settled = async {
-            let settled = |child: &Child| matches!(child, Child::Ready(_) | Child::Stopped);
+            // One that has just died is about to be replaced.
+            let settled = |child: &Child| match child {
+                Child::Ready(link) => link.is_alive(),
+                Child::Stopped => true,
+                Child::None | Child::Waiting => false,
+            };
             child.wait_for(settled).await.map_or(Child::Stopped, |child| child.clone())
         };
         match tokio::time::timeout(limit, settled).await {

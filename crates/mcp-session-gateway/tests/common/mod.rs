@@ -1,6 +1,8 @@
 //! What the tests share: the test child, and what is left of processes.
 
-#![allow(dead_code, reason = "each test executable uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test executable uses its part")]
+
+pub mod client;
 
 use std::{
     path::{Path, PathBuf},
