@@ -203,7 +203,7 @@ async fn metrics_parse_and_agree_with_what_has_happened() {
     for id in 1..=3 {
         client.ask(&tool(id, "echo", &json!({}))).await;
     }
-    assert_eq!(knock(&gateway, None, "content-type: text/plain\r\n").await.head.status, 400);
+    assert_eq!(knock(&gateway, None, "content-type: text/plain\r\n").await.head.status, 415);
     let reply = gateway.get("/metrics").await;
     assert!(reply.head.get("content-type").unwrap().starts_with("application/openmetrics-text"));
     let text = says(&reply);
@@ -265,7 +265,10 @@ async fn several_servers_have_a_path_each() {
     assert_eq!(says(&gateway.get("/readyz").await), "one: ready\ntwo: ready\n");
     let ended = gateway.stop();
     let report = ended.report();
-    assert_eq!((&report["servers"][0]["name"], &report["servers"][1]["name"]), (&json!("one"), &json!("two")));
+    assert_eq!(
+        (&report["servers"][0]["name"], &report["servers"][1]["name"]),
+        (&json!("one"), &json!("two"))
+    );
     assert_eq!(report["children"]["left"], 0, "{report}");
 }
 
@@ -347,7 +350,10 @@ async fn the_next_start_finds_a_free_address_and_a_taken_one_is_an_error() {
     let args = ["--bind", &addr, "--", child.to_str().unwrap()];
     let refused = program::run(&args);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(refused.log.contains("cannot listen on") && refused.log.contains("choose another"), "{refused:?}");
+    assert!(
+        refused.log.contains("cannot listen on") && refused.log.contains("choose another"),
+        "{refused:?}"
+    );
     gateway.stop();
     let again = Gateway::with(args, 1);
     assert_eq!(again.get("/livez").await.head.status, 200);

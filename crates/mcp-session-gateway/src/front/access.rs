@@ -94,7 +94,8 @@ impl Doorkeeper {
     fn problem(&self, request: &Request) -> Option<String> {
         let authority = request.uri().authority().map(Authority::as_str);
         let host = authority.or_else(|| single(request.headers(), HOST.as_str()));
-        if let Some(host) = host.filter(|host| !self.access.hosts.allows(host)) {
+        let is_foreign = |host: &&str| !self.access.hosts.allows(host) && host.parse::<Authority>().is_ok();
+        if let Some(host) = host.filter(is_foreign) {
             let host = bounded(host);
             return Some(format!("the host {host:?} is not served here; --allow-host {host} would allow it"));
         }
