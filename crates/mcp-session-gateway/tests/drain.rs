@@ -64,7 +64,9 @@ async fn s_1_20_calls_of_20_sessions_get_their_results_and_no_process_is_left() 
     assert_eq!(exchanges(&ended), (json!(20), json!(20), json!(0)), "{ended:?}");
     let report = ended.report();
     let children = &report["children"];
-    assert_eq!((&children["children"], &children["left"]), (&json!(20), &json!(0)), "{report}");
+    // The first child may still be among them.
+    assert!(children["closed"].as_u64() >= Some(20), "{report}");
+    assert_eq!((&children["closed"], &children["left"]), (&children["children"], &json!(0)), "{report}");
     assert!(pids.iter().all(|pid| !runs(*pid)), "{pids:?}");
     // They sleep on a clock that a busy machine cannot stretch, unless it is stopped: well within the grace.
     assert!(took(&report) < 15.0, "{report}");
@@ -104,7 +106,9 @@ async fn children_that_ignore_everything_are_killed() {
     assert!(ended.status.success(), "{ended:?}");
     let report = ended.report();
     let children = &report["children"];
-    assert_eq!((&children["killed"], &children["left"]), (&json!(3), &json!(0)), "{report}");
+    // The first child, which showed what the server is, may be among them.
+    assert!(children["killed"].as_u64() >= Some(3), "{report}");
+    assert_eq!((&children["killed"], &children["left"]), (&children["children"], &json!(0)), "{report}");
     until("an end of all of them", || pids.iter().all(|pid| !runs(*pid))).await;
 }
 
@@ -171,7 +175,7 @@ async fn the_report_is_a_table_for_a_reader() {
     assert!(lines[0].starts_with("stopped") && lines[0].ends_with("nothing is left"), "{ended:?}");
     let last = lines.last().unwrap();
     assert!(
-        last.starts_with("children") && last.ends_with("closed 1, terminated 0, killed 0, left 0"),
+        last.starts_with("children") && last.ends_with("terminated 0, killed 0, left 0"),
         "{ended:?}"
     );
 }

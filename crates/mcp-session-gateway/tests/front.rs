@@ -231,8 +231,8 @@ async fn metrics_parse_and_agree_with_what_has_happened() {
         ("mcp_gateway_ready", 1),
         ("mcp_gateway_sessions", 1),
         ("mcp_gateway_children", 1),
-        ("mcp_gateway_calls_admitted_total", 3),
-        ("mcp_gateway_calls_answered_total", 3),
+        ("mcp_gateway_calls_admitted_total", 4), // `initialize` is one
+        ("mcp_gateway_calls_answered_total", 4),
         ("mcp_gateway_requests_refused_total", 1),
     ] {
         assert_eq!(metric(&text, name), Some(value), "{name} in {text}");
