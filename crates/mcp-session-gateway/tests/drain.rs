@@ -174,8 +174,5 @@ async fn the_report_is_a_table_for_a_reader() {
     let lines: Vec<_> = ended.stdout.lines().collect();
     assert!(lines[0].starts_with("stopped") && lines[0].ends_with("nothing is left"), "{ended:?}");
     let last = lines.last().unwrap();
-    assert!(
-        last.starts_with("children") && last.ends_with("terminated 0, killed 0, left 0"),
-        "{ended:?}"
-    );
+    assert!(last.starts_with("children") && last.ends_with("terminated 0, killed 0, left 0"), "{ended:?}");
 }
