@@ -23,7 +23,7 @@ impl Default for LadderBudgets {
 
 impl LadderBudgets {
     /// Sets both.
-    pub fn new(close: Duration, terminate: Duration) -> Self {
+    pub const fn new(close: Duration, terminate: Duration) -> Self {
         Self { close, terminate }
     }
 

@@ -6,6 +6,7 @@ use std::{
     os::{fd::OwnedFd, unix::process::CommandExt},
     pin::pin,
     process::ExitStatus,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -19,6 +20,10 @@ use super::{
     lines::{Line, LineSplitter},
     processes::group_runs,
 };
+use crate::supervisor::orphans::MARK;
+
+/// The number of children that this process has started.
+static SPAWNED: AtomicU64 = AtomicU64::new(0);
 
 /// How much is read at once, at least, in bytes. Most messages are shorter, and a busy child has several in it.
 const CHUNK: usize = 8 * 1024;
@@ -42,7 +47,8 @@ pub struct Spawned {
 }
 
 /// Starts a child with three pipes, in a process group of its own. `extra` are further variables, `longest_line` is the
-/// limit of [`Spawned::output`] in bytes. [`Spawned::errors`] has lines of at most 8 KiB.
+/// limit of [`Spawned::output`] in bytes. [`Spawned::errors`] has lines of at most 8 KiB. The variable
+/// `MCP_SESSION_GATEWAY_CHILD` marks the child and whatever it starts, for the [`supervisor`](crate::supervisor).
 ///
 /// # Errors
 ///
@@ -63,6 +69,8 @@ pub fn spawn<'a>(
     let output = Output::new(output.into(), longest_line)?;
     let errors = Output::new(errors.into(), CHUNK)?;
     let mut command = command.to_command(extra);
+    let number = SPAWNED.fetch_add(1, Relaxed);
+    command.env(MARK, format!("{}.{number}", std::process::id()));
     command.stdin(stdin).stdout(stdout).stderr(stderr).process_group(0);
     let child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
     let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));

@@ -64,11 +64,8 @@ async fn keep(
         _ = process.wait() => { let _ = tokio::time::timeout(LAST_WORDS, &mut silence).await; }
         _ = &mut silence => { let _ = tokio::time::timeout(LAST_WORDS, process.wait()).await; }
     }
-    let note_exit = |process: &Process| {
-        let succeeded = process.exited().map(|status| status.success());
-        link.status.send_modify(|status| status.exited = succeeded);
-    };
-    note_exit(&process);
+    let succeeded = process.exited().map(|status| status.success());
+    link.status.send_modify(|status| status.exited = succeeded);
     let how = how(process.exited());
     let error = match unexpected {
         true => core.error(&how).with_data(json!({ "reason": "process_ended", "status": how })),
@@ -88,7 +85,8 @@ async fn keep(
     };
     let outcome = process.end(&link.input, core.config.budgets, hurry).await;
     tracing::debug!(server = core.config.name, child = link.label, ?outcome, "ended");
-    note_exit(&process);
+    let succeeded = process.exited().is_some_and(|status| status.success());
+    link.status.send_modify(|status| status.exited = Some(succeeded));
     link.set_owner(Owner::Nobody);
     drop(place);
     core.ended(link.number, outcome);
