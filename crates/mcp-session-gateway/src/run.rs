@@ -26,11 +26,11 @@ pub fn gateway(config: &GatewayConfig) -> io::Result<Report> {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(serve(config, &view));
     runtime.shutdown_background(); // what blocks a thread is not waited for
-    view.clear();
-    drop(log); // and with it, what waits to be written is
     if let Ok(report) = &report {
         say(&view, &report.written(config.report));
     }
+    view.clear(); // after the last line: each one draws it again
+    drop(log); // and with it, what waits to be written is
     report
 }
 

@@ -79,7 +79,7 @@ impl View {
     }
 
     async fn draw(&self, bars: &MultiProgress, served: &[Served]) {
-        let style = ProgressStyle::with_template("{spinner} {msg}").expect("a template");
+        let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("a template");
         let lines: Vec<_> =
             served.iter().map(|_| bars.add(ProgressBar::no_length().with_style(style.clone()))).collect();
         let stop = bars.add(ProgressBar::no_length().with_style(style));
