@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`config`] | how a server is described |
 //! | [`state`] | what can be seen of it |
-//! | `link`, `call`, `asking` | the JSON-RPC of one child: ids, progress, cancels, questions to the client |
+//! | `link`, `call`, `hearing`, `asking` | the JSON-RPC of one child: ids, progress, cancels, questions to the client |
 //! | `keeper` | the tasks of one child, and its end |
 //! | `per_session`, `shared`, `per_request` | which client gets which child |
 //! | `restart` | delays and crash loops |
@@ -15,6 +15,7 @@ mod call;
 pub mod config;
 mod core;
 mod handler;
+mod hearing;
 mod keeper;
 mod link;
 mod message;

@@ -38,10 +38,9 @@ impl Audience {
     /// Remembers the manager that a request knows, unless there is one.
     pub(crate) fn learn(&self, manager: impl FnOnce() -> Option<SessionManager>) {
         let mut known = lock(&self.manager);
-        if known.upgrade().is_none() {
-            if let Some(manager) = manager() {
-                *known = manager.downgrade();
-            }
+        let manager = if known.upgrade().is_none() { manager() } else { None };
+        if let Some(manager) = manager {
+            *known = manager.downgrade();
         }
     }
 

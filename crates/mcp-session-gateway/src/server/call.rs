@@ -61,7 +61,7 @@ impl Link {
                 false => Cow::Borrowed(params.as_str()),
             });
         let caller = cx.session_id().map_or(Caller::Stateless, Caller::Session);
-        let mut running = self.send(caller, cx.method(), params.as_deref(), Some(params::replace_token))?;
+        let mut running = self.send(caller, cx.method(), params.as_deref(), true)?;
         let mut questions = 0;
         let mut asked: Vec<Ask> = Vec::new();
         let mut asking = FuturesUnordered::new();

@@ -22,15 +22,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use super::{
     audience::Owner,
     core::{Core, lock},
-    keeper, message,
-    message::Message,
-    params,
+    hearing::length,
+    keeper, message, params,
 };
-use crate::child::{
-    input::Input,
-    lines::{Line, TooLong},
-    spawn::Spawned,
-};
+use crate::child::{input::Input, spawn::Spawned};
 
 /// A child that speaks JSON-RPC. Cheap to clone; when the last clone is dropped, the child is ended.
 #[derive(Debug, Clone)]
@@ -53,7 +48,7 @@ pub(crate) struct LinkInner {
     /// Names it in the log.
     pub(crate) label: String,
     pub(crate) input: Input,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// Whether the child was told that its client is ready.
     initialized: AtomicBool,
     /// The child's requests to its client outside of calls.
@@ -73,24 +68,24 @@ pub(crate) struct Status {
 }
 
 #[derive(Debug, Default)]
-struct State {
-    last_id: u64,
-    pending: BTreeMap<u64, Pending>,
+pub(super) struct State {
+    pub(super) last_id: u64,
+    pub(super) pending: BTreeMap<u64, Pending>,
     /// The child's requests that are not answered, by their ids as it has written them.
-    asked: HashMap<Box<str>, Asked>,
-    owner: Owner,
+    pub(super) asked: HashMap<Box<str>, Asked>,
+    pub(super) owner: Owner,
     /// Why there are no more answers.
     death: Option<RpcError>,
 }
 
 /// A request to the child that is not answered.
 #[derive(Debug)]
-struct Pending {
-    items: mpsc::UnboundedSender<Item>,
-    backlog: Arc<AtomicUsize>,
+pub(super) struct Pending {
+    pub(super) items: mpsc::UnboundedSender<Item>,
+    pub(super) backlog: Arc<AtomicUsize>,
     /// The client's progress token.
-    token: Option<String>,
-    caller: Caller,
+    pub(super) token: Option<String>,
+    pub(super) caller: Caller,
 }
 
 /// For whom a request is.
@@ -106,9 +101,9 @@ pub(crate) enum Caller {
 
 /// A request of the child that is not answered.
 #[derive(Debug)]
-struct Asked {
+pub(super) struct Asked {
     /// Ends the one that waits for the client.
-    abort: Option<AbortHandle>,
+    pub(super) abort: Option<AbortHandle>,
 }
 
 /// A request of the child.
@@ -234,7 +229,7 @@ impl LinkInner {
     ///
     /// If dropped, the child is told to cancel.
     pub(crate) async fn ask(&self, method: &str, params: Option<&str>) -> Result<Json, RpcError> {
-        let mut running = self.send(Caller::Gateway, method, params, None)?;
+        let mut running = self.send(Caller::Gateway, method, params, false)?;
         // `initialize` cannot be cancelled: a child that does not answer it is ended.
         running.open = method != "initialize";
         loop {
@@ -246,7 +241,7 @@ impl LinkInner {
         }
     }
 
-    /// Sends a request.
+    /// Sends a request. If it `wants_progress`, the child gets a progress token of the gateway in place of the client's.
     ///
     /// # Errors
     ///
@@ -256,7 +251,7 @@ impl LinkInner {
         caller: Caller,
         method: &str,
         params: Option<&str>,
-        replace_token: Option<fn(&str, u64) -> Option<(String, String)>>,
+        wants_progress: bool,
     ) -> Result<Running<'_>, RpcError> {
         let (sender, items) = mpsc::unbounded_channel();
         let backlog = Arc::<AtomicUsize>::default();
@@ -266,7 +261,8 @@ impl LinkInner {
         }
         state.last_id += 1;
         let id = state.last_id;
-        let replaced = params.zip(replace_token).and_then(|(params, replace)| replace(params, id));
+        let asks = params.filter(|_| wants_progress);
+        let replaced = asks.and_then(|params| params::replace_token(params, id));
         let (params, token) = match replaced {
             Some((params, token)) => (Some(std::borrow::Cow::Owned(params)), Some(token)),
             None => (params.map(Into::into), None),
@@ -326,154 +322,6 @@ impl LinkInner {
         sessions.all(|session| session == Some(first)).then_some(first)
     }
 
-    /// A line of the child.
-    pub(crate) fn hear(self: &Arc<Self>, line: Line) {
-        match line {
-            Line::Whole(text) => {
-                let (messages, wrong) = message::read(&text);
-                if wrong > 0 {
-                    self.drop_lines(wrong);
-                    tracing::debug!(
-                        server = self.core.config.name,
-                        child = self.label,
-                        "a line that is no message"
-                    );
-                }
-                for message in messages {
-                    self.hear_message(message);
-                }
-            }
-            Line::TooLong(long) => self.hear_too_long(&long),
-        }
-    }
-
-    fn drop_lines(&self, count: usize) {
-        self.core.counts.lines_dropped.fetch_add(count as u64, Relaxed);
-    }
-
-    fn hear_message(self: &Arc<Self>, message: Message) {
-        match message {
-            Message::Answer { id, outcome } => self.answered(id, outcome),
-            Message::Request { id, method, .. } if method == "ping" => {
-                let _ = self.input.send(message::answer(&id, &Ok(serde_json::json!({}).into())));
-            }
-            Message::Request { id, method, params } => {
-                lock(&self.state).asked.insert(id.get().into(), Asked { abort: None });
-                self.route_ask(Ask { id, method, params });
-            }
-            Message::Notification { method, params } => self.hear_notification(method, params),
-        }
-    }
-
-    fn answered(&self, id: u64, outcome: Result<Json, RpcError>) {
-        let mut state = lock(&self.state);
-        let pending = state.pending.remove(&id);
-        let known = id <= state.last_id; // an answer to what was cancelled is normal
-        drop(state);
-        match pending {
-            Some(pending) => _ = pending.items.send(Item::Answer(outcome)),
-            None if known => {}
-            None => self.drop_lines(1),
-        }
-    }
-
-    fn hear_notification(self: &Arc<Self>, method: String, params: Option<Json>) {
-        match method.as_str() {
-            "notifications/progress" => self.hear_progress(method, params),
-            "notifications/cancelled" => self.hear_cancelled(params.as_ref()),
-            "notifications/message" => self.hear_log(method, params),
-            _ => self.tell_owner(&method, params.as_ref()),
-        }
-    }
-
-    /// A log message: about the newest call, as far as anybody knows.
-    fn hear_log(&self, method: String, params: Option<Json>) {
-        let state = lock(&self.state);
-        let newest = match state.owner {
-            Owner::Everyone(_) => None,
-            Owner::Nobody | Owner::Session(_) => state.pending.values().next_back(),
-        };
-        match newest.filter(|pending| pending.caller != Caller::Gateway) {
-            Some(pending) => self.queue(pending, method, params),
-            None => {
-                drop(state);
-                self.tell_owner(&method, params.as_ref());
-            }
-        }
-    }
-
-    /// A line of the child's stderr, as a log message.
-    pub(crate) fn hear_stderr(&self, params: Json) {
-        self.hear_log("notifications/message".to_owned(), Some(params));
-    }
-
-    fn hear_progress(&self, method: String, params: Option<Json>) {
-        let token = params.as_ref().and_then(params::progress_token);
-        let state = lock(&self.state);
-        let pending = token.and_then(|token| state.pending.get(&token));
-        let restored = pending.and_then(|pending| {
-            let restored = params::restore_token(params.as_ref()?, pending.token.as_deref()?)?;
-            Some((pending, restored))
-        });
-        match restored {
-            Some((pending, params)) => self.queue(pending, method, Some(params)),
-            // After the answer it is late, and otherwise about nothing.
-            None if token.is_some_and(|token| token <= state.last_id) => {}
-            None => self.drop_lines(1),
-        }
-    }
-
-    /// Puts a notification into the queue of its call.
-    fn queue(&self, pending: &Pending, method: String, params: Option<Json>) {
-        let length = length(&method, params.as_ref());
-        if pending.backlog.fetch_add(length, Relaxed) > self.core.config.limits.backlog {
-            pending.backlog.fetch_sub(length, Relaxed);
-            self.count_unheard();
-            return;
-        }
-        let _ = pending.items.send(Item::Notification { method, params });
-    }
-
-    pub(crate) fn count_unheard(&self) {
-        self.core.counts.notifications_dropped.fetch_add(1, Relaxed);
-    }
-
-    /// The child does not wait any more for the answer to one of its requests.
-    fn hear_cancelled(&self, params: Option<&Json>) {
-        #[derive(serde::Deserialize)]
-        struct Cancelled<'a> {
-            #[serde(borrow, rename = "requestId")]
-            request_id: &'a RawValue,
-        }
-        let cancelled = params.and_then(|params| params.borrow::<Cancelled<'_>>().ok());
-        let asked = cancelled.and_then(|it| lock(&self.state).asked.remove(it.request_id.get()));
-        if let Some(abort) = asked.and_then(|asked| asked.abort) {
-            abort.abort();
-        }
-    }
-
-    fn hear_too_long(&self, long: &TooLong) {
-        self.drop_lines(1);
-        let limit = self.core.config.limits.line;
-        tracing::warn!(
-            server = self.core.config.name,
-            child = self.label,
-            length = long.length,
-            limit,
-            "a line is too long"
-        );
-        let mut id = message::id_of(long);
-        if id.is_none() {
-            // If only one call runs, it is its answer, or it waits in vain for it.
-            let state = lock(&self.state);
-            id = state.pending.keys().next().copied().filter(|_| state.pending.len() == 1);
-        }
-        if let Some(id) = id {
-            let why = format_args!("its message of {} bytes is longer than {limit}", long.length);
-            self.answered(id, Err(self.core.error(why)));
-        }
-    }
-
     /// There are no more answers: each running call gets this error. Returns the number of those that had a client.
     pub(crate) fn die(&self, error: &RpcError) -> usize {
         let (pending, asked) = {
@@ -491,10 +339,6 @@ impl LinkInner {
         self.status.send_modify(|status| status.dead = true);
         lost
     }
-}
-
-fn length(method: &str, params: Option<&Json>) -> usize {
-    method.len() + params.map_or(0, |params| params.as_bytes().len())
 }
 
 impl Running<'_> {

@@ -1,6 +1,7 @@
 //! What the tests share: the test child, and what is left of processes.
 
 #![allow(dead_code, unreachable_pub, reason = "each test executable uses its part")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` at the call")]
 
 pub mod client;
 
