@@ -1,9 +1,13 @@
 //! The files under `deploy/` can be read, say what the program takes, and give it the time that it needs.
 
+mod common;
+mod program;
+
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use mcp_session_gateway::{args::Args, config::GatewayConfig};
+use program::Gateway;
 use yaml_rust2::{Yaml, YamlLoader};
 
 /// What comes on top of the lame duck, the grace and the budgets of the children: core's phase for cancelling, and the exit.
@@ -119,6 +123,56 @@ fn the_manifest_is_one_and_its_times_add_up() {
     assert_eq!(service["spec"]["ports"][0]["targetPort"], port["name"]);
     let mount = container["volumeMounts"][0]["mountPath"].as_str().unwrap();
     assert!(config.access.token_file.unwrap().starts_with(mount));
+}
+
+fn chapter() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/stdio-servers.md");
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn the_chapter_names_options_and_files_that_exist() {
+    let text = chapter();
+    let command = Args::command();
+    let known: Vec<_> = command.get_arguments().filter_map(|argument| argument.get_long()).collect();
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    let of_others =
+        ["transport", "header", "cli", "method", "now", "path", "rm", "stop-timeout", "init", "help"];
+    let mut named = 0;
+    for option in words
+        .filter_map(|word| word.strip_prefix("--"))
+        .filter(|option| option.starts_with(|c: char| c.is_ascii_lowercase()))
+    {
+        assert!(known.contains(&option) || of_others.contains(&option), "--{option}");
+        named += usize::from(known.contains(&option));
+    }
+    assert!(named > 20, "{named}");
+    let links = text.match_indices("](../").map(|(at, _)| text[at + 5..].split(')').next().unwrap());
+    for link in links {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(link);
+        assert!(path.exists(), "{link}");
+    }
+    let mut commands = 0;
+    for line in text.lines().filter_map(|line| line.strip_prefix("mcp-session-gateway ")) {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        commands += 1;
+    }
+    assert!(commands > 0);
+}
+
+#[tokio::test]
+async fn the_chapter_names_metrics_that_exist() {
+    let gateway = Gateway::start(&[], &[]);
+    let metrics = String::from_utf8(gateway.get("/metrics").await.body).expect("UTF-8");
+    let text = chapter();
+    let mut named = 0;
+    for (at, _) in text.match_indices("mcp_gateway_") {
+        let end = text[at..].find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap();
+        let name = &text[at..at + end];
+        assert!(metrics.contains(&format!("\n{name}{{")), "{name}");
+        named += 1;
+    }
+    assert!(named >= 3);
 }
 
 fn strings(list: &Yaml) -> Vec<String> {
