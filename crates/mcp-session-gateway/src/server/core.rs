@@ -109,9 +109,7 @@ impl Core {
     /// An error for a client that may try again soon.
     pub(crate) fn unavailable(&self, why: impl std::fmt::Display) -> RpcError {
         self.counts.refused.fetch_add(1, SeqCst);
-        self.error(why)
-            .with_data(json!({ "reason": "unavailable", "retryable": true }))
-            .with_refusal(503, None)
+        RpcError::unavailable(format!("server {}: {why}", self.config.name))
     }
 
     /// Starts a child and opens it with `initialize`. Returns it with the result.
