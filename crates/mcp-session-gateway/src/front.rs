@@ -35,6 +35,7 @@ pub enum StartError {
 
 /// A server, and its endpoint.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Served {
     /// The server.
     pub server: Server,

@@ -1,4 +1,4 @@
-//! The metrics, as OpenMetrics text, which Prometheus reads. Nothing of a client is in them, and the only labels are servers and
+//! The metrics, as text of `OpenMetrics`, which Prometheus reads. Nothing of a client is in them, and the only labels are servers and
 //! their states, so their number does not grow.
 
 use std::fmt;

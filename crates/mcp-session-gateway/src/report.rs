@@ -54,6 +54,7 @@ impl Report {
     }
 
     /// Its text.
+    #[expect(clippy::missing_panics_doc, reason = "its maps have strings for keys")]
     pub fn written(&self, format: ReportFormat) -> String {
         match format {
             ReportFormat::Table => self.to_string(),

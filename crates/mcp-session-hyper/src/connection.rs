@@ -100,7 +100,11 @@ where
     let mut deadline = Deadline::after(&context, context.header_timeout());
     let Some(Ok((protocol, first))) = in_time(detect(&mut io), &mut deadline, &context).await else {
         // No complete request: nothing to answer. A TLS client is told that nothing was cut off.
-        poll_fn(|cx| Poll::Ready(drop(Pin::new(&mut io).poll_shutdown(cx)))).await;
+        poll_fn(|cx| {
+            let _ = Pin::new(&mut io).poll_shutdown(cx);
+            Poll::Ready(())
+        })
+        .await;
         return;
     };
     let activity = Activity::new(context.runtime(), context.work().clone());

@@ -9,6 +9,7 @@ use super::values::{Bind, HeaderVariable, OsText, Size, Time, Variable, header_v
 use crate::server::config::{Mode, Restart, StderrTo};
 
 /// The gateway's own settings.
+#[expect(clippy::doc_markdown, reason = "the docs of the fields are the help, which is no Markdown")]
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct FrontSettings {
