@@ -39,7 +39,8 @@ async fn serve(header_timeout: Duration) -> (SocketAddr, Endpoint, tokio::task::
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("an address");
     let app = McpService::new(endpoint.clone());
-    let server = serve_app_over(listener, handshake, endpoint.clone(), app).with_header_timeout(header_timeout);
+    let server =
+        serve_app_over(listener, handshake, endpoint.clone(), app).with_header_timeout(header_timeout);
     let server = tokio::spawn(async move { server.await.map(|report| report.connections_cut) });
     (addr, endpoint, server)
 }

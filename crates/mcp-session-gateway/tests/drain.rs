@@ -151,8 +151,7 @@ async fn a_lame_duck_serves_while_it_is_not_ready() {
 async fn a_signal_while_it_starts_ends_it() {
     let args = ["--bind", "127.0.0.1:0", "--", "sh", "-c", "exec sleep 60"];
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-session-gateway"));
-    let process =
-        command.args(args).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let process = command.args(args).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     let mut process = process.spawn().expect("it starts");
     let pid = rustix::process::Pid::from_child(&process);
     let mut status = None;

@@ -41,9 +41,9 @@ mod runtime;
 mod serve;
 mod signal;
 
+pub use listener::Listener;
 pub use mcp_session_core::Serve;
 pub use mcp_session_hyper::McpService;
-pub use listener::Listener;
 pub use runtime::TokioRuntime;
 pub use serve::{bind, serve, serve_app, serve_app_over};
 pub use signal::terminate_signal;

@@ -47,6 +47,8 @@ impl Listener for UnixListener {
     }
 }
 
-pub(crate) fn accepted<L: Listener>(listener: L) -> impl Stream<Item = io::Result<L::Socket>> + Send + 'static {
+pub(crate) fn accepted<L: Listener>(
+    listener: L,
+) -> impl Stream<Item = io::Result<L::Socket>> + Send + 'static {
     stream::unfold(listener, async |mut listener| Some((listener.accept().await, listener)))
 }

@@ -80,7 +80,8 @@ fn ends() -> &'static (TlsAcceptor, TlsConnector) {
         let mut trusted = RootCertStore::empty();
         trusted.add(cert.der().clone()).expect("a certificate");
         let server = ServerConfig::builder().with_no_client_auth();
-        let server = server.with_single_cert(vec![cert.der().clone()], key).expect("a certificate with its key");
+        let server =
+            server.with_single_cert(vec![cert.der().clone()], key).expect("a certificate with its key");
         let client = ClientConfig::builder().with_root_certificates(trusted).with_no_client_auth();
         (TlsAcceptor::from(Arc::new(server)), TlsConnector::from(Arc::new(client)))
     })

@@ -18,7 +18,8 @@ pub(crate) fn check_host(allowed: &AllowedHosts, parts: &Parts) -> Result<(), Re
     let Some(host) = hosts.next() else {
         // The client of a Unix socket has no address.
         let over_a_connection = || {
-            parts.extensions.get::<PeerAddr>().is_some() || parts.extensions.get::<DisconnectCancels>().is_some()
+            parts.extensions.get::<PeerAddr>().is_some()
+                || parts.extensions.get::<DisconnectCancels>().is_some()
         };
         let required = parts.version == Version::HTTP_11 && over_a_connection();
         return match parts.uri.authority() {
