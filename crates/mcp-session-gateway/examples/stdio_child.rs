@@ -14,9 +14,11 @@
 //! | `--silent` | never answers `initialize` |
 //! | `--noise` | writes a BOM, lines that are no JSON, and empty lines, and ends its lines with CR LF |
 //! | `--split` | writes each message in pieces of seven bytes |
+//! | `--modern` | is of 2026-07-28: no `initialize`, an envelope in each request, `input_required` and subscriptions |
 //! | `--stderr` | writes to stderr what it does |
 //!
-//! Tools: `echo`, `env`, `pid`, `sleep`, `progress`, `log`, `ask`, `roots`, `sample`, `long`, `exit`, `changed`, `joined`, `cancels`.
+//! Tools: `echo`, `env`, `pid`, `seen`, `sleep`, `progress`, `log`, `changed`, `ask`, `sample`, `roots`, `ask-late`, `level`, `long`,
+//! `joined`, `exit`, `cancels`.
 
 use std::{
     collections::HashMap,
@@ -77,6 +79,8 @@ fn main() {
         asked: Mutex::default(),
         cancelled: Mutex::default(),
         seen: Mutex::default(),
+        modern: has("--modern"),
+        listens: Mutex::default(),
     });
     for line in io::stdin().lock().lines() {
         let Ok(line) = line else { break };
@@ -105,6 +109,9 @@ struct Server {
     cancelled: Mutex<Vec<Value>>,
     /// The methods of all notifications that have come.
     seen: Mutex<Vec<String>>,
+    modern: bool,
+    /// The ids and filters of subscriptions, at 2026-07-28.
+    listens: Mutex<Vec<(Value, Value)>>,
 }
 
 impl Server {
@@ -156,7 +163,9 @@ impl Server {
             eprintln!("heard {method}");
         }
         if method == "notifications/cancelled" {
-            self.cancelled.lock().expect("not poisoned").push(message["params"]["requestId"].clone());
+            let id = &message["params"]["requestId"];
+            self.cancelled.lock().expect("not poisoned").push(id.clone());
+            self.listens.lock().expect("not poisoned").retain(|(listen, _)| listen != id);
         }
         if method == "notifications/initialized" && self.stderr {
             eprintln!("\x1b[31mready");
@@ -168,6 +177,16 @@ impl Server {
         let (id, params) = (&message["id"], &message["params"]);
         let method = message["method"].as_str().unwrap_or_default();
         let outcome = match method {
+            "initialize" | "logging/setLevel" | "resources/subscribe" if self.modern => {
+                Err((-32601, "no such method"))
+            }
+            _ if self.modern && !has_envelope(params) => Err((-32602, "no envelope")),
+            "server/discover" if self.modern => Ok(json!({
+                "supportedVersions": ["2026-07-28"], "ttlMs": 0, "cacheScope": "private",
+                "capabilities": { "tools": { "listChanged": true }, "logging": {}, "resources": { "subscribe": true } },
+                "_meta": { "io.modelcontextprotocol/serverInfo": { "name": "stdio-child", "version": "2.0.0" } },
+            })),
+            "subscriptions/listen" if self.modern => return self.listen(id, &params["notifications"]),
             "initialize" if self.silent => return,
             "initialize" => Ok(json!({
                 "protocolVersion": params["protocolVersion"],
@@ -182,12 +201,49 @@ impl Server {
             _ => Err((-32601, "no such method")),
         };
         let answer = match outcome {
+            Ok(mut result) if self.modern => {
+                if result.get("resultType").is_none() {
+                    result["resultType"] = "complete".into();
+                }
+                json!({ "jsonrpc": "2.0", "id": id, "result": result })
+            }
             Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
             Err((code, text)) => {
                 json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": text } })
             }
         };
         self.send(&answer);
+    }
+
+    fn listen(&self, id: &Value, filter: &Value) {
+        self.listens.lock().expect("not poisoned").push((id.clone(), filter.clone()));
+        let params =
+            json!({ "notifications": filter, "_meta": { "io.modelcontextprotocol/subscriptionId": id } });
+        self.notify("notifications/subscriptions/acknowledged", &params);
+    }
+
+    /// Tells those that have subscribed to it.
+    fn publish(&self, method: &str, mut params: Value, wants: impl Fn(&Value) -> bool) {
+        for (id, filter) in &*self.listens.lock().expect("not poisoned") {
+            if wants(filter) {
+                params["_meta"] = json!({ "io.modelcontextprotocol/subscriptionId": id });
+                self.notify(method, &params);
+            }
+        }
+    }
+
+    /// Asks for input, or returns what has come of it.
+    fn input(params: &Value, method: &str) -> Value {
+        match params["inputResponses"].get("q") {
+            Some(answer) => {
+                let reply = json!({ "result": answer, "state": params["requestState"] });
+                json!({ "content": [{ "type": "text", "text": reply.to_string() }] })
+            }
+            None => json!({
+                "resultType": "input_required", "requestState": "state of the child",
+                "inputRequests": { "q": { "method": method, "params": params["arguments"] } },
+            }),
+        }
     }
 
     fn call(&self, id: &Value, params: &Value) -> Result<Value, (i64, &'static str)> {
@@ -216,6 +272,20 @@ impl Server {
                 self.notify("notifications/message", &json!({ "level": "info", "data": "at work" }));
                 text("logged".into())
             }
+            "changed" if self.modern => {
+                let listed = |filter: &Value| filter["toolsListChanged"] == true;
+                self.publish("notifications/tools/list_changed", json!({}), listed);
+                let uri = &args["uri"];
+                let subscribed = |filter: &Value| {
+                    filter["resourceSubscriptions"].as_array().is_some_and(|uris| uris.contains(uri))
+                };
+                self.publish("notifications/resources/updated", json!({ "uri": uri }), subscribed);
+                text("changed".into())
+            }
+            "ask" if self.modern => Ok(Self::input(params, "elicitation/create")),
+            "sample" if self.modern => Ok(Self::input(params, "sampling/createMessage")),
+            "roots" if self.modern => Ok(Self::input(params, "roots/list")),
+            "level" => text(params["_meta"]["io.modelcontextprotocol/logLevel"].to_string()),
             "changed" => {
                 self.notify("notifications/tools/list_changed", &json!({}));
                 self.notify("notifications/resources/updated", &json!({ "uri": args["uri"] }));
@@ -247,11 +317,6 @@ impl Server {
                 );
                 text("joined".into())
             }
-            "close" => {
-                // Its stdout is closed, and it stays.
-                drop(self.out.lock());
-                text("closed".into())
-            }
             "exit" => exit(i32::try_from(number("code", 7)).unwrap_or(7)),
             "cancels" => {
                 // Runs until it is cancelled, and says then which id was.
@@ -271,4 +336,10 @@ impl Server {
             _ => Err((-32602, "no such tool")),
         }
     }
+}
+
+fn has_envelope(params: &Value) -> bool {
+    let meta = &params["_meta"];
+    meta["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"
+        && meta["io.modelcontextprotocol/clientCapabilities"].is_object()
 }

@@ -5,9 +5,30 @@
 //! | [`config`] | how a server is described |
 //! | [`state`] | what can be seen of it |
 //! | `link`, `call`, `hearing`, `asking` | the JSON-RPC of one child: ids, progress, cancels, questions to the client |
+//! | `modern` | a child of 2026-07-28 |
 //! | `keeper` | the tasks of one child, and its end |
 //! | `per_session`, `shared`, `per_request` | which client gets which child |
 //! | `restart` | delays and crash loops |
+//!
+//! # Revisions
+//!
+//! Clients and children may be of different revisions. What cannot be the same as between equals:
+//!
+//! - *A client of 2026-07-28, a child of an older revision.* When the child asks the client something, the call ends with
+//!   `input_required` and is cancelled at the child. When the client comes back with its answers, the call **runs again from its
+//!   beginning**, in [`Mode::Session`] and [`Mode::Request`] with another child, and each question is answered in its turn. So
+//!   whatever the child does before its last question happens more than once. Nothing that a child keeps between requests
+//!   reaches the next request, except in [`Mode::Shared`]. `subscriptions/listen` hears a shared child only; the others serve no
+//!   client outside of a request. Arguments that a tool wants repeated in headers (`x-mcp-header`) are not compared.
+//! - *A client of an older revision, a child of 2026-07-28.* The client gets questions as requests, notifications as if it had
+//!   subscribed, and `logging/setLevel`. `resources/subscribe` is answered before the child has accepted it. The client's own
+//!   notifications, such as `notifications/roots/list_changed`, have no place there and end at the gateway.
+//! - *A client that names no session.* It cannot be asked, and hears nothing outside of its requests. Each of them has a child of
+//!   its own, except in [`Mode::Shared`]. A cancel that it sends names nobody; if it leaves, its call is cancelled.
+//! - *A child that answers `initialize` with an older revision than the client's.* Its messages are passed as they are.
+//!
+//! In a session, a client that loses its connection has not cancelled its calls: it may come back for their answers. They are
+//! cancelled when the session's idle timeout has passed.
 
 mod asking;
 mod audience;
@@ -19,6 +40,7 @@ mod hearing;
 mod keeper;
 mod link;
 mod message;
+mod modern;
 mod params;
 mod per_request;
 mod per_session;

@@ -19,12 +19,12 @@ struct Supervised {
 }
 
 impl Supervised {
-    fn start(count: usize, switches: &[&str]) -> Self {
-        Self::started_by(Command::new(example("supervised")), count, switches)
+    fn start(mode: &str, count: usize, switches: &[&str]) -> Self {
+        Self::started_by(Command::new(example("supervised")), mode, count, switches)
     }
 
-    fn started_by(mut command: Command, count: usize, switches: &[&str]) -> Self {
-        command.arg(count.to_string()).args(switches).stdin(Stdio::null()).stdout(Stdio::piped());
+    fn started_by(mut command: Command, mode: &str, count: usize, switches: &[&str]) -> Self {
+        command.arg(mode).arg(count.to_string()).args(switches).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut supervisor = command.spawn().expect("it starts");
         let mut said = BufReader::new(supervisor.stdout.take().expect("a pipe"));
         let mut line = String::new();
@@ -61,34 +61,39 @@ fn with<'a>(switches: &[&'a str], pids: &'a Pids) -> Vec<&'a str> {
 
 #[test]
 fn sigterm_is_passed_on_and_what_has_left_its_group_is_ended_too() {
-    let pids = Pids::new("sup-term");
-    let mut supervised = Supervised::start(5, &with(&["--setsid"], &pids));
-    let all = pids.read(10);
-    Supervised::signal(supervised.supervisor.id(), Signal::TERM);
-    assert_eq!(supervised.exit_code(), Some(0));
-    assert!(!all.iter().any(|pid| runs(*pid)), "when the supervisor has ended, nothing is left");
-    let mut line = String::new();
-    supervised.said.read_line(&mut line).expect("a line");
-    assert_eq!(line, "ended\n", "the gateway had its time");
+    for mode in ["session", "shared", "request"] {
+        let pids = Pids::new(&format!("sup-term-{mode}"));
+        let mut supervised = Supervised::start(mode, 20, &with(&["--setsid"], &pids));
+        Supervised::signal(supervised.supervisor.id(), Signal::TERM);
+        assert_eq!(supervised.exit_code(), Some(0), "{mode}");
+        let all = pids.read(if mode == "shared" { 2 } else { 40 });
+        assert!(!all.iter().any(|pid| runs(*pid)), "{mode}: when the supervisor has ended, nothing is left");
+        let mut line = String::new();
+        supervised.said.read_line(&mut line).expect("a line");
+        assert_eq!(line, "ended\n", "{mode}: the gateway had its time");
+    }
 }
 
 #[test]
 fn nothing_is_left_when_the_gateway_is_killed() {
-    for switches in [&[][..], &["--ignore-term"], &BAD] {
-        let pids = Pids::new("sup-kill");
-        let mut supervised = Supervised::start(5, &with(switches, &pids));
-        let all = pids.read(if switches.len() == BAD.len() { 15 } else { 5 });
-        Supervised::signal(supervised.gateway, Signal::KILL);
-        assert_eq!(supervised.exit_code(), Some(128 + 9));
-        assert!(!all.iter().any(|pid| runs(*pid)), "{switches:?}");
+    for mode in ["session", "shared", "request"] {
+        for switches in [&[][..], &["--ignore-term"], &BAD] {
+            let pids = Pids::new(&format!("sup-kill-{mode}"));
+            let mut supervised = Supervised::start(mode, 20, &with(switches, &pids));
+            Supervised::signal(supervised.gateway, Signal::KILL);
+            assert_eq!(supervised.exit_code(), Some(128 + 9));
+            let each = if switches.len() == BAD.len() { 3 } else { 1 };
+            let all = pids.read(each * if mode == "shared" { 1 } else { 20 });
+            assert!(!all.iter().any(|pid| runs(*pid)), "{mode} {switches:?}");
+        }
     }
 }
 
 #[test]
 fn the_gateway_follows_a_supervisor_that_is_killed() {
     let pids = Pids::new("sup-follow");
-    let mut supervised = Supervised::start(3, &with(&["--ignore-eof", "--grandchild"], &pids));
-    let all = pids.read(6);
+    let mut supervised = Supervised::start("session", 3, &with(&["--ignore-eof", "--grandchild"], &pids));
+    let all = pids.read(8); // with that of the child that has said what the server is
     Supervised::signal(supervised.supervisor.id(), Signal::KILL);
     assert_eq!(supervised.exit_code(), None);
     wait_for("end of all", || !runs(supervised.gateway) && !all.iter().any(|pid| runs(*pid)));
@@ -98,17 +103,21 @@ fn the_gateway_follows_a_supervisor_that_is_killed() {
 #[test]
 fn what_a_child_has_left_behind_ends_while_the_gateway_runs() {
     let pids = Pids::new("sup-orphan");
-    let mut supervised = Supervised::start(2, &["end-one", "--setsid", "--pids", pids.path()]);
-    let all = pids.read(4);
-    // In the file, each child is before its grandchild, whichever of the two came first.
-    let (ended, detached): (Vec<u32>, Vec<u32>) = (vec![all[0], all[2]], vec![all[1], all[3]]);
-    wait_for("end of one child", || ended.iter().filter(|pid| runs(**pid)).count() == 1);
-    wait_for("end of its orphan", || detached.iter().filter(|pid| runs(**pid)).count() == 1);
-    assert_eq!(runs(ended[0]), runs(detached[0]), "the other's own is left alone");
+    let switches = ["end-one", "--setsid", "--pids", pids.path()];
+    let mut supervised = Supervised::start("session", 2, &switches);
+    let all = pids.read(6);
+    let grandchildren: Vec<u32> = all.iter().copied().filter(|pid| is_sleep(*pid)).collect();
+    // The first child of all has said what the server is, and has ended; that of the first session, too.
+    wait_for("end of two orphans", || all.iter().filter(|pid| runs(**pid)).count() == 2);
+    assert_eq!(grandchildren.iter().filter(|pid| runs(**pid)).count(), 1, "the other's own is left alone");
     assert!(runs(supervised.gateway));
     Supervised::signal(supervised.supervisor.id(), Signal::TERM);
     assert_eq!(supervised.exit_code(), Some(0));
     assert!(!all.iter().any(|pid| runs(*pid)));
+}
+
+fn is_sleep(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep")
 }
 
 /// Needs the right to make a PID namespace; skipped without.
@@ -121,7 +130,7 @@ fn it_is_a_correct_pid_1() {
     }
     let mut unshare = Command::new("unshare");
     unshare.args(["-pf", "--mount-proc", "--kill-child"]).arg(example("supervised"));
-    let mut supervised = Supervised::started_by(unshare, 3, &BAD);
+    let mut supervised = Supervised::started_by(unshare, "session", 3, &BAD);
     // The process ids are those of the namespace: it is its init, and ends with it.
     let found =
         Command::new("pgrep").args(["-P", &supervised.supervisor.id().to_string()]).output().expect("pgrep");

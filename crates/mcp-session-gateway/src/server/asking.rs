@@ -78,7 +78,7 @@ impl LinkInner {
             let no_stream =
                 matches!(reply, Err(RequestError::Send(SendError::Closed) | RequestError::NotInitialized));
             if !no_stream || Instant::now() >= give_up {
-                return self.reply(&ask.id, &to_child(&ask, reply));
+                return self.reply(&ask.id, &reply_to_child(&ask, reply));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
@@ -130,7 +130,7 @@ pub(crate) async fn ask_within(link: &Link, cx: &RequestContext, ask: Ask, key: 
     match Abortable::new(asking, registration).await {
         Ok(Err(error @ RequestError::InputRequired)) => Asked::InputRequired(error.into()),
         Ok(reply) => {
-            let reply = to_child(&ask, reply);
+            let reply = reply_to_child(&ask, reply);
             link.reply(&ask.id, &reply);
             Asked::Done(ask)
         }
@@ -139,7 +139,7 @@ pub(crate) async fn ask_within(link: &Link, cx: &RequestContext, ask: Ask, key: 
 }
 
 /// The reply as the child gets it: an error of the client is unchanged.
-fn to_child(ask: &Ask, reply: Result<Json, RequestError>) -> Result<Json, RpcError> {
+pub(super) fn reply_to_child(ask: &Ask, reply: Result<Json, RequestError>) -> Result<Json, RpcError> {
     reply.map_err(|error| match error {
         RequestError::Client(error) => error,
         // As a client answers that does not have it.

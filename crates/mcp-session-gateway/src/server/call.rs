@@ -1,6 +1,6 @@
 //! [`Link::call`]: a client's request at a child, from its first byte to its answer.
 
-use std::{borrow::Cow, pin::pin, sync::atomic::Ordering::SeqCst};
+use std::{pin::pin, sync::atomic::Ordering::SeqCst};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use mcp_session_core::{CancelReason, Json, ProtocolVersion, RequestContext, RpcError};
@@ -55,13 +55,26 @@ impl Link {
         if ready.is_err() && self.is_alive() {
             self.until_dead().await; // then it is known how it has ended
         }
-        let params =
-            cx.raw_params().map(|params| match cx.protocol_version() >= ProtocolVersion::V2026_07_28 {
-                true => params::without_envelope(params),
-                false => Cow::Borrowed(params.as_str()),
-            });
+        let is_modern = cx.protocol_version() >= ProtocolVersion::V2026_07_28;
+        let params = cx.raw_params();
+        match (self.modern.get(), is_modern) {
+            (Some(modern), false) => self.call_modern(modern, cx).await,
+            (Some(_), true) | (None, false) => self.call_with(cx, params.map(Json::as_str)).await,
+            (None, true) => {
+                let params = params.map(params::without_envelope);
+                self.call_with(cx, params.as_deref()).await
+            }
+        }
+    }
+
+    /// Sends a client's request with these params.
+    pub(super) async fn call_with(
+        &self,
+        cx: &RequestContext,
+        params: Option<&str>,
+    ) -> Result<Json, RpcError> {
         let caller = cx.session_id().map_or(Caller::Stateless, Caller::Session);
-        let mut running = self.send(caller, cx.method(), params.as_deref(), true)?;
+        let mut running = self.send(caller, cx.method(), params, true)?;
         let mut questions = 0;
         let mut asked: Vec<Ask> = Vec::new();
         let mut asking = FuturesUnordered::new();

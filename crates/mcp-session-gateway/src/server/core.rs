@@ -174,9 +174,15 @@ impl Core {
             capabilities.as_str(),
             client_info.as_str()
         );
-        let answer = tokio::time::timeout(limits.init_timeout, link.ask("initialize", Some(&params))).await;
+        let opening = async {
+            match link.ask("initialize", Some(&params)).await {
+                // It may be of 2026-07-28. If it is not, its first error is the one that counts.
+                Err(refused) if link.is_alive() => link.discover().await.map_err(|_| refused),
+                answer => answer,
+            }
+        };
         let timed_out = || self.error(format_args!("no answer to `initialize` in {:?}", limits.init_timeout));
-        let info = answer.map_err(|_| timed_out())??;
+        let info = tokio::time::timeout(limits.init_timeout, opening).await.map_err(|_| timed_out())??;
         Ok((link, info))
     }
 

@@ -72,7 +72,8 @@ impl Handler for ServerHandler {
 
     /// In [`Mode::Session`] the child gets it. A child of several clients does not: it could not know whose it is.
     async fn notification(&self, notification: Notification, cx: NotificationContext) {
-        if let Some(child) = cx.data::<SessionChild>() {
+        // At 2026-07-28 a child hears none but `cancelled`.
+        if let Some(child) = cx.data::<SessionChild>().filter(|child| !child.link.is_modern()) {
             child.link.tell_initialized();
             let params = notification.params.as_ref().map(Json::as_str);
             child.link.notify(&notification.method, params);

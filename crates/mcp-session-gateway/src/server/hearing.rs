@@ -72,6 +72,13 @@ impl LinkInner {
             "notifications/progress" => self.hear_progress(method, params.as_ref()),
             "notifications/cancelled" => self.hear_cancelled(params.as_ref()),
             "notifications/message" => self.hear_log(method, params),
+            // A child of 2026-07-28 says that a subscription has begun, and marks what comes with it.
+            "notifications/subscriptions/acknowledged" => {}
+            _ if self.is_modern() => {
+                let unmarked = params.as_ref().map(params::without_envelope);
+                let unmarked = unmarked.and_then(|params| Json::from_text(params.into_owned().into()).ok());
+                self.tell_owner(&method, unmarked.as_ref());
+            }
             _ => self.tell_owner(&method, params.as_ref()),
         }
     }

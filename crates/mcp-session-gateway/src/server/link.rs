@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{
             AtomicBool, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
@@ -23,7 +23,9 @@ use super::{
     audience::Owner,
     core::{Core, lock},
     hearing::length,
-    keeper, message, params,
+    keeper, message,
+    modern::Modern,
+    params,
 };
 use crate::child::{input::Input, spawn::Spawned};
 
@@ -54,6 +56,8 @@ pub(crate) struct LinkInner {
     /// The child's requests to its client outside of calls.
     pub(crate) outside: AtomicUsize,
     pub(crate) status: watch::Sender<Status>,
+    /// If the child is of 2026-07-28.
+    pub(crate) modern: OnceLock<Modern>,
 }
 
 /// How far a child is on the way to its end.
@@ -154,6 +158,7 @@ impl Link {
             initialized: AtomicBool::new(false),
             outside: AtomicUsize::new(0),
             status: watch::Sender::default(),
+            modern: OnceLock::new(),
         });
         keeper::start(&inner, process, output, errors, place);
         Self(Arc::new(CloseOnDrop(inner)))
@@ -213,7 +218,7 @@ impl LinkInner {
     /// Tells the child once that its client is ready. A client may forget to say so, and a strict child refuses its requests
     /// then.
     pub(crate) fn tell_initialized(&self) {
-        if !self.initialized.swap(true, SeqCst) {
+        if !self.initialized.swap(true, SeqCst) && !self.is_modern() {
             self.notify("notifications/initialized", None);
         }
     }

@@ -65,6 +65,7 @@ pub(crate) fn bind(child: &SessionChild, session: &Session) {
     if !child.link.set_owner(Owner::Session(session.clone())) {
         drop(session.terminate(TerminateReason::Error)); // it died meanwhile
     }
+    child.link.inner().listen_to_changes();
 }
 
 /// A request of the session.

@@ -120,6 +120,7 @@ impl Shared {
     async fn serve(&self, link: Link) -> bool {
         link.set_owner(Owner::Everyone(Arc::clone(&self.audience)));
         link.tell_initialized();
+        link.inner().listen_to_changes();
         self.replay(&link).await;
         self.child.send_replace(Child::Ready(link.clone()));
         link.until_dead().await;
@@ -133,6 +134,12 @@ impl Shared {
 
     /// Tells a new child what clients have told the one before.
     async fn replay(&self, link: &Link) {
+        if link.is_modern() {
+            return lock(&self.replayed)
+                .resources
+                .iter()
+                .for_each(|uri| link.inner().listen_to_resource(uri));
+        }
         let requests: Vec<_> = {
             let replayed = lock(&self.replayed);
             let level = replayed.level.iter().map(|level| ("logging/setLevel", level.clone()));
@@ -228,6 +235,10 @@ impl Shared {
         if let Ok(tokio) = tokio::runtime::Handle::try_current() {
             tokio.spawn(async move {
                 for uri in gone {
+                    if link.is_modern() {
+                        link.ignore_resource(&uri);
+                        continue;
+                    }
                     let params = json!({ "uri": uri }).to_string();
                     let _ = link.ask("resources/unsubscribe", Some(&params)).await;
                 }
