@@ -41,6 +41,7 @@ pub struct Served {
     pub server: Server,
     /// The endpoint that serves it.
     pub endpoint: Endpoint,
+    pub(crate) doorkeeper: Arc<Doorkeeper>,
 }
 
 impl Served {
@@ -146,7 +147,8 @@ impl Front {
             let endpoint = Endpoint::with_config(runtime.clone(), server.handler(), config);
             let endpoint = endpoint.map_err(|error| limit(&error))?;
             server.attach(&endpoint.manager());
-            served.push(Served { endpoint, server });
+            let doorkeeper = Arc::new(Doorkeeper::new(self.access.clone()));
+            served.push(Served { server, endpoint, doorkeeper });
         }
         let served: Arc<[Served]> = served.into();
         let base = self.bound.base();
@@ -154,7 +156,7 @@ impl Front {
             [_] => vec![format!("{base}/mcp")],
             several => several.iter().map(|one| format!("{base}/{}/mcp", one.name())).collect(),
         };
-        let app = routes(&served, Doorkeeper::new(self.access));
+        let app = routes(&served);
         let endpoints: Vec<_> = served.iter().map(|one| one.endpoint.clone()).collect();
         let (serve, file) = self.bound.serve(endpoints, app);
         Ok(Started { urls, served, serve, file })

@@ -27,6 +27,8 @@ struct Reading {
     state: &'static str,
     children: ServerStats,
     sessions: Stats,
+    /// Requests that were refused for their `Host` or `Origin`, before the endpoint saw them.
+    at_the_door: u64,
 }
 
 /// A value of a server.
@@ -54,7 +56,7 @@ const COUNTERS: [(&str, &str, Value); 20] = [
     ("calls_synthesized", "Requests that got an error because their answer did not come in time", |read| read.sessions.exchanges_synthesized),
     ("calls_cancelled", "Requests that their client has cancelled", |read| read.sessions.exchanges_cancelled),
     ("calls_forced", "Requests whose answer could not be delivered", |read| read.sessions.exchanges_forced),
-    ("requests_refused", "HTTP requests that were refused", |read| read.sessions.requests_refused),
+    ("requests_refused", "HTTP requests that were refused", |read| read.sessions.requests_refused + read.at_the_door),
     ("responses_stalled", "Responses that were cut because their client did not read", |read| read.sessions.responses_stalled),
     ("streams_cut", "Streams that did not end properly", |read| read.sessions.streams_cut),
     ("children_spawned", "Children that were started", |read| read.children.spawned),
@@ -80,6 +82,7 @@ pub(crate) fn text(served: &[Served]) -> Result<String, fmt::Error> {
         state: one.server.state().as_str(),
         children: one.server.stats(),
         sessions: one.endpoint.stats(),
+        at_the_door: one.doorkeeper.refused(),
     });
     text_of(readings.collect())
 }

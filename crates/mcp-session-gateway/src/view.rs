@@ -2,13 +2,17 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use mcp_session_core::{ShutdownPhase, ShutdownPolicy};
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use crate::{config::GatewayConfig, front::Served};
 
@@ -25,19 +29,20 @@ const PROGRESS: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct View {
     bars: Option<MultiProgress>,
-    drain: Arc<OnceLock<(Instant, ShutdownPolicy)>>,
+    /// Since when it stops, and by which policy.
+    drain: watch::Sender<Option<(Instant, ShutdownPolicy)>>,
 }
 
 impl View {
     /// The view that this configuration asks for.
     pub fn new(config: &GatewayConfig) -> Self {
         let live = config.view && io::stderr().is_terminal();
-        Self { bars: live.then(MultiProgress::new), drain: Arc::default() }
+        Self { bars: live.then(MultiProgress::new), drain: watch::Sender::default() }
     }
 
     /// No view: nothing is drawn or logged.
     pub fn none() -> Self {
-        Self { bars: None, drain: Arc::default() }
+        Self { bars: None, drain: watch::Sender::default() }
     }
 
     /// Whether it is drawn at a terminal.
@@ -68,7 +73,7 @@ impl View {
 
     /// A stop has begun.
     pub(crate) fn draining(&self, policy: ShutdownPolicy) {
-        let _ = self.drain.set((Instant::now(), policy)); // there is only one stop
+        self.drain.send_replace(Some((Instant::now(), policy)));
     }
 
     /// Removes it from the terminal.
@@ -88,8 +93,9 @@ impl View {
                 line.set_message(line_of(one));
                 line.tick();
             }
-            if let Some((begun, policy)) = self.drain.get() {
-                stop.set_message(progress(served, begun.elapsed(), policy));
+            let drain = *self.drain.borrow();
+            if let Some((begun, policy)) = drain {
+                stop.set_message(progress(served, begun.elapsed(), &policy));
                 stop.tick();
             }
             sleep(DRAW).await;
@@ -97,23 +103,25 @@ impl View {
     }
 
     async fn log(&self, served: &[Served]) {
-        let (mut last, mut logged, mut progressed) = (None, Instant::now(), None::<Instant>);
-        loop {
-            sleep(DRAW).await;
-            if let Some((begun, policy)) = self.drain.get() {
-                if progressed.is_none_or(|at| at.elapsed() >= PROGRESS) {
-                    progressed = Some(Instant::now());
-                    tracing::info!("{}", progress(served, begun.elapsed(), policy));
-                }
-            } else if logged.elapsed() >= SUMMARY {
-                logged = Instant::now();
-                let counts: Vec<_> =
-                    served.iter().map(|one| (one.endpoint.stats(), one.server.stats())).collect();
-                if last.as_ref() != Some(&counts) {
-                    served.iter().for_each(|one| tracing::info!("{}", line_of(one)));
-                    last = Some(counts);
+        let (mut last, mut drain) = (None, self.drain.subscribe());
+        let (begun, policy) = loop {
+            let stops = timeout(SUMMARY, drain.wait_for(Option::is_some)).await;
+            if let Ok(Ok(stop)) = stops {
+                match *stop {
+                    Some(stop) => break stop,
+                    None => continue,
                 }
             }
+            let counts: Vec<_> =
+                served.iter().map(|one| (one.endpoint.stats(), one.server.stats())).collect();
+            if last.as_ref() != Some(&counts) {
+                served.iter().for_each(|one| tracing::info!("{}", line_of(one)));
+                last = Some(counts);
+            }
+        };
+        loop {
+            tracing::info!("{}", progress(served, begun.elapsed(), &policy));
+            sleep(PROGRESS).await;
         }
     }
 }

@@ -204,6 +204,7 @@ async fn metrics_parse_and_agree_with_what_has_happened() {
         client.ask(&tool(id, "echo", &json!({}))).await;
     }
     assert_eq!(knock(&gateway, None, "content-type: text/plain\r\n").await.head.status, 415);
+    assert_eq!(knock(&gateway, Some("rebound.example"), "").await.head.status, 403);
     let reply = gateway.get("/metrics").await;
     assert!(reply.head.get("content-type").unwrap().starts_with("application/openmetrics-text"));
     let text = says(&reply);
@@ -233,7 +234,7 @@ async fn metrics_parse_and_agree_with_what_has_happened() {
         ("mcp_gateway_children", 1),
         ("mcp_gateway_calls_admitted_total", 4), // `initialize` is one
         ("mcp_gateway_calls_answered_total", 4),
-        ("mcp_gateway_requests_refused_total", 1),
+        ("mcp_gateway_requests_refused_total", 2),
     ] {
         assert_eq!(metric(&text, name), Some(value), "{name} in {text}");
     }

@@ -60,7 +60,7 @@ pub(crate) fn core_config(
     Ok(config)
 }
 
-/// Refuses what core would refuse for its `Host` or `Origin`, but names the gateway's option, to the client and in the log.
+/// Refuses, for one server, what core would refuse for its `Host` or `Origin`, but names the gateway's option, to the client and in the log.
 /// What is malformed is left to core.
 #[derive(Debug)]
 pub(crate) struct Doorkeeper {
@@ -68,16 +68,23 @@ pub(crate) struct Doorkeeper {
     /// When the last refusal was logged, in seconds since the start, plus one.
     logged: AtomicU64,
     begun: Instant,
+    refused: AtomicU64,
 }
 
 impl Doorkeeper {
     pub(crate) fn new(access: Access) -> Self {
-        Self { access, logged: AtomicU64::new(0), begun: Instant::now() }
+        Self { access, logged: AtomicU64::new(0), begun: Instant::now(), refused: AtomicU64::new(0) }
+    }
+
+    /// The number of requests that were refused.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
     }
 
     /// The refusal of a request, if it is refused.
     pub(crate) fn refusal(&self, request: &Request) -> Option<Response> {
         let problem = self.problem(request)?;
+        self.refused.fetch_add(1, Relaxed);
         let second = self.begun.elapsed().as_secs() + 1;
         if self.logged.swap(second, Relaxed) != second {
             tracing::warn!("refused with 403: {problem}");

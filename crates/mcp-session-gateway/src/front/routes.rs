@@ -16,16 +16,16 @@ use super::{Served, access::Doorkeeper};
 use crate::metrics;
 
 /// All routes. A single server is at `/mcp` too.
-pub(crate) fn routes(served: &Arc<[Served]>, doorkeeper: Doorkeeper) -> Router {
+pub(crate) fn routes(served: &Arc<[Served]>) -> Router {
     let mut mcp = Router::new();
     for one in served.iter() {
         let service = McpService::new(one.endpoint.clone());
-        mcp = mcp.route_service(&format!("/{}/mcp", one.name()), service.clone());
+        let mut own = Router::new().route_service(&format!("/{}/mcp", one.name()), service.clone());
         if served.len() == 1 {
-            mcp = mcp.route_service("/mcp", service);
+            own = own.route_service("/mcp", service);
         }
+        mcp = mcp.merge(own.layer(middleware::from_fn_with_state(Arc::clone(&one.doorkeeper), check)));
     }
-    let mcp = mcp.layer(middleware::from_fn_with_state(Arc::new(doorkeeper), check));
     let mut app = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
