@@ -65,7 +65,7 @@ pub struct Args {
     /// A TOML file with one or several named servers, each at /NAME/mcp
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
-    /// The name of the server, in logs and metrics [default: that of its program]
+    /// The name of the server, in logs and metrics [default: that of its program or package]
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     name: Option<String>,
     #[command(flatten)]

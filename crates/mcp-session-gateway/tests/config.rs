@@ -40,7 +40,7 @@ fn the_defaults_are_those_of_the_servers_and_on_loopback() {
     assert!(config.tls.is_none() && config.access.token_file.is_none() && !config.access.cors && config.view);
     assert!(config.access.hosts.allows("localhost") && !config.access.hosts.allows("example.com"));
     let server = &config.servers[0];
-    let expected = ServerConfig::new("uvx", server.command.clone());
+    let expected = ServerConfig::new("mcp-server-time", server.command.clone());
     assert_eq!(format!("{server:?}"), format!("{expected:?}"));
     assert_eq!((server.command.program.as_os_str(), server.command.args.len()), ("uvx".as_ref(), 1));
 }

@@ -24,11 +24,22 @@ const RESERVED: [&str; 4] = ["mcp", "livez", "readyz", "metrics"];
 /// The smallest body: the shortest `initialize` has some 140 bytes.
 const SMALLEST_BODY: usize = 256;
 
-/// A name for the server of the command line: that of its program.
+/// Programs that download and run a package, which has the better name.
+const RUNNERS: [&str; 5] = ["npx", "uvx", "bunx", "pnpx", "pipx"];
+
+/// A name for the server of the command line: that of its program or package.
 pub(super) fn name_of(server: &ServerSettings) -> String {
-    let program = server.command.first().map(|program| Path::new(&program.0));
-    let stem = program.and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
-    stem.filter(|name| check_name(name).is_ok()).unwrap_or_else(|| "server".to_owned())
+    let mut words = server.command.iter().map(|word| Path::new(&word.0));
+    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let program = words.next().and_then(stem);
+    let package = program.as_deref().filter(|program| RUNNERS.contains(program)).and_then(|_| {
+        let package =
+            words.find(|word| !word.to_string_lossy().starts_with('-') && word.as_os_str() != "run")?;
+        let name = package.file_name()?.to_string_lossy().into_owned();
+        Some(name.split(['@', '=']).next().unwrap_or_default().to_owned()) // without its version
+    });
+    let names = [package, program].into_iter().flatten();
+    names.into_iter().find(|name| check_name(name).is_ok()).unwrap_or_else(|| "server".to_owned())
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -204,4 +215,28 @@ pub(super) fn gateway(
         view: !(options.no_view || file.no_view),
         servers,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::values::OsText;
+
+    #[test]
+    fn the_server_of_the_command_line_has_the_name_of_its_program_or_package() {
+        for (command, name) in [
+            ("/usr/bin/mcp-server-time --verbose", "mcp-server-time"),
+            ("./server.py", "server"),
+            ("npx -y @modelcontextprotocol/server-everything@2026.1.1 stdio", "server-everything"),
+            ("uvx mcp-server-git==1.2", "mcp-server-git"),
+            ("pipx run mcp-server-time", "mcp-server-time"),
+            ("npx", "npx"),
+            ("metrics", "server"),
+            ("\u{e9}t\u{e9}", "server"),
+        ] {
+            let command = command.split(' ').map(|word| OsText(word.into())).collect();
+            let settings = ServerSettings { command, ..ServerSettings::default() };
+            assert_eq!(name_of(&settings), name);
+        }
+    }
 }
