@@ -89,8 +89,10 @@ async fn over(socket: TcpStream) -> io::Result<Box<dyn ClientStream>> {
     loop {
         match UnixStream::connect(&path).await {
             Ok(socket) => return Ok(Box::new(socket)),
-            // The server's task has not begun.
-            Err(error) if error.kind() == ErrorKind::NotFound => sleep(Duration::from_millis(1)).await,
+            // The server's task has not begun, or has bound the socket and does not listen yet.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                sleep(Duration::from_millis(1)).await;
+            }
             Err(error) => return Err(error),
         }
     }
