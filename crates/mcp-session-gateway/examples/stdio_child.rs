@@ -14,11 +14,12 @@
 //! | `--silent` | never answers `initialize` |
 //! | `--noise` | writes a BOM, lines that are no JSON, and empty lines, and ends its lines with CR LF |
 //! | `--split` | writes each message in pieces of seven bytes |
+//! | `--deaf` | reads nothing more after `initialize` |
 //! | `--modern` | is of 2026-07-28: no `initialize`, an envelope in each request, `input_required` and subscriptions |
 //! | `--stderr` | writes to stderr what it does |
 //!
-//! Tools: `echo`, `env`, `pid`, `seen`, `sleep`, `progress`, `log`, `changed`, `ask`, `sample`, `roots`, `ask-late`, `level`, `long`,
-//! `joined`, `exit`, `cancels`.
+//! Tools: `echo`, `env`, `pid`, `seen`, `sleep`, `progress`, `log`, `changed`, `ask`, `sample`, `roots`, `ask-and-cancel`, `ask-late`, `level`,
+//! `long`, `joined`, `exit`, `cancels`.
 
 use std::{
     collections::HashMap,
@@ -86,6 +87,9 @@ fn main() {
         let Ok(line) = line else { break };
         let message: Value = serde_json::from_str(&line).expect("the gateway writes JSON, a message a line");
         let server = Arc::clone(&server);
+        if has("--deaf") && message["method"] == "notifications/initialized" {
+            thread::sleep(Duration::from_secs(60));
+        }
         match (message.get("method").is_some(), message.get("id").is_some()) {
             (true, true) => _ = thread::spawn(move || server.answer(&message)),
             (true, false) => server.hear(&message),
@@ -294,6 +298,16 @@ impl Server {
             "ask" => text(self.ask("elicitation/create", args).to_string()),
             "sample" => text(self.ask("sampling/createMessage", args).to_string()),
             "roots" => text(self.ask("roots/list", &json!({})).to_string()),
+            "ask-and-cancel" => {
+                let question = self.next_id.fetch_add(1, SeqCst);
+                let asked = json!({ "jsonrpc": "2.0", "id": question, "method": "roots/list" });
+                self.send(&asked);
+                self.notify(
+                    "notifications/cancelled",
+                    &json!({ "requestId": question, "reason": "never mind" }),
+                );
+                text("asked".into())
+            }
             "ask-late" => {
                 // Asks when the call is over.
                 let server_says = self.next_id.fetch_add(1, SeqCst);

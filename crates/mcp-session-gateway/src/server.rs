@@ -50,10 +50,7 @@ pub mod state;
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::Ordering::{Relaxed, SeqCst},
-    },
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -183,7 +180,7 @@ impl Server {
     /// What it can do at the moment.
     pub fn state(&self) -> ServerState {
         let Parts { core, shared, info, .. } = &*self.0;
-        if core.draining.load(SeqCst) || core.is_closing() {
+        if core.is_draining() {
             return ServerState::Draining;
         }
         if lock(info).is_none() {
@@ -228,9 +225,10 @@ impl Server {
         }
     }
 
-    /// From now on the state is [`ServerState::Draining`]. Nothing else changes: core refuses new clients.
+    /// From now on the state is [`ServerState::Draining`], and children that end are a part of the report of
+    /// [`Server::close`]. Nothing else changes: core refuses new clients.
     pub fn drain(&self) {
-        self.0.core.draining.store(true, SeqCst);
+        self.0.core.drain();
     }
 
     /// From now on no step of the ladder takes any time: for whoever asks a second time for the end.

@@ -51,10 +51,6 @@ impl Link {
     /// If dropped, the child is told to cancel.
     pub(crate) async fn call(&self, cx: &RequestContext) -> Result<Json, RpcError> {
         self.tell_initialized();
-        let ready = self.input.ready().await;
-        if ready.is_err() && self.is_alive() {
-            self.until_dead().await; // then it is known how it has ended
-        }
         let is_modern = cx.protocol_version() >= ProtocolVersion::V2026_07_28;
         let params = cx.raw_params();
         match (self.modern.get(), is_modern) {
@@ -73,18 +69,19 @@ impl Link {
         cx: &RequestContext,
         params: Option<&str>,
     ) -> Result<Json, RpcError> {
+        let mut stop = pin!(self.until_stop(cx));
+        tokio::select! {
+            biased;
+            ready = self.input.ready() => if ready.is_err() && self.is_alive() {
+                self.until_dead().await; // then it is known how it has ended
+            },
+            (error, _) = &mut stop => return Err(error),
+        }
         let caller = cx.session_id().map_or(Caller::Stateless, Caller::Session);
         let mut running = self.send(caller, cx.method(), params, true)?;
         let mut questions = 0;
         let mut asked: Vec<Ask> = Vec::new();
         let mut asking = FuturesUnordered::new();
-        let mut cancelled = pin!(cx.cancelled());
-        let mut timeout = pin!(async {
-            match self.core.config.limits.call_timeout {
-                Some(limit) => tokio::time::sleep(limit).await,
-                None => std::future::pending().await,
-            }
-        });
         let outcome = loop {
             tokio::select! {
                 // What the child has said counts first: its last words are the cause of what follows.
@@ -108,16 +105,9 @@ impl Link {
                         break Err(error);
                     }
                 },
-                reason = &mut cancelled => {
-                    running.reason = match &reason {
-                        CancelReason::Client(Some(reason)) => reason.clone(),
-                        other => other.to_string(),
-                    };
-                    break Err(reason.into());
-                }
-                () = &mut timeout => {
-                    "it took too long".clone_into(&mut running.reason);
-                    break Err(self.core.error("the call took too long"));
+                (error, reason) = &mut stop => {
+                    running.reason = reason;
+                    break Err(error);
                 }
             }
         };
@@ -127,6 +117,26 @@ impl Link {
             self.inner().ask_again(ask);
         }
         outcome
+    }
+
+    /// Waits until the call is not to go on. Returns the client's error, and the reason for the child.
+    async fn until_stop(&self, cx: &RequestContext) -> (RpcError, String) {
+        let timeout = async {
+            match self.core.config.limits.call_timeout {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            reason = cx.cancelled() => {
+                let text = match &reason {
+                    CancelReason::Client(Some(reason)) => reason.clone(),
+                    other => other.to_string(),
+                };
+                (reason.into(), text)
+            }
+            () = timeout => (self.core.error("the call took too long"), "it took too long".to_owned()),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Core {
     children: Mutex<HashMap<u64, Arc<LinkInner>>>,
     running: watch::Sender<usize>,
     closing: AtomicBool,
-    pub(crate) draining: AtomicBool,
+    draining: AtomicBool,
     pub(crate) hurry: watch::Sender<bool>,
     report: Mutex<ChildrenReport>,
 }
@@ -206,6 +206,7 @@ impl Core {
     /// A child has ended.
     pub(crate) fn ended(&self, number: u64, outcome: Outcome) {
         let mut report = lock(&self.report);
+        report.children += 1;
         match outcome {
             Outcome::Gone => {}
             Outcome::Closed => report.closed += 1,
@@ -238,8 +239,20 @@ impl Core {
         self.places.available_permits() == 0
     }
 
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(SeqCst)
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(SeqCst)
+    }
+
+    /// From now on, what ends is a part of the report.
+    pub(crate) fn drain(&self) {
+        let mut report = lock(&self.report);
+        if !self.draining.swap(true, SeqCst) {
+            *report = ChildrenReport::default();
+        }
     }
 
     /// Ends all children, and starts no more.
@@ -250,7 +263,9 @@ impl Core {
             self.places.close();
             children.values().cloned().collect()
         };
-        *lock(&self.report) = ChildrenReport::default();
+        if !self.draining.load(SeqCst) {
+            self.drain();
+        }
         for child in &running {
             child.close();
         }
@@ -259,9 +274,10 @@ impl Core {
         let bound = self.config.budgets.total() + Duration::from_secs(1);
         let ended = tokio::time::timeout(bound, left.wait_for(|children| *children == 0)).await;
         let mut report = *lock(&self.report);
-        report.children = running.len();
         if ended.is_err() {
-            report.left += self.children();
+            let left = self.children();
+            report.children += left;
+            report.left += left;
         }
         report
     }

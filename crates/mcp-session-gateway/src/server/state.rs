@@ -87,11 +87,11 @@ pub struct ServerStats {
     pub notifications_dropped: u64,
 }
 
-/// What [`Server::close`](super::Server::close) has done with the children.
+/// How children have ended since [`Server::drain`](super::Server::drain), or else since [`Server::close`](super::Server::close).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct ChildrenReport {
-    /// Children that were running.
+    /// All of them. Those that are in no other count have ended by themselves.
     pub children: usize,
     /// Those that ended when their stdin was closed.
     pub closed: usize,
