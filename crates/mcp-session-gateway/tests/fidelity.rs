@@ -1,4 +1,4 @@
-//! A child per session: what the client and the child say reaches the other side as it was said, in both directions (G7).
+//! A child per session: what the client and the child say reaches the other side as it was said, in both directions.
 
 mod common;
 
@@ -34,7 +34,7 @@ async fn the_client_and_the_child_see_each_other_as_without_a_gateway() {
     server.close().await;
 }
 
-/// G7: progress is complete, in order, with the client's token, on the stream of its own call, in noise and in pieces.
+/// Progress is complete, in order, with the client's token, on the stream of its own call, in noise and in pieces.
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_comes_in_order_on_the_stream_of_its_call() {
     for switches in [&[][..], &["--noise"], &["--split"]] {
@@ -119,7 +119,7 @@ async fn a_client_without_a_session_that_leaves_ends_its_child() {
     server.close().await;
 }
 
-/// G7: elicitation, sampling and roots: in a session on the stream of the call, at 2026-07-28 with the answer to it.
+/// Elicitation, sampling and roots: in a session on the stream of the call, at 2026-07-28 with the answer to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_asks_the_client_of_either_era() {
     for version in ["2025-11-25", "2026-07-28"] {

@@ -1,4 +1,4 @@
-//! Real children, and what it takes to end each of them (G3 without a supervisor).
+//! Real children, and what it takes to end each of them , without a supervisor.
 
 mod common;
 

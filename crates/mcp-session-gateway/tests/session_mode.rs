@@ -1,4 +1,4 @@
-//! A child per session: when it begins and ends, and the limits (G3, G4).
+//! A child per session: when it begins and ends, and the limits.
 
 mod common;
 
@@ -38,7 +38,7 @@ async fn each_session_has_a_child_and_delete_ends_it() {
     assert_eq!(server.stats().died, 0);
 }
 
-/// G4: running calls get an error that says why, and the id is 404.
+/// Running calls get an error that says why, and the id is 404.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_dies_ends_its_session_and_no_other() {
     let (server, endpoint) = gateway(Mode::Session, &[], |_| {}).await;
@@ -78,6 +78,29 @@ async fn a_child_that_reads_nothing_does_not_keep_its_callers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_closes_its_stdin_cannot_be_called_and_is_ended() {
+    let info =
+        r#"{"jsonrpc":"2.0","id":1,"result":{"capabilities":{},"serverInfo":{"name":"x","version":"1"}}}"#;
+    let script = format!("read line; echo '{info}'; exec <&-; exec sleep 60");
+    let command = mcp_session_gateway::child::command::CommandLine::new("sh", ["-c", &script]);
+    let mut config = ServerConfig::new("closes", command);
+    config.budgets.close = Duration::from_millis(50);
+    let server = Server::new(config);
+    server.start().await.expect("it starts");
+    let endpoint = endpoint(&server, |_| {});
+    let client = Client::open(&endpoint, json!({})).await;
+    // The first may be in the pipe before the child has closed it; it is answered when the second is not taken any more.
+    let answers = [client.call(1, "pid", json!({})), client.call(2, "pid", json!({}))];
+    for answer in futures::future::join_all(answers).await {
+        assert!(
+            answer["error"]["message"].as_str().is_some_and(|it| it.contains("closed its pipes")),
+            "{answer}"
+        );
+    }
+    until("end of all", || server.stats().children == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_closes_its_stdout_is_ended() {
     let pids = Pids::new("closes");
     let script = format!("echo $$ >> {}; exec >&-; exec sleep 60", pids.path());
@@ -86,7 +109,7 @@ async fn a_child_that_closes_its_stdout_is_ended() {
     config.budgets.close = Duration::from_millis(50);
     let server = Server::new(config);
     let error = server.start().await.expect_err("it says nothing");
-    assert!(error.why.contains("closed its stdout"), "{error}");
+    assert!(error.why.contains("closed its pipes"), "{error}");
     until("end of the child", || !runs(pids.read(1)[0])).await;
 }
 

@@ -1,4 +1,4 @@
-//! One child for all clients: their ids and progress tokens stay apart, and a new child takes over (G4, G7).
+//! One child for all clients: their ids and progress tokens stay apart, and a new child takes over.
 
 mod common;
 
@@ -86,6 +86,27 @@ async fn a_client_is_asked_only_if_it_must_be_the_one() {
     server.close().await;
 }
 
+/// What a call logs is for its own client.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_message_reaches_its_client_or_nobody() {
+    let (server, endpoint) = gateway(Mode::Shared, &[], |_| {}).await;
+    let (one, two) = (Client::open(&endpoint, json!({})).await, Client::open(&endpoint, json!({})).await);
+    let mut reply = one.post(&call(1, "log", json!({}))).await;
+    assert_eq!(reply.message().await.expect("a notification")["params"]["data"], "at work");
+    let waits = two.clone();
+    let waits = tokio::spawn(async move {
+        let mut reply = waits.post(&call(1, "cancels", json!({}))).await;
+        reply.message().await
+    });
+    until("running call", || server.stats().calls == 1).await;
+    let mut reply = one.post(&call(2, "log", json!({}))).await;
+    assert_eq!(reply.message().await.expect("an answer")["id"], 2, "nobody knows whose it was");
+    assert_eq!(server.stats().notifications_dropped, 1);
+    two.notify("notifications/cancelled", json!({ "requestId": 1 })).await;
+    assert_eq!(waits.await.expect("it has not panicked").and_then(|it| it.get("method").cloned()), None);
+    server.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_reach_every_client_and_updates_those_that_subscribed() {
     let (server, endpoint) = gateway(Mode::Shared, &[], |_| {}).await;
@@ -104,7 +125,7 @@ async fn changes_reach_every_client_and_updates_those_that_subscribed() {
     server.close().await;
 }
 
-/// G4: running calls get an error at once, the sessions live on, and the next child is there within a second.
+/// Running calls get an error at once, the sessions live on, and the next child is there within a second.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_dies_is_followed_by_another_with_the_same_beginning() {
     let (server, endpoint) = gateway(Mode::Shared, &[], |_| {}).await;

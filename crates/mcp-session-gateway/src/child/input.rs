@@ -8,10 +8,14 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use tokio::{net::unix::pipe, sync::Notify};
+use tokio::{net::unix::pipe, runtime::Handle, sync::Notify};
 
 /// How much may wait for a child that does not read before [`Input::ready`] waits, in bytes. 1 MiB: a pipe has 64 KiB.
 const FULL: usize = 1024 * 1024;
+
+/// How much may wait at all, in bytes; then the input is closed. 256 MiB: as many bytes of bodies as may arrive at once. A
+/// child that asks and asks and reads no answer would fill the memory.
+const STUCK: usize = 256 * 1024 * 1024;
 
 /// The stdin of a child. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -22,6 +26,7 @@ struct Inner {
     state: Mutex<State>,
     /// Notified when something has been written, or the input was closed.
     changed: Notify,
+    tokio: Handle,
 }
 
 #[derive(Debug)]
@@ -53,7 +58,8 @@ impl Input {
     pub fn new(pipe: OwnedFd) -> io::Result<Self> {
         let pipe = Some(Arc::new(pipe::Sender::from_owned_fd(pipe)?));
         let state = State { pipe, waiting: VecDeque::new(), bytes: 0 };
-        Ok(Self(Arc::new(Inner { state: Mutex::new(state), changed: Notify::new() })))
+        let (state, changed) = (Mutex::new(state), Notify::new());
+        Ok(Self(Arc::new(Inner { state, changed, tokio: Handle::current() })))
     }
 
     /// Writes a line, to which this method adds the end. It is written at once as far as the pipe takes it, and the rest by a
@@ -67,6 +73,11 @@ impl Input {
         let mut line = Bytes::from(line);
         let mut state = self.lock();
         let pipe = Arc::clone(state.pipe.as_ref().ok_or(InputClosed)?);
+        if state.bytes > STUCK {
+            drop(state);
+            self.close();
+            return Err(InputClosed);
+        }
         if !state.waiting.is_empty() {
             state.push(line);
             return Ok(());
@@ -76,7 +87,7 @@ impl Input {
             Ok(()) => {
                 state.push(line);
                 drop(state);
-                tokio::spawn(self.clone().flush(pipe));
+                self.0.tokio.spawn(self.clone().flush(pipe));
                 Ok(())
             }
             Err(_) => {
@@ -107,6 +118,21 @@ impl Input {
                 if state.bytes <= FULL {
                     return Ok(());
                 }
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until it is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it changes nothing.
+    pub async fn closed(&self) {
+        loop {
+            let changed = self.0.changed.notified();
+            if self.is_closed() {
+                return;
             }
             changed.await;
         }

@@ -15,6 +15,7 @@ pub async fn read(mut errors: Output, each: impl Fn(&str)) {
             }
         };
         each(&printable(&text));
+        tokio::task::consume_budget().await;
     }
 }
 

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::child::lines::{Line, TooLong};
 
+/// The maximum number of requests of a child that are not answered. 1,000, as a client may have.
+const MOST_ASKED: usize = 1_000;
+
 impl LinkInner {
     /// A line of the child.
     pub(crate) fn hear(self: &Arc<Self>, line: Line) {
@@ -48,7 +51,15 @@ impl LinkInner {
                 let _ = self.input.send(message::answer(&id, &Ok(serde_json::json!({}).into())));
             }
             Message::Request { id, method, params } => {
-                lock(&self.state).asked.insert(id.get().into(), Asked { abort: None });
+                let mut state = lock(&self.state);
+                if state.asked.len() >= MOST_ASKED {
+                    drop(state);
+                    let refused = Err(self.core.error("too many questions at once"));
+                    let _ = self.input.send(message::answer(&id, &refused));
+                    return;
+                }
+                state.asked.insert(id.get().into(), Asked { abort: None });
+                drop(state);
                 self.route_ask(Ask { id, method, params });
             }
             Message::Notification { method, params } => self.hear_notification(method, params),
@@ -83,19 +94,25 @@ impl LinkInner {
         }
     }
 
-    /// A log message: about the newest call, as far as anybody knows.
+    /// A log message: about the newest call, as far as anybody knows. A shared child's is about the only call, or that of the
+    /// only session; while calls of several clients run, it reaches none of them: it may be about another's.
     fn hear_log(&self, method: String, params: Option<Json>) {
         let state = lock(&self.state);
-        let newest = match state.owner {
-            Owner::Everyone(_) => None,
-            Owner::Nobody | Owner::Session(_) => state.pending.values().next_back(),
+        let calls = || state.pending.values().filter(|pending| pending.caller != Caller::Gateway);
+        let Some(newest) = calls().next_back() else {
+            drop(state);
+            return self.tell_owner(&method, params.as_ref());
         };
-        match newest.filter(|pending| pending.caller != Caller::Gateway) {
-            Some(pending) => self.queue(pending, method, params),
-            None => {
-                drop(state);
-                self.tell_owner(&method, params.as_ref());
+        let is_known = match state.owner {
+            Owner::Nobody | Owner::Session(_) => true,
+            Owner::Everyone(_) => {
+                let session = matches!(newest.caller, Caller::Session(_));
+                calls().count() == 1 || session && calls().all(|it| it.caller == newest.caller)
             }
+        };
+        match is_known {
+            true => self.queue(newest, method, params),
+            false => self.count_unheard(),
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) fn start(
 async fn read(link: &Arc<LinkInner>, mut output: Output) {
     while let Some(line) = output.next_line().await {
         link.hear(line);
+        // A child that never pauses must not keep a thread for itself.
+        tokio::task::consume_budget().await;
     }
 }
 
@@ -62,6 +64,10 @@ async fn keep(
         biased;
         () = closing => unexpected = false,
         _ = process.wait() => { let _ = tokio::time::timeout(LAST_WORDS, &mut silence).await; }
+        // It may still speak, but cannot be told anything.
+        () = link.input.closed() => {
+            let _ = tokio::time::timeout(LAST_WORDS, process.wait()).await;
+        }
         _ = &mut silence => { let _ = tokio::time::timeout(LAST_WORDS, process.wait()).await; }
     }
     let succeeded = process.exited().map(|status| status.success());
@@ -96,7 +102,7 @@ async fn keep(
 fn how(exited: Option<ExitStatus>) -> String {
     match exited {
         Some(status) => format!("its process has ended: {status}"),
-        None => "its process has closed its stdout".to_owned(),
+        None => "its process has closed its pipes".to_owned(),
     }
 }
 
