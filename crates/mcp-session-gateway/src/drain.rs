@@ -15,7 +15,6 @@ use crate::{
     config::GatewayConfig,
     front::{Served, Started},
     report::{Report, ServerReport},
-    server::state::{ChildrenReport, ServerStats},
     view::View,
 };
 
@@ -66,7 +65,6 @@ pub async fn run<F: Future<Output = ()> + Send>(
         return Err(ended.err().unwrap_or_else(|| io::Error::other("the HTTP server has ended")));
     }
     let begun = Instant::now();
-    let before: Vec<_> = served.iter().map(|one| one.server.stats()).collect();
     served.iter().for_each(|one| one.server.drain());
     let shutdowns: Vec<_> = served.iter().map(|one| one.endpoint.shutdown(policy)).collect();
     view.draining(policy);
@@ -84,8 +82,7 @@ pub async fn run<F: Future<Output = ()> + Send>(
         served.iter().for_each(|one| one.server.hurry());
         shutdowns.iter().for_each(|shutdown| shutdown.tighten(HURRY));
     };
-    let all = served.iter().zip(&shutdowns).zip(before);
-    let children = join_all(all.map(|((one, shutdown), before)| children(one, shutdown, before)));
+    let children = join_all(served.iter().zip(&shutdowns).map(|(one, shutdown)| children(one, shutdown)));
     let ended = join(&mut serving, children);
     let (ended, hurry) = (pin!(ended), pin!(hurry));
     let (report, servers) = match select(ended, hurry).await {
@@ -97,7 +94,7 @@ pub async fn run<F: Future<Output = ()> + Send>(
 }
 
 /// Ends the children of a server once its calls are answered: while clients read what is queued for them.
-async fn children(one: &Served, shutdown: &Shutdown, before: ServerStats) -> ServerReport {
+async fn children(one: &Served, shutdown: &Shutdown) -> ServerReport {
     let mut closed = pin!(shutdown.wait().fuse());
     while shutdown.phase() < ShutdownPhase::Finishing {
         let look = pin!(sleep(LOOK));
@@ -105,14 +102,5 @@ async fn children(one: &Served, shutdown: &Shutdown, before: ServerStats) -> Ser
             break;
         }
     }
-    let ChildrenReport { left, .. } = one.server.close().await;
-    // Children of sessions end with these, which may be before.
-    let after = one.server.stats();
-    let children = before.children + (after.spawned - before.spawned) as usize;
-    let terminated = (after.terminated - before.terminated) as usize;
-    let killed = ((after.killed - before.killed) as usize).saturating_sub(left);
-    let mut report = ChildrenReport::default();
-    (report.children, report.terminated, report.killed, report.left) = (children, terminated, killed, left);
-    report.closed = children.saturating_sub(terminated + killed + left);
-    ServerReport { name: one.name().to_owned(), children: report }
+    ServerReport { name: one.name().to_owned(), children: one.server.close().await }
 }
