@@ -49,12 +49,12 @@ fn exchanges(ended: &Ended) -> (Value, Value, Value) {
     (exchanges["total"].clone(), exchanges["answered"].clone(), exchanges["synthesized"].clone())
 }
 
-#[tokio::test]
-async fn s_1_20_calls_of_20_sessions_get_their_results_and_no_process_is_left() {
-    let pids = Pids::new("drain-results");
-    let gateway = Gateway::start(&["--grace", "20s"], &["--pids", pids.path()]);
+/// S1: 20 calls of 20 sessions get their results, and no process is left.
+async fn results(mode: &str) {
+    let pids = Pids::new(&format!("drain-results-{mode}"));
+    let gateway = Gateway::start(&["--grace", "20s", "--mode", mode], &["--pids", pids.path()]);
     let running = busy(&gateway, 20, 1_000).await;
-    let pids = pids.read(21); // the first child showed what the server is
+    let pids = pids.read(if mode == "shared" { 1 } else { 20 });
     gateway.terminate();
     for answer in answers(running).await {
         assert_eq!(text(&answer), "slept");
@@ -64,8 +64,6 @@ async fn s_1_20_calls_of_20_sessions_get_their_results_and_no_process_is_left() 
     assert_eq!(exchanges(&ended), (json!(20), json!(20), json!(0)), "{ended:?}");
     let report = ended.report();
     let children = &report["children"];
-    // The first child may still be among them.
-    assert!(children["closed"].as_u64() >= Some(20), "{report}");
     assert_eq!((&children["closed"], &children["left"]), (&children["children"], &json!(0)), "{report}");
     assert!(pids.iter().all(|pid| !runs(*pid)), "{pids:?}");
     // They sleep on a clock that a busy machine cannot stretch, unless it is stopped: well within the grace.
@@ -73,11 +71,26 @@ async fn s_1_20_calls_of_20_sessions_get_their_results_and_no_process_is_left() 
 }
 
 #[tokio::test]
-async fn s_3_calls_that_take_longer_than_the_grace_get_one_error_each_in_time() {
-    let pids = Pids::new("drain-errors");
-    let gateway = Gateway::start(&["--grace", "500ms"], &["--pids", pids.path()]);
+async fn s_1_with_a_child_per_session_all_calls_get_their_results() {
+    results("session").await;
+}
+
+#[tokio::test]
+async fn s_1_with_a_shared_child_all_calls_get_their_results() {
+    results("shared").await;
+}
+
+#[tokio::test]
+async fn s_1_with_a_child_per_request_all_calls_get_their_results() {
+    results("request").await;
+}
+
+/// S3: calls that take longer than the grace get one error each, and the exit is in time.
+async fn errors(mode: &str) {
+    let pids = Pids::new(&format!("drain-errors-{mode}"));
+    let gateway = Gateway::start(&["--grace", "500ms", "--mode", mode], &["--pids", pids.path()]);
     let running = busy(&gateway, 20, 40_000).await;
-    let pids = pids.read(21);
+    let pids = pids.read(if mode == "shared" { 1 } else { 20 });
     let begun = Instant::now();
     gateway.terminate();
     for answer in answers(running).await {
@@ -90,6 +103,21 @@ async fn s_3_calls_that_take_longer_than_the_grace_get_one_error_each_in_time() 
     assert!(begun.elapsed() < Duration::from_secs(20));
     assert_eq!(ended.report()["children"]["left"], 0);
     assert!(pids.iter().all(|pid| !runs(*pid)), "{pids:?}");
+}
+
+#[tokio::test]
+async fn s_3_with_a_child_per_session_late_calls_get_one_error_each() {
+    errors("session").await;
+}
+
+#[tokio::test]
+async fn s_3_with_a_shared_child_late_calls_get_one_error_each() {
+    errors("shared").await;
+}
+
+#[tokio::test]
+async fn s_3_with_a_child_per_request_late_calls_get_one_error_each() {
+    errors("request").await;
 }
 
 #[tokio::test]
