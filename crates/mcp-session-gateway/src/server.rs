@@ -21,8 +21,7 @@
 //!   reaches the next request, except in [`Mode::Shared`]. `subscriptions/listen` hears a shared child only; the others serve no
 //!   client outside of a request. Arguments that a tool wants repeated in headers (`x-mcp-header`) are not compared.
 //! - *A client of an older revision, a child of 2026-07-28.* The client gets questions as requests, notifications as if it had
-//!   subscribed, and `logging/setLevel`. `resources/subscribe` is answered before the child has accepted it. The client's own
-//!   notifications, such as `notifications/roots/list_changed`, have no place there and end at the gateway.
+//!   subscribed, `resources/subscribe` and `logging/setLevel`. The client's own notifications, such as `notifications/roots/list_changed`, have no place there and end at the gateway.
 //! - *A client that names no session.* It cannot be asked, and hears nothing outside of its requests. Each of them has a child of
 //!   its own, except in [`Mode::Shared`]. A cancel that it sends names nobody; if it leaves, its call is cancelled.
 //! - *A child that answers `initialize` with an older revision than the client's.* Its messages are passed as they are.
@@ -50,7 +49,13 @@ pub mod state;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Mutex,
+        atomic::{
+            AtomicBool,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
     time::{Duration, Instant},
 };
 
@@ -100,6 +105,7 @@ struct Parts {
     pool: Arc<Pool>,
     /// The result of the first child's `initialize`.
     info: Mutex<Option<Json>>,
+    started: AtomicBool,
 }
 
 impl Server {
@@ -109,11 +115,14 @@ impl Server {
         let core = Arc::new(Core::new(config));
         let shared = Arc::new(Shared::new(Arc::clone(&core)));
         let pool = Arc::new(Pool::new(Arc::clone(&core), warm));
-        Self(Arc::new(Parts { core, shared, pool, info: Mutex::default() }))
+        let (info, started) = (Mutex::default(), AtomicBool::new(false));
+        Self(Arc::new(Parts { core, shared, pool, info, started }))
     }
 
     /// Starts a first child and learns from it what the server is. Call it before an endpoint is built with
-    /// [`Server::handler`], which asks once, when it is built. In [`Mode::Session`] that child ends at once.
+    /// [`Server::handler`], which asks once, when it is built. In [`Mode::Session`] that child ends at once. If it has failed
+    /// and variables come from headers ([`ServerConfig::header_env`]), this is no error: it may have missed them. Then the server
+    /// serves sessions only.
     ///
     /// # Errors
     ///
@@ -123,7 +132,7 @@ impl Server {
     ///
     /// Outside of a tokio runtime with IO and time.
     pub async fn start(&self) -> Result<(), StartError> {
-        let Parts { core, shared, pool, info } = &*self.0;
+        let Parts { core, shared, pool, info, started } = &*self.0;
         let opened = match core.config.mode {
             Mode::Shared => {
                 tracing::warn!(
@@ -135,11 +144,15 @@ impl Server {
             }
             Mode::Session | Mode::Request => pool.start().await,
         };
-        let opened = opened.map_err(|error| StartError {
-            server: core.config.name.clone(),
-            why: error.message.into_owned(),
-        })?;
-        *lock(info) = Some(opened);
+        match opened {
+            Ok(opened) => *lock(info) = Some(opened),
+            Err(_) if core.config.mode == Mode::Session && !core.config.header_env.is_empty() => {}
+            Err(error) => {
+                let why = error.message.into_owned();
+                return Err(StartError { server: core.config.name.clone(), why });
+            }
+        }
+        started.store(true, SeqCst);
         Ok(())
     }
 
@@ -179,11 +192,11 @@ impl Server {
 
     /// What it can do at the moment.
     pub fn state(&self) -> ServerState {
-        let Parts { core, shared, info, .. } = &*self.0;
+        let Parts { core, shared, started, .. } = &*self.0;
         if core.is_draining() {
             return ServerState::Draining;
         }
-        if lock(info).is_none() {
+        if !started.load(SeqCst) {
             return ServerState::Starting;
         }
         let is_shared = core.config.mode == Mode::Shared;

@@ -273,6 +273,29 @@ async fn headers_become_variables_of_the_own_child_only() {
     server.close().await;
 }
 
+/// A child that needs a header ends without it. That is the client's fault, and no other client's concern.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_without_the_header_bring_about_no_crash_loop() {
+    let child = common::example("stdio_child");
+    let script = format!("test -n \"$API_KEY\" || exit 4; exec {}", child.display());
+    let command = mcp_session_gateway::child::command::CommandLine::new("sh", ["-c", &script]);
+    let (server, endpoint) = gateway(Mode::Session, &[], |config| {
+        config.command = command;
+        config.header_env = vec![HeaderEnv::new("x-api-key".parse().expect("a name"), "API_KEY")];
+        config.restart.crash_loop_after = 2;
+        config.restart.first_delay = Duration::from_secs(60);
+    })
+    .await;
+    for _ in 0..4 {
+        let (_, error) = Client::open_with(&endpoint, json!({}), &[]).await.err().expect("an error");
+        assert!(error["message"].as_str().is_some_and(|it| it.contains("exit status: 4")), "{error}");
+    }
+    assert!(server.state().is_ready());
+    let client = Client::open_with(&endpoint, json!({}), &[("x-api-key", "k")]).await.expect("a session");
+    assert_eq!(client.text(1, "env", json!({ "name": "API_KEY" })).await, "k");
+    server.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stderr_goes_to_the_client_if_that_is_configured() {
     let (server, endpoint) = gateway(Mode::Session, &["--stderr"], |config| {

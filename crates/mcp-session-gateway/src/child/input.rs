@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use tokio::{net::unix::pipe, runtime::Handle, sync::Notify};
+use tokio::{io::Interest, net::unix::pipe, runtime::Handle, sync::Notify};
 
 /// How much may wait for a child that does not read before [`Input::ready`] waits, in bytes. 1 MiB: a pipe has 64 KiB.
 const FULL: usize = 1024 * 1024;
@@ -123,18 +123,20 @@ impl Input {
         }
     }
 
-    /// Waits until it is closed.
+    /// Waits until it is closed, by either side.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: it changes nothing.
+    /// Cancel safe.
     pub async fn closed(&self) {
         loop {
             let changed = self.0.changed.notified();
-            if self.is_closed() {
-                return;
+            let Some(pipe) = self.lock().pipe.clone() else { return };
+            tokio::select! {
+                () = changed => {}
+                // Nobody has the other end.
+                _ = pipe.ready(Interest::ERROR) => return self.close(),
             }
-            changed.await;
         }
     }
 
@@ -260,6 +262,17 @@ mod tests {
         drop(reader);
         assert_eq!(waits.await.expect("it has not panicked"), Err(InputClosed));
         assert!(input.is_closed() && input.send(Vec::new()).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_child_that_closes_its_stdin_closes_it_though_nothing_is_sent() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let input = Input::new(writer.into()).expect("an input");
+        input.send(b"line".to_vec()).expect("it is open");
+        assert!(input.closed().now_or_never().is_none());
+        drop(reader);
+        input.closed().await;
+        assert!(input.is_closed());
     }
 
     #[tokio::test]

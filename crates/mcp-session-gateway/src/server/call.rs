@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::atomic::Ordering::SeqCst};
 
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use mcp_session_core::{CancelReason, Json, ProtocolVersion, RequestContext, RpcError};
 use serde_json::value::RawValue;
 
@@ -83,7 +83,7 @@ impl Link {
         let mut asked: Vec<Ask> = Vec::new();
         let mut asking = FuturesUnordered::new();
         let outcome = loop {
-            tokio::select! {
+            let done = tokio::select! {
                 // What the child has said counts first: its last words are the cause of what follows.
                 biased;
                 item = running.next() => match item {
@@ -91,24 +91,29 @@ impl Link {
                     Item::Notification { method, params } => {
                         // An error: the client has its answer, or the session is ending.
                         let _ = cx.notify(&method, params.as_ref()).await;
+                        None
                     }
                     Item::Ask(ask) => {
                         asked.push(ask.clone());
                         asking.push(ask_within(self, cx, ask, format!("question-{questions}")));
                         questions += 1;
+                        // Polled at once, so that what the child says next does not overtake the question.
+                        asking.next().now_or_never().flatten()
                     }
                 },
-                Some(one) = asking.next(), if !asking.is_empty() => match one {
-                    Asked::Done(done) => asked.retain(|ask| !is(&ask.id, &done.id)),
-                    Asked::InputRequired(error) => {
-                        "the client is asked first, and calls again".clone_into(&mut running.reason);
-                        break Err(error);
-                    }
-                },
+                Some(done) = asking.next(), if !asking.is_empty() => Some(done),
                 (error, reason) = &mut stop => {
                     running.reason = reason;
                     break Err(error);
                 }
+            };
+            match done {
+                Some(Asked::Done(done)) => asked.retain(|ask| !is(&ask.id, &done.id)),
+                Some(Asked::InputRequired(error)) => {
+                    "the client is asked first, and calls again".clone_into(&mut running.reason);
+                    break Err(error);
+                }
+                None => {}
             }
         };
         drop(running);

@@ -85,6 +85,19 @@ impl Opening {
     }
 }
 
+/// Why there is no child.
+struct NotOpened {
+    error: RpcError,
+    /// The child runs, and has answered that it does not serve this client.
+    refused: bool,
+}
+
+impl From<RpcError> for NotOpened {
+    fn from(error: RpcError) -> Self {
+        Self { error, refused: false }
+    }
+}
+
 impl Core {
     pub(crate) fn new(config: ServerConfig) -> Self {
         Self {
@@ -132,13 +145,24 @@ impl Core {
             // A shared child has to live for a while first.
             Ok(_) if self.config.mode == Mode::Shared => {}
             Ok(_) => lock(&self.health).succeeded(),
-            Err(error) => {
+            Err(NotOpened { error, refused }) => {
                 self.counts.failed.fetch_add(1, SeqCst);
-                lock(&self.health).failed(Instant::now());
-                tracing::warn!(server = self.config.name, "no child: {}", error.message);
+                // What depends on the client says nothing about the next: no client brings about a crash loop for all.
+                if !refused && self.config.header_env.is_empty() {
+                    lock(&self.health).failed(Instant::now());
+                }
+                match refused {
+                    // The text is of the child, and may repeat the client's.
+                    true => tracing::warn!(
+                        server = self.config.name,
+                        code = error.code.0,
+                        "a child refuses a client"
+                    ),
+                    false => tracing::warn!(server = self.config.name, "no child: {}", error.message),
+                }
             }
         }
-        opened
+        opened.map_err(|it| it.error)
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit, RpcError> {
@@ -158,7 +182,7 @@ impl Core {
         label: String,
         extra: &[(OsString, OsString)],
         opening: &Opening,
-    ) -> Result<(Link, Json), RpcError> {
+    ) -> Result<(Link, Json), NotOpened> {
         let limits = &self.config.limits;
         let variables = extra.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
         let spawned = spawn(&self.config.command, variables, limits.line);
@@ -177,8 +201,11 @@ impl Core {
         let opening = async {
             match link.ask("initialize", Some(&params)).await {
                 // It may be of 2026-07-28. If it is not, its first error is the one that counts.
-                Err(refused) if link.is_alive() => link.discover().await.map_err(|_| refused),
-                answer => answer,
+                Err(error) if link.is_alive() => {
+                    let discovered = link.discover().await;
+                    discovered.map_err(|_| NotOpened { error, refused: link.is_alive() })
+                }
+                answer => Ok(answer?),
             }
         };
         let timed_out = || self.error(format_args!("no answer to `initialize` in {:?}", limits.init_timeout));

@@ -83,8 +83,14 @@ impl LinkInner {
             "notifications/progress" => self.hear_progress(method, params.as_ref()),
             "notifications/cancelled" => self.hear_cancelled(params.as_ref()),
             "notifications/message" => self.hear_log(method, params),
-            // A child of 2026-07-28 says that a subscription has begun, and marks what comes with it.
-            "notifications/subscriptions/acknowledged" => {}
+            "notifications/subscriptions/acknowledged" => {
+                let state = lock(&self.state);
+                let id = params.as_ref().and_then(params::subscription);
+                if let Some(pending) = id.and_then(|id| state.pending.get(&id)) {
+                    self.queue(pending, method, params);
+                }
+            }
+            // A child of 2026-07-28 marks what comes with a subscription.
             _ if self.is_modern() => {
                 let unmarked = params.as_ref().map(params::without_envelope);
                 let unmarked = unmarked.and_then(|params| Json::from_text(params.into_owned().into()).ok());

@@ -14,12 +14,16 @@ use futures::future::{AbortHandle, Abortable, try_join_all};
 use mcp_session_core::{ErrorCode, Json, RequestContext, RpcError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
+use tokio::sync::oneshot;
 
 use super::{
     asking::reply_to_child,
     core::lock,
     link::{Ask, Caller, Item, Link, LinkInner},
 };
+
+/// Whether the child has accepted a subscription.
+type Accepted = Result<(), RpcError>;
 
 const VERSION: &str = "2026-07-28";
 const PREFIX: &str = "io.modelcontextprotocol/";
@@ -103,20 +107,22 @@ impl LinkInner {
         if self.is_modern() {
             let all =
                 json!({ "toolsListChanged": true, "promptsListChanged": true, "resourcesListChanged": true });
-            tokio::spawn(Arc::clone(self).listen(all));
+            tokio::spawn(Arc::clone(self).listen(all, None));
         }
     }
 
-    /// Subscribes to a resource, unless that is done already.
-    pub(crate) fn listen_to_resource(self: &Arc<Self>, uri: &str) {
-        let Some(modern) = self.modern.get() else { return };
-        let mut resources = lock(&modern.resources);
-        if !resources.contains_key(uri) {
-            let (abort, registration) = AbortHandle::new_pair();
-            resources.insert(uri.to_owned(), abort);
-            let listens = Arc::clone(self).listen(json!({ "resourceSubscriptions": [uri] }));
-            tokio::spawn(Abortable::new(listens, registration));
+    /// Subscribes to a resource. Returns what tells whether the child has accepted it; `None` if that is done already.
+    pub(crate) fn listen_to_resource(self: &Arc<Self>, uri: &str) -> Option<oneshot::Receiver<Accepted>> {
+        let mut resources = lock(&self.modern.get()?.resources);
+        if resources.contains_key(uri) {
+            return None;
         }
+        let (abort, registration) = AbortHandle::new_pair();
+        resources.insert(uri.to_owned(), abort);
+        let (told, accepted) = oneshot::channel();
+        let listens = Arc::clone(self).listen(json!({ "resourceSubscriptions": [uri] }), Some(told));
+        tokio::spawn(Abortable::new(listens, registration));
+        Some(accepted)
     }
 
     /// Ends the subscription to a resource.
@@ -127,13 +133,25 @@ impl LinkInner {
         }
     }
 
-    /// Keeps a subscription until the child ends it, or this is dropped. What comes with it goes where other notifications go.
-    async fn listen(self: Arc<Self>, notifications: Value) {
+    /// Keeps a subscription until the child ends it, or this is dropped. What comes with it goes where other notifications go,
+    /// except its first message, which says that it was accepted.
+    async fn listen(self: Arc<Self>, notifications: Value, mut told: Option<oneshot::Sender<Accepted>>) {
         let info = json!({ "name": "mcp-session-gateway", "version": "" });
         let params = json!({ "notifications": notifications, "_meta": meta(&json!({}), &info, None) });
         let running = self.send(Caller::Gateway, "subscriptions/listen", Some(&params.to_string()), false);
         let Ok(mut running) = running else { return };
-        while !matches!(running.next().await, Item::Answer(_)) {}
+        loop {
+            let (accepted, ended) = match running.next().await {
+                Item::Answer(outcome) => (outcome.map(drop), true),
+                Item::Notification { .. } | Item::Ask(_) => (Ok(()), false),
+            };
+            if let Some(told) = told.take() {
+                let _ = told.send(accepted);
+            }
+            if ended {
+                return;
+            }
+        }
     }
 }
 
@@ -156,7 +174,10 @@ impl Link {
             }
             "resources/subscribe" => {
                 let Resource { uri } = cx.params()?;
-                self.inner().listen_to_resource(&uri);
+                if let Some(accepted) = self.inner().listen_to_resource(&uri) {
+                    let gone = |_| Err(self.core.error("it has not accepted the subscription"));
+                    accepted.await.unwrap_or_else(gone).inspect_err(|_| self.ignore_resource(&uri))?;
+                }
                 return Ok(json!({}).into());
             }
             "resources/unsubscribe" => {

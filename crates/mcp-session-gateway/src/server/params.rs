@@ -32,6 +32,21 @@ pub(crate) fn replace_token(params: &str, token: u64) -> Option<(String, String)
     Some((splice(params, client, &token.to_string())?, client.to_owned()))
 }
 
+/// The id of the subscription that a notification of 2026-07-28 comes with.
+pub(crate) fn subscription(params: &Json) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Marked {
+        #[serde(rename = "_meta")]
+        meta: Mark,
+    }
+    #[derive(Deserialize)]
+    struct Mark {
+        #[serde(rename = "io.modelcontextprotocol/subscriptionId")]
+        id: u64,
+    }
+    params.borrow::<Marked>().ok().map(|marked| marked.meta.id)
+}
+
 /// The token in the params of a child's `notifications/progress`.
 pub(crate) fn progress_token(params: &Json) -> Option<u64> {
     params.borrow::<Progress<'_>>().ok()?.progress_token?.get().parse().ok()

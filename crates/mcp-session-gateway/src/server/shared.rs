@@ -138,7 +138,7 @@ impl Shared {
             return lock(&self.replayed)
                 .resources
                 .iter()
-                .for_each(|uri| link.inner().listen_to_resource(uri));
+                .for_each(|uri| drop(link.inner().listen_to_resource(uri)));
         }
         let requests: Vec<_> = {
             let replayed = lock(&self.replayed);
