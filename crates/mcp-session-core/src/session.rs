@@ -164,8 +164,9 @@ impl Session {
         self.peek(Machine::capabilities)
     }
 
-    /// Returns `true` if the client has not used the session since `initialize`.
-    pub(crate) fn is_half_open(&self) -> bool {
+    /// Returns `true` if the client has not used the session since `initialize`, not even with `notifications/initialized`. It ends
+    /// after [`initialize_timeout`](crate::SessionConfig::initialize_timeout).
+    pub fn is_half_open(&self) -> bool {
         self.peek(Machine::is_half_open)
     }
 

@@ -117,7 +117,8 @@ async fn an_idle_session_and_an_old_one_lose_their_child() {
     let limits: [Limit; 2] = [|limits, time| limits.idle = time, |limits, time| limits.max_life = Some(time)];
     for limit in limits {
         let (server, endpoint) = gateway(Mode::Session, &[], |config| limit(&mut config.limits, short)).await;
-        let _clients = [Client::open(&endpoint, json!({})).await, Client::open(&endpoint, json!({})).await];
+        let _used = Client::open(&endpoint, json!({})).await;
+        let _unused = Client::half_open(&endpoint, json!({}), &[]).await.expect("a session");
         until("end of all children", || (server.stats().children, server.stats().sessions) == (0, 0)).await;
         assert_eq!((server.stats().died, server.stats().killed), (0, 0));
         server.close().await;

@@ -63,6 +63,8 @@ pub(crate) struct LinkInner {
 /// How far a child is on the way to its end.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Status {
+    /// Its client is ready, and perhaps has called it.
+    used: bool,
     /// It is to be ended.
     pub(crate) closing: bool,
     /// There are no more answers.
@@ -218,8 +220,20 @@ impl LinkInner {
     /// Tells the child once that its client is ready. A client may forget to say so, and a strict child refuses its requests
     /// then.
     pub(crate) fn tell_initialized(&self) {
-        if !self.initialized.swap(true, SeqCst) && !self.is_modern() {
+        if self.initialized.swap(true, SeqCst) {
+            return;
+        }
+        if !self.is_modern() {
             self.notify("notifications/initialized", None);
+        }
+        self.status.send_modify(|status| status.used = true);
+    }
+
+    /// Waits until its client has used the child, or the child is being ended.
+    pub(crate) fn first_use(&self) -> impl Future<Output = ()> + use<> {
+        let mut status = self.status.subscribe();
+        async move {
+            let _ = status.wait_for(|status| status.used || status.closing || status.dead).await;
         }
     }
 

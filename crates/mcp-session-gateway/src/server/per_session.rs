@@ -4,6 +4,7 @@ use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,
     sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
 };
 
 use http::HeaderMap;
@@ -18,6 +19,10 @@ use super::{
     core::{Core, Opening},
     link::Link,
 };
+
+/// How long a client may take from the answer to `initialize` until it uses the session, if the idle timeout is not shorter.
+/// 30 seconds, as core's limit.
+const HALF_OPEN: Duration = Duration::from_secs(30);
 
 /// Counts a session as long as it lives.
 #[derive(Debug)]
@@ -66,6 +71,15 @@ pub(crate) fn bind(child: &SessionChild, session: &Session) {
         drop(session.terminate(TerminateReason::Error)); // it died meanwhile
     }
     child.link.inner().listen_to_changes();
+    let (session, first_use) = (session.clone(), child.link.first_use());
+    let limit = HALF_OPEN.min(child.link.core.config.limits.idle);
+    tokio::spawn(async move {
+        // Core's own limit has the time in it that a child may take to start.
+        let unused = tokio::time::timeout(limit, first_use).await.is_err();
+        if unused && session.is_half_open() {
+            drop(session.terminate(TerminateReason::InitializeTimeout));
+        }
+    });
 }
 
 /// A request of the session.

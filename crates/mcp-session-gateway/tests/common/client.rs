@@ -57,6 +57,17 @@ impl Client {
         capabilities: Value,
         headers: &[(&str, &str)],
     ) -> Result<Self, (StatusCode, Value)> {
+        let client = Self::half_open(endpoint, capabilities, headers).await?;
+        client.notify("notifications/initialized", json!({})).await;
+        Ok(client)
+    }
+
+    /// Opens a session, and does not use it.
+    pub async fn half_open(
+        endpoint: &Endpoint,
+        capabilities: Value,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, (StatusCode, Value)> {
         let mut client = Self { endpoint: endpoint.clone(), session: None };
         let params = json!({
             "protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": { "name": "raw", "version": "1" },
@@ -68,7 +79,6 @@ impl Client {
         }
         client.session = reply.session.clone();
         assert!(client.session.is_some(), "{answer}");
-        client.notify("notifications/initialized", json!({})).await;
         Ok(client)
     }
 
