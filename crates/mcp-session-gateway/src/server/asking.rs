@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::{AbortHandle, Abortable};
 use mcp_session_core::{Json, RequestContext, RequestError, RpcError, SendError, Session};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 
 use super::{
     audience::Owner,
@@ -54,6 +54,7 @@ impl LinkInner {
     /// Asks the client of a session outside of a call. If a call begins while the client has no stream, the question goes
     /// there.
     fn ask_outside(self: &Arc<Self>, session: Session, ask: Ask) {
+        let Ok(tokio) = Handle::try_current() else { return }; // the runtime ends
         let (abort, registration) = AbortHandle::new_pair();
         if !self.asking(&ask.id, abort) {
             return;
@@ -64,7 +65,7 @@ impl LinkInner {
             return;
         }
         let link = Arc::clone(self);
-        tokio::spawn(async move {
+        tokio.spawn(async move {
             let _ = Abortable::new(link.ask_patiently(&session, ask), registration).await;
             link.outside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
         });

@@ -4,7 +4,6 @@ use std::{pin::pin, sync::atomic::Ordering::SeqCst};
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use mcp_session_core::{CancelReason, Json, ProtocolVersion, RequestContext, RpcError};
-use serde_json::value::RawValue;
 
 use super::{
     asking::{Asked, ask_within},
@@ -80,7 +79,7 @@ impl Link {
         let caller = cx.session_id().map_or(Caller::Stateless, Caller::Session);
         let mut running = self.send(caller, cx.method(), params, true)?;
         let mut questions = 0;
-        let mut asked: Vec<Ask> = Vec::new();
+        let mut asked = Unanswered { link: self, asked: Vec::new() };
         let mut asking = FuturesUnordered::new();
         let outcome = loop {
             let done = tokio::select! {
@@ -94,7 +93,7 @@ impl Link {
                         None
                     }
                     Item::Ask(ask) => {
-                        asked.push(ask.clone());
+                        asked.asked.push(ask.clone());
                         asking.push(ask_within(self, cx, ask, format!("question-{questions}")));
                         questions += 1;
                         // Polled at once, so that what the child says next does not overtake the question.
@@ -108,7 +107,7 @@ impl Link {
                 }
             };
             match done {
-                Some(Asked::Done(done)) => asked.retain(|ask| !is(&ask.id, &done.id)),
+                Some(Asked::Done(done)) => asked.answered(&done),
                 Some(Asked::InputRequired(error)) => {
                     "the client is asked first, and calls again".clone_into(&mut running.reason);
                     break Err(error);
@@ -117,10 +116,6 @@ impl Link {
             }
         };
         drop(running);
-        drop(asking);
-        for ask in asked {
-            self.inner().ask_again(ask);
-        }
         outcome
     }
 
@@ -145,6 +140,22 @@ impl Link {
     }
 }
 
-fn is(one: &RawValue, other: &RawValue) -> bool {
-    one.get() == other.get()
+/// The child's questions on the stream of a call. Those that are open when the call ends are asked elsewhere.
+struct Unanswered<'a> {
+    link: &'a Link,
+    asked: Vec<Ask>,
+}
+
+impl Unanswered<'_> {
+    fn answered(&mut self, done: &Ask) {
+        self.asked.retain(|ask| ask.id.get() != done.id.get());
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        for ask in self.asked.drain(..) {
+            self.link.inner().ask_again(ask);
+        }
+    }
 }
