@@ -1,9 +1,12 @@
 //! [`gateway`]: the whole life of the gateway's process, apart from its supervisor.
 
-use std::io;
+use std::{future::pending, io};
 
 use mcp_session_tokio::terminate_signal;
-use tokio::runtime;
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+};
 
 use crate::{
     config::GatewayConfig,
@@ -14,7 +17,7 @@ use crate::{
     view::View,
 };
 
-/// Serves until SIGTERM or Ctrl-C, and returns how it has stopped. Writes the URL of each server to stdout, a line each, and at
+/// Serves until SIGTERM, SIGHUP or Ctrl-C, and returns how it has stopped. Writes the URL of each server to stdout, a line each, and at
 /// the end the report.
 ///
 /// # Errors
@@ -35,7 +38,7 @@ pub fn gateway(config: &GatewayConfig) -> io::Result<Report> {
 }
 
 async fn serve(config: &GatewayConfig, view: &View) -> io::Result<Report> {
-    let mut signal = Box::pin(terminate_signal()); // from now on, none is lost
+    let mut signal = Box::pin(stop_signal()); // from now on, none is lost
     let front = Front::bind(config)?;
     let started = tokio::select! {
         started = front.start() => started?,
@@ -45,9 +48,27 @@ async fn serve(config: &GatewayConfig, view: &View) -> io::Result<Report> {
         say(view, url); // last before it serves: a reader may connect or send a signal
     }
     let watch = view.watch(started.served.clone());
-    let report = drain::run(started, policy(config), signal, terminate_signal, view).await;
+    let report = drain::run(started, policy(config), signal, stop_signal, view).await;
     watch.abort();
     report
+}
+
+/// Waits for the next SIGTERM, Ctrl-C or SIGHUP, which comes when the terminal is closed. From the call on, none is lost.
+fn stop_signal() -> impl Future<Output = ()> + Send {
+    let terminate = terminate_signal();
+    let hangup = signal(SignalKind::hangup());
+    async move {
+        let hangup = async {
+            match hangup {
+                Ok(mut hangup) => drop(hangup.recv().await),
+                Err(_) => pending().await,
+            }
+        };
+        tokio::select! {
+            () = terminate => {}
+            () = hangup => {}
+        }
+    }
 }
 
 /// Writes lines to stdout. A closed stdout is ignored.

@@ -9,6 +9,7 @@ use common::{Pids, runs, until};
 use futures::future::join_all;
 use mcp_session_testkit::wire::{Connection, End};
 use program::{Ended, Gateway, text, tool};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// The sessions of a test, each with a call that takes that long and has begun.
@@ -160,6 +161,18 @@ async fn s_10_a_second_signal_ends_everything_at_once() {
     assert!(ended.status.success(), "{ended:?}");
     let report = ended.report();
     assert_eq!((&report["hurried"], &report["children"]["left"]), (&json!(true), &json!(0)), "{report}");
+}
+
+#[tokio::test]
+async fn a_terminal_that_is_closed_and_ctrl_c_are_a_stop_as_sigterm_is() {
+    for signal in [Signal::HUP, Signal::INT] {
+        let gateway = Gateway::start(&[], &[]);
+        let running = busy(&gateway, 1, 300).await;
+        gateway.signal(signal);
+        assert_eq!(text(&answers(running).await[0]), "slept");
+        let ended = gateway.ended();
+        assert!(ended.status.success(), "{ended:?}");
+    }
 }
 
 #[tokio::test]

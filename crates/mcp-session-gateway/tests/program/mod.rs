@@ -12,6 +12,7 @@ use std::{
 };
 
 use mcp_session_testkit::wire::{Client, Reply, call};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::common::{example, wait_for};
@@ -116,8 +117,12 @@ impl Gateway {
 
     /// Sends it SIGTERM.
     pub(crate) fn terminate(&self) {
-        let pid = rustix::process::Pid::from_child(&self.process);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("it runs");
     }
 
     /// Waits for its end.
