@@ -9,7 +9,7 @@ use common::{Pids, runs, until};
 use futures::future::join_all;
 use mcp_session_testkit::wire::{Connection, End};
 use program::{Ended, Gateway, text, tool};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// The sessions of a test, each with a call that takes that long and has begun.
@@ -163,6 +163,26 @@ async fn s_10_a_second_signal_ends_everything_at_once() {
     assert_eq!((&report["hurried"], &report["children"]["left"]), (&json!(true), &json!(0)), "{report}");
 }
 
+/// S11: a client that does not read holds up neither the exit nor the end of the children.
+#[tokio::test]
+async fn s_11_an_answer_that_nobody_reads_delays_no_exit() {
+    let gateway = Gateway::start(&["--grace", "500ms"], &[]);
+    let client = gateway.client().await;
+    let mut stalled = Connection::narrow(gateway.addr()).await;
+    let long = tool(1, "long", &json!({ "bytes": 8 << 20 }));
+    stalled.write(client.request(&long)).await.expect("an open connection");
+    stalled.head().await.expect("an answer that begins");
+    let begun = Instant::now();
+    let ended = gateway.stop();
+    assert!(ended.status.success(), "{ended:?}");
+    // 0.5 s, 0.1 s and 2 s in which it could have read would be in time.
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    let report = ended.report();
+    assert_eq!(report["children"]["left"], 0, "{report}");
+    let (cut, forced) = (&report["shutdown"]["streams"]["cut"], &report["shutdown"]["connections_cut"]);
+    assert!(cut.as_u64() > Some(0) || forced.as_u64() > Some(0), "it is said: {report}");
+}
+
 #[tokio::test]
 async fn a_terminal_that_is_closed_and_ctrl_c_are_a_stop_as_sigterm_is() {
     for signal in [Signal::HUP, Signal::INT] {
@@ -194,10 +214,10 @@ async fn a_signal_while_it_starts_ends_it() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mcp-session-gateway"));
     let process = command.args(args).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     let mut process = process.spawn().expect("it starts");
-    let pid = rustix::process::Pid::from_child(&process);
+    let pid = Pid::from_child(&process);
     let mut status = None;
     until("an end", || {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM); // before and after it listens
+        let _ = kill_process(pid, Signal::TERM); // before and after it listens
         status = process.try_wait().expect("a status");
         status.is_some()
     })
