@@ -89,7 +89,8 @@ async fn keep(
     let hurry = async {
         let _ = core.hurry.subscribe().wait_for(|hurry| *hurry).await;
     };
-    let outcome = process.end(&link.input, core.config.budgets, hurry).await;
+    // Boxed: an idle child has no room for its end.
+    let outcome = Box::pin(process.end(&link.input, core.config.budgets, hurry)).await;
     tracing::debug!(server = core.config.name, child = link.label, ?outcome, "ended");
     let succeeded = process.exited().is_some_and(|status| status.success());
     link.status.send_modify(|status| status.exited = Some(succeeded));
