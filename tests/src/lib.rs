@@ -11,7 +11,7 @@ mod redis_server;
 
 use std::process::ExitCode;
 
-pub use beds::{PoolBed, SmolBed, TokioBed};
+pub use beds::{PoolBed, SmolBed, TlsBed, TokioBed, UnixBed};
 pub use caller::Caller;
 pub use issuer::TestIssuer;
 pub use link::Link;

@@ -166,10 +166,17 @@ fn count(workspace: &Workspace, write: bool) -> Result<ExitStatus> {
 
 /// Builds the plays of `cargo xtask cluster`.
 pub(crate) fn build_cluster(workspace: &Workspace, release: bool) -> Result<()> {
-    let mut command = process::cargo(
-        workspace,
-        ["build", "--package", TESTS, "--all-features", "--example", "cluster_plays"],
-    );
+    build_of_tests(workspace, "cluster_plays", release)
+}
+
+/// Builds the issuer that allows everything.
+pub(crate) fn build_issuer(workspace: &Workspace, release: bool) -> Result<()> {
+    build_of_tests(workspace, "issuer", release)
+}
+
+fn build_of_tests(workspace: &Workspace, example: &str, release: bool) -> Result<()> {
+    let mut command =
+        process::cargo(workspace, ["build", "--package", TESTS, "--all-features", "--example", example]);
     process::succeed(command.args(release.then_some("--release")), BUILD)
 }
 

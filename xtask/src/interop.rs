@@ -2,6 +2,7 @@
 
 mod clients;
 mod judge;
+mod oauth;
 mod traffic;
 mod wire;
 
@@ -96,7 +97,16 @@ pub(crate) fn run(workspace: &Workspace, args: &Args, all: bool) -> Result<(bool
     }
     let (tables, all_ok) = judge(&meetings);
     println!("servers: {}\n\n{tables}", scenes.iter().map(|it| &*it.name).collect::<Vec<_>>().join("; "));
-    Ok((all_ok && all_stopped, missing))
+    let has_tokens = args.several_nodes || tokens(workspace, target.release)?;
+    Ok((all_ok && all_stopped && has_tokens, missing))
+}
+
+/// The clients that begin without a token; `true` without Python, which is in the note about clients already.
+fn tokens(workspace: &Workspace, release: bool) -> Result<bool> {
+    match oauth::run(workspace, release) {
+        Err(error) if error.is::<process::Unavailable>() => Ok(true),
+        ended => ended,
+    }
 }
 
 /// `everything` on each of the runtimes and in each mode, and the other examples once.

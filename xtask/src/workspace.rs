@@ -11,6 +11,8 @@ pub(crate) const CORE: &str = "mcp-session-core";
 pub(crate) const PROTO: &str = "mcp-session-proto";
 /// The name of the shared crate of the hyper adapters: hyper on any `Runtime`.
 pub(crate) const HYPER: &str = "mcp-session-hyper";
+/// The name of the gateway for stdio servers.
+pub(crate) const GATEWAY: &str = "mcp-session-gateway";
 /// The name of the store on Redis.
 pub(crate) const REDIS: &str = "mcp-session-redis";
 /// The name of what checks access tokens.
@@ -98,12 +100,11 @@ impl Workspace {
         packages
     }
 
-    /// The adapters: the libraries except core, proto, hyper, oauth, redis, rmcp and testkit.
+    /// The adapters: the libraries except core, proto, gateway, hyper, oauth, redis, rmcp and testkit.
     pub(crate) fn adapters(&self) -> Vec<&Package> {
         let mut packages = self.libraries();
-        packages.retain(|package| {
-            ![CORE, PROTO, HYPER, OAUTH, REDIS, RMCP, TESTKIT].contains(&package.name.as_str())
-        });
+        let others = [CORE, PROTO, GATEWAY, HYPER, OAUTH, REDIS, RMCP, TESTKIT];
+        packages.retain(|package| !others.contains(&package.name.as_str()));
         packages
     }
 

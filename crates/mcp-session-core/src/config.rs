@@ -159,6 +159,13 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Adds `Retry-After` to a 503 (B-42).
+    pub(crate) fn say_when(&self, headers: &mut http::HeaderMap) {
+        headers.insert(http::header::RETRY_AFTER, self.retry_after.as_secs().max(1).into());
+    }
+}
+
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")

@@ -13,7 +13,7 @@ mod shutdown;
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, Either, ready};
-use http::{HeaderValue, Request, Response, Version, header, request::Parts};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 use mcp_session_proto::{self as proto, ProtocolVersion, Refusal, RequestId, SendError};
 use serde::Serialize;
@@ -255,7 +255,12 @@ impl Endpoint {
                 }
             };
             let mut response = match answered {
-                Ok(response) => response,
+                Ok(mut response) => {
+                    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+                        config.say_when(response.headers_mut()); // a handler's: `RpcError::unavailable`
+                    }
+                    response
+                }
                 Err(rejection) => {
                     let rejection = match (rejection, &env.node) {
                         (Rejection::Session(Refusal::Gone), Some(node)) => {

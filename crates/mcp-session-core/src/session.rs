@@ -164,8 +164,9 @@ impl Session {
         self.peek(Machine::capabilities)
     }
 
-    /// Returns `true` if the client has not used the session since `initialize`.
-    pub(crate) fn is_half_open(&self) -> bool {
+    /// Returns `true` if the client has not used the session since `initialize`, not even with `notifications/initialized`. It ends
+    /// after [`initialize_timeout`](crate::SessionConfig::initialize_timeout).
+    pub fn is_half_open(&self) -> bool {
         self.peek(Machine::is_half_open)
     }
 
@@ -254,10 +255,8 @@ impl Session {
         self.with(|machine, now| machine.notify_standalone(now, &event))
     }
 
-    /// Pings the client on the GET stream, and waits at most `timeout` for its answer (C-14). A ping is the only request
-    /// to a client that need not belong to one of its own requests (F-22); for others, see
-    /// [`RequestContext::request`](crate::RequestContext::request). Sessions ping by themselves after
-    /// [`ping_interval`](crate::SessionConfig::ping_interval) of silence.
+    /// Pings the client on the GET stream, and waits at most `timeout` for its answer (C-14). Sessions ping by themselves
+    /// after [`ping_interval`](crate::SessionConfig::ping_interval) of silence.
     ///
     /// # Errors
     ///
@@ -268,9 +267,36 @@ impl Session {
     ///
     /// If dropped, the client is told to cancel.
     pub async fn ping(&self, timeout: Duration) -> Result<(), RequestError> {
+        self.request("ping", None::<&()>, timeout).await.map(drop)
+    }
+
+    /// Sends a request that belongs to no request of the client, on the GET stream, and waits at most `timeout` for its
+    /// reply. A request that a call needs belongs on the stream of that call:
+    /// [`RequestContext::request`](crate::RequestContext::request). This is for a server that asks by itself, such as one
+    /// behind a gateway that asks for `roots/list` once its client is ready. Clients of older revisions expect it there; those
+    /// of newer ones need not answer (F-22).
+    ///
+    /// # Errors
+    ///
+    /// As [`RequestContext::request`](crate::RequestContext::request). [`RequestError::Send`] with [`SendError::Closed`] if
+    /// there is no GET stream (D-24): at once, it does not wait for one.
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, the client is told to cancel.
+    pub async fn request<P: Serialize + ?Sized>(
+        &self,
+        method: &str,
+        params: Option<&P>,
+        timeout: Duration,
+    ) -> Result<Json, RequestError> {
+        let params = object(params)?;
         let waiters = SharedWaiters::default();
-        let send = |machine: &mut Machine, now, left| machine.ping(now, SharedWaiters::clone(&waiters), left);
-        ask(self, &waiters, timeout, send, |machine| machine.standalone_tag().cloned()).await.map(drop)
+        let send = |machine: &mut Machine, now, left| {
+            let tag = SharedWaiters::clone(&waiters);
+            machine.request_standalone(now, tag, method, params.as_ref(), left)
+        };
+        ask(self, &waiters, timeout, send, |machine| machine.standalone_tag().cloned()).await
     }
 
     /// Terminates the session. From now on its id gets 404. Running requests are told to stop and are answered in any

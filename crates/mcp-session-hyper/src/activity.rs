@@ -250,6 +250,7 @@ mod tests {
         let start = |body: &str| {
             let busy = activity.begin(false);
             let mut request = Request::post("/mcp")
+                .header("host", "localhost")
                 .header("content-type", "application/json")
                 .header("accept", "application/json, text/event-stream")
                 .body(body.to_owned())

@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     future::poll_fn,
-    mem,
+    io, mem,
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
@@ -98,8 +98,14 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let mut deadline = Deadline::after(&context, context.header_timeout());
-    let Some((protocol, first)) = begin(&mut io, &mut deadline, &context).await else {
-        return; // no complete request: nothing to answer
+    let Some(Ok((protocol, first))) = in_time(detect(&mut io), &mut deadline, &context).await else {
+        // No complete request: nothing to answer. A TLS client is told that nothing was cut off.
+        poll_fn(|cx| {
+            let _ = Pin::new(&mut io).poll_shutdown(cx);
+            Poll::Ready(())
+        })
+        .await;
+        return;
     };
     let activity = Activity::new(context.runtime(), context.work().clone());
     // Locked only to call it, by one task. A clone for each request would touch a reference count that all connections
@@ -144,17 +150,27 @@ where
     }
 }
 
-/// Waits for the first bytes of a connection. Returns `None` if none arrive in time.
-async fn begin<I: Read + Unpin>(
-    io: &mut I,
+/// Waits for `open`, what precedes the first request of a connection, such as a TLS handshake. It has as long as a request
+/// head, and ends when connections must close. Returns `None` if it fails: there is no client to answer.
+pub(crate) async fn opened<T>(
+    open: impl Future<Output = io::Result<T>>,
+    context: &ConnectionContext,
+) -> Option<T> {
+    let mut deadline = Deadline::after(context, context.header_timeout());
+    in_time(open, &mut deadline, context).await?.ok()
+}
+
+/// Waits for the beginning of a connection. Returns `None` if the deadline passes, or connections must close.
+async fn in_time<F: Future>(
+    begin: F,
     deadline: &mut Deadline,
     context: &ConnectionContext,
-) -> Option<(Protocol, Vec<u8>)> {
-    let mut detect = pin!(detect(io));
+) -> Option<F::Output> {
+    let mut begin = pin!(begin);
     let mut closing = context.closing();
     loop {
-        let closes = match select(detect.as_mut(), select(&mut closing, &mut deadline.sleep)).await {
-            Either::Left((detected, _)) => return detected.ok(),
+        let closes = match select(begin.as_mut(), select(&mut closing, &mut deadline.sleep)).await {
+            Either::Left((begun, _)) => return Some(begun),
             Either::Right((enough, _)) => matches!(enough, Either::Left(_)),
         };
         if closes || !deadline.is_late(context) {

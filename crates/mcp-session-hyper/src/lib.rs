@@ -8,6 +8,7 @@
 //! | [`bind`] | creates a listener with a backlog large enough for all clients at once |
 //! | [`configure_socket`] | sets `TCP_NODELAY`, a bounded send buffer, and detection of clients that vanished silently |
 //! | [`serve_app`] | all of these, for the sockets that a listener accepts: the core of an adapter's `serve` |
+//! | [`serve_app_over`] | the same, for connections that begin with a handshake, such as TLS |
 //!
 //! On tokio, use [`mcp-session-tokio`](https://docs.rs/mcp-session-tokio); on smol,
 //! [`mcp-session-smol`](https://docs.rs/mcp-session-smol). Your own adapter passes a stream of accepted sockets to
@@ -26,6 +27,6 @@ mod socket;
 mod streams;
 
 pub use connection::{BoxError, serve_connection};
-pub use serve::serve_app;
+pub use serve::{serve_app, serve_app_over};
 pub use service::McpService;
 pub use socket::{bind, configure_socket};

@@ -249,6 +249,20 @@ impl RpcError {
         Self::new(ErrorCode::INTERNAL_ERROR, message)
     }
 
+    /// [`ErrorCode::INTERNAL_ERROR`] that may go away by itself: the handler cannot answer now, for example because it is at a
+    /// limit of its own. The client gets 503 with `Retry-After`, unless the response has begun already, and reads in the
+    /// error's data that it may send the request again: `{"reason":"unavailable","retryable":true}` (B-42).
+    ///
+    /// ```
+    /// # use mcp_session_proto as mcp_session_core;
+    /// let error = mcp_session_core::RpcError::unavailable("no database connection is free");
+    /// assert_eq!(error.data.unwrap().as_str(), r#"{"reason":"unavailable","retryable":true}"#);
+    /// ```
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        let data = serde_json::json!({ "reason": "unavailable", "retryable": true });
+        Self::internal(message).with_data(data).with_refusal(503, None)
+    }
+
     /// Adds data to the error.
     #[must_use]
     pub fn with_data(mut self, data: impl Into<Json>) -> Self {

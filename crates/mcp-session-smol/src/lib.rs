@@ -6,6 +6,8 @@
 //! | [`McpService`] | an [`Endpoint`](mcp_session_core::Endpoint) as a hyper and a tower service |
 //! | [`bind`] | creates a listener with a backlog large enough for all clients at once |
 //! | [`serve`], [`serve_app`] | a server over HTTP/1.1 and HTTP/2 that stops without losing an answer |
+//! | [`serve_app_over`] | the same for connections that begin with a handshake, such as TLS |
+//! | [`Listener`] | what these accept connections from: TCP, Unix sockets, or your own |
 //! | [`terminate_signal`] | SIGTERM or Ctrl-C |
 //!
 //! hyper depends on the crate `tokio` for a few data structures; its runtime, sockets and timers are neither built nor
@@ -32,12 +34,14 @@
 //! # }
 //! ```
 
+mod listener;
 mod runtime;
 mod serve;
 mod signal;
 
+pub use listener::Listener;
 pub use mcp_session_core::Serve;
 pub use mcp_session_hyper::McpService;
 pub use runtime::SmolRuntime;
-pub use serve::{bind, serve, serve_app};
+pub use serve::{bind, serve, serve_app, serve_app_over};
 pub use signal::terminate_signal;

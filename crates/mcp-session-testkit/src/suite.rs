@@ -44,6 +44,8 @@ pub enum Needs {
     ChunkExtensions,
     /// Head and body of an answer that is ready at once leave in one write.
     OneWrite,
+    /// Requests know the address of their client.
+    PeerAddr,
 }
 
 /// A test that is written once and run on several subjects of type `T`, such as runtimes.

@@ -112,7 +112,7 @@
 //!
 //! # What an HTTP stack may lack
 //!
-//! Every adapter keeps the promises. Four abilities are optional: an adapter whose HTTP library lacks one says so
+//! Every adapter keeps the promises. Some abilities are optional: an adapter whose HTTP library lacks one says so
 //! with [`Suite::without`], and why. The tests that need it are then listed as ignored, with that reason.
 //! [`Needs`](crate::suite::Needs) lists the abilities.
 //!
@@ -129,6 +129,7 @@
 mod batches;
 mod bounds;
 mod cors;
+mod dial;
 mod drain;
 mod ends;
 mod framing;
@@ -148,6 +149,7 @@ mod still;
 
 use std::{future::Future, time::Duration};
 
+pub use dial::ClientStream;
 pub use harness::{ServeHarness, run};
 pub use http1::{Client, Connection, End, Head, Reply, call, initialize, initialized};
 pub use http2::{Frame, Http2, Sent};

@@ -45,6 +45,7 @@ impl TestBed for SmolBed {
 
 impl ServeHarness for SmolBed {
     fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
-        mcp_session_smol::serve(listener.try_into().expect("a listener"), endpoint)
+        let listener = smol::net::TcpListener::try_from(listener).expect("a listener");
+        mcp_session_smol::serve(listener, endpoint)
     }
 }

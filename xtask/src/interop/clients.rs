@@ -29,7 +29,7 @@ const NPM: [(&str, &str, &[Way]); 3] = [
 const RUST: [Way; 3] = [Way::Sessions, Way::Modern, Way::Fallback];
 
 /// The drivers, and what those in JavaScript import.
-const FOLDER: &str = "xtask/src/interop";
+pub(super) const FOLDER: &str = "xtask/src/interop";
 const MODULES: [&str; 6] = [
     "common-steps.mjs",
     "modern-steps.mjs",
@@ -144,12 +144,17 @@ pub(super) fn find(workspace: &Workspace, all: bool) -> Result<(Vec<Client>, Str
 
 fn python(workspace: &Workspace) -> Result<Vec<Client>> {
     let script = workspace.root().join(FOLDER).join("client.py");
-    let client = |(version, ways)| {
+    let client = |((version, python), (_, ways))| {
         // -B: no compiled modules beside the sources.
-        let words = vec![installed::python(workspace, version)?, "-B".into(), "-u".into(), script.clone()];
-        Ok(Client { name: format!("mcp {version}"), ways, does_notes: true, words })
+        let words = vec![python, "-B".into(), "-u".into(), script.clone()];
+        Client { name: format!("mcp {version}"), ways, does_notes: true, words }
     };
-    PYTHON.into_iter().map(client).collect()
+    Ok(pythons(workspace)?.into_iter().zip(PYTHON).map(client).collect())
+}
+
+/// The Python that has each release of the package `mcp`.
+pub(super) fn pythons(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)>> {
+    PYTHON.into_iter().map(|(version, _)| Ok((version, installed::python(workspace, version)?))).collect()
 }
 
 fn typescript(workspace: &Workspace) -> Result<Vec<Client>> {

@@ -77,7 +77,8 @@ impl HostRule {
 ///
 /// Names are case-insensitive. Addresses are compared as they are written; nothing is resolved. There is no `*`: to allow
 /// any host, use [`AllowedHosts::any`]. A repeated or malformed `Host` always gets 400, and so does an HTTP/1.1 request
-/// without one that came over a connection ([`PeerAddr`](crate::PeerAddr)).
+/// without one that came over a connection ([`PeerAddr`](crate::PeerAddr) or
+/// [`DisconnectCancels`](crate::DisconnectCancels)).
 ///
 /// ```
 /// use mcp_session_core::AllowedHosts;

@@ -7,7 +7,7 @@ use http::{
     uri::Authority,
 };
 
-use super::{peer::PeerAddr, rejection::Rejection};
+use super::{disconnect::DisconnectCancels, peer::PeerAddr, rejection::Rejection};
 use crate::config::{AllowedHosts, AllowedOrigins};
 
 /// Checks the `Host` of a request (B-07; RFC 9112, 3.2). A repeated or malformed one always gets 400. So does HTTP/1.1
@@ -16,7 +16,12 @@ use crate::config::{AllowedHosts, AllowedOrigins};
 pub(crate) fn check_host(allowed: &AllowedHosts, parts: &Parts) -> Result<(), Rejection> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let Some(host) = hosts.next() else {
-        let required = parts.version == Version::HTTP_11 && parts.extensions.get::<PeerAddr>().is_some();
+        // The client of a Unix socket has no address.
+        let over_a_connection = || {
+            parts.extensions.get::<PeerAddr>().is_some()
+                || parts.extensions.get::<DisconnectCancels>().is_some()
+        };
+        let required = parts.version == Version::HTTP_11 && over_a_connection();
         return match parts.uri.authority() {
             _ if required => Err(Rejection::BadHost),
             None => Ok(()),

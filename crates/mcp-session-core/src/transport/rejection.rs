@@ -261,8 +261,7 @@ impl Rejection {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-            let seconds = config.retry_after.as_secs().max(1);
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            config.say_when(response.headers_mut());
         }
         match self {
             // RFC 9110, 15.5.16: the supported encoding.

@@ -1,5 +1,5 @@
-//! Requests of the server to its client: on the replies of the exchanges that they belong to, and `ping` on the
-//! standalone stream too.
+//! Requests of the server to its client: on the replies of the exchanges that they belong to, and `ping` and what belongs to
+//! none on the standalone stream.
 
 use std::time::{Duration, Instant};
 
@@ -56,20 +56,42 @@ impl<T: Clone> Session<T> {
         Ok(self.outbound.insert(StreamKey::Response(key), tag, deadline))
     }
 
-    /// Sends `ping` to the client on the standalone stream (C-14): the only request that need not belong to a request
-    /// of the client (F-22). `tag` identifies the waiter for the client's reply.
+    /// Sends `ping` to the client on the standalone stream (C-14): [`Session::request_standalone`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::request_standalone`].
+    pub fn ping(&mut self, now: Instant, tag: T, timeout: Duration) -> Result<OutboundId, RequestError> {
+        self.request_standalone(now, tag, "ping", None, timeout)
+    }
+
+    /// Sends a request that belongs to no request of the client, on the standalone stream: `ping` (C-14), and what a server
+    /// behind a gateway asks outside of a call (F-22). `tag` identifies the waiter for the client's reply.
     ///
     /// # Errors
     ///
     /// [`RequestError`]; nothing was sent then. [`SendError::Closed`]: there is no standalone stream (D-24).
     /// [`SendError::Full`]: wait for [`Wake::Handler`] of that stream.
-    pub fn ping(&mut self, now: Instant, tag: T, timeout: Duration) -> Result<OutboundId, RequestError> {
+    pub fn request_standalone(
+        &mut self,
+        now: Instant,
+        tag: T,
+        method: &str,
+        params: Option<&Json>,
+        timeout: Duration,
+    ) -> Result<OutboundId, RequestError> {
         if let Some(reason) = self.reason() {
             return Err(RequestError::Terminated(reason));
         }
+        if !self.is_initialized() && method != "ping" {
+            return Err(RequestError::NotInitialized);
+        }
+        if let Some(capability) = self.capabilities.missing(method, params) {
+            return Err(RequestError::Undeclared(capability));
+        }
         let standalone = self.streams.standalone().filter(|stream| stream.is_served());
         let connection = standalone.and_then(Stream::connection).ok_or(SendError::Closed)?;
-        let event = ping_event(self.outbound.next_id());
+        let event = encode_event(None, &Outgoing::Request { id: self.outbound.next_id(), method, params });
         self.act_on_standalone(now, |stream, config, out| stream.push(now, &event, config, out))
             .map_err(|_| SendError::Full)?;
         let deadline = after(now, timeout);

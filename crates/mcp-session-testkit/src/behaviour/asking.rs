@@ -20,6 +20,7 @@ scenarios! {
     f_19_f_27_notifications_of_the_client_reach_the_handler,
     f_01_f_20_ids_of_each_direction_are_its_own,
     c_14_c_23_the_server_may_ping,
+    f_22_a_request_outside_of_a_call_goes_onto_the_get_stream,
     c_15_a_client_that_is_gone_keeps_no_session,
     c_06_nothing_is_announced_before_initialized,
     d_21_a_broadcast_waits_for_nobody,
@@ -181,8 +182,7 @@ fn f_01_f_20_ids_of_each_direction_are_its_own(bed: &impl TestBed) {
     });
 }
 
-/// C-14, C-23, F-22, D-24: `ping` is the only request that the server may send outside a call of the client. It needs
-/// a GET stream.
+/// C-14, C-23, D-24: the server may ping outside a call of the client. It needs a GET stream.
 fn c_14_c_23_the_server_may_ping(bed: &impl TestBed) {
     let fixture = Fixture::new(bed, |_| {});
     bed.block_on(async {
@@ -213,6 +213,38 @@ fn c_14_c_23_the_server_may_ping(bed: &impl TestBed) {
         }
         let ended = futures::join!(session.ping(NEVER), async { client.delete().await.status }).0;
         assert_eq!(ended, Err(RequestError::Terminated(TerminateReason::ClientDelete))); // F-32
+    });
+}
+
+/// F-22, C-06, C-13, D-24: a request that belongs to no call goes onto the GET stream, to a client that is initialized and
+/// has declared what it needs. Its reply reaches the one that waits.
+fn f_22_a_request_outside_of_a_call_goes_onto_the_get_stream(bed: &impl TestBed) {
+    let fixture = Fixture::new(bed, |_| {});
+    bed.block_on(async {
+        let none = None::<&()>;
+        let mut message = initialize("2025-11-25", "client");
+        message["params"]["capabilities"] = json!({ "roots": {} });
+        let mut client = fixture.stranger();
+        client.initialize_with(&message).await;
+        let session = client.session();
+        let mut get = listen(&client).await;
+        assert_eq!(session.request("roots/list", none, NEVER).await, Err(RequestError::NotInitialized));
+        assert_eq!(client.post(&notification("notifications/initialized")).await.status, 202);
+        let undeclared = session.request("elicitation/create", Some(&json!({})), NEVER).await;
+        assert_eq!(undeclared, Err(RequestError::Undeclared("elicitation")));
+        assert!(session.request("roots/list", Some(&[1]), NEVER).await.is_err(), "no object");
+        let answers = async {
+            let asked = get.message().await.unwrap();
+            assert_eq!((&asked["method"], asked.get("params")), (&json!("roots/list"), None));
+            let roots = json!({ "roots": [] });
+            assert_eq!(client.post(&reply(asked["id"].clone(), roots)).await.status, 202);
+        };
+        let (reply, ()) = futures::join!(session.request("roots/list", none, NEVER), answers);
+        assert_eq!(reply.unwrap().as_str(), r#"{"roots":[]}"#);
+        drop(get);
+        let other = fixture.client().await; // without a GET stream
+        let closed = Err(RequestError::Send(SendError::Closed));
+        assert_eq!(other.session().request("acme/x", none, NEVER).await, closed);
     });
 }
 

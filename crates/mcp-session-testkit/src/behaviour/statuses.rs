@@ -18,6 +18,7 @@ scenarios! {
     b_11_values_are_case_sensitive,
     b_01_b_16_json_or_events,
     b_20_b_21_errors_of_a_handler_are_answers,
+    b_42_a_handler_that_cannot_answer_now_is_503,
     b_22_last_event_id_on_a_post_is_ignored,
     b_23_b_25_b_27_a_session_knows_its_version,
     b_28_initialize_does_not_look_at_the_version_header,
@@ -140,6 +141,28 @@ fn b_20_b_21_errors_of_a_handler_are_answers(bed: &impl TestBed) {
             assert_eq!((reply.status, reply.is_stream()), (StatusCode::OK, sends_first));
             let answer = reply.answer().await;
             assert_eq!((&answer["id"], &answer["error"]["code"]), (&json!("e"), &json!(-32602)));
+        }
+    });
+}
+
+/// B-42: a handler that is at a limit of its own says so as the endpoint does at its limits. If the response has begun, the
+/// error is in its body.
+fn b_42_a_handler_that_cannot_answer_now_is_503(bed: &impl TestBed) {
+    let mut fixture = Fixture::new(bed, |_| {});
+    bed.block_on(async {
+        let client = fixture.json_client().await;
+        for (sends_first, status, retry_after) in [(false, 503, "1"), (true, 200, "")] {
+            let running = client.start(&request("e", "work"));
+            let work = fixture.work().await;
+            if sends_first {
+                work.cx.notify("notifications/message", None::<&()>).await.unwrap();
+            }
+            work.fail(RpcError::unavailable("all children run"));
+            let reply = running.head().await;
+            assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (status, retry_after));
+            let answer = if sends_first { reply.answer().await } else { reply.json().await };
+            let error = &answer["error"];
+            assert_eq!((&error["code"], &error["data"]["retryable"]), (&json!(-32603), &json!(true)));
         }
     });
 }

@@ -1,11 +1,12 @@
 //! [`ServeHarness`]: what an adapter must provide to run the wire suite.
 
-use std::{net::TcpListener, panic::resume_unwind, thread, time::Duration};
+use std::{io, net::TcpListener, panic::resume_unwind, thread, time::Duration};
 
-use futures::channel::oneshot;
+use futures::{FutureExt, channel::oneshot, future::BoxFuture};
 use mcp_session_core::{Endpoint, Serve};
-use tokio::{runtime, time};
+use tokio::{net::TcpStream, runtime, time};
 
+use super::dial::{ClientStream, connect_over};
 use crate::{Contended, TestBed};
 
 /// The time limit of a scenario on the slowest machine: however broken the server is, no test runs for ever.
@@ -19,12 +20,22 @@ pub trait ServeHarness: TestBed + Sync {
     /// Creates the adapter's server for this endpoint, at the path `/mcp` or at every path, as its users do. Called
     /// in a task of the runtime. The listener is bound to a loopback address, already listens, and is non-blocking.
     fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve;
+
+    /// Opens what a client speaks HTTP on, over its connected socket: for a server with TLS, the client's half of it. Called
+    /// on the clients' tokio runtime. By default the socket itself.
+    fn over(socket: TcpStream) -> BoxFuture<'static, io::Result<Box<dyn ClientStream>>> {
+        async { Ok(Box::new(socket) as Box<dyn ClientStream>) }.boxed()
+    }
 }
 
 /// The same adapter, as if on a busy machine.
 impl<B: ServeHarness> ServeHarness for Contended<B> {
     fn serve(listener: TcpListener, endpoint: Endpoint) -> Serve {
         B::serve(listener, endpoint)
+    }
+
+    fn over(socket: TcpStream) -> BoxFuture<'static, io::Result<Box<dyn ClientStream>>> {
+        B::over(socket)
     }
 }
 
@@ -38,6 +49,7 @@ pub fn run<H: ServeHarness>(harness: &H, scenario: impl AsyncFnOnce(&H) + Send) 
         let (over, until_over) = oneshot::channel::<()>();
         let clients = scope.spawn(move || {
             let _over = over; // also on a panic
+            connect_over(H::over);
             let clients = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let all = async { time::timeout(PATIENCE, scenario(harness)).await };
             let name = harness.name();

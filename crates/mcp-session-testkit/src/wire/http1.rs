@@ -1,16 +1,27 @@
 //! An HTTP/1.1 client that writes bytes and reports exactly how a body ended.
 
-use std::{fmt::Display, io, net::SocketAddr, time::Duration};
+use std::{
+    fmt::Display,
+    io::{
+        self,
+        ErrorKind::{ConnectionReset, UnexpectedEof},
+    },
+    net::SocketAddr,
+    time::Duration,
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
+    net::TcpSocket,
     time,
 };
 
-use super::within;
+use super::{
+    dial::{ClientStream, dial},
+    within,
+};
 
 /// How a body ended, or how the connection ended instead of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +94,8 @@ enum Left {
 /// One connection.
 #[derive(Debug)]
 pub struct Connection {
-    socket: TcpStream,
+    socket: Box<dyn ClientStream>,
+    addr: Option<SocketAddr>,
     buffer: BytesMut,
     left: Left,
     events: BytesMut,
@@ -107,20 +119,27 @@ impl Connection {
     }
 
     async fn connect(addr: SocketAddr, socket: TcpSocket) -> Self {
-        let socket = within("connecting", socket.connect(addr)).await.expect("a connection");
-        socket.set_nodelay(true).expect("an option");
-        Self::over(socket)
+        let (socket, own) = dial(addr, socket).await;
+        Self { addr: Some(own), ..Self::boxed(socket) }
     }
 
-    /// A connection over a socket that is connected already, with the options that it has.
-    pub fn over(socket: TcpStream) -> Self {
-        let left = Left::Nothing(End::Complete);
-        Self { socket, buffer: BytesMut::new(), left, events: BytesMut::new(), last_event_id: None, reads: 0 }
+    /// A connection over a stream that is open already.
+    pub fn over(socket: impl ClientStream + 'static) -> Self {
+        Self::boxed(Box::new(socket))
+    }
+
+    fn boxed(socket: Box<dyn ClientStream>) -> Self {
+        let (buffer, events, left) = (BytesMut::new(), BytesMut::new(), Left::Nothing(End::Complete));
+        Self { socket, addr: None, buffer, left, events, last_event_id: None, reads: 0 }
     }
 
     /// The client's address.
+    ///
+    /// # Panics
+    ///
+    /// If the connection was made by [`over`](Self::over).
     pub fn local_addr(&self) -> SocketAddr {
-        self.socket.local_addr().expect("an address")
+        self.addr.expect("an address")
     }
 
     /// Writes bytes unchanged.
@@ -302,7 +321,8 @@ impl Connection {
                 self.reads += 1;
                 return Ok(());
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => End::Reset,
+            // The latter is how TLS ends without its own end.
+            Err(error) if matches!(error.kind(), ConnectionReset | UnexpectedEof) => End::Reset,
             Err(error) => panic!("{error}"),
         };
         self.left = Left::Nothing(end);

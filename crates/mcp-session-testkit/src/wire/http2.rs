@@ -19,11 +19,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::TcpSocket,
     task::JoinHandle,
 };
 
-use super::{Client, until, within};
+use super::{
+    Client,
+    dial::{ClientStream, dial},
+    until, within,
+};
 
 /// The initial window of a stream: how much a client receives before it reads.
 const WINDOW: u32 = 64 * 1024;
@@ -63,7 +67,7 @@ impl Http2 {
 
     /// Connects with this window for each stream: the client receives no more bytes of a stream before it reads.
     pub async fn with_window(client: &Client, window: u32) -> Self {
-        let socket = within("connecting", TcpStream::connect(client.addr)).await.expect("a connection");
+        let (socket, _) = dial(client.addr, TcpSocket::new_v4().expect("a socket")).await;
         let received = Arc::default();
         let tap = Tap { socket, received: Arc::clone(&received) };
         let mut http = Builder::new(TokioExecutor::new());
@@ -152,7 +156,7 @@ fn frames(mut bytes: &[u8]) -> Vec<(u32, Frame)> {
 
 /// A socket that records what was read from it.
 struct Tap {
-    socket: TcpStream,
+    socket: Box<dyn ClientStream>,
     received: Arc<Mutex<Vec<u8>>>,
 }
 

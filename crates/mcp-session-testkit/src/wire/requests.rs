@@ -11,7 +11,7 @@ scenarios! {
     a_19_a_chunked_body_is_read,
     a_19_chunk_extensions_are_ignored: ChunkExtensions,
     b_05_b_07_b_12_header_fields_arrive_as_sent,
-    a_handler_finds_the_address_of_its_client,
+    a_handler_finds_the_address_of_its_client: PeerAddr,
     b_07_a_request_without_a_readable_host_is_refused,
     a_client_that_expects_100_gets_it,
     answers_without_a_body_have_none,

@@ -38,6 +38,9 @@ fn b_07_http_1_1_over_a_connection_needs_a_valid_host() {
             assert_eq!(check_host(&allowed, &request(version, None, true)), Ok(()));
         }
         assert_eq!(check_host(&allowed, &request(Version::HTTP_11, None, false)), Ok(()));
+        let mut without_address = request(Version::HTTP_11, None, false);
+        without_address.extensions.insert(DisconnectCancels::default());
+        assert_eq!(check_host(&allowed, &without_address), bad);
         assert_eq!(check_host(&allowed, &request(Version::HTTP_11, Some("[::1]:80"), true)), Ok(()));
         for host in
             ["a b", "a/b", "me@localhost", "localhost:x", "localhost:99999", "[::1", "h\u{e4}st", ":80"]
