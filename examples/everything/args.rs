@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// How long the store may be away before /readyz returns 503
     #[arg(long, value_name = "TIME", default_value = "5s", requires = "store", value_parser = time)]
     pub(crate) store_grace: Duration,
+    /// Serve /metrics, for Prometheus
+    #[arg(long)]
+    pub(crate) metrics: bool,
     #[command(flatten)]
     pub(crate) oauth: OauthArgs,
     /// A Host to serve besides the loopback names. May be repeated

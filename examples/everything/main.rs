@@ -9,6 +9,7 @@ mod args;
 mod fixtures;
 mod handler;
 mod log;
+mod metrics;
 mod oauth;
 mod server;
 mod tools;

@@ -16,6 +16,7 @@ use mcp_session_tokio::McpService;
 use crate::{
     args::{Args, Executor},
     handler::Everything,
+    metrics::Metrics,
     say,
 };
 
@@ -41,6 +42,7 @@ struct Node {
     store_grace: Duration,
     /// Checks the tokens, if they are needed.
     resource: Option<ResourceServer>,
+    metrics: Option<Metrics>,
 }
 
 impl Node {
@@ -58,8 +60,17 @@ impl Node {
         let resource = args.oauth.resource_server(address, Arc::clone(&runtime)).map_err(invalid)?;
         config.authenticate = resource.clone().map(|resource| Arc::new(resource) as _);
         let handler = Everything::new(Arc::clone(&runtime));
-        let endpoint = Endpoint::with_config(runtime, handler, config).map_err(invalid)?;
-        Ok(Self { endpoint, store, store_grace: args.store_grace, resource })
+        let metrics = args.metrics.then(Metrics::new).transpose().map_err(invalid)?;
+        let endpoint = match &metrics {
+            None => Endpoint::with_config(runtime, handler, config),
+            Some(metrics) => {
+                let handler = metrics.observe(handler, Arc::clone(&runtime));
+                let endpoint = Endpoint::with_config(Arc::clone(&runtime), handler, config);
+                endpoint.inspect(|endpoint| metrics.watch(endpoint, runtime))
+            }
+        };
+        let endpoint = endpoint.map_err(invalid)?;
+        Ok(Self { endpoint, store, store_grace: args.store_grace, resource, metrics })
     }
 
     /// For a load balancer: 503 from the start of the shutdown, and while the store is away for longer than its grace, or
@@ -83,15 +94,17 @@ impl Node {
 
 /// The routes, as a tower service: independent of the runtime.
 fn routes(node: Node) -> Router {
-    let resource = node.resource.clone();
+    let (resource, metrics) = (node.resource.clone(), node.metrics.clone());
     let metadata = move |request: Request| async move {
         match resource.and_then(|it| it.respond(request.method(), request.uri().path())) {
             Some(response) => response.map(Body::from),
             None => StatusCode::NOT_FOUND.into_response(),
         }
     };
+    let metrics = move || async move { metrics.map_or(Err(StatusCode::NOT_FOUND), |it| Ok(it.text())) };
     Router::new()
         .fallback(metadata)
+        .route("/metrics", get(metrics))
         .route_service("/mcp", McpService::new(node.endpoint.clone()))
         .route("/healthz", get(|| async { HEALTHY }))
         .route("/readyz", get(move || async move { node.ready() }))

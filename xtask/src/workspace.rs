@@ -15,6 +15,8 @@ pub(crate) const HYPER: &str = "mcp-session-hyper";
 pub(crate) const GATEWAY: &str = "mcp-session-gateway";
 /// The name of the store on Redis.
 pub(crate) const REDIS: &str = "mcp-session-redis";
+/// The name of the telemetry.
+pub(crate) const OTEL: &str = "mcp-session-otel";
 /// The name of what checks access tokens.
 pub(crate) const OAUTH: &str = "mcp-session-oauth";
 /// The name of the bridge to rmcp.
@@ -100,10 +102,10 @@ impl Workspace {
         packages
     }
 
-    /// The adapters: the libraries except core, proto, gateway, hyper, oauth, redis, rmcp and testkit.
+    /// The adapters: the libraries except core, proto, gateway, hyper, oauth, otel, redis, rmcp and testkit.
     pub(crate) fn adapters(&self) -> Vec<&Package> {
         let mut packages = self.libraries();
-        let others = [CORE, PROTO, GATEWAY, HYPER, OAUTH, REDIS, RMCP, TESTKIT];
+        let others = [CORE, PROTO, GATEWAY, HYPER, OAUTH, OTEL, REDIS, RMCP, TESTKIT];
         packages.retain(|package| !others.contains(&package.name.as_str()));
         packages
     }

@@ -7,7 +7,9 @@ use crate::operation::Meta;
 
 /// The parent of the span of a request: what its client says in `_meta` (SEP-414), else in the headers of the HTTP request.
 pub(crate) fn of(meta: Option<&Meta>, headers: &HeaderMap) -> Context {
-    let extract = |from: &dyn Extractor| global::get_text_map_propagator(|it| it.extract_with_context(&Context::new(), from));
+    let extract = |from: &dyn Extractor| {
+        global::get_text_map_propagator(|it| it.extract_with_context(&Context::new(), from))
+    };
     let by_meta = meta.map(|meta| extract(meta)).filter(|it| it.span().span_context().is_valid());
     by_meta.unwrap_or_else(|| extract(&Headers(headers)))
 }

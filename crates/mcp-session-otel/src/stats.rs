@@ -12,7 +12,11 @@ const GAUGES: [Gauge; 5] = [
     ("mcp.server.requests", "Requests that are running", |it| it.exchanges),
     ("mcp.server.streams", "Streams that clients read", |it| it.streams),
     ("mcp.server.subscriptions", "Subscriptions of 2026-07-28", |it| it.subscriptions),
-    ("mcp.server.shutdown.phase", "0 running, 1 lame duck, 2 draining, 3 cancelling, 4 finishing, 5 closed", phase),
+    (
+        "mcp.server.shutdown.phase",
+        "0 running, 1 lame duck, 2 draining, 3 cancelling, 4 finishing, 5 closed",
+        phase,
+    ),
 ];
 
 /// What has been since the start.
@@ -22,11 +26,15 @@ const COUNTERS: [Gauge; 14] = [
     ("mcp.server.sessions.evicted", "Sessions that had to make room", |it| it.sessions_evicted),
     ("mcp.server.requests.admitted", "Requests that were admitted", |it| it.exchanges_admitted),
     ("mcp.server.requests.answered", "Requests that their handler answered", |it| it.exchanges_answered),
-    ("mcp.server.requests.synthesized", "Requests that got an error in place of their handler's answer", |it| {
-        it.exchanges_synthesized
-    }),
+    (
+        "mcp.server.requests.synthesized",
+        "Requests that got an error in place of their handler's answer",
+        |it| it.exchanges_synthesized,
+    ),
     ("mcp.server.requests.cancelled", "Requests that were cancelled", |it| it.exchanges_cancelled),
-    ("mcp.server.requests.forced", "Requests whose answer could not be handed over", |it| it.exchanges_forced),
+    ("mcp.server.requests.forced", "Requests whose answer could not be handed over", |it| {
+        it.exchanges_forced
+    }),
     ("mcp.server.requests.orphaned", "Requests whose client left for good", |it| it.exchanges_orphaned),
     ("mcp.server.requests.refused", "Requests that were not admitted", |it| it.requests_refused),
     ("mcp.server.streams.ended", "Streams that ended properly", |it| it.streams_ended),

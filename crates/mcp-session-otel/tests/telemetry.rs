@@ -73,11 +73,13 @@ impl World {
         let tracers = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
         let reader = PeriodicReader::builder(metrics.clone()).build();
         let meters = SdkMeterProvider::builder().with_reader(reader).build();
-        let telemetry = Telemetry::new(BoxedTracer::new(Box::new(tracers.tracer("test"))), meters.meter("test"));
+        let telemetry =
+            Telemetry::new(BoxedTracer::new(Box::new(tracers.tracer("test"))), meters.meter("test"));
         let runtime = SimRuntime::new(1);
         let shared: Arc<dyn Runtime> = Arc::new(runtime.clone());
         let handler = telemetry.observe(Tools(Arc::clone(&shared)), Arc::clone(&shared));
-        let endpoint = Endpoint::with_config(Arc::clone(&shared), handler, Config::default()).expect("it can work");
+        let endpoint =
+            Endpoint::with_config(Arc::clone(&shared), handler, Config::default()).expect("it can work");
         telemetry.watch(&endpoint, shared);
         Self { runtime, endpoint, spans, tracers, metrics, meters }
     }
@@ -91,7 +93,9 @@ impl World {
     fn span(&self, name: &str) -> SpanData {
         let spans = self.spans();
         let found = spans.iter().find(|span| span.name == name);
-        found.unwrap_or_else(|| panic!("no {name}: {:?}", spans.iter().map(|it| &it.name).collect::<Vec<_>>())).clone()
+        found
+            .unwrap_or_else(|| panic!("no {name}: {:?}", spans.iter().map(|it| &it.name).collect::<Vec<_>>()))
+            .clone()
     }
 
     /// The points of a metric: their attributes, and their value or count.
@@ -100,7 +104,8 @@ impl World {
         self.meters.force_flush().expect("it is flushed");
         let all = self.metrics.get_finished_metrics().expect("they are kept");
         let metrics = all.iter().flat_map(|it| it.scope_metrics()).flat_map(|it| it.metrics());
-        let metric = metrics.filter(|it| it.name() == name).last().unwrap_or_else(|| panic!("no metric {name}"));
+        let metric =
+            metrics.filter(|it| it.name() == name).last().unwrap_or_else(|| panic!("no metric {name}"));
         let attributes = |all: &mut dyn Iterator<Item = &opentelemetry::KeyValue>| {
             let mut all: Vec<_> = all.map(|it| (it.key.to_string(), it.value.to_string())).collect();
             all.sort();
@@ -152,7 +157,11 @@ fn a_call_has_a_span_below_that_of_its_client() {
             assert_eq!(span.span_kind, SpanKind::Server);
             assert_eq!(span.span_context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
             assert_eq!(span.parent_span_id.to_string(), "00f067aa0ba902b7");
-            assert_eq!(result["content"][0]["text"], span.span_context.span_id().to_string(), "it is current");
+            assert_eq!(
+                result["content"][0]["text"],
+                span.span_context.span_id().to_string(),
+                "it is current"
+            );
             for (key, value) in [
                 ("mcp.method.name", "tools/call"),
                 ("gen_ai.tool.name", "trace"),
@@ -169,7 +178,10 @@ fn a_call_has_a_span_below_that_of_its_client() {
             client.request("tools/call", call("slow")).await.expect("a result");
             assert_eq!(world.span("tools/call slow").parent_span_id, SpanId::INVALID);
             client.request("resources/read", json!({ "uri": "file:///a" })).await.expect("a result");
-            assert_eq!(attribute(&world.span("resources/read"), "mcp.resource.uri").as_deref(), Some("file:///a"));
+            assert_eq!(
+                attribute(&world.span("resources/read"), "mcp.resource.uri").as_deref(),
+                Some("file:///a")
+            );
         });
     }
 }
@@ -180,7 +192,10 @@ fn the_trace_context_of_the_http_request_is_the_parent_if_the_message_has_none()
     world.runtime.block_on(async {
         for (meta, expected) in [
             (json!({}), "00f067aa0ba902b7"),
-            (json!({ "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-1111111111111111-01" }), "1111111111111111"),
+            (
+                json!({ "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-1111111111111111-01" }),
+                "1111111111111111",
+            ),
             (json!({ "traceparent": "nonsense" }), "00f067aa0ba902b7"),
         ] {
             world.spans.reset();
@@ -243,7 +258,8 @@ fn a_call_that_is_cancelled_says_so() {
         let calling = client.request("tools/call", call("slow"));
         futures::pin_mut!(calling);
         assert!(futures::FutureExt::now_or_never(calling.as_mut()).is_none());
-        let policy = ShutdownPolicy { drain: Duration::ZERO, cancel: Duration::ZERO, ..ShutdownPolicy::default() };
+        let policy =
+            ShutdownPolicy { drain: Duration::ZERO, cancel: Duration::ZERO, ..ShutdownPolicy::default() };
         let (answer, _) = futures::join!(calling, client.shutdown(policy));
         answer.expect_err("it gets an error");
     });
@@ -275,7 +291,9 @@ fn metrics_agree_with_the_stats_of_the_endpoint() {
         }
         let calls = world.points("mcp.server.operation.duration");
         let of = |tool: &str| {
-            let is_it = |(it, _): &&(Vec<(String, String)>, f64)| it.contains(&("gen_ai.tool.name".into(), tool.into()));
+            let is_it = |(it, _): &&(Vec<(String, String)>, f64)| {
+                it.contains(&("gen_ai.tool.name".into(), tool.into()))
+            };
             calls.iter().filter(is_it).map(|(_, count)| count).sum::<f64>()
         };
         assert_eq!((of("slow"), of("fails"), of("trace")), (2.0, 2.0, 2.0), "{calls:?}");

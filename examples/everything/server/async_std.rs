@@ -36,6 +36,12 @@ fn routes(node: Node) -> Server<()> {
             }
         });
     }
+    if let Some(metrics) = node.metrics.clone() {
+        app.at("/metrics").get(move |_| {
+            let text = metrics.text();
+            async move { Ok(text) }
+        });
+    }
     app.at("/healthz").get(async |_| Ok(super::HEALTHY));
     app.at("/readyz").get(move |_| {
         let (status, text) = node.ready();
