@@ -199,10 +199,9 @@ impl Relay {
             return;
         }
         self.told = now;
-        if let Some(number) = self.session.with(|machine, _| machine.attached(self.key)) {
-            let (node, session, stream) = (self.node.clone(), self.session.clone(), self.log.stream);
-            self.node.spawn(async move { tell_reader(&node, &session, stream, number).await });
-        }
+        let number = self.session.with(|machine, _| machine.attached(self.key));
+        let (node, session, stream) = (self.node.clone(), self.session.clone(), self.log.stream);
+        self.node.spawn(async move { tell_reader(&node, &session, stream, number).await });
     }
 
     /// How often the node of the call is told that its client reads here.

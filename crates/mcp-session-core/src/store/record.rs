@@ -380,11 +380,12 @@ pub enum PeerRequest {
     /// The message with this number, from the [`Receipt`], was taken.
     Taken(u64),
     /// The client now reads this stream at another node: a connection that carries it here ends, if it is an older one
-    /// (D-21, D-23).
+    /// (D-21, D-23). Sent again as long as it reads there: the call counts as left since the last time (E-14).
     TakenOver {
         /// The stream.
         stream: u64,
-        /// The number of the connection at the other node, from [`EventStore::attach`](super::EventStore::attach).
+        /// The number of the connection at the other node, from [`EventStore::attach`](super::EventStore::attach); 0 if it has
+        /// none, so that nobody knows which connection is newer.
         number: u64,
     },
     /// The listener with this number now reads the standalone log at another node: earlier ones stop, and record it

@@ -293,10 +293,12 @@ impl<T: Clone> Session<T> {
     /// The client reads this stream at another node, on the connection with this number: an older connection of this node
     /// that carries it ends (D-21). The standalone stream has listeners instead.
     ///
-    /// Said again as long as it reads there: a call counts as left since the last time (E-14).
+    /// Said again as long as it reads there: a call counts as left since the last time (E-14). With the number 0, which stands for a
+    /// connection that the store has not numbered, that is all.
     pub fn handle_taken_over(&mut self, now: Instant, stream: u64, number: u64) {
         self.with_relay(now, stream, |relay, out| relay.handle_taken_over(number, out));
-        if self.with_reply(now, stream, |reply, out| reply.handle_taken_over(number, out)) == Some(true) {
+        let newer = self.with_reply(now, stream, |reply, out| reply.handle_taken_over(number, out));
+        if newer == Some(true) || number == 0 {
             self.with_exchange(now, ExchangeKey(stream), |exchange, _, _| exchange.note_reader());
         }
         self.advance(now);
@@ -439,10 +441,9 @@ impl<T: Clone> Session<T> {
         self.with_relayed(key, |stream, _, _| stream.tell_end()).is_some()
     }
 
-    /// The number that the store has given to this connection, to which a reply is relayed; `None` if it has not, or nobody reads it
-    /// any more.
-    pub fn attached(&mut self, key: StreamKey) -> Option<u64> {
-        self.with_relayed(key, |stream, _, _| stream.attached()).flatten()
+    /// The number that the store has given to this connection, to which a reply is relayed; 0 if it has not.
+    pub fn attached(&mut self, key: StreamKey) -> u64 {
+        self.with_relayed(key, |stream, _, _| stream.attached()).unwrap_or_default()
     }
 
     // Parts.

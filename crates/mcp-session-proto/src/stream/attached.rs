@@ -32,11 +32,11 @@ impl<T: Clone> Stream<T> {
         }
     }
 
-    /// The number of the last connection here, if the store has given one to it.
-    pub(crate) fn attached(&self) -> Option<u64> {
+    /// The number of the last connection here; 0 if the store has not given one to it.
+    pub(crate) fn attached(&self) -> u64 {
         match self.attached {
-            Attached::Number(number @ 1..) => Some(number),
-            Attached::Number(0) | Attached::Asked(_) => None,
+            Attached::Number(number) => number,
+            Attached::Asked(_) => 0,
         }
     }
 

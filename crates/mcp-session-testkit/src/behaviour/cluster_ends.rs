@@ -18,6 +18,7 @@ use mcp_session_core::{
     BoxFuture, CancelReason, SessionEvent, ShutdownPolicy, TerminateReason,
     store::{MemoryStore, Peers, SessionStore, Store},
 };
+use serde_json::json;
 
 use super::{
     fixture::{Fixture, PATIENT, SOON, STRICT, initialize, planted, request},
@@ -33,6 +34,7 @@ scenarios! {
     e_11_nobody_gets_a_session_that_ended_before_the_store_had_it,
     e_14_a_call_that_was_last_read_at_a_node_that_left_is_given_up,
     s_13_a_store_that_cannot_seal_is_asked_again_after_a_pause,
+    e_14_a_call_that_is_read_on_a_connection_without_a_number_is_not_given_up,
 }
 
 /// E-14, D-12: the client of a call reads it at another node, for as long as it likes. Then that node leaves, or its connection breaks there,
@@ -173,9 +175,10 @@ fn e_11_nobody_gets_a_session_that_ended_before_the_store_had_it(bed: &impl Test
     });
 }
 
-/// A store that cannot seal a log, and says so at once.
+/// A store that cannot do one thing, and says so at once.
 #[derive(Debug, Default)]
-struct CannotSeal {
+struct Fails {
+    method: &'static str,
     fails: AtomicBool,
     tried: AtomicUsize,
 }
@@ -183,10 +186,10 @@ struct CannotSeal {
 /// More tries than anybody makes who pauses between them.
 const TOO_MANY: usize = 1_000;
 
-impl Intercept for CannotSeal {
+impl Intercept for Fails {
     fn called(&self, method: &str) {
-        if method == "seal" && self.fails.load(SeqCst) && self.tried.fetch_add(1, SeqCst) < TOO_MANY {
-            planted("the store cannot seal"); // which counts as a failure
+        if method == self.method && self.fails.load(SeqCst) && self.tried.fetch_add(1, SeqCst) < TOO_MANY {
+            planted("the store cannot do it"); // which counts as a failure
         }
     }
 
@@ -198,7 +201,7 @@ impl Intercept for CannotSeal {
 /// S13, S5: the node of a call is gone, and the store cannot write, such as one that is full. The node where its client reads tries
 /// again, with pauses, and the client gets one error.
 fn s_13_a_store_that_cannot_seal_is_asked_again_after_a_pause(bed: &impl TestBed) {
-    let by = CannotSeal { fails: true.into(), ..CannotSeal::default() };
+    let by = Fails { method: "seal", fails: true.into(), ..Fails::default() };
     let full = Arc::new(Intercepted { store: MemoryStore::new(bed.runtime()), by });
     let mut store = Store::new(full.store.clone());
     store.events = Arc::clone(&full) as _;
@@ -219,5 +222,36 @@ fn s_13_a_store_that_cannot_seal_is_asked_again_after_a_pause(bed: &impl TestBed
         let read = resumed.messages().await;
         assert_eq!((read.len(), &read[0]["id"]), (1, &1.into()), "{read:?}");
         assert_eq!(read[0]["error"]["code"], -32000, "{read:?}");
+    });
+}
+
+/// E-14: the client of a call reads it at another node, and the store has given no number to that connection. The node of the call
+/// does not take the client for gone.
+fn e_14_a_call_that_is_read_on_a_connection_without_a_number_is_not_given_up(bed: &impl TestBed) {
+    let by = Fails { method: "attach", fails: true.into(), ..Fails::default() };
+    let failing = Arc::new(Intercepted { store: MemoryStore::new(bed.runtime()), by });
+    let mut store = Store::new(failing.store.clone());
+    store.events = Arc::clone(&failing) as _;
+    let node = || {
+        Fixture::new(bed, |config| {
+            config.store = Some(store.clone());
+            config.session.idle_timeout = SOON * 5;
+            config.session.replay.as_mut().expect("it is on").age = SOON;
+        })
+    };
+    let (mut a, b) = (node(), node());
+    bed.block_on(async {
+        let client = a.client().await;
+        let (begun, work) = begin(&mut a, &client, 1).await;
+        let last = begun.last_event_id().expect("a priming event").to_owned();
+        let mut resumed = client.at(&b).resume(&last).await;
+        resumed.opened().await;
+        drop(begun);
+        assert!(failing.by.tried.load(SeqCst) > 0);
+        a.elapse(SOON * 20).await;
+        // A machine that is held up for longer than a session lives loses the client's signs of life.
+        assert!(work.cx.cancel_reason().is_none() || bed.name() != "sim");
+        work.finish(json!({}));
+        assert!(!resumed.messages().await.is_empty());
     });
 }
