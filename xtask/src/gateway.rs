@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
     #[command(flatten)]
-    abandoned: abandoned::Args,
+    abandoned: abandoned::Amount,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

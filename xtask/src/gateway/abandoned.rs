@@ -13,7 +13,7 @@ use super::tree;
 use crate::table;
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct Amount {
     /// How many sessions are abandoned
     #[arg(long, default_value_t = 10_000)]
     sessions: usize,
@@ -37,7 +37,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// How much more memory than after the first tenth of the sessions is memory that comes back: an allocator keeps some.
 const KEPT: f64 = 1.5;
 
-pub(super) fn run(programs: &Programs, args: &Args) -> Result<bool> {
+pub(super) fn run(programs: &Programs, args: &Amount) -> Result<bool> {
     let children = args.children.to_string();
     let idle = format!("{}s", IDLE.as_secs());
     let gateway = programs.ours("session", &["--idle", &idle, "--max-children", &children]);
