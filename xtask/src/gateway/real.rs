@@ -114,9 +114,9 @@ fn servers(programs: &Programs, directory: &Path) -> [Server; 5] {
             name: "server-memory",
             command: words(&[&"node", &npm("server-memory").display()]),
             options: words(&[&"--env", &format!("MEMORY_FILE_PATH={at}/memory.json")]),
-            tool: "add_observations",
-            arguments: json!({ "observations": [] }),
-            wanted: "[]",
+            tool: "read_graph",
+            arguments: json!({}),
+            wanted: "entities",
         },
         Server {
             name: "mcp-server-time",
