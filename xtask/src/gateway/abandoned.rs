@@ -48,7 +48,7 @@ pub(super) fn run(programs: &Programs, args: &Amount) -> Result<bool> {
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let mut look = |when: &str| {
         let own = tree::own(root, &programs.child);
-        let (descriptors, resident) = (tree::descriptors(&own), tree::resident(&own) as f64 / 1e6);
+        let (descriptors, resident) = (tree::descriptors(&own), tree::memory(&own).resident as f64 / 1e6);
         let cells = [running().to_string(), descriptors.to_string(), format!("{resident:.1}")];
         rows.push([when.to_owned()].into_iter().chain(cells).collect());
         (descriptors, resident)

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::client::{Client, Outcome, call};
 use super::programs::{Gateway, Programs};
-use super::tree;
+use super::tree::{self, Memory};
 use crate::table;
 
 /// Idle sessions whose memory is measured.
@@ -26,7 +26,7 @@ const REST: Duration = Duration::from_millis(500);
 /// What was seen of one gateway.
 #[derive(Debug)]
 struct Seen {
-    base: u64,
+    base: Memory,
     session: f64,
     rate: f64,
     /// The middle of a call's time, on 16 connections and on one.
@@ -35,13 +35,21 @@ struct Seen {
 }
 
 pub(super) fn run(programs: &Programs) -> Result<bool> {
-    let head =
-        ["gateway", "MB at start", "KB a session", "echo/s", "p50 of 16", "p50 alone", "our echo/s are"];
+    let head = [
+        "gateway",
+        "RSS at start",
+        "PSS",
+        "KB a session",
+        "echo/s",
+        "p50 of 16",
+        "p50 alone",
+        "our echo/s are",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let (pipes, alone) = (pipe(programs, CONNECTIONS)?, pipe(programs, 1)?);
     let ms = |time: Duration| format!("{:.3} ms", time.as_secs_f64() * 1e3);
     rows.push(
-        ["bare pipes", "-", "-", &format!("{:.0}", pipes.0), &ms(pipes.1), &ms(alone.1), "-"]
+        ["bare pipes", "-", "-", "-", &format!("{:.0}", pipes.0), &ms(pipes.1), &ms(alone.1), "-"]
             .map(str::to_owned)
             .to_vec(),
     );
@@ -56,7 +64,8 @@ pub(super) fn run(programs: &Programs) -> Result<bool> {
             Ok(seen) => {
                 let first = *first.get_or_insert(seen.rate);
                 row.extend([
-                    format!("{:.1}", seen.base as f64 / 1e6),
+                    format!("{:.1} MB", seen.base.resident as f64 / 1e6),
+                    format!("{:.1} MB", seen.base.proportional as f64 / 1e6),
                     format!("{:.1}", seen.session / 1e3),
                     format!("{:.0}", seen.rate),
                     ms(seen.middle),
@@ -81,13 +90,13 @@ fn measure(programs: &Programs, gateway: &Gateway) -> Result<Seen> {
     let started = gateway.start(&server)?;
     thread::sleep(REST);
     let own = || tree::own(started.process.pid(), &programs.child);
-    let base = tree::resident(&own());
+    let base = tree::memory(&own());
     // Their connections are closed, as those of clients that wait for their users are after a while.
     for _ in 0..IDLE {
         started.client()?;
     }
     thread::sleep(REST);
-    let session = (tree::resident(&own()) as f64 - base as f64) / f64::from(IDLE);
+    let session = (tree::memory(&own()).resident as f64 - base.resident as f64) / f64::from(IDLE);
     // Started again: the children of the idle sessions end after a minute.
     drop(started);
     let started = gateway.start(&server)?;

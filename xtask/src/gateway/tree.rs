@@ -55,14 +55,28 @@ fn name(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
 }
 
-/// The memory of processes that is resident, in bytes. What two of them share is counted twice.
-pub(super) fn resident(pids: &[u32]) -> u64 {
-    let of = |pid: &u32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().trim_end_matches(" kB").parse::<u64>().ok()
-    };
-    1024 * pids.iter().filter_map(of).sum::<u64>()
+/// Memory in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Memory {
+    /// RSS. What several processes share is counted for each.
+    pub(super) resident: u64,
+    /// PSS. What several processes share is counted once.
+    pub(super) proportional: u64,
+}
+
+/// The memory of processes.
+pub(super) fn memory(pids: &[u32]) -> Memory {
+    let mut memory = Memory::default();
+    for pid in pids {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let kilobytes = |name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name));
+            value.and_then(|it| it.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or_default()
+        };
+        memory.resident += 1024 * kilobytes("Rss:");
+        memory.proportional += 1024 * kilobytes("Pss:");
+    }
+    memory
 }
 
 /// The number of open descriptors of processes.
