@@ -105,20 +105,6 @@ pub(super) fn run(programs: &Programs, args: &Amount) -> Result<bool> {
     );
     started.process.terminate()?;
     let status = started.process.wait(Duration::from_secs(20))?;
-    println!(
-        "{}",
-        started
-            .process
-            .output()
-            .lines()
-            .rev()
-            .take(12)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .collect::<Vec<_>>()
-            .join("\n")
-    );
     let back = after.0 <= before.0 && after.1 <= KEPT * before.1;
     Ok(first.is_some() && last.is_some() && back && status.success())
 }
