@@ -14,7 +14,7 @@ use super::tree::{self, Memory};
 use crate::table;
 
 /// Idle sessions whose memory is measured.
-const IDLE: u32 = 200;
+const IDLE: u32 = 400;
 
 /// Connections that call one after the other, and for how long.
 const CONNECTIONS: usize = 16;
@@ -29,8 +29,9 @@ struct Seen {
     base: Memory,
     session: f64,
     rate: f64,
-    /// The middle of a call's time, on 16 connections and on one.
+    /// The middle of a call's time, on 16 connections and on one, and what one in a hundred exceeds.
     middle: Duration,
+    late: Duration,
     alone: Duration,
 }
 
@@ -49,7 +50,7 @@ pub(super) fn run(programs: &Programs) -> Result<bool> {
     let (pipes, alone) = (pipe(programs, CONNECTIONS)?, pipe(programs, 1)?);
     let ms = |time: Duration| format!("{:.3} ms", time.as_secs_f64() * 1e3);
     rows.push(
-        ["bare pipes", "-", "-", "-", &format!("{:.0}", pipes.0), &ms(pipes.1), &ms(alone.1), "-"]
+        ["bare pipes", "-", "-", "-", &format!("{:.0}", pipes.0), &ms(pipes.1), "-", &ms(alone.1), "-"]
             .map(str::to_owned)
             .to_vec(),
     );
@@ -69,6 +70,7 @@ pub(super) fn run(programs: &Programs) -> Result<bool> {
                     format!("{:.1}", seen.session / 1e3),
                     format!("{:.0}", seen.rate),
                     ms(seen.middle),
+                    ms(seen.late),
                     ms(seen.alone),
                     format!("{:.1} times", first / seen.rate),
                 ]);
@@ -91,18 +93,21 @@ fn measure(programs: &Programs, gateway: &Gateway) -> Result<Seen> {
     thread::sleep(REST);
     let own = || tree::own(started.process.pid(), &programs.child);
     let base = tree::memory(&own());
-    // Their connections are closed, as those of clients that wait for their users are after a while.
-    for _ in 0..IDLE {
-        started.client()?;
-    }
+    let idle = |count| (0..count).try_for_each(|_| started.client().map(drop));
+    // The first ones also pay for what all share.
+    idle(IDLE / 4)?;
     thread::sleep(REST);
-    let session = (tree::memory(&own()).resident as f64 - base.resident as f64) / f64::from(IDLE);
+    let before = tree::memory(&own()).resident as f64;
+    // Their connections are closed, as those of clients that wait for their users are after a while.
+    idle(IDLE)?;
+    thread::sleep(REST);
+    let session = (tree::memory(&own()).resident as f64 - before) / f64::from(IDLE);
     // Started again: the children of the idle sessions end after a minute.
     drop(started);
     let started = gateway.start(&server)?;
     let open = |count| (0..count).map(|_| started.client()).collect::<Result<Vec<_>>>();
     let (mut one, clients) = (open(1)?, open(CONNECTIONS)?);
-    let alone = echo(&mut one[0], CALLING / 4)?;
+    let mut alone = echo(&mut one[0], CALLING / 4)?;
     let begun = Instant::now();
     let threads: Vec<_> =
         clients.into_iter().map(|mut client| thread::spawn(move || echo(&mut client, CALLING))).collect();
@@ -113,7 +118,14 @@ fn measure(programs: &Programs, gateway: &Gateway) -> Result<Seen> {
     let rate = times.len() as f64 / begun.elapsed().as_secs_f64();
     started.process.terminate()?;
     let _ = started.process.ended_within(Duration::from_secs(5))?;
-    Ok(Seen { base, session, rate, middle: middle(times), alone: middle(alone) })
+    Ok(Seen {
+        base,
+        session,
+        rate,
+        middle: at(50, &mut times),
+        late: at(99, &mut times),
+        alone: at(50, &mut alone),
+    })
 }
 
 /// Calls `echo` for a while; the time of each call.
@@ -136,9 +148,10 @@ fn echo(client: &mut Client, during: Duration) -> Result<Vec<Duration>> {
     Ok(times)
 }
 
-fn middle(mut times: Vec<Duration>) -> Duration {
+/// What that many percent of the times do not exceed.
+fn at(percent: usize, times: &mut [Duration]) -> Duration {
     times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
+    times.get(times.len() * percent / 100).copied().unwrap_or_default()
 }
 
 /// The same through the pipes of `count` children, without a gateway: calls a second, and the middle of a call's time.
@@ -160,7 +173,7 @@ fn pipe(programs: &Programs, count: usize) -> Result<(f64, Duration)> {
     for mut child in children {
         child.wait()?; // its stdin is closed
     }
-    Ok((rate, middle(times)))
+    Ok((rate, at(50, &mut times)))
 }
 
 fn ask(mut stdin: ChildStdin, mut stdout: BufReader<ChildStdout>) -> Result<Vec<Duration>> {
