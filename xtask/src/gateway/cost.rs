@@ -43,6 +43,7 @@ pub(super) fn run(programs: &Programs) -> Result<bool> {
         "KB a session",
         "echo/s",
         "p50 of 16",
+        "p99",
         "p50 alone",
         "our echo/s are",
     ];

@@ -12,7 +12,7 @@ use crate::installed;
 use crate::process::{self, BUILD, Keep, Running};
 use crate::workspace::{GATEWAY, Workspace};
 
-/// The releases that are compared, and the servers from PyPI. Those from npm are in `xtask/gateway/package.json`.
+/// The releases that are compared, and the servers from `PyPI`. Those from npm are in `xtask/gateway/package.json`.
 const MCP_PROXY: (&str, &str) = ("mcp-proxy", "0.13.0");
 pub(super) const SERVERS: [(&str, &str); 2] =
     [("mcp-server-time", "2026.10.19"), ("mcp-server-git", "2026.10.19")];
@@ -31,7 +31,7 @@ pub(super) struct Programs {
     pub(super) child: PathBuf,
     /// The directory whose `node_modules` has the servers and gateways from npm.
     pub(super) node: PathBuf,
-    /// The `bin` directories of the servers and of `mcp-proxy` from PyPI.
+    /// The `bin` directories of the servers and of `mcp-proxy` from `PyPI`.
     pub(super) servers: PathBuf,
     proxy: PathBuf,
     /// What keeps servers on Node on the loopback interface.
@@ -52,7 +52,7 @@ enum Kind {
     Supergateway,
     /// From npm.
     Proxy,
-    /// From PyPI.
+    /// From `PyPI`.
     PyProxy,
 }
 
