@@ -12,7 +12,7 @@ pub(crate) struct OauthArgs {
     /// Every request needs an access token (JWT) of this issuer. Its keys are found by its metadata
     #[arg(long, value_name = "URL")]
     oauth_issuer: Option<String>,
-    /// The URL of this server, as clients write it, and as tokens name it; http://ADDRESS/mcp without it
+    /// The URL of this server, as clients write it, and as tokens name it; without it, that of --bind
     #[arg(long, value_name = "URL", requires = "oauth_issuer")]
     oauth_resource: Option<String>,
     /// A file with the issuer's keys (JWK set), in place of its metadata
@@ -34,7 +34,11 @@ impl OauthArgs {
         address: SocketAddr,
         runtime: Arc<dyn Runtime>,
     ) -> Result<Option<ResourceServer>, Box<dyn Error + Send + Sync>> {
-        Ok(self.builder(address).map(|builder| builder.build(runtime)).transpose().map_err(named)?)
+        Ok(self
+            .builder(address)
+            .map(|builder| builder.build(runtime))
+            .transpose()
+            .map_err(|error| named(&error))?)
     }
 
     /// Checks the options.
@@ -43,7 +47,7 @@ impl OauthArgs {
     ///
     /// If one cannot work.
     pub(crate) fn check(&self, address: SocketAddr) -> Result<(), Box<dyn Error + Send + Sync>> {
-        Ok(self.builder(address).map_or(Ok(()), |builder| builder.check()).map_err(named)?)
+        Ok(self.builder(address).map_or(Ok(()), |builder| builder.check()).map_err(|error| named(&error))?)
     }
 
     fn builder(&self, address: SocketAddr) -> Option<Builder> {
@@ -55,7 +59,7 @@ impl OauthArgs {
     }
 }
 
-fn named(error: ConfigError) -> String {
+fn named(error: &ConfigError) -> String {
     format!("--oauth-issuer, --oauth-resource, --oauth-scope: {error}")
 }
 

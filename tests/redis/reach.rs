@@ -81,7 +81,7 @@ fn record() -> Record {
 }
 
 async fn keeps_a_session(store: &RedisStore) {
-    let id = record().id.clone();
+    let id = record().id;
     store.create(record()).await.expect("it is kept");
     assert!(store.load(id).await.expect("an answer").is_some());
 }
@@ -149,7 +149,7 @@ fn sentinels_name_the_primary_and_after_a_failover_the_new_one() {
         second.until(&["INFO", "replication"], "role:master");
         first.until(&["INFO", "replication"], "role:slave");
         let id = record().id;
-        until(&*runtime, async || store.update(id.clone(), Update::Initialized).await == Ok(true)).await;
+        until(&*runtime, async || store.update(id, Update::Initialized).await == Ok(true)).await;
         assert_eq!(store.unreachable_for(), None);
         let kept = store.load(id).await.expect("an answer").expect("the session");
         assert!(kept.initialized);

@@ -112,7 +112,7 @@ fn undocumented(changelog: &str, packages: &[&Package]) -> Vec<String> {
         .collect()
 }
 
-/// Writes what each package is made of beside it, as CycloneDX.
+/// Writes what each package is made of beside it, as `CycloneDX`.
 fn bill_of_materials(workspace: &Workspace) -> Result<()> {
     let installed = Command::new("cargo-cyclonedx").arg("--version").output();
     ensure!(

@@ -72,7 +72,7 @@ impl Keys {
         Self(Source::Fetched(Some(url.into()), boxed(fetch)))
     }
 
-    /// The JWK set that the metadata of the issuer names (RFC 8414, or OpenID Connect Discovery), which `fetch` gets as in
+    /// The JWK set that the metadata of the issuer names (RFC 8414, or `OpenID` Connect Discovery), which `fetch` gets as in
     /// [`at`](Self::at).
     pub fn discovered<F, Fut>(fetch: F) -> Self
     where

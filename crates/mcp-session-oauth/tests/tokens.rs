@@ -291,28 +291,32 @@ fn a_token_that_allows_too_little_gets_403_and_the_scopes() {
 
 /// An issuer whose answers can be changed, and that counts what it is asked.
 #[derive(Clone, Default)]
-struct Web(Arc<(Mutex<Vec<(String, String)>>, AtomicUsize)>);
+struct Web {
+    /// URLs and bodies.
+    pages: Arc<Mutex<Vec<(String, String)>>>,
+    asked: Arc<AtomicUsize>,
+}
 
 impl Web {
     fn set(&self, url: &str, body: &str) {
-        let mut pages = self.0.0.lock().unwrap();
+        let mut pages = self.pages.lock().unwrap();
         pages.retain(|(known, _)| known != url);
         pages.push((url.to_owned(), body.to_owned()));
     }
 
     fn clear(&self) {
-        self.0.0.lock().unwrap().clear();
+        self.pages.lock().unwrap().clear();
     }
 
     fn asked(&self) -> usize {
-        self.0.1.load(Relaxed)
+        self.asked.load(Relaxed)
     }
 
     fn fetch(&self) -> impl Fn(String) -> std::future::Ready<Result<Vec<u8>, FetchError>> + use<> {
         let this = self.clone();
         move |url| {
-            this.0.1.fetch_add(1, Relaxed);
-            let pages = this.0.0.lock().unwrap();
+            this.asked.fetch_add(1, Relaxed);
+            let pages = this.pages.lock().unwrap();
             let page = pages.iter().find(|(known, _)| *known == url);
             std::future::ready(page.map(|(_, body)| body.clone().into_bytes()).ok_or_else(|| "404".into()))
         }

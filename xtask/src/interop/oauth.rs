@@ -19,8 +19,8 @@ const STARTS_WITHIN: Duration = Duration::from_secs(10);
 pub(super) fn run(workspace: &Workspace, release: bool) -> Result<bool> {
     let pythons = clients::pythons(workspace)?;
     cargo_tasks::build_issuer(workspace, release)?;
-    let mut command = Command::new(workspace.example_executable("issuer", release));
-    let issuer = Running::start(&mut command, Keep::All)?;
+    let command = Command::new(workspace.example_executable("issuer", release));
+    let issuer = Running::start(&command, Keep::All)?;
     let url = printed(&issuer)?;
     let everything = workspace.example_executable("everything", release);
     let server = Server::start(&everything, &["--oauth-issuer", &url, "--oauth-scope", "mcp"])?;

@@ -105,7 +105,7 @@ fn e_11_a_session_deleted_elsewhere_while_it_parts_here_is_unknown_here(bed: &im
                 // On a slow machine, it has ended as idle at every node, or the store was not asked in time.
                 StatusCode::NOT_FOUND if bed.name() != "sim" => break,
                 status => {
-                    assert!(status == StatusCode::SERVICE_UNAVAILABLE && bed.name() != "sim", "{status}")
+                    assert!(status == StatusCode::SERVICE_UNAVAILABLE && bed.name() != "sim", "{status}");
                 }
             }
         }

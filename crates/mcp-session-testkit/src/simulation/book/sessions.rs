@@ -174,6 +174,11 @@ impl Book {
         !self.may_end(session)
     }
 
+    /// Returns `true` if it was reported that the session has ended.
+    pub(in crate::simulation) fn has_ended(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|known| known.ended)
+    }
+
     /// The node whose process has opened the session, if it still runs.
     pub(in crate::simulation) fn home(&self, session: SessionId) -> Option<usize> {
         let (node, generation) = self.sessions.get(&session)?.at;

@@ -192,8 +192,9 @@ impl Call {
                     }
                     return Err(Answer::Left("no session"));
                 }
-                // A draining node serves who comes back for a call that runs (F-37).
+                // A draining node serves who comes back for a call that runs (F-37), as long as its session lives.
                 503 if world.plan.store.is_none()
+                    && !session.is_some_and(|session| world.book().has_ended(session))
                     && phase == world.phase(node)
                     && !world.book().has_returned(self.token) =>
                 {
