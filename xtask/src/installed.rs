@@ -1,4 +1,4 @@
-//! The clients of others, installed under `target/`: with npm and a lock file, with pip and pinned versions, with cargo in a
+//! The clients, servers and gateways of others, installed under `target/`: with npm and a lock file, with pip and pinned versions, with cargo in a
 //! workspace of their own.
 
 use std::fs;
