@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,7 +19,7 @@ use crate::{cargo_tasks, installed, table};
 /// A run of the suite: its release, the name under which that is installed, and a revision of the protocol; and the number
 /// of scenarios and of successful checks that it must have. The suite silently skips what does not apply, and an empty run
 /// exits with 0, so we count.
-type Run = (&'static str, &'static str, &'static str, (usize, usize));
+pub(crate) type Run = (&'static str, &'static str, &'static str, (usize, usize));
 
 /// The newest release, and the newest that is not a pre-release. The older one has nothing for 2025-03-26 and 2026-07-28. The
 /// extensions, such as tasks and skills, belong to no revision and are not run.
@@ -86,7 +86,6 @@ impl Args {
 pub(crate) fn run(workspace: &Workspace, Args { target, server }: &Args) -> Result<bool> {
     let (example, not_on) = server.example();
     let node = installed::node(workspace)?;
-    fs::write(node.join("strict.yml"), STRICT)?;
     cargo_tasks::build_examples(workspace, target.release)?;
     let executable = workspace.example_executable(example, target.release);
     let mut runtimes = workspace.select_runtimes(target)?;
@@ -139,39 +138,55 @@ fn all_revisions(example: &str, runtime: &str, executable: &Path, node: &Path) -
     rows
 }
 
-/// Makes one run.
+/// The runs of the revisions with sessions.
+pub(crate) fn legacy() -> impl Iterator<Item = &'static Run> {
+    RUNS.iter().filter(|(_, _, revision, _)| *revision != "2026-07-28")
+}
+
+/// Makes one run, which must have no problems.
 fn perform(url: &str, server: &str, run: &Run, node: &Path) -> Result<Findings> {
-    let &(version, package, revision, expected) = run;
-    let name = format!("{server}-{version}-{revision}");
-    let out = node.join("conformance").join(name.replace('.', "_"));
-    if out.exists() {
-        fs::remove_dir_all(&out)?;
-    }
-    fs::create_dir_all(&out)?;
-    let mut command = Command::new("node");
-    command.current_dir(node).args(["--import", "./globsync.mjs"]);
-    command.arg(node.join("node_modules").join(package).join("dist/index.js"));
-    command.args(["server", "--url", url, "--suite", "all", "--spec-version", revision]);
-    command.args(["--expected-failures", "strict.yml", "-o"]).arg(&out);
-    command.args(TIMEOUT.1.iter().filter(|_| TIMEOUT.0 == package));
-    let (status, output) = process::keep(&command, Keep::All, LIMIT)?;
-    fs::write(out.with_extension("log"), output)?;
-    let mut findings = Findings::read(&out)?;
+    let (mut findings, status) = suite(url, server, run, node)?;
+    let expected = run.3;
     if !status.success() {
         findings.problems.push(format!("the suite ended with {status}"));
     }
     if findings.counts != expected {
         findings.problems.push(format!("found {:?} scenarios and checks, not {expected:?}", findings.counts));
     }
-    findings.notes.push(format!("all of it is in {}*", out.display()));
     Ok(findings)
+}
+
+/// Runs the suite; returns what it found, and how it ended.
+pub(crate) fn suite(url: &str, server: &str, run: &Run, node: &Path) -> Result<(Findings, ExitStatus)> {
+    let &(version, package, revision, _) = run;
+    let name = format!("{server}-{version}-{revision}");
+    let out = node.join("conformance").join(name.replace('.', "_"));
+    if out.exists() {
+        fs::remove_dir_all(&out)?;
+    }
+    fs::create_dir_all(&out)?;
+    let strict = out.with_extension("yml");
+    fs::write(&strict, STRICT)?;
+    let mut command = Command::new("node");
+    command.current_dir(node).args(["--import", "./globsync.mjs"]);
+    command.arg(node.join("node_modules").join(package).join("dist/index.js"));
+    command.args(["server", "--url", url, "--suite", "all", "--spec-version", revision]);
+    command.arg("--expected-failures").arg(strict).arg("-o").arg(&out);
+    command.args(TIMEOUT.1.iter().filter(|_| TIMEOUT.0 == package));
+    let (status, output) = process::keep(&command, Keep::All, LIMIT)?;
+    fs::write(out.with_extension("log"), output)?;
+    let mut findings = Findings::read(&out)?;
+    findings.notes.push(format!("all of it is in {}*", out.display()));
+    Ok((findings, status))
 }
 
 /// What one run of the suite wrote: `server-SCENARIO-TIME/checks.json` for each scenario.
 #[derive(Debug, Default)]
-struct Findings {
+pub(crate) struct Findings {
     /// Scenarios, and checks that ended with `SUCCESS`.
-    counts: (usize, usize),
+    pub(crate) counts: (usize, usize),
+    /// Every check and how it ended.
+    pub(crate) checks: Vec<String>,
     /// Every check that failed, warned or was skipped, and other problems.
     problems: Vec<String>,
     /// Entries that are neither success nor failure, such as the reason why a check was not made.
@@ -208,6 +223,7 @@ impl Findings {
             self.problems.push(format!("{scenario}: no check was made"));
         }
         for Check { id, status, error_message, description } in checks {
+            self.checks.push(format!("{scenario}: {status} {id}"));
             let why = error_message.or(description).unwrap_or_default();
             match status.as_str() {
                 "SUCCESS" => self.counts.1 += 1,

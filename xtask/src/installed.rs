@@ -1,4 +1,4 @@
-//! The clients of others, installed under `target/`: with npm and a lock file, with pip and pinned versions, with cargo in a
+//! The clients, servers and gateways of others, installed under `target/`: with npm and a lock file, with pip and pinned versions, with cargo in a
 //! workspace of their own.
 
 use std::fs;
@@ -36,14 +36,19 @@ const UNREACHABLE: &str = "ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENETUNREA
 /// Installs the npm packages of the lock file, or reuses those of an earlier run. Returns the directory in which Node finds
 /// them; fails as [`Unavailable`] if this machine lacks something.
 pub(crate) fn node(workspace: &Workspace) -> Result<PathBuf> {
-    let directory = workspace.target_directory().join("node");
+    npm(workspace, "xtask/node", &FILES, "node")
+}
+
+/// Installs the npm packages of a folder of this workspace into a directory below `target/`; see [`node`].
+pub(crate) fn npm(workspace: &Workspace, folder: &str, files: &[&str], into: &str) -> Result<PathBuf> {
+    let directory = workspace.target_directory().join(into);
     let node = process::version(&mut Command::new("node"))?;
     let major = node.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
     ensure!(major >= Some(OLDEST_NODE), Unavailable(format!("node {node} is older than {OLDEST_NODE}")));
     process::version(&mut Command::new("npm"))?;
     fs::create_dir_all(&directory)?;
-    for name in FILES {
-        copy(workspace, "xtask/node", name, &directory)?;
+    for name in files {
+        copy(workspace, folder, name, &directory)?;
     }
     let (lock, installed) = (directory.join(LOCK), directory.join(INSTALLED));
     if fs::read(&lock)? != fs::read(&installed).unwrap_or_default() {
@@ -64,21 +69,29 @@ pub(crate) fn copy(workspace: &Workspace, from: &str, name: &str, directory: &Pa
 /// Installs a release of the package `mcp` into a virtual environment, or reuses that of an earlier run. Returns its Python;
 /// fails as [`Unavailable`] if this machine lacks something.
 pub(crate) fn python(workspace: &Workspace, version: &str) -> Result<PathBuf> {
-    let directory = workspace.target_directory().join("interop").join(format!("mcp-{version}"));
+    pip(workspace, &format!("interop/mcp-{version}"), &[("mcp", version)])
+}
+
+/// Installs releases of Python packages into a virtual environment below `target/`; see [`python`].
+pub(crate) fn pip(workspace: &Workspace, into: &str, packages: &[(&str, &str)]) -> Result<PathBuf> {
+    let directory = workspace.target_directory().join(into);
     let python = directory.join("bin").join("python");
     let runs = |program: &Path, script: &str| {
         let output = Command::new(program).args(["-c", script]).output();
         output.is_ok_and(|output| output.status.success())
     };
-    let check = format!("import sys, importlib.metadata as m; sys.exit(m.version('mcp') != '{version}')");
-    if !runs(&python, &check) {
+    let differs = |(name, version): &(&str, &str)| format!("m.version('{name}') != '{version}'");
+    let differ = packages.iter().map(differs).collect::<Vec<_>>().join(" or ");
+    if !runs(&python, &format!("import sys, importlib.metadata as m; sys.exit({differ})")) {
         process::version(&mut Command::new("python3"))?;
         let no_venv = "python3 has no venv (Debian: apt-get install python3-venv)";
         ensure!(runs(Path::new("python3"), "import venv, ensurepip"), Unavailable(no_venv.to_owned()));
         // With --clear, because an unfinished environment may be in the way.
         install(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&directory))?;
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries=2"];
-        install(Command::new(&python).args(pip).args(["--timeout=20", &format!("mcp=={version}")]))?;
+        let pip =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries=2", "--timeout=20"];
+        let pinned = packages.iter().map(|(name, version)| format!("{name}=={version}"));
+        install(Command::new(&python).args(pip).args(pinned))?;
     }
     Ok(python)
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask interop`: real clients against our examples, those of all eras at the same time on one server.
 
-mod clients;
+pub(crate) mod clients;
 mod judge;
 mod oauth;
 mod traffic;

@@ -5,6 +5,7 @@ mod cargo_tasks;
 mod conformance;
 mod coverage;
 mod fuzz;
+mod gateway;
 mod installed;
 mod interop;
 mod loom;
@@ -52,6 +53,8 @@ enum Task {
     Release(release::Args),
     /// Runs the official conformance suite against `everything` or a server of rmcp, in strict mode, for each revision
     Conformance(conformance::Args),
+    /// Measures `mcp-session-gateway` with real servers and clients, and beside other gateways
+    Gateway(gateway::Args),
     /// Plants the bugs of `tests/mutants` one by one, and checks that the tests find each
     Mutants(mutants::Args),
     /// Runs random schedules of clients, stores, nodes and shutdowns in virtual time, and checks invariants
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Task::PublicApi(args) => public_api::run(&workspace, &args),
         Task::Release(args) => release::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),
+        Task::Gateway(args) => gateway::run(&workspace, &args),
         Task::Mutants(args) => mutants::run(&workspace, &args),
         Task::Sim(args) => cargo_tasks::sim(&workspace, &args),
         Task::Loom(args) => loom::run(&workspace, &args),

@@ -115,6 +115,11 @@ impl Running {
         Ok(self.handle.wait_timeout(limit)?.map(|output| output.status))
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.handle.pids()[0]
+    }
+
     pub(crate) fn terminate(&self) -> Result<()> {
         Ok(self.handle.send_signal(SIGTERM)?)
     }

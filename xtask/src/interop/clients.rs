@@ -153,7 +153,7 @@ fn python(workspace: &Workspace) -> Result<Vec<Client>> {
 }
 
 /// The Python that has each release of the package `mcp`.
-pub(super) fn pythons(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)>> {
+pub(crate) fn pythons(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)>> {
     PYTHON.into_iter().map(|(version, _)| Ok((version, installed::python(workspace, version)?))).collect()
 }
 
@@ -161,14 +161,22 @@ fn typescript(workspace: &Workspace) -> Result<Vec<Client>> {
     let node = installed::node(workspace)?;
     let copy = |module: &str| installed::copy(workspace, FOLDER, module, Path::new(&node));
     MODULES.into_iter().try_for_each(|module| copy(module).map(drop))?;
-    let manifest: Value = serde_json::from_str(&std::fs::read_to_string(node.join("package.json"))?)?;
-    let client = |(package, module, ways): (&str, &str, _)| {
-        let version = manifest["dependencies"][package].as_str().context("the manifest pins it")?;
+    let client = |((package, version, _), (_, module, ways)): ((&str, String, bool), (&str, &str, _))| {
         let name = format!("{} {version}", package.trim_start_matches("@modelcontextprotocol/"));
         let does_notes = module == "client.mjs";
         Ok(Client { name, ways, does_notes, words: vec!["node".into(), copy(module)?, package.into()] })
     };
-    NPM.into_iter().map(client).collect()
+    packages(&node)?.into_iter().zip(NPM).map(client).collect()
+}
+
+/// The npm packages with a client in `node`, their versions, and whether they have both eras.
+pub(crate) fn packages(node: &Path) -> Result<Vec<(&'static str, String, bool)>> {
+    let manifest: Value = serde_json::from_str(&std::fs::read_to_string(node.join("package.json"))?)?;
+    let package = |(package, _, ways): (&'static str, &str, &[Way])| {
+        let version = manifest["dependencies"][package].as_str().context("the manifest pins it")?;
+        Ok((package, version.to_owned(), ways.contains(&Way::Modern)))
+    };
+    NPM.into_iter().map(package).collect()
 }
 
 fn rust(workspace: &Workspace) -> Result<Vec<Client>> {
