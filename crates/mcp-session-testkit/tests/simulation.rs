@@ -15,7 +15,10 @@ const FOUND: &[(u64, &str)] = &[
     (40_139_010, "after a failover, an append of nothing was repeated for ever within one poll"),
     (20_090_653, "the store in memory dropped a session although a client had used it later"),
     (40_886_650, "a call that was last read at a node that left ran for ever"),
-    (42_496_499, "a call was given up although its client read it elsewhere, on a connection that had got no number"),
+    (
+        42_496_499,
+        "a call was given up although its client read it elsewhere, on a connection that had got no number",
+    ),
     (41_049_239, "a session that had ended elsewhere while it parted from a node got 503 there"),
     (40_765_983, "the end of a log was tried again without a pause while the store could not write"),
 ];

@@ -13,7 +13,7 @@ use cargo_metadata::Message;
 
 use super::report::{Counts, Outcome};
 use crate::process::{self, BUILD, Keep};
-use crate::workspace::{self, EXAMPLES, Workspace};
+use crate::workspace::{self, EXAMPLES, GATEWAY, Workspace};
 
 /// How long a test executable may run. Ours wait for states and not for time, so a minute is already slow.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -46,7 +46,19 @@ pub(super) fn build(workspace: &Workspace, packages: &[&str], built: &mut Vec<Ex
         }
     }
     println!("{} test executables", built.len());
-    Ok(status.success())
+    Ok(status.success() && build_programs(workspace, packages)?)
+}
+
+/// Builds the programs that tests start, of the same packages, so that the features of their dependencies are the same.
+fn build_programs(workspace: &Workspace, packages: &[&str]) -> Result<bool> {
+    if !packages.contains(&GATEWAY) {
+        return Ok(true);
+    }
+    let mut command = process::cargo(workspace, ["build", "--all-features"]);
+    command.args(packages.iter().flat_map(|package| ["--package", package]));
+    let programs = workspace.package(GATEWAY)?.targets.iter().filter(|target| target.is_example());
+    command.args(programs.flat_map(|program| ["--example", &program.name]));
+    Ok(process::run(&command, BUILD)?.success())
 }
 
 /// Runs the tests of one package.
