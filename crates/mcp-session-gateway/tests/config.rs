@@ -49,8 +49,9 @@ fn the_defaults_are_those_of_the_servers_and_on_loopback() {
 fn the_help_states_the_defaults() {
     let config = parse(&["--", "uvx"]).unwrap();
     let server = &config.servers[0];
-    let mut command = Args::command();
-    let help = command.render_long_help().to_string();
+    // On one line: it may be wrapped, with the width of a terminal.
+    let help = Args::command().render_long_help().to_string();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let stated = |option: &str| {
         let from = help.find(&format!("--{option} <")).unwrap_or_else(|| panic!("{option}"));
         let rest = &help[from..];

@@ -32,7 +32,7 @@ impl Outcome {
                 if failed { Self::ToolError } else { Self::Result }
             }
             Ok(_) => Self::Result,
-            Err(error) => Self::Error(error.code.0.into(), error.message.clone().into_owned()),
+            Err(error) => Self::Error(error.code.0, error.message.clone().into_owned()),
         }
     }
 

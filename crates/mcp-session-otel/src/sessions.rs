@@ -12,9 +12,9 @@ use crate::{names, telemetry::Telemetry};
 const WAITING: usize = 1_024;
 
 /// Records the duration of each session at its end.
-pub(crate) fn watch(telemetry: Telemetry, endpoint: &Endpoint, runtime: Arc<dyn Runtime>) {
+pub(crate) fn watch(telemetry: Telemetry, endpoint: &Endpoint, runtime: &Arc<dyn Runtime>) {
     let (sessions, events) = (endpoint.manager().downgrade(), endpoint.manager().events(WAITING));
-    let clock = Arc::clone(&runtime);
+    let clock = Arc::clone(runtime);
     let work = async move {
         let mut began: HashMap<SessionId, Instant> = HashMap::new();
         let mut limit = WAITING;

@@ -85,7 +85,7 @@ impl Telemetry {
     /// The meter keeps the endpoint as long as it lives: its last numbers can be collected after the shutdown.
     pub fn watch(&self, endpoint: &Endpoint, runtime: Arc<dyn Runtime>) {
         stats::report(&self.0.meter, endpoint);
-        sessions::watch(self.clone(), endpoint, runtime);
+        sessions::watch(self.clone(), endpoint, &runtime);
     }
 
     pub(crate) fn parts(&self) -> &Parts {

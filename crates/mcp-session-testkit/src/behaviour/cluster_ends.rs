@@ -64,7 +64,8 @@ fn e_14_a_call_that_was_last_read_at_a_node_that_left_is_given_up(bed: &impl Tes
             // A machine that is held up for longer than a session lives loses the client's signs of life.
             assert!(work.cx.cancel_reason().is_none() || bed.name() != "sim");
             if leaves {
-                nodes.b.endpoint.shutdown(STRICT).await;
+                // Its client does not read on.
+                nodes.b.endpoint.shutdown(ShutdownPolicy { finish: SOON, ..STRICT }).await;
             } else {
                 drop(resumed);
             }
