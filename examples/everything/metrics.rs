@@ -29,7 +29,7 @@ impl Metrics {
         self.telemetry.observe(handler, runtime)
     }
 
-    pub(crate) fn watch(&self, endpoint: &Endpoint, runtime: Arc<dyn Runtime>) {
+    pub(crate) fn watch(&self, endpoint: &Endpoint, runtime: &Arc<dyn Runtime>) {
         self.telemetry.watch(endpoint, runtime);
     }
 

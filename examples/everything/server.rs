@@ -66,7 +66,7 @@ impl Node {
             Some(metrics) => {
                 let handler = metrics.observe(handler, Arc::clone(&runtime));
                 let endpoint = Endpoint::with_config(Arc::clone(&runtime), handler, config);
-                endpoint.inspect(|endpoint| metrics.watch(endpoint, runtime))
+                endpoint.inspect(|endpoint| metrics.watch(endpoint, &runtime))
             }
         };
         let endpoint = endpoint.map_err(invalid)?;

@@ -33,7 +33,7 @@ const SESSION_BOUNDS: [f64; 13] =
 ///     let telemetry = Telemetry::global();
 ///     let handler = telemetry.observe(handler, Arc::clone(&runtime));
 ///     let endpoint = Endpoint::with_config(Arc::clone(&runtime), handler, Config::default()).expect("it can work");
-///     telemetry.watch(&endpoint, runtime);
+///     telemetry.watch(&endpoint, &runtime);
 ///     endpoint
 /// }
 /// # let _ = |runtime, router: mcp_session_core::Router| endpoint(runtime, router);
@@ -83,9 +83,9 @@ impl Telemetry {
     /// sessions. A task of this runtime does the latter; it ends with the endpoint.
     ///
     /// The meter keeps the endpoint as long as it lives: its last numbers can be collected after the shutdown.
-    pub fn watch(&self, endpoint: &Endpoint, runtime: Arc<dyn Runtime>) {
+    pub fn watch(&self, endpoint: &Endpoint, runtime: &Arc<dyn Runtime>) {
         stats::report(&self.0.meter, endpoint);
-        sessions::watch(self.clone(), endpoint, &runtime);
+        sessions::watch(self.clone(), endpoint, runtime);
     }
 
     pub(crate) fn parts(&self) -> &Parts {

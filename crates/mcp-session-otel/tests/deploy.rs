@@ -26,7 +26,7 @@ fn exposition() -> String {
     let handler = telemetry.observe(router, Arc::clone(&shared));
     let endpoint =
         Endpoint::with_config(Arc::clone(&shared), handler, Config::default()).expect("it can work");
-    telemetry.watch(&endpoint, shared);
+    telemetry.watch(&endpoint, &shared);
     runtime.block_on(async {
         let client = TestClient::new(&endpoint).await;
         client.request("tools/call", json!({ "name": "nobody" })).await.expect_err("there is none");

@@ -16,7 +16,7 @@ use opentelemetry::{
 use opentelemetry_sdk::{
     metrics::{
         InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
-        data::{AggregatedMetrics, MetricData},
+        data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics},
     },
     propagation::TraceContextPropagator,
     trace::{InMemorySpanExporter, SdkTracerProvider, SpanData},
@@ -80,7 +80,7 @@ impl World {
         let handler = telemetry.observe(Tools(Arc::clone(&shared)), Arc::clone(&shared));
         let endpoint =
             Endpoint::with_config(Arc::clone(&shared), handler, Config::default()).expect("it can work");
-        telemetry.watch(&endpoint, shared);
+        telemetry.watch(&endpoint, &shared);
         Self { runtime, endpoint, spans, tracers, metrics, meters }
     }
 
@@ -103,7 +103,7 @@ impl World {
         self.metrics.reset();
         self.meters.force_flush().expect("it is flushed");
         let all = self.metrics.get_finished_metrics().expect("they are kept");
-        let metrics = all.iter().flat_map(|it| it.scope_metrics()).flat_map(|it| it.metrics());
+        let metrics = all.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics);
         let metric =
             metrics.filter(|it| it.name() == name).last().unwrap_or_else(|| panic!("no metric {name}"));
         let attributes = |all: &mut dyn Iterator<Item = &opentelemetry::KeyValue>| {
