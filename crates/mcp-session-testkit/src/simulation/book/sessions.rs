@@ -6,7 +6,7 @@ use mcp_session_core::{Runtime, SessionEvent, SessionId, ShutdownPhase, Terminat
 
 use super::{Book, Moment, streams::Tells};
 use crate::simulation::{
-    plan::{Hook, Kind},
+    plan::{Event, Happening, Hook, Kind},
     store::StoreFaults,
 };
 
@@ -147,6 +147,12 @@ impl Book {
         self.may_end_in_use(session) || self.sim.now() - known.used + self.slow_store() >= idle
     }
 
+    /// How long processes stand still, all in all.
+    fn pauses(&self) -> Duration {
+        let pause = |event: &Event| if let Happening::Pause(time) = event.what { time } else { 0 };
+        Duration::from_millis(self.plan.events.iter().map(pause).sum())
+    }
+
     /// How much later than its node the client of a request knows of something, because its answer waits for a slow store.
     fn slow_store(&self) -> Duration {
         if self.faulty_store() { 4 * StoreFaults::SLOW } else { Duration::ZERO }
@@ -249,7 +255,8 @@ impl Book {
         }
         let Some(known) = self.sessions.get(&session) else { return };
         let config = &self.plan.limits.config;
-        let unused = now - known.used + self.slow_store();
+        // An answer that was ready in a process that stood still came to its client later.
+        let unused = now - known.used + self.slow_store() + self.pauses();
         let hooks = self.plan.clients.get(known.client).map(|client| client.hooks);
         let due = match reason {
             // A node that finds the record gone says this, if it does not learn of the reason in time.
