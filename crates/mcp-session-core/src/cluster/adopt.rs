@@ -114,7 +114,9 @@ impl Registry {
     /// [`Rejection::Moving`], so that its client tries again and its id is not reported as unknown (E-11).
     pub(crate) async fn or_moving(&self, node: &Node, id: SessionId, refused: Rejection) -> Rejection {
         let lives = match self.get(&id) {
-            Some(session) => session.is_parting() && node.load(id).await != Ok(None),
+            Some(session) if session.state() == State::Terminated && !session.is_parting() => false,
+            // It is parting, or another request has adopted it again meanwhile.
+            Some(_) => node.load(id).await != Ok(None),
             None => matches!(node.load(id).await, Ok(Some(_))),
         };
         if lives { Rejection::Moving } else { refused }
