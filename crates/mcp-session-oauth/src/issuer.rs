@@ -9,7 +9,7 @@ use futures::lock::Mutex as AsyncMutex;
 use jsonwebtoken::Algorithm;
 use mcp_session_core::{Runtime, proto::after};
 
-use crate::{error::KeysError, jwks::KeySet, keys::Keys, trace};
+use crate::{jwks::KeySet, keys::Keys, trace};
 
 /// Keys of this age are read again, with the next token.
 const MAX_AGE: Duration = Duration::from_secs(10 * 60);
@@ -73,7 +73,7 @@ impl Issuer {
         if !paused {
             match self.keys.read(&self.name).await {
                 Ok(keys) => self.lock().keys = Some((keys, runtime.now())),
-                Err(error) => self.report(&error),
+                Err(error) => trace::keys_unavailable(&self.name, &error),
             }
         }
         let known = self.lock();
@@ -91,10 +91,6 @@ impl Issuer {
 
     fn lasts(&self, read: Instant, time: Duration, now: Instant) -> bool {
         !self.keys.may_change() || now < after(read, time)
-    }
-
-    fn report(&self, error: &KeysError) {
-        trace::keys_unavailable(&self.name, error);
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

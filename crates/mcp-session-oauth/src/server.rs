@@ -100,8 +100,7 @@ impl ResourceServer {
     async fn check(&self, parts: &mut Parts) -> Result<(), AuthError> {
         let Inner { challenges, .. } = &*self.0;
         let Some(token) = bearer(&parts.headers)? else { return Err(challenges.missing()) };
-        let checked = self.accept(token).await;
-        let token = checked?;
+        let token = self.accept(token).await?;
         if !token.scopes().covers(&challenges.needed) {
             return Err(challenges.insufficient(&challenges.needed));
         }

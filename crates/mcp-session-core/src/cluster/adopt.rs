@@ -110,7 +110,7 @@ impl Registry {
         }
     }
 
-    /// Maps the refusal of a session that ended after it was found: if it was only parked meanwhile, returns
+    /// Maps the refusal of a session that ended after it was found: if it was only parked meanwhile, perhaps adopted again, returns
     /// [`Rejection::Moving`], so that its client tries again and its id is not reported as unknown (E-11).
     pub(crate) async fn or_moving(&self, node: &Node, id: SessionId, refused: Rejection) -> Rejection {
         let lives = match self.get(&id) {
