@@ -31,6 +31,7 @@ use tokio::runtime::Handle;
 use crate::{
     context::{Inner, Scope},
     link::Target,
+    listening::Listening,
     message,
     peer::{Minted, Pool},
     runtime,
@@ -122,7 +123,7 @@ impl<S: ServerHandler> RmcpHandler<S> {
     /// Runs the server's code for a request. When `stop` is ready, it is told, and what `stop` returns runs beside it.
     async fn call<T: Future<Output = ()>>(
         &self,
-        service: &S,
+        service: &impl ServerHandler,
         minted: &Minted,
         id: model::RequestId,
         mut request: ClientRequest,
@@ -210,7 +211,7 @@ impl<S: ServerHandler> Handler for RmcpHandler<S> {
         minted.peer().set_peer_info(info(version, &request.capabilities, &request.client_info)?);
         let extend = |extensions: &mut _| self.extend(extensions, &request.headers, &request.extensions);
         let id = model::RequestId::Number(0);
-        let answer = self.call(&service, &minted, id, call, extend, pending::<Ready<()>>());
+        let answer = self.call(&*service, &minted, id, call, extend, pending::<Ready<()>>());
         let answer = runtime::within(&tokio, answer).await;
         let state = State::new(service);
         minted.keep_in(&state.kept, Target::Nothing);
@@ -274,7 +275,16 @@ impl<S: ServerHandler> Handler for RmcpHandler<S> {
             }
         };
         let stop = stop.map(|why| self.cancelled(&cx, state.as_deref(), why));
-        let answer = self.call(&service, &minted, request_id(cx.id()), request, extend, stop);
+        let id = request_id(cx.id());
+        let answer = async {
+            match listens {
+                true => {
+                    let listening = Listening::new(&service, &minted.shared);
+                    self.call(&listening, &minted, id, request, extend, stop).await
+                }
+                false => self.call(&*service, &minted, id, request, extend, stop).await,
+            }
+        };
         let answer = runtime::within(&tokio, answer).await;
         runtime::within(&tokio, minted.release()).await;
         message::answer(answer)

@@ -38,6 +38,7 @@
 mod context;
 mod handler;
 mod link;
+mod listening;
 mod look;
 mod message;
 mod peer;

@@ -71,7 +71,22 @@ pub(crate) struct Shared {
     /// The peer's loop has ended: nothing more is handled.
     ended: AtomicBool,
     progressed: AtomicWaker,
+    acknowledgement: Mutex<Acknowledgement>,
 }
+
+/// The acknowledgement of a subscription.
+#[derive(Default)]
+enum Acknowledgement {
+    /// Is sent when it comes.
+    #[default]
+    Free,
+    /// Is held when it comes.
+    Awaited,
+    /// Waits for [`Shared::acknowledge`], and all that comes after it waits as well.
+    Held(Sending),
+}
+
+type Sending = BoxFuture<'static, Result<(), LinkError>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -90,6 +105,25 @@ impl Shared {
 
     pub(crate) fn handled(&self) -> usize {
         self.handled.load(SeqCst)
+    }
+
+    /// Holds the next acknowledgement of a subscription until [`acknowledge`](Self::acknowledge).
+    pub(crate) fn hold_acknowledgement(&self) {
+        *lock(&self.acknowledgement) = Acknowledgement::Awaited;
+    }
+
+    /// Sends the acknowledgement that is held.
+    pub(crate) async fn acknowledge(&self) {
+        let held = std::mem::take(&mut *lock(&self.acknowledgement));
+        if let Acknowledgement::Held(sending) = held {
+            let _ = sending.await; // an error: the exchange has ended, and the server is told so
+        }
+    }
+
+    /// Drops the acknowledgement that is held, and holds none any more.
+    pub(crate) fn drop_acknowledgement(&self) {
+        let held = std::mem::take(&mut *lock(&self.acknowledgement));
+        drop(held); // not under the lock: wakes who waits for it
     }
 
     /// Waits until this many messages of the peer are in their streams, or could not get there. Only one task may wait.
@@ -139,11 +173,7 @@ impl Link {
     }
 
     /// Sends the notification, which is the message of the peer with this number.
-    fn notify(
-        &mut self,
-        notification: &ServerNotification,
-        number: usize,
-    ) -> BoxFuture<'static, Result<(), LinkError>> {
+    fn notify(&mut self, notification: &ServerNotification, number: usize) -> Sending {
         if let ServerNotification::CancelledNotification(cancelled) = notification {
             // Core tells the client, with the id that the client knows.
             let asked = cancelled.params.request_id.as_ref().and_then(|id| self.asked.remove(id));
@@ -157,24 +187,43 @@ impl Link {
             Err(error) => return async { Err(error.into()) }.boxed(),
         };
         let target = lock(&self.shared.target).clone();
-        self.in_order(async move { notify(target, &named).await }.boxed(), number)
+        let sending = async move { notify(target, &named).await }.boxed();
+        if let ServerNotification::SubscriptionsAcknowledgedNotification(_) = notification {
+            return self.acknowledge(sending, number);
+        }
+        self.in_order(sending, number)
     }
 
     /// Polls the future once in place, so that messages are sent in the order in which they come: rmcp polls what `send`
     /// returns in tasks of their own. If it has to wait for space, those behind it wait for it.
-    fn in_order(
-        &mut self,
-        mut sending: BoxFuture<'static, Result<(), LinkError>>,
-        number: usize,
-    ) -> BoxFuture<'static, Result<(), LinkError>> {
+    fn in_order(&mut self, mut sending: Sending, number: usize) -> Sending {
         let mut before = self.last.take();
         if !matches!(before.as_mut().map(oneshot::Receiver::try_recv), Some(Ok(None))) {
             before = None; // it is sent
         }
         let sent = if before.is_none() { sending.as_mut().now_or_never() } else { None };
-        if let Some(sent) = sent {
-            return async { sent }.boxed();
+        match sent {
+            Some(sent) => async { sent }.boxed(),
+            None => self.wait(before, sending, number),
         }
+    }
+
+    /// Sends the acknowledgement of a subscription, or holds it if that is wished.
+    fn acknowledge(&mut self, sending: Sending, number: usize) -> Sending {
+        let shared = Arc::clone(&self.shared);
+        let mut acknowledgement = lock(&shared.acknowledgement);
+        match *acknowledgement {
+            Acknowledgement::Awaited => {
+                let before = self.last.take();
+                *acknowledgement = Acknowledgement::Held(self.wait(before, sending, number));
+                async { Ok(()) }.boxed()
+            }
+            _ => self.in_order(sending, number),
+        }
+    }
+
+    /// What sends a message after those before it. Those behind it wait for it.
+    fn wait(&mut self, before: Option<oneshot::Receiver<()>>, sending: Sending, number: usize) -> Sending {
         let (done, last) = oneshot::channel();
         self.last = Some(last);
         let waits = Waits::new(&self.shared, number);
@@ -189,11 +238,7 @@ impl Link {
         .boxed()
     }
 
-    fn ask(
-        &mut self,
-        request: &rmcp::model::ServerRequest,
-        id: RequestId,
-    ) -> BoxFuture<'static, Result<(), LinkError>> {
+    fn ask(&mut self, request: &rmcp::model::ServerRequest, id: RequestId) -> Sending {
         let named = match message::named(request) {
             Ok(named) => named,
             Err(error) => return async { Err(error.into()) }.boxed(),

@@ -106,6 +106,7 @@ on_both! { defaults:
     modern_a_tool_asks_with_the_context_of_core
     modern_discover_answers
     modern_a_subscription_is_acknowledged_gets_events_and_its_result_on_drain
+    modern_a_subscription_is_acknowledged_once_the_server_listens
     a_shutdown_answers_every_running_call
 }
 
@@ -409,6 +410,20 @@ async fn modern_a_subscription_is_acknowledged_gets_events_and_its_result_on_dra
     assert!(result["result"].is_object(), "{result}");
     assert!(shutdown.await.is_clean());
     drop(log);
+}
+
+async fn modern_a_subscription_is_acknowledged_once_the_server_listens(
+    client: Client,
+    log: Arc<server::Log>,
+) {
+    for listening in 1..=20 {
+        let params = json!({ "notifications": { "toolsListChanged": true } });
+        let mut stream = client.modern("subscriptions/listen", params).await;
+        let acknowledged = stream.next().await.expect("an acknowledgement");
+        assert_eq!(acknowledged["method"], "notifications/subscriptions/acknowledged");
+        assert_eq!(log.count("listens"), listening, "what happens from now on is heard");
+        drop(stream);
+    }
 }
 
 async fn a_shutdown_answers_every_running_call(client: Client, log: Arc<server::Log>) {

@@ -32,6 +32,10 @@ impl Log {
         self.lines.send_modify(|lines| lines.push(line.into()));
     }
 
+    pub(crate) fn count(&self, line: &str) -> usize {
+        self.lines.borrow().iter().filter(|said| *said == line).count()
+    }
+
     pub(crate) async fn until(&self, line: &str) {
         self.until_count(line, 1).await;
     }
@@ -352,6 +356,7 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        self.log.say("listens");
         let _ = context.sink().notify_tool_list_changed().await;
         context.cancelled().await;
         Ok(())

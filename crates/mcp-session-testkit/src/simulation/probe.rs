@@ -56,7 +56,9 @@ async fn has_room(world: &Arc<World>, node: usize, stats: &Stats) {
         let Some(number) = client else { continue };
         for last in [false, true] {
             // A client of another node may come before it, and take the place.
-            if asks(world, node, number).await != Some(503) || (sessions && is_full()) {
+            // So may a call whose body was still on its way.
+            let is_taken = |status| status != Some(503) || (sessions && is_full()) || !world.book().is_idle();
+            if is_taken(asks(world, node, number).await) {
                 break;
             }
             if last {
