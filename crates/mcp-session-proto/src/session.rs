@@ -296,15 +296,31 @@ impl<T: Clone> Session<T> {
         reason: Option<String>,
     ) -> Result<(), Refusal> {
         if self.handle_input(now, Input::Cancelled)? == Verdict::Accept {
-            let running = id.and_then(|id| self.exchanges.running(id));
-            if let Some(key) = running.filter(|key| *key != INITIALIZE) {
-                self.fail_outbound(now, &RequestError::Cancelled, |on, _| on == StreamKey::Response(key));
-                self.with_exchange(now, key, |exchange, config, out| {
-                    exchange.cancel(now, CancelReason::Client(reason), config, out);
-                });
-            }
+            self.cancel(now, id, reason);
         }
         Ok(())
+    }
+
+    /// `notifications/cancelled` that another node has accepted. As [`handle_cancelled`](Self::handle_cancelled), also if the
+    /// session is ending here meanwhile: its calls may still run for a while.
+    pub fn handle_forwarded_cancelled(
+        &mut self,
+        now: Instant,
+        id: Option<&RequestId>,
+        reason: Option<String>,
+    ) {
+        let _ = self.handle_input(now, Input::Cancelled);
+        self.cancel(now, id, reason);
+    }
+
+    fn cancel(&mut self, now: Instant, id: Option<&RequestId>, reason: Option<String>) {
+        let running = id.and_then(|id| self.exchanges.running(id));
+        if let Some(key) = running.filter(|key| *key != INITIALIZE) {
+            self.fail_outbound(now, &RequestError::Cancelled, |on, _| on == StreamKey::Response(key));
+            self.with_exchange(now, key, |exchange, config, out| {
+                exchange.cancel(now, CancelReason::Client(reason), config, out);
+            });
+        }
     }
 
     /// DELETE: terminates the session. Only the first of several succeeds (E-24).

@@ -19,6 +19,7 @@ const FOUND: &[(u64, &str)] = &[
         42_496_499,
         "a call was given up although its client read it elsewhere, on a connection that had got no number",
     ),
+    (44_777_132, "a cancel for a call whose session was ending at its node had no effect"),
     (44_188_244, "a GET that waited while its session parted and was adopted again got 404"),
     (41_049_239, "a session that had ended elsewhere while it parted from a node got 503 there"),
     (40_765_983, "the end of a log was tried again without a pause while the store could not write"),

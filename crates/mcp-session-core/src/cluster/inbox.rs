@@ -118,7 +118,7 @@ fn posted(session: &Session, message: &bytes::Bytes) {
         }
         Ok(Message::Notification(notification)) => {
             let (id, reason) = notification.cancelled();
-            let _ = session.with(|machine, now| machine.handle_cancelled(now, id.as_ref(), reason));
+            session.with(|machine, now| machine.handle_forwarded_cancelled(now, id.as_ref(), reason));
         }
         Ok(Message::Request(_)) | Err(_) => {}
     }

@@ -14,7 +14,7 @@ use futures::{
 };
 use http::StatusCode;
 use mcp_session_core::{
-    BoxFuture, CancelReason,
+    BoxFuture, CancelReason, TerminateReason,
     store::{MemoryStore, PeerMessage, PeerRequest, Store},
 };
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ scenarios! {
     f_23_a_reply_that_the_store_loses_is_sent_again,
     f_02_a_cancel_that_the_store_loses_is_sent_again,
     f_02_a_cancel_that_meets_an_unreachable_store_is_passed_on_later,
+    f_02_a_cancel_that_comes_when_its_session_is_ending_still_cancels,
     f_23_a_reply_is_accepted_only_when_its_node_has_it,
     f_23_a_reply_to_a_node_that_is_gone_is_dropped,
 }
@@ -83,7 +84,12 @@ impl Leaky {
         let mut store = Store::new(shared.clone());
         (store.peers, store.sessions) = (Arc::clone(&peers) as _, Arc::clone(&peers) as _);
         store.patience = patience;
-        let [a, b] = [(); 2].map(|()| Fixture::new(bed, |config| config.store = Some(store.clone())));
+        let [a, b] = [(); 2].map(|()| {
+            Fixture::new(bed, |config| {
+                config.session.terminate.drain = NEVER;
+                config.store = Some(store.clone());
+            })
+        });
         Self { a, b, shared, peers }
     }
 
@@ -143,6 +149,27 @@ fn f_02_a_cancel_that_meets_an_unreachable_store_is_passed_on_later(bed: &impl T
         assert_eq!(elsewhere.post(&cancel(1)).await.status, StatusCode::ACCEPTED);
         assert_eq!(work.cx.cancelled().await, CancelReason::Client(Some("enough".into())));
         assert_eq!(nodes.peers.by.unreachable.load(SeqCst), 0);
+    });
+}
+
+/// F-02: a cancel was accepted at another node, and comes to the node of its call when the session is ending there: it still
+/// cancels the call, which could run on for as long as the session drains.
+fn f_02_a_cancel_that_comes_when_its_session_is_ending_still_cancels(bed: &impl TestBed) {
+    let mut nodes = Leaky::new(bed, NEVER);
+    bed.block_on(async {
+        let (reply, work, elsewhere) = nodes.call().await;
+        nodes.peers.by.once.lock().unwrap().push(POSTED);
+        nodes.peers.by.always.store(true, SeqCst);
+        assert_eq!(elsewhere.post(&cancel(1)).await.status, StatusCode::ACCEPTED);
+        // It is on its way.
+        nodes.b.until(|_| nodes.peers.by.once.lock().unwrap().is_empty()).await;
+        let ended = elsewhere.at(&nodes.a).session().terminate(TerminateReason::Evicted);
+        assert!(work.cx.cancel_reason().is_none(), "it may drain");
+        nodes.peers.by.always.store(false, SeqCst);
+        assert_eq!(work.cx.cancelled().await, CancelReason::Client(Some("enough".into())));
+        work.fail(CancelReason::Client(None).into());
+        let (read, reason) = join(reply.messages(), ended.into_future()).await;
+        assert_eq!((read, reason), (vec![], TerminateReason::Evicted));
     });
 }
 

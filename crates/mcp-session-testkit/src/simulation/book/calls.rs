@@ -307,10 +307,10 @@ impl Book {
         }
     }
 
-    /// Returns `true` if a call that was cancelled may run on for a while. If its session is ended as well, the cancel may find
+    /// Returns `true` if a call that was cancelled may run on for a while. If its session ends as well, the cancel may find
     /// no record that names the node of the call; the end of the session then stops it, within its own budget.
     fn may_stop_late(&self, token: usize) -> bool {
-        self.may_be_late() || self.calls[token].session.is_some_and(|session| self.end_was_asked(session))
+        self.may_be_late() || self.calls[token].session.is_some_and(|session| self.has_to_end(session))
     }
 
     /// The client of a call reads a note.

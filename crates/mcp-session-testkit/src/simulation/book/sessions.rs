@@ -135,9 +135,14 @@ impl Book {
         }
     }
 
-    /// Returns `true` if a client or the plan has asked to end the session.
-    pub(super) fn end_was_asked(&self, session: SessionId) -> bool {
-        self.sessions.get(&session).is_none_or(|known| known.end_asked)
+    /// Returns `true` if the session has to end: a client or the plan has asked for it, or it is too old.
+    pub(super) fn has_to_end(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_none_or(|known| known.end_asked || self.is_too_old(known))
+    }
+
+    fn is_too_old(&self, known: &Session) -> bool {
+        let max = self.plan.limits.config.session.max_age;
+        max.is_some_and(|age| self.sim.now() - known.opened >= age)
     }
 
     /// Returns `true` if the session may end, for any reason that this book knows.
@@ -199,7 +204,7 @@ impl Book {
         (!known.initialized
             && !known.called
             && self.sim.now() - known.opened >= config.session.initialize_timeout)
-            || config.session.max_age.is_some_and(|age| self.sim.now() - known.opened >= age)
+            || self.is_too_old(known)
             || config.max_sessions < 100
             || hooks.session_data == Hook::Panics
             || (self.plan.store.is_none()
