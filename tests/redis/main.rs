@@ -4,6 +4,7 @@
 //! `MCP_SESSION_REDIS=required` is set.
 
 mod beds;
+mod cluster;
 mod faults;
 mod process;
 mod reach;
@@ -35,13 +36,14 @@ fn main() -> ExitCode {
         println!("skipped: no redis-server in the path");
         return ExitCode::SUCCESS;
     }
-    let mut suites = vec![faults::suite(), process::suite(), reach::suite()];
+    let mut suites = vec![faults::suite(), process::suite(), reach::suite(), cluster::suite()];
     suites.extend(laws("redis_tokio", TokioBed::threads, plain));
     suites.extend(laws("redis_smol", SmolBed::new, plain));
     suites.extend(laws("redis_custom", PoolBed::new, plain));
     #[cfg(feature = "async-std")]
     suites.extend(laws("redis_async_std", || beds::AsyncStdBed, plain));
     suites.extend(laws("redis_cluster_mode", TokioBed::threads, in_cluster_mode));
+    suites.extend(laws("redis_cluster", SmolBed::new, cluster::through_a_cluster));
     suites.extend(laws("redis_least_permissions", SmolBed::new, with_least_permissions));
     let code = suite::run(suites);
     end_redis_servers();

@@ -162,7 +162,7 @@ fn keys(server: &RedisServer) -> i64 {
 }
 
 /// Tries again until this holds; the watchdog of the suite ends a test that waits in vain.
-async fn until(runtime: &dyn Runtime, holds: impl AsyncFn() -> bool) {
+pub(crate) async fn until(runtime: &dyn Runtime, holds: impl AsyncFn() -> bool) {
     while !holds().await {
         runtime.sleep_until(runtime.now() + Duration::from_millis(10)).await;
     }

@@ -73,6 +73,23 @@ impl RedisServer {
         Self::start(&[path.to_str().expect("a path in UTF-8"), "--sentinel"])
     }
 
+    /// Starts one that may be a node of a Redis Cluster. Its bus has a port of its own.
+    pub fn start_cluster_node() -> Self {
+        let bus = free_port().to_string();
+        Self::start(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "2000"])
+    }
+
+    /// Makes this node of a Redis Cluster, and those it knows, known to another one.
+    ///
+    /// # Panics
+    ///
+    /// If the other one is no [node of a cluster](Self::start_cluster_node).
+    pub fn meet(&self, other: &Self) {
+        let bus = other.options.iter().skip_while(|option| *option != "--cluster-port").nth(1);
+        let bus = bus.expect("it is a node of a cluster");
+        self.run(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string(), bus]);
+    }
+
     /// Its URL.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)

@@ -25,7 +25,8 @@ pub struct Config {
     pub(crate) login: RedisConnectionInfo,
     pub(crate) tls: Tls,
     /// The beginning of all keys. `mcp:` by default. All nodes of one service have the same, two services on one Redis have
-    /// different ones. At most 64 bytes, without braces.
+    /// different ones. At most 64 bytes, and braces only around a hash tag at its beginning, such as `{mcp}:`, for
+    /// [`Cluster`](crate::Cluster).
     pub prefix: String,
     /// The name of the service that the prefix belongs to, such as `orders`, for services that share a Redis: a node whose name
     /// is another one, or that has none, is refused with [`Trouble::Foreign`](crate::Trouble::Foreign). None by default. To give
@@ -134,7 +135,11 @@ impl Config {
     ///
     /// [`ConfigError::Prefix`] or [`ConfigError::TooSmall`].
     pub fn check(&self) -> Result<(), ConfigError> {
-        if self.prefix.contains(['{', '}']) || self.prefix.len() > 64 {
+        let untagged = match hash_tag(&self.prefix) {
+            Some(tag) => &self.prefix[tag.len() + 2..],
+            None => &self.prefix,
+        };
+        if untagged.contains(['{', '}']) || self.prefix.len() > 64 {
             return Err(ConfigError::Prefix);
         }
         let millis = Duration::from_millis;
@@ -162,6 +167,12 @@ impl Config {
     pub(crate) fn keep(&self) -> Duration {
         self.idle.saturating_mul(2)
     }
+}
+
+/// The hash tag at the beginning of a prefix: `mcp` of `{mcp}:`. Redis puts keys with the same one into one slot.
+pub(crate) fn hash_tag(prefix: &str) -> Option<&str> {
+    let (tag, _) = prefix.strip_prefix('{')?.split_once('}')?;
+    Some(tag).filter(|tag| !tag.is_empty() && !tag.contains('{'))
 }
 
 impl FromStr for Config {
@@ -233,7 +244,12 @@ mod tests {
             config.check()
         };
         assert_eq!(check(|_| {}), Ok(()));
-        assert_eq!(check(|config| config.prefix = "{a}".into()), Err(ConfigError::Prefix));
+        assert_eq!(check(|config| config.prefix = "{a}:".into()), Ok(()));
+        for prefix in ["{}", "{a", "a}", "a{b}", "{{a}", "{a}}", "{a}{b}", "{", &"a".repeat(65)] {
+            let mut config = Config::new("redis://h").unwrap();
+            config.prefix = prefix.to_owned();
+            assert_eq!(config.check(), Err(ConfigError::Prefix), "{prefix}");
+        }
         assert!(check(|config| config.lease = Duration::ZERO).is_err());
         assert!(check(|config| config.timeout = Duration::ZERO).is_err());
         assert!(check(|config| config.events = 0).is_err());

@@ -27,8 +27,18 @@ pub enum ConfigError {
     /// No sentinel is given.
     #[error("no sentinel is given: give the URL of each, such as redis://10.0.0.1:26379")]
     Sentinels,
-    /// The prefix has a brace, which would choose the hash slots.
-    #[error("a key prefix has no braces and at most 64 bytes: write one such as `mcp:`")]
+    /// No node of a cluster is given.
+    #[error("no node of the cluster is given: give the URL of some, such as redis://10.0.0.1:6379")]
+    Nodes,
+    /// The prefix has no hash tag, so the keys are at many nodes of a cluster.
+    #[error(
+        "the keys have to be in one slot of the cluster: set `Config::prefix` to one with a hash tag, such as `{{mcp}}:`"
+    )]
+    HashTag,
+    /// The prefix is too long, or has a brace that would spread the keys of a session over hash slots.
+    #[error(
+        "a key prefix has at most 64 bytes, and braces only around a hash tag at its beginning: write one such as `mcp:` or `{{mcp}}:`"
+    )]
     Prefix,
     /// A duration or a limit is too small.
     #[error("{0} is too small: give it at least {1}")]
@@ -120,7 +130,7 @@ impl fmt::Display for Trouble {
             }
             Self::Busy(why) => write!(f, "redis is busy ({why}): it is tried again"),
             Self::Moved => f.write_str(
-                "the keys are at another node of a Redis Cluster: use a single Redis, or a cluster of one node",
+                "the keys are at another node of a Redis Cluster: connect through `Cluster`, with a prefix that has a hash tag, such as `{mcp}:`",
             ),
             Self::Unreadable => f.write_str(
                 "a value under the prefix cannot be read: update this node, or choose another prefix",
@@ -141,7 +151,12 @@ impl Trouble {
     /// Whether another connection may be a better one.
     pub(crate) fn ends_the_connection(&self) -> bool {
         match self {
-            Self::Timeout | Self::Disconnected | Self::Replica | Self::Busy(_) | Self::Refused(_) => true,
+            Self::Timeout
+            | Self::Disconnected
+            | Self::Replica
+            | Self::Busy(_)
+            | Self::Refused(_)
+            | Self::Moved => true,
             Self::Unreachable { .. }
             | Self::Version(_)
             | Self::Evicts { .. }
@@ -149,7 +164,6 @@ impl Trouble {
             | Self::Full
             | Self::ForeignKey
             | Self::Forbidden(_)
-            | Self::Moved
             | Self::Unreadable
             | Self::InboxFull
             | Self::Other(_) => false,

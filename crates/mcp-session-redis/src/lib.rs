@@ -20,7 +20,7 @@
 //! | `nodes`, `active`, `boot` | set, sorted set, string | the nodes that may run; the sessions by activity, for sweeps; the marker of the data | for ever |
 //! | `service` | string | the service that has the prefix, if it has a name | for ever |
 //!
-//! All begin with [`Config::prefix`]. The keys of a session, and those of a node, are in one hash slot.
+//! All begin with [`Config::prefix`]. The keys of a session, and those of a node, are in one hash slot; with a hash tag in the prefix, all are.
 //!
 //! - **The owner gives the positions.** An append is one script, which compares the next position of the log with that of the
 //!   append: it skips what is there, and refuses what would leave a gap. So a repeated or late append does no harm. Core has
@@ -52,11 +52,13 @@
 //!   +xdel +xlen +xrange +xrevrange +xread +sadd +srem +smembers +zadd +zrem +zrangebyscore`.
 //! - `stream-node-max-bytes 1024` saves memory: a log of five events then needs 1.3 KB instead of 4.4 KB.
 //!
-//! A Redis Cluster works if it has a single node. With the feature `tls`, `rediss://` URLs work ([`Config::new`]), by
+//! A Redis Cluster works through [`Cluster`], with a prefix that puts all keys into one slot. With the feature `tls`, `rediss://` URLs work ([`Config::new`]), by
 //! rustls; [`Config::set_tls`] takes settings of your own. [`Sentinel`] asks Redis Sentinel for the present primary; any other
 //! resolver is a [`Connect`].
 
+mod ask;
 mod budget;
+mod cluster;
 mod config;
 mod connect;
 mod connection;
@@ -85,6 +87,7 @@ mod watchers;
 #[cfg(feature = "tls")]
 pub use futures_rustls::rustls;
 
+pub use cluster::Cluster;
 pub use config::Config;
 pub use connect::{AsyncIo, Connect, Stream};
 pub use error::{ConfigError, Trouble};

@@ -1,17 +1,13 @@
 //! [`Sentinel`]: asks Redis Sentinel for the present primary.
 
-use std::{io, sync::Arc};
+use std::io;
 
-use futures::{
-    FutureExt,
-    future::{Either, select, select_ok},
-};
+use futures::FutureExt;
 use mcp_session_core::BoxFuture;
-use redis::{AsyncConnectionConfig, aio::MultiplexedConnection};
-use tokio_util::compat::FuturesAsyncReadCompatExt;
+use redis::Value;
 
 use crate::{
-    config::Config,
+    ask::Oracles,
     connect::{AsyncIo, Connect, Stream},
     error::ConfigError,
 };
@@ -36,8 +32,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Sentinel<C = AsyncIo> {
     primary: String,
-    sentinels: Vec<Config>,
-    connect: Arc<C>,
+    sentinels: Oracles<C>,
 }
 
 impl Sentinel {
@@ -66,43 +61,22 @@ impl<C: Connect> Sentinel<C> {
         sentinels: impl IntoIterator<Item = U>,
         connect: C,
     ) -> Result<Self, ConfigError> {
-        let sentinels = sentinels.into_iter().map(|url| {
-            let mut config = Config::new(url.as_ref())?;
-            config.tls = config.tls.ready()?;
-            Ok(config)
-        });
-        let sentinels: Vec<Config> = sentinels.collect::<Result<_, ConfigError>>()?;
-        if sentinels.is_empty() {
-            return Err(ConfigError::Sentinels);
-        }
-        Ok(Self { primary: primary.into(), sentinels, connect: Arc::new(connect) })
-    }
-
-    /// What one sentinel says.
-    async fn ask(&self, sentinel: &Config) -> io::Result<(String, u16)> {
-        let stream = self.connect.connect(&sentinel.host, sentinel.port).await?;
-        let stream = sentinel.tls.over(stream, &sentinel.host).await?;
-        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
-        let opened = MultiplexedConnection::new_with_config(&sentinel.login, stream.compat(), config);
-        let (mut connection, driver) = opened.await.map_err(io::Error::other)?;
-        let mut question = redis::cmd("SENTINEL");
-        question.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.primary);
-        let answer = std::pin::pin!(question.query_async::<Option<(String, u16)>>(&mut connection));
-        match select(answer, std::pin::pin!(driver)).await {
-            Either::Left((answer, _)) => answer
-                .map_err(io::Error::other)?
-                .ok_or_else(|| io::Error::other(format!("no sentinel knows a primary `{}`", self.primary))),
-            Either::Right(_) => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
+        let sentinels = Oracles::new(sentinels, connect)?.ok_or(ConfigError::Sentinels)?;
+        Ok(Self { primary: primary.into(), sentinels })
     }
 }
 
 impl<C: Connect> Connect for Sentinel<C> {
     fn connect<'a>(&'a self, _: &'a str, _: u16) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+        let read = |_: &str, answers| {
+            let (primary,): (Option<(String, u16)>,) =
+                redis::from_redis_value(Value::Array(answers)).map_err(io::Error::other)?;
+            primary.ok_or_else(|| io::Error::other(format!("no sentinel knows a primary `{}`", self.primary)))
+        };
         async move {
-            let asked = self.sentinels.iter().map(|sentinel| self.ask(sentinel).boxed());
-            let ((host, port), _) = select_ok(asked).await?;
-            self.connect.connect(&host, port).await
+            let mut question = redis::pipe();
+            question.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.primary);
+            self.sentinels.connect(&question, read).await
         }
         .boxed()
     }

@@ -52,7 +52,25 @@ impl RedisStore {
     ///
     /// Dropping the future ends the connection.
     pub async fn connect(config: Config, runtime: Arc<dyn Runtime>) -> Result<Self, ConnectError> {
-        let store = Self::start(config, runtime)?;
+        Self::connect_with(config, runtime, AsyncIo).await
+    }
+
+    /// As [`connect`](Self::connect), with byte streams of your own, or through [`Sentinel`](crate::Sentinel) or
+    /// [`Cluster`](crate::Cluster).
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], after [`Config::timeout`] for each step at most.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the connection.
+    pub async fn connect_with(
+        config: Config,
+        runtime: Arc<dyn Runtime>,
+        connect: impl Connect,
+    ) -> Result<Self, ConnectError> {
+        let store = Self::start_with(config, runtime, connect)?;
         store.0.core.link.tried().await?;
         Ok(store)
     }
@@ -79,7 +97,8 @@ impl RedisStore {
         Self::start_with(config, runtime, AsyncIo)
     }
 
-    /// As [`start`](Self::start), with byte streams of your own. TLS goes over them, if the configuration wants it.
+    /// As [`start`](Self::start), with byte streams of your own, or through [`Sentinel`](crate::Sentinel) or
+    /// [`Cluster`](crate::Cluster). TLS goes over them, if the configuration wants it.
     ///
     /// # Errors
     ///
