@@ -286,6 +286,14 @@ impl Book {
         (count(|call| call.has_result), count(|call| call.cancelled_in_time))
     }
 
+    /// How many handlers of this process have returned at this very moment.
+    pub(super) fn returned_just_now(&self, at: (usize, usize)) -> u64 {
+        let now = self.sim.now();
+        let just_now =
+            |call: &&Call| call.at == Some(at) && call.returned.is_some_and(|(then, _)| then == now);
+        self.calls.iter().filter(just_now).count() as u64
+    }
+
     /// The call with this id, if its handler runs now and it is the only one with this id.
     pub(in crate::simulation) fn running(&self, session: Option<SessionId>, id: u64) -> Option<usize> {
         let same = |token: &usize| (self.calls[*token].session, self.calls[*token].id) == (session, id);

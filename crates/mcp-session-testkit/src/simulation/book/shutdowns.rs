@@ -220,8 +220,10 @@ impl Book {
         }
         let (results, never) = self.outcomes((node, generation));
         let others = stats.exchanges_admitted - stats.exchanges_answered;
-        // A process that was stopped until after its ceiling closes while its clients read what it has just answered.
-        let at_the_ceiling = if self.any_paused { stats.exchanges_forced } else { 0 };
+        // At its ceiling, a process closes while its clients read what it has just answered. One that was stopped until after
+        // it does so later.
+        let just_now = self.returned_just_now((node, generation));
+        let at_the_ceiling = stats.exchanges_forced.min(if self.any_paused { u64::MAX } else { just_now });
         if stats.exchanges_answered + at_the_ceiling < results || others < never {
             self.violation("report", || {
                 format!("clients saw {results} results of node {node}, and cancelled {never} calls in time: {stats:?}")
