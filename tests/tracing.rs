@@ -309,6 +309,7 @@ async fn e_20_refusals_are_logged_with_reason_and_peer_and_nothing_of_headers_an
             .header("content-type", "application/json")
             .header("accept", "application/json, text/event-stream")
             .header("authorization", "Bearer hunter2")
+            .header("host", "127.0.0.1")
             .header("mcp-session-id", session)
             .header("mcp-protocol-version", version);
         let mut request = request.body(body.to_owned()).expect("a request");
@@ -358,7 +359,7 @@ async fn s_15_sessions_and_requests_are_summed_up_once_a_minute() {
         assert!(call(&endpoint, &sessions[0], id, "echo").await.contains("\"result\""));
     }
     let delete = Request::delete("/mcp").header("mcp-session-id", &sessions[1]).body(String::new());
-    assert_eq!(endpoint.handle(delete.expect("a request")).await.status(), 200);
+    assert_eq!(endpoint.handle(delete.expect("a request")).await.status(), 204);
     minute().await;
     // A request without a session counts as well.
     let answer = post(&endpoint, None, r#"{"jsonrpc":"2.0","id":1,"method":"echo"}"#).await;

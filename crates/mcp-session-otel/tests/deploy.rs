@@ -29,14 +29,16 @@ fn exposition() -> String {
     let handler = telemetry.observe(router, Arc::clone(&shared));
     let mut config = Config::default();
     config.observer = Some(Arc::new(telemetry.clone()));
+    let endpoint = Endpoint::with_config(Arc::clone(&shared), handler, config.clone()).expect("it can work");
     config.store = Some(Store::new(MemoryStore::new(Arc::clone(&shared))));
-    let endpoint = Endpoint::with_config(Arc::clone(&shared), handler, config).expect("it can work");
+    let stored = Endpoint::with_config(Arc::clone(&shared), Router::new("test", "1"), config);
     telemetry.watch(&endpoint, &shared);
     runtime.block_on(async {
         let client = TestClient::new(&endpoint).await;
         client.request("tools/call", json!({ "name": "nobody" })).await.expect_err("there is none");
         let foreign = http::Request::post("/mcp").header("host", "mcp.example.com").body(String::new());
         assert_eq!(endpoint.handle(foreign.expect("a request")).await.status(), 403);
+        TestClient::new(&stored.expect("it can work")).await;
         // What no handler does here.
         telemetry.slow_poll("tools/call", Duration::from_millis(101));
         telemetry.panicked("tools/call");

@@ -69,6 +69,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with_store(false)
+    }
+
+    fn with_store(with_store: bool) -> Self {
         global::set_text_map_propagator(TraceContextPropagator::new());
         let (spans, metrics) = (InMemorySpanExporter::default(), InMemoryMetricExporter::default());
         let tracers = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
@@ -81,7 +85,7 @@ impl World {
         let handler = telemetry.observe(Tools(Arc::clone(&shared)), Arc::clone(&shared));
         let mut config = Config::default();
         config.observer = Some(Arc::new(telemetry.clone()));
-        config.store = Some(Store::new(MemoryStore::new(Arc::clone(&shared))));
+        config.store = with_store.then(|| Store::new(MemoryStore::new(Arc::clone(&shared))));
         let endpoint = Endpoint::with_config(Arc::clone(&shared), handler, config).expect("it can work");
         telemetry.watch(&endpoint, &shared);
         Self { runtime, endpoint, spans, tracers, metrics, meters }
@@ -332,7 +336,7 @@ fn refusals_have_a_reason_and_add_up_to_those_of_the_endpoint() {
 
 #[test]
 fn calls_of_the_store_are_measured_by_operation() {
-    let world = World::new();
+    let world = World::with_store(true);
     world.runtime.block_on(async {
         let client = TestClient::builder(&world.endpoint).version(ERAS[0]).open().await;
         client.request("tools/call", call("slow")).await.expect("a result");
