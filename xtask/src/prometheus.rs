@@ -35,7 +35,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     let alerts = deploy.join("alerts.yaml");
     process::succeed(Command::new("promtool").args(["check", "rules"]).arg(&alerts), LIMIT)?;
 
-    cargo_tasks::build_examples(workspace, false)?;
+    cargo_tasks::build_example(workspace, "everything")?;
     let server = Server::start(&workspace.example_executable("everything", false), &["--metrics"])?;
     server.initialize()?;
     let refused = minreq::post(&server.url).with_header("Host", "mcp.example.com").with_timeout(10).send()?;
