@@ -38,13 +38,14 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     cargo_tasks::build_example(workspace, "everything")?;
     let server = Server::start(&workspace.example_executable("everything", false), &["--metrics"])?;
     server.initialize()?;
-    let refused = minreq::post(&server.url).with_header("Host", "mcp.example.com").with_timeout(10).send()?;
-    ensure!(refused.status_code == 403, "a foreign host was answered with {}", refused.status_code);
+    let refused =
+        minreq::post(&server.url).with_header("Origin", "https://mcp.example.com").with_timeout(10).send()?;
+    ensure!(refused.status_code == 403, "a foreign origin was answered with {}", refused.status_code);
     let directory = tempfile::tempdir()?;
     let exposed = exposition(&server, directory.path())?;
     let prometheus = Prometheus::start(directory.path(), &server, &alerts)?;
     prometheus.wait_for("mcp_server_sessions == 1")?;
-    prometheus.wait_for("mcp_server_refusals_total{error_type=\"forbidden_host\"} == 1")?;
+    prometheus.wait_for("mcp_server_refusals_total{error_type=\"forbidden_origin\"} == 1")?;
     let scraped = prometheus.names()?;
     let missing: Vec<_> = exposed.difference(&scraped).collect();
     ensure!(missing.is_empty(), "exposed, but not scraped: {missing:?}");
@@ -109,11 +110,10 @@ impl Prometheus {
 
     /// The data of an answer of its API.
     fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
-        let mut request = minreq::get(format!("{}/api/v1/{path}", self.url)).with_timeout(10);
-        for (name, value) in parameters {
-            request = request.with_param(*name, *value);
-        }
-        let answer: Value = serde_json::from_slice(request.send()?.as_bytes())?;
+        let parameters: Vec<_> =
+            parameters.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        let url = format!("{}/api/v1/{path}?{}", self.url, parameters.join("&"));
+        let answer: Value = serde_json::from_slice(minreq::get(url).with_timeout(10).send()?.as_bytes())?;
         ensure!(answer["status"] == "success", "{path} {parameters:?}: {answer}");
         Ok(answer["data"].clone())
     }
@@ -173,6 +173,13 @@ impl Prometheus {
         ensure!(status.success(), "it ended with {status}\n{}", self.process.output());
         Ok(())
     }
+}
+
+/// A value in a query of a URL.
+fn encoded(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric();
+    let encode = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    value.bytes().map(encode).collect()
 }
 
 /// The word after a sign.

@@ -40,10 +40,10 @@ fn routes(node: Node) -> Server<()> {
             }
         });
     }
-    if let Some(metrics) = node.metrics.clone() {
+    if let Some(telemetry) = node.telemetry.clone() {
         app.at("/metrics").get(move |_| {
-            let text = metrics.text();
-            async move { Ok(text) }
+            let text = telemetry.text();
+            async move { Ok(text.map_or_else(|| Response::new(404), Response::from)) }
         });
     }
     app.at("/healthz").get(async |_| Ok(super::HEALTHY));
