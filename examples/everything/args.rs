@@ -50,7 +50,7 @@ pub(crate) struct Args {
     /// Serve /metrics, for Prometheus
     #[arg(long)]
     pub(crate) metrics: bool,
-    /// Send spans and metrics to this collector of OpenTelemetry (OTLP over HTTP), such as http://127.0.0.1:4318
+    /// Send spans and metrics to the collector of OpenTelemetry at this URL (OTLP over HTTP, usually on port 4318)
     #[arg(long, value_name = "URL")]
     pub(crate) otlp: Option<String>,
     #[command(flatten)]

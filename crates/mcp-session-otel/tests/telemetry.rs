@@ -359,12 +359,24 @@ fn methods_that_nobody_knows_are_one_series() {
         for method in ["made/up", "made/up/too"] {
             client.request(method, json!({})).await.expect_err("no such method");
         }
-        for method in ["notifications/made/up", "made/up"] {
-            let body = json!({ "jsonrpc": "2.0", "method": method }).to_string();
+        let post = |session: Option<&http::HeaderValue>, body: Value| {
             let request = http::Request::post("/mcp")
                 .header("content-type", "application/json")
                 .header("accept", "application/json, text/event-stream");
-            let answer = world.endpoint.handle(request.body(body).expect("a request")).await;
+            let request = match session {
+                Some(session) => request.header("mcp-session-id", session),
+                None => request,
+            };
+            world.endpoint.handle(request.body(body.to_string()).expect("a request"))
+        };
+        let initialize = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": ERAS[0], "capabilities": {}, "clientInfo": { "name": "c", "version": "1" } } });
+        let opened = post(None, initialize).await;
+        let session = &opened.headers()["mcp-session-id"];
+        for method in
+            ["notifications/initialized", "notifications/made/up", "made/up", "notifications/roots/list_changed"]
+        {
+            let answer = post(Some(session), json!({ "jsonrpc": "2.0", "method": method })).await;
             assert_eq!(answer.status(), 202);
         }
         client.request("tools/call", call("panics")).await.expect_err("a panic");
@@ -372,7 +384,9 @@ fn methods_that_nobody_knows_are_one_series() {
     let points = world.points("mcp.server.operation.duration");
     let methods = points.iter().flat_map(|(it, _)| it).filter(|(key, _)| key == "mcp.method.name");
     let methods: std::collections::BTreeSet<_> = methods.map(|(_, method)| &**method).collect();
-    assert!(methods.contains("_OTHER") && methods.contains("tools/call"), "{methods:?}");
+    for known in ["_OTHER", "tools/call", "notifications/roots/list_changed"] {
+        assert!(methods.contains(known), "{known}: {methods:?}");
+    }
     assert!(!methods.iter().any(|method| method.contains("made")), "{methods:?}");
     let panics = world.points("mcp.server.panics");
     assert_eq!(panics, [(vec![("mcp.method.name".to_owned(), "tools/call".to_owned())], 1.0)]);
