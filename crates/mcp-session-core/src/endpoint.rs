@@ -290,6 +290,8 @@ impl Endpoint {
     }
 
     /// Counts a refused request, logs it, and tells the observer.
+    #[cold]
+    #[inline(never)] // it would be a part of the future of every request
     fn refused(&self, rejection: &Rejection, peer: Option<&PeerAddr>) {
         let env = &self.registry.env;
         env.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);

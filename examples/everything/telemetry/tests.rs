@@ -26,7 +26,14 @@ const ERAS: [&str; 2] = ["2025-11-25", "2026-07-28"];
 
 /// What the collector has got.
 #[derive(Debug, Clone, Default)]
-struct Collected(Arc<Mutex<(Vec<Span>, BTreeMap<String, Metric>)>>);
+struct Collected(Arc<Mutex<Signals>>);
+
+#[derive(Debug, Default)]
+struct Signals {
+    spans: Vec<Span>,
+    /// By name, as last sent.
+    metrics: BTreeMap<String, Metric>,
+}
 
 impl Collected {
     /// The routes of a collector: the latest state of each metric, which is cumulative, and all spans.
@@ -34,13 +41,13 @@ impl Collected {
         async fn traces(State(Collected(collected)): State<Collected>, body: Bytes) {
             let request = ExportTraceServiceRequest::decode(body).expect("spans");
             let scopes = request.resource_spans.into_iter().flat_map(|it| it.scope_spans);
-            collected.lock().expect("no panic in here").0.extend(scopes.flat_map(|it| it.spans));
+            collected.lock().expect("no panic in here").spans.extend(scopes.flat_map(|it| it.spans));
         }
         async fn metrics(State(Collected(collected)): State<Collected>, body: Bytes) {
             let request = ExportMetricsServiceRequest::decode(body).expect("metrics");
             let scopes = request.resource_metrics.into_iter().flat_map(|it| it.scope_metrics);
             let metrics = scopes.flat_map(|it| it.metrics).map(|it| (it.name.clone(), it));
-            collected.lock().expect("no panic in here").1.extend(metrics);
+            collected.lock().expect("no panic in here").metrics.extend(metrics);
         }
         Router::new()
             .route("/v1/traces", post(traces))
@@ -49,13 +56,13 @@ impl Collected {
     }
 
     fn spans(&self) -> Vec<Span> {
-        self.0.lock().expect("no panic in here").0.clone()
+        self.0.lock().expect("no panic in here").spans.clone()
     }
 
     /// The points of a metric, added up: of numbers their value, of histograms their count. 0 if nothing was recorded.
     fn sum(&self, name: &str, is_counted: impl Fn(&[KeyValue]) -> bool) -> u64 {
         let collected = self.0.lock().expect("no panic in here");
-        let Some(metric) = collected.1.get(name) else { return 0 };
+        let Some(metric) = collected.metrics.get(name) else { return 0 };
         let number = |value: &Option<Number>| match value {
             Some(Number::AsInt(value)) => u64::try_from(*value).expect("it is a count"),
             other => panic!("{name}: {other:?}"),
