@@ -21,9 +21,13 @@ use mcp_session_core::{
 use mcp_session_testkit::{SimRuntime, TestClient};
 use serde_json::{Value, json};
 
+/// How often, with which status, and by which setting.
+type Row = (u64, u16, Option<&'static str>);
+
 #[derive(Default)]
 struct Heard {
-    refused: Mutex<BTreeMap<&'static str, (u64, u16, Option<&'static str>)>>,
+    /// By reason.
+    refused: Mutex<BTreeMap<&'static str, Row>>,
     calls: Mutex<Vec<StoreCall>>,
     slow: Mutex<Vec<(String, Duration)>>,
     panics: Mutex<Vec<String>>,
