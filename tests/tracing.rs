@@ -11,7 +11,10 @@ use std::{
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use mcp_session_core::{Config, Endpoint, ReplyBody, RequestContext, Router, ShutdownPolicy, Stats};
+use mcp_session_core::{
+    Config, Endpoint, Handler, InitializeResult, Json, PeerAddr, ReplyBody, RequestContext, Router, RpcError,
+    Session, ShutdownPolicy, Stats,
+};
 use mcp_session_tokio::TokioRuntime;
 use serde_json::json;
 use tracing::{Level, subscriber::DefaultGuard};
@@ -81,7 +84,7 @@ async fn e_20_f_07_sessions_exchanges_and_phases_are_logged_without_secrets() {
         "session initialized",
         "request=2 method=\"wait\" outcome=\"result\" elapsed=1s",
         "inside the handler",
-        "request rejected status=400",
+        "request rejected status=400 reason=\"not_json\"",
         "client cancelled a request",
         "reason=\"enough\"",
         "shutdown phase=draining sessions=1",
@@ -295,6 +298,132 @@ async fn b_07_e_15_refusals_name_their_setting() {
     assert!(hosts[1].contains("unreported=9"), "{log}");
 }
 
+/// A refusal that no setting would allow is information, with its reason and its peer, at most once a second.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn e_20_refusals_are_logged_with_reason_and_peer_and_nothing_of_headers_and_bodies() {
+    let (log, _guard) = logged(Level::INFO);
+    let endpoint = Endpoint::new(TokioRuntime::current(), Router::new("refuses", "1.0.0"));
+    let session = open(&endpoint).await;
+    let request = |session: &str, version: &str, body: &str| {
+        let request = Request::post("/mcp")
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("authorization", "Bearer hunter2")
+            .header("host", "127.0.0.1")
+            .header("mcp-session-id", session)
+            .header("mcp-protocol-version", version);
+        let mut request = request.body(body.to_owned()).expect("a request");
+        request.extensions_mut().insert(PeerAddr(([127, 0, 0, 1], 4711).into()));
+        endpoint.handle(request)
+    };
+    for _ in 0..4 {
+        assert_eq!(request(&session, "2025-11-25", "{\"hunter2\":").await.status(), 400);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(request(&session, "2025-11-25", "{\"hunter2\":").await.status(), 400);
+    assert_eq!(
+        request("hunter2", "2025-11-25", r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#).await.status(),
+        404
+    );
+    assert_eq!(request(&session, "hunter2", r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#).await.status(), 400);
+    let mut invalid = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize" });
+    invalid["params"] = json!({ "protocolVersion": { "hunter2": 1 } });
+    assert_eq!(post(&endpoint, None, &invalid.to_string()).await.status(), 400);
+
+    let log = log.text();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("request rejected")).collect();
+    let (reasons, unreported) = ("reason=\"not_json\" peer=127.0.0.1:4711", ["unreported=0", "unreported=3"]);
+    assert!(lines.iter().all(|line| line.contains(" INFO ")), "{log}");
+    for (line, unreported) in lines.iter().zip(unreported) {
+        assert!(line.contains(reasons) && line.contains(unreported), "{log}");
+    }
+    for reason in ["unknown_session", "unsupported_version", "invalid_initialize"] {
+        assert!(lines.iter().any(|line| line.contains(reason)), "{reason} is missing in\n{log}");
+    }
+    assert_eq!(lines.len(), 5, "{log}");
+    assert!(!log.contains("hunter2") && !log.contains(&session), "{log}");
+}
+
+/// At `INFO`, what sessions and requests do is one line a minute, and none while nothing happens.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn s_15_sessions_and_requests_are_summed_up_once_a_minute() {
+    let (log, _guard) = logged(Level::INFO);
+    let router = Router::new("counts", "1.0.0").request("echo", |_: RequestContext| async { Ok(json!({})) });
+    let endpoint = Endpoint::new(TokioRuntime::current(), router);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(log.text(), "", "nothing has happened");
+    let minute = async || tokio::time::sleep(Duration::from_secs(61)).await;
+
+    let sessions = [open(&endpoint).await, open(&endpoint).await];
+    for id in 1..=3 {
+        assert!(call(&endpoint, &sessions[0], id, "echo").await.contains("\"result\""));
+    }
+    let delete = Request::delete("/mcp").header("mcp-session-id", &sessions[1]).body(String::new());
+    assert_eq!(endpoint.handle(delete.expect("a request")).await.status(), 204);
+    minute().await;
+    // A request without a session counts as well.
+    let answer = post(&endpoint, None, r#"{"jsonrpc":"2.0","id":1,"method":"echo"}"#).await;
+    assert_eq!(answer.status(), 200);
+    minute().await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+
+    let log = log.text();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("in the last minute")).collect();
+    assert_eq!(lines.len(), log.lines().count(), "sessions have no lines of their own: {log}");
+    let admitted = |line: &str, n: u32| line.contains(&format!("admitted={n} answered={n} "));
+    assert!(lines[0].contains("sessions=1 requests=0 streams=0 opened=2 ended=1"), "{log}");
+    assert!(admitted(lines[0], 3 + 2), "two of them are `initialize`: {log}");
+    assert!(lines[1].contains("opened=0 ended=0") && admitted(lines[1], 1), "{log}");
+    assert_eq!(lines.len(), 2, "{log}");
+}
+
+/// A panic is logged with its session and its request, that of a hook with its session.
+#[tokio::test(flavor = "current_thread", start_paused = true)]
+async fn s_8_panics_are_logged_with_session_and_request() {
+    struct Panics;
+
+    impl Handler for Panics {
+        fn info(&self) -> InitializeResult {
+            InitializeResult::new("panics", "1.0.0")
+        }
+
+        async fn request(&self, cx: RequestContext) -> Result<Json, RpcError> {
+            if cx.method() == "later" {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            planted()
+        }
+
+        async fn initialized(&self, _: Session) {
+            planted()
+        }
+    }
+
+    fn planted() -> ! {
+        std::panic::resume_unwind(Box::new("planted"))
+    }
+
+    let (log, _guard) = logged(Level::INFO);
+    let endpoint = Endpoint::new(TokioRuntime::current(), Panics);
+    let session = open(&endpoint).await;
+    for (id, method) in [(7, "now"), (8, "later")] {
+        assert!(call(&endpoint, &session, id, method).await.contains("-32603"));
+    }
+    let alone = post(&endpoint, None, r#"{"jsonrpc":"2.0","id":"nine","method":"alone"}"#).await;
+    assert_eq!(alone.status(), 200);
+    let log = log.text();
+    let prefix = &session[..8];
+    for expected in [
+        format!("ERROR mcp_session_core: handler panicked session={prefix}.. method=\"initialized\""),
+        format!("handler panicked session={prefix}.. request=7 method=\"now\""),
+        format!("handler panicked session={prefix}.. request=8 method=\"later\""),
+        "handler panicked request=\"nine\" method=\"alone\"".to_owned(),
+    ] {
+        assert!(log.contains(&expected), "{expected:?} is missing in\n{log}");
+    }
+    assert!(!log.contains(&session), "{log}");
+}
+
 /// Text from clients stays on one line of the log, at every level: line breaks, escapes and control characters are
 /// never logged raw.
 #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -366,7 +495,8 @@ async fn a_handler_that_blocks_its_thread_is_told_of() {
     for (id, method) in (2..).zip(["first", "suspends", "later"]) {
         assert!(call(&endpoint, &session, id, method).await.contains("\"result\""));
         let log = log.text();
-        let named = log.lines().any(|line| line.contains("blocked its thread") && line.contains(method));
+        let request = format!("session={}.. request={id} method=\"{method}\"", &session[..8]);
+        let named = log.lines().any(|line| line.contains("blocked its thread") && line.contains(&request));
         assert!(named, "{method} is missing in\n{log}");
     }
 }

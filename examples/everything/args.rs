@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// Serve /metrics, for Prometheus
     #[arg(long)]
     pub(crate) metrics: bool,
+    /// Send spans and metrics to the collector of OpenTelemetry at this URL (OTLP over HTTP, usually on port 4318)
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
     #[command(flatten)]
     pub(crate) oauth: OauthArgs,
     /// A Host to serve besides the loopback names. May be repeated

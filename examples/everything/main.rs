@@ -9,9 +9,9 @@ mod args;
 mod fixtures;
 mod handler;
 mod log;
-mod metrics;
 mod oauth;
 mod server;
+mod telemetry;
 mod tools;
 
 use std::{
@@ -22,6 +22,7 @@ use std::{
 use args::{Args, Format};
 use clap::Parser;
 use mcp_session_core::ShutdownReport;
+use telemetry::Telemetry;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -29,9 +30,16 @@ fn main() -> ExitCode {
         return complain(&*error, 2);
     }
     let log = log::start();
-    match server::run(&args) {
+    let telemetry = match Telemetry::start(args.metrics, args.otlp.as_deref()) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return complain(&*error, 2),
+    };
+    match server::run(&args, telemetry.as_ref()) {
         Ok(report) => {
             say(&written(&report, args.report));
+            if let Some(telemetry) = telemetry {
+                telemetry.flush();
+            }
             log.flush();
             if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }

@@ -16,21 +16,21 @@ use mcp_session_tokio::McpService;
 use crate::{
     args::{Args, Executor},
     handler::Everything,
-    metrics::Metrics,
     say,
+    telemetry::Telemetry,
 };
 
 /// Serves until SIGTERM or Ctrl-C, and returns the shutdown report.
-pub(crate) fn run(args: &Args) -> io::Result<ShutdownReport> {
+pub(crate) fn run(args: &Args, telemetry: Option<&Telemetry>) -> io::Result<ShutdownReport> {
     let listener = mcp_session_hyper::bind(args.bind).map_err(|error| {
         let why = format!("cannot listen on {}: {error}; choose another with --bind", args.bind);
         io::Error::new(error.kind(), why)
     })?;
     match args.runtime {
-        Executor::Tokio => tokio::run(listener, args),
-        Executor::Smol => smol::run(listener, args),
+        Executor::Tokio => tokio::run(listener, args, telemetry),
+        Executor::Smol => smol::run(listener, args, telemetry),
         #[cfg(feature = "async-std")]
-        Executor::AsyncStd => async_std::run(listener, args),
+        Executor::AsyncStd => async_std::run(listener, args, telemetry),
     }
 }
 
@@ -42,12 +42,17 @@ struct Node {
     store_grace: Duration,
     /// Checks the tokens, if they are needed.
     resource: Option<ResourceServer>,
-    metrics: Option<Metrics>,
+    telemetry: Option<Telemetry>,
 }
 
 impl Node {
     /// A store that is away is waited for in the background.
-    fn new(runtime: impl Runtime, args: &Args, address: SocketAddr) -> io::Result<Self> {
+    fn new(
+        runtime: impl Runtime,
+        args: &Args,
+        address: SocketAddr,
+        telemetry: Option<&Telemetry>,
+    ) -> io::Result<Self> {
         fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
             io::Error::new(io::ErrorKind::InvalidInput, error)
         }
@@ -60,17 +65,18 @@ impl Node {
         let resource = args.oauth.resource_server(address, Arc::clone(&runtime)).map_err(invalid)?;
         config.authenticate = resource.clone().map(|resource| Arc::new(resource) as _);
         let handler = Everything::new(Arc::clone(&runtime));
-        let metrics = args.metrics.then(Metrics::new).transpose().map_err(invalid)?;
-        let endpoint = match &metrics {
+        let endpoint = match telemetry {
             None => Endpoint::with_config(runtime, handler, config),
-            Some(metrics) => {
-                let handler = metrics.observe(handler, Arc::clone(&runtime));
+            Some(telemetry) => {
+                let handler = telemetry.observe(handler, Arc::clone(&runtime));
+                telemetry.configure(&mut config);
                 let endpoint = Endpoint::with_config(Arc::clone(&runtime), handler, config);
-                endpoint.inspect(|endpoint| metrics.watch(endpoint, &runtime))
+                endpoint.inspect(|endpoint| telemetry.watch(endpoint, &runtime))
             }
         };
         let endpoint = endpoint.map_err(invalid)?;
-        Ok(Self { endpoint, store, store_grace: args.store_grace, resource, metrics })
+        let (store_grace, telemetry) = (args.store_grace, telemetry.cloned());
+        Ok(Self { endpoint, store, store_grace, resource, telemetry })
     }
 
     /// For a load balancer: 503 from the start of the shutdown, and while the store is away for longer than its grace, or
@@ -94,14 +100,14 @@ impl Node {
 
 /// The routes, as a tower service: independent of the runtime.
 fn routes(node: Node) -> Router {
-    let (resource, metrics) = (node.resource.clone(), node.metrics.clone());
+    let (resource, telemetry) = (node.resource.clone(), node.telemetry.clone());
     let metadata = move |request: Request| async move {
         match resource.and_then(|it| it.respond(request.method(), request.uri().path())) {
             Some(response) => response.map(Body::from),
             None => StatusCode::NOT_FOUND.into_response(),
         }
     };
-    let metrics = move || async move { metrics.map_or(Err(StatusCode::NOT_FOUND), |it| Ok(it.text())) };
+    let metrics = move || async move { telemetry.and_then(|it| it.text()).ok_or(StatusCode::NOT_FOUND) };
     Router::new()
         .fallback(metadata)
         .route("/metrics", get(metrics))

@@ -180,6 +180,12 @@ fn build_of_tests(workspace: &Workspace, example: &str, release: bool) -> Result
     process::succeed(command.args(release.then_some("--release")), BUILD)
 }
 
+/// Builds one example, with the features of [`build_examples`].
+pub(crate) fn build_example(workspace: &Workspace, name: &str) -> Result<()> {
+    let flags = ["build", "--package", EXAMPLES, "--all-features", "--example", name];
+    process::succeed(&process::cargo(workspace, flags), BUILD)
+}
+
 /// Builds all examples, always with the same selection and features, so that nothing is built twice.
 pub(crate) fn build_examples(workspace: &Workspace, release: bool) -> Result<()> {
     let mut command =

@@ -12,6 +12,7 @@ mod loom;
 mod mutants;
 mod patched;
 mod process;
+mod prometheus;
 mod public_api;
 mod release;
 mod server;
@@ -55,6 +56,8 @@ enum Task {
     Conformance(conformance::Args),
     /// Measures `mcp-session-gateway` with real servers and clients, and beside other gateways
     Gateway(gateway::Args),
+    /// Checks the alerts and what `everything --metrics` exposes with promtool, and has a real Prometheus scrape it
+    Prometheus,
     /// Plants the bugs of `tests/mutants` one by one, and checks that the tests find each
     Mutants(mutants::Args),
     /// Runs random schedules of clients, stores, nodes and shutdowns in virtual time, and checks invariants
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Task::Release(args) => release::run(&workspace, &args),
         Task::Conformance(args) => conformance::run(&workspace, &args),
         Task::Gateway(args) => gateway::run(&workspace, &args),
+        Task::Prometheus => prometheus::run(&workspace),
         Task::Mutants(args) => mutants::run(&workspace, &args),
         Task::Sim(args) => cargo_tasks::sim(&workspace, &args),
         Task::Loom(args) => loom::run(&workspace, &args),

@@ -18,7 +18,7 @@ pub use eras::{Eras, Sessions};
 pub use hosts::{AllowedHosts, AllowedOrigins, InvalidEntry};
 pub use state_keys::{InvalidStateKeys, StateKeys};
 
-use crate::store::Store;
+use crate::{observer::Observer, store::Store};
 
 /// The limits of an endpoint. [`Endpoint::with_config`](crate::Endpoint::with_config) refuses limits that
 /// cannot work, such as a cap or a deadline of zero.
@@ -114,6 +114,9 @@ pub struct Config {
     /// [`store`](crate::store). A store needs [`replay`](SessionConfig::replay); if that is off, its
     /// default is used. `None`: a session lives and ends with its endpoint, and there are no store calls.
     pub store: Option<Store>,
+    /// Hears of each refused request, by reason, of each call of the store, and of handlers that block or panic. `None` by
+    /// default: then nothing is measured for it.
+    pub observer: Option<Arc<dyn Observer>>,
     /// The keys that seal `requestState`, in which revision 2026-07-28 has a client carry what a handler
     /// needs after a question to the user (G-38, G-67). `None`: without a store, one key is made when it is first needed,
     /// with a warning in the log; what it sealed is lost when the node restarts. With a store, all nodes use one key that
@@ -153,6 +156,7 @@ impl Default for Config {
             authenticate: None,
             authenticate_timeout: Duration::from_secs(10),
             store: None,
+            observer: None,
             state_keys: None,
             state_ttl: Duration::from_secs(10 * 60),
         }
@@ -192,6 +196,7 @@ impl fmt::Debug for Config {
             .field("authenticate", &self.authenticate.is_some())
             .field("authenticate_timeout", &self.authenticate_timeout)
             .field("store", &self.store)
+            .field("observer", &self.observer.is_some())
             .field("state_keys", &self.state_keys)
             .field("state_ttl", &self.state_ttl)
             .finish()

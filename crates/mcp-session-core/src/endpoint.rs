@@ -23,6 +23,7 @@ use crate::{
     config::{Config, ConfigError, Cors, Sessions},
     handler::{ErasedHandler, Handler, InitializeResult, state::Sealer},
     metrics::Stats,
+    observer,
     runtime::Runtime,
     session::env::Env,
     session::{Session, broadcast::Broadcast, manager::SessionManager, registry::Registry},
@@ -32,7 +33,7 @@ use crate::{
     stream::ReplyBody,
     sync::atomic::Ordering::Relaxed,
     trace,
-    transport::{self, BoxError, Incoming, Rejection, RequestEra, SessionHeader},
+    transport::{self, BoxError, Incoming, PeerAddr, Rejection, RequestEra, SessionHeader},
 };
 
 /// The HTTP endpoint of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
@@ -105,7 +106,8 @@ impl Endpoint {
     ) -> Result<Self, ConfigError> {
         config.check()?;
         let runtime: Arc<dyn Runtime> = Arc::new(runtime);
-        let node = config.store.clone().map(|store| Node::new(store, Arc::clone(&runtime)));
+        let observer = config.observer.as_ref();
+        let node = config.store.clone().map(|store| Node::new(store, Arc::clone(&runtime), observer));
         let node = node.transpose().map_err(|error| ConfigError::no_node_id(&error))?;
         Ok(Self::build(runtime, handler, config, node))
     }
@@ -122,7 +124,10 @@ impl Endpoint {
         let handler = Arc::new(handler);
         let env = Arc::new(Env::new(runtime, config, node, Box::new(Arc::clone(&handler))));
         let driven = Arc::clone(&env);
-        env.runtime.spawn_keeper(Box::pin(async move { driven.timers.drive(&*driven.runtime).await }));
+        env.runtime.spawn_keeper(Box::pin(async move {
+            let Env { timers, runtime, counters, .. } = &*driven;
+            driven.summary.beside(timers.drive(&**runtime), &**runtime, || counters.stats()).await;
+        }));
         let registry = Registry::new(env);
         let Env { config, runtime, .. } = &*registry.env;
         let shares = registry.env.node.is_some() && config.state_keys.is_none();
@@ -268,8 +273,7 @@ impl Endpoint {
                         }
                         (rejection, _) => rejection,
                     };
-                    trace::rejected(|| rejection.to_log(), &env.refusals, || env.runtime.now());
-                    env.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
+                    endpoint.refused(&rejection, parts.extensions.get());
                     rejection.into_response(seen.id.as_ref(), seen.modern, config).map(ReplyBody::full)
                 }
             };
@@ -283,6 +287,18 @@ impl Endpoint {
             }
             response
         }
+    }
+
+    /// Counts a refused request, logs it, and tells the observer.
+    #[cold]
+    #[inline(never)] // it would be a part of the future of every request
+    fn refused(&self, rejection: &Rejection, peer: Option<&PeerAddr>) {
+        let env = &self.registry.env;
+        env.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
+        observer::tell(env.config.observer.as_ref(), |it| it.refused(&rejection.to_observe()));
+        env.summary.note();
+        let peer = peer.map(|PeerAddr(peer)| *peer);
+        trace::rejected(|| rejection.to_log(), peer, &env.refusals, || env.runtime.now());
     }
 
     /// Answers a checked request. Sets `seen`, for a later error.

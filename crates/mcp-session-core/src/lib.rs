@@ -110,6 +110,7 @@ mod endpoint;
 pub mod guide;
 mod handler;
 mod metrics;
+mod observer;
 mod principal;
 mod runtime;
 mod serve;
@@ -144,6 +145,7 @@ pub use handler::router::{
 pub use handler::{Handler, InitializeRequest, InitializeResult};
 pub use mcp_session_proto as proto;
 pub use metrics::{SessionEvent, SessionEvents, Stats};
+pub use observer::{Observer, Refused, StoreCall, StoreOutcome};
 pub use principal::Principal;
 #[doc(inline)]
 pub use proto::{

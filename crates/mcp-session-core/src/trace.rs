@@ -3,17 +3,18 @@
 //! A subscriber is foreign code and may panic, for example when it writes to a closed pipe. Then only the log is lost,
 //! because every call into `tracing` is contained here. Without a subscriber this costs nothing: the level is checked first.
 //!
+//! What sessions and requests do is at `DEBUG`, with a [`Summary`] at `INFO`; what is refused is at `INFO`, or at `WARN` if a
+//! setting would allow it ([`rejected`]); what a handler or a store does wrong is at `WARN` or `ERROR`.
+//!
 //! Session ids are secrets: `SessionId`'s `Debug` shows their first digits only (E-20). Client-controlled text is escaped
 //! and shortened by [`told`]: no newline, escape or other control character of a client reaches a log.
 
 #![cfg_attr(not(feature = "tracing"), allow(dead_code, unused_variables, clippy::needless_pass_by_value))]
 
-use std::{
-    borrow::Cow,
-    fmt::Write as _,
-    mem,
-    time::{Duration, Instant},
-};
+mod refusals;
+mod summary;
+
+use std::{borrow::Cow, fmt::Write as _, time::Duration};
 #[cfg(feature = "tracing")]
 use std::{
     future::Future,
@@ -27,11 +28,9 @@ use mcp_session_proto::{ProtocolVersion, RequestId, RpcError, SessionId, Termina
 
 #[cfg(feature = "tracing")]
 use crate::contain;
-use crate::{
-    metrics::Stats,
-    shutdown::ShutdownPhase,
-    sync::{Mutex, lock},
-};
+use crate::{metrics::Stats, shutdown::ShutdownPhase};
+pub(crate) use refusals::{Refusals, RefusedRequest, rejected};
+pub(crate) use summary::Summary;
 
 /// The target of all events, for filters, wherever in core they come from.
 #[cfg(feature = "tracing")]
@@ -43,11 +42,14 @@ macro_rules! event {
     ($level:ident, $($fields:tt)+) => {
         if is_enabled(tracing::Level::$level) {
             let _ = contain::call(|| {
-                tracing::event!(target: TARGET, tracing::Level::$level, $($fields)+);
+                tracing::event!(target: $crate::trace::TARGET, tracing::Level::$level, $($fields)+);
             });
         }
     };
 }
+
+#[cfg(feature = "tracing")]
+use event;
 
 /// Returns `true` if any subscriber listens to this level. Costs one atomic load.
 #[cfg(feature = "tracing")]
@@ -79,24 +81,36 @@ fn told(text: &str) -> Cow<'_, str> {
     Cow::Owned(told)
 }
 
-pub(crate) fn session_created(session: &SessionId, version: ProtocolVersion) {
+/// The beginning of an id that a client chose.
+fn named(request: &RequestId) -> String {
+    request.to_string().chars().take(TOLD).collect()
+}
+
+pub(crate) fn session_created(summary: &Summary, session: &SessionId, version: ProtocolVersion) {
+    summary.note();
     #[cfg(feature = "tracing")]
-    event!(INFO, ?session, %version, "session created");
+    event!(DEBUG, ?session, %version, "session created");
 }
 
 pub(crate) fn session_initialized(session: &SessionId) {
     #[cfg(feature = "tracing")]
-    event!(INFO, ?session, "session initialized");
+    event!(DEBUG, ?session, "session initialized");
 }
 
-pub(crate) fn session_terminated(session: &SessionId, reason: TerminateReason, age: Duration) {
+pub(crate) fn session_terminated(
+    summary: &Summary,
+    session: &SessionId,
+    reason: TerminateReason,
+    age: Duration,
+) {
+    summary.note();
     #[cfg(feature = "tracing")]
-    event!(INFO, ?session, %reason, ?age, "session terminated");
+    event!(DEBUG, ?session, %reason, ?age, "session terminated");
 }
 
 pub(crate) fn session_evicted(session: &SessionId) {
     #[cfg(feature = "tracing")]
-    event!(INFO, ?session, "session evicted: the cap is reached, and it was never used");
+    event!(DEBUG, ?session, "session evicted: the cap is reached, and it was never used");
 }
 
 pub(crate) fn hook_late(session: &SessionId, hook_timeout: Duration) {
@@ -104,9 +118,10 @@ pub(crate) fn hook_late(session: &SessionId, hook_timeout: Duration) {
     event!(WARN, ?session, ?hook_timeout, "the `terminated` hook took too long and was dropped");
 }
 
-pub(crate) fn session_parked(session: &SessionId, reason: TerminateReason) {
+pub(crate) fn session_parked(summary: &Summary, session: &SessionId, reason: TerminateReason) {
+    summary.note();
     #[cfg(feature = "tracing")]
-    event!(INFO, ?session, %reason, "session parked in the store");
+    event!(DEBUG, ?session, %reason, "session parked in the store");
 }
 
 pub(crate) fn session_failed(session: &SessionId, why: &str) {
@@ -146,12 +161,13 @@ pub(crate) fn signal_repeated() {
 
 pub(crate) fn response_stalled(timeout: Duration) {
     #[cfg(feature = "tracing")]
-    event!(INFO, ?timeout, "response dropped: its client did not read it");
+    event!(DEBUG, ?timeout, "response dropped: its client did not read it");
 }
 
-pub(crate) fn session_adopted(session: &SessionId) {
+pub(crate) fn session_adopted(summary: &Summary, session: &SessionId) {
+    summary.note();
     #[cfg(feature = "tracing")]
-    event!(INFO, ?session, "session adopted from the store");
+    event!(DEBUG, ?session, "session adopted from the store");
 }
 
 pub(crate) fn store_failed(session: &SessionId, why: &str) {
@@ -162,75 +178,6 @@ pub(crate) fn store_failed(session: &SessionId, why: &str) {
 pub(crate) fn announcement_failed() {
     #[cfg(feature = "tracing")]
     event!(WARN, "a broadcast could not be announced: subscriptions at other nodes miss it");
-}
-
-/// The settings that refused requests recently. An overloaded or scanned server refuses thousands of requests per second:
-/// an operator wants to see that and why, but not each refusal.
-#[derive(Debug, Default)]
-pub(crate) struct Refusals(Mutex<Vec<Refused>>);
-
-#[derive(Debug)]
-struct Refused {
-    setting: &'static str,
-    told_at: Instant,
-    untold: u64,
-}
-
-/// After a refusal is logged, how long further ones by the same setting are logged only at `DEBUG`.
-const QUIET: Duration = Duration::from_secs(1);
-
-impl Refusals {
-    /// Returns `Some` if a refusal by this setting should be logged, with the number of unlogged ones before it.
-    fn tell(&self, setting: &'static str, now: Instant) -> Option<u64> {
-        let mut all = lock(&self.0);
-        match all.iter_mut().find(|refused| refused.setting == setting) {
-            None => all.push(Refused { setting, told_at: now, untold: 0 }),
-            Some(refused) if now.saturating_duration_since(refused.told_at) < QUIET => {
-                refused.untold += 1;
-                return None;
-            }
-            Some(refused) => {
-                refused.told_at = now;
-                return Some(mem::take(&mut refused.untold));
-            }
-        }
-        Some(0)
-    }
-}
-
-/// A refused request, for the log.
-pub(crate) struct RefusedRequest {
-    pub(crate) status: u16,
-    pub(crate) error: String,
-    /// The setting that would admit it.
-    pub(crate) setting: Option<&'static str>,
-}
-
-/// Logs a refused request. Refusals that an operator can change, or should know of, are warnings with the setting.
-pub(crate) fn rejected(
-    refused: impl FnOnce() -> RefusedRequest,
-    refusals: &Refusals,
-    now: impl FnOnce() -> Instant,
-) {
-    #[cfg(feature = "tracing")]
-    {
-        if !is_enabled(tracing::Level::ERROR) {
-            return;
-        }
-        let RefusedRequest { status, error, setting } = refused();
-        let error = told(&error);
-        if status == 500 {
-            event!(ERROR, status, %error, "request rejected");
-            return;
-        }
-        if let Some(setting) = setting {
-            if let Some(unreported) = refusals.tell(setting, now()) {
-                event!(WARN, status, %error, setting, unreported, "request rejected");
-                return;
-            }
-        }
-        event!(DEBUG, status, %error, "request rejected");
-    }
 }
 
 /// How a handler ended.
@@ -245,13 +192,19 @@ pub(crate) enum Outcome<'a> {
     Abandoned,
 }
 
-pub(crate) fn exchange_ended(
+pub(crate) fn exchange_ended<'a>(
+    summary: impl FnOnce() -> &'a Summary,
     session: Option<SessionId>,
     request: &RequestId,
     method: &str,
     outcome: &Outcome<'_>,
     elapsed: Duration,
 ) {
+    #[cfg(feature = "tracing")]
+    if !is_enabled(tracing::Level::WARN) {
+        return;
+    }
+    summary().note();
     #[cfg(feature = "tracing")]
     match outcome {
         Outcome::Result => {
@@ -309,7 +262,7 @@ pub(crate) fn exchange_cancelled(session: &SessionId, request: Option<&RequestId
 
 pub(crate) fn exchanges_orphaned(session: &SessionId, requests: u32) {
     #[cfg(feature = "tracing")]
-    event!(INFO, ?session, requests, "client did not come back: its requests are cancelled");
+    event!(DEBUG, ?session, requests, "client did not come back: its requests are cancelled");
 }
 
 pub(crate) fn ping_unanswered(session: &SessionId) {
@@ -317,17 +270,27 @@ pub(crate) fn ping_unanswered(session: &SessionId) {
     event!(DEBUG, ?session, "client did not answer a ping: its GET stream is ended");
 }
 
-pub(crate) fn handler_panicked(method: &str) {
+/// Logs a panic of the handler of a request, or of a hook of a session.
+#[cold]
+pub(crate) fn handler_panicked(session: Option<SessionId>, request: Option<&RequestId>, method: &str) {
     #[cfg(feature = "tracing")]
-    event!(ERROR, method = &*told(method), "handler panicked");
+    event!(
+        ERROR,
+        session = session.as_ref().map(tracing::field::debug),
+        request = request.map(named).map(tracing::field::display),
+        method = &*told(method),
+        "handler panicked"
+    );
 }
 
 /// Logs a handler that kept its thread for too long in one poll.
 #[cold]
-pub(crate) fn slow_poll(method: &str, elapsed: Duration) {
+pub(crate) fn slow_poll(session: Option<SessionId>, request: &RequestId, method: &str, elapsed: Duration) {
     #[cfg(feature = "tracing")]
     event!(
         WARN,
+        session = session.as_ref().map(tracing::field::debug),
+        request = %named(request),
         method = &*told(method),
         ?elapsed,
         "handler blocked its thread: move blocking work to a thread pool"

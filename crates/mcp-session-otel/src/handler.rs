@@ -158,7 +158,7 @@ impl<H: Handler> Handler for Observed<H> {
     }
 
     async fn notification(&self, notification: Notification, cx: NotificationContext) {
-        let operation = Operation::new(&notification.method, Params::default());
+        let operation = Operation::notification(&notification.method);
         let mut observation = self.begin(operation, &Context::new(), Vec::new());
         let context = observation.context.clone();
         self.handler.notification(notification, cx).with_context(context).await;

@@ -2,6 +2,7 @@
 
 mod handler;
 mod names;
+mod observer;
 mod operation;
 mod outcome;
 mod parent;

@@ -8,7 +8,7 @@ use opentelemetry::{
     metrics::{Histogram, Meter},
 };
 
-use crate::{handler::Observed, names, sessions, stats};
+use crate::{handler::Observed, names, observer::Instruments, sessions, stats};
 
 /// The name of the instrumentation scope.
 const SCOPE: &str = "mcp-session";
@@ -32,7 +32,9 @@ const SESSION_BOUNDS: [f64; 13] =
 /// fn endpoint(runtime: Arc<dyn Runtime>, handler: impl Handler) -> Endpoint {
 ///     let telemetry = Telemetry::global();
 ///     let handler = telemetry.observe(handler, Arc::clone(&runtime));
-///     let endpoint = Endpoint::with_config(Arc::clone(&runtime), handler, Config::default()).expect("it can work");
+///     let mut config = Config::default();
+///     config.observer = Some(Arc::new(telemetry.clone()));
+///     let endpoint = Endpoint::with_config(Arc::clone(&runtime), handler, config).expect("it can work");
 ///     telemetry.watch(&endpoint, &runtime);
 ///     endpoint
 /// }
@@ -46,6 +48,7 @@ pub(crate) struct Parts {
     pub(crate) meter: Meter,
     pub(crate) operations: Histogram<f64>,
     pub(crate) sessions: Histogram<f64>,
+    pub(crate) observed: Instruments,
 }
 
 impl Telemetry {
@@ -70,7 +73,8 @@ impl Telemetry {
             "From the time a session was opened, or came to this node, until its end",
             &SESSION_BOUNDS,
         );
-        Self(Arc::new(Parts { tracer, meter, operations, sessions }))
+        let observed = Instruments::new(&meter);
+        Self(Arc::new(Parts { tracer, meter, operations, sessions, observed }))
     }
 
     /// A handler that does what this one does, with a span and a duration for each of its requests and notifications. It measures

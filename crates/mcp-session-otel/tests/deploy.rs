@@ -1,8 +1,11 @@
 //! The dashboard and the alerts name what there is, as Prometheus gets it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use mcp_session_core::{Config, Endpoint, Router, Runtime, ShutdownPolicy};
+use mcp_session_core::{
+    Config, Endpoint, Observer, Router, Runtime, ShutdownPolicy,
+    store::{MemoryStore, Store},
+};
 use mcp_session_otel::Telemetry;
 use mcp_session_testkit::{SimRuntime, TestClient};
 use opentelemetry::{global, metrics::MeterProvider};
@@ -24,12 +27,21 @@ fn exposition() -> String {
     let shared: Arc<dyn Runtime> = Arc::new(runtime.clone());
     let router = Router::new("test", "1");
     let handler = telemetry.observe(router, Arc::clone(&shared));
-    let endpoint =
-        Endpoint::with_config(Arc::clone(&shared), handler, Config::default()).expect("it can work");
+    let mut config = Config::default();
+    config.observer = Some(Arc::new(telemetry.clone()));
+    let endpoint = Endpoint::with_config(Arc::clone(&shared), handler, config.clone()).expect("it can work");
+    config.store = Some(Store::new(MemoryStore::new(Arc::clone(&shared))));
+    let stored = Endpoint::with_config(Arc::clone(&shared), Router::new("test", "1"), config);
     telemetry.watch(&endpoint, &shared);
     runtime.block_on(async {
         let client = TestClient::new(&endpoint).await;
         client.request("tools/call", json!({ "name": "nobody" })).await.expect_err("there is none");
+        let foreign = http::Request::post("/mcp").header("host", "mcp.example.com").body(String::new());
+        assert_eq!(endpoint.handle(foreign.expect("a request")).await.status(), 403);
+        TestClient::new(&stored.expect("it can work")).await;
+        // What no handler does here.
+        telemetry.slow_poll("tools/call", Duration::from_millis(101));
+        telemetry.panicked("tools/call");
         endpoint.shutdown(ShutdownPolicy::default()).await;
     });
     runtime.run_until_stalled();
@@ -58,11 +70,13 @@ fn every_metric_of_the_dashboard_and_the_alerts_exists() {
 
 #[test]
 fn every_label_of_the_dashboard_and_the_alerts_is_an_attribute() {
-    let attributes = ["mcp_method_name", "error_type", "gen_ai_tool_name", "le", "instance"];
+    let exposition = exposition();
     for text in [DASHBOARD, ALERTS] {
         let grouped = text.split("by (").skip(1).filter_map(|rest| rest.split(')').next());
         for label in grouped.flat_map(|labels| labels.split(", ")) {
-            assert!(attributes.contains(&label), "{label}");
+            let is_attribute = exposition.contains(&format!("{label}=\""));
+            // The first is Prometheus's own, the second is that of a tool that somebody called.
+            assert!(is_attribute || ["instance", "gen_ai_tool_name"].contains(&label), "{label}");
         }
     }
 }

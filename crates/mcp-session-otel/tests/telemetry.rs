@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use mcp_session_core::{
     Config, Endpoint, Handler, InitializeResult, Json, RequestContext, RpcError, Runtime, ShutdownPolicy,
+    store::{MemoryStore, Store},
 };
 use mcp_session_otel::Telemetry;
 use mcp_session_testkit::{SimRuntime, TestClient};
@@ -68,6 +69,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with_store(false)
+    }
+
+    fn with_store(with_store: bool) -> Self {
         global::set_text_map_propagator(TraceContextPropagator::new());
         let (spans, metrics) = (InMemorySpanExporter::default(), InMemoryMetricExporter::default());
         let tracers = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
@@ -78,8 +83,10 @@ impl World {
         let runtime = SimRuntime::new(1);
         let shared: Arc<dyn Runtime> = Arc::new(runtime.clone());
         let handler = telemetry.observe(Tools(Arc::clone(&shared)), Arc::clone(&shared));
-        let endpoint =
-            Endpoint::with_config(Arc::clone(&shared), handler, Config::default()).expect("it can work");
+        let mut config = Config::default();
+        config.observer = Some(Arc::new(telemetry.clone()));
+        config.store = with_store.then(|| Store::new(MemoryStore::new(Arc::clone(&shared))));
+        let endpoint = Endpoint::with_config(Arc::clone(&shared), handler, config).expect("it can work");
         telemetry.watch(&endpoint, &shared);
         Self { runtime, endpoint, spans, tracers, metrics, meters }
     }
@@ -303,4 +310,84 @@ fn metrics_agree_with_the_stats_of_the_endpoint() {
         assert_eq!(world.value("mcp.server.sessions.terminated"), 1);
         assert_eq!(world.value("mcp.server.session.duration"), 1);
     });
+}
+
+#[test]
+fn refusals_have_a_reason_and_add_up_to_those_of_the_endpoint() {
+    let world = World::new();
+    world.runtime.block_on(async {
+        for host in ["a.example.com", "b.example.com"] {
+            let request = http::Request::post("/mcp").header("host", host).body(String::new());
+            assert_eq!(world.endpoint.handle(request.expect("a request")).await.status(), 403);
+        }
+        let request = http::Request::put("/mcp").body(String::new()).expect("a request");
+        assert_eq!(world.endpoint.handle(request).await.status(), 405);
+    });
+    let mut refusals = world.points("mcp.server.refusals");
+    refusals.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let of = |reason: &str, status: &str| {
+        [("error.type", reason), ("http.response.status_code", status)]
+            .map(|(a, b)| (a.into(), b.into()))
+            .to_vec()
+    };
+    assert_eq!(refusals, [(of("forbidden_host", "403"), 2.0), (of("method_not_allowed", "405"), 1.0)]);
+    assert_eq!(world.endpoint.stats().requests_refused, 3);
+}
+
+#[test]
+fn calls_of_the_store_are_measured_by_operation() {
+    let world = World::with_store(true);
+    world.runtime.block_on(async {
+        let client = TestClient::builder(&world.endpoint).version(ERAS[0]).open().await;
+        client.request("tools/call", call("slow")).await.expect("a result");
+    });
+    let calls = world.points("mcp.server.store.duration");
+    for operation in ["create", "append"] {
+        let is_it = |(it, count): &(Vec<(String, String)>, f64)| {
+            *it == [("mcp.server.store.operation".to_owned(), operation.to_owned())] && *count >= 1.0
+        };
+        assert!(calls.iter().any(is_it), "{operation}: {calls:?}");
+    }
+}
+
+/// Clients cannot make up series: neither by methods that nobody knows, nor by notifications.
+#[test]
+fn methods_that_nobody_knows_are_one_series() {
+    let world = World::new();
+    world.runtime.block_on(async {
+        let client = TestClient::builder(&world.endpoint).version(ERAS[0]).open().await;
+        for method in ["made/up", "made/up/too"] {
+            client.request(method, json!({})).await.expect_err("no such method");
+        }
+        let post = |session: Option<&http::HeaderValue>, body: Value| {
+            let request = http::Request::post("/mcp")
+                .header("content-type", "application/json")
+                .header("accept", "application/json, text/event-stream");
+            let request = match session {
+                Some(session) => request.header("mcp-session-id", session),
+                None => request,
+            };
+            world.endpoint.handle(request.body(body.to_string()).expect("a request"))
+        };
+        let initialize = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": ERAS[0], "capabilities": {}, "clientInfo": { "name": "c", "version": "1" } } });
+        let opened = post(None, initialize).await;
+        let session = &opened.headers()["mcp-session-id"];
+        for method in
+            ["notifications/initialized", "notifications/made/up", "made/up", "notifications/roots/list_changed"]
+        {
+            let answer = post(Some(session), json!({ "jsonrpc": "2.0", "method": method })).await;
+            assert_eq!(answer.status(), 202);
+        }
+        client.request("tools/call", call("panics")).await.expect_err("a panic");
+    });
+    let points = world.points("mcp.server.operation.duration");
+    let methods = points.iter().flat_map(|(it, _)| it).filter(|(key, _)| key == "mcp.method.name");
+    let methods: std::collections::BTreeSet<_> = methods.map(|(_, method)| &**method).collect();
+    for known in ["_OTHER", "tools/call", "notifications/roots/list_changed"] {
+        assert!(methods.contains(known), "{known}: {methods:?}");
+    }
+    assert!(!methods.iter().any(|method| method.contains("made")), "{methods:?}");
+    let panics = world.points("mcp.server.panics");
+    assert_eq!(panics, [(vec![("mcp.method.name".to_owned(), "tools/call".to_owned())], 1.0)]);
 }

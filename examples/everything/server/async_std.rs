@@ -7,12 +7,16 @@ use mcp_session_core::ShutdownReport;
 use tide::{Request, Response, Server};
 
 use super::Node;
-use crate::args::Args;
+use crate::{args::Args, telemetry::Telemetry};
 
-pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownReport> {
+pub(super) fn run(
+    listener: TcpListener,
+    args: &Args,
+    telemetry: Option<&Telemetry>,
+) -> io::Result<ShutdownReport> {
     async_std::task::block_on(async {
         let address = listener.local_addr()?;
-        let node = Node::new(AsyncStdRuntime, args, address)?;
+        let node = Node::new(AsyncStdRuntime, args, address, telemetry)?;
         let server = serve_app(listener.into(), node.endpoint.clone(), routes(node));
         super::serve(server.with_graceful_shutdown(terminate_signal), address, args).await
     })
@@ -36,10 +40,10 @@ fn routes(node: Node) -> Server<()> {
             }
         });
     }
-    if let Some(metrics) = node.metrics.clone() {
+    if let Some(telemetry) = node.telemetry.clone() {
         app.at("/metrics").get(move |_| {
-            let text = metrics.text();
-            async move { Ok(text) }
+            let text = telemetry.text();
+            async move { Ok(text.map_or_else(|| Response::new(404), Response::from)) }
         });
     }
     app.at("/healthz").get(async |_| Ok(super::HEALTHY));

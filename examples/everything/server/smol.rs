@@ -6,9 +6,13 @@ use mcp_session_core::ShutdownReport;
 use mcp_session_smol::{SmolRuntime, serve_app, terminate_signal};
 use smol::{Async, Executor};
 
-use crate::args::Args;
+use crate::{args::Args, telemetry::Telemetry};
 
-pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownReport> {
+pub(super) fn run(
+    listener: TcpListener,
+    args: &Args,
+    telemetry: Option<&Telemetry>,
+) -> io::Result<ShutdownReport> {
     let executor = Arc::new(Executor::new());
     for _ in 1..thread::available_parallelism()?.get() {
         // The thread ends with the process, which does not wait for a handler that blocks it.
@@ -18,7 +22,7 @@ pub(super) fn run(listener: TcpListener, args: &Args) -> io::Result<ShutdownRepo
     smol::block_on(executor.run(async {
         let address = listener.local_addr()?;
         let listener = smol::net::TcpListener::from(Async::new(listener)?);
-        let node = super::Node::new(SmolRuntime::from(Arc::clone(&executor)), args, address)?;
+        let node = super::Node::new(SmolRuntime::from(Arc::clone(&executor)), args, address, telemetry)?;
         let server = serve_app(listener, node.endpoint.clone(), super::routes(node));
         super::serve(server.with_graceful_shutdown(terminate_signal), address, args).await
     }))

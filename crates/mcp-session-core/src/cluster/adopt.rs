@@ -234,7 +234,7 @@ impl Registry {
     /// Reports an adopted session, before any request gets it.
     fn adopted(&self, session: &Session, _record: &Record) {
         let id = session.id();
-        trace::session_adopted(&id);
+        trace::session_adopted(&self.env.summary, &id);
         self.env.publish(&SessionEvent::Adopted(id));
         session.run("adopted".into(), || self.env.hooks.adopted(session.clone()));
     }

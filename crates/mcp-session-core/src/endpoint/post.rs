@@ -14,10 +14,14 @@ use super::{
 use crate::{
     cluster::forward,
     contain::{self, Panicked},
-    handler::{context::RequestContext, exchange::ExchangeHandle, modern::Modern, run::FirstPoll},
+    handler::{
+        context::RequestContext,
+        exchange::ExchangeHandle,
+        modern::Modern,
+        run::{self, FirstPoll},
+    },
     session::Session,
     stream::ReplyBody,
-    trace,
     transport::{self, Rejection},
 };
 
@@ -116,7 +120,7 @@ impl Endpoint {
         let cx = RequestContext::new(call.clone(), version, modern.clone(), request, parts);
         // A handler that panics before it returns a future gets an answer too.
         let handling = contain::call(|| self.handler.request(cx)).unwrap_or_else(|Panicked| {
-            trace::handler_panicked(&method);
+            run::panicked(&call, &id, &method);
             Box::pin(async { Err(RpcError::internal("the handler panicked")) })
         });
         call.start(env, admitted, id, method, handling, modern)

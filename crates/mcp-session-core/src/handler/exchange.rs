@@ -12,6 +12,7 @@ use crate::{
     session::{
         Session,
         cell::{Machine, SharedWaiters},
+        env::Env,
     },
     stateless::call::{self, Call},
     stream::EventStream,
@@ -57,6 +58,14 @@ impl ExchangeHandle {
     /// The id of the session that it belongs to.
     pub(crate) fn session_id(&self) -> Option<SessionId> {
         self.session().map(Session::id)
+    }
+
+    /// What the endpoint shares.
+    pub(crate) fn env(&self) -> &Env {
+        match self {
+            Self::Session(session, _) => session.env(),
+            Self::Stateless(call) => call.env(),
+        }
     }
 
     pub(crate) fn now(&self) -> Instant {

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     contain::{self, Panicked},
+    observer,
     session::{cell::SharedWaiters, env::Env},
     trace,
 };
@@ -141,8 +142,15 @@ impl HandlerTask {
     fn returned(&self, now: Instant) {
         let took = now.saturating_duration_since(self.polled);
         if took > SLOW_POLL {
-            trace::slow_poll(&self.method, took);
+            self.blocked(took);
         }
+    }
+
+    /// Logs a poll that took too long, and tells the observer.
+    #[cold]
+    fn blocked(&self, took: Duration) {
+        trace::slow_poll(self.call.session_id(), &self.id, &self.method, took);
+        observer::tell(self.call.env().config.observer.as_ref(), |it| it.slow_poll(&self.method, took));
     }
 
     /// Drops the handler before its end is visible, so that its resources are free by then.
@@ -164,7 +172,7 @@ impl HandlerTask {
             Err(error) => trace::Outcome::Error(error),
         };
         if self.panicked {
-            trace::handler_panicked(&self.method);
+            panicked(&self.call, &self.id, &self.method);
         }
         self.returned(at);
         self.trace(at, &outcome);
@@ -173,7 +181,8 @@ impl HandlerTask {
 
     fn trace(&self, ended: Instant, outcome: &trace::Outcome<'_>) {
         let elapsed = ended.saturating_duration_since(self.started);
-        trace::exchange_ended(self.call.session_id(), &self.id, &self.method, outcome, elapsed);
+        let summary = || &self.call.env().summary;
+        trace::exchange_ended(summary, self.call.session_id(), &self.id, &self.method, outcome, elapsed);
     }
 }
 
@@ -183,6 +192,13 @@ impl Drop for HandlerTask {
             self.answer(Err(dropped()), false);
         }
     }
+}
+
+/// Logs a panic of a handler, and tells the observer.
+#[cold]
+pub(crate) fn panicked(call: &ExchangeHandle, request: &RequestId, method: &str) {
+    trace::handler_panicked(call.session_id(), Some(request), method);
+    observer::tell(call.env().config.observer.as_ref(), |it| it.panicked(method));
 }
 
 /// The answer if the runtime drops the task.

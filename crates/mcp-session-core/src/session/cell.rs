@@ -207,7 +207,7 @@ impl Session {
         }
         // Last, because a `tracing` subscriber may be slow.
         if events.contains(proto::Event::Established) {
-            trace::session_created(&self.0.id, version);
+            trace::session_created(&env.summary, &self.0.id, version);
         }
         if unread {
             trace::session_failed(&self.0.id, UNREAD);

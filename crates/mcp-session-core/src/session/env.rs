@@ -19,7 +19,7 @@ use crate::{
     shutdown::Phases,
     store::node::Node,
     sync::{Mutex, OnceLock, atomic::AtomicUsize, lock},
-    trace::Refusals,
+    trace::{Refusals, Summary},
     transport::Limits,
 };
 
@@ -45,6 +45,8 @@ pub(crate) struct Env {
     pub(crate) clients: Clients,
     /// Recent refusals, for the log.
     pub(crate) refusals: Refusals,
+    /// What the log sums up.
+    pub(crate) summary: Summary,
     /// The phase of its shutdown.
     pub(crate) phases: Arc<Phases>,
     /// Events that are freed later.
@@ -71,6 +73,7 @@ impl Env {
             counters: Counters::default(),
             bodies: AtomicUsize::new(0),
             refusals: Refusals::default(),
+            summary: Summary::default(),
             data: AllData::default(),
             wishes: AllWishes::default(),
             phases: Arc::default(),

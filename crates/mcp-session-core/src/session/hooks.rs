@@ -11,7 +11,7 @@ use mcp_session_proto::{Phase, TerminateReason};
 use super::{Session, data::SessionData};
 use crate::{
     contain::{Contained, Panicked},
-    trace,
+    observer, trace,
 };
 
 /// The hooks of a [`Handler`](crate::Handler).
@@ -26,12 +26,19 @@ pub(crate) trait Hooks: Send + Sync {
 }
 
 impl Session {
+    /// Logs a panic of a hook, and tells the observer.
+    fn panicked(&self, what: &str) {
+        trace::handler_panicked(Some(self.id()), None, what);
+        observer::tell(self.0.env.config.observer.as_ref(), |it| it.panicked(what));
+    }
+
     /// Runs a hook that nothing waits for: polls it once in place, and then as a task, which ends with the session.
     pub(crate) fn run(&self, what: Cow<'static, str>, hook: impl FnOnce() -> BoxFuture<'static, ()>) {
         let hook = Contained::new(hook);
+        let session = self.clone();
         let mut work = Box::pin(async move {
             if let Err(Panicked) = hook.await {
-                trace::handler_panicked(&what);
+                session.panicked(&what);
             }
         });
         if work.as_mut().now_or_never().is_none() {

@@ -96,7 +96,7 @@ impl Session {
     ) -> impl Future<Output = Option<&'static str>> + Send + Unpin + use<> {
         let Inner { id, env, .. } = &*self.0;
         env.publish(&SessionEvent::Terminated(*id, end.reason));
-        trace::session_terminated(id, end.reason, end.age);
+        trace::session_terminated(&env.summary, id, end.reason, end.age);
         let hooked = Contained::new(|| env.hooks.terminated(self.clone(), end.reason));
         hooked.map(|done| done.err().map(|Panicked| PANICKED))
     }
@@ -154,13 +154,13 @@ impl Session {
         let end = End { reason: self.peek(Machine::reason).unwrap_or(end.reason), ..end };
         let failure = match parting {
             Parting::Parked => {
-                trace::session_parked(&id, end.reason);
+                trace::session_parked(&self.0.env.summary, &id, end.reason);
                 self.0.env.publish(&SessionEvent::Parked(id));
                 None
             }
             Parting::EndedElsewhere => {
                 self.stripe().sessions_terminated.fetch_add(1, Relaxed);
-                trace::session_terminated(&id, end.reason, end.age);
+                trace::session_terminated(&self.0.env.summary, &id, end.reason, end.age);
                 self.0.env.publish(&SessionEvent::Terminated(id, end.reason));
                 None
             }

@@ -110,7 +110,7 @@ impl Runtime for Counting {
 fn s_13_a_session_without_a_host_stores_what_it_said() {
     let (runtime, handler) = (Arc::new(Counting::default()), Box::new(Arc::new(Hooked::default())));
     let store = Store::new(MemoryStore::new(Arc::clone(&runtime)));
-    let node = Node::new(store, Arc::clone(&runtime) as _).expect("random bytes");
+    let node = Node::new(store, Arc::clone(&runtime) as _, None).expect("random bytes");
     let env = Arc::new(Env::new(Arc::clone(&runtime) as _, Config::default(), Some(node), handler));
     let session = open(&env, 1);
     session.with(|machine, _| machine.share(0, LogId::STANDALONE, Position::START));

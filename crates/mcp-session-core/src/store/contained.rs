@@ -1,6 +1,10 @@
-//! [`Contained`]: a store whose panics fail only the call that panics.
+//! [`Contained`]: a store whose panics fail only the call that panics, and whose calls an observer hears of.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use mcp_session_proto::{Position, SessionId, after};
@@ -11,6 +15,7 @@ use super::{
 };
 use crate::{
     contain::{self, Panicked},
+    observer::{self, Observer, StoreCall, StoreOutcome},
     runtime::{BoxFuture, Runtime},
     trace,
 };
@@ -22,33 +27,67 @@ const PAUSE: Duration = Duration::from_millis(100);
 struct Contained<S: ?Sized> {
     store: Arc<S>,
     runtime: Arc<dyn Runtime>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Store {
     /// Wraps all three parts in [`Contained`].
-    pub(crate) fn contained(self, runtime: &Arc<dyn Runtime>) -> Self {
-        fn part<S: ?Sized>(store: Arc<S>, runtime: &Arc<dyn Runtime>) -> Contained<S> {
-            Contained { store, runtime: Arc::clone(runtime) }
+    pub(crate) fn contained(self, runtime: &Arc<dyn Runtime>, observer: Option<&Arc<dyn Observer>>) -> Self {
+        fn part<S: ?Sized>(
+            store: Arc<S>,
+            runtime: &Arc<dyn Runtime>,
+            observer: Option<&Arc<dyn Observer>>,
+        ) -> Contained<S> {
+            Contained { store, runtime: Arc::clone(runtime), observer: observer.cloned() }
         }
         Self {
-            events: Arc::new(part(self.events, runtime)),
-            sessions: Arc::new(part(self.sessions, runtime)),
-            peers: Arc::new(part(self.peers, runtime)),
+            events: Arc::new(part(self.events, runtime, observer)),
+            sessions: Arc::new(part(self.sessions, runtime, observer)),
+            peers: Arc::new(part(self.peers, runtime, observer)),
             ..self
         }
     }
 }
 
+/// A call that an observer hears of when it ends, also if it is dropped.
+struct Observed<'a> {
+    observer: &'a Arc<dyn Observer>,
+    runtime: &'a dyn Runtime,
+    operation: &'static str,
+    began: Instant,
+    outcome: StoreOutcome,
+}
+
+impl Drop for Observed<'_> {
+    fn drop(&mut self) {
+        let took = self.runtime.now().saturating_duration_since(self.began);
+        let call = StoreCall::new(self.operation, took, self.outcome);
+        observer::tell(Some(self.observer), |it| it.store_called(&call));
+    }
+}
+
 impl<S: Send + Sync + ?Sized> Contained<S> {
     /// A call, which fails with [`Unavailable`] if it panics.
-    fn call<'a, T: 'a, E: From<Unavailable> + 'a>(
+    fn call<'a, T: 'a, E: From<Unavailable> + PartialEq + 'a>(
         &'a self,
         name: &'static str,
         make: impl FnOnce() -> BoxFuture<'a, Result<T, E>>,
     ) -> BoxFuture<'a, Result<T, E>> {
+        let mut observed = self.observer.as_ref().map(|observer| {
+            let (runtime, outcome) = (&*self.runtime, StoreOutcome::Dropped);
+            Observed { observer, runtime, operation: name, began: runtime.now(), outcome }
+        });
         let called = contain::Contained::new(make);
         Box::pin(async move {
-            called.await.unwrap_or_else(|Panicked| {
+            let called = called.await;
+            if let Some(observed) = &mut observed {
+                observed.outcome = match &called {
+                    Ok(Err(error)) if *error == Unavailable.into() => StoreOutcome::Unavailable,
+                    Ok(_) => StoreOutcome::Answered,
+                    Err(Panicked) => StoreOutcome::Panicked,
+                };
+            }
+            called.unwrap_or_else(|Panicked| {
                 trace::store_panicked(name);
                 Err(Unavailable.into())
             })

@@ -18,6 +18,7 @@ use super::{
     seals::{Seal, Seals},
 };
 use crate::{
+    observer::Observer,
     runtime::Runtime,
     store::{
         LogId, NodeId, PeerMessage, PeerRequest, ReadError, Receipt, Record, Store, Unavailable, Update,
@@ -76,13 +77,17 @@ impl Node {
     /// # Errors
     ///
     /// If the runtime returns no random bytes: two nodes with the same id would get each other's messages.
-    pub(crate) fn new(store: Store, runtime: Arc<dyn Runtime>) -> io::Result<Self> {
+    pub(crate) fn new(
+        store: Store,
+        runtime: Arc<dyn Runtime>,
+        observer: Option<&Arc<dyn Observer>>,
+    ) -> io::Result<Self> {
         let [a, b, c, d, e, f, g, h, ..] = runtime.random()?;
         let id = NodeId(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
         let (sender, receiver) = async_channel::bounded(ANNOUNCEMENTS);
         let outbox = Arc::new(Outbox { sender, receiver, announced: AtomicU64::new(0) });
         let (receipts, seals) = (Arc::default(), Arc::default());
-        Ok(Self { id, store: store.contained(&runtime), runtime, outbox, receipts, seals })
+        Ok(Self { id, store: store.contained(&runtime, observer), runtime, outbox, receipts, seals })
     }
 
     /// Awaits a call of the store, at most for [`Store::timeout`].

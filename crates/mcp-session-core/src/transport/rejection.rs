@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 
 use http::{HeaderValue, Response, StatusCode, header};
-use mcp_session_proto::{ErrorCode, Json, Outgoing, ParseError, Refusal, RequestId, RpcError};
+use mcp_session_proto::{
+    ErrorCode, Json, Outgoing, ParseError, ProtocolVersion, Refusal, RequestId, RpcError,
+};
 
 use super::values::bounded;
 use crate::{
     config::{AuthError, Config, Eras},
+    observer::Refused,
     trace::RefusedRequest,
 };
 
@@ -89,65 +92,66 @@ pub(crate) enum Rejection {
 }
 
 impl Rejection {
-    /// The table: status, code and message of every rejection.
+    /// The table: reason for metrics and logs, status, code and message of every rejection.
     #[rustfmt::skip]
-    fn row(&self) -> (StatusCode, ErrorCode, Cow<'static, str>) {
+    fn row(&self) -> (&'static str, StatusCode, ErrorCode, Cow<'static, str>) {
         use ErrorCode as C;
         use StatusCode as S;
         match self {
-            Self::BadHost                => (S::BAD_REQUEST, C::INVALID_REQUEST, "there must be exactly one `Host` header, and it must be valid".into()),
-            Self::ForbiddenHost(host)    => (S::FORBIDDEN, C::INVALID_REQUEST, format!("the host {host:?} is not in `Config::allowed_hosts`").into()),
-            Self::ForbiddenOrigin(origin) => (S::FORBIDDEN, C::INVALID_REQUEST, format!("the origin {origin:?} is not in `Config::allowed_origins`").into()),
-            Self::MethodNotAllowed(_)    => (S::METHOD_NOT_ALLOWED, C::INVALID_REQUEST, "the endpoint does not offer this method".into()),
-            Self::Auth(e @ AuthError::Unauthorized(_)) => (S::UNAUTHORIZED, C::INVALID_REQUEST, e.to_string().into()),
-            Self::Auth(e @ (AuthError::Forbidden | AuthError::InsufficientScope(_))) => (S::FORBIDDEN, C::INVALID_REQUEST, e.to_string().into()),
-            Self::Auth(e @ AuthError::Malformed) => (S::BAD_REQUEST, C::INVALID_REQUEST, e.to_string().into()),
-            Self::Auth(e @ AuthError::Unavailable) => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, e.to_string().into()),
-            Self::AuthTimeout            => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the credential could not be checked in time".into()),
-            Self::NotAcceptable(needed)  => (S::NOT_ACCEPTABLE, C::INVALID_REQUEST, format!("`Accept` must cover {needed}").into()),
-            Self::UnsupportedMediaType   => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "`Content-Type` must be application/json".into()),
-            Self::UnsupportedEncoding    => (S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "the body must not be compressed".into()),
-            Self::PayloadTooLarge        => (S::PAYLOAD_TOO_LARGE, C::INVALID_REQUEST, "the body is too large".into()),
-            Self::BodyTimeout            => (S::REQUEST_TIMEOUT, C::INVALID_REQUEST, "the body did not arrive in time".into()),
-            Self::TooManyBodies          => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server is receiving too many large bodies at the moment".into()),
-            Self::BodyIncomplete(why)    => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the body broke off: {why}").into()),
-            Self::Message(error @ ParseError::NotJson(_)) => (S::BAD_REQUEST, C::PARSE_ERROR, error.to_string().into()),
-            Self::Message(ParseError::Batch) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session's protocol version has no batches: send each message in its own POST".into()),
-            Self::Message(error @ (ParseError::Invalid { .. } | ParseError::InvalidBatch(_))) => (S::BAD_REQUEST, C::INVALID_REQUEST, error.to_string().into()),
-            Self::RepeatedHeader(name)   => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("the header {name} must not be repeated").into()),
-            Self::MissingSession         => (S::BAD_REQUEST, C::INVALID_REQUEST, "the header Mcp-Session-Id is missing: open a session with `initialize` (`Config::sessions` is `Stateful`; `Optional` serves requests without one)".into()),
-            Self::NeedsSession           => (S::METHOD_NOT_ALLOWED, C::INVALID_REQUEST, "the header Mcp-Session-Id is missing: there is no stream and nothing to delete without a session".into()),
-            Self::UnknownSession         => (S::NOT_FOUND, C::SESSION_NOT_FOUND, "no such session: open a new one with `initialize`".into()),
-            Self::UnsupportedVersion(v, _) => (S::BAD_REQUEST, C::INVALID_REQUEST, format!("protocol version {v:?} is not supported here").into()),
-            Self::UnsupportedModernVersion(v, _) => (S::BAD_REQUEST, C::UNSUPPORTED_PROTOCOL_VERSION, format!("protocol version {v:?} is not supported here").into()),
-            Self::InvalidEnvelope(why)   => (S::BAD_REQUEST, C::INVALID_PARAMS, why.clone()),
-            Self::HeaderMismatch(why)    => (S::BAD_REQUEST, C::HEADER_MISMATCH, why.clone()),
-            Self::MissingCapability(_)   => (S::BAD_REQUEST, C::MISSING_CLIENT_CAPABILITY, "the request needs a capability that its client does not declare".into()),
-            Self::UnknownMethod(method)  => (S::NOT_FOUND, C::METHOD_NOT_FOUND, format!("method not found: {}", bounded(method)).into()),
-            Self::NotARequest            => (S::BAD_REQUEST, C::INVALID_REQUEST, "a POST of this protocol version must be one request".into()),
-            Self::TooManyRequests        => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many requests are running".into()),
-            Self::TooManySubscriptions   => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many subscriptions are open".into()),
-            Self::InvalidInitialize(e)   => (S::BAD_REQUEST, C::INVALID_PARAMS, e.message.clone()),
-            Self::Session(Refusal::AlreadyInitialized) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session is already initialized".into()),
-            Self::Session(Refusal::NotInitialized) => (S::BAD_REQUEST, C::INVALID_REQUEST, "the session is not initialized yet".into()),
-            Self::Session(Refusal::DuplicateId) => (S::BAD_REQUEST, C::INVALID_REQUEST, "a request with this id is still running".into()),
-            Self::Session(Refusal::TooManyRequests) => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many requests are running in this session".into()),
-            Self::Session(Refusal::StreamTaken) => (S::CONFLICT, C::INVALID_REQUEST, "the session already has a standalone stream that its client is reading".into()),
-            Self::Session(Refusal::StreamContested) => (S::CONFLICT, C::INVALID_REQUEST, "another connection has the session's standalone stream, and its client responds: use one connection, or a separate session".into()),
-            Self::Session(Refusal::UnknownEvent) => (S::BAD_REQUEST, C::INVALID_REQUEST, "unknown or expired Last-Event-ID: open a stream without it".into()),
-            Self::Session(Refusal::Draining) | Self::ShuttingDown => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server is shutting down".into()),
+            Self::BadHost                => ("bad_host", S::BAD_REQUEST, C::INVALID_REQUEST, "there must be exactly one `Host` header, and it must be valid".into()),
+            Self::ForbiddenHost(host)    => ("forbidden_host", S::FORBIDDEN, C::INVALID_REQUEST, format!("the host {host:?} is not in `Config::allowed_hosts`").into()),
+            Self::ForbiddenOrigin(origin) => ("forbidden_origin", S::FORBIDDEN, C::INVALID_REQUEST, format!("the origin {origin:?} is not in `Config::allowed_origins`").into()),
+            Self::MethodNotAllowed(_)    => ("method_not_allowed", S::METHOD_NOT_ALLOWED, C::INVALID_REQUEST, "the endpoint does not offer this method".into()),
+            Self::Auth(e @ AuthError::Unauthorized(_)) => ("unauthorized", S::UNAUTHORIZED, C::INVALID_REQUEST, e.to_string().into()),
+            Self::Auth(e @ AuthError::Forbidden) => ("forbidden", S::FORBIDDEN, C::INVALID_REQUEST, e.to_string().into()),
+            Self::Auth(e @ AuthError::InsufficientScope(_)) => ("insufficient_scope", S::FORBIDDEN, C::INVALID_REQUEST, e.to_string().into()),
+            Self::Auth(e @ AuthError::Malformed) => ("malformed_credential", S::BAD_REQUEST, C::INVALID_REQUEST, e.to_string().into()),
+            Self::Auth(e @ AuthError::Unavailable) => ("credential_check_unavailable", S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, e.to_string().into()),
+            Self::AuthTimeout            => ("credential_check_timeout", S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the credential could not be checked in time".into()),
+            Self::NotAcceptable(needed)  => ("not_acceptable", S::NOT_ACCEPTABLE, C::INVALID_REQUEST, format!("`Accept` must cover {needed}").into()),
+            Self::UnsupportedMediaType   => ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "`Content-Type` must be application/json".into()),
+            Self::UnsupportedEncoding    => ("unsupported_encoding", S::UNSUPPORTED_MEDIA_TYPE, C::INVALID_REQUEST, "the body must not be compressed".into()),
+            Self::PayloadTooLarge        => ("body_too_large", S::PAYLOAD_TOO_LARGE, C::INVALID_REQUEST, "the body is too large".into()),
+            Self::BodyTimeout            => ("body_timeout", S::REQUEST_TIMEOUT, C::INVALID_REQUEST, "the body did not arrive in time".into()),
+            Self::TooManyBodies          => ("too_many_bodies", S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server is receiving too many large bodies at the moment".into()),
+            Self::BodyIncomplete(why)    => ("body_incomplete", S::BAD_REQUEST, C::INVALID_REQUEST, format!("the body broke off: {why}").into()),
+            Self::Message(error @ ParseError::NotJson(_)) => ("not_json", S::BAD_REQUEST, C::PARSE_ERROR, error.to_string().into()),
+            Self::Message(ParseError::Batch) => ("unexpected_batch", S::BAD_REQUEST, C::INVALID_REQUEST, "the session's protocol version has no batches: send each message in its own POST".into()),
+            Self::Message(error @ (ParseError::Invalid { .. } | ParseError::InvalidBatch(_))) => ("invalid_message", S::BAD_REQUEST, C::INVALID_REQUEST, error.to_string().into()),
+            Self::RepeatedHeader(name)   => ("repeated_header", S::BAD_REQUEST, C::INVALID_REQUEST, format!("the header {name} must not be repeated").into()),
+            Self::MissingSession         => ("missing_session", S::BAD_REQUEST, C::INVALID_REQUEST, "the header Mcp-Session-Id is missing: open a session with `initialize` (`Config::sessions` is `Stateful`; `Optional` serves requests without one)".into()),
+            Self::NeedsSession           => ("needs_session", S::METHOD_NOT_ALLOWED, C::INVALID_REQUEST, "the header Mcp-Session-Id is missing: there is no stream and nothing to delete without a session".into()),
+            Self::UnknownSession         => ("unknown_session", S::NOT_FOUND, C::SESSION_NOT_FOUND, "no such session: open a new one with `initialize`".into()),
+            Self::UnsupportedVersion(v, _) => ("unsupported_version", S::BAD_REQUEST, C::INVALID_REQUEST, format!("protocol version {v:?} is not supported here").into()),
+            Self::UnsupportedModernVersion(v, _) => ("unsupported_version", S::BAD_REQUEST, C::UNSUPPORTED_PROTOCOL_VERSION, format!("protocol version {v:?} is not supported here").into()),
+            Self::InvalidEnvelope(why)   => ("invalid_envelope", S::BAD_REQUEST, C::INVALID_PARAMS, why.clone()),
+            Self::HeaderMismatch(why)    => ("header_mismatch", S::BAD_REQUEST, C::HEADER_MISMATCH, why.clone()),
+            Self::MissingCapability(_)   => ("missing_capability", S::BAD_REQUEST, C::MISSING_CLIENT_CAPABILITY, "the request needs a capability that its client does not declare".into()),
+            Self::UnknownMethod(method)  => ("unknown_method", S::NOT_FOUND, C::METHOD_NOT_FOUND, format!("method not found: {}", bounded(method)).into()),
+            Self::NotARequest            => ("not_a_request", S::BAD_REQUEST, C::INVALID_REQUEST, "a POST of this protocol version must be one request".into()),
+            Self::TooManyRequests        => ("too_many_requests", S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many requests are running".into()),
+            Self::TooManySubscriptions   => ("too_many_subscriptions", S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many subscriptions are open".into()),
+            Self::InvalidInitialize(e)   => ("invalid_initialize", S::BAD_REQUEST, C::INVALID_PARAMS, e.message.clone()),
+            Self::Session(Refusal::AlreadyInitialized) => ("already_initialized", S::BAD_REQUEST, C::INVALID_REQUEST, "the session is already initialized".into()),
+            Self::Session(Refusal::NotInitialized) => ("not_initialized", S::BAD_REQUEST, C::INVALID_REQUEST, "the session is not initialized yet".into()),
+            Self::Session(Refusal::DuplicateId) => ("duplicate_id", S::BAD_REQUEST, C::INVALID_REQUEST, "a request with this id is still running".into()),
+            Self::Session(Refusal::TooManyRequests) => ("too_many_requests_in_session", S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many requests are running in this session".into()),
+            Self::Session(Refusal::StreamTaken) => ("stream_taken", S::CONFLICT, C::INVALID_REQUEST, "the session already has a standalone stream that its client is reading".into()),
+            Self::Session(Refusal::StreamContested) => ("stream_contested", S::CONFLICT, C::INVALID_REQUEST, "another connection has the session's standalone stream, and its client responds: use one connection, or a separate session".into()),
+            Self::Session(Refusal::UnknownEvent) => ("unknown_event", S::BAD_REQUEST, C::INVALID_REQUEST, "unknown or expired Last-Event-ID: open a stream without it".into()),
+            Self::Session(Refusal::Draining) | Self::ShuttingDown => ("shutting_down", S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server is shutting down".into()),
             Self::Session(Refusal::Gone) => Self::UnknownSession.row(),
-            Self::Moving                 => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the session is moving to another server".into()),
-            Self::StoreUnavailable       => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the session store does not respond".into()),
-            Self::ReplyUnconfirmed       => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server that needs this message does not respond".into()),
-            Self::TooManySessions        => (S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many sessions".into()),
-            Self::Internal(what)         => (S::INTERNAL_SERVER_ERROR, C::INTERNAL_ERROR, (*what).into()),
+            Self::Moving                 => ("session_moving", S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the session is moving to another server".into()),
+            Self::StoreUnavailable       => ("store_unavailable", S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the session store does not respond".into()),
+            Self::ReplyUnconfirmed       => ("reply_unconfirmed", S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "the server that needs this message does not respond".into()),
+            Self::TooManySessions        => ("too_many_sessions", S::SERVICE_UNAVAILABLE, C::CONNECTION_CLOSED, "too many sessions".into()),
+            Self::Internal(what)         => ("internal", S::INTERNAL_SERVER_ERROR, C::INTERNAL_ERROR, (*what).into()),
         }
     }
 
     /// The HTTP status.
     pub(crate) fn status(&self) -> StatusCode {
-        self.row().0
+        self.row().1
     }
 
     /// The setting that an operator can change to admit the request, if there is one. Such a rejection is logged as a
@@ -164,6 +168,11 @@ impl Rejection {
             Self::Session(Refusal::TooManyRequests) => "SessionConfig::max_exchanges",
             Self::StoreUnavailable => "Store::timeout",
             Self::MissingSession => "Config::sessions",
+            Self::UnsupportedVersion(version, _) | Self::UnsupportedModernVersion(version, _)
+                if ProtocolVersion::parse(version).is_some() =>
+            {
+                "Config::eras"
+            }
             Self::TooManyRequests => "Config::max_stateless_requests",
             Self::TooManySubscriptions => {
                 "Config::max_subscriptions, Config::max_subscriptions_per_principal"
@@ -195,15 +204,34 @@ impl Rejection {
         })
     }
 
-    /// The entry in the log.
+    /// What the observer hears.
+    pub(crate) fn to_observe(&self) -> Refused {
+        let (reason, status, ..) = self.row();
+        Refused::new(reason, status, self.setting())
+    }
+
+    /// The entry in the log. What a client sent is in it only if an operator has to see it: a host or an origin that could be
+    /// allowed, and a version.
     pub(crate) fn to_log(&self) -> RefusedRequest {
-        let (status, error) = (self.status().as_u16(), self.to_error().to_string());
-        RefusedRequest { status, error, setting: self.setting() }
+        let (reason, status, _, message) = self.row();
+        let error = match self {
+            Self::InvalidEnvelope(_) => "the envelope of the request is invalid".into(),
+            Self::HeaderMismatch(_) => "a header is missing, or does not agree with the body".into(),
+            Self::UnknownMethod(_) => "method not found".into(),
+            Self::InvalidInitialize(_) => "the params of `initialize` are invalid".into(),
+            Self::UnsupportedVersion(version, _) | Self::UnsupportedModernVersion(version, _)
+                if !is_date(version) =>
+            {
+                "what it has for a protocol version is none".into()
+            }
+            _ => message,
+        };
+        RefusedRequest { reason, status: status.as_u16(), error, setting: self.setting() }
     }
 
     /// The JSON-RPC error in the body.
     pub(crate) fn to_error(&self) -> RpcError {
-        let (_, code, message) = self.row();
+        let (_, _, code, message) = self.row();
         let error = RpcError::new(code, message);
         match self {
             Self::UnsupportedVersion(requested, eras) | Self::UnsupportedModernVersion(requested, eras) => {
@@ -283,6 +311,11 @@ impl Rejection {
     }
 }
 
+/// Returns `true` if this can be the name of a revision.
+fn is_date(version: &str) -> bool {
+    version.len() == "2026-07-28".len() && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+}
+
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
         Self::Session(refusal)
@@ -313,103 +346,4 @@ impl From<AuthError> for Rejection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn b_43_a_failure_before_the_head_is_500_with_the_id() {
-        let response =
-            Rejection::Internal("no random bits").into_response(Some(&7.into()), false, &Config::default());
-        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let body = Rejection::Internal("no random bits").to_json(Some(&7.into()));
-        assert_eq!(body, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"no random bits"}}"#);
-    }
-
-    #[test]
-    fn b_42_retryable_rejections_are_503_with_retry_after() {
-        let config = Config::default();
-        for rejection in [
-            Rejection::TooManySessions,
-            Rejection::TooManyBodies,
-            Rejection::ReplyUnconfirmed,
-            Rejection::ShuttingDown,
-            Rejection::Session(Refusal::Draining),
-            Rejection::Session(Refusal::TooManyRequests),
-            Rejection::AuthTimeout,
-        ] {
-            let response = rejection.into_response(None, false, &config);
-            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-            assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-        }
-    }
-
-    /// What 2026-07-28 adds: each of its codes for its one purpose (A-32), and none of those that older revisions use
-    /// (A-33, A-34).
-    #[test]
-    fn a_32_g_10_g_18_g_21_g_22_rejections_of_modern_requests() {
-        let version = || "2099-01-01".to_owned();
-        for (rejection, status, code) in [
-            (Rejection::InvalidEnvelope("no".into()), 400, -32602),
-            (Rejection::HeaderMismatch("no".into()), 400, -32020),
-            (Rejection::UnsupportedModernVersion(version(), Eras::Both), 400, -32022),
-            (Rejection::MissingCapability(serde_json::json!({ "sampling": {} }).into()), 400, -32021),
-            (Rejection::UnknownMethod("ping".to_owned()), 404, -32601),
-            (Rejection::NotARequest, 400, -32600),
-            // Of a legacy endpoint (G-49).
-            (Rejection::UnsupportedVersion(version(), Eras::Legacy), 400, -32600),
-        ] {
-            assert_eq!((rejection.status().as_u16(), rejection.to_error().code.0), (status, code));
-            let response = rejection.into_response(Some(&7.into()), false, &Config::default());
-            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
-            assert_eq!((&body["id"], &body["error"]["code"]), (&7.into(), &code.into()));
-        }
-        let missing = Rejection::MissingCapability(serde_json::json!({ "sampling": {} }).into());
-        let data = missing.to_error().data.unwrap();
-        assert_eq!(data.as_str(), r#"{"requiredCapabilities":{"sampling":{}}}"#);
-        let long = Rejection::UnknownMethod("x".repeat(1_000_000));
-        assert!(long.to_error().message.len() < 200);
-    }
-
-    /// The table uses the five codes of JSON-RPC and the two that older SDKs use with 404 and 503, and none of those
-    /// that later revisions reserve (A-32, G-49).
-    #[test]
-    fn a_15_g_49_rejections_use_only_known_codes() {
-        let refusals = [
-            Refusal::AlreadyInitialized,
-            Refusal::NotInitialized,
-            Refusal::DuplicateId,
-            Refusal::TooManyRequests,
-            Refusal::StreamTaken,
-            Refusal::StreamContested,
-            Refusal::Draining,
-            Refusal::Gone,
-        ];
-        let others = [
-            Rejection::ForbiddenHost("evil.example.com".to_owned()),
-            Rejection::MethodNotAllowed("POST"),
-            Rejection::Auth(AuthError::Forbidden),
-            Rejection::Auth(AuthError::insufficient_scope("a")),
-            Rejection::AuthTimeout,
-            Rejection::Message(ParseError::NotJson(String::new())),
-            Rejection::Message(ParseError::Batch),
-            Rejection::Message(ParseError::InvalidBatch("empty")),
-            Rejection::InvalidInitialize(RpcError::invalid_params("no")),
-            Rejection::UnknownSession,
-            Rejection::Internal("no"),
-        ];
-        let all = refusals.map(Rejection::Session).into_iter().chain(others);
-        for rejection in all {
-            let code = rejection.to_error().code.0;
-            assert!(
-                [-32700, -32600, -32601, -32602, -32603, -32000, -32001].contains(&code),
-                "{rejection:?}"
-            );
-            let not_found = rejection.status() == StatusCode::NOT_FOUND;
-            assert_eq!(
-                not_found,
-                rejection.to_error().code == ErrorCode::SESSION_NOT_FOUND,
-                "B-41: {rejection:?}"
-            );
-        }
-    }
-}
+mod tests;
