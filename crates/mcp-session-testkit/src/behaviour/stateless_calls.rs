@@ -327,7 +327,8 @@ fn b_42_one_principal_takes_not_every_place(bed: &impl TestBed) {
             assert_eq!(first.head().await.json().await, reply(1, json!({})));
             assert!(modern.post(&modern.call(6, "echo")).await.answer().await["result"].is_object());
             let (second, work) = running.remove(0);
-            drop(second);
+            work.cx.notify("notifications/message", None::<&()>).await.unwrap();
+            drop(second.head().await);
             work.cx.cancelled().await;
             work.finish(json!({}));
             let two = json!([request(1, "echo"), request(2, "echo")]);
