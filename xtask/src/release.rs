@@ -1,10 +1,12 @@
 //! `cargo xtask release --dry-run`: everything of a release but the upload.
 
+mod licenses;
+mod sbom;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use cargo_metadata::{DependencyKind, Package};
 
 use crate::process::{self, BUILD};
@@ -46,11 +48,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     if !process::run(&upload, BUILD)?.success() {
         problems.push("the packages cannot be uploaded: see above".to_owned());
     }
-    match bill_of_materials(workspace) {
-        Ok(()) => {}
-        Err(error) if error.is::<process::Unavailable>() => println!("no SBOM: {error}"),
-        Err(error) => problems.push(format!("no SBOM: {error:#}")),
-    }
+    let tree = workspace.tree()?;
+    let refused = licenses::refused(workspace, &tree)?;
+    problems.extend(refused.iter().map(|line| format!("a license that deny.toml does not list: {line}")));
+    let bills = sbom::write(workspace, &tree, &packages)?;
+    println!("bills of materials: {}", bills.display());
 
     problems.iter().for_each(|problem| println!("FAILED: {problem}"));
     if problems.is_empty() {
@@ -112,14 +114,11 @@ fn undocumented(changelog: &str, packages: &[&Package]) -> Vec<String> {
         .collect()
 }
 
-/// Writes what each package is made of beside it, as `CycloneDX`.
-fn bill_of_materials(workspace: &Workspace) -> Result<()> {
-    let installed = Command::new("cargo-cyclonedx").arg("--version").output();
-    ensure!(
-        installed.is_ok(),
-        process::Unavailable("no cargo-cyclonedx (cargo install cargo-cyclonedx)".to_owned())
-    );
-    process::succeed(&process::cargo(workspace, ["cyclonedx", "--format", "json"]), BUILD)
+/// Checks the licenses of all dependencies; returns `true` if each is on the list. A step of `test-all`.
+pub(crate) fn check_licenses(workspace: &Workspace) -> Result<bool> {
+    let refused = licenses::refused(workspace, &workspace.tree()?)?;
+    refused.iter().for_each(|line| println!("not on the list in deny.toml: {line}"));
+    Ok(refused.is_empty())
 }
 
 #[cfg(test)]

@@ -10,11 +10,16 @@ use super::report::Outcome;
 use crate::cargo_tasks;
 use crate::process::{self, BUILD, Unavailable};
 use crate::server::Server;
-use crate::workspace::Workspace;
+use crate::workspace::{CORE, PROTO, Workspace};
 
 /// The examples that are not servers: they start some, stop them and end by themselves.
 const END_BY_THEMSELVES: [&str; 2] = ["cluster", "graceful_shutdown"];
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
+
+/// The targets of WebAssembly, and the flags of rustc. Where there is no operating system, the application names the source of
+/// random bytes.
+const WASM: [(&str, &str); 2] =
+    [("wasm32-wasip2", ""), ("wasm32-unknown-unknown", r#"--cfg getrandom_backend="custom""#)];
 
 pub(super) fn run(command: &Command) -> Result<Outcome> {
     process::succeed(command, BUILD).map(|()| Outcome::default())
@@ -68,6 +73,29 @@ pub(super) fn msrv(workspace: &Workspace) -> Result<Outcome> {
         checked = true;
         if !process::run(&command, BUILD)?.success() {
             outcome.fail(format!("{} on {version}", packages.join(", ")));
+        }
+    }
+    let missing = missing.join(", ");
+    ensure!(checked, Unavailable(missing));
+    Ok(outcome.note(missing))
+}
+
+/// The machine and core for WebAssembly, for the targets that rustup has.
+pub(super) fn wasm(workspace: &Workspace) -> Result<Outcome> {
+    let listed = Command::new("rustup").args(["target", "list", "--installed"]).output();
+    let listed =
+        listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let (mut outcome, mut missing, mut checked) = (Outcome::default(), Vec::new(), false);
+    for (target, flags) in WASM {
+        if !listed.split_whitespace().any(|name| name == target) {
+            missing.push(format!("no target {target} (rustup target add {target})"));
+            continue;
+        }
+        let mut command = process::cargo(workspace, ["build", "--all-features", "--target", target]);
+        command.args(["--package", PROTO, "--package", CORE]).env("RUSTFLAGS", flags);
+        checked = true;
+        if !process::run(&command, BUILD)?.success() {
+            outcome.fail(target);
         }
     }
     let missing = missing.join(", ");
