@@ -1,4 +1,4 @@
-//! Run with `cargo run --example systemd`, stop with Ctrl-C; or as a unit, with `mcp-server.socket` and `mcp-server.service`
+//! Run with `cargo run --example systemd -- --bind 127.0.0.1:8000`, stop with Ctrl-C; or as a unit, with `mcp-server.socket` and `mcp-server.service`
 //! of this folder, or by hand with `systemd-socket-activate -l 127.0.0.1:8000 target/debug/examples/systemd`.
 //!
 //! systemd opens the socket and keeps it: a client that connects while the server is replaced waits in the backlog and is

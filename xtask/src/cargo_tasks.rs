@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::process::{self, BUILD, Unavailable};
-use crate::workspace::{BENCH, EXAMPLES, RMCP, Record, TESTS, Workspace};
+use crate::workspace::{BENCH, EXAMPLES, GATEWAY, RMCP, Record, TESTS, Workspace};
 
 /// The exit code of the counter of instructions if the recorded counts are from another compiler.
 const CANNOT_COMPARE: i32 = 77;
@@ -178,6 +178,12 @@ fn build_of_tests(workspace: &Workspace, example: &str, release: bool) -> Result
     let mut command =
         process::cargo(workspace, ["build", "--package", TESTS, "--all-features", "--example", example]);
     process::succeed(command.args(release.then_some("--release")), BUILD)
+}
+
+/// Builds the gateway.
+pub(crate) fn build_gateway(workspace: &Workspace) -> Result<()> {
+    let words = ["build", "--package", GATEWAY, "--all-features"];
+    process::succeed(&process::cargo(workspace, words), BUILD)
 }
 
 /// Builds all examples, always with the same selection and features, so that nothing is built twice.

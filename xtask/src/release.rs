@@ -48,6 +48,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     if !process::run(&upload, BUILD)?.success() {
         problems.push("the packages cannot be uploaded: see above".to_owned());
     }
+    if !docs_built(workspace)? {
+        problems.push("docs.rs could not build the docs: see above".to_owned());
+    }
     let tree = workspace.tree()?;
     let refused = licenses::refused(workspace, &tree)?;
     problems.extend(refused.iter().map(|line| format!("a license that deny.toml does not list: {line}")));
@@ -84,6 +87,7 @@ fn in_order(mut packages: Vec<&Package>) -> Vec<&Package> {
 fn lacks(package: &Package) -> Vec<String> {
     let has_readme = package.readme().is_some_and(|readme| readme.exists());
     let public = package.manifest_path.with_file_name("public-api.txt").exists();
+    let has_all_features_in_docs = package.metadata["docs"]["rs"]["all-features"] == true;
     let has_library = package.targets.iter().any(cargo_metadata::Target::is_lib);
     [
         ("a description", package.description.is_some()),
@@ -92,6 +96,7 @@ fn lacks(package: &Package) -> Vec<String> {
         ("keywords", !package.keywords.is_empty()),
         ("a rust-version", package.rust_version.is_some()),
         ("a README", has_readme),
+        ("all features in `package.metadata.docs.rs`", has_all_features_in_docs),
         ("a listing of its public API: cargo xtask public-api --write", public || !has_library),
     ]
     .into_iter()
@@ -112,6 +117,16 @@ fn undocumented(changelog: &str, packages: &[&Package]) -> Vec<String> {
         .filter(|version| section(version).or_else(|| section("Unreleased")) != Some(true))
         .map(|version| format!("{CHANGELOG} says nothing about {version}: list what is new"))
         .collect()
+}
+
+/// Builds the docs of the published crates as docs.rs does; returns `true` if they are without warnings. Part of a step of `test-all`.
+pub(crate) fn docs_built(workspace: &Workspace) -> Result<bool> {
+    let mut command = process::cargo(workspace, ["doc", "--no-deps", "--all-features"]);
+    command.args(workspace.published().iter().flat_map(|package| ["--package", &package.name]));
+    // What docs.rs adds: rustdoc may use what is unstable there, and knows where it is.
+    command.env("RUSTDOC", workspace.root().join("xtask/rustdoc-unstable"));
+    command.env("RUSTDOCFLAGS", "-D warnings --cfg docsrs");
+    Ok(process::run(&command, BUILD)?.success())
 }
 
 /// Checks the licenses of all dependencies; returns `true` if each is on the list. A step of `test-all`.

@@ -13,7 +13,9 @@ use anyhow::{Result, ensure};
 use self::report::{Outcome, Report};
 use crate::process::{self, BUILD, Unavailable};
 use crate::workspace::{Record, Workspace};
-use crate::{arrows, cargo_tasks, conformance, coverage, interop, loom, mutants, public_api, release};
+use crate::{
+    arrows, cargo_tasks, commands, conformance, coverage, interop, loom, mutants, public_api, release,
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -62,6 +64,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     // The flags of `build tests`, so that the libraries are not built a second time.
     run.step("doc-tests", || tests::counted(&process::cargo(workspace, tests::DOC_TESTS), BUILD));
     run.step("examples", || cargo_steps::examples(workspace));
+    run.step("commands", || commands::run(workspace));
     run.step("sim", || cargo_tasks::sim_gate(workspace));
     run.step("loom", || loom::short(workspace));
     run.step("chaos", || cargo_tasks::chaos_gate(workspace));

@@ -149,6 +149,11 @@ impl Workspace {
         self.target_directory().join(profile).join("examples").join(name)
     }
 
+    /// The executable of a program of the workspace, built without optimizations.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.target_directory().join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+    }
+
     /// A path for messages: relative to the root.
     pub(crate) fn relative<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(self.root()).unwrap_or(path)

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::report::Outcome;
-use crate::cargo_tasks;
 use crate::process::{self, BUILD, Unavailable};
 use crate::server::Server;
 use crate::workspace::{CORE, PROTO, Workspace};
+use crate::{cargo_tasks, release};
 
 /// The examples that are not servers: they start some, stop them and end by themselves.
 const END_BY_THEMSELVES: [&str; 2] = ["cluster", "graceful_shutdown"];
@@ -104,8 +104,14 @@ pub(super) fn wasm(workspace: &Workspace) -> Result<Outcome> {
 }
 
 pub(super) fn docs(workspace: &Workspace) -> Result<Outcome> {
-    let mut command = process::cargo(workspace, ["doc", "--workspace", "--no-deps", "--all-features"]);
-    run(command.env("RUSTDOCFLAGS", "-D warnings"))
+    let mut others = process::cargo(workspace, ["doc", "--workspace", "--no-deps", "--all-features"]);
+    others.args(workspace.published().iter().flat_map(|package| ["--exclude", &package.name]));
+    run(others.env("RUSTDOCFLAGS", "-D warnings"))?;
+    let mut outcome = Outcome::default();
+    if !release::docs_built(workspace)? {
+        outcome.fail("as docs.rs builds them");
+    }
+    Ok(outcome)
 }
 
 /// The published crates against the last release in git.
