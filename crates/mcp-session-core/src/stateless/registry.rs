@@ -205,15 +205,13 @@ impl Shared {
     /// Takes a place for a request of this principal. Returns `false` if there is none.
     fn acquire(&self, principal: Option<&Principal>) -> bool {
         let config = &self.env.config;
-        let acquired = acquire(&self.requests, 1, config.max_stateless_requests);
-        let has_share = |principal| {
-            let shares = self.shares.acquire(principal, config.max_stateless_requests_per_principal);
-            if !shares {
-                self.requests.fetch_sub(1, Relaxed);
+        let place = || acquire(&self.requests, 1, config.max_stateless_requests);
+        match principal {
+            None => place(),
+            Some(principal) => {
+                self.shares.acquire(principal, config.max_stateless_requests_per_principal, place)
             }
-            shares
-        };
-        acquired && principal.is_none_or(has_share)
+        }
     }
 
     /// Gives a place back.

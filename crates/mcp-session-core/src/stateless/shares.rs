@@ -29,16 +29,18 @@ impl Default for Shares {
 }
 
 impl Shares {
-    /// Counts one more request of this principal. Returns `false` if it has `most`.
-    pub(super) fn acquire(&self, principal: &Principal, most: usize) -> bool {
+    /// Counts one more request of this principal, if there is a `place` among those of all. Returns `false` if there is none, or the
+    /// principal has `most`: then nothing was taken, not even for a moment.
+    pub(super) fn acquire(&self, principal: &Principal, most: usize, place: impl FnOnce() -> bool) -> bool {
         let mut counts = lock(self.shard(principal));
-        match counts.get_mut(principal) {
-            Some(count) if *count >= most => return false,
+        let count = counts.get_mut(principal);
+        let acquired = count.as_ref().map_or(0, |count| **count) < most && place();
+        match count {
+            _ if !acquired => {}
             Some(count) => *count += 1,
-            None if most == 0 => return false,
             None => _ = counts.insert(principal.clone(), 1),
         }
-        true
+        acquired
     }
 
     /// Counts one request less.
@@ -69,12 +71,13 @@ mod tests {
         let shares = Shares::default();
         let names: Vec<_> = (0..100).map(|n| Principal::new(format!("user {n}"))).collect();
         for name in &names {
-            let taken = [1, 2, 3].map(|_| shares.acquire(name, 2));
+            assert!(!shares.acquire(name, 2, || false));
+            let taken = [1, 2, 3].map(|_| shares.acquire(name, 2, || true));
             assert_eq!(taken, [true, true, false]);
         }
         shares.release(&names[7]);
-        assert_eq!([7, 7, 8].map(|n| shares.acquire(&names[n], 2)), [true, false, false]);
-        assert!(!shares.acquire(&Principal::new("nobody"), 0));
+        assert_eq!([7, 7, 8].map(|n| shares.acquire(&names[n], 2, || true)), [true, false, false]);
+        assert!(!shares.acquire(&Principal::new("nobody"), 0, || panic!("it takes none")));
         for name in &names {
             shares.release(name);
             shares.release(name);
