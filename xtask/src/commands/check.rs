@@ -12,7 +12,7 @@ use crate::process;
 use crate::workspace::{EXAMPLES, Workspace};
 
 /// Programs of others. Of their words, the paths into this repository are checked.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 15] = [
     "apt-get",
     "awk",
     "bash",
@@ -20,6 +20,7 @@ const OTHERS: [&str; 14] = [
     "curl",
     "git",
     "install",
+    "man",
     "npx",
     "podman",
     "promtool",
