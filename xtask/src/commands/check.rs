@@ -1,7 +1,7 @@
 //! [`Checker`]: whether a command means something: its program is known, and so are what it is to build and its flags.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -92,8 +92,8 @@ impl<'a> Checker<'a> {
         let [program, args @ ..] = words else { return Ok(()) };
         match program.as_str() {
             "cargo" => self.cargo(args),
-            "everything" => self.flags(self.workspace.example_executable("everything", false), args),
-            "mcp-session-gateway" => self.flags(self.workspace.program("mcp-session-gateway"), args),
+            "everything" => self.flags(&self.workspace.example_executable("everything", false), args),
+            "mcp-session-gateway" => self.flags(&self.workspace.program("mcp-session-gateway"), args),
             other => {
                 ensure!(OTHERS.contains(&other), "xtask/src/commands/check.rs does not know {other}");
                 args.iter().try_for_each(|arg| self.path(arg))
@@ -138,7 +138,7 @@ impl<'a> Checker<'a> {
         if task != "run" {
             Ok(())
         } else if WITH_HELP.contains(&example) {
-            self.flags(self.workspace.example_executable(example, false), passed)
+            self.flags(&self.workspace.example_executable(example, false), passed)
         } else {
             let unknown = passed.iter().find(|arg| arg.starts_with("--") && *arg != "--bind");
             ensure!(unknown.is_none(), "the example {example} takes no {}", unknown.unwrap());
@@ -147,14 +147,14 @@ impl<'a> Checker<'a> {
     }
 
     /// The flags before a `--` must be in the program's `--help`.
-    fn flags(&mut self, program: PathBuf, args: &[String]) -> Result<()> {
-        if !self.helps.contains_key(&program) {
-            let output = Command::new(&program).arg("--help").stdin(Stdio::null()).output();
+    fn flags(&mut self, program: &Path, args: &[String]) -> Result<()> {
+        if !self.helps.contains_key(program) {
+            let output = Command::new(program).arg("--help").stdin(Stdio::null()).output();
             let output = output.with_context(|| program.display().to_string())?;
             ensure!(output.status.success(), "{} --help ends with {}", program.display(), output.status);
-            self.helps.insert(program.clone(), String::from_utf8_lossy(&output.stdout).into_owned());
+            self.helps.insert(program.to_owned(), String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let help = &self.helps[&program];
+        let help = &self.helps[program];
         for arg in args.iter().take_while(|arg| *arg != "--").filter(|arg| arg.starts_with("--")) {
             let flag = arg.split('=').next().unwrap_or(arg);
             let mut known = help.split(|it: char| !it.is_ascii_alphanumeric() && it != '-');
