@@ -58,15 +58,15 @@ pub(crate) fn app(endpoint: &Endpoint, limits: Limits) -> Router {
     Router::new()
         .route_service("/mcp", McpService::new(endpoint.clone()))
         .layer(from_fn_with_state(places, place))
-        .layer(GovernorLayer::new(rate).error_handler(too_fast))
+        .layer(GovernorLayer::new(rate).error_handler(|error| too_fast(&error)))
         .layer(from_fn(identified))
 }
 
-fn too_fast(error: GovernorError) -> Response {
+fn too_fast(error: &GovernorError) -> Response {
     match error {
         // Whole seconds, rounded up: at 0, a client would come back at once.
         GovernorError::TooManyRequests { wait_time, .. } => {
-            refused(StatusCode::TOO_MANY_REQUESTS, wait_time + 1, "too many requests")
+            refused(StatusCode::TOO_MANY_REQUESTS, *wait_time + 1, "too many requests")
         }
         GovernorError::UnableToExtractKey | GovernorError::Other { .. } => {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
