@@ -90,6 +90,7 @@ async fn a_client_finds_the_issuer_and_is_served_with_a_token(runtime: &str) {
     world.server.kill().await;
 }
 
+/// I-01 to I-03, I-06, I-07, I-12
 #[tokio::test]
 async fn a_client_finds_the_issuer_on_tokio() {
     a_client_finds_the_issuer_and_is_served_with_a_token("tokio").await;

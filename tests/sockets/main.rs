@@ -3,3 +3,4 @@
 mod closing;
 mod handshake;
 mod services;
+mod systemd;

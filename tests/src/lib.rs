@@ -15,7 +15,7 @@ pub use beds::{PoolBed, SmolBed, TlsBed, TokioBed, UnixBed};
 pub use caller::Caller;
 pub use issuer::TestIssuer;
 pub use link::Link;
-pub use process::{Process, choose_executable, executable};
+pub use process::{Process, choose_executable, example, executable};
 pub use redis_server::{RedisServer, end_redis_servers, free_port, has_redis_server};
 
 /// How a search ends: with success if all was well. An error is printed.

@@ -92,33 +92,27 @@ pub fn choose_executable(path: PathBuf) {
     EXECUTABLE.get_or_init(|| path);
 }
 
-/// The path of `everything`, which is built first: a test cannot depend on the example of another package.
+/// The path of `everything`, which is built first.
 pub fn executable() -> &'static PathBuf {
-    EXECUTABLE.get_or_init(|| {
-        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-        let built = std::process::Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--package",
-                "mcp-session-examples",
-                "--example",
-                "everything",
-                "--profile",
-                profile,
-            ])
-            .args(["--message-format", "json-render-diagnostics"])
-            .args(cfg!(feature = "async-std").then_some("--features=async-std"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo runs");
-        assert!(built.status.success(), "the example is built");
-        let messages = String::from_utf8(built.stdout).expect("text");
-        let executable = messages.lines().find_map(|line| {
-            let message: Value = serde_json::from_str(line).ok()?;
-            (message["target"]["name"] == "everything")
-                .then(|| message["executable"].as_str().map(PathBuf::from))?
-        });
-        executable.expect("cargo names what it built")
-    })
+    EXECUTABLE.get_or_init(|| example("everything"))
+}
+
+/// Builds an example, and returns its path: a test cannot depend on the example of another package.
+pub fn example(name: &str) -> PathBuf {
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let built = std::process::Command::new(env!("CARGO"))
+        .args(["build", "--package", "mcp-session-examples", "--example", name, "--profile", profile])
+        .args(["--message-format", "json-render-diagnostics"])
+        .args(cfg!(feature = "async-std").then_some("--features=async-std"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs");
+    assert!(built.status.success(), "the example is built");
+    let messages = String::from_utf8(built.stdout).expect("text");
+    let executable = messages.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        (message["target"]["name"] == name).then(|| message["executable"].as_str().map(PathBuf::from))?
+    });
+    executable.expect("cargo names what it built")
 }

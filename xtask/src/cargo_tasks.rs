@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::process::{self, BUILD, Unavailable};
-use crate::workspace::{BENCH, EXAMPLES, RMCP, Record, TESTS, Workspace};
+use crate::workspace::{BENCH, EXAMPLES, GATEWAY, RMCP, Record, TESTS, Workspace};
 
 /// The exit code of the counter of instructions if the recorded counts are from another compiler.
 const CANNOT_COMPARE: i32 = 77;
@@ -184,6 +184,12 @@ fn build_of_tests(workspace: &Workspace, example: &str, release: bool) -> Result
 pub(crate) fn build_example(workspace: &Workspace, name: &str) -> Result<()> {
     let flags = ["build", "--package", EXAMPLES, "--all-features", "--example", name];
     process::succeed(&process::cargo(workspace, flags), BUILD)
+}
+
+/// Builds the gateway.
+pub(crate) fn build_gateway(workspace: &Workspace) -> Result<()> {
+    let words = ["build", "--package", GATEWAY, "--all-features"];
+    process::succeed(&process::cargo(workspace, words), BUILD)
 }
 
 /// Builds all examples, always with the same selection and features, so that nothing is built twice.

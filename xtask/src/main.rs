@@ -2,6 +2,7 @@
 
 mod arrows;
 mod cargo_tasks;
+mod commands;
 mod conformance;
 mod coverage;
 mod fuzz;
@@ -52,6 +53,8 @@ enum Task {
     PublicApi(Record),
     /// Does everything of a release but the upload: order, metadata, changelog, packages
     Release(release::Args),
+    /// Checks the shell commands in README, guides and docs, and runs those that are marked
+    Commands,
     /// Runs the official conformance suite against `everything` or a server of rmcp, in strict mode, for each revision
     Conformance(conformance::Args),
     /// Measures `mcp-session-gateway` with real servers and clients, and beside other gateways
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Task::Coverage(args) => coverage::run(&workspace, &args),
         Task::PublicApi(args) => public_api::run(&workspace, &args),
         Task::Release(args) => release::run(&workspace, &args),
+        Task::Commands => commands::run(&workspace),
         Task::Conformance(args) => conformance::run(&workspace, &args),
         Task::Gateway(args) => gateway::run(&workspace, &args),
         Task::Prometheus => prometheus::run(&workspace),

@@ -1,10 +1,12 @@
 //! `cargo xtask release --dry-run`: everything of a release but the upload.
 
+mod licenses;
+mod sbom;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use cargo_metadata::{DependencyKind, Package};
 
 use crate::process::{self, BUILD};
@@ -46,11 +48,14 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     if !process::run(&upload, BUILD)?.success() {
         problems.push("the packages cannot be uploaded: see above".to_owned());
     }
-    match bill_of_materials(workspace) {
-        Ok(()) => {}
-        Err(error) if error.is::<process::Unavailable>() => println!("no SBOM: {error}"),
-        Err(error) => problems.push(format!("no SBOM: {error:#}")),
+    if !docs_built(workspace)? {
+        problems.push("docs.rs could not build the docs: see above".to_owned());
     }
+    let tree = workspace.tree()?;
+    let refused = licenses::refused(workspace, &tree)?;
+    problems.extend(refused.iter().map(|line| format!("a license that deny.toml does not list: {line}")));
+    let bills = sbom::write(workspace, &tree, &packages)?;
+    println!("bills of materials: {}", bills.display());
 
     problems.iter().for_each(|problem| println!("FAILED: {problem}"));
     if problems.is_empty() {
@@ -82,6 +87,7 @@ fn in_order(mut packages: Vec<&Package>) -> Vec<&Package> {
 fn lacks(package: &Package) -> Vec<String> {
     let has_readme = package.readme().is_some_and(|readme| readme.exists());
     let public = package.manifest_path.with_file_name("public-api.txt").exists();
+    let has_all_features_in_docs = package.metadata["docs"]["rs"]["all-features"] == true;
     let has_library = package.targets.iter().any(cargo_metadata::Target::is_lib);
     [
         ("a description", package.description.is_some()),
@@ -90,6 +96,7 @@ fn lacks(package: &Package) -> Vec<String> {
         ("keywords", !package.keywords.is_empty()),
         ("a rust-version", package.rust_version.is_some()),
         ("a README", has_readme),
+        ("all features in `package.metadata.docs.rs`", has_all_features_in_docs),
         ("a listing of its public API: cargo xtask public-api --write", public || !has_library),
     ]
     .into_iter()
@@ -112,14 +119,21 @@ fn undocumented(changelog: &str, packages: &[&Package]) -> Vec<String> {
         .collect()
 }
 
-/// Writes what each package is made of beside it, as `CycloneDX`.
-fn bill_of_materials(workspace: &Workspace) -> Result<()> {
-    let installed = Command::new("cargo-cyclonedx").arg("--version").output();
-    ensure!(
-        installed.is_ok(),
-        process::Unavailable("no cargo-cyclonedx (cargo install cargo-cyclonedx)".to_owned())
-    );
-    process::succeed(&process::cargo(workspace, ["cyclonedx", "--format", "json"]), BUILD)
+/// Builds the docs of the published crates as docs.rs does; returns `true` if they are without warnings. Part of a step of `test-all`.
+pub(crate) fn docs_built(workspace: &Workspace) -> Result<bool> {
+    let mut command = process::cargo(workspace, ["doc", "--no-deps", "--all-features"]);
+    command.args(workspace.published().iter().flat_map(|package| ["--package", &package.name]));
+    // What docs.rs adds: rustdoc may use what is unstable there, and knows where it is.
+    command.env("RUSTDOC", workspace.root().join("xtask/rustdoc-unstable"));
+    command.env("RUSTDOCFLAGS", "-D warnings --cfg docsrs");
+    Ok(process::run(&command, BUILD)?.success())
+}
+
+/// Checks the licenses of all dependencies; returns `true` if each is on the list. A step of `test-all`.
+pub(crate) fn check_licenses(workspace: &Workspace) -> Result<bool> {
+    let refused = licenses::refused(workspace, &workspace.tree()?)?;
+    refused.iter().for_each(|line| println!("not on the list in deny.toml: {line}"));
+    Ok(refused.is_empty())
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ use anyhow::{Result, ensure};
 use self::report::{Outcome, Report};
 use crate::process::{self, BUILD, Unavailable};
 use crate::workspace::{Record, Workspace};
-use crate::{arrows, cargo_tasks, conformance, coverage, interop, loom, mutants, prometheus, public_api};
+use crate::{
+    arrows, cargo_tasks, commands, conformance, coverage, interop, loom, mutants, prometheus, public_api, release,
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -35,9 +37,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     run.step("coverage", || coverage::check(workspace));
     run.step("mutants", || mutants::check_all(workspace));
     run.step("deny", || cargo_steps::subcommand(workspace, "deny", "check"));
+    run.step("licenses", || release::check_licenses(workspace));
     run.step("clippy", || cargo("clippy --workspace --all-targets --all-features -- -D warnings"));
     run.step("features", || cargo_steps::features(workspace));
     run.step("msrv", || cargo_steps::msrv(workspace));
+    run.step("wasm", || cargo_steps::wasm(workspace));
     run.step("docs", || cargo_steps::docs(workspace));
     run.step("public-api", || public_api::run(workspace, &Record { write: false }));
     run.step("semver", || cargo_steps::semver(workspace));
@@ -61,6 +65,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     run.step("doc-tests", || tests::counted(&process::cargo(workspace, tests::DOC_TESTS), BUILD));
     run.step("examples", || cargo_steps::examples(workspace));
     run.step("prometheus", || prometheus::run(workspace));
+    run.step("commands", || commands::run(workspace));
     run.step("sim", || cargo_tasks::sim_gate(workspace));
     run.step("loom", || loom::short(workspace));
     run.step("chaos", || cargo_tasks::chaos_gate(workspace));

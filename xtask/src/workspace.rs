@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use cargo_metadata::{Metadata, MetadataCommand, Package};
+use cargo_metadata::{CargoOpt, Metadata, MetadataCommand, Package};
 
 /// The name of the runtime-neutral crate.
 pub(crate) const CORE: &str = "mcp-session-core";
@@ -67,6 +67,14 @@ impl Workspace {
     pub(crate) fn load() -> Result<Workspace> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
         Ok(Workspace(MetadataCommand::new().manifest_path(manifest).no_deps().exec()?))
+    }
+
+    /// The members with everything that they depend on, with all features and for all targets. Needs the registry, if a crate was
+    /// not fetched before.
+    pub(crate) fn tree(&self) -> Result<Metadata> {
+        let mut command = MetadataCommand::new();
+        command.manifest_path(self.root().join("Cargo.toml")).features(CargoOpt::AllFeatures);
+        Ok(command.other_options(["--locked".to_owned()]).exec()?)
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -139,6 +147,11 @@ impl Workspace {
         let profile = if release { "release" } else { "debug" };
         let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
         self.target_directory().join(profile).join("examples").join(name)
+    }
+
+    /// The executable of a program of the workspace, built without optimizations.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.target_directory().join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 
     /// A path for messages: relative to the root.

@@ -44,9 +44,13 @@ pub struct Config {
     /// Whether clients of the legacy revisions get sessions, and need them. [`Sessions::Optional`] by default.
     pub sessions: Sessions,
     /// The maximum number of running requests without a session, of both eras; more get 503 and `Retry-After`. Streams of
-    /// `subscriptions/listen` count separately. 10,000: as many as a process usually has connections for. They are not counted per
-    /// [`Principal`](crate::Principal): limit a caller's requests in front of the endpoint.
+    /// `subscriptions/listen` count separately. 10,000: as many as a process usually has connections for.
     pub max_stateless_requests: usize,
+    /// The maximum number of running requests without a session of one [`Principal`](crate::Principal); more get 503 and
+    /// `Retry-After`. A request runs until its stream has been read to the end, so a layer in front of the endpoint, for which it
+    /// is over with the response's head, cannot count it. 1,000, a tenth of the total, as sessions: a single caller cannot take
+    /// every place.
+    pub max_stateless_requests_per_principal: usize,
     /// The maximum number of open `subscriptions/listen` streams; more get 503 and `Retry-After`, before they are
     /// acknowledged (G-59). 100,000, as sessions.
     pub max_subscriptions: usize,
@@ -137,6 +141,7 @@ impl Default for Config {
             eras: Eras::default(),
             sessions: Sessions::default(),
             max_stateless_requests: 10_000,
+            max_stateless_requests_per_principal: 1_000,
             max_subscriptions: 100_000,
             max_subscriptions_per_principal: 10_000,
             send_server_info: true,
@@ -177,6 +182,7 @@ impl fmt::Debug for Config {
             .field("eras", &self.eras)
             .field("sessions", &self.sessions)
             .field("max_stateless_requests", &self.max_stateless_requests)
+            .field("max_stateless_requests_per_principal", &self.max_stateless_requests_per_principal)
             .field("max_subscriptions", &self.max_subscriptions)
             .field("max_subscriptions_per_principal", &self.max_subscriptions_per_principal)
             .field("send_server_info", &self.send_server_info)

@@ -102,6 +102,9 @@
 //! in these docs name requirements of the MCP specification. The letter is the section of our list: A framing, B HTTP,
 //! C lifecycle, D streams, E sessions, F cancellation and requests to the client, G revision 2026-07-28.
 
+// On docs.rs, each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod cluster;
 mod config;
 mod contain;

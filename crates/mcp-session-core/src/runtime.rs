@@ -98,6 +98,21 @@ pub use futures::future::BoxFuture;
 ///   separate executor with its own threads and timers, such as the `custom_runtime` of our examples.
 /// - Or give one thread of such a runtime a channel: `spawn` sends it the task, and `sleep_until` sends it a deadline and
 ///   awaits the answer. On compio this keeps the laws and passes the behaviour suite, with one thread for all tasks.
+///
+/// # WebAssembly
+///
+/// The crate builds for `wasm32-wasip2` and `wasm32-unknown-unknown`, with all features (`cargo xtask test-all`, step `wasm`): it has
+/// no threads, sockets or files, its mutexes are never waited on by a single thread, and time is [`now`](Runtime::now). No
+/// adapter is for these targets, and no test runs there. What a runtime of your own meets:
+///
+/// - On `wasm32-unknown-unknown` std has no clock: `Instant::now()` panics, and there is no other way to make the `Instant` that `now`
+///   returns. So an endpoint cannot run there; `mcp-session-proto` can be used as far as it needs no time: its messages, versions and
+///   event ids. `getrandom` does not build without a backend that the application chooses (`--cfg getrandom_backend="wasm_js"` or
+///   `"custom"`).
+/// - On `wasm32-wasip2` there are clocks, random bytes, and sockets, but one thread: a handler that blocks it stops every deadline, and
+///   tasks and sleeps must be `Send` all the same.
+/// - A host of `wasi:http` may start an instance for each request, which keeps no session, and may end it with the response:
+///   [`Sessions::Stateless`](crate::Sessions::Stateless), or a store.
 pub trait Runtime: Debug + Send + Sync + 'static {
     /// The current time: monotonic, by the same clock as [`sleep_until`](Runtime::sleep_until).
     fn now(&self) -> Instant;

@@ -6,4 +6,5 @@
 pub(crate) mod call;
 pub(crate) mod registry;
 pub(crate) mod server;
+mod shares;
 pub(crate) mod subscription;

@@ -25,6 +25,9 @@ pub enum ConfigError {
     /// A scope has characters that no scope may have.
     #[error("a scope has printable characters, no blanks, quotes and backslashes: `{0}` is none")]
     Scope(String),
+    /// `offline_access` is among the scopes.
+    #[error("`offline_access` is for clients and their authorization server: a resource does not need it")]
+    OfflineAccess,
 }
 
 /// Why the keys of an issuer cannot be read. Requests get 503 until they can.

@@ -131,6 +131,7 @@ mod tests {
         }
     }
 
+    /// I-01, I-02
     #[test]
     fn it_is_served_at_its_path_and_at_the_root() {
         let metadata = metadata("https://a.example/mcp").unwrap();

@@ -1,6 +1,9 @@
 //! [`Scopes`]: what a token allows, or a request needs.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use crate::error::ConfigError;
 
@@ -51,6 +54,28 @@ impl Scopes {
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
+    }
+}
+
+/// Which scopes a broader one implies.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hierarchy(BTreeMap<String, Scopes>);
+
+impl Hierarchy {
+    /// Adds that a token with `broader` has `narrower` too.
+    pub(crate) fn add(&mut self, broader: &str, narrower: Scopes) {
+        self.0.entry(broader.to_owned()).or_default().0.extend(narrower.0);
+    }
+
+    /// All that these scopes allow, over any number of steps.
+    pub(crate) fn expand(&self, scopes: Scopes) -> Scopes {
+        let mut open: Vec<_> = scopes.0.iter().cloned().collect();
+        let mut all = scopes.0;
+        while let Some(scope) = open.pop() {
+            let narrower = self.0.get(&scope).into_iter().flat_map(|implied| &implied.0);
+            open.extend(narrower.filter(|scope| all.insert((*scope).clone())).cloned());
+        }
+        Scopes(all)
     }
 }
 

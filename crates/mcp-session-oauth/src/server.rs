@@ -15,8 +15,8 @@ use crate::{
     jwks::is_accepted,
     keys::Keys,
     metadata::Metadata,
-    scope::Scopes,
-    token::AccessToken,
+    scope::{Hierarchy, Scopes},
+    token::{AccessToken, canonical},
     trace,
 };
 
@@ -47,7 +47,9 @@ pub struct ResourceServer(Arc<Inner>);
 
 struct Inner {
     issuers: Vec<Issuer>,
+    /// In their canonical form.
     audiences: Vec<String>,
+    hierarchy: Hierarchy,
     metadata: Metadata,
     challenges: Arc<Challenges>,
     runtime: Arc<dyn Runtime>,
@@ -62,8 +64,13 @@ pub struct Builder {
     audiences: Vec<String>,
     required: String,
     offered: String,
+    /// Broader scopes, and what they imply.
+    implied: Vec<(String, String)>,
     name: Option<String>,
 }
+
+/// With this scope a client asks its authorization server for a refresh token. No resource needs it (I-17).
+const OFFLINE_ACCESS: &str = "offline_access";
 
 impl ResourceServer {
     /// A server for the resource with this URL: that of the endpoint, as clients write it. It is the audience that tokens must have.
@@ -74,6 +81,7 @@ impl ResourceServer {
             audiences: Vec::new(),
             required: String::new(),
             offered: String::new(),
+            implied: Vec::new(),
             name: None,
         }
     }
@@ -112,7 +120,7 @@ impl ResourceServer {
     }
 
     async fn accept(&self, token: &str) -> Result<AccessToken, AuthError> {
-        let Inner { issuers, audiences, challenges, runtime, .. } = &*self.0;
+        let Inner { issuers, audiences, hierarchy, challenges, runtime, .. } = &*self.0;
         let refuse = |why| {
             trace::refused(why);
             challenges.invalid(why)
@@ -139,7 +147,8 @@ impl ResourceServer {
             match decode::<Map<String, Value>>(token, key, &validation) {
                 Ok(verified) => {
                     let now = runtime.system_time();
-                    return AccessToken::new(verified.claims, audiences, now, challenges).map_err(refuse);
+                    return AccessToken::new(verified.claims, audiences, hierarchy, now, challenges)
+                        .map_err(refuse);
                 }
                 Err(error) if *error.kind() == ErrorKind::InvalidSignature => why = Refused::Signature,
                 Err(_) => {}
@@ -208,6 +217,22 @@ impl Builder {
         self
     }
 
+    /// A token with the scope `broader` has the scopes `narrower` too, which blanks separate, and what these imply. Clients are told
+    /// the narrow ones, which are what a request needs.
+    ///
+    /// ```
+    /// # use mcp_session_oauth::ResourceServer;
+    /// let builder = ResourceServer::builder("https://mcp.example.com/mcp")
+    ///     .require("mcp")
+    ///     .implies("admin", "files:write")
+    ///     .implies("files:write", "mcp files:read");
+    /// # let _ = builder;
+    /// ```
+    pub fn implies(mut self, broader: impl Into<String>, narrower: impl Into<String>) -> Self {
+        self.implied.push((broader.into(), narrower.into()));
+        self
+    }
+
     /// Accepts tokens for this audience too, for issuers that name a resource in their own way.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
@@ -235,16 +260,17 @@ impl Builder {
     ///
     /// [`ConfigError`].
     pub fn build(self, runtime: Arc<dyn Runtime>) -> Result<ResourceServer, ConfigError> {
-        let (metadata, needed) = self.parts()?;
+        let (metadata, needed, hierarchy) = self.parts()?;
         let Self { resource, issuers, mut audiences, .. } = self;
         audiences.push(resource);
+        let audiences = audiences.iter().map(|audience| canonical(audience)).collect();
         let challenges = Arc::new(Challenges { metadata: metadata.url.clone(), needed });
         let issuers = issuers.into_iter().map(|(name, keys)| Issuer::new(name, keys)).collect();
-        Ok(ResourceServer(Arc::new(Inner { issuers, audiences, metadata, challenges, runtime })))
+        Ok(ResourceServer(Arc::new(Inner { issuers, audiences, hierarchy, metadata, challenges, runtime })))
     }
 
-    /// The metadata, and the scopes that each request needs.
-    fn parts(&self) -> Result<(Metadata, Scopes), ConfigError> {
+    /// The metadata, the scopes that each request needs, and what scopes imply.
+    fn parts(&self) -> Result<(Metadata, Scopes, Hierarchy), ConfigError> {
         if self.issuers.is_empty() {
             return Err(ConfigError::NoIssuer);
         }
@@ -258,9 +284,20 @@ impl Builder {
             }
         }
         let needed = Scopes::parse(&self.required)?;
-        let all = needed.iter().chain(Scopes::parse(&self.offered)?.iter()).map(str::to_owned).collect();
+        let all: Scopes =
+            needed.iter().chain(Scopes::parse(&self.offered)?.iter()).map(str::to_owned).collect();
+        if all.has(OFFLINE_ACCESS) {
+            return Err(ConfigError::OfflineAccess);
+        }
+        let mut hierarchy = Hierarchy::default();
+        for (broader, narrower) in &self.implied {
+            if broader.is_empty() || broader.contains(' ') || Scopes::parse(broader).is_err() {
+                return Err(ConfigError::Scope(broader.clone()));
+            }
+            hierarchy.add(broader, Scopes::parse(narrower)?);
+        }
         let names: Vec<&str> = self.issuers.iter().map(|(issuer, _)| &**issuer).collect();
         let metadata = Metadata::new(&self.resource, &names, &all, self.name.as_deref())?;
-        Ok((metadata, needed))
+        Ok((metadata, needed, hierarchy))
     }
 }

@@ -9,7 +9,11 @@ use std::{
 use mcp_session_core::AuthError;
 use serde_json::{Map, Value};
 
-use crate::{challenge::Challenges, error::Refused, scope::Scopes};
+use crate::{
+    challenge::Challenges,
+    error::Refused,
+    scope::{Hierarchy, Scopes},
+};
 
 /// What an accepted token says. The token itself is gone: it is not for anybody else, and must not be passed on.
 ///
@@ -41,7 +45,7 @@ struct Accepted {
 const LEEWAY: Duration = Duration::from_secs(60);
 
 impl AccessToken {
-    /// Checks what a token with a good signature says.
+    /// Checks what a token with a good signature says. `audiences` are [`canonical`].
     ///
     /// # Errors
     ///
@@ -49,10 +53,12 @@ impl AccessToken {
     pub(crate) fn new(
         claims: Map<String, Value>,
         audiences: &[String],
+        hierarchy: &Hierarchy,
         now: SystemTime,
         challenges: &Arc<Challenges>,
     ) -> Result<Self, Refused> {
-        let is_ours = |audience: &Value| audience.as_str().is_some_and(|it| is_one_of(it, audiences));
+        let is_ours =
+            |audience: &Value| audience.as_str().is_some_and(|it| audiences.contains(&canonical(it)));
         let for_us = match claims.get("aud") {
             Some(Value::Array(all)) => all.iter().any(is_ours),
             Some(one) => is_ours(one),
@@ -71,7 +77,7 @@ impl AccessToken {
             return Err(Refused::NotYet);
         }
         let token = Self(Arc::new(Accepted {
-            scopes: scopes(&claims),
+            scopes: hierarchy.expand(scopes(&claims)),
             claims,
             expires,
             challenges: Arc::clone(challenges),
@@ -97,7 +103,7 @@ impl AccessToken {
         self.text("iss").unwrap_or_default()
     }
 
-    /// What it allows: the claim `scope`, or `scp`.
+    /// What it allows: the claim `scope`, or `scp`, and what these [imply](crate::Builder::implies).
     pub fn scopes(&self) -> &Scopes {
         &self.0.scopes
     }
@@ -147,9 +153,12 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// Whether an audience is one of these; a `/` at the end makes no difference.
-fn is_one_of(audience: &str, audiences: &[String]) -> bool {
-    audiences.iter().any(|one| one.trim_end_matches('/') == audience.trim_end_matches('/'))
+/// An audience as it is compared: of a URL, scheme and host in small letters; without a `/` at its end.
+pub(crate) fn canonical(audience: &str) -> String {
+    let audience = audience.trim_end_matches('/');
+    let Some((scheme, rest)) = audience.split_once("://") else { return audience.to_owned() };
+    let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    format!("{}://{}{path}", scheme.to_ascii_lowercase(), host.to_ascii_lowercase())
 }
 
 fn scopes(claims: &Map<String, Value>) -> Scopes {

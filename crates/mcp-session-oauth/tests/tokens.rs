@@ -116,6 +116,7 @@ fn challenge(why: &str) -> String {
     )
 }
 
+/// I-06, I-11, I-15
 #[test]
 fn a_good_token_is_accepted_and_goes_no_further() {
     let world = World::new();
@@ -147,6 +148,7 @@ fn a_good_token_is_accepted_and_goes_no_further() {
     );
 }
 
+/// I-02, I-03, I-04, and I-14 for what is malformed.
 #[test]
 fn without_a_token_the_client_learns_where_to_get_one() {
     let world = World::new();
@@ -162,6 +164,7 @@ fn without_a_token_the_client_learns_where_to_get_one() {
     }
 }
 
+/// I-07, I-09
 #[test]
 fn what_a_token_must_say() {
     let world = World::new();
@@ -191,6 +194,7 @@ fn what_a_token_must_say() {
     }
 }
 
+/// I-09
 #[test]
 fn a_token_ends_with_its_time() {
     let world = World::new();
@@ -202,6 +206,7 @@ fn a_token_ends_with_its_time() {
     assert_eq!(world.refuses(&token), challenge("the token has expired"));
 }
 
+/// I-10
 #[test]
 fn tokens_that_are_not_signed_by_a_key_pair_are_refused() {
     let world = World::new();
@@ -235,7 +240,7 @@ fn tokens_that_are_not_signed_by_a_key_pair_are_refused() {
     world.accepts(&world.pair.sign_with(&header, &world.claims()));
 }
 
-/// A thousand tokens, each of which is wrong in one way or more; with the same changes undone it is accepted.
+/// I-09, I-10: a thousand tokens, each of which is wrong in one way or more; with the same changes undone it is accepted.
 #[test]
 fn a_thousand_forged_tokens_are_refused() {
     let world = World::new();
@@ -272,6 +277,7 @@ fn a_thousand_forged_tokens_are_refused() {
     }
 }
 
+/// I-04, I-12, I-13
 #[test]
 fn a_token_that_allows_too_little_gets_403_and_the_scopes() {
     let world = World::new();
@@ -287,6 +293,67 @@ fn a_token_that_allows_too_little_gets_403_and_the_scopes() {
     assert_eq!(token.require("mcp"), Ok(()));
     let Err(AuthError::InsufficientScope(said)) = token.require("files:write mcp") else { panic!() };
     assert!(said.to_str().unwrap().ends_with(r#"scope="files:write mcp""#), "{said:?}");
+}
+
+/// I-16: what a broader scope implies is allowed too, over several steps, and in a circle; the challenge names what is needed.
+#[test]
+fn a_broader_scope_implies_narrower_ones() {
+    let (runtime, pair) = (SimRuntime::new(1), Pair::new("one"));
+    let builder = || {
+        let keys = Keys::fixed(&jwks(&[&pair])).expect("keys");
+        ResourceServer::builder(RESOURCE).issuer(ISSUER, keys).require("mcp")
+    };
+    let levels = builder().implies("admin", "write").implies("write", "read mcp").implies("read", "write");
+    let server = levels.build(Arc::new(runtime.clone())).expect("a server");
+    let world = World { runtime: runtime.clone(), pair: Pair::new("other"), server };
+    let scopes = |allowed: &str| {
+        let parts = world.accepts(&pair.sign(&world.with("scope", json!(allowed))));
+        parts.extensions.get::<AccessToken>().expect("a token").scopes().to_string()
+    };
+    assert_eq!(scopes("mcp"), "mcp");
+    assert_eq!(scopes("read"), "mcp read write");
+    assert_eq!(scopes("admin profile"), "admin mcp profile read write");
+    let parts = world.accepts(&pair.sign(&world.with("scope", json!("read"))));
+    let token = parts.extensions.get::<AccessToken>().expect("a token");
+    assert_eq!(token.require("read write"), Ok(()));
+    assert!(token.require("admin").is_err(), "nothing implies it");
+    let little = pair.sign(&world.with("scope", json!("profile")));
+    let Err(AuthError::InsufficientScope(said)) = world.check(&[&format!("Bearer {little}")]).0 else {
+        panic!("too little")
+    };
+    assert!(said.to_str().expect("text").ends_with(r#"scope="mcp""#), "{said:?}");
+    for (broader, narrower) in [("", "mcp"), ("a b", "mcp"), ("a", "\"")] {
+        let refused = builder().implies(broader, narrower).build(Arc::new(runtime.clone()));
+        assert!(matches!(refused, Err(ConfigError::Scope(_))), "{broader:?} {narrower:?}");
+    }
+}
+
+/// I-07, I-08: scheme and host count in any case of letters, the path to the letter.
+#[test]
+fn an_audience_may_have_capital_letters_in_its_host() {
+    let (runtime, pair) = (SimRuntime::new(1), Pair::new("one"));
+    let keys = Keys::fixed(&jwks(&[&pair])).expect("keys");
+    let builder = ResourceServer::builder("https://MCP.example.com/Notes").issuer(ISSUER, keys);
+    let server = builder.audience("urn:Notes").build(Arc::new(runtime.clone())).expect("a server");
+    let world = World { runtime, pair, server };
+    for audience in [
+        "https://mcp.example.com/Notes",
+        "HTTPS://Mcp.Example.COM/Notes",
+        "https://mcp.example.com/Notes/",
+        "urn:Notes",
+    ] {
+        world.accepts(&world.pair.sign(&world.with("aud", json!(audience))));
+    }
+    for audience in [
+        "https://mcp.example.com/notes",
+        "https://mcp.example.com",
+        "http://mcp.example.com/Notes",
+        "urn:notes",
+        "//mcp.example.com/Notes",
+    ] {
+        let said = world.refuses(&world.pair.sign(&world.with("aud", json!(audience))));
+        assert!(said.contains("for another resource"), "{audience}");
+    }
 }
 
 /// An issuer whose answers can be changed, and that counts what it is asked.
@@ -417,5 +484,6 @@ fn configurations_that_cannot_work_are_refused() {
     assert_eq!(build(RESOURCE, &["auth.example.com"], ""), Err(ConfigError::Issuer));
     assert_eq!(build(RESOURCE, &["https://auth.example.com?x"], ""), Err(ConfigError::Issuer));
     assert_eq!(build(RESOURCE, &[ISSUER, ISSUER], ""), Err(ConfigError::RepeatedIssuer(ISSUER.to_owned())));
+    assert_eq!(build(RESOURCE, &[ISSUER], "mcp offline_access"), Err(ConfigError::OfflineAccess)); // I-17
     assert_eq!(build(RESOURCE, &[ISSUER], "a\"b"), Err(ConfigError::Scope("a\"b".to_owned())));
 }

@@ -56,6 +56,9 @@
 //! rustls; [`Config::set_tls`] takes settings of your own. [`Sentinel`] asks Redis Sentinel for the present primary; any other
 //! resolver is a [`Connect`].
 
+// On docs.rs, each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod ask;
 mod budget;
 mod cluster;

@@ -49,6 +49,8 @@
 //! }
 //! ```
 
+// On docs.rs, each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![allow(
     clippy::exhaustive_enums,
     clippy::exhaustive_structs,

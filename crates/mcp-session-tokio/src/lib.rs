@@ -32,6 +32,9 @@
 //! # }
 //! ```
 
+// On docs.rs, each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "axum")]
 mod connect_info;
 pub mod guide;

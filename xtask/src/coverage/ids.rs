@@ -8,8 +8,8 @@ pub(super) fn ids_in_name(name: &str) -> Vec<String> {
         match (pair[0], number.len()) {
             _ if !is_number(number) => None,
             ("s", 1 | 2) => Some(format!("S{number}")),
-            ("a" | "b" | "c" | "d" | "e" | "f" | "g" | "h", 2) => Some(format!("{letter}-{number}")),
-            ("a" | "b" | "c" | "d" | "e" | "f" | "g" | "h", 1) => Some(format!("{letter}.{number}")),
+            ("a" | "b" | "c" | "d" | "e" | "f" | "g" | "h" | "i", 2) => Some(format!("{letter}-{number}")),
+            ("a" | "b" | "c" | "d" | "e" | "f" | "g" | "h" | "i", 1) => Some(format!("{letter}.{number}")),
             _ => None,
         }
     };
@@ -42,7 +42,7 @@ fn is_number(text: &str) -> bool {
 /// The letter and the number of `D-12`.
 fn numbered(word: &str) -> Option<(char, u32)> {
     let (letter, number) = word.split_once('-')?;
-    let letter = letter.parse().ok().filter(|letter| ('A'..='H').contains(letter))?;
+    let letter = letter.parse().ok().filter(|letter| ('A'..='I').contains(letter))?;
     (number.len() == 2).then(|| number.parse().ok()).flatten().map(|number| (letter, number))
 }
 

@@ -7,14 +7,19 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::report::Outcome;
-use crate::cargo_tasks;
 use crate::process::{self, BUILD, Unavailable};
 use crate::server::Server;
-use crate::workspace::Workspace;
+use crate::workspace::{CORE, PROTO, Workspace};
+use crate::{cargo_tasks, release};
 
 /// The examples that are not servers: they start some, stop them and end by themselves.
 const END_BY_THEMSELVES: [&str; 2] = ["cluster", "graceful_shutdown"];
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
+
+/// The targets of WebAssembly, and the flags of rustc. Where there is no operating system, the application names the source of
+/// random bytes.
+const WASM: [(&str, &str); 2] =
+    [("wasm32-wasip2", ""), ("wasm32-unknown-unknown", r#"--cfg getrandom_backend="custom""#)];
 
 pub(super) fn run(command: &Command) -> Result<Outcome> {
     process::succeed(command, BUILD).map(|()| Outcome::default())
@@ -75,9 +80,38 @@ pub(super) fn msrv(workspace: &Workspace) -> Result<Outcome> {
     Ok(outcome.note(missing))
 }
 
+/// The machine and core for WebAssembly, for the targets that rustup has.
+pub(super) fn wasm(workspace: &Workspace) -> Result<Outcome> {
+    let listed = Command::new("rustup").args(["target", "list", "--installed"]).output();
+    let listed =
+        listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let (mut outcome, mut missing, mut checked) = (Outcome::default(), Vec::new(), false);
+    for (target, flags) in WASM {
+        if !listed.split_whitespace().any(|name| name == target) {
+            missing.push(format!("no target {target} (rustup target add {target})"));
+            continue;
+        }
+        let mut command = process::cargo(workspace, ["build", "--all-features", "--target", target]);
+        command.args(["--package", PROTO, "--package", CORE]).env("RUSTFLAGS", flags);
+        checked = true;
+        if !process::run(&command, BUILD)?.success() {
+            outcome.fail(target);
+        }
+    }
+    let missing = missing.join(", ");
+    ensure!(checked, Unavailable(missing));
+    Ok(outcome.note(missing))
+}
+
 pub(super) fn docs(workspace: &Workspace) -> Result<Outcome> {
-    let mut command = process::cargo(workspace, ["doc", "--workspace", "--no-deps", "--all-features"]);
-    run(command.env("RUSTDOCFLAGS", "-D warnings"))
+    let mut others = process::cargo(workspace, ["doc", "--workspace", "--no-deps", "--all-features"]);
+    others.args(workspace.published().iter().flat_map(|package| ["--exclude", &package.name]));
+    run(others.env("RUSTDOCFLAGS", "-D warnings"))?;
+    let mut outcome = Outcome::default();
+    if !release::docs_built(workspace)? {
+        outcome.fail("as docs.rs builds them");
+    }
+    Ok(outcome)
 }
 
 /// The published crates against the last release in git.

@@ -95,6 +95,11 @@ impl Config {
             self.max_stateless_requests,
             "no request without a session would be served",
         )?;
+        count(
+            "max_stateless_requests_per_principal",
+            self.max_stateless_requests_per_principal,
+            "no request of a principal without a session would be served",
+        )?;
         count("max_subscriptions", self.max_subscriptions, "no client could subscribe")?;
         count(
             "max_subscriptions_per_principal",
@@ -219,10 +224,13 @@ mod tests {
         fn store(config: &mut Config) -> &mut Store {
             config.store.get_or_insert_with(|| Store::new(MemoryStore::new(Stopped::default())))
         }
-        let fields: [(&str, Set); 23] = [
+        let fields: [(&str, Set); 24] = [
             ("max_sessions", |c, low| c.max_sessions = usize::from(!low)),
             ("max_sessions_per_principal", |c, low| c.max_sessions_per_principal = usize::from(!low)),
             ("max_stateless_requests", |c, low| c.max_stateless_requests = usize::from(!low)),
+            ("max_stateless_requests_per_principal", |c, low| {
+                c.max_stateless_requests_per_principal = usize::from(!low);
+            }),
             ("max_subscriptions", |c, low| c.max_subscriptions = usize::from(!low)),
             ("max_subscriptions_per_principal", |c, low| {
                 c.max_subscriptions_per_principal = usize::from(!low);

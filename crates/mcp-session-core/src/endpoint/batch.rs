@@ -20,6 +20,7 @@ use crate::{
         notification::NotificationContext,
         run::FirstPoll,
     },
+    principal::Principal,
     stream::ReplyBody,
     transport::{self, Rejection},
 };
@@ -135,7 +136,8 @@ impl Endpoint {
             .map_err(|Panicked| Rejection::Internal("an extension of the request could not be cloned"))?;
         let mode = form.unwrap_or(env.session_config.response_mode);
         let ids = requests.iter().map(|request| request.id.clone());
-        let admitted = self.stateless.admit_all(ids, Era::Stateless, mode)?;
+        let principal: Option<Principal> = parts.first().and_then(|parts| parts.extensions.get().cloned());
+        let admitted = self.stateless.admit_all(ids, Era::Stateless, mode, principal.as_ref())?;
         parts.first().into_iter().for_each(transport::ends_with_client);
         let mut calls = Vec::with_capacity(admitted.len());
         for ((request, call), mut parts) in requests.into_iter().zip(admitted).zip(parts) {

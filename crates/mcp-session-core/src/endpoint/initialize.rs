@@ -87,7 +87,8 @@ impl Endpoint {
         let Opening { version, capabilities, client_info, .. } = initialize::read(params(request)?)?;
         let env = &self.registry.env;
         let mode = form.unwrap_or(env.session_config.response_mode);
-        let call = self.stateless.admit(request.id.clone(), Era::Stateless, mode)?;
+        let principal = parts.extensions.get().cloned();
+        let call = self.stateless.admit(request.id.clone(), Era::Stateless, mode, principal)?;
         transport::ends_with_client(parts);
         let initialize = InitializeRequest {
             session_id: None,

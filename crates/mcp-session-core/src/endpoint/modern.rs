@@ -12,6 +12,7 @@ use super::{
 use crate::{
     contain::{self, Panicked},
     handler::{exchange::ExchangeHandle, modern::Modern},
+    principal::Principal,
     stream::ReplyBody,
     transport::{self, Envelope, Rejection},
 };
@@ -43,9 +44,9 @@ impl Endpoint {
         }
         self.sealer.ready().await;
         let mode = form.unwrap_or(self.registry.env.session_config.response_mode);
-        let call = self.stateless.admit(request.id.clone(), Era::Modern, mode)?;
+        let principal: Option<Principal> = parts.extensions.get().cloned();
+        let call = self.stateless.admit(request.id.clone(), Era::Modern, mode, principal.clone())?;
         transport::ends_with_client(parts);
-        let principal = parts.extensions.get().cloned();
         let version = envelope.version;
         let (sealer, shared) = (Arc::clone(&self.sealer), self.stateless.shared());
         let modern = Arc::new(Modern::new(envelope, principal, sealer, shared));

@@ -99,7 +99,8 @@ impl Endpoint {
         form: Option<ResponseMode>,
     ) -> Result<impl Future<Output = FirstPoll>, Rejection> {
         let mode = form.unwrap_or(self.registry.env.session_config.response_mode);
-        let call = self.stateless.admit(request.id.clone(), Era::Stateless, mode)?;
+        let principal = parts.extensions.get().cloned();
+        let call = self.stateless.admit(request.id.clone(), Era::Stateless, mode, principal)?;
         transport::ends_with_client(parts);
         let now = call.now();
         Ok(self.start(ExchangeHandle::Stateless(call), now, version, None, parts, request))

@@ -7,6 +7,7 @@ use mcp_session_proto::{Era, RequestId, ResponseMode, StatelessExchange};
 use super::{registry::Shared, subscription::Subscription};
 use crate::{
     contain,
+    principal::Principal,
     session::{
         cell::{SharedWaiters, wake},
         counters::Stripe,
@@ -32,6 +33,8 @@ pub(crate) struct Call(Arc<Inner>);
 pub(crate) struct Inner {
     number: u64,
     shared: Arc<Shared>,
+    /// Whose share of the requests it takes. `None`: nobody's, or it is a `subscriptions/listen`.
+    principal: Option<Principal>,
     /// What a `subscriptions/listen` gets.
     subscription: Option<Subscription>,
     locked: Mutex<Locked>,
@@ -54,12 +57,14 @@ impl Call {
         era: Era,
         mode: ResponseMode,
         shared: Arc<Shared>,
+        principal: Option<Principal>,
         subscription: Option<Subscription>,
     ) -> Self {
         let config = Arc::clone(&shared.env.session_config);
         let machine = Machine::new(id, era, mode, config);
         let locked = Locked { machine, armed: None, left: false, tracker: None };
-        Self(Arc::new(Inner { number: next_number(), shared, subscription, locked: Mutex::new(locked) }))
+        let (number, locked) = (next_number(), Mutex::new(locked));
+        Self(Arc::new(Inner { number, shared, principal, subscription, locked }))
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -68,6 +73,10 @@ impl Call {
 
     pub(crate) fn env(&self) -> &Arc<Env> {
         &self.0.shared.env
+    }
+
+    pub(super) fn principal(&self) -> Option<&Principal> {
+        self.0.principal.as_ref()
     }
 
     pub(crate) fn subscription(&self) -> Option<&Subscription> {

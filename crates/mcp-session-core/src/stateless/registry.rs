@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{
     call::{Call, Inner, Machine},
     server::Server,
+    shares::Shares,
     subscription::{Notice, Subscription},
 };
 use crate::{
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     shards: [Shard; SHARDS],
     /// The number of calls in the shards.
     requests: AtomicUsize,
+    /// The same for each principal.
+    shares: Shares,
     subscriptions: Mutex<Subscriptions>,
 }
 
@@ -67,6 +70,7 @@ impl Registry {
             server,
             shards: std::array::from_fn(|_| Shard::default()),
             requests: AtomicUsize::new(0),
+            shares: Shares::default(),
             subscriptions: Mutex::default(),
             env,
         });
@@ -90,20 +94,25 @@ impl Registry {
         if phase >= ShutdownPhase::Draining { Err(Rejection::ShuttingDown) } else { Ok(()) }
     }
 
-    /// Admits a request: from now on it is owed exactly one answer.
+    /// Admits a request of this principal: from now on it is owed exactly one answer.
     ///
     /// The shard's lock orders admission and shutdown: a shutdown first sets the phase and then visits every shard. So
     /// either the phase is seen here, or the request is in its shard when that is visited (S1).
-    pub(crate) fn admit(&self, id: RequestId, era: Era, mode: ResponseMode) -> Result<Call, Rejection> {
-        let Shared { env, shards, requests, .. } = &*self.0;
-        if !acquire(requests, 1, env.config.max_stateless_requests) {
+    pub(crate) fn admit(
+        &self,
+        id: RequestId,
+        era: Era,
+        mode: ResponseMode,
+        principal: Option<Principal>,
+    ) -> Result<Call, Rejection> {
+        if !self.0.acquire(principal.as_ref()) {
             return Err(Rejection::TooManyRequests);
         }
-        let call = Call::new(id, era, mode, Arc::clone(&self.0), None);
-        let mut shard = lock(&shards[shard(call.number())].0);
+        let call = Call::new(id, era, mode, Arc::clone(&self.0), principal, None);
+        let mut shard = lock(&self.0.shards[shard(call.number())].0);
         if let Err(refused) = self.admits() {
             drop(shard);
-            requests.fetch_sub(1, Relaxed);
+            self.0.release(call.principal());
             return Err(refused);
         }
         shard.insert(call.number(), call.clone());
@@ -112,16 +121,17 @@ impl Registry {
         Ok(call)
     }
 
-    /// Admits all of these requests, or none.
+    /// Admits all of these requests of one principal, or none.
     pub(crate) fn admit_all(
         &self,
         ids: impl IntoIterator<Item = RequestId>,
         era: Era,
         mode: ResponseMode,
+        principal: Option<&Principal>,
     ) -> Result<Vec<Call>, Rejection> {
         let mut admitted = Vec::new();
         for id in ids {
-            match self.admit(id, era, mode) {
+            match self.admit(id, era, mode, principal.cloned()) {
                 Ok(call) => admitted.push(call),
                 Err(refused) => {
                     admitted.iter().for_each(|call: &Call| self.0.withdraw(call));
@@ -137,7 +147,7 @@ impl Registry {
         let config = &self.0.env.config;
         let (principal, acknowledgement) = (subscription.principal.clone(), subscription.acknowledgement());
         let subscription = Some(subscription);
-        let call = Call::new(id, Era::Modern, ResponseMode::Sse, Arc::clone(&self.0), subscription);
+        let call = Call::new(id, Era::Modern, ResponseMode::Sse, Arc::clone(&self.0), None, subscription);
         {
             let mut subscriptions = lock(&self.0.subscriptions);
             self.admits()?;
@@ -192,6 +202,26 @@ impl Registry {
 }
 
 impl Shared {
+    /// Takes a place for a request of this principal. Returns `false` if there is none.
+    fn acquire(&self, principal: Option<&Principal>) -> bool {
+        let config = &self.env.config;
+        let place = || acquire(&self.requests, 1, config.max_stateless_requests);
+        match principal {
+            None => place(),
+            Some(principal) => {
+                self.shares.acquire(principal, config.max_stateless_requests_per_principal, place)
+            }
+        }
+    }
+
+    /// Gives a place back.
+    fn release(&self, principal: Option<&Principal>) {
+        if let Some(principal) = principal {
+            self.shares.release(principal);
+        }
+        self.requests.fetch_sub(1, Relaxed);
+    }
+
     /// Undoes an admission whose request is refused after all.
     fn withdraw(&self, call: &Call) {
         call.withdraw();
@@ -203,7 +233,7 @@ impl Shared {
         let Some(subscription) = call.subscription() else {
             let removed = lock(&self.shards[shard(call.number())].0).remove(&call.number());
             if removed.is_some() {
-                self.requests.fetch_sub(1, Relaxed);
+                self.release(call.principal());
             }
             return;
         };

@@ -67,7 +67,8 @@ pub(crate) enum Rejection {
     UnknownMethod(String),
     /// A message that no client of 2026-07-28 sends: a response or a batch.
     NotARequest,
-    /// There are [`Config::max_stateless_requests`] running requests without a session.
+    /// There are [`Config::max_stateless_requests`] running requests without a session, or
+    /// [`Config::max_stateless_requests_per_principal`] of this principal.
     TooManyRequests,
     /// There are [`Config::max_subscriptions`], or [`Config::max_subscriptions_per_principal`] of this principal (G-59).
     TooManySubscriptions,
@@ -173,7 +174,9 @@ impl Rejection {
             {
                 "Config::eras"
             }
-            Self::TooManyRequests => "Config::max_stateless_requests",
+            Self::TooManyRequests => {
+                "Config::max_stateless_requests, Config::max_stateless_requests_per_principal"
+            }
             Self::TooManySubscriptions => {
                 "Config::max_subscriptions, Config::max_subscriptions_per_principal"
             }

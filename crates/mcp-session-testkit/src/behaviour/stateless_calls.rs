@@ -21,6 +21,7 @@ scenarios! {
     a_07_equal_ids_of_different_clients,
     s_8_a_panic_answers_only_its_own_request,
     b_42_requests_without_a_session_are_bounded,
+    b_42_one_principal_takes_not_every_place,
     b_42_all_of_a_batch_without_a_session_or_nothing,
     e_27_nothing_is_left_of_requests_without_a_session,
     the_smallest_queue_without_a_session,
@@ -277,6 +278,70 @@ fn b_42_requests_without_a_session_are_bounded(bed: &impl TestBed) {
             is_refused(&stranger, &request(4, "echo")).await;
             assert_eq!(streams.pop().unwrap().messages().await.len(), 2);
             assert_eq!(stranger.post(&request(4, "echo")).await.status, StatusCode::OK);
+        });
+    }
+}
+
+/// B-42, E-15: of the requests without a session, of both eras, one principal has a share: at its end it gets 503, and
+/// everybody else is served. Requests of nobody have the whole.
+fn b_42_one_principal_takes_not_every_place(bed: &impl TestBed) {
+    for sessions in MODES {
+        let mut fixture = Fixture::new(bed, |config| {
+            config.sessions = sessions;
+            (config.max_stateless_requests, config.max_stateless_requests_per_principal) = (5, 2);
+        });
+        bed.block_on(async {
+            let [alice, bob, nobody] =
+                [Some("alice"), Some("bob"), None].map(|name| fixture.stranger().known_as(name));
+            let modern = fixture.modern().known_as(Some("alice"));
+            let mut running = Vec::new();
+            for id in 1..=2 {
+                running.push((alice.start(&request(id, "work")), fixture.work().await));
+            }
+            for id in 3..6 {
+                is_refused(&alice, &request(id, "work")).await;
+            }
+            let refused = modern.post(&modern.call(6, "echo")).await;
+            assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"));
+            if sessions == Sessions::Stateless {
+                is_refused(&alice, &initialize("2025-11-25", "client")).await;
+            }
+            // What needs no place is served, and so are others; a batch takes as many places as it has requests, or none.
+            assert_eq!(alice.post(&request(3, "ping")).await.status, StatusCode::OK);
+            for client in [&bob, &nobody] {
+                assert_eq!(client.post(&request(3, "echo")).await.status, StatusCode::OK);
+            }
+            let three = json!([request(1, "echo"), request(2, "echo"), request(3, "echo")]);
+            assert_eq!(bob.post(&three).await.status, StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(nobody.post(&three).await.status, StatusCode::OK);
+            // The places of all are fewer than the shares of all.
+            for client in [&bob, &bob, &nobody] {
+                running.push((client.start(&request(3, "work")), fixture.work().await));
+            }
+            for client in [&bob, &nobody, &fixture.stranger().known_as(Some("carol"))] {
+                is_refused(client, &request(4, "work")).await;
+            }
+            // Each gets back what it had, by an answer and by leaving, and no more.
+            let (first, work) = running.remove(0);
+            work.finish(json!({}));
+            assert_eq!(first.head().await.json().await, reply(1, json!({})));
+            assert!(modern.post(&modern.call(6, "echo")).await.answer().await["result"].is_object());
+            let (second, work) = running.remove(0);
+            work.cx.notify("notifications/message", None::<&()>).await.unwrap();
+            drop(second.head().await);
+            work.cx.cancelled().await;
+            work.finish(json!({}));
+            let two = json!([request(1, "echo"), request(2, "echo")]);
+            while alice.post(&two).await.status != StatusCode::OK {
+                fixture.elapse(SOON / 8).await;
+            }
+            is_refused(&bob, &request(4, "work")).await;
+            assert_eq!(alice.post(&three).await.status, StatusCode::SERVICE_UNAVAILABLE);
+            for (client, work) in running {
+                work.finish(json!({}));
+                assert_eq!(client.head().await.status, StatusCode::OK);
+            }
+            fixture.until(|fixture| fixture.endpoint.stats().exchanges == 0).await;
         });
     }
 }

@@ -116,7 +116,7 @@ fn a_notification_that_may_run_is_not_refused() {
 #[test]
 fn a_request_without_a_session_that_has_room_is_not_refused() {
     fn serve(stateless: &stateless::registry::Registry) -> Option<ExchangeHandle> {
-        let call = stateless.admit(1.into(), Era::Stateless, ResponseMode::Auto).ok()?;
+        let call = stateless.admit(1.into(), Era::Stateless, ResponseMode::Auto, None).ok()?;
         Some(ExchangeHandle::Stateless(call))
     }
     check("stateless-requests", None, || {

@@ -93,7 +93,7 @@ fn request_without_session(policy: ShutdownPolicy) {
     let server = Server::new(|_| {});
     let client = spawn({
         let stateless = server.stateless();
-        move || match stateless.admit(2.into(), Era::Stateless, ResponseMode::Auto) {
+        move || match stateless.admit(2.into(), Era::Stateless, ResponseMode::Auto, None) {
             Ok(call) => {
                 let answered = ExchangeHandle::Stateless(call).answer(&Ok(nothing()), true);
                 (true, answered.heard && matches!(answered.head, Some(ReplyHead::Json(_))))
@@ -137,7 +137,7 @@ fn s_9_s_15_an_admission_that_is_taken_back_against_the_shutdown() {
         let client = spawn({
             let stateless = server.stateless();
             move || {
-                let all = stateless.admit_all([1.into(), 2.into()], Era::Stateless, ResponseMode::Auto);
+                let all = stateless.admit_all([1.into(), 2.into()], Era::Stateless, ResponseMode::Auto, None);
                 assert!(matches!(all, Err(Rejection::TooManyRequests | Rejection::ShuttingDown)));
             }
         });

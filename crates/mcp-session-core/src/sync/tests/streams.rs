@@ -165,7 +165,7 @@ fn of_session(server: &Server, session: &Session, mode: ResponseMode) -> Exchang
 
 fn stateless(server: &Server, mode: ResponseMode) -> ExchangeHandle {
     ExchangeHandle::Stateless(
-        server.stateless().admit(2.into(), Era::Stateless, mode).expect("there is room"),
+        server.stateless().admit(2.into(), Era::Stateless, mode, None).expect("there is room"),
     )
 }
 
