@@ -32,7 +32,7 @@ use crate::{
     stream::ReplyBody,
     sync::atomic::Ordering::Relaxed,
     trace,
-    transport::{self, BoxError, Incoming, Rejection, RequestEra, SessionHeader},
+    transport::{self, Address, BoxError, Incoming, Rejection, RequestEra, SessionHeader, VersionHeader},
 };
 
 /// The HTTP endpoint of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
@@ -296,10 +296,12 @@ impl Endpoint {
         seen: &mut Seen,
     ) -> Result<impl Future<Output = Answer> + 'a, Rejection> {
         let rare: BoxFuture<'a, Answer> = match incoming {
-            Incoming::Request(request, form) => {
+            Incoming::Request(request, address, form) => {
                 seen.id = Some(request.id.clone());
                 let eras = self.registry.env.config.eras;
-                match transport::era_of_request(eras, &parts.headers, &request)? {
+                let version = address.map(|address| address.version);
+                let version = version.unwrap_or_else(|| VersionHeader::of(&parts.headers));
+                match transport::era_of_request(eras, &parts.headers, version, &request)? {
                     RequestEra::Modern(envelope) => {
                         seen.modern = true;
                         Box::pin(self.modern(parts, request, envelope, form))
@@ -307,7 +309,9 @@ impl Endpoint {
                     RequestEra::Legacy if request.method == "initialize" => {
                         Box::pin(self.initialize(parts, request, form))
                     }
-                    RequestEra::Legacy => return Ok(Either::Right(self.request(parts, request, form))),
+                    RequestEra::Legacy => {
+                        return Ok(Either::Right(self.request(parts, request, address, form)));
+                    }
                 }
             }
             Incoming::Notification(notification) => Box::pin(self.notification(parts, notification)),
@@ -321,22 +325,32 @@ impl Endpoint {
     }
 
     /// Finds what a message of a legacy revision belongs to, and checks the version header (E-09, E-11, E-26, E-27, B-26).
-    async fn scope(&self, parts: &Parts) -> Result<Scope, Rejection> {
+    /// `address` is what its headers say, if that is known.
+    async fn scope(&self, parts: &Parts, address: Option<Address>) -> Result<Scope, Rejection> {
         let Config { sessions, eras, .. } = self.registry.env.config;
-        let header = transport::session_header(&parts.headers)?;
+        let version = || match address.map(|address| address.version) {
+            Some(VersionHeader::Legacy(version)) => Ok(version),
+            Some(VersionHeader::Absent | VersionHeader::Modern | VersionHeader::Unknown) | None => {
+                transport::version(&parts.headers, eras)
+            }
+        };
+        let header = match address {
+            Some(Address { session, .. }) => session,
+            None => transport::session_header(&parts.headers)?,
+        };
         let without = match sessions {
             Sessions::Optional => header == SessionHeader::Absent,
             Sessions::Stateful => false,
             Sessions::Stateless => true,
         };
         if without {
-            return Ok(Scope::Stateless(transport::version(&parts.headers, eras)?));
+            return Ok(Scope::Stateless(version()?));
         }
         let session = self.lookup(header, parts).await?;
-        match transport::check_version(&parts.headers, eras) {
+        match version() {
             // A dead id is 404, even if the version is wrong (E-11). If it is right, the machine refuses the request.
             Err(_) if session.state() == proto::State::Terminated => Err(Rejection::UnknownSession),
-            checked => checked.map(|()| Scope::Session(session)),
+            checked => checked.map(|_| Scope::Session(session)),
         }
     }
 

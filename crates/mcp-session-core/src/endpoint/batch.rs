@@ -35,7 +35,7 @@ impl Endpoint {
     ) -> Result<Response<ReplyBody>, Rejection> {
         let env = &self.registry.env;
         transport::check_batch(env.config.eras, &parts.headers)?;
-        let session = match self.scope(parts).await? {
+        let session = match self.scope(parts, None).await? {
             Scope::Session(session) => session,
             Scope::Stateless(version) => return self.stateless_batch(version, parts, &body, form).await,
         };

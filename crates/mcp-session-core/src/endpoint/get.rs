@@ -47,7 +47,7 @@ impl Endpoint {
     /// The session that a GET or DELETE names. Without one, there is no stream and nothing to delete (E-32, G-44).
     async fn own_session(&self, parts: &Parts) -> Result<Session, Rejection> {
         transport::check_get_or_delete(self.registry.env.config.eras, &parts.headers)?;
-        match self.scope(parts).await? {
+        match self.scope(parts, None).await? {
             Scope::Session(session) => Ok(session),
             Scope::Stateless(_) => Err(Rejection::NeedsSession),
         }

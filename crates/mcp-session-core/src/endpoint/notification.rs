@@ -22,7 +22,7 @@ impl Endpoint {
         if transport::is_modern_notification(self.registry.env.config.eras, &parts.headers)? {
             return Ok(accepted()); // 2026-07-28 has no notification of a client (G-16)
         }
-        let session = match self.scope(parts).await? {
+        let session = match self.scope(parts, None).await? {
             Scope::Session(session) => session,
             Scope::Stateless(_) => return Ok(accepted()), // it concerns a session, and there is none (E-27, E-30)
         };

@@ -18,7 +18,7 @@ use crate::{
     session::Session,
     stream::ReplyBody,
     trace,
-    transport::{self, Rejection},
+    transport::{self, Address, Rejection},
 };
 
 impl Endpoint {
@@ -27,9 +27,10 @@ impl Endpoint {
         &self,
         parts: &mut Parts,
         request: RpcRequest,
+        address: Option<Address>,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        let scope = self.scope(parts).await?;
+        let scope = self.scope(parts, address).await?;
         if request.method == "ping" {
             return ping(&scope, &request, form);
         }
@@ -47,7 +48,7 @@ impl Endpoint {
         response: RpcResponse,
     ) -> Result<Response<ReplyBody>, Rejection> {
         transport::check_response(self.registry.env.config.eras, &parts.headers)?;
-        match self.scope(parts).await? {
+        match self.scope(parts, None).await? {
             Scope::Session(session) => self.replied(&session, response).await?,
             Scope::Stateless(_) => {} // nobody waits for it (B-19)
         }
