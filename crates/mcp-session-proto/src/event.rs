@@ -159,13 +159,18 @@ fn event(size: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
 
 /// Puts an id line before the event.
 pub fn with_id(id: EventId, event: &[u8]) -> Bytes {
+    join_with_id(id, [event, b""])
+}
+
+/// Puts an id line before the two pieces of an event.
+pub(crate) fn join_with_id(id: EventId, event: [&[u8]; 2]) -> Bytes {
     let mut line = [0; ID_LINE];
     let mut rest = &mut line[..];
     // It always fits.
     let written = writeln!(rest, "id: {id}");
     debug_assert!(written.is_ok());
     let length = ID_LINE - rest.len();
-    [&line[..length], event].concat().into()
+    [&line[..length], event[0], event[1]].concat().into()
 }
 
 /// The length of the longest id line: two numbers of 20 digits, and one of 10.
