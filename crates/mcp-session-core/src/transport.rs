@@ -34,7 +34,7 @@ pub(crate) use eras::{
 };
 use headers::Fields;
 pub(crate) use headers::{
-    Address, SESSION_ID, SessionHeader, VersionHeader, last_event_id, session_header, version,
+    Address, SESSION_ID, SessionHeader, VersionHeader, address, last_event_id, session_header, version,
 };
 pub use level::LogLevel;
 pub(crate) use params::check_params;

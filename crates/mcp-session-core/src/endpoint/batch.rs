@@ -33,7 +33,7 @@ impl Endpoint {
         body: Bytes,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        let env = &self.registry.env;
+        let env = &self.0.registry.env;
         transport::check_batch(env.config.eras, &parts.headers)?;
         let session = match self.scope(parts, None).await? {
             Scope::Session(session) => session,
@@ -116,7 +116,7 @@ impl Endpoint {
         body: &Bytes,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        let env = &self.registry.env;
+        let env = &self.0.registry.env;
         if !version.has_batches() {
             return Err(ParseError::Batch.into());
         }
@@ -135,7 +135,7 @@ impl Endpoint {
             .map_err(|Panicked| Rejection::Internal("an extension of the request could not be cloned"))?;
         let mode = form.unwrap_or(env.session_config.response_mode);
         let ids = requests.iter().map(|request| request.id.clone());
-        let admitted = self.stateless.admit_all(ids, Era::Stateless, mode)?;
+        let admitted = self.0.stateless.admit_all(ids, Era::Stateless, mode)?;
         parts.first().into_iter().for_each(transport::ends_with_client);
         let mut calls = Vec::with_capacity(admitted.len());
         for ((request, call), mut parts) in requests.into_iter().zip(admitted).zip(parts) {

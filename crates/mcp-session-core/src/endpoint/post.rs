@@ -47,7 +47,7 @@ impl Endpoint {
         parts: &Parts,
         response: RpcResponse,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        transport::check_response(self.registry.env.config.eras, &parts.headers)?;
+        transport::check_response(self.0.registry.env.config.eras, &parts.headers)?;
         match self.scope(parts, None).await? {
             Scope::Session(session) => self.replied(&session, response).await?,
             Scope::Stateless(_) => {} // nobody waits for it (B-19)
@@ -57,7 +57,7 @@ impl Endpoint {
 
     /// Accepts a reply of the client, once the node that waits for it has it.
     pub(super) async fn replied(&self, session: &Session, response: RpcResponse) -> Result<(), Rejection> {
-        match &self.registry.env.node {
+        match &self.0.registry.env.node {
             None => Ok(session.with(|machine, now| machine.handle_response(now, response))?),
             // Boxed, so that it does not enlarge every such future.
             Some(node) => Box::pin(forward::response(node, session, response)).await,
@@ -95,8 +95,8 @@ impl Endpoint {
         request: RpcRequest,
         form: Option<ResponseMode>,
     ) -> Result<impl Future<Output = FirstPoll>, Rejection> {
-        let mode = form.unwrap_or(self.registry.env.session_config.response_mode);
-        let call = self.stateless.admit(request.id.clone(), Era::Stateless, mode)?;
+        let mode = form.unwrap_or(self.0.registry.env.session_config.response_mode);
+        let call = self.0.stateless.admit(request.id.clone(), Era::Stateless, mode)?;
         transport::ends_with_client(parts);
         let now = call.now();
         Ok(self.start(ExchangeHandle::Stateless(call), now, version, None, parts, request))
@@ -112,11 +112,11 @@ impl Endpoint {
         parts: &mut Parts,
         request: RpcRequest,
     ) -> impl Future<Output = FirstPoll> {
-        let env = &self.registry.env;
+        let env = &self.0.registry.env;
         let (id, method) = (request.id.clone(), request.method.clone());
         let cx = RequestContext::new(call.clone(), version, modern.clone(), request, parts);
         // A handler that panics before it returns a future gets an answer too.
-        let handling = contain::call(|| self.handler.request(cx)).unwrap_or_else(|Panicked| {
+        let handling = contain::call(|| self.0.handler.request(cx)).unwrap_or_else(|Panicked| {
             trace::handler_panicked(&method);
             Box::pin(async { Err(RpcError::internal("the handler panicked")) })
         });

@@ -25,7 +25,7 @@ mod texts;
 #[cfg(feature = "tools")]
 pub(crate) mod tools;
 
-use std::{collections::HashMap, fmt, future::Future, sync::Arc};
+use std::{any::Any, collections::HashMap, fmt, future::Future, sync::Arc};
 
 use futures::{
     FutureExt,
@@ -183,7 +183,15 @@ impl Router {
     {
         let answer: RequestFn = Arc::new(move |cx| {
             let answer = answer(cx);
-            async move { Json::new(&answer.await?) }.boxed()
+            async move {
+                let answer = answer.await?;
+                // A result that is JSON text already is passed on as it is.
+                match (&answer as &dyn Any).downcast_ref::<Json>() {
+                    Some(json) => Ok(json.clone()),
+                    None => Json::new(&answer),
+                }
+            }
+            .boxed()
         });
         self.requests.insert(method.to_owned(), answer);
         self

@@ -83,6 +83,11 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// What these headers say about where a message belongs: see [`Fields::address`].
+pub(crate) fn address(headers: &HeaderMap) -> Option<Address> {
+    Fields::of(headers).address()
+}
+
 /// What the headers of a message say about where it belongs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Address {
