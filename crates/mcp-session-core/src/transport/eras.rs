@@ -175,10 +175,16 @@ fn may_have_version(params: &Json) -> bool {
         let rest = rest.flatten().map(|rest| rest.strip_prefix('\\').unwrap_or(rest));
         rest.is_some_and(|rest| rest.starts_with("/protocolVersion"))
     };
-    params.as_bytes().contains(&b'.') && {
+    has_dot(params.as_bytes()) && {
         let text = params.as_str();
         text.match_indices('.').any(|(at, _)| is_key(text, at))
     }
+}
+
+/// Whether a text has a dot. Counts whole pieces, which the compiler does for many bytes at once: faster than `contains`.
+fn has_dot(text: &[u8]) -> bool {
+    let any = |piece: &[u8]| piece.iter().map(|byte| u8::from(*byte == b'.')).fold(0, |any, dot| any | dot);
+    text.chunks(256).any(|piece| any(piece) > 0)
 }
 
 /// Whether a version is a date before the first revision without a handshake. Anything else is a version of the future.

@@ -114,11 +114,13 @@ impl VersionHeader {
 
     fn read(value: Option<&HeaderValue>) -> Self {
         let Some(value) = value.map(HeaderValue::as_bytes) else { return Self::Absent };
-        if is_modern(value.trim_ascii()) {
-            return Self::Modern;
+        let known = ProtocolVersion::ALL.iter().find(|version| version.as_str().as_bytes() == value);
+        match known {
+            Some(version) if version.has_handshake() => Self::Legacy(*version),
+            Some(_) => Self::Modern,
+            None if is_modern(value.trim_ascii()) => Self::Modern,
+            None => Self::Unknown,
         }
-        let version = std::str::from_utf8(value).ok().and_then(ProtocolVersion::parse);
-        version.map_or(Self::Unknown, Self::Legacy)
     }
 }
 
@@ -232,10 +234,7 @@ impl SessionHeader {
         // An empty header counts as absent: clients and proxies send it to mean none (E-32).
         match value.filter(|id| !is_blank(id)) {
             None => Self::Absent,
-            Some(id) => match std::str::from_utf8(id.as_bytes()).unwrap_or_default().parse() {
-                Ok(id) => Self::Id(id),
-                Err(_) => Self::Foreign,
-            },
+            Some(id) => SessionId::from_digits(id.as_bytes()).map_or(Self::Foreign, Self::Id),
         }
     }
 }
