@@ -16,31 +16,35 @@ use serde_json::value::RawValue;
 pub(super) const MAX_DEPTH: u32 = 128;
 
 /// The texts of these members of an object, where it has them. `None` if `text` is not one JSON object, nests deeper than
-/// [`MAX_DEPTH`], or has one of these members twice. Also `None` if a name has an escape: the caller asks `serde_json` then.
+/// [`MAX_DEPTH`], or has one of these members twice. Also `None` if another name has an escape: the caller asks `serde_json` then.
 ///
 /// What it accepts, `serde_json` accepts too, and finds the same in it.
 pub(super) fn members<'a, const N: usize>(text: &'a str, names: &[&str; N]) -> Option<[Option<&'a str>; N]> {
     let mut found = [None; N];
-    let mut scan = Scan { text: text.as_bytes(), at: 0 };
+    let mut scan = Scan { rest: text.as_bytes() };
     scan.skip_space();
     scan.expect(b'{')?;
     scan.skip_space();
     if !scan.skips(b'}') {
         loop {
-            let begin = scan.at + 1;
-            if scan.string()? == Escapes::Some {
-                return None;
-            }
-            let name = &scan.text[begin..scan.at - 1];
+            scan.expect(b'"')?;
+            let begin = scan.rest;
+            scan.rest = string(begin)?;
+            let name = &begin[..begin.len() - scan.rest.len() - 1];
             scan.skip_space();
             scan.expect(b':')?;
             scan.skip_space();
-            let begin = scan.at;
+            let begin = text.len() - scan.rest.len();
             scan.value()?;
-            if let Some(index) = names.iter().position(|wanted| wanted.as_bytes() == name) {
-                if found[index].replace(text.get(begin..scan.at)?).is_some() {
-                    return None;
+            match names.iter().position(|wanted| wanted.as_bytes() == name) {
+                Some(index) => {
+                    let value = text.get(begin..text.len() - scan.rest.len())?;
+                    if found[index].replace(value).is_some() {
+                        return None;
+                    }
                 }
+                None if name.contains(&b'\\') => return None, // it may be one of them
+                None => {}
             }
             scan.skip_space();
             if scan.skips(b'}') {
@@ -51,7 +55,7 @@ pub(super) fn members<'a, const N: usize>(text: &'a str, names: &[&str; N]) -> O
         }
     }
     scan.skip_space();
-    (scan.at == scan.text.len()).then_some(found)
+    scan.rest.is_empty().then_some(found)
 }
 
 /// The same, decoded by `serde_json`: for what [`members`] leaves to it, and for its errors.
@@ -93,38 +97,36 @@ pub(super) fn decode<'a, const N: usize>(
     Ok(found)
 }
 
-/// Whether a string has escapes.
-#[derive(PartialEq, Eq)]
-enum Escapes {
-    None,
-    Some,
-}
-
-/// A position in a text.
+/// The rest of a text.
 struct Scan<'a> {
-    text: &'a [u8],
-    at: usize,
+    rest: &'a [u8],
 }
 
-impl Scan<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
-    }
-
+impl<'a> Scan<'a> {
     /// Skips this byte if it is the next.
+    #[inline]
     fn skips(&mut self, byte: u8) -> bool {
-        let is_next = self.peek() == Some(byte);
-        self.at += usize::from(is_next);
-        is_next
+        match self.rest {
+            [first, rest @ ..] if *first == byte => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8) -> Option<()> {
         self.skips(byte).then_some(())
     }
 
+    #[inline]
     fn skip_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.at += 1;
+        while let [first @ ..=b' ', rest @ ..] = self.rest {
+            if !matches!(first, b' ' | b'\n' | b'\r' | b'\t') {
+                return;
+            }
+            self.rest = rest;
         }
     }
 
@@ -133,29 +135,29 @@ impl Scan<'_> {
         // The innermost bracket is the lowest bit: 1 if it is that of an object.
         let (mut depth, mut objects) = (1, 0_u128);
         loop {
-            match self.peek()? {
-                b'"' => _ = self.string()?,
-                opening @ (b'{' | b'[') => {
-                    self.at += 1;
+            match self.rest {
+                [b'"', rest @ ..] => {
+                    self.rest = string(rest)?;
+                }
+                [opening @ (b'{' | b'['), rest @ ..] => {
+                    self.rest = rest;
                     self.skip_space();
-                    let is_object = opening == b'{';
+                    if depth == MAX_DEPTH {
+                        return None;
+                    }
+                    let is_object = *opening == b'{';
                     if !self.skips(if is_object { b'}' } else { b']' }) {
-                        if depth == MAX_DEPTH {
-                            return None;
-                        }
                         depth += 1;
                         objects = objects << 1 | u128::from(is_object);
                         if is_object {
                             self.name()?;
                         }
                         continue;
-                    } else if depth == MAX_DEPTH {
-                        return None;
                     }
                 }
-                b't' => self.literal(b"true")?,
-                b'f' => self.literal(b"false")?,
-                b'n' => self.literal(b"null")?,
+                [b't', rest @ ..] => self.rest = rest.strip_prefix(b"rue")?,
+                [b'f', rest @ ..] => self.rest = rest.strip_prefix(b"alse")?,
+                [b'n', rest @ ..] => self.rest = rest.strip_prefix(b"ull")?,
                 _ => self.number()?,
             }
             // A value has ended, and perhaps those that it is the last part of.
@@ -165,14 +167,19 @@ impl Scan<'_> {
                 }
                 self.skip_space();
                 let is_object = objects & 1 == 1;
-                if self.skips(b',') {
-                    self.skip_space();
-                    if is_object {
-                        self.name()?;
+                match self.rest {
+                    [b',', rest @ ..] => {
+                        self.rest = rest;
+                        self.skip_space();
+                        if is_object {
+                            self.name()?;
+                        }
+                        break;
                     }
-                    break;
+                    [b'}', rest @ ..] if is_object => self.rest = rest,
+                    [b']', rest @ ..] if !is_object => self.rest = rest,
+                    _ => return None,
                 }
-                self.expect(if is_object { b'}' } else { b']' })?;
                 depth -= 1;
                 objects >>= 1;
             }
@@ -181,65 +188,12 @@ impl Scan<'_> {
 
     /// Skips the name of a member, and what is before its value.
     fn name(&mut self) -> Option<()> {
-        self.string()?;
+        self.expect(b'"')?;
+        self.rest = string(self.rest)?;
         self.skip_space();
         self.expect(b':')?;
         self.skip_space();
         Some(())
-    }
-
-    fn string(&mut self) -> Option<Escapes> {
-        self.expect(b'"')?;
-        let mut escapes = Escapes::None;
-        loop {
-            self.skip_plain();
-            let byte = self.peek()?;
-            self.at += 1;
-            match byte {
-                b'"' => return Some(escapes),
-                b'\\' => {
-                    escapes = Escapes::Some;
-                    let escape = self.peek()?;
-                    self.at += 1;
-                    match escape {
-                        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-                        b'u' => {
-                            let digits = self.text.get(self.at..self.at + 4)?;
-                            if !digits.iter().all(u8::is_ascii_hexdigit) {
-                                return None;
-                            }
-                            self.at += 4;
-                        }
-                        _ => return None,
-                    }
-                }
-                _ => return None, // a control character
-            }
-        }
-    }
-
-    /// Skips what means itself in a string.
-    fn skip_plain(&mut self) {
-        let mut begin = self.at;
-        while let Some(word) = self.text[self.at..].first_chunk() {
-            let plain = plain(u64::from_le_bytes(*word));
-            self.at += plain;
-            if plain < word.len() {
-                return;
-            }
-            if self.at - begin >= LONG {
-                while self.text[self.at..].first_chunk().is_some_and(is_plain) {
-                    self.at += BLOCK;
-                }
-                begin = self.at;
-            }
-        }
-        let rest = &self.text[self.at..];
-        self.at += rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len());
-    }
-
-    fn literal(&mut self, literal: &[u8]) -> Option<()> {
-        self.text[self.at..].starts_with(literal).then(|| self.at += literal.len())
     }
 
     fn number(&mut self) -> Option<()> {
@@ -259,16 +213,65 @@ impl Scan<'_> {
 
     /// Skips at least one digit.
     fn digits(&mut self) -> Option<()> {
-        let begin = self.at;
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
+        let begin = self.rest.len();
+        while let [b'0'..=b'9', rest @ ..] = self.rest {
+            self.rest = rest;
         }
-        (self.at > begin).then_some(())
+        (self.rest.len() < begin).then_some(())
     }
 }
 
-/// Behind so many bytes of a string, whole blocks are looked at.
-const LONG: usize = 128;
+/// Skips the rest of a string, behind its first quote, and returns what is behind the string.
+fn string(mut rest: &[u8]) -> Option<&[u8]> {
+    loop {
+        rest = match skip_plain(rest) {
+            [b'"', rest @ ..] => return Some(rest),
+            [b'\\', b'u', a, b, c, d, rest @ ..] => {
+                if ![a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) {
+                    return None;
+                }
+                rest
+            }
+            [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', rest @ ..] => rest,
+            _ => return None, // the end, a control character, or no escape
+        };
+    }
+}
+
+/// Skips what means itself in a string.
+#[inline]
+fn skip_plain(mut rest: &[u8]) -> &[u8] {
+    let mut words = 0;
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        let plain = plain(u64::from_le_bytes(*word));
+        if plain < word.len() {
+            return &rest[plain..];
+        }
+        rest = behind;
+        words += 1;
+        if words == LONG {
+            words = 0;
+            rest = skip_blocks(rest);
+        }
+    }
+    let special = rest.iter().position(|byte| is_special(*byte));
+    &rest[special.unwrap_or(rest.len())..]
+}
+
+/// Skips whole blocks of it. Not inlined: most strings are short.
+#[inline(never)]
+fn skip_blocks(mut rest: &[u8]) -> &[u8] {
+    while let Some((block, behind)) = rest.split_first_chunk() {
+        if !is_plain(block) {
+            break;
+        }
+        rest = behind;
+    }
+    rest
+}
+
+/// Behind so many words of a string, whole blocks are looked at.
+const LONG: usize = 16;
 
 const BLOCK: usize = 128;
 

@@ -10,7 +10,11 @@ const SHORT: usize = 1024;
 /// Texts in order, added at the end and removed at the front. Short ones are in one buffer, with their lengths beside it: each
 /// costs its bytes and four more, and all of them are freed together.
 #[derive(Debug, Default)]
-pub(super) struct Texts {
+pub(super) struct Texts(Option<Box<Buffers>>);
+
+/// Allocated only while there are texts: most streams keep none most of the time.
+#[derive(Debug, Default)]
+struct Buffers {
     bytes: VecDeque<u8>,
     lengths: VecDeque<u32>,
     long: VecDeque<Bytes>,
@@ -32,47 +36,50 @@ pub(super) enum Text<'a> {
 
 impl Texts {
     pub(super) fn len(&self) -> usize {
-        self.lengths.len()
+        self.0.as_ref().map_or(0, |buffers| buffers.lengths.len())
     }
 
     pub(super) fn push(&mut self, text: Bytes) {
-        add(&mut self.lengths, u32::try_from(text.len()).unwrap_or(u32::MAX));
+        let Buffers { bytes, lengths, long } = &mut **self.0.get_or_insert_default();
+        add(lengths, u32::try_from(text.len()).unwrap_or(u32::MAX));
         if text.len() <= SHORT {
-            make_room(&mut self.bytes, text.len());
-            self.bytes.extend(&text[..]);
+            make_room(bytes, text.len());
+            bytes.extend(&text[..]);
         } else {
-            self.long.push_back(text);
+            long.push_back(text);
         }
     }
 
     /// Removes the first text, and returns its length and what it took.
     pub(super) fn pop(&mut self) -> Option<(usize, At)> {
-        let taken = taken(self.lengths.pop_front()?);
+        let Buffers { bytes, lengths, long } = &mut **self.0.as_mut()?;
+        let taken = taken(lengths.pop_front()?);
         let length = match taken.long {
-            0 => self.bytes.drain(..taken.byte).len(),
-            _ => self.long.pop_front().map_or(0, |text| text.len()),
+            0 => bytes.drain(..taken.byte).len(),
+            _ => long.pop_front().map_or(0, |text| text.len()),
         };
-        if self.lengths.is_empty() {
-            *self = Self::default();
+        if lengths.is_empty() {
+            self.0 = None;
         } else {
-            give_back(&mut self.bytes);
-            give_back(&mut self.lengths);
+            give_back(bytes);
+            give_back(lengths);
         }
         Some((length, taken))
     }
 
     /// The length of the text with this index; 4 GiB if it is longer.
     pub(super) fn length(&self, index: usize) -> usize {
-        self.lengths[index] as usize
+        self.0.as_ref().map_or(0, |buffers| buffers.lengths[index] as usize)
     }
 
-    /// The text with this index, which begins at `at`.
+    /// The text with this index, which begins at `at`. Empty if there is none.
     pub(super) fn get(&self, index: usize, at: At) -> Text<'_> {
-        let taken = taken(self.lengths[index]);
+        let Some(Buffers { bytes, lengths, long }) = self.0.as_deref() else { return Text::Short(b"", b"") };
+        let taken = taken(lengths[index]);
         if taken.long > 0 {
-            return Text::Long(&self.long[at.long]);
+            return Text::Long(&long[at.long]);
         }
-        let (first, second) = self.bytes.as_slices();
+        let (first, second) = bytes.as_slices();
         let (begin, end, split) = (at.byte, at.byte + taken.byte, first.len());
         Text::Short(
             &first[begin.min(split)..end.min(split)],
@@ -82,12 +89,14 @@ impl Texts {
 
     /// Where the text behind the one with this index begins.
     pub(super) fn after(&self, index: usize, at: At) -> At {
-        at.and(taken(self.lengths[index]))
+        let taken = self.0.as_ref().map(|buffers| taken(buffers.lengths[index]));
+        at.and(taken.unwrap_or_default())
     }
 
     /// Where the text with this index begins. Adds up the lengths before it.
     pub(super) fn at(&self, index: usize) -> At {
-        self.lengths.range(..index).fold(At::default(), |at, length| at.and(taken(*length)))
+        let lengths = self.0.iter().flat_map(|buffers| buffers.lengths.range(..index));
+        lengths.fold(At::default(), |at, length| at.and(taken(*length)))
     }
 
     /// The texts from this index on.
@@ -102,7 +111,7 @@ impl Texts {
 
     /// The long texts, whose memory is freed one by one.
     pub(super) fn into_long(self) -> VecDeque<Bytes> {
-        self.long
+        self.0.map_or_else(VecDeque::new, |buffers| buffers.long)
     }
 }
 
@@ -202,7 +211,8 @@ mod tests {
             assert!(texts.get(middle, at) == text(first + middle));
             assert_eq!(texts.length(middle), text(first + middle).len());
         }
-        assert!(texts.bytes.capacity() <= 2 * texts.bytes.len() + STEP);
+        let Buffers { bytes, .. } = *texts.0.unwrap();
+        assert!(bytes.capacity() <= 2 * bytes.len() + STEP);
     }
 
     #[test]
@@ -211,7 +221,8 @@ mod tests {
         for _ in 0..1_000 {
             texts.push(Bytes::from_static(&[b'x'; 200]));
         }
-        let bytes = texts.bytes.capacity() + 4 * texts.lengths.capacity();
+        let Buffers { bytes, lengths, .. } = *texts.0.unwrap();
+        let bytes = bytes.capacity() + 4 * lengths.capacity();
         assert!(bytes <= 1_000 * (200 + 4) * (STEP + 1) / STEP + 200, "{bytes}");
     }
 }
