@@ -55,9 +55,9 @@ pub(crate) fn era_of_request(
         }
         return Ok(RequestEra::Legacy);
     }
-    let has_version = request.params.as_ref().is_some_and(may_have_version);
     let has_header = version == VersionHeader::Modern;
-    if eras.has_legacy() && !has_version && (is_initialize || !has_header) {
+    let has_version = || request.params.as_ref().is_some_and(may_have_version);
+    if eras.has_legacy() && (is_initialize || !has_header) && !has_version() {
         return Ok(RequestEra::Legacy); // the usual request pays no more than this
     }
 
