@@ -14,7 +14,8 @@ use self::report::{Outcome, Report};
 use crate::process::{self, BUILD, Unavailable};
 use crate::workspace::{Record, Workspace};
 use crate::{
-    arrows, cargo_tasks, commands, conformance, coverage, interop, loom, mutants, prometheus, public_api, release,
+    arrows, cargo_tasks, commands, conformance, coverage, interop, loom, mutants, prometheus, public_api,
+    release,
 };
 
 #[derive(Debug, clap::Args)]

@@ -2,8 +2,10 @@
 //!
 //! Exact on any machine: the allocations of each piece of work, and the memory that an idle session and a listener keep.
 
+use std::time::Instant;
+
 use allocation_counter::measure;
-use mcp_session_bench::work::{Echo, Machine, parse};
+use mcp_session_bench::work::{Echo, KEPT_BYTES, KEPT_EVENTS, Machine, parse};
 
 /// Enough repetitions to average out tables that grow now and then.
 const TIMES: u64 = 1_000;
@@ -32,7 +34,35 @@ fn main() {
     line("a session that stays, with the requests", || drop(echo.open()));
     let mut listeners = Vec::with_capacity(TIMES as usize + 1);
     line("a listener that stays, with the request", || listeners.push(echo.listen()));
+    kept();
     println!("\nThe future of `Endpoint::handle` has {} bytes.", echo.future_size());
+}
+
+/// Prints what a kept event costs, and how long it takes to free many full replay buffers.
+fn kept() {
+    const SESSIONS: usize = 1_000;
+    const BUFFERS: usize = 4_000;
+    let kept = |sessions: usize| -> Vec<Machine> {
+        let mut machines: Vec<_> = (0..sessions).map(|_| Machine::new()).collect();
+        machines.iter_mut().for_each(|machine| machine.keep(KEPT_EVENTS));
+        machines
+    };
+    let mut machines: Vec<_> = (0..SESSIONS).map(|_| Machine::new()).collect();
+    let counted = measure(|| machines.iter_mut().for_each(|machine| machine.keep(KEPT_EVENTS)));
+    let events = (SESSIONS * KEPT_EVENTS) as f64;
+    println!(
+        "\n{events:.0} kept events of {KEPT_BYTES} bytes take {:.1} each.",
+        counted.bytes_current as f64 / events
+    );
+    drop(machines);
+    let machines = kept(BUFFERS);
+    let begin = Instant::now();
+    let counted = measure(|| drop(machines));
+    let took = begin.elapsed().as_secs_f64() * 1e3;
+    println!(
+        "Freeing {BUFFERS} sessions with {KEPT_EVENTS} each takes {took:.0} ms and {:.1} frees a session.",
+        counted.count_current.unsigned_abs() as f64 / BUFFERS as f64
+    );
 }
 
 /// Prints the average cost of `work`, after one warm-up run.

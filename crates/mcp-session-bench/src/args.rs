@@ -11,6 +11,9 @@ pub struct ServerArgs {
     /// Address and port; port 0 picks a free one. The first line on stdout is the URL
     #[arg(long, default_value = "127.0.0.1:0")]
     pub bind: SocketAddr,
+    /// Decodes calls of `echo`, and encodes their answers; only for the raw server on tokio
+    #[arg(long)]
+    pub parse: bool,
     /// Ends with the process that started it
     #[arg(long)]
     with_parent: bool,

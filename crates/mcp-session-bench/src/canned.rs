@@ -23,6 +23,8 @@ use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use memchr::{memchr, memmem};
 
+use crate::parsing;
+
 const SESSION_ID: &str = "mcp-session-id";
 
 const VERSION: &str = "mcp-protocol-version";
@@ -45,6 +47,8 @@ pub struct Canned {
     stopping: AtomicBool,
     stop: Event,
     sleep: Sleep,
+    /// Whether calls of `echo` are decoded.
+    parses: bool,
 }
 
 /// A request, independent of the HTTP stack.
@@ -89,7 +93,14 @@ impl Canned {
             stopping: AtomicBool::new(false),
             stop: Event::new(),
             sleep,
+            parses: false,
         }
+    }
+
+    /// Decodes calls of `echo`, and encodes their answers, if `parses`.
+    #[must_use]
+    pub fn parsing(self, parses: bool) -> Self {
+        Self { parses, ..self }
     }
 
     /// Ends every GET stream and every listener.
@@ -140,6 +151,10 @@ impl Canned {
                 let id = format!("{:032x}", self.next.fetch_add(1, SeqCst));
                 sessions().insert(id.clone());
                 Reply::Json(result(body, INITIALIZED), Some(id))
+            }
+            (&Method::POST, b"tools/call") if self.parses && text(body, b"\"name\":\"") == b"echo" => {
+                parsing::echo(body)
+                    .map_or(Reply::Status(StatusCode::BAD_REQUEST), |answer| Reply::Json(answer, None))
             }
             (&Method::POST, b"tools/call") => match text(body, b"\"name\":\"") {
                 b"echo" => Reply::Json(called(body, text(body, b"\"message\":\""), modern), None),
@@ -277,6 +292,9 @@ mod tests {
         let Reply::Json(text, None) = canned.answer(post(None, call)) else { panic!() };
         let answer = r#"{"jsonrpc":"2.0","id":1000007,"result":{"content":[{"type":"text","text":"hi"}]}}"#;
         assert_eq!(text, answer);
+        let parsing = Canned::new(|_| Box::pin(future::ready(()))).parsing(true);
+        let Reply::Json(parsed, None) = parsing.answer(post(None, call)) else { panic!() };
+        assert_eq!(parsed, answer);
         let Reply::Json(text, None) = canned.answer(post(Some(MODERN), call)) else { panic!() };
         let modern: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(modern["result"]["resultType"], "complete");

@@ -44,6 +44,19 @@ fn main() -> ExitCode {
             let echo = Echo::new();
             (0..times).for_each(|_| drop(echo.modern_request()));
         }
+        "handle-100k" => {
+            let echo = Echo::new();
+            (0..times).for_each(|_| drop(echo.handle(echo.long_request())));
+        }
+        "request-100k" => {
+            let echo = Echo::new();
+            (0..times).for_each(|_| drop(echo.long_request()));
+        }
+        "replay" => {
+            let echo = Echo::new();
+            echo.keep();
+            (0..times).for_each(|_| echo.replay());
+        }
         "session" => {
             let echo = Echo::new();
             (0..times).for_each(|_| echo.open_and_delete());

@@ -9,6 +9,7 @@
 
 mod args;
 mod canned;
+mod parsing;
 mod tools;
 pub mod work;
 

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     future::Future as _,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -12,11 +12,13 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt as _, future::pending};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use http_body_util::Full;
 use mcp_session_core::{
     BoxFuture, ClientCapabilities, Endpoint, Json, ProtocolVersion, ReplyBody, Runtime, SessionConfig,
     proto::{self, Input, Message, Reply},
 };
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -33,6 +35,12 @@ const LISTEN: &[u8] = br#"{"jsonrpc":"2.0","id":1000007,"method":"subscriptions/
 const RESULT: &str = r#"{"content":[{"type":"text","text":"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"}]}"#;
 
 const INITIALIZE: &[u8] = br#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"0"}}}"#;
+
+/// A call of `echo` whose message has 100,000 bytes.
+static LONG_CALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let call = std::str::from_utf8(CALL).expect("it is text");
+    call.replace(&"m".repeat(64), &"m".repeat(100_000)).into_bytes()
+});
 
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
@@ -142,7 +150,27 @@ impl Machine {
         drop(session.take_output());
         text
     }
+
+    /// Sends so many events of [`KEPT_BYTES`] while the client is away: they are kept for it.
+    ///
+    /// # Panics
+    ///
+    /// If an event is refused.
+    pub fn keep(&mut self, events: usize) {
+        for _ in 0..events {
+            self.now += Duration::from_millis(1);
+            let event = Bytes::from(vec![b'e'; KEPT_BYTES]);
+            self.session.notify_standalone(self.now, &event).expect("it is kept");
+            drop(self.session.take_output());
+        }
+    }
 }
+
+/// The size of a kept event.
+pub const KEPT_BYTES: usize = 200;
+
+/// The number of events that a session keeps by default.
+pub const KEPT_EVENTS: usize = 1_000;
 
 /// An endpoint with the two tools, and an open session.
 #[derive(Debug)]
@@ -166,6 +194,44 @@ impl Echo {
     /// A request with [`CALL`], as hyper would pass it.
     pub fn request(&self) -> Request<Full<Bytes>> {
         request(Method::POST, Some(&self.session), CALL)
+    }
+
+    /// The same with a message of 100,000 bytes.
+    pub fn long_request(&self) -> Request<Full<Bytes>> {
+        request(Method::POST, Some(&self.session), &LONG_CALL)
+    }
+
+    /// Keeps [`KEPT_EVENTS`] events for the client of the session, which has no stream.
+    ///
+    /// # Panics
+    ///
+    /// If an event is refused.
+    pub fn keep(&self) {
+        let sessions = self.endpoint.manager().sessions();
+        let session = sessions.first().expect("it is open");
+        let params = serde_json::json!({ "level": "info", "data": "e".repeat(KEPT_BYTES - 100) });
+        for _ in 0..KEPT_EVENTS {
+            session.try_notify("notifications/message", Some(&params)).expect("it is kept");
+        }
+    }
+
+    /// Opens the stream of the session again from its beginning, reads the kept events, and leaves.
+    ///
+    /// # Panics
+    ///
+    /// If an event is missing.
+    pub fn replay(&self) {
+        let mut request = request(Method::GET, Some(&self.session), b"");
+        // The stream of the session is the second thing in it, behind `initialize`.
+        request.headers_mut().insert("last-event-id", HeaderValue::from_static("1-0"));
+        let mut body = pin!(self.handle(request).into_body());
+        let mut events = 0;
+        while let Poll::Ready(frame) = body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) {
+            let Some(Ok(frame)) = frame else { panic!("the stream stays open") };
+            let text = frame.into_data().expect("events are data");
+            events += memmem::find_iter(&text, b"\nevent: message\n").count();
+        }
+        assert_eq!(events, KEPT_EVENTS);
     }
 
     /// The same without a session: no id, and nothing was opened.
@@ -325,6 +391,11 @@ mod tests {
                 assert_eq!(response.headers()["content-type"], "application/json");
             }
             echo.open_and_delete();
+        }
+        assert!(echo.handle(echo.long_request()).body().size_hint().exact() > Some(100_000));
+        echo.keep();
+        for _ in 0..3 {
+            echo.replay();
         }
         let listener = echo.listen();
         assert_eq!(listener.headers()["content-type"], "text/event-stream");

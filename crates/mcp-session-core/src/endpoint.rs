@@ -33,7 +33,9 @@ use crate::{
     stream::ReplyBody,
     sync::atomic::Ordering::Relaxed,
     trace,
-    transport::{self, BoxError, Incoming, PeerAddr, Rejection, RequestEra, SessionHeader},
+    transport::{
+        self, Address, BoxError, Incoming, PeerAddr, Rejection, RequestEra, SessionHeader, VersionHeader,
+    },
 };
 
 /// The HTTP endpoint of an MCP server: an `http::Request` in, an `http::Response` out, on any runtime.
@@ -64,12 +66,15 @@ use crate::{
 /// assert!(response.headers().contains_key("mcp-session-id"));
 /// # }
 /// ```
+// One reference count: each request writes it twice, and all cores share it.
 #[derive(Clone)]
-pub struct Endpoint {
+pub struct Endpoint(Arc<Inner>);
+
+struct Inner {
     registry: Arc<Registry>,
     /// The requests without a session.
     stateless: Arc<stateless::registry::Registry>,
-    handler: Arc<dyn ErasedHandler>,
+    handler: Box<dyn ErasedHandler>,
     sealer: Arc<Sealer>,
 }
 
@@ -150,29 +155,29 @@ impl Endpoint {
         let server = Server::new(config.eras.versions(), &capabilities, server_info, extra);
         let stateless = stateless::registry::Registry::new(Arc::clone(&registry.env), server);
         let _ = registry.subscribers.set(Arc::clone(&stateless) as _); // set only here
-        Self { registry, stateless, handler: Arc::new(handler), sealer }
+        Self(Arc::new(Inner { registry, stateless, handler: Box::new(handler), sealer }))
     }
 
     /// For models: what holds the sessions, and what holds the requests without one.
     #[cfg(all(test, loom))]
     pub(crate) fn registries(&self) -> (&Arc<Registry>, &Arc<stateless::registry::Registry>) {
-        (&self.registry, &self.stateless)
+        (&self.0.registry, &self.0.stateless)
     }
 
     /// The runtime.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
-        &self.registry.env.runtime
+        &self.0.registry.env.runtime
     }
 
     /// The manager of the sessions.
     pub fn manager(&self) -> SessionManager {
-        SessionManager(Arc::clone(&self.registry))
+        SessionManager(Arc::clone(&self.0.registry))
     }
 
     /// A snapshot of gauges and totals (S15).
     pub fn stats(&self) -> Stats {
-        let subscriptions = self.stateless.subscriptions() as u64;
-        Stats { subscriptions, ..self.registry.stats() }
+        let subscriptions = self.0.stateless.subscriptions() as u64;
+        Stats { subscriptions, ..self.0.registry.stats() }
     }
 
     /// Sends a notification that belongs to no request to every session and every subscription that wants it: see
@@ -191,7 +196,7 @@ impl Endpoint {
 
     /// Returns `false` from the beginning of a shutdown. For readiness probes.
     pub fn is_ready(&self) -> bool {
-        self.registry.phase() == ShutdownPhase::Running
+        self.0.registry.phase() == ShutdownPhase::Running
     }
 
     /// Begins a shutdown with the phases of [`ShutdownPolicy`]: running calls finish or get exactly one error, and every
@@ -201,7 +206,7 @@ impl Endpoint {
     /// Later calls join the same shutdown and can only tighten its deadlines (S10). The shutdown goes on even if the
     /// handle is dropped or not awaited.
     pub fn shutdown(&self, policy: ShutdownPolicy) -> Shutdown {
-        shutdown::begin(&self.registry, &self.stateless, policy)
+        shutdown::begin(&self.0.registry, &self.0.stateless, policy)
     }
 
     /// Waits until a shutdown is over, no matter who began it, and returns its report. For the HTTP server around the
@@ -217,13 +222,13 @@ impl Endpoint {
 
     /// Waits until a shutdown begins.
     pub(crate) fn shutdown_begun(&self) -> impl Future<Output = Shutdown> + Send + 'static {
-        Arc::clone(&self.registry).shutdown_begun()
+        Arc::clone(&self.0.registry).shutdown_begun()
     }
 
     /// Counts a response that its client did not read in time.
     pub(crate) fn response_stalled(&self, timeout: Duration) {
         trace::response_stalled(timeout);
-        self.registry.env.counters.stripe(0).responses_stalled.fetch_add(1, Relaxed);
+        self.0.registry.env.counters.stripe(0).responses_stalled.fetch_add(1, Relaxed);
     }
 
     /// Serves one HTTP request, with any path. The response's body ends properly, or with an error if it had to be cut.
@@ -244,7 +249,7 @@ impl Endpoint {
         let endpoint = self.clone();
         let (mut parts, body) = request.into_parts();
         async move {
-            let Registry { env, .. } = &*endpoint.registry;
+            let Registry { env, .. } = &*endpoint.0.registry;
             let config = &env.config;
             let cors = config.cors.as_ref();
             let cors = cors.map(|cors| (cors, Cors::origin(&config.allowed_origins, &parts.headers)));
@@ -282,7 +287,7 @@ impl Endpoint {
             }
             // A client that sees this sends its next request on a new connection, to another instance. HTTP/2 has no such
             // header: there the connection is closed, with GOAWAY, once everything is over.
-            if parts.version < Version::HTTP_2 && endpoint.registry.phase() != ShutdownPhase::Running {
+            if parts.version < Version::HTTP_2 && endpoint.0.registry.phase() != ShutdownPhase::Running {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             response
@@ -293,7 +298,7 @@ impl Endpoint {
     #[cold]
     #[inline(never)] // it would be a part of the future of every request
     fn refused(&self, rejection: &Rejection, peer: Option<&PeerAddr>) {
-        let env = &self.registry.env;
+        let env = &self.0.registry.env;
         env.counters.stripe(0).requests_refused.fetch_add(1, Relaxed);
         observer::tell(env.config.observer.as_ref(), |it| it.refused(&rejection.to_observe()));
         env.summary.note();
@@ -312,10 +317,12 @@ impl Endpoint {
         seen: &mut Seen,
     ) -> Result<impl Future<Output = Answer> + 'a, Rejection> {
         let rare: BoxFuture<'a, Answer> = match incoming {
-            Incoming::Request(request, form) => {
+            Incoming::Request(request, address, form) => {
                 seen.id = Some(request.id.clone());
-                let eras = self.registry.env.config.eras;
-                match transport::era_of_request(eras, &parts.headers, &request)? {
+                let eras = self.0.registry.env.config.eras;
+                let version = address.map(|address| address.version);
+                let version = version.unwrap_or_else(|| VersionHeader::of(&parts.headers));
+                match transport::era_of_request(eras, &parts.headers, version, &request)? {
                     RequestEra::Modern(envelope) => {
                         seen.modern = true;
                         Box::pin(self.modern(parts, request, envelope, form))
@@ -323,7 +330,9 @@ impl Endpoint {
                     RequestEra::Legacy if request.method == "initialize" => {
                         Box::pin(self.initialize(parts, request, form))
                     }
-                    RequestEra::Legacy => return Ok(Either::Right(self.request(parts, request, form))),
+                    RequestEra::Legacy => {
+                        return Ok(Either::Right(self.request(parts, request, address, form)));
+                    }
                 }
             }
             Incoming::Notification(notification) => Box::pin(self.notification(parts, notification)),
@@ -337,29 +346,39 @@ impl Endpoint {
     }
 
     /// Finds what a message of a legacy revision belongs to, and checks the version header (E-09, E-11, E-26, E-27, B-26).
-    async fn scope(&self, parts: &Parts) -> Result<Scope, Rejection> {
-        let Config { sessions, eras, .. } = self.registry.env.config;
-        let header = transport::session_header(&parts.headers)?;
+    /// `address` is what its headers say, if that is known.
+    async fn scope(&self, parts: &Parts, address: Option<Address>) -> Result<Scope, Rejection> {
+        let Config { sessions, eras, .. } = self.0.registry.env.config;
+        let version = || match address.map(|address| address.version) {
+            Some(VersionHeader::Legacy(version)) => Ok(version),
+            Some(VersionHeader::Absent | VersionHeader::Modern | VersionHeader::Unknown) | None => {
+                transport::version(&parts.headers, eras)
+            }
+        };
+        let header = match address {
+            Some(Address { session, .. }) => session,
+            None => transport::session_header(&parts.headers)?,
+        };
         let without = match sessions {
             Sessions::Optional => header == SessionHeader::Absent,
             Sessions::Stateful => false,
             Sessions::Stateless => true,
         };
         if without {
-            return Ok(Scope::Stateless(transport::version(&parts.headers, eras)?));
+            return Ok(Scope::Stateless(version()?));
         }
         let session = self.lookup(header, parts).await?;
-        match transport::check_version(&parts.headers, eras) {
+        match version() {
             // A dead id is 404, even if the version is wrong (E-11). If it is right, the machine refuses the request.
             Err(_) if session.state() == proto::State::Terminated => Err(Rejection::UnknownSession),
-            checked => checked.map(|()| Scope::Session(session)),
+            checked => checked.map(|_| Scope::Session(session)),
         }
     }
 
     /// The rejection after a session died between its look-up and the request: for good, or at this node only.
     async fn gone(&self, node: &Node, parts: &Parts, refused: Rejection) -> Rejection {
         match transport::session_header(&parts.headers) {
-            Ok(SessionHeader::Id(id)) => self.registry.or_moving(node, id, refused).await,
+            Ok(SessionHeader::Id(id)) => self.0.registry.or_moving(node, id, refused).await,
             Ok(SessionHeader::Absent | SessionHeader::Foreign) | Err(_) => refused,
         }
     }
@@ -371,12 +390,12 @@ impl Endpoint {
             // A session of another principal is as unknown as an id that was never issued (E-07).
             SessionHeader::Id(id) => {
                 let principal = parts.extensions.get();
-                match (self.registry.find(&id, principal)?, &self.registry.env.node) {
+                match (self.0.registry.find(&id, principal)?, &self.0.registry.env.node) {
                     (Some(session), None) => Ok(session),
                     (None, None) => Err(Rejection::UnknownSession),
                     (Some(session), Some(_)) if !session.is_in_doubt() => Ok(session),
                     // Boxed: it is rare, and would make the future of every request a kilobyte larger.
-                    (_, Some(node)) => Box::pin(self.registry.find_in_store(node, id, principal)).await,
+                    (_, Some(node)) => Box::pin(self.0.registry.find_in_store(node, id, principal)).await,
                 }
             }
         }

@@ -16,7 +16,7 @@ mod values;
 use std::pin::{Pin, pin};
 
 use bytes::Bytes;
-use http::{Method, header, request::Parts};
+use http::{Method, request::Parts};
 use http_body::Body;
 use mcp_session_proto::{Message, Notification, ParseError, ResponseMode, RpcRequest, RpcResponse};
 
@@ -32,7 +32,10 @@ pub(crate) use eras::{
     RequestEra, check_batch, check_get_or_delete, check_removed, check_response, era_of_request,
     is_modern_notification, looks_modern,
 };
-pub(crate) use headers::{SESSION_ID, SessionHeader, check_version, last_event_id, session_header, version};
+use headers::Fields;
+pub(crate) use headers::{
+    Address, SESSION_ID, SessionHeader, VersionHeader, address, last_event_id, session_header, version,
+};
 pub use level::LogLevel;
 pub(crate) use params::check_params;
 pub use peer::PeerAddr;
@@ -40,8 +43,9 @@ pub(crate) use rejection::Rejection;
 
 /// A request that has passed all checks that need no session.
 pub(crate) enum Incoming {
-    /// POST of a request. `Some`: the client accepts the answer in this form only (B-45).
-    Request(RpcRequest, Option<ResponseMode>),
+    /// POST of a request, and what its headers say about where it belongs, unless one of them is repeated. `Some`: the
+    /// client accepts the answer in this form only (B-45).
+    Request(RpcRequest, Option<Address>, Option<ResponseMode>),
     /// POST of a notification.
     Notification(Notification),
     /// POST of a response to a request of the server.
@@ -73,12 +77,9 @@ where
     B::Error: Into<BoxError>,
 {
     let config = limits.config;
-    hosts::check_host(&config.allowed_hosts, parts)?;
-    // One search for two headers that most requests do not have.
-    let rare = parts.headers.keys().any(|name| *name == header::ORIGIN || *name == header::CONTENT_ENCODING);
-    if rare {
-        hosts::check_origin(&config.allowed_origins, &parts.headers)?;
-    }
+    let mut fields = Fields::of(&parts.headers);
+    hosts::check_host(&config.allowed_hosts, parts, fields.host)?;
+    hosts::check_origin(&config.allowed_origins, fields.origin)?;
     if !is_offered(&parts.method, config) {
         let preflight = config.cors.is_some() && Cors::is_preflight(&parts.method, &parts.headers);
         return if preflight {
@@ -90,24 +91,24 @@ where
     auth::check_authorization(&parts.headers)?;
     if let Some(check) = &config.authenticate {
         auth::check(&**check, parts, limits).await?;
+        fields = Fields::of(&parts.headers); // they may be different ones
     }
     match parts.method {
         Method::GET => return headers::check_get_accept(&parts.headers).map(|()| Incoming::Get),
         Method::DELETE => return Ok(Incoming::Delete),
         _ => {}
     }
-    let form = headers::accepted_form(&parts.headers)?;
-    headers::check_content_type(&parts.headers)?;
-    if rare {
-        headers::check_content_encoding(&parts.headers)?;
-    }
+    let form = headers::accepted_form(&fields)?;
+    headers::check_content_type(&fields)?;
+    headers::check_content_encoding(&fields)?;
+    let address = fields.address();
     let body = {
         let reading = pin!(body::read(body, limits));
         let read = Contained::new(|| reading).await;
         read.map_err(|Panicked| Rejection::Internal("the body could not be read"))??
     };
     match Message::parse(&body) {
-        Ok(Message::Request(request)) => Ok(Incoming::Request(request, form)),
+        Ok(Message::Request(request)) => Ok(Incoming::Request(request, address, form)),
         Ok(Message::Notification(notification)) => Ok(Incoming::Notification(notification)),
         Ok(Message::Response(response)) => Ok(Incoming::Response(response)),
         Err(ParseError::Batch) => Ok(Incoming::Batch(body, form)),

@@ -15,9 +15,13 @@ use mcp_session_core::{BoxFuture, Runtime};
 
 use crate::activity::Activity;
 
-/// How many bytes to read at a time, at most. They are read into a buffer on the stack, which costs only a copy: if hyper's
-/// cursor were passed on to the inner I/O, this code would not learn how many bytes came.
+/// How many bytes to read at a time. They are read into a buffer on the stack, which costs only a copy: if hyper's cursor were
+/// passed on to the inner I/O, this code would not learn how many bytes came. hyper has room for
+/// 8 KiB at first.
 const READ: usize = 16 * 1024;
+
+/// How many bytes to read at a time where hyper has room for more: it makes room while a long body arrives.
+const LONG_READ: usize = 64 * 1024;
 
 /// How long the end of the input is held back for an earlier request: enough to process it, and to send answers that are
 /// ready at once to a client that only closed its sending half. Such a client looks the same as one that has left, whose
@@ -101,13 +105,15 @@ impl<I: Read + Unpin> Read for Io<I> {
         if !matches!(this.end, End::Open) {
             return this.poll_end(cx);
         }
-        let mut bytes = [MaybeUninit::uninit(); READ];
-        let room = buffer.remaining().min(READ);
-        let mut bytes = ReadBuf::uninit(&mut bytes[..room]);
-        let failure = match ready!(Pin::new(&mut this.io).poll_read(cx, bytes.unfilled())) {
-            Ok(()) if bytes.filled().is_empty() && room > 0 => None,
-            Ok(()) => {
-                buffer.put_slice(bytes.filled());
+        let has_room = buffer.remaining() > 0;
+        let read = if buffer.remaining() > READ {
+            poll_copy::<LONG_READ>(&mut this.io, cx, &mut buffer)
+        } else {
+            poll_copy::<READ>(&mut this.io, cx, &mut buffer)
+        };
+        let failure = match ready!(read) {
+            Ok(0) if has_room => None,
+            Ok(_) => {
                 if this.one_at_a_time {
                     this.activity.heard();
                 }
@@ -120,6 +126,21 @@ impl<I: Read + Unpin> Read for Io<I> {
         this.end = End::Held(Box::new(Held { failure, grace, expired: false, runtime }));
         this.poll_end(cx)
     }
+}
+
+/// Reads at most `MOST` bytes, and returns how many came. Not inlined: only a long read needs so much of the stack.
+#[inline(never)]
+fn poll_copy<const MOST: usize>(
+    io: &mut (impl Read + Unpin),
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBufCursor<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut bytes = [MaybeUninit::uninit(); MOST];
+    let room = buffer.remaining().min(MOST);
+    let mut bytes = ReadBuf::uninit(&mut bytes[..room]);
+    ready!(Pin::new(io).poll_read(cx, bytes.unfilled()))?;
+    buffer.put_slice(bytes.filled());
+    Poll::Ready(Ok(bytes.filled().len()))
 }
 
 impl<I: Write + Unpin> Write for Io<I> {

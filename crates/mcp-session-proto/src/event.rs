@@ -1,6 +1,6 @@
 //! Server-sent events: each message is one event in one [`Bytes`].
 
-use std::{fmt, io::Write as _, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -87,6 +87,22 @@ impl EventId {
     }
 }
 
+impl EventId {
+    /// Writes the line of an event, several times as fast as `Display` would.
+    fn write_line(self, out: &mut impl io::Write) -> io::Result<()> {
+        let Self { stream, position: Position { epoch, seq } } = self;
+        out.write_all(b"id: ")?;
+        serde_json::to_writer(&mut *out, &stream)?;
+        out.write_all(b"-")?;
+        if epoch > 0 {
+            serde_json::to_writer(&mut *out, &epoch)?;
+            out.write_all(b".")?;
+        }
+        serde_json::to_writer(&mut *out, &seq)?;
+        out.write_all(b"\n")
+    }
+}
+
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.stream, self.position)
@@ -159,13 +175,18 @@ fn event(size: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
 
 /// Puts an id line before the event.
 pub fn with_id(id: EventId, event: &[u8]) -> Bytes {
+    join_with_id(id, [event, b""])
+}
+
+/// Puts an id line before the two pieces of an event.
+pub(crate) fn join_with_id(id: EventId, event: [&[u8]; 2]) -> Bytes {
     let mut line = [0; ID_LINE];
     let mut rest = &mut line[..];
     // It always fits.
-    let written = writeln!(rest, "id: {id}");
+    let written = id.write_line(&mut rest);
     debug_assert!(written.is_ok());
     let length = ID_LINE - rest.len();
-    [&line[..length], event].concat().into()
+    [&line[..length], event[0], event[1]].concat().into()
 }
 
 /// The length of the longest id line: two numbers of 20 digits, and one of 10.

@@ -62,6 +62,8 @@ pub use id::{InvalidSessionId, RequestId, SessionId};
 #[doc(hidden)]
 #[allow(deprecated)]
 pub use message::Request;
+#[doc(hidden)] // for core
+pub use message::members;
 pub use message::{
     ErrorCode, HttpRefusal, Json, Message, Notification, Outgoing, ParseError, RpcError, RpcRequest,
     RpcResponse,

@@ -5,6 +5,7 @@
 
 mod outgoing;
 mod parse;
+mod scan;
 
 use std::{borrow::Cow, fmt};
 
@@ -112,7 +113,7 @@ impl Json {
     ///
     /// As [`Json::parse`].
     pub fn borrow<'a, T: Deserialize<'a>>(&'a self) -> Result<T, RpcError> {
-        serde_json::from_slice(&self.0).map_err(|error| RpcError::invalid_params(error.to_string()))
+        serde_json::from_str(self.as_str()).map_err(|error| RpcError::invalid_params(error.to_string()))
     }
 
     /// Whether the value is an object.
@@ -138,15 +139,15 @@ impl Json {
         Self(text.into())
     }
 
-    /// The part of this value that `raw` was borrowed from.
+    /// The part of this value with this text, which was borrowed from it.
     #[doc(hidden)] // for core
-    pub fn part(&self, raw: &RawValue) -> Self {
-        Self::slice(&self.0, raw)
+    pub fn part(&self, text: &str) -> Self {
+        Self::slice(&self.0, text)
     }
 
-    /// The part of `body` that `raw` was parsed from.
-    fn slice(body: &Bytes, raw: &RawValue) -> Self {
-        Self(body.slice_ref(raw.get().as_bytes()))
+    /// The part of `body` with this text, which is JSON.
+    fn slice(body: &Bytes, text: &str) -> Self {
+        Self(body.slice_ref(text.as_bytes()))
     }
 }
 
@@ -173,6 +174,22 @@ impl From<serde_json::Value> for Json {
 impl From<Box<RawValue>> for Json {
     fn from(value: Box<RawValue>) -> Self {
         Self(String::from(Box::<str>::from(value)).into())
+    }
+}
+
+/// The texts of these members of an object, where it has them, from its own text.
+///
+/// # Errors
+///
+/// [`ErrorCode::INVALID_PARAMS`] if `text` is not one JSON object, or has one of these members twice.
+#[doc(hidden)] // for core
+pub fn members<'a, const N: usize>(
+    text: &'a str,
+    names: &[&'static str; N],
+) -> Result<[Option<&'a str>; N], RpcError> {
+    match scan::members(text, names) {
+        Some(found) => Ok(found),
+        None => scan::decode(text, names).map_err(|error| RpcError::invalid_params(error.to_string())),
     }
 }
 

@@ -1,9 +1,18 @@
 //! [`Replay`]: which events a session keeps for a client that comes back.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::timer::after;
-use crate::{config::ReplayConfig, stream::Stream};
+use crate::{
+    config::ReplayConfig,
+    stream::{
+        Stream,
+        texts::{add, give_back},
+    },
+};
 
 /// The order in which a session's events were sent, or missed by a client that is away. The first ones are forgotten
 /// first, whatever their stream. The events themselves are kept by their streams.
@@ -11,19 +20,20 @@ use crate::{config::ReplayConfig, stream::Stream};
 pub(super) struct Replay(Option<Box<Buffer>>);
 
 /// Allocated only while it contains something: most sessions keep nothing most of the time.
-#[derive(Debug, Default)]
+///
+/// Sizes and times of the events are apart, and their streams are counted: so an event costs 12 bytes here.
+#[derive(Debug)]
 struct Buffer {
-    order: VecDeque<Kept>,
+    /// The times are nanoseconds since this instant.
+    begin: Instant,
+    times: VecDeque<u64>,
+    /// 4 GiB of an event that is longer.
+    sizes: VecDeque<u32>,
+    /// The streams of the events, in order, each with the number of its events in a row.
+    streams: VecDeque<(u64, usize)>,
     bytes: usize,
     /// The numbers of streams with something to append to the store.
     unstored: VecDeque<u64>,
-}
-
-#[derive(Debug)]
-struct Kept {
-    stream: u64,
-    bytes: usize,
-    since: Instant,
 }
 
 impl Replay {
@@ -34,12 +44,10 @@ impl Replay {
             self.update(|buffer| buffer.take_back(number));
         }
         while let Some(bytes) = stream.keep_next() {
-            let buffer = self.0.get_or_insert_default();
-            buffer.bytes += bytes;
-            buffer.order.push_back(Kept { stream: number, bytes, since: now });
+            self.buffer(now).push(now, number, bytes);
         }
         if stream.queue_append() {
-            self.0.get_or_insert_default().unstored.push_back(number);
+            self.buffer(now).unstored.push_back(number);
         }
     }
 
@@ -51,7 +59,7 @@ impl Replay {
     /// Takes out the oldest event if the bounds are exceeded. Returns the number of its stream, which has to forget it.
     pub(super) fn pop_excess(&mut self, now: Instant, limits: &ReplayConfig) -> Option<u64> {
         let buffer = self.0.as_ref()?;
-        let excess = buffer.order.len() > limits.events
+        let excess = buffer.times.len() > limits.events
             || buffer.bytes > limits.bytes
             || self.next_timeout(limits).is_some_and(|due| due <= now);
         if excess { self.update(Buffer::take_first) } else { None }
@@ -69,37 +77,75 @@ impl Replay {
 
     /// When the oldest event exceeds its maximum age.
     pub(super) fn next_timeout(&self, limits: &ReplayConfig) -> Option<Instant> {
-        let oldest = self.0.as_ref()?.order.front()?;
-        Some(after(oldest.since, limits.age))
+        let buffer = self.0.as_ref()?;
+        let oldest = buffer.begin + Duration::from_nanos(*buffer.times.front()?);
+        Some(after(oldest, limits.age))
     }
 
     /// The number of kept events, and their bytes.
     #[cfg(test)]
     pub(super) fn kept(&self) -> (usize, usize) {
-        self.0.as_ref().map_or((0, 0), |buffer| (buffer.order.len(), buffer.bytes))
+        self.0.as_ref().map_or((0, 0), |buffer| (buffer.times.len(), buffer.bytes))
+    }
+
+    fn buffer(&mut self, now: Instant) -> &mut Buffer {
+        self.0.get_or_insert_with(|| Box::new(Buffer::new(now)))
     }
 
     fn update<R>(&mut self, take: impl FnOnce(&mut Buffer) -> Option<R>) -> Option<R> {
         let taken = take(self.0.as_mut()?);
-        self.0.take_if(|buffer| buffer.order.is_empty() && buffer.unstored.is_empty());
+        self.0.take_if(|buffer| buffer.times.is_empty() && buffer.unstored.is_empty());
         taken
     }
 }
 
 impl Buffer {
+    fn new(begin: Instant) -> Self {
+        Self {
+            begin,
+            times: VecDeque::new(),
+            sizes: VecDeque::new(),
+            streams: VecDeque::new(),
+            bytes: 0,
+            unstored: VecDeque::new(),
+        }
+    }
+
+    fn push(&mut self, now: Instant, stream: u64, bytes: usize) {
+        let nanos = now.saturating_duration_since(self.begin).as_nanos();
+        add(&mut self.times, u64::try_from(nanos).unwrap_or(u64::MAX));
+        let size = u32::try_from(bytes).unwrap_or(u32::MAX);
+        add(&mut self.sizes, size);
+        self.bytes += size as usize;
+        match self.streams.back_mut() {
+            Some((last, count)) if *last == stream => *count += 1,
+            Some(_) | None => self.streams.push_back((stream, 1)),
+        }
+    }
+
     /// Takes out the latest event of a stream, which will be sent again.
     fn take_back(&mut self, stream: u64) -> Option<u64> {
-        let latest = self.order.iter().rposition(|kept| kept.stream == stream)?;
-        self.take(latest)
+        let latest = self.streams.iter().rposition(|(number, _)| *number == stream)?;
+        let events: usize = self.streams.range(..=latest).map(|(_, count)| count).sum();
+        self.take(events - 1, latest)
     }
 
     fn take_first(&mut self) -> Option<u64> {
-        self.take(0)
+        self.take(0, 0)
     }
 
-    fn take(&mut self, at: usize) -> Option<u64> {
-        let Kept { stream, bytes, .. } = self.order.remove(at)?;
-        self.bytes -= bytes;
+    /// Takes out the event with this index, which is in this row of events.
+    fn take(&mut self, index: usize, row: usize) -> Option<u64> {
+        self.times.remove(index)?;
+        self.bytes -= self.sizes.remove(index)? as usize;
+        give_back(&mut self.times);
+        give_back(&mut self.sizes);
+        let (stream, count) = self.streams.get_mut(row)?;
+        let stream = *stream;
+        *count -= 1;
+        if *count == 0 {
+            self.streams.remove(row);
+        }
         Some(stream)
     }
 }

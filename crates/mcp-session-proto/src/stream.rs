@@ -5,6 +5,7 @@ mod connect;
 mod durable;
 mod kept;
 mod log;
+pub(crate) mod texts;
 
 use std::{mem, time::Instant};
 
@@ -12,7 +13,7 @@ use bytes::Bytes;
 
 pub use self::durable::{REWRITABLE, Stored, Unstored};
 use self::{attached::Attached, durable::Durable, log::Log};
-use super::event::{HEARTBEAT, with_id};
+use super::event::{HEARTBEAT, join_with_id};
 use crate::{
     config::SessionConfig,
     event::EventId,
@@ -230,10 +231,13 @@ impl<T: Clone> Stream<T> {
         } else {
             match self.name {
                 None => self.log.take(),
-                Some(Name { number, .. }) => self.log.send(before).map(|(position, event)| {
-                    self.resumable = true;
-                    with_id(EventId { stream: number, position: position.into() }, event)
-                }),
+                Some(Name { number, .. }) => {
+                    let event = self.log.send(before, |position, event| {
+                        join_with_id(EventId { stream: number, position: position.into() }, event.pieces())
+                    });
+                    self.resumable |= event.is_some();
+                    event
+                }
             }
         };
         let last = self.life == Life::Ending && self.log.waiting() == 0;
@@ -286,7 +290,7 @@ impl<T: Clone> Stream<T> {
 
     /// Whether an event equal to this one waits to be read.
     pub(super) fn holds(&self, event: &Bytes) -> bool {
-        self.log.from(self.log.next()).any(|waiting| waiting == event)
+        self.log.from(self.log.next()).any(|waiting| waiting == *event)
     }
 
     /// Whether events can be pushed.

@@ -26,7 +26,7 @@ enum Bound {
 
 fn goals(plan: &Plan) -> Vec<Goal> {
     use Bound::{AtLeast, AtMost};
-    use Peer::{AsyncStd, RawSmol, RawTide, RawTokio, Rmcp, Smol, Tokio};
+    use Peer::{AsyncStd, RawParsing, RawSmol, RawTide, RawTokio, Rmcp, Smol, Tokio};
     let goal = |what, (scenario, x), metric, peer, against: Option<Peer>, bound| Goal {
         what,
         scenario,
@@ -71,6 +71,14 @@ fn goals(plan: &Plan) -> Vec<Goal> {
             Tokio,
             raw,
             AtMost(1.15),
+        ),
+        goal(
+            "1 MB echo: server processor time of raw hyper that parses",
+            (Scenario::Messages, 1_000_000),
+            "server_cpu",
+            Tokio,
+            Some(RawParsing),
+            AtMost(1.5),
         ),
         goal("sessions created and deleted/s of raw hyper", churn, "per_second", Tokio, raw, AtLeast(0.7)),
         goal(

@@ -19,6 +19,8 @@ pub(crate) enum Peer {
     AsyncStd,
     /// hyper on tokio with canned answers
     RawTokio,
+    /// hyper on tokio, decoding and encoding with `serde_json`: only for messages of different sizes
+    RawParsing,
     /// hyper on smol with canned answers
     RawSmol,
     /// tide with canned answers and `TCP_NODELAY`
@@ -45,6 +47,7 @@ impl Peer {
             Self::Smol => "smol",
             Self::AsyncStd => "async-std",
             Self::RawTokio => "raw-tokio",
+            Self::RawParsing => "raw-parsing",
             Self::RawSmol => "raw-smol",
             Self::RawTide => "raw-tide",
             Self::Rmcp => "rmcp",
@@ -61,6 +64,7 @@ impl Peer {
             Self::Smol => "mcp-session-smol",
             Self::AsyncStd => "mcp-session-async-std",
             Self::RawTokio => "raw hyper on tokio",
+            Self::RawParsing => "raw hyper that parses",
             Self::RawSmol => "raw hyper on smol",
             Self::RawTide => "raw tide",
             Self::Rmcp => "rmcp",
@@ -77,6 +81,7 @@ impl Peer {
             Self::Smol => RGBColor(0x1f, 0x77, 0xb4),
             Self::AsyncStd => RGBColor(0x2c, 0x8c, 0x4a),
             Self::RawTokio => RGBColor(0x6b, 0x6b, 0x6b),
+            Self::RawParsing => RGBColor(0x3a, 0x3a, 0x3a),
             Self::RawSmol => RGBColor(0x9a, 0xb3, 0xc4),
             Self::RawTide => RGBColor(0xa9, 0xc4, 0xb0),
             Self::Rmcp => RGBColor(0x7b, 0x4a, 0x9e),
@@ -89,11 +94,12 @@ impl Peer {
     /// Whose ratio to whom says something: of ours to the floor of the same runtime, and to the other session layers.
     pub(crate) fn compared_to(self) -> &'static [Self] {
         match self {
-            Self::Tokio => &[Self::RawTokio, Self::Rmcp, Self::TowerMcp],
+            Self::Tokio => &[Self::RawTokio, Self::RawParsing, Self::Rmcp, Self::TowerMcp],
             Self::Smol => &[Self::RawSmol, Self::Rmcp, Self::TowerMcp],
             Self::AsyncStd => &[Self::RawTide, Self::Rmcp, Self::TowerMcp],
             Self::RmcpOnOurs => &[Self::Rmcp],
             Self::RawTokio
+            | Self::RawParsing
             | Self::RawSmol
             | Self::RawTide
             | Self::Rmcp
@@ -104,10 +110,23 @@ impl Peer {
 
     /// Returns `true` if it can do what the scenario asks of it.
     ///
-    /// tower-mcp does not stream the progress of a call in a session, and its GET streams do not end at SIGTERM.
+    /// tower-mcp does not stream the progress of a call in a session, and its GET streams do not end at SIGTERM. The raw
+    /// server that parses says nothing new about short messages.
     pub(crate) fn can(self, scenario: Scenario) -> bool {
         let beyond = matches!(scenario, Scenario::Events | Scenario::Shutdown | Scenario::ShutdownScale);
-        self != Self::TowerMcp || !beyond
+        match self {
+            Self::TowerMcp => !beyond,
+            Self::RawParsing => scenario == Scenario::Messages,
+            Self::Tokio
+            | Self::Smol
+            | Self::AsyncStd
+            | Self::RawTokio
+            | Self::RawSmol
+            | Self::RawTide
+            | Self::Rmcp
+            | Self::RmcpAsDocumented
+            | Self::RmcpOnOurs => true,
+        }
     }
 
     /// Returns `true` if one and the same server of it answers calls of this era and streams their progress, while it serves
@@ -122,6 +141,7 @@ impl Peer {
             | Self::Smol
             | Self::AsyncStd
             | Self::RawTokio
+            | Self::RawParsing
             | Self::RawSmol
             | Self::RawTide
             | Self::RmcpOnOurs => true,
@@ -146,6 +166,7 @@ impl Peer {
             (Self::Smol, _) => (ours("server-smol"), &[]),
             (Self::AsyncStd, _) => (ours("server-async-std"), &[]),
             (Self::RawTokio, _) => (ours("raw-tokio"), &[]),
+            (Self::RawParsing, _) => (ours("raw-tokio"), &["--parse"]),
             (Self::RawSmol, _) => (ours("raw-smol"), &[]),
             (Self::RawTide, _) => (ours("raw-tide"), &[]),
             (Self::Rmcp, Era::Stateless) => (build::RMCP.executable(target), &["--nodelay", "--stateless"]),

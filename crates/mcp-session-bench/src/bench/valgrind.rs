@@ -15,45 +15,67 @@ pub(crate) struct Work {
     pub(crate) what: &'static str,
     /// Work that is included in the run and subtracted from the count.
     besides: Option<&'static str>,
+    runs: [usize; 2],
 }
 
 /// The work that is counted without a socket.
-pub(crate) const WORK: [Work; 7] = [
-    Work { name: "parse", what: "parse a call", besides: None },
+pub(crate) const WORK: [Work; 9] = [
+    Work { name: "parse", what: "parse a call", besides: None, runs: MANY },
     Work {
         name: "envelope",
         what: "the envelope of 2026-07-28: its text, its members, three headers; the floor",
         besides: Some("parse"),
+        runs: MANY,
     },
-    Work { name: "machine", what: "the machine: parse, admit, answer, encode", besides: None },
-    Work { name: "echo", what: "`Endpoint::handle` of an `echo` call", besides: Some("request") },
+    Work { name: "machine", what: "the machine: parse, admit, answer, encode", besides: None, runs: MANY },
+    Work { name: "echo", what: "`Endpoint::handle` of an `echo` call", besides: Some("request"), runs: MANY },
     Work {
         name: "handle-stateless",
         what: "`Endpoint::handle` of an `echo` call without a session",
         besides: Some("request-stateless"),
+        runs: MANY,
     },
     Work {
         name: "handle-modern",
         what: "`Endpoint::handle` of an `echo` call of 2026-07-28",
         besides: Some("request-modern"),
+        runs: MANY,
     },
-    Work { name: "session", what: "a session: `initialize` and DELETE, with the requests", besides: None },
+    Work {
+        name: "handle-100k",
+        what: "`Endpoint::handle` of an `echo` call of 100,000 bytes",
+        besides: Some("request-100k"),
+        runs: FEW,
+    },
+    Work { name: "replay", what: "a GET that replays 1,000 kept events", besides: None, runs: FEW },
+    Work {
+        name: "session",
+        what: "a session: `initialize` and DELETE, with the requests",
+        besides: None,
+        runs: MANY,
+    },
 ];
 
 /// The numbers of repetitions in the two runs whose difference counts: the cost of starting up cancels out.
-const RUNS: [usize; 2] = [1_000, 3_000];
+const MANY: [usize; 2] = [1_000, 3_000];
+
+/// Those of long work.
+const FEW: [usize; 2] = [20, 60];
 
 impl Work {
     /// Instructions per repetition.
     pub(crate) fn count(&self, target: &Path) -> Result<f64> {
-        let of = |name| each(|times| in_process(target, name, times));
+        let of = |name| difference(self.runs, |times| in_process(target, name, times));
         Ok(of(self.name)? - self.besides.map_or(Ok(0.0), of)?)
     }
 }
 
 /// The count per repetition, if `count` counts several.
 pub(crate) fn each(count: impl Fn(usize) -> Result<f64>) -> Result<f64> {
-    let [few, many] = RUNS;
+    difference(MANY, count)
+}
+
+fn difference([few, many]: [usize; 2], count: impl Fn(usize) -> Result<f64>) -> Result<f64> {
     Ok((count(many)? - count(few)?) / (many - few) as f64)
 }
 

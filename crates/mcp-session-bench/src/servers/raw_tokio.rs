@@ -13,9 +13,11 @@ use tokio::{
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    let listener = TcpListener::bind(ServerArgs::read().bind).await?;
+    let args = ServerArgs::read();
+    let listener = TcpListener::bind(args.bind).await?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let canned = Arc::new(Canned::new(|time| tokio::time::sleep(time).boxed()));
+    let canned = Canned::new(|time| tokio::time::sleep(time).boxed()).parsing(args.parse);
+    let canned = Arc::new(canned);
     let connections = GracefulShutdown::new();
     ServerArgs::announce(listener.local_addr()?);
     loop {

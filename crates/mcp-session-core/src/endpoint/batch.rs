@@ -34,9 +34,9 @@ impl Endpoint {
         body: Bytes,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        let env = &self.registry.env;
+        let env = &self.0.registry.env;
         transport::check_batch(env.config.eras, &parts.headers)?;
-        let session = match self.scope(parts).await? {
+        let session = match self.scope(parts, None).await? {
             Scope::Session(session) => session,
             Scope::Stateless(version) => return self.stateless_batch(version, parts, &body, form).await,
         };
@@ -117,7 +117,7 @@ impl Endpoint {
         body: &Bytes,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        let env = &self.registry.env;
+        let env = &self.0.registry.env;
         if !version.has_batches() {
             return Err(ParseError::Batch.into());
         }
@@ -137,7 +137,7 @@ impl Endpoint {
         let mode = form.unwrap_or(env.session_config.response_mode);
         let ids = requests.iter().map(|request| request.id.clone());
         let principal: Option<Principal> = parts.first().and_then(|parts| parts.extensions.get().cloned());
-        let admitted = self.stateless.admit_all(ids, Era::Stateless, mode, principal.as_ref())?;
+        let admitted = self.0.stateless.admit_all(ids, Era::Stateless, mode, principal.as_ref())?;
         parts.first().into_iter().for_each(transport::ends_with_client);
         let mut calls = Vec::with_capacity(admitted.len());
         for ((request, call), mut parts) in requests.into_iter().zip(admitted).zip(parts) {

@@ -15,7 +15,7 @@ impl Endpoint {
     pub(super) async fn get(&self, parts: &Parts) -> Result<Response<ReplyBody>, Rejection> {
         let session = self.own_session(parts).await?;
         let waiters = SharedWaiters::default();
-        let env = &self.registry.env;
+        let env = &self.0.registry.env;
         let replays = env.session_config.replay.is_some(); // otherwise the header is ignored (D-35)
         let key = match (transport::last_event_id(&parts.headers).filter(|_| replays), &env.node) {
             (None, None) => session.listen(&waiters).await?.0,
@@ -46,8 +46,8 @@ impl Endpoint {
 
     /// The session that a GET or DELETE names. Without one, there is no stream and nothing to delete (E-32, G-44).
     async fn own_session(&self, parts: &Parts) -> Result<Session, Rejection> {
-        transport::check_get_or_delete(self.registry.env.config.eras, &parts.headers)?;
-        match self.scope(parts).await? {
+        transport::check_get_or_delete(self.0.registry.env.config.eras, &parts.headers)?;
+        match self.scope(parts, transport::address(&parts.headers)).await? {
             Scope::Session(session) => Ok(session),
             Scope::Stateless(_) => Err(Rejection::NeedsSession),
         }
@@ -55,7 +55,7 @@ impl Endpoint {
 
     /// Answers a CORS preflight (B-40).
     pub(super) fn preflight(&self) -> Response<ReplyBody> {
-        let config = &self.registry.env.config;
+        let config = &self.0.registry.env.config;
         let told = config.cors.as_ref().map(|cors| cors.preflight(transport::allowed_methods(config)));
         told.unwrap_or_default().map(|()| ReplyBody::empty())
     }

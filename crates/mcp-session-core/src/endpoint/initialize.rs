@@ -30,7 +30,7 @@ impl Endpoint {
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
         let header = transport::session_header(&parts.headers)?;
-        match self.registry.env.config.sessions {
+        match self.0.registry.env.config.sessions {
             Sessions::Stateless => return self.initialize_stateless(parts, &request, form).await,
             _ if header == SessionHeader::Absent => {}
             // C-17: a live session refuses. An unknown id may be the platform's own (E-28); where each request must
@@ -50,11 +50,11 @@ impl Endpoint {
         let ((session, key), handler) = match self.open(parts, &request) {
             Err(Rejection::TooManySessions) => {
                 let principal = parts.extensions.get().cloned();
-                Box::pin(self.registry.with_room(principal.as_ref(), || self.open(parts, &request))).await?
+                Box::pin(self.0.registry.with_room(principal.as_ref(), || self.open(parts, &request))).await?
             }
             opened => opened?,
         };
-        let env = &self.registry.env;
+        let env = &self.0.registry.env;
         if let Some(form) = form {
             session.with(|machine, _| machine.restrict(key, form));
         }
@@ -85,10 +85,10 @@ impl Endpoint {
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
         let Opening { version, capabilities, client_info, .. } = initialize::read(params(request)?)?;
-        let env = &self.registry.env;
+        let env = &self.0.registry.env;
         let mode = form.unwrap_or(env.session_config.response_mode);
         let principal = parts.extensions.get().cloned();
-        let call = self.stateless.admit(request.id.clone(), Era::Stateless, mode, principal)?;
+        let call = self.0.stateless.admit(request.id.clone(), Era::Stateless, mode, principal)?;
         transport::ends_with_client(parts);
         let initialize = InitializeRequest {
             session_id: None,
@@ -99,7 +99,7 @@ impl Endpoint {
             extensions: mem::take(&mut parts.extensions),
             session: None,
         };
-        let handler = self.handler.initialize(initialize);
+        let handler = self.0.handler.initialize(initialize);
         let (now, id, method) = (call.now(), request.id.clone(), request.method.clone());
         let started = ExchangeHandle::Stateless(call).start(env, now, id, method, handler, None).await;
         respond(started.head().await)
@@ -114,7 +114,7 @@ impl Endpoint {
         let params = params(request)?;
         let Opening { version, known, capabilities, client_info } = initialize::read(params)?;
         let principal = parts.extensions.get().cloned();
-        let (session, key) = self.registry.create(request.id.clone(), version, known, principal, params)?;
+        let (session, key) = self.0.registry.create(request.id.clone(), version, known, principal, params)?;
         let initialize = InitializeRequest {
             session_id: Some(session.id()),
             protocol_version: version,
@@ -124,7 +124,7 @@ impl Endpoint {
             extensions: mem::take(&mut parts.extensions),
             session: Some(session.clone()),
         };
-        Ok(((session, key), self.handler.initialize(initialize)))
+        Ok(((session, key), self.0.handler.initialize(initialize)))
     }
 }
 

@@ -25,13 +25,13 @@ impl Endpoint {
         if form == Some(ResponseMode::Json) {
             return Err(Rejection::NotAcceptable("text/event-stream")); // G-51
         }
-        let filter = filter.honoured(&self.stateless.server().capabilities);
+        let filter = filter.honoured(&self.0.stateless.server().capabilities);
         let is_empty = filter.is_empty();
         let subscription = Subscription::new(&request.id, parts.extensions.get().cloned(), filter);
-        let call = self.stateless.subscribe(request.id.clone(), subscription)?;
+        let call = self.0.stateless.subscribe(request.id.clone(), subscription)?;
         transport::ends_with_client(parts);
         if is_empty {
-            self.stateless.end(&call);
+            self.0.stateless.end(&call);
         }
         let waiters = call.with(|machine, _| machine.tag_or(SharedWaiters::default));
         Ok(events(ReplyBody::events(EventStream::of_call(call, waiters))))

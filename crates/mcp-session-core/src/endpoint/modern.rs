@@ -28,11 +28,11 @@ impl Endpoint {
     ) -> Result<Response<ReplyBody>, Rejection> {
         match &*request.method {
             "server/discover" => {
-                self.stateless.admits()?;
-                let result = &self.stateless.server().discovered;
+                self.0.stateless.admits()?;
+                let result = &self.0.stateless.server().discovered;
                 return Ok(answer(Outgoing::Result { id: &request.id, result }.to_json(), form));
             }
-            "subscriptions/listen" if self.handler.answers_subscriptions() => {
+            "subscriptions/listen" if self.0.handler.answers_subscriptions() => {
                 if form == Some(ResponseMode::Json) {
                     return Err(Rejection::NotAcceptable("text/event-stream")); // G-51
                 }
@@ -42,13 +42,13 @@ impl Endpoint {
             "tools/call" => self.check_params(parts, &request, &envelope)?,
             method => transport::check_removed(method)?,
         }
-        self.sealer.ready().await;
-        let mode = form.unwrap_or(self.registry.env.session_config.response_mode);
+        self.0.sealer.ready().await;
+        let mode = form.unwrap_or(self.0.registry.env.session_config.response_mode);
         let principal: Option<Principal> = parts.extensions.get().cloned();
-        let call = self.stateless.admit(request.id.clone(), Era::Modern, mode, principal.clone())?;
+        let call = self.0.stateless.admit(request.id.clone(), Era::Modern, mode, principal.clone())?;
         transport::ends_with_client(parts);
         let version = envelope.version;
-        let (sealer, shared) = (Arc::clone(&self.sealer), self.stateless.shared());
+        let (sealer, shared) = (Arc::clone(&self.0.sealer), self.0.stateless.shared());
         let modern = Arc::new(Modern::new(envelope, principal, sealer, shared));
         let now = call.now();
         let call = ExchangeHandle::Stateless(call);
@@ -63,7 +63,7 @@ impl Endpoint {
         envelope: &Envelope,
     ) -> Result<(), Rejection> {
         let Some(tool) = &envelope.name else { return Ok(()) };
-        let schema = contain::call(|| self.handler.tool_schema(tool))
+        let schema = contain::call(|| self.0.handler.tool_schema(tool))
             .map_err(|Panicked| Rejection::Internal("the schema of the tool could not be read"))?;
         schema.map_or(Ok(()), |schema| transport::check_params(&parts.headers, request, &schema))
     }

@@ -19,10 +19,10 @@ impl Endpoint {
         parts: &mut Parts,
         notification: Notification,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        if transport::is_modern_notification(self.registry.env.config.eras, &parts.headers)? {
+        if transport::is_modern_notification(self.0.registry.env.config.eras, &parts.headers)? {
             return Ok(accepted()); // 2026-07-28 has no notification of a client (G-16)
         }
-        let session = match self.scope(parts).await? {
+        let session = match self.scope(parts, None).await? {
             Scope::Session(session) => session,
             Scope::Stateless(_) => return Ok(accepted()), // it concerns a session, and there is none (E-27, E-30)
         };
@@ -46,7 +46,7 @@ impl Endpoint {
                 let verdict = session.with(|machine, now| machine.handle_input(now, Input::Initialized))?;
                 if verdict == Verdict::Operate {
                     session.initialized().await;
-                } else if let Some(node) = &self.registry.env.node {
+                } else if let Some(node) = &self.0.registry.env.node {
                     // A session that drains here goes on elsewhere.
                     if session.with(proto::Session::handle_initialized) {
                         session.tell_initialized(node).await;
@@ -60,7 +60,7 @@ impl Endpoint {
                     let here = request_id.as_ref().is_none_or(|id| machine.runs(id));
                     machine.handle_cancelled(now, request_id.as_ref(), reason).map(|()| here)
                 })?;
-                if let Some(node) = self.registry.env.node.as_ref().filter(|_| !here) {
+                if let Some(node) = self.0.registry.env.node.as_ref().filter(|_| !here) {
                     forward::cancel(node, session, notification);
                 }
             }
@@ -69,7 +69,7 @@ impl Endpoint {
                 if verdict == Verdict::Accept {
                     let ((permit, cx), method) = (accept()?, notification.method.clone());
                     session.run(method, || {
-                        let done = self.handler.notification(notification, cx);
+                        let done = self.0.handler.notification(notification, cx);
                         Box::pin(async move {
                             done.await;
                             drop(permit);

@@ -22,7 +22,7 @@ use crate::{
     },
     session::Session,
     stream::ReplyBody,
-    transport::{self, Rejection},
+    transport::{self, Address, Rejection},
 };
 
 impl Endpoint {
@@ -31,9 +31,10 @@ impl Endpoint {
         &self,
         parts: &mut Parts,
         request: RpcRequest,
+        address: Option<Address>,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        let scope = self.scope(parts).await?;
+        let scope = self.scope(parts, address).await?;
         if request.method == "ping" {
             return ping(&scope, &request, form);
         }
@@ -50,8 +51,8 @@ impl Endpoint {
         parts: &Parts,
         response: RpcResponse,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        transport::check_response(self.registry.env.config.eras, &parts.headers)?;
-        match self.scope(parts).await? {
+        transport::check_response(self.0.registry.env.config.eras, &parts.headers)?;
+        match self.scope(parts, None).await? {
             Scope::Session(session) => self.replied(&session, response).await?,
             Scope::Stateless(_) => {} // nobody waits for it (B-19)
         }
@@ -60,7 +61,7 @@ impl Endpoint {
 
     /// Accepts a reply of the client, once the node that waits for it has it.
     pub(super) async fn replied(&self, session: &Session, response: RpcResponse) -> Result<(), Rejection> {
-        match &self.registry.env.node {
+        match &self.0.registry.env.node {
             None => Ok(session.with(|machine, now| machine.handle_response(now, response))?),
             // Boxed, so that it does not enlarge every such future.
             Some(node) => Box::pin(forward::response(node, session, response)).await,
@@ -98,9 +99,9 @@ impl Endpoint {
         request: RpcRequest,
         form: Option<ResponseMode>,
     ) -> Result<impl Future<Output = FirstPoll>, Rejection> {
-        let mode = form.unwrap_or(self.registry.env.session_config.response_mode);
+        let mode = form.unwrap_or(self.0.registry.env.session_config.response_mode);
         let principal = parts.extensions.get().cloned();
-        let call = self.stateless.admit(request.id.clone(), Era::Stateless, mode, principal)?;
+        let call = self.0.stateless.admit(request.id.clone(), Era::Stateless, mode, principal)?;
         transport::ends_with_client(parts);
         let now = call.now();
         Ok(self.start(ExchangeHandle::Stateless(call), now, version, None, parts, request))
@@ -116,11 +117,11 @@ impl Endpoint {
         parts: &mut Parts,
         request: RpcRequest,
     ) -> impl Future<Output = FirstPoll> {
-        let env = &self.registry.env;
+        let env = &self.0.registry.env;
         let (id, method) = (request.id.clone(), request.method.clone());
         let cx = RequestContext::new(call.clone(), version, modern.clone(), request, parts);
         // A handler that panics before it returns a future gets an answer too.
-        let handling = contain::call(|| self.handler.request(cx)).unwrap_or_else(|Panicked| {
+        let handling = contain::call(|| self.0.handler.request(cx)).unwrap_or_else(|Panicked| {
             run::panicked(&call, &id, &method);
             Box::pin(async { Err(RpcError::internal("the handler panicked")) })
         });

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use mcp_session_proto::{ClientCapabilities, Json, ProtocolVersion, RpcError};
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::{handler::InitializeResult, transport::Rejection};
@@ -177,28 +177,26 @@ fn object<'a, T: Deserialize<'a>>(name: &str, value: &'a RawValue) -> Result<T, 
 ///
 /// [`ErrorCode::INTERNAL_ERROR`](crate::ErrorCode::INTERNAL_ERROR), which cannot happen: all parts are JSON.
 pub(crate) fn result(version: ProtocolVersion, result: &InitializeResult) -> Result<Json, RpcError> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Text<'a> {
-        protocol_version: &'static str,
-        capabilities: &'a Json,
-        server_info: &'a Json,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        instructions: Option<&'a str>,
-        #[serde(flatten)]
-        extra: Option<serde_json::Map<String, serde_json::Value>>,
-    }
     let InitializeResult { capabilities, server_info, instructions, extra } = result;
-    let (protocol_version, instructions) = (version.as_str(), instructions.as_deref());
-    let extra = (!extra.is_empty()).then(|| {
-        let mut extra = extra.clone();
-        // Each member once: these are sent already.
-        extra.retain(|name, _| {
-            !matches!(&**name, "protocolVersion" | "capabilities" | "serverInfo" | "instructions")
-        });
-        extra
-    });
-    Json::new(&Text { protocol_version, capabilities, server_info, instructions, extra })
+    let (version, capabilities, server_info) =
+        (version.as_str(), capabilities.as_str(), server_info.as_str());
+    // Put together from texts: to serialize them would parse them again.
+    let mut text = format!(
+        r#"{{"protocolVersion":"{version}","capabilities":{capabilities},"serverInfo":{server_info}"#
+    );
+    if let Some(instructions) = instructions {
+        text.push_str(r#","instructions":"#);
+        text.push_str(Json::new(instructions)?.as_str());
+    }
+    // Each member once: these are sent already.
+    let sent = ["protocolVersion", "capabilities", "serverInfo", "instructions"];
+    for (name, value) in extra.iter().filter(|(name, _)| !sent.contains(&name.as_str())) {
+        for part in [",", Json::new(name)?.as_str(), ":", Json::new(value)?.as_str()] {
+            text.push_str(part);
+        }
+    }
+    text.push('}');
+    Ok(Json::spliced(text))
 }
 
 #[cfg(test)]

@@ -25,7 +25,13 @@ mod texts;
 #[cfg(feature = "tools")]
 pub(crate) mod tools;
 
-use std::{collections::HashMap, fmt, future::Future, sync::Arc};
+use std::{
+    any::Any,
+    collections::{BTreeMap, HashMap},
+    fmt,
+    future::Future,
+    sync::Arc,
+};
 
 use futures::{
     FutureExt,
@@ -71,7 +77,8 @@ pub struct Router {
     info: InitializeResult,
     tool_schema: Option<ToolSchemaFn>,
     session_data: Option<SessionDataFn>,
-    requests: HashMap<String, RequestFn>,
+    /// Found by comparing: a server has few methods, and hashing costs more.
+    requests: BTreeMap<String, RequestFn>,
     notifications: HashMap<String, NotificationFn>,
     /// What the lists of tools, prompts and resources show.
     #[cfg(feature = "tools")]
@@ -86,7 +93,7 @@ impl Router {
             info: InitializeResult::new(name, version),
             tool_schema: None,
             session_data: None,
-            requests: HashMap::new(),
+            requests: BTreeMap::new(),
             notifications: HashMap::new(),
             #[cfg(feature = "tools")]
             catalog: catalog::Catalog::default(),
@@ -183,7 +190,15 @@ impl Router {
     {
         let answer: RequestFn = Arc::new(move |cx| {
             let answer = answer(cx);
-            async move { Json::new(&answer.await?) }.boxed()
+            async move {
+                let answer = answer.await?;
+                // A result that is JSON text already is passed on as it is.
+                match (&answer as &dyn Any).downcast_ref::<Json>() {
+                    Some(json) => Ok(json.clone()),
+                    None => Json::new(&answer),
+                }
+            }
+            .boxed()
         });
         self.requests.insert(method.to_owned(), answer);
         self

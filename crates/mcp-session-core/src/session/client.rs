@@ -49,7 +49,7 @@ impl Client {
         let params = Json::from_text(Bytes::copy_from_slice(params.as_bytes())).unwrap_or_else(|_| empty());
         let (info, capabilities) = {
             let Known { capabilities, client_info } = params.borrow().unwrap_or_default();
-            let part = |raw: Option<&RawValue>| raw.map_or_else(empty, |raw| params.part(raw));
+            let part = |raw: Option<&RawValue>| raw.map_or_else(empty, |raw| params.part(raw.get()));
             (part(client_info), part(capabilities))
         };
         Self { params, info, capabilities }

@@ -1,8 +1,8 @@
 //! [`Server`]: what the server says about itself, and what it adds to the answers of handlers (A.3, G.7).
 
-use mcp_session_proto::{ErrorCode, Json, ProtocolVersion, RpcError};
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
-use serde_json::{Map, Value, value::RawValue};
+use mcp_session_proto::{self as proto, ErrorCode, Json, ProtocolVersion, RpcError};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::transport::Rejection;
 
@@ -45,36 +45,7 @@ impl Answered<'_> {
 }
 
 /// The members of a result that are added if they are missing.
-#[derive(Deserialize, Default)]
-struct Members<'a> {
-    #[serde(borrow, default, rename = "resultType", deserialize_with = "present")]
-    result_type: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "_meta", deserialize_with = "present")]
-    meta: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "ttlMs", deserialize_with = "present")]
-    ttl_ms: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "cacheScope", deserialize_with = "present")]
-    cache_scope: Option<&'a RawValue>,
-}
-
-/// Distinguishes `null` from absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    Deserialize::deserialize(deserializer).map(Some)
-}
-
-impl Members<'_> {
-    /// Whether one of them is `null`, which counts as absent.
-    fn has_null(&self) -> bool {
-        let all = [self.result_type, self.meta, self.ttl_ms, self.cache_scope];
-        all.into_iter().flatten().any(|raw| raw.get() == "null")
-    }
-}
-
-#[derive(Deserialize)]
-struct Meta {
-    #[serde(default, rename = "io.modelcontextprotocol/serverInfo")]
-    server_info: Option<IgnoredAny>,
-}
+const MEMBERS: [&str; 4] = ["resultType", "_meta", "ttlMs", "cacheScope"];
 
 #[derive(Deserialize)]
 struct Capabilities {
@@ -119,16 +90,13 @@ impl Server {
     ) -> Result<Json, RpcError> {
         let result = answer.map_err(modern)?;
         let cacheable = to.is_some_and(|to| to.is_cacheable());
-        // Most results have none of these members, and a search is cheaper than a parser.
         let text = result.as_str();
-        let has = ["\"resultType\"", "\"_meta\""].iter().any(|name| text.contains(name))
-            || cacheable && ["\"ttlMs\"", "\"cacheScope\""].iter().any(|name| text.contains(name));
-        let members: Members<'_> = if has { result.borrow()? } else { Members::default() };
-        if members.has_null() {
+        let members = proto::members(text, &MEMBERS)?;
+        if members.contains(&Some("null")) {
             return self.complete(to, without_nulls(&result)); // each member is sent once
         }
-        let Members { result_type, meta, ttl_ms, cache_scope } = members;
-        let complete = match result_type.map(|raw| raw.get().trim_matches('"')) {
+        let [result_type, meta, ttl_ms, cache_scope] = members;
+        let complete = match result_type.map(|text| text.trim_matches('"')) {
             None | Some("complete") => true,
             Some("input_required") if to.is_some_and(|to| may_ask(to.method)) => false,
             Some("input_required") => {
@@ -168,12 +136,13 @@ impl Server {
                 out.push('}');
             }
             (Some(info), Some(meta)) => {
-                let has = !meta.get().starts_with('{')
-                    || serde_json::from_str(meta.get()).map_or(true, |meta: Meta| meta.server_info.is_some());
+                // `null` counts as absent, and what cannot be read is left as it is.
+                let has = proto::members(meta, &[SERVER_INFO])
+                    .map_or(true, |[info]| info.is_some_and(|info| info != "null"));
                 if !has {
                     // The text of `meta` is a part of `body`.
-                    let at = meta.get().as_ptr().addr() - body.as_ptr().addr() + 1;
-                    let empty = meta.get()[1..].trim_start().starts_with('}');
+                    let at = meta.as_ptr().addr() - body.as_ptr().addr() + 1;
+                    let empty = meta[1..].trim_start().starts_with('}');
                     inside = Some((at, info, if empty { "" } else { "," }));
                 }
             }
@@ -200,9 +169,7 @@ impl Server {
 /// The result without those of its members that are completed here and `null`.
 fn without_nulls(result: &Json) -> Result<Json, RpcError> {
     let mut members: Map<String, Value> = result.parse()?;
-    members.retain(|name, value| {
-        !(value.is_null() && matches!(&**name, "resultType" | "_meta" | "ttlMs" | "cacheScope"))
-    });
+    members.retain(|name, value| !(value.is_null() && MEMBERS.contains(&&**name)));
     Ok(Value::Object(members).into())
 }
 

@@ -1,9 +1,7 @@
 //! [`Envelope`]: what a request of 2026-07-28 says about itself, in its body and again in its headers.
 
 use http::{HeaderMap, HeaderName};
-use mcp_session_proto::{Json, ProtocolVersion, RpcRequest};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use mcp_session_proto::{self as proto, Json, ProtocolVersion, RpcError, RpcRequest};
 
 use super::{
     headers::{METHOD, NAME, PROTOCOL_VERSION},
@@ -34,46 +32,30 @@ pub(crate) struct Envelope {
     pub(crate) name: Option<String>,
 }
 
-/// The params of a request, as far as the envelope needs them. Only read, not checked.
+/// The params of a request, as far as the envelope needs them, as JSON texts. Only read, not checked.
 pub(super) struct Unchecked<'a> {
     params: Option<&'a Json>,
     parts: Params<'a>,
     meta: Meta<'a>,
 }
 
-#[derive(Deserialize, Default)]
+/// `null` counts as absent.
+#[derive(Default)]
 struct Params<'a> {
-    #[serde(rename = "_meta", borrow, default)]
-    meta: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    uri: Option<&'a RawValue>,
-    #[serde(rename = "protocolVersion", borrow, default)]
-    handshake: Option<&'a RawValue>,
+    meta: Option<&'a str>,
+    name: Option<&'a str>,
+    uri: Option<&'a str>,
+    handshake: Option<&'a str>,
 }
 
-/// The members of `_meta` that make up the envelope. `null` counts as absent, except for the version.
-#[derive(Deserialize, Default)]
+/// The members of `_meta` that make up the envelope. `null` counts as absent, except for the version: a client that writes
+/// that key means the envelope.
+#[derive(Default)]
 struct Meta<'a> {
-    #[serde(
-        rename = "io.modelcontextprotocol/protocolVersion",
-        borrow,
-        default,
-        deserialize_with = "present"
-    )]
-    version: Option<&'a RawValue>,
-    #[serde(rename = "io.modelcontextprotocol/clientCapabilities", borrow, default)]
-    capabilities: Option<&'a RawValue>,
-    #[serde(rename = "io.modelcontextprotocol/clientInfo", borrow, default)]
-    client_info: Option<&'a RawValue>,
-    #[serde(rename = "io.modelcontextprotocol/logLevel", borrow, default)]
-    log_level: Option<&'a RawValue>,
-}
-
-/// Distinguishes `null` from absent: a client that writes the key means the envelope.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    Deserialize::deserialize(deserializer).map(Some)
+    version: Option<&'a str>,
+    capabilities: Option<&'a str>,
+    client_info: Option<&'a str>,
+    log_level: Option<&'a str>,
 }
 
 impl<'a> Unchecked<'a> {
@@ -83,19 +65,26 @@ impl<'a> Unchecked<'a> {
     ///
     /// [`Rejection::InvalidEnvelope`] if a member that it reads occurs twice: two readers might each take another one.
     pub(super) fn read(request: &'a RpcRequest) -> Result<Self, Rejection> {
+        let invalid = |what: &str, error: RpcError| {
+            Rejection::InvalidEnvelope(format!("`{what}` is invalid: {}", error.message).into())
+        };
+        let unless_null = |text: &&str| *text != "null";
         let params = request.params.as_ref();
-        let parts: Params<'_> = match params {
-            None => Params::default(),
-            Some(params) => params.borrow().map_err(|error| {
-                Rejection::InvalidEnvelope(format!("`params` is invalid: {}", error.message).into())
-            })?,
-        };
-        let meta = match parts.meta.map(RawValue::get) {
-            Some(object) if object.starts_with('{') => serde_json::from_str(object).map_err(|error| {
-                Rejection::InvalidEnvelope(format!("`params._meta` is invalid: {error}").into())
-            })?,
-            Some(_) | None => Meta::default(),
-        };
+        let mut parts = Params::default();
+        if let Some(params) = params {
+            let names = ["_meta", "name", "uri", "protocolVersion"];
+            let found = proto::members(params.as_str(), &names).map_err(|error| invalid("params", error))?;
+            let [meta, name, uri, handshake] = found.map(|text| text.filter(unless_null));
+            parts = Params { meta, name, uri, handshake };
+        }
+        let mut meta = Meta::default();
+        if let Some(object) = parts.meta.filter(|meta| meta.starts_with('{')) {
+            let names = [VERSION_KEY, CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY];
+            let found = proto::members(object, &names).map_err(|error| invalid("params._meta", error))?;
+            let [version, others @ ..] = found;
+            let [capabilities, client_info, log_level] = others.map(|text| text.filter(unless_null));
+            meta = Meta { version, capabilities, client_info, log_level };
+        }
         Ok(Self { params, parts, meta })
     }
 
@@ -128,8 +117,8 @@ impl<'a> Unchecked<'a> {
         eras: Eras,
     ) -> Result<Envelope, Rejection> {
         let Self { params, parts, meta } = self;
-        let is_object = |raw: &&RawValue| raw.get().starts_with('{');
-        let part = |raw: &RawValue| params.map(|params| params.part(raw));
+        let is_object = |text: &&str| text.starts_with('{');
+        let part = |text: &str| params.map(|params| params.part(text));
         let capabilities = meta.capabilities.filter(is_object).and_then(part);
         let capabilities =
             capabilities.ok_or_else(|| lacks(CAPABILITIES_KEY, "an object, which may be empty"))?;
@@ -220,9 +209,12 @@ pub(super) fn differs(spelled: &str, value: &str, part: &str, body: &str) -> Rej
     )
 }
 
-/// Decodes a string; `None` if `raw` is not a string.
-fn string(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok()
+/// Decodes a string; `None` if the text is something else.
+fn string(text: &str) -> Option<String> {
+    match text.strip_prefix('"')?.strip_suffix('"') {
+        Some(plain) if !plain.contains('\\') => Some(plain.to_owned()),
+        _ => serde_json::from_str(text).ok(),
+    }
 }
 
 #[cfg(test)]

@@ -22,15 +22,118 @@ const JSON_AND_EVENTS: &str = "application/json, text/event-stream";
 /// The first revision without sessions. Dates compare as text.
 pub(super) const FIRST_MODERN: &str = "2026-07-28";
 
+/// The headers of a request that are always looked at, found in one pass: a search for each would hash each name.
+pub(crate) struct Fields<'a> {
+    headers: &'a HeaderMap,
+    pub(super) host: Field<'a>,
+    pub(super) origin: Field<'a>,
+    accept: Field<'a>,
+    content_type: Field<'a>,
+    content_encoding: Field<'a>,
+    session: Field<'a>,
+    version: Field<'a>,
+}
+
+/// A header: its first value, and whether it has more.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Field<'a> {
+    pub(super) first: Option<&'a HeaderValue>,
+    pub(super) is_repeated: bool,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
+        let none = Field::default();
+        let mut fields = Self {
+            headers,
+            host: none,
+            origin: none,
+            accept: none,
+            content_type: none,
+            content_encoding: none,
+            session: none,
+            version: none,
+        };
+        for (name, value) in headers {
+            let field = match name {
+                name if *name == header::HOST => &mut fields.host,
+                name if *name == header::CONTENT_TYPE => &mut fields.content_type,
+                name if *name == header::ACCEPT => &mut fields.accept,
+                name if *name == header::ORIGIN => &mut fields.origin,
+                name if *name == header::CONTENT_ENCODING => &mut fields.content_encoding,
+                name if *name == SESSION_ID => &mut fields.session,
+                name if *name == PROTOCOL_VERSION => &mut fields.version,
+                _ => continue,
+            };
+            match field.first {
+                None => field.first = Some(value),
+                Some(_) => field.is_repeated = true,
+            }
+        }
+        fields
+    }
+
+    /// What they say about where a message belongs. `None` if a header may be repeated: then [`session_header`] decides.
+    pub(super) fn address(&self) -> Option<Address> {
+        let single = self.headers.len() == self.headers.keys_len();
+        single.then(|| Address {
+            session: SessionHeader::read(self.session.first),
+            version: VersionHeader::read(self.version.first),
+        })
+    }
+}
+
+/// What these headers say about where a message belongs: see [`Fields::address`].
+pub(crate) fn address(headers: &HeaderMap) -> Option<Address> {
+    Fields::of(headers).address()
+}
+
+/// What the headers of a message say about where it belongs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Address {
+    pub(crate) session: SessionHeader,
+    pub(crate) version: VersionHeader,
+}
+
+/// What the version header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VersionHeader {
+    Absent,
+    /// A version with a handshake.
+    Legacy(ProtocolVersion),
+    /// 2026-07-28 or later, known or not.
+    Modern,
+    Unknown,
+}
+
+impl VersionHeader {
+    /// That of these headers; the first one if it is repeated.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        Self::read(headers.get(PROTOCOL_VERSION))
+    }
+
+    fn read(value: Option<&HeaderValue>) -> Self {
+        let Some(value) = value.map(HeaderValue::as_bytes) else { return Self::Absent };
+        let known = ProtocolVersion::ALL.iter().find(|version| version.as_str().as_bytes() == value);
+        match known {
+            Some(version) if version.has_handshake() => Self::Legacy(*version),
+            Some(_) => Self::Modern,
+            None if is_modern(value.trim_ascii()) => Self::Modern,
+            None => Self::Unknown,
+        }
+    }
+}
+
 /// The only form of answer that the client of a POST accepts; `None` if it accepts both (B-45). Without `Accept` it accepts
 /// anything (RFC 9110, 12.5.1).
-pub(crate) fn accepted_form(headers: &HeaderMap) -> Result<Option<ResponseMode>, Rejection> {
-    match headers.get(header::ACCEPT) {
+pub(crate) fn accepted_form(fields: &Fields<'_>) -> Result<Option<ResponseMode>, Rejection> {
+    match fields.accept.first {
         None => return Ok(None),
         // A second `Accept` cannot take back what the first one names in full.
         Some(value) if value == JSON_AND_EVENTS => return Ok(None),
         Some(_) => {}
     }
+    let headers = fields.headers;
     match (accepts(headers, JSON), accepts(headers, EVENTS)) {
         (true, true) => Ok(None),
         (true, false) => Ok(Some(ResponseMode::Json)),
@@ -51,21 +154,23 @@ pub(crate) fn check_get_accept(headers: &HeaderMap) -> Result<(), Rejection> {
 }
 
 /// Checks the `Content-Type` of a POST: exactly JSON, apart from parameters (B-15).
-pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Rejection> {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+pub(crate) fn check_content_type(fields: &Fields<'_>) -> Result<(), Rejection> {
     let is_json = |value: &HeaderValue| {
         let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
         essence.trim().eq_ignore_ascii_case(JSON)
     };
-    match (types.next(), types.next()) {
-        (Some(value), None) if value == JSON || is_json(value) => Ok(()),
+    match fields.content_type {
+        Field { first: Some(value), is_repeated: false } if value == JSON || is_json(value) => Ok(()),
         _ => Err(Rejection::UnsupportedMediaType),
     }
 }
 
 /// Checks the `Content-Encoding` of a POST: the body must not be compressed.
-pub(crate) fn check_content_encoding(headers: &HeaderMap) -> Result<(), Rejection> {
-    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+pub(crate) fn check_content_encoding(fields: &Fields<'_>) -> Result<(), Rejection> {
+    if fields.content_encoding.first.is_none() {
+        return Ok(());
+    }
+    let encodings = fields.headers.get_all(header::CONTENT_ENCODING).iter();
     let plain = |value: &HeaderValue| {
         let mut names = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         names.all(|name| name.is_empty() || name.eq_ignore_ascii_case(b"identity"))
@@ -121,14 +226,17 @@ pub(crate) fn session_header(headers: &HeaderMap) -> Result<SessionHeader, Rejec
         single(headers, &NAME, "Mcp-Name")?;
         single(headers, &SESSION_ID, "Mcp-Session-Id")?;
     }
-    // An empty header counts as absent: clients and proxies send it to mean none (E-32).
-    Ok(match headers.get(SESSION_ID).filter(|id| !is_blank(id)) {
-        None => SessionHeader::Absent,
-        Some(id) => match id.to_str().unwrap_or_default().parse() {
-            Ok(id) => SessionHeader::Id(id),
-            Err(_) => SessionHeader::Foreign,
-        },
-    })
+    Ok(SessionHeader::read(headers.get(SESSION_ID)))
+}
+
+impl SessionHeader {
+    fn read(value: Option<&HeaderValue>) -> Self {
+        // An empty header counts as absent: clients and proxies send it to mean none (E-32).
+        match value.filter(|id| !is_blank(id)) {
+            None => Self::Absent,
+            Some(id) => SessionId::from_digits(id.as_bytes()).map_or(Self::Foreign, Self::Id),
+        }
+    }
 }
 
 /// The event after which a client wants to resume (D-29). A value that is not text matches no event of this server; an
@@ -148,14 +256,8 @@ fn single(headers: &HeaderMap, name: &HeaderName, spelled: &'static str) -> Resu
     }
 }
 
-/// Checks that the version header, if present, names a supported version (B-26). The header never changes the version of
-/// a session (B-29).
-pub(crate) fn check_version(headers: &HeaderMap, eras: Eras) -> Result<(), Rejection> {
-    version(headers, eras).map(drop)
-}
-
 /// The version of a message of a legacy revision without a session: that of the header, or 2025-03-26, which has no such
-/// header (B-26, B-27).
+/// header (B-26, B-27). The header never changes the version of a session (B-29).
 pub(crate) fn version(headers: &HeaderMap, eras: Eras) -> Result<ProtocolVersion, Rejection> {
     let Some(value) = headers.get(PROTOCOL_VERSION) else { return Ok(ProtocolVersion::V2025_03_26) };
     let name = value.to_str().unwrap_or_default();

@@ -1,21 +1,16 @@
 //! Checks `Host` and `Origin` (B-04 to B-07).
 
-use http::{
-    HeaderMap, Version,
-    header::{HOST, ORIGIN},
-    request::Parts,
-    uri::Authority,
-};
+use http::{Version, request::Parts, uri::Authority};
 
-use super::{disconnect::DisconnectCancels, peer::PeerAddr, rejection::Rejection};
+use super::{disconnect::DisconnectCancels, headers::Field, peer::PeerAddr, rejection::Rejection};
 use crate::config::{AllowedHosts, AllowedOrigins};
 
 /// Checks the `Host` of a request (B-07; RFC 9112, 3.2). A repeated or malformed one always gets 400. So does HTTP/1.1
 /// without one, if the request came over a connection: a request made inside this process may omit it, and so does
 /// HTTP/2, which has `:authority`.
-pub(crate) fn check_host(allowed: &AllowedHosts, parts: &Parts) -> Result<(), Rejection> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    let Some(host) = hosts.next() else {
+pub(crate) fn check_host(allowed: &AllowedHosts, parts: &Parts, host: Field<'_>) -> Result<(), Rejection> {
+    let is_repeated = host.is_repeated;
+    let Some(host) = host.first else {
         // The client of a Unix socket has no address.
         let over_a_connection = || {
             parts.extensions.get::<PeerAddr>().is_some()
@@ -29,7 +24,7 @@ pub(crate) fn check_host(allowed: &AllowedHosts, parts: &Parts) -> Result<(), Re
             Some(authority) => Err(Rejection::ForbiddenHost(named(authority.as_str()))),
         };
     };
-    let (Ok(host), None) = (host.to_str(), hosts.next()) else { return Err(Rejection::BadHost) };
+    let (Ok(host), false) = (host.to_str(), is_repeated) else { return Err(Rejection::BadHost) };
     // A host on the list is well-formed. An empty one belongs to a target without authority.
     let on_the_list = !allowed.is_any() && allowed.allows(host);
     if !on_the_list && !host.is_empty() && !AllowedHosts::is_host(host) {
@@ -44,12 +39,12 @@ pub(crate) fn check_host(allowed: &AllowedHosts, parts: &Parts) -> Result<(), Re
 }
 
 /// Checks the `Origin` of a request (B-04 to B-06).
-pub(crate) fn check_origin(allowed: &AllowedOrigins, headers: &HeaderMap) -> Result<(), Rejection> {
-    let mut origins = headers.get_all(ORIGIN).iter().map(|value| value.to_str().unwrap_or_default());
-    match (origins.next(), origins.next()) {
-        (None, _) => Ok(()),
-        (Some(origin), None) if allowed.allows(origin) => Ok(()),
-        (Some(origin), _) => Err(Rejection::ForbiddenOrigin(named(origin))),
+pub(crate) fn check_origin(allowed: &AllowedOrigins, origin: Field<'_>) -> Result<(), Rejection> {
+    let is_repeated = origin.is_repeated;
+    match origin.first.map(|value| value.to_str().unwrap_or_default()) {
+        None => Ok(()),
+        Some(origin) if !is_repeated && allowed.allows(origin) => Ok(()),
+        Some(origin) => Err(Rejection::ForbiddenOrigin(named(origin))),
     }
 }
 

@@ -3,42 +3,25 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ErrorCode, Json, Message, Notification, ParseError, RpcError, RpcRequest, RpcResponse};
+use super::{
+    ErrorCode, Json, Message, Notification, ParseError, RpcError, RpcRequest, RpcResponse,
+    scan::{MAX_DEPTH, decode, members},
+};
 use crate::id::RequestId;
 
-/// The maximum nesting depth of a message. `serde_json` has the same limit, so a handler can decode every message that
-/// passes.
-const MAX_DEPTH: usize = 128;
+const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 
-#[derive(Deserialize)]
+/// The members of a message, as they are written. `None`: it has no such member.
 struct Envelope<'a> {
-    // `null` counts as absent, because some clients write it for members that they leave out.
-    #[serde(borrow, default, deserialize_with = "unless_null")]
-    jsonrpc: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "unless_null")]
-    method: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "unless_null")]
-    params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "unless_null")]
-    error: Option<&'a RawValue>,
-}
-
-/// Reads `null` as absent. One comparison, which is cheaper than the look-ahead of serde's `Option`.
-fn unless_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(|raw| (raw.get() != "null").then_some(raw))
-}
-
-/// Distinguishes `null` from absent: `{"id":null}` is an invalid request, not a notification, and a `null` result
-/// is a result if the message has neither a method nor an error.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    Deserialize::deserialize(deserializer).map(Some)
+    jsonrpc: Option<&'a str>,
+    id: Option<&'a str>,
+    method: Option<&'a str>,
+    params: Option<&'a str>,
+    result: Option<&'a str>,
+    error: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -67,7 +50,23 @@ impl Message {
     ///
     /// [`ParseError`], with the id to echo if the message has a legal one.
     pub fn parse(body: &Bytes) -> Result<Self, ParseError> {
-        if nests_deeper(body, MAX_DEPTH) {
+        let text = std::str::from_utf8(body);
+        let found = text.ok().and_then(|text| members(text, &MEMBERS));
+        let found = found.map_or_else(|| Envelope::decode(body), |found| Ok(found.into()));
+        found?.classify(body)
+    }
+}
+
+impl<'a> From<[Option<&'a str>; MEMBERS.len()]> for Envelope<'a> {
+    fn from(found: [Option<&'a str>; MEMBERS.len()]) -> Self {
+        let [jsonrpc, id, method, params, result, error] = found;
+        Self { jsonrpc, id, method, params, result, error }
+    }
+}
+
+impl<'a> Envelope<'a> {
+    fn decode(body: &'a [u8]) -> Result<Self, ParseError> {
+        if nests_deeper(body, MAX_DEPTH as usize) {
             return Err(ParseError::Invalid { id: None, reason: "it nests deeper than 128 levels" });
         }
         match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
@@ -81,8 +80,8 @@ impl Message {
             }
         }
         let text = std::str::from_utf8(body).map_err(|error| ParseError::NotJson(error.to_string()))?;
-        match serde_json::from_str::<Envelope<'_>>(text) {
-            Ok(envelope) => envelope.classify(body),
+        match decode(text, &MEMBERS) {
+            Ok(found) => Ok(found.into()),
             Err(unread) => Err(match serde_json::from_str::<&RawValue>(text) {
                 Err(error) => ParseError::NotJson(error.to_string()),
                 Ok(_) if unread.to_string().contains("duplicate field") => {
@@ -92,28 +91,32 @@ impl Message {
             }),
         }
     }
-}
 
-impl Envelope<'_> {
     fn classify(self, body: &Bytes) -> Result<Message, ParseError> {
-        let id = self.id.and_then(|raw| RequestId::from_json(raw.get()));
+        // `null` counts as absent, because some clients write it for members that they leave out. Not so for `id`:
+        // `{"id":null}` is an invalid request, not a notification. A `null` result is a result if the message has
+        // neither a method nor an error.
+        let unless_null = |member: Option<&'a str>| member.filter(|text| *text != "null");
+        let (method, params) = (unless_null(self.method), unless_null(self.params));
+        let error = unless_null(self.error);
+        let id = self.id.and_then(RequestId::from_json);
         let invalid = |reason| ParseError::Invalid { id: id.clone(), reason };
 
-        if self.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
+        if self.jsonrpc != Some("\"2.0\"") {
             return Err(invalid("`jsonrpc` must be \"2.0\""));
         }
         if id.is_none() && self.id.is_some() {
             return Err(invalid("`id` must be a string of at most 1,024 bytes or an integer"));
         }
-        let alone = self.method.is_none() && self.error.is_none();
-        let result = self.result.filter(|result| alone || result.get() != "null");
-        match (self.method, result, self.error) {
-            (Some(raw), None, None) => {
-                let method = method(raw).ok_or_else(|| invalid("`method` must be a string"))?;
-                if self.params.is_some_and(|params| !params.get().starts_with('{')) {
+        let alone = method.is_none() && error.is_none();
+        let result = self.result.filter(|result| alone || *result != "null");
+        match (method, result, error) {
+            (Some(text), None, None) => {
+                let method = decode_method(text).ok_or_else(|| invalid("`method` must be a string"))?;
+                if params.is_some_and(|params| !params.starts_with('{')) {
                     return Err(invalid("`params` must be an object"));
                 }
-                let params = self.params.map(|params| Json::slice(body, params));
+                let params = params.map(|params| Json::slice(body, params));
                 Ok(match id {
                     Some(id) => Message::Request(RpcRequest { id, method, params }),
                     None => Message::Notification(Notification { method, params }),
@@ -123,9 +126,9 @@ impl Envelope<'_> {
                 Ok(Message::Response(RpcResponse { id, outcome: Ok(Json::slice(body, result)) }))
             }
             (None, None, Some(error)) => {
-                let error: ErrorObject<'_> = serde_json::from_str(error.get())
+                let error: ErrorObject<'_> = serde_json::from_str(error)
                     .map_err(|_| invalid("`error` must have an integer `code` and a string `message`"))?;
-                let data = error.data.map(|data| Json::slice(body, data));
+                let data = error.data.map(|data| Json::slice(body, data.get()));
                 let error = RpcError { data, ..RpcError::new(ErrorCode(error.code), error.message) };
                 Ok(Message::Response(RpcResponse { id, outcome: Err(error) }))
             }
@@ -159,14 +162,14 @@ const METHODS: [&str; 21] = [
     "notifications/roots/list_changed",
 ];
 
-/// Decodes a method; `None` if `raw` is not a string.
-fn method(raw: &RawValue) -> Option<Cow<'static, str>> {
-    match raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+/// Decodes a method; `None` if the text is not a string.
+fn decode_method(text: &str) -> Option<Cow<'static, str>> {
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
         Some(plain) if !plain.contains('\\') => Some(match METHODS.iter().find(|method| **method == plain) {
             Some(method) => Cow::Borrowed(method),
             None => Cow::Owned(plain.to_owned()),
         }),
-        _ => serde_json::from_str(raw.get()).ok(),
+        _ => serde_json::from_str(text).ok(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Life, Stream, log::Log};
+use super::{Life, Stream, log::Log, texts::Text};
 use crate::{config::SessionConfig, id::RequestId, output::Output, timer::after};
 
 /// How long after its end a log can be written again, if the store turns out to have lost its last events. 5 seconds: the
@@ -65,9 +65,8 @@ impl Durable {
 
     /// Whether the store keeps up. A sender waits for a slow store as it does for a slow reader.
     pub(super) fn has_space(&self, log: &Log, config: &SessionConfig) -> bool {
-        let mut unstored = log.from(self.stored);
-        let count = unstored.by_ref().take(config.queue_events).count();
-        let bytes: usize = log.from(self.stored).map(Bytes::len).sum();
+        let count = log.from(self.stored).take(config.queue_events).count();
+        let bytes: usize = log.lengths(self.stored).sum();
         count == 0 || (count < config.queue_events && bytes <= config.queue_bytes)
     }
 }
@@ -105,7 +104,7 @@ impl<T: Clone> Stream<T> {
     pub(crate) fn next_append(&self, stream: u64) -> Option<Unstored> {
         let durable = self.durable.as_ref()?;
         let at = durable.stored.max(self.log.first()).max(1);
-        let events = self.log.from(at).cloned().collect();
+        let events = self.log.from(at).map(Text::to_bytes).collect();
         Some(Unstored { stream, request: durable.request.clone(), at, events, ends: self.has_ended() })
     }
 

@@ -4,15 +4,23 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// Events in the order of their positions, which begin at 1: first those that were sent and are kept, then those that
-/// wait to be sent.
+use super::texts::{At, Text, Texts};
+
+/// Events in the order of their positions, which begin at 1: first those that were sent or are kept, then those that wait
+/// to be sent.
+///
+/// An event that waits may be shared with other streams. Once it is kept, it is a part of one buffer.
 #[derive(Debug)]
 pub(super) struct Log {
-    events: VecDeque<Bytes>,
+    kept_texts: Texts,
+    waiting: VecDeque<Bytes>,
     /// The position of the first event.
     first: u64,
-    /// The number of events that have been sent.
+    /// The number of events that have been sent. Fewer than in `kept_texts`, if some of them will be sent again, or if their
+    /// client is away.
     sent: usize,
+    /// Where the event behind them is, if it is in `kept_texts`.
+    next: At,
     waiting_bytes: usize,
     /// The number of events, counted from the oldest, that the session's replay tracks.
     kept: usize,
@@ -25,34 +33,49 @@ const FEW: usize = 32;
 
 impl Default for Log {
     fn default() -> Self {
-        Self { events: VecDeque::new(), first: 1, sent: 0, waiting_bytes: 0, kept: 0, end_kept: false }
+        Self {
+            kept_texts: Texts::default(),
+            waiting: VecDeque::new(),
+            first: 1,
+            sent: 0,
+            next: At::default(),
+            waiting_bytes: 0,
+            kept: 0,
+            end_kept: false,
+        }
     }
 }
 
 impl Log {
     pub(super) fn push(&mut self, event: Bytes) {
         self.waiting_bytes += event.len();
-        self.events.push_back(event);
+        self.waiting.push_back(event);
     }
 
-    /// Removes and returns the next event.
+    /// Removes and returns the next event. Nothing may have been kept.
     pub(super) fn take(&mut self) -> Option<Bytes> {
-        let event = self.events.pop_front()?;
+        let event = self.waiting.pop_front()?;
         self.first += 1;
         self.waiting_bytes -= event.len();
         Some(event)
     }
 
-    /// Returns the next event, with its position, if it is before position `before`, and keeps it.
-    pub(super) fn send(&mut self, before: u64) -> Option<(u64, &Bytes)> {
+    /// Passes the next event, with its position, to `read`, if it is before position `before`, and keeps it.
+    pub(super) fn send<R>(&mut self, before: u64, read: impl FnOnce(u64, Text<'_>) -> R) -> Option<R> {
         let position = self.next();
-        if position >= before {
+        if position >= before || self.waiting() == 0 {
             return None;
         }
-        let event = self.events.get(self.sent)?;
+        if self.sent == self.kept_texts.len() {
+            self.keep_waiting();
+        }
+        let event = self.kept_texts.get(self.sent, self.next);
+        let length = event.len();
+        let result = read(position, event);
+        self.next = self.kept_texts.after(self.sent, self.next);
         self.sent += 1;
-        self.waiting_bytes -= event.len();
-        Some((position, event))
+        self.waiting_bytes -= length;
+        Some(result)
     }
 
     /// Goes back, or forward, so that the event after position `after` is sent next. Returns `false`, and changes
@@ -60,10 +83,14 @@ impl Log {
     pub(super) fn rewind(&mut self, after: u64) -> bool {
         // `after` comes from a client: it may be anything.
         let sent = after.checked_add(1).and_then(|next| next.checked_sub(self.first));
-        match sent.and_then(|sent| usize::try_from(sent).ok()).filter(|sent| *sent <= self.events.len()) {
+        match sent.and_then(|sent| usize::try_from(sent).ok()).filter(|sent| *sent <= self.len()) {
             Some(sent) => {
+                while self.kept_texts.len() < sent {
+                    self.keep_waiting();
+                }
                 self.sent = sent;
-                self.waiting_bytes = self.events.range(sent..).map(Bytes::len).sum();
+                self.next = self.kept_texts.at(sent);
+                self.waiting_bytes = self.lengths(self.next()).sum();
                 true
             }
             None => false,
@@ -71,9 +98,15 @@ impl Log {
     }
 
     /// The events from this position on.
-    pub(super) fn from(&self, position: u64) -> impl Iterator<Item = &Bytes> {
+    pub(super) fn from(&self, position: u64) -> impl Iterator<Item = Text<'_>> {
         let skipped = usize::try_from(position.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        self.events.iter().skip(skipped)
+        let waiting = self.waiting.iter().skip(skipped.saturating_sub(self.kept_texts.len()));
+        self.kept_texts.from(skipped).chain(waiting.map(Text::Long))
+    }
+
+    /// The lengths of the events from this position on.
+    pub(super) fn lengths(&self, position: u64) -> impl Iterator<Item = usize> {
+        self.from(position).map(|event| event.len())
     }
 
     /// The position of the oldest event in the log, or of the next one pushed if the log is empty.
@@ -81,10 +114,12 @@ impl Log {
         self.first
     }
 
-    /// Drops all events. Returns them if there are so many that freeing them takes time.
+    /// Drops all events. Returns those that are freed one by one, if there are so many that it takes time.
     pub(super) fn clear(&mut self) -> Option<VecDeque<Bytes>> {
         let cleared = std::mem::replace(self, Self { first: self.end(), ..Self::default() });
-        Some(cleared.events).filter(|events| events.len() > FEW)
+        let mut events = cleared.kept_texts.into_long();
+        events.extend(cleared.waiting);
+        Some(events).filter(|events| events.len() > FEW)
     }
 
     /// The position of the next event to send.
@@ -94,11 +129,11 @@ impl Log {
 
     /// The position that the next pushed event will have.
     pub(super) fn end(&self) -> u64 {
-        self.first + self.events.len() as u64
+        self.first + self.len() as u64
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.events.len() - self.sent
+        self.len() - self.sent
     }
 
     pub(super) fn waiting_bytes(&self) -> usize {
@@ -108,11 +143,14 @@ impl Log {
     /// Marks the next event before position `before` as kept and returns its size. Only sent events are kept, or any if
     /// the client is `away`. After them comes the end, of size 0, if the stream has `ended`.
     pub(super) fn keep_next(&mut self, before: u64, away: bool, ended: bool) -> Option<usize> {
-        let limit = if away { self.events.len() } else { self.sent };
+        let limit = if away { self.len() } else { self.sent };
         let limit = limit.min(usize::try_from(before.saturating_sub(self.first)).unwrap_or(usize::MAX));
         if self.kept < limit {
+            if self.kept == self.kept_texts.len() {
+                self.keep_waiting();
+            }
             self.kept += 1;
-            Some(self.events[self.kept - 1].len())
+            Some(self.kept_texts.length(self.kept - 1))
         } else if ended && !self.end_kept {
             self.end_kept = true;
             Some(0)
@@ -134,11 +172,14 @@ impl Log {
             return std::mem::take(&mut self.end_kept);
         }
         self.kept -= 1;
-        if let Some(event) = self.events.pop_front() {
+        if let Some((length, taken)) = self.kept_texts.pop() {
             self.first += 1;
             match self.sent {
-                0 => self.waiting_bytes -= event.len(),
-                _ => self.sent -= 1,
+                0 => self.waiting_bytes -= length,
+                _ => {
+                    self.sent -= 1;
+                    self.next = self.next.without(taken);
+                }
             }
         }
         false
@@ -148,6 +189,17 @@ impl Log {
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.kept + usize::from(self.end_kept)
+    }
+
+    fn len(&self) -> usize {
+        self.kept_texts.len() + self.waiting.len()
+    }
+
+    /// Moves the first event that waits to the kept ones.
+    fn keep_waiting(&mut self) {
+        if let Some(event) = self.waiting.pop_front() {
+            self.kept_texts.push(event);
+        }
     }
 }
 
@@ -162,7 +214,7 @@ mod tests {
     }
 
     fn send(log: &mut Log) -> Option<(u64, String)> {
-        log.send(u64::MAX).map(|(position, event)| (position, String::from_utf8(event.to_vec()).unwrap()))
+        log.send(u64::MAX, |position, event| (position, String::from_utf8(event.to_bytes().into()).unwrap()))
     }
 
     #[test]

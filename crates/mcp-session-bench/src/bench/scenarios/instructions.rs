@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 
-use super::Plan;
+use super::{Plan, Scenario};
 use crate::{
     build, goals,
     load::{Era, echo_times},
@@ -19,7 +19,9 @@ const END: Duration = Duration::from_secs(60);
 /// Counts and prints a table.
 pub(super) fn count(plan: &Plan) -> Result<()> {
     build::servers(&[])?;
-    peer::build(&plan.quick_peers(), &plan.target)?;
+    let mut peers = plan.quick_peers();
+    peers.retain(|peer| peer.can(Scenario::Instructions));
+    peer::build(&peers, &plan.target)?;
     println!("\n| work | instructions in user mode |\n|---|---|");
     let mut counts = BTreeMap::new();
     for work in &WORK {
@@ -27,7 +29,7 @@ pub(super) fn count(plan: &Plan) -> Result<()> {
         println!("| {} | {count:.0} |", work.what);
         counts.insert(work.name.to_owned(), count);
     }
-    for (peer, era) in plan.quick_peers().into_iter().flat_map(|peer| Era::ALL.map(|era| (peer, era))) {
+    for (peer, era) in peers.into_iter().flat_map(|peer| Era::ALL.map(|era| (peer, era))) {
         let (executable, flags) = peer.command(&plan.target, era);
         let instructions = valgrind::each(|times| {
             let mut command = valgrind::command(&plan.target, peer.name(), times);

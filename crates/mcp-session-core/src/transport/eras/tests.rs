@@ -40,6 +40,10 @@ fn outcome(eras: Eras, version: &str, method: &'static str, params: Option<Value
     }
 }
 
+fn era_of_request(eras: Eras, headers: &HeaderMap, request: &RpcRequest) -> Result<RequestEra, Rejection> {
+    super::era_of_request(eras, headers, VersionHeader::of(headers), request)
+}
+
 #[test]
 fn g_40_the_era_of_each_request() {
     let bare = || Some(json!({ "cursor": "a.b" }));

@@ -1,0 +1,228 @@
+//! [`Texts`]: many short texts in one buffer, and room that is made in small steps.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// A longer text keeps its own memory: copying it into the buffer would cost more than an allocation.
+const SHORT: usize = 1024;
+
+/// Texts in order, added at the end and removed at the front. Short ones are in one buffer, with their lengths beside it: each
+/// costs its bytes and four more, and all of them are freed together.
+#[derive(Debug, Default)]
+pub(super) struct Texts(Option<Box<Buffers>>);
+
+/// Allocated only while there are texts: most streams keep none most of the time.
+#[derive(Debug, Default)]
+struct Buffers {
+    bytes: VecDeque<u8>,
+    lengths: VecDeque<u32>,
+    long: VecDeque<Bytes>,
+}
+
+/// Where a text begins, or what it takes: bytes of the buffer, and a number of long texts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct At {
+    byte: usize,
+    long: usize,
+}
+
+/// A text, in two pieces if it lies across the end of the buffer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Text<'a> {
+    Short(&'a [u8], &'a [u8]),
+    Long(&'a Bytes),
+}
+
+impl Texts {
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |buffers| buffers.lengths.len())
+    }
+
+    pub(super) fn push(&mut self, text: Bytes) {
+        let Buffers { bytes, lengths, long } = &mut **self.0.get_or_insert_default();
+        add(lengths, u32::try_from(text.len()).unwrap_or(u32::MAX));
+        if text.len() <= SHORT {
+            make_room(bytes, text.len());
+            bytes.extend(&text[..]);
+        } else {
+            long.push_back(text);
+        }
+    }
+
+    /// Removes the first text, and returns its length and what it took.
+    pub(super) fn pop(&mut self) -> Option<(usize, At)> {
+        let Buffers { bytes, lengths, long } = &mut **self.0.as_mut()?;
+        let taken = taken(lengths.pop_front()?);
+        let length = match taken.long {
+            0 => bytes.drain(..taken.byte).len(),
+            _ => long.pop_front().map_or(0, |text| text.len()),
+        };
+        if lengths.is_empty() {
+            self.0 = None;
+        } else {
+            give_back(bytes);
+            give_back(lengths);
+        }
+        Some((length, taken))
+    }
+
+    /// The length of the text with this index; 4 GiB if it is longer.
+    pub(super) fn length(&self, index: usize) -> usize {
+        self.0.as_ref().map_or(0, |buffers| buffers.lengths[index] as usize)
+    }
+
+    /// The text with this index, which begins at `at`. Empty if there is none.
+    pub(super) fn get(&self, index: usize, at: At) -> Text<'_> {
+        let Some(Buffers { bytes, lengths, long }) = self.0.as_deref() else { return Text::Short(b"", b"") };
+        let taken = taken(lengths[index]);
+        if taken.long > 0 {
+            return Text::Long(&long[at.long]);
+        }
+        let (first, second) = bytes.as_slices();
+        let (begin, end, split) = (at.byte, at.byte + taken.byte, first.len());
+        Text::Short(
+            &first[begin.min(split)..end.min(split)],
+            &second[begin.saturating_sub(split)..end.saturating_sub(split)],
+        )
+    }
+
+    /// Where the text behind the one with this index begins.
+    pub(super) fn after(&self, index: usize, at: At) -> At {
+        let taken = self.0.as_ref().map(|buffers| taken(buffers.lengths[index]));
+        at.and(taken.unwrap_or_default())
+    }
+
+    /// Where the text with this index begins. Adds up the lengths before it.
+    pub(super) fn at(&self, index: usize) -> At {
+        let lengths = self.0.iter().flat_map(|buffers| buffers.lengths.range(..index));
+        lengths.fold(At::default(), |at, length| at.and(taken(*length)))
+    }
+
+    /// The texts from this index on.
+    pub(super) fn from(&self, index: usize) -> impl Iterator<Item = Text<'_>> {
+        let index = index.min(self.len());
+        (index..self.len()).scan(self.at(index), |at, index| {
+            let text = self.get(index, *at);
+            *at = self.after(index, *at);
+            Some(text)
+        })
+    }
+
+    /// The long texts, whose memory is freed one by one.
+    pub(super) fn into_long(self) -> VecDeque<Bytes> {
+        self.0.map_or_else(VecDeque::new, |buffers| buffers.long)
+    }
+}
+
+/// What a text of this length takes.
+fn taken(length: u32) -> At {
+    match length as usize {
+        byte @ ..=SHORT => At { byte, long: 0 },
+        _ => At { byte: 0, long: 1 },
+    }
+}
+
+impl At {
+    fn and(self, taken: Self) -> Self {
+        Self { byte: self.byte + taken.byte, long: self.long + taken.long }
+    }
+
+    /// The same place, after a text before it was removed that took so much.
+    pub(super) fn without(self, taken: Self) -> Self {
+        Self { byte: self.byte - taken.byte, long: self.long - taken.long }
+    }
+}
+
+impl Text<'_> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Short(first, second) => first.len() + second.len(),
+            Self::Long(text) => text.len(),
+        }
+    }
+
+    /// The pieces of the text.
+    pub(super) fn pieces(&self) -> [&[u8]; 2] {
+        match self {
+            Self::Short(first, second) => [first, second],
+            Self::Long(text) => [text, b""],
+        }
+    }
+
+    pub(super) fn to_bytes(self) -> Bytes {
+        match self {
+            Self::Short(..) => self.pieces().concat().into(),
+            Self::Long(text) => text.clone(),
+        }
+    }
+}
+
+impl PartialEq<Bytes> for Text<'_> {
+    fn eq(&self, other: &Bytes) -> bool {
+        let [first, second] = self.pieces();
+        other.strip_prefix(first).is_some_and(|rest| rest == second)
+    }
+}
+
+/// Adds one value, making little room.
+pub(crate) fn add<T>(values: &mut VecDeque<T>, value: T) {
+    make_room(values, 1);
+    values.push_back(value);
+}
+
+/// Makes room for so many more values, and hardly more than that. What is kept is kept for minutes, so memory counts more here
+/// than the copies that growing takes.
+fn make_room<T>(values: &mut VecDeque<T>, more: usize) {
+    if values.capacity() - values.len() < more {
+        values.reserve_exact(more.max(values.len() / STEP));
+    }
+}
+
+/// Gives memory back, if less than half of it is used.
+pub(crate) fn give_back<T>(values: &mut VecDeque<T>) {
+    if values.capacity() > 2 * values.len() + STEP {
+        values.shrink_to(values.len() + values.len() / STEP);
+    }
+}
+
+/// A buffer grows by one in so many parts: that much of it may be empty, and so often each byte is copied at most.
+const STEP: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_and_long_texts_keep_their_order_across_the_end_of_the_buffer() {
+        let text = |n: usize| Bytes::from(vec![b'a' + (n % 26) as u8; (n * 37) % (SHORT + 300)]);
+        let (mut texts, mut first) = (Texts::default(), 0);
+        for n in 0..2_000 {
+            texts.push(text(n));
+            let wanted = if n < 1_000 { 60 } else { 7 };
+            while texts.len() > wanted {
+                assert_eq!(texts.pop().map(|(length, _)| length), Some(text(first).len()));
+                first += 1;
+            }
+            let all: Vec<_> = texts.from(0).map(Text::to_bytes).collect();
+            assert!(all.iter().eq((first..=n).map(text).collect::<Vec<_>>().iter()));
+            let middle = texts.len() / 2;
+            let at = texts.at(middle);
+            assert!(texts.get(middle, at) == text(first + middle));
+            assert_eq!(texts.length(middle), text(first + middle).len());
+        }
+        let Buffers { bytes, .. } = *texts.0.unwrap();
+        assert!(bytes.capacity() <= 2 * bytes.len() + STEP);
+    }
+
+    #[test]
+    fn a_short_text_costs_its_bytes_and_little_more() {
+        let mut texts = Texts::default();
+        for _ in 0..1_000 {
+            texts.push(Bytes::from_static(&[b'x'; 200]));
+        }
+        let Buffers { bytes, lengths, .. } = *texts.0.unwrap();
+        let bytes = bytes.capacity() + 4 * lengths.capacity();
+        assert!(bytes <= 1_000 * (200 + 4) * (STEP + 1) / STEP + 200, "{bytes}");
+    }
+}
