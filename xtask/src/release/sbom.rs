@@ -16,6 +16,7 @@ use cyclonedx_bom::models::metadata::Metadata as BomMetadata;
 use cyclonedx_bom::prelude::Validate as _;
 use serde::Deserialize;
 
+use crate::process;
 use crate::workspace::Workspace;
 
 /// Writes `target/sbom/NAME-VERSION.cdx.json` for each of these packages: with all features, for all targets, without what only
@@ -25,7 +26,7 @@ pub(super) fn write(workspace: &Workspace, tree: &Metadata, packages: &[&Package
     fs::create_dir_all(&directory)?;
     let checksums = checksums(&fs::read_to_string(workspace.root().join("Cargo.lock"))?)?;
     for package in packages {
-        let bom = bill(tree, package, &checksums)?;
+        let bom = bill(tree, package, &built_from(workspace, package)?, &checksums)?;
         let valid = bom.validate();
         ensure!(valid.passed(), "the bill of materials of {} is not valid: {valid:?}", package.name);
         let mut text = Vec::new();
@@ -56,8 +57,31 @@ fn checksums(lock: &str) -> Result<Checksums> {
     Ok(known.filter_map(|it| it.checksum.map(|sum| ((it.name, it.version), sum))).collect())
 }
 
-fn bill(tree: &Metadata, root: &Package, checksums: &Checksums) -> Result<Bom> {
-    let needs = needs(tree)?;
+/// The names and versions of what a package is built from. From `cargo tree`: the graph in `cargo metadata` has the features that
+/// any member of the workspace enables.
+fn built_from(workspace: &Workspace, package: &Package) -> Result<BTreeSet<(String, String)>> {
+    let mut command = process::cargo(workspace, ["tree", "--locked", "--all-features", "--target", "all"]);
+    command.args(["--edges", "normal,build", "--prefix", "none", "--format", "{p}"]);
+    let output = command.args(["--package", &package.name]).output()?;
+    ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    let entry = |line: &str| {
+        let (name, rest) = line.split_once(" v")?;
+        Some((name.to_owned(), rest.split(' ').next()?.to_owned()))
+    };
+    Ok(text.lines().filter_map(entry).collect())
+}
+
+fn bill(
+    tree: &Metadata,
+    root: &Package,
+    built_from: &BTreeSet<(String, String)>,
+    checksums: &Checksums,
+) -> Result<Bom> {
+    let mut needs = needs(tree)?;
+    let is_in =
+        |id: &PackageId| built_from.contains(&(tree[id].name.to_string(), tree[id].version.to_string()));
+    needs.values_mut().for_each(|needed| needed.retain(|id| is_in(id)));
     let (mut seen, mut open) = (BTreeSet::from([&root.id]), vec![&root.id]);
     while let Some(id) = open.pop() {
         open.extend(needs[id].iter().copied().filter(|id| seen.insert(id)));
@@ -123,7 +147,12 @@ mod tests {
         let tree = workspace.tree().expect("the dependencies");
         let proto = workspace.package(crate::workspace::PROTO).expect("it is there");
         let lock = fs::read_to_string(workspace.root().join("Cargo.lock")).expect("the lock file");
-        let bom = bill(&tree, proto, &checksums(&lock).expect("checksums")).expect("a bill");
+        let checksums = checksums(&lock).expect("checksums");
+        let bill = |package: &Package| {
+            let built_from = built_from(&workspace, package).expect("a tree");
+            bill(&tree, package, &built_from, &checksums).expect("a bill")
+        };
+        let bom = bill(proto);
         assert!(bom.validate().passed());
         let components = &bom.components.as_ref().expect("components").0;
         let names: Vec<_> = components.iter().map(|component| component.name.as_ref()).collect();
@@ -134,5 +163,10 @@ mod tests {
         }
         let listed = bom.dependencies.expect("dependencies").0;
         assert_eq!(listed.len(), components.len() + 1);
+        // Only other members enable what brings it.
+        let core = bill(workspace.package(crate::workspace::CORE).expect("it is there"));
+        let names: Vec<_> =
+            core.components.iter().flat_map(|all| &all.0).map(|it| it.name.to_string()).collect();
+        assert!(names.contains(&"schemars".to_owned()) && !names.contains(&"chrono".to_owned()), "{names:?}");
     }
 }
