@@ -16,8 +16,7 @@ use mcp_session_core::{BoxFuture, Runtime};
 use crate::activity::Activity;
 
 /// How many bytes to read at a time. They are read into a buffer on the stack, which costs only a copy: if hyper's cursor were
-/// passed on to the inner I/O, this code would not learn how many bytes came. hyper has room for
-/// 8 KiB at first.
+/// passed on to the inner I/O, this code would not learn how many bytes came. hyper has room for 8 KiB at first.
 const READ: usize = 16 * 1024;
 
 /// How many bytes to read at a time where hyper has room for more: it makes room while a long body arrives.
