@@ -201,7 +201,7 @@ impl Echo {
         request(Method::POST, Some(&self.session), &LONG_CALL)
     }
 
-    /// Keeps [`KEPT_EVENTS`] events for the client of the session, which has no stream.
+    /// Keeps [`KEPT_EVENTS`] events for the client of the session, which has no stream. There was no request before.
     ///
     /// # Panics
     ///
@@ -393,9 +393,10 @@ mod tests {
             echo.open_and_delete();
         }
         assert!(echo.handle(echo.long_request()).body().size_hint().exact() > Some(100_000));
-        echo.keep();
+        let keeping = Echo::new();
+        keeping.keep();
         for _ in 0..3 {
-            echo.replay();
+            keeping.replay();
         }
         let listener = echo.listen();
         assert_eq!(listener.headers()["content-type"], "text/event-stream");
