@@ -152,9 +152,9 @@ pub use observer::{Observer, Refused, StoreCall, StoreOutcome};
 pub use principal::Principal;
 #[doc(inline)]
 pub use proto::{
-    CancelReason, ClientCapabilities, ErrorCode, InvalidSessionId, Json, Notification, ProtocolVersion,
-    ReplayConfig, RequestError, RequestId, ResponseMode, RpcError, RpcRequest, SecondStream, SendError,
-    SessionConfig, SessionId, State as SessionState, TerminatePolicy, TerminateReason,
+    Buffered, CancelReason, ClientCapabilities, ErrorCode, InvalidSessionId, Json, Notification,
+    ProtocolVersion, ReplayConfig, RequestError, RequestId, ResponseMode, RpcError, RpcRequest, SecondStream,
+    SendError, SessionConfig, SessionId, State as SessionState, TerminatePolicy, TerminateReason,
 };
 #[doc(hidden)]
 #[allow(deprecated)]

@@ -1,6 +1,6 @@
 //! What an endpoint counts, as instruments.
 
-use mcp_session_core::{Endpoint, ShutdownPhase, Stats};
+use mcp_session_core::{Buffered, Endpoint, ShutdownPhase, Stats};
 use opentelemetry::metrics::Meter;
 
 /// A number that goes up and down: its name, what it says, and where it is.
@@ -43,6 +43,15 @@ const COUNTERS: [Gauge; 14] = [
     ("mcp.server.pings.unanswered", "Pings that a client did not answer", |it| it.pings_unanswered),
 ];
 
+/// What is held for clients: its name, what it says, its unit, and where it is.
+type Held = (&'static str, &'static str, &'static str, fn(&Buffered) -> u64);
+
+const HELD: [Held; 3] = [
+    ("mcp.server.queue.size", "Bytes that wait in the streams of sessions", "By", |it| it.queue_bytes),
+    ("mcp.server.replay.events", "Events that sessions keep for replay", "{event}", |it| it.replay_events),
+    ("mcp.server.replay.size", "Bytes that sessions keep for replay", "By", |it| it.replay_bytes),
+];
+
 fn phase(stats: &Stats) -> u64 {
     match stats.phase {
         ShutdownPhase::Running => 0,
@@ -60,6 +69,11 @@ pub(crate) fn report(meter: &Meter, endpoint: &Endpoint) {
         let endpoint = endpoint.clone();
         let gauge = meter.u64_observable_gauge(name).with_description(text);
         gauge.with_callback(move |it| it.observe(get(&endpoint.stats()), &[])).build();
+    }
+    for (name, text, unit, get) in HELD {
+        let endpoint = endpoint.clone();
+        let gauge = meter.u64_observable_gauge(name).with_description(text).with_unit(unit);
+        gauge.with_callback(move |it| it.observe(get(&endpoint.manager().buffered()), &[])).build();
     }
     for (name, text, get) in COUNTERS {
         let endpoint = endpoint.clone();

@@ -30,6 +30,7 @@
 )]
 
 mod batch;
+mod buffered;
 mod capabilities;
 mod config;
 mod ending;
@@ -50,6 +51,7 @@ mod timer;
 mod version;
 
 pub use batch::Batch;
+pub use buffered::Buffered;
 pub use capabilities::ClientCapabilities;
 pub use config::{ReplayConfig, ResponseMode, SecondStream, SessionConfig};
 #[doc(hidden)]

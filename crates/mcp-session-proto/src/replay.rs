@@ -83,7 +83,6 @@ impl Replay {
     }
 
     /// The number of kept events, and their bytes.
-    #[cfg(test)]
     pub(super) fn kept(&self) -> (usize, usize) {
         self.0.as_ref().map_or((0, 0), |buffer| (buffer.times.len(), buffer.bytes))
     }

@@ -147,6 +147,11 @@ impl<T: Clone> Stream<T> {
         self.push_with(now, event, Bytes::clone, config, out)
     }
 
+    /// The bytes of the events that wait to be sent.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.log.waiting_bytes()
+    }
+
     /// As [`Stream::push`]; `keep` makes the copy that is queued.
     pub(super) fn push_with(
         &mut self,

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Weak};
 
-use mcp_session_proto::{SessionId, State};
+use mcp_session_proto::{Buffered, SessionId, State};
 
-use super::{Session, registry::Registry};
+use super::{Session, cell::Machine, registry::Registry};
 use crate::metrics::SessionEvents;
 
 /// A handle to all sessions of an endpoint. Cheap to clone.
@@ -20,6 +20,22 @@ impl SessionManager {
     /// All live sessions.
     pub fn sessions(&self) -> Vec<Session> {
         self.0.sessions().filter(|session| session.state() != State::Terminated).collect()
+    }
+
+    /// What the live sessions hold for their clients now. Looks at each of them, so it is for a scrape of metrics, not for a
+    /// request. Requests without a session are not among them: what they hold is bounded by
+    /// [`Config::max_stateless_requests`](crate::Config::max_stateless_requests).
+    ///
+    /// ```
+    /// use mcp_session_core::SessionManager;
+    ///
+    /// fn is_idle(manager: &SessionManager) -> bool {
+    ///     manager.buffered().queue_bytes == 0
+    /// }
+    /// # let _ = is_idle;
+    /// ```
+    pub fn buffered(&self) -> Buffered {
+        self.0.sessions().map(|session| session.peek(Machine::buffered)).sum()
     }
 
     /// Subscribes to session events from now on. A subscriber that is `capacity` events behind misses the next ones, so

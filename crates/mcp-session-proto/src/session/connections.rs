@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{ExchangeKey, INITIALIZE, SendError, Session, StreamKey};
 use crate::{
+    buffered::Buffered,
     config::SecondStream,
     event::EventId,
     state::{Input, Refusal, Verdict},
@@ -16,8 +17,19 @@ use crate::{
 impl<T: Clone> Session<T> {
     /// The number of streams that are carried by a connection.
     pub fn streams(&self) -> usize {
+        self.all_streams().filter(|stream| stream.is_connected()).count()
+    }
+
+    /// What is held for the client now.
+    pub fn buffered(&self) -> Buffered {
+        let waiting: usize = self.all_streams().map(Stream::waiting_bytes).sum();
+        let (events, bytes) = self.streams.kept();
+        Buffered { queue_bytes: waiting as u64, replay_events: events as u64, replay_bytes: bytes as u64 }
+    }
+
+    fn all_streams(&self) -> impl Iterator<Item = &Stream<T>> {
         let running = self.exchanges.values().filter_map(|exchange| exchange.stream());
-        running.chain(self.streams.all()).filter(|stream| stream.is_connected()).count()
+        running.chain(self.streams.all())
     }
 
     // What happened.

@@ -109,7 +109,6 @@ impl<T: Clone> Streams<T> {
     }
 
     /// The number of kept events, and their bytes.
-    #[cfg(test)]
     pub(super) fn kept(&self) -> (usize, usize) {
         self.replay.kept()
     }

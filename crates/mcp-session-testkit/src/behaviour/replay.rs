@@ -5,7 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures::FutureExt;
 use http::StatusCode;
-use mcp_session_core::{ReplayConfig, ShutdownPhase, ShutdownPolicy};
+use mcp_session_core::{Buffered, ReplayConfig, ShutdownPhase, ShutdownPolicy};
 use serde_json::{Value, json};
 
 use super::fixture::{Client, Fixture, NEVER, PATIENT, Reply, SOON, Work, initialize, notification, request};
@@ -21,6 +21,7 @@ scenarios! {
     d_35_without_replay_nothing_is_pretended,
     d_23_a_newer_connection_takes_over,
     d_24_notifications_wait_for_a_connection,
+    d_36_what_is_held_for_clients_is_told,
     d_36_what_is_forgotten_is_refused,
     d_36_what_is_forgotten_makes_room,
     d_31_d_37_foreign_and_forged_ids_get_nothing,
@@ -287,6 +288,30 @@ fn d_24_notifications_wait_for_a_connection(bed: &impl TestBed) {
         let told = fixture.endpoint.manager().broadcast("notifications/n", Some(&json!({ "n": 5 }))).unwrap();
         assert_eq!((told.taken, told.unheard), (1, 0));
         assert_eq!(client.get().await.message().await.unwrap()["params"]["n"], 5);
+    });
+}
+
+/// D-36: how much waits for clients, and how much is kept for those that come back, can be seen.
+fn d_36_what_is_held_for_clients_is_told(bed: &impl TestBed) {
+    let mut fixture = Fixture::new(bed, |_| {});
+    bed.block_on(async {
+        let manager = fixture.endpoint.manager();
+        assert_eq!(manager.buffered(), Buffered::default());
+        let client = fixture.client().await;
+        let (mut reply, work) = begin(&mut fixture, &client, 1).await;
+        send(&work, 0..5).await;
+        let unread = manager.buffered();
+        assert!(unread.queue_bytes > 0, "{unread:?}");
+        for _ in 0..5 {
+            reply.message().await.expect("a note");
+        }
+        let read = manager.buffered();
+        assert_eq!(read.queue_bytes, 0, "{read:?}");
+        assert!(read.replay_events >= 5 && read.replay_bytes >= unread.queue_bytes, "{read:?}");
+        work.finish(json!({}));
+        reply.messages().await;
+        assert_eq!(client.delete().await.status, StatusCode::NO_CONTENT);
+        fixture.until(|fixture| fixture.endpoint.manager().buffered() == Buffered::default()).await;
     });
 }
 

@@ -43,7 +43,7 @@ const POLLS: u64 = 200_000;
 
 pub(super) fn run(plan: Plan, traced: bool) -> Outcome {
     let plan = Arc::new(plan);
-    log::panicking(plan.log_panics, plan.seed, || run_quietly(&plan, traced))
+    log::with_log(plan.log_panics, plan.seed, || run_quietly(&plan, traced))
 }
 
 fn run_quietly(plan: &Arc<Plan>, traced: bool) -> Outcome {
