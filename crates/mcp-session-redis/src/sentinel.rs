@@ -41,7 +41,7 @@ impl Sentinel {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Sentinels`] without any, and those of [`Config::new`].
+    /// [`ConfigError::Sentinels`] without any, and those of [`Config::new`](crate::Config::new).
     pub fn new<U: AsRef<str>>(
         primary: impl Into<String>,
         sentinels: impl IntoIterator<Item = U>,
@@ -55,7 +55,7 @@ impl<C: Connect> Sentinel<C> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Sentinels`] without any, and those of [`Config::new`].
+    /// [`ConfigError::Sentinels`] without any, and those of [`Config::new`](crate::Config::new).
     pub fn with<U: AsRef<str>>(
         primary: impl Into<String>,
         sentinels: impl IntoIterator<Item = U>,

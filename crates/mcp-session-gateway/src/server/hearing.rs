@@ -189,8 +189,9 @@ impl LinkInner {
             id = state.pending.keys().next().copied().filter(|_| state.pending.len() == 1);
         }
         if let Some(id) = id {
-            let why = format_args!("its message of {} bytes is longer than {limit}", long.length);
-            self.answered(id, Err(self.core.error(why)));
+            let error =
+                self.core.error(format_args!("its message of {} bytes is longer than {limit}", long.length));
+            self.answered(id, Err(error));
         }
     }
 }
