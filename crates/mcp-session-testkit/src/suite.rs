@@ -23,10 +23,10 @@
 //! ```
 //!
 //! The executable takes the arguments of every Rust test: a filter, `--skip`, `--exact`, `--ignored`, `--test-threads`,
-//! `--list`. Its tests are named `suite::scenario` and run in parallel. A scenario that panics fails its own test only.
+//! `--list`. Its tests are named `suite::scenario` and run in parallel, three for each core. A scenario that panics fails its own test only.
 //! Output is not captured: what a scenario prints appears at once, and the message of a panic names the test's thread.
 
-use std::{collections::HashSet, fmt, panic::resume_unwind, process::ExitCode, thread};
+use std::{collections::HashSet, fmt, num::NonZeroUsize, panic::resume_unwind, process::ExitCode, thread};
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
@@ -167,13 +167,19 @@ impl fmt::Debug for Suite {
     }
 }
 
+/// How many tests run at once for each core, unless `--test-threads` says otherwise. 3: over sockets and on real runtimes, most of
+/// a test's time is spent waiting.
+const PER_CORE: usize = 3;
+
 /// Runs the suites that the arguments of the process select. The result is the exit code of `main`.
 ///
 /// # Panics
 ///
 /// If two tests have the same name.
 pub fn run(suites: impl IntoIterator<Item = Suite>) -> ExitCode {
-    let args = Arguments::from_args();
+    let mut args = Arguments::from_args();
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    args.test_threads.get_or_insert(PER_CORE * cores);
     let mut names = HashSet::new();
     let mut trials = Vec::new();
     for Suite { name: suite, tests } in suites {

@@ -101,6 +101,14 @@ impl Book {
         }
     }
 
+    /// A client wants the standalone stream from an event on. A new connection that takes it over from there gets again what
+    /// another one of that client has received.
+    pub(in crate::simulation) fn goes_back(&mut self, session: SessionId) {
+        if let Some(tells) = self.tells(session) {
+            tells.heard.clear();
+        }
+    }
+
     /// The tells that clients of a session have received so far.
     pub(in crate::simulation) fn heard(&self, session: SessionId) -> HashSet<u64> {
         self.sessions.get(&session).map(|known| known.tells.heard.clone()).unwrap_or_default()

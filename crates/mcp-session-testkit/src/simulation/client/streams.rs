@@ -36,6 +36,7 @@ impl Get {
             let mut request = self.client.request(Method::GET, Some(session));
             if let Some(last) = &progress.last {
                 request = request.header("last-event-id", last);
+                world.book().goes_back(session);
             }
             let line = network::send(&world, node, request, bytes::Bytes::new(), Upload::Whole);
             let Some(head) = self.client.head(line, node).await else {
