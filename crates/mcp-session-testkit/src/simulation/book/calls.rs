@@ -39,6 +39,8 @@ pub(super) struct Call {
     has_result: bool,
     /// It was cancelled before its handler returned.
     cancelled_in_time: bool,
+    /// Its client came back to a node that sent it on, so it was away for longer than it wanted.
+    sent_on: bool,
     /// How it was for its client.
     outcome: Option<Answer>,
 }
@@ -100,6 +102,7 @@ impl Book {
             answers: 0,
             has_result: false,
             cancelled_in_time: false,
+            sent_on: false,
             outcome: None,
         });
         self.calls.len() - 1
@@ -424,8 +427,14 @@ impl Book {
         let away = call.reader.cut.is_some_and(|cut| away(cut).is_none_or(|away| away >= patience));
         call.session.is_none() && !call.reader.is_fast()
             || away
+            || call.sent_on
             || call.reader.pause.is_some()
             || call.reader.pace > 0
+    }
+
+    /// A node to which the client of a call came back has sent it on.
+    pub(in crate::simulation) fn sent_on(&mut self, token: usize) {
+        self.calls[token].sent_on = true;
     }
 
     /// The client of a call came back with an event id that the node does not know.

@@ -201,7 +201,10 @@ impl Call {
                     world.book().violation("status", || format!("resuming call {} got 503", self.token));
                     return Err(Answer::Left("refused"));
                 }
-                409 | 503 if refused < TRIES * 4 => refused += 1,
+                409 | 503 if refused < TRIES * 4 => {
+                    refused += 1;
+                    world.book().sent_on(self.token);
+                }
                 409 | 503 => return Err(Answer::Left("nowhere to go")),
                 status => {
                     world.book().violation("status", || format!("resuming call {} got {status}", self.token));
