@@ -26,8 +26,14 @@ struct Slow {
 }
 
 #[derive(Serialize)]
-struct CallResult {
+pub(crate) struct CallResult {
     content: [Text; 1],
+}
+
+impl CallResult {
+    pub(crate) fn text(text: String) -> Self {
+        Self { content: [Text { r#type: "text", text }] }
+    }
 }
 
 #[derive(Serialize)]
@@ -80,5 +86,5 @@ async fn call(cx: RequestContext, timer: Arc<dyn Runtime>) -> Result<CallResult,
         }
         _ => return Err(RpcError::invalid_params("no such tool")),
     };
-    Ok(CallResult { content: [Text { r#type: "text", text }] })
+    Ok(CallResult::text(text))
 }

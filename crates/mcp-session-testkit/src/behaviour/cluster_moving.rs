@@ -11,7 +11,7 @@ use mcp_session_core::{
 use serde_json::json;
 
 use super::{
-    fixture::{Fixture, NEVER, PATIENT, SOON, request},
+    fixture::{Client, Fixture, NEVER, PATIENT, Reply, SOON, Started, request},
     stores::{Mood, Moody, Nodes, begin},
 };
 use crate::{TestBed, suite::scenarios};
@@ -45,6 +45,15 @@ fn nodes(
     ([node(None), node(idle)], moody)
 }
 
+/// A client reads its GET stream at one node, and asks for it `elsewhere`, where the GET waits until the first node has been told.
+async fn get_that_waits(client: &Client, elsewhere: &Client, moody: &Moody) -> (Reply, Started) {
+    assert_eq!(elsewhere.post(&request(1, "echo")).await.status, StatusCode::OK);
+    let mut get = client.get().await;
+    get.opened().await;
+    moody.by.set(true);
+    (get, elsewhere.start_with(elsewhere.request(Method::GET).body(String::new()).expect("a GET")))
+}
+
 /// E-11: a session that is deleted while another node adopts it is unknown there too, although that node did not have the
 /// session yet when it was told.
 fn e_11_a_session_deleted_while_a_node_adopts_it_is_unknown_there(bed: &impl TestBed) {
@@ -75,12 +84,7 @@ fn e_11_a_get_that_waits_at_a_node_that_leaves_is_not_unknown(bed: &impl TestBed
     bed.block_on(async {
         let client = a.client_of("2025-06-18").await;
         let elsewhere = client.at(&b);
-        assert_eq!(elsewhere.post(&request(1, "echo")).await.status, StatusCode::OK);
-        let mut get = client.get().await;
-        get.opened().await;
-        moody.by.set(true);
-        let waiting =
-            elsewhere.start_with(elsewhere.request(Method::GET).body(String::new()).expect("a GET"));
+        let (_get, waiting) = get_that_waits(&client, &elsewhere, &moody).await;
         while moody.store.load(client.id()).await.unwrap().is_some_and(|record| record.listener.number < 2) {
             b.elapse(SOON).await;
         }
@@ -100,12 +104,7 @@ fn e_11_a_get_whose_session_left_and_came_back_is_not_unknown(bed: &impl TestBed
         let client = a.client_of("2025-06-18").await;
         let elsewhere = client.at(&b);
         let events = b.endpoint.manager().events(8);
-        assert_eq!(elsewhere.post(&request(1, "echo")).await.status, StatusCode::OK);
-        let mut get = client.get().await;
-        get.opened().await;
-        moody.by.set(true);
-        let waiting =
-            elsewhere.start_with(elsewhere.request(Method::GET).body(String::new()).expect("a GET"));
+        let (_get, waiting) = get_that_waits(&client, &elsewhere, &moody).await;
         assert_eq!(events.recv().await, Some(SessionEvent::Adopted(client.id())));
         assert_eq!(events.recv().await, Some(SessionEvent::Parked(client.id())));
         assert_eq!(elsewhere.post(&request(2, "echo")).await.status, StatusCode::OK);
