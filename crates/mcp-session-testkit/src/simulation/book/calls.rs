@@ -42,7 +42,7 @@ pub(super) struct Call {
     /// Its client came back to a node that sent it on, so it was away for longer than it wanted.
     sent_on: bool,
     /// How it was for its client.
-    outcome: Option<Answer>,
+    pub(super) outcome: Option<Answer>,
 }
 
 /// How a call ended for its client.
@@ -56,6 +56,11 @@ pub(in crate::simulation) enum Answer {
     Cancelled,
     /// The client went away, or could not come back.
     Left(&'static str),
+}
+
+impl Answer {
+    /// The client came back, and its session was over.
+    pub(in crate::simulation) const NO_SESSION: Self = Self::Left("no session");
 }
 
 /// A question of a handler to its client.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mcp_session_core::{Runtime, ShutdownPhase, ShutdownPolicy, ShutdownReport, Stats};
 
-use super::Book;
+use super::{Answer, Book};
 use crate::simulation::plan::{Act, Happening, Hooks, Op, Upload};
 
 /// How much longer a shutdown may last if its process was stopped meanwhile: clients get a moment to read.
@@ -285,6 +285,10 @@ impl Book {
 
     /// Returns `true` if every client reads everything at once and never leaves.
     fn all_read(&self) -> bool {
+        // Who comes back after the session has reached its age reads nothing more.
+        if self.calls.iter().any(|call| call.outcome == Some(Answer::NO_SESSION)) {
+            return false;
+        }
         let steps = self.plan.clients.iter().flat_map(|client| &client.steps);
         steps.into_iter().all(|step| match &step.act {
             Act::Call { script, reader, upload, .. } => {

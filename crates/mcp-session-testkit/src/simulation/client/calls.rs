@@ -190,7 +190,7 @@ impl Call {
                     if let Some(session) = session {
                         world.book().unknown(session, node);
                     }
-                    return Err(Answer::Left("no session"));
+                    return Err(Answer::NO_SESSION);
                 }
                 // A draining node serves who comes back for a call that runs (F-37), as long as its session lives.
                 503 if world.plan.store.is_none()
