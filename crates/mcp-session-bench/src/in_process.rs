@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         "replay" => {
             let echo = Echo::new();
             echo.keep();
-            (0..times).for_each(|_| echo.replay());
+            (0..times).for_each(|_| echo.replay(|_| ()));
         }
         "session" => {
             let echo = Echo::new();

@@ -175,18 +175,49 @@ fn event(size: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
 
 /// Puts an id line before the event.
 pub fn with_id(id: EventId, event: &[u8]) -> Bytes {
-    join_with_id(id, [event, b""])
+    [IdLine::new(id).as_bytes(), event].concat().into()
 }
 
-/// Puts an id line before the two pieces of an event.
-pub(crate) fn join_with_id(id: EventId, event: [&[u8]; 2]) -> Bytes {
-    let mut line = [0; ID_LINE];
-    let mut rest = &mut line[..];
-    // It always fits.
-    let written = id.write_line(&mut rest);
-    debug_assert!(written.is_ok());
-    let length = ID_LINE - rest.len();
-    [&line[..length], event[0], event[1]].concat().into()
+/// The line of an id, and of those that come after it: counting up is cheaper than printing each number.
+#[derive(Debug)]
+pub(crate) struct IdLine {
+    line: [u8; ID_LINE],
+    /// Where the position begins.
+    position: usize,
+    length: usize,
+}
+
+impl IdLine {
+    /// The line of this id.
+    pub(crate) fn new(id: EventId) -> Self {
+        let mut line = [0; ID_LINE];
+        let mut rest = &mut line[..];
+        // It always fits.
+        let written = id.write_line(&mut rest);
+        debug_assert!(written.is_ok());
+        let length = ID_LINE - rest.len();
+        let digits = line[..length - 1].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        Self { line, position: length - 1 - digits, length }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.line[..self.length]
+    }
+
+    /// Goes on to the line of the next position.
+    pub(crate) fn advance(&mut self) {
+        for digit in self.line[self.position..self.length - 1].iter_mut().rev() {
+            if *digit < b'9' {
+                *digit += 1;
+                return;
+            }
+            *digit = b'0';
+        }
+        // All were nines.
+        self.line[self.position] = b'1';
+        self.line[self.length - 1..=self.length].copy_from_slice(b"0\n");
+        self.length += 1;
+    }
 }
 
 /// The length of the longest id line: two numbers of 20 digits, and one of 10.
@@ -220,6 +251,18 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(data).unwrap();
         assert_eq!(value["result"]["text"], "one\ntwo");
         assert_eq!(value["id"], "a\nb");
+    }
+
+    #[test]
+    fn the_line_of_an_id_counts_up() {
+        for (epoch, start) in [(0, 1), (0, 9), (0, 98), (3, 9_999_998), (0, u64::MAX - 4)] {
+            let id = |seq| EventId { stream: 9, position: Position { epoch, seq } };
+            let mut line = IdLine::new(id(start));
+            for seq in start..start + 4 {
+                assert_eq!(line.as_bytes(), format!("id: {}\n", id(seq)).as_bytes());
+                line.advance();
+            }
+        }
     }
 
     #[test]

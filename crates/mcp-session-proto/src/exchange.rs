@@ -352,6 +352,11 @@ impl<T: Clone> Exchange<T> {
         self.with_stream(out, |stream, out| stream.poll_event(connection, out)).unwrap_or(Next::End)
     }
 
+    /// Takes the next events of the reply's stream on this connection: see [`Stream::poll_events`].
+    pub fn poll_events(&mut self, connection: u64, bytes: usize, out: &mut Output<T>) -> Next<[Bytes; 2]> {
+        self.with_stream(out, |stream, out| stream.poll_events(connection, bytes, out)).unwrap_or(Next::End)
+    }
+
     /// When to call [`Exchange::handle_timeout`] next.
     pub fn next_timeout(&self, config: &SessionConfig) -> Option<Instant> {
         let silence = match &self.body {

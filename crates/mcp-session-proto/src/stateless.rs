@@ -169,6 +169,13 @@ impl<T: Clone> StatelessExchange<T> {
         next
     }
 
+    /// Takes the next events of the reply's stream: see [`Stream::poll_events`](crate::Stream::poll_events).
+    pub fn poll_events(&mut self, now: Instant, bytes: usize) -> Next<[Bytes; 2]> {
+        let next = self.exchange.poll_events(0, bytes, &mut self.output);
+        self.advance(now);
+        next
+    }
+
     /// When to call [`StatelessExchange::handle_timeout`] next.
     pub fn next_timeout(&self) -> Option<Instant> {
         let ending = self.ending.as_ref().and_then(|ending| ending.deadline(1));
