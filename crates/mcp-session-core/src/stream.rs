@@ -104,7 +104,9 @@ impl EventStream {
         }
         self.waiters.reader.register(cx.waker());
         let next = match &self.source {
-            Source::Session(session, key) => session.with_client(|machine, now| in_session(machine, now, *key)),
+            Source::Session(session, key) => {
+                session.with_client(|machine, now| in_session(machine, now, *key))
+            }
             Source::Call(call) => call.with(stateless),
         };
         match next {

@@ -12,7 +12,7 @@ use crate::{
     config::{ResponseMode, SessionConfig},
     event::encode_event,
     id::RequestId,
-    message::{HttpRefusal, Json, Outgoing, RpcError},
+    message::{HttpRefusal, Insertions, Json, Outgoing, RpcError},
     output::{Outcome, Output, Wake},
     session::SendError,
     stream::{Name, Next, Stream},
@@ -299,9 +299,20 @@ impl<T: Clone> Exchange<T> {
     /// The handler's answer. Only the first answer counts; none counts once the exchange was cancelled or
     /// answered with a synthesized error. Returns whether this one counted.
     pub fn answer(&mut self, now: Instant, answer: &Result<Json, RpcError>, out: &mut Output<T>) -> bool {
+        self.answer_with(now, answer, &Insertions::NONE, out)
+    }
+
+    /// As [`Exchange::answer`], with what is inserted into a result.
+    pub(super) fn answer_with(
+        &mut self,
+        now: Instant,
+        answer: &Result<Json, RpcError>,
+        insertions: &Insertions<'_>,
+        out: &mut Output<T>,
+    ) -> bool {
         let counts = self.outcome.is_none();
         if counts {
-            self.finish(now, answer, Outcome::Answered, out);
+            self.finish(now, answer, insertions, Outcome::Answered, out);
             self.cancelled.get_or_insert(CancelReason::Answered);
             self.abandon(out); // tells detached parts of the handler that go on by themselves
         }
@@ -465,11 +476,13 @@ impl<T: Clone> Exchange<T> {
         &mut self,
         now: Instant,
         answer: &Result<Json, RpcError>,
+        insertions: &Insertions<'_>,
         outcome: Outcome,
         out: &mut Output<T>,
     ) {
         let message = match answer {
-            Ok(result) => Outgoing::Result { id: &self.id, result },
+            Ok(result) if insertions.is_empty() => Outgoing::Result { id: &self.id, result },
+            Ok(result) => Outgoing::Completed { id: &self.id, result, insertions },
             Err(error) => Outgoing::Error { id: Some(&self.id), error },
         };
         // A refusal needs an HTTP status, so it is never a stream, whatever the mode.

@@ -43,8 +43,9 @@ impl Replay {
     pub(super) fn track<T: Clone>(&mut self, now: Instant, stream: &mut Stream<T>) {
         let Some(number) = stream.number() else { return };
         let released = stream.release();
-        if released > 0 {
-            self.update(|buffer| Some(buffer.take_back(number, released)));
+        match &mut self.0 {
+            Some(buffer) if released > 0 => buffer.take_back(number, released),
+            Some(_) | None => self.free_if_empty(),
         }
         if let Some(Kept { sizes, ends }) = stream.keep() {
             if sizes.len() > 0 {
@@ -101,8 +102,12 @@ impl Replay {
 
     fn update<R>(&mut self, take: impl FnOnce(&mut Buffer) -> Option<R>) -> Option<R> {
         let taken = take(self.0.as_mut()?);
-        self.0.take_if(|buffer| buffer.times.is_empty() && buffer.unstored.is_empty());
+        self.free_if_empty();
         taken
+    }
+
+    fn free_if_empty(&mut self) {
+        self.0.take_if(|buffer| buffer.times.is_empty() && buffer.unstored.is_empty());
     }
 }
 
@@ -131,7 +136,8 @@ impl Buffer {
         }
     }
 
-    /// Takes out so many of the latest events of a stream, which will be sent again.
+    /// Takes out so many of the latest events of a stream, which will be sent again. Their memory is not given back: they are
+    /// kept again when they have been sent.
     fn take_back(&mut self, stream: u64, mut events: usize) {
         let mut end = self.times.len();
         for row in (0..self.streams.len()).rev() {
@@ -151,6 +157,8 @@ impl Buffer {
     fn take_first(&mut self) -> Option<u64> {
         let (stream, _) = *self.streams.front()?;
         self.take(0..1, 0);
+        give_back(&mut self.times);
+        give_back(&mut self.sizes);
         Some(stream)
     }
 
@@ -159,8 +167,6 @@ impl Buffer {
         let count = events.len();
         self.times.drain(events.clone());
         self.bytes -= self.sizes.drain(events).map(|size| size as usize).sum::<usize>();
-        give_back(&mut self.times);
-        give_back(&mut self.sizes);
         let Some((_, left)) = self.streams.get_mut(row) else { return };
         *left -= count;
         if *left == 0 {

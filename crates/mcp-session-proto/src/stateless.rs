@@ -12,7 +12,7 @@ use crate::{
     ending::{Ending, Phase, TerminatePolicy, TerminateReason},
     exchange::{Era, Exchange, Reply, Status},
     id::RequestId,
-    message::{Json, RpcError},
+    message::{Insertions, Json, RpcError},
     output::{Output, Tally},
     session::SendError,
     stream::Next,
@@ -66,8 +66,19 @@ impl<T: Clone> StatelessExchange<T> {
 
     /// The handler's answer. Returns `true` if it counts: see [`Exchange::answer`].
     pub fn answer(&mut self, now: Instant, answer: &Result<Json, RpcError>) -> bool {
+        self.answer_with(now, answer, &Insertions::NONE)
+    }
+
+    /// As [`StatelessExchange::answer`], with what is inserted into a result.
+    #[doc(hidden)] // for core
+    pub fn answer_with(
+        &mut self,
+        now: Instant,
+        answer: &Result<Json, RpcError>,
+        insertions: &Insertions<'_>,
+    ) -> bool {
         self.exchange.handle_released();
-        let counts = self.exchange.answer(now, answer, &mut self.output);
+        let counts = self.exchange.answer_with(now, answer, insertions, &mut self.output);
         self.advance(now);
         counts
     }

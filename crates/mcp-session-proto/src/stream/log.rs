@@ -145,7 +145,7 @@ impl Log {
                 }
                 self.sent = sent;
                 self.next = self.kept_texts.at(sent);
-                self.waiting_bytes = self.lengths(self.next()).sum();
+                self.waiting_bytes = self.lengths(sent).sum();
                 true
             }
             None => false,
@@ -154,15 +154,27 @@ impl Log {
 
     /// The events from this position on.
     pub(super) fn from(&self, position: u64) -> impl Iterator<Item = Text<'_>> {
-        let skipped = usize::try_from(position.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let kept = skipped.min(self.kept_texts.len());
-        let waiting = self.waiting.iter().skip(skipped - kept);
+        let index = self.index(position);
+        let kept = index.min(self.kept_texts.len());
+        let waiting = self.waiting.iter().skip(index - kept);
         self.kept_texts.from(kept, self.kept_texts.at(kept)).chain(waiting.map(Text::Long))
     }
 
-    /// The lengths of the events from this position on.
-    pub(super) fn lengths(&self, position: u64) -> impl Iterator<Item = usize> {
-        self.from(position).map(|event| event.len())
+    /// The lengths of the events from this index on.
+    fn lengths(&self, index: usize) -> impl Iterator<Item = usize> {
+        let kept = self.kept_texts.len();
+        let waiting = self.waiting.iter().skip(index.saturating_sub(kept)).map(Bytes::len);
+        self.kept_texts.lengths(index.min(kept)..kept).map(|length| *length as usize).chain(waiting)
+    }
+
+    /// The bytes of the events from this position on.
+    pub(super) fn bytes_from(&self, position: u64) -> usize {
+        self.lengths(self.index(position)).sum()
+    }
+
+    /// The index of the event at this position; 0 if it was forgotten.
+    fn index(&self, position: u64) -> usize {
+        usize::try_from(position.saturating_sub(self.first)).unwrap_or(usize::MAX)
     }
 
     /// The position of the oldest event in the log, or of the next one pushed if the log is empty.
@@ -200,7 +212,7 @@ impl Log {
     /// events are kept, or any if the client is `away`; after them the end, if the stream has `ended`.
     pub(super) fn keep(&mut self, before: u64, away: bool, ended: bool) -> Kept<'_> {
         let limit = if away { self.len() } else { self.sent };
-        let limit = limit.min(usize::try_from(before.saturating_sub(self.first)).unwrap_or(usize::MAX));
+        let limit = limit.min(self.index(before));
         while self.kept_texts.len() < limit {
             self.keep_waiting();
         }

@@ -69,7 +69,13 @@ impl Run {
         self.joined.extend_from_slice(line);
         match event {
             Text::Long(event) if self.is_apart(event.len()) => self.long = event.clone(),
-            event => event.pieces().into_iter().for_each(|piece| self.joined.extend_from_slice(piece)),
+            Text::Long(event) => self.joined.extend_from_slice(event),
+            Text::Short(first, second) => {
+                self.joined.extend_from_slice(first);
+                if !second.is_empty() {
+                    self.joined.extend_from_slice(second);
+                }
+            }
         }
     }
 

@@ -165,7 +165,9 @@ fn a_long_event_is_passed_on_without_a_copy() {
     for (mut stream, before) in streams(&["a"], out).into_iter().zip(["a", "id: 3-1\naid: 3-2\n"]) {
         stream.push_unbounded(start(), long.clone(), out);
         stream.push_unbounded(start(), event("b"), out);
-        let Next::Event([first, second], false) = stream.poll_events(0, 16_000, out) else { panic!("events") };
+        let Next::Event([first, second], false) = stream.poll_events(0, 16_000, out) else {
+            panic!("events")
+        };
         assert_eq!((&first[..], second.as_ptr()), (before.as_bytes(), long.as_ptr()));
         assert!(matches!(poll(&mut stream, 16_000, out), Next::Event(rest, false) if rest.ends_with('b')));
     }

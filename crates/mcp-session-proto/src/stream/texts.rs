@@ -117,19 +117,22 @@ impl Iter<'_> {
 impl<'a> Iterator for Iter<'a> {
     type Item = Text<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Text<'a>> {
         let taken = taken(*self.lengths.next()?);
-        let begin = self.at;
-        self.at = begin.and(taken);
+        let At { byte: begin, long } = self.at;
+        self.at = self.at.and(taken);
         if taken.long > 0 {
-            return self.long?.get(begin.long).map(Text::Long);
+            return self.long?.get(long).map(Text::Long);
         }
-        let (first, second) = self.bytes;
+        let ((first, second), end) = (self.bytes, self.at.byte);
         let split = first.len();
-        Some(if self.at.byte <= split {
-            Text::Short(&first[begin.byte..self.at.byte], b"")
+        Some(if end <= split {
+            Text::Short(&first[begin..end], b"")
+        } else if begin >= split {
+            Text::Short(&second[begin - split..end - split], b"")
         } else {
-            Text::Short(&first[begin.byte.min(split)..], &second[begin.byte.saturating_sub(split)..self.at.byte - split])
+            Text::Short(&first[begin..], &second[..end - split])
         })
     }
 }

@@ -958,8 +958,7 @@ impl Walk {
             Some(Reply::Json(_) | Reply::Refused(..) | Reply::Pending) | None => Next::Pending,
         };
         let is_farewell = |event: &Bytes| event.starts_with(b"retry: ");
-        let farewell =
-            matches!(&next, Next::Event(events, true) if events.last().is_some_and(is_farewell));
+        let farewell = matches!(&next, Next::Event(events, true) if events.last().is_some_and(is_farewell));
         let over = matches!(next, Next::Event(_, true) | Next::End) && !farewell;
         let call = &mut self.calls[index];
         let waits = next == Next::Pending && matches!(reply, Some(Reply::Stream | Reply::Pending));
