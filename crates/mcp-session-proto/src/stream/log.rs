@@ -76,7 +76,7 @@ impl Log {
 
     /// Moves the next events before position `before` into `run`, until it is full. Nothing may have been kept.
     pub(super) fn take(&mut self, before: u64, run: &mut Run) {
-        let fits = self.that_fit(before, run, 0, |log, index| log.waiting.get(index).map_or(0, Bytes::len));
+        let fits = self.that_fit(before, run, 0);
         if fits.events > 1 {
             run.reserve(fits.copied);
         }
@@ -90,17 +90,16 @@ impl Log {
     /// Copies the next events before position `before` into `run`, until it is full, each with its id, and keeps them. Returns
     /// whether there were any.
     pub(super) fn send(&mut self, stream: u64, before: u64, run: &mut Run) -> bool {
-        let mut line = IdLine::new(EventId { stream, position: self.next().into() });
-        let fits = self.that_fit(before, run, line.as_bytes().len(), |log, index| {
-            if log.sent + index == log.kept_texts.len() {
-                log.keep_waiting();
-            }
-            log.kept_texts.length(log.sent + index)
-        });
+        let line = |position: u64| IdLine::new(EventId { stream, position: position.into() });
+        let fits = self.that_fit(before, run, line(self.end() - 1).as_bytes().len());
         if fits.events == 0 {
             return false;
         }
+        while self.kept_texts.len() < self.sent + fits.events {
+            self.keep_waiting();
+        }
         run.reserve(fits.copied);
+        let mut line = line(self.next());
         let mut texts = self.kept_texts.from(self.sent, self.next);
         for text in texts.by_ref().take(fits.events) {
             self.waiting_bytes -= text.len();
@@ -112,20 +111,14 @@ impl Log {
         true
     }
 
-    /// How many of the next events before position `before` fit into `run`, each with an id of so many bytes. `length` is called
-    /// once for each, in order, with its index.
-    fn that_fit(
-        &mut self,
-        before: u64,
-        run: &Run,
-        id: usize,
-        mut length: impl FnMut(&mut Self, usize) -> usize,
-    ) -> Fits {
+    /// How many of the next events before position `before` fit into `run`, each with an id of at most so many bytes.
+    fn that_fit(&self, before: u64, run: &Run, id: usize) -> Fits {
         let ready = usize::try_from(before.saturating_sub(self.next())).unwrap_or(usize::MAX);
-        let ready = ready.min(self.waiting());
         let (mut bytes, mut fits) = (run.len(), Fits { events: 0, copied: 0 });
-        while fits.events < ready && !run.is_full_with(bytes) {
-            let length = length(self, fits.events);
+        for length in self.lengths(self.sent).take(ready) {
+            if run.is_full_with(bytes) {
+                break;
+            }
             bytes += id + length;
             fits.copied += id + if run.is_apart(length) { 0 } else { length };
             fits.events += 1;

@@ -79,11 +79,6 @@ impl Texts {
         Some((length, taken))
     }
 
-    /// The length of the text with this index; 4 GiB if it is longer.
-    pub(super) fn length(&self, index: usize) -> usize {
-        self.0.as_ref().map_or(0, |buffers| buffers.lengths[index] as usize)
-    }
-
     /// Where the text with this index begins. Adds up the lengths before it.
     pub(super) fn at(&self, index: usize) -> At {
         let lengths = self.0.iter().flat_map(|buffers| buffers.lengths.range(..index));
@@ -237,7 +232,8 @@ mod tests {
             let middle = texts.len() / 2;
             let rest = texts.from(middle, texts.at(middle)).map(Text::to_bytes);
             assert!(rest.eq((first + middle..=n).map(text)));
-            assert_eq!(texts.length(middle), text(first + middle).len());
+            let lengths = texts.lengths(middle..texts.len()).map(|length| *length as usize);
+            assert!(lengths.eq((first + middle..=n).map(|n| text(n).len())));
         }
         let Buffers { bytes, .. } = *texts.0.unwrap();
         assert!(bytes.capacity() <= 2 * bytes.len() + STEP);
