@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use mcp_session_bench::work::{Echo, Machine, envelope, modern_headers, parse};
+use mcp_session_bench::{
+    shared::{self, Kind},
+    work::{Echo, Machine, envelope, modern_headers, parse},
+};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -61,6 +64,9 @@ fn main() -> ExitCode {
             let echo = Echo::new();
             (0..times).for_each(|_| echo.open_and_delete());
         }
+        "shared-session" => shared::play(Kind::Session),
+        "shared-stateless" => shared::play(Kind::Stateless),
+        "shared-modern" => shared::play(Kind::Modern),
         other => {
             eprintln!("unknown work: {other}");
             return ExitCode::from(2);

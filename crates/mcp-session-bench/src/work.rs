@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     future::Future as _,
+    io,
     pin::pin,
     sync::{Arc, LazyLock, Mutex, PoisonError},
     task::{Context, Poll, Waker},
@@ -183,6 +184,11 @@ impl Echo {
     /// Opens the session.
     #[expect(clippy::new_without_default, reason = "a new value is not an empty one")]
     pub fn new() -> Self {
+        Self::with(|runtime| endpoint(runtime))
+    }
+
+    /// The same on an endpoint of the caller's.
+    pub(crate) fn with(endpoint: impl FnOnce(Inline) -> Endpoint) -> Self {
         let runtime = Inline::default();
         let endpoint = endpoint(runtime.clone());
         let mut echo = Self { endpoint, runtime, session: HeaderValue::from_static("none yet") };
@@ -190,9 +196,18 @@ impl Echo {
         echo
     }
 
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// A request with [`CALL`], as hyper would pass it.
     pub fn request(&self) -> Request<Full<Bytes>> {
-        request(Method::POST, Some(&self.session), CALL)
+        self.request_in(&self.session)
+    }
+
+    /// The same in another session.
+    pub(crate) fn request_in(&self, session: &HeaderValue) -> Request<Full<Bytes>> {
+        request(Method::POST, Some(session), CALL)
     }
 
     /// The same with a message of 100,000 bytes.
@@ -333,14 +348,15 @@ fn request(method: Method, session: Option<&HeaderValue>, body: &'static [u8]) -
 }
 
 /// A runtime that polls each task once, on request, and keeps pending tasks: hooks are ready by then, and no deadline
-/// fires during a measurement.
+/// fires during a measurement. The ids of its sessions are multiples of 64, so that all are in one shard of the table.
 #[derive(Debug, Clone, Default)]
-struct Inline(Arc<Mutex<Tasks>>);
+pub(crate) struct Inline(Arc<Mutex<Tasks>>);
 
 #[derive(Default)]
 struct Tasks {
     new: Vec<BoxFuture<'static, ()>>,
     pending: Vec<BoxFuture<'static, ()>>,
+    ids: u64,
 }
 
 impl std::fmt::Debug for Tasks {
@@ -372,6 +388,12 @@ impl Runtime for Inline {
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).new.push(task);
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        let ids = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).ids;
+        *ids += 64;
+        Ok((u128::from(*ids) | u128::from(*ids) << 64).to_le_bytes())
     }
 }
 

@@ -218,6 +218,16 @@ impl IdLine {
     /// Goes on to the line of the next position.
     #[inline]
     pub(crate) fn advance(&mut self) {
+        let last = &mut self.line[self.length - 2]; // before the line break
+        if *last < b'9' {
+            *last += 1;
+        } else {
+            self.carry();
+        }
+    }
+
+    /// Counts up when the last digit is a nine.
+    fn carry(&mut self) {
         for digit in self.line[self.position..self.length - 1].iter_mut().rev() {
             if *digit < b'9' {
                 *digit += 1;

@@ -165,8 +165,9 @@ impl Buffer {
     /// Takes out these events, which are all in this row.
     fn take(&mut self, events: Range<usize>, row: usize) {
         let count = events.len();
+        self.bytes -= self.sizes.range(events.clone()).map(|size| *size as usize).sum::<usize>();
         self.times.drain(events.clone());
-        self.bytes -= self.sizes.drain(events).map(|size| size as usize).sum::<usize>();
+        self.sizes.drain(events);
         let Some((_, left)) = self.streams.get_mut(row) else { return };
         *left -= count;
         if *left == 0 {
