@@ -55,6 +55,18 @@ fn main() -> ExitCode {
             let echo = Echo::new();
             (0..times).for_each(|_| drop(echo.long_request()));
         }
+        "handle-modern-100k" => {
+            let echo = Echo::new();
+            (0..times).for_each(|_| drop(echo.handle(echo.long_modern_request())));
+        }
+        "request-modern-100k" => {
+            let echo = Echo::new();
+            (0..times).for_each(|_| drop(echo.long_modern_request()));
+        }
+        "events-100k" => {
+            let echo = Echo::with_events();
+            (0..times).for_each(|_| _ = echo.read(echo.long_request()));
+        }
         "replay" => {
             let echo = Echo::new();
             echo.keep();

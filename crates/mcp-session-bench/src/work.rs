@@ -16,13 +16,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::Body as _;
 use http_body_util::Full;
 use mcp_session_core::{
-    BoxFuture, ClientCapabilities, Endpoint, Json, ProtocolVersion, ReplyBody, Runtime, SessionConfig,
+    BoxFuture, ClientCapabilities, Config, Endpoint, Json, ProtocolVersion, ReplyBody, ResponseMode, Runtime,
+    SessionConfig,
     proto::{self, Input, Message, Reply},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::endpoint;
+use crate::tools::{endpoint, endpoint_with};
 
 /// A call of `echo`, as a client sends it.
 pub const CALL: &[u8] = br#"{"jsonrpc":"2.0","id":1000007,"method":"tools/call","params":{"name":"echo","arguments":{"message":"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"}}}"#;
@@ -36,11 +37,14 @@ const RESULT: &str = r#"{"content":[{"type":"text","text":"mmmmmmmmmmmmmmmmmmmmm
 
 const INITIALIZE: &[u8] = br#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"0"}}}"#;
 
-/// A call of `echo` whose message has 100,000 bytes.
-static LONG_CALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let call = std::str::from_utf8(CALL).expect("it is text");
+/// Calls of `echo` whose message has 100,000 bytes.
+static LONG_CALL: LazyLock<Vec<u8>> = LazyLock::new(|| long(CALL));
+static LONG_MODERN_CALL: LazyLock<Vec<u8>> = LazyLock::new(|| long(MODERN_CALL));
+
+fn long(call: &[u8]) -> Vec<u8> {
+    let call = std::str::from_utf8(call).expect("it is text");
     call.replace(&"m".repeat(64), &"m".repeat(100_000)).into_bytes()
-});
+}
 
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
@@ -187,6 +191,13 @@ impl Echo {
         Self::with(|runtime| endpoint(runtime))
     }
 
+    /// The same on an endpoint that answers with events.
+    pub fn with_events() -> Self {
+        let mut config = Config::default();
+        config.session.response_mode = ResponseMode::Sse;
+        Self::with(|runtime| endpoint_with(runtime, config))
+    }
+
     /// The same on an endpoint of the caller's.
     pub(crate) fn with(endpoint: impl FnOnce(Inline) -> Endpoint) -> Self {
         let runtime = Inline::default();
@@ -258,9 +269,12 @@ impl Echo {
 
     /// A request with [`MODERN_CALL`].
     pub fn modern_request(&self) -> Request<Full<Bytes>> {
-        let mut request = request(Method::POST, None, MODERN_CALL);
-        request.headers_mut().extend(modern_headers());
-        request
+        modern_request(MODERN_CALL)
+    }
+
+    /// The same with a message of 100,000 bytes.
+    pub fn long_modern_request(&self) -> Request<Full<Bytes>> {
+        modern_request(&LONG_MODERN_CALL)
     }
 
     /// Opens a listener, which stays open as long as the response.
@@ -291,6 +305,23 @@ impl Echo {
         let response = self.respond(request);
         assert_eq!(response.status(), StatusCode::OK);
         response
+    }
+
+    /// Answers a request and reads the whole body. Returns the number of its bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the body is not ready at once, or is cut.
+    pub fn read(&self, request: Request<Full<Bytes>>) -> usize {
+        let mut body = pin!(self.handle(request).into_body());
+        let mut bytes = 0;
+        loop {
+            match body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Some(Ok(frame))) => bytes += frame.into_data().expect("events are data").len(),
+                Poll::Ready(None) => return bytes,
+                cut @ (Poll::Ready(Some(Err(_))) | Poll::Pending) => panic!("{cut:?}"),
+            }
+        }
     }
 
     /// Builds a request and answers it.
@@ -331,6 +362,12 @@ impl Echo {
         self.runtime.poll_new();
         response
     }
+}
+
+fn modern_request(call: &'static [u8]) -> Request<Full<Bytes>> {
+    let mut request = request(Method::POST, None, call);
+    request.headers_mut().extend(modern_headers());
+    request
 }
 
 fn request(method: Method, session: Option<&HeaderValue>, body: &'static [u8]) -> Request<Full<Bytes>> {
@@ -416,7 +453,13 @@ mod tests {
             }
             echo.open_and_delete();
         }
-        assert!(echo.handle(echo.long_request()).body().size_hint().exact() > Some(100_000));
+        for request in [echo.long_request(), echo.long_modern_request()] {
+            assert!(echo.read(request) > 100_000);
+        }
+        let with_events = Echo::with_events();
+        let response = with_events.handle(with_events.request());
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert!(with_events.read(with_events.long_request()) > 100_000);
         let keeping = Echo::new();
         keeping.keep();
         for _ in 0..3 {

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     fs::{self, File},
-    io::{BufRead as _, BufReader},
+    io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
 };
@@ -67,7 +67,7 @@ const WORD: u64 = 8;
 const LINE: u64 = 64;
 
 /// Reads the lines of a trace, which are `I`, `L`, `S` and `M` with an address and a length.
-fn read(trace: impl std::io::BufRead, mark: u64) -> Result<Vec<Segment>> {
+fn read(trace: impl BufRead, mark: u64) -> Result<Vec<Segment>> {
     let (mut segments, mut code) = (Vec::<Segment>::new(), 0);
     for line in trace.split(b'\n') {
         let line = line?;
