@@ -143,15 +143,12 @@ mod tests {
     fn one_more_shared_write_or_cache_line_fails() {
         let writes = |writes, lines| Writes { writes, lines };
         let written: BTreeMap<_, _> =
-            KINDS.iter().map(|(name, _)| ((*name).to_owned(), writes(8.0, 5.0))).collect();
+            KINDS.iter().map(|(name, _)| ((*name).to_owned(), writes(8, 5))).collect();
         let traced = |of: Writes| KINDS.map(|_| Traced { writes: of, places: BTreeMap::new() });
-        assert!(shares_as_written(&written, &traced(writes(8.0, 5.0))));
-        assert!(shares_as_written(&written, &traced(writes(7.0, 5.0))));
-        assert!(!shares_as_written(&written, &traced(writes(9.0, 5.0))));
-        assert!(!shares_as_written(&written, &traced(writes(8.0, 6.0))));
-        assert!(
-            !shares_as_written(&BTreeMap::new(), &traced(writes(8.0, 5.0))),
-            "a missing record is not met"
-        );
+        assert!(shares_as_written(&written, &traced(writes(8, 5))));
+        assert!(shares_as_written(&written, &traced(writes(7, 5))));
+        assert!(!shares_as_written(&written, &traced(writes(9, 5))));
+        assert!(!shares_as_written(&written, &traced(writes(8, 6))));
+        assert!(!shares_as_written(&BTreeMap::new(), &traced(writes(8, 5))), "a missing record is not met");
     }
 }

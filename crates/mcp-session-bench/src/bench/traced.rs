@@ -19,20 +19,20 @@ pub(crate) const KINDS: [(&str, &str); 3] = [
     ("shared-modern", "of 2026-07-28"),
 ];
 
-/// What one request of a kind writes. Averages, to a tenth.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+/// What one request of a kind writes. Averages, rounded: now and then the allocator writes what all threads share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Writes {
     /// Writes to words that another client's requests read or write.
-    pub(crate) writes: f64,
+    pub(crate) writes: usize,
     /// The cache lines that these are in. A core fetches each of them from another one, if that was the last to write it.
-    pub(crate) lines: f64,
+    pub(crate) lines: usize,
 }
 
-/// What one request writes, and by which lines of our source, if `addr2line` is installed.
+/// What one request writes, and by which lines of our source or by which function, if `addr2line` is installed.
 #[derive(Debug)]
 pub(crate) struct Traced {
     pub(crate) writes: Writes,
-    pub(crate) places: BTreeMap<String, f64>,
+    pub(crate) places: BTreeMap<String, usize>,
 }
 
 /// Plays this kind of requests under valgrind.
@@ -110,28 +110,31 @@ fn shared(segments: &[Segment]) -> Result<(Writes, BTreeMap<u64, usize>)> {
     Ok((Writes { writes: each(writes), lines: each(lines) }, by_code))
 }
 
-/// The average of one request, to a tenth.
-fn each(count: usize) -> f64 {
-    (count as f64 * 10.0 / REQUESTS as f64).round() / 10.0
+/// The average of one request.
+fn each(count: usize) -> usize {
+    (count + REQUESTS / 2) / REQUESTS
 }
 
-/// The lines of our source that an address belongs to, with the writes of one request.
-fn places(program: &Path, base: u64, by_code: &BTreeMap<u64, usize>) -> BTreeMap<String, f64> {
+/// What has written how often for one request.
+fn places(program: &Path, base: u64, by_code: &BTreeMap<u64, usize>) -> BTreeMap<String, usize> {
     let mut places = BTreeMap::<String, usize>::new();
     for (code, count) in by_code {
         let mut command = Command::new("addr2line");
-        command.arg("--inlines").arg("--exe").arg(program).arg(format!("{:#x}", code.wrapping_sub(base)));
-        let said = command.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-        // Innermost first: what std's code was inlined into.
-        let place = said.ok().and_then(|said| said.lines().find_map(of_ours).map(str::to_owned));
-        *places.entry(place.unwrap_or_else(|| "elsewhere".to_owned())).or_default() += count;
+        command.args(["--inlines", "--functions", "--demangle", "--exe"]).arg(program);
+        let said = command.arg(format!("{:#x}", code.wrapping_sub(base))).output();
+        let said =
+            said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        *places.entry(place(&said).to_owned()).or_default() += count;
     }
-    places.into_iter().map(|(place, count)| (place, each(count))).collect()
+    places.into_iter().map(|(place, count)| (place, each(count))).filter(|(_, count)| *count > 0).collect()
 }
 
-fn of_ours(place: &str) -> Option<&str> {
-    let (_, place) = place.split_once("/crates/mcp-session-")?;
-    Some(place.split(" (discriminator").next().unwrap_or(place))
+/// The first line of our source in what `addr2line` says of an address, which begins with what was inlined last. Else the
+/// function.
+fn place(said: &str) -> &str {
+    let ours = said.lines().find_map(|line| line.split_once("/crates/mcp-session-").map(|(_, place)| place));
+    let place = ours.or_else(|| said.lines().next()).unwrap_or_default();
+    place.split([' ', '<']).next().filter(|place| !place.is_empty()).unwrap_or("elsewhere")
 }
 
 fn address(text: &str) -> Result<u64> {
@@ -151,7 +154,7 @@ mod tests {
         }
         trace += "I  11,3\n S 900,8\n L 200,8\nI  11,3\n S 900,8\n L 400,8\n M 408,4\nI  11,3\n S 900,8\n";
         let (writes, by_code) = shared(&read(trace.as_bytes(), 0x900).unwrap()).unwrap();
-        assert_eq!(writes, Writes { writes: 2.0, lines: 1.0 });
+        assert_eq!(writes, Writes { writes: 2, lines: 1 });
         assert_eq!(by_code, BTreeMap::from([(0x13, 2 * REQUESTS)]));
     }
 
@@ -162,11 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_named_by_its_crate() {
-        assert_eq!(
-            of_ours("/x/crates/mcp-session-core/src/a.rs:7 (discriminator 2)"),
-            Some("core/src/a.rs:7")
-        );
-        assert_eq!(of_ours("/rustc/library/core/src/sync/atomic.rs:7"), None);
+    fn a_place_is_a_line_of_ours_or_a_function() {
+        let inlined = "fetch_sub\n/rustc/core/atomic.rs:7\nf\n/x/crates/mcp-session-core/src/a.rs:7 (discriminator 2)\n";
+        assert_eq!(place(inlined), "core/src/a.rs:7");
+        assert_eq!(place("alloc::sync::Arc<T,A>::drop_slow\n/rustc/alloc/sync.rs:7\n"), "alloc::sync::Arc");
+        assert_eq!(place(""), "elsewhere");
     }
 }
