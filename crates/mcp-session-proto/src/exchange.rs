@@ -299,7 +299,7 @@ impl<T: Clone> Exchange<T> {
     /// The handler's answer. Only the first answer counts; none counts once the exchange was cancelled or
     /// answered with a synthesized error. Returns whether this one counted.
     pub fn answer(&mut self, now: Instant, answer: &Result<Json, RpcError>, out: &mut Output<T>) -> bool {
-        self.answer_with(now, answer, &Insertions::NONE, out)
+        self.answer_with(now, answer, None, out)
     }
 
     /// As [`Exchange::answer`], with what is inserted into a result.
@@ -307,7 +307,7 @@ impl<T: Clone> Exchange<T> {
         &mut self,
         now: Instant,
         answer: &Result<Json, RpcError>,
-        insertions: &Insertions<'_>,
+        insertions: Option<&Insertions<'_>>,
         out: &mut Output<T>,
     ) -> bool {
         let counts = self.outcome.is_none();
@@ -476,14 +476,14 @@ impl<T: Clone> Exchange<T> {
         &mut self,
         now: Instant,
         answer: &Result<Json, RpcError>,
-        insertions: &Insertions<'_>,
+        insertions: Option<&Insertions<'_>>,
         outcome: Outcome,
         out: &mut Output<T>,
     ) {
-        let message = match answer {
-            Ok(result) if insertions.is_empty() => Outgoing::Result { id: &self.id, result },
-            Ok(result) => Outgoing::Completed { id: &self.id, result, insertions },
-            Err(error) => Outgoing::Error { id: Some(&self.id), error },
+        let message = match (answer, insertions) {
+            (Ok(result), None) => Outgoing::Result { id: &self.id, result },
+            (Ok(result), Some(insertions)) => Outgoing::Completed { id: &self.id, result, insertions },
+            (Err(error), _) => Outgoing::Error { id: Some(&self.id), error },
         };
         // A refusal needs an HTTP status, so it is never a stream, whatever the mode.
         let refusal = answer.as_ref().err().and_then(|error| error.refusal.clone());

@@ -66,7 +66,7 @@ impl<T: Clone> StatelessExchange<T> {
 
     /// The handler's answer. Returns `true` if it counts: see [`Exchange::answer`].
     pub fn answer(&mut self, now: Instant, answer: &Result<Json, RpcError>) -> bool {
-        self.answer_with(now, answer, &Insertions::NONE)
+        self.answer_with(now, answer, None)
     }
 
     /// As [`StatelessExchange::answer`], with what is inserted into a result.
@@ -75,7 +75,7 @@ impl<T: Clone> StatelessExchange<T> {
         &mut self,
         now: Instant,
         answer: &Result<Json, RpcError>,
-        insertions: &Insertions<'_>,
+        insertions: Option<&Insertions<'_>>,
     ) -> bool {
         self.exchange.handle_released();
         let counts = self.exchange.answer_with(now, answer, insertions, &mut self.output);

@@ -86,7 +86,7 @@ impl ExchangeHandle {
                 head: if with_head { self.session_head(machine, now, session, *key) } else { None },
             }),
             Self::Stateless(call) => call.with(|machine, now| Answered {
-                heard: machine.answer_with(now, answer, insertions),
+                heard: machine.answer_with(now, answer, insertions.as_ref()),
                 at: now,
                 head: if with_head { self.stateless_head(machine, now, call) } else { None },
             }),

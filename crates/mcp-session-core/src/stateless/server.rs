@@ -29,18 +29,21 @@ pub(crate) struct Server {
 #[derive(Debug)]
 pub(crate) struct Completed<'a> {
     pub(crate) answer: Result<Json, RpcError>,
-    pub(crate) insertions: Insertions<'a>,
+    pub(crate) insertions: Option<Insertions<'a>>,
 }
 
 impl Completed<'_> {
     /// An answer that stays as it is.
     pub(crate) const fn as_is(answer: Result<Json, RpcError>) -> Self {
-        Self { answer, insertions: Insertions::NONE }
+        Self { answer, insertions: None }
     }
 
     /// The answer with what is inserted.
     pub(crate) fn into_answer(self) -> Result<Json, RpcError> {
-        self.answer.map(|result| self.insertions.insert_into(&result))
+        self.answer.map(|result| match &self.insertions {
+            Some(insertions) => insertions.insert_into(&result),
+            None => result,
+        })
     }
 }
 
@@ -116,7 +119,7 @@ impl Server {
                 return Ok(self.complete(to, without_nulls(&result))); // each member is sent once
             }
             let insertions = self.insertions(to, text, members)?;
-            Ok(Completed { answer: Ok(result), insertions })
+            Ok(Completed { answer: Ok(result), insertions: Some(insertions) })
         });
         completed.unwrap_or_else(|error| Completed::as_is(Err(error)))
     }

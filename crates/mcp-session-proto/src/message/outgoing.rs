@@ -124,19 +124,9 @@ impl Outgoing<'_> {
 pub struct Insertions<'a>(pub [(usize, Cow<'a, str>); 2]);
 
 impl Insertions<'_> {
-    /// Nothing is inserted.
-    pub const NONE: Insertions<'static> = Insertions([(0, Cow::Borrowed("")), (0, Cow::Borrowed(""))]);
-
     /// The result with what is inserted.
     pub fn insert_into(&self, result: &Json) -> Json {
-        match self.is_empty() {
-            true => result.clone(),
-            false => Json(self.pieces(&result.0).concat().into()),
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(|(_, text)| text.is_empty())
+        Json(self.pieces(&result.0).concat().into())
     }
 
     /// The bytes that are inserted.
