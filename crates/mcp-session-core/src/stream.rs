@@ -39,8 +39,9 @@ const FRAME: usize = 16 * 1024;
 pub struct EventStream {
     source: Source,
     waiters: SharedWaiters,
-    /// The rest of the last event that was taken: a long one, which is not copied to be in one piece with its id.
-    rest: Bytes,
+    /// The rest of the last event that was taken: a long one, which is not copied to be in one piece with its id. Boxed: few have
+    /// it, and every response has room for it.
+    rest: Option<Box<Bytes>>,
     done: bool,
 }
 
@@ -54,33 +55,29 @@ enum Source {
 impl EventStream {
     /// Creates the stream of a session with this key.
     pub(crate) fn new(session: Session, key: StreamKey, waiters: SharedWaiters) -> Self {
-        Self { source: Source::Session(session, key), waiters, rest: Bytes::new(), done: false }
+        Self { source: Source::Session(session, key), waiters, rest: None, done: false }
     }
 
     /// Creates the stream of the reply to a request without a session.
     pub(crate) fn of_call(call: Call, waiters: SharedWaiters) -> Self {
-        Self { source: Source::Call(call), waiters, rest: Bytes::new(), done: false }
+        Self { source: Source::Call(call), waiters, rest: None, done: false }
     }
 
     /// Returns `true` if the last event has been taken.
     pub fn is_done(&self) -> bool {
-        self.done && self.rest.is_empty()
+        self.done && self.rest.is_none()
     }
 
     /// Polls for the next event.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamCut>>> {
-        self.poll_with(
-            cx,
-            |machine, now, key| machine.poll_event(now, key),
-            |machine, now| machine.poll_event(now),
-        )
+        self.poll_with(cx, session::cell::Machine::poll_event, Machine::poll_event)
     }
 
     /// Polls for the next event, together with those that are ready after it, until there are at least [`FRAME`] bytes. A longer
     /// event may come in two pieces.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamCut>>> {
-        if !self.rest.is_empty() {
-            return Poll::Ready(Some(Ok(mem::take(&mut self.rest))));
+        if let Some(rest) = self.rest.take() {
+            return Poll::Ready(Some(Ok(*rest)));
         }
         let pieces = self.poll_with(
             cx,
@@ -88,7 +85,7 @@ impl EventStream {
             |machine, now| machine.poll_events(now, FRAME),
         );
         pieces.map_ok(|[first, rest]| {
-            self.rest = rest;
+            self.rest = (!rest.is_empty()).then(|| Box::new(rest));
             first
         })
     }
