@@ -188,7 +188,7 @@ impl Echo {
     /// Opens the session.
     #[expect(clippy::new_without_default, reason = "a new value is not an empty one")]
     pub fn new() -> Self {
-        Self::with(|runtime| endpoint(runtime))
+        Self::with(endpoint)
     }
 
     /// The same on an endpoint that answers with events.
