@@ -76,9 +76,9 @@ fn main() -> ExitCode {
             let echo = Echo::new();
             (0..times).for_each(|_| echo.open_and_delete());
         }
-        "shared-session" => shared::play(Kind::Session),
-        "shared-stateless" => shared::play(Kind::Stateless),
-        "shared-modern" => shared::play(Kind::Modern),
+        "shared-session" => _ = shared::play(Kind::Session),
+        "shared-stateless" => _ = shared::play(Kind::Stateless),
+        "shared-modern" => _ = shared::play(Kind::Modern),
         other => {
             eprintln!("unknown work: {other}");
             return ExitCode::from(2);
