@@ -538,12 +538,9 @@ fn dismiss<T: Clone>(stream: &mut Stream<T>, now: Instant, retry: Duration, out:
     stream.end(out);
 }
 
-/// The id of the last of these events that has one. An id is the first line of its event.
+/// The id of the last of these events that has one: its line is the only one that begins so.
 fn last_id(events: &[u8]) -> Option<&[u8]> {
-    const LINE: &[u8] = b"id: ";
-    let mut ends = (1..events.len()).rev().filter(|end| events[..*end].ends_with(b"\n\n"));
-    let begin = ends.find(|end| events[*end..].starts_with(LINE)).unwrap_or(0);
-    events[begin..].strip_prefix(LINE)?.split(|byte| *byte == b'\n').next()
+    events.rsplit(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"id: "))
 }
 
 #[cfg(test)]
