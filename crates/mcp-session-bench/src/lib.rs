@@ -10,6 +10,7 @@
 mod args;
 mod canned;
 mod parsing;
+pub mod shared;
 mod tools;
 pub mod work;
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use mcp_session_core::{Endpoint, RequestContext, Router, RpcError, Runtime};
+use mcp_session_core::{Config, Endpoint, RequestContext, Router, RpcError, Runtime};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
@@ -54,6 +54,11 @@ struct Text {
 /// # }
 /// ```
 pub fn endpoint(runtime: impl Runtime) -> Endpoint {
+    endpoint_with(runtime, Config::default())
+}
+
+/// The same with this configuration.
+pub(crate) fn endpoint_with(runtime: impl Runtime, config: Config) -> Endpoint {
     let runtime: Arc<dyn Runtime> = Arc::new(runtime);
     let timer = Arc::clone(&runtime);
     let tools = json!({ "tools": [
@@ -65,7 +70,7 @@ pub fn endpoint(runtime: impl Runtime) -> Endpoint {
         .capabilities(json!({ "tools": { "listChanged": true } }))
         .request("tools/list", move |_| std::future::ready(Ok(tools.clone())))
         .request("tools/call", move |cx| call(cx, Arc::clone(&timer)));
-    Endpoint::new(runtime, router)
+    Endpoint::with_config(runtime, router, config).expect("the limits work")
 }
 
 async fn call(cx: RequestContext, timer: Arc<dyn Runtime>) -> Result<CallResult, RpcError> {

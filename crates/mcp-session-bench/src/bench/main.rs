@@ -15,6 +15,7 @@ mod results;
 mod scenarios;
 mod server;
 mod tables;
+mod traced;
 mod valgrind;
 
 use std::{fs, process::ExitCode, sync::Arc, thread, time::Duration};
