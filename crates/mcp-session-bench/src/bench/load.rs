@@ -11,8 +11,12 @@ mod fleet;
 mod message;
 mod sessions;
 mod shutdown;
+mod stamped;
+mod stamps;
 mod streams;
 mod tasks;
+mod through;
+mod times;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -20,13 +24,15 @@ use anyhow::{Context as _, Result};
 
 pub(crate) use self::{
     churn::{Churn, churn},
-    echo::{Echo, EchoReport, echo, echo_times},
+    echo::{Echo, EchoReport, echo, echo_once_each, echo_times},
     era::Era,
     events::{Events, events},
     sessions::open_sessions,
     shutdown::{Answers, Shutdown, ShutdownReport, shutdown},
-    streams::{with_listeners, with_streams},
+    stamped::{Stamped, StampedReport, stamped, stamped_elsewhere},
+    streams::{with_calls, with_listeners, with_streams},
     tasks::tasks,
+    through::{Times, deletes, replies},
 };
 
 /// The server to load, and the threads that do it.
