@@ -75,7 +75,7 @@ pub(crate) fn deletes(owner: &Target, through: &Target, count: usize) -> Result<
                 ensure!(answers == 1, "{answers} errors end a call of a session that was deleted");
                 Ok(monotonic_nanos())
             };
-            let (ended, deleted) = futures::join!(ending, other.exchange(&request));
+            let (ended, deleted) = tokio::join!(ending, other.exchange(&request));
             deleted?;
             times.saturating_record(ended? - sent);
         }
