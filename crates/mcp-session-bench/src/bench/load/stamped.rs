@@ -170,7 +170,7 @@ async fn read_calls(
             match event {
                 Event::Step { step, took, .. } => steps.take(step, took, window.contains(now))?,
                 Event::Answer { text } => answered = text.is_some(),
-                Event::Request { .. } | Event::Empty => {}
+                Event::Request { .. } | Event::Other => {}
             }
             if now >= window.end {
                 return Ok(times);

@@ -27,8 +27,8 @@ pub(super) enum Event<'a> {
     Request { id: &'a str },
     /// The answer: the text of its result, or nothing if it is an error.
     Answer { text: Option<&'a str> },
-    /// An event without a message.
-    Empty,
+    /// An event without a message, or with another notification.
+    Other,
 }
 
 impl Stamps {
@@ -55,7 +55,7 @@ impl Stamps {
         let text = std::str::from_utf8(&self.text[event])?;
         let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or_default();
         if data.is_empty() {
-            return Ok(Event::Empty);
+            return Ok(Event::Other);
         }
         let after = |key: &str| data.split_once(key).map(|(_, rest)| rest);
         let quoted = |key: &str| after(key).and_then(|rest| rest.split('"').next());
@@ -69,7 +69,7 @@ impl Stamps {
         }
         if data.contains("\"method\":") {
             let id = after("\"id\":").and_then(|rest| rest.split([',', '}']).next());
-            return Ok(Event::Request { id: id.context("a request without an id")? });
+            return Ok(id.map_or(Event::Other, |id| Event::Request { id }));
         }
         Ok(Event::Answer { text: quoted("\"text\":\"") })
     }
@@ -93,7 +93,7 @@ impl Steps<'_> {
         ensure!(step == self.last + 1, "step {step} follows {}", self.last);
         self.last = step;
         if in_window {
-            self.times.saturating_record(took);
+            self.times.record(took)?;
         }
         Ok(())
     }
@@ -116,7 +116,9 @@ mod tests {
         assert_eq!(parse(&format!("id: 3-8\ndata: {asked}")), r#"Request { id: "\"a1\"" }"#);
         let answer = r#"{"jsonrpc":"2.0","id":5,"result":{"content":[{"type":"text","text":"12"}]}}"#;
         assert_eq!(parse(&format!("data: {answer}")), r#"Answer { text: Some("12") }"#);
-        assert_eq!(parse("id: 3-0\ndata: "), "Empty");
+        assert_eq!(parse("id: 3-0\ndata: "), "Other");
+        let cancelled = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":0}}"#;
+        assert_eq!(parse(&format!("data: {cancelled}")), "Other");
     }
 
     #[test]

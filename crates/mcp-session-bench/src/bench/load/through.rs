@@ -93,7 +93,7 @@ async fn ask(target: &Target) -> Result<Asking> {
     let question = loop {
         match stamps.next(&mut connection).await?.context("a call that ends without a question")? {
             Event::Request { id } => break id.to_owned(),
-            Event::Empty => {}
+            Event::Other => {}
             other => anyhow::bail!("{other:?} instead of a question"),
         }
     };
