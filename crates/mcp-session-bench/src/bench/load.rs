@@ -185,7 +185,7 @@ mod tests {
         loaded_nodes(|owner, other| {
             let calls = AtomicUsize::new(0);
             let meter = || Ok(calls.fetch_add(1, SeqCst));
-            let load = Stamped { streams: 3, interval_us: 1_000, time: TIME };
+            let load = Stamped { streams: 3, interval_us: 1_000, time: 10 * TIME };
             for report in
                 [stamped(owner, load, meter).unwrap(), stamped_elsewhere(owner, other, load, meter).unwrap()]
             {
@@ -197,7 +197,7 @@ mod tests {
                 );
             }
             // Calls without a pause, one after the other.
-            stamped(owner, Stamped { streams: 2, interval_us: 0, time: TIME }, || Ok(())).unwrap();
+            stamped(owner, Stamped { streams: 2, interval_us: 0, time: 10 * TIME }, || Ok(())).unwrap();
             for times in [replies(owner, other, 3).unwrap(), deletes(owner, other, 3).unwrap()] {
                 assert!(times.p50 > 0.0 && times.p50 <= times.p99);
             }
