@@ -167,7 +167,7 @@ impl Core {
         look.cmd("EXISTS").arg(&keys.left).cmd("EXISTS").arg(&keys.lease);
         match self.link.pipeline(&look, 0).await?[..] {
             [Value::Int(0), Value::Int(1)] => {
-                self.absences.present(node, self.now());
+                self.absences.present(node);
                 Ok(false)
             }
             [Value::Int(0), Value::Int(0)] => {

@@ -258,8 +258,8 @@ async fn look(core: &Core, log: LogId, after: Position) -> Result<Look, Trouble>
         return Ok(Look::News);
     }
     let owner: Option<NodeId> = reply.text(1).and_then(|owner| owner.parse().ok());
-    let Some(owner) = owner else { return Ok(Look::Quiet) };
-    // A stream of events is a look for each of them.
-    let was_present = core.absences.was_present(owner, core.now(), core.config().lease);
-    if !was_present && core.is_gone(owner).await? { Ok(Look::Orphan) } else { Ok(Look::Quiet) }
+    match owner {
+        Some(owner) if core.is_gone(owner).await? => Ok(Look::Orphan),
+        Some(_) | None => Ok(Look::Quiet),
+    }
 }

@@ -1,5 +1,4 @@
-//! [`Watchers`]: who waits here for a log to grow. [`Absences`]: when a node was last seen, or since when it
-//! shows no sign of life.
+//! [`Watchers`]: who waits here for a log to grow. [`Absences`]: since when a node shows no sign of life.
 
 use std::{
     collections::HashMap,
@@ -60,49 +59,25 @@ impl Drop for Watcher<'_> {
 /// A node without a lease is gone only if it had none for half a lease, while Redis answered in time: a Redis that stalls lets
 /// every lease expire.
 #[derive(Debug, Default)]
-pub(crate) struct Absences(Mutex<HashMap<NodeId, Sign>>);
-
-/// What was last seen of a node.
-#[derive(Debug, Clone, Copy)]
-enum Sign {
-    /// It had a lease at this time.
-    Present(Instant),
-    /// It has had none since then.
-    Absent(Instant),
-}
+pub(crate) struct Absences(Mutex<HashMap<NodeId, Instant>>);
 
 impl Absences {
-    pub(crate) fn present(&self, node: NodeId, now: Instant) {
-        self.enter(node, Sign::Present(now));
-    }
-
-    /// Whether the node had a lease a moment ago: a small part of a lease, so that whoever looks twice in a lease asks each
-    /// time.
-    pub(crate) fn was_present(&self, node: NodeId, now: Instant, lease: Duration) -> bool {
-        let Some(Sign::Present(then)) = self.lock().get(&node).copied() else { return false };
-        now.saturating_duration_since(then) < lease / 6
+    pub(crate) fn present(&self, node: NodeId) {
+        self.lock().remove(&node);
     }
 
     /// The node has no lease now. Returns `true` if it is gone.
     pub(crate) fn absent(&self, node: NodeId, now: Instant, steady_since: Instant, lease: Duration) -> bool {
-        let since = match self.lock().get(&node) {
-            Some(Sign::Absent(since)) => *since,
-            Some(Sign::Present(_)) | None => now,
-        };
-        let since = since.max(steady_since);
-        self.enter(node, Sign::Absent(since));
-        now.saturating_duration_since(since) >= lease / 2
-    }
-
-    fn enter(&self, node: NodeId, sign: Sign) {
-        let mut signs = self.lock();
-        if signs.len() > MANY {
-            signs.clear(); // each is found again, a little later
+        let mut absences = self.lock();
+        if absences.len() > MANY {
+            absences.clear(); // each is found again, a little later
         }
-        signs.insert(node, sign);
+        let since = absences.entry(node).or_insert(now);
+        *since = (*since).max(steady_since);
+        now.saturating_duration_since(*since) >= lease / 2
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Sign>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<NodeId, Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -126,18 +101,7 @@ mod tests {
         assert!(!absent(11.6, 10.5)); // Redis has stalled meanwhile
         assert!(!absent(12.5, 11.5));
         assert!(absent(13.0, 11.5));
-        absences.present(NodeId(1), start + Duration::from_secs(14));
-        assert!(!absent(14.1, 11.5));
-    }
-
-    #[test]
-    fn a_node_that_was_seen_is_not_looked_for_again_at_once() {
-        let (absences, start, lease) = (Absences::default(), Instant::now(), Duration::from_secs(3));
-        let seen = |millis| absences.was_present(NodeId(1), start + Duration::from_millis(millis), lease);
-        assert!(!seen(0));
-        absences.present(NodeId(1), start);
-        assert!(seen(499) && !seen(500));
-        absences.absent(NodeId(1), start + Duration::from_millis(100), start, lease);
-        assert!(!seen(200));
+        absences.present(NodeId(1));
+        assert!(!absent(14.0, 11.5));
     }
 }
