@@ -67,7 +67,9 @@ struct Text {
 /// # }
 /// ```
 pub fn endpoint(runtime: impl Runtime) -> Endpoint {
-    endpoint_with(runtime, Config::default()).expect("the defaults can work")
+    let runtime: Arc<dyn Runtime> = Arc::new(runtime);
+    let router = router(Arc::clone(&runtime));
+    Endpoint::new(runtime, router)
 }
 
 /// The same with another configuration, such as with a store.
@@ -77,16 +79,19 @@ pub fn endpoint(runtime: impl Runtime) -> Endpoint {
 /// If a limit of the configuration cannot work.
 pub fn endpoint_with(runtime: impl Runtime, config: Config) -> Result<Endpoint, ConfigError> {
     let runtime: Arc<dyn Runtime> = Arc::new(runtime);
-    let timer = Arc::clone(&runtime);
+    let router = router(Arc::clone(&runtime));
+    Endpoint::with_config(runtime, router, config)
+}
+
+fn router(timer: Arc<dyn Runtime>) -> Router {
     let tools = ["echo", "slow", "stamped", "ask"]
         .map(|name| json!({ "name": name, "inputSchema": { "type": "object" } }));
     let tools = json!({ "tools": tools });
-    let router = Router::new("bench", "0.1.0")
+    Router::new("bench", "0.1.0")
         // For listeners: nothing else is said of the list, which does not change.
         .capabilities(json!({ "tools": { "listChanged": true } }))
         .request("tools/list", move |_| std::future::ready(Ok(tools.clone())))
-        .request("tools/call", move |cx| call(cx, Arc::clone(&timer)));
-    Endpoint::with_config(runtime, router, config)
+        .request("tools/call", move |cx| call(cx, Arc::clone(&timer)))
 }
 
 async fn call(cx: RequestContext, timer: Arc<dyn Runtime>) -> Result<CallResult, RpcError> {
