@@ -21,9 +21,9 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Connections and caches get a quarter of the time to warm up before the window begins.
-    pub(crate) fn of(time: Duration) -> Self {
-        let begin = Instant::now() + time / 4;
+    /// Connections and caches get a quarter of the time to warm up before the window begins, at least this time.
+    pub(crate) fn of(time: Duration, warm_up: Duration) -> Self {
+        let begin = Instant::now() + warm_up.max(time / 4);
         Self { begin, end: begin + time }
     }
 
@@ -153,7 +153,7 @@ pub(crate) fn measured(
         Ok(Usage { server, client: process::cpu_seconds(std::process::id())? })
     };
     move |go| {
-        let (window, [before, after]) = metered(time, usage)(go)?;
+        let (window, [before, after]) = metered(time, Duration::ZERO, usage)(go)?;
         let usage = Usage { server: after.server - before.server, client: after.client - before.client };
         Ok((window, usage))
     }
@@ -162,10 +162,11 @@ pub(crate) fn measured(
 /// Starts the threads, and reads a meter when the window begins and when it ends.
 pub(super) fn metered<M>(
     time: Duration,
+    warm_up: Duration,
     meter: impl Fn() -> Result<M>,
 ) -> impl FnOnce(Go<Window>) -> Result<(Window, [M; 2])> {
     move |go| {
-        let window = Window::of(time);
+        let window = Window::of(time, warm_up);
         go.say(window);
         sleep_until(window.begin);
         let before = meter()?;

@@ -67,7 +67,9 @@ pub(crate) fn stamped<M>(
         });
         collect(reading).await
     };
-    let (times, (window, meters)) = drive(target, prepare, metered(load.time, meter), run)?;
+    // Until each call has begun and sent an event.
+    let warm_up = 2 * Duration::from_micros(load.interval_us);
+    let (times, (window, meters)) = drive(target, prepare, metered(load.time, warm_up, meter), run)?;
     StampedReport::new(&times, window, meters)
 }
 
@@ -122,7 +124,7 @@ pub(crate) fn stamped_elsewhere<M>(
         )
         .await
     };
-    let (times, (window, meters)) = drive(reader, prepare, metered(load.time, meter), run)?;
+    let (times, (window, meters)) = drive(reader, prepare, metered(load.time, Duration::ZERO, meter), run)?;
     StampedReport::new(&times, window, meters)
 }
 
