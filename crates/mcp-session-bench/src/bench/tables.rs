@@ -157,7 +157,10 @@ pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
                     metric("added_p50_1k", "p50 with a store, less that without in the same round, us"),
                     metric("added_p99_1k", "p99 with a store, less that without in the same round, us"),
                     metric("redis_cpu_1k", "processor time of Redis, us per event"),
-                    metric("script_time_1k", "of it within scripts, us per event"),
+                    metric(
+                        "script_time_1k",
+                        "time within scripts by the clock, us per event: with what they wait for a core",
+                    ),
                     metric("socket_reads_1k", "reads of sockets by Redis, per event"),
                     metric("got_10k", "events/s, of 10,000"),
                     metric("p50_10k", "from the handler to its client, 10,000 events/s: p50, us"),
@@ -165,7 +168,10 @@ pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
                     metric("added_p50_10k", "p50 with a store, less that without in the same round, us"),
                     metric("added_p99_10k", "p99 with a store, less that without in the same round, us"),
                     metric("redis_cpu_10k", "processor time of Redis, us per event"),
-                    metric("script_time_10k", "of it within scripts, us per event"),
+                    metric(
+                        "script_time_10k",
+                        "time within scripts by the clock, us per event: with what they wait for a core",
+                    ),
                     metric("scripts_10k", "scripts per event"),
                     metric("socket_reads_10k", "reads of sockets by Redis, per event"),
                 ]
@@ -191,7 +197,10 @@ pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
                         "redis_cpu_10k",
                         "processor time of Redis, us per event, with all that its reader needs",
                     ),
-                    metric("script_time_10k", "of it within scripts, us per event"),
+                    metric(
+                        "script_time_10k",
+                        "time within scripts by the clock, us per event: with what they wait for a core",
+                    ),
                     metric("scripts_10k", "scripts per event"),
                     metric("reads_10k", "blocking reads per event"),
                     metric("socket_reads_10k", "reads of sockets by Redis, per event"),
@@ -203,7 +212,10 @@ pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
                 &[
                     metric("per_second", "events/s of one node without a pause"),
                     metric("redis_cpu", "processor time of Redis, us per event"),
-                    metric("script_time", "of it within scripts, us per event"),
+                    metric(
+                        "script_time",
+                        "time within scripts by the clock, us per event: with what they wait for a core",
+                    ),
                     metric("per_core", "events/s that a core of Redis can take, by that time"),
                     metric("scripts", "scripts per event"),
                     metric("socket_reads", "reads of sockets by Redis, per event"),
