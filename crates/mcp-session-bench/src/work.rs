@@ -195,7 +195,7 @@ impl Echo {
     pub fn with_events() -> Self {
         let mut config = Config::default();
         config.session.response_mode = ResponseMode::Sse;
-        Self::with(|runtime| endpoint_with(runtime, config))
+        Self::with(|runtime| endpoint_with(runtime, config).expect("the limits work"))
     }
 
     /// The same on an endpoint of the caller's.

@@ -11,6 +11,7 @@ mod load;
 mod machine;
 mod peer;
 mod process;
+mod redis;
 mod results;
 mod scenarios;
 mod server;
