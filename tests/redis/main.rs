@@ -3,6 +3,7 @@
 //! The tests start their own `redis-server` on free ports. Without one they are skipped with a message, unless
 //! `MCP_SESSION_REDIS=required` is set.
 
+mod appends;
 mod beds;
 mod cluster;
 mod faults;
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
         println!("skipped: no redis-server in the path");
         return ExitCode::SUCCESS;
     }
-    let mut suites = vec![faults::suite(), process::suite(), reach::suite(), cluster::suite()];
+    let mut suites =
+        vec![appends::suite(), faults::suite(), process::suite(), reach::suite(), cluster::suite()];
     suites.extend(laws("redis_tokio", TokioBed::threads, plain));
     suites.extend(laws("redis_smol", SmolBed::new, plain));
     suites.extend(laws("redis_custom", PoolBed::new, plain));

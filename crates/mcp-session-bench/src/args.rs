@@ -14,6 +14,9 @@ pub struct ServerArgs {
     /// Decodes calls of `echo`, and encodes their answers; only for the raw server on tokio
     #[arg(long)]
     pub parse: bool,
+    /// The URL of the Redis that keeps the sessions; only for the node of a cluster
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
     /// Ends with the process that started it
     #[arg(long)]
     with_parent: bool,

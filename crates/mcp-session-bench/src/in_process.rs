@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use mcp_session_bench::work::{Echo, Machine, envelope, modern_headers, parse};
+use mcp_session_bench::{
+    shared::{self, Kind},
+    work::{Echo, Machine, envelope, modern_headers, parse},
+};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -52,15 +55,30 @@ fn main() -> ExitCode {
             let echo = Echo::new();
             (0..times).for_each(|_| drop(echo.long_request()));
         }
+        "handle-modern-100k" => {
+            let echo = Echo::new();
+            (0..times).for_each(|_| drop(echo.handle(echo.long_modern_request())));
+        }
+        "request-modern-100k" => {
+            let echo = Echo::new();
+            (0..times).for_each(|_| drop(echo.long_modern_request()));
+        }
+        "events-100k" => {
+            let echo = Echo::with_events();
+            (0..times).for_each(|_| _ = echo.read(echo.long_request()));
+        }
         "replay" => {
             let echo = Echo::new();
             echo.keep();
-            (0..times).for_each(|_| echo.replay());
+            (0..times).for_each(|_| echo.replay(|_| ()));
         }
         "session" => {
             let echo = Echo::new();
             (0..times).for_each(|_| echo.open_and_delete());
         }
+        "shared-session" => _ = shared::play(Kind::Session),
+        "shared-stateless" => _ = shared::play(Kind::Stateless),
+        "shared-modern" => _ = shared::play(Kind::Modern),
         other => {
             eprintln!("unknown work: {other}");
             return ExitCode::from(2);

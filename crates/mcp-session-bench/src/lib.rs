@@ -1,5 +1,5 @@
-//! The shared code of the benchmark's servers: their command line, the two tools, and the canned answers of those without
-//! a session layer.
+//! The shared code of the benchmark's servers: their command line, the tools, and the canned answers of those without a
+//! session layer.
 
 #![allow(
     clippy::exhaustive_enums,
@@ -9,10 +9,13 @@
 
 mod args;
 mod canned;
+mod clock;
 mod parsing;
+pub mod shared;
 mod tools;
 pub mod work;
 
 pub use args::{ServerArgs, raise_open_files};
 pub use canned::{Asked, Canned, CannedBody, Reply, Sleep};
-pub use tools::endpoint;
+pub use clock::monotonic_nanos;
+pub use tools::{endpoint, endpoint_with};

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     future::Future as _,
+    io,
     pin::pin,
     sync::{Arc, LazyLock, Mutex, PoisonError},
     task::{Context, Poll, Waker},
@@ -15,14 +16,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::Body as _;
 use http_body_util::Full;
 use mcp_session_core::{
-    BoxFuture, ClientCapabilities, Endpoint, Json, ProtocolVersion, ReplyBody, Runtime, SessionConfig,
+    BoxFuture, ClientCapabilities, Config, Endpoint, Json, ProtocolVersion, ReplyBody, ResponseMode, Runtime,
+    SessionConfig,
     proto::{self, Input, Message, Reply},
 };
-use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::endpoint;
+use crate::tools::{endpoint, endpoint_with};
 
 /// A call of `echo`, as a client sends it.
 pub const CALL: &[u8] = br#"{"jsonrpc":"2.0","id":1000007,"method":"tools/call","params":{"name":"echo","arguments":{"message":"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"}}}"#;
@@ -36,11 +37,14 @@ const RESULT: &str = r#"{"content":[{"type":"text","text":"mmmmmmmmmmmmmmmmmmmmm
 
 const INITIALIZE: &[u8] = br#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"0"}}}"#;
 
-/// A call of `echo` whose message has 100,000 bytes.
-static LONG_CALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let call = std::str::from_utf8(CALL).expect("it is text");
+/// Calls of `echo` whose message has 100,000 bytes.
+static LONG_CALL: LazyLock<Vec<u8>> = LazyLock::new(|| long(CALL));
+static LONG_MODERN_CALL: LazyLock<Vec<u8>> = LazyLock::new(|| long(MODERN_CALL));
+
+fn long(call: &[u8]) -> Vec<u8> {
+    let call = std::str::from_utf8(call).expect("it is text");
     call.replace(&"m".repeat(64), &"m".repeat(100_000)).into_bytes()
-});
+}
 
 const INITIALIZED: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
@@ -184,6 +188,18 @@ impl Echo {
     /// Opens the session.
     #[expect(clippy::new_without_default, reason = "a new value is not an empty one")]
     pub fn new() -> Self {
+        Self::with(endpoint)
+    }
+
+    /// The same on an endpoint that answers with events.
+    pub fn with_events() -> Self {
+        let mut config = Config::default();
+        config.session.response_mode = ResponseMode::Sse;
+        Self::with(|runtime| endpoint_with(runtime, config).expect("the limits work"))
+    }
+
+    /// The same on an endpoint of the caller's.
+    pub(crate) fn with(endpoint: impl FnOnce(Inline) -> Endpoint) -> Self {
         let runtime = Inline::default();
         let endpoint = endpoint(runtime.clone());
         let mut echo = Self { endpoint, runtime, session: HeaderValue::from_static("none yet") };
@@ -191,9 +207,18 @@ impl Echo {
         echo
     }
 
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// A request with [`CALL`], as hyper would pass it.
     pub fn request(&self) -> Request<Full<Bytes>> {
-        request(Method::POST, Some(&self.session), CALL)
+        self.request_in(&self.session)
+    }
+
+    /// The same in another session.
+    pub(crate) fn request_in(&self, session: &HeaderValue) -> Request<Full<Bytes>> {
+        request(Method::POST, Some(session), CALL)
     }
 
     /// The same with a message of 100,000 bytes.
@@ -215,23 +240,24 @@ impl Echo {
         }
     }
 
-    /// Opens the stream of the session again from its beginning, reads the kept events, and leaves.
+    /// Opens the stream of the session again from its beginning, passes the frames with the kept events to `read`, and leaves.
     ///
     /// # Panics
     ///
-    /// If an event is missing.
-    pub fn replay(&self) {
+    /// If events are missing, by their bytes, or if the stream ends.
+    pub fn replay(&self, mut read: impl FnMut(&[u8])) {
         let mut request = request(Method::GET, Some(&self.session), b"");
         // The stream of the session is the second thing in it, behind `initialize`.
         request.headers_mut().insert("last-event-id", HeaderValue::from_static("1-0"));
         let mut body = pin!(self.handle(request).into_body());
-        let mut events = 0;
+        let mut bytes = 0;
         while let Poll::Ready(frame) = body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) {
             let Some(Ok(frame)) = frame else { panic!("the stream stays open") };
-            let text = frame.into_data().expect("events are data");
-            events += memmem::find_iter(&text, b"\nevent: message\n").count();
+            let events = frame.into_data().expect("events are data");
+            bytes += events.len();
+            read(&events);
         }
-        assert_eq!(events, KEPT_EVENTS);
+        assert!(bytes > KEPT_EVENTS * KEPT_BYTES, "{bytes}");
     }
 
     /// The same without a session: no id, and nothing was opened.
@@ -243,9 +269,12 @@ impl Echo {
 
     /// A request with [`MODERN_CALL`].
     pub fn modern_request(&self) -> Request<Full<Bytes>> {
-        let mut request = request(Method::POST, None, MODERN_CALL);
-        request.headers_mut().extend(modern_headers());
-        request
+        modern_request(MODERN_CALL)
+    }
+
+    /// The same with a message of 100,000 bytes.
+    pub fn long_modern_request(&self) -> Request<Full<Bytes>> {
+        modern_request(&LONG_MODERN_CALL)
     }
 
     /// Opens a listener, which stays open as long as the response.
@@ -276,6 +305,23 @@ impl Echo {
         let response = self.respond(request);
         assert_eq!(response.status(), StatusCode::OK);
         response
+    }
+
+    /// Answers a request and reads the whole body. Returns the number of its bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the body is not ready at once, or is cut.
+    pub fn read(&self, request: Request<Full<Bytes>>) -> usize {
+        let mut body = pin!(self.handle(request).into_body());
+        let mut bytes = 0;
+        loop {
+            match body.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Some(Ok(frame))) => bytes += frame.into_data().expect("events are data").len(),
+                Poll::Ready(None) => return bytes,
+                cut @ (Poll::Ready(Some(Err(_))) | Poll::Pending) => panic!("{cut:?}"),
+            }
+        }
     }
 
     /// Builds a request and answers it.
@@ -318,6 +364,12 @@ impl Echo {
     }
 }
 
+fn modern_request(call: &'static [u8]) -> Request<Full<Bytes>> {
+    let mut request = request(Method::POST, None, call);
+    request.headers_mut().extend(modern_headers());
+    request
+}
+
 fn request(method: Method, session: Option<&HeaderValue>, body: &'static [u8]) -> Request<Full<Bytes>> {
     let mut request = Request::builder()
         .method(method)
@@ -333,14 +385,15 @@ fn request(method: Method, session: Option<&HeaderValue>, body: &'static [u8]) -
 }
 
 /// A runtime that polls each task once, on request, and keeps pending tasks: hooks are ready by then, and no deadline
-/// fires during a measurement.
+/// fires during a measurement. The ids of its sessions are multiples of 64, so that all are in one shard of the table.
 #[derive(Debug, Clone, Default)]
-struct Inline(Arc<Mutex<Tasks>>);
+pub(crate) struct Inline(Arc<Mutex<Tasks>>);
 
 #[derive(Default)]
 struct Tasks {
     new: Vec<BoxFuture<'static, ()>>,
     pending: Vec<BoxFuture<'static, ()>>,
+    ids: u64,
 }
 
 impl std::fmt::Debug for Tasks {
@@ -373,10 +426,18 @@ impl Runtime for Inline {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).new.push(task);
     }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        let ids = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).ids;
+        *ids += 64;
+        Ok((u128::from(*ids) | u128::from(*ids) << 64).to_le_bytes())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use memchr::memmem;
+
     use super::*;
 
     #[test]
@@ -392,11 +453,19 @@ mod tests {
             }
             echo.open_and_delete();
         }
-        assert!(echo.handle(echo.long_request()).body().size_hint().exact() > Some(100_000));
+        for request in [echo.long_request(), echo.long_modern_request()] {
+            assert!(echo.read(request) > 100_000);
+        }
+        let with_events = Echo::with_events();
+        let response = with_events.handle(with_events.request());
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert!(with_events.read(with_events.long_request()) > 100_000);
         let keeping = Echo::new();
         keeping.keep();
         for _ in 0..3 {
-            keeping.replay();
+            let mut text = Vec::new();
+            keeping.replay(|events| text.extend_from_slice(events));
+            assert_eq!(memmem::find_iter(&text, b"\nevent: message\n").count(), KEPT_EVENTS);
         }
         let listener = echo.listen();
         assert_eq!(listener.headers()["content-type"], "text/event-stream");

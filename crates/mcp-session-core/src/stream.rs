@@ -2,8 +2,10 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use mcp_session_proto::{Next, StreamKey};
 
 use crate::{
-    session::{Session, cell::SharedWaiters},
+    session::{self, Session, cell::SharedWaiters},
     stateless::call::{Call, Machine},
 };
 
@@ -37,6 +39,9 @@ const FRAME: usize = 16 * 1024;
 pub struct EventStream {
     source: Source,
     waiters: SharedWaiters,
+    /// The rest of the last event that was taken: a long one, which is not copied to be in one piece with its id. Boxed: few have
+    /// it, and every response has room for it.
+    rest: Option<Box<Bytes>>,
     done: bool,
 }
 
@@ -50,30 +55,56 @@ enum Source {
 impl EventStream {
     /// Creates the stream of a session with this key.
     pub(crate) fn new(session: Session, key: StreamKey, waiters: SharedWaiters) -> Self {
-        Self { source: Source::Session(session, key), waiters, done: false }
+        Self { source: Source::Session(session, key), waiters, rest: None, done: false }
     }
 
     /// Creates the stream of the reply to a request without a session.
     pub(crate) fn of_call(call: Call, waiters: SharedWaiters) -> Self {
-        Self { source: Source::Call(call), waiters, done: false }
+        Self { source: Source::Call(call), waiters, rest: None, done: false }
     }
 
     /// Returns `true` if the last event has been taken.
     pub fn is_done(&self) -> bool {
-        self.done
+        self.done && self.rest.is_none()
     }
 
-    /// Polls for the next event, together with those that are ready after it, until there are at least `bytes` bytes.
-    fn poll_events(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<Option<Result<Bytes, StreamCut>>> {
+    /// Polls for the next event.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamCut>>> {
+        self.poll_with(cx, session::cell::Machine::poll_event, Machine::poll_event)
+    }
+
+    /// Polls for the next event, together with those that are ready after it, until there are at least [`FRAME`] bytes. A longer
+    /// event may come in two pieces.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamCut>>> {
+        if let Some(rest) = self.rest.take() {
+            return Poll::Ready(Some(Ok(*rest)));
+        }
+        let pieces = self.poll_with(
+            cx,
+            |machine, now, key| machine.poll_events(now, key, FRAME),
+            |machine, now| machine.poll_events(now, FRAME),
+        );
+        pieces.map_ok(|[first, rest]| {
+            self.rest = (!rest.is_empty()).then(|| Box::new(rest));
+            first
+        })
+    }
+
+    fn poll_with<E>(
+        &mut self,
+        cx: &mut Context<'_>,
+        in_session: impl FnOnce(&mut session::cell::Machine, Instant, StreamKey) -> Next<E>,
+        stateless: impl FnOnce(&mut Machine, Instant) -> Next<E>,
+    ) -> Poll<Option<Result<E, StreamCut>>> {
         if self.done {
             return Poll::Ready(None);
         }
         self.waiters.reader.register(cx.waker());
         let next = match &self.source {
             Source::Session(session, key) => {
-                session.with_client(|machine, now| gather(bytes, || machine.poll_event(now, *key)))
+                session.with_client(|machine, now| in_session(machine, now, *key))
             }
-            Source::Call(call) => call.with(|machine, now| gather(bytes, || machine.poll_event(now))),
+            Source::Call(call) => call.with(stateless),
         };
         match next {
             Next::Pending => Poll::Pending,
@@ -93,38 +124,11 @@ impl EventStream {
     }
 }
 
-/// Takes the next event, and joins it with further ready events until there are at least `bytes` bytes. A single event is
-/// not copied.
-fn gather(bytes: usize, mut poll_event: impl FnMut() -> Next) -> Next {
-    let (first, mut last) = match poll_event() {
-        Next::Event(first, last) => (first, last),
-        none @ (Next::Pending | Next::End | Next::Cut) => return none,
-    };
-    let (mut more, mut size) = (Vec::new(), first.len());
-    while size < bytes && !last {
-        match poll_event() {
-            Next::Event(event, end) => {
-                size += event.len();
-                last = end;
-                more.push(event);
-            }
-            Next::End => last = true,
-            Next::Pending | Next::Cut => break, // a cut is returned again by the next poll
-        }
-    }
-    if more.is_empty() {
-        return Next::Event(first, last);
-    }
-    let mut events = Vec::with_capacity(size);
-    std::iter::once(first).chain(more).for_each(|event| events.extend_from_slice(&event));
-    Next::Event(events.into(), last)
-}
-
 impl Stream for EventStream {
     type Item = Result<Bytes, StreamCut>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_events(cx, 0)
+        self.get_mut().poll_event(cx)
     }
 }
 
@@ -150,7 +154,7 @@ enum Kind {
 /// The body of every response: empty, one JSON text, or the events of one stream (of several for a batch).
 ///
 /// Except in a batch, events that are ready together share a frame, until it has 16 KiB, because servers write each frame
-/// separately. A frame ends with the end of an event.
+/// separately. A frame ends with the end of an event, or with the id of a longer event, which is the next frame.
 ///
 /// `is_end_stream` is true as soon as the last event was taken, so that a server can write that event together with the end
 /// of the body.
@@ -189,9 +193,9 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, StreamCut>>> {
         match &mut self.0 {
             Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(mem::take(bytes))))),
             Kind::Events(events) => {
-                events.poll_events(cx, FRAME).map(|events| events.map(|events| events.map(Frame::data)))
+                events.poll_frame(cx).map(|events| events.map(|events| events.map(Frame::data)))
             }
             Kind::Batch(first, streams) => match first.pop_front() {
                 Some(event) => Poll::Ready(Some(Ok(Frame::data(event)))),
@@ -212,43 +216,6 @@ impl Body for ReplyBody {
         match &self.0 {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Events(_) | Kind::Batch(..) => SizeHint::default(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The result of gathering all of these.
-    fn gathered(bytes: usize, nexts: Vec<Next>) -> Vec<Next> {
-        let (mut nexts, mut gathered) = (nexts.into_iter(), Vec::new());
-        while nexts.len() > 0 {
-            gathered.push(gather(bytes, || nexts.next().expect("there is a next event")));
-        }
-        gathered
-    }
-
-    #[test]
-    fn ready_events_are_joined_into_one_piece() {
-        let event = |text: &'static str, last| Next::Event(Bytes::from_static(text.as_bytes()), last);
-        let all = || vec![event("a", false), event("bc", false), event("def", false), Next::Pending];
-        assert_eq!(gathered(100, all()), [event("abcdef", false)]);
-        assert_eq!(gathered(3, all()), [event("abc", false), event("def", false), Next::Pending]);
-        assert_eq!(gathered(0, all()), all());
-    }
-
-    #[test]
-    fn the_end_comes_with_the_last_event_and_a_cut_by_itself() {
-        let event = |text: &'static str, last| Next::Event(Bytes::from_static(text.as_bytes()), last);
-        assert_eq!(gathered(100, vec![event("a", false), event("b", true)]), [event("ab", true)]);
-        assert_eq!(gathered(100, vec![event("a", false), Next::End]), [event("a", true)]);
-        assert_eq!(
-            gathered(100, vec![event("a", false), Next::Cut, Next::Cut]),
-            [event("a", false), Next::Cut]
-        );
-        for alone in [Next::Pending, Next::End, Next::Cut] {
-            assert_eq!(gathered(100, vec![alone.clone()]), [alone]);
         }
     }
 }

@@ -192,6 +192,7 @@ pub(crate) enum Outcome<'a> {
     Abandoned,
 }
 
+#[inline] // mostly nobody listens, and the first look says so
 pub(crate) fn exchange_ended<'a>(
     summary: impl FnOnce() -> &'a Summary,
     session: Option<SessionId>,

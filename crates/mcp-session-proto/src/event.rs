@@ -166,27 +166,80 @@ fn event(size: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     // In JSON, line breaks occur only between tokens, where a space means the same; in an event they would end the data
     // line. Our own JSON has none: only JSON text from a handler may have them.
     let data = &mut out[start..];
-    if data.contains(&b'\n') || data.contains(&b'\r') {
+    if has_line_break(data) {
         data.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
     }
     out.extend_from_slice(b"\n\n");
     out.into()
 }
 
-/// Puts an id line before the event.
-pub fn with_id(id: EventId, event: &[u8]) -> Bytes {
-    join_with_id(id, [event, b""])
+/// Whether a text has a line break: written so that the compiler looks at many bytes at once.
+fn has_line_break(text: &[u8]) -> bool {
+    const BLOCK: usize = 64;
+    // 0 for a line break.
+    let least =
+        |text: &[u8]| text.iter().fold(u8::MAX, |least, byte| least.min(byte ^ b'\n').min(byte ^ b'\r'));
+    let blocks = text.chunks_exact(BLOCK);
+    let rest = least(blocks.remainder()) == 0;
+    rest || blocks.into_iter().any(|block| least(block) == 0)
 }
 
-/// Puts an id line before the two pieces of an event.
-pub(crate) fn join_with_id(id: EventId, event: [&[u8]; 2]) -> Bytes {
-    let mut line = [0; ID_LINE];
-    let mut rest = &mut line[..];
-    // It always fits.
-    let written = id.write_line(&mut rest);
-    debug_assert!(written.is_ok());
-    let length = ID_LINE - rest.len();
-    [&line[..length], event[0], event[1]].concat().into()
+/// Puts an id line before the event.
+pub fn with_id(id: EventId, event: &[u8]) -> Bytes {
+    [IdLine::new(id).as_bytes(), event].concat().into()
+}
+
+/// The line of an id, and of those that come after it: counting up is cheaper than printing each number.
+#[derive(Debug)]
+pub(crate) struct IdLine {
+    line: [u8; ID_LINE],
+    /// Where the position begins.
+    position: usize,
+    length: usize,
+}
+
+impl IdLine {
+    /// The line of this id.
+    pub(crate) fn new(id: EventId) -> Self {
+        let mut line = [0; ID_LINE];
+        let mut rest = &mut line[..];
+        // It always fits.
+        let written = id.write_line(&mut rest);
+        debug_assert!(written.is_ok());
+        let length = ID_LINE - rest.len();
+        let digits = line[..length - 1].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        Self { line, position: length - 1 - digits, length }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.line[..self.length]
+    }
+
+    /// Goes on to the line of the next position.
+    #[inline]
+    pub(crate) fn advance(&mut self) {
+        let last = &mut self.line[self.length - 2]; // before the line break
+        if *last < b'9' {
+            *last += 1;
+        } else {
+            self.carry();
+        }
+    }
+
+    /// Counts up when the last digit is a nine.
+    fn carry(&mut self) {
+        for digit in self.line[self.position..self.length - 1].iter_mut().rev() {
+            if *digit < b'9' {
+                *digit += 1;
+                return;
+            }
+            *digit = b'0';
+        }
+        // All were nines.
+        self.line[self.position] = b'1';
+        self.line[self.length - 1..=self.length].copy_from_slice(b"0\n");
+        self.length += 1;
+    }
 }
 
 /// The length of the longest id line: two numbers of 20 digits, and one of 10.
@@ -220,6 +273,33 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(data).unwrap();
         assert_eq!(value["result"]["text"], "one\ntwo");
         assert_eq!(value["id"], "a\nb");
+    }
+
+    #[test]
+    fn d_40_a_line_break_is_found_wherever_it_is() {
+        for length in [0, 1, 63, 64, 65, 200] {
+            let mut text = vec![b'\x0b'; length];
+            assert!(!has_line_break(&text));
+            for at in 0..length {
+                for line_break in [b'\n', b'\r'] {
+                    text[at] = line_break;
+                    assert!(has_line_break(&text), "{at} of {length}");
+                }
+                text[at] = b'x';
+            }
+        }
+    }
+
+    #[test]
+    fn the_line_of_an_id_counts_up() {
+        for (epoch, start) in [(0, 1), (0, 9), (0, 98), (3, 9_999_998), (0, u64::MAX - 4)] {
+            let id = |seq| EventId { stream: 9, position: Position { epoch, seq } };
+            let mut line = IdLine::new(id(start));
+            for seq in start..start + 4 {
+                assert_eq!(line.as_bytes(), format!("id: {}\n", id(seq)).as_bytes());
+                line.advance();
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     config::{ResponseMode, SessionConfig},
     event::encode_event,
     id::RequestId,
-    message::{HttpRefusal, Json, Outgoing, RpcError},
+    message::{HttpRefusal, Insertions, Json, Outgoing, RpcError},
     output::{Outcome, Output, Wake},
     session::SendError,
     stream::{Name, Next, Stream},
@@ -299,9 +299,20 @@ impl<T: Clone> Exchange<T> {
     /// The handler's answer. Only the first answer counts; none counts once the exchange was cancelled or
     /// answered with a synthesized error. Returns whether this one counted.
     pub fn answer(&mut self, now: Instant, answer: &Result<Json, RpcError>, out: &mut Output<T>) -> bool {
+        self.answer_with(now, answer, None, out)
+    }
+
+    /// As [`Exchange::answer`], with what is inserted into a result.
+    pub(super) fn answer_with(
+        &mut self,
+        now: Instant,
+        answer: &Result<Json, RpcError>,
+        insertions: Option<&Insertions<'_>>,
+        out: &mut Output<T>,
+    ) -> bool {
         let counts = self.outcome.is_none();
         if counts {
-            self.finish(now, answer, Outcome::Answered, out);
+            self.finish(now, answer, insertions, Outcome::Answered, out);
             self.cancelled.get_or_insert(CancelReason::Answered);
             self.abandon(out); // tells detached parts of the handler that go on by themselves
         }
@@ -350,6 +361,11 @@ impl<T: Clone> Exchange<T> {
     /// Takes the next event of the reply's stream on this connection; 0 is the connection of the request.
     pub fn poll_event(&mut self, connection: u64, out: &mut Output<T>) -> Next {
         self.with_stream(out, |stream, out| stream.poll_event(connection, out)).unwrap_or(Next::End)
+    }
+
+    /// Takes the next events of the reply's stream on this connection: see [`Stream::poll_events`].
+    pub fn poll_events(&mut self, connection: u64, bytes: usize, out: &mut Output<T>) -> Next<[Bytes; 2]> {
+        self.with_stream(out, |stream, out| stream.poll_events(connection, bytes, out)).unwrap_or(Next::End)
     }
 
     /// When to call [`Exchange::handle_timeout`] next.
@@ -460,12 +476,14 @@ impl<T: Clone> Exchange<T> {
         &mut self,
         now: Instant,
         answer: &Result<Json, RpcError>,
+        insertions: Option<&Insertions<'_>>,
         outcome: Outcome,
         out: &mut Output<T>,
     ) {
-        let message = match answer {
-            Ok(result) => Outgoing::Result { id: &self.id, result },
-            Err(error) => Outgoing::Error { id: Some(&self.id), error },
+        let message = match (answer, insertions) {
+            (Ok(result), None) => Outgoing::Result { id: &self.id, result },
+            (Ok(result), Some(insertions)) => Outgoing::Completed { id: &self.id, result, insertions },
+            (Err(error), _) => Outgoing::Error { id: Some(&self.id), error },
         };
         // A refusal needs an HTTP status, so it is never a stream, whatever the mode.
         let refusal = answer.as_ref().err().and_then(|error| error.refusal.clone());

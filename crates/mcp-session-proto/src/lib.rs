@@ -64,12 +64,12 @@ pub use id::{InvalidSessionId, RequestId, SessionId};
 #[doc(hidden)]
 #[allow(deprecated)]
 pub use message::Request;
-#[doc(hidden)] // for core
-pub use message::members;
 pub use message::{
     ErrorCode, HttpRefusal, Json, Message, Notification, Outgoing, ParseError, RpcError, RpcRequest,
     RpcResponse,
 };
+#[doc(hidden)] // for core
+pub use message::{Insertions, members};
 pub use outbound::{OutboundId, RequestError};
 pub use output::{Event, Events, Outcome, Output, Tally, Wake};
 pub use session::{Effect, ExchangeKey, Publication, SendError, Session, StreamKey};

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-pub use self::outgoing::Outgoing;
+pub use self::outgoing::{Insertions, Outgoing};
 use crate::{id::RequestId, state::Input};
 
 /// The code of a JSON-RPC error.

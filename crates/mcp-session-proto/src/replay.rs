@@ -2,6 +2,8 @@
 
 use std::{
     collections::VecDeque,
+    iter,
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -9,8 +11,8 @@ use super::timer::after;
 use crate::{
     config::ReplayConfig,
     stream::{
-        Stream,
-        texts::{add, give_back},
+        Kept, Stream,
+        texts::{add_all, give_back},
     },
 };
 
@@ -40,11 +42,18 @@ impl Replay {
     /// Records the events that the stream has begun or ceased to keep, and whether it has something for the store.
     pub(super) fn track<T: Clone>(&mut self, now: Instant, stream: &mut Stream<T>) {
         let Some(number) = stream.number() else { return };
-        for _ in 0..stream.release() {
-            self.update(|buffer| buffer.take_back(number));
+        let released = stream.release();
+        match &mut self.0 {
+            Some(buffer) if released > 0 => buffer.take_back(number, released),
+            Some(_) | None => self.free_if_empty(),
         }
-        while let Some(bytes) = stream.keep_next() {
-            self.buffer(now).push(now, number, bytes);
+        if let Some(Kept { sizes, ends }) = stream.keep() {
+            if sizes.len() > 0 {
+                self.buffer(now).push(now, number, sizes.copied());
+            }
+            if ends {
+                self.buffer(now).push(now, number, iter::once(0));
+            }
         }
         if stream.queue_append() {
             self.buffer(now).unstored.push_back(number);
@@ -93,8 +102,12 @@ impl Replay {
 
     fn update<R>(&mut self, take: impl FnOnce(&mut Buffer) -> Option<R>) -> Option<R> {
         let taken = take(self.0.as_mut()?);
-        self.0.take_if(|buffer| buffer.times.is_empty() && buffer.unstored.is_empty());
+        self.free_if_empty();
         taken
+    }
+
+    fn free_if_empty(&mut self) {
+        self.0.take_if(|buffer| buffer.times.is_empty() && buffer.unstored.is_empty());
     }
 }
 
@@ -110,41 +123,55 @@ impl Buffer {
         }
     }
 
-    fn push(&mut self, now: Instant, stream: u64, bytes: usize) {
+    /// Adds events of one stream, of these sizes.
+    fn push(&mut self, now: Instant, stream: u64, sizes: impl ExactSizeIterator<Item = u32>) {
+        let events = sizes.len();
         let nanos = now.saturating_duration_since(self.begin).as_nanos();
-        add(&mut self.times, u64::try_from(nanos).unwrap_or(u64::MAX));
-        let size = u32::try_from(bytes).unwrap_or(u32::MAX);
-        add(&mut self.sizes, size);
-        self.bytes += size as usize;
+        add_all(&mut self.times, iter::repeat_n(u64::try_from(nanos).unwrap_or(u64::MAX), events));
+        let bytes = &mut self.bytes;
+        add_all(&mut self.sizes, sizes.inspect(|size| *bytes += *size as usize));
         match self.streams.back_mut() {
-            Some((last, count)) if *last == stream => *count += 1,
-            Some(_) | None => self.streams.push_back((stream, 1)),
+            Some((last, count)) if *last == stream => *count += events,
+            Some(_) | None => self.streams.push_back((stream, events)),
         }
     }
 
-    /// Takes out the latest event of a stream, which will be sent again.
-    fn take_back(&mut self, stream: u64) -> Option<u64> {
-        let latest = self.streams.iter().rposition(|(number, _)| *number == stream)?;
-        let events: usize = self.streams.range(..=latest).map(|(_, count)| count).sum();
-        self.take(events - 1, latest)
+    /// Takes out so many of the latest events of a stream, which will be sent again. Their memory is not given back: they are
+    /// kept again when they have been sent.
+    fn take_back(&mut self, stream: u64, mut events: usize) {
+        let mut end = self.times.len();
+        for row in (0..self.streams.len()).rev() {
+            let (number, count) = self.streams[row];
+            if number == stream {
+                let taken = count.min(events);
+                self.take(end - taken..end, row);
+                events -= taken;
+            }
+            if events == 0 {
+                break;
+            }
+            end -= count;
+        }
     }
 
     fn take_first(&mut self) -> Option<u64> {
-        self.take(0, 0)
-    }
-
-    /// Takes out the event with this index, which is in this row of events.
-    fn take(&mut self, index: usize, row: usize) -> Option<u64> {
-        self.times.remove(index)?;
-        self.bytes -= self.sizes.remove(index)? as usize;
+        let (stream, _) = *self.streams.front()?;
+        self.take(0..1, 0);
         give_back(&mut self.times);
         give_back(&mut self.sizes);
-        let (stream, count) = self.streams.get_mut(row)?;
-        let stream = *stream;
-        *count -= 1;
-        if *count == 0 {
+        Some(stream)
+    }
+
+    /// Takes out these events, which are all in this row.
+    fn take(&mut self, events: Range<usize>, row: usize) {
+        let count = events.len();
+        self.bytes -= self.sizes.range(events.clone()).map(|size| *size as usize).sum::<usize>();
+        self.times.drain(events.clone());
+        self.sizes.drain(events);
+        let Some((_, left)) = self.streams.get_mut(row) else { return };
+        *left -= count;
+        if *left == 0 {
             self.streams.remove(row);
         }
-        Some(stream)
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     ending::{Ending, Phase, TerminatePolicy, TerminateReason},
     exchange::{Era, Exchange, Reply, Status},
     id::RequestId,
-    message::{Json, RpcError},
+    message::{Insertions, Json, RpcError},
     output::{Output, Tally},
     session::SendError,
     stream::Next,
@@ -66,8 +66,19 @@ impl<T: Clone> StatelessExchange<T> {
 
     /// The handler's answer. Returns `true` if it counts: see [`Exchange::answer`].
     pub fn answer(&mut self, now: Instant, answer: &Result<Json, RpcError>) -> bool {
+        self.answer_with(now, answer, None)
+    }
+
+    /// As [`StatelessExchange::answer`], with what is inserted into a result.
+    #[doc(hidden)] // for core
+    pub fn answer_with(
+        &mut self,
+        now: Instant,
+        answer: &Result<Json, RpcError>,
+        insertions: Option<&Insertions<'_>>,
+    ) -> bool {
         self.exchange.handle_released();
-        let counts = self.exchange.answer(now, answer, &mut self.output);
+        let counts = self.exchange.answer_with(now, answer, insertions, &mut self.output);
         self.advance(now);
         counts
     }
@@ -165,6 +176,13 @@ impl<T: Clone> StatelessExchange<T> {
     /// Takes the next event of the reply's stream.
     pub fn poll_event(&mut self, now: Instant) -> Next {
         let next = self.exchange.poll_event(0, &mut self.output);
+        self.advance(now);
+        next
+    }
+
+    /// Takes the next events of the reply's stream: see [`Stream::poll_events`](crate::Stream::poll_events).
+    pub fn poll_events(&mut self, now: Instant, bytes: usize) -> Next<[Bytes; 2]> {
+        let next = self.exchange.poll_events(0, bytes, &mut self.output);
         self.advance(now);
         next
     }

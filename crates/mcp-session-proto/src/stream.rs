@@ -5,6 +5,7 @@ mod connect;
 mod durable;
 mod kept;
 mod log;
+mod run;
 pub(crate) mod texts;
 
 use std::{mem, time::Instant};
@@ -12,11 +13,11 @@ use std::{mem, time::Instant};
 use bytes::Bytes;
 
 pub use self::durable::{REWRITABLE, Stored, Unstored};
-use self::{attached::Attached, durable::Durable, log::Log};
-use super::event::{HEARTBEAT, join_with_id};
+pub(crate) use self::log::Kept;
+use self::{attached::Attached, durable::Durable, log::Log, run::Run};
 use crate::{
     config::SessionConfig,
-    event::EventId,
+    event::HEARTBEAT,
     output::{Output, Wake},
 };
 
@@ -27,15 +28,27 @@ pub struct Full;
 
 /// What a reader gets next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// An event, and whether it is the last one. The connection has ended after the last one.
-    Event(Bytes, bool),
+pub enum Next<E = Bytes> {
+    /// An event, or several, and whether the last one is among them. The connection has ended after the last one.
+    Event(E, bool),
     /// Nothing yet: wait for [`Wake::Reader`].
     Pending,
     /// The end. The body closes properly.
     End,
     /// A forced end, with events unsent. The body must end with an error, so that it does not look complete.
     Cut,
+}
+
+impl<E> Next<E> {
+    /// The same, with what `map` makes of the event.
+    pub fn map<R>(self, map: impl FnOnce(E) -> R) -> Next<R> {
+        match self {
+            Self::Event(event, last) => Next::Event(map(event), last),
+            Self::Pending => Next::Pending,
+            Self::End => Next::End,
+            Self::Cut => Next::Cut,
+        }
+    }
 }
 
 /// The name of a stream that can be resumed. Its events' ids contain the number.
@@ -215,6 +228,16 @@ impl<T: Clone> Stream<T> {
 
     /// Takes the next event of this connection.
     pub fn poll_event(&mut self, connection: u64, out: &mut Output<T>) -> Next {
+        self.poll_events(connection, 0, out).map(|[first, second]| match second.is_empty() {
+            true => first,
+            false => [first, second].concat().into(),
+        })
+    }
+
+    /// Takes the next event of this connection, and those that are ready after it until there are at least so many bytes. An
+    /// event that has so many bytes itself is the last of them, and is not copied: it is the second piece, or the first if it
+    /// comes without an id and there is none before it. The second piece is empty otherwise.
+    pub fn poll_events(&mut self, connection: u64, bytes: usize, out: &mut Output<T>) -> Next<[Bytes; 2]> {
         let current = match &mut self.connection {
             Some(current) if current.number == connection => current,
             Some(_) | None => return Next::End, // a newer connection has taken over, or the stream is over
@@ -222,42 +245,51 @@ impl<T: Clone> Stream<T> {
         if self.life == Life::Cut {
             return Next::Cut;
         }
-        let before = self.durable.as_ref().map_or(u64::MAX, |durable| durable.stored());
-        if before == 0 {
+        let stored = self.durable.as_ref().map_or(u64::MAX, |durable| durable.stored());
+        if stored == 0 {
             return Next::Pending; // the store has to know of the stream before any of its ids is sent
         }
-        let event = if let Some(preamble) = current.preamble.take() {
+        let mut run = Run::new(bytes);
+        if let Some(preamble) = current.preamble.take() {
             self.resumable |= self.name.is_some_and(|name| name.primed);
-            Some(preamble)
-        } else if let Some((_, retry)) = current.close_at.take_if(|(end, _)| *end == self.log.next()) {
-            self.retry_sent = retry.is_some();
-            self.leave(out);
-            return retry.map_or(Next::End, |retry| Next::Event(retry, true));
-        } else {
-            match self.name {
-                None => self.log.take(),
-                Some(Name { number, .. }) => {
-                    let event = self.log.send(before, |position, event| {
-                        join_with_id(EventId { stream: number, position: position.into() }, event.pieces())
-                    });
-                    self.resumable |= event.is_some();
-                    event
-                }
-            }
-        };
-        let last = self.life == Life::Ending && self.log.waiting() == 0;
+            run.push(preamble);
+        }
+        let before = current.close_at.as_ref().map_or(stored, |(end, _)| stored.min(*end));
+        match self.name {
+            None => self.log.take(before, &mut run),
+            Some(Name { number, .. }) => self.resumable |= self.log.send(number, before, &mut run),
+        }
+        if !run.is_empty() {
+            self.stalled = false;
+            self.wake_senders(out);
+        }
+        let last = self.ends_after(&mut run);
         if last {
             self.leave(out);
-            self.life = Life::Over;
         }
-        match event {
-            Some(event) => {
-                self.stalled = false;
-                self.wake_senders(out);
-                Next::Event(event, last)
+        match last {
+            _ if !run.is_empty() => Next::Event(run.into_pieces(), last),
+            true => Next::End,
+            false => Next::Pending,
+        }
+    }
+
+    /// Whether the connection ends with this run, because nothing is left to send before its end. Adds `retry` if it has to.
+    fn ends_after(&mut self, run: &mut Run) -> bool {
+        if self.life == Life::Ending && self.log.waiting() == 0 {
+            self.life = Life::Over;
+            return true;
+        }
+        let next = self.log.next();
+        let close_at = self.connection.as_mut().map(|current| &mut current.close_at);
+        let reached = |close_at: &mut Option<(u64, _)>| close_at.take_if(|(end, _)| *end == next);
+        match close_at.filter(|_| !run.is_full()).and_then(reached) {
+            Some((_, retry)) => {
+                self.retry_sent = retry.is_some();
+                retry.into_iter().for_each(|retry| run.push(retry));
+                true
             }
-            None if last => Next::End,
-            None => Next::Pending,
+            None => false,
         }
     }
 

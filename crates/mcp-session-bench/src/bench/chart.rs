@@ -111,6 +111,55 @@ fn charts() -> Vec<Chart> {
             "shutdown-scale",
             "SIGTERM: milliseconds until all GET streams had ended",
         ),
+        lines(
+            Scenario::RedisEvents,
+            "p50_10k",
+            "redis-events-p50",
+            "An event until its client reads it, 10,000/s: p50 in microseconds",
+        ),
+        lines(
+            Scenario::RedisEvents,
+            "p99_10k",
+            "redis-events-p99",
+            "An event until its client reads it, 10,000/s: p99 in microseconds",
+        ),
+        lines(
+            Scenario::RedisEvents,
+            "redis_cpu_10k",
+            "redis-cpu",
+            "Microseconds of Redis per event, 10,000/s",
+        ),
+        lines(
+            Scenario::RedisTail,
+            "p50_10k",
+            "redis-tail-p50",
+            "An event until it is read at another node, 10,000/s: p50 in microseconds",
+        ),
+        lines(
+            Scenario::RedisTail,
+            "p99_10k",
+            "redis-tail-p99",
+            "An event until it is read at another node, 10,000/s: p99 in microseconds",
+        ),
+        bars(
+            Scenario::RedisReplies,
+            "reply_p50",
+            "redis-reply",
+            "A reply until the handler has it, through another node or without a store: p50 in us",
+        ),
+        bars(
+            Scenario::RedisReplies,
+            "delete_p50",
+            "redis-delete",
+            "DELETE until the stream has ended, through another node or without a store: p50 in us",
+        ),
+        bars(Scenario::RedisSizes, "session_bytes", "redis-session", "Bytes of Redis per idle session"),
+        bars(
+            Scenario::RedisSizes,
+            "call_bytes",
+            "redis-call",
+            "Bytes of Redis per running call with 5 events",
+        ),
     ]
 }
 

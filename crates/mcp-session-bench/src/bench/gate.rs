@@ -13,7 +13,11 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{build, goals, valgrind::WORK};
+use crate::{
+    build, goals,
+    traced::{self, KINDS, Traced, Writes},
+    valgrind::WORK,
+};
 
 const WRITTEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.json");
 
@@ -27,6 +31,8 @@ const CANNOT_COMPARE: u8 = 77;
 struct Written {
     rustc: String,
     instructions: BTreeMap<String, f64>,
+    /// What requests write that other cores see.
+    shared: BTreeMap<String, Writes>,
 }
 
 /// Counts, and compares with the recorded counts or records new ones.
@@ -35,7 +41,7 @@ pub(crate) fn run(write: bool) -> Result<ExitCode> {
     fs::create_dir_all(target.join("bench"))?;
     let rustc = rustc()?;
     let written: Written = match write {
-        true => Written { rustc: rustc.clone(), instructions: BTreeMap::new() },
+        true => Written { rustc: rustc.clone(), instructions: BTreeMap::new(), shared: BTreeMap::new() },
         false => serde_json::from_str(&fs::read_to_string(WRITTEN)?).context(WRITTEN)?,
     };
     if written.rustc != rustc {
@@ -44,13 +50,43 @@ pub(crate) fn run(write: bool) -> Result<ExitCode> {
     }
     build::in_process()?;
     let counts = count(&target)?;
+    let traced: Vec<_> = KINDS.iter().map(|(name, _)| traced::trace(&target, name)).collect::<Result<_>>()?;
     if write {
-        let text = serde_json::to_string_pretty(&Written { rustc, instructions: counts })?;
-        fs::write(WRITTEN, text + "\n")?;
+        let shared = KINDS.iter().zip(&traced).map(|((name, _), traced)| ((*name).to_owned(), traced.writes));
+        let written = Written { rustc, instructions: counts, shared: shared.collect() };
+        fs::write(WRITTEN, serde_json::to_string_pretty(&written)? + "\n")?;
         return Ok(ExitCode::SUCCESS);
     }
     goals::print_instructions(&counts);
-    Ok(if is_met(&written.instructions, &counts) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let met = [is_met(&written.instructions, &counts), shares_as_written(&written.shared, &traced)];
+    Ok(if met == [true; 2] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints tables; returns `true` if no request writes more that other cores see than recorded.
+fn shares_as_written(written: &BTreeMap<String, Writes>, traced: &[Traced]) -> bool {
+    println!("\n| what a request writes that others see | writes | recorded | cache lines | recorded | |");
+    println!("|---|---|---|---|---|---|");
+    let mut all = true;
+    for ((name, what), Traced { writes: now, .. }) in KINDS.iter().zip(traced) {
+        let Some(may) = written.get(*name) else {
+            all = false;
+            println!("| {what} | {} | - | {} | - | record it with `--write` |", now.writes, now.lines);
+            continue;
+        };
+        let more = now.writes > may.writes || now.lines > may.lines;
+        let verdict = match more {
+            true => "more",
+            false if now == may => "",
+            false => "less: record it with `cargo xtask instructions --write`",
+        };
+        all &= !more;
+        println!("| {what} | {} | {} | {} | {} | {verdict} |", now.writes, may.writes, now.lines, may.lines);
+    }
+    for ((_, what), Traced { places, .. }) in KINDS.iter().zip(traced) {
+        println!("\n{what}, by the lines of the source:");
+        places.iter().for_each(|(place, count)| println!("  {count:>5}  {place}"));
+    }
+    all
 }
 
 fn count(target: &Path) -> Result<BTreeMap<String, f64>> {
@@ -101,5 +137,18 @@ mod tests {
         assert!(!is_met(&all(1_000.0), &one));
         one.remove("echo");
         assert!(!is_met(&one, &all(1_000.0)), "a missing record is not met");
+    }
+
+    #[test]
+    fn one_more_shared_write_or_cache_line_fails() {
+        let writes = |writes, lines| Writes { writes, lines };
+        let written: BTreeMap<_, _> =
+            KINDS.iter().map(|(name, _)| ((*name).to_owned(), writes(8, 5))).collect();
+        let traced = |of: Writes| KINDS.map(|_| Traced { writes: of, places: BTreeMap::new() });
+        assert!(shares_as_written(&written, &traced(writes(8, 5))));
+        assert!(shares_as_written(&written, &traced(writes(7, 5))));
+        assert!(!shares_as_written(&written, &traced(writes(9, 5))));
+        assert!(!shares_as_written(&written, &traced(writes(8, 6))));
+        assert!(!shares_as_written(&BTreeMap::new(), &traced(writes(8, 5))), "a missing record is not met");
     }
 }

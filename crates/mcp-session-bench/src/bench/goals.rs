@@ -159,7 +159,95 @@ fn goals(plan: &Plan) -> Vec<Goal> {
             ),
         ]
     }))
+    .chain(redis(plan))
     .collect()
+}
+
+/// The goals for a store on Redis.
+fn redis(plan: &Plan) -> impl Iterator<Item = Goal> {
+    use Peer::{NodeOnRedis, NodeOnTunedRedis};
+    let most = |scenario, x, metric, peer, most, what| Goal {
+        what,
+        scenario,
+        x,
+        metric,
+        peer,
+        against: None,
+        bound: Bound::AtMost(most),
+    };
+    let (events, tail) = (Scenario::RedisEvents, Scenario::RedisTail);
+    let (replies, sizes) = (Scenario::RedisReplies, Scenario::RedisSizes);
+    let (calls, sessions) = (plan.redis.replies, plan.redis.sessions);
+    [
+        most(events, 1, "added_p50_10k", NodeOnRedis, 300.0, "added p50 of an event, 1 stream, 10k/s, us"),
+        most(events, 1, "added_p99_10k", NodeOnRedis, 1_500.0, "added p99 of an event, 1 stream, 10k/s, us"),
+        most(
+            events,
+            100,
+            "added_p50_10k",
+            NodeOnRedis,
+            300.0,
+            "added p50 of an event, 100 streams, 10k/s, us",
+        ),
+        most(
+            events,
+            100,
+            "added_p99_10k",
+            NodeOnRedis,
+            1_500.0,
+            "added p99 of an event, 100 streams, 10k/s, us",
+        ),
+        most(
+            events,
+            1_000,
+            "added_p50_10k",
+            NodeOnRedis,
+            300.0,
+            "added p50 of an event, 1,000 streams, 10k/s, us",
+        ),
+        most(
+            events,
+            1_000,
+            "added_p99_10k",
+            NodeOnRedis,
+            1_500.0,
+            "added p99 of an event, 1,000 streams, 10k/s, us",
+        ),
+        most(tail, 1_000, "p50_10k", NodeOnRedis, 700.0, "p50 at another node, 1,000 streams, 10k/s, us"),
+        most(tail, 1_000, "p99_10k", NodeOnRedis, 5_000.0, "p99 at another node, 1,000 streams, 10k/s, us"),
+        most(events, 1_000, "redis_cpu_10k", NodeOnRedis, 8.0, "Redis per event, 1,000 streams, 10k/s, us"),
+        most(replies, calls, "reply_p50", NodeOnRedis, 1_000.0, "p50 of a reply through another node, us"),
+        most(replies, calls, "delete_p50", NodeOnRedis, 1_500.0, "p50 of DELETE through another node, us"),
+        most(sizes, sessions, "session_bytes", NodeOnRedis, 700.0, "bytes of Redis per idle session"),
+        most(sizes, sessions, "call_bytes", NodeOnRedis, 4_600.0, "bytes of Redis per running call"),
+        most(
+            sizes,
+            sessions,
+            "call_bytes",
+            NodeOnTunedRedis,
+            1_500.0,
+            "bytes of Redis per running call, tuned",
+        ),
+        most(sizes, sessions, "connections", NodeOnRedis, 2.0, "connections of a node"),
+        most(sizes, sessions, "first_answer", NodeOnRedis, 1.0, "scripts for the first answer at a node"),
+        most(sizes, sessions, "answer", NodeOnRedis, 0.1, "scripts for an answer in JSON"),
+    ]
+    .into_iter()
+    .chain(
+        [
+            (100, "events/s for each core of Redis without a pause, 100 streams"),
+            (1_000, "events/s for each core of Redis without a pause, 1,000 streams"),
+        ]
+        .map(|(streams, what)| Goal {
+            what,
+            scenario: Scenario::RedisLimit,
+            x: streams,
+            metric: "per_core",
+            peer: NodeOnRedis,
+            against: None,
+            bound: Bound::AtLeast(100_000.0),
+        }),
+    )
 }
 
 /// Prints the goals for the instructions of a call without a session, as multiples of a call in one and its envelope.

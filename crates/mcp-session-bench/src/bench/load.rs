@@ -11,8 +11,12 @@ mod fleet;
 mod message;
 mod sessions;
 mod shutdown;
+mod stamped;
+mod stamps;
 mod streams;
 mod tasks;
+mod through;
+mod times;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -20,13 +24,15 @@ use anyhow::{Context as _, Result};
 
 pub(crate) use self::{
     churn::{Churn, churn},
-    echo::{Echo, EchoReport, echo, echo_times},
+    echo::{Echo, EchoReport, echo, echo_once_each, echo_times},
     era::Era,
     events::{Events, events},
     sessions::open_sessions,
     shutdown::{Answers, Shutdown, ShutdownReport, shutdown},
-    streams::{with_listeners, with_streams},
+    stamped::{Stamped, StampedReport, stamped, stamped_elsewhere},
+    streams::{with_calls, with_listeners, with_streams},
     tasks::tasks,
+    through::{Times, deletes, replies},
 };
 
 /// The server to load, and the threads that do it.
@@ -63,14 +69,21 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::{Arc, mpsc},
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::SeqCst},
+            mpsc,
+        },
         thread,
     };
 
     use hyper::{server::conn::http1, service::service_fn};
     use hyper_util::rt::TokioIo;
     use mcp_session_bench::Canned;
-    use mcp_session_core::{Endpoint, ShutdownPolicy, Stats};
+    use mcp_session_core::{
+        Config, Endpoint, ShutdownPolicy, Stats,
+        store::{MemoryStore, Store},
+    };
     use mcp_session_tokio::{TokioRuntime, serve};
     use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -94,6 +107,25 @@ mod tests {
         endpoint.shutdown(ShutdownPolicy::default());
         server.join().unwrap();
         stats
+    }
+
+    /// Runs a load against two nodes of one store in this process.
+    fn loaded_nodes(load: impl FnOnce(&Target, &Target)) {
+        let runtime = Runtime::new().unwrap();
+        let nodes = runtime.block_on(async {
+            let store = Store::new(MemoryStore::new(TokioRuntime::current()));
+            let start = || async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = listener.local_addr().unwrap();
+                let mut config = Config::default();
+                config.store = Some(store.clone());
+                let endpoint = mcp_session_bench::endpoint_with(TokioRuntime::current(), config).unwrap();
+                tokio::spawn(async move { serve(listener, endpoint).await });
+                Target::new(&format!("http://{address}/mcp"), "2025-06-18", vec![None]).unwrap()
+            };
+            [start().await, start().await]
+        });
+        load(&nodes[0], &nodes[1]);
     }
 
     /// Runs a load against canned answers in this process.
@@ -146,6 +178,33 @@ mod tests {
             assert!(stats.sessions_created > 7, "and those that were deleted");
             assert_eq!(stats.exchanges_admitted, stats.exchanges_answered);
         }
+    }
+
+    #[test]
+    fn events_replies_and_deletes_go_through_another_node() {
+        loaded_nodes(|owner, other| {
+            let calls = AtomicUsize::new(0);
+            let meter = || Ok(calls.fetch_add(1, SeqCst));
+            let load = Stamped { streams: 3, interval_us: 1_000, time: 10 * TIME };
+            for report in
+                [stamped(owner, load, meter).unwrap(), stamped_elsewhere(owner, other, load, meter).unwrap()]
+            {
+                assert!(report.events > 0.0 && report.p50 > 0.0 && report.p50 <= report.p99);
+                assert_eq!(
+                    report.meters[1],
+                    report.meters[0] + 1,
+                    "it was read at the beginning and the end"
+                );
+            }
+            // Calls without a pause, one after the other.
+            stamped(owner, Stamped { streams: 2, interval_us: 0, time: 10 * TIME }, || Ok(())).unwrap();
+            for times in [replies(owner, other, 3).unwrap(), deletes(owner, other, 3).unwrap()] {
+                assert!(times.p50 > 0.0 && times.p50 <= times.p99);
+            }
+            let (sessions, _) = open_sessions(owner, 3).unwrap();
+            echo_once_each(other, &sessions).unwrap();
+            assert_eq!(with_calls(owner, &sessions, 4, || Ok(4)).unwrap(), 4);
+        });
     }
 
     #[test]

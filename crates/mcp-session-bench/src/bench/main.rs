@@ -11,10 +11,12 @@ mod load;
 mod machine;
 mod peer;
 mod process;
+mod redis;
 mod results;
 mod scenarios;
 mod server;
 mod tables;
+mod traced;
 mod valgrind;
 
 use std::{fs, process::ExitCode, sync::Arc, thread, time::Duration};

@@ -33,12 +33,23 @@ pub(crate) enum Peer {
     RmcpOnOurs,
     /// tower-mcp with `TCP_NODELAY`
     TowerMcp,
+    /// mcp-session-tokio without a store, beside the next two
+    Node,
+    /// mcp-session-tokio with its sessions on Redis
+    NodeOnRedis,
+    /// the same, with a Redis that was started with `--stream-node-max-bytes 1024`
+    NodeOnTunedRedis,
 }
 
 impl Peer {
     /// Every one, in the order of the tables.
     pub(crate) fn all() -> &'static [Self] {
         Self::value_variants()
+    }
+
+    /// The nodes that the scenarios of Redis compare, and no other scenario.
+    pub(crate) fn is_node(self) -> bool {
+        matches!(self, Self::Node | Self::NodeOnRedis | Self::NodeOnTunedRedis)
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -54,6 +65,9 @@ impl Peer {
             Self::RmcpAsDocumented => "rmcp-as-documented",
             Self::RmcpOnOurs => "rmcp-on-ours",
             Self::TowerMcp => "tower-mcp",
+            Self::Node => "node-alone",
+            Self::NodeOnRedis => "node-on-redis",
+            Self::NodeOnTunedRedis => "node-on-tuned-redis",
         }
     }
 
@@ -71,6 +85,9 @@ impl Peer {
             Self::RmcpAsDocumented => "rmcp as documented",
             Self::RmcpOnOurs => "rmcp on mcp-session",
             Self::TowerMcp => "tower-mcp",
+            Self::Node => "without a store",
+            Self::NodeOnRedis => "on Redis",
+            Self::NodeOnTunedRedis => "on Redis, tuned",
         }
     }
 
@@ -88,6 +105,9 @@ impl Peer {
             Self::RmcpAsDocumented => RGBColor(0xc7, 0xa8, 0xdb),
             Self::RmcpOnOurs => RGBColor(0xc2, 0x2f, 0x7a),
             Self::TowerMcp => RGBColor(0xb0, 0x8a, 0x1e),
+            Self::Node => RGBColor(0x6b, 0x6b, 0x6b),
+            Self::NodeOnRedis => RGBColor(0xd6, 0x4b, 0x1f),
+            Self::NodeOnTunedRedis => RGBColor(0x1f, 0x77, 0xb4),
         }
     }
 
@@ -104,7 +124,10 @@ impl Peer {
             | Self::RawTide
             | Self::Rmcp
             | Self::RmcpAsDocumented
-            | Self::TowerMcp => &[],
+            | Self::TowerMcp
+            | Self::Node
+            | Self::NodeOnRedis
+            | Self::NodeOnTunedRedis => &[],
         }
     }
 
@@ -125,7 +148,10 @@ impl Peer {
             | Self::RawTide
             | Self::Rmcp
             | Self::RmcpAsDocumented
-            | Self::RmcpOnOurs => true,
+            | Self::RmcpOnOurs
+            | Self::Node
+            | Self::NodeOnRedis
+            | Self::NodeOnTunedRedis => true,
         }
     }
 
@@ -144,7 +170,10 @@ impl Peer {
             | Self::RawParsing
             | Self::RawSmol
             | Self::RawTide
-            | Self::RmcpOnOurs => true,
+            | Self::RmcpOnOurs
+            | Self::Node
+            | Self::NodeOnRedis
+            | Self::NodeOnTunedRedis => true,
         }
     }
 
@@ -175,6 +204,7 @@ impl Peer {
             (Self::RmcpAsDocumented, _) => (build::RMCP.executable(target), &[]),
             (Self::RmcpOnOurs, _) => (build::RMCP.executable(target), &["--on-mcp-session"]),
             (Self::TowerMcp, _) => (build::TOWER_MCP.executable(target), &[]),
+            (Self::Node | Self::NodeOnRedis | Self::NodeOnTunedRedis, _) => (ours("node-redis"), &[]),
         }
     }
 }

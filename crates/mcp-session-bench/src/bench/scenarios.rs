@@ -4,12 +4,13 @@ mod adapters;
 mod echo;
 mod eras;
 mod instructions;
+mod redis;
 mod scale;
 mod shutdown;
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 
 use crate::{args::RunArgs, build, load::Era, machine::Cores, peer::Peer, results::Results, server::Server};
@@ -47,6 +48,18 @@ pub(crate) enum Scenario {
     Micro,
     /// Instructions per request, counted by valgrind
     Instructions,
+    /// All that follow, which need a `redis-server`
+    Redis,
+    /// What a store on Redis adds to the time of an event, on the connection of the call
+    RedisEvents,
+    /// The time of an event until it is read at another node
+    RedisTail,
+    /// Events as fast as nodes can, and what they cost Redis
+    RedisLimit,
+    /// A reply and DELETE through another node
+    RedisReplies,
+    /// Memory, connections and commands
+    RedisSizes,
 }
 
 impl Scenario {
@@ -67,6 +80,12 @@ impl Scenario {
             Self::Adapters => "adapters",
             Self::Micro => "micro",
             Self::Instructions => "instructions",
+            Self::Redis => "redis",
+            Self::RedisEvents => "redis-events",
+            Self::RedisTail => "redis-tail",
+            Self::RedisLimit => "redis-limit",
+            Self::RedisReplies => "redis-replies",
+            Self::RedisSizes => "redis-sizes",
         }
     }
 
@@ -74,19 +93,33 @@ impl Scenario {
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Echo | Self::Churn | Self::Eras => "connections",
-            Self::Sessions => "sessions",
-            Self::Streams | Self::Events | Self::Shutdown | Self::ShutdownScale => "streams",
+            Self::Sessions | Self::RedisSizes => "sessions",
+            Self::Streams
+            | Self::Events
+            | Self::Shutdown
+            | Self::ShutdownScale
+            | Self::RedisEvents
+            | Self::RedisTail
+            | Self::RedisLimit => "streams",
             Self::Messages => "bytes",
-            Self::Leftovers => "calls",
+            Self::Leftovers | Self::RedisReplies => "calls",
             Self::Listeners | Self::ShutdownEras => "listeners",
-            Self::Adapters | Self::Micro | Self::Instructions => "",
+            Self::Adapters | Self::Micro | Self::Instructions | Self::Redis => "",
         }
     }
 
-    /// Returns `true` if it compares servers; the others print their own results.
+    /// Returns `true` if it compares servers; the others print their own results, or compare nodes.
     fn compares(self) -> bool {
-        !matches!(self, Self::Adapters | Self::Micro | Self::Instructions)
+        !matches!(self, Self::Adapters | Self::Micro | Self::Instructions) && !self.needs_redis()
     }
+
+    fn needs_redis(self) -> bool {
+        self == Self::Redis || Self::OF_REDIS.contains(&self)
+    }
+
+    /// What [`Redis`](Self::Redis) stands for.
+    const OF_REDIS: [Self; 5] =
+        [Self::RedisEvents, Self::RedisTail, Self::RedisLimit, Self::RedisReplies, Self::RedisSizes];
 }
 
 /// The amounts and durations of a run.
@@ -111,6 +144,7 @@ pub(crate) struct Plan {
     /// Calls of which each could leave something behind.
     pub(crate) calls: usize,
     pub(crate) listeners: Vec<usize>,
+    pub(crate) redis: redis::Amounts,
     pub(crate) version: String,
     pub(crate) target: PathBuf,
     pub(crate) cores: Cores,
@@ -130,6 +164,7 @@ impl Plan {
         let seconds = args.seconds.unwrap_or(if short { 0.25 } else { 1.0 });
         let rounds = args.rounds.unwrap_or(if short { 5 } else { 11 });
         let mut peers = if args.peers.is_empty() { Peer::all().to_vec() } else { args.peers.clone() };
+        peers.retain(|peer| !peer.is_node());
         peers.sort();
         peers.dedup();
         Ok(Self {
@@ -148,6 +183,7 @@ impl Plan {
             era_connections: given(&args.connections, vec![64]),
             calls: 20_000,
             listeners: pick(&[1_000], &[1_000, 10_000]),
+            redis: redis::Amounts::new(args),
             version: args.version.clone(),
             target: build::target_directory()?,
             cores: Cores::of_this_process()?,
@@ -172,15 +208,25 @@ impl Plan {
             Scenario::Adapters => adapters::table(self),
             Scenario::Micro => ["machine", "allocations"].into_iter().try_for_each(build::bench),
             Scenario::Instructions => instructions::count(self),
+            Scenario::Redis => Ok(()), // stands for others, see `scenarios`
+            Scenario::RedisEvents => redis::events(self, results),
+            Scenario::RedisTail => redis::tail(self, results),
+            Scenario::RedisLimit => redis::limit(self, results),
+            Scenario::RedisReplies => redis::replies(self, results),
+            Scenario::RedisSizes => redis::sizes(self, results),
         }
     }
 
     /// The scenarios of a run with these arguments.
     pub(crate) fn scenarios(args: &RunArgs) -> Vec<Scenario> {
         if !args.only.is_empty() {
-            return args.only.clone();
+            let parts = |scenario: &Scenario| match scenario {
+                Scenario::Redis => Scenario::OF_REDIS.to_vec(),
+                one => vec![*one],
+            };
+            return args.only.iter().flat_map(parts).collect();
         }
-        let wanted = |scenario: &&Scenario| !args.short || scenario.compares();
+        let wanted = |scenario: &&Scenario| !scenario.needs_redis() && (!args.short || scenario.compares());
         Scenario::value_variants().iter().filter(wanted).copied().collect()
     }
 
@@ -188,6 +234,10 @@ impl Plan {
     pub(crate) fn build(&self, scenarios: &[Scenario]) -> Result<()> {
         if scenarios.iter().any(|scenario| scenario.compares()) {
             crate::peer::build(&self.peers, &self.target)?;
+        }
+        if scenarios.iter().any(|scenario| scenario.needs_redis()) {
+            ensure!(crate::redis::is_installed(), "install a redis-server, such as with apt-get");
+            crate::peer::build(&[Peer::Node], &self.target)?;
         }
         Ok(())
     }

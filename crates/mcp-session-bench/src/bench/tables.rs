@@ -148,7 +148,102 @@ pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
                 ]
             }
         }
-        Scenario::Adapters | Scenario::Micro | Scenario::Instructions => &[],
+        Scenario::RedisEvents => {
+            const {
+                &[
+                    metric("got_1k", "events/s, of 1,000"),
+                    metric("p50_1k", "from the handler to its client, 1,000 events/s: p50, us"),
+                    metric("p99_1k", "the same: p99, us"),
+                    metric("added_p50_1k", "p50 with a store, less that without in the same round, us"),
+                    metric("added_p99_1k", "p99 with a store, less that without in the same round, us"),
+                    metric("redis_cpu_1k", "processor time of Redis, us per event"),
+                    metric(
+                        "script_time_1k",
+                        "time within scripts by the clock, us per event: with what they wait for a core",
+                    ),
+                    metric("socket_reads_1k", "reads of sockets by Redis, per event"),
+                    metric("got_10k", "events/s, of 10,000"),
+                    metric("p50_10k", "from the handler to its client, 10,000 events/s: p50, us"),
+                    metric("p99_10k", "the same: p99, us"),
+                    metric("added_p50_10k", "p50 with a store, less that without in the same round, us"),
+                    metric("added_p99_10k", "p99 with a store, less that without in the same round, us"),
+                    metric("redis_cpu_10k", "processor time of Redis, us per event"),
+                    metric(
+                        "script_time_10k",
+                        "time within scripts by the clock, us per event: with what they wait for a core",
+                    ),
+                    metric("scripts_10k", "scripts per event"),
+                    metric("socket_reads_10k", "reads of sockets by Redis, per event"),
+                ]
+            }
+        }
+        Scenario::RedisTail => {
+            const {
+                &[
+                    metric("got_1k", "events/s, of 1,000"),
+                    metric("p50_1k", "from the handler to a client at another node, 1,000 events/s: p50, us"),
+                    metric("p99_1k", "the same: p99, us"),
+                    metric(
+                        "redis_cpu_1k",
+                        "processor time of Redis, us per event, with all that its reader needs",
+                    ),
+                    metric("got_10k", "events/s, of 10,000"),
+                    metric(
+                        "p50_10k",
+                        "from the handler to a client at another node, 10,000 events/s: p50, us",
+                    ),
+                    metric("p99_10k", "the same: p99, us"),
+                    metric(
+                        "redis_cpu_10k",
+                        "processor time of Redis, us per event, with all that its reader needs",
+                    ),
+                    metric(
+                        "script_time_10k",
+                        "time within scripts by the clock, us per event: with what they wait for a core",
+                    ),
+                    metric("scripts_10k", "scripts per event"),
+                    metric("reads_10k", "blocking reads per event"),
+                    metric("socket_reads_10k", "reads of sockets by Redis, per event"),
+                ]
+            }
+        }
+        Scenario::RedisLimit => {
+            const {
+                &[
+                    metric("per_second", "events/s of one node without a pause"),
+                    metric("redis_cpu", "processor time of Redis, us per event"),
+                    metric(
+                        "script_time",
+                        "time within scripts by the clock, us per event: with what they wait for a core",
+                    ),
+                    metric("per_core", "events/s that a core of Redis can take, by that time"),
+                    metric("scripts", "scripts per event"),
+                    metric("socket_reads", "reads of sockets by Redis, per event"),
+                ]
+            }
+        }
+        Scenario::RedisReplies => {
+            const {
+                &[
+                    metric("reply_p50", "from a reply until the handler has it: p50, us"),
+                    metric("reply_p99", "the same: p99, us"),
+                    metric("delete_p50", "from DELETE until the stream of the call has ended: p50, us"),
+                    metric("delete_p99", "the same: p99, us"),
+                ]
+            }
+        }
+        Scenario::RedisSizes => {
+            const {
+                &[
+                    metric("session_bytes", "bytes of Redis per idle session"),
+                    metric("call_bytes", "bytes of Redis per running call with 5 events"),
+                    metric("connections", "connections of a node"),
+                    metric("answer", "scripts for an answer in JSON"),
+                    metric("first_answer", "scripts for the first at a node that did not know the session"),
+                ]
+            }
+        }
+        Scenario::Adapters | Scenario::Micro | Scenario::Instructions | Scenario::Redis => &[],
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Work {
 }
 
 /// The work that is counted without a socket.
-pub(crate) const WORK: [Work; 9] = [
+pub(crate) const WORK: [Work; 11] = [
     Work { name: "parse", what: "parse a call", besides: None, runs: MANY },
     Work {
         name: "envelope",
@@ -44,6 +44,18 @@ pub(crate) const WORK: [Work; 9] = [
     Work {
         name: "handle-100k",
         what: "`Endpoint::handle` of an `echo` call of 100,000 bytes",
+        besides: Some("request-100k"),
+        runs: FEW,
+    },
+    Work {
+        name: "handle-modern-100k",
+        what: "the same of 2026-07-28",
+        besides: Some("request-modern-100k"),
+        runs: FEW,
+    },
+    Work {
+        name: "events-100k",
+        what: "the same in a session, answered as an event with an id, and read",
         besides: Some("request-100k"),
         runs: FEW,
     },

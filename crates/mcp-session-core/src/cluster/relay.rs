@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures::future::select;
+use futures::future::{Either, select};
 use mcp_session_proto::{
     self as proto, ErrorCode, EventId, Outgoing, SendError, StreamKey, TerminateReason, after, encode_event,
     with_id,
@@ -211,17 +211,24 @@ impl Relay {
 
     /// Waits until there may be more to read. Returns `None` if nobody reads any more.
     async fn wait(&mut self) -> Option<Wakeup> {
-        let (read, changed) =
-            self.session.with(|machine, _| (machine.poll_relay(self.key), self.waiters.handler.listen()));
-        if !read {
+        if !self.session.with(|machine, _| machine.poll_relay(self.key)) {
             return None;
         }
         self.tell_reader();
         let watch = self.node.store.events.watch(self.log, self.after.position);
-        let others = select(changed, Box::pin(self.node.pause(RECHECK.min(self.interval()))));
-        match select(watch, others).await {
-            futures::future::Either::Left((wakeup, _)) => Some(wakeup),
-            futures::future::Either::Right(_) => Some(Wakeup::Grown),
+        let mut news = select(watch, Box::pin(self.node.pause(RECHECK.min(self.interval()))));
+        loop {
+            let (read, changed) =
+                self.session.with(|machine, _| (machine.poll_relay(self.key), self.waiters.handler.listen()));
+            if !read {
+                return None;
+            }
+            // A client that has taken an event has changed the session, and says nothing about the log.
+            match select(news, changed).await {
+                Either::Left((Either::Left((wakeup, _)), _)) => return Some(wakeup),
+                Either::Left((Either::Right(_), _)) => return Some(Wakeup::Grown),
+                Either::Right(((), rest)) => news = rest,
+            }
         }
     }
 }

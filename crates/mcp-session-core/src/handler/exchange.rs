@@ -4,9 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use event_listener::EventListener;
-use mcp_session_proto::{
-    ExchangeKey, HttpRefusal, Json, Phase, Reply, RpcError, SendError, SessionId, Status, StreamKey,
-};
+use mcp_session_proto::{ExchangeKey, HttpRefusal, Phase, Reply, SendError, SessionId, Status, StreamKey};
 
 use crate::{
     session::{
@@ -14,7 +12,10 @@ use crate::{
         cell::{Machine, SharedWaiters},
         env::Env,
     },
-    stateless::call::{self, Call},
+    stateless::{
+        call::{self, Call},
+        server::Completed,
+    },
     stream::EventStream,
 };
 
@@ -76,7 +77,8 @@ impl ExchangeHandle {
     }
 
     /// Passes the handler's answer to the machine, and takes the head of the response at once if `with_head`.
-    pub(crate) fn answer(&self, answer: &Result<Json, RpcError>, with_head: bool) -> Answered {
+    pub(crate) fn answer(&self, completed: &Completed<'_>, with_head: bool) -> Answered {
+        let Completed { answer, insertions } = completed;
         match self {
             Self::Session(session, key) => session.with(|machine, now| Answered {
                 heard: machine.answer(now, *key, answer),
@@ -84,7 +86,7 @@ impl ExchangeHandle {
                 head: if with_head { self.session_head(machine, now, session, *key) } else { None },
             }),
             Self::Stateless(call) => call.with(|machine, now| Answered {
-                heard: machine.answer(now, answer),
+                heard: machine.answer_with(now, answer, insertions.as_ref()),
                 at: now,
                 head: if with_head { self.stateless_head(machine, now, call) } else { None },
             }),

@@ -7,7 +7,10 @@ use mcp_session_proto::{ErrorCode, Json, RpcError};
 use super::{input::Inputs, state::Sealer};
 use crate::{
     principal::Principal,
-    stateless::{registry::Shared, server::Answered},
+    stateless::{
+        registry::Shared,
+        server::{Answered, Completed},
+    },
     transport::{Envelope, LogLevel},
 };
 
@@ -31,7 +34,7 @@ impl Modern {
     }
 
     /// Completes the handler's answer. A handler that stopped because it needs the client's input gets it asked (G-35).
-    pub(super) fn complete(&self, method: &str, answer: Result<Json, RpcError>) -> Result<Json, RpcError> {
+    pub(super) fn complete(&self, method: &str, answer: Result<Json, RpcError>) -> Completed<'_> {
         let answer = match answer {
             Err(error) if error.code == ErrorCode::INPUT_REQUIRED => self.ask(method),
             answer => answer,

@@ -23,6 +23,7 @@ use crate::{
     contain::{self, Panicked},
     observer,
     session::{cell::SharedWaiters, env::Env},
+    stateless::server::Completed,
     trace,
 };
 
@@ -161,12 +162,12 @@ impl HandlerTask {
     /// Passes the answer to the machine. Returns the head of the response, if `with_head` and it is decided.
     fn answer(&mut self, answer: Result<Json, RpcError>, with_head: bool) -> Option<ReplyHead> {
         self.drop_handler();
-        let answer = match &self.modern {
+        let completed = match &self.modern {
             Some(modern) => modern.complete(&self.method, answer),
-            None => answer,
+            None => Completed::as_is(answer),
         };
-        let Answered { heard, at, head } = self.call.answer(&answer, with_head);
-        let outcome = match &answer {
+        let Answered { heard, at, head } = self.call.answer(&completed, with_head);
+        let outcome = match &completed.answer {
             _ if !heard => trace::Outcome::Unheard,
             Ok(_) => trace::Outcome::Result,
             Err(error) => trace::Outcome::Error(error),

@@ -181,7 +181,8 @@ impl Registry {
 
     /// The result with which the server ends a subscription. `None`: the call is none.
     pub(crate) fn last_result(&self, call: &Call) -> Option<Result<Json, RpcError>> {
-        call.subscription().map(|subscription| self.0.server.complete(None, Ok(subscription.end())))
+        call.subscription()
+            .map(|subscription| self.0.server.complete(None, Ok(subscription.end())).into_answer())
     }
 
     /// All that are running, in the order in which they were admitted, so that a simulation takes the same one in each run.

@@ -1,6 +1,8 @@
 //! [`Server`]: what the server says about itself, and what it adds to the answers of handlers (A.3, G.7).
 
-use mcp_session_proto::{self as proto, ErrorCode, Json, ProtocolVersion, RpcError};
+use std::borrow::Cow;
+
+use mcp_session_proto::{self as proto, ErrorCode, Insertions, Json, ProtocolVersion, RpcError};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -17,8 +19,32 @@ pub(crate) struct Server {
     pub(crate) capabilities: Json,
     /// Whether the capabilities have extensions (G-64).
     extensions: bool,
-    /// The member of `_meta`, if results have it.
+    /// The member of `_meta`, with a comma behind it, if results have it.
     info: Option<String>,
+    /// What most results get, with a comma behind it.
+    usual: String,
+}
+
+/// An answer, and what is inserted into it when it is written.
+#[derive(Debug)]
+pub(crate) struct Completed<'a> {
+    pub(crate) answer: Result<Json, RpcError>,
+    pub(crate) insertions: Option<Insertions<'a>>,
+}
+
+impl Completed<'_> {
+    /// An answer that stays as it is.
+    pub(crate) const fn as_is(answer: Result<Json, RpcError>) -> Self {
+        Self { answer, insertions: None }
+    }
+
+    /// The answer with what is inserted.
+    pub(crate) fn into_answer(self) -> Result<Json, RpcError> {
+        self.answer.map(|result| match &self.insertions {
+            Some(insertions) => insertions.insert_into(&result),
+            None => result,
+        })
+    }
 }
 
 /// What a handler's answer belongs to.
@@ -65,37 +91,50 @@ impl Server {
         let names = versions.iter().map(|version| version.as_str());
         members.insert("supportedVersions".into(), names.collect());
         members.insert("capabilities".into(), capabilities.parse().unwrap_or_default());
+        let info = server_info.map(|info| format!(r#""{SERVER_INFO}":{},"#, info.as_str()));
+        let meta = info.as_ref().map(|info| format!(r#""_meta":{{{}}},"#, without_comma(info)));
         let mut server = Self {
             discovered: Value::Null.into(),
             capabilities: capabilities.clone(),
             extensions: declares_extensions(capabilities),
-            info: server_info.map(|info| format!(r#""{SERVER_INFO}":{}"#, info.as_str())),
+            info,
+            usual: [r#""resultType":"complete","#, &meta.unwrap_or_default()].concat(),
         };
         let answered = Answered { method: "server/discover", capabilities: Json::empty() };
         let discovered = Json::from(Value::Object(members));
-        server.discovered = server.complete(Some(answered), Ok(discovered)).unwrap_or(server.discovered);
+        let discovered = server.complete(Some(answered), Ok(discovered)).into_answer();
+        server.discovered = discovered.unwrap_or(server.discovered);
         server
     }
 
     /// Completes an answer to a request of 2026-07-28: a result gets the members that it must have (A-35, A-36, G-62),
     /// an error a code and a status that this revision has (A-33, G-05, G-21). `None`: the answer is not a handler's.
     ///
+    /// The answer is [`ErrorCode::INTERNAL_ERROR`] if the result has a form that this request cannot have.
+    pub(crate) fn complete(&self, to: Option<Answered<'_>>, answer: Result<Json, RpcError>) -> Completed<'_> {
+        let completed = answer.map_err(modern).and_then(|result| {
+            let text = result.as_str();
+            let members = proto::members(text, &MEMBERS)?;
+            if members.contains(&Some("null")) {
+                return Ok(self.complete(to, without_nulls(&result))); // each member is sent once
+            }
+            let insertions = self.insertions(to, text, members)?;
+            Ok(Completed { answer: Ok(result), insertions: Some(insertions) })
+        });
+        completed.unwrap_or_else(|error| Completed::as_is(Err(error)))
+    }
+
+    /// What is inserted into this text of a result, which has these of the members.
+    ///
     /// # Errors
     ///
-    /// The error; and [`ErrorCode::INTERNAL_ERROR`] if the result has a form that this request cannot have.
-    pub(crate) fn complete(
+    /// As [`Server::complete`].
+    fn insertions(
         &self,
         to: Option<Answered<'_>>,
-        answer: Result<Json, RpcError>,
-    ) -> Result<Json, RpcError> {
-        let result = answer.map_err(modern)?;
-        let cacheable = to.is_some_and(|to| to.is_cacheable());
-        let text = result.as_str();
-        let members = proto::members(text, &MEMBERS)?;
-        if members.contains(&Some("null")) {
-            return self.complete(to, without_nulls(&result)); // each member is sent once
-        }
-        let [result_type, meta, ttl_ms, cache_scope] = members;
+        text: &str,
+        [result_type, meta, ttl_ms, cache_scope]: [Option<&str>; MEMBERS.len()],
+    ) -> Result<Insertions<'_>, RpcError> {
         let complete = match result_type.map(|text| text.trim_matches('"')) {
             None | Some("complete") => true,
             Some("input_required") if to.is_some_and(|to| may_ask(to.method)) => false,
@@ -107,63 +146,52 @@ impl Server {
                 return Err(RpcError::internal("the result type is of no extension that both sides declare"));
             }
         };
-        let body = text.trim_start();
-        let added = self.info.as_ref().map_or(0, String::len) + 80;
-        let mut out = String::with_capacity(text.len() + added);
-        let mut push = |member: &str| {
-            out.push(if out.is_empty() { '{' } else { ',' });
-            out.push_str(member);
+        let cacheable = complete && to.is_some_and(|to| to.is_cacheable());
+        let front = if result_type.is_none() && meta.is_none() && !cacheable {
+            Cow::Borrowed(&*self.usual)
+        } else {
+            let mut front = String::new();
+            if result_type.is_none() {
+                front.push_str(r#""resultType":"complete","#);
+            }
+            if cacheable && ttl_ms.is_none() {
+                front.push_str(r#""ttlMs":0,"#);
+            }
+            if cacheable && cache_scope.is_none() {
+                front.push_str(r#""cacheScope":"private","#);
+            }
+            if let (Some(info), None) = (&self.info, meta) {
+                front.extend([r#""_meta":{"#, without_comma(info), "},"]);
+            }
+            Cow::Owned(front)
         };
-        if result_type.is_none() {
-            push(r#""resultType":"complete""#);
-        }
-        if complete && cacheable {
-            if ttl_ms.is_none() {
-                push(r#""ttlMs":0"#);
-            }
-            if cache_scope.is_none() {
-                push(r#""cacheScope":"private""#);
-            }
-        }
-        // Where the server's info goes: into `_meta`, or with a new `_meta`.
-        let info = self.info.as_deref();
-        let mut inside = None;
-        match (info, meta) {
-            (None, _) => {}
-            (Some(info), None) => {
-                push(r#""_meta":{"#);
-                out.push_str(info);
-                out.push('}');
-            }
-            (Some(info), Some(meta)) => {
-                // `null` counts as absent, and what cannot be read is left as it is.
-                let has = proto::members(meta, &[SERVER_INFO])
-                    .map_or(true, |[info]| info.is_some_and(|info| info != "null"));
-                if !has {
-                    // The text of `meta` is a part of `body`.
-                    let at = meta.as_ptr().addr() - body.as_ptr().addr() + 1;
-                    let empty = meta[1..].trim_start().starts_with('}');
-                    inside = Some((at, info, if empty { "" } else { "," }));
-                }
-            }
-        }
-        if out.is_empty() && inside.is_none() {
-            return Ok(result);
-        }
-        let mut rest = &body[1..]; // behind the brace
-        if out.is_empty() {
-            out.push('{');
-        } else if !rest.trim_start().starts_with('}') {
-            out.push(',');
-        }
-        if let Some((at, info, separator)) = inside {
-            let (before, after) = rest.split_at(at - 1);
-            out.extend([before, info, separator]);
-            rest = after;
-        }
-        out.push_str(rest);
-        Ok(Json::spliced(out))
+        // They come before the first member, if there is one.
+        let begin = text.len() - text.trim_start().len() + 1;
+        let front = match front {
+            Cow::Borrowed(front) if is_empty(&text[begin..]) => Cow::Borrowed(without_comma(front)),
+            Cow::Owned(front) if is_empty(&text[begin..]) => Cow::Owned(without_comma(&front).to_owned()),
+            front => front,
+        };
+        let inside = self.info.as_deref().zip(meta).and_then(|(info, meta)| {
+            // `null` counts as absent, and what cannot be read is left as it is.
+            let has = proto::members(meta, &[SERVER_INFO])
+                .map_or(true, |[info]| info.is_some_and(|info| info != "null"));
+            // The text of `meta` is a part of `text`.
+            let begin = meta.as_ptr().addr() - text.as_ptr().addr() + 1;
+            let info = if is_empty(&meta[1..]) { without_comma(info) } else { info };
+            (!has).then_some((begin, Cow::Borrowed(info)))
+        });
+        Ok(Insertions([(begin, front), inside.unwrap_or((begin, Cow::Borrowed("")))]))
     }
+}
+
+/// Whether no member follows behind the brace of an object.
+fn is_empty(members: &str) -> bool {
+    members.trim_start().starts_with('}')
+}
+
+fn without_comma(members: &str) -> &str {
+    members.strip_suffix(',').unwrap_or(members)
 }
 
 /// The result without those of its members that are completed here and `null`.

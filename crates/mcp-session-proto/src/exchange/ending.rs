@@ -32,7 +32,7 @@ impl<T: Clone> Exchange<T> {
         self.wake_handler(out);
         if matches!(self.body, Body::Undecided) {
             // A POST cannot end without a response (F-08).
-            self.finish(now, &Err(request_cancelled()), Outcome::Cancelled, out);
+            self.finish(now, &Err(request_cancelled()), None, Outcome::Cancelled, out);
         } else {
             self.decide(Outcome::Cancelled, out);
             if let Body::Stream(stream) = &mut self.body {
@@ -68,7 +68,7 @@ impl<T: Clone> Exchange<T> {
             stream.expect_nobody();
         }
         out.tally.orphaned += 1;
-        self.finish(now, &Err(orphaned()), Outcome::Cancelled, out);
+        self.finish(now, &Err(orphaned()), None, Outcome::Cancelled, out);
     }
 
     /// Records when the client left, or that it is back.
@@ -114,7 +114,7 @@ impl<T: Clone> Exchange<T> {
                 Era::Modern => ErrorCode::INTERNAL_ERROR,
             };
             self.interrupt(reason, out);
-            self.finish(now, &Err(reason.to_error(code)), Outcome::Synthesized, out);
+            self.finish(now, &Err(reason.to_error(code)), None, Outcome::Synthesized, out);
         }
         self.abandon(out);
     }

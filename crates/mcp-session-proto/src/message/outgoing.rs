@@ -1,5 +1,7 @@
 //! [`Outgoing`]: messages to the client, and their text.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::{Json, RpcError};
@@ -14,6 +16,16 @@ pub enum Outgoing<'a> {
         id: &'a RequestId,
         /// The handler's result.
         result: &'a Json,
+    },
+    /// The answer to a request, with members that are inserted into the result.
+    #[doc(hidden)] // for core
+    Completed {
+        /// The request's id.
+        id: &'a RequestId,
+        /// The handler's result.
+        result: &'a Json,
+        /// What is inserted.
+        insertions: &'a Insertions<'a>,
     },
     /// The error answer to a request, or to something without a readable id (`null`, A-13).
     Error {
@@ -54,6 +66,9 @@ impl Outgoing<'_> {
         let json_len = |json: Option<&Json>| json.map_or(0, |json| json.0.len());
         match self {
             Self::Result { id, result } => 33 + id.json_len() + result.0.len(),
+            Self::Completed { id, result, insertions } => {
+                33 + id.json_len() + result.0.len() + insertions.len()
+            }
             Self::Error { id, error } => {
                 64 + id.map_or(4, RequestId::json_len) + error.message.len() + json_len(error.data.as_ref())
             }
@@ -68,10 +83,12 @@ impl Outgoing<'_> {
         out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
         match self {
             Self::Result { id, result } => {
-                out.extend_from_slice(b"\"id\":");
-                id.write_json(out);
-                out.extend_from_slice(b",\"result\":");
+                write_result(id, out);
                 out.extend_from_slice(&result.0);
+            }
+            Self::Completed { id, result, insertions } => {
+                write_result(id, out);
+                insertions.pieces(&result.0).iter().for_each(|piece| out.extend_from_slice(piece));
             }
             Self::Error { id, error } => {
                 out.extend_from_slice(b"\"id\":");
@@ -97,6 +114,38 @@ impl Outgoing<'_> {
         }
         out.push(b'}');
     }
+}
+
+/// Texts that are inserted into the text of a result when it is written, each at an offset, in order. So a result that lacks
+/// members is copied once.
+#[doc(hidden)] // for core
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "it is a list")]
+pub struct Insertions<'a>(pub [(usize, Cow<'a, str>); 2]);
+
+impl Insertions<'_> {
+    /// The result with what is inserted.
+    pub fn insert_into(&self, result: &Json) -> Json {
+        Json(self.pieces(&result.0).concat().into())
+    }
+
+    /// The bytes that are inserted.
+    fn len(&self) -> usize {
+        self.0.iter().map(|(_, text)| text.len()).sum()
+    }
+
+    /// What is written, piece by piece.
+    fn pieces<'t>(&'t self, text: &'t [u8]) -> [&'t [u8]; 5] {
+        let [(first, one), (second, two)] = &self.0;
+        [&text[..*first], one.as_bytes(), &text[*first..*second], two.as_bytes(), &text[*second..]]
+    }
+}
+
+/// What comes before the text of a result.
+fn write_result(id: &RequestId, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"id\":");
+    id.write_json(out);
+    out.extend_from_slice(b",\"result\":");
 }
 
 fn write_call(method: &str, params: Option<&Json>, out: &mut Vec<u8>) {

@@ -23,7 +23,7 @@ use crate::{
     outbound::Outbound,
     output::{Output, Wake},
     state::{Input, Refusal, Verdict},
-    stream::{Next, Stored, Stream, Unstored},
+    stream::{Stored, Stream, Unstored},
     timer::Timer,
 };
 
@@ -480,11 +480,10 @@ impl<T: Clone> Session<T> {
         self.is_primed().then(|| encode_priming(id))
     }
 
-    /// Records the position of an event that was sent on the GET stream.
-    pub(super) fn note_heard(&mut self, next: &Next) {
-        let (Some(cluster), Next::Event(event, _)) = (&mut self.cluster, next) else { return };
-        let id = event.strip_prefix(b"id: ").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
-        let id = id.and_then(|id| std::str::from_utf8(id).ok()).and_then(EventId::parse);
+    /// Records the position of the last of these events, which were sent on the GET stream.
+    pub(super) fn note_heard(&mut self, events: &[u8]) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let id = last_id(events).and_then(|id| std::str::from_utf8(id).ok()).and_then(EventId::parse);
         if let Some(id) = id {
             cluster.heard = cluster.heard.max(id.position);
         }
@@ -537,4 +536,24 @@ impl<T: Clone> Session<T> {
 fn dismiss<T: Clone>(stream: &mut Stream<T>, now: Instant, retry: Duration, out: &mut Output<T>) {
     stream.push_unbounded(now, encode_retry(retry), out);
     stream.end(out);
+}
+
+/// The id of the last of these events that has one: its line is the only one that begins so.
+fn last_id(events: &[u8]) -> Option<&[u8]> {
+    events.rsplit(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"id: "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_id_of_several_events_is_found() {
+        let id = |events: &'static str| last_id(events.as_bytes()).map(|id| std::str::from_utf8(id).unwrap());
+        assert_eq!(id("id: 1-2\ndata: a\n\nid: 1-3\nevent: message\ndata: id: 9-9\n\n:\n\n"), Some("1-3"));
+        assert_eq!(id("id: 1-2\ndata: a\n\n"), Some("1-2"));
+        assert_eq!(id(":\n\nid: 1-2\n"), Some("1-2"));
+        assert_eq!(id(":\n\nretry: 5\n\n"), None);
+        assert_eq!(id(""), None);
+    }
 }

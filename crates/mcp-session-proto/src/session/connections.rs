@@ -192,8 +192,20 @@ impl<T: Clone> Session<T> {
     pub fn poll_event(&mut self, now: Instant, key: StreamKey) -> Next {
         let next = self.with_stream(now, key, Stream::poll_event);
         let next = next.unwrap_or(Next::End);
-        if let StreamKey::Standalone(_) = key {
-            self.note_heard(&next);
+        if let (StreamKey::Standalone(_), Next::Event(event, _)) = (key, &next) {
+            self.note_heard(event);
+        }
+        self.advance(now);
+        next
+    }
+
+    /// Takes the next events of a connection: see [`Stream::poll_events`].
+    pub fn poll_events(&mut self, now: Instant, key: StreamKey, bytes: usize) -> Next<[Bytes; 2]> {
+        let next =
+            self.with_stream(now, key, |stream, connection, out| stream.poll_events(connection, bytes, out));
+        let next = next.unwrap_or(Next::End);
+        if let (StreamKey::Standalone(_), Next::Event(events, _)) = (key, &next) {
+            events.iter().for_each(|events| self.note_heard(events));
         }
         self.advance(now);
         next

@@ -66,7 +66,7 @@ impl Durable {
     /// Whether the store keeps up. A sender waits for a slow store as it does for a slow reader.
     pub(super) fn has_space(&self, log: &Log, config: &SessionConfig) -> bool {
         let count = log.from(self.stored).take(config.queue_events).count();
-        let bytes: usize = log.lengths(self.stored).sum();
+        let bytes = log.bytes_from(self.stored);
         count == 0 || (count < config.queue_events && bytes <= config.queue_bytes)
     }
 }

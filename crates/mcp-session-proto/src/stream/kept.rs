@@ -1,12 +1,12 @@
 //! The events that a stream keeps for a client that comes back: see `Replay`.
 
-use super::{Life, Stream};
+use super::{Life, Stream, log::Kept};
 use crate::output::Output;
 
 impl<T: Clone> Stream<T> {
-    /// Marks the next event as kept for replay and returns its size. An event is kept once it was sent, or if its
-    /// client is away. The end counts as an event of size 0 after the last one.
-    pub(crate) fn keep_next(&mut self) -> Option<usize> {
+    /// Marks events as kept for replay, and returns those that were not kept before. An event is kept once it was sent, or if its
+    /// client is away; so is the end, after the last one.
+    pub(crate) fn keep(&mut self) -> Option<Kept<'_>> {
         if !self.resumable {
             return None; // nobody can resume it
         }
@@ -17,7 +17,8 @@ impl<T: Clone> Stream<T> {
             Life::Cut => return None,
         };
         let before = self.durable.as_ref().map_or(u64::MAX, |durable| durable.stored());
-        self.log.keep_next(before, missed, ended && self.log.end() <= before)
+        let ends = ended && self.log.end() <= before;
+        Some(self.log.keep(before, missed, ends))
     }
 
     /// Releases the latest kept events that will be sent again. Returns their number.

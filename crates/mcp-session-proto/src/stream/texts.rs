@@ -1,11 +1,14 @@
 //! [`Texts`]: many short texts in one buffer, and room that is made in small steps.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{VecDeque, vec_deque},
+    ops::Range,
+};
 
 use bytes::Bytes;
 
 /// A longer text keeps its own memory: copying it into the buffer would cost more than an allocation.
-const SHORT: usize = 1024;
+pub(super) const SHORT: usize = 1024;
 
 /// Texts in order, added at the end and removed at the front. Short ones are in one buffer, with their lengths beside it: each
 /// costs its bytes and four more, and all of them are freed together.
@@ -25,6 +28,15 @@ struct Buffers {
 pub(super) struct At {
     byte: usize,
     long: usize,
+}
+
+/// Iterates over texts.
+#[derive(Debug, Default)]
+pub(super) struct Iter<'a> {
+    bytes: (&'a [u8], &'a [u8]),
+    lengths: vec_deque::Iter<'a, u32>,
+    long: Option<&'a VecDeque<Bytes>>,
+    at: At,
 }
 
 /// A text, in two pieces if it lies across the end of the buffer.
@@ -67,51 +79,56 @@ impl Texts {
         Some((length, taken))
     }
 
-    /// The length of the text with this index; 4 GiB if it is longer.
-    pub(super) fn length(&self, index: usize) -> usize {
-        self.0.as_ref().map_or(0, |buffers| buffers.lengths[index] as usize)
-    }
-
-    /// The text with this index, which begins at `at`. Empty if there is none.
-    pub(super) fn get(&self, index: usize, at: At) -> Text<'_> {
-        let Some(Buffers { bytes, lengths, long }) = self.0.as_deref() else { return Text::Short(b"", b"") };
-        let taken = taken(lengths[index]);
-        if taken.long > 0 {
-            return Text::Long(&long[at.long]);
-        }
-        let (first, second) = bytes.as_slices();
-        let (begin, end, split) = (at.byte, at.byte + taken.byte, first.len());
-        Text::Short(
-            &first[begin.min(split)..end.min(split)],
-            &second[begin.saturating_sub(split)..end.saturating_sub(split)],
-        )
-    }
-
-    /// Where the text behind the one with this index begins.
-    pub(super) fn after(&self, index: usize, at: At) -> At {
-        let taken = self.0.as_ref().map(|buffers| taken(buffers.lengths[index]));
-        at.and(taken.unwrap_or_default())
-    }
-
     /// Where the text with this index begins. Adds up the lengths before it.
     pub(super) fn at(&self, index: usize) -> At {
         let lengths = self.0.iter().flat_map(|buffers| buffers.lengths.range(..index));
         lengths.fold(At::default(), |at, length| at.and(taken(*length)))
     }
 
-    /// The texts from this index on.
-    pub(super) fn from(&self, index: usize) -> impl Iterator<Item = Text<'_>> {
-        let index = index.min(self.len());
-        (index..self.len()).scan(self.at(index), |at, index| {
-            let text = self.get(index, *at);
-            *at = self.after(index, *at);
-            Some(text)
-        })
+    /// The texts from this index on, which begin at `at`.
+    pub(super) fn from(&self, index: usize, at: At) -> Iter<'_> {
+        let Some(Buffers { bytes, lengths, long }) = self.0.as_deref() else { return Iter::default() };
+        Iter { bytes: bytes.as_slices(), lengths: lengths.range(index..), long: Some(long), at }
+    }
+
+    /// The lengths of the texts with these indices; 4 GiB for each that is longer.
+    pub(super) fn lengths(&self, indices: Range<usize>) -> vec_deque::Iter<'_, u32> {
+        self.0.as_ref().map_or_else(Default::default, |buffers| buffers.lengths.range(indices))
     }
 
     /// The long texts, whose memory is freed one by one.
     pub(super) fn into_long(self) -> VecDeque<Bytes> {
         self.0.map_or_else(VecDeque::new, |buffers| buffers.long)
+    }
+}
+
+impl Iter<'_> {
+    /// Where the next text begins.
+    pub(super) fn at(&self) -> At {
+        self.at
+    }
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Text<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Text<'a>> {
+        let taken = taken(*self.lengths.next()?);
+        let At { byte: begin, long } = self.at;
+        self.at = self.at.and(taken);
+        if taken.long > 0 {
+            return self.long?.get(long).map(Text::Long);
+        }
+        let ((first, second), end) = (self.bytes, self.at.byte);
+        let split = first.len();
+        Some(if end <= split {
+            Text::Short(&first[begin..end], b"")
+        } else if begin >= split {
+            Text::Short(&second[begin - split..end - split], b"")
+        } else {
+            Text::Short(&first[begin..], &second[..end - split])
+        })
     }
 }
 
@@ -171,6 +188,12 @@ pub(crate) fn add<T>(values: &mut VecDeque<T>, value: T) {
     values.push_back(value);
 }
 
+/// Adds values, making little room.
+pub(crate) fn add_all<T>(values: &mut VecDeque<T>, more: impl ExactSizeIterator<Item = T>) {
+    make_room(values, more.len());
+    values.extend(more);
+}
+
 /// Makes room for so many more values, and hardly more than that. What is kept is kept for minutes, so memory counts more here
 /// than the copies that growing takes.
 fn make_room<T>(values: &mut VecDeque<T>, more: usize) {
@@ -204,12 +227,13 @@ mod tests {
                 assert_eq!(texts.pop().map(|(length, _)| length), Some(text(first).len()));
                 first += 1;
             }
-            let all: Vec<_> = texts.from(0).map(Text::to_bytes).collect();
+            let all: Vec<_> = texts.from(0, At::default()).map(Text::to_bytes).collect();
             assert!(all.iter().eq((first..=n).map(text).collect::<Vec<_>>().iter()));
             let middle = texts.len() / 2;
-            let at = texts.at(middle);
-            assert!(texts.get(middle, at) == text(first + middle));
-            assert_eq!(texts.length(middle), text(first + middle).len());
+            let rest = texts.from(middle, texts.at(middle)).map(Text::to_bytes);
+            assert!(rest.eq((first + middle..=n).map(text)));
+            let lengths = texts.lengths(middle..texts.len()).map(|length| *length as usize);
+            assert!(lengths.eq((first + middle..=n).map(|n| text(n).len())));
         }
         let Buffers { bytes, .. } = *texts.0.unwrap();
         assert!(bytes.capacity() <= 2 * bytes.len() + STEP);

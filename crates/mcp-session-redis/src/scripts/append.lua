@@ -5,47 +5,58 @@
 local record = redis.call('GET', KEYS[1])
 if not record then return {'absent'} end
 if record == '-' then return {'gone'} end
-local stream, owner, request, at = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local top = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
-local last, ended = 0, false
-if top then
-  local epoch, seq = string.match(top[1], '^(%d+)-(%d+)$')
-  if epoch == '1' then
-    -- The end: 1-0, with 'e' (who ended the log), and the last position.
-    if top[2][2] == 'sealed' then return {'sealed'} end
-    ended, last = true, tonumber(top[2][4])
-  else
-    last = tonumber(seq)
+local stream, at, first = ARGV[1], tonumber(ARGV[4]), 10
+local count, size = #ARGV - first + 1, redis.call('XLEN', KEYS[3])
+local last, known, added = at - 1, 0, 0
+-- Mostly the log has as many entries as there are positions before this one. If Redis then takes the event, which it does only
+-- after all that are there and before an end, they are the events at these positions: nothing is missing. This is cheaper than
+-- to read the last entry.
+if size == last and count > 0 and type(redis.pcall('XADD', KEYS[3], '0-' .. ARGV[4], 'd', ARGV[first])) == 'string' then
+  last, added = at, 1
+else
+  local top = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
+  local ended = false
+  last = 0
+  if top then
+    local epoch, seq = string.match(top[1], '^(%d+)-(%d+)$')
+    if epoch == '1' then
+      -- The end: 1-0, with 'e' (who ended the log), and the last position.
+      if top[2][2] == 'sealed' then return {'sealed'} end
+      ended, last = true, tonumber(top[2][4])
+    else
+      last = tonumber(seq)
+    end
   end
+  known = last + 1 - at
+  if known < 0 then return {'behind', string.format('%.0f', last + 1)} end
+  if ended then return {'done'} end
 end
-local known = last + 1 - at
-if known < 0 then return {'behind', string.format('%.0f', last + 1)} end
-if ended then return {'done'} end
-local first = 10
-local count = #ARGV - first + 1
-local meta, bytes = redis.call('HGET', KEYS[2], stream), 0
+local meta, tails, bytes = redis.call('HGET', KEYS[2], stream), redis.call('HGET', KEYS[2], 't' .. stream), 0
 if meta then bytes = tonumber(string.match(meta, '^%x+ (%d+) ')) end
-for i = first + known, #ARGV do
+if added == 1 then bytes = bytes + #ARGV[first] end
+for i = first + known + added, #ARGV do
   last = last + 1
   bytes = bytes + #ARGV[i]
   redis.call('XADD', KEYS[3], '0-' .. string.format('%.0f', last), 'd', ARGV[i])
 end
--- The oldest events go first, one by one: in the common case there are none to go.
-local size = redis.call('XLEN', KEYS[3])
-while size > 1 and (size > tonumber(ARGV[8]) or bytes > tonumber(ARGV[9])) do
-  local oldest = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
-  size = size - 1
-  bytes = bytes - #oldest[2][2]
-  redis.call('XDEL', KEYS[3], oldest[1])
+-- The oldest events go first, one by one: in the common case there are none to go, because positions begin at 1.
+if last > tonumber(ARGV[8]) or bytes > tonumber(ARGV[9]) then
+  size = redis.call('XLEN', KEYS[3])
+  while size > 1 and (size > tonumber(ARGV[8]) or bytes > tonumber(ARGV[9])) do
+    local oldest = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
+    size = size - 1
+    bytes = bytes - #oldest[2][2]
+    redis.call('XDEL', KEYS[3], oldest[1])
+  end
 end
-local tails = redis.call('HGET', KEYS[2], 't' .. stream)
 if ARGV[5] == '1' and known <= count then
-  redis.call('XADD', KEYS[3], '1-0', 'e', 'owner', 'n', string.format('%.0f', last), 'r', request)
+  redis.call('XADD', KEYS[3], '1-0', 'e', 'owner', 'n', string.format('%.0f', last), 'r', ARGV[3])
   redis.call('HDEL', KEYS[2], stream, 't' .. stream)
   redis.call('PEXPIRE', KEYS[3], ARGV[7])
 else
-  redis.call('HSET', KEYS[2], stream, owner .. ' ' .. string.format('%.0f', bytes) .. ' ' .. request)
+  redis.call('HSET', KEYS[2], stream, ARGV[2] .. ' ' .. string.format('%.0f', bytes) .. ' ' .. ARGV[3])
   redis.call('PEXPIRE', KEYS[3], ARGV[6])
 end
-redis.call('PEXPIRE', KEYS[2], ARGV[6])
+-- Whatever keeps the record keeps the table too, once it is there.
+if not meta then redis.call('PEXPIRE', KEYS[2], ARGV[6]) end
 return {'done', '', tails}

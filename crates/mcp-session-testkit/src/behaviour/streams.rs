@@ -309,24 +309,36 @@ fn a_full_queue_makes_its_sender_wait(bed: &impl TestBed) {
     });
 }
 
-/// Events that are ready together are sent together, whole and in order. A long event is sent separately.
+/// Events that are ready together are sent together, whole and in order. A long event is a frame of its own, behind its id.
 fn events_that_are_ready_share_a_frame(bed: &impl TestBed) {
-    let fixture = Fixture::new(bed, |config| config.session.replay = None);
-    bed.block_on(async {
-        let client = fixture.client().await;
-        let (session, mut stream) = (client.session(), client.get().await);
-        let long = "x".repeat(20_000);
-        for n in 0..100 {
-            session.notify("notifications/n", Some(&json!({ "n": n }))).await.unwrap();
-        }
-        session.notify("notifications/long", Some(&json!({ "long": long }))).await.unwrap();
-        session.notify("notifications/n", Some(&json!({ "n": 100 }))).await.unwrap();
-        let frame = stream.frame().await.unwrap().unwrap();
-        let frame = std::str::from_utf8(&frame).unwrap();
-        assert!(frame.starts_with(":\n\n") && frame.ends_with("\n\n"), "whole events");
-        let numbers: Vec<_> = (0..100).map(|n| frame.find(&format!("\"n\":{n}}}")).unwrap()).collect();
-        assert!(numbers.is_sorted() && frame.contains(&long) && !frame.contains("\"n\":100}"));
-        assert_eq!(stream.message().await.unwrap()["params"]["n"], 100);
-        assert!(stream.is_silent());
-    });
+    for replay in [None, Some(ReplayConfig::default())] {
+        let fixture = Fixture::new(bed, |config| config.session.replay = replay);
+        bed.block_on(async {
+            let client = fixture.client().await;
+            let (session, mut stream) = (client.session(), client.get().await);
+            let long = "x".repeat(20_000);
+            for n in 0..100 {
+                session.notify("notifications/n", Some(&json!({ "n": n }))).await.unwrap();
+            }
+            session.notify("notifications/long", Some(&json!({ "long": long }))).await.unwrap();
+            session.notify("notifications/n", Some(&json!({ "n": 100 }))).await.unwrap();
+            let first = stream.frame().await.unwrap().unwrap();
+            let first = std::str::from_utf8(&first).unwrap();
+            let numbers: Vec<_> = (0..100).map(|n| first.find(&format!("\"n\":{n}}}")).unwrap()).collect();
+            assert!(numbers.is_sorted() && !first.contains("long") && !first.contains("\"n\":100}"));
+            let (events, id) = first.rsplit_once("\n\n").unwrap();
+            assert!(events.starts_with(if replay.is_none() { ":\n\n" } else { "id: " }), "{events}");
+            assert_eq!(
+                (id.starts_with("id: "), id.ends_with('\n')),
+                (replay.is_some(), replay.is_some()),
+                "{id}"
+            );
+            let second = stream.frame().await.unwrap().unwrap();
+            let second = std::str::from_utf8(&second).unwrap();
+            assert!(second.starts_with("event: message\n") && second.ends_with("\n\n"), "whole events");
+            assert!(second.contains(&long) && second.matches("\n\n").count() == 1);
+            assert_eq!(stream.message().await.unwrap()["params"]["n"], 100);
+            assert!(stream.is_silent());
+        });
+    }
 }

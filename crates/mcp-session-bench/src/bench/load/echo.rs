@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
@@ -14,8 +14,9 @@ use super::{
     Target,
     connection::Connection,
     era::{Caller, Era},
-    fleet::{Go, Share, Usage, Window, drive, measured},
+    fleet::{Go, Share, Usage, Window, alone, drive, measured},
     message::Call,
+    times::{histogram, micros},
 };
 
 /// The parameters of the load.
@@ -56,6 +57,21 @@ pub(crate) fn echo_times(target: &Target, era: Era, connections: usize, times: u
         try_join_all(calling).await.map(drop)
     };
     drive(target, prepare, conduct, run).map(drop)
+}
+
+/// Calls `echo` once in each of these sessions, one call after the other on one connection.
+pub(crate) fn echo_once_each(target: &Target, sessions: &[String]) -> Result<()> {
+    let first = sessions.first().context("there are sessions")?;
+    alone(target, async {
+        let mut connection = Connection::open(target.address).await?;
+        let mut call = Call::echo(target, &Caller::Session(first.clone()), 64);
+        for session in sessions {
+            call.move_to(session);
+            let (_, body) = connection.exchange(call.next()).await?;
+            ensure!(call.is_answered_by(body), "not the answer: {}", String::from_utf8_lossy(body));
+        }
+        Ok(())
+    })
 }
 
 /// The results.
@@ -115,25 +131,19 @@ pub(crate) fn echo(target: &Target, load: &Echo) -> Result<EchoReport> {
 
 impl EchoReport {
     fn new(times: &Histogram<u64>, window: Window, usage: Usage) -> Self {
-        let micros = |nanos: u64| nanos as f64 / 1e3;
         let requests = times.len();
         Self {
             requests,
             per_second: requests as f64 / window.seconds(),
-            p50: micros(times.value_at_quantile(0.5)),
-            p99: micros(times.value_at_quantile(0.99)),
-            max: micros(times.max()),
+            p50: micros(times, 0.5),
+            p99: micros(times, 0.99),
+            max: micros(times, 1.0),
             server_cpu: usage.server * 1e6 / requests.max(1) as f64,
             client_cpu: usage.client * 1e6 / requests.max(1) as f64,
             server_cores: usage.server / window.seconds(),
             client_cores: usage.client / window.seconds(),
         }
     }
-}
-
-/// Nanoseconds up to a minute, which is the limit of any load, to three digits.
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_max(60_000_000_000, 3).expect("the bounds are in order")
 }
 
 struct Client {

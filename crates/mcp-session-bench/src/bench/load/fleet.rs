@@ -21,10 +21,14 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Connections and caches get a quarter of the time to warm up before the window begins.
-    pub(crate) fn of(time: Duration) -> Self {
-        let begin = Instant::now() + time / 4;
+    /// Connections and caches get a quarter of the time to warm up before the window begins, at least this time.
+    pub(crate) fn of(time: Duration, warm_up: Duration) -> Self {
+        let begin = Instant::now() + warm_up.max(time / 4);
         Self { begin, end: begin + time }
+    }
+
+    pub(super) fn contains(&self, time: Instant) -> bool {
+        self.begin <= time && time <= self.end
     }
 
     pub(crate) fn seconds(&self) -> f64 {
@@ -144,11 +148,43 @@ pub(crate) fn measured(
     target: &Target,
     time: Duration,
 ) -> impl FnOnce(Go<Window>) -> Result<(Window, Usage)> {
+    let usage = || -> Result<Usage> {
+        let server = target.pid.map_or(Ok(0.0), process::cpu_seconds)?;
+        Ok(Usage { server, client: process::cpu_seconds(std::process::id())? })
+    };
     move |go| {
-        let window = Window::of(time);
-        go.say(window);
-        Ok((window, usage_in(window, target.pid)?))
+        let (window, [before, after]) = metered(time, Duration::ZERO, usage)(go)?;
+        let usage = Usage { server: after.server - before.server, client: after.client - before.client };
+        Ok((window, usage))
     }
+}
+
+/// Starts the threads, and reads a meter when the window begins and when it ends.
+pub(super) fn metered<M>(
+    time: Duration,
+    warm_up: Duration,
+    meter: impl Fn() -> Result<M>,
+) -> impl FnOnce(Go<Window>) -> Result<(Window, [M; 2])> {
+    move |go| {
+        let window = Window::of(time, warm_up);
+        go.say(window);
+        sleep_until(window.begin);
+        let before = meter()?;
+        sleep_until(window.end);
+        Ok((window, [before, meter()?]))
+    }
+}
+
+/// Runs the work of a single client, on the first of the target's cores.
+pub(super) fn alone<T: Send>(target: &Target, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            pin_thread(target.threads.first().copied().flatten());
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(limited(target.limit, work))
+        });
+        worker.join().map_err(|_| anyhow!("a client thread panicked"))?
+    })
 }
 
 async fn limited<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -160,19 +196,6 @@ async fn limited<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> R
 pub(crate) struct Usage {
     pub(crate) server: f64,
     pub(crate) client: f64,
-}
-
-/// Waits until the window ends and returns the usage in it.
-fn usage_in(window: Window, server: Option<u32>) -> Result<Usage> {
-    let now = || -> Result<Usage> {
-        let server = server.map_or(Ok(0.0), process::cpu_seconds)?;
-        Ok(Usage { server, client: process::cpu_seconds(std::process::id())? })
-    };
-    sleep_until(window.begin);
-    let before = now()?;
-    sleep_until(window.end);
-    let after = now()?;
-    Ok(Usage { server: after.server - before.server, client: after.client - before.client })
 }
 
 fn sleep_until(time: Instant) {

@@ -48,6 +48,25 @@ impl Call {
         Self::new(target, caller, ("tools/call", Some("slow")), &params)
     }
 
+    /// `stamped` with a progress token: this many events, one in `interval_us`. The answer comes `hold_ms` after the last.
+    pub(super) fn stamped(
+        target: &Target,
+        caller: &Caller,
+        steps: u32,
+        interval_us: u64,
+        hold_ms: u64,
+    ) -> Self {
+        let arguments = format!(r#"{{"steps":{steps},"interval_us":{interval_us},"hold_ms":{hold_ms}}}"#);
+        let meta = format!(r#"{{"progressToken":{FIRST_ID}}}"#);
+        let params = format!(r#"{{"name":"stamped","arguments":{arguments},"_meta":{meta}}}"#);
+        Self::new(target, caller, ("tools/call", Some("stamped")), &params)
+    }
+
+    /// `ask`.
+    pub(super) fn ask(target: &Target, caller: &Caller) -> Self {
+        Self::new(target, caller, ("tools/call", Some("ask")), r#"{"name":"ask","arguments":{}}"#)
+    }
+
     /// `subscriptions/listen` for changes of the list of tools.
     pub(super) fn listen(target: &Target) -> Self {
         let caller = Caller::Modern;
@@ -107,8 +126,12 @@ impl Call {
 
 /// Opens a session; returns its id.
 pub(crate) async fn initialize(target: &Target, connection: &mut Connection) -> Result<String> {
+    initialize_with(target, connection, "{}").await
+}
+
+async fn initialize_with(target: &Target, connection: &mut Connection, capabilities: &str) -> Result<String> {
     let params = format!(
-        r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{{"name":"bench","version":"0"}}}}"#,
+        r#"{{"protocolVersion":"{}","capabilities":{capabilities},"clientInfo":{{"name":"bench","version":"0"}}}}"#,
         target.version
     );
     let body = format!(r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{params}}}"#);
@@ -120,28 +143,51 @@ pub(crate) async fn initialize(target: &Target, connection: &mut Connection) -> 
 /// Opens a session and sends `notifications/initialized`.
 pub(crate) async fn open_session(target: &Target, connection: &mut Connection) -> Result<String> {
     let session = initialize(target, connection).await?;
-    let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-    let caller = Caller::Session(session.clone());
-    let headers = caller.headers(target, "notifications/initialized", None);
-    connection.exchange(&post(target, &headers, initialized)).await?;
+    confirm(target, connection, &session).await?;
     Ok(session)
+}
+
+/// Opens a session whose client can be asked.
+pub(super) async fn open_answering_session(target: &Target, connection: &mut Connection) -> Result<String> {
+    let session = initialize_with(target, connection, r#"{"elicitation":{}}"#).await?;
+    confirm(target, connection, &session).await?;
+    Ok(session)
+}
+
+async fn confirm(target: &Target, connection: &mut Connection, session: &str) -> Result<()> {
+    let initialized = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    let headers = Caller::Session(session.to_owned()).headers(target, "notifications/initialized", None);
+    connection.exchange(&post(target, &headers, initialized)).await?;
+    Ok(())
+}
+
+/// The reply to the request of the server with this id, which is JSON.
+pub(super) fn reply(target: &Target, session: &str, id: &str) -> Vec<u8> {
+    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"action":"accept","content":{{}}}}}}"#);
+    post(target, &Caller::Session(session.to_owned()).headers(target, "", None), &body)
 }
 
 /// The request that ends a session.
 pub(crate) fn delete(target: &Target, session: &str) -> Vec<u8> {
-    without_body(target, "DELETE", session)
+    without_body(target, "DELETE", session, "")
 }
 
 /// The request that opens the GET stream of the session.
 pub(crate) fn get(target: &Target, session: &str) -> Vec<u8> {
-    without_body(target, "GET", session)
+    without_body(target, "GET", session, "")
 }
 
-fn without_body(target: &Target, method: &str, session: &str) -> Vec<u8> {
+/// The request that resumes the stream of this event after it.
+pub(super) fn resume(target: &Target, session: &str, event: &str) -> Vec<u8> {
+    without_body(target, "GET", session, &format!("last-event-id: {event}\r\n"))
+}
+
+/// `more` are complete lines.
+fn without_body(target: &Target, method: &str, session: &str, more: &str) -> Vec<u8> {
     let Target { address, path, version, .. } = target;
     format!(
         "{method} {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n\
-         mcp-protocol-version: {version}\r\nmcp-session-id: {session}\r\n\r\n"
+         mcp-protocol-version: {version}\r\nmcp-session-id: {session}\r\n{more}\r\n"
     )
     .into()
 }

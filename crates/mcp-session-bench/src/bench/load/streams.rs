@@ -7,13 +7,17 @@ use memchr::memmem;
 use super::{
     Target,
     connection::{Connection, Framing},
-    era::Era,
+    era::{Caller, Era},
     fleet::{Go, Share, drive},
     message::{Call, get, open_session},
+    stamps::{Event, Stamps},
 };
 
 /// How many clients of a thread connect at the same time: below the backlog of any listener.
-const AT_ONCE: usize = 64;
+pub(super) const AT_ONCE: usize = 64;
+
+/// How long calls go on that are only to be there: longer than the limit of a load.
+const HOLD_MS: u64 = 90_000;
 
 /// Opens sessions with a GET stream each, and runs `act` while all are open.
 pub(crate) fn with_streams<M>(target: &Target, streams: usize, act: impl FnOnce() -> Result<M>) -> Result<M> {
@@ -27,6 +31,34 @@ pub(crate) fn with_listeners<M>(
     act: impl FnOnce() -> Result<M>,
 ) -> Result<M> {
     while_open(target, async |share| open_listeners(target, share, listeners).await, act)
+}
+
+/// Runs a call in each of these sessions, and runs `act` once each client has read this many events. The calls go on
+/// meanwhile.
+pub(crate) fn with_calls<M>(
+    target: &Target,
+    sessions: &[String],
+    events: u32,
+    act: impl FnOnce() -> Result<M>,
+) -> Result<M> {
+    let open = async |share: Share| {
+        let opening = stream::iter(share.of(sessions.len())).map(async |index| -> Result<_> {
+            let mut connection = Connection::open(target.address).await?;
+            let session = Caller::Session(sessions[index].clone());
+            let mut call = Call::stamped(target, &session, events, 1_000, HOLD_MS);
+            open_head(&mut connection, call.next()).await?;
+            let (mut stamps, mut last) = (Stamps::default(), 0);
+            while last < u64::from(events) {
+                let event = stamps.next(&mut connection).await?.context("a call that ends at once")?;
+                if let Event::Step { step, .. } = event {
+                    last = step;
+                }
+            }
+            Ok(connection)
+        });
+        opening.buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await
+    };
+    while_open(target, open, act)
 }
 
 fn while_open<S, M>(
@@ -114,7 +146,7 @@ async fn open_stream(connection: &mut Connection, request: &[u8]) -> Result<Vec<
 }
 
 /// Sends a request that is answered with a stream.
-async fn open_head(connection: &mut Connection, request: &[u8]) -> Result<()> {
+pub(super) async fn open_head(connection: &mut Connection, request: &[u8]) -> Result<()> {
     connection.send(request).await?;
     let head = connection.head().await?;
     ensure!(head.status == 200, "status {} instead of a stream", head.status);

@@ -41,7 +41,9 @@ impl ToolResult {
     /// Adds a text.
     #[must_use]
     pub fn text(self, text: impl Into<String>) -> Self {
-        self.block(json!({ "type": "text", "text": text.into() }))
+        // `json!` would copy the text.
+        let members = [("type", Value::from("text")), ("text", Value::from(text.into()))];
+        self.block(Map::from_iter(members.map(|(name, value)| (name.to_owned(), value))))
     }
 
     /// Adds an image.
@@ -64,17 +66,18 @@ impl ToolResult {
     }
 
     pub(super) fn into_json(self) -> Json {
-        let mut result = json!({ "content": self.content });
+        let mut result = Map::new();
+        result.insert("content".into(), self.content.into());
         if let Some(structured) = self.structured {
-            result["structuredContent"] = structured;
+            result.insert("structuredContent".into(), structured);
         }
         if self.is_error {
-            result["isError"] = true.into();
+            result.insert("isError".into(), true.into());
         }
         if let Some(meta) = self.meta {
-            result["_meta"] = meta.into();
+            result.insert("_meta".into(), meta.into());
         }
-        result.into()
+        Value::Object(result).into()
     }
 }
 
@@ -100,7 +103,14 @@ impl<T: Serialize + JsonSchema + Send + 'static> ToolOutput for T {
     }
 
     fn into_result(self) -> Result<ToolResult, RpcError> {
-        let value = serde_json::to_value(self).map_err(|error| RpcError::internal(error.to_string()))?;
+        let mut output = Some(self);
+        // A text is not copied.
+        if let Some(text) =
+            (&mut output as &mut dyn Any).downcast_mut::<Option<String>>().and_then(Option::take)
+        {
+            return Ok(ToolResult::new().text(text));
+        }
+        let value = serde_json::to_value(output).map_err(|error| RpcError::internal(error.to_string()))?;
         Ok(match value {
             Value::Null => ToolResult::new(),
             Value::String(text) => ToolResult::new().text(text),

@@ -13,14 +13,15 @@ fn complete(method: &str, result: &str) -> Result<String, RpcError> {
     let capabilities = json!({ "extensions": { "x": {} } }).into();
     let answered = Answered { method, capabilities: &capabilities };
     let result = Json::from_text(result.to_owned().into()).unwrap();
-    server(json!({})).complete(Some(answered), Ok(result)).map(|result| result.as_str().to_owned())
+    let completed = server(json!({})).complete(Some(answered), Ok(result)).into_answer();
+    completed.map(|result| result.as_str().to_owned())
 }
 
 #[test]
 fn a_35_a_36_a_result_gets_what_it_lacks() {
     for (result, completed) in [
         ("{}", format!(r#"{{"resultType":"complete","_meta":{{{INFO}}}}}"#)),
-        (r#" { "a":1}"#, format!(r#"{{"resultType":"complete","_meta":{{{INFO}}}, "a":1}}"#)),
+        (r#" { "a":1}"#, format!(r#" {{"resultType":"complete","_meta":{{{INFO}}}, "a":1}}"#)),
         (r#"{"_meta":{}}"#, format!(r#"{{"resultType":"complete","_meta":{{{INFO}}}}}"#)),
         (
             r#"{"a":{"_meta":1},"_meta": {"k":2},"b":3}"#,
@@ -46,7 +47,7 @@ fn a_35_a_36_a_result_gets_what_it_lacks() {
     }
     let plain = Server::new(ProtocolVersion::ALL, Json::empty(), None, Map::new());
     let answered = Answered { method: "tools/call", capabilities: Json::empty() };
-    let result = plain.complete(Some(answered), Ok(Json::empty().clone())).unwrap();
+    let result = plain.complete(Some(answered), Ok(Json::empty().clone())).into_answer().unwrap();
     assert_eq!(result.as_str(), r#"{"resultType":"complete"}"#);
 }
 
@@ -84,7 +85,7 @@ fn g_35_g_64_result_types_that_this_request_cannot_have_are_errors() {
         let capabilities =
             if extensions { json!({ "extensions": { "x/tasks": {} } }) } else { json!({}) }.into();
         let answered = Answered { method: "tools/call", capabilities: &capabilities };
-        let result = server.complete(Some(answered), Ok(Json::from_text(task.into()).unwrap()));
+        let result = server.complete(Some(answered), Ok(Json::from_text(task.into()).unwrap())).answer;
         assert_eq!(result.is_ok(), extensions, "the client has to declare one as well");
     }
 }
@@ -94,7 +95,7 @@ fn a_32_a_33_codes_that_the_revision_gave_up_are_replaced() {
     let complete = |code| {
         let answered = Answered { method: "tools/call", capabilities: Json::empty() };
         let error = Err(RpcError::new(ErrorCode(code), "why").with_data(json!({ "uri": "x" })));
-        server(json!({})).complete(Some(answered), error).unwrap_err()
+        server(json!({})).complete(Some(answered), error).answer.unwrap_err()
     };
     for (before, after) in [
         (-32002, -32602),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{event::EventId, message::Outgoing, output::Outcome, version::ProtocolVersion};
 
-const SEEDS: u64 = 5_000;
+const SEEDS: u64 = 6_000;
 const STEPS: usize = 200;
 /// The first tag of GET streams; tags of calls begin at 0.
 const GETS: u64 = 1 << 32;
@@ -29,7 +29,7 @@ const GENEROUS: ReplayConfig =
 const TIGHT: ReplayConfig = ReplayConfig { events: 8, bytes: 600, age: secs(15), ..GENEROUS };
 
 /// Rare events. Each must occur in some walks.
-const CORNERS: [&str; 22] = [
+const CORNERS: [&str; 23] = [
     "a request beyond the limit, with fewer running",
     "a result of initialize for a dead session",
     "a failed initialize in a shutdown",
@@ -52,6 +52,7 @@ const CORNERS: [&str; 22] = [
     "a forgotten event refused",
     "a GET resumed where it was cut",
     "a closing connection whose next event is forgotten",
+    "several events at once",
 ];
 
 #[test]
@@ -368,6 +369,8 @@ struct Walk {
     reason: Option<TerminateReason>,
     /// Time has passed without a call of `handle_timeout`.
     late: bool,
+    /// How many bytes a reader takes at once.
+    frame: usize,
     corners: BTreeSet<&'static str>,
     /// All wakes, in order.
     trace: Vec<Wake<u64>>,
@@ -408,6 +411,8 @@ impl Walk {
             assert_eq!(bench.input(Input::Initialized), Ok(Verdict::Operate));
         }
         let calls = vec![initialize];
+        // Mostly one event at a time, so that others wait.
+        let frame = rng.one(&[0, 0, 0, 0, 0, 150, 100_000]);
         let mut walk = Self {
             client: Client::default(),
             resumes: Vec::new(),
@@ -424,6 +429,7 @@ impl Walk {
             phase: Phase::Running,
             reason: None,
             late: false,
+            frame,
             corners: BTreeSet::new(),
             trace: Vec::new(),
         };
@@ -915,6 +921,24 @@ impl Walk {
         format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"note\",\"params\":{{\"n\":{n}}}}}\n\n").into()
     }
 
+    /// Takes the next events of a connection: one, some, or all that are ready.
+    fn poll(&mut self, connection: StreamKey) -> Next<Vec<Bytes>> {
+        let frame = self.frame;
+        let next = self.bench.act(|session, now| session.poll_events(now, connection, frame));
+        next.map(|pieces| {
+            let text = Bytes::from(pieces.concat());
+            let ends = text.windows(2).enumerate().filter(|(_, end)| end == b"\n\n").map(|(at, _)| at + 2);
+            let mut begin = 0;
+            let events = ends.map(|end| text.slice(std::mem::replace(&mut begin, end)..end));
+            let events: Vec<_> = events.collect();
+            assert_eq!(begin, text.len(), "events are whole");
+            if events.len() > 1 {
+                self.corners.insert("several events at once");
+            }
+            events
+        })
+    }
+
     /// The reader of a call polls once. Returns whether there was something to read.
     fn read(&mut self, index: usize) -> bool {
         let key = self.calls[index].key;
@@ -929,11 +953,12 @@ impl Walk {
                 if self.calls[index].read {
                     return true;
                 }
-                self.bench.act(|session, now| session.poll_event(now, connection))
+                self.poll(connection)
             }
             Some(Reply::Json(_) | Reply::Refused(..) | Reply::Pending) | None => Next::Pending,
         };
-        let farewell = matches!(&next, Next::Event(event, true) if event.starts_with(b"retry: "));
+        let is_farewell = |event: &Bytes| event.starts_with(b"retry: ");
+        let farewell = matches!(&next, Next::Event(events, true) if events.last().is_some_and(is_farewell));
         let over = matches!(next, Next::Event(_, true) | Next::End) && !farewell;
         let call = &mut self.calls[index];
         let waits = next == Next::Pending && matches!(reply, Some(Reply::Stream | Reply::Pending));
@@ -943,13 +968,15 @@ impl Walk {
                 assert!(call.receive(&body));
                 call.read_to_end();
             }
-            (_, Next::Event(..)) if farewell => {
-                assert!(call.outcome.is_none() && !call.settled && call.client.cursor.is_some(), "D-06");
-                (call.read, call.invited) = (true, true);
-            }
-            (_, Next::Event(event, last)) => {
-                assert!(!call.receive(&event) || last, "D-02: an event follows the answer");
-                if last {
+            (_, Next::Event(events, last)) => {
+                for (index, event) in events.iter().enumerate().filter(|(_, event)| !is_farewell(event)) {
+                    let last = last && index + 1 == events.len();
+                    assert!(!call.receive(event) || last, "D-02: an event follows the answer");
+                }
+                if farewell {
+                    assert!(call.outcome.is_none() && !call.settled && call.client.cursor.is_some(), "D-06");
+                    (call.read, call.invited) = (true, true);
+                } else if last {
                     call.read_to_end();
                 }
             }
@@ -989,20 +1016,22 @@ impl Walk {
     }
 
     fn read_get(&mut self, index: usize) -> bool {
+        let next = self.poll(self.gets[index].key);
         let get = &mut self.gets[index];
-        let next = self.bench.act(|session, now| session.poll_event(now, get.key));
         get.reader.look(next == Next::Pending, get.reader_wakes);
         match &next {
-            Next::Event(event, last) => {
-                let new = self.client.receive(event);
-                let what = new.map_or(":".into(), |event| brief(&event));
-                let may_come = what == ":"
-                    || what == "note"
-                    || what.starts_with("ping #")
-                    || what.starts_with("cancelled #");
-                assert!(may_come, "D-18: {event:?}");
-                if what.starts_with("cancelled #") {
-                    self.corners.insert("a client that did not answer a ping");
+            Next::Event(events, last) => {
+                for event in events {
+                    let new = self.client.receive(event);
+                    let what = new.map_or(":".into(), |event| brief(&event));
+                    let may_come = what == ":"
+                        || what == "note"
+                        || what.starts_with("ping #")
+                        || what.starts_with("cancelled #");
+                    assert!(may_come, "D-18: {event:?}");
+                    if what.starts_with("cancelled #") {
+                        self.corners.insert("a client that did not answer a ping");
+                    }
                 }
                 get.over = *last;
             }
