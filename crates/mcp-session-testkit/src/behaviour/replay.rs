@@ -367,6 +367,13 @@ fn d_36_what_is_forgotten_makes_room(bed: &impl TestBed) {
             let messages = client.resume(&last).await.messages().await;
             assert_eq!(heard(&messages, call), ((0..5).collect(), true));
             send(&forgetful, 0..100).await;
+            // The latest ones are there at any moment, also after they were sent again.
+            let (stream, _) = first.split_once('-').expect("a stream and a position");
+            for n in 100..120 {
+                send(&forgetful, n..=n).await;
+                let again = client.resume(&format!("{stream}-{}", n - 8)).await;
+                assert_eq!(again.status, StatusCode::OK, "{n}");
+            }
             forgetful.finish(json!({}));
             assert_eq!(client.resume(&first).await.status, StatusCode::BAD_REQUEST);
         }

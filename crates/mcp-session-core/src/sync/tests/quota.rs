@@ -4,7 +4,11 @@ use mcp_session_proto::{Era, ResponseMode};
 
 use super::{Server, check, join, nothing, spawn};
 use crate::{
-    config::Config, handler::exchange::ExchangeHandle, principal::Principal, session::quota::Quota, stateless,
+    config::Config,
+    handler::exchange::ExchangeHandle,
+    principal::Principal,
+    session::quota::Quota,
+    stateless::{self, server::Completed},
 };
 
 fn bounded(all: usize, each: usize) -> Config {
@@ -127,14 +131,16 @@ fn a_request_without_a_session_that_has_room_is_not_refused() {
             let stateless = stateless.clone();
             move || serve(&stateless)
         });
-        first.answer(&Ok(nothing()), true);
+        first.answer(&Completed::as_is(Ok(nothing())), true);
         let again = serve(&stateless);
         let running = [again, join(other)];
         assert_eq!(running.iter().flatten().count(), 1);
         for call in running.iter().flatten() {
-            call.answer(&Ok(nothing()), true);
+            call.answer(&Completed::as_is(Ok(nothing())), true);
         }
-        assert!(serve(&stateless).is_some_and(|call| call.answer(&Ok(nothing()), true).heard));
+        assert!(
+            serve(&stateless).is_some_and(|call| call.answer(&Completed::as_is(Ok(nothing())), true).heard)
+        );
         assert_eq!(stateless.calls().count(), 0);
         drop((first, running, stateless));
         server.end();

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     handler::exchange::{ExchangeHandle, ReplyHead},
     shutdown::ShutdownPolicy,
+    stateless::server::Completed,
     transport::Rejection,
 };
 
@@ -22,7 +23,8 @@ fn request_in_session(policy: ShutdownPolicy) {
         move || {
             let admitted = session.with(|machine, now| machine.handle_request(now, 2.into(), None));
             let Ok(key) = admitted else { return (false, false) };
-            let heard = session.with(|machine, now| machine.answer(now, key, &Ok(nothing())));
+            let heard =
+                session.with(|machine, now| machine.answer(now, key, &Completed::as_is(Ok(nothing()))));
             let reply = session.with(|machine, now| machine.poll_reply(now, key));
             (true, heard && matches!(reply, Some(Reply::Json(_))))
         }
@@ -95,7 +97,7 @@ fn request_without_session(policy: ShutdownPolicy) {
         let stateless = server.stateless();
         move || match stateless.admit(2.into(), Era::Stateless, ResponseMode::Auto, None) {
             Ok(call) => {
-                let answered = ExchangeHandle::Stateless(call).answer(&Ok(nothing()), true);
+                let answered = ExchangeHandle::Stateless(call).answer(&Completed::as_is(Ok(nothing())), true);
                 (true, answered.heard && matches!(answered.head, Some(ReplyHead::Json(_))))
             }
             Err(Rejection::ShuttingDown) => (false, false),
