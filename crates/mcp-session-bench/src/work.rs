@@ -192,6 +192,10 @@ impl Echo {
     }
 
     /// The same on an endpoint that answers with events.
+    ///
+    /// # Panics
+    ///
+    /// If the machine's defaults are out of its own bounds.
     pub fn with_events() -> Self {
         let mut config = Config::default();
         config.session.response_mode = ResponseMode::Sse;
