@@ -23,8 +23,7 @@ fn request_in_session(policy: ShutdownPolicy) {
         move || {
             let admitted = session.with(|machine, now| machine.handle_request(now, 2.into(), None));
             let Ok(key) = admitted else { return (false, false) };
-            let heard =
-                session.with(|machine, now| machine.answer(now, key, &Completed::as_is(Ok(nothing()))));
+            let heard = session.with(|machine, now| machine.answer(now, key, &Ok(nothing())));
             let reply = session.with(|machine, now| machine.poll_reply(now, key));
             (true, heard && matches!(reply, Some(Reply::Json(_))))
         }
