@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -9,6 +10,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use futures::{
+    channel::oneshot,
+    future::{Either, select},
+};
 use mcp_session_core::{BoxFuture, Runtime};
 
 /// How often a timer that is held up looks whether it still is.
@@ -45,12 +50,22 @@ impl Runtime for Still {
 
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
         let runtime = self.clone();
-        Box::pin(async move {
-            runtime.inner.sleep_until(deadline).await;
-            while runtime.stands_still.load(SeqCst) {
-                let look = runtime.inner.now() + LOOK;
-                runtime.inner.sleep_until(look).await;
+        let (mut fire, fired) = oneshot::channel();
+        // A task of its own: whoever sleeps is not even woken while timers are held up.
+        self.inner.spawn(Box::pin(async move {
+            let due = pin!(async {
+                runtime.inner.sleep_until(deadline).await;
+                while runtime.stands_still.load(SeqCst) {
+                    let look = runtime.inner.now() + LOOK;
+                    runtime.inner.sleep_until(look).await;
+                }
+            });
+            if let Either::Left(_) = select(due, fire.cancellation()).await {
+                let _ = fire.send(()); // whoever slept may have left
             }
+        }));
+        Box::pin(async {
+            let _ = fired.await; // it fails if the runtime ends
         })
     }
 
