@@ -569,6 +569,7 @@ fn s_4_a_client_that_came_back_and_left_is_not_waited_for(bed: &impl TestBed) {
         work.finish(json!({}));
         let report = shutdown.await;
         assert_eq!((report.exchanges.answered, report.exchanges.forced), (1, 0), "{report}");
+        assert!(report.phases.finishing < Duration::from_secs(60), "it would be waited for 300 s: {report}");
         assert!(report.is_clean(), "{report}");
     });
 }
