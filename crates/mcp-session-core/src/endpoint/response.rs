@@ -51,7 +51,8 @@ pub(super) fn accepted() -> Response<ReplyBody> {
 
 pub(super) fn json(answer: bytes::Bytes) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::full(answer));
-    *response.headers_mut() = HeaderMap::with_capacity(2); // `Content-Type`, and the id of a new session
+    // hyper reads the next request of the connection into this map: with room for its headers, it need not grow.
+    *response.headers_mut() = HeaderMap::with_capacity(6);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -59,6 +60,7 @@ pub(super) fn json(answer: bytes::Bytes) -> Response<ReplyBody> {
 pub(super) fn events(body: ReplyBody) -> Response<ReplyBody> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
+    *headers = HeaderMap::with_capacity(3); // hyper keeps it for as long as the stream is open
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     // D-41: no cache and no proxy may hold events back.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
