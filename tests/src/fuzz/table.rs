@@ -31,10 +31,23 @@ const PAIRS: [(u16, i64); 20] = [
 ///
 /// # Panics
 ///
-/// If it is not an error of the table, with this id or none.
+/// If it is not an error of the table, with this id or none. A batch in which no message is valid is refused with an array: one
+/// error without an id for each.
 pub(super) fn check_refusal(status: u16, body: &[u8], id: Option<&RequestId>) -> i64 {
     let error: Value =
         serde_json::from_slice(body).unwrap_or_else(|error| panic!("{status}: {error}: {body:?}"));
+    match error {
+        Value::Array(errors) => {
+            assert!(!errors.is_empty(), "{status}: an empty batch is refused with one error");
+            let mut codes = errors.iter().map(|error| check_error(status, error, None));
+            assert!(codes.all(|code| code == -32600), "{status}: {errors:?}");
+            -32600
+        }
+        error => check_error(status, &error, id),
+    }
+}
+
+fn check_error(status: u16, error: &Value, id: Option<&RequestId>) -> i64 {
     let code = error["error"]["code"].as_i64().unwrap_or_else(|| panic!("{status}: {error}"));
     assert!(PAIRS.contains(&(status, code)), "{status} with {code} is not in the table: {error}");
     assert_eq!(error["jsonrpc"], "2.0");

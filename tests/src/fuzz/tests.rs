@@ -48,6 +48,18 @@ fn a_refusal_is_in_the_table_and_has_the_id_of_its_request() {
     assert_eq!(check_refusal(400, &body(-32600, "7"), Some(&7.into())), -32600);
     assert_eq!(check_refusal(404, &body(-32001, "null"), None), -32001);
     assert!(fails(|| _ = check_refusal(400, &body(-32001, "7"), Some(&7.into()))), "no such pair");
+    let several = |errors: &[Vec<u8>]| [b"[", &errors.join(&b","[..])[..], b"]"].concat();
+    let invalid = || body(-32600, "null");
+    assert_eq!(check_refusal(400, &several(&[invalid(), invalid()]), None), -32600);
+    assert!(fails(|| _ = check_refusal(400, &several(&[]), None)), "nothing is refused");
+    assert!(
+        fails(|| _ = check_refusal(400, &several(&[invalid(), body(-32602, "null")]), None)),
+        "another code"
+    );
+    assert!(
+        fails(|| _ = check_refusal(413, &several(&[body(-32600, "7")]), Some(&7.into()))),
+        "an id of a sibling"
+    );
     assert!(fails(|| _ = check_refusal(400, &body(-32600, "8"), Some(&7.into()))), "another id");
     assert!(fails(|| _ = check_refusal(400, &body(-32600, "8"), None)), "an id of nobody");
     assert!(fails(|| _ = check_refusal(400, b"no", None)), "no JSON");
