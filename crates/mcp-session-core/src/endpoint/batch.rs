@@ -22,7 +22,7 @@ use crate::{
     },
     principal::Principal,
     stream::ReplyBody,
-    transport::{self, Rejection},
+    transport::{self, PeerAddr, Rejection},
 };
 
 impl Endpoint {
@@ -64,6 +64,7 @@ impl Endpoint {
             }
         }
         let ids = requests.iter().map(|request| request.id.clone()).collect();
+        let peer = parts.extensions.get();
         // Cloning runs code of the layers in front, for their extensions: so it comes before any answer is due.
         let mut parts = contain::call(|| vec![parts.clone(); requests.len() + places.len()])
             .map_err(|Panicked| Rejection::Internal("an extension of the request could not be cloned"))?;
@@ -75,6 +76,9 @@ impl Endpoint {
             }
             Ok::<_, Refusal>(keys)
         })?;
+        if inputs.is_empty() {
+            return Ok(self.without_a_message(&ready, peer));
+        }
 
         // From here on, its requests must get answers: a session that ends meanwhile no longer refuses anything. This future
         // must not be dropped before they have started, so whatever waits for the store is awaited after that.
@@ -106,7 +110,7 @@ impl Endpoint {
         if !is_through {
             rest.await;
         }
-        Self::answers(inputs.is_empty(), ready, calls, form).await
+        Self::answers(ready, calls, form).await
     }
 
     /// Serves a batch without a session: each of its requests by itself. If one is refused, nothing of it is dispatched.
@@ -122,7 +126,7 @@ impl Endpoint {
             return Err(ParseError::Batch.into());
         }
         let batch = Batch::parse(body, env.config.batch_limit)?;
-        let is_empty = batch.inputs().next().is_none();
+        let has_message = batch.inputs().next().is_some();
         let (mut ready, mut requests) = (Vec::new(), Vec::new());
         for element in batch {
             match element {
@@ -132,33 +136,39 @@ impl Endpoint {
                 Ok(Message::Notification(_) | Message::Response(_)) => {} // they concern a session
             }
         }
+        let peer = parts.extensions.get();
         let parts = contain::call(|| vec![parts.clone(); requests.len()])
             .map_err(|Panicked| Rejection::Internal("an extension of the request could not be cloned"))?;
         let mode = form.unwrap_or(env.session_config.response_mode);
         let ids = requests.iter().map(|request| request.id.clone());
         let principal: Option<Principal> = parts.first().and_then(|parts| parts.extensions.get().cloned());
         let admitted = self.0.stateless.admit_all(ids, Era::Stateless, mode, principal.as_ref())?;
+        if !has_message {
+            return Ok(self.without_a_message(&ready, peer));
+        }
         parts.first().into_iter().for_each(transport::ends_with_client);
         let mut calls = Vec::with_capacity(admitted.len());
         for ((request, call), mut parts) in requests.into_iter().zip(admitted).zip(parts) {
             let (now, call) = (call.now(), ExchangeHandle::Stateless(call));
             calls.push(self.start(call, now, version, None, &mut parts, request).await); // ready at its first poll
         }
-        Self::answers(is_empty, ready, calls, form).await
+        Self::answers(ready, calls, form).await
     }
 
-    /// The response to a batch, with these answers and those of `calls`. `is_empty`: it contains no valid message.
+    /// Refuses a batch in which no message is valid, with an error for each.
+    fn without_a_message(&self, errors: &[Bytes], peer: Option<&PeerAddr>) -> Response<ReplyBody> {
+        self.refused(&ParseError::InvalidBatch("none of its messages is valid").into(), peer);
+        let mut refused = json(array(errors));
+        *refused.status_mut() = StatusCode::BAD_REQUEST;
+        refused
+    }
+
+    /// The response to a batch, with these answers and those of `calls`.
     async fn answers(
-        is_empty: bool,
         mut ready: Vec<Bytes>,
         calls: Vec<FirstPoll>,
         form: Option<ResponseMode>,
     ) -> Result<Response<ReplyBody>, Rejection> {
-        if is_empty {
-            let mut refused = json(array(&ready));
-            *refused.status_mut() = StatusCode::BAD_REQUEST;
-            return Ok(refused);
-        }
         if calls.is_empty() && ready.is_empty() {
             return Ok(accepted());
         }

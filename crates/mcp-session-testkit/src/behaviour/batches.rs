@@ -273,9 +273,11 @@ fn a_29_an_invalid_message_gets_its_own_error(bed: &impl TestBed) {
         let told = client.post(&json!([notification("x"), 7])).await;
         assert_eq!(told.status, StatusCode::OK);
         assert_eq!(told.json().await[0]["error"]["code"], -32600);
+        assert_eq!(fixture.endpoint.stats().requests_refused, 0);
         let refused = client.post(&json!(invalid)).await;
         assert_eq!(refused.status, StatusCode::BAD_REQUEST);
         assert_eq!(refused.json().await.as_array().map(Vec::len), Some(3));
+        assert_eq!(fixture.endpoint.stats().requests_refused, 1, "S15: it is counted as one");
     });
 }
 

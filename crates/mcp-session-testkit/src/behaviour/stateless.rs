@@ -393,6 +393,12 @@ async fn are_served(fixture: &mut Fixture, client: &Client) {
         assert_eq!(accepted.status, StatusCode::ACCEPTED, "{batch}");
         assert!(accepted.event().await.is_none());
     }
+    // None of its messages is valid: it is refused once (S15), with an error for each.
+    let before = fixture.endpoint.stats().requests_refused;
+    let refused = client.post(&json!([7, 7])).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert_eq!(refused.json().await.as_array().map(Vec::len), Some(2));
+    assert_eq!(fixture.endpoint.stats().requests_refused, before + 1);
     // Nothing of a batch that is refused is dispatched.
     let before = fixture.endpoint.stats();
     let call = |id: i64| request(id, "work");
