@@ -113,7 +113,8 @@ async fn call(cx: RequestContext, timer: Arc<dyn Runtime>) -> Result<CallResult,
         "stamped" => {
             let Stamped { steps, interval_us, hold_ms } =
                 serde_json::from_str(arguments.get()).map_err(invalid)?;
-            stamped(&cx, &*timer, steps, Duration::from_micros(interval_us)).await?;
+            // Boxed, as below: the future of every call would be larger.
+            Box::pin(stamped(&cx, &*timer, steps, Duration::from_micros(interval_us))).await?;
             if hold_ms > 0 {
                 timer.sleep_until(timer.now() + Duration::from_millis(hold_ms)).await;
             }
@@ -122,7 +123,7 @@ async fn call(cx: RequestContext, timer: Arc<dyn Runtime>) -> Result<CallResult,
         "ask" => {
             let form =
                 json!({ "message": "when?", "requestedSchema": { "type": "object", "properties": {} } });
-            cx.elicit("when", &form, REPLY).await?;
+            Box::pin(cx.elicit("when", &form, REPLY)).await?;
             monotonic_nanos().to_string()
         }
         _ => return Err(RpcError::invalid_params("no such tool")),
