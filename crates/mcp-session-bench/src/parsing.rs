@@ -6,8 +6,6 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::tools::CallResult;
-
 #[derive(Deserialize)]
 struct Request<'a> {
     #[serde(borrow)]
@@ -36,12 +34,27 @@ struct Answer {
     result: CallResult,
 }
 
+#[derive(Serialize)]
+struct CallResult {
+    content: [Text; 1],
+}
+
+#[derive(Serialize)]
+struct Text {
+    r#type: &'static str,
+    text: String,
+}
+
 /// `None` if the body is not a call of `echo`.
 pub(crate) fn echo(body: &[u8]) -> Option<Bytes> {
     let Request { jsonrpc, id, params: Params { name, arguments } } = serde_json::from_slice(body).ok()?;
     if jsonrpc != "2.0" || name != "echo" {
         return None;
     }
-    let answer = Answer { jsonrpc: "2.0", id, result: CallResult::text(arguments.message) };
+    let answer = Answer {
+        jsonrpc: "2.0",
+        id,
+        result: CallResult { content: [Text { r#type: "text", text: arguments.message }] },
+    };
     serde_json::to_vec(&answer).ok().map(Bytes::from)
 }

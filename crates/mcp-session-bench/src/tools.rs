@@ -1,57 +1,33 @@
 //! The tools on our own session layer.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use mcp_session_core::{Config, ConfigError, Endpoint, RequestContext, Router, RpcError, Runtime};
-use serde::{Deserialize, Serialize};
-use serde_json::{json, value::RawValue};
+use mcp_session_core::{Config, ConfigError, Endpoint, RequestContext, Router, Runtime, ToolError};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
 
 use crate::monotonic_nanos;
 
 /// How long `ask` waits for its reply: far longer than a measured one takes.
 const REPLY: Duration = Duration::from_secs(30);
 
-#[derive(Deserialize)]
-struct Call<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    arguments: &'a RawValue,
-}
-
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Echo {
     message: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Slow {
     steps: u32,
     interval_ms: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Stamped {
     steps: u32,
     interval_us: u64,
     hold_ms: u64,
-}
-
-#[derive(Serialize)]
-pub(crate) struct CallResult {
-    content: [Text; 1],
-}
-
-impl CallResult {
-    pub(crate) fn text(text: String) -> Self {
-        Self { content: [Text { r#type: "text", text }] }
-    }
-}
-
-#[derive(Serialize)]
-struct Text {
-    r#type: &'static str,
-    text: String,
 }
 
 /// An endpoint with the defaults and four tools: `echo` answers with its `message` at once, `slow` reports progress
@@ -84,67 +60,57 @@ pub fn endpoint_with(runtime: impl Runtime, config: Config) -> Result<Endpoint, 
 }
 
 fn router(timer: Arc<dyn Runtime>) -> Router {
-    let tools = ["echo", "slow", "stamped", "ask"]
-        .map(|name| json!({ "name": name, "inputSchema": { "type": "object" } }));
-    let tools = json!({ "tools": tools });
+    let stamps = Arc::clone(&timer);
     Router::new("bench", "0.1.0")
         // For listeners: nothing else is said of the list, which does not change.
         .capabilities(json!({ "tools": { "listChanged": true } }))
-        .request("tools/list", move |_| std::future::ready(Ok(tools.clone())))
-        .request("tools/call", move |cx| call(cx, Arc::clone(&timer)))
-}
-
-async fn call(cx: RequestContext, timer: Arc<dyn Runtime>) -> Result<CallResult, RpcError> {
-    let params = cx.raw_params().ok_or_else(|| RpcError::invalid_params("a call needs params"))?;
-    let Call { name, arguments } = params.borrow()?;
-    let invalid = |error: serde_json::Error| RpcError::invalid_params(error.to_string());
-    let text = match &*name {
-        "echo" => serde_json::from_str::<Echo>(arguments.get()).map_err(invalid)?.message,
-        "slow" => {
-            let Slow { steps, interval_ms } = serde_json::from_str(arguments.get()).map_err(invalid)?;
-            for step in 1..=steps {
-                if interval_ms > 0 {
-                    timer.sleep_until(timer.now() + Duration::from_millis(interval_ms)).await;
-                }
-                cx.progress(step.into(), None, None).await?;
-            }
-            "done".to_owned()
-        }
-        "stamped" => {
-            let Stamped { steps, interval_us, hold_ms } =
-                serde_json::from_str(arguments.get()).map_err(invalid)?;
-            // Boxed, as below: the future of every call would be larger.
-            Box::pin(stamped(&cx, &*timer, steps, Duration::from_micros(interval_us))).await?;
-            if hold_ms > 0 {
-                timer.sleep_until(timer.now() + Duration::from_millis(hold_ms)).await;
-            }
-            "done".to_owned()
-        }
-        "ask" => {
+        .tool("echo", "Answers with its message", |_: RequestContext, Echo { message }: Echo| async move {
+            Ok(message)
+        })
+        .tool("slow", "Reports progress", move |cx: RequestContext, slow: Slow| {
+            slowly(cx, Arc::clone(&timer), slow)
+        })
+        .tool("stamped", "Reports progress at fixed times", move |cx: RequestContext, times: Stamped| {
+            stamped(cx, Arc::clone(&stamps), times)
+        })
+        .tool("ask", "Asks the client", |cx: RequestContext, (): ()| async move {
             let form =
                 json!({ "message": "when?", "requestedSchema": { "type": "object", "properties": {} } });
-            Box::pin(cx.elicit("when", &form, REPLY)).await?;
-            monotonic_nanos().to_string()
+            Box::pin(cx.elicit("when", &form, REPLY)).await?; // boxed: it is large
+            Ok(monotonic_nanos().to_string())
+        })
+}
+
+async fn slowly(
+    cx: RequestContext,
+    timer: Arc<dyn Runtime>,
+    Slow { steps, interval_ms }: Slow,
+) -> Result<String, ToolError> {
+    for step in 1..=steps {
+        if interval_ms > 0 {
+            timer.sleep_until(timer.now() + Duration::from_millis(interval_ms)).await;
         }
-        _ => return Err(RpcError::invalid_params("no such tool")),
-    };
-    Ok(CallResult::text(text))
+        cx.progress(step.into(), None, None).await?;
+    }
+    Ok("done".to_owned())
 }
 
 /// Events are due at fixed times: those that a timer is late for are sent at once, so that the rate holds.
 async fn stamped(
-    cx: &RequestContext,
-    timer: &dyn Runtime,
-    steps: u32,
-    interval: Duration,
-) -> Result<(), RpcError> {
+    cx: RequestContext,
+    timer: Arc<dyn Runtime>,
+    Stamped { steps, interval_us, hold_ms }: Stamped,
+) -> Result<String, ToolError> {
     let mut due = timer.now();
     for step in 1..=steps {
-        due += interval;
+        due += Duration::from_micros(interval_us);
         if due > timer.now() {
             timer.sleep_until(due).await;
         }
         cx.progress(step.into(), None, Some(&monotonic_nanos().to_string())).await?;
     }
-    Ok(())
+    if hold_ms > 0 {
+        timer.sleep_until(timer.now() + Duration::from_millis(hold_ms)).await;
+    }
+    Ok("done".to_owned())
 }

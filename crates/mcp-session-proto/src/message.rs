@@ -193,6 +193,15 @@ pub fn members<'a, const N: usize>(
     }
 }
 
+/// Decodes a string, from its own text. `None` if the text is something else.
+#[doc(hidden)] // for core
+pub fn string(text: &str) -> Option<Cow<'_, str>> {
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+        _ => serde_json::from_str(text).ok().map(Cow::Owned),
+    }
+}
+
 /// A JSON-RPC error, which a handler returns instead of a result.
 ///
 /// ```

@@ -1,5 +1,7 @@
 //! [`Envelope`]: what a request of 2026-07-28 says about itself, in its body and again in its headers.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName};
 use mcp_session_proto::{self as proto, Json, ProtocolVersion, RpcError, RpcRequest};
 
@@ -93,14 +95,14 @@ impl<'a> Unchecked<'a> {
     /// # Errors
     ///
     /// [`Rejection::InvalidEnvelope`] if it is not a string.
-    pub(super) fn version(&self) -> Result<Option<String>, Rejection> {
-        let read = |raw| string(raw).ok_or_else(|| lacks(VERSION_KEY, "a string"));
+    pub(super) fn version(&self) -> Result<Option<Cow<'a, str>>, Rejection> {
+        let read = |raw| proto::string(raw).ok_or_else(|| lacks(VERSION_KEY, "a string"));
         self.meta.version.map(read).transpose()
     }
 
     /// The version that an `initialize` asks for, if it is a string.
-    pub(super) fn handshake(&self) -> Option<String> {
-        self.parts.handshake.and_then(string)
+    pub(super) fn handshake(&self) -> Option<Cow<'a, str>> {
+        self.parts.handshake.and_then(proto::string)
     }
 
     /// Checks the envelope, and then the headers that repeat a part of the body, in the order of the ladder (G-40).
@@ -126,7 +128,7 @@ impl<'a> Unchecked<'a> {
             return Err(lacks(CLIENT_INFO_KEY, "an object, if it is there"));
         }
         let log_level = meta.log_level.map(|raw| {
-            let level = string(raw).and_then(|name| LogLevel::parse(&name));
+            let level = proto::string(raw).and_then(|name| LogLevel::parse(&name));
             level.ok_or_else(|| lacks(LOG_LEVEL_KEY, "the name of a level such as \"info\", if it is there"))
         });
         let log_level = log_level.transpose()?;
@@ -139,7 +141,7 @@ impl<'a> Unchecked<'a> {
             "resources/read" => Some(("params.uri", parts.uri)),
             _ => None,
         };
-        let name = name.map(|(path, raw)| named(headers, path, raw.and_then(string))).transpose()?;
+        let name = name.map(|(path, raw)| named(headers, path, raw.and_then(proto::string))).transpose()?;
         Ok(Envelope { version, client_info: meta.client_info.and_then(part), capabilities, log_level, name })
     }
 }
@@ -182,14 +184,14 @@ fn repeats(
 }
 
 /// Checks `Mcp-Name`, and returns the name in the body, which it repeats (G-09, G-12).
-fn named(headers: &HeaderMap, path: &str, body: Option<String>) -> Result<String, Rejection> {
+fn named(headers: &HeaderMap, path: &str, body: Option<Cow<'_, str>>) -> Result<String, Rejection> {
     let value = header(headers, &NAME, "Mcp-Name")?.ok_or_else(|| missing("Mcp-Name", path))?;
     let value = decode("Mcp-Name", value)?;
     match body {
         None => Err(Rejection::HeaderMismatch(
             format!("the header Mcp-Name must repeat `{path}` of the body, which has no such string").into(),
         )),
-        Some(body) if value == body => Ok(body),
+        Some(body) if value == body => Ok(body.into_owned()),
         Some(body) => Err(differs("Mcp-Name", &value, path, &body)),
     }
 }
@@ -207,14 +209,6 @@ pub(super) fn differs(spelled: &str, value: &str, part: &str, body: &str) -> Rej
         format!("the header {spelled} is {value}, but `{part}` of the body is {body}: both must be the same")
             .into(),
     )
-}
-
-/// Decodes a string; `None` if the text is something else.
-fn string(text: &str) -> Option<String> {
-    match text.strip_prefix('"')?.strip_suffix('"') {
-        Some(plain) if !plain.contains('\\') => Some(plain.to_owned()),
-        _ => serde_json::from_str(text).ok(),
-    }
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ fn refuse_modern(eras: Eras, headers: &HeaderMap, request: &RpcRequest) -> Resul
     if request.params.as_ref().is_some_and(may_have_version) {
         let version = Unchecked::read(request).and_then(|unchecked| unchecked.version());
         if let Some(version) = version.ok().flatten().filter(|version| is_modern(version.as_bytes())) {
-            return Err(Rejection::UnsupportedVersion(version, eras));
+            return Err(Rejection::UnsupportedVersion(version.into_owned(), eras));
         }
     }
     check_era(headers, eras)

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::{
     ErrorCode, Json, Message, Notification, ParseError, RpcError, RpcRequest, RpcResponse,
     scan::{MAX_DEPTH, decode, members},
+    string,
 };
 use crate::id::RequestId;
 
@@ -164,13 +165,11 @@ const METHODS: [&str; 21] = [
 
 /// Decodes a method; `None` if the text is not a string.
 fn decode_method(text: &str) -> Option<Cow<'static, str>> {
-    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        Some(plain) if !plain.contains('\\') => Some(match METHODS.iter().find(|method| **method == plain) {
-            Some(method) => Cow::Borrowed(method),
-            None => Cow::Owned(plain.to_owned()),
-        }),
-        _ => serde_json::from_str(text).ok(),
-    }
+    let method = string(text)?;
+    Some(match METHODS.iter().find(|known| **known == method) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(method.into_owned()),
+    })
 }
 
 /// Whether brackets outside strings nest deeper than `limit`. Counts instead of recursing, so that hostile nesting uses

@@ -3,10 +3,10 @@
 use std::{future::Future, sync::Arc};
 
 use futures::FutureExt;
-use mcp_session_proto::{Json, RpcError};
+use mcp_session_proto::RpcError;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{Map, Value, json};
 
 use super::{
     Router,
@@ -163,8 +163,8 @@ fn listed(schema: &Value) -> Vec<Value> {
 
 /// Answers `prompts/get`.
 pub(super) fn get(prompts: &List<ToolFn>, cx: &RequestContext) -> Result<Answer, RpcError> {
-    let Named { name, arguments } = cx.raw_params().unwrap_or_else(|| Json::empty()).borrow()?;
+    let Named { name, arguments } = Named::of(cx)?;
     let prompt = prompts.get(&name);
     let prompt = prompt.ok_or_else(|| RpcError::invalid_params(format!("there is no prompt `{name}`")))?;
-    prompt(cx.clone(), arguments.map(RawValue::get))
+    prompt(cx.clone(), arguments)
 }

@@ -65,20 +65,35 @@ impl ToolResult {
         self
     }
 
-    pub(super) fn into_json(self) -> Json {
-        let mut result = Map::new();
-        result.insert("content".into(), self.content.into());
-        if let Some(structured) = self.structured {
-            result.insert("structuredContent".into(), structured);
+    pub(super) fn into_json(self) -> Result<Json, RpcError> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Members {
+            content: Vec<Value>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            structured_content: Option<Value>,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            is_error: bool,
+            #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+            meta: Option<Map<String, Value>>,
         }
-        if self.is_error {
-            result.insert("isError".into(), true.into());
-        }
-        if let Some(meta) = self.meta {
-            result.insert("_meta".into(), meta.into());
-        }
-        Value::Object(result).into()
+        let Self { content, structured, is_error, meta } = self;
+        Json::new(&Members { content, structured_content: structured, is_error, meta })
     }
+}
+
+/// The result with one text: what most tools return, and what is not made of `Value`s first.
+fn text_alone(text: &str) -> Result<Json, RpcError> {
+    #[derive(Serialize)]
+    struct Members<'a> {
+        content: [Text<'a>; 1],
+    }
+    #[derive(Serialize)]
+    struct Text<'a> {
+        r#type: &'static str,
+        text: &'a str,
+    }
+    Json::new(&Members { content: [Text { r#type: "text", text }] })
 }
 
 /// What a tool returns. A type whose schema is an object becomes `structuredContent`, with its schema as `outputSchema`, and
@@ -94,6 +109,15 @@ pub trait ToolOutput: Send + 'static {
     ///
     /// -32603 if the value cannot be serialized.
     fn into_result(self) -> Result<ToolResult, RpcError>;
+
+    /// The result as it is sent.
+    #[doc(hidden)] // for the text of a `String`, which needs no `ToolResult`
+    fn into_answer(self) -> Result<Json, RpcError>
+    where
+        Self: Sized,
+    {
+        self.into_result()?.into_json()
+    }
 }
 
 impl<T: Serialize + JsonSchema + Send + 'static> ToolOutput for T {
@@ -114,11 +138,18 @@ impl<T: Serialize + JsonSchema + Send + 'static> ToolOutput for T {
         Ok(match value {
             Value::Null => ToolResult::new(),
             Value::String(text) => ToolResult::new().text(text),
-            Value::Object(_) => {
-                ToolResult { structured: Some(value.clone()), ..ToolResult::new().text(value.to_string()) }
+            value => {
+                let text = ToolResult::new().text(value.to_string());
+                ToolResult { structured: Some(value).filter(Value::is_object), ..text }
             }
-            value => ToolResult::new().text(value.to_string()),
         })
+    }
+
+    fn into_answer(self) -> Result<Json, RpcError> {
+        match (&self as &dyn Any).downcast_ref::<String>() {
+            Some(text) => text_alone(text),
+            None => self.into_result()?.into_json(),
+        }
     }
 }
 
@@ -162,7 +193,7 @@ impl ToolError {
 
     pub(super) fn into_answer(self) -> Result<Json, RpcError> {
         match self.0 {
-            Kind::Failed(why) => Ok(ToolResult { is_error: true, ..ToolResult::new().text(why) }.into_json()),
+            Kind::Failed(why) => ToolResult { is_error: true, ..ToolResult::new().text(why) }.into_json(),
             Kind::Protocol(error) => Err(error),
         }
     }

@@ -42,8 +42,12 @@ pub(super) fn arguments_of<T: JsonSchema>(of: &str) -> Value {
 /// -32602, which names the field.
 pub(super) fn decode<T: DeserializeOwned + 'static>(arguments: Option<&str>) -> Result<T, RpcError> {
     let arguments = object(arguments)?;
-    let mut decoder = serde_json::Deserializer::from_str(if takes_none::<T>() { "null" } else { arguments });
-    serde_path_to_error::deserialize(&mut decoder).map_err(|error| refused("params.arguments", &error))
+    let text = if takes_none::<T>() { "null" } else { arguments };
+    // Only what is refused is decoded again, to find the field.
+    serde_json::from_str(text).or_else(|_| {
+        let mut decoder = serde_json::Deserializer::from_str(text);
+        serde_path_to_error::deserialize(&mut decoder).map_err(|error| refused("params.arguments", &error))
+    })
 }
 
 /// Decodes the arguments of a prompt, which are texts.

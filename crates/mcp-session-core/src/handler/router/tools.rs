@@ -3,10 +3,10 @@
 use std::{borrow::Cow, future::Future, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
-use mcp_session_proto::{Json, RpcError};
+use mcp_session_proto::{self as proto, Json, RpcError};
 use schemars::JsonSchema;
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value, value::RawValue};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::{
     Router,
@@ -130,7 +130,7 @@ impl Router {
             let running = call(cx, decode(arguments)?);
             Ok(async move {
                 match running.await {
-                    Ok(output) => Ok(output.into_result()?.into_json()),
+                    Ok(output) => output.into_answer(),
                     Err(error) => error.into_answer(),
                 }
             }
@@ -141,18 +141,32 @@ impl Router {
     }
 }
 
-#[derive(Deserialize)]
+/// What a call or a prompt is named, and its arguments, as they are written.
 pub(super) struct Named<'a> {
-    #[serde(borrow)]
     pub(super) name: Cow<'a, str>,
-    #[serde(borrow, default)]
-    pub(super) arguments: Option<&'a RawValue>,
+    pub(super) arguments: Option<&'a str>,
+}
+
+impl<'a> Named<'a> {
+    /// Finds them in the params, which are not decoded: the arguments are decoded once, as what the tool takes.
+    ///
+    /// # Errors
+    ///
+    /// -32602 if there is no name, or one of the two occurs twice.
+    pub(super) fn of(cx: &'a RequestContext) -> Result<Self, RpcError> {
+        let params = cx.raw_params().unwrap_or_else(|| Json::empty());
+        let [name, arguments] = proto::members(params.as_str(), &["name", "arguments"])?;
+        let name = name.ok_or_else(|| RpcError::invalid_params("`params.name` is missing"))?;
+        let name =
+            proto::string(name).ok_or_else(|| RpcError::invalid_params("`params.name` must be a string"))?;
+        Ok(Self { name, arguments: arguments.filter(|text| *text != "null") })
+    }
 }
 
 /// Answers `tools/call`.
 pub(super) fn call(tools: &List<ToolFn>, cx: &RequestContext) -> Result<Answer, RpcError> {
-    let Named { name, arguments } = cx.raw_params().unwrap_or_else(|| Json::empty()).borrow()?;
+    let Named { name, arguments } = Named::of(cx)?;
     let tool = tools.get(&name);
     let tool = tool.ok_or_else(|| RpcError::invalid_params(format!("there is no tool `{name}`")))?;
-    tool(cx.clone(), arguments.map(RawValue::get))
+    tool(cx.clone(), arguments)
 }
