@@ -5,15 +5,20 @@
 
 mod outgoing;
 mod parse;
+mod parts;
 mod scan;
 
 use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-pub use self::outgoing::{Insertions, Outgoing};
+pub use self::outgoing::Outgoing;
+use self::parts::Parts;
+#[doc(hidden)] // for core
+pub use self::{outgoing::Insertions, parts::Part, scan::Names};
 use crate::{id::RequestId, state::Input};
 
 /// The code of a JSON-RPC error.
@@ -64,13 +69,13 @@ impl ErrorCode {
 /// # Ok::<(), mcp_session_proto::RpcError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct Json(Bytes);
+pub struct Json(ByteString);
 
 impl Json {
     /// The empty object.
     #[doc(hidden)] // for core
     pub fn empty() -> &'static Self {
-        static EMPTY: Json = Json(Bytes::from_static(b"{}"));
+        static EMPTY: Json = Json(ByteString::from_static("{}"));
         &EMPTY
     }
 
@@ -80,7 +85,7 @@ impl Json {
     ///
     /// [`ErrorCode::INTERNAL_ERROR`] if `value` cannot be JSON, such as a map whose keys are not strings.
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, RpcError> {
-        match serde_json::to_vec(value) {
+        match serde_json::to_string(value) {
             Ok(text) => Ok(Self(text.into())),
             Err(error) => Err(RpcError::internal(format!("not serializable as JSON: {error}"))),
         }
@@ -92,9 +97,12 @@ impl Json {
     ///
     /// [`ErrorCode::PARSE_ERROR`] if it is not.
     pub fn from_text(text: Bytes) -> Result<Self, RpcError> {
-        match serde_json::from_slice::<&RawValue>(&text) {
+        let not_json =
+            |error: &dyn fmt::Display| RpcError::new(ErrorCode::PARSE_ERROR, format!("not JSON: {error}"));
+        let text = ByteString::try_from(text).map_err(|error| not_json(&error))?;
+        match serde_json::from_str::<&RawValue>(&text) {
             Ok(_) => Ok(Self(text)),
-            Err(error) => Err(RpcError::new(ErrorCode::PARSE_ERROR, format!("not JSON: {error}"))),
+            Err(error) => Err(not_json(&error)),
         }
     }
 
@@ -118,18 +126,17 @@ impl Json {
 
     /// Whether the value is an object.
     pub fn is_object(&self) -> bool {
-        self.0.trim_ascii_start().starts_with(b"{")
+        self.as_bytes().trim_ascii_start().starts_with(b"{")
     }
 
     /// The text, as bytes of UTF-8.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_bytes()
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        // Every constructor takes it from a JSON parser or serializer, so it is UTF-8.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        &self.0
     }
 
     /// Text that was put together from JSON, and is not checked again.
@@ -142,12 +149,7 @@ impl Json {
     /// The part of this value with this text, which was borrowed from it.
     #[doc(hidden)] // for core
     pub fn part(&self, text: &str) -> Self {
-        Self::slice(&self.0, text)
-    }
-
-    /// The part of `body` with this text, which is JSON.
-    fn slice(body: &Bytes, text: &str) -> Self {
-        Self(body.slice_ref(text.as_bytes()))
+        Self(self.0.slice_ref(text))
     }
 }
 
@@ -185,11 +187,13 @@ impl From<Box<RawValue>> for Json {
 #[doc(hidden)] // for core
 pub fn members<'a, const N: usize>(
     text: &'a str,
-    names: &[&'static str; N],
+    names: &Names<N>,
 ) -> Result<[Option<&'a str>; N], RpcError> {
     match scan::members(text, names) {
         Some(found) => Ok(found),
-        None => scan::decode(text, names).map_err(|error| RpcError::invalid_params(error.to_string())),
+        None => {
+            scan::decode(text, names.texts()).map_err(|error| RpcError::invalid_params(error.to_string()))
+        }
     }
 }
 
@@ -306,9 +310,27 @@ pub struct RpcRequest {
     pub method: Cow<'static, str>,
     /// An object, if present (A-03).
     pub params: Option<Json>,
+    parts: Parts,
 }
 
 impl RpcRequest {
+    /// A request with this id.
+    pub fn new(id: RequestId, method: impl Into<Cow<'static, str>>, params: Option<Json>) -> Self {
+        let parts = params.as_ref().map_or(Parts::NONE, Parts::of);
+        Self { id, method: method.into(), params, parts }
+    }
+
+    /// The text of a member of the params that the protocol reads; `None` if it is absent. The params must be those that the
+    /// request was created with.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::INVALID_PARAMS`] if it occurs twice.
+    #[doc(hidden)] // for core
+    pub fn part(&self, part: Part) -> Result<Option<&str>, RpcError> {
+        self.params.as_ref().map_or(Ok(None), |params| self.parts.get(part, params))
+    }
+
     /// Whether it asks for a list, which a client may need before it can accept an answer: an
     /// [`Input::List`](crate::Input::List). In a batch it is an ordinary request.
     #[inline]

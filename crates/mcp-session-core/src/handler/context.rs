@@ -5,10 +5,10 @@ use std::{fmt, mem, sync::Arc, time::Duration};
 use futures::FutureExt;
 use http::{Extensions, HeaderMap, request::Parts};
 use mcp_session_proto::{
-    CancelReason, Json, ProtocolVersion, RequestError, RequestId, RpcError, RpcRequest, SendError, SessionId,
-    Status,
+    CancelReason, Json, Part, ProtocolVersion, RequestError, RequestId, RpcError, RpcRequest, SendError,
+    SessionId, Status,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::{exchange::ExchangeHandle, modern::Modern};
@@ -22,7 +22,6 @@ use crate::{
         manager::SessionManager,
         notification, object,
     },
-    sync::OnceLock,
     transport::LogLevel,
 };
 
@@ -58,19 +57,6 @@ struct Inner {
     request: RpcRequest,
     headers: HeaderMap,
     extensions: Extensions,
-    progress_token: OnceLock<Option<Box<RawValue>>>,
-}
-
-#[derive(Deserialize)]
-struct ParamsWithMeta<'a> {
-    #[serde(borrow, default, rename = "_meta")]
-    meta: Option<Meta<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Meta<'a> {
-    #[serde(borrow, default, rename = "progressToken")]
-    progress_token: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -94,8 +80,7 @@ impl RequestContext {
         parts: &mut Parts,
     ) -> Self {
         let (headers, extensions) = (mem::take(&mut parts.headers), mem::take(&mut parts.extensions));
-        let progress_token = OnceLock::new();
-        Self(Arc::new(Inner { call, version, modern, request, headers, extensions, progress_token }))
+        Self(Arc::new(Inner { call, version, modern, request, headers, extensions }))
     }
 
     pub(super) fn modern(&self) -> Option<&Modern> {
@@ -158,6 +143,11 @@ impl RequestContext {
     /// The params as the client sent them.
     pub fn raw_params(&self) -> Option<&Json> {
         self.0.request.params.as_ref()
+    }
+
+    /// The text of a member of the params that the protocol reads.
+    pub(crate) fn part(&self, part: Part) -> Result<Option<&str>, RpcError> {
+        self.0.request.part(part)
     }
 
     /// Decodes the params. Absent params count as an empty object.
@@ -364,13 +354,10 @@ impl RequestContext {
         deadline.map(|deadline| deadline.saturating_duration_since(now))
     }
 
+    /// A string or an integer (F-12).
     fn progress_token(&self) -> Option<&RawValue> {
-        let token = self.0.progress_token.get_or_init(|| {
-            let params: ParamsWithMeta<'_> = self.raw_params()?.borrow().ok()?;
-            let token = params.meta?.progress_token?;
-            RequestId::from_json(token.get()).map(|_| token.to_owned()) // a string or an integer (F-12)
-        });
-        token.as_deref()
+        let token = self.part(Part::ProgressToken).ok()??;
+        RequestId::from_json(token).and_then(|_| serde_json::from_str(token).ok())
     }
 }
 

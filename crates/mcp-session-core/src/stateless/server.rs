@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use mcp_session_proto::{self as proto, ErrorCode, Insertions, Json, ProtocolVersion, RpcError};
+use mcp_session_proto::{self as proto, ErrorCode, Insertions, Json, Names, ProtocolVersion, RpcError};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -71,7 +71,7 @@ impl Answered<'_> {
 }
 
 /// The members of a result that are added if they are missing.
-const MEMBERS: [&str; 4] = ["resultType", "_meta", "ttlMs", "cacheScope"];
+const MEMBERS: Names<4> = Names::new(["resultType", "_meta", "ttlMs", "cacheScope"]);
 
 #[derive(Deserialize)]
 struct Capabilities {
@@ -133,7 +133,7 @@ impl Server {
         &self,
         to: Option<Answered<'_>>,
         text: &str,
-        [result_type, meta, ttl_ms, cache_scope]: [Option<&str>; MEMBERS.len()],
+        [result_type, meta, ttl_ms, cache_scope]: [Option<&str>; MEMBERS.texts().len()],
     ) -> Result<Insertions<'_>, RpcError> {
         let complete = match result_type.map(|text| text.trim_matches('"')) {
             None | Some("complete") => true,
@@ -174,7 +174,7 @@ impl Server {
         };
         let inside = self.info.as_deref().zip(meta).and_then(|(info, meta)| {
             // `null` counts as absent, and what cannot be read is left as it is.
-            let has = proto::members(meta, &[SERVER_INFO])
+            let has = proto::members(meta, const { &Names::new([SERVER_INFO]) })
                 .map_or(true, |[info]| info.is_some_and(|info| info != "null"));
             // The text of `meta` is a part of `text`.
             let begin = meta.as_ptr().addr() - text.as_ptr().addr() + 1;
@@ -197,7 +197,7 @@ fn without_comma(members: &str) -> &str {
 /// The result without those of its members that are completed here and `null`.
 fn without_nulls(result: &Json) -> Result<Json, RpcError> {
     let mut members: Map<String, Value> = result.parse()?;
-    members.retain(|name, value| !(value.is_null() && MEMBERS.contains(&&**name)));
+    members.retain(|name, value| !(value.is_null() && MEMBERS.texts().contains(&&**name)));
     Ok(Value::Object(members).into())
 }
 

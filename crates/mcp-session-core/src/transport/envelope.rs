@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName};
-use mcp_session_proto::{self as proto, Json, ProtocolVersion, RpcError, RpcRequest};
+use mcp_session_proto::{self as proto, Json, Names, Part, ProtocolVersion, RpcRequest};
 
 use super::{
     headers::{METHOD, NAME, PROTOCOL_VERSION},
@@ -17,6 +17,9 @@ const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 const CLIENT_INFO_KEY: &str = "io.modelcontextprotocol/clientInfo";
 const LOG_LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
+
+/// What `initialize` calls the version.
+const HANDSHAKE: Names<1> = Names::new(["protocolVersion"]);
 
 /// What a request of 2026-07-28 says about itself (G-01).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,26 +37,12 @@ pub(crate) struct Envelope {
     pub(crate) name: Option<String>,
 }
 
-/// The params of a request, as far as the envelope needs them, as JSON texts. Only read, not checked.
+/// What the params of a request say about it, as JSON texts. Only read, not checked. `null` counts as absent, except for the
+/// version: a client that writes that key means the envelope.
 pub(super) struct Unchecked<'a> {
     params: Option<&'a Json>,
-    parts: Params<'a>,
-    meta: Meta<'a>,
-}
-
-/// `null` counts as absent.
-#[derive(Default)]
-struct Params<'a> {
-    meta: Option<&'a str>,
     name: Option<&'a str>,
     uri: Option<&'a str>,
-    handshake: Option<&'a str>,
-}
-
-/// The members of `_meta` that make up the envelope. `null` counts as absent, except for the version: a client that writes
-/// that key means the envelope.
-#[derive(Default)]
-struct Meta<'a> {
     version: Option<&'a str>,
     capabilities: Option<&'a str>,
     client_info: Option<&'a str>,
@@ -67,27 +56,22 @@ impl<'a> Unchecked<'a> {
     ///
     /// [`Rejection::InvalidEnvelope`] if a member that it reads occurs twice: two readers might each take another one.
     pub(super) fn read(request: &'a RpcRequest) -> Result<Self, Rejection> {
-        let invalid = |what: &str, error: RpcError| {
-            Rejection::InvalidEnvelope(format!("`{what}` is invalid: {}", error.message).into())
+        let part = |part, place: &str| {
+            request.part(part).map_err(|error| {
+                Rejection::InvalidEnvelope(format!("`{place}` is invalid: {}", error.message).into())
+            })
         };
-        let unless_null = |text: &&str| *text != "null";
-        let params = request.params.as_ref();
-        let mut parts = Params::default();
-        if let Some(params) = params {
-            let names = ["_meta", "name", "uri", "protocolVersion"];
-            let found = proto::members(params.as_str(), &names).map_err(|error| invalid("params", error))?;
-            let [meta, name, uri, handshake] = found.map(|text| text.filter(unless_null));
-            parts = Params { meta, name, uri, handshake };
-        }
-        let mut meta = Meta::default();
-        if let Some(object) = parts.meta.filter(|meta| meta.starts_with('{')) {
-            let names = [VERSION_KEY, CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY];
-            let found = proto::members(object, &names).map_err(|error| invalid("params._meta", error))?;
-            let [version, others @ ..] = found;
-            let [capabilities, client_info, log_level] = others.map(|text| text.filter(unless_null));
-            meta = Meta { version, capabilities, client_info, log_level };
-        }
-        Ok(Self { params, parts, meta })
+        part(Part::Meta, "params")?;
+        let unless_null = |text: Option<&'a str>| text.filter(|text| *text != "null");
+        Ok(Self {
+            params: request.params.as_ref(),
+            name: unless_null(part(Part::Name, "params")?),
+            uri: unless_null(part(Part::Uri, "params")?),
+            version: part(Part::Version, "params._meta")?,
+            capabilities: unless_null(part(Part::Capabilities, "params._meta")?),
+            client_info: unless_null(part(Part::ClientInfo, "params._meta")?),
+            log_level: unless_null(part(Part::LogLevel, "params._meta")?),
+        })
     }
 
     /// The version in the envelope; `None` if there is no envelope.
@@ -97,12 +81,13 @@ impl<'a> Unchecked<'a> {
     /// [`Rejection::InvalidEnvelope`] if it is not a string.
     pub(super) fn version(&self) -> Result<Option<Cow<'a, str>>, Rejection> {
         let read = |raw| proto::string(raw).ok_or_else(|| lacks(VERSION_KEY, "a string"));
-        self.meta.version.map(read).transpose()
+        self.version.map(read).transpose()
     }
 
     /// The version that an `initialize` asks for, if it is a string.
     pub(super) fn handshake(&self) -> Option<Cow<'a, str>> {
-        self.parts.handshake.and_then(proto::string)
+        let [version] = proto::members(self.params?.as_str(), &HANDSHAKE).ok()?;
+        proto::string(version?)
     }
 
     /// Checks the envelope, and then the headers that repeat a part of the body, in the order of the ladder (G-40).
@@ -118,16 +103,16 @@ impl<'a> Unchecked<'a> {
         headers: &HeaderMap,
         eras: Eras,
     ) -> Result<Envelope, Rejection> {
-        let Self { params, parts, meta } = self;
+        let Self { params, capabilities, client_info, .. } = self;
         let is_object = |text: &&str| text.starts_with('{');
         let part = |text: &str| params.map(|params| params.part(text));
-        let capabilities = meta.capabilities.filter(is_object).and_then(part);
+        let capabilities = capabilities.filter(is_object).and_then(part);
         let capabilities =
             capabilities.ok_or_else(|| lacks(CAPABILITIES_KEY, "an object, which may be empty"))?;
-        if !meta.client_info.as_ref().is_none_or(is_object) {
+        if !client_info.as_ref().is_none_or(is_object) {
             return Err(lacks(CLIENT_INFO_KEY, "an object, if it is there"));
         }
-        let log_level = meta.log_level.map(|raw| {
+        let log_level = self.log_level.map(|raw| {
             let level = proto::string(raw).and_then(|name| LogLevel::parse(&name));
             level.ok_or_else(|| lacks(LOG_LEVEL_KEY, "the name of a level such as \"info\", if it is there"))
         });
@@ -137,12 +122,12 @@ impl<'a> Unchecked<'a> {
         let version = supported(version, eras)?;
         repeats(headers, &METHOD, "Mcp-Method", "method", method)?;
         let name = match method {
-            "tools/call" | "prompts/get" => Some(("params.name", parts.name)),
-            "resources/read" => Some(("params.uri", parts.uri)),
+            "tools/call" | "prompts/get" => Some(("params.name", self.name)),
+            "resources/read" => Some(("params.uri", self.uri)),
             _ => None,
         };
         let name = name.map(|(path, raw)| named(headers, path, raw.and_then(proto::string))).transpose()?;
-        Ok(Envelope { version, client_info: meta.client_info.and_then(part), capabilities, log_level, name })
+        Ok(Envelope { version, client_info: client_info.and_then(part), capabilities, log_level, name })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The era of a message: with or without a handshake (G-40).
 
 use http::HeaderMap;
-use mcp_session_proto::{Json, RpcRequest};
+use mcp_session_proto::{Part, RpcRequest};
 
 use super::{
     envelope::{Envelope, Unchecked, no_envelope, no_version_header, supported},
@@ -56,8 +56,7 @@ pub(crate) fn era_of_request(
         return Ok(RequestEra::Legacy);
     }
     let has_header = version == VersionHeader::Modern;
-    let has_version = || request.params.as_ref().is_some_and(may_have_version);
-    if eras.has_legacy() && (is_initialize || !has_header) && !has_version() {
+    if eras.has_legacy() && (is_initialize || !has_header) && !has_version(request) {
         return Ok(RequestEra::Legacy); // the usual request pays no more than this
     }
 
@@ -147,7 +146,7 @@ pub(crate) fn check_removed(method: &str) -> Result<(), Rejection> {
 
 /// Refuses a request of a modern version, by its envelope or its header (G-49).
 fn refuse_modern(eras: Eras, headers: &HeaderMap, request: &RpcRequest) -> Result<(), Rejection> {
-    if request.params.as_ref().is_some_and(may_have_version) {
+    if has_version(request) {
         let version = Unchecked::read(request).and_then(|unchecked| unchecked.version());
         if let Some(version) = version.ok().flatten().filter(|version| is_modern(version.as_bytes())) {
             return Err(Rejection::UnsupportedVersion(version.into_owned(), eras));
@@ -166,25 +165,15 @@ fn names_modern(headers: &HeaderMap) -> bool {
     VersionHeader::of(headers) == VersionHeader::Modern
 }
 
-/// Whether params may have a version in their `_meta`. Without a parser: almost no legacy request has the key, and some are
-/// long.
-fn may_have_version(params: &Json) -> bool {
-    // First searches the text for a `.`, which is rare and never occurs in base64. Some encoders write `/` as `\/`.
-    let is_key = |text: &str, at| {
-        let rest = text[..at].ends_with("io").then(|| text[at..].strip_prefix(".modelcontextprotocol"));
-        let rest = rest.flatten().map(|rest| rest.strip_prefix('\\').unwrap_or(rest));
-        rest.is_some_and(|rest| rest.starts_with("/protocolVersion"))
-    };
-    has_dot(params.as_bytes()) && {
-        let text = params.as_str();
-        text.match_indices('.').any(|(at, _)| is_key(text, at))
+/// Whether a request has a version in its `_meta`. One whose params are ambiguous counts as having none, unless they have the key
+/// somewhere.
+fn has_version(request: &RpcRequest) -> bool {
+    match request.part(Part::Version) {
+        Ok(version) => version.is_some(),
+        Err(_) => {
+            request.params.as_ref().is_some_and(|params| params.as_str().contains("modelcontextprotocol"))
+        }
     }
-}
-
-/// Whether a text has a dot. Counts whole pieces, which the compiler does for many bytes at once: faster than `contains`.
-fn has_dot(text: &[u8]) -> bool {
-    let any = |piece: &[u8]| piece.iter().map(|byte| u8::from(*byte == b'.')).fold(0, |any, dot| any | dot);
-    text.chunks(256).any(|piece| any(piece) > 0)
 }
 
 /// Whether a version is a date before the first revision without a handshake. Anything else is a version of the future.

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use http::{HeaderMap, HeaderName};
-use mcp_session_proto::{Json, RpcRequest};
+use mcp_session_proto::{Json, Part, RpcRequest};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -40,22 +40,15 @@ pub(crate) fn check_params(
     request: &RpcRequest,
     schema: &Json,
 ) -> Result<(), Rejection> {
-    #[derive(Deserialize, Default)]
-    struct Params<'a> {
-        #[serde(borrow, default)]
-        arguments: Option<&'a RawValue>,
-    }
     if !schema.as_str().contains(ANNOTATION) {
         return Ok(()); // as almost all
     }
-    let params: Params<'_> = match &request.params {
-        None => Params::default(),
-        Some(params) => params.borrow().map_err(|error| {
-            Rejection::InvalidEnvelope(format!("`params` is invalid: {}", error.message).into())
-        })?,
-    };
+    let arguments = request.part(Part::Arguments).map_err(|error| {
+        Rejection::InvalidEnvelope(format!("`params` is invalid: {}", error.message).into())
+    })?;
+    let arguments = arguments.filter(|text| *text != "null").and_then(|text| serde_json::from_str(text).ok());
     match schema.borrow::<Schema<'_>>() {
-        Ok(schema) => check_properties(headers, &schema, params.arguments, "params.arguments", 0),
+        Ok(schema) => check_properties(headers, &schema, arguments, "params.arguments", 0),
         Err(_) => Ok(()), // not an object
     }
 }

@@ -63,11 +63,11 @@ impl Outgoing<'_> {
     /// The approximate length of the message in bytes; never too small, unless strings have to be escaped. For a result
     /// it is exact, so that the bytes need no second allocation to be shared.
     pub(crate) fn size_hint(&self) -> usize {
-        let json_len = |json: Option<&Json>| json.map_or(0, |json| json.0.len());
+        let json_len = |json: Option<&Json>| json.map_or(0, |json| json.as_bytes().len());
         match self {
-            Self::Result { id, result } => 33 + id.json_len() + result.0.len(),
+            Self::Result { id, result } => 33 + id.json_len() + result.as_bytes().len(),
             Self::Completed { id, result, insertions } => {
-                33 + id.json_len() + result.0.len() + insertions.len()
+                33 + id.json_len() + result.as_bytes().len() + insertions.len()
             }
             Self::Error { id, error } => {
                 64 + id.map_or(4, RequestId::json_len) + error.message.len() + json_len(error.data.as_ref())
@@ -84,11 +84,14 @@ impl Outgoing<'_> {
         match self {
             Self::Result { id, result } => {
                 write_result(id, out);
-                out.extend_from_slice(&result.0);
+                out.extend_from_slice(result.as_bytes());
             }
             Self::Completed { id, result, insertions } => {
                 write_result(id, out);
-                insertions.pieces(&result.0).iter().for_each(|piece| out.extend_from_slice(piece));
+                insertions
+                    .pieces(result.as_str())
+                    .iter()
+                    .for_each(|piece| out.extend_from_slice(piece.as_bytes()));
             }
             Self::Error { id, error } => {
                 out.extend_from_slice(b"\"id\":");
@@ -102,7 +105,7 @@ impl Outgoing<'_> {
                 write_string(&error.message, out);
                 if let Some(data) = &error.data {
                     out.extend_from_slice(b",\"data\":");
-                    out.extend_from_slice(&data.0);
+                    out.extend_from_slice(data.as_bytes());
                 }
                 out.push(b'}');
             }
@@ -126,7 +129,7 @@ pub struct Insertions<'a>(pub [(usize, Cow<'a, str>); 2]);
 impl Insertions<'_> {
     /// The result with what is inserted.
     pub fn insert_into(&self, result: &Json) -> Json {
-        Json(self.pieces(&result.0).concat().into())
+        Json(self.pieces(result.as_str()).concat().into())
     }
 
     /// The bytes that are inserted.
@@ -135,9 +138,9 @@ impl Insertions<'_> {
     }
 
     /// What is written, piece by piece.
-    fn pieces<'t>(&'t self, text: &'t [u8]) -> [&'t [u8]; 5] {
+    fn pieces<'t>(&'t self, text: &'t str) -> [&'t str; 5] {
         let [(first, one), (second, two)] = &self.0;
-        [&text[..*first], one.as_bytes(), &text[*first..*second], two.as_bytes(), &text[*second..]]
+        [&text[..*first], one, &text[*first..*second], two, &text[*second..]]
     }
 }
 
@@ -153,7 +156,7 @@ fn write_call(method: &str, params: Option<&Json>, out: &mut Vec<u8>) {
     write_string(method, out);
     if let Some(params) = params {
         out.extend_from_slice(b",\"params\":");
-        out.extend_from_slice(&params.0);
+        out.extend_from_slice(params.as_bytes());
     }
 }
 

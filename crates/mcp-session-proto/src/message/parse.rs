@@ -3,17 +3,20 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     ErrorCode, Json, Message, Notification, ParseError, RpcError, RpcRequest, RpcResponse,
-    scan::{MAX_DEPTH, decode, members},
+    parts::{FindParts, Parts},
+    scan::{MAX_DEPTH, Names, decode, members_with},
     string,
 };
 use crate::id::RequestId;
 
-const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+const MEMBERS: Names<6> = Names::new(["jsonrpc", "id", "method", "params", "result", "error"]);
+const PARAMS: usize = 3;
 
 /// The members of a message, as they are written. `None`: it has no such member.
 struct Envelope<'a> {
@@ -51,37 +54,30 @@ impl Message {
     ///
     /// [`ParseError`], with the id to echo if the message has a legal one.
     pub fn parse(body: &Bytes) -> Result<Self, ParseError> {
-        let text = std::str::from_utf8(body);
-        let found = text.ok().and_then(|text| members(text, &MEMBERS));
-        let found = found.map_or_else(|| Envelope::decode(body), |found| Ok(found.into()));
-        found?.classify(body)
+        let Ok(text) = ByteString::try_from(body.clone()) else { return Err(not_unicode(body)) };
+        let mut parts = FindParts::new();
+        let found = members_with(&text, &MEMBERS, |scan, index| match index {
+            Some(PARAMS) => parts.skip(scan, 1),
+            _ => scan.value(1),
+        });
+        match found {
+            Some(found) => Envelope::from(found).classify(&text, Some(parts)),
+            None => Envelope::decode(&text)?.classify(&text, None),
+        }
     }
 }
 
-impl<'a> From<[Option<&'a str>; MEMBERS.len()]> for Envelope<'a> {
-    fn from(found: [Option<&'a str>; MEMBERS.len()]) -> Self {
+impl<'a> From<[Option<&'a str>; MEMBERS.texts().len()]> for Envelope<'a> {
+    fn from(found: [Option<&'a str>; MEMBERS.texts().len()]) -> Self {
         let [jsonrpc, id, method, params, result, error] = found;
         Self { jsonrpc, id, method, params, result, error }
     }
 }
 
 impl<'a> Envelope<'a> {
-    fn decode(body: &'a [u8]) -> Result<Self, ParseError> {
-        if nests_deeper(body, MAX_DEPTH as usize) {
-            return Err(ParseError::Invalid { id: None, reason: "it nests deeper than 128 levels" });
-        }
-        match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-            Some(b'{') => {}
-            first => {
-                return Err(match serde_json::from_slice::<&RawValue>(body) {
-                    Err(error) => ParseError::NotJson(error.to_string()),
-                    Ok(_) if first == Some(&b'[') => ParseError::Batch,
-                    Ok(_) => ParseError::Invalid { id: None, reason: "it is not an object" },
-                });
-            }
-        }
-        let text = std::str::from_utf8(body).map_err(|error| ParseError::NotJson(error.to_string()))?;
-        match decode(text, &MEMBERS) {
+    fn decode(text: &'a str) -> Result<Self, ParseError> {
+        check_outside(text.as_bytes())?;
+        match decode(text, MEMBERS.texts()) {
             Ok(found) => Ok(found.into()),
             Err(unread) => Err(match serde_json::from_str::<&RawValue>(text) {
                 Err(error) => ParseError::NotJson(error.to_string()),
@@ -93,7 +89,8 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    fn classify(self, body: &Bytes) -> Result<Message, ParseError> {
+    /// `parts`: those of the params, if they were found.
+    fn classify(self, body: &ByteString, parts: Option<FindParts>) -> Result<Message, ParseError> {
         // `null` counts as absent, because some clients write it for members that they leave out. Not so for `id`:
         // `{"id":null}` is an invalid request, not a notification. A `null` result is a result if the message has
         // neither a method nor an error.
@@ -117,25 +114,60 @@ impl<'a> Envelope<'a> {
                 if params.is_some_and(|params| !params.starts_with('{')) {
                     return Err(invalid("`params` must be an object"));
                 }
-                let params = params.map(|params| Json::slice(body, params));
+                let text = params;
+                let params = text.map(|text| Json(body.slice_ref(text)));
                 Ok(match id {
-                    Some(id) => Message::Request(RpcRequest { id, method, params }),
+                    Some(id) => {
+                        let parts = match (text, parts) {
+                            (None, _) => Parts::NONE,
+                            (Some(_), None) => Parts::Unsure,
+                            (Some(text), Some(parts)) => {
+                                parts.parts(text.as_ptr().addr() - body.as_ptr().addr())
+                            }
+                        };
+                        Message::Request(RpcRequest { id, method, params, parts })
+                    }
                     None => Message::Notification(Notification { method, params }),
                 })
             }
             (None, Some(result), None) if id.is_some() => {
-                Ok(Message::Response(RpcResponse { id, outcome: Ok(Json::slice(body, result)) }))
+                Ok(Message::Response(RpcResponse { id, outcome: Ok(Json(body.slice_ref(result))) }))
             }
             (None, None, Some(error)) => {
                 let error: ErrorObject<'_> = serde_json::from_str(error)
                     .map_err(|_| invalid("`error` must have an integer `code` and a string `message`"))?;
-                let data = error.data.map(|data| Json::slice(body, data.get()));
+                let data = error.data.map(|data| Json(body.slice_ref(data.get())));
                 let error = RpcError { data, ..RpcError::new(ErrorCode(error.code), error.message) };
                 Ok(Message::Response(RpcResponse { id, outcome: Err(error) }))
             }
             _ => Err(invalid("it is neither a request, a notification nor a response")),
         }
     }
+}
+
+/// Refuses what is no object, or nests too deep, before it is decoded.
+fn check_outside(body: &[u8]) -> Result<(), ParseError> {
+    if nests_deeper(body, MAX_DEPTH as usize) {
+        return Err(ParseError::Invalid { id: None, reason: "it nests deeper than 128 levels" });
+    }
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => Ok(()),
+        first => Err(match serde_json::from_slice::<&RawValue>(body) {
+            Err(error) => ParseError::NotJson(error.to_string()),
+            Ok(_) if first == Some(&b'[') => ParseError::Batch,
+            Ok(_) => ParseError::Invalid { id: None, reason: "it is not an object" },
+        }),
+    }
+}
+
+/// Why a body is refused that is not UTF-8.
+#[cold]
+fn not_unicode(body: &[u8]) -> ParseError {
+    let refused = check_outside(body).and_then(|()| match std::str::from_utf8(body) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ParseError::NotJson(error.to_string())),
+    });
+    refused.err().unwrap_or_else(|| ParseError::NotJson("not UTF-8".to_owned()))
 }
 
 /// The protocol's methods that clients send, the most frequent first.

@@ -1,9 +1,9 @@
-//! [`members`]: finds the members of a JSON object without decoding them.
+//! [`Scan`]: finds the members of JSON objects without decoding them.
 //!
 //! `serde_json` does the same, at a multiple of the instructions: every request passes here, and long ones consist of a few
 //! long strings, which are searched many bytes at a time.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use serde::{
     Deserializer as _,
@@ -15,47 +15,81 @@ use serde_json::value::RawValue;
 /// passes (A-19).
 pub(super) const MAX_DEPTH: u32 = 128;
 
+/// The names of members that are looked for.
+#[doc(hidden)] // for core
+#[derive(Debug)]
+pub struct Names<const N: usize> {
+    texts: [&'static str; N],
+    /// Each with the quote behind it as one word, and the bits of the word that it takes. A name that is too long has none.
+    words: [(u128, u128); N],
+}
+
+impl<const N: usize> Names<N> {
+    /// These names, none of which has an escape in JSON.
+    pub const fn new(texts: [&'static str; N]) -> Self {
+        let mut words = [(1, 0); N]; // no word is like this
+        let mut index = 0;
+        while index < N {
+            let text = texts[index].as_bytes();
+            if text.len() < size_of::<u128>() {
+                let (mut word, mut at) = ((b'"' as u128) << (8 * text.len()), 0);
+                while at < text.len() {
+                    word |= (text[at] as u128) << (8 * at);
+                    at += 1;
+                }
+                words[index] = (word, u128::MAX >> (128 - 8 * (text.len() + 1)));
+            }
+            index += 1;
+        }
+        Self { texts, words }
+    }
+
+    /// The names.
+    pub const fn texts(&self) -> &[&'static str; N] {
+        &self.texts
+    }
+
+    /// The index of a name that this text, behind a quote, begins with: `None` if it is none, or a long one.
+    #[inline]
+    fn short(&self, text: &[u8]) -> Option<usize> {
+        let word = u128::from_le_bytes(*text.first_chunk()?);
+        self.words.iter().position(|(name, mask)| word & mask == *name)
+    }
+}
+
+/// Where the members of an object are that are looked for.
+pub(super) struct Found<const N: usize> {
+    pub(super) spans: [Option<Range<usize>>; N],
+    /// Whether `serde_json` must decide: one of them occurs twice, or the name of another has an escape.
+    pub(super) is_unsure: bool,
+}
+
+impl<const N: usize> Found<N> {
+    pub(super) const NOTHING: Self = Self { spans: [const { None }; N], is_unsure: false };
+}
+
 /// The texts of these members of an object, where it has them. `None` if `text` is not one JSON object, nests deeper than
 /// [`MAX_DEPTH`], or has one of these members twice. Also `None` if another name has an escape: the caller asks `serde_json` then.
 ///
 /// What it accepts, `serde_json` accepts too, and finds the same in it.
-pub(super) fn members<'a, const N: usize>(text: &'a str, names: &[&str; N]) -> Option<[Option<&'a str>; N]> {
-    let mut found = [None; N];
-    let mut scan = Scan { rest: text.as_bytes() };
+pub(super) fn members<'a, const N: usize>(text: &'a str, names: &Names<N>) -> Option<[Option<&'a str>; N]> {
+    members_with(text, names, |scan, _| scan.value(1))
+}
+
+/// The same; `value` skips the value of the member with this index, or of another one.
+pub(super) fn members_with<'a, const N: usize>(
+    text: &'a str,
+    names: &Names<N>,
+    value: impl FnMut(&mut Scan<'a>, Option<usize>) -> Option<()>,
+) -> Option<[Option<&'a str>; N]> {
+    let mut scan = Scan::new(text);
+    let mut found = Found::NOTHING;
+    scan.object(names, &mut found, value)?;
     scan.skip_space();
-    scan.expect(b'{')?;
-    scan.skip_space();
-    if !scan.skips(b'}') {
-        loop {
-            scan.expect(b'"')?;
-            let begin = scan.rest;
-            scan.rest = string(begin)?;
-            let name = &begin[..begin.len() - scan.rest.len() - 1];
-            scan.skip_space();
-            scan.expect(b':')?;
-            scan.skip_space();
-            let begin = text.len() - scan.rest.len();
-            scan.value()?;
-            match names.iter().position(|wanted| wanted.as_bytes() == name) {
-                Some(index) => {
-                    let value = text.get(begin..text.len() - scan.rest.len())?;
-                    if found[index].replace(value).is_some() {
-                        return None;
-                    }
-                }
-                None if name.contains(&b'\\') => return None, // it may be one of them
-                None => {}
-            }
-            scan.skip_space();
-            if scan.skips(b'}') {
-                break;
-            }
-            scan.expect(b',')?;
-            scan.skip_space();
-        }
+    if found.is_unsure || !scan.rest.is_empty() {
+        return None;
     }
-    scan.skip_space();
-    scan.rest.is_empty().then_some(found)
+    Some(found.spans.map(|span| text.get(span?)))
 }
 
 /// The same, decoded by `serde_json`: for what [`members`] leaves to it, and for its errors.
@@ -98,11 +132,75 @@ pub(super) fn decode<'a, const N: usize>(
 }
 
 /// The rest of a text.
-struct Scan<'a> {
+pub(super) struct Scan<'a> {
     rest: &'a [u8],
+    /// Of the whole text.
+    length: usize,
 }
 
 impl<'a> Scan<'a> {
+    /// Scans a text, from what is not space.
+    pub(super) fn new(text: &'a str) -> Self {
+        let mut scan = Self { rest: text.as_bytes(), length: text.len() };
+        scan.skip_space();
+        scan
+    }
+
+    /// The number of bytes that were skipped.
+    #[inline]
+    fn at(&self) -> usize {
+        self.length - self.rest.len()
+    }
+
+    /// Returns `true` if an object follows.
+    #[inline]
+    pub(super) fn is_at_object(&self) -> bool {
+        self.rest.first() == Some(&b'{')
+    }
+
+    /// Skips an object, and finds members of it. `value` skips the value of the one with this index, or of another one.
+    #[inline]
+    pub(super) fn object<const N: usize>(
+        &mut self,
+        names: &Names<N>,
+        found: &mut Found<N>,
+        mut value: impl FnMut(&mut Self, Option<usize>) -> Option<()>,
+    ) -> Option<()> {
+        self.expect(b'{')?;
+        self.skip_space();
+        if self.skips(b'}') {
+            return Some(());
+        }
+        loop {
+            self.expect(b'"')?;
+            let begin = self.rest;
+            let mut index = names.short(begin);
+            match index {
+                Some(index) => self.rest = begin.get(names.texts[index].len() + 1..)?,
+                None => {
+                    self.rest = string(begin)?;
+                    let name = &begin[..begin.len() - self.rest.len() - 1];
+                    index = names.texts.iter().position(|wanted| wanted.as_bytes() == name);
+                    found.is_unsure |= index.is_none() && name.contains(&b'\\'); // it may be one of them
+                }
+            }
+            self.skip_space();
+            self.expect(b':')?;
+            self.skip_space();
+            let begin = self.at();
+            value(self, index)?;
+            if let Some(index) = index {
+                found.is_unsure |= found.spans[index].replace(begin..self.at()).is_some();
+            }
+            self.skip_space();
+            if self.skips(b'}') {
+                return Some(());
+            }
+            self.expect(b',')?;
+            self.skip_space();
+        }
+    }
+
     /// Skips this byte if it is the next.
     #[inline]
     fn skips(&mut self, byte: u8) -> bool {
@@ -130,10 +228,10 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Skips a value that is a member of the outermost object. Does not recurse, so that hostile nesting uses no stack.
-    fn value(&mut self) -> Option<()> {
+    /// Skips a value that is inside so many objects. Does not recurse, so that hostile nesting uses no stack.
+    pub(super) fn value(&mut self, outer: u32) -> Option<()> {
         // The innermost bracket is the lowest bit: 1 if it is that of an object.
-        let (mut depth, mut objects) = (1, 0_u128);
+        let (mut depth, mut objects) = (outer, 0_u128);
         loop {
             match self.rest {
                 [b'"', rest @ ..] => {
@@ -162,7 +260,7 @@ impl<'a> Scan<'a> {
             }
             // A value has ended, and perhaps those that it is the last part of.
             loop {
-                if depth == 1 {
+                if depth == outer {
                     return Some(());
                 }
                 self.skip_space();
@@ -222,7 +320,19 @@ impl<'a> Scan<'a> {
 }
 
 /// Skips the rest of a string, behind its first quote, and returns what is behind the string.
-fn string(mut rest: &[u8]) -> Option<&[u8]> {
+#[inline]
+fn string(rest: &[u8]) -> Option<&[u8]> {
+    // Most strings are short.
+    if let Some(word) = rest.first_chunk() {
+        let plain = plain(u64::from_le_bytes(*word));
+        if word.get(plain) == Some(&b'"') {
+            return Some(&rest[plain + 1..]);
+        }
+    }
+    longer_string(rest)
+}
+
+fn longer_string(mut rest: &[u8]) -> Option<&[u8]> {
     loop {
         rest = match skip_plain(rest) {
             [b'"', rest @ ..] => return Some(rest),
@@ -302,7 +412,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Option<[Option<&str>; 2]> {
-        members(text, &["a", "b"])
+        members(text, const { &Names::new(["a", "b"]) })
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn a_01_a_03_a_16_a_12_what_is_not_a_message_echoes_a_legal_id() {
 #[test]
 fn a_10_responses() {
     let Ok(Message::Response(ok)) = parse(r#"{"jsonrpc":"2.0","id":4,"result":null}"#) else { panic!() };
-    assert_eq!(ok, RpcResponse { id: Some(4.into()), outcome: Ok(Json(Bytes::from("null"))) });
+    assert_eq!(ok, RpcResponse { id: Some(4.into()), outcome: Ok(Json("null".into())) });
     let Ok(Message::Response(err)) =
         parse(r#"{"jsonrpc":"2.0","error":{"code":-1,"message":"no","data":[ 1 ]}}"#)
     else {

@@ -10,7 +10,7 @@ use super::{
     prompts,
     resources::{self, ResourceFn},
     template::Template,
-    tools::{self, Answer, ToolFn},
+    tools::{self, AddedTool, Answer, ToolFn},
 };
 use crate::handler::{InitializeResult, context::RequestContext};
 
@@ -20,7 +20,7 @@ const PAGE_SIZE: usize = 100;
 /// What is registered.
 #[derive(Clone)]
 pub(super) struct Catalog {
-    pub(super) tools: List<ToolFn>,
+    pub(super) tools: List<AddedTool>,
     pub(super) prompts: List<ToolFn>,
     pub(super) resources: List<ResourceFn>,
     pub(super) templates: List<(Template, ResourceFn)>,
@@ -101,6 +101,6 @@ impl Catalog {
 
     /// The `inputSchema` of a tool.
     pub(super) fn tool_schema(&self, tool: &str) -> Option<Json> {
-        Some(self.tools.shown(tool)?["inputSchema"].clone().into())
+        self.tools.get(tool).map(|tool| tool.schema.clone())
     }
 }

@@ -5,7 +5,6 @@ use std::{borrow::Cow, collections::HashMap};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use mcp_session_proto::{Json, RpcError};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 /// Entries in the order in which they were registered.
 #[derive(Debug, Clone)]
@@ -17,8 +16,8 @@ pub(super) struct List<T> {
 #[derive(Debug, Clone)]
 struct Entry<T> {
     key: String,
-    /// As it is listed.
-    shown: Value,
+    /// As it is listed: lists are put together from texts, because each new client reads them.
+    shown: Json,
     serve: T,
 }
 
@@ -36,8 +35,8 @@ impl<T> Default for List<T> {
 
 impl<T> List<T> {
     /// Adds an entry. It replaces one with the same key, in its place.
-    pub(super) fn insert(&mut self, key: String, shown: Value, serve: T) {
-        let entry = Entry { key, shown, serve };
+    pub(super) fn insert(&mut self, key: String, shown: impl Into<Json>, serve: T) {
+        let entry = Entry { key, shown: shown.into(), serve };
         match self.by_key.get(&entry.key) {
             Some(&at) => self.entries[at] = entry,
             None => {
@@ -53,10 +52,6 @@ impl<T> List<T> {
 
     pub(super) fn get(&self, key: &str) -> Option<&T> {
         Some(&self.entries[*self.by_key.get(key)?].serve)
-    }
-
-    pub(super) fn shown(&self, key: &str) -> Option<&Value> {
-        Some(&self.entries[*self.by_key.get(key)?].shown)
     }
 
     /// All entries, in their order.
@@ -75,13 +70,13 @@ impl<T> List<T> {
         let PageParams { cursor } = params.map_or(Ok(PageParams { cursor: None }), Json::borrow)?;
         let start = cursor.map_or(Ok(0), |cursor| self.after(&cursor))?;
         let end = start.saturating_add(size).min(self.entries.len());
-        let page = self.entries[start..end].iter().map(|entry| entry.shown.clone()).collect();
-        let mut result = Map::from_iter([(member.to_owned(), Value::Array(page))]);
-        if end < self.entries.len() {
-            let cursor = URL_SAFE_NO_PAD.encode(&self.entries[end - 1].key);
-            result.insert("nextCursor".to_owned(), cursor.into());
-        }
-        Ok(Value::Object(result).into())
+        let page: Vec<&str> = self.entries[start..end].iter().map(|entry| entry.shown.as_str()).collect();
+        let next = (end < self.entries.len()).then(|| {
+            let cursor = URL_SAFE_NO_PAD.encode(&self.entries[end - 1].key); // needs no escape
+            format!(r#","nextCursor":"{cursor}""#)
+        });
+        let next = next.unwrap_or_default();
+        Ok(Json::spliced([r#"{""#, member, r#"":["#, &page.join(","), "]", &next, "}"].concat()))
     }
 
     /// The place after the entry that this cursor names.
@@ -97,7 +92,7 @@ impl<T> List<T> {
 #[cfg(test)]
 mod tests {
     use mcp_session_proto::ErrorCode;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -141,7 +141,7 @@ impl Router {
             let running = get(cx, decode_texts(arguments)?);
             Ok(async move { Ok(json!({ "messages": running.await?.into().messages }).into()) }.boxed())
         });
-        self.catalog.prompts.insert(prompt.name, prompt.members.into(), get);
+        self.catalog.prompts.insert(prompt.name, Value::Object(prompt.members), get);
         self
     }
 }

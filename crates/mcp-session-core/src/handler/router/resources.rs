@@ -143,7 +143,7 @@ impl Router {
         let read: ResourceFn = Arc::new(move |cx, uri, _| {
             Ok(contents(uri.to_owned(), mime_type.clone(), cx.protocol_version(), read(cx)))
         });
-        self.catalog.resources.insert(resource.uri, resource.members.into(), read);
+        self.catalog.resources.insert(resource.uri, Value::Object(resource.members), read);
         self
     }
 
@@ -200,7 +200,7 @@ impl Router {
             let variables = decode_map("params.uri", variables)?;
             Ok(contents(uri.to_owned(), mime_type.clone(), cx.protocol_version(), read(cx, variables)))
         });
-        self.catalog.templates.insert(template.uri, template.members.into(), (pattern, read));
+        self.catalog.templates.insert(template.uri, Value::Object(template.members), (pattern, read));
         self
     }
 

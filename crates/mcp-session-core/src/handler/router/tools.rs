@@ -3,7 +3,7 @@
 use std::{borrow::Cow, future::Future, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
-use mcp_session_proto::{self as proto, Json, RpcError};
+use mcp_session_proto::{self as proto, Json, Part, RpcError};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -19,6 +19,14 @@ use crate::handler::context::RequestContext;
 
 pub(super) type Answer = BoxFuture<'static, Result<Json, RpcError>>;
 pub(super) type ToolFn = Arc<dyn Fn(RequestContext, Option<&str>) -> Result<Answer, RpcError> + Send + Sync>;
+
+/// A tool that was added.
+#[derive(Clone)]
+pub(super) struct AddedTool {
+    call: ToolFn,
+    /// Its `inputSchema`.
+    pub(super) schema: Json,
+}
 
 /// How a tool is listed: see [`Router::tool_with`].
 #[derive(Debug, Clone)]
@@ -121,8 +129,9 @@ impl Router {
         Fut: Future<Output = Result<R, ToolError>> + Send + 'static,
         R: ToolOutput,
     {
-        let schema = arguments_of::<P>(&tool.name);
-        tool = tool.member("inputSchema", schema);
+        let input = arguments_of::<P>(&tool.name);
+        let schema = Json::from(input.clone());
+        tool = tool.member("inputSchema", input);
         if let Some(schema) = R::output_schema() {
             tool = tool.member("outputSchema", schema);
         }
@@ -136,7 +145,7 @@ impl Router {
             }
             .boxed())
         });
-        self.catalog.tools.insert(tool.name, tool.members.into(), call);
+        self.catalog.tools.insert(tool.name, Value::Object(tool.members), AddedTool { call, schema });
         self
     }
 }
@@ -154,8 +163,7 @@ impl<'a> Named<'a> {
     ///
     /// -32602 if there is no name, or one of the two occurs twice.
     pub(super) fn of(cx: &'a RequestContext) -> Result<Self, RpcError> {
-        let params = cx.raw_params().unwrap_or_else(|| Json::empty());
-        let [name, arguments] = proto::members(params.as_str(), &["name", "arguments"])?;
+        let (name, arguments) = (cx.part(Part::Name)?, cx.part(Part::Arguments)?);
         let name = name.ok_or_else(|| RpcError::invalid_params("`params.name` is missing"))?;
         let name =
             proto::string(name).ok_or_else(|| RpcError::invalid_params("`params.name` must be a string"))?;
@@ -164,9 +172,9 @@ impl<'a> Named<'a> {
 }
 
 /// Answers `tools/call`.
-pub(super) fn call(tools: &List<ToolFn>, cx: &RequestContext) -> Result<Answer, RpcError> {
+pub(super) fn call(tools: &List<AddedTool>, cx: &RequestContext) -> Result<Answer, RpcError> {
     let Named { name, arguments } = Named::of(cx)?;
     let tool = tools.get(&name);
     let tool = tool.ok_or_else(|| RpcError::invalid_params(format!("there is no tool `{name}`")))?;
-    tool(cx.clone(), arguments)
+    (tool.call)(cx.clone(), arguments)
 }

@@ -1,5 +1,5 @@
 use http::HeaderValue;
-use mcp_session_proto::{ErrorCode, RequestId};
+use mcp_session_proto::ErrorCode;
 use serde_json::{Value, json};
 
 use super::*;
@@ -27,7 +27,7 @@ fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
 
 fn check_text(method: &'static str, headers: &HeaderMap, params: &str) -> Result<Envelope, Rejection> {
     let params = Json::from_text(params.to_owned().into()).unwrap();
-    let request = RpcRequest { id: RequestId::from(1), method: method.into(), params: Some(params) };
+    let request = RpcRequest::new(1.into(), method, Some(params));
     let unchecked = Unchecked::read(&request)?;
     let version = unchecked.version()?.ok_or_else(no_envelope)?;
     unchecked.check(&version, method, headers, Eras::Both)

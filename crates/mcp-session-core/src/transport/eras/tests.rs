@@ -1,5 +1,5 @@
 use http::{HeaderName, HeaderValue, StatusCode};
-use mcp_session_proto::{ProtocolVersion, RequestId};
+use mcp_session_proto::{Json, ProtocolVersion};
 use serde_json::{Value, json};
 
 use super::*;
@@ -7,7 +7,7 @@ use super::*;
 const ALL: [Eras; 3] = [Eras::Both, Eras::Legacy, Eras::Modern];
 
 fn request(method: &'static str, params: Option<Value>) -> RpcRequest {
-    RpcRequest { id: RequestId::from(1), method: method.into(), params: params.map(Json::from) }
+    RpcRequest::new(1.into(), method, params.map(Json::from))
 }
 
 /// The headers of a request of this method. A version of `-` is none.
@@ -150,11 +150,15 @@ fn g_46_g_49_the_supported_versions_are_those_of_the_eras() {
 
 #[test]
 fn g_40_a_key_is_found_however_its_slash_is_written() {
-    let found = |text: &'static str| may_have_version(&Json::from_text(text.into()).unwrap());
+    let found = |text: &'static str| {
+        let params = Json::from_text(text.into()).unwrap();
+        has_version(&RpcRequest::new(1.into(), "tools/call", Some(params)))
+    };
     for text in [
         r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#,
         r#"{"_meta":{"io.modelcontextprotocol\/protocolVersion":"2026-07-28"}}"#,
         r#"{"a":"1.0","b":"io.modelcontextprotocol","_meta":{"io.modelcontextprotocol/protocolVersion":1}}"#,
+        r#"{"_meta":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#,
     ] {
         assert!(found(text), "{text}");
     }
@@ -164,6 +168,8 @@ fn g_40_a_key_is_found_however_its_slash_is_written() {
         r#"{"_meta":{"io.modelcontextprotocol/related-task":{}}}"#,
         r#"{"_meta":{"com.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#,
         r#"{"_meta":{"iomodelcontextprotocol/protocolVersion":"2026-07-28"}}"#,
+        r#"{"_meta":{},"_meta":{}}"#,
+        r#"{"a":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#,
     ] {
         assert!(!found(text), "{text}");
     }

@@ -1,5 +1,4 @@
 use http::HeaderValue;
-use mcp_session_proto::RequestId;
 use serde_json::{Value, json};
 
 use super::*;
@@ -11,7 +10,7 @@ fn check(schema: &Value, arguments: &str, headers: &[(&str, &str)]) -> Result<()
 fn check_json(schema: &Json, arguments: &str, headers: &[(&str, &str)]) -> Result<(), Rejection> {
     let params = format!(r#"{{"name":"t","arguments":{arguments}}}"#);
     let params = Some(Json::from_text(params.into()).unwrap());
-    let request = RpcRequest { id: RequestId::from(1), method: "tools/call".into(), params };
+    let request = RpcRequest::new(1.into(), "tools/call", params);
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
@@ -142,7 +141,7 @@ fn g_14_an_argument_and_its_header_are_both_there_or_both_absent() {
         r#"the header Mcp-Param-P is "y", but `params.arguments.p` of the body is "x": both must be the same"#
     );
     // Without params or arguments at all.
-    let request = |params| RpcRequest { id: RequestId::from(1), method: "tools/call".into(), params };
+    let request = |params| RpcRequest::new(1.into(), "tools/call", params);
     let none = HeaderMap::new();
     assert_eq!(check_params(&none, &request(None), &schema.clone().into()), Ok(()));
     let params = Json::from(json!({ "name": "t" }));

@@ -1,0 +1,211 @@
+//! [`Parts`]: where in the params of a request the members are that the protocol itself reads.
+
+use std::ops::Range;
+
+use super::{
+    Json, RpcError,
+    scan::{Found, Names, Scan, decode},
+};
+
+const PARAMS: Names<4> = Names::new(["name", "arguments", "uri", "_meta"]);
+const PARAMS_META: usize = 3;
+const META: Names<5> = Names::new([
+    "io.modelcontextprotocol/protocolVersion",
+    "io.modelcontextprotocol/clientCapabilities",
+    "io.modelcontextprotocol/clientInfo",
+    "io.modelcontextprotocol/logLevel",
+    "progressToken",
+]);
+
+/// A member of the params of a request that the protocol itself reads.
+#[doc(hidden)] // for core
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "core has no other")]
+pub enum Part {
+    /// `name`.
+    Name,
+    /// `arguments`.
+    Arguments,
+    /// `uri`.
+    Uri,
+    /// `_meta`.
+    Meta,
+    /// `io.modelcontextprotocol/protocolVersion` in `_meta`.
+    Version,
+    /// `io.modelcontextprotocol/clientCapabilities` in `_meta`.
+    Capabilities,
+    /// `io.modelcontextprotocol/clientInfo` in `_meta`.
+    ClientInfo,
+    /// `io.modelcontextprotocol/logLevel` in `_meta`.
+    LogLevel,
+    /// `progressToken` in `_meta`.
+    ProgressToken,
+}
+
+impl Part {
+    /// Looks for it in the text of params, by `serde_json`.
+    fn decode(self, params: &str) -> serde_json::Result<Option<&str>> {
+        let index = self as usize;
+        if let Some(name) = PARAMS.texts().get(index) {
+            return decode(params, &[*name]).map(|[text]| text);
+        }
+        let [meta] = decode(params, &[PARAMS.texts()[PARAMS_META]])?;
+        let Some(meta) = meta.filter(|text| text.starts_with('{')) else { return Ok(None) };
+        decode(meta, &[META.texts()[index - PARAMS.texts().len()]]).map(|[text]| text)
+    }
+}
+
+/// Where the parts of params are, in bytes. They are found while the message is parsed, so nobody reads the params again to
+/// find them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Parts {
+    /// An absent one is empty.
+    At([Range<u32>; PARAMS.texts().len() + META.texts().len()]),
+    /// A name is written with an escape, or one of them occurs twice: each is looked for by `serde_json` when it is wanted.
+    Unsure,
+}
+
+/// Finds them in the params of a message that is scanned.
+pub(super) struct FindParts {
+    params: Found<{ PARAMS.texts().len() }>,
+    meta: Found<{ META.texts().len() }>,
+}
+
+impl FindParts {
+    pub(super) const fn new() -> Self {
+        Self { params: Found::NOTHING, meta: Found::NOTHING }
+    }
+
+    /// Skips params that are inside so many objects, and remembers their parts.
+    #[inline]
+    pub(super) fn skip(&mut self, scan: &mut Scan<'_>, outer: u32) -> Option<()> {
+        let Self { params, meta } = self;
+        if !scan.is_at_object() {
+            return scan.value(outer);
+        }
+        scan.object(&PARAMS, params, |scan, index| match index {
+            Some(PARAMS_META) if scan.is_at_object() => {
+                scan.object(&META, meta, |scan, _| scan.value(outer + 2))
+            }
+            _ => scan.value(outer + 1),
+        })
+    }
+
+    /// What was found. The params begin at `begin`.
+    pub(super) fn parts(self, begin: usize) -> Parts {
+        let Self { params, meta } = self;
+        if params.is_unsure || meta.is_unsure {
+            return Parts::Unsure;
+        }
+        let mut at = [const { 0..0 }; _];
+        for (at, span) in at.iter_mut().zip(params.spans.into_iter().chain(meta.spans)) {
+            if let Some(Range { start, end }) = span {
+                match (u32::try_from(start - begin), u32::try_from(end - begin)) {
+                    (Ok(start), Ok(end)) => *at = start..end,
+                    _ => return Parts::Unsure,
+                }
+            }
+        }
+        Parts::At(at)
+    }
+}
+
+impl Parts {
+    pub(super) const NONE: Self = Self::At([const { 0..0 }; _]);
+
+    /// Those of params that no message was parsed for.
+    pub(super) fn of(params: &Json) -> Self {
+        let mut find = FindParts::new();
+        let found = find.skip(&mut Scan::new(params.as_str()), 0);
+        found.map_or(Self::Unsure, |()| find.parts(0))
+    }
+
+    /// The text of this part of these params.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorCode::INVALID_PARAMS`](super::ErrorCode::INVALID_PARAMS) if it occurs twice: two readers might each take another one.
+    pub(super) fn get<'a>(&self, part: Part, params: &'a Json) -> Result<Option<&'a str>, RpcError> {
+        let text = params.as_str();
+        match self {
+            Self::At(all) => {
+                let Range { start, end } = all[part as usize];
+                Ok(text.get(start as usize..end as usize).filter(|text| !text.is_empty()))
+            }
+            Self::Unsure => part.decode(text).map_err(|error| RpcError::invalid_params(error.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::message::{Message, RpcRequest};
+
+    const ALL: [(Part, &str); 9] = [
+        (Part::Name, "name"),
+        (Part::Arguments, "arguments"),
+        (Part::Uri, "uri"),
+        (Part::Meta, "_meta"),
+        (Part::Version, "io.modelcontextprotocol/protocolVersion"),
+        (Part::Capabilities, "io.modelcontextprotocol/clientCapabilities"),
+        (Part::ClientInfo, "io.modelcontextprotocol/clientInfo"),
+        (Part::LogLevel, "io.modelcontextprotocol/logLevel"),
+        (Part::ProgressToken, "progressToken"),
+    ];
+
+    /// The same params, parsed in a message, and given to a request.
+    fn requests(params: &str) -> [RpcRequest; 2] {
+        let text = format!(r#"{{"id":1, "params" : {params},"jsonrpc":"2.0","method":"tools/call"}}"#);
+        let Ok(Message::Request(parsed)) = Message::parse(&text.into()) else { panic!("{params}") };
+        let params = Json::from_text(Bytes::copy_from_slice(params.as_bytes())).unwrap();
+        [parsed, RpcRequest::new(1.into(), "tools/call", Some(params))]
+    }
+
+    #[test]
+    fn each_part_is_found_at_its_place_and_nowhere_else() {
+        for (part, name) in ALL {
+            let is_in_meta = part as usize >= PARAMS.texts().len();
+            for value in [r#""a\"}b""#, r#"{"x":[1,{}]}"#, "null", "-1"] {
+                let member = format!(r#"{{ "other":{{"name":0}}, "{name}" :{value}, "more":[] }}"#);
+                let inside = format!(r#"{{"more":1,"_meta":{member}}}"#);
+                let (right, wrong) = if is_in_meta { (&inside, &member) } else { (&member, &inside) };
+                for request in requests(right) {
+                    assert_eq!(request.part(part), Ok(Some(value)), "{right}");
+                }
+                for request in requests(wrong) {
+                    assert_ne!(request.part(part), Ok(Some(value)), "{wrong}");
+                }
+                let escaped =
+                    right.replacen(&name[1..], &format!(r"\u{:04x}{}", name.as_bytes()[1], &name[2..]), 1);
+                for request in requests(&escaped) {
+                    assert_eq!(request.part(part), Ok(Some(value)), "{escaped}");
+                }
+                let written = format!("\"{name}\" :");
+                let twice = right.replacen(&written, &format!("\"{name}\":2,{written}"), 1);
+                for request in requests(&twice) {
+                    assert_eq!(request.part(part).unwrap_err().code.0, -32602, "{twice}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn params_without_parts_have_none() {
+        for params in [
+            "{}",
+            r#"{"_meta":{}}"#,
+            r#"{"_meta":null}"#,
+            r#"{"_meta":[{"progressToken":1}]}"#,
+            r#"{"\u0061":{}}"#,
+        ] {
+            for (request, (part, name)) in requests(params).iter().flat_map(|one| ALL.map(|all| (one, all))) {
+                assert!(request.part(part) == Ok(None) || name == "_meta", "{params} {name}");
+            }
+        }
+        let without = RpcRequest::new(1.into(), "ping", None);
+        assert!(ALL.iter().all(|(part, _)| without.part(*part) == Ok(None)));
+    }
+}
