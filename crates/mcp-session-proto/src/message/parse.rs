@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{
     ErrorCode, Json, Message, Notification, ParseError, RpcError, RpcRequest, RpcResponse,
-    parts::{FindParts, Parts},
+    parts::Parts,
     scan::{MAX_DEPTH, Names, decode, members_with},
     string,
 };
@@ -55,14 +55,14 @@ impl Message {
     /// [`ParseError`], with the id to echo if the message has a legal one.
     pub fn parse(body: &Bytes) -> Result<Self, ParseError> {
         let Ok(text) = ByteString::try_from(body.clone()) else { return Err(not_unicode(body)) };
-        let mut parts = FindParts::new();
+        let mut parts = Parts::NONE;
         let found = members_with(&text, &MEMBERS, |scan, index| match index {
             Some(PARAMS) => parts.skip(scan, 1),
             _ => scan.value(1),
         });
         match found {
-            Some(found) => Envelope::from(found).classify(&text, Some(parts)),
-            None => Envelope::decode(&text)?.classify(&text, None),
+            Some(found) => Envelope::from(found).classify(&text, parts),
+            None => Envelope::decode(&text)?.classify(&text, Parts::UNSURE),
         }
     }
 }
@@ -89,8 +89,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// `parts`: those of the params, if they were found.
-    fn classify(self, body: &ByteString, parts: Option<FindParts>) -> Result<Message, ParseError> {
+    fn classify(self, body: &ByteString, parts: Parts) -> Result<Message, ParseError> {
         // `null` counts as absent, because some clients write it for members that they leave out. Not so for `id`:
         // `{"id":null}` is an invalid request, not a notification. A `null` result is a result if the message has
         // neither a method nor an error.
@@ -114,19 +113,9 @@ impl<'a> Envelope<'a> {
                 if params.is_some_and(|params| !params.starts_with('{')) {
                     return Err(invalid("`params` must be an object"));
                 }
-                let text = params;
-                let params = text.map(|text| Json(body.slice_ref(text)));
+                let params = params.map(|params| Json(body.slice_ref(params)));
                 Ok(match id {
-                    Some(id) => {
-                        let parts = match (text, parts) {
-                            (None, _) => Parts::NONE,
-                            (Some(_), None) => Parts::Unsure,
-                            (Some(text), Some(parts)) => {
-                                parts.parts(text.as_ptr().addr() - body.as_ptr().addr())
-                            }
-                        };
-                        Message::Request(RpcRequest { id, method, params, parts })
-                    }
+                    Some(id) => Message::Request(RpcRequest { id, method, params, parts }),
                     None => Message::Notification(Notification { method, params }),
                 })
             }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     Json, RpcError,
-    scan::{Found, Names, Scan, decode},
+    scan::{Found, Names, Scan, decode, slice},
 };
 
 const PARAMS: Names<4> = Names::new(["name", "arguments", "uri", "_meta"]);
@@ -55,31 +55,34 @@ impl Part {
     }
 }
 
-/// Where the parts of params are, in bytes. They are found while the message is parsed, so nobody reads the params again to
-/// find them.
+/// Where the parts of params are. They are found while the message is parsed, so nobody reads the params again to find them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Parts {
-    /// An absent one is empty.
-    At([Range<u32>; PARAMS.texts().len() + META.texts().len()]),
-    /// A name is written with an escape, or one of them occurs twice: each is looked for by `serde_json` when it is wanted.
-    Unsure,
-}
-
-/// Finds them in the params of a message that is scanned.
-pub(super) struct FindParts {
+pub(super) struct Parts {
+    /// Where the params begin in the text that was scanned.
+    begin: u32,
     params: Found<{ PARAMS.texts().len() }>,
     meta: Found<{ META.texts().len() }>,
 }
 
-impl FindParts {
-    pub(super) const fn new() -> Self {
-        Self { params: Found::NOTHING, meta: Found::NOTHING }
+impl Parts {
+    pub(super) const NONE: Self = Self { begin: 0, params: Found::NOTHING, meta: Found::NOTHING };
+    /// Each is looked for by `serde_json` when it is wanted.
+    pub(super) const UNSURE: Self =
+        Self { params: Found { is_unsure: true, ..Found::NOTHING }, ..Self::NONE };
+
+    /// Those of params that no message was parsed for.
+    pub(super) fn of(params: &Json) -> Self {
+        let mut parts = Self::NONE;
+        let skipped = Scan::new(params.as_str()).and_then(|mut scan| parts.skip(&mut scan, 0));
+        parts.begin = 0; // also if the text begins with space
+        if skipped.is_some() { parts } else { Self::UNSURE }
     }
 
     /// Skips params that are inside so many objects, and remembers their parts.
     #[inline]
     pub(super) fn skip(&mut self, scan: &mut Scan<'_>, outer: u32) -> Option<()> {
-        let Self { params, meta } = self;
+        let Self { begin, params, meta } = self;
+        *begin = scan.at();
         if !scan.is_at_object() {
             return scan.value(outer);
         }
@@ -91,35 +94,6 @@ impl FindParts {
         })
     }
 
-    /// What was found. The params begin at `begin`.
-    pub(super) fn parts(self, begin: usize) -> Parts {
-        let Self { params, meta } = self;
-        if params.is_unsure || meta.is_unsure {
-            return Parts::Unsure;
-        }
-        let mut at = [const { 0..0 }; _];
-        for (at, span) in at.iter_mut().zip(params.spans.into_iter().chain(meta.spans)) {
-            if let Some(Range { start, end }) = span {
-                match (u32::try_from(start - begin), u32::try_from(end - begin)) {
-                    (Ok(start), Ok(end)) => *at = start..end,
-                    _ => return Parts::Unsure,
-                }
-            }
-        }
-        Parts::At(at)
-    }
-}
-
-impl Parts {
-    pub(super) const NONE: Self = Self::At([const { 0..0 }; _]);
-
-    /// Those of params that no message was parsed for.
-    pub(super) fn of(params: &Json) -> Self {
-        let mut find = FindParts::new();
-        let found = find.skip(&mut Scan::new(params.as_str()), 0);
-        found.map_or(Self::Unsure, |()| find.parts(0))
-    }
-
     /// The text of this part of these params.
     ///
     /// # Errors
@@ -127,13 +101,15 @@ impl Parts {
     /// [`ErrorCode::INVALID_PARAMS`](super::ErrorCode::INVALID_PARAMS) if it occurs twice: two readers might each take another one.
     pub(super) fn get<'a>(&self, part: Part, params: &'a Json) -> Result<Option<&'a str>, RpcError> {
         let text = params.as_str();
-        match self {
-            Self::At(all) => {
-                let Range { start, end } = all[part as usize];
-                Ok(text.get(start as usize..end as usize).filter(|text| !text.is_empty()))
-            }
-            Self::Unsure => part.decode(text).map_err(|error| RpcError::invalid_params(error.to_string())),
+        if self.params.is_unsure || self.meta.is_unsure {
+            return part.decode(text).map_err(|error| RpcError::invalid_params(error.to_string()));
         }
+        let index = part as usize;
+        let Range { start, end } = match self.params.spans.get(index) {
+            Some(span) => span,
+            None => &self.meta.spans[index - self.params.spans.len()],
+        };
+        Ok(slice(text, &(start.saturating_sub(self.begin)..end.saturating_sub(self.begin))))
     }
 }
 

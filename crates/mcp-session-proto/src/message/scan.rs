@@ -57,19 +57,20 @@ impl<const N: usize> Names<N> {
     }
 }
 
-/// Where the members of an object are that are looked for.
+/// Where the members of an object are that are looked for, in bytes of the whole text. An absent one is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found<const N: usize> {
-    pub(super) spans: [Option<Range<usize>>; N],
+    pub(super) spans: [Range<u32>; N],
     /// Whether `serde_json` must decide: one of them occurs twice, or the name of another has an escape.
     pub(super) is_unsure: bool,
 }
 
 impl<const N: usize> Found<N> {
-    pub(super) const NOTHING: Self = Self { spans: [const { None }; N], is_unsure: false };
+    pub(super) const NOTHING: Self = Self { spans: [const { 0..0 }; N], is_unsure: false };
 }
 
 /// The texts of these members of an object, where it has them. `None` if `text` is not one JSON object, nests deeper than
-/// [`MAX_DEPTH`], or has one of these members twice. Also `None` if another name has an escape: the caller asks `serde_json` then.
+/// [`MAX_DEPTH`], has 4 GiB, or has one of these members twice. Also `None` if another name has an escape: the caller asks `serde_json` then.
 ///
 /// What it accepts, `serde_json` accepts too, and finds the same in it.
 pub(super) fn members<'a, const N: usize>(text: &'a str, names: &Names<N>) -> Option<[Option<&'a str>; N]> {
@@ -82,14 +83,20 @@ pub(super) fn members_with<'a, const N: usize>(
     names: &Names<N>,
     value: impl FnMut(&mut Scan<'a>, Option<usize>) -> Option<()>,
 ) -> Option<[Option<&'a str>; N]> {
-    let mut scan = Scan::new(text);
+    let mut scan = Scan::new(text)?;
     let mut found = Found::NOTHING;
     scan.object(names, &mut found, value)?;
     scan.skip_space();
     if found.is_unsure || !scan.rest.is_empty() {
         return None;
     }
-    Some(found.spans.map(|span| text.get(span?)))
+    Some(found.spans.map(|span| slice(text, &span)))
+}
+
+/// The part of a text at these bytes; `None` if it is empty.
+#[inline]
+pub(super) fn slice<'a>(text: &'a str, at: &Range<u32>) -> Option<&'a str> {
+    if at.is_empty() { None } else { text.get(at.start as usize..at.end as usize) }
 }
 
 /// The same, decoded by `serde_json`: for what [`members`] leaves to it, and for its errors.
@@ -135,21 +142,21 @@ pub(super) fn decode<'a, const N: usize>(
 pub(super) struct Scan<'a> {
     rest: &'a [u8],
     /// Of the whole text.
-    length: usize,
+    length: u32,
 }
 
 impl<'a> Scan<'a> {
-    /// Scans a text, from what is not space.
-    pub(super) fn new(text: &'a str) -> Self {
-        let mut scan = Self { rest: text.as_bytes(), length: text.len() };
+    /// Scans a text of less than 4 GiB, from what is not space.
+    pub(super) fn new(text: &'a str) -> Option<Self> {
+        let mut scan = Self { rest: text.as_bytes(), length: text.len().try_into().ok()? };
         scan.skip_space();
-        scan
+        Some(scan)
     }
 
     /// The number of bytes that were skipped.
     #[inline]
-    fn at(&self) -> usize {
-        self.length - self.rest.len()
+    pub(super) fn at(&self) -> u32 {
+        self.length - self.rest.len() as u32
     }
 
     /// Returns `true` if an object follows.
@@ -190,7 +197,8 @@ impl<'a> Scan<'a> {
             let begin = self.at();
             value(self, index)?;
             if let Some(index) = index {
-                found.is_unsure |= found.spans[index].replace(begin..self.at()).is_some();
+                found.is_unsure |= !found.spans[index].is_empty();
+                found.spans[index] = begin..self.at();
             }
             self.skip_space();
             if self.skips(b'}') {

@@ -1,8 +1,7 @@
 //! [`Catalog`]: what is registered on a [`Router`](super::Router), and the answers that come from it.
 
 use futures::{FutureExt, future::ready};
-use mcp_session_proto::{Json, RpcError};
-use serde_json::{Value, json};
+use mcp_session_proto::{self as proto, Json, Names, RpcError};
 
 use super::{
     Router, logging,
@@ -16,6 +15,9 @@ use crate::handler::{InitializeResult, context::RequestContext};
 
 /// The entries of a page: some 50 KB of schemas, which every client reads at once. Most servers have one page.
 const PAGE_SIZE: usize = 100;
+
+/// The capabilities that follow from what is registered.
+const CAPABILITIES: Names<4> = Names::new(["tools", "prompts", "resources", "logging"]);
 
 /// What is registered.
 #[derive(Clone)]
@@ -83,19 +85,25 @@ impl Catalog {
 
     /// Adds the capabilities that follow from what is registered. Those that the author has set stay.
     pub(super) fn add_capabilities(&self, mut info: InitializeResult) -> InitializeResult {
-        let Ok(Value::Object(mut capabilities)) = info.capabilities.parse() else { return info };
-        let resources = if self.subscriptions { json!({ "subscribe": true }) } else { json!({}) };
-        for (name, has, capability) in [
-            ("tools", !self.tools.is_empty(), json!({})),
-            ("prompts", !self.prompts.is_empty(), json!({})),
-            ("resources", self.has_resources() || self.subscriptions, resources),
-            ("logging", self.logging, json!({})),
-        ] {
-            if has {
-                capabilities.entry(name).or_insert(capability);
-            }
+        let has = [
+            (r#""tools":{}"#, !self.tools.is_empty()),
+            (r#""prompts":{}"#, !self.prompts.is_empty()),
+            (r#""resources":{"subscribe":true}"#, self.subscriptions),
+            (r#""resources":{}"#, self.has_resources() && !self.subscriptions),
+            (r#""logging":{}"#, self.logging),
+        ];
+        let set = info.capabilities.as_str();
+        let Ok([tools, prompts, resources, logging]) = proto::members(set, &CAPABILITIES) else {
+            return info;
+        };
+        let are_set = [tools, prompts, resources, resources, logging];
+        let added = has.into_iter().zip(are_set).filter(|((_, has), set)| *has && set.is_none());
+        let added: Vec<&str> = added.map(|((text, _), _)| text).collect();
+        let inside = set.trim().trim_start_matches('{');
+        if !added.is_empty() {
+            let comma = if inside.trim_start().starts_with('}') { "" } else { "," };
+            info.capabilities = Json::spliced(["{", &added.join(","), comma, inside].concat());
         }
-        info.capabilities = Value::Object(capabilities).into();
         info
     }
 
