@@ -93,8 +93,8 @@ impl Endpoint {
         let initialize = InitializeRequest {
             session_id: None,
             protocol_version: version,
-            capabilities,
-            client_info,
+            capabilities: copy(capabilities),
+            client_info: copy(client_info),
             headers: mem::take(&mut parts.headers),
             extensions: mem::take(&mut parts.extensions),
             session: None,
@@ -115,17 +115,24 @@ impl Endpoint {
         let Opening { version, known, capabilities, client_info } = initialize::read(params)?;
         let principal = parts.extensions.get().cloned();
         let (session, key) = self.0.registry.create(request.id.clone(), version, known, principal, params)?;
+        // What the session keeps is shared, unless it was too long and is reduced.
+        let kept = |kept: &Json, text: &str| if kept.as_str() == text { kept.clone() } else { copy(text) };
         let initialize = InitializeRequest {
             session_id: Some(session.id()),
             protocol_version: version,
-            capabilities,
-            client_info,
+            capabilities: kept(session.client_capabilities(), capabilities),
+            client_info: kept(session.client_info(), client_info),
             headers: mem::take(&mut parts.headers),
             extensions: mem::take(&mut parts.extensions),
             session: Some(session.clone()),
         };
         Ok(((session, key), self.0.handler.initialize(initialize)))
     }
+}
+
+/// A copy for the handler, which may keep it, without the buffer of the request.
+fn copy(object: &str) -> Json {
+    Json::spliced(object.to_owned())
 }
 
 fn params(request: &RpcRequest) -> Result<&Json, Rejection> {

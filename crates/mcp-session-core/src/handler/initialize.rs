@@ -1,91 +1,54 @@
 //! The params (C-02) and the result (C-03) of `initialize`.
 
-use std::borrow::Cow;
-
-use mcp_session_proto::{ClientCapabilities, Json, ProtocolVersion, RpcError};
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use mcp_session_proto::{self as proto, ClientCapabilities, Json, Names, ProtocolVersion, RpcError};
 
 use crate::{handler::InitializeResult, transport::Rejection};
 
+const PARAMS: Names<3> = Names::new(["protocolVersion", "capabilities", "clientInfo"]);
+const CAPABILITIES: Names<3> = Names::new(["sampling", "elicitation", "roots"]);
+/// The sub-capabilities that revision 2025-11-25 distinguishes.
+const MODES: Names<3> = Names::new(["form", "url", "tools"]);
+const CLIENT_INFO: Names<2> = Names::new(["name", "version"]);
+
 /// The checked params of `initialize`.
 #[derive(Debug)]
-pub(crate) struct Opening {
+pub(crate) struct Opening<'a> {
     pub(crate) version: ProtocolVersion,
     /// The capabilities that the session uses.
     pub(crate) known: ClientCapabilities,
-    // Copies for the handler, which may keep them as long as the session, without the buffer of the request.
-    pub(crate) capabilities: Json,
-    pub(crate) client_info: Json,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct InitializeParams<'a> {
-    #[serde(borrow)]
-    protocol_version: Cow<'a, str>,
-    #[serde(borrow)]
-    capabilities: &'a RawValue,
-    #[serde(borrow)]
-    client_info: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct Capabilities<'a> {
-    #[serde(borrow, default)]
-    sampling: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    elicitation: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    roots: Option<&'a RawValue>,
-}
-
-impl Capabilities<'_> {
-    /// The capabilities that have a meaning in this version (C-12).
-    fn known_to(&self, version: ProtocolVersion) -> ClientCapabilities {
-        let declares =
-            |capability: Option<&RawValue>| capability.is_some_and(|raw| raw.get().starts_with('{'));
-        let modes = |capability: Option<&RawValue>| {
-            let modes = capability.and_then(|raw| serde_json::from_str::<Modes>(raw.get()).ok());
-            modes.filter(|_| version >= ProtocolVersion::V2025_11_25).unwrap_or_default()
-        };
-        let elicitation = declares(self.elicitation) && version >= ProtocolVersion::V2025_06_18;
-        let Modes { form, url, .. } = modes(self.elicitation);
-        let mut known = ClientCapabilities::default();
-        known.sampling = declares(self.sampling);
-        known.sampling_tools = declares(self.sampling) && modes(self.sampling).tools.is_some();
-        known.elicitation = elicitation && (form.is_some() || url.is_none());
-        known.elicitation_url = elicitation && url.is_some();
-        known.roots = declares(self.roots);
-        known
-    }
+    /// The text of an object.
+    pub(crate) capabilities: &'a str,
+    /// The text of an object.
+    pub(crate) client_info: &'a str,
 }
 
 /// The capabilities that have a meaning in this version (C-12).
-pub(super) fn known_capabilities(capabilities: &Json, version: ProtocolVersion) -> ClientCapabilities {
-    capabilities
-        .borrow::<Capabilities<'_>>()
-        .map_or_else(|_| ClientCapabilities::default(), |all| all.known_to(version))
-}
-
-/// The sub-capabilities that revision 2025-11-25 distinguishes.
-#[derive(Deserialize, Default)]
-struct Modes {
-    #[serde(default)]
-    form: Option<IgnoredAny>,
-    #[serde(default)]
-    url: Option<IgnoredAny>,
-    #[serde(default)]
-    tools: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-#[allow(dead_code, reason = "decoded to be checked")]
-struct ClientInfo<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    version: Cow<'a, str>,
+///
+/// # Errors
+///
+/// [`ErrorCode::INVALID_PARAMS`](crate::ErrorCode::INVALID_PARAMS) if one of them occurs twice.
+pub(super) fn known_capabilities(
+    text: &str,
+    version: ProtocolVersion,
+) -> Result<ClientCapabilities, RpcError> {
+    let is_object = |text: &&str| text.starts_with('{');
+    let [sampling, elicitation, roots] =
+        proto::members(text, &CAPABILITIES)?.map(|text| text.filter(is_object));
+    let modes = |capability: Option<&str>| {
+        let modes = capability.filter(|_| version >= ProtocolVersion::V2025_11_25);
+        let modes = modes.and_then(|text| proto::members(text, &MODES).ok()).unwrap_or_default();
+        modes.map(|mode| mode.is_some_and(|text| text != "null"))
+    };
+    let elicits = elicitation.is_some() && version >= ProtocolVersion::V2025_06_18;
+    let [form, url, _] = modes(elicitation);
+    let [_, _, tools] = modes(sampling);
+    let mut known = ClientCapabilities::default();
+    known.sampling = sampling.is_some();
+    known.sampling_tools = tools;
+    known.elicitation = elicits && (form || !url);
+    known.elicitation_url = elicits && url;
+    known.roots = roots.is_some();
+    Ok(known)
 }
 
 /// An icon of the server, for display in clients: see [`InitializeResult::with_icon`].
@@ -150,25 +113,33 @@ impl From<Icon> for serde_json::Value {
 /// # Errors
 ///
 /// [`Rejection::InvalidInitialize`], with -32602 and the reason.
-pub(crate) fn read(params: &Json) -> Result<Opening, Rejection> {
-    let params: InitializeParams<'_> = params.borrow().map_err(Rejection::InvalidInitialize)?;
-    let capabilities: Capabilities<'_> = object("capabilities", params.capabilities)?;
-    object::<ClientInfo<'_>>("clientInfo", params.client_info)?;
-    let version = ProtocolVersion::negotiate(&params.protocol_version);
-    Ok(Opening {
-        version,
-        known: capabilities.known_to(version),
-        capabilities: params.capabilities.to_owned().into(),
-        client_info: params.client_info.to_owned().into(),
-    })
+pub(crate) fn read(params: &Json) -> Result<Opening<'_>, Rejection> {
+    let [version, capabilities, client_info] =
+        proto::members(params.as_str(), &PARAMS).map_err(Rejection::InvalidInitialize)?;
+    let version = version.and_then(proto::string);
+    let version = version.ok_or_else(|| invalid("`params.protocolVersion` must be a string".to_owned()))?;
+    let version = ProtocolVersion::negotiate(&version);
+    let capabilities = object("capabilities", capabilities)?;
+    let client_info = object("clientInfo", client_info)?;
+    let known = known_capabilities(capabilities, version)
+        .map_err(|error| invalid(format!("`params.capabilities`: {}", error.message)))?;
+    let names = proto::members(client_info, &CLIENT_INFO)
+        .map_err(|error| invalid(format!("`params.clientInfo`: {}", error.message)))?;
+    for (name, text) in CLIENT_INFO.texts().iter().zip(names) {
+        if text.and_then(proto::string).is_none() {
+            return Err(invalid(format!("`params.clientInfo.{name}` must be a string")));
+        }
+    }
+    Ok(Opening { version, known, capabilities, client_info })
 }
 
-fn object<'a, T: Deserialize<'a>>(name: &str, value: &'a RawValue) -> Result<T, Rejection> {
-    let invalid = |why: String| Rejection::InvalidInitialize(RpcError::invalid_params(why));
-    if !value.get().starts_with('{') {
-        return Err(invalid(format!("`{name}` must be an object")));
-    }
-    serde_json::from_str(value.get()).map_err(|error| invalid(format!("`{name}`: {error}")))
+fn object<'a>(name: &str, text: Option<&'a str>) -> Result<&'a str, Rejection> {
+    let object = text.filter(|text| text.starts_with('{'));
+    object.ok_or_else(|| invalid(format!("`params.{name}` must be an object")))
+}
+
+fn invalid(why: String) -> Rejection {
+    Rejection::InvalidInitialize(RpcError::invalid_params(why))
 }
 
 /// Encodes the result of `initialize`, from whatever handler.
@@ -181,9 +152,15 @@ pub(crate) fn result(version: ProtocolVersion, result: &InitializeResult) -> Res
     let (version, capabilities, server_info) =
         (version.as_str(), capabilities.as_str(), server_info.as_str());
     // Put together from texts: to serialize them would parse them again.
-    let mut text = format!(
-        r#"{{"protocolVersion":"{version}","capabilities":{capabilities},"serverInfo":{server_info}"#
-    );
+    let parts = [
+        r#"{"protocolVersion":""#,
+        version,
+        r#"","capabilities":"#,
+        capabilities,
+        r#","serverInfo":"#,
+        server_info,
+    ];
+    let mut text = parts.concat();
     if let Some(instructions) = instructions {
         text.push_str(r#","instructions":"#);
         text.push_str(Json::new(instructions)?.as_str());

@@ -163,7 +163,8 @@ impl Modern {
         if !may_ask(method) {
             return Err(RequestError::NotHere);
         }
-        let known = known_capabilities(&self.envelope.capabilities, self.envelope.version);
+        let known = known_capabilities(self.envelope.capabilities.as_str(), self.envelope.version);
+        let known = known.unwrap_or_default();
         match known.missing(&request.method, Some(&request.params)) {
             None => Ok(()),
             Some(missing) => Err(RequestError::MissingCapability(required(missing))),
