@@ -199,13 +199,15 @@ pub(crate) fn exchange_ended<'a>(
     request: &RequestId,
     method: &str,
     outcome: &Outcome<'_>,
-    elapsed: Duration,
+    elapsed: impl FnOnce() -> Duration,
 ) {
     #[cfg(feature = "tracing")]
     if !is_enabled(tracing::Level::WARN) {
         return;
     }
     summary().note();
+    #[cfg(feature = "tracing")]
+    let elapsed = elapsed();
     #[cfg(feature = "tracing")]
     match outcome {
         Outcome::Result => {

@@ -69,7 +69,7 @@ pub use message::{
     RpcResponse,
 };
 #[doc(hidden)] // for core
-pub use message::{Insertions, Names, Part, members, string};
+pub use message::{Insertions, Names, Part, members, push_string, string};
 pub use outbound::{OutboundId, RequestError};
 pub use output::{Event, Events, Outcome, Output, Tally, Wake};
 pub use session::{Effect, ExchangeKey, Publication, SendError, Session, StreamKey};

@@ -7,6 +7,7 @@ mod outgoing;
 mod parse;
 mod parts;
 mod scan;
+mod string;
 
 use std::{borrow::Cow, fmt};
 
@@ -18,7 +19,12 @@ use serde_json::value::RawValue;
 pub use self::outgoing::Outgoing;
 use self::parts::Parts;
 #[doc(hidden)] // for core
-pub use self::{outgoing::Insertions, parts::Part, scan::Names};
+pub use self::{
+    outgoing::Insertions,
+    parts::Part,
+    scan::Names,
+    string::{push_string, string},
+};
 use crate::{id::RequestId, state::Input};
 
 /// The code of a JSON-RPC error.
@@ -194,15 +200,6 @@ pub fn members<'a, const N: usize>(
         None => {
             scan::decode(text, names.texts()).map_err(|error| RpcError::invalid_params(error.to_string()))
         }
-    }
-}
-
-/// Decodes a string, from its own text. `None` if the text is something else.
-#[doc(hidden)] // for core
-pub fn string(text: &str) -> Option<Cow<'_, str>> {
-    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
-        _ => serde_json::from_str(text).ok().map(Cow::Owned),
     }
 }
 

@@ -181,7 +181,7 @@ impl HandlerTask {
     }
 
     fn trace(&self, ended: Instant, outcome: &trace::Outcome<'_>) {
-        let elapsed = ended.saturating_duration_since(self.started);
+        let elapsed = || ended.saturating_duration_since(self.started);
         let summary = || &self.call.env().summary;
         trace::exchange_ended(summary, self.call.session_id(), &self.id, &self.method, outcome, elapsed);
     }

@@ -358,7 +358,7 @@ fn longer_string(mut rest: &[u8]) -> Option<&[u8]> {
 
 /// Skips what means itself in a string.
 #[inline]
-fn skip_plain(mut rest: &[u8]) -> &[u8] {
+pub(super) fn skip_plain(mut rest: &[u8]) -> &[u8] {
     let mut words = 0;
     while let Some((word, behind)) = rest.split_first_chunk() {
         let plain = plain(u64::from_le_bytes(*word));

@@ -1,6 +1,6 @@
 //! [`List`]: what is registered under names or URIs, in its order, and page by page (`cursor` and `nextCursor`).
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use mcp_session_proto::{Json, RpcError};
@@ -10,7 +10,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone)]
 pub(super) struct List<T> {
     entries: Vec<Entry<T>>,
-    by_key: HashMap<String, usize>,
+    /// Found by comparing: most servers have a few, and hashing costs more.
+    by_key: BTreeMap<String, usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ struct PageParams<'a> {
 
 impl<T> Default for List<T> {
     fn default() -> Self {
-        Self { entries: Vec::new(), by_key: HashMap::new() }
+        Self { entries: Vec::new(), by_key: BTreeMap::new() }
     }
 }
 

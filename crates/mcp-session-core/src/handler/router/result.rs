@@ -3,7 +3,7 @@
 use std::{any::Any, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use mcp_session_proto::{Json, RequestError, RpcError, SendError};
+use mcp_session_proto::{self as proto, Json, RequestError, RpcError, SendError};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -83,17 +83,15 @@ impl ToolResult {
 }
 
 /// The result with one text: what most tools return, and what is not made of `Value`s first.
-fn text_alone(text: &str) -> Result<Json, RpcError> {
-    #[derive(Serialize)]
-    struct Members<'a> {
-        content: [Text<'a>; 1],
-    }
-    #[derive(Serialize)]
-    struct Text<'a> {
-        r#type: &'static str,
-        text: &'a str,
-    }
-    Json::new(&Members { content: [Text { r#type: "text", text }] })
+fn text_alone(text: &str) -> Json {
+    let (front, back) = (r#"{"content":[{"type":"text","text":"#, "}]}");
+    // Of the exact size if a short text needs no escapes: then it is not allocated again to be shared.
+    let room = if text.len() < 1024 { 0 } else { text.len() / 16 };
+    let mut json = String::with_capacity(front.len() + text.len() + 2 + room + back.len());
+    json.push_str(front);
+    proto::push_string(text, &mut json);
+    json.push_str(back);
+    Json::spliced(json)
 }
 
 /// What a tool returns. A type whose schema is an object becomes `structuredContent`, with its schema as `outputSchema`, and
@@ -147,7 +145,7 @@ impl<T: Serialize + JsonSchema + Send + 'static> ToolOutput for T {
 
     fn into_answer(self) -> Result<Json, RpcError> {
         match (&self as &dyn Any).downcast_ref::<String>() {
-            Some(text) => text_alone(text),
+            Some(text) => Ok(text_alone(text)),
             None => self.into_result()?.into_json(),
         }
     }
