@@ -169,30 +169,27 @@ impl Hash for SessionId {
 #[error("not a session id of this server")]
 pub struct InvalidSessionId;
 
-/// The value of each digit, and [`NO_DIGIT`] for any other byte. Upper case is none: an id has one spelling.
-const VALUES: [u8; 256] = {
-    let mut values = [NO_DIGIT; 256];
-    let mut value = 0;
-    while value < 16 {
-        values[DIGITS[value as usize] as usize] = value;
-        value += 1;
-    }
-    values
-};
-
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-const NO_DIGIT: u8 = 0x80;
-
-/// Reads 16 digits. A table and 64 bits take a third of the time of `u128::from_str_radix`: every request has an id.
+/// Reads 16 digits, 8 at once: every request has an id. Upper case is none: an id has one spelling.
 fn parse_half(digits: &[u8; 16]) -> Option<u64> {
-    let (mut bits, mut seen) = (0, 0);
-    for digit in digits {
-        let value = VALUES[usize::from(*digit)];
-        seen |= value;
-        bits = bits << 4 | u64::from(value);
+    let (high, low) = digits.split_first_chunk()?;
+    Some(u64::from(parse_eight(*high)?) << 32 | u64::from(parse_eight(low.try_into().ok()?)?))
+}
+
+fn parse_eight(digits: [u8; 8]) -> Option<u32> {
+    const ONES: u64 = u64::MAX / 255;
+    let text = u64::from_be_bytes(digits);
+    // Letters have bit 6, and their low half is less by 9 than their value. No byte carries into the next.
+    let values = (text & (ONES * 15)) + (text >> 6 & ONES) * 9;
+    let letters = (values + ONES * 6) >> 4 & ONES;
+    let again = values + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10);
+    if again != text || values & (ONES * 0xf0) != 0 {
+        return None;
     }
-    (seen & NO_DIGIT == 0).then_some(bits)
+    let pairs = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
+    Some((fours | fours >> 16) as u32)
 }
 
 impl FromStr for SessionId {
@@ -244,12 +241,13 @@ mod tests {
         let id = SessionId::from_bits(0x0123_4567_89ab_cdef_fedc_ba98_7654_3210);
         assert_eq!(id.to_string(), "0123456789abcdeffedcba9876543210");
         assert_eq!(id.to_string().parse(), Ok(id));
-        for at in 0..32 {
-            for wrong in ["g", "A", "/", ":", "`", "@", " ", "+"] {
-                let mut text = id.to_string();
-                text.replace_range(at..=at, wrong);
-                assert_eq!(text.parse::<SessionId>(), Err(InvalidSessionId), "{text}");
-            }
+        for (at, byte) in (0..32).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+            let mut digits = id.digits();
+            digits[at] = byte;
+            let expected = char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_uppercase());
+            let parsed = SessionId::from_digits(&digits);
+            assert_eq!(parsed.is_some(), expected.is_some(), "{at} {byte}");
+            assert!(parsed.is_none_or(|id| id.digits() == digits), "{at} {byte}");
         }
         for wrong in ["", "0123456789abcdeffedcba987654321", "0123456789abcdeffedcba98765432100"] {
             assert_eq!(wrong.parse::<SessionId>(), Err(InvalidSessionId));

@@ -42,11 +42,14 @@ impl HostRule {
 
     /// Returns `true` if `text` is exactly this host, with a port (or none) that the rule allows. `false` does not mean
     /// a mismatch: the host may be spelled differently.
-    fn is_spelled(&self, text: &str) -> bool {
-        let Some(rest) = text.strip_prefix(&self.host).filter(|_| !self.below) else { return false };
-        match rest.strip_prefix(':') {
-            None => rest.is_empty() && self.port.is_none(),
-            Some(port) => parse_port(port).is_some_and(|port| self.port.is_none_or(|own| own == port)),
+    fn is_spelled(&self, text: &[u8]) -> bool {
+        let Some(rest) = text.strip_prefix(self.host.as_bytes()).filter(|_| !self.below) else {
+            return false;
+        };
+        match rest {
+            [] => self.port.is_none(),
+            [b':', port @ ..] => parse_port(port).is_some_and(|port| self.port.is_none_or(|own| own == port)),
+            _ => false,
         }
     }
 
@@ -141,10 +144,15 @@ impl AllowedHosts {
         split(host).is_some()
     }
 
+    /// Returns `true` if the list has this host, spelled like this: it is served then. Otherwise it may still be.
+    pub(crate) fn spells(&self, host: &[u8]) -> bool {
+        self.rules.iter().any(|rule| rule.is_spelled(host))
+    }
+
     /// Returns `true` if requests for this host are served.
     pub fn allows(&self, host: &str) -> bool {
         self.any
-            || self.rules.iter().any(|rule| rule.is_spelled(host))
+            || self.spells(host.as_bytes())
             || split(host).is_some_and(|(host, port)| self.rules.iter().any(|rule| rule.matches(&host, port)))
     }
 }
@@ -249,14 +257,16 @@ fn split(host: &str) -> Option<(String, Option<u16>)> {
     // `Authority` ignores what stands between the bracket of an address and a port.
     let port = match &authority.as_str()[authority.host().len()..] {
         "" => None,
-        rest => Some(parse_port(rest.strip_prefix(':')?)?),
+        rest => Some(parse_port(rest.strip_prefix(':')?.as_bytes())?),
     };
     plain.then(|| (authority.host().to_ascii_lowercase(), port))
 }
 
-/// Accepts digits only: `parse` alone would accept `+80` too.
-fn parse_port(text: &str) -> Option<u16> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+/// Accepts digits only: `parse` would accept `+80` too.
+fn parse_port(text: &[u8]) -> Option<u16> {
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
+    let port = text.iter().try_fold(0_u16, |port, byte| port.checked_mul(10)?.checked_add(digit(*byte)?));
+    port.filter(|_| !text.is_empty())
 }
 
 fn split_origin(origin: &str) -> Option<(String, String, Option<u16>)> {
