@@ -18,6 +18,7 @@ use http_body::Body;
 use mcp_session_proto::{self as proto, ProtocolVersion, Refusal, RequestId, SendError};
 use serde::Serialize;
 
+use self::post::head;
 use crate::{
     cluster::{inbox, keys},
     config::{Config, ConfigError, Cors, Sessions},
@@ -254,16 +255,13 @@ impl Endpoint {
             let cors = config.cors.as_ref();
             let cors = cors.map(|cors| (cors, Cors::origin(&config.allowed_origins, &parts.headers)));
             let mut seen = Seen::default();
-            let answered = match transport::read(&mut parts, pin!(body), env.limits()).await {
-                Ok(incoming) => match endpoint.answer(incoming, &mut parts, &mut seen) {
-                    Ok(answering) => answering.await,
-                    Err(rejection) => Err(rejection),
-                },
-                Err(rejection) => {
-                    seen.modern = transport::looks_modern(config.eras, &parts.headers);
-                    Err(rejection)
-                }
-            };
+            // No value is matched on while a future that was a part of it is awaited: it would be stored twice.
+            let read = transport::read(&mut parts, pin!(body), env.limits()).await.inspect_err(|_| {
+                seen.modern = transport::looks_modern(config.eras, &parts.headers);
+            });
+            let answering = read.and_then(|incoming| endpoint.answer(incoming, &mut parts, &mut seen));
+            let answered =
+                answering.map_or_else(|rejection| Either::Right(ready(Err(rejection))), Either::Left).await;
             let mut response = match answered {
                 Ok(mut response) => {
                     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
@@ -325,14 +323,23 @@ impl Endpoint {
                 match transport::era_of_request(eras, &parts.headers, version, &request)? {
                     RequestEra::Modern(envelope) => {
                         seen.modern = true;
+                        let asks = !matches!(&*request.method, "server/discover" | "subscriptions/listen");
+                        if !asks || self.0.sealer.is_ready() {
+                            return Ok(Either::Right(head(
+                                self.begin_modern(parts, request, envelope, form),
+                            )));
+                        }
                         Box::pin(self.modern(parts, request, envelope, form))
                     }
                     RequestEra::Legacy if request.method == "initialize" => {
                         Box::pin(self.initialize(parts, request, form))
                     }
-                    RequestEra::Legacy => {
-                        return Ok(Either::Right(self.request(parts, request, address, form)));
-                    }
+                    RequestEra::Legacy => match self.scope_at_once(parts, address)? {
+                        Some(scope) => {
+                            return Ok(Either::Right(head(self.begin(scope, parts, request, form))));
+                        }
+                        None => Box::pin(self.request(parts, request, address, form)),
+                    },
                 }
             }
             Incoming::Notification(notification) => Box::pin(self.notification(parts, notification)),
@@ -348,30 +355,51 @@ impl Endpoint {
     /// Finds what a message of a legacy revision belongs to, and checks the version header (E-09, E-11, E-26, E-27, B-26).
     /// `address` is what its headers say, if that is known.
     async fn scope(&self, parts: &Parts, address: Option<Address>) -> Result<Scope, Rejection> {
-        let Config { sessions, eras, .. } = self.0.registry.env.config;
-        let version = || match address.map(|address| address.version) {
-            Some(VersionHeader::Legacy(version)) => Ok(version),
-            Some(VersionHeader::Absent | VersionHeader::Modern | VersionHeader::Unknown) | None => {
-                transport::version(&parts.headers, eras)
+        match self.scope_at_once(parts, address)? {
+            Some(scope) => Ok(scope),
+            None => {
+                let session = self.lookup(session_header(parts, address)?, parts).await?;
+                self.scope_of(session, parts, address)
             }
-        };
-        let header = match address {
-            Some(Address { session, .. }) => session,
-            None => transport::session_header(&parts.headers)?,
-        };
-        let without = match sessions {
+        }
+    }
+
+    /// The same without waiting. `None`: a store must be asked.
+    fn scope_at_once(&self, parts: &Parts, address: Option<Address>) -> Result<Option<Scope>, Rejection> {
+        let header = session_header(parts, address)?;
+        let without = match self.0.registry.env.config.sessions {
             Sessions::Optional => header == SessionHeader::Absent,
             Sessions::Stateful => false,
             Sessions::Stateless => true,
         };
         if without {
-            return Ok(Scope::Stateless(version()?));
+            return Ok(Some(Scope::Stateless(self.version(parts, address)?)));
         }
-        let session = self.lookup(header, parts).await?;
-        match version() {
+        let session = self.lookup_at_once(header, parts)?;
+        session.map(|session| self.scope_of(session, parts, address)).transpose()
+    }
+
+    /// The scope of a message that names this session.
+    fn scope_of(
+        &self,
+        session: Session,
+        parts: &Parts,
+        address: Option<Address>,
+    ) -> Result<Scope, Rejection> {
+        match self.version(parts, address) {
             // A dead id is 404, even if the version is wrong (E-11). If it is right, the machine refuses the request.
             Err(_) if session.state() == proto::State::Terminated => Err(Rejection::UnknownSession),
             checked => checked.map(|_| Scope::Session(session)),
+        }
+    }
+
+    /// The version that the headers of a message name.
+    fn version(&self, parts: &Parts, address: Option<Address>) -> Result<ProtocolVersion, Rejection> {
+        match address.map(|address| address.version) {
+            Some(VersionHeader::Legacy(version)) => Ok(version),
+            Some(VersionHeader::Absent | VersionHeader::Modern | VersionHeader::Unknown) | None => {
+                transport::version(&parts.headers, self.0.registry.env.config.eras)
+            }
         }
     }
 
@@ -383,23 +411,38 @@ impl Endpoint {
         }
     }
 
+    /// Finds the session that a message names.
     async fn lookup(&self, header: SessionHeader, parts: &Parts) -> Result<Session, Rejection> {
-        match header {
-            SessionHeader::Absent => Err(Rejection::MissingSession),
-            SessionHeader::Foreign => Err(Rejection::UnknownSession),
-            // A session of another principal is as unknown as an id that was never issued (E-07).
-            SessionHeader::Id(id) => {
-                let principal = parts.extensions.get();
-                match (self.0.registry.find(&id, principal)?, &self.0.registry.env.node) {
-                    (Some(session), None) => Ok(session),
-                    (None, None) => Err(Rejection::UnknownSession),
-                    (Some(session), Some(_)) if !session.is_in_doubt() => Ok(session),
-                    // Boxed: it is rare, and would make the future of every request a kilobyte larger.
-                    (_, Some(node)) => Box::pin(self.0.registry.find_in_store(node, id, principal)).await,
-                }
+        match (self.lookup_at_once(header, parts)?, header, &self.0.registry.env.node) {
+            (Some(session), ..) => Ok(session),
+            (None, SessionHeader::Id(id), Some(node)) => {
+                self.0.registry.find_in_store(node, id, parts.extensions.get()).await
             }
+            (None, ..) => Err(Rejection::UnknownSession),
         }
     }
+
+    /// The same without waiting. `None`: a store must be asked.
+    fn lookup_at_once(&self, header: SessionHeader, parts: &Parts) -> Result<Option<Session>, Rejection> {
+        let id = match header {
+            SessionHeader::Absent => return Err(Rejection::MissingSession),
+            SessionHeader::Foreign => return Err(Rejection::UnknownSession),
+            SessionHeader::Id(id) => id,
+        };
+        // A session of another principal is as unknown as an id that was never issued (E-07).
+        let found = self.0.registry.find(&id, parts.extensions.get())?;
+        match (found, &self.0.registry.env.node) {
+            (Some(session), Some(_)) if session.is_in_doubt() => Ok(None),
+            (Some(session), _) => Ok(Some(session)),
+            (None, Some(_)) => Ok(None),
+            (None, None) => Err(Rejection::UnknownSession),
+        }
+    }
+}
+
+/// What the headers of a message say about its session.
+fn session_header(parts: &Parts, address: Option<Address>) -> Result<SessionHeader, Rejection> {
+    address.map_or_else(|| transport::session_header(&parts.headers), |address| Ok(address.session))
 }
 
 /// What becomes of a request.

@@ -13,7 +13,10 @@ mod peer;
 mod rejection;
 mod values;
 
-use std::pin::{Pin, pin};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+};
 
 use bytes::Bytes;
 use http::{Method, request::Parts};
@@ -67,53 +70,86 @@ pub(crate) enum Incoming {
 /// # Cancel safety
 ///
 /// If dropped, the request was not admitted.
-pub(crate) async fn read<B>(
-    parts: &mut Parts,
-    body: Pin<&mut B>,
-    limits: Limits<'_>,
-) -> Result<Incoming, Rejection>
+///
+/// Not an async function, which would store its arguments twice.
+pub(crate) fn read<'a, B>(
+    parts: &'a mut Parts,
+    body: Pin<&'a mut B>,
+    limits: Limits<'a>,
+) -> impl Future<Output = Result<Incoming, Rejection>> + 'a
 where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    let config = limits.config;
-    let mut fields = Fields::of(&parts.headers);
+    async move {
+        let head = match check_head(parts, limits.config)? {
+            Some(head) => head,
+            None => {
+                auth::check(parts, limits).await?;
+                Head::of(parts, &Fields::of(&parts.headers))? // they may be different ones
+            }
+        };
+        let (form, address) = match head {
+            Head::Preflight => return Ok(Incoming::Preflight),
+            Head::Get => return Ok(Incoming::Get),
+            Head::Delete => return Ok(Incoming::Delete),
+            Head::Post(form, address) => (form, address),
+        };
+        let body = {
+            let reading = pin!(body::read(body, limits));
+            let read = Contained::new(|| reading).await;
+            read.map_err(|Panicked| Rejection::Internal("the body could not be read"))??
+        };
+        match Message::parse(&body) {
+            Ok(Message::Request(request)) => Ok(Incoming::Request(request, address, form)),
+            Ok(Message::Notification(notification)) => Ok(Incoming::Notification(notification)),
+            Ok(Message::Response(response)) => Ok(Incoming::Response(response)),
+            Err(ParseError::Batch) => Ok(Incoming::Batch(body, form)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The head of a request that may be served.
+enum Head {
+    Preflight,
+    Get,
+    Delete,
+    /// POST, the only form of answer that the client accepts if there is one, and where the message belongs if no header is repeated.
+    Post(Option<ResponseMode>, Option<Address>),
+}
+
+impl Head {
+    /// Checks what comes behind the credential. The method is offered.
+    fn of(parts: &Parts, fields: &Fields<'_>) -> Result<Self, Rejection> {
+        match parts.method {
+            Method::GET => headers::check_get_accept(&parts.headers).map(|()| Self::Get),
+            Method::DELETE => Ok(Self::Delete),
+            _ => {
+                let form = headers::accepted_form(fields)?;
+                headers::check_content_type(fields)?;
+                headers::check_content_encoding(fields)?;
+                Ok(Self::Post(form, fields.address()))
+            }
+        }
+    }
+}
+
+/// Checks the head of a request. `None`: its credential must be checked before the rest. Not in the future, which would store the fields.
+fn check_head(parts: &Parts, config: &Config) -> Result<Option<Head>, Rejection> {
+    let fields = Fields::of(&parts.headers);
     hosts::check_host(&config.allowed_hosts, parts, fields.host)?;
     hosts::check_origin(&config.allowed_origins, fields.origin)?;
     if !is_offered(&parts.method, config) {
         let preflight = config.cors.is_some() && Cors::is_preflight(&parts.method, &parts.headers);
         return if preflight {
-            Ok(Incoming::Preflight)
+            Ok(Some(Head::Preflight))
         } else {
             Err(Rejection::MethodNotAllowed(allowed_methods(config)))
         };
     }
     auth::check_authorization(&parts.headers)?;
-    if let Some(check) = &config.authenticate {
-        auth::check(&**check, parts, limits).await?;
-        fields = Fields::of(&parts.headers); // they may be different ones
-    }
-    match parts.method {
-        Method::GET => return headers::check_get_accept(&parts.headers).map(|()| Incoming::Get),
-        Method::DELETE => return Ok(Incoming::Delete),
-        _ => {}
-    }
-    let form = headers::accepted_form(&fields)?;
-    headers::check_content_type(&fields)?;
-    headers::check_content_encoding(&fields)?;
-    let address = fields.address();
-    let body = {
-        let reading = pin!(body::read(body, limits));
-        let read = Contained::new(|| reading).await;
-        read.map_err(|Panicked| Rejection::Internal("the body could not be read"))??
-    };
-    match Message::parse(&body) {
-        Ok(Message::Request(request)) => Ok(Incoming::Request(request, address, form)),
-        Ok(Message::Notification(notification)) => Ok(Incoming::Notification(notification)),
-        Ok(Message::Response(response)) => Ok(Incoming::Response(response)),
-        Err(ParseError::Batch) => Ok(Incoming::Batch(body, form)),
-        Err(error) => Err(error.into()),
-    }
+    if config.authenticate.is_some() { Ok(None) } else { Head::of(parts, &fields).map(Some) }
 }
 
 /// Tells the HTTP server that a disconnect cancels this request, if it wants to know.

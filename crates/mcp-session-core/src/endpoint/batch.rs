@@ -173,7 +173,7 @@ impl Endpoint {
             return Ok(accepted());
         }
         let mut streams = Vec::new();
-        for head in join_all(calls.into_iter().map(FirstPoll::head)).await {
+        for head in join_all(calls).await {
             match head {
                 // All answers share one status.
                 ReplyHead::Json(answer) | ReplyHead::Refused(answer, _) => ready.push(answer),

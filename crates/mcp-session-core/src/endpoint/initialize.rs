@@ -61,7 +61,7 @@ impl Endpoint {
         let call = ExchangeHandle::Session(session.clone(), key);
         let (id, method) = (request.id.clone(), request.method.clone());
         let started = call.start(env, session.created(), id, method, handler, None).await;
-        let mut response = respond(started.head().await)?;
+        let mut response = respond(started.await)?;
         if session.with(|machine, _| machine.is_established()) {
             if let Err(rejection) = session.attach() {
                 session.terminate(TerminateReason::Error);
@@ -102,7 +102,7 @@ impl Endpoint {
         let handler = self.0.handler.initialize(initialize);
         let (now, id, method) = (call.now(), request.id.clone(), request.method.clone());
         let started = ExchangeHandle::Stateless(call).start(env, now, id, method, handler, None).await;
-        respond(started.head().await)
+        respond(started.await)
     }
 
     /// Creates the session and calls the handler. From here on, the client must get an answer.

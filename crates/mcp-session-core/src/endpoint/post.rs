@@ -1,14 +1,19 @@
 //! POST of a request, or of a response to a request of the server.
 
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{
+    future::{Future, ready},
+    sync::Arc,
+    time::Instant,
+};
 
+use futures::{FutureExt, future::Either};
 use http::{Response, request::Parts};
 use mcp_session_proto::{
     Era, Input, ProtocolVersion, Refusal, ResponseMode, RpcError, RpcRequest, RpcResponse,
 };
 
 use super::{
-    Endpoint, Scope,
+    Answer, Endpoint, Scope,
     response::{accepted, answer, pong, respond},
 };
 use crate::{
@@ -18,7 +23,7 @@ use crate::{
         context::RequestContext,
         exchange::ExchangeHandle,
         modern::Modern,
-        run::{self, FirstPoll},
+        run::{self, Starting},
     },
     session::Session,
     stream::ReplyBody,
@@ -26,23 +31,36 @@ use crate::{
 };
 
 impl Endpoint {
-    /// Serves a request other than `initialize`.
+    /// Serves a request other than `initialize`, of a session that must be looked for in a store.
     pub(super) async fn request(
         &self,
         parts: &mut Parts,
         request: RpcRequest,
         address: Option<Address>,
         form: Option<ResponseMode>,
-    ) -> Result<Response<ReplyBody>, Rejection> {
+    ) -> Answer {
         let scope = self.scope(parts, address).await?;
+        head(self.begin(scope, parts, request, form)).await
+    }
+
+    /// Admits a request other than `initialize`, and starts its handler. `Err`: it is answered already. Not async, so that no future
+    /// stores the request.
+    pub(super) fn begin(
+        &self,
+        scope: Scope,
+        parts: &mut Parts,
+        request: RpcRequest,
+        form: Option<ResponseMode>,
+    ) -> Result<Starting<'_>, Answer> {
         if request.method == "ping" {
-            return ping(&scope, &request, form);
+            return Err(ping(&scope, &request, form));
         }
-        let first = match scope {
-            Scope::Session(session) => self.admit(session, parts, request, form)?.await,
-            Scope::Stateless(version) => self.admit_stateless(version, parts, request, form)?.await,
+        let admitted = match scope {
+            Scope::Session(session) => admit(session, &request, form),
+            Scope::Stateless(version) => self.admit_stateless(version, parts, &request, form),
         };
-        respond(first.head().await)
+        let Admitted { call, at, version } = admitted.map_err(Err)?;
+        Ok(self.start(call, at, version, None, parts, request))
     }
 
     /// Accepts the client's response to a request of the server.
@@ -68,43 +86,19 @@ impl Endpoint {
         }
     }
 
-    /// Admits a request: from here on, it must get an answer. Not async, so that no future stores the parts.
-    fn admit(
-        &self,
-        session: Session,
-        parts: &mut Parts,
-        request: RpcRequest,
-        form: Option<ResponseMode>,
-    ) -> Result<impl Future<Output = FirstPoll>, Rejection> {
-        let (key, now, version) = session.with(|machine, now| {
-            let key = match machine.handle_request(now, request.id.clone(), None) {
-                Err(Refusal::Draining) if request.is_list() => {
-                    machine.handle_list(now, request.id.clone(), None)
-                }
-                admitted => admitted,
-            }?;
-            if let Some(form) = form {
-                machine.restrict(key, form);
-            }
-            Ok::<_, Refusal>((key, now, machine.version()))
-        })?;
-        Ok(self.start(ExchangeHandle::Session(session, key), now, version, None, parts, request))
-    }
-
     /// Admits a request without a session (E-26, E-27).
     pub(super) fn admit_stateless(
         &self,
         version: ProtocolVersion,
-        parts: &mut Parts,
-        request: RpcRequest,
+        parts: &Parts,
+        request: &RpcRequest,
         form: Option<ResponseMode>,
-    ) -> Result<impl Future<Output = FirstPoll>, Rejection> {
+    ) -> Result<Admitted, Rejection> {
         let mode = form.unwrap_or(self.0.registry.env.session_config.response_mode);
         let principal = parts.extensions.get().cloned();
         let call = self.0.stateless.admit(request.id.clone(), Era::Stateless, mode, principal)?;
         transport::ends_with_client(parts);
-        let now = call.now();
-        Ok(self.start(ExchangeHandle::Stateless(call), now, version, None, parts, request))
+        Ok(Admitted { at: call.now(), call: ExchangeHandle::Stateless(call), version })
     }
 
     /// Starts the handler for an admitted request.
@@ -116,7 +110,7 @@ impl Endpoint {
         modern: Option<Arc<Modern>>,
         parts: &mut Parts,
         request: RpcRequest,
-    ) -> impl Future<Output = FirstPoll> {
+    ) -> Starting<'_> {
         let env = &self.0.registry.env;
         let (id, method) = (request.id.clone(), request.method.clone());
         let cx = RequestContext::new(call.clone(), version, modern.clone(), request, parts);
@@ -127,6 +121,37 @@ impl Endpoint {
         });
         call.start(env, admitted, id, method, handling, modern)
     }
+}
+
+/// Waits for the head of the response to a request that was started, unless it is answered already. Of combinators, because
+/// an async block stores each future twice that it gets and awaits.
+pub(super) fn head(started: Result<Starting<'_>, Answer>) -> impl Future<Output = Answer> {
+    started.map_or_else(
+        |answer| Either::Right(ready(answer)),
+        |first| Either::Left(first.then(|first| first.map(respond))),
+    )
+}
+
+/// A request that was admitted: it must get an answer.
+pub(super) struct Admitted {
+    pub(super) call: ExchangeHandle,
+    pub(super) at: Instant,
+    pub(super) version: ProtocolVersion,
+}
+
+/// Admits a request of a session.
+fn admit(session: Session, request: &RpcRequest, form: Option<ResponseMode>) -> Result<Admitted, Rejection> {
+    let (key, at, version) = session.with(|machine, now| {
+        let key = match machine.handle_request(now, request.id.clone(), None) {
+            Err(Refusal::Draining) if request.is_list() => machine.handle_list(now, request.id.clone(), None),
+            admitted => admitted,
+        }?;
+        if let Some(form) = form {
+            machine.restrict(key, form);
+        }
+        Ok::<_, Refusal>((key, now, machine.version()))
+    })?;
+    Ok(Admitted { call: ExchangeHandle::Session(session, key), at, version })
 }
 
 /// Answers `ping`, in every state of the session, while other requests run (C-14).

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     future::Future,
+    mem,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -40,49 +41,66 @@ pub(crate) enum FirstPoll {
     Suspended(PendingReplyHead),
 }
 
-impl FirstPoll {
-    /// Waits until the form of the response is decided.
-    ///
-    /// # Cancel safety
-    ///
-    /// If dropped, the client counts as disconnected. A request of a session continues (D-12).
-    pub(crate) async fn head(self) -> ReplyHead {
-        match self {
-            Self::Answered(head) => head,
-            Self::Suspended(pending) => pending.await,
+/// Waits until the form of the response is decided.
+///
+/// # Cancel safety
+///
+/// If dropped, the client counts as disconnected. A request of a session continues (D-12).
+impl Future for FirstPoll {
+    type Output = ReplyHead;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ReplyHead> {
+        match &mut *self {
+            Self::Answered(head) => Poll::Ready(mem::replace(head, ReplyHead::Lost)),
+            Self::Suspended(pending) => pending.poll_unpin(cx),
         }
     }
 }
 
 impl ExchangeHandle {
-    /// Runs the handler of a request that was admitted at `started`. It is polled once in place: if it is ready, the
-    /// answer needs no task, stream or wake-up. Otherwise it becomes a task.
-    pub(crate) fn start(
+    /// Runs the handler of a request that was admitted at `started`.
+    pub(crate) fn start<'a>(
         self,
-        env: &Env,
+        env: &'a Env,
         started: Instant,
         id: RequestId,
         method: Cow<'static, str>,
         handler: HandlerFuture,
         modern: Option<Arc<Modern>>,
-    ) -> impl Future<Output = FirstPoll> {
+    ) -> Starting<'a> {
         let handler = Some(trace::exchange(self.session_id(), &id, &method, handler));
         let (polled, panicked) = (started, false);
-        let mut work = HandlerTask { call: self, handler, id, method, modern, started, polled, panicked };
-        async move {
-            match poll_fn(|cx| Poll::Ready(work.poll_handler(cx))).await {
-                Poll::Ready(answer) => {
-                    FirstPoll::Answered(work.answer(answer, true).unwrap_or(ReplyHead::Lost))
-                }
-                Poll::Pending => {
-                    let call = work.call.clone();
-                    let (waiters, now) = call.suspend();
-                    work.returned(now);
-                    env.runtime.spawn(work.run().boxed());
-                    FirstPoll::Suspended(PendingReplyHead { call: Some(call), waiters })
-                }
+        let work = HandlerTask { call: self, handler, id, method, modern, started, polled, panicked };
+        Starting { env, work: Some(work) }
+    }
+}
+
+/// A handler before its first poll, which is done in place: if the handler is ready, the answer needs no task, stream or
+/// wake-up. Otherwise it becomes a task.
+#[must_use = "the handler runs when it is polled"]
+pub(crate) struct Starting<'a> {
+    env: &'a Env,
+    /// `None` once it was polled, which is once.
+    work: Option<HandlerTask>,
+}
+
+impl Future for Starting<'_> {
+    type Output = FirstPoll;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FirstPoll> {
+        let Some(mut work) = self.work.take() else {
+            return Poll::Ready(FirstPoll::Answered(ReplyHead::Lost));
+        };
+        Poll::Ready(match work.poll_handler(cx) {
+            Poll::Ready(answer) => FirstPoll::Answered(work.answer(answer, true).unwrap_or(ReplyHead::Lost)),
+            Poll::Pending => {
+                let call = work.call.clone();
+                let (waiters, now) = call.suspend();
+                work.returned(now);
+                self.env.runtime.spawn(work.run().boxed());
+                FirstPoll::Suspended(PendingReplyHead { call: Some(call), waiters })
             }
-        }
+        })
     }
 }
 

@@ -98,9 +98,14 @@ impl Sealer {
 
     /// Waits until the store was asked for keys: at most for one call of it, when the endpoint is new.
     pub(crate) async fn ready(&self) {
-        if let Some(asked) = self.asked.as_ref().filter(|_| self.keys.get().is_none()) {
+        if let Some(asked) = self.asked.as_ref().filter(|_| !self.is_ready()) {
             let _ = asked.recv().await; // nothing is ever sent: it is closed
         }
+    }
+
+    /// Returns `true` if there is nothing to wait for.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.keys.get().is_some() || self.asked.as_ref().is_none_or(Receiver::is_closed)
     }
 
     /// The operator's keys, those of all nodes, or a key of this endpoint alone.

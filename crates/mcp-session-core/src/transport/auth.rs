@@ -11,7 +11,7 @@ use mcp_session_proto::after;
 
 use super::{body::Limits, rejection::Rejection};
 use crate::{
-    config::{AuthError, Authenticate},
+    config::{AuthError, AuthFuture},
     contain::{Contained, Panicked},
 };
 
@@ -25,21 +25,27 @@ pub(super) fn check_authorization(headers: &HeaderMap) -> Result<(), Rejection> 
     Ok(())
 }
 
-/// Checks the credential of a request. A check that is ready at once is not boxed; one that waits has a deadline.
-pub(super) async fn check(
-    check: &dyn Authenticate,
-    parts: &mut Parts,
-    Limits { config, runtime, .. }: Limits<'_>,
-) -> Result<(), Rejection> {
-    let checked = |checked: Result<Result<(), AuthError>, Panicked>| {
-        checked
-            .map_err(|Panicked| Rejection::Internal("the check of the credential failed"))?
-            .map_err(Rejection::Auth)
-    };
+/// Checks the credential of a request, if the endpoint checks credentials. A check that is ready at once is not boxed; one that
+/// waits has a deadline.
+pub(super) async fn check(parts: &mut Parts, limits: Limits<'_>) -> Result<(), Rejection> {
+    let Some(check) = &limits.config.authenticate else { return Ok(()) };
     let mut checking = Contained::new(|| check.authenticate(parts));
     if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(checking.poll_unpin(cx))).await {
         return checked(done);
     }
+    Box::pin(wait(checking, limits)).await // boxed, so that not every request has its size
+}
+
+fn checked(checked: Result<Result<(), AuthError>, Panicked>) -> Result<(), Rejection> {
+    checked
+        .map_err(|Panicked| Rejection::Internal("the check of the credential failed"))?
+        .map_err(Rejection::Auth)
+}
+
+async fn wait(
+    checking: Contained<AuthFuture<'_>>,
+    Limits { config, runtime, .. }: Limits<'_>,
+) -> Result<(), Rejection> {
     let deadline = runtime.sleep_until(after(runtime.now(), config.authenticate_timeout));
     match select(checking, deadline).await {
         Either::Left((done, _)) => checked(done),

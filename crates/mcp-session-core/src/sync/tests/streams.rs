@@ -171,7 +171,7 @@ fn stateless(server: &Server, mode: ResponseMode) -> ExchangeHandle {
 
 /// Waits for a response and reads it to its end.
 async fn answer_of(first: FirstPoll) -> String {
-    let mut body = pin!(match first.head().await {
+    let mut body = pin!(match first.await {
         ReplyHead::Json(answer) => ReplyBody::full(answer),
         ReplyHead::Events(events) => ReplyBody::events(events),
         other @ (ReplyHead::Refused(..) | ReplyHead::Lost) => panic!("{other:?}"),
@@ -189,7 +189,7 @@ async fn answer_of(first: FirstPoll) -> String {
 fn reader_dropped(call: impl Fn(&Server) -> ExchangeHandle) {
     let server = Server::new(|_| {});
     let (first, task) = suspended(&server, call(&server));
-    let client = spawn(move || drop(first.head()));
+    let client = spawn(move || drop(first));
     loom::future::block_on(task);
     join(client);
     assert_eq!(server.stateless().calls().count(), 0);
@@ -265,7 +265,7 @@ fn s_5_who_waits_for_space_is_woken() {
         let server = Server::new(|config| config.session.queue_events = 1);
         let call = stateless(&server, ResponseMode::Sse);
         let (first, task) = suspended(&server, call.clone());
-        let Some(ReplyHead::Events(mut events)) = first.head().now_or_never() else {
+        let Some(ReplyHead::Events(mut events)) = first.now_or_never() else {
             panic!("the response has events from the beginning")
         };
         let handler = spawn(move || {
