@@ -151,6 +151,7 @@ impl Machine {
         assert!(session.answer(*now, key, answer), "it is answered");
         drop(session.take_output());
         let Some(Reply::Json(text)) = session.poll_reply(*now, key) else { panic!("it has a reply") };
+        let text = Bytes::from(text);
         drop(session.take_output());
         text
     }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    mem,
     pin::Pin,
     task::{Context, Poll},
     time::Instant,
@@ -11,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream::SelectAll};
 use http_body::{Body, Frame, SizeHint};
-use mcp_session_proto::{Next, StreamKey};
+use mcp_session_proto::{Next, StreamKey, Text};
 
 use crate::{
     session::{self, Session, cell::SharedWaiters},
@@ -145,7 +144,7 @@ impl Drop for EventStream {
 
 #[derive(Debug)]
 enum Kind {
-    Full(Bytes),
+    Text(Text),
     Events(EventStream),
     /// Answers that were ready at once, and the streams of the others, interleaved as they arrive.
     Batch(VecDeque<Bytes>, SelectAll<EventStream>),
@@ -169,7 +168,12 @@ impl ReplyBody {
 
     /// Creates a body of these bytes.
     pub fn full(bytes: Bytes) -> Self {
-        Self(Kind::Full(bytes))
+        Self::text(bytes.into())
+    }
+
+    /// Creates a body of one JSON text.
+    pub(crate) fn text(text: Text) -> Self {
+        Self(Kind::Text(text))
     }
 
     /// Creates a body of these events.
@@ -192,8 +196,7 @@ impl Body for ReplyBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamCut>>> {
         match &mut self.0 {
-            Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(mem::take(bytes))))),
+            Kind::Text(text) => Poll::Ready(text.pop().map(|piece| Ok(Frame::data(piece)))),
             Kind::Events(events) => {
                 events.poll_frame(cx).map(|events| events.map(|events| events.map(Frame::data)))
             }
@@ -206,7 +209,7 @@ impl Body for ReplyBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Full(bytes) => bytes.is_empty(),
+            Kind::Text(text) => text.is_empty(),
             Kind::Events(events) => events.is_done(),
             Kind::Batch(first, streams) => first.is_empty() && streams.iter().all(EventStream::is_done),
         }
@@ -214,7 +217,7 @@ impl Body for ReplyBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Text(text) => SizeHint::with_exact(text.len() as u64),
             Kind::Events(_) | Kind::Batch(..) => SizeHint::default(),
         }
     }

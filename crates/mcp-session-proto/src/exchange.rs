@@ -12,7 +12,7 @@ use crate::{
     config::{ResponseMode, SessionConfig},
     event::encode_event,
     id::RequestId,
-    message::{HttpRefusal, Insertions, Json, Outgoing, RpcError},
+    message::{HttpRefusal, Insertions, Json, Outgoing, RpcError, Text},
     output::{Outcome, Output, Wake},
     session::SendError,
     stream::{Name, Next, Stream},
@@ -35,9 +35,9 @@ pub enum Reply {
     /// Not decided yet: wait for [`Wake::Reader`].
     Pending,
     /// The whole answer, as `application/json`.
-    Json(Bytes),
+    Json(Text),
     /// The whole answer, as `application/json`: an error that also sets the HTTP status.
-    Refused(Bytes, Box<HttpRefusal>),
+    Refused(Text, Box<HttpRefusal>),
     /// Events: read them with [`Exchange::poll_event`].
     Stream,
 }
@@ -54,7 +54,7 @@ pub struct Status {
 #[derive(Debug)]
 enum Body<T> {
     Undecided,
-    Json(Bytes),
+    Json(Text),
     Stream(Box<Stream<T>>),
     /// Handed over, or the reader is gone.
     Done,
@@ -490,7 +490,7 @@ impl<T: Clone> Exchange<T> {
         let as_json = self.mode != ResponseMode::Sse || refusal.is_some();
         match &mut self.body {
             Body::Undecided if as_json => {
-                self.body = Body::Json(message.to_json());
+                self.body = Body::Json(message.to_text());
                 self.refusal = refusal;
                 self.tag.iter().for_each(|tag| out.wake(Wake::Reader(tag.clone())));
             }

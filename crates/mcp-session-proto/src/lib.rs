@@ -66,7 +66,7 @@ pub use id::{InvalidSessionId, RequestId, SessionId};
 pub use message::Request;
 pub use message::{
     ErrorCode, HttpRefusal, Json, Message, Notification, Outgoing, ParseError, RpcError, RpcRequest,
-    RpcResponse,
+    RpcResponse, Text,
 };
 #[doc(hidden)] // for core
 pub use message::{Insertions, Names, Part, members, push_string, string};

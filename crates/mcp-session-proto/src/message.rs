@@ -8,6 +8,7 @@ mod parse;
 mod parts;
 mod scan;
 mod string;
+mod text;
 
 use std::{borrow::Cow, fmt};
 
@@ -16,7 +17,6 @@ use bytestring::ByteString;
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-pub use self::outgoing::Outgoing;
 use self::parts::Parts;
 #[doc(hidden)] // for core
 pub use self::{
@@ -25,6 +25,7 @@ pub use self::{
     scan::Names,
     string::{push_string, string},
 };
+pub use self::{outgoing::Outgoing, text::Text};
 use crate::{id::RequestId, state::Input};
 
 /// The code of a JSON-RPC error.

@@ -176,7 +176,7 @@ impl Endpoint {
         for head in join_all(calls).await {
             match head {
                 // All answers share one status.
-                ReplyHead::Json(answer) | ReplyHead::Refused(answer, _) => ready.push(answer),
+                ReplyHead::Json(answer) | ReplyHead::Refused(answer, _) => ready.push(answer.into()),
                 ReplyHead::Events(stream) => streams.push(stream),
                 ReplyHead::Lost => return Err(Rejection::Internal("the reply was lost")),
             }

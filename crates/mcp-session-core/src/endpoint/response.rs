@@ -1,7 +1,7 @@
 //! The responses of an endpoint.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use mcp_session_proto::{self as proto, HttpRefusal, Json, Outgoing, RequestId, ResponseMode};
+use mcp_session_proto::{self as proto, HttpRefusal, Json, Outgoing, RequestId, ResponseMode, Text};
 
 use crate::{handler::exchange::ReplyHead, stream::ReplyBody, transport::Rejection};
 
@@ -16,7 +16,7 @@ pub(super) fn respond(head: ReplyHead) -> Result<Response<ReplyBody>, Rejection>
 
 /// The answer of a handler that refuses the credential (B-09).
 #[cold]
-fn refused(answer: bytes::Bytes, refusal: HttpRefusal) -> Response<ReplyBody> {
+fn refused(answer: Text, refusal: HttpRefusal) -> Response<ReplyBody> {
     let mut response = json(answer);
     *response.status_mut() = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::FORBIDDEN);
     if let Some(challenge) = refusal.challenge.and_then(|text| HeaderValue::from_maybe_shared(text).ok()) {
@@ -49,8 +49,8 @@ pub(super) fn accepted() -> Response<ReplyBody> {
     response
 }
 
-pub(super) fn json(answer: bytes::Bytes) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::full(answer));
+pub(super) fn json(answer: impl Into<Text>) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::text(answer.into()));
     // hyper reads the next request of the connection into this map: with room for its headers, it need not grow.
     *response.headers_mut() = HeaderMap::with_capacity(6);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

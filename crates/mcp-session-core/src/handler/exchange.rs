@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use event_listener::EventListener;
-use mcp_session_proto::{ExchangeKey, HttpRefusal, Phase, Reply, SendError, SessionId, Status, StreamKey};
+use mcp_session_proto::{
+    ExchangeKey, HttpRefusal, Phase, Reply, SendError, SessionId, Status, StreamKey, Text,
+};
 
 use crate::{
     session::{
@@ -31,8 +33,8 @@ pub(crate) enum ExchangeHandle {
 /// The form of the HTTP response.
 #[derive(Debug)]
 pub(crate) enum ReplyHead {
-    Json(Bytes),
-    Refused(Bytes, Box<HttpRefusal>),
+    Json(Text),
+    Refused(Text, Box<HttpRefusal>),
     Events(EventStream),
     /// The reply was already taken. Cannot happen with a single reader.
     Lost,

@@ -40,7 +40,7 @@ fn a_sessionless_exchange_is_answered_as_json() {
     assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Pending));
     exchange.answer(b.now, &result(), &mut b.out);
     exchange.answer(b.now, &Err(RpcError::internal("a second answer")), &mut b.out);
-    assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Json(ANSWER.into())));
+    assert_eq!(exchange.poll_reply(&mut b.out), Some(Reply::Json(Bytes::from(ANSWER).into())));
     exchange.handle_released();
     assert!(exchange.is_over());
     assert_eq!(b.out.tally, Tally { admitted: 1, answered: 1, ..Tally::default() });
@@ -103,7 +103,7 @@ fn s_5_shutdown_of_a_sessionless_exchange_synthesizes_one_answer() {
             event(exchange.poll_event(0, &mut b.out))
         } else {
             match exchange.poll_reply(&mut b.out) {
-                Some(Reply::Json(answer)) => String::from_utf8(answer.to_vec()).unwrap(),
+                Some(Reply::Json(answer)) => String::from_utf8(Bytes::from(answer).to_vec()).unwrap(),
                 other => panic!("{other:?}"),
             }
         };
@@ -132,7 +132,7 @@ fn f_08_a_cancelled_exchange_still_has_an_ending() {
     let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Auto);
     exchange.cancel(b.now, CancelReason::Client(None), &b.config, &mut b.out);
     match exchange.poll_reply(&mut b.out) {
-        Some(Reply::Json(answer)) => assert!(answer.windows(6).any(|code| code == b"-32800")),
+        Some(Reply::Json(answer)) => assert!(Bytes::from(answer).windows(6).any(|code| code == b"-32800")),
         other => panic!("{other:?}"),
     }
     let (mut b, mut exchange) = start(Era::Legacy, ResponseMode::Auto);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{Json, RpcError};
+use super::{Json, RpcError, Text};
 use crate::id::RequestId;
 
 /// A message of the server, ready to be written.
@@ -52,12 +52,48 @@ pub enum Outgoing<'a> {
     },
 }
 
+/// What every message begins with.
+const HEAD: &[u8] = b"{\"jsonrpc\":\"2.0\",";
+
+/// A result of this size is not copied to be sent: pieces cost less.
+const LONG: usize = 32 * 1024;
+
 impl Outgoing<'_> {
     /// The message alone, for a body of `application/json`.
     pub fn to_json(&self) -> Bytes {
         let mut out = Vec::with_capacity(self.size_hint());
         self.write(&mut out);
         out.into()
+    }
+
+    /// The same, in pieces if it has a long result: what is sent then is the handler's own text.
+    pub fn to_text(&self) -> Text {
+        let (id, result, insertions) = match self {
+            Self::Result { id, result } => (id, result, None),
+            Self::Completed { id, result, insertions } => (id, result, Some(insertions)),
+            Self::Error { .. } | Self::Notification { .. } | Self::Request { .. } => {
+                return self.to_json().into();
+            }
+        };
+        if result.as_bytes().len() < LONG {
+            return self.to_json().into();
+        }
+        let mut front = Vec::with_capacity(33 + id.json_len());
+        front.extend_from_slice(HEAD);
+        write_result(id, &mut front);
+        let result: &Bytes = result.0.as_bytes();
+        let pieces = match insertions {
+            None => [Bytes::new(), Bytes::new(), Bytes::new(), Bytes::new(), result.clone()],
+            Some(Insertions([(first, one), (second, two)])) => [
+                result.slice(..*first),
+                Bytes::copy_from_slice(one.as_bytes()),
+                result.slice(*first..*second),
+                Bytes::copy_from_slice(two.as_bytes()),
+                result.slice(*second..),
+            ],
+        };
+        let back = Bytes::from_static(b"}");
+        Text::of_pieces([front.into()].into_iter().chain(pieces).chain([back]))
     }
 
     /// The approximate length of the message in bytes; never too small, unless strings have to be escaped. For a result
@@ -80,7 +116,7 @@ impl Outgoing<'_> {
 
     /// Appends the message.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",");
+        out.extend_from_slice(HEAD);
         match self {
             Self::Result { id, result } => {
                 write_result(id, out);

@@ -309,7 +309,7 @@ impl Bench {
     /// The body of the response to a POST, or its kind so far.
     fn reply(&mut self, key: ExchangeKey) -> String {
         match self.act(|session, now| session.poll_reply(now, key)) {
-            Some(Reply::Json(body) | Reply::Refused(body, _)) => brief(&body),
+            Some(Reply::Json(body) | Reply::Refused(body, _)) => brief(&Bytes::from(body)),
             Some(Reply::Stream) => "stream".into(),
             Some(Reply::Pending) => "pending".into(),
             None => "taken".into(),

@@ -25,7 +25,7 @@ fn done() -> Result<Json, RpcError> {
 
 fn text(reply: Option<Reply>) -> String {
     match reply {
-        Some(Reply::Json(answer)) => String::from_utf8(answer.to_vec()).unwrap(),
+        Some(Reply::Json(answer)) => String::from_utf8(Bytes::from(answer).to_vec()).unwrap(),
         other => panic!("{other:?}"),
     }
 }

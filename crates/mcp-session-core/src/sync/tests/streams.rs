@@ -172,7 +172,7 @@ fn stateless(server: &Server, mode: ResponseMode) -> ExchangeHandle {
 /// Waits for a response and reads it to its end.
 async fn answer_of(first: FirstPoll) -> String {
     let mut body = pin!(match first.await {
-        ReplyHead::Json(answer) => ReplyBody::full(answer),
+        ReplyHead::Json(answer) => ReplyBody::text(answer),
         ReplyHead::Events(events) => ReplyBody::events(events),
         other @ (ReplyHead::Refused(..) | ReplyHead::Lost) => panic!("{other:?}"),
     });

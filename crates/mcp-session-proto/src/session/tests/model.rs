@@ -965,7 +965,7 @@ impl Walk {
         call.reader.look(waits, call.reader_wakes);
         match (reply, next) {
             (Some(Reply::Json(body) | Reply::Refused(body, _)), _) => {
-                assert!(call.receive(&body));
+                assert!(call.receive(&body.into()));
                 call.read_to_end();
             }
             (_, Next::Event(events, last)) => {
