@@ -1,8 +1,8 @@
 //! The tools on our own session layer.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::ready, sync::Arc, time::Duration};
 
-use mcp_session_core::{Config, ConfigError, Endpoint, RequestContext, Router, RpcError, Runtime};
+use mcp_session_core::{Config, ConfigError, Endpoint, Json, RequestContext, Router, RpcError, Runtime};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
@@ -83,6 +83,12 @@ pub fn endpoint_with(runtime: impl Runtime, config: Config) -> Result<Endpoint, 
     Endpoint::with_config(runtime, router, config)
 }
 
+/// An endpoint whose calls are answered at once, by a handler that shares nothing among them: what threads share is core's.
+pub(crate) fn endpoint_that_shares_nothing(runtime: impl Runtime) -> Endpoint {
+    let router = Router::new("bench", "0.1.0");
+    Endpoint::new(runtime, router.request("tools/call", |_| ready(Ok(Json::from(json!({}))))))
+}
+
 fn router(timer: Arc<dyn Runtime>) -> Router {
     let tools = ["echo", "slow", "stamped", "ask"]
         .map(|name| json!({ "name": name, "inputSchema": { "type": "object" } }));
@@ -90,7 +96,7 @@ fn router(timer: Arc<dyn Runtime>) -> Router {
     Router::new("bench", "0.1.0")
         // For listeners: nothing else is said of the list, which does not change.
         .capabilities(json!({ "tools": { "listChanged": true } }))
-        .request("tools/list", move |_| std::future::ready(Ok(tools.clone())))
+        .request("tools/list", move |_| ready(Ok(tools.clone())))
         .request("tools/call", move |cx| call(cx, Arc::clone(&timer)))
 }
 
