@@ -2,7 +2,10 @@
 //! endpoint. Without a socket, with a handler and a runtime that share nothing, so that what is shared is core's.
 
 use std::{
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -31,12 +34,15 @@ pub enum Kind {
     Modern,
     /// Sessions that are created and deleted at once; each counts as one request.
     Churn,
+    /// No request but an atomic addition to one counter, or to one each: what a single cache line that all threads write costs, and
+    /// how often it can be written.
+    Addition,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::OwnSessions, Self::OneSession, Self::Stateless, Self::Modern, Self::Churn];
+    pub const ALL: [Self; 6] =
+        [Self::OwnSessions, Self::OneSession, Self::Stateless, Self::Modern, Self::Churn, Self::Addition];
 }
 
 /// Whose endpoints the threads call.
@@ -88,21 +94,40 @@ const WARM_UP: u64 = 4 * BATCH;
 ///
 /// If a request is not answered at once, or otherwise than it should be.
 pub fn run(load: &Load, begin: impl Fn(usize) + Sync) -> Report {
-    let shared = (load.endpoints == Endpoints::Shared).then(new_echo);
-    let report = thread::scope(|scope| {
+    if load.kind == Kind::Addition {
+        return race(load, begin, Counter::default);
+    }
+    let report = race(load, begin, || Echo::on(PerThread, endpoint_that_shares_nothing));
+    PerThread::drop_pending();
+    report
+}
+
+/// What is asked.
+trait Target: Sync {
+    /// What one thread needs to ask it.
+    type Client;
+
+    fn client(&self, kind: Kind, number: usize) -> Self::Client;
+
+    fn ask(&self, client: &Self::Client);
+
+    /// The number of answers so far.
+    fn answered(&self) -> u64;
+}
+
+fn race<T: Target>(load: &Load, begin: impl Fn(usize) + Sync, new: impl Fn() -> T + Sync) -> Report {
+    let shared = (load.endpoints == Endpoints::Shared).then(&new);
+    thread::scope(|scope| {
         let threads: Vec<_> = (0..load.threads)
             .map(|number| {
                 let ((ready, is_ready), (go, goes)) = (channel(), channel());
-                let (shared, begin) = (shared.as_ref(), &begin);
+                let (shared, begin, new) = (shared.as_ref(), &begin, &new);
                 let thread = scope.spawn(move || {
                     begin(number);
-                    let part = match shared {
-                        Some(echo) => call(&Client::new(echo, load.kind, number), load.most, &ready, &goes),
-                        None => {
-                            let echo = new_echo();
-                            call(&Client::new(&echo, load.kind, number), load.most, &ready, &goes)
-                        }
-                    };
+                    let own = shared.is_none().then(new);
+                    let target = shared.or(own.as_ref()).expect("it is one or the other");
+                    let part = ask(target, load, number, &ready, &goes);
+                    drop(own);
                     PerThread::drop_pending();
                     part
                 });
@@ -111,7 +136,7 @@ pub fn run(load: &Load, begin: impl Fn(usize) + Sync) -> Report {
             .collect();
         // A thread that panics has no channel any more, and then nobody waits.
         threads.iter().for_each(|(_, is_ready, _)| is_ready.recv().expect("the thread is there"));
-        let answered = shared.as_ref().map(answered);
+        let before = shared.as_ref().map(T::answered);
         let begun = Instant::now();
         for (_, _, go) in &threads {
             go.send(begun + load.time).expect("the thread waits");
@@ -121,59 +146,89 @@ pub fn run(load: &Load, begin: impl Fn(usize) + Sync) -> Report {
         let ended = parts.iter().map(|part| part.ended).max().unwrap_or(begun);
         Report {
             requests: parts.iter().map(|part| part.requests).sum(),
-            answered: match (&shared, answered) {
-                (Some(echo), Some(before)) => self::answered(echo) - before,
-                _ => parts.iter().map(|part| part.answered).sum(),
+            answered: match shared.as_ref().zip(before) {
+                Some((target, before)) => target.answered() - before,
+                None => parts.iter().map(|part| part.answered).sum(),
             },
             cpu: parts.iter().map(|part| part.cpu).sum(),
             elapsed: ended - begun,
         }
-    });
-    drop(shared);
-    PerThread::drop_pending();
-    report
+    })
 }
 
-fn new_echo() -> Echo {
-    Echo::on(PerThread, endpoint_that_shares_nothing)
+/// What one thread has done.
+struct Part {
+    requests: u64,
+    /// By the target's count; useful only if nobody else asked it.
+    answered: u64,
+    cpu: Duration,
+    ended: Instant,
 }
 
-fn answered(echo: &Echo) -> u64 {
-    echo.endpoint().stats().exchanges_answered
+/// Warms up, tells that it is ready, waits for the end that is set, and asks until then. Not inlined: the same code runs whoever
+/// is asked.
+#[inline(never)]
+fn ask<T: Target>(
+    target: &T,
+    load: &Load,
+    number: usize,
+    ready: &Sender<()>,
+    go: &Receiver<Instant>,
+) -> Part {
+    let client = target.client(load.kind, number);
+    (0..WARM_UP).for_each(|_| target.ask(&client));
+    let before = target.answered();
+    ready.send(()).expect("somebody waits");
+    let end = go.recv().expect("somebody sets the end");
+    let (mut requests, begun) = (0, thread_cpu());
+    let ended = loop {
+        (0..BATCH).for_each(|_| target.ask(&client));
+        requests += BATCH;
+        let now = Instant::now();
+        if now >= end || requests + BATCH > load.most {
+            break now;
+        }
+    };
+    let cpu = thread_cpu() - begun;
+    Part { requests, answered: target.answered() - before, cpu, ended }
 }
 
-/// One thread's requests. It has its own copies of all that they consist of, as if they were read from its connections.
-struct Client<'a> {
-    echo: &'a Echo,
+/// What one thread needs for its requests. It has its own copies of all that they consist of, as if they were read from its connections.
+struct Client {
     kind: Kind,
     session: HeaderValue,
     /// With an id of its own: two requests of one session must not have the same.
     call: Bytes,
 }
 
-impl<'a> Client<'a> {
-    fn new(echo: &'a Echo, kind: Kind, number: usize) -> Self {
-        let session = match kind {
-            Kind::OwnSessions => echo.open(),
-            Kind::OneSession | Kind::Stateless | Kind::Modern | Kind::Churn => echo.session().clone(),
-        };
+impl Target for Echo {
+    type Client = Client;
+
+    fn client(&self, kind: Kind, number: usize) -> Client {
+        let session = if kind == Kind::OwnSessions { self.open() } else { self.session().clone() };
         let session = HeaderValue::from_bytes(session.as_bytes()).expect("it is a copy");
         let text = if kind == Kind::Modern { MODERN_CALL } else { CALL };
-        Self { echo, kind, session, call: with_id(text, number) }
+        Client { kind, session, call: with_id(text, number) }
     }
 
-    fn ask(&self) {
-        let request = match self.kind {
-            Kind::OwnSessions | Kind::OneSession => call_in(&self.session, self.call.clone()),
-            Kind::Stateless => stateless_call(self.call.clone()),
-            Kind::Modern => modern_call(self.call.clone()),
-            Kind::Churn => return self.echo.open_and_delete(),
+    fn ask(&self, client: &Client) {
+        let call = || client.call.clone();
+        let request = match client.kind {
+            Kind::OwnSessions | Kind::OneSession => call_in(&client.session, call()),
+            Kind::Stateless => stateless_call(call()),
+            Kind::Modern => modern_call(call()),
+            Kind::Churn => return self.open_and_delete(),
+            Kind::Addition => unreachable!("an endpoint adds nothing"),
         };
-        assert!(self.echo.read(request) > 0, "the answer has a body");
+        assert!(self.read(request) > 0, "the answer has a body");
+    }
+
+    fn answered(&self) -> u64 {
+        self.endpoint().stats().exchanges_answered
     }
 }
 
-/// The call with its last digits replaced.
+/// The call with another id.
 fn with_id(call: &[u8], number: usize) -> Bytes {
     const ID: &[u8] = b"1000007";
     let at = memmem::find(call, ID).expect("it has an id");
@@ -181,38 +236,27 @@ fn with_id(call: &[u8], number: usize) -> Bytes {
     [&call[..at], id.as_bytes(), &call[at + ID.len()..]].concat().into()
 }
 
-/// What one thread has done.
-struct Part {
-    requests: u64,
-    /// By the endpoint's count; useful only if nobody else called it.
-    answered: u64,
-    cpu: Duration,
-    ended: Instant,
-}
+/// Aligned to two cache lines, because processors fetch two at a time.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Counter(AtomicU64);
 
-/// Warms up, tells that it is ready, waits for the end that is set, and asks until then.
-fn call(client: &Client<'_>, most: u64, ready: &Sender<()>, go: &Receiver<Instant>) -> Part {
-    (0..WARM_UP).for_each(|_| client.ask());
-    let before = answered(client.echo);
-    ready.send(()).expect("somebody waits");
-    let end = go.recv().expect("somebody sets the end");
-    let (mut requests, begun) = (0, thread_cpu());
-    let ended = loop {
-        (0..BATCH).for_each(|_| client.ask());
-        requests += BATCH;
-        let now = Instant::now();
-        if now >= end || requests + BATCH > most {
-            break now;
-        }
-    };
-    let cpu = thread_cpu() - begun;
-    Part { requests, answered: answered(client.echo) - before, cpu, ended }
+impl Target for Counter {
+    type Client = ();
+
+    fn client(&self, _: Kind, _: usize) {}
+
+    fn ask(&self, (): &()) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    fn answered(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
     use super::*;
 
     /// So long that each thread ends by its number of requests.

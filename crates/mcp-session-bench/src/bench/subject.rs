@@ -34,6 +34,7 @@ impl Subject {
             Self::Requests(Kind::Stateless) => "stateless",
             Self::Requests(Kind::Modern) => "modern",
             Self::Requests(Kind::Churn) => "created-and-deleted",
+            Self::Requests(Kind::Addition) => "one-addition",
         }
     }
 
@@ -45,7 +46,8 @@ impl Subject {
             Self::Requests(Kind::OneSession) => "one session for all",
             Self::Requests(Kind::Stateless) => "without a session",
             Self::Requests(Kind::Modern) => "2026-07-28",
-            Self::Requests(Kind::Churn) => "sessions, created and deleted",
+            Self::Requests(Kind::Churn) => "created and deleted",
+            Self::Requests(Kind::Addition) => "one atomic addition",
         }
     }
 
@@ -56,7 +58,8 @@ impl Subject {
             Self::Requests(Kind::OneSession) => RGBColor(0x7b, 0x4a, 0x9e),
             Self::Requests(Kind::Stateless) => RGBColor(0x1f, 0x77, 0xb4),
             Self::Requests(Kind::Modern) => RGBColor(0x2c, 0x8c, 0x4a),
-            Self::Requests(Kind::Churn) => RGBColor(0x6b, 0x6b, 0x6b),
+            Self::Requests(Kind::Churn) => RGBColor(0xb0, 0x8a, 0x1e),
+            Self::Requests(Kind::Addition) => RGBColor(0x6b, 0x6b, 0x6b),
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::{
     results::Results,
 };
 
-/// A thread ends after so many requests, even if its time is not over.
-const MOST: u64 = 10_000_000;
+/// A thread ends after so many requests, even if its time is not over: many more than it can send.
+const MOST: u64 = 100_000_000;
 
 /// More threads than cores, as multiples of these.
 const MORE: [usize; 3] = [2, 4, 16];
