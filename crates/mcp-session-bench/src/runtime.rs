@@ -86,7 +86,7 @@ thread_local! {
 }
 
 impl PerThread {
-    /// Drops the pending tasks of this thread. Until then they keep what they work for.
+    /// Drops the tasks of this thread, which keep what they work for.
     pub(crate) fn drop_pending() {
         loop {
             let Tasks { new, pending } = TASKS.take();
