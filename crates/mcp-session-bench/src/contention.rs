@@ -43,6 +43,18 @@ impl Kind {
     /// All of them.
     pub const ALL: [Self; 6] =
         [Self::OwnSessions, Self::OneSession, Self::Stateless, Self::Modern, Self::Churn, Self::Additions];
+
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OwnSessions => "own-sessions",
+            Self::OneSession => "one-session",
+            Self::Stateless => "stateless",
+            Self::Modern => "modern",
+            Self::Churn => "created-and-deleted",
+            Self::Additions => "100-additions",
+        }
+    }
 }
 
 /// Whose endpoints the threads call.

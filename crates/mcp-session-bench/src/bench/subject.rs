@@ -29,12 +29,7 @@ impl Subject {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Peer(peer) => peer.name(),
-            Self::Requests(Kind::OwnSessions) => "own-sessions",
-            Self::Requests(Kind::OneSession) => "one-session",
-            Self::Requests(Kind::Stateless) => "stateless",
-            Self::Requests(Kind::Modern) => "modern",
-            Self::Requests(Kind::Churn) => "created-and-deleted",
-            Self::Requests(Kind::Additions) => "100-additions",
+            Self::Requests(kind) => kind.name(),
         }
     }
 
