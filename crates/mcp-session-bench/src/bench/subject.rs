@@ -42,7 +42,7 @@ impl Subject {
             Self::Requests(Kind::Stateless) => "without a session",
             Self::Requests(Kind::Modern) => "2026-07-28",
             Self::Requests(Kind::Churn) => "created and deleted",
-            Self::Requests(Kind::Additions) => "100 atomic additions",
+            Self::Requests(Kind::Addition) => "one atomic addition",
         }
     }
 
@@ -54,7 +54,7 @@ impl Subject {
             Self::Requests(Kind::Stateless) => RGBColor(0x1f, 0x77, 0xb4),
             Self::Requests(Kind::Modern) => RGBColor(0x2c, 0x8c, 0x4a),
             Self::Requests(Kind::Churn) => RGBColor(0xb0, 0x8a, 0x1e),
-            Self::Requests(Kind::Additions) => RGBColor(0x6b, 0x6b, 0x6b),
+            Self::Requests(Kind::Addition) => RGBColor(0x6b, 0x6b, 0x6b),
         }
     }
 }
