@@ -152,6 +152,7 @@ pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
             const {
                 &[
                     metric("of_own", "processor time per request, of that with an endpoint for each thread"),
+                    metric("added", "processor time that sharing adds, ns per request"),
                     metric("of_one", "processor time per request, of that with one thread"),
                     metric("own_of_one", "the same with an endpoint for each thread"),
                     metric("cpu", "processor time, us per request"),

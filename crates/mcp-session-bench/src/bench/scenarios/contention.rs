@@ -88,11 +88,12 @@ fn pair(plan: &Plan, kind: Kind, threads: usize, round: usize) -> Result<Pair> {
 }
 
 /// The figures beside those of one thread.
-fn values(now: Pair, one: Pair) -> [(&'static str, f64); 9] {
+fn values(now: Pair, one: Pair) -> [(&'static str, f64); 10] {
     let cpu = |report: Report| report.cpu.as_secs_f64() * 1e6 / report.requests as f64;
     let rate = |report: Report| report.requests as f64 / report.elapsed.as_secs_f64();
     [
         ("of_own", cpu(now.shared) / cpu(now.own)),
+        ("added", (cpu(now.shared) - cpu(now.own)) * 1e3),
         ("of_one", cpu(now.shared) / cpu(one.shared)),
         ("own_of_one", cpu(now.own) / cpu(one.own)),
         ("cpu", cpu(now.shared)),
@@ -126,6 +127,7 @@ mod tests {
         let now = Pair { shared: report(2_000, 8, 4), own: report(2_000, 2, 4) };
         let expected = [
             ("of_own", 4.0),
+            ("added", 3_000.0),
             ("of_one", 2.0),
             ("own_of_one", 1.0),
             ("cpu", 4.0),
