@@ -1,8 +1,10 @@
-//! Repeats a piece of work and exits, so that valgrind can count it: `in-process echo 1000`.
+//! Repeats a piece of work and exits, so that valgrind can count it: `in-process echo 1000`. Or runs threads for a second, so that a
+//! profiler can look at them: `in-process contention-stateless 4`, or `floor-stateless 4` with an endpoint for each.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use mcp_session_bench::{
+    contention::{self, Endpoints, Load},
     shared::{self, Kind},
     work::{Echo, Machine, envelope, modern_headers, parse},
 };
@@ -80,10 +82,28 @@ fn main() -> ExitCode {
         "shared-session" => _ = shared::play(Kind::Session),
         "shared-stateless" => _ = shared::play(Kind::Stateless),
         "shared-modern" => _ = shared::play(Kind::Modern),
-        other => {
-            eprintln!("unknown work: {other}");
-            return ExitCode::from(2);
-        }
+        other => match of_threads(other) {
+            Some((endpoints, kind)) => {
+                let (threads, time) = (times as usize, Duration::from_secs(1));
+                let load = Load { kind, endpoints, threads, time, most: u64::MAX };
+                println!("{:#?}", contention::run(&load, |_| ()));
+            }
+            None => {
+                eprintln!("unknown work: {other}");
+                return ExitCode::from(2);
+            }
+        },
     }
     ExitCode::SUCCESS
+}
+
+/// The threads of this name.
+fn of_threads(name: &str) -> Option<(Endpoints, contention::Kind)> {
+    let (endpoints, kind) = name.split_once('-')?;
+    let endpoints = match endpoints {
+        "contention" => Endpoints::Shared,
+        "floor" => Endpoints::Own,
+        _ => return None,
+    };
+    Some((endpoints, contention::Kind::ALL.into_iter().find(|it| it.name() == kind)?))
 }

@@ -10,12 +10,14 @@
 mod args;
 mod canned;
 mod clock;
+pub mod contention;
 mod parsing;
+mod runtime;
 pub mod shared;
 mod tools;
 pub mod work;
 
 pub use args::{ServerArgs, raise_open_files};
 pub use canned::{Asked, Canned, CannedBody, Reply, Sleep};
-pub use clock::monotonic_nanos;
+pub use clock::{monotonic_nanos, thread_cpu};
 pub use tools::{endpoint, endpoint_with};

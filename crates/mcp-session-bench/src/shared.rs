@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    future::{Future as _, ready},
+    future::Future as _,
     pin::pin,
     sync::{
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -16,9 +16,9 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use http_body_util::Full;
-use mcp_session_core::{Endpoint, Json, Router};
+use mcp_session_core::Endpoint;
 
-use crate::work::Echo;
+use crate::{tools::endpoint_that_shares_nothing, work::Echo};
 
 /// The number of requests of the first client: each is between two marks.
 pub const REQUESTS: usize = 16;
@@ -51,11 +51,7 @@ pub fn play(kind: Kind) -> u64 {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let program = maps.split('-').next().unwrap_or_default();
     println!("{:x} {program}", MARK.as_ptr().addr());
-    let echo = Echo::with(|runtime| {
-        let router = Router::new("bench", "0.1.0");
-        let router = router.request("tools/call", |_| ready(Ok(Json::from(serde_json::json!({})))));
-        Endpoint::new(runtime, router)
-    });
+    let echo = Echo::with(endpoint_that_shares_nothing);
     thread::scope(|scope| {
         let clients = [(REQUESTS, true), (OTHERS, false)].map(|(requests, marks_each)| {
             let ((ready, is_ready), (go, goes)) = (channel(), channel());

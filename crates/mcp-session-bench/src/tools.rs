@@ -1,8 +1,8 @@
 //! The tools on our own session layer.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
-use mcp_session_core::{Config, ConfigError, Endpoint, RequestContext, Router, Runtime, ToolError};
+use mcp_session_core::{Config, ConfigError, Endpoint, Json, RequestContext, Router, Runtime, ToolError};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -57,6 +57,12 @@ pub fn endpoint_with(runtime: impl Runtime, config: Config) -> Result<Endpoint, 
     let runtime: Arc<dyn Runtime> = Arc::new(runtime);
     let router = router(Arc::clone(&runtime));
     Endpoint::with_config(runtime, router, config)
+}
+
+/// An endpoint whose calls are answered at once, by a handler that shares nothing among them: what threads share is core's.
+pub(crate) fn endpoint_that_shares_nothing(runtime: impl Runtime) -> Endpoint {
+    let router = Router::new("bench", "0.1.0");
+    Endpoint::new(runtime, router.request("tools/call", |_| ready(Ok(Json::from(json!({}))))))
 }
 
 fn router(timer: Arc<dyn Runtime>) -> Router {

@@ -3,27 +3,27 @@
 use std::{
     borrow::Cow,
     future::Future as _,
-    io,
     pin::pin,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use futures::{FutureExt as _, future::pending};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::Full;
 use mcp_session_core::{
-    BoxFuture, ClientCapabilities, Config, Endpoint, Json, ProtocolVersion, ReplyBody, ResponseMode, Runtime,
-    SessionConfig,
+    ClientCapabilities, Config, Endpoint, Json, ProtocolVersion, ReplyBody, ResponseMode, SessionConfig,
     proto::{self, Input, Message, Reply},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::tools::{endpoint, endpoint_with};
+use crate::{
+    runtime::{Inline, PollNew},
+    tools::{endpoint, endpoint_with},
+};
 
 /// A call of `echo`, as a client sends it.
 pub const CALL: &[u8] = br#"{"jsonrpc":"2.0","id":1000007,"method":"tools/call","params":{"name":"echo","arguments":{"message":"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm"}}}"#;
@@ -181,7 +181,7 @@ pub const KEPT_EVENTS: usize = 1_000;
 #[derive(Debug)]
 pub struct Echo {
     endpoint: Endpoint,
-    runtime: Inline,
+    runtime: Arc<dyn PollNew>,
     session: HeaderValue,
 }
 
@@ -205,8 +205,13 @@ impl Echo {
 
     /// The same on an endpoint of the caller's.
     pub(crate) fn with(endpoint: impl FnOnce(Inline) -> Endpoint) -> Self {
-        let runtime = Inline::default();
+        Self::on(Inline::default(), endpoint)
+    }
+
+    /// The same on a runtime of the caller's.
+    pub(crate) fn on<R: PollNew + Clone>(runtime: R, endpoint: impl FnOnce(R) -> Endpoint) -> Self {
         let endpoint = endpoint(runtime.clone());
+        let runtime = Arc::new(runtime);
         let mut echo = Self { endpoint, runtime, session: HeaderValue::from_static("none yet") };
         echo.session = echo.open();
         echo
@@ -216,6 +221,11 @@ impl Echo {
         &self.endpoint
     }
 
+    /// The id of the session.
+    pub(crate) fn session(&self) -> &HeaderValue {
+        &self.session
+    }
+
     /// A request with [`CALL`], as hyper would pass it.
     pub fn request(&self) -> Request<Full<Bytes>> {
         self.request_in(&self.session)
@@ -223,12 +233,12 @@ impl Echo {
 
     /// The same in another session.
     pub(crate) fn request_in(&self, session: &HeaderValue) -> Request<Full<Bytes>> {
-        request(Method::POST, Some(session), CALL)
+        call_in(session, Bytes::from_static(CALL))
     }
 
     /// The same with a message of 100,000 bytes.
     pub fn long_request(&self) -> Request<Full<Bytes>> {
-        request(Method::POST, Some(&self.session), &LONG_CALL)
+        call_in(&self.session, Bytes::from_static(&LONG_CALL))
     }
 
     /// Keeps [`KEPT_EVENTS`] events for the client of the session, which has no stream. There was no request before.
@@ -251,7 +261,7 @@ impl Echo {
     ///
     /// If events are missing, by their bytes, or if the stream ends.
     pub fn replay(&self, mut read: impl FnMut(&[u8])) {
-        let mut request = request(Method::GET, Some(&self.session), b"");
+        let mut request = request(Method::GET, Some(&self.session), Bytes::new());
         // The stream of the session is the second thing in it, behind `initialize`.
         request.headers_mut().insert("last-event-id", HeaderValue::from_static("1-0"));
         let mut body = pin!(self.handle(request).into_body());
@@ -267,19 +277,17 @@ impl Echo {
 
     /// The same without a session: no id, and nothing was opened.
     pub fn stateless_request(&self) -> Request<Full<Bytes>> {
-        let mut request = request(Method::POST, None, CALL);
-        request.headers_mut().insert("mcp-protocol-version", HeaderValue::from_static("2025-11-25"));
-        request
+        stateless_call(Bytes::from_static(CALL))
     }
 
     /// A request with [`MODERN_CALL`].
     pub fn modern_request(&self) -> Request<Full<Bytes>> {
-        modern_request(MODERN_CALL)
+        modern_call(Bytes::from_static(MODERN_CALL))
     }
 
     /// The same with a message of 100,000 bytes.
     pub fn long_modern_request(&self) -> Request<Full<Bytes>> {
-        modern_request(&LONG_MODERN_CALL)
+        modern_call(Bytes::from_static(&LONG_MODERN_CALL))
     }
 
     /// Opens a listener, which stays open as long as the response.
@@ -288,7 +296,7 @@ impl Echo {
     ///
     /// If it is refused.
     pub fn listen(&self) -> Response<ReplyBody> {
-        let mut request = request(Method::POST, None, LISTEN);
+        let mut request = request(Method::POST, None, Bytes::from_static(LISTEN));
         let headers = request.headers_mut();
         headers.insert("mcp-protocol-version", HeaderValue::from_static("2026-07-28"));
         headers.insert("mcp-method", HeaderValue::from_static("subscriptions/listen"));
@@ -340,9 +348,9 @@ impl Echo {
     ///
     /// If it is refused.
     pub fn open(&self) -> HeaderValue {
-        let response = self.respond(request(Method::POST, None, INITIALIZE));
+        let response = self.respond(request(Method::POST, None, Bytes::from_static(INITIALIZE)));
         let id = response.headers()["mcp-session-id"].clone();
-        let initialized = self.respond(request(Method::POST, Some(&id), INITIALIZED));
+        let initialized = self.respond(request(Method::POST, Some(&id), Bytes::from_static(INITIALIZED)));
         assert_eq!(initialized.status(), StatusCode::ACCEPTED);
         id
     }
@@ -353,9 +361,9 @@ impl Echo {
     ///
     /// If either is refused.
     pub fn open_and_delete(&self) {
-        let response = self.respond(request(Method::POST, None, INITIALIZE));
+        let response = self.respond(request(Method::POST, None, Bytes::from_static(INITIALIZE)));
         let id = response.headers()["mcp-session-id"].clone();
-        let deleted = self.respond(request(Method::DELETE, Some(&id), b""));
+        let deleted = self.respond(request(Method::DELETE, Some(&id), Bytes::new()));
         assert_eq!(deleted.status(), StatusCode::NO_CONTENT);
     }
 
@@ -369,13 +377,26 @@ impl Echo {
     }
 }
 
-fn modern_request(call: &'static [u8]) -> Request<Full<Bytes>> {
+/// A request with a call in this session.
+pub(crate) fn call_in(session: &HeaderValue, call: Bytes) -> Request<Full<Bytes>> {
+    request(Method::POST, Some(session), call)
+}
+
+/// The same without a session.
+pub(crate) fn stateless_call(call: Bytes) -> Request<Full<Bytes>> {
+    let mut request = request(Method::POST, None, call);
+    request.headers_mut().insert("mcp-protocol-version", HeaderValue::from_static("2025-11-25"));
+    request
+}
+
+/// The same of 2026-07-28, with the envelope in its text.
+pub(crate) fn modern_call(call: Bytes) -> Request<Full<Bytes>> {
     let mut request = request(Method::POST, None, call);
     request.headers_mut().extend(modern_headers());
     request
 }
 
-fn request(method: Method, session: Option<&HeaderValue>, body: &'static [u8]) -> Request<Full<Bytes>> {
+fn request(method: Method, session: Option<&HeaderValue>, body: Bytes) -> Request<Full<Bytes>> {
     let mut request = Request::builder()
         .method(method)
         .uri("/mcp")
@@ -386,57 +407,7 @@ fn request(method: Method, session: Option<&HeaderValue>, body: &'static [u8]) -
     if let Some(session) = session {
         request = request.header("mcp-protocol-version", "2025-06-18").header("mcp-session-id", session);
     }
-    request.body(Full::from(body)).expect("every part is legal")
-}
-
-/// A runtime that polls each task once, on request, and keeps pending tasks: hooks are ready by then, and no deadline
-/// fires during a measurement. The ids of its sessions are multiples of 64, so that all are in one shard of the table.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Inline(Arc<Mutex<Tasks>>);
-
-#[derive(Default)]
-struct Tasks {
-    new: Vec<BoxFuture<'static, ()>>,
-    pending: Vec<BoxFuture<'static, ()>>,
-    ids: u64,
-}
-
-impl std::fmt::Debug for Tasks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tasks").field("pending", &self.pending.len()).finish_non_exhaustive()
-    }
-}
-
-impl Inline {
-    fn poll_new(&self) {
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = std::mem::take(&mut lock().new);
-        for mut task in new {
-            if task.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
-                lock().pending.push(task);
-            }
-        }
-    }
-}
-
-impl Runtime for Inline {
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
-    fn sleep_until(&self, _: Instant) -> BoxFuture<'static, ()> {
-        Box::pin(pending())
-    }
-
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).new.push(task);
-    }
-
-    fn random(&self) -> io::Result<[u8; 16]> {
-        let ids = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).ids;
-        *ids += 64;
-        Ok((u128::from(*ids) | u128::from(*ids) << 64).to_le_bytes())
-    }
+    request.body(Full::new(body)).expect("every part is legal")
 }
 
 #[cfg(test)]
@@ -450,7 +421,8 @@ mod tests {
         assert_eq!(envelope(&modern_headers()).id, parse().id);
         let text = Machine::new().echo();
         assert_eq!(text, format!(r#"{{"jsonrpc":"2.0","id":1000007,"result":{RESULT}}}"#));
-        let echo = Echo::new();
+        let runtime = Inline::default();
+        let echo = Echo::on(runtime.clone(), endpoint);
         for _ in 0..3 {
             for request in [echo.request(), echo.stateless_request(), echo.modern_request()] {
                 let response = echo.handle(request);
@@ -476,7 +448,6 @@ mod tests {
         assert_eq!(listener.headers()["content-type"], "text/event-stream");
         let stats = echo.endpoint.stats();
         assert_eq!((stats.sessions, stats.subscriptions), (1, 1));
-        let pending = echo.runtime.0.lock().unwrap().pending.len();
-        assert_eq!(pending, 2, "the drivers of sessions and of requests without one");
+        assert_eq!(runtime.pending(), 2, "the drivers of sessions and of requests without one");
     }
 }

@@ -47,7 +47,7 @@ use crate::{
     session::{ask::ask, data::SessionData},
     store::{PeerRequest, Update, node::Node},
     sync::{
-        Mutex, acquire,
+        CachePadded, Mutex, acquire,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
         global, lock,
     },
@@ -431,8 +431,8 @@ impl Drop for NotificationPermit {
 
 /// A number for a session, or for an exchange without one, that no other has in this process.
 pub(crate) fn next_number() -> u64 {
-    global!(NUMBER: AtomicU64 = AtomicU64::new(0));
-    NUMBER.fetch_add(1, Relaxed)
+    global!(NUMBER: CachePadded<AtomicU64> = CachePadded(AtomicU64::new(0)));
+    NUMBER.0.fetch_add(1, Relaxed)
 }
 
 /// Encodes a notification as a complete event.

@@ -48,6 +48,12 @@ pub(crate) fn acquire(count: &AtomicUsize, n: usize, most: usize) -> bool {
     count.fetch_update(Relaxed, Relaxed, add).is_ok()
 }
 
+/// A value that all threads write, in cache lines of its own: what is beside it is read by all threads too. Aligned to two lines,
+/// because processors fetch two at a time.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct CachePadded<T>(pub(crate) T);
+
 /// The number of shards or stripes: `many`, but two in a model, which visits each of them in every interleaving.
 pub(crate) const fn shards(many: usize) -> usize {
     if cfg!(all(test, loom)) { 2 } else { many }

@@ -16,9 +16,9 @@ use plotters::{
 };
 
 use crate::{
-    peer::Peer,
     results::{Results, Spread, amount, short},
     scenarios::Scenario,
+    subject::Subject,
 };
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -112,6 +112,12 @@ fn charts() -> Vec<Chart> {
             "SIGTERM: milliseconds until all GET streams had ended",
         ),
         lines(
+            Scenario::Contention,
+            "of_own",
+            "contention",
+            "Processor time per request, one endpoint for all threads / one for each",
+        ),
+        lines(
             Scenario::RedisEvents,
             "p50_10k",
             "redis-events-p50",
@@ -183,16 +189,16 @@ pub(crate) fn draw_all(results: &Results, directory: &Path) -> Result<Vec<PathBu
     Ok(drawn)
 }
 
-/// The figures of one server.
-type Series = (Peer, Vec<(usize, Spread)>);
+/// The figures of one server, or of one kind of requests.
+type Series = (Subject, Vec<(usize, Spread)>);
 
 impl Chart {
     fn series(&self, results: &Results) -> Vec<Series> {
-        let of = |peer: Peer| -> Vec<(usize, Spread)> {
+        let of = |subject: Subject| -> Vec<(usize, Spread)> {
             let xs = results.xs(self.scenario).into_iter();
-            xs.filter_map(|x| Some((x, results.spread(self.scenario, peer, x, self.metric)?))).collect()
+            xs.filter_map(|x| Some((x, results.spread(self.scenario, subject, x, self.metric)?))).collect()
         };
-        let series = results.peers(self.scenario).into_iter().map(|peer| (peer, of(peer)));
+        let series = results.subjects(self.scenario).into_iter().map(|subject| (subject, of(subject)));
         series.filter(|(_, points)| !points.is_empty()).collect()
     }
 }
@@ -223,8 +229,8 @@ fn lines(area: &Area<'_>, chart: &Chart, series: &[Series]) -> Result<()> {
         .x_label_formatter(&|x| amount(*x as usize))
         .y_label_formatter(&|y| short(*y))
         .draw()?;
-    for (row, (peer, points)) in series.iter().enumerate() {
-        let color = peer.color();
+    for (row, (subject, points)) in series.iter().enumerate() {
+        let color = subject.color();
         let medians = points.iter().map(|(x, it)| (*x as f64, it.median.max(low)));
         plot.draw_series(LineSeries::new(medians.clone(), color.stroke_width(2)))?;
         plot.draw_series(medians.map(|at| Circle::new(at, 3, color.filled())))?;
@@ -234,14 +240,14 @@ fn lines(area: &Area<'_>, chart: &Chart, series: &[Series]) -> Result<()> {
         }))?;
         let y = 60 + 22 * row as i32;
         right.draw(&PathElement::new([(6, y), (26, y)], color.stroke_width(3)))?;
-        right.draw(&Text::new(peer.label(), (32, y - 6), text(13)))?;
+        right.draw(&Text::new(subject.label(), (32, y - 6), text(13)))?;
     }
     Ok(())
 }
 
 fn bars(area: &Area<'_>, chart: &Chart, series: &[Series]) -> Result<()> {
-    let bars: Vec<(Peer, Spread)> =
-        series.iter().filter_map(|(peer, points)| Some((*peer, points.last()?.1))).collect();
+    let bars: Vec<(Subject, Spread)> =
+        series.iter().filter_map(|(subject, points)| Some((*subject, points.last()?.1))).collect();
     let high = bars.iter().map(|(_, it)| it.high).fold(f64::MIN_POSITIVE, f64::max);
     area.fill(&WHITE)?;
     let mut plot = ChartBuilder::on(area)
@@ -265,9 +271,9 @@ fn bars(area: &Area<'_>, chart: &Chart, series: &[Series]) -> Result<()> {
         .x_label_formatter(&name)
         .y_label_formatter(&|y| short(*y))
         .draw()?;
-    for (index, (peer, spread)) in bars.iter().enumerate() {
+    for (index, (subject, spread)) in bars.iter().enumerate() {
         let corners = [(SegmentValue::Exact(index), 0.0), (SegmentValue::Exact(index + 1), spread.median)];
-        let mut bar = Rectangle::new(corners, peer.color().filled());
+        let mut bar = Rectangle::new(corners, subject.color().filled());
         bar.set_margin(0, 0, 24, 24);
         plot.draw_series([bar])?;
         let top = (SegmentValue::CenterOf(index), spread.median);

@@ -8,7 +8,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 /// The cores of server and client.
 #[derive(Debug, Clone)]
 pub(crate) struct Cores {
-    all: Vec<usize>,
+    pub(crate) all: Vec<usize>,
     /// The first half; empty if there are too few cores to split.
     pub(crate) server: Vec<usize>,
     /// The second half.

@@ -15,6 +15,7 @@ mod redis;
 mod results;
 mod scenarios;
 mod server;
+mod subject;
 mod tables;
 mod traced;
 mod valgrind;

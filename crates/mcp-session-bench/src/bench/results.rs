@@ -9,14 +9,14 @@ use std::{
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::{peer::Peer, scenarios::Scenario};
+use crate::{peer::Peer, scenarios::Scenario, subject::Subject};
 
-/// The figures from one run of one server.
+/// The figures from one run of one server, or of one kind of requests.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Record {
     pub(crate) scenario: &'static str,
     pub(crate) peer: &'static str,
-    /// The amount: connections, sessions, streams or bytes.
+    /// The amount: connections, sessions, streams, threads or bytes.
     pub(crate) x: usize,
     /// Runs of one round are close in time: only they are compared.
     pub(crate) round: usize,
@@ -42,22 +42,22 @@ impl Results {
     pub(crate) fn add(
         &mut self,
         scenario: Scenario,
-        peer: Peer,
+        subject: impl Into<Subject>,
         x: usize,
         round: usize,
         values: &[(&'static str, f64)],
     ) {
         let values = values.iter().copied().collect();
-        let record = Record { scenario: scenario.name(), peer: peer.name(), x, round, values };
+        let record = Record { scenario: scenario.name(), peer: subject.into().name(), x, round, values };
         let shown: Vec<_> = record.values.iter().map(|(name, value)| format!("{name} {value:.1}")).collect();
         eprintln!("  {:<20}{}", record.peer, shown.join("  "));
         self.records.push(record);
     }
 
-    fn of(&self, scenario: Scenario, peer: Peer, x: usize) -> impl Iterator<Item = &Record> {
+    fn of(&self, scenario: Scenario, subject: Subject, x: usize) -> impl Iterator<Item = &Record> {
         self.records
             .iter()
-            .filter(move |it| (it.scenario, it.peer, it.x) == (scenario.name(), peer.name(), x))
+            .filter(move |it| (it.scenario, it.peer, it.x) == (scenario.name(), subject.name(), x))
     }
 
     /// The amounts for which the scenario was measured.
@@ -65,16 +65,27 @@ impl Results {
         self.records.iter().filter(|it| it.scenario == scenario.name()).map(|it| it.x).collect()
     }
 
-    /// The peers that were measured, in the order of the tables.
-    pub(crate) fn peers(&self, scenario: Scenario) -> Vec<Peer> {
-        let measured = |peer: &Peer| {
-            self.records.iter().any(|it| (it.scenario, it.peer) == (scenario.name(), peer.name()))
+    /// What was measured, in the order of the tables.
+    pub(crate) fn subjects(&self, scenario: Scenario) -> Vec<Subject> {
+        let measured = |subject: &Subject| {
+            self.records.iter().any(|it| (it.scenario, it.peer) == (scenario.name(), subject.name()))
         };
-        Peer::all().iter().copied().filter(measured).collect()
+        Subject::all().filter(measured).collect()
     }
 
-    pub(crate) fn spread(&self, scenario: Scenario, peer: Peer, x: usize, metric: &str) -> Option<Spread> {
-        Spread::of(self.of(scenario, peer, x).filter_map(|it| it.values.get(metric).copied()))
+    /// The peers among them.
+    pub(crate) fn peers(&self, scenario: Scenario) -> Vec<Peer> {
+        self.subjects(scenario).into_iter().filter_map(Subject::peer).collect()
+    }
+
+    pub(crate) fn spread(
+        &self,
+        scenario: Scenario,
+        subject: impl Into<Subject>,
+        x: usize,
+        metric: &str,
+    ) -> Option<Spread> {
+        Spread::of(self.of(scenario, subject.into(), x).filter_map(|it| it.values.get(metric).copied()))
     }
 
     /// The ratios of `peer` to `other`, from runs of the same round.
@@ -86,8 +97,8 @@ impl Results {
         peer: Peer,
         other: Peer,
     ) -> Option<Spread> {
-        let ratios = self.of(scenario, peer, x).filter_map(|it| {
-            let pair = self.of(scenario, other, x).find(|other| other.round == it.round)?;
+        let ratios = self.of(scenario, peer.into(), x).filter_map(|it| {
+            let pair = self.of(scenario, other.into(), x).find(|other| other.round == it.round)?;
             Some(it.values.get(metric)? / pair.values.get(metric).filter(|value| **value > 0.0)?)
         });
         Spread::of(ratios)

@@ -1,6 +1,7 @@
 //! The scenarios. Each is measured in pairs: all peers in turn, round after round.
 
 mod adapters;
+mod contention;
 mod echo;
 mod eras;
 mod instructions;
@@ -42,6 +43,8 @@ pub(crate) enum Scenario {
     Listeners,
     /// SIGTERM with listeners and with running calls of all eras
     ShutdownEras,
+    /// What it costs that threads share an endpoint, without a socket
+    Contention,
     /// The adapters' table of the README: size, requests per second, memory of a stream
     Adapters,
     /// Times and allocations of the machine and the endpoint, without a socket
@@ -77,6 +80,7 @@ impl Scenario {
             Self::Leftovers => "leftovers",
             Self::Listeners => "listeners",
             Self::ShutdownEras => "shutdown-eras",
+            Self::Contention => "contention",
             Self::Adapters => "adapters",
             Self::Micro => "micro",
             Self::Instructions => "instructions",
@@ -104,13 +108,15 @@ impl Scenario {
             Self::Messages => "bytes",
             Self::Leftovers | Self::RedisReplies => "calls",
             Self::Listeners | Self::ShutdownEras => "listeners",
+            Self::Contention => "threads",
             Self::Adapters | Self::Micro | Self::Instructions | Self::Redis => "",
         }
     }
 
-    /// Returns `true` if it compares servers; the others print their own results, or compare nodes.
+    /// Returns `true` if it compares servers; the others have no server, print their own results, or compare nodes.
     fn compares(self) -> bool {
-        !matches!(self, Self::Adapters | Self::Micro | Self::Instructions) && !self.needs_redis()
+        !matches!(self, Self::Contention | Self::Adapters | Self::Micro | Self::Instructions)
+            && !self.needs_redis()
     }
 
     fn needs_redis(self) -> bool {
@@ -144,6 +150,7 @@ pub(crate) struct Plan {
     /// Calls of which each could leave something behind.
     pub(crate) calls: usize,
     pub(crate) listeners: Vec<usize>,
+    contention: contention::Amounts,
     pub(crate) redis: redis::Amounts,
     pub(crate) version: String,
     pub(crate) target: PathBuf,
@@ -167,6 +174,7 @@ impl Plan {
         peers.retain(|peer| !peer.is_node());
         peers.sort();
         peers.dedup();
+        let cores = Cores::of_this_process()?;
         Ok(Self {
             peers,
             rounds,
@@ -183,10 +191,11 @@ impl Plan {
             era_connections: given(&args.connections, vec![64]),
             calls: 20_000,
             listeners: pick(&[1_000], &[1_000, 10_000]),
+            contention: contention::Amounts::new(args, &cores),
             redis: redis::Amounts::new(args),
             version: args.version.clone(),
             target: build::target_directory()?,
-            cores: Cores::of_this_process()?,
+            cores,
         })
     }
 
@@ -205,6 +214,7 @@ impl Plan {
             Scenario::Leftovers => eras::leftovers(self, results),
             Scenario::Listeners => eras::listeners(self, results),
             Scenario::ShutdownEras => shutdown::of_eras(self, results),
+            Scenario::Contention => contention::over_threads(self, results),
             Scenario::Adapters => adapters::table(self),
             Scenario::Micro => ["machine", "allocations"].into_iter().try_for_each(build::bench),
             Scenario::Instructions => instructions::count(self),

@@ -148,6 +148,21 @@ pub(crate) fn metrics(scenario: Scenario) -> &'static [Metric] {
                 ]
             }
         }
+        Scenario::Contention => {
+            const {
+                &[
+                    metric("of_own", "processor time per request, of that with an endpoint for each thread"),
+                    metric("added", "processor time that sharing adds, ns per request"),
+                    metric("of_one", "processor time per request, of that with one thread"),
+                    metric("own_of_one", "the same with an endpoint for each thread"),
+                    metric("cpu", "processor time, us per request"),
+                    metric("own_cpu", "the same with an endpoint for each thread"),
+                    metric("per_second", "requests/s of all threads"),
+                    metric("own_per_second", "the same with an endpoint for each thread"),
+                    metric("cores", "cores that the threads kept busy: if fewer than wanted, they met less"),
+                ]
+            }
+        }
         Scenario::RedisEvents => {
             const {
                 &[
@@ -270,21 +285,21 @@ pub(crate) fn print(results: &Results, scenarios: &[Scenario]) {
 }
 
 fn values(results: &Results, scenario: Scenario, metric: &Metric) {
-    let peers = results.peers(scenario);
-    if peers.is_empty() {
+    let subjects = results.subjects(scenario);
+    if subjects.is_empty() {
         return;
     }
     println!("\n## {}: {}\n", scenario.name(), metric.title);
     println!(
         "| {} | {} |",
         scenario.unit(),
-        peers.iter().map(|peer| peer.name()).collect::<Vec<_>>().join(" | ")
+        subjects.iter().map(|subject| subject.name()).collect::<Vec<_>>().join(" | ")
     );
-    println!("|---|{}", "---|".repeat(peers.len()));
+    println!("|---|{}", "---|".repeat(subjects.len()));
     for x in results.xs(scenario) {
-        let cells = peers.iter().map(|peer| {
+        let cells = subjects.iter().map(|subject| {
             results
-                .spread(scenario, *peer, x, metric.name)
+                .spread(scenario, *subject, x, metric.name)
                 .map_or_else(|| "-".to_owned(), |spread| spread.to_string())
         });
         println!("| {} | {} |", amount(x), cells.collect::<Vec<_>>().join(" | "));

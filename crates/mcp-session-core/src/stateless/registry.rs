@@ -24,7 +24,7 @@ use crate::{
     },
     shutdown::ShutdownPhase,
     sync::{
-        Mutex, acquire,
+        CachePadded, Mutex, acquire,
         atomic::{AtomicUsize, Ordering::Relaxed},
         lock, shards,
     },
@@ -49,7 +49,7 @@ pub(crate) struct Shared {
     pub(super) timers: Timers<Inner>,
     shards: [Shard; SHARDS],
     /// The number of calls in the shards.
-    requests: AtomicUsize,
+    requests: CachePadded<AtomicUsize>,
     /// The same for each principal.
     shares: Shares,
     subscriptions: Mutex<Subscriptions>,
@@ -69,7 +69,7 @@ impl Registry {
             timers: Timers::new(env.runtime.now()),
             server,
             shards: std::array::from_fn(|_| Shard::default()),
-            requests: AtomicUsize::new(0),
+            requests: CachePadded(AtomicUsize::new(0)),
             shares: Shares::default(),
             subscriptions: Mutex::default(),
             env,
@@ -206,7 +206,7 @@ impl Shared {
     /// Takes a place for a request of this principal. Returns `false` if there is none.
     fn acquire(&self, principal: Option<&Principal>) -> bool {
         let config = &self.env.config;
-        let place = || acquire(&self.requests, 1, config.max_stateless_requests);
+        let place = || acquire(&self.requests.0, 1, config.max_stateless_requests);
         match principal {
             None => place(),
             Some(principal) => {
@@ -220,7 +220,7 @@ impl Shared {
         if let Some(principal) = principal {
             self.shares.release(principal);
         }
-        self.requests.fetch_sub(1, Relaxed);
+        self.requests.0.fetch_sub(1, Relaxed);
     }
 
     /// Undoes an admission whose request is refused after all.
@@ -294,6 +294,6 @@ impl Drop for Registry {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("requests", &self.0.requests).finish_non_exhaustive()
+        f.debug_struct("Registry").field("requests", &self.0.requests.0).finish_non_exhaustive()
     }
 }
