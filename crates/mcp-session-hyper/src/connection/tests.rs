@@ -3,15 +3,17 @@ use std::{
     future::IntoFuture,
     io,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::Instant,
 };
 
-use futures::stream;
+use futures::{FutureExt, stream};
 use hyper::rt::ReadBufCursor;
-use mcp_session_core::{Endpoint, Router, Runtime, Serve, ServeConnection};
+use mcp_session_core::{BoxFuture, Endpoint, Router, Runtime, Serve, ServeConnection};
 use mcp_session_testkit::SimRuntime;
 
 use super::*;
 use crate::McpService;
+use crate::drive::{GOODBYE, PAUSE};
 
 /// A runtime whose clock can jump ahead of its timers, as in a process that was stopped.
 #[derive(Debug, Clone)]
