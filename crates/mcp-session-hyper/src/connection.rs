@@ -56,7 +56,8 @@ const STREAM_BUFFER: usize = 64 * 1024;
 /// How much more to discard of a head that hyper refused: no client sends heads of 1 MiB.
 const TOO_LONG: u64 = 1024 * 1024;
 
-/// Serves one connection until it ends, over HTTP/1.1 or HTTP/2, depending on the first bytes of the client.
+/// Serves one connection until it ends, over HTTP/1.1 or HTTP/2, depending on the first bytes of the client. The deadline of
+/// the first request begins with the call.
 ///
 /// # Deadlines
 ///
