@@ -63,6 +63,12 @@ impl Activity {
         Arc::new(Self { runtime, work, progress, cancels, state: Mutex::new(state) })
     }
 
+    /// Notes that the protocol is known: the first head has its time from now on.
+    pub(crate) fn begins(&self) {
+        let now = self.runtime.now();
+        self.with(|state| state.idle_since = now);
+    }
+
     /// Counts a new request, which waits for the application. The request ends when the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>, is_get: bool) -> Busy {
         self.with(|state| {

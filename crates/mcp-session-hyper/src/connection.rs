@@ -3,17 +3,14 @@
 use std::{
     error::Error,
     future::poll_fn,
-    io, mem,
+    mem,
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use futures::{
-    FutureExt, TryFutureExt,
-    future::{Either, select},
-};
+use futures::{TryFutureExt, future::Either};
 use http::{Method, Request, Response};
 use http_body::Body;
 use hyper::{
@@ -22,15 +19,16 @@ use hyper::{
     server::conn::{http1, http2},
     service::{HttpService, service_fn},
 };
-use mcp_session_core::{BoxFuture, ConnectionContext, PeerAddr};
+use mcp_session_core::{ConnectionContext, PeerAddr};
 use tower_service::Service;
 
 use crate::{
     activity::{Activity, Busy},
     body::Pieces,
+    drive::{Drive, Over},
     io::Io,
     linger::{has_unread, linger},
-    protocol::{Protocol, detect},
+    protocol::{Protocol, poll_detect},
     runtime::{HyperRuntime, StreamTasks},
     streams::{Sending, Streams, refused},
 };
@@ -55,17 +53,11 @@ const LATE_FRAMES: usize = 16 * 1024;
 /// The most that hyper buffers of a stream whose window is open while the window of its connection is full.
 const STREAM_BUFFER: usize = 64 * 1024;
 
-/// How long a connection whose time is up may take to end gracefully.
-const GOODBYE: Duration = Duration::from_millis(100);
-
 /// How much more to discard of a head that hyper refused: no client sends heads of 1 MiB.
 const TOO_LONG: u64 = 1024 * 1024;
 
-/// A deadline that fires later than this was missed because this process was stopped or starved. By then, what clients sent
-/// in time has arrived; the connection gets this much longer to read it.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// Serves one connection until it ends, over HTTP/1.1 or HTTP/2, depending on the first bytes of the client.
+/// Serves one connection until it ends, over HTTP/1.1 or HTTP/2, depending on the first bytes of the client. The deadline of
+/// the first request begins with the call.
 ///
 /// # Deadlines
 ///
@@ -90,99 +82,90 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// # Cancel safety
 ///
 /// Dropping the future cuts the connection.
-pub async fn serve_connection<I, S, B>(mut io: I, service: S, context: ConnectionContext)
+pub fn serve_connection<I, S, B>(
+    io: I,
+    service: S,
+    context: ConnectionContext,
+) -> impl Future<Output = ()> + Send + use<I, S, B>
 where
     I: Read + Write + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
     S: Clone + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let mut deadline = Deadline::after(&context, context.header_timeout());
-    let Some(Ok((protocol, first))) = in_time(detect(&mut io), &mut deadline, &context).await else {
-        // No complete request: nothing to answer. A TLS client is told that nothing was cut off.
-        poll_fn(|cx| {
-            let _ = Pin::new(&mut io).poll_shutdown(cx);
-            Poll::Ready(())
-        })
-        .await;
-        return;
-    };
     let activity = Activity::new(context.runtime(), context.work().clone());
-    // Locked only to call it, by one task. A clone for each request would touch a reference count that all connections
-    // share.
-    let service = Mutex::new(service);
-    // Pinned here or boxed: a future passed to another by value takes its space twice.
-    match protocol {
-        Protocol::Http1 => {
-            let mut io = Io::new(io, first, &activity, true);
-            let over = {
-                // Head and body are copied into one buffer: that is cheaper than `writev` with a queue of buffers.
-                let mut http = http1::Builder::new();
-                http.max_buf_size(BUFFER.max(context.head_limit())).max_header_size(context.head_limit());
-                let service = one_at_a_time(service, &activity, context.peer_addr());
-                let connection = pin!(http.writev(false).serve_connection(&mut io, service));
-                let end = http1::Connection::graceful_shutdown;
-                drive(connection, end, &activity, None, deadline, &context).await
-            };
-            if let Some(io) = io.open() {
-                let bytes = if let Over::Failed = over { TOO_LONG } else { context.linger().1 };
-                if over.is_worth_lingering(&activity) || has_unread(io) {
-                    Box::pin(linger(io, bytes, &context)).await;
+    let mut io = Io::new(io, &activity);
+    let mut drive = Drive::new(context);
+    // No `async fn`, which would have room for its arguments twice. An open stream has this future for hours, so it has nothing
+    // twice, and what is only there for a moment is boxed.
+    async move {
+        let Some(Ok(protocol)) = drive.in_time(poll_fn(|cx| poll_detect(&mut io, cx))).await else {
+            // No complete request: nothing to answer. A TLS client is told that nothing was cut off.
+            poll_fn(|cx| {
+                let _ = Pin::new(&mut io).poll_shutdown(cx);
+                Poll::Ready(())
+            })
+            .await;
+            return;
+        };
+        activity.begins();
+        match protocol {
+            Protocol::Http1 => {
+                io.has_one_at_a_time();
+                drive.begin(None);
+                let over = {
+                    // Pinned here: a future passed to another by value takes its space twice.
+                    let mut connection = pin!({
+                        let service = one_at_a_time(service, &activity, drive.context.peer_addr());
+                        http1_builder(&drive.context).serve_connection(&mut io, service)
+                    });
+                    let end = http1::Connection::graceful_shutdown;
+                    poll_fn(|cx| drive.poll(cx, &activity, connection.as_mut(), end)).await
+                };
+                if let Some(io) = io.open() {
+                    let bytes = if let Over::Failed = over { TOO_LONG } else { drive.context.linger().1 };
+                    if over.is_worth_lingering(&activity) || has_unread(io) {
+                        Box::pin(linger(io, bytes, &drive.context)).await;
+                    }
                 }
             }
-        }
-        Protocol::Http2 => {
-            let io = Io::new(io, first, &activity, false);
-            let streams = Streams::new(&context);
-            // Boxed: it is more than twice as large as for HTTP/1.1, and every connection would have its size.
-            let mut connection = Box::pin({
-                let runtime = context.runtime();
-                let mut http = http2::Builder::new(StreamTasks(runtime.clone(), streams.clone()));
-                http.timer(HyperRuntime(runtime.clone())).keep_alive_interval(PING_INTERVAL);
-                http.max_concurrent_streams(context.max_streams()).max_send_buf_size(STREAM_BUFFER);
-                http.max_local_error_reset_streams(Some(LATE_FRAMES));
-                http.max_header_list_size(context.head_limit().min(STREAM_HEAD) as u32);
-                http.serve_connection(io, many_at_a_time(service, &activity, &streams, context.peer_addr()))
-            });
-            let end = http2::Connection::graceful_shutdown;
-            drive(connection.as_mut(), end, &activity, Some(&streams), deadline, &context).await;
+            Protocol::Http2 => {
+                let streams = Streams::new(&drive.context);
+                drive.begin(Some(&streams));
+                // Boxed: it is more than twice as large as for HTTP/1.1, and every connection would have its size.
+                let mut connection = Box::pin({
+                    let service = many_at_a_time(service, &activity, &streams, drive.context.peer_addr());
+                    http2_builder(&streams, &drive.context).serve_connection(io, service)
+                });
+                let end = http2::Connection::graceful_shutdown;
+                poll_fn(|cx| drive.poll(cx, &activity, connection.as_mut(), end)).await;
+            }
         }
     }
 }
 
-/// Waits for `open`, what precedes the first request of a connection, such as a TLS handshake. It has as long as a request
-/// head, and ends when connections must close. Returns `None` if it fails: there is no client to answer.
-pub(crate) async fn opened<T>(
-    open: impl Future<Output = io::Result<T>>,
-    context: &ConnectionContext,
-) -> Option<T> {
-    let mut deadline = Deadline::after(context, context.header_timeout());
-    in_time(open, &mut deadline, context).await?.ok()
+fn http1_builder(context: &ConnectionContext) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.max_buf_size(BUFFER.max(context.head_limit())).max_header_size(context.head_limit());
+    // Head and body are copied into one buffer: that is cheaper than `writev` with a queue of buffers.
+    http.writev(false);
+    http
 }
 
-/// Waits for the beginning of a connection. Returns `None` if the deadline passes, or connections must close.
-async fn in_time<F: Future>(
-    begin: F,
-    deadline: &mut Deadline,
-    context: &ConnectionContext,
-) -> Option<F::Output> {
-    let mut begin = pin!(begin);
-    let mut closing = context.closing();
-    loop {
-        let closes = match select(begin.as_mut(), select(&mut closing, &mut deadline.sleep)).await {
-            Either::Left((begun, _)) => return Some(begun),
-            Either::Right((enough, _)) => matches!(enough, Either::Left(_)),
-        };
-        if closes || !deadline.is_late(context) {
-            return None;
-        }
-        *deadline = Deadline::after(context, PAUSE);
-    }
+fn http2_builder(streams: &Arc<Streams>, context: &ConnectionContext) -> http2::Builder<StreamTasks> {
+    let runtime = context.runtime();
+    let mut http = http2::Builder::new(StreamTasks(runtime.clone(), streams.clone()));
+    http.timer(HyperRuntime(runtime.clone())).keep_alive_interval(PING_INTERVAL);
+    http.max_concurrent_streams(context.max_streams()).max_send_buf_size(STREAM_BUFFER);
+    http.max_local_error_reset_streams(Some(LATE_FRAMES));
+    http.max_header_list_size(context.head_limit().min(STREAM_HEAD) as u32);
+    http
 }
 
-/// The service of an HTTP/1.1 connection.
+/// The service of an HTTP/1.1 connection. It is locked only to call it, by one task: a clone for each request would touch a
+/// reference count that all connections share.
 fn one_at_a_time<S, B>(
-    service: Mutex<S>,
+    service: S,
     activity: &Arc<Activity>,
     peer: Option<PeerAddr>,
 ) -> impl HttpService<Incoming, ResBody = Pieces<B, Busy>, Error = S::Error, Future: Send> + use<S, B>
@@ -191,7 +174,7 @@ where
     S: Clone + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let activity = Arc::clone(activity);
+    let (service, activity) = (Mutex::new(service), Arc::clone(activity));
     service_fn(move |mut request: Request<Incoming>| {
         let has_body = !request.body().is_end_stream();
         let mut busy = activity.begin(request.method() == Method::GET);
@@ -212,7 +195,7 @@ where
 
 /// The service of an HTTP/2 connection.
 fn many_at_a_time<S, B>(
-    service: Mutex<S>,
+    service: S,
     activity: &Arc<Activity>,
     streams: &Arc<Streams>,
     peer: Option<PeerAddr>,
@@ -222,7 +205,7 @@ where
     S: Clone + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let (activity, streams) = (Arc::clone(activity), Arc::clone(streams));
+    let (service, activity, streams) = (Mutex::new(service), Arc::clone(activity), Arc::clone(streams));
     service_fn(move |mut request: Request<Incoming>| {
         let (mut busy, entry) = (activity.begin(request.method() == Method::GET), streams.begin());
         activity.extend(request.extensions_mut(), peer);
@@ -288,150 +271,6 @@ where
                 service.call(request).await
             }))
         }
-    }
-}
-
-/// Runs a connection until it ends, a deadline passes, or it must close. In a shutdown, an HTTP/1.1 connection ends together
-/// with the one response that is in progress; an HTTP/2 connection, which has `streams`, sends GOAWAY.
-async fn drive<C: Future<Output = hyper::Result<()>>>(
-    mut connection: Pin<&mut C>,
-    graceful_shutdown: impl Fn(Pin<&mut C>),
-    activity: &Arc<Activity>,
-    streams: Option<&Arc<Streams>>,
-    mut deadline: Deadline,
-    context: &ConnectionContext,
-) -> Over {
-    let runtime = context.runtime();
-    // Whatever starts meanwhile: checking again after this time is early enough.
-    let tick = context.header_timeout().min(context.idle_timeout()).min(context.stall_timeout());
-    if tick < context.header_timeout() {
-        deadline = Deadline::after(context, tick);
-    }
-    let mut closing = Some(context.closing());
-    // A connection that is accepted while stopping still serves a request: its client has nowhere else to send it.
-    let mut stopping = (streams.is_some() && !context.is_stopping()).then(|| context.stopping());
-    let mut waiting: Option<(u64, Instant)> = None;
-    let (mut asked_to_end, mut idle, mut said_goodbye) = (false, false, false);
-    loop {
-        let news = poll_fn(|cx| {
-            if !asked_to_end && context.is_stopping() {
-                let last = if streams.is_some() { activity.is_used() } else { activity.is_running() };
-                if last {
-                    asked_to_end = true;
-                    graceful_shutdown(connection.as_mut());
-                }
-            }
-            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                return Poll::Ready(News::Ended(ended));
-            }
-            if closing.as_mut().is_some_and(|closing| closing.poll_unpin(cx).is_ready()) {
-                return Poll::Ready(News::Closing);
-            }
-            if stopping.as_mut().is_some_and(|stopping| stopping.poll_unpin(cx).is_ready()) {
-                return Poll::Ready(News::Stopping);
-            }
-            deadline.sleep.poll_unpin(cx).map(|()| News::Deadline)
-        });
-        match news.await {
-            News::Ended(Ok(())) => return Over::Ended { asked: asked_to_end, idle },
-            News::Ended(Err(_)) => return Over::Failed,
-            News::Deadline if !said_goodbye && deadline.is_late(context) => {
-                deadline = Deadline::after(context, PAUSE);
-            }
-            // Only part of a first head: no request to answer.
-            News::Closing if !activity.is_used() => return Over::Cut,
-            News::Stopping => {
-                (stopping, asked_to_end) = (None, true);
-                graceful_shutdown(connection.as_mut());
-            }
-            News::Closing => {
-                (closing, asked_to_end, idle) = (None, true, !activity.is_running());
-                graceful_shutdown(connection.as_mut());
-                if streams.is_some() && idle {
-                    // A client that does not react to GOAWAY is cut.
-                    (deadline, said_goodbye) = (Deadline::after(context, GOODBYE), true);
-                }
-            }
-            News::Deadline => {
-                let now = runtime.now();
-                let takes = match streams {
-                    Some(streams) => streams.check(now),
-                    None => match (activity.waiting(), waiting) {
-                        (Some(seen), Some((before, since))) if seen == before => {
-                            now.saturating_duration_since(since) < context.stall_timeout()
-                        }
-                        (seen, _) => {
-                            waiting = seen.map(|seen| (seen, now));
-                            true
-                        }
-                    },
-                };
-                if !takes {
-                    context.response_stalled();
-                    return Over::Cut;
-                }
-                let due = activity.due(context);
-                if due.is_some_and(|due| due <= now) {
-                    if said_goodbye || !activity.is_used() {
-                        return Over::Cut;
-                    }
-                    (said_goodbye, asked_to_end, idle) = (true, true, true);
-                    graceful_shutdown(connection.as_mut());
-                    deadline = Deadline::after(context, GOODBYE);
-                } else {
-                    let next = due.map_or(tick, |due| tick.min(due.saturating_duration_since(now)));
-                    (deadline, said_goodbye) = (Deadline::after(context, next), false);
-                }
-            }
-        }
-    }
-}
-
-enum News {
-    Ended(hyper::Result<()>),
-    Stopping,
-    Closing,
-    Deadline,
-}
-
-/// How a connection ended.
-#[derive(Debug)]
-enum Over {
-    /// It ended by itself, or because it was asked to; `idle` if no request was running when it was asked.
-    Ended { asked: bool, idle: bool },
-    /// hyper failed. If it refused a head, it has answered it.
-    Failed,
-    /// It must be dropped.
-    Cut,
-}
-
-impl Over {
-    /// Returns `true` if the client may still be sending.
-    fn is_worth_lingering(&self, activity: &Activity) -> bool {
-        match *self {
-            Self::Ended { asked: false, .. } => activity.left_unread(),
-            Self::Ended { asked: true, idle } => activity.refused() && !idle,
-            Self::Failed => true,
-            Self::Cut => false,
-        }
-    }
-}
-
-/// A deadline and the sleep that waits for it.
-struct Deadline {
-    at: Instant,
-    sleep: BoxFuture<'static, ()>,
-}
-
-impl Deadline {
-    fn after(context: &ConnectionContext, time: Duration) -> Self {
-        let at = context.runtime().now() + time;
-        Self { at, sleep: context.runtime().sleep_until(at) }
-    }
-
-    /// Returns `true` if it fired so late that this process must have been stopped meanwhile.
-    fn is_late(&self, context: &ConnectionContext) -> bool {
-        context.runtime().now().saturating_duration_since(self.at) > PAUSE
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
-    mem::MaybeUninit,
+    mem::{self, MaybeUninit},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -31,7 +31,6 @@ const GRACE: Duration = Duration::from_secs(1);
 /// were processed: hyper drops a request whose service it has not called yet when it sees the end of the input behind it.
 pub(crate) struct Io<I> {
     first: Vec<u8>,
-    taken: usize,
     io: I,
     activity: Arc<Activity>,
     /// Whether bytes between two requests are a head (HTTP/1.1).
@@ -54,8 +53,19 @@ struct Held {
 }
 
 impl<I> Io<I> {
-    pub(crate) fn new(io: I, first: Vec<u8>, activity: &Arc<Activity>, one_at_a_time: bool) -> Self {
-        Self { first, taken: 0, io, activity: Arc::clone(activity), one_at_a_time, end: End::Open }
+    pub(crate) fn new(io: I, activity: &Arc<Activity>) -> Self {
+        let activity = Arc::clone(activity);
+        Self { first: Vec::new(), io, activity, one_at_a_time: false, end: End::Open }
+    }
+
+    /// From now on, bytes between two requests are a head.
+    pub(crate) fn has_one_at_a_time(&mut self) {
+        self.one_at_a_time = true;
+    }
+
+    /// The inner I/O, and the bytes that will be read before any of it, to which the protocol detection appends.
+    pub(crate) fn beginning(&mut self) -> (&mut I, &mut Vec<u8>) {
+        (&mut self.io, &mut self.first)
     }
 
     /// The inner I/O, if its input has not ended.
@@ -91,14 +101,9 @@ impl<I: Read + Unpin> Read for Io<I> {
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.taken < this.first.len() {
-            let next = &this.first[this.taken..];
-            let next = &next[..next.len().min(buffer.remaining())];
-            buffer.put_slice(next);
-            this.taken += next.len();
-            if this.taken == this.first.len() {
-                (this.first, this.taken) = (Vec::new(), 0);
-            }
+        if !this.first.is_empty() {
+            let rest = this.first.split_off(this.first.len().min(buffer.remaining()));
+            buffer.put_slice(&mem::replace(&mut this.first, rest));
             return Poll::Ready(Ok(()));
         }
         if !matches!(this.end, End::Open) {

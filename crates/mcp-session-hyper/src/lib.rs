@@ -17,6 +17,7 @@
 mod activity;
 mod body;
 mod connection;
+mod drive;
 mod io;
 mod linger;
 mod protocol;

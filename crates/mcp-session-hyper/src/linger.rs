@@ -23,13 +23,17 @@ const READ: usize = 16 * 1024;
 
 /// Returns `true` if the socket has unread bytes.
 pub(crate) fn has_unread<I: Read + Unpin>(io: &mut I) -> bool {
-    let look = poll_fn(|cx| {
-        let mut byte = [0; 1];
-        let mut byte = ReadBuf::new(&mut byte);
-        ready!(Pin::new(&mut *io).poll_read(cx, byte.unfilled()))?;
-        Poll::Ready(Ok::<_, std::io::Error>(!byte.filled().is_empty()))
-    });
-    matches!(look.now_or_never(), Some(Ok(true)))
+    let mut look = || {
+        let read = poll_fn(|cx| {
+            let mut byte = [0; 1];
+            let mut byte = ReadBuf::new(&mut byte);
+            ready!(Pin::new(&mut *io).poll_read(cx, byte.unfilled()))?;
+            Poll::Ready(Ok::<_, std::io::Error>(!byte.filled().is_empty()))
+        });
+        matches!(read.now_or_never(), Some(Ok(true)))
+    };
+    // Twice: an I/O whose last read left nothing may only begin to wait at first.
+    look() || look()
 }
 
 /// Reads and discards until the client closes, at most `bytes` bytes and

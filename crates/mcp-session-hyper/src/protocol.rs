@@ -1,7 +1,6 @@
 //! Detects whether a client speaks HTTP/1 or HTTP/2.
 
 use std::{
-    future::poll_fn,
     io,
     mem::MaybeUninit,
     pin::Pin,
@@ -9,6 +8,8 @@ use std::{
 };
 
 use hyper::rt::{Read, ReadBuf};
+
+use crate::io::Io;
 
 /// The first bytes of an HTTP/2 client.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -24,24 +25,26 @@ pub(crate) enum Protocol {
 }
 
 /// Reads until the protocol is known. Also returns the bytes that were read, for hyper to read again.
-pub(crate) async fn detect<I: Read + Unpin>(io: &mut I) -> io::Result<(Protocol, Vec<u8>)> {
-    let mut first = Vec::new();
+/// Reads until the protocol is known. What was read is read again by whoever reads `io` next.
+pub(crate) fn poll_detect<I: Read + Unpin>(
+    io: &mut Io<I>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Protocol>> {
+    let (io, first) = io.beginning();
     loop {
-        let read = poll_fn(|cx| poll_append(io, cx, &mut first)).await?;
+        let read = ready!(poll_append(io, cx, first))?;
         let begin = &first[..first.len().min(PREFACE.len())];
         let protocol = match PREFACE.starts_with(begin) {
             true if begin.len() == PREFACE.len() => Protocol::Http2,
             true if read > 0 => continue,
             true | false => Protocol::Http1,
         };
-        return Ok((protocol, first));
+        return Poll::Ready(Ok(protocol));
     }
 }
 
-/// Reads once and returns the number of bytes. The buffer is on the stack: a silent client costs no heap memory, and
-/// otherwise only the bytes that were read are kept.
-fn poll_append<I: Read + Unpin>(
-    io: &mut I,
+fn poll_append(
+    io: &mut (impl Read + Unpin),
     cx: &mut Context<'_>,
     first: &mut Vec<u8>,
 ) -> Poll<io::Result<usize>> {
@@ -54,7 +57,7 @@ fn poll_append<I: Read + Unpin>(
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, sync::Arc};
+    use std::{collections::VecDeque, future::poll_fn, sync::Arc};
 
     use futures::FutureExt;
     use hyper::rt::ReadBufCursor;
@@ -62,7 +65,7 @@ mod tests {
     use mcp_session_testkit::SimRuntime;
 
     use super::*;
-    use crate::{activity::Activity, io::Io};
+    use crate::activity::Activity;
 
     /// Returns one piece for each read, and then the end.
     #[derive(Debug)]
@@ -82,10 +85,10 @@ mod tests {
     /// Returns the protocol, and the bytes that hyper would read with a small buffer.
     fn detected(pieces: &[&[u8]]) -> (Protocol, Vec<u8>) {
         let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(0));
-        let mut pieces = Pieces(pieces.iter().map(|piece| piece.to_vec()).collect());
-        let detected = detect(&mut pieces).now_or_never().expect("it never waits");
-        let (protocol, first) = detected.expect("no error");
-        let mut io = Io::new(pieces, first, &Activity::new(&runtime, Work::default()), true);
+        let pieces = Pieces(pieces.iter().map(|piece| piece.to_vec()).collect());
+        let mut io = Io::new(pieces, &Activity::new(&runtime, Work::default()));
+        let detected = poll_fn(|cx| poll_detect(&mut io, cx)).now_or_never().expect("it never waits");
+        let protocol = detected.expect("no error");
         let mut read = Vec::new();
         loop {
             let mut bytes = [0; 7];

@@ -16,7 +16,7 @@ use mcp_session_core::{ConnectionContext, Endpoints, Serve, ServeConnection};
 use socket2::SockRef;
 use tower_service::Service;
 
-use crate::{BoxError, configure_socket, connection::opened, serve_connection};
+use crate::{BoxError, configure_socket, drive::Drive, serve_connection};
 
 /// Serves `app` on the sockets that `accepted` yields. `app` contains an [`McpService`](crate::McpService) of this endpoint,
 /// for example as one of its routes. `io` wraps a socket so that hyper can read and write it.
@@ -104,7 +104,9 @@ where
         Box::new(move |context| {
             Box::pin(async move {
                 let context = prepare(&socket, context);
-                if let Some((io, extensions)) = opened(open(socket), &context).await {
+                let opened = Drive::new(context.clone()).in_time(open(socket)).await;
+                // If it fails, there is no client to answer.
+                if let Some(Ok((io, extensions))) = opened {
                     serve_connection(io, WithExtensions { app, extensions }, context).await;
                 }
             })

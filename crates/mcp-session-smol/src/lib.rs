@@ -34,6 +34,7 @@
 //! # }
 //! ```
 
+mod io;
 mod listener;
 mod runtime;
 mod serve;

@@ -9,10 +9,12 @@ use hyper::body::Incoming;
 use mcp_session_core::{Endpoint, Endpoints, Serve};
 use mcp_session_hyper::{BoxError, McpService};
 use smol::net::TcpListener;
-use smol_hyper::rt::FuturesIo;
 use tower_service::Service;
 
-use crate::listener::{Listener, accepted};
+use crate::{
+    io::Io,
+    listener::{Listener, accepted},
+};
 
 /// Binds a listener for [`serve`], with a backlog of 4,096, or as many as the system allows, and on Unix with
 /// `SO_REUSEADDR`. When a server is replaced, all its clients connect to the next one at once; the backlog of
@@ -77,7 +79,7 @@ where
     S: Clone + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    mcp_session_hyper::serve_app(accepted(listener), FuturesIo::new, endpoints, app)
+    mcp_session_hyper::serve_app(accepted(listener), Io::new, endpoints, app)
 }
 
 /// Like [`serve_app`], for connections that are opened before HTTP begins, such as by a TLS handshake.
@@ -125,7 +127,7 @@ where
 {
     let open = move |socket| {
         let opened = open(socket);
-        async move { opened.await.map(|(io, extensions)| (FuturesIo::new(io), extensions)) }
+        async move { opened.await.map(|(io, extensions)| (Io::new(io), extensions)) }
     };
     mcp_session_hyper::serve_app_over(accepted(listener), open, endpoints, app)
 }

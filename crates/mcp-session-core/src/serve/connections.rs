@@ -1,15 +1,18 @@
 //! [`Connections`]: the running connections of a server, the stages in which they end, and how many were cut.
 
-use std::{sync::Arc, time::Duration};
-
-use event_listener::Event;
-use futures::{
-    FutureExt,
-    future::{Either, select},
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
 };
 
+use event_listener::Event;
+use futures::{FutureExt, future::select};
+
 use crate::{
-    runtime::Runtime,
+    runtime::{BoxFuture, Runtime},
     serve::{
         ServeConnection,
         context::{Closing, ConnectionContext},
@@ -105,17 +108,19 @@ impl Connections {
     }
 
     pub(super) fn spawn(&self, endpoints: &Endpoints, connect: ServeConnection) {
-        let live = Live::new(&self.shared);
-        let (endpoints, shared, work) = (endpoints.clone(), Arc::clone(&self.shared), Work::default());
-        let runtime = Arc::clone(endpoints[0].runtime());
-        let stalled = Closing::new(&self.shared, Stage::Stalled);
-        let cut = cut(Arc::clone(&self.shared), Arc::clone(&runtime), work.clone());
-        let context = ConnectionContext { endpoints, peer: None, shared, work };
-        runtime.spawn(Box::pin(async move {
-            let mut live = live;
-            if let Either::Left(_) = select(stalled.then(|()| Box::pin(cut)), connect(context)).await {
-                live.set_cut();
-            }
+        let (work, runtime) = (Work::default(), Arc::clone(endpoints[0].runtime()));
+        let context = ConnectionContext {
+            endpoints: endpoints.clone(),
+            peer: None,
+            shared: Arc::clone(&self.shared),
+            work: work.clone(),
+        };
+        runtime.spawn(Box::pin(Connection {
+            served: Served::Accepted(Some((connect, context))),
+            end: End::Stalled(Closing::new(&self.shared, Stage::Stalled)),
+            work,
+            runtime: Arc::clone(&runtime),
+            live: Live::new(&self.shared),
         }));
     }
 
@@ -133,6 +138,64 @@ impl Connections {
 impl Drop for Connections {
     fn drop(&mut self) {
         self.shared.enter(Stage::Cut);
+    }
+}
+
+/// The task of a connection. Written by hand, because there is one for each open stream: an async block would be three times as
+/// large.
+struct Connection {
+    served: Served,
+    end: End,
+    work: Work,
+    runtime: Arc<dyn Runtime>,
+    /// The last field, dropped last: a connection that is no longer counted has closed its socket.
+    live: Live,
+}
+
+/// What ends a connection from outside: the time for clients that do not read, and then [`cut`].
+enum End {
+    Stalled(Closing),
+    Cut(BoxFuture<'static, ()>),
+}
+
+/// A connection is served from the first poll of its task.
+enum Served {
+    Accepted(Option<(ServeConnection, ConnectionContext)>),
+    Running(BoxFuture<'static, ()>),
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            match &mut this.end {
+                End::Stalled(stalled) => {
+                    if stalled.poll_unpin(cx).is_pending() {
+                        break;
+                    }
+                    let (shared, runtime) = (Arc::clone(&this.live.shared), Arc::clone(&this.runtime));
+                    this.end = End::Cut(Box::pin(cut(shared, runtime, this.work.clone())));
+                }
+                End::Cut(cut) => {
+                    if cut.poll_unpin(cx).is_pending() {
+                        break;
+                    }
+                    this.live.set_cut();
+                    return Poll::Ready(());
+                }
+            }
+        }
+        loop {
+            match &mut this.served {
+                Served::Running(served) => return served.poll_unpin(cx),
+                Served::Accepted(accepted) => {
+                    let Some((connect, context)) = accepted.take() else { return Poll::Ready(()) };
+                    this.served = Served::Running(connect(context));
+                }
+            }
+        }
     }
 }
 

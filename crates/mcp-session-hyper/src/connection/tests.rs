@@ -3,15 +3,20 @@ use std::{
     future::IntoFuture,
     io,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::Instant,
 };
 
-use futures::stream;
+use futures::{FutureExt, stream};
 use hyper::rt::ReadBufCursor;
-use mcp_session_core::{Endpoint, Router, Runtime, Serve, ServeConnection};
+use mcp_session_core::{BoxFuture, Endpoint, Router, Runtime, Serve, ServeConnection};
 use mcp_session_testkit::SimRuntime;
 
 use super::*;
 use crate::McpService;
+use crate::drive::{GOODBYE, PAUSE};
+
+/// The most bytes of a connection's future that are not hyper's: the socket, the context, a deadline and a few flags.
+const OURS: usize = 360;
 
 /// A runtime whose clock can jump ahead of its timers, as in a process that was stopped.
 #[derive(Debug, Clone)]
@@ -195,4 +200,30 @@ fn an_idle_connection_and_a_head_have_deadlines_of_their_own() {
     assert!(!socket.is_closed());
     sim.advance(Duration::from_secs(1));
     assert!(socket.is_closed());
+}
+
+/// Every open stream has this future. Most of it is hyper's connection.
+#[test]
+fn the_future_of_a_connection_has_nothing_twice() {
+    let sim = Arc::new(SimRuntime::new(0));
+    let endpoint = Endpoint::new(sim.clone(), Router::new("small", "0.1.0"));
+    let service = McpService::new(endpoint.clone());
+    let (sizes, size) = std::sync::mpsc::channel();
+    let connect: ServeConnection = Box::new(move |context| {
+        let socket = Socket::default();
+        let hypers = {
+            let activity = Activity::new(context.runtime(), context.work().clone());
+            let mut io = Io::new(socket.clone(), &activity);
+            let service = one_at_a_time(service.clone(), &activity, None);
+            size_of_val(&http1_builder(&context).serve_connection(&mut io, service))
+        };
+        let connection = serve_connection(socket, service, context);
+        sizes.send((hypers, size_of_val(&connection))).expect("the test waits");
+        Box::pin(connection)
+    });
+    let server = Serve::new(endpoint, stream::iter([Ok(connect)]));
+    sim.spawn(Box::pin(server.into_future().map(drop)));
+    sim.run_until_stalled();
+    let (hypers, whole) = size.recv().expect("it is connected");
+    assert!(whole <= hypers + OURS, "{whole} bytes, {hypers} of them hyper's");
 }
