@@ -325,6 +325,7 @@ impl RpcRequest {
     ///
     /// [`ErrorCode::INVALID_PARAMS`] if it occurs twice.
     #[doc(hidden)] // for core
+    #[inline]
     pub fn part(&self, part: Part) -> Result<Option<&str>, RpcError> {
         self.params.as_ref().map_or(Ok(None), |params| self.parts.get(part, params))
     }

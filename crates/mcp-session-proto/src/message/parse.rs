@@ -186,10 +186,12 @@ const METHODS: [&str; 21] = [
 
 /// Decodes a method; `None` if the text is not a string.
 fn decode_method(text: &str) -> Option<Cow<'static, str>> {
-    let method = string(text)?;
-    Some(match METHODS.iter().find(|known| **known == method) {
-        Some(known) => Cow::Borrowed(known),
-        None => Cow::Owned(method.into_owned()),
+    let known =
+        |text: &str| METHODS.iter().find(|method| **method == text).map(|method| Cow::Borrowed(*method));
+    let quoted = text.get(1..text.len().saturating_sub(1)).filter(|_| text.starts_with('"'));
+    quoted.and_then(known).or_else(|| {
+        let method = string(text)?;
+        Some(known(&method).unwrap_or_else(|| Cow::Owned(method.into_owned())))
     })
 }
 

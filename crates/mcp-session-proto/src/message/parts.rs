@@ -43,7 +43,12 @@ pub enum Part {
 }
 
 impl Part {
-    /// Looks for it in the text of params, by `serde_json`.
+    /// Looks for it in the text of params.
+    #[cold]
+    fn look_for(self, params: &str) -> Result<Option<&str>, RpcError> {
+        self.decode(params).map_err(|error| RpcError::invalid_params(error.to_string()))
+    }
+
     fn decode(self, params: &str) -> serde_json::Result<Option<&str>> {
         let index = self as usize;
         if let Some(name) = PARAMS.texts().get(index) {
@@ -99,10 +104,11 @@ impl Parts {
     /// # Errors
     ///
     /// [`ErrorCode::INVALID_PARAMS`](super::ErrorCode::INVALID_PARAMS) if it occurs twice: two readers might each take another one.
+    #[inline]
     pub(super) fn get<'a>(&self, part: Part, params: &'a Json) -> Result<Option<&'a str>, RpcError> {
         let text = params.as_str();
         if self.params.is_unsure || self.meta.is_unsure {
-            return part.decode(text).map_err(|error| RpcError::invalid_params(error.to_string()));
+            return part.look_for(text);
         }
         let index = part as usize;
         let Range { start, end } = match self.params.spans.get(index) {

@@ -90,7 +90,11 @@ pub(super) fn members_with<'a, const N: usize>(
     if found.is_unsure || !scan.rest.is_empty() {
         return None;
     }
-    Some(found.spans.map(|span| slice(text, &span)))
+    let mut texts = [None; N];
+    for (part, span) in texts.iter_mut().zip(&found.spans) {
+        *part = slice(text, span);
+    }
+    Some(texts)
 }
 
 /// The part of a text at these bytes; `None` if it is empty.
@@ -333,9 +337,10 @@ fn string(rest: &[u8]) -> Option<&[u8]> {
     // Most strings are short.
     if let Some(word) = rest.first_chunk() {
         let plain = plain(u64::from_le_bytes(*word));
-        if word.get(plain) == Some(&b'"') {
-            return Some(&rest[plain + 1..]);
-        }
+        return match word.get(plain) {
+            Some(b'"') => Some(&rest[plain + 1..]),
+            _ => longer_string(&rest[plain..]),
+        };
     }
     longer_string(rest)
 }
