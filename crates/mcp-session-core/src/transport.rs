@@ -70,8 +70,7 @@ pub(crate) enum Incoming {
 /// # Cancel safety
 ///
 /// If dropped, the request was not admitted.
-///
-/// Not an async function, which would store its arguments twice.
+#[expect(clippy::manual_async_fn, reason = "an async function stores its arguments twice")]
 pub(crate) fn read<'a, B>(
     parts: &'a mut Parts,
     body: Pin<&'a mut B>,

@@ -28,6 +28,7 @@ impl Endpoint {
 
     /// Admits a request of 2026-07-28, whose envelope and headers are valid, and starts its handler. A session that it names is
     /// ignored (G-42). `Err`: it is answered already. Not async, so that no future stores the request.
+    #[expect(clippy::result_large_err, reason = "it is moved into the future that waits for it")]
     pub(super) fn begin_modern(
         &self,
         parts: &mut Parts,
@@ -37,7 +38,7 @@ impl Endpoint {
     ) -> Result<Starting<'_>, Answer> {
         match &*request.method {
             "server/discover" => {
-                self.0.stateless.admits().map_err(|refusal| Err(refusal.into()))?;
+                self.0.stateless.admits().map_err(Err)?;
                 let result = &self.0.stateless.server().discovered;
                 return Err(Ok(answer(Outgoing::Result { id: &request.id, result }.to_json(), form)));
             }
@@ -54,7 +55,7 @@ impl Endpoint {
         let mode = form.unwrap_or(self.0.registry.env.session_config.response_mode);
         let principal: Option<Principal> = parts.extensions.get().cloned();
         let call = self.0.stateless.admit(request.id.clone(), Era::Modern, mode, principal.clone());
-        let call = call.map_err(|refusal| Err(refusal.into()))?;
+        let call = call.map_err(Err)?;
         transport::ends_with_client(parts);
         let version = envelope.version;
         let (sealer, shared) = (Arc::clone(&self.0.sealer), self.0.stateless.shared());

@@ -45,6 +45,7 @@ impl Endpoint {
 
     /// Admits a request other than `initialize`, and starts its handler. `Err`: it is answered already. Not async, so that no future
     /// stores the request.
+    #[expect(clippy::result_large_err, reason = "it is moved into the future that waits for it")]
     pub(super) fn begin(
         &self,
         scope: Scope,
