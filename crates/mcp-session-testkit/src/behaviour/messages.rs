@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use http::{Method, StatusCode};
 use mcp_session_core::{CancelReason, ErrorCode, RequestError, ResponseMode, RpcError, SendError, Session};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fixture::{Fixture, NEVER, SOON, cancel, initialize, notification, request, request_with};
 use crate::{TestBed, suite::scenarios};
@@ -22,6 +22,7 @@ scenarios! {
     a_07_duplicate_ids,
     a_08_ids_keep_their_type,
     a_17_params_arrive_byte_for_byte,
+    a_17_a_long_result_leaves_byte_for_byte,
     a_18_unknown_methods,
     f_02_f_08_cancelled_requests,
     f_33_a_handler_that_ignores_its_cancellation_is_dropped,
@@ -302,6 +303,36 @@ fn a_17_params_arrive_byte_for_byte(bed: &impl TestBed) {
         assert_eq!(work.cx.raw_params().unwrap().as_str(), params);
         assert!(work.cx.params::<Vec<u8>>().is_err());
         work.finish(json!({}));
+    });
+}
+
+/// A-17, A-35: a result that is long enough to be sent in pieces is the handler's own text, in one JSON and in one event, with
+/// and without a session. What 2026-07-28 adds to it changes nothing else.
+fn a_17_a_long_result_leaves_byte_for_byte(bed: &impl TestBed) {
+    let fixture = Fixture::new(bed, |_| {});
+    bed.block_on(async {
+        for length in [1_000, 40_000, 1_000_000] {
+            let text = format!("{{ \"text\" : \"{}\\u00e9\\n\", \"n\":1.50 }}", "m\\\"".repeat(length / 3));
+            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"echo","params":{text}}}"#);
+            let expected = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{text}}}"#);
+            for client in [fixture.client().await, fixture.json_client().await, fixture.stranger()] {
+                let reply = client.post_text(body.clone()).await;
+                assert!(!reply.is_stream());
+                assert_eq!(String::from_utf8(reply.bytes().await).unwrap(), expected, "{length}");
+            }
+            let mut events = fixture.client().await.accepting("text/event-stream").post_text(body).await;
+            let mut sent = Vec::new();
+            while let Some(frame) = events.frame().await {
+                sent.extend(frame.unwrap()); // of a long event, the id is a frame of its own
+            }
+            assert!(sent.ends_with(format!("data: {expected}\n\n").as_bytes()), "{length}");
+
+            let modern = fixture.modern();
+            let params: Value = serde_json::from_str(&text).unwrap();
+            let answer = modern.post(&modern.call_with(1, "echo", params.clone())).await.json().await;
+            assert!(answer["result"]["text"] == params["text"], "{length}");
+            assert_eq!(answer["result"]["resultType"], "complete");
+        }
     });
 }
 

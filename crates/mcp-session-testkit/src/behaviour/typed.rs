@@ -21,6 +21,7 @@ scenarios! {
     g_14_a_typed_argument_is_repeated_in_a_header,
     g_54_only_subscribers_of_a_resource_hear_of_it,
     g_61_subscribers_at_other_nodes_hear_of_a_resource,
+    a_call_is_named_once_however_its_name_is_written,
     texts_are_read_as_the_types_of_their_fields,
 }
 
@@ -239,6 +240,47 @@ fn g_61_subscribers_at_other_nodes_hear_of_a_resource(bed: &impl TestBed) {
         }
         let heard = stream.message().await.unwrap();
         assert_eq!((&heard["method"], &heard["params"]["uri"]), (&json!(UPDATED), &json!("db://t/1")));
+    });
+}
+
+/// What a message says is found while it is parsed, or later by `serde_json` where a name is escaped or occurs twice.
+fn a_call_is_named_once_however_its_name_is_written(bed: &impl TestBed) {
+    let endpoint = endpoint(bed, None);
+    bed.block_on(async {
+        let client = session(&endpoint).await;
+        let call = async |params: &str| {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+            client.post_text(body).await.answer().await
+        };
+        for params in [
+            r#"{"name":"routed","arguments":{"region":"eu"}}"#,
+            r#" { "more":{"name":"log","arguments":[]}, "arguments" : {"region":"eu"} , "name" : "routed" } "#,
+            r#"{"name":"rout\u0065d","arguments":{"region":"\u0065u"}}"#,
+            r#"{"n\u0061me":"routed","arguments":{"region":"eu"}}"#,
+            r#"{"other":1,"other":2,"name":"routed","arguments":{"region":"eu"}}"#,
+        ] {
+            let answer = call(params).await;
+            assert_eq!(answer["result"]["content"][0]["text"], "eu None", "{params}: {answer}");
+        }
+        for (params, says) in [
+            (r#"{"name":"routed","name":"log"}"#, "duplicate field `name`"),
+            (r#"{"name":"log","n\u0061me":"routed"}"#, "duplicate field `name`"),
+            (r#"{"name":"routed","arguments":{},"arguments":{"region":"eu"}}"#, "duplicate field `arguments`"),
+            (r#"{"arguments":{"region":"eu"}}"#, "`params.name` is missing"),
+            (r#"{"name":7}"#, "`params.name` must be a string"),
+            (r#"{"name":"routed","arguments":["eu"]}"#, "`params.arguments` must be an object"),
+            (r#"{"name":"routed","arguments":null}"#, "missing field `region`"),
+            (r#"{"name":"other"}"#, "there is no tool `other`"),
+        ] {
+            let answer = call(params).await;
+            assert_eq!(answer["error"]["code"], -32602, "{params}: {answer}");
+            assert!(answer["error"]["message"].as_str().unwrap().contains(says), "{params}: {answer}");
+        }
+        // Texts with and without escapes, short and long.
+        for region in ["", "a \"quoted\" \\ path\n\t\u{1}\u{7f}é", &"x".repeat(5_000), &"\"x\n".repeat(2_000)] {
+            let answer = client.post(&tool("routed", &json!({ "region": region }))).await.answer().await;
+            assert_eq!(answer["result"]["content"][0]["text"], format!("{region} None"));
+        }
     });
 }
 
