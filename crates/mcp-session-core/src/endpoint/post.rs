@@ -88,7 +88,7 @@ impl Endpoint {
     }
 
     /// Admits a request without a session (E-26, E-27).
-    pub(super) fn admit_stateless(
+    fn admit_stateless(
         &self,
         version: ProtocolVersion,
         parts: &Parts,
@@ -134,10 +134,10 @@ pub(super) fn head(started: Result<Starting<'_>, Answer>) -> impl Future<Output 
 }
 
 /// A request that was admitted: it must get an answer.
-pub(super) struct Admitted {
-    pub(super) call: ExchangeHandle,
-    pub(super) at: Instant,
-    pub(super) version: ProtocolVersion,
+struct Admitted {
+    call: ExchangeHandle,
+    at: Instant,
+    version: ProtocolVersion,
 }
 
 /// Admits a request of a session.

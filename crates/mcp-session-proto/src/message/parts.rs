@@ -174,6 +174,46 @@ mod tests {
         }
     }
 
+    /// In messages that differ from JSON, or from what is meant, in one or two places.
+    #[test]
+    fn serde_json_agrees() {
+        let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{ "name":"a\u0062", "arguments":{"name":[1,{}]},"uri":"",
+            "_meta":{"progressToken":7,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol\/logLevel":0}}}"#;
+        let plain = text.replace("\\/", "/");
+        let bytes = br#"{}[]":,\ na_u01"#;
+        let mut random = 88_172_645_463_325_252_u64; // xorshift
+        let mut next = |below: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % below as u64) as usize
+        };
+        let (mut sure, mut unsure) = (0, 0);
+        for round in 0..40_000 {
+            let mut text = if round % 4 == 0 { text } else { &plain }.as_bytes().to_vec();
+            for _ in 0..=next(2) {
+                let at = next(text.len());
+                match next(3) {
+                    0 => _ = text.remove(at),
+                    1 => text[at] = bytes[next(bytes.len())],
+                    _ => text.insert(at, bytes[next(bytes.len())]),
+                }
+            }
+            let Ok(Message::Request(request)) = Message::parse(&text.into()) else { continue };
+            let Some(params) = &request.params else { continue };
+            *if request.parts.params.is_unsure || request.parts.meta.is_unsure {
+                &mut unsure
+            } else {
+                &mut sure
+            } += 1;
+            for (part, name) in ALL {
+                let (found, decoded) = (request.part(part), part.decode(params.as_str()));
+                assert_eq!(found.ok(), decoded.ok(), "{name} of {params:?}");
+            }
+        }
+        assert!(sure > 5_000 && unsure > 2_000, "{sure} {unsure}");
+    }
+
     #[test]
     fn params_without_parts_have_none() {
         for params in [
