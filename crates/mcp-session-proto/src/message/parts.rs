@@ -124,7 +124,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::message::{Message, RpcRequest};
+    use crate::message::{Message, RpcRequest, tests::mutated};
 
     const ALL: [(Part, &str); 9] = [
         (Part::Name, "name"),
@@ -181,24 +181,8 @@ mod tests {
             "_meta":{"progressToken":7,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol\/logLevel":0}}}"#;
         let plain = text.replace("\\/", "/");
         let bytes = br#"{}[]":,\ na_u01"#;
-        let mut random = 88_172_645_463_325_252_u64; // xorshift
-        let mut next = |below: usize| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            (random % below as u64) as usize
-        };
         let (mut sure, mut unsure) = (0, 0);
-        for round in 0..40_000 {
-            let mut text = if round % 4 == 0 { text } else { &plain }.as_bytes().to_vec();
-            for _ in 0..=next(2) {
-                let at = next(text.len());
-                match next(3) {
-                    0 => _ = text.remove(at),
-                    1 => text[at] = bytes[next(bytes.len())],
-                    _ => text.insert(at, bytes[next(bytes.len())]),
-                }
-            }
+        for text in mutated(&[text, &plain, &plain, &plain], bytes).take(40_000) {
             let Ok(Message::Request(request)) = Message::parse(&text.into()) else { continue };
             let Some(params) = &request.params else { continue };
             *if request.parts.params.is_unsure || request.parts.meta.is_unsure {

@@ -423,6 +423,7 @@ fn is_plain(block: &[u8; BLOCK]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::tests::mutated;
 
     fn found(text: &str) -> Option<[Option<&str>; 2]> {
         members(text, const { &Names::new(["a", "b"]) })
@@ -467,24 +468,8 @@ mod tests {
             r#"{ "a" : "mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm\"mmmmmmmmmmmmmmmmmmmmmmmmmm" , "b":0 }"#,
         ];
         let bytes = b"{}[]\",:\\/ \x01\n\t0159.-+eEuntrfalsx\xc3";
-        let mut random = 88_172_645_463_325_252_u64; // xorshift
-        let mut next = |below: usize| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            (random % below as u64) as usize
-        };
         let mut accepted = 0;
-        for round in 0..60_000 {
-            let mut text = texts[round % texts.len()].as_bytes().to_vec();
-            for _ in 0..=next(2) {
-                let at = next(text.len());
-                match next(3) {
-                    0 => _ = text.remove(at),
-                    1 => text[at] = bytes[next(bytes.len())],
-                    _ => text.insert(at, bytes[next(bytes.len())]),
-                }
-            }
+        for text in mutated(&texts, bytes).take(60_000) {
             let Ok(text) = std::str::from_utf8(&text) else { continue };
             let is_json =
                 serde_json::from_str::<&RawValue>(text).is_ok() && text.trim_start().starts_with('{');

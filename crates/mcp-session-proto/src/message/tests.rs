@@ -167,3 +167,26 @@ fn a_11_a_13_encoding() {
     let note = Outgoing::Notification { method: "n", params: Some(&params) }.to_json();
     assert_eq!(note, r#"{"jsonrpc":"2.0","method":"n","params":{"a":1}}"#);
 }
+
+/// These texts in turn, each changed in one or two places, by these bytes.
+pub(super) fn mutated<'a>(texts: &'a [&'a str], bytes: &'a [u8]) -> impl Iterator<Item = Vec<u8>> {
+    let mut random = 88_172_645_463_325_252_u64; // xorshift
+    let mut next = move |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below as u64) as usize
+    };
+    texts.iter().cycle().map(move |text| {
+        let mut text = text.as_bytes().to_vec();
+        for _ in 0..=next(2) {
+            let at = next(text.len());
+            match next(3) {
+                0 => _ = text.remove(at),
+                1 => text[at] = bytes[next(bytes.len())],
+                _ => text.insert(at, bytes[next(bytes.len())]),
+            }
+        }
+        text
+    })
+}
