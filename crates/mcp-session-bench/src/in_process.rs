@@ -29,7 +29,6 @@ fn main() -> ExitCode {
             let echo = Echo::new();
             (0..times).for_each(|_| echo.call());
         }
-        "future" => println!("{}", Echo::new().future_size()),
         "request" => {
             let echo = Echo::new();
             (0..times).for_each(|_| drop(echo.request()));

@@ -300,16 +300,26 @@ impl RpcError {
 }
 
 /// A client's request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RpcRequest {
     /// The id, which the answer repeats.
     pub id: RequestId,
     /// The method. The protocol's own methods are borrowed.
     pub method: Cow<'static, str>,
-    /// An object, if present.
+    /// An object, if present. For other params, make another request: where their parts are is known of these.
     pub params: Option<Json>,
     parts: Parts,
 }
+
+/// Where the parts of the params are in the message that was parsed makes no difference.
+impl PartialEq for RpcRequest {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { id, method, params, parts: _ } = self;
+        (id, method, params) == (&other.id, &other.method, &other.params)
+    }
+}
+
+impl Eq for RpcRequest {}
 
 impl RpcRequest {
     /// A request with this id.

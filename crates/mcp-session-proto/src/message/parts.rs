@@ -61,7 +61,7 @@ impl Part {
 }
 
 /// Where the parts of params are. They are found while the message is parsed, so nobody reads the params again to find them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Parts {
     /// Where the params begin in the text that was scanned.
     begin: u32,
@@ -143,7 +143,9 @@ mod tests {
         let text = format!(r#"{{"id":1, "params" : {params},"jsonrpc":"2.0","method":"tools/call"}}"#);
         let Ok(Message::Request(parsed)) = Message::parse(&text.into()) else { panic!("{params}") };
         let params = Json::from_text(Bytes::copy_from_slice(params.as_bytes())).unwrap();
-        [parsed, RpcRequest::new(1.into(), "tools/call", Some(params))]
+        let made = RpcRequest::new(1.into(), "tools/call", Some(params));
+        assert_eq!(parsed, made, "they are the same, wherever the params stood");
+        [parsed, made]
     }
 
     #[test]

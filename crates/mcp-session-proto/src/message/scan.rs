@@ -58,7 +58,7 @@ impl<const N: usize> Names<N> {
 }
 
 /// Where the members of an object are that are looked for, in bytes of the whole text. An absent one is empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Found<const N: usize> {
     pub(super) spans: [Range<u32>; N],
     /// Whether `serde_json` must decide: one of them occurs twice, or the name of another has an escape.
