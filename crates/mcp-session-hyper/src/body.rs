@@ -11,12 +11,11 @@ use pin_project_lite::pin_project;
 
 use crate::activity::Busy;
 
-/// The maximum size of a piece. hyper copies what it writes into a buffer of the connection, which keeps its size: an
-/// answer of 1 MiB in one piece would cost every connection that ever carried one a buffer of that size.
-const PIECE: usize = 64 * 1024;
-
 /// Tracks a body while it is written. The request counts as running until this value is dropped.
 pub(crate) trait Keep {
+    /// The maximum size of a piece.
+    const PIECE: usize;
+
     /// Called with each piece that leaves the body.
     fn piece(&mut self, data: Bytes) -> Bytes;
 
@@ -26,6 +25,10 @@ pub(crate) trait Keep {
 
 /// HTTP/1.1: hyper copies each piece at once, so pieces are not tracked.
 impl Keep for Busy {
+    /// hyper copies what it writes into a buffer of the connection, which keeps its size: an answer of 1 MiB in one piece
+    /// would cost every connection that ever carried one a buffer of that size.
+    const PIECE: usize = 64 * 1024;
+
     fn piece(&mut self, data: Bytes) -> Bytes {
         data
     }
@@ -73,7 +76,7 @@ impl<B: Body, K: Keep> Body for Pieces<B, K> {
         } else {
             this.keep.polled(true);
         }
-        let piece = this.rest.split_to(this.rest.len().min(PIECE));
+        let piece = this.rest.split_to(this.rest.len().min(K::PIECE));
         Poll::Ready(Some(Ok(Frame::data(this.keep.piece(piece)))))
     }
 
@@ -104,6 +107,8 @@ mod tests {
 
     use super::*;
     use crate::activity::Activity;
+
+    const PIECE: usize = <Busy as Keep>::PIECE;
 
     fn pieces<B: Body>(body: B) -> Pin<Box<Pieces<B, Busy>>> {
         let runtime: Arc<dyn Runtime> = Arc::new(SimRuntime::new(0));

@@ -262,6 +262,10 @@ impl Sending {
 }
 
 impl Keep for Sending {
+    /// A frame of HTTP/2, as large as clients accept them: a piece waits until its last byte is sent, so a large one would
+    /// count as waiting when nearly all of it is taken.
+    const PIECE: usize = 16 * 1024;
+
     fn piece(&mut self, data: Bytes) -> Bytes {
         if data.is_empty() {
             return data;

@@ -161,9 +161,7 @@ async fn s_11_an_answer_that_is_never_taken_is_reset_in_time(harness: &impl Serv
 /// S11: the bytes that wait for the client of one connection are bounded. While it takes nothing, its further
 /// requests are refused unprocessed, and counted.
 async fn s_11_what_waits_for_a_client_is_bounded(harness: &impl ServeHarness) {
-    // A piece of an answer, of 64 KiB at most, waits until its last byte is sent: two answers are less than this in any case.
-    let server =
-        Server::with(harness, |setup| setup.serve = |serve| serve.with_send_backlog((1 << 20) + (1 << 16)));
+    let server = Server::with(harness, |setup| setup.serve = |serve| serve.with_send_backlog(1 << 20));
     let client = server.client().await;
     let mut http = Http2::open(&client).await;
     let mut unread = Vec::new();
